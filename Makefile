@@ -1,0 +1,62 @@
+# Winterbourne. `make` alone lists the targets.
+
+PYTHON ?= python3
+PORT ?= 3000
+EVENT ?= tests/events/chat.json
+PYTEST_ARGS ?= -n 2
+
+bin := .venv/bin
+pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check format install build invoke deploy doctor lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000); Ctrl-C stops it
+	@$(bin)/python -m local --port $(PORT)
+
+test: .venv/dev ## Set up what the tests need and run every one of them
+	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+bench: .venv/dev ## Print the figures of the README
+	$(bin)/python -m tests.bench
+
+check: .venv/dev ## Check format, lint and types
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+
+format: .venv/dev ## Format the code and mend what the linter can
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+install: .venv/dev ## Make .venv with everything for development
+
+build: .venv/dev ## Build the function and both layers into .aws-sam
+	SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam build
+
+lock: .venv/dev ## Renew the lock files from the two pyproject.toml
+	$(lock) --upgrade pyproject.toml -o layers/dependencies/requirements.txt
+	$(lock) --upgrade layers/winterbourne/pyproject.toml -o layers/winterbourne/requirements.txt
+	$(lock) --upgrade --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts
+
+lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+
+# Running needs only what the function itself needs; the tools of development come when they are asked for.
+.venv/run: layers/dependencies/requirements.txt
+	@test -x $(bin)/python || $(PYTHON) -m venv .venv
+	@echo "installing what the function needs into .venv"
+	@$(pip) -r layers/dependencies/requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt
+	@test -x $(bin)/python || $(PYTHON) -m venv .venv
+	@echo "installing what development needs into .venv (some minutes the first time)"
+	@$(pip) -r requirements-dev.txt
+	@touch $@ .venv/run

@@ -1,0 +1,1 @@
+"""One module per model provider, all behind the protocol in `base`."""

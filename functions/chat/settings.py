@@ -1,0 +1,67 @@
+"""Environment variables → one frozen Settings, checked when the execution environment starts.
+
+A variable's name is its field's name in capitals. An empty variable counts as unset, as templates like to leave them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from chat.errors import SettingsError
+
+__all__ = ["Settings"]
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+    """Every setting of the function, with its default."""
+
+    # The model
+    model_provider: Literal["scripted", "openai", "anthropic", "bedrock"] = "scripted"
+    model_id: str = ""
+    openai_base_url: str = "https://api.openai.com/v1"
+    anthropic_base_url: str = "https://api.anthropic.com"
+    bedrock_base_url: str = ""
+    openai_api_key: str = ""
+    anthropic_api_key: str = ""
+    max_turns: Count = 10
+
+    # The tools
+    tool_executor_max_workers: Count = 8
+    tool_execution_timeout: Seconds = 30.0
+    tool_concurrency: Count = 16
+
+    # The HTTP pool
+    http_pool_connections: Count = 20
+    http_pool_maxsize: Count = 100
+    http_timeout: Seconds = 15.0
+
+    # The stream
+    heartbeat_interval: Seconds = 10.0
+
+    # Requests
+    max_body_bytes: Count = 1024 * 1024
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read what is set.
+
+        Raises:
+            SettingsError: A value cannot be; the message names the variable.
+        """
+        known = {field.encode_name for field in msgspec.structs.fields(cls)}
+        values = {name: value for name, value in environment.items() if name in known and value}
+        try:
+            return msgspec.convert(values, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(_sentence(str(error))) from None
+
+
+def _sentence(reason: str) -> str:
+    """`Expected `int`, got `str` - at `$.MAX_TURNS`` → `MAX_TURNS: expected int, got str`. Values are never shown."""
+    what, _, path = reason.replace("`", "").partition(" - at $.")
+    return f"{path}: {what[:1].lower()}{what[1:]}"

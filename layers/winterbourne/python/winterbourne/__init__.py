@@ -1,0 +1,1 @@
+"""Response streaming for Python functions on AWS Lambda."""

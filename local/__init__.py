@@ -1,0 +1,1 @@
+"""The function URL on this machine."""

@@ -1,0 +1,58 @@
+"""An event loop whose clock jumps: waiting for a timer takes no time, and a test never sleeps.
+
+When nothing is ready, the clock moves to the next timer at once, unless a thread that this loop is waiting for is
+still at work (see `busy`): real threads take real time.
+"""
+
+import asyncio
+import functools
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+__all__ = ["JumpingLoop", "jumping"]
+
+P = ParamSpec("P")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    ahead_s = 0.0
+    busy: Callable[[], bool] = staticmethod(lambda: False)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        ready = super().select(0)
+        if not ready and self.busy():
+            return super().select(min(timeout, 0.001))
+        if not ready:
+            self.ahead_s += timeout
+        return ready
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """A selector loop on a clock that jumps.
+
+    Args:
+        busy: Says whether a thread is at work whose end must come before the clock may jump.
+    """
+
+    def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:
+        self._jumps = _JumpingSelector()
+        self._jumps.busy = busy
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        """Seconds, as `loop.time()` gives them; ahead of the real clock by all the jumps."""
+        return super().time() + self._jumps.ahead_s
+
+
+def jumping(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test on a JumpingLoop."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run

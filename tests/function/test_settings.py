@@ -1,0 +1,33 @@
+"""Settings: what the environment says, checked once."""
+
+import pytest
+
+from chat.errors import SettingsError
+from chat.settings import Settings
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert Settings.from_environment({}) == Settings()
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert Settings.from_environment({"MAX_TURNS": ""}).max_turns == 10
+
+
+def test_numbers_are_read_from_their_text() -> None:
+    assert Settings.from_environment({"HTTP_TIMEOUT": "2.5", "MAX_TURNS": "3"}) == Settings(
+        http_timeout=2.5, max_turns=3
+    )
+
+
+def test_foreign_variables_are_left_alone() -> None:
+    assert Settings.from_environment({"PATH": "/bin", "max_turns": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_TURNS", "many"), ("MAX_TURNS", "0"), ("MODEL_PROVIDER", "oracle"), ("HTTP_TIMEOUT", "nan")],
+)
+def test_a_value_that_cannot_be_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.from_environment({name: value})
