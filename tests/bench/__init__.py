@@ -1,0 +1,1 @@
+"""Figures, side by side in one run with what a user would pick instead."""

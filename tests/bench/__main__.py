@@ -1,0 +1,36 @@
+"""`python -m tests.bench [NAME ...]`: print the figures of the modules `bench_NAME.py`, or of all of them.
+
+Each module has `def figures() -> Iterable[Figure]`.
+"""
+
+import datetime
+import importlib
+import os
+import platform
+import sys
+from pathlib import Path
+
+from tests.bench.figure import Figure
+
+
+def main(names: list[str]) -> None:
+    """Print the machine, then a block per module."""
+    here = Path(__file__).parent
+    found = sorted(path.stem.removeprefix("bench_") for path in here.glob("bench_*.py"))
+    print(f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}  {platform.machine()}, {os.cpu_count()} cores, ", end="")
+    print(f"Python {platform.python_version()}, command: python -m tests.bench {' '.join(names)}".rstrip())
+    for name in names or found:
+        print(f"\n{name}", flush=True)
+        for figure in importlib.import_module(f"tests.bench.bench_{name}").figures():
+            print(line(figure), flush=True)
+
+
+def line(figure: Figure) -> str:
+    """`  what: ours; beside; ratio; bar (met)`."""
+    ratio = "" if figure.ratio is None else f"ratio {figure.ratio:.3f}"
+    bar = figure.bar and f"bar {figure.bar}: {'met' if figure.met else 'MISSED'}"
+    return f"  {figure.name}: " + "; ".join(part for part in (figure.ours, figure.beside, ratio, bar) if part)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
