@@ -3,7 +3,7 @@
 Each module has `def figures() -> Iterable[Figure]`.
 """
 
-import datetime
+import datetime as dt
 import importlib
 import os
 import platform
@@ -17,7 +17,7 @@ def main(names: list[str]) -> None:
     """Print the machine, then a block per module."""
     here = Path(__file__).parent
     found = sorted(path.stem.removeprefix("bench_") for path in here.glob("bench_*.py"))
-    print(f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}  {platform.machine()}, {os.cpu_count()} cores, ", end="")
+    print(f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}  {platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"Python {platform.python_version()}, command: python -m tests.bench {' '.join(names)}".rstrip())
     for name in names or found:
         print(f"\n{name}", flush=True)
