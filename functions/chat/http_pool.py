@@ -1,0 +1,172 @@
+"""The one HTTP client of an execution environment, async, and its sync twin for tools that run in threads.
+
+Both are made on first use and live as long as the process. The module owns them: nothing else constructs a client.
+Knows what a freeze does to idle connections; knows nothing of who is called and why.
+
+A connection that the other side closed in the meantime must never fail a request. Three things see to it: httpcore
+drops an idle connection whose end has arrived; when nothing was sent for IDLE_LIMIT_S of wall clock the transport is
+replaced, since while we were frozen a peer or a NAT may have dropped us without a word we could have heard; and a
+request that may be repeated is sent once more when its connection died before any of the response came.
+"""
+
+import contextvars
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import httpx
+
+from chat.settings import Settings
+
+__all__ = ["PoolFigures", "PoolTransport", "client", "close", "configure", "figures", "outgoing", "sync_client"]
+
+# Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
+IDLE_LIMIT_S: Final = 55.0
+
+# RFC 9110, section 9.2.2: safe to send again without knowing whether the first one was processed.
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+STALE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+outgoing: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing")
+"""Headers for every request sent on behalf of the current invocation: its trace ids."""
+
+
+class PoolFigures(NamedTuple):
+    """Connections that are open, those of them that are idle, and requests that wait for one."""
+
+    open: int
+    idle: int
+    waiting: int
+
+
+class PoolTransport(httpx.AsyncBaseTransport):
+    """httpx's transport, which can be replaced under the client without breaking a request under way.
+
+    Args:
+        make: Makes a fresh transport.
+        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncHTTPTransport], now: Callable[[], float] = time.time) -> None:
+        self._make = make
+        self._now = now
+        self._last_used = now()
+        self._current = make()
+        self._retired: list[httpx.AsyncHTTPTransport] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send; once more on a fresh connection where that is safe and the first one turned out to be dead.
+
+        Raises:
+            httpx.TransportError: As the transport raises it.
+        """
+        await self._renew_after_a_pause()
+        request.headers.update(outgoing.get({}))
+        try:
+            return await self._current.handle_async_request(request)
+        except STALE:
+            if not _repeatable(request):
+                raise
+            self._replace()  # the other idle connections are as old as the dead one
+            return await self._current.handle_async_request(request)
+
+    def figures(self) -> PoolFigures:
+        """What the pool looks like now."""
+        return PoolFigures(*map(sum, zip(*map(_figures, (self._current, *self._retired)), strict=True)))
+
+    async def aclose(self) -> None:
+        """Close everything, also what is under way."""
+        for transport in (self._current, *self._retired):
+            await transport.aclose()
+
+    # Private methods
+
+    async def _renew_after_a_pause(self) -> None:
+        now = self._now()
+        paused_s, self._last_used = now - self._last_used, now
+        if not 0 <= paused_s <= IDLE_LIMIT_S:
+            self._replace()
+        if self._retired:
+            await self._sweep()
+
+    def _replace(self) -> None:
+        self._retired.append(self._current)
+        self._current = self._make()
+
+    async def _sweep(self) -> None:
+        """Close the transports that were replaced and have nothing under way any more."""
+        done = [transport for transport in self._retired if _unused(_figures(transport))]
+        self._retired = [transport for transport in self._retired if transport not in done]
+        for transport in done:
+            await transport.aclose()
+
+
+class _Pool:
+    """What the module owns."""
+
+    settings = Settings()
+    transport: PoolTransport | None = None
+    client: httpx.AsyncClient | None = None
+    sync_client: httpx.Client | None = None
+
+
+def configure(settings: Settings) -> None:
+    """Set the limits; called once at init, before the first `client()`."""
+    _Pool.settings = settings
+
+
+def client() -> httpx.AsyncClient:
+    """The async client. Its `HTTP_TIMEOUT` seconds hold for each phase of a request."""
+    if _Pool.client is None:
+        context = httpx.create_ssl_context()
+        limits = _limits()
+        _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
+        _Pool.client = httpx.AsyncClient(transport=_Pool.transport, timeout=_Pool.settings.http_timeout)
+    return _Pool.client
+
+
+def sync_client() -> httpx.Client:
+    """The sync client, with the same limits; for tools that run in a thread."""
+    if _Pool.sync_client is None:
+        transport = httpx.HTTPTransport(limits=_limits(), retries=1)
+        _Pool.sync_client = httpx.Client(transport=transport, timeout=_Pool.settings.http_timeout)
+    return _Pool.sync_client
+
+
+def figures() -> PoolFigures:
+    """What the async client's pool looks like now."""
+    return _Pool.transport.figures() if _Pool.transport else PoolFigures(0, 0, 0)
+
+
+async def close() -> None:
+    """Close both clients. The next `client()` makes a new one: before a snapshot, and at shutdown."""
+    if _Pool.client is not None:
+        await _Pool.client.aclose()
+    if _Pool.sync_client is not None:
+        _Pool.sync_client.close()
+    _Pool.client = _Pool.transport = _Pool.sync_client = None
+
+
+def _limits() -> httpx.Limits:
+    return httpx.Limits(
+        max_keepalive_connections=_Pool.settings.http_pool_connections,
+        max_connections=_Pool.settings.http_pool_maxsize,
+        keepalive_expiry=IDLE_LIMIT_S,
+    )
+
+
+def _repeatable(request: httpx.Request) -> bool:
+    safe = request.method in IDEMPOTENT or bool(request.extensions.get("repeatable"))
+    return safe and isinstance(request.stream, httpx.ByteStream)
+
+
+def _unused(figures: PoolFigures) -> bool:
+    return figures.open == figures.idle and not figures.waiting
+
+
+def _figures(transport: httpx.AsyncHTTPTransport) -> PoolFigures:
+    # httpx shows no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
+    pool = transport._pool  # noqa: SLF001  (no public way; the versions are locked and a test watches it)
+    idle = sum(connection.is_idle() for connection in pool.connections)
+    waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001  (as above)
+    return PoolFigures(len(pool.connections), idle, waiting)

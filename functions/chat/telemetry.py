@@ -1,0 +1,130 @@
+"""One log line and one set of metrics per request, correct with many streams at once.
+
+A `Record` travels with its request in a context variable; `measure` and `note` add to it from anywhere, and where no
+request is under way they do nothing. Powertools writes the lines: Logger as JSON, Metrics in the embedded metric
+format (EMF), from an object of its own per request, since Powertools' `Metrics` shares one state between all.
+Knows nothing of what is measured; message content never comes here.
+"""
+
+import contextlib
+import contextvars
+import logging
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, get_args
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
+
+__all__ = ["METRICS", "NAMESPACE", "SERVICE", "TOOL_METRICS", "Record", "log", "measure", "note", "request"]
+
+NAMESPACE: Final = "Winterbourne"
+SERVICE: Final = "chat"
+
+RequestMetric: TypeAlias = Literal[
+    "AbandonedThreads",
+    "ColdStarts",
+    "Errors",
+    "Heartbeats",
+    "InitDuration",
+    "InputTokens",
+    "MemoryUsed",
+    "OutputTokens",
+    "PoolConnectionsIdle",
+    "PoolConnectionsOpen",
+    "PoolRequestsWaiting",
+    "Rejections",
+    "Requests",
+    "Stops",
+    "StreamDuration",
+    "TimeToFirstToken",
+]
+ToolMetric: TypeAlias = Literal[
+    "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"
+]
+Metric: TypeAlias = RequestMetric | ToolMetric
+
+TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
+METRICS: Final[tuple[str, ...]] = (*get_args(RequestMetric), *TOOL_METRICS)
+"""Every metric that can be emitted. Those of tools have the dimension `tool` beside `service`."""
+
+UNITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "InitDuration": "Milliseconds",
+        "MemoryUsed": "Megabytes",
+        "StreamDuration": "Milliseconds",
+        "TimeToFirstToken": "Milliseconds",
+        "ToolDuration": "Milliseconds",
+    }
+)
+"""Units that are not Count."""
+
+_LOGGER: Final = logging.getLogger("chat.request")
+
+
+class Record:
+    """What is known of one request.
+
+    Args:
+        clock: Seconds; only differences count.
+    """
+
+    def __init__(self, clock: float) -> None:
+        self.started = clock
+        self.fields: dict[str, object] = {}
+        self.values: list[tuple[str, float, str]] = []
+
+    def emit(self) -> None:
+        """Write the metrics: one EMF object for the request and one for each tool that was used."""
+        for tool in dict.fromkeys(tool for _, _, tool in self.values):
+            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)
+            if tool:
+                metrics.add_dimension("tool", tool)
+            else:
+                metrics.add_metadata("request_id", self.fields.get("request_id", ""))
+            for name, value, of_tool in self.values:
+                if of_tool == tool:
+                    metrics.add_metric(name, UNITS.get(name, "Count"), value)
+            metrics.flush_metrics()
+
+
+_current: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
+
+
+def log(level: str = "INFO") -> Logger:
+    """Make the JSON logger that everything below the name `chat` writes to; called once at init."""
+    return Logger(service=SERVICE, level=level)
+
+
+def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
+    """Add one value of a metric to the current request. Durations are in milliseconds, memory in megabytes."""
+    if record := _current.get():
+        record.values.append((name, value, tool))
+
+
+def note(**fields: object) -> None:
+    """Add fields to the current request's log line."""
+    if record := _current.get():
+        record.fields.update(fields)
+
+
+@contextlib.contextmanager
+def request(request_id: str, logger: Logger) -> Iterator[Record]:
+    """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened."""
+    record = Record(time.monotonic())
+    token = _current.set(record)
+    logger.thread_safe_append_keys(request_id=request_id)
+    try:
+        yield record
+    finally:
+        duration_ms = round((time.monotonic() - record.started) * 1000)
+        measure("Requests")
+        measure("StreamDuration", duration_ms)
+        measure("MemoryUsed", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        _LOGGER.info("request", extra={**record.fields, "duration_ms": duration_ms})
+        record.fields["request_id"] = request_id
+        record.emit()
+        logger.thread_safe_clear_keys()
+        _current.reset(token)
