@@ -44,7 +44,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     heartbeat_interval: Seconds = 10.0
 
     # Requests
-    max_body_bytes: Count = 1024 * 1024
+    max_body_bytes: Count = 1024 * 1024  # a function URL itself takes 6 MiB at most
+    max_json_depth: Count = 64  # levels a body may nest
+    max_messages: Count = 500  # messages of one request, tool results among them
+    max_message_chars: Count = 200_000  # characters of one message, its arguments and results among them
+    max_images: Count = 20  # images of one request
+    max_client_tools: Count = 128  # tools a caller may bring along
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
