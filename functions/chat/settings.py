@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     bedrock_base_url: str = ""
     openai_api_key: str = ""
     anthropic_api_key: str = ""
+    # Pace of the scripted model; 0 is as fast as it is read
+    scripted_words_per_second: Annotated[float, Meta(ge=0)] = 30.0
     max_turns: Count = 10
 
     # The tools

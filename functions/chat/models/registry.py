@@ -1,0 +1,23 @@
+"""Which module speaks for which MODEL_PROVIDER. Only the chosen one is imported: each import costs cold start."""
+
+from importlib import import_module
+from typing import Final, cast
+
+from chat.models.base import Model
+from chat.settings import Settings
+
+__all__ = ["PROVIDERS", "make_model"]
+
+# Each module has a `make(settings) -> Model`.
+PROVIDERS: Final = {
+    "scripted": "chat.models.scripted",
+}
+
+
+def make_model(settings: Settings) -> Model:
+    """Make the model that the settings choose. No I/O happens here.
+
+    Raises:
+        SettingsError: The provider lacks a setting it cannot do without; the message names it.
+    """
+    return cast("Model", import_module(PROVIDERS[settings.model_provider]).make(settings))
