@@ -18,7 +18,18 @@ from typing import Final, Literal, TypeAlias, get_args
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
-__all__ = ["METRICS", "NAMESPACE", "SERVICE", "TOOL_METRICS", "Record", "log", "measure", "note", "request"]
+__all__ = [
+    "METRICS",
+    "NAMESPACE",
+    "SERVICE",
+    "TOOL_METRICS",
+    "Record",
+    "first_token",
+    "log",
+    "measure",
+    "note",
+    "request",
+]
 
 NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
@@ -75,6 +86,7 @@ class Record:
         self.started = clock
         self.fields: dict[str, object] = {}
         self.values: list[tuple[str, float, str]] = []
+        self.spoke = False
 
     def emit(self) -> None:
         """Write the metrics: one EMF object for the request and one for each tool that was used."""
@@ -108,6 +120,15 @@ def note(**fields: object) -> None:
     """Add fields to the current request's log line."""
     if record := _current.get():
         record.fields.update(fields)
+
+
+def first_token() -> None:
+    """Say that the answer's text flows; only the first time counts."""
+    if (record := _current.get()) and not record.spoke:
+        record.spoke = True
+        elapsed_ms = round((time.monotonic() - record.started) * 1000)
+        record.fields["time_to_first_token_ms"] = elapsed_ms
+        record.values.append(("TimeToFirstToken", elapsed_ms, ""))
 
 
 @contextlib.contextmanager
