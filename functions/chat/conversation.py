@@ -6,6 +6,7 @@ its call is complete, while the model goes on talking. Knows neither wire format
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from types import TracebackType
 from typing import Protocol, Self
 
 import msgspec
@@ -54,7 +55,9 @@ class ToolsOfTurn(Protocol):
         ...
 
     async def __aenter__(self) -> Self: ...
-    async def __aexit__(self, *exc_info: object) -> None: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
 
 
 class Tools(Protocol):
