@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 3000
 EVENT ?= tests/events/chat.json
 PYTEST_ARGS ?= -n 2
+STAGE ?= default
 
 bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
@@ -35,7 +36,16 @@ format: .venv/dev ## Format the code and mend what the linter can
 install: .venv/dev ## Make .venv with everything for development
 
 build: .venv/dev ## Build the function and both layers into .aws-sam
-	SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam build
+	$(sam) build --config-env $(STAGE)
+
+invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=tests/events/chat.json); needs Docker
+	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, and none answers here; make run does without"; false; }
+	@$(sam) build --parameter-overrides Architecture=$(processor)
+	@$(sam) local invoke ChatFunction --event $(EVENT) --parameter-overrides Architecture=$(processor) | \
+		$(bin)/python -m local.sam_answer
+
+deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml)
+	$(sam) deploy --config-env $(STAGE)
 
 lock: .venv/dev ## Renew the lock files from the two pyproject.toml
 	$(lock) --upgrade pyproject.toml -o layers/dependencies/requirements.txt
@@ -44,6 +54,9 @@ lock: .venv/dev ## Renew the lock files from the two pyproject.toml
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts
+
+sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
+processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

@@ -1,0 +1,1 @@
+platform := aarch64-manylinux_2_28

@@ -1,0 +1,1 @@
+platform := x86_64-manylinux_2_28
