@@ -1,0 +1,28 @@
+"""Other people's servers and clients for Node, installed once from the lock file in tests/clients."""
+
+import fcntl
+import hashlib
+import subprocess
+from pathlib import Path
+
+from tests import needs
+
+__all__ = ["clients"]
+
+HOME = Path(__file__).parent / "clients"
+
+
+def clients() -> Path:
+    """The folder with `node_modules`, installed if the lock file is not what was installed last.
+
+    Skips the test where Node is missing (fails in CI). Workers that run side by side wait for the first one.
+    """
+    needs.node()
+    wanted = hashlib.sha256((HOME / "package-lock.json").read_bytes()).hexdigest()
+    stamp = HOME / "node_modules" / ".installed"
+    with (HOME / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            subprocess.run(["npm", "ci", "--silent"], cwd=HOME, check=True)
+            stamp.write_text(wanted)
+    return HOME
