@@ -1,0 +1,198 @@
+"""The one HTTP client: reused while it lives, never broken by a connection that died in the meantime."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chat import http_pool
+from chat.http_pool import IDLE_LIMIT_S, PoolFigures, PoolTransport, outgoing
+from chat.settings import Settings
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+
+class Server:
+    """A keep-alive HTTP server on loopback that counts connections and can misbehave.
+
+    `dies` is how many of the next requests that come on a used connection find it closed instead of an answer.
+    """
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.heads: list[str] = []
+        self.dies = 0
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        used = False
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                if used and self.dies:
+                    self.dies -= 1
+                    break
+                used = True
+                await self.hold.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        writer.close()
+
+    async def close_idle(self) -> None:
+        for writer in self.writers:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the world is as it must be; pytest's timeout is the limit."""
+    while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[Server, str]]:
+    served = Server()
+    listening = await asyncio.start_server(served.serve, "127.0.0.1", 0)
+    host, port = listening.sockets[0].getsockname()
+    yield served, f"http://{host}:{port}/"
+    listening.close()
+    await served.close_idle()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[None]:
+    http_pool.configure(Settings())
+    yield
+    await http_pool.close()
+
+
+@pytest.mark.usefixtures("pool")
+class TestTheClient:
+    async def test_is_made_once(self) -> None:
+        assert http_pool.client() is http_pool.client()
+
+    async def test_opens_no_new_connection_for_the_next_request(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        for _ in range(3):
+            await http_pool.client().get(url)
+        assert served.connections == 1
+
+    async def test_survives_a_connection_that_the_other_side_closed(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        await http_pool.client().get(url)
+        await served.close_idle()
+        assert (await http_pool.client().post(url)).text == "ok"
+
+    async def test_is_made_anew_after_it_was_closed(self, server: tuple[Server, str]) -> None:
+        _, url = server
+        await http_pool.client().get(url)
+        await http_pool.close()
+        assert (await http_pool.client().get(url)).text == "ok"
+
+    async def test_carries_the_trace_of_the_invocation(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        outgoing.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        await http_pool.client().get(url)
+        assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in served.heads[0]
+
+    async def test_takes_its_limits_from_the_settings(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        http_pool.configure(Settings(http_pool_maxsize=1))
+        served.hold.clear()
+        requests = [asyncio.create_task(http_pool.client().get(url)) for _ in range(3)]
+        await until(lambda: served.heads and http_pool.figures().waiting == 2)
+        assert http_pool.figures() == PoolFigures(open=1, idle=0, waiting=2)
+        served.hold.set()
+        await asyncio.gather(*requests)
+        assert http_pool.figures() == PoolFigures(open=1, idle=1, waiting=0)
+
+    async def test_has_a_sync_twin_that_is_made_once_too(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        client = http_pool.sync_client()
+        for _ in range(2):
+            assert (await asyncio.to_thread(client.get, url)).text == "ok"
+        assert http_pool.sync_client() is client
+        assert served.connections == 1
+
+
+@pytest.mark.usefixtures("pool")
+class TestAConnectionThatDiesUnderARequest:
+    async def test_costs_a_repeatable_request_nothing(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        await http_pool.client().get(url)
+        served.dies = 1
+        assert (await http_pool.client().get(url)).text == "ok"
+
+    async def test_fails_a_request_that_may_have_been_carried_out(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        await http_pool.client().get(url)
+        served.dies = 1
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http_pool.client().post(url)
+
+    async def test_costs_a_post_nothing_that_says_it_is_repeatable(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        await http_pool.client().get(url)
+        served.dies = 1
+        assert (await http_pool.client().post(url, extensions={"repeatable": True})).text == "ok"
+
+
+class TestAfterALongFreeze:
+    @pytest.fixture
+    def wall(self) -> list[float]:
+        return [1000.0]
+
+    @pytest.fixture
+    async def client(self, wall: list[float]) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(transport=PoolTransport(httpx.AsyncHTTPTransport, lambda: wall[0])) as client:
+            yield client
+
+    async def test_old_connections_are_not_used_again(
+        self, server: tuple[Server, str], wall: list[float], client: httpx.AsyncClient
+    ) -> None:
+        served, url = server
+        await client.get(url)
+        wall[0] += IDLE_LIMIT_S + 1
+        await client.get(url)
+        assert served.connections == 2
+
+    async def test_a_short_one_keeps_them(
+        self, server: tuple[Server, str], wall: list[float], client: httpx.AsyncClient
+    ) -> None:
+        served, url = server
+        await client.get(url)
+        wall[0] += IDLE_LIMIT_S - 1
+        await client.get(url)
+        assert served.connections == 1
+
+    async def test_a_request_under_way_keeps_its_connection(
+        self, server: tuple[Server, str], wall: list[float], client: httpx.AsyncClient
+    ) -> None:
+        served, url = server
+        served.hold.clear()
+        slow = asyncio.create_task(client.get(url))
+        await until(lambda: len(served.heads) == 1)
+        wall[0] += IDLE_LIMIT_S + 1
+        quick = asyncio.create_task(client.get(url))
+        await until(lambda: len(served.heads) == 2)
+        served.hold.set()
+        assert [(await request).text for request in (slow, quick)] == ["ok", "ok"]
+
+
+def constructions() -> Iterator[str]:
+    for module in FUNCTIONS.rglob("*.py"):
+        for line in module.read_text().splitlines():
+            if re.search(r"httpx\.(Async)?Client\(", line):
+                yield str(module.relative_to(FUNCTIONS))
+
+
+def test_nothing_else_constructs_a_client() -> None:
+    assert set(constructions()) == {"chat/http_pool.py"}

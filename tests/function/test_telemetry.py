@@ -1,0 +1,81 @@
+"""One log line and one set of metrics per request."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from chat import telemetry
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def metrics(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if "_aws" in line]
+
+
+class TestOneRequest:
+    def test_writes_one_line_with_what_was_noted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log()):
+            telemetry.note(turns=2)
+        line = written(capsys)[0]
+        assert (line["message"], line["request_id"], line["turns"]) == ("request", "r-1", 2)
+
+    def test_writes_its_metrics_also_when_it_fails(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def fail() -> None:
+            with telemetry.request("r-1", telemetry.log()):
+                telemetry.measure("Errors")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        (blob,) = metrics(written(capsys))
+        assert blob["Errors"] == [1.0]
+        assert blob["Requests"] == [1.0]
+
+    def test_gives_each_tool_an_object_of_its_own(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log()):
+            telemetry.measure("ToolDuration", 12, tool="get_weather")
+            telemetry.measure("ToolDuration", 34, tool="calculate")
+            telemetry.measure("ToolDuration", 56, tool="get_weather")
+        durations = {blob["tool"]: blob["ToolDuration"] for blob in metrics(written(capsys)) if "tool" in blob}
+        assert durations == {"get_weather": [12.0, 56.0], "calculate": [34.0]}
+
+    def test_counts_the_first_token_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log()):
+            telemetry.first_token()
+            telemetry.first_token()
+        assert len(metrics(written(capsys))[0]["TimeToFirstToken"]) == 1
+
+    def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log()):
+            logging.getLogger("chat.toolkit.runner").info("tool x executed in 0.1s")
+        assert written(capsys)[0]["request_id"] == "r-1"
+
+
+class TestManyAtOnce:
+    async def test_nothing_of_one_request_comes_to_another(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logger = telemetry.log()
+
+        async def one(number: int) -> None:
+            with telemetry.request(f"r-{number}", logger):
+                for _ in range(number):
+                    await asyncio.sleep(0)
+                    telemetry.measure("Heartbeats")
+                telemetry.note(number=number)
+
+        await asyncio.gather(*map(one, range(1, 20)))
+        lines = written(capsys)
+        assert all(line["request_id"] == f"r-{line['number']}" for line in lines if "_aws" not in line)
+        beats = {blob["request_id"]: len(blob["Heartbeats"]) for blob in metrics(lines)}
+        assert beats == {f"r-{number}": number for number in range(1, 20)}
+
+
+def test_outside_a_request_measuring_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.measure("Errors")
+    telemetry.note(turns=1)
+    assert capsys.readouterr().out == ""
