@@ -1,0 +1,38 @@
+"""The trace ids of an invocation → the headers that carry them to every outgoing request.
+
+X-Ray's header: https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
+W3C's: https://www.w3.org/TR/trace-context/#traceparent-header
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["carried"]
+
+XRAY: Final = "x-amzn-trace-id"
+ROOT: Final = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24})")
+PARENT: Final = re.compile(r"Parent=([0-9a-f]{16})")
+TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def carried(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
+    """What to send on.
+
+    Args:
+        headers: Of the request, names in lower case.
+        environment_trace: Lambda's `_X_AMZN_TRACE_ID`, which knows the function's own segment.
+
+    Returns:
+        `x-amzn-trace-id` where there is one, and `traceparent`: the caller's own with its `tracestate`, else one with
+        the ids of the X-Ray trace. What is not well formed is not carried.
+    """
+    xray = environment_trace or headers.get(XRAY, "")
+    sent = {XRAY: xray} if ROOT.search(xray) else {}
+    if TRACEPARENT.fullmatch(headers.get("traceparent", "")):
+        kept = ("traceparent", "tracestate")
+        return sent | {name: headers[name] for name in kept if name in headers}
+    if (root := ROOT.search(xray)) and (parent := PARENT.search(xray)):
+        sampled = "01" if "Sampled=1" in xray else "00"
+        sent["traceparent"] = f"00-{root[1]}{root[2]}-{parent[1]}-{sampled}"
+    return sent
