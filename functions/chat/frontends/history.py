@@ -1,0 +1,120 @@
+"""What every wire format asks of a history: in order, complete, within the limits.
+
+Knows our messages, not how a format writes them.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from chat.errors import RequestRejected
+from chat.messages import AssistantMessage, ChatRequest, Image, Message, ToolCall, ToolMessage, UserMessage
+from chat.settings import Settings
+
+__all__ = ["UNFINISHED", "checked", "settled"]
+
+UNFINISHED = "This call was interrupted before it gave a result."
+"""What a model is told of a call whose result never came. Providers refuse a call that has no result."""
+
+
+def settled(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """A whole history as providers take it: behind each turn the results of its calls, in their order, one per call.
+
+    Results that came late are moved up, calls without one are answered with UNFINISHED, empty turns are left out.
+
+    Raises:
+        RequestRejected: 400 where two calls or two results share an id, or a result belongs to no call.
+    """
+    history = list(messages)
+    results = _by_call([message for message in history if isinstance(message, ToolMessage)])
+    calls = [call for message in history if isinstance(message, AssistantMessage) for call in message.tool_calls]
+    _expect_unique("tool call", [call.id for call in calls])
+    for stranger in results.keys() - {call.id for call in calls}:
+        raise RequestRejected(
+            400, "unknown_tool_call", f"a tool result names the call {stranger[:64]!r}, which is none"
+        )
+    return tuple(_in_order(history, results))
+
+
+def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
+    """The same request, if it keeps the limits.
+
+    Raises:
+        RequestRejected: 400 without messages or with an empty one, 400 where two messages share an id, 413 for more or
+            longer messages, more images or more tools than the settings allow.
+    """
+    messages = chat.messages
+    if not messages:
+        raise RequestRejected(400, "no_messages", "messages: at least one is needed")
+    if any(isinstance(message, UserMessage) and not message.parts for message in messages):
+        raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
+    _expect_unique("message", [m.id for m in messages if isinstance(m, UserMessage | AssistantMessage) and m.id])
+    _expect_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
+    longest = max(_length(message) for message in messages)
+    _expect_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
+    _expect_at_most(settings.max_images, _images(messages), "too_many_images", "images")
+    _expect_at_most(settings.max_client_tools, len(chat.client_tools), "too_many_tools", "tools")
+    _expect_unique("tool", [tool.name for tool in chat.client_tools])
+    return chat
+
+
+def _by_call(results: Sequence[ToolMessage]) -> dict[str, ToolMessage]:
+    _expect_unique("tool result", [result.tool_call_id for result in results])
+    return {result.tool_call_id: result for result in results}
+
+
+def _in_order(history: Iterable[Message], results: dict[str, ToolMessage]) -> Iterable[Message]:
+    for message in history:
+        match message:
+            case ToolMessage():
+                continue
+            case AssistantMessage(parts=()):
+                continue
+            case AssistantMessage():
+                yield message
+                yield from (_answer(call, results) for call in message.tool_calls)
+            case _:
+                yield message
+
+
+def _answer(call: ToolCall, results: dict[str, ToolMessage]) -> ToolMessage:
+    result = results.get(call.id)
+    if result is None:
+        return ToolMessage(call.id, call.name, UNFINISHED, is_error=True)
+    return ToolMessage(call.id, call.name, result.content, result.is_error)
+
+
+def _expect_unique(what: str, ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for one in ids:
+        if one in seen:
+            raise RequestRejected(400, "duplicate_id", f"messages: the {what} id {one[:64]!r} comes twice")
+        seen.add(one)
+
+
+def _expect_at_most(limit: int, count: int, code: str, what: str) -> None:
+    if count > limit:
+        raise RequestRejected(413, code, f"{count} {what}, {limit} at most")
+
+
+def _length(message: Message) -> int:
+    match message:
+        case UserMessage(parts=parts) | AssistantMessage(parts=parts):
+            return sum(_part_length(part) for part in parts)
+        case ToolMessage(content=text):
+            return len(text)
+        case _:
+            return len(message.text)
+
+
+def _part_length(part: object) -> int:
+    match part:
+        case ToolCall(arguments=text):
+            return len(text)
+        case Image():  # the body's own limit holds for images; their number is limited besides
+            return 0
+        case _:
+            return len(getattr(part, "text", ""))
+
+
+def _images(messages: Iterable[Message]) -> int:
+    users = (message for message in messages if isinstance(message, UserMessage))
+    return sum(isinstance(part, Image) for message in users for part in message.parts)

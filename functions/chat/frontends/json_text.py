@@ -1,0 +1,38 @@
+r"""JSON text for frames: fast for ordinary text, right for any text, always on one line.
+
+orjson refuses a lone surrogate, which a provider may send when it cuts an emoji in two. Such text takes the slow way:
+escaped as `\udXXX`, so that a client that joins its pieces gets the emoji back.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+__all__ = ["one_line", "quoted", "written"]
+
+
+def quoted(text: str) -> bytes:
+    """Any text → a JSON string in ASCII or UTF-8, never with a raw line break."""
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:
+        return json.dumps(text).encode()
+
+
+def written(value: Any) -> bytes:
+    """Any JSON value → its text."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def one_line(text: bytes) -> bytes:
+    """JSON text as it may stand in a frame: raw line breaks are only ever white space between tokens."""
+    if b"\n" in text or b"\r" in text:
+        return text.translate(_BREAKS_TO_SPACES)
+    return text
+
+
+_BREAKS_TO_SPACES = bytes.maketrans(b"\r\n", b"  ")

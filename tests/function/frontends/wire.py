@@ -1,0 +1,69 @@
+"""What the tests of all wire formats share: requests as they come in, streams as a client reads them."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from httpx_sse import EventSource
+
+from chat.errors import RequestRejected
+from chat.events import ChatEvent
+from chat.frontends.base import Encoder, Frontend
+from chat.messages import ChatRequest
+from chat.request import Request
+from chat.settings import Settings
+
+__all__ = ["data_of", "post", "read", "refusal", "sent"]
+
+SETTINGS = Settings()
+
+
+def post(body: object, *, path: str = "/chat", content_type: str = "application/json") -> Request:
+    """A request with this body: bytes as they are, anything else as JSON."""
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Request.from_event(
+        {
+            "rawPath": path,
+            "headers": {"Content-Type": content_type},
+            "requestContext": {"http": {"method": "POST"}},
+            "body": base64.b64encode(raw).decode(),
+            "isBase64Encoded": True,
+        }
+    )
+
+
+def read(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> ChatRequest:
+    """What a frontend makes of a body."""
+    return frontend.read(post(body), settings)[0]
+
+
+def refusal(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
+    """Status and code with which a frontend refuses a body."""
+    with pytest.raises(RequestRejected) as refused:
+        frontend.read(post(body), settings)
+    rejected = refused.value
+    assert orjson.loads(frontend.error_body(rejected.status, rejected.code, str(rejected)))["error"]
+    return rejected.status, rejected.code
+
+
+def sent(encoder: Encoder, batches: Sequence[Sequence[ChatEvent]], *, heartbeats: bool = True) -> bytes:
+    """All bytes of an answer, with a heartbeat in every silence."""
+    silence = encoder.heartbeat if heartbeats else b""
+    return b"".join(encoder.encode(batch) + silence for batch in batches)
+
+
+def data_of(stream: bytes) -> list[Any]:
+    """The data of each event, as an independent reader of server-sent events sees it: JSON, or the word [DONE]."""
+    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
+    events = list(EventSource(response).iter_sse())
+    assert all(event.event == "message" and not event.id and event.retry is None for event in events)
+    return [event.data if event.data == "[DONE]" else loads(event.data) for event in events]
+
+
+def loads(text: str) -> Any:
+    """JSON → value; lone surrogates are let through, as browsers do."""
+    return json.loads(text)
