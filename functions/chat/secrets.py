@@ -5,22 +5,20 @@ never waits. Knows nothing of what a secret is for. A value is never logged and 
 """
 
 import asyncio
-import logging
-import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
+from chat import aws
 from chat.errors import SettingsError
+from chat.refreshed import Refreshed
 
-__all__ = ["MAX_AGE_S", "Secret", "only_value"]
+__all__ = ["MAX_AGE_S", "Secret", "only_value", "read"]
 
 MAX_AGE_S: Final = 300.0
 """Seconds after which a rotated secret is seen at the latest."""
-
-_log = logging.getLogger(__name__)
 
 
 class Secret:
@@ -41,13 +39,7 @@ class Secret:
         fetch: Callable[[str], str] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._arn = arn
-        self._setting = setting
-        self._fetch = fetch or _fetch
-        self._now = now
-        self._value: str | None = None
-        self._read_at = -math.inf
-        self._lock = asyncio.Lock()
+        self._kept = Refreshed(setting, lambda: read(arn, setting, fetch), now)
 
     async def read(self) -> str:
         """The value, as it was stored. Readers at the same time share one call.
@@ -57,27 +49,23 @@ class Secret:
         Raises:
             SettingsError: It cannot be read and never was; the message names the setting and AWS's error code.
         """
-        async with self._lock:
-            if not 0 <= self._now() - self._read_at < MAX_AGE_S:
-                await self._renew()
-            assert self._value is not None  # noqa: S101  (`_renew` raises otherwise; for the type checker)
-            return self._value
+        return await self._kept.get(MAX_AGE_S)
 
     def forget(self, value: str) -> None:
         """Somebody refused this value: the next `read` fetches again, unless that has happened meanwhile."""
-        if value == self._value:
-            self._read_at = -math.inf
+        self._kept.forget(value)
 
-    # Private methods
 
-    async def _renew(self) -> None:
-        try:
-            self._value = await asyncio.to_thread(self._fetch, self._arn)
-        except Exception as error:  # noqa: BLE001  (boto3's many parts raise anything; here it becomes one error)
-            if self._value is None:
-                raise SettingsError(f"{self._setting}: the secret cannot be read: {_code(error)}") from None
-            _log.warning("secret not renewed", extra={"setting": self._setting, "reason": _code(error)})
-        self._read_at = self._now()
+async def read(arn: str, setting: str, fetch: Callable[[str], str] | None = None) -> str:
+    """The value of a secret as it is now; the arguments are those of `Secret`.
+
+    Raises:
+        SettingsError: It cannot be read; the message names the setting and AWS's error code.
+    """
+    try:
+        return await asyncio.to_thread(fetch or _fetch, arn)
+    except Exception as error:  # noqa: BLE001  (boto3's many parts raise anything; here it becomes one error)
+        raise SettingsError(f"{setting}: the secret cannot be read: {_code(error)}") from None
 
 
 def only_value(text: str) -> str:
@@ -95,15 +83,12 @@ def only_value(text: str) -> str:
 
 
 def _fetch(arn: str) -> str:
-    import boto3  # noqa: PLC0415  (0.3 s of cold start that only functions with a secret pay)
-    from botocore.config import Config  # noqa: PLC0415  (likewise)
-
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html"""
     _, _, service, region, *_ = arn.split(":")
-    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
-    client: Any = boto3.client("ssm" if service == "ssm" else "secretsmanager", region_name=region, config=config)
     if service == "ssm":
-        return str(client.get_parameter(Name=arn, WithDecryption=True)["Parameter"]["Value"])
-    return str(client.get_secret_value(SecretId=arn)["SecretString"])
+        answer: Any = aws.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)
+        return str(answer["Parameter"]["Value"])
+    return str(aws.client("secretsmanager", region).get_secret_value(SecretId=arn)["SecretString"])
 
 
 def _code(error: Exception) -> str:

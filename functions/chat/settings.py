@@ -15,6 +15,7 @@ __all__ = ["Settings"]
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Limit = Annotated[int, Meta(ge=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -52,6 +53,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     max_message_chars: Count = 200_000  # characters of one message, its arguments and results among them
     max_images: Count = 20  # images of one request
     max_client_tools: Count = 128  # tools a caller may bring along
+
+    # Who may call
+    auth: Literal["api_key", "jwt", "iam", "none"] = "api_key"
+    api_keys: str = ""  # JSON, {"name": "key"} or {"name": ["key", "next key"]}; for local use
+    api_keys_secret_arn: str = ""  # the same in Secrets Manager or the SSM parameter store
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_jwks_url: str = ""  # the issuer's /.well-known/jwks.json where not set
+    jwt_scope: str = ""  # a scope the token must have, where set
+    jwt_clock_skew: Annotated[float, Meta(ge=0)] = 30.0  # seconds the issuer's clock may differ from ours
+    limit_requests_per_minute: Limit = 0  # per caller; 0 is no limit
+    limit_tokens_per_day: Limit = 0  # per caller, input and output; 0 is no limit
+
+    # What is kept
+    store: Annotated[str, Meta(pattern=r"^(memory|file:.+|dynamodb:.+)$")] = "memory"
+    conversation_ttl_days: Count = 30  # days a conversation is kept after its last message
+    conversation_lease: Seconds = 30.0  # seconds after which a conversation whose environment died is free again
+    stop_poll_interval: Seconds = 0.5  # seconds between two looks whether another environment was asked to stop us
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

@@ -1,0 +1,224 @@
+"""Who may call: by key, by AWS identity, anyone by choice; otherwise nobody."""
+
+import contextlib
+import hmac
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import moto
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import chat
+from chat import auth
+from chat.auth import ANONYMOUS, ApiKeys, Caller, Iam, credential, make_authenticator, parse_keys
+from chat.errors import RequestRejected, SettingsError
+from chat.request import Request
+from chat.settings import Settings
+
+
+def request(**headers: str) -> Request:
+    return Request.from_event({"headers": {name.replace("_", "-"): value for name, value in headers.items()}})
+
+
+class Secret:
+    """The keys as they are kept elsewhere; counts its readers."""
+
+    def __init__(self, **keys: str | list[str]) -> None:
+        self.keys = json.dumps(keys)
+        self.reads = 0
+        self.time_s = 1_000.0
+        self.error: Exception | None = None
+        self.authenticator = ApiKeys(self.read, now=lambda: self.time_s)
+
+    async def read(self) -> str:
+        self.reads += 1
+        if self.error:
+            raise self.error
+        return self.keys
+
+    async def status(self, key: str) -> int:
+        try:
+            await self.authenticator.identify(request(x_api_key=key))
+        except RequestRejected as refusal:
+            return refusal.status
+        return 200
+
+
+class TestCredential:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": "Bearer k"},
+            {"authorization": "bearer  k "},
+            {"x_api_key": "k"},
+            {"authorization": "AWS4-HMAC-SHA256 Credential=a", "x_api_key": "k"},
+            {"authorization": "Bearer k", "x_api_key": "other"},
+        ],
+    )
+    def test_a_bearer_token_or_else_the_key_header(self, headers: dict[str, str]) -> None:
+        assert credential(request(**headers)) == "k"
+
+    @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer "}, {"authorization": "Basic k"}])
+    def test_none_is_told_how_to_send_one(self, headers: dict[str, str]) -> None:
+        with pytest.raises(RequestRejected, match="authorization: Bearer") as refusal:
+            credential(request(**headers))
+        assert (refusal.value.status, refusal.value.code) == (401, "unauthorized")
+        assert refusal.value.headers == {"www-authenticate": 'Bearer realm="chat"'}
+
+
+class TestApiKeys:
+    async def test_a_key_names_its_caller(self) -> None:
+        keys = ApiKeys(Secret(alice="a1", bob=["b1", "b2"]).read)
+        assert await keys.identify(request(authorization="Bearer a1")) == Caller("key:alice", "alice")
+
+    async def test_two_keys_of_one_name_are_one_caller(self) -> None:
+        keys = ApiKeys(Secret(bob=["b1", "b2"]).read)
+        assert await keys.identify(request(x_api_key="b1")) == await keys.identify(request(x_api_key="b2"))
+
+    @pytest.mark.parametrize("key", ["", "b", "b11", "B1", "alice"])
+    async def test_anything_else_is_refused(self, key: str) -> None:
+        assert await Secret(alice="a1", bob=["b1"]).status(key) == 401
+
+    async def test_a_refusal_does_not_quote_the_key(self) -> None:
+        with pytest.raises(RequestRejected) as refusal:
+            await Secret(alice="a1").authenticator.identify(request(x_api_key="s3cr3t"))
+        assert "s3cr3t" not in f"{refusal.value}{refusal.value.headers}"
+
+    async def test_every_key_is_compared_in_constant_time_also_after_a_match(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compared: list[tuple[int, int]] = []
+
+        def compare(a: bytes, b: bytes) -> bool:
+            compared.append((len(a), len(b)))
+            return a == b
+
+        monkeypatch.setattr(hmac, "compare_digest", compare)
+        await Secret(a="first", b=["second", "a much longer one"]).status("first")
+        assert compared == [(32, 32)] * 3  # digests: their length says nothing about the keys'
+
+
+class TestRotation:
+    async def test_a_new_key_is_known_at_its_first_use(self) -> None:
+        secret = Secret(alice="old")
+        assert await secret.status("old") == 200
+        secret.keys = '{"alice": ["new", "old"]}'
+        secret.time_s += auth.UNKNOWN_KEY_MAX_AGE_S
+        assert await secret.status("new") == 200
+
+    async def test_a_removed_key_is_refused_after_a_while(self) -> None:
+        secret = Secret(alice="old")
+        await secret.status("old")
+        secret.keys = '{"alice": "new"}'
+        secret.time_s += 300
+        assert await secret.status("old") == 401
+
+    async def test_guessing_does_not_make_us_read_the_secret_each_time(self) -> None:
+        secret = Secret(alice="a")
+        for _ in range(100):
+            await secret.status("guess")
+            secret.time_s += 1
+        assert secret.reads == 10
+
+    async def test_keys_that_became_malformed_leave_the_old_ones(self) -> None:
+        secret = Secret(alice="a")
+        await secret.status("a")
+        secret.keys = "{"
+        secret.time_s += 300
+        assert await secret.status("a") == 200
+
+
+class TestKeysThatCannotBeRead:
+    async def test_everybody_is_asked_to_come_again(self, caplog: pytest.LogCaptureFixture) -> None:
+        secret = Secret()
+        secret.error = SettingsError("API_KEYS_SECRET_ARN: the secret cannot be read: AccessDeniedException")
+        with pytest.raises(RequestRejected) as refusal:
+            await secret.authenticator.identify(request(x_api_key="s3cr3t"))
+        assert (refusal.value.status, refusal.value.headers) == (503, {"retry-after": "10"})
+        assert "AccessDenied" not in str(refusal.value)
+        assert "AccessDenied" in caplog.text
+        assert "s3cr3t" not in caplog.text
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", '"s3cr3t"', '{"a": 1}', '{"a": [1]}', '{"a": ""}', '{"": "s3cr3t"}']
+    )
+    def test_a_malformed_secret_is_described_and_not_quoted(self, text: str) -> None:
+        with pytest.raises(SettingsError) as failure:
+            parse_keys(text)
+        assert "s3cr3t" not in str(failure.value)
+
+    @given(st.text())
+    def test_any_text_is_keys_or_a_named_error(self, text: str) -> None:
+        with contextlib.suppress(SettingsError):
+            parse_keys(text)
+
+    @given(st.dictionaries(st.text(min_size=1), st.lists(st.text(min_size=1)) | st.text(min_size=1)))
+    def test_every_key_of_every_name_is_kept(self, keys: dict[str, str | list[str]]) -> None:
+        owners = [caller.name for _, caller in parse_keys(json.dumps(keys))]
+        assert owners == [name for name, some in keys.items() for _ in (some if isinstance(some, list) else [some])]
+
+
+class TestIam:
+    async def test_the_caller_is_who_the_url_says(self) -> None:
+        identity = {"userId": "AROA:ci", "userArn": "arn:aws:sts::123456789012:assumed-role/ci/ci"}
+        event = {"requestContext": {"authorizer": {"iam": identity}}}
+        caller = await Iam().identify(Request.from_event(event))
+        assert caller == Caller("iam:AROA:ci", "arn:aws:sts::123456789012:assumed-role/ci/ci")
+
+    @pytest.mark.parametrize("event", [{}, {"requestContext": {"authorizer": None}}, {"headers": {"userid": "x"}}])
+    async def test_without_an_identity_it_is_forbidden(self, event: dict[str, object]) -> None:
+        with pytest.raises(RequestRejected, match="AWS_IAM") as refusal:
+            await Iam().identify(Request.from_event(event))
+        assert refusal.value.status == 403
+
+
+class TestChoosing:
+    async def test_by_default_nobody_may_call_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            closed = make_authenticator(Settings())
+        assert "every call is refused" in caplog.text
+        for headers in ({}, {"x_api_key": ""}, {"x_api_key": "k"}, {"authorization": "Bearer k"}):
+            with pytest.raises(RequestRejected) as refusal:
+                await closed.identify(request(**headers))
+            assert refusal.value.status == 401
+
+    async def test_none_lets_anyone_in_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            anyone = make_authenticator(Settings(auth="none"))
+        assert "AUTH=none" in caplog.text
+        assert await anyone.identify(request()) == ANONYMOUS
+
+    async def test_keys_of_the_environment_are_for_local_use(self, caplog: pytest.LogCaptureFixture) -> None:
+        keys = make_authenticator(Settings(api_keys='{"me": "k"}'))
+        assert (await keys.identify(request(x_api_key="k"))).name == "me"
+        assert not caplog.records
+
+    def test_malformed_keys_of_the_environment_stop_init(self) -> None:
+        with pytest.raises(SettingsError):
+            make_authenticator(Settings(api_keys="k"))
+
+    async def test_keys_of_a_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        with moto.mock_aws():
+            client = boto3.client("secretsmanager", region_name="eu-west-1")
+            arn = client.create_secret(Name="keys", SecretString='{"ci": "k"}')["ARN"]
+            keys = make_authenticator(Settings(api_keys_secret_arn=arn))
+            assert (await keys.identify(request(x_api_key="k"))).name == "ci"
+
+    async def test_iam(self) -> None:
+        assert isinstance(make_authenticator(Settings(auth="iam")), Iam)
+
+    def test_only_jwt_imports_its_library_and_nothing_imports_boto(self) -> None:
+        check = (
+            "import sys; from chat.auth import make_authenticator; from chat.settings import Settings\n"
+            "for way in ('api_key', 'iam', 'none'): make_authenticator(Settings(auth=way))\n"
+            "assert not {'jwt', 'botocore', 'cryptography'} & set(sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(chat.__file__).parents[1])
