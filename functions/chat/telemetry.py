@@ -80,10 +80,12 @@ class Record:
 
     Args:
         clock: Seconds; only differences count.
+        service: The dimension that tells one deployment's metrics from another's.
     """
 
-    def __init__(self, clock: float) -> None:
+    def __init__(self, clock: float, service: str) -> None:
         self.started = clock
+        self.service = service
         self.fields: dict[str, object] = {}
         self.values: list[tuple[str, float, str]] = []
         self.spoke = False
@@ -91,7 +93,7 @@ class Record:
     def emit(self) -> None:
         """Write the metrics: one EMF object for the request and one for each tool that was used."""
         for tool in dict.fromkeys(tool for _, _, tool in self.values):
-            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)
+            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self.service)
             if tool:
                 metrics.add_dimension("tool", tool)
             else:
@@ -105,9 +107,16 @@ class Record:
 _current: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
 
 
-def log(level: str = "INFO") -> Logger:
-    """Make the JSON logger that everything below the name `chat` writes to; called once at init."""
-    return Logger(service=SERVICE, level=level)
+def log(level: str = "INFO", service: str = SERVICE) -> Logger:
+    """Make the JSON logger that everything below the name `chat` writes to; called once at init.
+
+    Args:
+        level: As `logging` names it.
+        service: `Settings.service_name`.
+    """
+    logger = Logger(service=SERVICE, level=level)  # Powertools takes the service for the logger's name too
+    logger.append_keys(service=service)
+    return logger
 
 
 def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
@@ -134,7 +143,7 @@ def first_token() -> None:
 @contextlib.contextmanager
 def request(request_id: str, logger: Logger) -> Iterator[Record]:
     """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened."""
-    record = Record(time.monotonic())
+    record = Record(time.monotonic(), str(logger.get_current_keys()["service"]))
     token = _current.set(record)
     logger.thread_safe_append_keys(request_id=request_id)
     try:

@@ -56,6 +56,11 @@ class TestOneRequest:
             logging.getLogger("chat.toolkit.runner").info("tool x executed in 0.1s")
         assert written(capsys)[0]["request_id"] == "r-1"
 
+    def test_names_its_deployment_in_the_line_and_in_the_metrics(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log(service="winterbourne-dev")):
+            telemetry.measure("ToolDuration", 12, tool="get_weather")
+        assert {line["service"] for line in written(capsys)} == {"winterbourne-dev"}
+
 
 class TestManyAtOnce:
     async def test_nothing_of_one_request_comes_to_another(self, capsys: pytest.CaptureFixture[str]) -> None:
