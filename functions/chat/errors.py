@@ -2,6 +2,7 @@
 
 ChatError
 ├── SettingsError             the operator's fault: a setting is missing or wrong; found at init
+├── ToolMisdeclared           the developer's fault: a function cannot be a tool; found at init
 ├── RequestRejected           the caller's fault: answered with a 4xx before the stream opens
 ├── ModelError                the model's provider failed; an error frame once the stream is open
 │   ├── ModelRefused          400, 401, 403, 404: names the setting to look at; never retried
@@ -12,6 +13,7 @@ ChatError
 │   └── ModelSilent           nothing came for MODEL_IDLE_TIMEOUT seconds
 ├── DeadlineReached           Lambda's deadline is near; the stream ends with a word before it
 └── ToolError                 told to the model as written; the conversation goes on
+    └── ToolUnavailable       what the tool needs is away for now: may be tried again, and the breaker counts it
 
 Each has a `code`, a short stable word a client may branch on, and a message that is safe to show: no key, no
 token, no address of ours.
@@ -30,6 +32,8 @@ __all__ = [
     "RequestRejected",
     "SettingsError",
     "ToolError",
+    "ToolMisdeclared",
+    "ToolUnavailable",
 ]
 
 
@@ -43,6 +47,12 @@ class SettingsError(ChatError):
     """A setting is missing or has a value that cannot be; the message names the variable."""
 
     code = "settings_error"
+
+
+class ToolMisdeclared(ChatError):
+    """A function, its options or its name cannot make a tool; the message says what to write instead."""
+
+    code = "tool_misdeclared"
 
 
 class RequestRejected(ChatError):
@@ -118,3 +128,9 @@ class ToolError(ChatError):
     """Raised by a tool to tell the model something in its own words."""
 
     code = "tool_error"
+
+
+class ToolUnavailable(ToolError):
+    """What the tool needs is away for now. A tool with `retries` tries again, and its breaker counts a failure."""
+
+    code = "tool_unavailable"

@@ -37,6 +37,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     tool_executor_max_workers: Count = 8
     tool_execution_timeout: Seconds = 30.0
     tool_concurrency: Count = 16
+    # Seconds kept back before the deadline for the answer that follows the tools
+    tool_answer_reserve: Annotated[float, Meta(ge=0)] = 10.0
+    # Bytes of JSON one result may have, unless the tool says otherwise; more is cut with a note
+    tool_max_result_bytes: Annotated[int, Meta(ge=256)] = 32 * 1024
+    # Threads and tasks that did not end when told to; at this many the environment is marked for retirement
+    tool_abandoned_limit: Count = 8
+    # The circuit breakers: failures in a row that open one, and seconds it stays open before one call may try
+    tool_breaker_failures: Count = 5
+    tool_breaker_open_time: Seconds = 30.0
+    # Results of tools with `cache_ttl_s` kept in memory, in bytes
+    tool_cache_bytes: Count = 4 * 1024 * 1024
+
+    # The shipped tools
+    finnhub_base_url: str = "https://finnhub.io/api/v1"
+    finnhub_api_key: str = ""
+    frankfurter_base_url: str = "https://api.frankfurter.dev/v1"
+    open_meteo_base_url: str = "https://api.open-meteo.com/v1"
+    open_meteo_geocoding_base_url: str = "https://geocoding-api.open-meteo.com/v1"
 
     # The HTTP pool
     http_pool_connections: Count = 20
