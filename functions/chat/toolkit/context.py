@@ -1,0 +1,97 @@
+"""What a tool may know of its call: asked for by type, `async def my_tool(city: str, context: ToolContext)`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import msgspec
+
+from chat import http_pool
+from chat.settings import Settings
+from chat.toolkit.results import encode
+from chat.toolkit.threads import Threads
+
+__all__ = ["Clients", "ToolContext"]
+
+
+class Clients(msgspec.Struct, frozen=True):
+    """Where tools get their HTTP clients from: functions, so that a client is made when first used."""
+
+    asynchronous: Callable[[], httpx.AsyncClient] = http_pool.client
+    synchronous: Callable[[], httpx.Client] = http_pool.sync_client
+
+
+class ToolContext:
+    """One run of a tool.
+
+    Attributes:
+        request_id: Of the invocation the call belongs to.
+        caller: Who asks; empty where nobody is known.
+        deadline: When the tool is stopped, on the event loop's clock, in seconds.
+        settings: The function's settings.
+    """
+
+    __slots__ = ("_clients", "_loop", "_report", "_threads", "caller", "deadline", "request_id", "settings")
+
+    def __init__(
+        self,
+        *,
+        request_id: str = "",
+        caller: str = "",
+        deadline: float = float("inf"),
+        settings: Settings | None = None,
+        clients: Clients | None = None,
+        threads: Threads | None = None,
+        report: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.caller = caller
+        self.deadline = deadline
+        self.settings = settings or Settings()
+        self._clients = clients or Clients()
+        self._threads = threads or Threads()
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The shared client, for async tools."""
+        return self._clients.asynchronous()
+
+    @property
+    def sync_http(self) -> httpx.Client:
+        """The shared client for synchronous tools, with the same limits and timeouts."""
+        return self._clients.synchronous()
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the tool is stopped."""
+        return max(0.0, self.deadline - self._loop.time())
+
+    async def progress(self, data: Any) -> None:
+        """Tell the client how far the tool is; `data` is anything that can be written as JSON.
+
+        Waits while the client reads too slowly, and always lets others run, so that no tool can flood the loop.
+
+        Raises:
+            ToolError: `data` cannot be written as JSON.
+        """
+        if self._report is not None:
+            await self._report(encode(data, self.settings.tool_max_result_bytes))
+        await asyncio.sleep(0)
+
+    def progress_from_thread(self, data: Any) -> None:
+        """The same for a synchronous tool; returns when the client has it.
+
+        Raises:
+            ToolError: `data` cannot be written as JSON.
+        """
+        asyncio.run_coroutine_threadsafe(self.progress(data), self._loop).result()
+
+    async def in_thread(self, function: Callable[[], Any]) -> Any:
+        """Run a blocking function in a thread of the pool, with this task's context variables.
+
+        Cancellation: returns at once; the thread cannot be stopped and is abandoned.
+        """
+        return await self._threads.run(function)

@@ -1,0 +1,117 @@
+"""The arguments a model wrote → checked values, or one sentence that tells it what to mend.
+
+Nothing is guessed: no text becomes a number, no unknown field is dropped. Pure; knows nothing of tools.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from chat.errors import ToolError
+from chat.toolkit.schema import Schema, accepts_null, resolved
+
+__all__ = ["ArgumentsReader"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class ArgumentsReader(Generic[S]):
+    """Reads JSON text into a struct.
+
+    Args:
+        name: The tool's, for the sentence.
+        struct: One field per parameter.
+        parameters: The struct's schema, closed on every level (see `schema.parameters`).
+        strict: Whether the model was given the strict form, in which null stands for an optional field left out.
+    """
+
+    def __init__(self, name: str, struct: type[S], parameters: Schema, *, strict: bool = False) -> None:
+        self._name = name
+        self._struct = struct
+        self._parameters = parameters
+        self._definitions: Mapping[str, Schema] = parameters.get("$defs", {})
+        self._strict = strict
+
+    def __call__(self, text: str) -> S:
+        """Check arguments. Empty text means no arguments.
+
+        Raises:
+            ToolError: With the one sentence for the model, the JSON path in it.
+        """
+        value = self._decoded(text or "{}")
+        try:
+            return msgspec.convert(self._known(value, self._parameters, "$"), self._struct, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise self._unfit(str(error)) from None
+
+    # Private methods
+
+    def _decoded(self, text: str) -> Any:
+        try:
+            return msgspec.json.decode(text)
+        except UnicodeEncodeError:
+            raise self._unfit("the JSON text contains half of a surrogate pair") from None
+        except RecursionError:
+            raise self._unfit("the JSON text is nested too deep") from None
+        except msgspec.DecodeError as error:
+            raise self._unfit(f"the text is not valid JSON ({_lowered(str(error))})") from None
+
+    def _unfit(self, reason: str) -> ToolError:
+        what, _, path = reason.partition(" - at ")
+        return ToolError(
+            f"The arguments of {self._name} do not fit its schema: {_lowered(what)}, at {path or '`$`'};"
+            " mend that and call it again."
+        )
+
+    def _known(self, value: Any, schema: Schema, path: str) -> Any:
+        """The value as msgspec shall convert it.
+
+        Raises:
+            msgspec.ValidationError: A field is unknown, on any level.
+        """
+        if isinstance(value, dict):
+            return self._known_object(value, self._meant(value, schema), path)
+        if isinstance(value, list):
+            item_schema: Schema = next((part["items"] for part in self._parts(schema) if "items" in part), {})
+            return [self._known(item, item_schema, f"{path}[{at}]") for at, item in enumerate(value)]
+        return value
+
+    def _known_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
+        others = schema.get("additionalProperties") or {}
+        properties = schema.get("properties", dict.fromkeys(value, others))
+        if unknown := [key for key in value if key not in properties]:
+            names = ", ".join(f"`{name}`" for name in properties) or "none"
+            raise msgspec.ValidationError(f"unknown field `{unknown[0]}` (the fields are {names}) - at `{path}`")
+        return {
+            key: self._known(item, properties[key], f"{path}.{key}")
+            for key, item in value.items()
+            if not (self._strict and item is None and self._stands_for_absence(key, schema))
+        }
+
+    def _stands_for_absence(self, key: str, schema: Schema) -> bool:
+        optional = key in schema.get("properties", ()) and key not in schema.get("required", ())
+        return optional and not accepts_null(schema["properties"][key], self._definitions)
+
+    def _meant(self, value: dict[str, Any], schema: Schema) -> Schema:
+        """The object schema that is meant, in a union by its tag; an empty one where msgspec shall refuse the value."""
+        fitting = (part for part in self._parts(schema) if part.get("type") == "object" and _tag_fits(value, part))
+        return next(fitting, {})
+
+    def _parts(self, schema: Schema) -> Iterator[Schema]:
+        """The members of a union, or the schema itself; references followed."""
+        whole = resolved(schema, self._definitions)
+        return (resolved(part, self._definitions) for part in whole.get("anyOf", [whole]))
+
+
+# Private functions
+
+
+def _tag_fits(value: Mapping[str, Any], schema: Schema) -> bool:
+    """Whether the fields that have a closed list of values have one of them; a union's tag is such a field."""
+    closed: Iterable[tuple[str, Schema]] = schema.get("properties", {}).items()
+    return all(value[key] in part["enum"] for key, part in closed if "enum" in part and key in value)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
