@@ -1,0 +1,146 @@
+"""Sums, safely: an expression is parsed, never evaluated as code, and its work is bounded before it is done."""
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from chat.errors import ToolError
+from chat.toolkit.tool import tool
+
+__all__ = ["Calculation", "calculate"]
+
+Number: TypeAlias = int | float
+
+MAX_BITS: Final = 4096
+"""The longest integer that may come up, some 1,200 digits."""
+_EXACT: Final = 2**53  # JSON readers hold larger integers only as text
+
+
+class Calculation(msgspec.Struct, frozen=True):
+    """What the model is told. Integers beyond 2**53 are text."""
+
+    expression: str
+    result: Number | str
+
+
+@tool(timeout_s=5)
+def calculate(expression: Annotated[str, Meta(min_length=1, max_length=500)]) -> Calculation:
+    """Work out an arithmetic expression.
+
+    Knows + - * / // % and ** (also written ^), parentheses, pi, e, tau, and the functions abs, ceil, cos, exp,
+    factorial, floor, gcd, log, log10, log2, max, min, round, sin, sqrt, tan. Angles are in radians.
+
+    Args:
+        expression: For example (3 + 4) * 2 ** 0.5.
+    """
+    try:
+        result = _value(ast.parse(expression.replace("^", "**").strip(), mode="eval").body)
+    except SyntaxError:
+        raise ToolError(f"{expression!r} is not an arithmetic expression.") from None
+    except ZeroDivisionError:
+        raise ToolError("This divides by zero.") from None
+    except (OverflowError, ValueError, TypeError) as error:
+        raise ToolError(f"This has no value: {error}.") from None
+    except (RecursionError, MemoryError):
+        raise ToolError("This is nested too deep.") from None
+    return Calculation(expression, _writable(result))
+
+
+# Private functions
+
+
+def _value(node: ast.expr) -> Number:
+    match node:
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            return _bounded(number)
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case ast.UnaryOp(op=sign, operand=operand) if type(sign) in _SIGNS:
+            return _SIGNS[type(sign)](_value(operand))
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+            return _bounded(_OPERATORS[type(sign)](_value(left), _value(right)))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
+            return _bounded(_FUNCTIONS[name](*map(_value, arguments)))
+    raise ToolError(f"{ast.unparse(node)!r} is not part of arithmetic.")
+
+
+def _bounded(number: Any) -> Number:
+    if isinstance(number, complex):
+        raise ToolError("The result is not a real number.")
+    if isinstance(number, int) and number.bit_length() > MAX_BITS:
+        raise ToolError("The numbers get too large.")
+    bounded: Number = number
+    return bounded
+
+
+def _power(base: Number, exponent: Number) -> Any:
+    """Judged before it is worked out: the bits of a power are those of its base times the exponent."""
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > 2 * MAX_BITS:
+        raise ToolError("The numbers get too large.")
+    return base**exponent
+
+
+def _factorial(number: Number) -> int:
+    if number > 450:  # 450! has some 3,300 bits
+        raise ToolError("The numbers get too large.")
+    return math.factorial(_whole(number))
+
+
+def _round(number: Number, digits: Number = 0) -> Number:
+    places = _whole(digits)
+    if abs(places) > 20:
+        raise ToolError("round takes at most 20 digits.")
+    return round(number, places) if places else round(number)
+
+
+def _whole(number: Number) -> int:
+    if number != int(number):
+        raise ToolError(f"{number} is not a whole number.")
+    return int(number)
+
+
+def _writable(number: Number) -> Number | str:
+    if isinstance(number, float):
+        if not math.isfinite(number):
+            raise ToolError("The result is not a finite number.")
+        return number
+    return number if abs(number) <= _EXACT else str(number)
+
+
+_CONSTANTS: Final[Mapping[str, float]] = {"pi": math.pi, "e": math.e, "tau": math.tau}
+_SIGNS: Final[Mapping[type[ast.unaryop], Callable[[Number], Number]]] = {
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+_OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+}
+_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "cos": math.cos,
+    "exp": math.exp,
+    "factorial": _factorial,
+    "floor": math.floor,
+    "gcd": math.gcd,
+    "log": math.log,
+    "log10": math.log10,
+    "log2": math.log2,
+    "max": max,
+    "min": min,
+    "round": _round,
+    "sin": math.sin,
+    "sqrt": math.sqrt,
+    "tan": math.tan,
+}

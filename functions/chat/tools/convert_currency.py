@@ -1,0 +1,70 @@
+"""Exchange rates from Frankfurter, which has the daily ones of the European Central Bank.
+
+https://frankfurter.dev/v1
+"""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from chat.errors import ToolError
+from chat.toolkit.http import get_json
+from chat.toolkit.tool import ToolContext, tool
+
+__all__ = ["Conversion", "convert_currency"]
+
+Currency: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z]{3}$")]
+
+
+class Conversion(msgspec.Struct, frozen=True):
+    """What the model is told."""
+
+    amount: float
+    from_currency: str
+    result: float
+    to_currency: str
+    rate: float
+    date: str
+    source: str
+
+
+class _Rates(msgspec.Struct, frozen=True):
+    date: str
+    rates: dict[str, float]
+    source: str = "Frankfurter (European Central Bank)"
+
+
+@tool(timeout_s=20, retries=2, cache_ttl_s=600, breaker="frankfurter.dev")
+async def convert_currency(
+    amount: float, from_currency: Currency, to_currency: Currency, context: ToolContext
+) -> Conversion:
+    """Convert an amount of money from one currency to another, at the latest daily rate.
+
+    Args:
+        amount: How much.
+        from_currency: The ISO 4217 code of what it is in, for example EUR.
+        to_currency: The ISO 4217 code of what it shall be in, for example USD.
+        context: Of the call; the model is not told of it.
+    """
+    source, target = from_currency.upper(), to_currency.upper()
+    if source == target:
+        return Conversion(amount, source, amount, target, rate=1, date="", source="the same currency")
+    rates = await _rates(source, target, context)
+    rate = rates.rates[target]
+    return Conversion(amount, source, round(amount * rate, 2), target, rate=rate, date=rates.date, source=rates.source)
+
+
+async def _rates(source: str, target: str, context: ToolContext) -> _Rates:
+    unknown = f"There is no rate from {source} to {target}."
+    rates = await get_json(
+        context,
+        "exchange rate service",
+        f"{context.settings.frankfurter_base_url}/latest",
+        _Rates,
+        params={"base": source, "symbols": target},
+        not_found=unknown,
+    )
+    if target not in rates.rates:
+        raise ToolError(unknown)
+    return rates

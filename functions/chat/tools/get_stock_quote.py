@@ -1,0 +1,68 @@
+"""Share prices from Finnhub. https://finnhub.io/docs/api/quote"""
+
+import datetime as dt
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from chat.errors import ToolError
+from chat.toolkit.http import get_json
+from chat.toolkit.tool import ToolContext, tool
+
+__all__ = ["StockQuote", "get_stock_quote"]
+
+
+class StockQuote(msgspec.Struct, frozen=True):
+    """What the model is told; prices in the currency of the exchange."""
+
+    symbol: str
+    price: float
+    change: float
+    change_percent: float
+    previous_close: float
+    time: str
+    source: str
+
+
+class _Quote(msgspec.Struct, frozen=True):
+    """Finnhub's answer. An unknown symbol has zeros, and null for the changes."""
+
+    price: float = msgspec.field(name="c", default=0)
+    change: float | None = msgspec.field(name="d", default=None)
+    change_percent: float | None = msgspec.field(name="dp", default=None)
+    previous_close: float = msgspec.field(name="pc", default=0)
+    time_s: float = msgspec.field(name="t", default=0)
+    source: str = "Finnhub"
+
+
+@tool(timeout_s=20, retries=2, cache_ttl_s=15, breaker="finnhub.io", needs=["FINNHUB_API_KEY"])
+async def get_stock_quote(
+    symbol: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,20}$")], context: ToolContext
+) -> StockQuote:
+    """The latest price of a share, with its change since the previous close.
+
+    Args:
+        symbol: The ticker symbol as US exchanges write it, for example AAPL.
+        context: Of the call; the model is not told of it.
+    """
+    settings = context.settings
+    quote = await get_json(
+        context,
+        "stock service",
+        f"{settings.finnhub_base_url}/quote",
+        _Quote,
+        params={"symbol": symbol.upper()},
+        headers={"X-Finnhub-Token": settings.finnhub_api_key},
+    )
+    if not quote.time_s:
+        raise ToolError(f"There is no share with the symbol {symbol.upper()}.")
+    return StockQuote(
+        symbol=symbol.upper(),
+        price=quote.price,
+        change=quote.change or 0,
+        change_percent=quote.change_percent or 0,
+        previous_close=quote.previous_close,
+        time=dt.datetime.fromtimestamp(quote.time_s, dt.UTC).isoformat(),
+        source=quote.source,
+    )

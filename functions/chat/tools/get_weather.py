@@ -1,0 +1,126 @@
+"""The weather from Open-Meteo: a city's place first, then what the weather is there.
+
+https://open-meteo.com/en/docs and https://open-meteo.com/en/docs/geocoding-api
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from chat.errors import ToolError
+from chat.toolkit.http import get_json
+from chat.toolkit.tool import ToolContext, tool
+
+__all__ = ["Weather", "get_weather"]
+
+# WMO code 4677 in the groups that Open-Meteo uses; the first code of each group.
+WORDS: Final = {
+    0: "clear sky",
+    1: "mainly clear",
+    2: "partly cloudy",
+    3: "overcast",
+    45: "fog",
+    51: "drizzle",
+    56: "freezing drizzle",
+    61: "rain",
+    66: "freezing rain",
+    71: "snow",
+    80: "rain showers",
+    85: "snow showers",
+    95: "thunderstorm",
+}
+
+
+class Weather(msgspec.Struct, frozen=True):
+    """What the model is told."""
+
+    city: str
+    country: str
+    conditions: str
+    temperature_c: float
+    feels_like_c: float
+    humidity_percent: float
+    wind_km_h: float
+    local_time: str
+    source: str
+
+
+class _Place(msgspec.Struct, frozen=True):
+    name: str
+    latitude: float
+    longitude: float
+    country: str = ""
+
+
+class _Places(msgspec.Struct, frozen=True):
+    """The geocoder's answer; without `results` where nothing fits."""
+
+    results: tuple[_Place, ...] = ()
+
+
+class _Current(msgspec.Struct, frozen=True):
+    time: str
+    temperature_2m: float
+    apparent_temperature: float
+    relative_humidity_2m: float
+    weather_code: int
+    wind_speed_10m: float
+
+
+class _Forecast(msgspec.Struct, frozen=True):
+    current: _Current
+    source: str = "Open-Meteo"
+
+
+@tool(timeout_s=20, retries=2, cache_ttl_s=300, breaker="open-meteo.com")
+async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], context: ToolContext) -> Weather:
+    """The weather in a city right now.
+
+    Args:
+        city: The name of one city, for example Paris; no country, no further words.
+        context: Of the call; the model is not told of it.
+    """
+    place = await _place(city, context)
+    forecast = await get_json(
+        context,
+        "weather service",
+        f"{context.settings.open_meteo_base_url}/forecast",
+        _Forecast,
+        params={
+            "latitude": place.latitude,
+            "longitude": place.longitude,
+            "current": ",".join(field for field in _Current.__struct_fields__ if field != "time"),
+            "timezone": "auto",
+        },
+    )
+    return _told(place, forecast)
+
+
+async def _place(city: str, context: ToolContext) -> _Place:
+    places = await get_json(
+        context,
+        "geocoding service",
+        f"{context.settings.open_meteo_geocoding_base_url}/search",
+        _Places,
+        params={"name": city, "count": 1, "language": "en", "format": "json"},
+    )
+    if not places.results:
+        raise ToolError(f"There is no city named {city}.")
+    return places.results[0]
+
+
+def _told(place: _Place, forecast: _Forecast) -> Weather:
+    now = forecast.current
+    group = max((code for code in WORDS if code <= now.weather_code), default=0)
+    return Weather(
+        city=place.name,
+        country=place.country,
+        conditions=WORDS[group],
+        temperature_c=now.temperature_2m,
+        feels_like_c=now.apparent_temperature,
+        humidity_percent=now.relative_humidity_2m,
+        wind_km_h=now.wind_speed_10m,
+        local_time=now.time,
+        source=forecast.source,
+    )
