@@ -1,0 +1,69 @@
+"""CORS as a function URL does it. Pure: what to answer, and what to add.
+
+Where CORS is configured, the URL itself answers a preflight with the configured values and the function never sees
+it. To every other response it adds its headers beside those of the function; a function that sets them as well
+gives browsers duplicates, which they refuse, and that should be seen here and not after deploying.
+https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-cors
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Cors"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cors:
+    """A function URL's `Cors` property; `max_age` in seconds."""
+
+    allow_origins: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age: int | None = None
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is anything to do; without, preflights go to the function like any request."""
+        return self != Cors()
+
+    def answers(self, method: str, headers: Mapping[str, str]) -> bool:
+        """Whether a request is a preflight that the URL answers itself. Header names are in lower case."""
+        is_preflight = method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
+        return self.configured and is_preflight
+
+    def preflight(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The headers that answer a preflight."""
+        requested = headers.get("access-control-request-method", "")
+        if not self._origin(headers) or not ({requested, "*"} & set(self.allow_methods)):
+            return []
+        answer = [
+            *self._common(headers),
+            ("access-control-allow-methods", ",".join(self.allow_methods)),
+            ("access-control-allow-headers", ",".join(self.allow_headers)),
+            ("access-control-max-age", "" if self.max_age is None else str(self.max_age)),
+        ]
+        return [(name, value) for name, value in answer if value]
+
+    def added(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The headers to add to the function's response to a request with these headers."""
+        if not self._origin(headers):
+            return []
+        exposed = [("access-control-expose-headers", ",".join(self.expose_headers))] if self.expose_headers else []
+        return [*self._common(headers), *exposed]
+
+    def _common(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        answer = [("access-control-allow-origin", self._origin(headers))]
+        if self.allow_credentials:
+            answer.append(("access-control-allow-credentials", "true"))
+        if self._origin(headers) != "*":
+            answer.append(("vary", "Origin"))
+        return answer
+
+    def _origin(self, headers: Mapping[str, str]) -> str:
+        """The value that lets this origin in, empty where it may not. Browsers take no `*` with credentials."""
+        origin = headers.get("origin", "")
+        if "*" in self.allow_origins:
+            return (origin if self.allow_credentials else "*") if origin else ""
+        return origin if origin in self.allow_origins else ""

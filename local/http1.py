@@ -1,0 +1,273 @@
+"""A small HTTP/1.1 server: h11 for the bytes, asyncio streams for the socket.
+
+Everything here that listens is one of these: the function URL, the Runtime API, the invoke API, the practice data.
+It hands over a request body piece by piece as it comes, and what a handler writes is on the socket in the same loop
+turn. Knows nothing of Lambda.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Final, Self
+
+import h11
+
+__all__ = ["BodyTooLarge", "Exchange", "Handler", "Headers", "Server", "Truncated"]
+
+Headers = Iterable[tuple[str, str]]
+
+CHUNK: Final = 64 * 1024
+HEAD_LIMIT: Final = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class Truncated(Exception):
+    """The peer broke HTTP, or left, before its request was whole."""
+
+
+class BodyTooLarge(Exception):
+    """The request's body is larger than its reader allows."""
+
+
+class Exchange:
+    """One request and its response.
+
+    `method`, `target` and `headers` (names in lower case) are there at once, `trailers` when the body has been read.
+    """
+
+    def __init__(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._http, self._reader, self._writer = http, reader, writer
+        self.method = ""
+        self.target = ""
+        self.headers: list[tuple[str, str]] = []
+        self.trailers: list[tuple[str, str]] = []
+        self.peer: str = writer.get_extra_info("peername", ("",))[0]
+        self.status = 0
+        self.bytes_out = 0
+        self.cut = False
+
+    def header(self, name: str) -> str:
+        """The first value of a header, or an empty string. `name` is in lower case."""
+        return next((value for key, value in self.headers if key == name), "")
+
+    # The request
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes.
+
+        Raises:
+            Truncated: The peer left, or broke the framing.
+        """
+        if self._http.they_are_waiting_for_100_continue:
+            self._send(h11.InformationalResponse(status_code=100, headers=[]))
+        while not isinstance(event := await _next_event(self._http, self._reader), h11.EndOfMessage):
+            if not isinstance(event, h11.Data):
+                raise Truncated(f"expected a body, got {type(event).__name__}")
+            yield bytes(event.data)
+        self.trailers = _text(event.headers)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes.
+
+        Raises:
+            BodyTooLarge: It is larger; the rest is not read and the connection ends with the response.
+            Truncated: The peer left, or broke the framing.
+        """
+        parts, size = [], 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def gone(self) -> None:
+        """Return when the peer has left. What it sends until then is kept for the next request."""
+        while data := await self._reader.read(CHUNK):
+            self._http.receive_data(data)
+
+    # The response
+
+    @property
+    def started(self) -> bool:
+        """Whether the response's head is out."""
+        return self.status != 0
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head at once.
+
+        Raises:
+            ValueError: Status or headers are none that HTTP allows; nothing was sent.
+            ConnectionError: The peer has left.
+        """
+        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        try:
+            self._send(h11.Response(status_code=status, headers=head))
+        except h11.LocalProtocolError as error:
+            raise ValueError(str(error)) from error
+        self.status = status
+        await self._writer.drain()
+
+    async def write(self, data: bytes) -> None:
+        """Send more of the body; waits while the peer reads too slowly. Where no body may be, it is dropped.
+
+        Raises:
+            ConnectionError: The peer has left.
+        """
+        if data and not self._bodiless:
+            self.bytes_out += len(data)
+            self._send(h11.Data(data=data))
+            await self._writer.drain()
+
+    async def end(self) -> None:
+        """Complete the response.
+
+        Raises:
+            ConnectionError: The peer has left.
+        """
+        self._send(h11.EndOfMessage())
+        await self._writer.drain()
+
+    async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """A whole response with its length.
+
+        Raises:
+            ValueError: Status or headers are none that HTTP allows.
+            ConnectionError: The peer has left.
+        """
+        length = [] if status == 204 else [("content-length", str(len(body)))]
+        await self.start(status, [*headers, *length])
+        await self.write(body)
+        await self.end()
+
+    def break_off(self) -> None:
+        """Close the connection without completing the response: the peer sees what was written, and that it broke."""
+        self.cut = True
+        self._writer.close()
+
+    # Private methods
+
+    @property
+    def _bodiless(self) -> bool:
+        return self.method == "HEAD" or self.status in {204, 304}
+
+    def _send(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if self._writer.is_closing():
+            raise ConnectionResetError("the peer has left")
+        if data:
+            self._writer.write(data)
+
+    async def _read_head(self) -> bool:
+        """Read until a request's head is there; False when the peer has no more."""
+        event = await _next_event(self._http, self._reader)
+        if not isinstance(event, h11.Request):
+            return False
+        self.method, self.target = event.method.decode("ascii"), event.target.decode("latin-1")
+        self.headers = _text(event.headers)
+        return True
+
+    def _next_cycle(self) -> bool:
+        """Make the connection ready for one more request, if it can take one."""
+        if self.cut or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        return True
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Server:
+    """Listens on one address and gives every request to `handler`. An async context manager; `close` ends it all.
+
+    A handler that raises gives a 500 where nothing was sent yet, a broken stream where something was, and a log line.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def listen(self, host: str, port: int = 0) -> None:
+        """Start to listen; port 0 takes a free one. `self.port` is the port then.
+
+        Raises:
+            OSError: The address cannot be had.
+        """
+        self._server = await asyncio.start_server(self._connected, host, port, backlog=1024)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Stop listening, break off what is under way and wait until it has ended."""
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Private methods
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        exchange = Exchange(http, reader, writer)
+        try:
+            while await exchange._read_head():  # noqa: SLF001 - the two halves of one module
+                await self._handle(exchange)
+                if not exchange._next_cycle():  # noqa: SLF001 - likewise
+                    break
+                exchange = Exchange(http, reader, writer)
+        except Truncated:
+            await _refuse(exchange)
+        except ConnectionError:
+            logger.debug("the peer left while it was answered")
+        finally:
+            writer.close()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        try:
+            await self._handler(exchange)
+        except (ConnectionError, Truncated):
+            raise
+        except Exception:
+            logger.exception("%s %s failed", exchange.method, exchange.target)
+            if exchange.started:
+                exchange.break_off()
+            else:
+                await exchange.answer(500, [("content-type", "text/plain")], b"Internal Server Error")
+
+
+async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> object:
+    try:
+        while (event := http.next_event()) is h11.NEED_DATA:
+            http.receive_data(await reader.read(CHUNK))
+    except h11.RemoteProtocolError as error:
+        raise Truncated(str(error)) from error
+    return event
+
+
+async def _refuse(exchange: Exchange) -> None:
+    """Answer what is no HTTP, if anything may still be said."""
+    with contextlib.suppress(h11.LocalProtocolError, ConnectionError):
+        await exchange.answer(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
+
+
+def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -1,0 +1,121 @@
+"""An HTTP request → the event a function URL makes of it (payload format 2.0). Pure.
+
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+"""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+__all__ = ["Request", "event_of"]
+
+URL_ID: Final = "local"
+# Headers that speak of one connection, or that the function URL sets itself so that no caller can forge them.
+OWN: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "upgrade",
+        "cookie",
+        "x-forwarded-for",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-amzn-trace-id",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What came over HTTP. Header names are in lower case; repeated ones come as often as they came."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    source_ip: str
+    port: int
+
+
+def event_of(request: Request, *, request_id: str, trace_id: str, now: datetime) -> dict[str, Any]:
+    """The event, ready for JSON. `now` is aware of its time zone."""
+    path, _, query = request.target.partition("?")
+    headers = _headers(request, trace_id)
+    event = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "cookies": _cookies(request.headers),
+        "headers": headers,
+        "queryStringParameters": _joined(parse_qsl(query, keep_blank_values=True)),
+        "requestContext": _context(request, path, headers, request_id, now),
+        **_body(request.body, headers.get("content-type", "")),
+    }
+    # Lambda leaves out what is empty.
+    return {key: value for key, value in event.items() if value or key not in {"cookies", "queryStringParameters"}}
+
+
+def _context(request: Request, path: str, headers: dict[str, str], request_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "accountId": "anonymous",
+        "apiId": URL_ID,
+        "domainName": headers.get("host", ""),
+        "domainPrefix": URL_ID,
+        "http": {
+            "method": request.method,
+            "path": unquote(path),
+            "protocol": "HTTP/1.1",
+            "sourceIp": request.source_ip,
+            "userAgent": headers.get("user-agent", ""),
+        },
+        "requestId": request_id,
+        "routeKey": "$default",
+        "stage": "$default",
+        "time": now.astimezone(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        "timeEpoch": int(now.timestamp() * 1000),
+    }
+
+
+def _headers(request: Request, trace_id: str) -> dict[str, str]:
+    return {
+        **_joined((name, value) for name, value in request.headers if name not in OWN),
+        "x-amzn-trace-id": trace_id,
+        "x-forwarded-for": request.source_ip,
+        "x-forwarded-port": str(request.port),
+        "x-forwarded-proto": "http",
+    }
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Values of one name joined by commas, in the order they came."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: ",".join(several) for name, several in values.items()}
+
+
+def _cookies(headers: Iterable[tuple[str, str]]) -> list[str]:
+    given = (cookie.strip() for name, value in headers if name == "cookie" for cookie in value.split(";"))
+    return [cookie for cookie in given if cookie]
+
+
+def _body(body: bytes, content_type: str) -> dict[str, Any]:
+    if not body:
+        return {"isBase64Encoded": False}
+    if _is_text(content_type):
+        try:
+            return {"body": body.decode(), "isBase64Encoded": False}
+        except UnicodeDecodeError:
+            pass  # it calls itself text and is none
+    return {"body": base64.b64encode(body).decode("ascii"), "isBase64Encoded": True}
+
+
+def _is_text(content_type: str) -> bool:
+    """Forms and unnamed types come in base64, as from API Gateway's payload 2.0."""
+    media = content_type.partition(";")[0].strip().lower()
+    return media.startswith("text/") or media.endswith(("/json", "+json", "/xml", "+xml", "/javascript"))
