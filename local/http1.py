@@ -7,6 +7,7 @@ turn. Knows nothing of Lambda.
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
@@ -171,7 +172,10 @@ class Exchange:
         return True
 
     def _next_cycle(self) -> bool:
-        """Make the connection ready for one more request, if it can take one."""
+        """Make the connection ready for one more request, if it can take one: a body nobody read ends it."""
+        if not self.cut and self._http.their_state is h11.SEND_BODY:
+            with contextlib.suppress(h11.RemoteProtocolError):
+                self._http.next_event()  # the end of a request without a body, which nobody had to ask for
         if self.cut or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -197,9 +201,13 @@ class Server:
         """Start to listen; port 0 takes a free one. `self.port` is the port then.
 
         Raises:
-            OSError: The address cannot be had.
+            OSError: The address cannot be had; its `strerror` is a sentence that says which and why.
         """
-        self._server = await asyncio.start_server(self._connected, host, port, backlog=1024)
+        try:
+            self._server = await asyncio.start_server(self._connected, host, port, backlog=1024)
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+            raise OSError(error.errno, f"{host}:{port} {why}") from error
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

@@ -1,0 +1,107 @@
+"""`python -m local`: the function URL on this machine until Ctrl-C."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from local import chat_function, options
+from local.banner import banner
+from local.cors import Cors
+from local.environment import Function
+from local.server import Addresses, Plan, running
+from local.shaping import Shape
+
+
+def main() -> int:
+    """Run until SIGINT or SIGTERM; 0 then, 1 and one line where an address cannot be had."""
+    given = options.parse()
+    try:
+        with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
+            asyncio.run(_serve(given, _plan(given, Path(scratch))))
+    except OSError as error:
+        sys.stderr.write(f"python -m local: {error.strerror or error}\n")
+        return 1
+    return 0
+
+
+async def _serve(given: Namespace, plan: Plan) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(plan) as addresses:
+        _announce(given, plan, addresses)
+        await stop.wait()
+
+
+def _plan(given: Namespace, scratch: Path) -> Plan:
+    return Plan(
+        function=_function(given, scratch),
+        host=given.host,
+        port=given.port,
+        invoke_port=given.invoke_port,
+        concurrency=given.concurrency,
+        freezes=not given.no_freeze,
+        cors=_cors(given),
+        shape=Shape(given.burst, given.rate, given.limit),
+        log=given.log.resolve(),
+    )
+
+
+def _function(given: Namespace, scratch: Path) -> Function:
+    return Function(
+        task_root=given.task_root,
+        handler=given.handler,
+        name=given.name,
+        memory_mb=given.memory,
+        timeout_s=given.timeout,
+        variables={**_chat_settings(given.task_root, scratch), **dict(given.env)},
+        managed_instances=given.managed_instances,
+        snap_start=given.snap_start,
+    )
+
+
+def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
+    if not chat_function.is_chat(task_root):
+        return {}
+    return {**chat_function.local_settings(scratch), **chat_function.users_settings(task_root, os.environ)}
+
+
+def _cors(given: Namespace) -> Cors:
+    return Cors(
+        allow_origins=tuple(given.cors_allow_origin),
+        allow_methods=tuple(given.cors_allow_method),
+        allow_headers=tuple(given.cors_allow_header),
+        expose_headers=tuple(given.cors_expose_header),
+        allow_credentials=given.cors_allow_credentials,
+        max_age=given.cors_max_age,
+    )
+
+
+def _announce(given: Namespace, plan: Plan, addresses: Addresses) -> None:
+    text = banner(
+        plan.function,
+        url=addresses.url,
+        invoke_url=addresses.invoke_url,
+        log=str(plan.log),
+        chat=chat_function.is_chat(given.task_root),
+        practice=not given.no_practice,
+    )
+    print(text, flush=True)  # noqa: T201 - what the user has to know
+    if given.ready_file:
+        _tell(given.ready_file, {"url": addresses.url, "invoke_url": addresses.invoke_url, "log": str(plan.log)})
+
+
+def _tell(ready_file: Path, known: dict[str, str]) -> None:
+    """Renamed into place, so that who waits for the file never reads half of it."""
+    draft = ready_file.with_name(ready_file.name + ".draft")
+    draft.write_text(json.dumps(known), encoding="utf-8")
+    draft.rename(ready_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

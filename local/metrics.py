@@ -1,0 +1,65 @@
+"""The metrics that a function wrote to its log in the embedded metric format (EMF), added up. Pure.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Metrics", "Series"]
+
+
+@dataclass
+class Series:
+    """One metric under one set of dimensions, since the start."""
+
+    name: str
+    dimensions: str
+    unit: str
+    count: int = 0
+    total: float = 0.0
+    least: float = float("inf")
+    most: float = float("-inf")
+    last: float = 0.0
+
+    def add(self, value: float) -> None:
+        """One value more."""
+        self.count += 1
+        self.total += value
+        self.least, self.most, self.last = min(self.least, value), max(self.most, value), value
+
+
+class Metrics:
+    """Reads a log, keeps the sums."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str], Series] = {}
+
+    def read(self, record: str) -> bool:
+        """Take one log record; says whether it was metrics. Anything else, or EMF that is none, is left alone."""
+        if '"_aws"' not in record:
+            return False
+        try:
+            found = list(_values(json.loads(record)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+        for name, dimensions, unit, value in found:
+            self._series.setdefault((name, dimensions), Series(name, dimensions, unit)).add(value)
+        return True
+
+    def series(self) -> list[Series]:
+        """All of them, by name and dimensions."""
+        return [self._series[key] for key in sorted(self._series)]
+
+
+def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
+    """Name, dimensions, unit and value of everything in one EMF document."""
+    for directive in document["_aws"]["CloudWatchMetrics"]:
+        for names in directive.get("Dimensions") or [[]]:
+            dimensions = ", ".join(f"{name} {document[name]}" for name in names)
+            for metric in directive["Metrics"]:
+                values = document[metric["Name"]]
+                for value in values if isinstance(values, list) else [values]:
+                    yield metric["Name"], dimensions, metric.get("Unit", "None"), float(value)

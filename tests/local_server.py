@@ -1,0 +1,53 @@
+"""`python -m local` as a real process, for every test that wants the whole path or a part of it."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+__all__ = ["LocalServer", "local_server"]
+
+ROOT = Path(__file__).resolve().parents[1]
+START_S = 20
+
+
+@dataclass(frozen=True)
+class LocalServer:
+    """A running `python -m local`."""
+
+    url: str
+    invoke_url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def local_server(folder: Path, *flags: str) -> Iterator[LocalServer]:
+    """Start `python -m local` on a free port with these flags; stop it, and what it started, at the end."""
+    ready, log = folder / "ready.json", folder / "local.log"
+    addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
+    command = [sys.executable, "-m", "local", *addresses, *flags]
+    with (folder / "screen.log").open("wb") as screen:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
+        try:
+            known = _await(ready, process, folder / "screen.log")
+            yield LocalServer(known["url"], known["invoke_url"], log, process)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def _await(ready: Path, process: subprocess.Popen[bytes], screen: Path) -> dict[str, str]:
+    for _ in range(START_S * 50):
+        if ready.exists():
+            return dict(json.loads(ready.read_text()))
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    pytest.fail(f"python -m local did not start:\n{screen.read_text()}")
