@@ -1,0 +1,98 @@
+// The native wire format: ask a question, hear the frames of its answer, stop it. Knows nothing of the page.
+
+import { signedFetch } from "./signed_fetch.js";
+
+/** What went wrong, in words that may be shown. `status` is the HTTP status, 0 where there was no answer at all. */
+export class ChatError extends Error {
+  constructor(message, { status = 0, code = "", retryAfterS = 0 } = {}) {
+    super(message);
+    Object.assign(this, { status, code, retryAfterS });
+  }
+}
+
+/**
+ * Ask; yields one frame after the other as they come.
+ * Ends after the last frame of the stream (done, error or stopped) and throws a ChatError where there is none.
+ */
+export async function* ask(body, { key, signal }) {
+  const response = await post("chat", body, key, signal);
+  if (!response.ok) throw await refusal(response);
+  let last;
+  for await (const data of events(response.body)) {
+    last = JSON.parse(data);
+    yield last;
+  }
+  if (!["done", "error", "stopped"].includes(last?.type)) throw cut();
+}
+
+/** Ask for a running answer to stop; its own stream then says that it has. Resolves to whether that was heard. */
+export async function stop(conversationId, { key }) {
+  try {
+    return (await post(`chat/${encodeURIComponent(conversationId)}/stop`, {}, key)).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function post(path, body, key, signal) {
+  const headers = { "content-type": "application/json" };
+  if (key) headers["x-api-key"] = key;
+  try {
+    return await signedFetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ChatError("The server cannot be reached.");
+  }
+}
+
+async function refusal(response) {
+  const { error = {} } = await response.json().catch(() => ({}));
+  return new ChatError(error.message ?? `The server answered ${response.status}.`, {
+    status: response.status,
+    code: error.code,
+    retryAfterS: Number(response.headers.get("retry-after")) || 0,
+  });
+}
+
+function cut() {
+  return new ChatError("The stream broke off before its end.");
+}
+
+// Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+async function* events(stream) {
+  const parser = new EventParser();
+  try {
+    for await (const text of decoded(stream)) yield* parser.push(text);
+  } catch (error) {
+    throw error instanceof TypeError ? cut() : error;
+  }
+}
+
+async function* decoded(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** Text in any pieces → the data of each event that is whole. Comments and other fields are passed over. */
+export class EventParser {
+  #rest = "";
+  #data = [];
+
+  *push(text) {
+    // A carriage return at the very end may be half of a line end; it waits for the other half.
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop();
+    for (const line of lines) {
+      if (line.startsWith("data:")) this.#data.push(line.slice(line[5] === " " ? 6 : 5));
+      else if (line === "" && this.#data.length) yield this.#data.splice(0).join("\n");
+    }
+  }
+}
