@@ -4,6 +4,7 @@ ChatError
 ├── SettingsError             the operator's fault: a setting is missing or wrong; found at init
 ├── ToolMisdeclared           the developer's fault: a function cannot be a tool; found at init
 ├── RequestRejected           the caller's fault: answered with a 4xx before the stream opens
+│   └── StoreUnavailable      not theirs: what is kept cannot be reached now; a 503
 ├── ModelError                the model's provider failed; an error frame once the stream is open
 │   ├── ModelRefused          400, 401, 403, 404: names the setting to look at; never retried
 │   ├── ModelBusy             429, 5xx, overloaded; may carry retry_after_s
@@ -31,6 +32,7 @@ __all__ = [
     "ModelUnreachable",
     "RequestRejected",
     "SettingsError",
+    "StoreUnavailable",
     "ToolError",
     "ToolMisdeclared",
     "ToolUnavailable",
@@ -70,6 +72,13 @@ class RequestRejected(ChatError):
         self.status = status
         self.code = code
         self.headers = headers or {}
+
+
+class StoreUnavailable(RequestRejected):
+    """What is kept cannot be read or written now."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "store_unavailable", "what is kept here cannot be reached now", {"retry-after": "5"})
 
 
 class ModelError(ChatError):

@@ -49,6 +49,7 @@ RequestMetric: TypeAlias = Literal[
     "Rejections",
     "Requests",
     "Stops",
+    "StoreErrors",
     "StreamDuration",
     "TimeToFirstToken",
 ]

@@ -1,0 +1,83 @@
+"""Stores for tests: each kind, on a clock that is moved by hand."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import boto3
+import moto
+
+from chat import aws
+from chat.store import Store
+from chat.store_dynamodb import DynamoBackend
+from chat.store_file import SqliteBackend
+from chat.store_memory import MemoryBackend
+
+__all__ = ["KINDS", "TABLE", "Clock", "open_store"]
+
+KINDS: Final = ("memory", "file", "dynamodb")
+TABLE: Final = "conversations"
+TEST_ACCOUNT: Final = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+
+
+class Clock:
+    """Wall clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time_s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.time_s
+
+
+@contextlib.asynccontextmanager
+async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+    """A store of one kind; nothing of it is left afterwards."""
+    with contextlib.ExitStack() as stack:
+        if kind == "dynamodb":
+            stack.enter_context(_table())
+        makes = {
+            "memory": lambda: Store(MemoryBackend, threads=0, shared=False, now=clock),
+            "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, shared=True, now=clock),
+            "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=4, shared=True, now=clock),
+        }
+        store = makes[kind]()
+        yield store
+        await store.close()
+
+
+@contextlib.contextmanager
+def _table() -> Iterator[None]:
+    """The table as template.yaml makes it."""
+    with mock.patch.dict(os.environ, TEST_ACCOUNT), moto.mock_aws():
+        aws.forget()
+        client: Any = boto3.client("dynamodb")
+        client.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+                {"AttributeName": "updated_ms", "AttributeType": "N"},
+            ],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            LocalSecondaryIndexes=[
+                {
+                    "IndexName": "newest",
+                    "KeySchema": [
+                        {"AttributeName": "pk", "KeyType": "HASH"},
+                        {"AttributeName": "updated_ms", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+        )
+        yield
+        aws.forget()
