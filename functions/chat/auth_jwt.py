@@ -25,7 +25,7 @@ KEYS_MAX_AGE_S: Final = 3600.0
 UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
 """A token signed with a key we do not know may follow a rotation: the keys are read again, but not more often."""
 
-# OpenID Connect Core 1.0, section 2: `sub` has 255 characters at most. It becomes part of a key in the store.
+# OpenID Connect Core 1.0, section 2: `sub` has 255 ASCII characters at most. It becomes part of a key in the store.
 LONGEST_SUBJECT: Final = 255
 
 
@@ -70,9 +70,9 @@ class Tokens:
             raise _refused(401, "invalid_token", "the token has expired") from None
         except jwt.PyJWTError:
             raise _refused(401, "invalid_token", "the token is not valid here") from None
-        if 0 < len(claims["sub"]) <= LONGEST_SUBJECT:
+        if 0 < len(claims["sub"]) <= LONGEST_SUBJECT and claims["sub"].isascii():
             return claims
-        raise _refused(401, "invalid_token", "the token's subject is empty or too long")
+        raise _refused(401, "invalid_token", "the token's subject is empty, too long or not ASCII")
 
     async def _key(self, token: str) -> jwt.PyJWK:
         try:

@@ -9,6 +9,7 @@ from unittest import mock
 
 import boto3
 import moto
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it has no types
 
 from chat import aws
 from chat.store import Store
@@ -16,7 +17,7 @@ from chat.store_dynamodb import DynamoBackend
 from chat.store_file import SqliteBackend
 from chat.store_memory import MemoryBackend
 
-__all__ = ["KINDS", "TABLE", "Clock", "open_store"]
+__all__ = ["KINDS", "TABLE", "Clock", "open_store", "template_table"]
 
 KINDS: Final = ("memory", "file", "dynamodb")
 TABLE: Final = "conversations"
@@ -59,25 +60,14 @@ def _table() -> Iterator[None]:
     with mock.patch.dict(os.environ, TEST_ACCOUNT), moto.mock_aws():
         aws.forget()
         client: Any = boto3.client("dynamodb")
-        client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-                {"AttributeName": "updated_ms", "AttributeType": "N"},
-            ],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            LocalSecondaryIndexes=[
-                {
-                    "IndexName": "newest",
-                    "KeySchema": [
-                        {"AttributeName": "pk", "KeyType": "HASH"},
-                        {"AttributeName": "updated_ms", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-        )
+        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
+        client.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
         yield
         aws.forget()
+
+
+def template_table() -> dict[str, Any]:
+    """The properties of the table in template.yaml."""
+    template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
+    table: dict[str, Any] = template["Resources"]["Conversations"]["Properties"]
+    return table

@@ -117,6 +117,7 @@ BAD = {
     "of nobody": token(sub=None),
     "of an empty subject": token(sub=""),
     "of a subject too long": token(sub="x" * 256),
+    "of a subject that is not ASCII": token(sub="\ud800"),
     "signed by another key": token(OTHER, "ES256", "e"),
     "of a key that is not published": token(OTHER, "ES256", "o"),
     "of any of several keys": token(kid=None),

@@ -21,7 +21,7 @@ from chat.store import Item, Store, key, make_store
 from chat.store_dynamodb import BATCH_ATTEMPTS, DynamoBackend
 from chat.store_file import SqliteBackend
 from chat.store_memory import MemoryBackend
-from tests.function.stores import KINDS, TABLE, Clock, open_store
+from tests.function.stores import KINDS, TABLE, Clock, open_store, template_table
 
 
 @pytest.fixture
@@ -252,6 +252,10 @@ class Overloaded:
             return {"UnprocessedItems": {TABLE: writes[1:]} if writes[1:] else {}}
         self.written += writes
         return {"UnprocessedItems": {}}
+
+
+def test_the_table_of_the_template_forgets_what_we_say_is_over() -> None:
+    assert template_table()["TimeToLiveSpecification"] == {"AttributeName": "expires_at_s", "Enabled": True}
 
 
 class TestAnOverloadedTable:
