@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # The model
     model_provider: Literal["scripted", "openai", "anthropic", "bedrock"] = "scripted"
     model_id: str = ""
+    model_choices: str = ""  # further model ids a caller may ask for, with commas between
     openai_base_url: str = "https://api.openai.com/v1"
     anthropic_base_url: str = "https://api.anthropic.com"
     bedrock_base_url: str = ""

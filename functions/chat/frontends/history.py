@@ -4,12 +4,19 @@ Knows our messages, not how a format writes them.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from msgspec import Meta
 
 from chat.errors import RequestRejected
-from chat.messages import AssistantMessage, ChatRequest, Image, Message, ToolCall, ToolMessage, UserMessage
+from chat.messages import AssistantMessage, ChatRequest, Image, Message, Reasoning, ToolCall, ToolMessage, UserMessage
 from chat.settings import Settings
 
-__all__ = ["UNFINISHED", "checked", "settled"]
+__all__ = ["UNFINISHED", "Id", "MaxTokens", "Temperature", "checked", "settled"]
+
+Id = Annotated[str, Meta(max_length=200)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+MaxTokens = Annotated[int, Meta(ge=1)]
 
 UNFINISHED = "This call was interrupted before it gave a result."
 """What a model is told of a call whose result never came. Providers refuse a call that has no result."""
@@ -18,7 +25,8 @@ UNFINISHED = "This call was interrupted before it gave a result."
 def settled(messages: Iterable[Message]) -> tuple[Message, ...]:
     """A whole history as providers take it: behind each turn the results of its calls, in their order, one per call.
 
-    Results that came late are moved up, calls without one are answered with UNFINISHED, empty turns are left out.
+    Results that came late are moved up, calls without one are answered with UNFINISHED, turns that said nothing are
+    left out.
 
     Raises:
         RequestRejected: 400 where two calls or two results share an id, or a result belongs to no call.
@@ -46,7 +54,7 @@ def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
-    _expect_unique("message", [m.id for m in messages if isinstance(m, UserMessage | AssistantMessage) and m.id])
+    _expect_unique("message", _message_ids(messages))
     _expect_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
     longest = max(_length(message) for message in messages)
     _expect_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
@@ -54,6 +62,20 @@ def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
     _expect_at_most(settings.max_client_tools, len(chat.client_tools), "too_many_tools", "tools")
     _expect_unique("tool", [tool.name for tool in chat.client_tools])
     return chat
+
+
+def _message_ids(messages: Iterable[Message]) -> list[str]:
+    """One id per message as its writer counts them: all turns of one answer go by one id."""
+    ids: list[str] = []
+    before: Message | None = None
+    for message in messages:
+        match message:
+            case AssistantMessage(id=id_) if isinstance(before, AssistantMessage) and before.id == id_:
+                pass
+            case UserMessage(id=id_) | AssistantMessage(id=id_) if id_:
+                ids.append(id_)
+        before = before if isinstance(message, ToolMessage) else message
+    return ids
 
 
 def _by_call(results: Sequence[ToolMessage]) -> dict[str, ToolMessage]:
@@ -66,7 +88,7 @@ def _in_order(history: Iterable[Message], results: dict[str, ToolMessage]) -> It
         match message:
             case ToolMessage():
                 continue
-            case AssistantMessage(parts=()):
+            case AssistantMessage(parts=parts) if all(isinstance(part, Reasoning) for part in parts):
                 continue
             case AssistantMessage():
                 yield message

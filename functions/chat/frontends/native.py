@@ -13,17 +13,17 @@ The last frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`).
 
 import functools
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import msgspec
-from msgspec import Meta
 from orjson import JSONEncodeError, dumps
 
 from chat import events as e
-from chat.errors import RequestRejected
 from chat.frontends import sse
-from chat.frontends.history import checked, settled
+from chat.frontends.history import Id, MaxTokens, Temperature, checked, settled
 from chat.frontends.json_text import one_line, quoted
+from chat.frontends.media import image
+from chat.frontends.offer import chosen
 from chat.messages import (
     AUTO,
     AssistantMessage,
@@ -42,9 +42,6 @@ from chat.request import Request, parse
 from chat.settings import Settings
 
 __all__ = ["FRONTEND", "Native", "NativeEncoder"]
-
-Id = Annotated[str, Meta(max_length=200)]
-
 
 # The body
 
@@ -80,8 +77,8 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     store: bool = False
     system: str | None = None
     model: Id | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Temperature | None = None
+    max_tokens: MaxTokens | None = None
     tool_choice: ToolChoice = AUTO
 
 
@@ -104,10 +101,9 @@ def _text_parts(text: str) -> tuple[Text, ...]:
 def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
     if isinstance(content, str):
         return _text_parts(content)
-    for part in content:
-        if isinstance(part, Image) and bool(part.data) == bool(part.url):
-            raise RequestRejected(400, "invalid_request", "messages: an image has either data or url")
-    return content
+    return tuple(
+        image(part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part for part in content
+    )
 
 
 # The frames. What looks at the event alone is a function that lets the encoder pass by.
@@ -229,7 +225,7 @@ class Native:
             conversation_id=body.conversation_id,
             store=body.store,
             system=body.system,
-            model_id=body.model or None,
+            model_id=chosen(body.model, settings),
             temperature=body.temperature,
             max_tokens=body.max_tokens,
             tool_choice=body.tool_choice,
