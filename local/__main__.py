@@ -48,8 +48,13 @@ def _plan(given: Namespace, scratch: Path) -> Plan:
         freezes=not given.no_freeze,
         cors=_cors(given),
         shape=Shape(given.burst, given.rate, given.limit),
+        practice=_practises(given),
         log=given.log.resolve(),
     )
+
+
+def _practises(given: Namespace) -> bool:
+    return chat_function.is_chat(given.task_root) and not given.no_practice
 
 
 def _function(given: Namespace, scratch: Path) -> Function:
@@ -89,7 +94,7 @@ def _announce(given: Namespace, plan: Plan, addresses: Addresses) -> None:
         invoke_url=addresses.invoke_url,
         log=str(plan.log),
         chat=chat_function.is_chat(given.task_root),
-        practice=not given.no_practice,
+        practice=plan.practice,
     )
     print(text, flush=True)  # noqa: T201 - what the user has to know
     if given.ready_file:

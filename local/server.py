@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from local.cors import Cors
 from local.environment import Function
 from local.fleet import Fleet
 from local.function_url import FunctionUrl
+from local.http1 import Server
 from local.invoke_api import InvokeApi
 from local.metrics import Metrics
 from local.metrics_page import MetricsPage
+from local.practice import Practice
 from local.sandbox import Listener, Sandbox
 from local.shaping import Shape
 
@@ -34,6 +36,7 @@ class Plan:
         freezes: Whether processes stand still between invocations.
         cors: The URL's CORS configuration.
         shape: Limits of a streamed response.
+        practice: Whether the chat's tools get practice data.
         log: File the log is appended to.
     """
 
@@ -45,6 +48,7 @@ class Plan:
     freezes: bool = True
     cors: Cors = field(default_factory=Cors)
     shape: Shape = field(default_factory=Shape)
+    practice: bool = False
     log: Path = Path("local.log")
 
 
@@ -63,34 +67,48 @@ async def running(plan: Plan) -> AsyncIterator[Addresses]:
     Raises:
         OSError: An address or the log cannot be had; nothing has been started.
     """
-    with plan.log.open("a", encoding="utf-8", buffering=1) as log:
-        metrics = Metrics()
-        page = MetricsPage(metrics)
-        fleet = _fleet(plan, _recorder(metrics, _to(log.write)))
-        url = FunctionUrl(
-            fleet.invoke, cors=plan.cors, report=_reporter(page, _to(log.write)), pages={METRICS_PATH: page.answer}
-        )
+    metrics = Metrics()
+    page = MetricsPage(metrics)
+    async with contextlib.AsyncExitStack() as stack:
+        write = _writer(stack.enter_context(plan.log.open("a", encoding="utf-8", buffering=1)))
+        record = _recorder(metrics, write)
+        fleet = _fleet(plan, await _function(plan, record, stack), record)
+        stack.push_async_callback(fleet.stop)
+        report = _reporter(page, write)
+        url = FunctionUrl(fleet.invoke, cors=plan.cors, report=report, pages={METRICS_PATH: page.answer})
         invoke = InvokeApi(plan.function.name, fleet.invoke)
-        try:
-            await url.server.listen(plan.host, plan.port)
-            if plan.invoke_port is not None:
-                await invoke.server.listen(plan.host, plan.invoke_port)
-            fleet.start()
-            yield Addresses(
-                f"http://{plan.host}:{url.server.port}",
-                f"http://{plan.host}:{invoke.server.port}" if plan.invoke_port is not None else "",
-            )
-        finally:
-            await url.server.close()
-            await invoke.close()
-            await fleet.stop()
+        addresses = Addresses(
+            await _listen(stack, url.server, plan.host, plan.port),
+            await _listen(stack, invoke.server, plan.host, plan.invoke_port),
+        )
+        stack.push_async_callback(invoke.close)
+        fleet.start()
+        yield addresses
 
 
-def _fleet(plan: Plan, record: Callable[[str], None]) -> Fleet:
+async def _listen(stack: contextlib.AsyncExitStack, server: Server, host: str, port: int | None) -> str:
+    """Listen until the stack ends; the address, empty where there is no port to listen on."""
+    if port is None:
+        return ""
+    stack.push_async_callback(server.close)
+    await server.listen(host, port)
+    return f"http://{host}:{server.port}"
+
+
+async def _function(plan: Plan, record: Callable[[str], None], stack: contextlib.AsyncExitStack) -> Function:
+    """The function with its way to the practice data, if it shall have them. What the user has set goes first."""
+    if not plan.practice:
+        return plan.function
+    practice = Practice(record)
+    await _listen(stack, practice.server, "127.0.0.1", 0)
+    return replace(plan.function, variables={**practice.settings, **plan.function.variables})
+
+
+def _fleet(plan: Plan, function: Function, record: Callable[[str], None]) -> Fleet:
     def make(number: int) -> Sandbox:
-        return Sandbox(number, plan.function, plan.shape, Listener(fleet.ready, record), freezes=plan.freezes)
+        return Sandbox(number, function, plan.shape, Listener(fleet.ready, record), freezes=plan.freezes)
 
-    fleet = Fleet(make, 1 if plan.function.managed_instances else plan.concurrency)
+    fleet = Fleet(make, 1 if function.managed_instances else plan.concurrency)
     return fleet
 
 
@@ -114,8 +132,8 @@ def _reporter(page: MetricsPage, log: Callable[[str], None]) -> Callable[[str], 
     return report
 
 
-def _to(write: Callable[[str], int]) -> Callable[[str], None]:
+def _writer(file: TextIO) -> Callable[[str], None]:
     def line(text: str) -> None:
-        write(text + "\n")
+        file.write(text + "\n")
 
     return line
