@@ -36,7 +36,7 @@ format: .venv/dev ## Format the code and mend what the linter can
 install: .venv/dev ## Make .venv with everything for development
 
 build: .venv/dev ## Build the function and both layers into .aws-sam
-	$(sam) build --config-env $(STAGE)
+	$(sam) build --config-env $(STAGE) $(addprefix --parameter-overrides ,$(filter Architecture=%,$(PARAMETERS)))
 
 invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=tests/events/chat.json); needs Docker
 	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, and none answers here; make run does without"; false; }
@@ -44,8 +44,8 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 	@$(sam) local invoke ChatFunction --event $(EVENT) --parameter-overrides Architecture=$(processor) | \
 		$(bin)/python -m local.sam_answer
 
-deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml)
-	$(sam) deploy --config-env $(STAGE)
+deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
+	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 lock: .venv/dev ## Renew the lock files from the two pyproject.toml
 	$(lock) --upgrade pyproject.toml -o layers/dependencies/requirements.txt

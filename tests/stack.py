@@ -1,0 +1,129 @@
+"""`template.yaml` as CloudFormation would see it: transformed by SAM, parameters, conditions and functions resolved.
+
+Knows the functions that our template uses, and fails on any other.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # it ships no types
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # likewise
+
+__all__ = ["ROOT", "Stack", "source"]
+
+ROOT: Final = Path(__file__).parent.parent
+PSEUDO: Final = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-central-1",
+    "AWS::StackName": "winterbourne-dev",
+}
+NOTHING: Final = {"Ref": "AWS::NoValue"}
+
+
+def source() -> dict[str, Any]:
+    """The template as it is written."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+class Stack:
+    """One deployment.
+
+    Args:
+        parameters: Those that are not left at their defaults.
+
+    A reference to a resource becomes `<Name>`, an attribute of it `<Name.Attribute>`.
+    """
+
+    def __init__(self, **parameters: str) -> None:
+        template = _transformed(parameters)
+        defaults = {name: declared.get("Default", "") for name, declared in template["Parameters"].items()}
+        self.parameters: dict[str, Any] = {**defaults, **parameters}
+        self._lists = {n for n, p in template["Parameters"].items() if p["Type"] == "CommaDelimitedList"}
+        self._mappings = template["Mappings"]
+        self._conditions = template["Conditions"]
+        self.resources: dict[str, Any] = self._kept(template["Resources"])
+        self.outputs: dict[str, str] = {name: o["Value"] for name, o in self._kept(template["Outputs"]).items()}
+        self.refusals = [
+            assertion["AssertDescription"]
+            for rule in template["Rules"].values()
+            if self.value(rule.get("RuleCondition", True))
+            for assertion in rule["Assertions"]
+            if not self.value(assertion["Assert"])
+        ]
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """The properties of every resource of one type, by name."""
+        return {n: r.get("Properties", {}) for n, r in self.resources.items() if r["Type"] == kind}
+
+    def properties(self, name: str) -> dict[str, Any]:
+        """The properties of one resource."""
+        found: dict[str, Any] = self.resources[name]["Properties"]
+        return found
+
+    def value(self, node: Any) -> Any:
+        """Resolve functions; NOTHING stays where a property is to be left out."""
+        if isinstance(node, list):
+            return [v for v in map(self.value, node) if v != NOTHING]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1 and node != NOTHING:
+            ((name, argument),) = node.items()
+            if name in {"Ref", "Condition"} and isinstance(argument, str):
+                return self._ref(argument) if name == "Ref" else self.value(self._conditions[argument])
+            if name.startswith("Fn::"):
+                return self._call(name.removeprefix("Fn::"), argument)
+        return {k: v for k, v in ((k, self.value(v)) for k, v in node.items()) if v != NOTHING}
+
+    # Private methods
+
+    def _kept(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {
+            n: e for n, e in section.items() if self.value({"Condition": e["Condition"]} if "Condition" in e else True)
+        }
+        return {n: self.value({k: v for k, v in e.items() if k != "Condition"}) for n, e in kept.items()}
+
+    def _ref(self, name: str) -> Any:
+        if name in self._lists:
+            return [item for item in str(self.parameters[name]).split(",") if item]
+        return self.parameters.get(name, PSEUDO.get(name, f"<{name}>"))
+
+    def _call(self, function: str, argument: Any) -> Any:
+        calls: dict[str, Callable[[Any], Any]] = {
+            "And": lambda all_of: all(self.value(all_of)),
+            "Equals": lambda pair: str(self.value(pair[0])) == str(self.value(pair[1])),
+            "FindInMap": lambda path: self._mappings[self.value(path[0])][self.value(path[1])][path[2]],
+            "GetAtt": lambda path: f"<{'.'.join(path) if isinstance(path, list) else path}>",
+            "If": lambda choice: self.value(choice[1 if self.value({"Condition": choice[0]}) else 2]),
+            "Join": lambda parts: parts[0].join(self.value(parts[1])),
+            "Not": lambda one: not self.value(one[0]),
+            "Sub": lambda text: self._substituted(*(text if isinstance(text, list) else (text, {}))),
+        }
+        return calls[function](argument)
+
+    def _substituted(self, text: str, names: Mapping[str, Any]) -> str:
+        def found(match: re.Match[str]) -> str:
+            name = match[1]
+            return f"${{{name[1:]}}}" if name.startswith("!") else str(self.value(names.get(name, {"Ref": name})))
+
+        return re.sub(r"\$\{([^}]+)\}", found, text)
+
+
+class _NoPolicies:
+    """Our template names no managed policy."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def _transformed(parameters: Mapping[str, str]) -> dict[str, Any]:
+    template = json.loads(json.dumps(source()))
+    for resource in template["Resources"].values():
+        for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
+            resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
+    transformed: dict[str, Any] = transform(template, dict(parameters), _NoPolicies())
+    return transformed
