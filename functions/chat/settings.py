@@ -30,6 +30,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     bedrock_base_url: str = ""
     openai_api_key: str = ""
     anthropic_api_key: str = ""
+    aws_bearer_token_bedrock: str = ""  # a Bedrock API key; without it requests are signed with the role's credentials
+    model_api_key_secret_arn: str = ""  # of a secret or a parameter with the provider's key; wins over the variables
+    bedrock_region: str = ""  # where the model is; the function's own region unless set
+    aws_region: str = ""  # set by Lambda
+    model_ids_allowed: str = ""  # further ids a request may ask for, by comma; * allows any
+    model_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None  # the provider's own unless set
+    model_temperature_max: Annotated[float, Meta(ge=0, le=2)] = 2.0  # the most a request may ask for
+    model_max_tokens: Count = 8192  # of one turn; a request may ask for less
+    model_idle_timeout: Seconds = 60.0  # seconds of silence after which a provider is given up
+    model_extra_body: str = ""  # a JSON object merged into every request to the provider
+    system_prompt: str = ""  # stands above every conversation
+    system_prompt_from_request: bool = True  # whether a request may add to it
     # Pace of the scripted model; 0 is as fast as it is read
     scripted_words_per_second: Annotated[float, Meta(ge=0)] = 30.0
     max_turns: Count = 10

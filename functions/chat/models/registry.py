@@ -11,6 +11,9 @@ __all__ = ["PROVIDERS", "make_model"]
 # Each module has a `make(settings) -> Model`.
 PROVIDERS: Final = {
     "scripted": "chat.models.scripted",
+    "openai": "chat.models.openai",
+    "anthropic": "chat.models.anthropic",
+    "bedrock": "chat.models.bedrock",
 }
 
 

@@ -1,0 +1,77 @@
+"""A history as providers take it: every call answered, every answer asked for. Pure; shared by the providers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from chat.messages import AssistantMessage, AssistantPart, Message, SystemMessage, ToolCall, ToolMessage, UserPart
+from chat.models.base import ModelRequest
+
+__all__ = ["alternating", "arguments", "call_ids", "mended", "system_text"]
+
+
+def mended(messages: Sequence[Message]) -> Iterator[Message]:
+    """The messages without system ones, where each call is followed at once by its one result.
+
+    Histories come from callers and from streams that broke. Providers reject a call without a result as well as a
+    result without a call, so a missing result becomes an error result and one too many is left out.
+    """
+    results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            yield message
+            for call in message.tool_calls:
+                yield results.get(call.id) or ToolMessage(call.id, call.name, "there is no result", is_error=True)
+        elif not isinstance(message, (ToolMessage, SystemMessage)):
+            yield message
+
+
+def alternating(
+    messages: Sequence[Message],
+    block: Callable[[UserPart | AssistantPart], dict[str, Any] | None],
+    result: Callable[[ToolMessage], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """The messages in content blocks, user and assistant in turn.
+
+    All results of one model turn go into one user message, together with what the user says next.
+
+    Args:
+        messages: The history.
+        block: Makes a provider's block of a part; None leaves the part out.
+        result: Makes a provider's block of a tool's result.
+    """
+    turns: list[dict[str, Any]] = []
+    for message in mended(messages):
+        role = "assistant" if isinstance(message, AssistantMessage) else "user"
+        parts = () if isinstance(message, (ToolMessage, SystemMessage)) else message.parts
+        blocks = [made for part in parts if (made := block(part))]
+        if isinstance(message, ToolMessage):
+            blocks = [result(message)]
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def system_text(request: ModelRequest) -> str:
+    """All instructions, the request's own first."""
+    said = (message.text for message in request.messages if isinstance(message, SystemMessage))
+    return "\n\n".join(text for text in (request.system, *said) if text)
+
+
+def call_ids(request: ModelRequest) -> set[str]:
+    """The ids of all earlier calls."""
+    return {
+        call.id for message in request.messages if isinstance(message, AssistantMessage) for call in message.tool_calls
+    }
+
+
+def arguments(call: ToolCall) -> dict[str, Any]:
+    """A call's arguments as an object, which is what providers take back; broken ones as the text they are."""
+    try:
+        value = orjson.loads(call.arguments or "{}")
+    except orjson.JSONDecodeError:
+        value = None
+    return value if isinstance(value, dict) else {"broken_arguments": call.arguments}

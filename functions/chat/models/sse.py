@@ -1,0 +1,77 @@
+"""Server-sent events, incoming: bytes in, data payloads out. Pure; knows nothing of what the data mean.
+
+WHATWG HTML, section 9.2.6 "Interpreting an event stream". Only `data` is of use here: event names, ids and retry
+times of model providers repeat what their data say.
+"""
+
+from typing import Final
+
+from chat.errors import ModelGarbled
+
+__all__ = ["MAX_EVENT_BYTES", "SseParser"]
+
+MAX_EVENT_BYTES: Final = 1024 * 1024
+"""No provider sends events of more than a few kilobytes; memory stays bounded whatever comes."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class SseParser:
+    """A push parser that works on whole reads: one split, then one short step a line."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []  # a line whose end has not come yet
+        self._data: list[bytes] = []  # the data lines of an event whose end has not come yet
+        self._held = 0  # bytes in both
+        self._after_cr = False  # the last line ended with CR; an LF that comes next belongs to it
+        self._at_start = True
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take what one read brought; give the payloads of the events that are complete now.
+
+        Raises:
+            ModelGarbled: An event has more than MAX_EVENT_BYTES.
+        """
+        if self._after_cr and data:
+            data, self._after_cr = data.removeprefix(b"\n"), False
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *ended, rest = data.split(b"\n")
+        if ended and self._line:
+            ended[0] = b"".join((*self._line, ended[0]))
+            self._line.clear()
+        payloads = self._lines(ended)
+        if rest:
+            self._line.append(rest)
+        self._bound(len(rest), ended=bool(ended))
+        return payloads
+
+    def close(self) -> list[bytes]:
+        """The stream is over: give what it brought of an event without the blank line that should end it.
+
+        The standard throws this away. Servers forget the last blank line, so whoever knows the format may look.
+        """
+        return self.feed(b"\n\n")
+
+    # Private methods
+
+    def _lines(self, lines: list[bytes]) -> list[bytes]:
+        if lines and self._at_start:
+            lines[0], self._at_start = lines[0].removeprefix(_BOM), False
+        payloads = []
+        data = self._data
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+            elif data and not line:
+                payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
+                data.clear()
+            elif line == b"data":
+                data.append(b"")
+        return payloads
+
+    def _bound(self, length: int, *, ended: bool) -> None:
+        self._held = length + (sum(map(len, self._data)) + len(self._data) if ended else self._held)
+        if self._held > MAX_EVENT_BYTES:
+            raise ModelGarbled(f"the provider sent an event of more than {MAX_EVENT_BYTES} bytes")
