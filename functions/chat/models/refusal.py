@@ -18,7 +18,8 @@ __all__ = ["Signposts", "refusal", "reported", "words"]
 
 _BUSY: Final = frozenset({408, 409, 425, 429})
 _BUSY_WORDS: Final = re.compile(
-    r"overloaded|rate.?limit|throttl|too.?many|timeout|unavailable|server.?error|internal|capacity|model.?stream|try again",
+    r"overloaded|rate.?limit|throttl|too.?many|timeout|unavailable|server.?error|internal|capacity|model.?stream"
+    r"|try again",
     re.IGNORECASE,
 )
 _FOR_GOOD: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
