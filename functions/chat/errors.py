@@ -2,6 +2,7 @@
 
 ChatError
 ├── SettingsError             the operator's fault: a setting is missing or wrong; found at init
+├── CredentialsMissing        the operator's fault: nothing to sign a request to AWS with
 ├── ToolMisdeclared           the developer's fault: a function cannot be a tool; found at init
 ├── RequestRejected           the caller's fault: answered with a 4xx before the stream opens
 │   └── StoreUnavailable      not theirs: what is kept cannot be reached now; a 503
@@ -22,6 +23,7 @@ token, no address of ours.
 
 __all__ = [
     "ChatError",
+    "CredentialsMissing",
     "DeadlineReached",
     "ModelBusy",
     "ModelError",
@@ -55,6 +57,12 @@ class ToolMisdeclared(ChatError):
     """A function, its options or its name cannot make a tool; the message says what to write instead."""
 
     code = "tool_misdeclared"
+
+
+class CredentialsMissing(ChatError):
+    """There are no AWS credentials to sign with."""
+
+    code = "credentials_missing"
 
 
 class RequestRejected(ChatError):

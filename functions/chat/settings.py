@@ -69,6 +69,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     open_meteo_base_url: str = "https://api.open-meteo.com/v1"
     open_meteo_geocoding_base_url: str = "https://geocoding-api.open-meteo.com/v1"
 
+    # Tools that live elsewhere
+    tool_worker_function: str = ""  # name or ARN of the function that hosts the heavy tools; they are not offered unset
+    aws_endpoint_url_lambda: str = ""  # another endpoint of Lambda's API, as the AWS SDKs spell it
+    mcp_servers: str = ""  # MCP servers over streamable HTTP: name=url, several with commas
+    mcp_tokens: str = ""  # for local use: JSON, name to bearer token
+    mcp_tokens_secret_arn: str = ""  # the same, in a secret
+    aws_region: str = ""  # set by Lambda
+
     # The HTTP pool
     http_pool_connections: Count = 20
     http_pool_maxsize: Count = 100

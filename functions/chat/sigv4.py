@@ -11,15 +11,9 @@ from typing import Any
 
 import httpx
 
-from chat.errors import ChatError
+from chat.errors import CredentialsMissing
 
-__all__ = ["CredentialsMissing", "sign"]
-
-
-class CredentialsMissing(ChatError):
-    """There are no AWS credentials to sign with."""
-
-    code = "credentials_missing"
+__all__ = ["sign"]
 
 
 async def sign(request: httpx.Request, service: str, region: str) -> None:

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from chat import sigv4
-from chat.sigv4 import CredentialsMissing, sign
+from chat.errors import CredentialsMissing
+from chat.sigv4 import sign
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 

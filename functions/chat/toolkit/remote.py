@@ -1,0 +1,136 @@
+"""A tool that lives in another Lambda function: `@remote_tool("its-function")` here, the same tool declared there.
+
+Both sides declare the same signature, so the model's arguments are checked before anything is sent. The call goes
+through Lambda's API over the shared pool, signed; no SDK client stands in between. The other side is `tool_worker`,
+or anything that answers the same payload.
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import orjson
+from msgspec import Meta
+
+from chat.errors import CredentialsMissing, ToolError, ToolUnavailable
+from chat.settings import Settings
+from chat.sigv4 import sign
+from chat.toolkit.context import ToolContext
+from chat.toolkit.tool import Function, Tool, tool
+
+__all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
+
+# Of a synchronous invocation, each way: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
+
+
+class RemoteCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent.
+
+    Attributes:
+        tool: Its name there.
+        arguments: As the model wrote them, checked.
+        timeout_s: How long the answer is waited for.
+        request_id: Of the invocation here, for the log there.
+        caller: Who asks.
+    """
+
+    tool: str
+    arguments: Any
+    timeout_s: Annotated[float, Meta(gt=0)]
+    request_id: str = ""
+    caller: str = ""
+
+
+class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes back: JSON of the tool's result as text, or a sentence for the model."""
+
+    content: str
+    is_error: bool = False
+
+
+def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool]:
+    """Declare a tool whose work is done in another function.
+
+    Args:
+        function_name: Name, partial ARN or ARN; or, in braces like `{TOOL_WORKER_FUNCTION}`, the setting that has it.
+        **options: As those of `tool`.
+
+    Returns:
+        A decorator for a typed function with a docstring; its body is never run.
+
+    Raises:
+        ToolMisdeclared: As `tool`.
+    """
+    setting = function_name[1:-1] if function_name.startswith("{") else ""
+    needs = (*options.pop("needs", ()), *([setting] if setting else []))
+
+    def declare(function: Function) -> Tool:
+        declared = tool(needs=needs, **options)(function)
+
+        async def call(arguments: Any, context: ToolContext) -> Any:
+            target = getattr(context.settings, setting.lower()) if setting else function_name
+            return await _invoke(target, declared.name, arguments, context)
+
+        return msgspec.structs.replace(declared, call=call, blocking=False, function=None)
+
+    return declare
+
+
+# Private functions
+
+
+async def _invoke(target: str, name: str, arguments: Any, context: ToolContext) -> Any:
+    request = _request(target, name, arguments, context)
+    try:
+        await sign(request, "lambda", context.settings.aws_region)
+        response = await context.http.send(request)
+    except CredentialsMissing as error:
+        raise ToolError(f"The tool's function cannot be called: {error}.") from None
+    except httpx.TimeoutException:
+        raise ToolUnavailable("The tool's function did not answer in time.") from None
+    except httpx.HTTPError as error:
+        raise ToolUnavailable("The tool's function cannot be reached.") from error
+    return _result(response)
+
+
+def _request(target: str, name: str, arguments: Any, context: ToolContext) -> httpx.Request:
+    call = RemoteCall(
+        tool=name,
+        arguments=arguments,
+        timeout_s=context.remaining_s,
+        request_id=context.request_id,
+        caller=context.caller,
+    )
+    payload = msgspec.json.encode(call)
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function takes {MAX_PAYLOAD_BYTES}.")
+    url = f"{_endpoint(context.settings)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
+    # A tool takes the time it takes; its own timeout ends it.
+    timeout = httpx.Timeout(context.settings.http_timeout, read=None)
+    return context.http.build_request(
+        "POST", url, content=payload, headers={"content-type": "application/json"}, timeout=timeout
+    )
+
+
+def _endpoint(settings: Settings) -> str:
+    return settings.aws_endpoint_url_lambda or f"https://lambda.{settings.aws_region}.amazonaws.com"
+
+
+def _result(response: httpx.Response) -> Any:
+    if response.status_code == 429 or response.status_code >= 500:
+        raise ToolUnavailable(f"The tool's function is busy or broken (HTTP {response.status_code}).")
+    if response.status_code != 200:
+        raise ToolError(f"The tool's function cannot be called (HTTP {response.status_code}).")
+    if "x-amz-function-error" in response.headers:
+        raise ToolUnavailable("The tool's function broke while it ran; its log has the details.")
+    try:
+        answer = msgspec.json.decode(response.content, type=RemoteAnswer)
+        if answer.is_error:
+            raise ToolError(answer.content)
+        return orjson.loads(answer.content)
+    except (msgspec.DecodeError, orjson.JSONDecodeError) as error:
+        raise ToolUnavailable("The tool's function sent an answer that cannot be read.") from error

@@ -1,0 +1,1 @@
+"""The tools of the worker function, as the chat declares them. Found only where TOOL_WORKER_FUNCTION is set."""

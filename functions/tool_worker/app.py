@@ -1,0 +1,63 @@
+"""The worker's handler: one `RemoteCall` in, one `RemoteAnswer` out.
+
+The same runner as in the chat runs the tool: same checks, same timeouts, one answer whatever happens.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from chat import http_pool, telemetry
+from chat.events import Batch
+from chat.messages import ToolCall
+from chat.settings import Settings
+from chat.toolkit.discover import discover
+from chat.toolkit.remote import RemoteAnswer, RemoteCall
+from chat.toolkit.runner import ToolRunner
+from tool_worker import tools
+from winterbourne import on_shutdown
+
+__all__ = ["handler"]
+
+_settings = Settings.from_environment(os.environ)
+_logger = telemetry.log(service=_settings.service_name)
+http_pool.configure(_settings)
+_runner = ToolRunner(discover(tools), _settings)
+
+
+@on_shutdown
+async def _close() -> None:
+    await _runner.close()
+    await http_pool.close()
+
+
+async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Run one call.
+
+    Args:
+        event: The fields of a RemoteCall.
+        context: Lambda's.
+
+    Returns:
+        The fields of a RemoteAnswer.
+
+    Raises:
+        msgspec.ValidationError: The event is no RemoteCall; Lambda reports it as the function's error.
+    """
+    call = msgspec.convert(event, RemoteCall)
+    with telemetry.request(context.aws_request_id, _logger):
+        telemetry.note(tool=call.tool, caller_request_id=call.request_id)
+        asked = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
+        # The reserve for an answer is the chat's to keep; here the tool is the answer.
+        deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tool_answer_reserve
+        async with _runner.turn(_nowhere, deadline=deadline, request_id=call.request_id, caller=call.caller) as turn:
+            turn.start(asked)
+            (result,) = await turn.results()
+    return msgspec.structs.asdict(RemoteAnswer(content=result.content, is_error=result.is_error))
+
+
+async def _nowhere(batch: Batch) -> None:
+    """An answer in one piece has no place for events."""

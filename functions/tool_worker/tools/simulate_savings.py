@@ -1,0 +1,63 @@
+"""How savings may grow, by simulation (Monte Carlo, geometric Brownian motion in monthly steps)."""
+
+import math
+import random
+import statistics
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from chat.toolkit.tool import tool
+
+__all__ = ["Outcomes", "simulate_savings"]
+
+FUTURES: Final = 2000
+# The same question has the same answer: a cache may keep it, and a reader may check it.
+SEED: Final = 1
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """What the model is told; amounts in the currency of the question."""
+
+    paid_in: float
+    median: float
+    percentile_10: float
+    percentile_90: float
+    futures: int
+
+
+@tool(timeout_s=60)
+def simulate_savings(
+    monthly_amount: Annotated[float, Meta(gt=0, le=1_000_000)],
+    years: Annotated[int, Meta(ge=1, le=60)],
+    mean_return_percent: Annotated[float, Meta(ge=-20, le=30)] = 5.0,
+    volatility_percent: Annotated[float, Meta(ge=0, le=60)] = 15.0,
+) -> Outcomes:
+    """How a monthly saving may grow: the range of outcomes over many simulated futures.
+
+    Args:
+        monthly_amount: Paid in at the end of each month, in any currency.
+        years: How long.
+        mean_return_percent: Expected return a year.
+        volatility_percent: Standard deviation of a year's return.
+    """
+    sigma = volatility_percent / 100 / math.sqrt(12)
+    drift = math.log1p(mean_return_percent / 100) / 12 - sigma * sigma / 2
+    draw = random.Random(SEED)
+    ends = [_end(monthly_amount, years * 12, drift, sigma, draw) for _ in range(FUTURES)]
+    deciles = statistics.quantiles(ends, n=10)
+    return Outcomes(
+        paid_in=monthly_amount * years * 12,
+        median=round(deciles[4], 2),
+        percentile_10=round(deciles[0], 2),
+        percentile_90=round(deciles[8], 2),
+        futures=FUTURES,
+    )
+
+
+def _end(amount: float, months: int, drift: float, sigma: float, draw: random.Random) -> float:
+    worth = 0.0
+    for _ in range(months):
+        worth = worth * math.exp(drift + sigma * draw.gauss(0, 1)) + amount
+    return worth

@@ -1,0 +1,147 @@
+"""Tools that live in another function."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from msgspec import Meta
+
+from chat.errors import ToolError, ToolUnavailable
+from chat.settings import Settings
+from chat.toolkit import remote
+from chat.toolkit.context import Clients, ToolContext
+from chat.toolkit.remote import remote_tool
+from chat.toolkit.runner import ToolRunner
+from chat.toolkit.tool import Tool
+
+SETTINGS = Settings(aws_region="eu-central-1", tool_worker_function="worker:live")
+
+
+@remote_tool("{TOOL_WORKER_FUNCTION}", timeout_s=5)
+async def double(number: Annotated[int, Meta(ge=0)], label: str = "x") -> None:
+    """Double a number."""
+
+
+class Lambda(httpx.AsyncBaseTransport):
+    """Lambda's API, answering what it is told to."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"content": "42"})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.answer()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[tuple[Lambda, ToolContext]]:
+    api = Lambda()
+    async with httpx.AsyncClient(transport=api) as client:
+        clients = Clients(asynchronous=lambda: client)
+        yield api, ToolContext(request_id="r-1", caller="ada", settings=SETTINGS, clients=clients, deadline=1e12)
+
+
+async def run(tool: Tool, arguments: str, context: ToolContext) -> Any:
+    return await tool.call(tool.read(arguments), context)
+
+
+class TestACall:
+    async def test_goes_to_the_function_that_the_setting_names(self, api: tuple[Lambda, ToolContext]) -> None:
+        await run(double, '{"number":21}', api[1])
+        assert str(api[0].requests[0].url) == (
+            "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/worker%3Alive/invocations"
+        )
+
+    async def test_is_signed_for_lambda(self, api: tuple[Lambda, ToolContext]) -> None:
+        await run(double, '{"number":21}', api[1])
+        assert "/eu-central-1/lambda/aws4_request" in api[0].requests[0].headers["authorization"]
+
+    async def test_carries_the_checked_arguments_and_who_asks(self, api: tuple[Lambda, ToolContext]) -> None:
+        await run(double, '{"number":21}', api[1])
+        payload = json.loads(api[0].requests[0].content)
+        assert payload.pop("timeout_s") > 0
+        assert payload == {
+            "tool": "double",
+            "arguments": {"number": 21, "label": "x"},
+            "request_id": "r-1",
+            "caller": "ada",
+        }
+
+    async def test_gives_the_result(self, api: tuple[Lambda, ToolContext]) -> None:
+        assert await run(double, '{"number":21}', api[1]) == 42
+
+    async def test_has_the_schema_of_its_signature(self) -> None:
+        properties: Any = double.schema.parameters["properties"]
+        assert properties["number"] == {"type": "integer", "minimum": 0}
+
+    async def test_with_bad_arguments_is_not_sent(self, api: tuple[Lambda, ToolContext]) -> None:
+        with pytest.raises(ToolError, match=r"\$\.number"):
+            await run(double, '{"number":-1}', api[1])
+        assert not api[0].requests
+
+    async def test_goes_to_another_endpoint_where_one_is_set(self, api: tuple[Lambda, ToolContext]) -> None:
+        settings = Settings(
+            aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
+        )
+        context = ToolContext(settings=settings, clients=Clients(asynchronous=lambda: api[1].http), deadline=1e12)
+        await run(double, '{"number":21}', context)
+        assert api[0].requests[0].url.host == "127.0.0.1"
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        ("answer", "error", "words"),
+        [
+            (lambda: httpx.Response(429), ToolUnavailable, "busy or broken"),
+            (lambda: httpx.Response(500), ToolUnavailable, "busy or broken"),
+            (lambda: httpx.Response(403), ToolError, "cannot be called"),
+            (
+                lambda: httpx.Response(200, headers={"x-amz-function-error": "Unhandled"}, json={}),
+                ToolUnavailable,
+                "broke while it ran",
+            ),
+            (lambda: httpx.Response(200, text="null"), ToolUnavailable, "cannot be read"),
+            (lambda: httpx.Response(200, json={"content": "{"}), ToolUnavailable, "cannot be read"),
+            (lambda: httpx.Response(200, json={"content": "too odd", "is_error": True}), ToolError, "^too odd$"),
+        ],
+    )
+    async def test_is_one_sentence_for_the_model(
+        self,
+        api: tuple[Lambda, ToolContext],
+        answer: Callable[[], httpx.Response],
+        error: type[ToolError],
+        words: str,
+    ) -> None:
+        api[0].answer = answer
+        with pytest.raises(error, match=words):
+            await run(double, '{"number":21}', api[1])
+
+    async def test_of_the_network_is_unavailable(self, api: tuple[Lambda, ToolContext]) -> None:
+        def fail() -> httpx.Response:
+            raise httpx.ConnectError("no route")
+
+        api[0].answer = fail
+        with pytest.raises(ToolUnavailable, match="cannot be reached"):
+            await run(double, '{"number":21}', api[1])
+
+    async def test_of_size_is_found_before_anything_is_sent(
+        self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 100)
+        with pytest.raises(ToolError, match="takes 100"):
+            await run(double, json.dumps({"number": 1, "label": "x" * 100}), api[1])
+        assert not api[0].requests
+
+
+async def test_without_its_setting_the_tool_says_so_before_any_call() -> None:
+    runner = ToolRunner([double], Settings())
+    assert runner._missing["double"] == "TOOL_WORKER_FUNCTION"
