@@ -75,7 +75,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     mcp_servers: str = ""  # MCP servers over streamable HTTP: name=url, several with commas
     mcp_tokens: str = ""  # for local use: JSON, name to bearer token
     mcp_tokens_secret_arn: str = ""  # the same, in a secret
-    aws_region: str = ""  # set by Lambda
 
     # The HTTP pool
     http_pool_connections: Count = 20
