@@ -61,6 +61,8 @@ def _function(given: Namespace, scratch: Path) -> Function:
     return Function(
         task_root=given.task_root,
         handler=given.handler,
+        python=given.python,
+        wrapper=str(given.opt / "winterbourne"),
         name=given.name,
         memory_mb=given.memory,
         timeout_s=given.timeout,

@@ -36,6 +36,7 @@ class Function:
         memory_mb: Its memory; told to the function, not enforced.
         timeout_s: Seconds an invocation may take.
         variables: Environment variables of its own.
+        python: The Python it is run by; the one that runs us unless given.
         wrapper: The exec wrapper; empty starts `bootstrap` under Python as Lambda does without one.
         bootstrap: What Lambda's runtime would start.
         managed_instances: Invocations at once in one process; 0 is the ordinary kind of function.
@@ -48,6 +49,7 @@ class Function:
     memory_mb: int = 512
     timeout_s: float = 30.0
     variables: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
     wrapper: str = str(LAYER / "winterbourne")
     bootstrap: str = "/var/runtime/bootstrap.py"
     managed_instances: int = 0
@@ -56,7 +58,7 @@ class Function:
     @property
     def command(self) -> tuple[str, ...]:
         """What is executed: the wrapper with the Python and the bootstrap as its arguments."""
-        start = (sys.executable, self.bootstrap)
+        start = (self.python, self.bootstrap)
         return (self.wrapper, *start) if self.wrapper else start
 
     @property
@@ -89,7 +91,7 @@ def variables(
         "_HANDLER": function.handler,
         "_LAMBDA_TELEMETRY_LOG_FD": str(log_fd),
         "AWS_DEFAULT_REGION": region,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
+        "AWS_EXECUTION_ENV": _runtime() if function.python == sys.executable else "",
         "AWS_LAMBDA_EXEC_WRAPPER": function.wrapper,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -108,3 +110,8 @@ def variables(
     }
     given = {name: users[name] for name in CREDENTIALS if users.get(name)}
     return {name: value for name, value in {**lambdas, **given, **function.variables}.items() if value}
+
+
+def _runtime() -> str:
+    """What the runtime's own bootstrap would set; another Python than ours has to find it out by itself, as it does."""
+    return f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}"

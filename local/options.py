@@ -2,9 +2,12 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+from local.environment import LAYER
 
 __all__ = ["parse"]
 
@@ -60,6 +63,16 @@ def _add_function(group: _Group) -> None:
         default=FUNCTIONS,
         metavar="DIR",
         help="the function's folder, /var/task on Lambda (functions)",
+    )
+    group.add_argument(
+        "--opt",
+        type=_folder,
+        default=LAYER,
+        metavar="DIR",
+        help="the layers' folder, /opt on Lambda (the runtime layer)",
+    )
+    group.add_argument(
+        "--python", default=sys.executable, metavar="FILE", help="the Python it is run by (the one that runs this)"
     )
     group.add_argument("--handler", default="chat.app.handler", help="its handler (%(default)s)")
     group.add_argument("--name", default="local", help="its name (%(default)s)")

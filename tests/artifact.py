@@ -1,0 +1,69 @@
+"""What `sam build` makes of the template: built once for all tests of a run, never taken from an earlier one."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+__all__ = ["ARCHITECTURES", "Artifact", "built", "sam"]
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+ARCHITECTURES: Final = ("arm64", "x86_64")
+
+
+class Artifact:
+    """One finished build.
+
+    Args:
+        folder: `sam build --build-dir`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.template = folder / "template.yaml"
+        self.function = folder / "ChatFunction"
+        self.runtime_layer = folder / "WinterbourneLayer"
+        self.dependencies = folder / "DependenciesLayer"
+
+    def opt(self, folder: Path) -> Path:
+        """Lay both layers over one another, as Lambda does in /opt."""
+        for layer in (self.dependencies, self.runtime_layer):
+            shutil.copytree(layer, folder, dirs_exist_ok=True)
+        return folder
+
+
+def built(run: Path, architecture: str) -> Artifact:
+    """Build for a processor, or wait until another worker has.
+
+    Args:
+        run: A folder that all workers of this run share.
+        architecture: As the template's parameter.
+    """
+    folder = run / f"built-{architecture}"
+    with (run / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "template.yaml").exists():
+            done = sam("build", "--build-dir", str(folder), "--parameter-overrides", f"Architecture={architecture}")
+            assert done.returncode == 0, done.stderr
+    return Artifact(folder)
+
+
+def sam(*arguments: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
+    """Run `sam` in the project's root, without a word to anybody outside."""
+    here = Path(sys.executable).parent
+    quiet = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    environment = {**os.environ, **quiet, "SAM_SKIP_PULL_IMAGE": "1", "PATH": f"{here}:{os.environ['PATH']}"}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        environment.pop(name, None)  # with credentials every command of sam asks STS first
+    return subprocess.run(
+        [str(here / "sam"), *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )

@@ -1,0 +1,159 @@
+"""`sam build`: for either processor on this machine, with what belongs in it and nothing else."""
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import needs
+from tests.artifact import ARCHITECTURES, ROOT, Artifact, built, sam
+from tests.local_server import local_server
+
+pytestmark = pytest.mark.slow
+
+# e_machine of an ELF header. https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+MACHINES = {"arm64": 183, "x86_64": 62}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers share."""
+    return tmp_path_factory.getbasetemp().parent
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def artifact(run: Path, architecture: str) -> Artifact:
+    return built(run, architecture)
+
+
+def files(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def tracked(folder: Path, beside: Path) -> set[str]:
+    """What of our own belongs into an artifact: everything in the tree but caches and what an editor leaves."""
+    unwanted = re.compile(r"(^|/)(__pycache__|\.[^/]+)(/|$)")
+    return {
+        name
+        for p, name in ((p, str(p.relative_to(beside))) for p in folder.rglob("*"))
+        if p.is_file() and not unwanted.search(name)
+    }
+
+
+class TestContents:
+    def test_the_function_is_its_own_code_alone(self, artifact: Artifact) -> None:
+        assert set(files(artifact.function)) == tracked(ROOT / "functions/chat", ROOT / "functions")
+
+    def test_the_runtime_layer_is_the_wrapper_the_package_and_h11(self, artifact: Artifact) -> None:
+        names = set(files(artifact.runtime_layer))
+        source = ROOT / "layers/winterbourne"
+        ours = {"winterbourne"} | tracked(source / "python/winterbourne", source)
+        assert ours <= names
+        assert {name.split("/")[1].partition("-")[0] for name in names - ours} == {"h11"}
+
+    def test_the_wrapper_can_be_executed(self, artifact: Artifact) -> None:
+        assert (artifact.runtime_layer / "winterbourne").stat().st_mode & 0o777 == 0o755
+
+    def test_the_dependencies_are_those_of_the_lock(self, artifact: Artifact) -> None:
+        lock = (ROOT / "layers/dependencies/requirements.txt").read_text()
+        locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", lock, re.MULTILINE))
+        installed = {
+            p.name.removesuffix(".dist-info").rsplit("-", 1)[0].replace("_", "-"): p.name.removesuffix(
+                ".dist-info"
+            ).rsplit("-", 1)[1]
+            for p in (artifact.dependencies / "python").glob("*.dist-info")
+        }
+        assert installed == locked
+
+    def test_nothing_is_there_that_nobody_imports(self, artifact: Artifact) -> None:
+        unwanted = re.compile(
+            r"(^|/)(tests?|__pycache__|bin|\.[^/]*)/|\.(py[cio]|[ch]|pxd)$|/(RECORD|INSTALLER|WHEEL)$"
+        )
+        assert [name for name in files(artifact.folder) if unwanted.search(name)] == []
+
+    def test_boto3_is_left_to_the_runtime(self, artifact: Artifact) -> None:
+        assert not [name for name in files(artifact.folder) if re.search(r"/(boto3|botocore|s3transfer)/", name)]
+
+    def test_every_shared_object_is_for_the_processor_asked_for(self, artifact: Artifact, architecture: str) -> None:
+        objects = {name: p for name, p in files(artifact.folder).items() if ".so" in Path(name).suffixes}
+        assert len(objects) >= 4
+        assert {name: elf_machine(p) for name, p in objects.items()} == dict.fromkeys(objects, MACHINES[architecture])
+
+    def test_function_and_layers_are_under_40_mb_unzipped(self, artifact: Artifact) -> None:
+        assert sum(p.stat().st_size for p in files(artifact.folder).values()) < 40_000_000
+
+    def test_the_runtime_layer_is_the_same_for_both(self, run: Path) -> None:
+        one, other = (digest(built(run, a).runtime_layer) for a in ARCHITECTURES)
+        assert one == other
+
+
+def elf_machine(path: Path) -> int:
+    header = path.read_bytes()[:20]
+    assert header[:4] == b"\x7fELF"
+    return int.from_bytes(header[18:20], "little")
+
+
+def digest(folder: Path) -> dict[str, tuple[str, int, float]]:
+    """All that decides whether two zips are the same: content, mode and date of every file."""
+    return {
+        name: (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mode, p.stat().st_mtime)
+        for name, p in files(folder).items()
+    }
+
+
+class TestAgain:
+    def test_the_same_sources_give_the_same_artifact(self, run: Path, tmp_path: Path) -> None:
+        first = built(run, "arm64")
+        second = built(tmp_path, "arm64")
+        for one, other in (
+            (first.function, second.function),
+            (first.runtime_layer, second.runtime_layer),
+            (first.dependencies, second.dependencies),
+        ):
+            assert digest(one) == digest(other)
+
+
+class TestTheBuiltFunction:
+    """Under the runtime layer, in a process of its own, with only the paths that Lambda has."""
+
+    @pytest.fixture
+    def url(self, run: Path, tmp_path: Path) -> Iterator[str]:
+        artifact = built(run, "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64")
+        flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(tmp_path / "opt"))]
+        flags += ["--python", needs.python("3.13"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
+        with local_server(tmp_path, *flags) as server:
+            yield server.url
+
+    def test_streams_a_chat_with_tools(self, url: str) -> None:
+        question = json.loads(json.loads((ROOT / "tests/events/tools.json").read_text())["body"])
+        with httpx.stream("POST", f"{url}/chat", json=question, timeout=30) as response:
+            frames = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: ")]
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        completed = [f["name"] for f in frames if f["type"] == "tool_call" and f["status"] == "completed"]
+        assert sorted(completed) == [
+            "convert_currency",
+            "get_stock_quote",
+            "get_stock_quote",
+            "get_weather",
+            "get_weather",
+        ]
+        assert "".join(f["delta"] for f in frames if f["type"] == "content")
+        assert frames[-1]["type"] == "done"
+
+
+class TestValidate:
+    def test_sam_and_cfn_lint_find_nothing(self) -> None:
+        done = sam("validate", "--lint")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "is a valid SAM Template" in done.stdout
