@@ -29,10 +29,11 @@ class ToolContext:
         request_id: Of the invocation the call belongs to.
         caller: Who asks; empty where nobody is known.
         deadline: When the tool is stopped, on the event loop's clock, in seconds.
+        patience: When the tool has had all the time it is given; later than `deadline` if the turn ends before.
         settings: The function's settings.
     """
 
-    __slots__ = ("_clients", "_loop", "_report", "_threads", "caller", "deadline", "request_id", "settings")
+    __slots__ = ("_clients", "_loop", "_report", "_threads", "caller", "deadline", "patience", "request_id", "settings")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class ToolContext:
         request_id: str = "",
         caller: str = "",
         deadline: float = float("inf"),
+        patience: float = float("inf"),
         settings: Settings | None = None,
         clients: Clients | None = None,
         threads: Threads | None = None,
@@ -48,6 +50,7 @@ class ToolContext:
         self.request_id = request_id
         self.caller = caller
         self.deadline = deadline
+        self.patience = patience
         self.settings = settings or Settings()
         self._clients = clients or Clients()
         self._threads = threads or Threads()

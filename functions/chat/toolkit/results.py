@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from chat.errors import ToolError
+from chat.errors import ToolError, ToolUnavailable
 from chat.events import ToolStatus
 
 __all__ = ["CANCELLED", "Outcome", "cut", "encode", "failed", "failed_by", "timed_out"]
@@ -18,19 +18,23 @@ _MAX_ERROR_CHARS: Final = 2000
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty if it is."""
+    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty if it is.
+
+    `fault` says that the tool, or what it needs, is to blame; not the arguments, nor those who stopped it.
+    """
 
     status: ToolStatus
     result: bytes = b""
     error: str = ""
+    fault: bool = False
 
 
 CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it was done.")
 
 
-def failed(error: str) -> Outcome:
+def failed(error: str, *, fault: bool = False) -> Outcome:
     """A failure in these words."""
-    return Outcome("failed", error=_shortened(error))
+    return Outcome("failed", error=_shortened(error), fault=fault)
 
 
 def timed_out(error: str) -> Outcome:
@@ -41,7 +45,9 @@ def timed_out(error: str) -> Outcome:
 def failed_by(error: BaseException) -> Outcome:
     """A failure by an exception: a ToolError in its own words, others by type and message, never a traceback."""
     words = _words(error)
-    return failed(words if isinstance(error, ToolError) and words else f"{type(error).__name__}: {words}".rstrip(": "))
+    if isinstance(error, ToolError) and words:
+        return failed(words, fault=isinstance(error, ToolUnavailable))
+    return failed(f"{type(error).__name__}: {words}".rstrip(": "), fault=True)
 
 
 def encode(value: Any, limit: int) -> bytes:

@@ -1,0 +1,75 @@
+"""The breakers of all tools, by name, on the event loop's clock: refusals as outcomes, openings as a metric."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from chat.settings import Settings
+from chat.telemetry import measure
+from chat.toolkit.breaker import Allow, Breaker, Refuse
+from chat.toolkit.results import Outcome, failed
+from chat.toolkit.tool import Tool
+
+__all__ = ["Breakers"]
+
+T = TypeVar("T")
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Breakers:
+    """One breaker for each name that tools give in their options; tools without a name have none.
+
+    Args:
+        settings: TOOL_BREAKER_FAILURES and TOOL_BREAKER_OPEN_TIME.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._named: dict[str, Breaker] = {}
+        self._clock = asyncio.get_running_loop().time
+
+    def refusal(self, tool: Tool) -> Outcome | None:
+        """What a call is told while the tool's breaker is open."""
+        wait_s = self._of(tool).refuses_s(self._clock()) if tool.options.breaker else 0.0
+        return _refused(tool, wait_s) if wait_s else None
+
+    async def guard(self, tool: Tool, patience: float, work: Callable[[], Awaitable[T | Outcome]]) -> T | Outcome:
+        """Do a piece of work unless the breaker is open, and tell the breaker how it went.
+
+        Args:
+            tool: Whose breaker.
+            patience: When the work has had all its time, on the loop's clock; being cancelled then is a failure.
+            work: Ends with a result, or with the outcome of a failure.
+
+        Cancellation: passes through to the work.
+        """
+        if not tool.options.breaker:
+            return await work()
+        allowed = self._of(tool).ask(self._clock())
+        if isinstance(allowed, Refuse):
+            return _refused(tool, allowed.wait_s)
+        try:
+            result = await work()
+        except asyncio.CancelledError:
+            if self._clock() >= patience:
+                self._record(tool, allowed, succeeded=False)
+            raise
+        self._record(tool, allowed, succeeded=not (isinstance(result, Outcome) and result.fault))
+        return result
+
+    # Private methods
+
+    def _of(self, tool: Tool) -> Breaker:
+        settings = self._settings
+        made = Breaker(settings.tool_breaker_failures, settings.tool_breaker_open_time)
+        return self._named.setdefault(tool.options.breaker, made)
+
+    def _record(self, tool: Tool, allowed: Allow, *, succeeded: bool) -> None:
+        if self._of(tool).record(allowed, succeeded=succeeded, now=self._clock()):
+            measure("BreakerOpenings", tool=tool.name)
+            _LOGGER.warning("breaker %s opened", tool.options.breaker)
+
+
+def _refused(tool: Tool, wait_s: float) -> Outcome:
+    return failed(f"{tool.name} failed too often and is not called now; it may be tried again in {wait_s:.0f} seconds.")

@@ -1,0 +1,66 @@
+"""The tools by name, and what a call can be told before anything runs."""
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from chat.errors import ToolError, ToolMisdeclared
+from chat.messages import ToolCall, ToolSchema
+from chat.settings import Settings
+from chat.toolkit.job import Job
+from chat.toolkit.results import Outcome, failed
+from chat.toolkit.tool import Tool
+
+__all__ = ["Registry"]
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Registry:
+    """Tools of any origin.
+
+    Args:
+        tools: Their names must differ.
+        settings: Where what they need must be set.
+
+    Raises:
+        ToolMisdeclared: Two tools have one name, or a tool needs a setting that does not exist.
+    """
+
+    def __init__(self, tools: Iterable[Tool], settings: Settings) -> None:
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            if self._tools.setdefault(tool.name, tool) is not tool:
+                raise ToolMisdeclared(f"Two tools are named {tool.name}.")
+        self._missing = {tool.name: _missing(tool, settings) for tool in self._tools.values()}
+        self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema for tool in self._tools.values())
+
+    def judge(self, asked: ToolCall, caller: str) -> Job | Outcome:
+        """What is to be run, or the failure that a call is from the start."""
+        if (tool := self._tools.get(asked.name)) is None:
+            return failed(f"There is no tool named {asked.name}; the tools are {', '.join(self._tools) or 'none'}.")
+        if missing := self._missing[tool.name]:
+            return failed(f"{tool.name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
+        try:
+            return Job.of(tool, tool.read(asked.arguments), caller)
+        except ToolError as error:
+            return failed(str(error))
+
+    def label(self, name: str) -> str:
+        """The name in metrics and logs, from a closed set: a model may make up any other."""
+        return name if name in self._tools else "unknown"
+
+
+def _missing(tool: Tool, settings: Settings) -> str:
+    """The first setting the tool needs and has not.
+
+    Raises:
+        ToolMisdeclared: There is no such setting.
+    """
+    for name in tool.options.needs:
+        if not hasattr(settings, name.lower()):
+            raise ToolMisdeclared(f"Tool {tool.name} needs {name}, which is no setting.")
+        if not getattr(settings, name.lower()):
+            _LOGGER.warning("tool %s is not available: %s is not set", tool.name, name)
+            return name
+    return ""

@@ -1,0 +1,52 @@
+"""What the tests of the toolkit share: a client that hears everything, and short ways to ask."""
+
+import orjson
+
+from chat.events import Batch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
+from chat.messages import ToolCall, ToolMessage
+from chat.toolkit.runner import ToolRunner
+
+__all__ = ["Heard", "answers", "asked"]
+
+
+class Heard:
+    """A client that hears everything."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[ToolEvent]] = []
+
+    async def __call__(self, batch: Batch) -> None:
+        events = [
+            event for event in batch if isinstance(event, ToolQueued | ToolStarted | ToolProgressed | ToolFinished)
+        ]
+        assert len(events) == len(batch), "the runner speaks of tools only"
+        self.batches.append(events)
+
+    @property
+    def events(self) -> list[ToolEvent]:
+        return [event for batch in self.batches for event in batch]
+
+    @property
+    def finished(self) -> list[ToolFinished]:
+        return [event for event in self.events if isinstance(event, ToolFinished)]
+
+    def kinds(self, call_id: str) -> list[str]:
+        """What was said of one call, in order, as in `["Started", "Finished"]`."""
+        return [type(event).__name__.removeprefix("Tool") for event in self.events if event.id == call_id]
+
+    def progress(self, call_id: str) -> list[object]:
+        said = [event for event in self.events if isinstance(event, ToolProgressed) and event.id == call_id]
+        return [orjson.loads(event.data) for event in said]
+
+
+def asked(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall:
+    """A call as a model writes it."""
+    return ToolCall(call_id, name, orjson.dumps(arguments).decode())
+
+
+async def answers(runner: ToolRunner, *calls: ToolCall, heard: Heard | None = None) -> list[ToolMessage]:
+    """One turn with these calls, until all are answered."""
+    async with runner.turn(heard or Heard()) as turn:
+        for call in calls:
+            turn.start(call)
+        return await turn.results()
