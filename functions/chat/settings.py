@@ -34,7 +34,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     model_api_key_secret_arn: str = ""  # of a secret or a parameter with the provider's key; wins over the variables
     bedrock_region: str = ""  # where the model is; the function's own region unless set
     aws_region: str = ""  # set by Lambda
-    model_ids_allowed: str = ""  # further ids a request may ask for, by comma; * allows any
     model_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None  # the provider's own unless set
     model_temperature_max: Annotated[float, Meta(ge=0, le=2)] = 2.0  # the most a request may ask for
     model_max_tokens: Count = 8192  # of one turn; a request may ask for less

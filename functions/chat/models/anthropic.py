@@ -25,7 +25,7 @@ from chat.messages import (
     UserPart,
 )
 from chat.models.base import ModelRequest
-from chat.models.extra import extra_body
+from chat.models.given import base_url, extra_body
 from chat.models.history import alternating, arguments, call_ids, system_text
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded
@@ -50,7 +50,12 @@ def make(settings: Settings) -> "AnthropicModel":
     key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings)
     if not key.given and urlsplit(settings.anthropic_base_url).hostname == _VENDOR:
         raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return AnthropicModel(settings, key, Signposts(key.setting, "ANTHROPIC_BASE_URL"))
+    return AnthropicModel(
+        settings,
+        key,
+        Signposts(key.setting, "ANTHROPIC_BASE_URL"),
+        base_url(settings.anthropic_base_url, "ANTHROPIC_BASE_URL"),
+    )
 
 
 class AnthropicModel(HttpModel):
@@ -59,7 +64,7 @@ class AnthropicModel(HttpModel):
     name = "anthropic"
 
     async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
-        url = f"{self._settings.anthropic_base_url.rstrip('/')}/v1/messages"
+        url = f"{self._base_url}/v1/messages"
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",

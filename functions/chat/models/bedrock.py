@@ -1,10 +1,9 @@
 """Amazon Bedrock's ConverseStream, for every model that Bedrock has.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
-botocore signs and cuts the frames; it is imported when this provider is chosen and by nothing else.
+botocore signs and cuts the frames; it is imported when this provider is chosen.
 """
 
-import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,10 +11,6 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import orjson
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.session import get_session
 
 from chat import http_pool
 from chat.errors import ModelGarbled, ModelRefused, SettingsError
@@ -32,13 +27,14 @@ from chat.messages import (
 )
 from chat.models.base import ModelRequest
 from chat.models.eventstream import EventStreamFrames, EventStreamMessage
-from chat.models.extra import extra_body
+from chat.models.given import base_url, extra_body
 from chat.models.history import alternating, arguments, call_ids, system_text
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded
 from chat.models.refusal import Signposts, reported
 from chat.models.upstream import HttpModel
 from chat.settings import Settings
+from chat.sigv4 import sign
 
 __all__ = ["BedrockModel", "BedrockParser", "body", "make"]
 
@@ -58,7 +54,8 @@ def make(settings: Settings) -> "BedrockModel":
     if not region and not (key.given and settings.bedrock_base_url):
         raise SettingsError("BEDROCK_REGION: needed where AWS_REGION is not set")
     signposts = Signposts(key.setting if key.given else _CREDENTIALS, "BEDROCK_REGION", _ACCESS)
-    return BedrockModel(settings, key, signposts, region)
+    url = settings.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
+    return BedrockModel(settings, key, signposts, base_url(url, "BEDROCK_BASE_URL"), region)
 
 
 class BedrockModel(HttpModel):
@@ -66,38 +63,30 @@ class BedrockModel(HttpModel):
 
     name = "bedrock"
 
-    def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts, region: str) -> None:
-        super().__init__(settings, key, signposts)
+    def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts, base_url: str, region: str) -> None:
+        super().__init__(settings, key, signposts, base_url)
         self._region = region
-        self._base_url = settings.bedrock_base_url.rstrip("/") or f"https://bedrock-runtime.{region}.amazonaws.com"
-        self._credentials: Credentials | None = None
 
     async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
         url = f"{self._base_url}/model/{quote(model_id, safe='')}/converse-stream"
         content = body(request, self._settings)
-        headers = {"content-type": "application/json"}
+        headers = {
+            "content-type": "application/json",
+            "accept": "application/vnd.amazon.eventstream",
+            "accept-encoding": "identity",
+        }
+        upstream = http_pool.client().build_request(
+            "POST", url, content=content, headers=headers, timeout=self._timeout
+        )
         if key:
-            headers["authorization"] = f"Bearer {key}"
-        else:  # in a thread: credentials that are renewed are fetched, and hashing images takes its time
-            headers = await asyncio.to_thread(self._signed, url, content, headers)
-        headers |= {"accept": "application/vnd.amazon.eventstream", "accept-encoding": "identity"}
-        return http_pool.client().build_request("POST", url, content=content, headers=headers, timeout=self._timeout)
+            upstream.headers["authorization"] = f"Bearer {key}"
+        else:
+            await sign(upstream, "bedrock", self._region)
+        return upstream
 
     def _parser(self, request: ModelRequest) -> "BedrockParser":
         return BedrockParser(call_ids(request))
-
-    # Private methods
-
-    def _signed(self, url: str, content: bytes, headers: dict[str, str]) -> dict[str, str]:
-        """The headers with a signature, version 4. Blocking."""
-        if self._credentials is None:
-            self._credentials = get_session().get_credentials()
-        if self._credentials is None:
-            raise SettingsError("AWS_ACCESS_KEY_ID: no AWS credentials; or set AWS_BEARER_TOKEN_BEDROCK")
-        signed = AWSRequest("POST", url, headers=headers, data=content)
-        SigV4Auth(self._credentials.get_frozen_credentials(), "bedrock", self._region).add_auth(signed)
-        return dict(signed.headers.items())
 
 
 # What we send

@@ -17,7 +17,7 @@ from chat.errors import SettingsError
 from chat.events import StopReason, Usage
 from chat.messages import AssistantMessage, Image, Message, Text, ToolMessage, ToolSchema, UserMessage
 from chat.models.base import ModelRequest
-from chat.models.extra import extra_body
+from chat.models.given import base_url, extra_body
 from chat.models.history import arguments, call_ids, mended, system_text
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded
@@ -41,7 +41,9 @@ def make(settings: Settings) -> "OpenAIModel":
     key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings)
     if not key.given and urlsplit(settings.openai_base_url).hostname == _VENDOR:
         raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return OpenAIModel(settings, key, Signposts(key.setting, "OPENAI_BASE_URL"))
+    return OpenAIModel(
+        settings, key, Signposts(key.setting, "OPENAI_BASE_URL"), base_url(settings.openai_base_url, "OPENAI_BASE_URL")
+    )
 
 
 class OpenAIModel(HttpModel):
@@ -50,13 +52,12 @@ class OpenAIModel(HttpModel):
     name = "openai"
 
     async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
-        base_url = self._settings.openai_base_url.rstrip("/")
-        content = body(request, self._settings, new_names=urlsplit(base_url).hostname == _VENDOR)
+        content = body(request, self._settings, new_names=urlsplit(self._base_url).hostname == _VENDOR)
         headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
         if key:
             headers["authorization"] = f"Bearer {key}"
         return http_pool.client().build_request(
-            "POST", f"{base_url}/chat/completions", content=content, headers=headers, timeout=self._timeout
+            "POST", f"{self._base_url}/chat/completions", content=content, headers=headers, timeout=self._timeout
         )
 
     def _parser(self, request: ModelRequest) -> "OpenAIParser":

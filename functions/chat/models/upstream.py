@@ -24,6 +24,7 @@ from chat.errors import (
 )
 from chat.events import ModelEvent
 from chat.models.base import ModelRequest
+from chat.models.given import extra_body
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser
 from chat.models.refusal import Signposts, refusal, reported
@@ -45,12 +46,18 @@ class HttpModel(ABC):
         settings: MODEL_IDLE_TIMEOUT and HTTP_TIMEOUT are used here.
         key: The provider's API key.
         signposts: The settings to name when the provider refuses.
+        base_url: Where the provider is.
+
+    Raises:
+        SettingsError: MODEL_EXTRA_BODY is no JSON object.
     """
 
     name: str
 
-    def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts) -> None:
+    def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts, base_url: str) -> None:
+        extra_body(settings)  # a wrong one is told now, not with the first request
         self._settings = settings
+        self._base_url = base_url
         self._key = key
         self._signposts = signposts
         self._idle_s = settings.model_idle_timeout

@@ -1,0 +1,60 @@
+"""Options: the request's own within the settings' limits, the settings' where it has none."""
+
+import msgspec
+import pytest
+
+from chat.errors import RequestRejected
+from chat.messages import ChatRequest, Message, SystemMessage, Text, UserMessage
+from chat.options import within_limits
+from chat.settings import Settings
+
+HELLO: tuple[Message, ...] = (UserMessage((Text("hello"),)),)
+REQUEST = ChatRequest(messages=HELLO)
+
+
+def asking(**options: object) -> ChatRequest:
+    return msgspec.structs.replace(REQUEST, **options)
+
+
+def test_what_the_request_leaves_out_comes_from_the_settings() -> None:
+    settings = Settings(system_prompt="Be brief.", model_temperature=0.3, model_max_tokens=500)
+    chat = within_limits(REQUEST, settings)
+    assert (chat.system, chat.temperature, chat.max_tokens) == ("Be brief.", 0.3, 500)
+
+
+def test_without_settings_the_temperature_is_the_providers_own() -> None:
+    assert within_limits(REQUEST, Settings()).temperature is None
+
+
+def test_the_requests_own_options_win_within_the_limits() -> None:
+    chat = within_limits(asking(temperature=0.0, max_tokens=10), Settings(model_temperature=1.0))
+    assert (chat.temperature, chat.max_tokens) == (0.0, 10)
+
+
+def test_the_settings_instructions_stand_above_the_requests() -> None:
+    chat = within_limits(asking(system="Speak Latin."), Settings(system_prompt="Be brief."))
+    assert chat.system == "Be brief.\n\nSpeak Latin."
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "limit"),
+    [
+        ({"max_tokens": 101}, "max_tokens_not_allowed", "100"),
+        ({"max_tokens": 0}, "max_tokens_not_allowed", "100"),
+        ({"temperature": 1.1}, "temperature_not_allowed", "1"),
+        ({"temperature": -0.1}, "temperature_not_allowed", "1"),
+        ({"temperature": float("nan")}, "temperature_not_allowed", "1"),
+    ],
+)
+def test_beyond_a_limit_the_request_is_refused_and_told_the_limit(
+    options: dict[str, object], code: str, limit: str
+) -> None:
+    with pytest.raises(RequestRejected, match=limit) as refusal:
+        within_limits(asking(**options), Settings(model_max_tokens=100, model_temperature_max=1.0))
+    assert (refusal.value.status, refusal.value.code) == (400, code)
+
+
+@pytest.mark.parametrize("request_", [asking(system="x"), asking(messages=(SystemMessage("x"), *HELLO))])
+def test_instructions_from_requests_can_be_forbidden(request_: ChatRequest) -> None:
+    with pytest.raises(RequestRejected, match="this server alone"):
+        within_limits(request_, Settings(system_prompt_from_request=False))
