@@ -7,6 +7,7 @@ An item stands under a partition key `pk` and a sort key `sk`. Reads see every w
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S: Final = 60.0
+LONGEST_KEY_PART: Final = 512  # DynamoDB takes 2048 bytes of pk and 1024 of sk
 DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 
@@ -166,7 +168,7 @@ class Store:
             return await loop.run_in_executor(self._threads, lambda: do(self._backend.result()))
         except Exception as error:
             measure("StoreErrors")
-            _LOGGER.exception("the store did not do its part")
+            _LOGGER.error("the store did not do its part: %r", error)  # noqa: TRY400  (no trace: it may come often)
             raise StoreUnavailable from error
 
     async def _sweep(self) -> None:
@@ -198,8 +200,8 @@ def make_store(settings: Settings) -> Store:
 
 
 def key(*parts: str) -> str:
-    """Parts → one key. Different parts never give the same key, whatever characters they have."""
-    return "#".join(quote(part, safe=":/@+=", errors="surrogatepass") for part in parts)
+    """Parts → one key in ASCII. Different parts never give the same key, whatever characters they have."""
+    return "#".join(map(_key_part, parts))
 
 
 def may_replace(there: Item | None, item: Item, now_s: float) -> bool:
@@ -207,6 +209,14 @@ def may_replace(there: Item | None, item: Item, now_s: float) -> bool:
     if there is None or 0 < there.expires_at_s <= now_s:
         return item.number == 1
     return item.number == there.number + 1
+
+
+def _key_part(part: str) -> str:
+    quoted = quote(part, safe=":/@+=", errors="surrogatepass")
+    if len(quoted) <= LONGEST_KEY_PART:
+        return quoted
+    # Nothing that was quoted has two percent signs in a row.
+    return "%%" + hashlib.sha256(quoted.encode()).hexdigest()
 
 
 def _ready(backend: Backend) -> Future[Backend]:

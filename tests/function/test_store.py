@@ -287,6 +287,11 @@ class TestKeys:
     def test_a_key_is_ascii_whatever_the_parts_have(self, parts: list[str]) -> None:
         assert key(*parts).isascii()
 
+    @given(st.text(min_size=300), st.text(min_size=300))
+    def test_long_parts_give_short_keys_that_differ_as_well(self, one: str, other: str) -> None:
+        assert (key(one, "x") == key(other, "x")) == (one == other)
+        assert max(len(key(one)), len(key("%%" + one))) <= 512
+
     def test_an_arn_stays_readable(self) -> None:
         assert key("iam:arn:aws:iam::1:user/me", "a#b") == "iam:arn:aws:iam::1:user/me#a%23b"
 

@@ -163,6 +163,7 @@ class TestBodies:
                 "tool_choice": "none",
                 "store": True,
             },
+            Settings(model_choices="small, big"),
         )
         assert (chat.conversation_id, chat.model_id, chat.temperature, chat.max_tokens) == ("c_1", "big", 0.5, 10)
         assert (chat.system, chat.tool_choice, chat.store) == ("Be short.", "none", True)
@@ -180,7 +181,7 @@ class TestBodies:
         chat = read(FRONTEND, {"messages": [{"role": "user", "content": [part]}]})
         assert chat.messages == (UserMessage((Image("image/png", "aGk="),)),)
         body = {"messages": [{"role": "user", "content": [{**part, "url": "https://example.com/a.png"}]}]}
-        assert refusal(FRONTEND, body) == (400, "invalid_request")
+        assert refusal(FRONTEND, body) == (400, "unsupported_media")
 
     @pytest.mark.parametrize(
         ("body", "code"),

@@ -1,1 +1,38 @@
-"""Response streaming for Python functions on AWS Lambda."""
+"""Response streaming for Python functions on AWS Lambda.
+
+Everything a function needs is named here. None of it opens a socket or starts a loop by itself.
+"""
+
+from winterbourne.context import LambdaContext, current_context, current_trace_id
+from winterbourne.errors import (
+    DeadlineReached,
+    PreludeTooLarge,
+    ShuttingDown,
+    StreamLost,
+    StreamMisused,
+    WinterbourneError,
+)
+from winterbourne.handlers import streamify_response
+from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error
+from winterbourne.prelude import Response
+from winterbourne.stream import ResponseStream
+
+__all__ = [
+    "DeadlineReached",
+    "LambdaContext",
+    "PreludeTooLarge",
+    "Response",
+    "ResponseStream",
+    "ShuttingDown",
+    "StreamLost",
+    "StreamMisused",
+    "WinterbourneError",
+    "after_restore",
+    "before_snapshot",
+    "current_context",
+    "current_trace_id",
+    "on_shutdown",
+    "on_startup",
+    "on_stream_error",
+    "streamify_response",
+]

@@ -1,0 +1,202 @@
+"""An ASGI application as a handler: event → scope, its messages → the response stream.
+
+For function URLs (payload 2.0) and API Gateway REST APIs with streaming (payload 1.0).
+https://asgi.readthedocs.io/en/stable/specs/www.html
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+from winterbourne.context import LambdaContext
+from winterbourne.errors import Fault, StreamLost, StreamMisused
+from winterbourne.invocation import is_http, is_rest_api
+from winterbourne.lifecycle import on_shutdown, on_startup
+from winterbourne.prelude import Response
+from winterbourne.stream import ResponseStream
+
+__all__ = ["AsgiHandler", "scope_of"]
+
+Message = dict[str, Any]
+Application = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+
+# From 2.4 on, `send` raises OSError once the client is gone; StreamLost is one.
+VERSION = {"version": "3.0", "spec_version": "2.4"}
+
+
+class AsgiHandler:
+    """Serves an application; its lifespan is that of the execution environment.
+
+    Args:
+        application: A callable of `scope`, `receive` and `send`.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._lifespan = _Lifespan(application)
+        on_startup(self._lifespan.start)
+        on_shutdown(self._lifespan.stop)
+
+    async def __call__(self, event: Any, stream: ResponseStream, context: LambdaContext) -> None:
+        """Answer one HTTP event.
+
+        Raises:
+            Fault: The event is not one of HTTP.
+            StreamMisused: The application returned without a response.
+        """
+        scope = {**scope_of(event), "aws.event": event, "aws.context": context, "state": self._lifespan.state.copy()}
+        exchange = _Exchange(_body_of(event), stream)
+        await self._application(scope, exchange.receive, exchange.send)
+        if not stream.started:
+            raise StreamMisused("the application returned without a response")
+
+
+class _Exchange:
+    """One request and its response, as the application sees them."""
+
+    def __init__(self, body: bytes, stream: ResponseStream) -> None:
+        self._body: bytes | None = body
+        self._stream = stream
+        self._over = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._over.wait()  # Lambda tells nobody that a client has gone; only our own end is known
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        try:
+            await self._take(message)
+        except StreamLost:
+            self._over.set()
+            raise
+
+    async def _take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._stream.start(_response(message["status"], message.get("headers", ())))
+        elif message["type"] == "http.response.body":
+            await self._stream.write(message.get("body", b""))
+            if not message.get("more_body", False):
+                await self._stream.end()  # the client has its answer while background tasks go on
+                self._over.set()
+
+
+class _Lifespan:
+    """One run of the application's lifespan protocol, in a task that lives from `start` to `stop`."""
+
+    def __init__(self, application: Application) -> None:
+        self.state: dict[str, Any] = {}
+        self._application = application
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the application up.
+
+        Raises:
+            Fault: It says that it cannot start.
+        """
+        self._task = asyncio.create_task(self._run(), name="lifespan")
+        await self._pass("startup")
+
+    async def stop(self) -> None:
+        """Shut it down, if it takes part in that at all."""
+        if self._task is None or self._task.done():
+            return
+        try:
+            await self._pass("shutdown")
+        finally:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _pass(self, phase: str) -> None:
+        self._messages.put_nowait({"type": f"lifespan.{phase}"})
+        answer = await self._answers.get()
+        if answer and answer["type"] == f"lifespan.{phase}.failed":
+            raise Fault("Runtime.LifespanFailed", f"the application failed at {phase}: {answer.get('message', '')}")
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": VERSION, "state": self.state}
+        try:
+            await self._application(scope, self._messages.get, self._answers.put)
+        except Exception:  # noqa: BLE001 - by the specification: it does not know lifespans, and goes without
+            return
+        finally:
+            self._answers.put_nowait(None)
+
+
+def scope_of(event: Any) -> Message:
+    """The `http` scope of an event.
+
+    Raises:
+        Fault: The event did not come from an HTTP front end.
+    """
+    if not is_http(event):
+        raise Fault("Runtime.NotAnHttpEvent", "an ASGI application takes events of function URLs and REST APIs only")
+    scope = _scope_of_rest_api(event) if is_rest_api(event) else _scope_of_url(event)
+    found = dict(scope["headers"])
+    host, _, port = found.get(b"host", b"").decode("latin-1").partition(":")
+    scheme = found.get(b"x-forwarded-proto", b"https").decode("latin-1")
+    port = found.get(b"x-forwarded-port", b"").decode("latin-1") or port
+    default = 80 if scheme == "http" else 443
+    common = {"type": "http", "asgi": VERSION, "http_version": "1.1", "scheme": scheme}
+    return {**common, "server": (host, int(port) if port.isdigit() else default), **scope}
+
+
+def _scope_of_url(event: Message) -> Message:
+    """Payload 2.0: one value per header, cookies apart."""
+    http = event["requestContext"]["http"]
+    headers = _encoded(event.get("headers", {}).items())
+    if cookies := event.get("cookies"):
+        headers = [each for each in headers if each[0] != b"cookie"]
+        headers.append((b"cookie", "; ".join(cookies).encode("latin-1", "replace")))
+    path = event.get("rawPath") or "/"
+    return {
+        "method": http["method"],
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": event.get("rawQueryString", "").encode(),
+        "headers": headers,
+        "client": (http.get("sourceIp", ""), 0),
+    }
+
+
+def _scope_of_rest_api(event: Message) -> Message:
+    """Payload 1.0: lists of values; the stage is a part of the path that the application does not see."""
+    request = event["requestContext"]
+    multi = event.get("multiValueHeaders") or {name: [value] for name, value in (event.get("headers") or {}).items()}
+    single = {name: [value] for name, value in (event.get("queryStringParameters") or {}).items()}
+    query = event.get("multiValueQueryStringParameters") or single
+    full, path = request.get("path", ""), event.get("path") or "/"
+    root = full[: -len(path)] if full != path and full.endswith(path) else ""
+    return {
+        "method": event["httpMethod"],
+        "path": root + path,
+        "raw_path": (root + path).encode(),
+        "root_path": root,
+        "query_string": urlencode(query, doseq=True).encode(),
+        "headers": _encoded((name, value) for name, values in multi.items() for value in values),
+        "client": (request.get("identity", {}).get("sourceIp", ""), 0),
+    }
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+
+
+def _body_of(event: Message) -> bytes:
+    body: str = event.get("body") or ""
+    return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+
+
+def _response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
+    return Response(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])

@@ -1,0 +1,135 @@
+"""The context object, attribute by attribute as the stock client's, and what the running invocation is.
+
+`current_context()` works in any coroutine, task or thread that the handler started: it is a context variable.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+from winterbourne.errors import Fault
+
+__all__ = ["LambdaContext", "current_context", "current_trace_id"]
+
+W3C_FIELDS = ("traceparent", "tracestate", "baggage")
+CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+
+
+class LambdaContext:
+    """What a handler learns of its invocation.
+
+    Args:
+        headers: Of the answer to `next`, names in lower case.
+        environ: Lambda's environment variables.
+
+    Raises:
+        Fault: The client context or the identity is not JSON.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
+    """
+
+    def __init__(self, headers: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> None:
+        get = headers.get
+        self.aws_request_id = get("lambda-runtime-aws-request-id", "")
+        self.invoked_function_arn = get("lambda-runtime-invoked-function-arn")
+        self.tenant_id = get("lambda-runtime-aws-tenant-id")
+        self.log_group_name = environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self._deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
+        client = _json(get("lambda-runtime-client-context"), "Client Context")
+        self._w3c = _take_w3c(client)
+        self.client_context = _client_context(client)
+        self.identity = _identity(_json(get("lambda-runtime-cognito-identity"), "Cognito Identity"))
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation; 0 when that has passed."""
+        return max(0, self._deadline_ms - int(time.time() * 1000))
+
+    def w3c(self) -> dict[str, str]:
+        """The W3C trace context the caller sent: any of `traceparent`, `tracestate` and `baggage`."""
+        return dict(self._w3c)
+
+    def log(self, message: object) -> None:
+        """Write to the function's log as it is, without level and request id."""
+        for handler in logging.getLogger().handlers:
+            if hasattr(handler, "log_sink"):
+                handler.log_sink.log(str(message))
+                return
+        sys.stdout.write(str(message))
+
+    def __repr__(self) -> str:
+        shown = ",".join(
+            f"{name}={getattr(self, name)}"
+            for name in (
+                "aws_request_id",
+                "log_group_name",
+                "log_stream_name",
+                "function_name",
+                "memory_limit_in_mb",
+                "function_version",
+                "invoked_function_arn",
+                "client_context",
+                "identity",
+                "tenant_id",
+            )
+        )
+        return f"{type(self).__name__}([{shown}])"
+
+
+def current_context() -> LambdaContext | None:
+    """The context of the invocation this code runs for; None outside of one."""
+    return CONTEXT.get()
+
+
+def current_trace_id() -> str | None:
+    """The X-Ray trace header of the invocation this code runs for, also where many run in one process."""
+    return TRACE_ID.get()
+
+
+CONTEXT: ContextVar[LambdaContext | None] = ContextVar("winterbourne_context", default=None)
+TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=None)
+REQUEST_IDS: ContextVar[tuple[str, str | None]] = ContextVar("winterbourne_request_ids", default=("", None))
+
+
+def _json(header: str | None, what: str) -> Any:
+    if not header:
+        return None
+    try:
+        return json.loads(header)
+    except ValueError as error:
+        raise Fault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {what} JSON: {error}") from error
+
+
+def _take_w3c(client: Any) -> dict[str, str]:
+    given = client.pop("w3c", None) if isinstance(client, dict) else None
+    if not isinstance(given, dict):
+        return {}
+    return {name: given[name] for name in W3C_FIELDS if isinstance(given.get(name), str)}
+
+
+def _client_context(given: dict[str, Any] | None) -> SimpleNamespace | None:
+    if given is None:
+        return None
+    client = given.get("client")
+    return SimpleNamespace(
+        custom=given.get("custom"),
+        env=given.get("env"),
+        client=None if client is None else SimpleNamespace(**{name: client.get(name) for name in CLIENT_FIELDS}),
+    )
+
+
+def _identity(given: dict[str, Any] | None) -> SimpleNamespace:
+    identity = given or {}
+    return SimpleNamespace(
+        cognito_identity_id=identity.get("cognitoIdentityId"),
+        cognito_identity_pool_id=identity.get("cognitoIdentityPoolId"),
+    )

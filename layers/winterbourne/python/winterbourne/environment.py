@@ -1,0 +1,71 @@
+"""What the stock bootstrap does to sys.path and the environment before it imports the handler.
+
+The managed runtime starts `/var/runtime/bootstrap.py`, which prepares all of this; an exec wrapper replaces that file,
+so whatever it prepared has to be prepared again. https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
+"""
+
+import importlib
+import os
+import site
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from winterbourne.errors import Fault
+
+__all__ = ["load_handler", "prepare"]
+
+
+def prepare(environ: MutableMapping[str, str], layer: str) -> None:
+    """Make sys.path, `.pth` files, PYTHONPATH and AWS_EXECUTION_ENV as the stock bootstrap does.
+
+    Args:
+        environ: Lambda's environment variables.
+        layer: The folder `python` of the layers, `/opt/python`.
+    """
+    task_root = environ.get("LAMBDA_TASK_ROOT") or os.getcwd()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folders = [task_root]
+    if "PYTHONPATH" not in environ:
+        folders += [f"{layer}/lib/python{version}/site-packages", layer]
+        runtime = environ.get("LAMBDA_RUNTIME_DIR")
+        # The stock bootstrap lies in this folder, which is why Python has put it on the path.
+        sys.path[:0] = [*folders, *([runtime] if runtime else [])]
+    else:
+        sys.path.insert(0, task_root)
+    for folder in folders:
+        site.addsitedir(folder)
+    if runtime := environ.get("LAMBDA_RUNTIME_DIR"):
+        environ.setdefault("PYTHONPATH", runtime)
+    environ.setdefault("AWS_EXECUTION_ENV", f"AWS_Lambda_python{version}")
+
+
+def load_handler(name: str) -> Callable[..., Any]:
+    """Import a handler by its name, `folder/module.function` or `package.module.function`.
+
+    Raises:
+        Fault: With Lambda's name for what is wrong.
+        BaseException: What the module itself raised.
+    """
+    module_name, dot, function = name.rpartition(".")
+    if not dot:
+        raise Fault(
+            "Runtime.MalformedHandlerName", f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
+        )
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        raise Fault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {module_name} as a handler module")
+    module = _import(module_name)
+    if not hasattr(module, function):
+        raise Fault("Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'")
+    handler: Callable[..., Any] = getattr(module, function)
+    return handler
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name.replace("/", "."))
+    except ImportError as error:
+        raise Fault("Runtime.ImportModuleError", f"Unable to import module '{name}': {error}") from error
+    except SyntaxError as error:
+        trace = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}']
+        raise Fault("Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}", trace) from error

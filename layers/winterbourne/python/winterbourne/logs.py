@@ -1,0 +1,274 @@
+"""Log lines as Lambda wants them: frames on its telemetry descriptor, or lines on stdout; text or JSON.
+
+The formats are the stock client's. Two things differ. In JSON, what is printed becomes a record, so that it has its
+request id (a line that already is a JSON object, as Powertools writes them, stays as it is). And ids come from context
+variables, so that they are right where many invocations share the process.
+
+A frame: type u32 | length u32 | microseconds since 1970 u64 | text, all big-endian.
+"""
+
+import io
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import MutableMapping
+from typing import Any, Protocol
+
+from winterbourne.context import REQUEST_IDS
+from winterbourne.errors import ErrorReport
+
+__all__ = ["LogSink", "log_error", "redirect_to_provider", "set_up"]
+
+TEXT_FRAME = 0xA55A0003
+JSON_FRAME = 0xA55A0002
+LEVEL_BITS = {logging.DEBUG: 0x8, logging.INFO: 0xC, logging.WARNING: 0x10, logging.ERROR: 0x14, logging.CRITICAL: 0x18}
+TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+TEXT_TIME = "%Y-%m-%dT%H:%M:%S"
+JSON_TIME = "%Y-%m-%dT%H:%M:%SZ"
+NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
+
+# Attributes every record has, and those that `_Ids` adds: what else is there came through `extra`.
+ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"aws_request_id", "tenant_id", "taskName", "message"}
+
+
+class LogSink(Protocol):
+    """Where log text goes."""
+
+    separator: str  # between the lines of one entry
+
+    def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
+        """Write one entry."""
+
+
+class FramedSink:
+    """Frames on a file descriptor, by which Lambda knows where an entry ends.
+
+    Args:
+        descriptor: `_LAMBDA_TELEMETRY_LOG_FD`.
+    """
+
+    separator = "\n"
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._whole = threading.Lock()
+
+    def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
+        """Write one frame."""
+        data = text.encode(errors="backslashreplace")
+        head = (
+            frame_type.to_bytes(4, "big") + len(data).to_bytes(4, "big") + (time.time_ns() // 1000).to_bytes(8, "big")
+        )
+        rest = memoryview(head + data)
+        with self._whole:  # a pipe takes long frames in parts
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+
+class StdoutSink:
+    """Lines on stdout; carriage returns keep the lines of one entry together in CloudWatch."""
+
+    separator = "\r"
+
+    def __init__(self) -> None:
+        self._stdout = sys.stdout
+
+    def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:  # noqa: ARG002 - lines have no type
+        """Write it."""
+        self._stdout.write(text)
+
+
+def set_up(environ: MutableMapping[str, str]) -> None:
+    """Route logging, print and uncaught errors to Lambda.
+
+    Args:
+        environ: `_LAMBDA_TELEMETRY_LOG_FD` is taken out of it, so that no child process writes there.
+    """
+    _unbuffer()
+    descriptor = environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
+    sink: LogSink = FramedSink(int(descriptor)) if descriptor else StdoutSink()
+    as_json = environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+    logging.Formatter.converter = time.gmtime
+    _set_up_root(_Handler(sink, as_json=as_json, typed=as_json or bool(level)), "DEBUG" if level == "TRACE" else level)
+    if as_json:
+        sys.stdout = _Printed(sys.stdout, sink, logging.INFO)
+        sys.stderr = _Printed(sys.stderr, sink, logging.ERROR)
+    threading.excepthook = _log_thread
+
+
+def log_error(report: ErrorReport) -> None:
+    """Write an error as Lambda's own line for it, which alarms and filters look for."""
+    handler = next(each for each in logging.getLogger().handlers if isinstance(each, _Handler))
+    if handler.as_json:
+        stamp = time.strftime(JSON_TIME, time.gmtime())
+        document = {"timestamp": stamp, "level": "ERROR", **report.document}
+        text = json.dumps(document, ensure_ascii=False)
+        handler.log_sink.log(
+            text + "\n" * isinstance(handler.log_sink, StdoutSink), JSON_FRAME | LEVEL_BITS[logging.ERROR]
+        )
+        return
+    text = handler.log_sink.separator.join(_error_lines(report))
+    end = "\n" * isinstance(handler.log_sink, StdoutSink)
+    handler.log_sink.log(text + end, TEXT_FRAME | LEVEL_BITS[logging.ERROR])
+
+
+def redirect_to_provider(path: str) -> None:
+    """Send stdout and stderr through the socket that Lambda Managed Instances collect logs from."""
+    import socket  # noqa: PLC0415 - asyncio has it already; named here where it is used
+
+    for descriptor in (1, 2):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+            os.dup2(connection.fileno(), descriptor)
+
+
+# Private classes and functions
+
+
+class _Handler(logging.Handler):
+    """The root logger's handler; other libraries know it by its `log_sink`."""
+
+    def __init__(self, sink: LogSink, *, as_json: bool, typed: bool) -> None:
+        super().__init__()
+        self.log_sink = sink
+        self.as_json = as_json
+        self._typed = typed
+        self.setFormatter(_JsonFormatter(datefmt=JSON_TIME) if as_json else logging.Formatter(TEXT_FORMAT, TEXT_TIME))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
+        base = JSON_FRAME if self.as_json else TEXT_FRAME
+        bits = LEVEL_BITS.get(_level(record), 0) if self._typed else 0
+        try:
+            self.log_sink.log(self.format(record), base | bits)
+        except Exception:  # noqa: BLE001 - logging's own contract: a record that cannot be written harms nobody
+            self.handleError(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _json_line(
+            {
+                "timestamp": self.formatTime(record, self.datefmt),
+                "level": logging.getLevelName(_level(record)),
+                "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
+                "logger": record.name,
+                **_exception(record),
+                "requestId": getattr(record, "aws_request_id", None),
+                "tenantId": getattr(record, "tenant_id", None),
+            },
+            record.__dict__,
+        )
+
+
+class _Printed(io.TextIOBase):
+    """What is printed → one JSON record per line, with the ids of the invocation that prints."""
+
+    def __init__(self, stream: Any, sink: LogSink, level: int) -> None:
+        self._stream = stream
+        self._sink = sink
+        self._level = level
+        self._begun = threading.local()  # a line may come in pieces, and threads print at once
+
+    def write(self, text: str) -> int:
+        *lines, rest = (getattr(self._begun, "line", "") + text).split("\n")
+        self._begun.line = rest
+        for line in lines:
+            if line:
+                self._sink.log(self._record(line), JSON_FRAME | LEVEL_BITS[self._level])
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
+
+    def _record(self, line: str) -> str:
+        if line.startswith("{") and _is_json(line):
+            return line + "\n"
+        request_id, tenant_id = REQUEST_IDS.get()
+        return _json_line(
+            {
+                "timestamp": time.strftime(JSON_TIME, time.gmtime()),
+                "level": logging.getLevelName(self._level),
+                "message": line,
+                "requestId": request_id or None,
+                "tenantId": tenant_id,
+            }
+        )
+
+
+def _set_up_root(handler: _Handler, level: str) -> None:
+    root = logging.getLogger()
+    if level in logging.getLevelNamesMapping():
+        root.setLevel(level)
+    root.addHandler(handler)
+
+
+def _unbuffer() -> None:
+    """As `python -u` does: what is printed must be out before the environment is frozen."""
+    for name in ("stdout", "stderr"):
+        buffer = getattr(sys, name).buffer
+        raw = getattr(buffer, "raw", buffer)  # under `python -u` it is raw already
+        setattr(sys, name, io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
+
+
+def _log_thread(arguments: threading.ExceptHookArgs) -> None:
+    where = arguments.thread.name if arguments.thread else "a thread"
+    information = (arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback)
+    logging.getLogger().error("uncaught in %s", where, exc_info=information)
+
+
+def _level(record: logging.LogRecord) -> int:
+    return min(50, max(0, record.levelno)) // 10 * 10
+
+
+def _exception(record: logging.LogRecord) -> dict[str, Any]:
+    if not record.exc_info or record.exc_info[0] is None:
+        return {}
+    import traceback  # noqa: PLC0415 - logging has it already; named here where it is used
+
+    kind, value, trace = record.exc_info
+    return {
+        "stackTrace": traceback.format_tb(trace),
+        "errorType": kind.__name__,
+        "errorMessage": str(value),
+        "location": f"{record.pathname}:{record.funcName}:{record.lineno}",
+    }
+
+
+def _json_line(entry: dict[str, Any], more: dict[str, Any] | None = None) -> str:
+    for name, value in (more or {}).items():
+        if name not in ORDINARY and name not in entry:
+            entry[name] = value
+    return json.dumps({k: v for k, v in entry.items() if v is not None}, ensure_ascii=False, default=str) + "\n"
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _error_lines(report: ErrorReport) -> list[str]:
+    head = "[ERROR]"
+    if report.name:
+        head += f" {report.name}" + ":" * bool(report.message)
+    if report.message:
+        head += f" {report.message}"
+    lines = [head, "Traceback (most recent call last):"]
+    for element in report.stack:
+        lines += [_indented(line) for line in element.splitlines()] or [""]
+    return lines
+
+
+def _indented(line: str) -> str:
+    text = line.lstrip(" ")
+    return NO_BREAK_SPACE * (len(line) - len(text)) + text

@@ -1,0 +1,282 @@
+"""OpenAI chat completions: chunks, whole completions, errors, messages as history."""
+
+from typing import Any, get_args
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from chat import events as e
+from chat.frontends.base import Encoder
+from chat.frontends.openai import FRONTEND, models_body
+from chat.frontends.openai_frames import OpenAiEncoder
+from chat.messages import (
+    AssistantMessage,
+    Image,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from chat.settings import Settings
+from tests.function.conversations import batches, conversations, histories
+from tests.function.frontends.wire import data_of, loads, post, read, refusal, sent
+
+HI = {"role": "user", "content": "Hi"}
+TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}
+BEGUN = e.ConversationStarted("c", "m", "scripted")
+
+
+def encoder(**options: Any) -> Encoder:
+    return FRONTEND.read(post({"messages": [HI], "model": "scripted", "tools": [TOOL], **options}), Settings())[1]
+
+
+def chunks(*events: e.ChatEvent, **options: Any) -> list[Any]:
+    return data_of(encoder(stream=True, **options).encode([BEGUN, *events]))[1:]
+
+
+def deltas(stream: list[Any]) -> list[Any]:
+    return [chunk["choices"][0]["delta"] for chunk in stream]
+
+
+def verify(stream: list[Any]) -> None:
+    """What the SDKs rely on; they validate nothing themselves, so the types are checked here."""
+    assert stream[-1] == "[DONE]"
+    *most, last = stream[:-1]
+    if "error" in last:
+        assert last["error"]["message"]
+    else:
+        assert last["choices"][0]["finish_reason"] in {"stop", "length", "tool_calls", "content_filter"}
+        most.append(last)
+    assert all(chunk["choices"][0]["finish_reason"] is None for chunk in stream[:-2])
+    assert most[0]["choices"][0]["delta"]["role"] == "assistant"
+    named: set[int] = set()
+    for chunk in most:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+        for call in chunk["choices"][0]["delta"].get("tool_calls", ()):
+            assert ("id" in call) == ("name" in call["function"]) == (call["index"] not in named)
+            named.add(call["index"])
+
+
+class TestChunks:
+    def test_text_is_content(self) -> None:
+        assert deltas(chunks(e.TextDelta("Hel"))) == [{"content": "Hel"}]
+
+    def test_our_own_tools_show_nothing_of_themselves(self) -> None:
+        ours = (
+            e.ToolCallStarted("c1", "get_weather"),
+            e.ToolArgumentsDelta("c1", "{}"),
+            e.ToolCallReady("c1", "get_weather", "{}"),
+            e.ToolStarted("c1", "get_weather"),
+            e.ToolFinished("c1", "get_weather", "completed", 3, b"1"),
+        )
+        assert chunks(*ours) == []
+
+    def test_the_callers_tools_come_back_to_it(self) -> None:
+        theirs = (e.ToolCallStarted("c1", "ask_user"), e.ToolArgumentsDelta("c1", '{"q":1}'))
+        last = chunks(*theirs, e.ConversationEnded("tool_calls", e.Usage(), 1))
+        function = {"name": "ask_user", "arguments": ""}
+        assert deltas(last[:2]) == [
+            {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": '{"q":1}'}}]},
+        ]
+        assert last[2]["choices"][0]["finish_reason"] == "tool_calls"
+
+    def test_no_arguments_are_an_empty_object(self) -> None:
+        stream = chunks(e.ToolCallStarted("c1", "ask_user"), e.ToolCallReady("c1", "ask_user", ""))
+        assert deltas(stream)[1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+    def test_reasoning_goes_where_clients_look_for_it(self) -> None:
+        assert deltas(chunks(e.ReasoningDelta("hm"))) == [{"reasoning_content": "hm"}]
+
+    def test_usage_comes_last_where_it_was_asked_for(self) -> None:
+        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)
+        usage = chunks(ended, stream_options={"include_usage": True})[-2]
+        assert usage["choices"] == []
+        assert usage["usage"]["total_tokens"] == 13
+        assert [chunk for chunk in chunks(ended)[:-1] if "usage" in chunk] == []
+
+    def test_an_error_is_an_error_object(self) -> None:
+        error, done = chunks(e.ConversationFailed("model_busy", "later"))
+        assert done == "[DONE]"
+        assert error["error"] == {"message": "later", "type": "server_error", "param": None, "code": "model_busy"}
+
+    def test_a_stopped_answer_says_that_more_would_have_come(self) -> None:
+        stopped, done = chunks(e.ConversationStopped("user"))
+        assert (stopped["choices"][0]["finish_reason"], stopped["stopped"], done) == ("length", "user", "[DONE]")
+
+    def test_every_event_has_its_place_in_the_table(self) -> None:
+        assert set(OpenAiEncoder.frames) == set(get_args(e.ChatEvent))
+
+
+class TestInOnePiece:
+    def test_nothing_is_said_until_all_is(self) -> None:
+        whole = encoder()
+        assert whole.encode([BEGUN, e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
+        answer = orjson.loads(whole.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
+        assert whole.status == 200
+        assert whole.headers == {"content-type": "application/json"}
+        assert answer["choices"][0]["message"]["content"] == "Hello"
+        assert answer["usage"]["prompt_tokens"] == 9
+
+    def test_calls_stand_in_the_message(self) -> None:
+        calls = (e.ToolCallReady("c1", "ask_user", ""), e.ToolCallReady("c2", "get_weather", "{}"))
+        ended = e.ConversationEnded("tool_calls", e.Usage(), 1)
+        message = orjson.loads(encoder().encode([BEGUN, *calls, ended]))["choices"][0]["message"]
+        assert message["content"] is None
+        assert message["tool_calls"] == [
+            {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
+        ]
+
+    @pytest.mark.parametrize(
+        ("code", "status"),
+        [("model_busy", 503), ("model_refused", 502), ("deadline_reached", 504), ("internal_error", 500)],
+    )
+    def test_a_failure_is_an_http_error(self, code: str, status: int) -> None:
+        whole = encoder()
+        answer = orjson.loads(whole.encode([BEGUN, e.TextDelta("Hel"), e.ConversationFailed(code, "no")]))
+        assert whole.status == status
+        assert answer["error"]["code"] == code
+
+    @given(st.data())
+    def test_any_conversation_gives_one_completion_or_one_error(self, data: st.DataObject) -> None:
+        whole = encoder()
+        pieces = [whole.encode(batch) for batch in data.draw(batches(data.draw(conversations(["ask_user"]))))]
+        assert not any(pieces[:-1])
+        answer = loads(pieces[-1].decode())
+        if "error" in answer:
+            assert whole.status >= 500
+        else:
+            ChatCompletion.model_validate(answer, strict=True)
+
+
+@given(st.data())
+def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+    events = data.draw(conversations(client_tools=["ask_user"]))
+    stream = data_of(sent(encoder(stream=True), data.draw(batches(events))))
+    verify(stream)
+    text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
+    said = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
+    assert "".join(said) == text
+
+
+def as_body(messages: tuple[Message, ...]) -> dict[str, Any]:
+    """A history as the SDKs send it."""
+    return {"model": "scripted", "messages": [_as_json(message) for message in messages]}
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    match message:
+        case SystemMessage(text):
+            return {"role": "system", "content": text}
+        case UserMessage(parts):
+            return {"role": "user", "content": [_part(part) for part in parts]}
+        case AssistantMessage():
+            calls = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in message.tool_calls
+            ]
+            return {"role": "assistant", "content": message.text, **({"tool_calls": calls} if calls else {})}
+        case ToolMessage(id_, _, content):
+            return {"role": "tool", "tool_call_id": id_, "content": content}
+
+
+def _part(part: object) -> dict[str, Any]:
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Image(media_type, data, url):
+            return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+    raise AssertionError(part)
+
+
+def without_ids(message: Message) -> Message:
+    """The format gives messages no ids."""
+    match message:
+        case UserMessage(parts):
+            return UserMessage(parts)
+        case AssistantMessage(parts):
+            return AssistantMessage(parts)
+    return message
+
+
+class TestHistory:
+    @given(histories(reasoning=False, errors=False))
+    def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
+        assert read(FRONTEND, as_body(history)).messages == tuple(without_ids(message) for message in history)
+
+    def test_texts_in_parts_refusals_and_thoughts_are_read(self) -> None:
+        parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
+        answer = {"role": "assistant", "content": parts, "reasoning_content": "hm"}
+        developer = {"role": "developer", "content": [{"type": "text", "text": "Be short."}]}
+        assert read(FRONTEND, {"messages": [developer, HI, answer]}).messages == (
+            SystemMessage("Be short."),
+            UserMessage((Text("Hi"),)),
+            AssistantMessage((Reasoning("hm"), Text("a"), Text("b"))),
+        )
+
+    def test_a_call_without_content_is_a_turn(self) -> None:
+        call = {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
+        messages = [HI, {"role": "assistant", "content": None, "tool_calls": [call]}]
+        result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
+        assert read(FRONTEND, {"messages": [*messages, result]}).messages[1:] == (
+            AssistantMessage((ToolCall("c1", "ask_user", "{}"),)),
+            ToolMessage("c1", "ask_user", "yes"),
+        )
+
+    def test_a_result_without_a_call_is_refused(self) -> None:
+        result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
+        assert refusal(FRONTEND, {"messages": [HI, result]}) == (400, "unknown_tool_call")
+
+
+class TestOptions:
+    def test_tools_and_choice_are_passed_on(self) -> None:
+        strict = {"type": "function", "function": {"name": "x", "description": "X", "strict": True}}
+        choice = {"type": "function", "function": {"name": "x"}}
+        chat = read(FRONTEND, {"messages": [HI], "tools": [TOOL, strict], "tool_choice": choice})
+        assert chat.tool_choice == "x"
+        empty: dict[str, object] = {"type": "object", "properties": {}}
+        assert chat.client_tools == (
+            ToolSchema("ask_user", "", {"type": "object"}),
+            ToolSchema("x", "X", empty, strict=True),
+        )
+
+    def test_limits_on_the_answer_go_by_both_their_names(self) -> None:
+        assert read(FRONTEND, {"messages": [HI], "max_tokens": 5}).max_tokens == 5
+        assert read(FRONTEND, {"messages": [HI], "max_completion_tokens": 6, "max_tokens": 5}).max_tokens == 6
+
+    @pytest.mark.parametrize("option", [{"n": 2}, {"response_format": {"type": "json_object"}}])
+    def test_what_would_change_the_answers_shape_is_refused(self, option: dict[str, Any]) -> None:
+        assert refusal(FRONTEND, {"messages": [HI], **option}) == (400, "unsupported_parameter")
+
+    def test_the_default_model_goes_by_its_name_or_by_none(self) -> None:
+        settings = Settings(model_id="big", model_choices="small")
+        assert read(FRONTEND, {"messages": [HI], "model": "big"}, settings).model_id is None
+        assert read(FRONTEND, {"messages": [HI]}, settings).model_id is None
+        assert read(FRONTEND, {"messages": [HI], "model": "small"}, settings).model_id == "small"
+
+    def test_a_model_that_is_not_offered_is_not_found(self) -> None:
+        assert refusal(FRONTEND, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
+
+    def test_the_models_offered_are_listed(self) -> None:
+        listed = orjson.loads(models_body(Settings(model_id="big", model_choices="small, big")))
+        assert [model["id"] for model in listed["data"]] == ["big", "small"]
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (429, "rate_limit_error"),
+            (500, "server_error"),
+        ],
+    )
+    def test_an_error_body_has_the_sdks_shape(self, status: int, kind: str) -> None:
+        body = orjson.loads(FRONTEND.error_body(status, "x", "no"))
+        assert body == {"error": {"message": "no", "type": kind, "param": None, "code": "x"}}

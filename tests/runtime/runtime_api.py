@@ -1,0 +1,214 @@
+"""A Runtime API on loopback, for the stock client and for ours: hands out invocations, keeps what comes back."""
+
+import asyncio
+import base64
+import itertools
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import h11
+
+__all__ = ["ARN", "Outcome", "RuntimeApi"]
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:test"
+
+
+@dataclass
+class Outcome:
+    """What a runtime sent for one invocation, or about itself."""
+
+    path: str
+    headers: dict[str, str]
+    chunks: list[bytes] = field(default_factory=list)
+    trailers: dict[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def streamed(self) -> bool:
+        return self.headers.get("lambda-runtime-function-response-mode") == "streaming"
+
+    @property
+    def prelude(self) -> Any:
+        return json.loads(self.body.split(b"\0" * 8, 1)[0])
+
+    @property
+    def payload(self) -> bytes:
+        return self.body.split(b"\0" * 8, 1)[1]
+
+    @property
+    def trailing_error(self) -> Any:
+        return json.loads(base64.b64decode(self.trailers["lambda-runtime-function-error-body"]))
+
+
+class _Invocation:
+    def __init__(self, request_id: str, event: bytes, headers: dict[str, str]) -> None:
+        self.request_id = request_id
+        self.event = event
+        self.headers = headers
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.arrived = asyncio.Event()  # something of the response has come
+        self.partial: Outcome | None = None
+
+
+class RuntimeApi:
+    """Serves on an ephemeral port while it is entered.
+
+    Args:
+        refuse: Statuses to answer with instead of 202, by the last part of the path; each is used once.
+        cut_after: Close the connection once this many bytes of a response have come.
+    """
+
+    def __init__(self, *, refuse: dict[str, int] | None = None, cut_after: int | None = None) -> None:
+        self.calls: list[Outcome] = []  # init errors and restores
+        self.called = asyncio.Event()
+        self.connections = 0
+        self.asked = asyncio.Event()  # a runtime waits for an invocation
+        self.reads_on = asyncio.Event()
+        self.reads_on.set()
+        self.refuse = refuse or {}
+        self.cut_after = cut_after
+        self._numbers = itertools.count(1)
+        self._queue: asyncio.Queue[_Invocation] = asyncio.Queue()
+        self._open: dict[str, _Invocation] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def submit(self, event: Any = None, *, deadline_s: float = 60, **headers: str | None) -> "_Invocation":
+        """Queue an invocation; keyword arguments become headers, with None for one that shall be missing."""
+        request_id = f"request-{next(self._numbers)}"
+        given = {
+            "Lambda-Runtime-Aws-Request-Id": request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + deadline_s) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": ARN,
+            "Lambda-Runtime-Trace-Id": f"Root=1-{request_id}",
+            "Content-Type": "application/json",
+        } | {name.replace("_", "-"): value for name, value in headers.items()}
+        body = event if isinstance(event, bytes) else json.dumps(event).encode()
+        invocation = _Invocation(request_id, body, {k: v for k, v in given.items() if v is not None})
+        self._queue.put_nowait(invocation)
+        return invocation
+
+    async def invoke(self, event: Any = None, **options: Any) -> Outcome:
+        """Queue an invocation and wait for what becomes of it; an incomplete outcome where the runtime hung up."""
+        return await self.submit(event, **options).outcome
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            await self._requests(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 22)
+        while True:
+            request = await self._event(http, reader)
+            if not isinstance(request, h11.Request):
+                return
+            path = request.target.decode().removeprefix("/2018-06-01/runtime/")
+            outcome = Outcome(path, {k.decode(): v.decode() for k, v in request.headers})
+            invocation = self._open.get(path.split("/")[1]) if path.startswith("invocation/") else None
+            if invocation:
+                invocation.partial = outcome
+            await self._take(http, reader, outcome, invocation)
+            if not await self._answer(http, writer, outcome, invocation):
+                return
+            if http.our_state is h11.MUST_CLOSE or http.their_state is not h11.DONE:
+                return
+            http.start_next_cycle()
+
+    async def _take(
+        self, http: h11.Connection, reader: asyncio.StreamReader, outcome: Outcome, invocation: _Invocation | None
+    ) -> None:
+        while True:
+            await self.reads_on.wait()
+            event = await self._event(http, reader)
+            if isinstance(event, h11.Data):
+                outcome.chunks.append(bytes(event.data))
+                if invocation:
+                    invocation.arrived.set()
+                if self.cut_after is not None and len(outcome.body) >= self.cut_after:
+                    self.cut_after = None
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                outcome.trailers = {k.decode(): v.decode() for k, v in event.headers}
+                outcome.complete = True
+                return
+            else:
+                return
+
+    async def _answer(
+        self, http: h11.Connection, writer: asyncio.StreamWriter, outcome: Outcome, invocation: _Invocation | None
+    ) -> bool:
+        what = outcome.path.rpartition("/")[2]
+        if outcome.path == "invocation/next":
+            return await self._hand_out(http, writer)
+        if not outcome.complete:
+            if invocation:
+                invocation.outcome.set_result(outcome)
+            return False
+        status = self.refuse.pop(what, 200 if what == "next" else 202)
+        await self._send(http, writer, status, [("Content-Type", "application/json")], b'{"status":"OK"}\n')
+        if invocation:
+            self._open.pop(invocation.request_id, None)
+            if not invocation.outcome.done():
+                invocation.outcome.set_result(outcome)
+        else:
+            self.calls.append(outcome)
+            self.called.set()
+        return True
+
+    async def _hand_out(self, http: h11.Connection, writer: asyncio.StreamWriter) -> bool:
+        if status := self.refuse.pop("next", 0):
+            await self._send(http, writer, status, [], b"{}")
+            return True
+        self.asked.set()
+        invocation = await self._queue.get()
+        self._open[invocation.request_id] = invocation
+        await self._send(http, writer, 200, invocation.headers.items(), invocation.event)
+        return True
+
+    @staticmethod
+    async def _send(
+        http: h11.Connection, writer: asyncio.StreamWriter, status: int, headers: Iterable[tuple[str, str]], body: bytes
+    ) -> None:
+        length = ("Content-Length", str(len(body)))
+        data = http.send(h11.Response(status_code=status, headers=[*headers, length])) or b""
+        data += http.send(h11.Data(data=body)) or b""
+        data += http.send(h11.EndOfMessage()) or b""
+        writer.write(data)
+        await writer.drain()
+
+    @staticmethod
+    async def _event(http: h11.Connection, reader: asyncio.StreamReader) -> Any:
+        while (event := http.next_event()) is h11.NEED_DATA:
+            http.receive_data(await reader.read(65536))
+        return event
