@@ -1,119 +1,98 @@
-// The page: what is typed, what is asked, what is running. Everything with a shape of its own is in a module of its own.
+// The page: what is typed, what is asked, what is running. All that has a shape of its own is in a module of its own.
 
-import { Answer, retryButton } from "./answer.js";
+import { Answer } from "./answer.js";
 import { ChatError, ask, stop } from "./chat.js";
 import { button, copy, el } from "./dom.js";
 import { key } from "./key.js";
 
 const STOP_PATIENCE_MS = 3000; // a stop is heard within a second; after this the line is cut
 
-const $ = (id) => document.getElementById(id);
-const [form, input, log, status, hero] = ["composer", "question", "log", "status", "hero"].map($);
+const [form, input, log, status, hero, fresh, send, halt] =
+  ["composer", "question", "log", "status", "hero", "new", "send", "stop"].map((id) => document.getElementById(id));
 
 let conversation = begin();
 let running = null; // {answer, abort} while an answer is on its way
 let following = true; // whether the newest words are kept in view
 
 function begin() {
-  const random = crypto.getRandomValues(new Uint8Array(12));
-  return { id: `c_${Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("")}`, exchanges: [] };
+  const random = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36));
+  return { id: `c_${random.join("")}`, exchanges: [] };
 }
-
-// Asking
 
 function submit() {
   const question = input.value.trim();
   if (!question || running) return;
-  input.value = "";
-  fit();
   const exchange = { question, answer: null };
   conversation.exchanges.push(exchange);
-  log.append(el("article", { class: "question", "aria-label": "Question" }, el("p", {}, question)));
+  log.append(el("h2", { class: "question" }, question));
+  input.value = "";
+  fit();
   answer(exchange);
 }
 
 async function answer(exchange) {
   const previous = exchange.answer;
-  const now = new Answer();
-  exchange.answer = now;
-  if (previous) previous.node.replaceWith(now.node);
-  else log.append(now.node);
-  running = { answer: now, abort: new AbortController() };
+  exchange.answer = new Answer();
+  if (previous) previous.node.replaceWith(exchange.answer.node);
+  else log.append(exchange.answer.node);
+  const abort = new AbortController();
+  running = { answer: exchange.answer, abort };
   following = true;
   show("Answering");
   try {
     await listen(exchange, running);
   } catch (error) {
-    await broke(error, exchange);
+    broke(error, exchange);
+  } finally {
+    abort.abort(); // what was not read to its end is closed
   }
 }
 
 async function listen(exchange, { answer: now, abort }) {
   const body = { conversation_id: conversation.id, messages: messagesUntil(exchange) };
   for await (const frame of ask(body, { key: key.value, signal: abort.signal })) {
-    if (frame.type === "error") throw new ChatError(frame.message, frame);
+    if (frame.type === "error") throw new ChatError(frame.message, { code: frame.code });
     now.take(frame);
   }
   rest(now.state === "stopped" ? "Answer stopped" : "Answer complete");
 }
 
-function messagesUntil(exchange) {
+function messagesUntil(last) {
   const { exchanges } = conversation;
-  return exchanges.slice(0, exchanges.indexOf(exchange) + 1).flatMap(({ question, answer: given }) => [
+  return exchanges.slice(0, exchanges.indexOf(last) + 1).flatMap(({ question, answer: given }, number) => [
     { role: "user", content: question },
-    ...given.turns.messages(given.state !== "done"),
+    ...given.turns.messages(number, given.state !== "done"),
   ]);
 }
 
-async function broke(error, exchange) {
-  if (!log.contains(exchange.answer.node)) return; // the conversation was put away meanwhile
-  if (error.name === "AbortError") exchange.answer.stopped("user");
+function broke(error, exchange) {
+  if (!conversation.exchanges.includes(exchange)) return; // it was put away meanwhile
+  if (error.name === "AbortError") exchange.answer.stop("user");
   else exchange.answer.fail(error.message, mendings(error, exchange));
-  rest(error.name === "AbortError" ? "Answer stopped" : "The answer failed");
-  if (error.status === 401 && await key.ask(error.message)) answer(exchange);
+  rest(exchange.answer.state === "stopped" ? "Answer stopped" : "The answer failed");
+  if (error.status === 401) askForKey(error.message, exchange);
 }
 
 function mendings(error, exchange) {
-  const again = retryButton(() => running || answer(exchange));
+  const again = button("Try again", () => running || answer(exchange), { name: "retry", class: "strong" });
   if (error.retryAfterS > 0) {
     again.disabled = true;
     setTimeout(() => { again.disabled = false; }, error.retryAfterS * 1000);
   }
-  const other = () => key.ask("").then((given) => given && !running && answer(exchange));
-  return [again, ...([401, 403].includes(error.status) ? [button("Use another key", other)] : [])];
+  const other = button("Use another key", () => askForKey("", exchange));
+  return [401, 403].includes(error.status) ? [again, other] : [again];
 }
 
-async function halt() {
+async function askForKey(why, exchange) {
+  if (await key.ask(why) && !running) answer(exchange);
+}
+
+async function stopRunning() {
   if (!running) return;
   const { answer: now, abort } = running;
-  show("Stopping");
+  status.textContent = "Stopping";
   setTimeout(() => now === running?.answer && abort.abort(), STOP_PATIENCE_MS);
   if (!await stop(conversation.id, { key: key.value })) abort.abort();
-}
-
-// Showing
-
-function show(text) {
-  document.documentElement.dataset.running = String(running !== null);
-  status.textContent = text;
-  hero.hidden = conversation.exchanges.length > 0;
-  $("new").hidden = !hero.hidden;
-  $("send").hidden = running !== null;
-  $("stop").hidden = running === null;
-}
-
-function rest(text) {
-  running = null;
-  show(text);
-}
-
-function fit() {
-  input.style.height = "auto";
-  input.style.height = `${input.scrollHeight}px`;
-}
-
-function follow() {
-  if (following) scrollTo({ top: document.documentElement.scrollHeight });
 }
 
 function startOver() {
@@ -124,7 +103,24 @@ function startOver() {
   input.focus();
 }
 
-// Listening
+function rest(text) {
+  running = null;
+  show(text);
+}
+
+function show(text) {
+  document.documentElement.dataset.running = running !== null;
+  status.textContent = text;
+  hero.hidden = conversation.exchanges.length > 0;
+  fresh.hidden = !hero.hidden;
+  send.hidden = running !== null;
+  halt.hidden = running === null;
+}
+
+function fit() {
+  input.style.height = "auto";
+  input.style.height = `${input.scrollHeight}px`;
+}
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -137,23 +133,20 @@ input.addEventListener("keydown", (event) => {
   event.preventDefault();
   submit();
 });
-addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !key.isAsking) halt();
+addEventListener("keydown", (event) => event.key === "Escape" && stopRunning());
+halt.addEventListener("click", stopRunning);
+fresh.addEventListener("click", startOver);
+hero.addEventListener("click", ({ target }) => {
+  if (!target.matches(".suggestion")) return;
+  input.value = target.textContent;
+  submit();
 });
-addEventListener("scroll", () => {
-  following = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
-}, { passive: true });
-$("stop").addEventListener("click", halt);
-$("new").addEventListener("click", startOver);
-for (const suggestion of document.querySelectorAll(".suggestion")) {
-  suggestion.addEventListener("click", () => {
-    input.value = suggestion.textContent.trim();
-    submit();
-  });
-}
 log.addEventListener("click", ({ target }) => {
   const asked = target.closest("[data-copy]");
   if (asked) copy(asked.closest(".code").querySelector("code").textContent, asked);
 });
-new ResizeObserver(follow).observe(log);
+addEventListener("scroll", () => {
+  following = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+}, { passive: true });
+new ResizeObserver(() => following && scrollTo(0, document.documentElement.scrollHeight)).observe(log);
 show("");

@@ -2,11 +2,11 @@
 
 import { signedFetch } from "./signed_fetch.js";
 
-/** What went wrong, in words that may be shown. `status` is the HTTP status, 0 where there was no answer at all. */
+/** What went wrong, in words that may be shown; where known with `status` (of HTTP), `code` and `retryAfterS`. */
 export class ChatError extends Error {
-  constructor(message, { status = 0, code = "", retryAfterS = 0 } = {}) {
+  constructor(message, more) {
     super(message);
-    Object.assign(this, { status, code, retryAfterS });
+    Object.assign(this, more);
   }
 }
 
@@ -18,10 +18,7 @@ export async function* ask(body, { key, signal }) {
   const response = await post("chat", body, key, signal);
   if (!response.ok) throw await refusal(response);
   let last;
-  for await (const data of events(response.body)) {
-    last = JSON.parse(data);
-    yield last;
-  }
+  for await (const data of events(response.body)) yield last = JSON.parse(data);
   if (!["done", "error", "stopped"].includes(last?.type)) throw cut();
 }
 
@@ -50,7 +47,7 @@ async function refusal(response) {
   return new ChatError(error.message ?? `The server answered ${response.status}.`, {
     status: response.status,
     code: error.code,
-    retryAfterS: Number(response.headers.get("retry-after")) || 0,
+    retryAfterS: Number(response.headers.get("retry-after")),
   });
 }
 
@@ -61,23 +58,11 @@ function cut() {
 // Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 async function* events(stream) {
   const parser = new EventParser();
-  try {
-    for await (const text of decoded(stream)) yield* parser.push(text);
-  } catch (error) {
-    throw error instanceof TypeError ? cut() : error;
-  }
-}
-
-async function* decoded(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    reader.cancel().catch(() => {});
+  for (;;) {
+    const { done, value } = await reader.read().catch((error) => { throw error.name === "AbortError" ? error : cut(); });
+    if (done) return;
+    yield* parser.push(value);
   }
 }
 

@@ -1,9 +1,9 @@
-// The key that the server asks for: kept for this tab's session, sent with every request, never shown again.
+// The key that a server asks for: kept for this tab's session, sent with every request, never shown again.
 
 const NAME = "winterbourne.key";
 
-const [dialog, form, field, reason, forget] = ["key-dialog", "key-form", "key", "key-reason", "forget"]
-  .map((id) => document.getElementById(id));
+const [dialog, form, field, reason, cancel, forget] =
+  ["key-dialog", "key-form", "key", "key-reason", "key-cancel", "forget"].map((id) => document.getElementById(id));
 
 /** The key, and the way to ask for one. */
 export const key = {
@@ -11,14 +11,9 @@ export const key = {
     return sessionStorage.getItem(NAME) ?? "";
   },
 
-  get isAsking() {
-    return dialog.open;
-  },
-
-  /** Ask the person for a key; resolves to whether one was given. */
+  /** Ask the person; resolves to whether a key was given. */
   async ask(why) {
     reason.textContent = why;
-    field.value = "";
     dialog.returnValue = "";
     dialog.showModal();
     await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
@@ -34,11 +29,10 @@ function keep(value) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!field.value.trim()) return;
   keep(field.value.trim());
-  field.value = "";
+  form.reset();
   dialog.close("given");
 });
-document.getElementById("key-cancel").addEventListener("click", () => dialog.close(""));
+cancel.addEventListener("click", () => dialog.close());
 forget.addEventListener("click", () => keep(""));
 keep(key.value);

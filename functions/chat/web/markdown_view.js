@@ -1,18 +1,14 @@
 // Markdown that is still being written, as DOM nodes: blocks that are whole are never touched again.
 
-import { el, icon, morph } from "./dom.js";
+import { button, el, morph } from "./dom.js";
 import { parse, parseInline } from "./markdown.js";
 
 /** Text that grows. Nodes are made once per frame of the screen, however many pieces came in between. */
 export class MarkdownView {
-  #node = el("div", { class: "prose" });
+  node = el("div", { class: "prose" });
   #tail = ""; // from the first block that may still change
   #settled = 0; // how many children of the node will not change any more
   #asked = 0;
-
-  get node() {
-    return this.#node;
-  }
 
   append(text) {
     this.#tail += text.replaceAll("\r", "");
@@ -27,10 +23,7 @@ export class MarkdownView {
   #draw(open) {
     cancelAnimationFrame(this.#asked);
     this.#asked = 0;
-    const blocks = parse(this.#tail);
-    const fresh = document.createDocumentFragment();
-    fresh.append(...blocks.map((block, index) => drawBlock(block, open && index === blocks.length - 1)));
-    morph(this.#node, fresh, this.#settled);
+    morph(this.node, el("div", {}, ...drawBlocks(parse(this.#tail), open)), this.#settled);
     if (open) this.#settle();
   }
 
@@ -45,11 +38,7 @@ export class MarkdownView {
   }
 }
 
-/** One block as a node. `open` says that its text may go on. */
-export function drawBlock(block, open = false) {
-  return DRAWINGS[block.type](block, open);
-}
-
+// Block → node. `open` says that its text may go on.
 const DRAWINGS = {
   heading: ({ level, text }, open) => el(`h${Math.min(level + 2, 6)}`, {}, ...inlines(text, open)),
   paragraph: ({ text }, open) => el("p", {}, ...inlines(text, open)),
@@ -61,12 +50,12 @@ const DRAWINGS = {
 };
 
 function drawBlocks(blocks, open) {
-  return blocks.map((block, index) => drawBlock(block, open && index === blocks.length - 1));
+  return blocks.map((block, index) => DRAWINGS[block.type](block, open && index === blocks.length - 1));
 }
 
 function drawCode({ language, text }) {
-  const copy = el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), el("span", {}, "Copy"));
-  const head = el("div", { class: "code-head" }, el("span", {}, language || "text"), copy);
+  const copy = button("Copy", null, { name: "copy", "data-copy": "" });
+  const head = el("div", { class: "code-head" }, language || "text", copy);
   // A block that scrolls sideways has to be reachable for the keyboard.
   const code = el("pre", { tabindex: "0", "aria-label": `Code, ${language || "text"}` }, el("code", {}, text));
   return el("div", { class: "code" }, head, code);

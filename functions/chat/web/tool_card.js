@@ -3,42 +3,22 @@
 import { el, icon } from "./dom.js";
 import { isFinal } from "./turns.js";
 
-const WORDS = {
-  queued: "waiting for a place",
-  started: "running",
-  completed: "completed",
-  failed: "failed",
-  timed_out: "timed out",
-  cancelled: "cancelled",
-};
+const STATES = { queued: "waiting for a place", started: "running", timed_out: "timed out" };
 
-/** A card that is drawn anew whenever its call has changed. */
+/** A card, drawn anew whenever its call has changed. */
 export class ToolCard {
-  #state = el("span", { class: "tool-state" });
-  #asked = el("p", { class: "tool-asked" });
-  #outcome = el("div", { class: "tool-outcome" });
-  #progress = el("progress", { max: "1", "aria-label": "Progress" });
-
-  constructor(call) {
-    const head = el("div", { class: "tool-head" }, el("span", { class: "tool-name" }, call.name), this.#state);
-    this.node = el("li", { class: "tool" }, head, this.#asked, this.#progress, this.#outcome);
-  }
+  node = el("li", { class: "tool" });
 
   draw(call) {
-    const { status } = call;
-    this.node.dataset.status = status;
-    this.node.setAttribute("aria-label", `Tool ${call.name}: ${WORDS[status]}`);
-    this.#state.replaceChildren(icon(status === "started" ? "running" : status), stateText(call));
-    this.#asked.textContent = scalars(parsed(call.arguments)).map(([, value]) => value).join(" · ");
-    this.#drawProgress(call);
-    this.#outcome.replaceChildren(...outcome(call));
-  }
-
-  #drawProgress(call) {
-    this.#progress.hidden = isFinal(call);
-    const share = shareOf(call.data);
-    if (share === null) this.#progress.removeAttribute("value");
-    else this.#progress.value = share;
+    const state = STATES[call.status] ?? call.status;
+    const told = call.status === "completed" ? seconds(call.endedMs - call.startedMs) : state;
+    this.node.dataset.status = call.status;
+    this.node.setAttribute("aria-label", `Tool ${call.name}, ${state}`);
+    this.node.replaceChildren(
+      el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), told)),
+      el("p", { class: "tool-asked" }, asked(call)),
+      ...outcome(call),
+    );
   }
 }
 
@@ -47,40 +27,46 @@ export function seconds(ms) {
   return ms < 10 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
-function stateText({ status, startedMs, endedMs }) {
-  return status === "completed" ? seconds(endedMs - startedMs) : WORDS[status];
+/** The arguments of a call in one line. */
+export function asked(call) {
+  return scalars(argumentsOf(call)).map(([, value]) => value).join(" · ");
 }
 
 function outcome(call) {
   if (call.error) return [el("p", { class: "tool-error" }, call.error)];
-  if (call.result === undefined) return call.data === undefined || isFinal(call) ? [] : [line(call.data)];
-  const text = JSON.stringify(call.result, null, 2);
-  const all = el("details", {}, el("summary", {}, "Result"), el("pre", { tabindex: "0", "aria-label": "Result" }, text));
-  return [line(call.result), all];
+  if (!isFinal(call)) return [...line(call, call.data), flow(call.data)];
+  if (call.result === undefined) return [];
+  const whole = el("pre", { tabindex: "0", "aria-label": "Result" }, JSON.stringify(call.result, null, 2));
+  return [...line(call, call.result), el("details", {}, el("summary", {}, "Result"), whole)];
 }
 
-function line(data) {
-  const pairs = scalars(data).slice(0, 4);
-  return el("dl", {}, ...pairs.map(([name, value]) => el("div", {}, name && el("dt", {}, name), el("dd", {}, value))));
+// The plain values of what a tool says, without those that it was given and only repeats.
+function line(call, data) {
+  const given = scalars(argumentsOf(call)).map(([, value]) => value);
+  const news = scalars(data).filter(([name, value]) => name !== "fraction" && !given.includes(value)).slice(0, 3);
+  const pairs = news.map(([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value)));
+  return pairs.length ? [el("dl", {}, ...pairs)] : [];
 }
 
-// What fits into one line of a card: the plain values of an object, or the value itself.
+// A tool that knows how far it is tells a `fraction` between 0 and 1.
+function flow(data) {
+  const percent = data?.fraction >= 0 ? Math.min(100, Math.round(100 * data.fraction)) : null;
+  const node = el("div", { class: "flow", role: "progressbar", "aria-label": "Progress", "aria-valuenow": percent });
+  node.style.setProperty("--share", `${percent}%`);
+  return node;
+}
+
 function scalars(data) {
-  if (data === null || data === undefined) return [];
+  if (data == null) return [];
   if (typeof data !== "object") return [["", String(data)]];
-  const plain = Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object");
-  return plain.map(([name, value]) => [name.replaceAll("_", " "), String(value)]);
+  return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object")
+    .map(([name, value]) => [name, String(value)]);
 }
 
-function parsed(json) {
+function argumentsOf({ arguments: json }) {
   try {
     return JSON.parse(json || "{}");
   } catch {
     return json; // a model may break its own arguments; then they are shown as they are
   }
-}
-
-function shareOf(data) {
-  const share = data?.fraction ?? data?.percent / 100;
-  return share >= 0 && share <= 1 ? share : null;
 }

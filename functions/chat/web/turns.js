@@ -1,18 +1,16 @@
-// The frames of one answer → the turns that they tell of: what was said, and which tools were called. Pure.
+// The frames of one answer → its turns: what was said, and which tools were called meanwhile. Pure.
 //
-// Turn: {text, calls} · Call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs}, times
-// in milliseconds since the question was asked.
+// Turn: {text, calls}. Call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs}; its times
+// are in milliseconds since the question.
 
-const FINAL = ["completed", "failed", "timed_out", "cancelled"];
-
-export const isFinal = ({ status }) => FINAL.includes(status);
+export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled"].includes(status);
 
 /** One answer as it grows. */
 export class Turns {
   list = [];
 
   get calls() {
-    return this.list.flatMap(({ calls }) => [...calls.values()]);
+    return this.list.flatMap(({ calls }) => calls);
   }
 
   get text() {
@@ -21,20 +19,25 @@ export class Turns {
 
   /** More words; gives the turn they belong to. */
   say(delta) {
-    const turn = this.#turnOf(({ calls }) => ![...calls.values()].every(isFinal) || !calls.size);
+    // The model speaks again only when every tool of its turn has ended: what it says before belongs to that turn.
+    const last = this.list.at(-1);
+    const turn = last && (!last.calls.length || !last.calls.every(isFinal)) ? last : this.#begin();
     turn.text += delta;
     return turn;
   }
 
   /** A tool_call frame; gives the turn and the call it tells of. */
   hear({ type, status, duration_ms: durationMs, ...told }, nowMs) {
-    const turn = this.list.find(({ calls }) => calls.has(told.id)) ?? this.#turnOf(() => true);
-    const call = turn.calls.get(told.id) ?? {};
+    let turn = this.list.find(({ calls }) => calls.some(({ id }) => id === told.id));
+    if (!turn) {
+      turn = this.list.at(-1) ?? this.#begin();
+      turn.calls.push({ id: told.id });
+    }
+    const call = turn.calls.find(({ id }) => id === told.id);
     Object.assign(call, told, { status: status === "progress" ? "started" : status });
     if (status === "queued") call.queuedMs = nowMs;
     else call.startedMs ??= nowMs;
     if (isFinal(call)) call.endedMs = durationMs == null ? nowMs : call.startedMs + durationMs;
-    turn.calls.set(told.id, call);
     return { turn, call };
   }
 
@@ -45,33 +48,27 @@ export class Turns {
     return open;
   }
 
-  /** The answer as the messages that the next request repeats. */
-  messages(incomplete = false) {
-    return this.list.flatMap((turn, index) => messagesOf(turn, incomplete && index === this.list.length - 1));
+  /** The answer as messages for the next request. Some models count their calls from one each time: `number` helps. */
+  messages(number, incomplete) {
+    return this.list.flatMap((turn) => messagesOf(turn, number, incomplete && turn === this.list.at(-1)));
   }
 
-  // The model speaks again only when every tool of its turn has ended. So words that come while one still runs belong
-  // to the turn that called it.
-  #turnOf(isStillOpen) {
-    const last = this.list.at(-1);
-    if (last && isStillOpen(last)) return last;
-    const turn = { text: "", calls: new Map() };
-    this.list.push(turn);
-    return turn;
+  #begin() {
+    this.list.push({ text: "", calls: [] });
+    return this.list.at(-1);
   }
 }
 
-function messagesOf({ text, calls }, incomplete) {
-  const asked = [...calls.values()].map(({ id, name, arguments: json }) => ({
-    type: "tool_call", id, name, arguments: json ?? "",
-  }));
-  const content = [...(text ? [{ type: "text", text }] : []), ...asked];
-  if (!content.length) return [];
-  return [{ role: "assistant", content, ...(incomplete && { incomplete }) }, ...[...calls.values()].map(resultOf)];
+function messagesOf({ text, calls }, number, incomplete) {
+  const asked = calls.map(({ id, name, arguments: json = "" }) => (
+    { type: "tool_call", id: `${id}_${number}`, name, arguments: json }
+  ));
+  const content = text ? [{ type: "text", text }, ...asked] : asked;
+  return [{ role: "assistant", content, incomplete }, ...calls.map((call) => resultOf(call, number))];
 }
 
-function resultOf({ id, name, status, result, error }) {
+function resultOf({ id, name, status, result = null, error }, number) {
   const isError = status !== "completed";
-  const content = isError ? error || status : JSON.stringify(result ?? null);
-  return { role: "tool", tool_call_id: id, name, content, is_error: isError };
+  const content = isError ? error || status : JSON.stringify(result);
+  return { role: "tool", tool_call_id: `${id}_${number}`, name, content, is_error: isError };
 }
