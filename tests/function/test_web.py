@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from chat import web
 from chat.web import FOLDER, StaticFile, page
 
+BUDGET_BYTES = 60_000
+
 
 def asked(path: str) -> StaticFile:
     file = page(path)
@@ -152,3 +154,9 @@ class TestCaching:
         etag = file.headers["etag"]
         assert all(file.is_known(header) for header in (etag, f"W/{etag}", f'"other", {etag}', "*"))
         assert not any(file.is_known(header) for header in ("", '"other"', etag.strip('"')))
+
+
+class TestTheBudget:
+    def test_everything_together_is_under_sixty_kilobytes(self) -> None:
+        served = [asked("/"), *(asked(f"/web/x/{name}") for name in web.ASSETS)]
+        assert sum(len(file.body) for file in served) < BUDGET_BYTES
