@@ -27,11 +27,10 @@ class Breakers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._named: dict[str, Breaker] = {}
-        self._clock = asyncio.get_running_loop().time
 
     def refusal(self, tool: Tool) -> Outcome | None:
         """What a call is told while the tool's breaker is open."""
-        wait_s = self._of(tool).refuses_s(self._clock()) if tool.options.breaker else 0.0
+        wait_s = self._of(tool).refuses_s(_now()) if tool.options.breaker else 0.0
         return _refused(tool, wait_s) if wait_s else None
 
     async def guard(self, tool: Tool, patience: float, work: Callable[[], Awaitable[T | Outcome]]) -> T | Outcome:
@@ -46,13 +45,13 @@ class Breakers:
         """
         if not tool.options.breaker:
             return await work()
-        allowed = self._of(tool).ask(self._clock())
+        allowed = self._of(tool).ask(_now())
         if isinstance(allowed, Refuse):
             return _refused(tool, allowed.wait_s)
         try:
             result = await work()
         except asyncio.CancelledError:
-            if self._clock() >= patience:
+            if _now() >= patience:
                 self._record(tool, allowed, succeeded=False)
             raise
         self._record(tool, allowed, succeeded=not (isinstance(result, Outcome) and result.fault))
@@ -66,10 +65,14 @@ class Breakers:
         return self._named.setdefault(tool.options.breaker, made)
 
     def _record(self, tool: Tool, allowed: Allow, *, succeeded: bool) -> None:
-        if self._of(tool).record(allowed, succeeded=succeeded, now=self._clock()):
+        if self._of(tool).record(allowed, succeeded=succeeded, now=_now()):
             measure("BreakerOpenings", tool=tool.name)
             _LOGGER.warning("breaker %s opened", tool.options.breaker)
 
 
 def _refused(tool: Tool, wait_s: float) -> Outcome:
     return failed(f"{tool.name} failed too often and is not called now; it may be tried again in {wait_s:.0f} seconds.")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -18,7 +18,7 @@ __all__ = ["ToolRunner"]
 
 
 class ToolRunner:
-    """Made once, in the event loop, and lives as long as it.
+    """Made once, with or without an event loop, and used in one.
 
     Args:
         tools: Any number, from any origin; their names must differ.

@@ -53,6 +53,7 @@ class Turn:
         self._tasks: list[asyncio.Task[ToolMessage]] = []
         self._runs: set[Run] = set()
         self._broken: Exception | None = None
+        self._left = False
         self._batches: dict[str, tuple[Batch[Job], Run]] = {}
 
     def start(self, asked: ToolCall) -> None:
@@ -62,7 +63,7 @@ class Turn:
         self._tasks.append(asyncio.create_task(self._answer(call)))
 
     async def results(self) -> list[ToolMessage]:
-        """Wait for all calls.
+        """Wait for all calls. After the block: at once, cancelled calls among them.
 
         Returns:
             Exactly one message per call, in the order in which the calls were started.
@@ -72,15 +73,12 @@ class Turn:
 
         Cancellation: cancels all calls and waits for their last words.
         """
+        if self._left:
+            return [call.message for call in self._calls if call.message]
         messages = await asyncio.gather(*self._tasks)
         names = ", ".join(message.name for message in messages)
         _LOGGER.info("completed %d tool calls: [%s]", len(messages), names)
         return messages
-
-    @property
-    def messages(self) -> list[ToolMessage]:
-        """The messages of the calls that are finished, in call order; after the block, of all calls."""
-        return [call.message for call in self._calls if call.message]
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,6 +91,7 @@ class Turn:
         Raises:
             Exception: What `emit` raised, unless the block is left with an error already.
         """
+        self._left = True
         try:
             await self._cancel()
             await self._last_words()
@@ -111,11 +110,11 @@ class Turn:
             self._workshop.leave(run.task for run in self._runs if run.deserted and not run.task.done())
 
     async def _last_words(self) -> None:
+        for call in self._calls:
+            await self._finish_cancelled(call)  # those whose task was cancelled before it had begun
         for task in self._tasks:
             if not task.cancelled() and (error := task.exception()):
                 raise error
-        for call in self._calls:
-            await self._finish_cancelled(call)  # those whose task was cancelled before it had begun
         if self._broken:
             raise self._broken
 

@@ -15,6 +15,7 @@ from chat.toolkit.context import Clients, ToolContext
 from chat.toolkit.remote import remote_tool
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool
+from tests.function.toolkit.hearing import answers, asked
 
 SETTINGS = Settings(aws_region="eu-central-1", tool_worker_function="worker:live")
 
@@ -143,5 +144,5 @@ class TestTrouble:
 
 
 async def test_without_its_setting_the_tool_says_so_before_any_call() -> None:
-    runner = ToolRunner([double], Settings())
-    assert runner._missing["double"] == "TOOL_WORKER_FUNCTION"
+    (message,) = await answers(ToolRunner([double], Settings()), asked("double", number=1))
+    assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")

@@ -277,8 +277,9 @@ class TestCancellation:
             await asyncio.sleep(1)
         assert cleaned == ["wait", "wait"]
         assert [event.status for event in heard.finished] == ["cancelled", "cancelled"]
-        assert [message.tool_call_id for message in turn.messages] == ["1", "2"]
-        assert all(message.is_error for message in turn.messages)
+        messages = await turn.results()
+        assert [message.tool_call_id for message in messages] == ["1", "2"]
+        assert all(message.is_error for message in messages)
 
     @jumping
     async def test_a_call_that_had_not_begun_has_its_last_word_too(self) -> None:
@@ -287,6 +288,7 @@ class TestCancellation:
             turn.start(asked("wait", seconds=60))
         assert heard.kinds("1") == ["Started", "Finished"]
         assert [event.status for event in heard.finished] == ["cancelled"]
+        assert [message.content for message in await turn.results()] == ["The call was stopped before it was done."]
 
     @jumping
     async def test_what_was_done_before_stays_done(self) -> None:
@@ -402,6 +404,16 @@ class TestClientThatIsGone:
 
         with pytest.raises(ConnectionResetError):
             await conversation()
+
+    @jumping
+    async def test_every_call_has_its_message_nevertheless(self) -> None:
+        turn = ToolRunner(TOOLS).turn(Deaf(0))
+        with contextlib.suppress(ConnectionResetError):
+            async with turn:
+                turn.start(asked("wait", "1", seconds=1))
+                turn.start(asked("made_up", "2"))
+                await turn.results()
+        assert [message.tool_call_id for message in await turn.results()] == ["1", "2"]
 
     @jumping
     async def test_an_error_of_the_block_itself_stands(self) -> None:
