@@ -2,16 +2,20 @@
 
 import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ARCHITECTURES", "Artifact", "built", "sam"]
+__all__ = ["ARCHITECTURES", "BIN", "MACHINE", "ROOT", "Artifact", "built", "environment", "sam"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+BIN: Final = Path(sys.executable).parent
 ARCHITECTURES: Final = ("arm64", "x86_64")
+MACHINE: Final = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+"""This machine's processor, as the template's parameter."""
 
 
 class Artifact:
@@ -51,17 +55,20 @@ def built(run: Path, architecture: str) -> Artifact:
     return Artifact(folder)
 
 
-def sam(*arguments: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
-    """Run `sam` in the project's root, without a word to anybody outside."""
-    here = Path(sys.executable).parent
+def environment() -> dict[str, str]:
+    """The variables `sam` runs with: what it finds beside our Python, and nothing to tell anybody outside."""
     quiet = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    environment = {**os.environ, **quiet, "SAM_SKIP_PULL_IMAGE": "1", "PATH": f"{here}:{os.environ['PATH']}"}
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        environment.pop(name, None)  # with credentials every command of sam asks STS first
+    # With credentials every command of sam asks STS first.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**ours, **quiet, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def sam(*arguments: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
+    """Run `sam` in the project's root, in the environment above."""
     return subprocess.run(
-        [str(here / "sam"), *arguments],
+        [str(BIN / "sam"), *arguments],
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=timeout_s,

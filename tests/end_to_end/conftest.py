@@ -1,6 +1,8 @@
 """The chat function behind the local function URL, as a user starts it."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +15,10 @@ def function_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("function-url")
     with local_server(folder, "--env", "SCRIPTED_WORDS_PER_SECOND=0", "--concurrency", "2") as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +10,13 @@ import httpx
 import pytest
 
 from tests import needs
-from tests.artifact import ARCHITECTURES, ROOT, Artifact, built, sam
+from tests.artifact import ARCHITECTURES, MACHINE, ROOT, Artifact, built, sam
 from tests.local_server import local_server
 
 pytestmark = pytest.mark.slow
 
 # e_machine of an ELF header. https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 MACHINES = {"arm64": 183, "x86_64": 62}
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers share."""
-    return tmp_path_factory.getbasetemp().parent
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -128,7 +121,7 @@ class TestTheBuiltFunction:
 
     @pytest.fixture
     def url(self, run: Path, tmp_path: Path) -> Iterator[str]:
-        artifact = built(run, "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64")
+        artifact = built(run, MACHINE)
         flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(tmp_path / "opt"))]
         flags += ["--python", needs.python("3.13"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
         with local_server(tmp_path, *flags) as server:
