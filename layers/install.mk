@@ -16,7 +16,7 @@ install = $(uv) pip install --quiet --target $(packages) --python-version 3.13 -
 define tidy
 	rm -rf $(packages)/bin $(packages)/.lock
 	find $(packages) -depth -type d \( -name __pycache__ -o -name tests -o -name test \) -exec rm -rf {} +
-	find $(packages) -type f \( -name '*.py[cio]' -o -name py.typed -o -name '*.[ch]' -o -name '*.pxd' \) -delete
+	find $(packages) -type f \( -name '*.py[cio]' -o -name '*.[ch]' -o -name '*.pxd' \) -delete
 	find $(packages) -type f -path '*.dist-info/*' ! -name METADATA ! -path '*/licenses/*' ! -iname 'licen[cs]e*' -delete
 	find $(packages) -depth -type d -empty -delete
 	$(settle)
