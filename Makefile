@@ -5,6 +5,7 @@ PORT ?= 3000
 EVENT ?= tests/events/chat.json
 PYTEST_ARGS ?= -n 2
 STAGE ?= default
+UPGRADE ?= --upgrade
 
 bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
@@ -47,10 +48,10 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
 	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
-lock: .venv/dev ## Renew the lock files from the two pyproject.toml
-	$(lock) --upgrade pyproject.toml -o layers/dependencies/requirements.txt
-	$(lock) --upgrade layers/winterbourne/pyproject.toml -o layers/winterbourne/requirements.txt
-	$(lock) --upgrade --group dev pyproject.toml -o requirements-dev.txt
+lock: .venv/dev ## Renew the lock files from the two pyproject.toml (UPGRADE= keeps the versions they have)
+	$(lock) pyproject.toml -o $(dependencies)
+	$(lock) layers/winterbourne/pyproject.toml -c $(dependencies) -o $(runtime)
+	$(lock) --group dev pyproject.toml -c $(dependencies) -c $(runtime) -o requirements-dev.txt
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts
@@ -58,8 +59,11 @@ clean: ## Remove what the other targets made
 sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
 processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
+# What is shared has one version everywhere: the later locks keep to the earlier ones.
+dependencies := layers/dependencies/requirements.txt
+runtime := layers/winterbourne/requirements.txt
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links
+	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 
 # Running needs only what the function itself needs; the tools of development come when they are asked for.
 .venv/run: layers/dependencies/requirements.txt
