@@ -51,7 +51,12 @@ class ToolsOfTurn(Protocol):
         """Run a call from now on, beside the others."""
 
     async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all; one result per call, in the order of the calls. After the block: what there is, at once."""
+        """Wait for all; one result per call, in the order of the calls."""
+        ...
+
+    @property
+    def messages(self) -> Sequence[ToolMessage]:
+        """The results there are; after the block, one per call."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -63,9 +68,12 @@ class ToolsOfTurn(Protocol):
 class Tools(Protocol):
     """What the conversation knows of the tool runner."""
 
-    schemas: tuple[ToolSchema, ...]
+    @property
+    def schemas(self) -> tuple[ToolSchema, ...]:
+        """What the model is told of them."""
+        ...
 
-    def turn(self, emit: Emit, /, *, deadline: float) -> ToolsOfTurn:
+    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller: str) -> ToolsOfTurn:
         """The runner of one model turn; `deadline` is on the event loop's clock."""
         ...
 
@@ -81,6 +89,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         keep: Takes each message when it is whole, and an incomplete one when a turn broke. Must not wait.
         max_turns: Model turns at most.
         deadline: On the event loop's clock; handed to model and tools.
+        request_id: The invocation's id, for the tools.
+        caller: The id of who asks, for the tools.
     """
 
     request: ChatRequest
@@ -90,6 +100,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     keep: Callable[[Message], None]
     max_turns: int
     deadline: float = float("inf")
+    request_id: str = ""
+    caller: str = ""
 
     async def run(self) -> None:
         """Answer the request.
@@ -128,19 +140,21 @@ class _Turn:
         self._reasoning: list[str] = []
         self._clients = {tool.name for tool in conversation.request.client_tools}
         self._ended: TurnEnded | None = None
+        self._runs_tools = False
 
     async def take(self, history: list[Message], number: int) -> TurnEnded:
         """Ask, stream, run; append what was said and found to `history`, also when the turn breaks."""
         talk = self._conversation
         await talk.emit((TurnStarted(number),))
-        tools = talk.tools.turn(talk.emit, deadline=talk.deadline)
+        tools = talk.tools.turn(talk.emit, deadline=talk.deadline, request_id=talk.request_id, caller=talk.caller)
         try:
             async with tools:
                 ended = await self._listen(self._ask(history, number), tools)
-                await tools.results()
+                if self._runs_tools:
+                    await tools.results()
         finally:
             self._flush()
-            self._remember(history, await tools.results())
+            self._remember(history, tools.messages)
         return ended
 
     def final(self, reason: StopReason) -> StopReason | None:
@@ -198,6 +212,7 @@ class _Turn:
                 call = ToolCall(id, name, arguments)
                 self._parts.append(call)
                 if name not in self._clients:
+                    self._runs_tools = True
                     tools.start(call)
             case TurnEnded():
                 self._ended = event

@@ -27,7 +27,8 @@ LONGEST_REASON: Final = 300
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request, header names in lower case.
 
-    `identity` is what the function URL says of an IAM caller (`requestContext.authorizer.iam`), empty otherwise.
+    `identity` is what the function URL says of an IAM caller (`requestContext.authorizer.iam`), empty otherwise;
+    `received_ms` when it received the request, in epoch milliseconds.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     is_base64: bool = False
     source_ip: str = ""
     identity: Mapping[str, Any] = {}
+    received_ms: int | None = None
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Request":
@@ -55,6 +57,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             is_base64=bool(event.get("isBase64Encoded")),
             source_ip=http.get("sourceIp", ""),
             identity=(context.get("authorizer") or {}).get("iam") or {},
+            received_ms=context.get("timeEpoch"),
         )
 
     def body(self, max_bytes: int) -> bytes:

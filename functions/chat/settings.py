@@ -82,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     # The stream
     heartbeat_interval: Seconds = 10.0
+    deadline_margin: Seconds = 2.0  # seconds before Lambda's deadline at which a stream says its last word
 
     # Watching it
     service_name: str = "chat"  # the field of each log line and the dimension of each metric that name the deployment

@@ -90,8 +90,7 @@ class SleepingTools:
 
     schemas: tuple[ToolSchema, ...] = (ToolSchema("sleep", "Sleeps.", {"type": "object"}),)
 
-    def turn(self, emit: Emit, /, *, deadline: float) -> "SleepingTurn":
-        del deadline
+    def turn(self, emit: Emit, /, **_: object) -> "SleepingTurn":
         return SleepingTurn(emit)
 
 
@@ -105,6 +104,10 @@ class SleepingTurn:
 
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks.values())
+
+    @property
+    def messages(self) -> Sequence[ToolMessage]:
+        return [task.result() for task in self._tasks.values() if task.done()]
 
     async def __aenter__(self) -> Self:
         return self

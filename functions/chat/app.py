@@ -1,0 +1,102 @@
+"""The handler, and everything that one execution environment makes once.
+
+Wrong settings are found here, while the environment starts, not in somebody's first request.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, Final
+
+from chat import http_pool, telemetry, tools
+from chat.answer import Answer
+from chat.auth import make_authenticator
+from chat.frontends import ag_ui, ai_sdk, native, openai
+from chat.frontends.base import Frontend
+from chat.limits import Limits
+from chat.models.registry import make_model
+from chat.probes import Probes
+from chat.service import JSON, Call, Context, Endpoint, Service, reply
+from chat.settings import Settings
+from chat.site import site
+from chat.stops import Stops
+from chat.store import make_store
+from chat.toolkit.discover import discover
+from chat.toolkit.runner import ToolRunner
+from chat.toolkit.tool import Tool
+from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, streamify_response
+
+__all__ = ["handler"]
+
+FRONTENDS: Final[tuple[Frontend, ...]] = (native.FRONTEND, ai_sdk.FRONTEND, ag_ui.FRONTEND, openai.FRONTEND)
+
+_settings = Settings.from_environment(os.environ)
+_logger = telemetry.log(service=_settings.service_name)
+http_pool.configure(_settings)
+
+
+def _tools() -> list[Tool]:
+    """The function's own, and those of the worker where there is one."""
+    packages: list[ModuleType] = [tools]
+    if _settings.tool_worker_function:
+        from chat import worker_tools  # noqa: PLC0415  (only where there is a worker)
+
+        packages.append(worker_tools)
+    return [tool for package in packages for tool in discover(package)]
+
+
+_model = make_model(_settings)
+_runner = ToolRunner(_tools(), _settings)
+_store = make_store(_settings)
+_answer = Answer(_settings, _model, _runner, Limits(_store, _settings), Stops(_store, _settings.stop_poll_interval))
+
+
+async def _models(call: Call) -> None:
+    await reply(call.stream, 200, openai.models_body(_settings), JSON)
+
+
+def _routes() -> dict[tuple[str, str], Endpoint]:
+    error_body = native.FRONTEND.error_body
+    probes = Probes(_model, _runner.schemas)
+    is_open = partial(Endpoint, is_open=True, error_body=error_body)
+    return {
+        ("GET", "/"): is_open(act=site),
+        ("GET", "/web/{version}/{name}"): is_open(act=site),
+        ("GET", "/healthz"): is_open(act=probes.health),
+        ("GET", "/readyz"): is_open(act=probes.readiness),
+        ("POST", "/chat/{id}/stop"): Endpoint(act=_answer.stop, error_body=error_body),
+        ("GET", "/v1/models"): Endpoint(act=_models, error_body=openai.FRONTEND.error_body),
+        **{
+            ("POST", frontend.path): Endpoint(act=partial(_answer.chat, frontend), error_body=frontend.error_body)
+            for frontend in FRONTENDS
+        },
+    }
+
+
+_service = Service(_routes(), make_authenticator(_settings), native.FRONTEND.error_body, _logger)
+
+
+@on_startup
+def _open_the_pool() -> None:
+    """Reading the certificates takes tens of milliseconds: better now than in the first request."""
+    http_pool.client()
+
+
+@before_snapshot
+async def _close_the_pool() -> None:
+    """No socket survives a snapshot; the next use makes a new client."""
+    await http_pool.close()
+
+
+@on_shutdown
+async def _close_everything() -> None:
+    await _runner.close()
+    await _store.close()
+    await http_pool.close()
+
+
+@streamify_response
+async def handler(event: Mapping[str, Any], response_stream: ResponseStream, context: Context) -> None:
+    """One function-URL request: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html"""
+    await _service.handle(event, response_stream, context)
