@@ -1,0 +1,98 @@
+"""What the tests of the local server put behind an invocation, and the function process they start."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.environment import Function
+from local.fleet import Fleet
+from local.invocation import FunctionError, Invocation
+from local.sandbox import Listener, Sandbox
+from local.shaping import Shape
+
+RAW = Path(__file__).parent / "functions" / "raw.py"
+
+
+@dataclass
+class Kept:
+    """A sink that keeps what it hears."""
+
+    began: tuple[str, bool] | None = None
+    chunks: list[bytes] = field(default_factory=list)
+    error: FunctionError | None = None
+    ends: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def begin(self, content_type: str, *, streaming: bool) -> None:
+        self.began = (content_type, streaming)
+
+    async def write(self, data: bytes) -> None:
+        self.chunks.append(data)
+        self.arrived.set()
+
+    async def finish(self, error: FunctionError | None) -> None:
+        self.error, self.ends = error, self.ends + 1
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+
+def raw_function(**changes: Any) -> Function:
+    """The process of functions/raw.py."""
+    given = {"task_root": RAW.parent, "handler": "raw", "wrapper": "", "bootstrap": str(RAW), **changes}
+    return Function(**given)
+
+
+@dataclass
+class Run:
+    """A fleet at work: its log, and how to ask it something."""
+
+    fleet: Fleet
+    log: list[str]
+    sandboxes: list[Sandbox]
+
+    def invocation(self, do: str, **event: Any) -> Invocation:
+        return Invocation(payload=json.dumps({"do": do, **event}).encode(), sink=Kept())
+
+    async def __call__(self, do: str, **event: Any) -> Kept:
+        return await self.run(self.invocation(do, **event))
+
+    async def run(self, invocation: Invocation) -> Kept:
+        await self.fleet.invoke(invocation)
+        assert isinstance(invocation.sink, Kept)
+        return invocation.sink
+
+    async def surroundings(self) -> dict[str, Any]:
+        return dict(json.loads((await self("surroundings")).body))
+
+
+@contextlib.asynccontextmanager
+async def fleet(
+    function: Function | None = None, *, size: int = 4, freezes: bool = True, shape: Shape = Shape()
+) -> AsyncIterator[Run]:
+    """A fleet of real processes, gone when the block ends."""
+    log: list[str] = []
+    sandboxes: list[Sandbox] = []
+
+    def make(number: int) -> Sandbox:
+        listener = Listener(ready=made.ready, log=log.append)
+        sandboxes.append(Sandbox(number, function or raw_function(), shape, listener, freezes=freezes))
+        return sandboxes[-1]
+
+    made = Fleet(make, size)
+    try:
+        yield Run(made, log, sandboxes)
+    finally:
+        await made.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process is about to do."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
