@@ -1,0 +1,31 @@
+"""As raw.py, but several invocations at once: one thread for each of AWS_LAMBDA_MAX_CONCURRENCY."""
+
+import http.client
+import json
+import os
+import threading
+import time
+
+PLACES = int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])
+here = set()
+
+
+def serve():
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    while True:
+        connection.request("GET", "/2018-06-01/runtime/invocation/next")
+        response = connection.getresponse()
+        request_id = response.getheader("Lambda-Runtime-Aws-Request-Id")
+        event = json.loads(response.read())
+        if event["do"] == "hang":
+            time.sleep(60)
+        here.add(request_id)
+        while len(here) < event["guests"]:
+            time.sleep(0.005)
+        body = json.dumps(os.getpid())
+        connection.request("POST", f"/2018-06-01/runtime/invocation/{request_id}/response", body)
+        connection.getresponse().read()
+
+
+for _ in range(PLACES):
+    threading.Thread(target=serve).start()

@@ -1,0 +1,85 @@
+import os
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter
+from tests.local.sinks import until
+
+
+def frame(text: str, kind: int = 0xA55A000F) -> bytes:
+    data = text.encode()
+    return struct.pack(">IIQ", kind, len(data), 1_700_000_000_000_000) + data
+
+
+def split(splitter: Splitter, *parts: bytes) -> list[str]:
+    return [*(record for part in parts for record in splitter.feed(part)), *splitter.end()]
+
+
+class TestLines:
+    def test_an_unfinished_line_is_given_at_the_end(self) -> None:
+        assert split(LineSplitter(), b"one\ntw", b"o") == ["one", "two"]
+
+    def test_bytes_that_are_no_utf8_are_replaced(self) -> None:
+        assert split(LineSplitter(), b"a\xff\n") == ["a\ufffd"]
+
+    @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)), st.data())
+    def test_cut_anywhere_they_are_the_same(self, lines: list[str], data: st.DataObject) -> None:
+        whole = "".join(line + "\n" for line in lines).encode()
+        cut = data.draw(st.integers(0, len(whole)))
+        assert split(LineSplitter(), whole[:cut], whole[cut:]) == lines
+
+
+class TestFrames:
+    def test_a_record_keeps_its_lines_together(self) -> None:
+        assert split(FrameSplitter(), frame("Traceback\n  one\n  two\n")) == ["Traceback\n  one\n  two"]
+
+    def test_bytes_that_are_no_frame_are_not_lost(self) -> None:
+        assert split(FrameSplitter(), b"something that is no frame at all") == ["something that is no frame at all"]
+
+    def test_an_impossible_length_is_no_frame(self) -> None:
+        assert len(split(FrameSplitter(), struct.pack(">IIQ", 0xA55A000F, 2**31, 0))) == 1
+
+    @given(st.lists(st.tuples(st.text(), st.integers(0, 0x1F))), st.data())
+    def test_cut_anywhere_they_are_the_same(self, records: list[tuple[str, int]], data: st.DataObject) -> None:
+        whole = b"".join(frame(text, 0xA55A0000 | kind) for text, kind in records)
+        cut = data.draw(st.integers(0, len(whole)))
+        expected = [text.rstrip("\n") for text, _ in records]
+        assert split(FrameSplitter(), whole[:cut], whole[cut:]) == expected
+
+    @given(st.binary(max_size=200), st.data())
+    def test_any_bytes_are_survived(self, noise: bytes, data: st.DataObject) -> None:
+        cut = data.draw(st.integers(0, len(noise)))
+        split(FrameSplitter(), noise[:cut], noise[cut:])
+
+
+class TestAPipe:
+    async def test_is_read_as_lines_come(self) -> None:
+        lines: list[str] = []
+        pipe = LogPipe(LineSplitter(), lines.append)
+        os.write(pipe.write_fd, b"one\ntwo")
+        await until(lambda: lines == ["one"])
+        pipe.release()
+        pipe.close()
+        assert lines == ["one", "two"]
+
+    async def test_can_be_emptied_at_once(self) -> None:
+        lines: list[str] = []
+        pipe = LogPipe(LineSplitter(), lines.append)
+        os.write(pipe.write_fd, b"one\n")
+        pipe.drain()
+        assert lines == ["one"]
+        pipe.release()
+        pipe.close()
+
+    async def test_that_never_ends_does_not_keep_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lines: list[str] = []
+        pipe = LogPipe(LineSplitter(), lines.append)
+        pipe.release()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", lambda fd, size: b"more\n")
+            pipe.drain()
+        assert 0 < len(lines) < 100
+        pipe.close()

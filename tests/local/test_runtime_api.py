@@ -1,0 +1,331 @@
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.invocation import FunctionError, Invocation
+from local.runtime_api import BUFFERED_LIMIT, Events, RuntimeApi, Seat, error_of
+from local.shaping import Shape
+from tests.local.sinks import Kept, until
+
+STREAMING = {"Lambda-Runtime-Function-Response-Mode": "streaming"}
+PREFIX = "/2018-06-01/runtime"
+
+
+@dataclass
+class Desk:
+    """A Runtime API, a function's HTTP client, and what the API told."""
+
+    api: RuntimeApi
+    http: httpx.AsyncClient
+    ready: int = 0
+    answered: list[Invocation] = field(default_factory=list)
+    init_errors: list[FunctionError] = field(default_factory=list)
+
+    async def take(self, **changes: Any) -> Invocation:
+        """The function asks for an invocation and gets one."""
+        invocation = Invocation(payload=b'{"a":1}', sink=Kept(), **changes)
+        before = self.ready
+        asking = asyncio.create_task(self.http.get("/invocation/next"))
+        await until(lambda: self.ready > before)
+        self.api.give(invocation)
+        self.next = await asking
+        return invocation
+
+    async def post(self, path: str, content: Any = b"", **headers: str) -> httpx.Response:
+        return await self.http.post(path, content=content, headers=headers)
+
+    async def stream(self, invocation: Invocation, content: Any) -> httpx.Response:
+        return await self.http.post(f"/invocation/{invocation.request_id}/response", content=content, headers=STREAMING)
+
+
+@contextlib.asynccontextmanager
+async def desk(**seat: Any) -> AsyncIterator[Desk]:
+    def ready() -> None:
+        made.ready += 1
+
+    events = Events(
+        ready=ready,
+        answered=lambda invocation: made.answered.append(invocation),
+        init_failed=lambda error: made.init_errors.append(error),
+    )
+    async with RuntimeApi(Seat(**seat), events) as api:
+        async with httpx.AsyncClient(base_url=f"http://{api.address}{PREFIX}") as http:
+            made = Desk(api, http)
+            yield made
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+def kept(invocation: Invocation) -> Kept:
+    assert isinstance(invocation.sink, Kept)
+    return invocation.sink
+
+
+class TestNext:
+    async def test_waits_until_there_is_an_invocation_and_gives_it_with_its_headers(self) -> None:
+        async with desk(function_arn="arn:f", timeout_s=30) as at:
+            before = time.time()
+            invocation = await at.take(trace_id="Root=1", client_context='{"a":1}', tenant_id="t")
+        assert at.next.content == b'{"a":1}'
+        assert at.next.headers["lambda-runtime-aws-request-id"] == invocation.request_id
+        assert at.next.headers["lambda-runtime-invoked-function-arn"] == "arn:f"
+        assert at.next.headers["lambda-runtime-trace-id"] == "Root=1"
+        assert at.next.headers["lambda-runtime-client-context"] == '{"a":1}'
+        assert at.next.headers["lambda-runtime-aws-tenant-id"] == "t"
+        assert before + 29 < int(at.next.headers["lambda-runtime-deadline-ms"]) / 1000 < before + 40
+
+    async def test_has_no_header_for_what_there_is_not(self) -> None:
+        async with desk() as at:
+            await at.take()
+        assert not [name for name in at.next.headers if "trace" in name or "context" in name or "tenant" in name]
+
+    async def test_is_refused_while_an_invocation_is_under_way(self) -> None:
+        async with desk() as at:
+            await at.take()
+            refused = await at.http.get("/invocation/next")
+        assert (refused.status_code, refused.json()["errorType"]) == (403, "InvalidStateTransition")
+
+    async def test_may_be_asked_as_often_at_once_as_there_are_places(self) -> None:
+        async with desk(places=2) as at:
+            first, second = await at.take(), await at.take()
+            assert first.request_id != second.request_id
+            assert (await at.http.get("/invocation/next")).status_code == 403
+
+    async def test_given_up_by_the_process_takes_no_invocation(self) -> None:
+        async with desk() as at:
+            asking = asyncio.create_task(at.http.get("/invocation/next"))
+            await until(lambda: at.ready == 1)
+            asking.cancel()
+            await until(lambda: not at.api._waiting)
+            invocation = await at.take()
+        assert at.next.headers["lambda-runtime-aws-request-id"] == invocation.request_id
+
+
+class TestABufferedResponse:
+    async def test_reaches_the_sink_whole_and_is_acknowledged(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            ack = await at.post(f"/invocation/{invocation.request_id}/response", b"[1]")
+        assert (ack.status_code, ack.json()) == (202, {"status": "OK"})
+        assert (kept(invocation).began, kept(invocation).body, kept(invocation).error) == (("", False), b"[1]", None)
+        assert at.answered == [invocation]
+
+    async def test_that_is_too_large_gets_a_413_and_fails_the_invocation(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            ack = await at.post(f"/invocation/{invocation.request_id}/response", bytes(BUFFERED_LIMIT + 1))
+        assert ack.status_code == 413
+        assert invocation.error
+        assert invocation.error.type == "Function.ResponseSizeTooLarge"
+        assert kept(invocation).began is None
+
+    async def test_to_an_unknown_invocation_gets_a_400(self) -> None:
+        async with desk() as at:
+            ack = await at.post("/invocation/unknown/response")
+        assert (ack.status_code, ack.json()["errorType"]) == (400, "InvalidRequestID")
+
+    async def test_a_second_time_gets_a_400_and_changes_nothing(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            await at.post(f"/invocation/{invocation.request_id}/response", b"1")
+            assert (await at.post(f"/invocation/{invocation.request_id}/response", b"2")).status_code == 400
+        assert kept(invocation).body == b"1"
+
+    async def test_in_an_unknown_mode_gets_a_400_and_fails_the_invocation(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            mode = {"Lambda-Runtime-Function-Response-Mode": "Streaming"}
+            ack = await at.post(f"/invocation/{invocation.request_id}/response", b"1", **mode)
+        assert (ack.status_code, ack.json()["errorType"]) == (400, "Runtime.InvalidFunctionResponseMode")
+        assert invocation.error
+
+
+class TestAStreamedResponse:
+    async def test_reaches_the_sink_piece_by_piece(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            more = asyncio.Event()
+
+            async def content() -> AsyncIterator[bytes]:
+                yield b"one"
+                await more.wait()
+                yield b"two"
+
+            posting = asyncio.create_task(at.stream(invocation, content()))
+            await kept(invocation).arrived.wait()
+            assert kept(invocation).chunks == [b"one"]
+            more.set()
+            assert (await posting).status_code == 202
+        assert kept(invocation).began == ("application/octet-stream", True)
+        assert (kept(invocation).body, kept(invocation).error, invocation.bytes_out) == (b"onetwo", None, 6)
+
+    async def test_that_breaks_off_is_truncated(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            reader, writer = await asyncio.open_connection(*at.api.address.split(":"))
+            head = f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
+            rest = "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
+            writer.write((head + rest).encode())
+            await kept(invocation).arrived.wait()
+            writer.close()
+            await invocation.over.wait()
+        assert invocation.error
+        assert invocation.error.type == "Runtime.TruncatedResponse"
+        assert kept(invocation).body == b"hi"
+
+    async def test_past_its_limit_is_ended_with_a_413(self) -> None:
+        async with desk(shape=Shape(limit=5)) as at:
+            invocation = await at.take()
+            ack = await at.stream(invocation, pieces(b"abc", b"def"))
+        assert (ack.status_code, kept(invocation).body) == (413, b"abc")
+        assert invocation.error
+        assert invocation.error.type == "Function.ResponseSizeTooLarge"
+
+    async def test_waits_as_its_shape_says(self) -> None:
+        async with desk(shape=Shape(burst=10, rate=100)) as at:
+            invocation = await at.take()
+            began = time.monotonic()
+            await at.stream(invocation, pieces(bytes(10), bytes(10)))
+            assert time.monotonic() - began > 0.09
+
+    async def test_of_an_invocation_taken_back_reaches_nobody(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            more = asyncio.Event()
+
+            async def content() -> AsyncIterator[bytes]:
+                yield b"one"
+                await more.wait()
+                yield b"two"
+
+            posting = asyncio.create_task(at.stream(invocation, content()))
+            await kept(invocation).arrived.wait()
+            await at.api.abandon(invocation, FunctionError.of("Sandbox.Timedout", "late"))
+            more.set()
+            await posting
+        assert (kept(invocation).body, kept(invocation).ends) == (b"one", 1)
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.data())
+    def test_cut_anywhere_with_trailers_it_is_the_same(self, data: st.DataObject) -> None:
+        document = base64.b64encode(b'{"errorMessage":"no"}').decode()
+
+        async def run() -> Invocation:
+            async with desk() as at:
+                invocation = await at.take()
+                request = (
+                    f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
+                    "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
+                    "Trailer: Lambda-Runtime-Function-Error-Type\r\n\r\n2\r\nhi\r\n3;ext=1\r\nyou\r\n0\r\n"
+                    f"Lambda-Runtime-Function-Error-Type: Function.E\r\nLambda-Runtime-Function-Error-Body: {document}\r\n\r\n"
+                ).encode()
+                cuts = sorted(data.draw(st.lists(st.integers(0, len(request)), max_size=4)))
+                reader, writer = await asyncio.open_connection(*at.api.address.split(":"))
+                for a, b in zip([0, *cuts], [*cuts, len(request)], strict=True):
+                    writer.write(request[a:b])
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                assert (await reader.readline()).startswith(b"HTTP/1.1 202")
+                writer.close()
+                await writer.wait_closed()
+                return invocation
+
+        invocation = asyncio.run(run())
+        assert kept(invocation).body == b"hiyou"
+        assert invocation.error == FunctionError("Function.E", b'{"errorMessage":"no"}')
+
+
+class TestErrors:
+    async def test_before_the_response_fail_the_invocation(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            document = b'{"errorMessage":"no","errorType":"KeyError"}'
+            path = f"/invocation/{invocation.request_id}/error"
+            ack = await at.post(path, document, **{"Lambda-Runtime-Function-Error-Type": "Function.KeyError"})
+        assert ack.status_code == 202
+        assert invocation.error == FunctionError("Function.KeyError", document)
+        assert kept(invocation).began is None
+
+    async def test_without_a_header_have_the_type_of_their_document(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            await at.post(f"/invocation/{invocation.request_id}/error", b'{"errorType":"KeyError"}')
+        assert invocation.error
+        assert invocation.error.type == "KeyError"
+
+    async def test_that_are_no_json_are_kept_all_the_same(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            await at.post(f"/invocation/{invocation.request_id}/error", b"oh")
+        assert invocation.error == FunctionError("Runtime.Unknown", b"oh")
+        assert invocation.error.message == "oh"
+
+    async def test_of_the_start_are_told(self) -> None:
+        async with desk() as at:
+            ack = await at.post("/init/error", json.dumps({"errorType": "Runtime.X", "errorMessage": "m"}).encode())
+        assert ack.status_code == 202
+        assert [error.type for error in at.init_errors] == ["Runtime.X"]
+
+    async def test_of_the_start_are_refused_after_it(self) -> None:
+        async with desk() as at:
+            await at.take()
+            assert (await at.post("/init/error", b"{}")).status_code == 403
+        assert not at.init_errors
+
+
+class TestTrailers:
+    def test_without_an_error_say_nothing(self) -> None:
+        assert error_of([]) is None
+        assert error_of([("x", "y")]) is None
+
+    def test_with_a_body_that_is_no_base64_keep_it(self) -> None:
+        error = error_of([("lambda-runtime-function-error-type", "T"), ("lambda-runtime-function-error-body", "{%}")])
+        assert error == FunctionError("T", b"{%}")
+
+    @given(st.binary(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
+    def test_any_document_comes_back(self, document: bytes, kind: str) -> None:
+        encoded = base64.b64encode(document).decode()
+        trailers = [("lambda-runtime-function-error-type", kind), ("lambda-runtime-function-error-body", encoded)]
+        assert error_of(trailers) == FunctionError(kind, document)
+
+
+class TestSnapStart:
+    async def test_restores_once_before_the_first_invocation(self) -> None:
+        async with desk(snap_start=True) as at:
+            assert (await at.http.get("/restore/next")).status_code == 200
+            assert (await at.http.get("/restore/next")).status_code == 403
+
+    async def test_takes_errors_of_the_restore(self) -> None:
+        async with desk(snap_start=True) as at:
+            await at.http.get("/restore/next")
+            ack = await at.post(
+                "/restore/error", b"{}", **{"Lambda-Runtime-Function-Error-Type": "Runtime.AfterRestoreError"}
+            )
+        assert ack.status_code == 202
+        assert at.init_errors[0].type == "Runtime.AfterRestoreError"
+
+    @pytest.mark.parametrize(("method", "path"), [("GET", "/restore/next"), ("POST", "/restore/error")])
+    async def test_is_not_there_without(self, method: str, path: str) -> None:
+        async with desk() as at:
+            assert (await at.http.request(method, path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("POST", "/invocation/next"), ("GET", "/invocation/x/response")]
+)
+async def test_what_the_api_has_not_gets_a_404(method: str, path: str) -> None:
+    async with desk() as at:
+        assert (await at.http.request(method, path)).status_code == 404
