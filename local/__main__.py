@@ -7,11 +7,13 @@ import signal
 import sys
 import tempfile
 from argparse import Namespace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from local import chat_function, options
 from local.banner import banner
 from local.cors import Cors
+from local.cors_template import TemplateUnreadable, cors_of
 from local.environment import Function
 from local.server import Addresses, Plan, running
 from local.shaping import Shape
@@ -23,8 +25,8 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
             asyncio.run(_serve(given, _plan(given, Path(scratch))))
-    except OSError as error:
-        sys.stderr.write(f"python -m local: {error.strerror or error}\n")
+    except (OSError, TemplateUnreadable) as error:
+        sys.stderr.write(f"python -m local: {getattr(error, 'strerror', None) or error}\n")
         return 1
     return 0
 
@@ -79,7 +81,8 @@ def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
 
 
 def _cors(given: Namespace) -> Cors:
-    return Cors(
+    """What the flags say; what they leave open is the template's, where one is given."""
+    flags = Cors(
         allow_origins=tuple(given.cors_allow_origin),
         allow_methods=tuple(given.cors_allow_method),
         allow_headers=tuple(given.cors_allow_header),
@@ -87,6 +90,10 @@ def _cors(given: Namespace) -> Cors:
         allow_credentials=given.cors_allow_credentials,
         max_age=given.cors_max_age,
     )
+    if given.cors_template is None:
+        return flags
+    said = {field.name: value for field in fields(flags) if (value := getattr(flags, field.name))}
+    return replace(cors_of(given.cors_template), **said)
 
 
 def _announce(given: Namespace, plan: Plan, addresses: Addresses) -> None:

@@ -73,7 +73,7 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def fleet(
-    function: Function | None = None, *, size: int = 4, freezes: bool = True, shape: Shape = Shape()
+    function: Function | None = None, *, size: int = 4, freezes: bool = True, shape: Shape | None = None
 ) -> AsyncIterator[Run]:
     """A fleet of real processes, gone when the block ends."""
     log: list[str] = []
@@ -81,7 +81,7 @@ async def fleet(
 
     def make(number: int) -> Sandbox:
         listener = Listener(ready=made.ready, log=log.append)
-        sandboxes.append(Sandbox(number, function or raw_function(), shape, listener, freezes=freezes))
+        sandboxes.append(Sandbox(number, function or raw_function(), shape or Shape(), listener, freezes=freezes))
         return sandboxes[-1]
 
     made = Fleet(make, size)
@@ -94,5 +94,5 @@ async def fleet(
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another process is about to do."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(0.005)

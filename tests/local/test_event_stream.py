@@ -1,7 +1,8 @@
 import json
+from typing import Any
 
 import pytest
-from botocore.eventstream import ChecksumMismatch, EventStreamBuffer, EventStreamMessage
+from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from local.event_stream import frame, invoke_complete, payload_chunk
 from local.invocation import FunctionError
 
 
-def read(data: bytes) -> list[EventStreamMessage]:
+def read(data: bytes) -> list[Any]:
     buffer = EventStreamBuffer()
     buffer.add_data(data)
     return list(buffer)
@@ -53,7 +54,7 @@ def test_any_frames_cut_anywhere_are_read_back(frames: list[tuple[dict[str, str]
     whole = b"".join(frame(headers, payload) for headers, payload in frames)
     cut = data.draw(st.integers(0, len(whole)))
     buffer = EventStreamBuffer()
-    messages = []
+    messages: list[Any] = []
     for part in (whole[:cut], whole[cut:]):
         buffer.add_data(part)
         messages += list(buffer)

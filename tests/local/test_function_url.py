@@ -14,6 +14,7 @@ from local.invocation import HTTP_INTEGRATION, FunctionError, Invocation
 from tests.local.sinks import until
 
 Act = Callable[[Invocation], Awaitable[None]]
+HERE = {"origin": "https://here.example"}
 NO = FunctionError.of("Function.ValueError", "no")
 
 
@@ -28,7 +29,7 @@ class Front:
 
 
 @contextlib.asynccontextmanager
-async def front(act: Act, cors: Cors = Cors()) -> AsyncIterator[Front]:
+async def front(act: Act, cors: Cors | None = None) -> AsyncIterator[Front]:
     async def invoke(invocation: Invocation) -> None:
         made.invocations.append(invocation)
         await act(invocation)
@@ -37,7 +38,7 @@ async def front(act: Act, cors: Cors = Cors()) -> AsyncIterator[Front]:
         await exchange.answer(200, [], b"a page")
 
     lines: list[str] = []
-    url = FunctionUrl(invoke, cors=cors, report=lines.append, pages={"/__local/page": page})
+    url = FunctionUrl(invoke, cors=cors or Cors(), report=lines.append, pages={"/__local/page": page})
     async with url.server as server:
         await server.listen("127.0.0.1")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
@@ -242,28 +243,27 @@ class TestAFailure:
 
 class TestCors:
     CORS = Cors(allow_origins=("https://here.example",), allow_methods=("POST",))
-    HERE = {"origin": "https://here.example"}
 
     async def test_preflights_are_answered_without_the_function(self) -> None:
         async with front(streams(), self.CORS) as at:
-            response = await at.http.options("/", headers={**self.HERE, "access-control-request-method": "POST"})
+            response = await at.http.options("/", headers={**HERE, "access-control-request-method": "POST"})
         assert (response.status_code, response.headers["access-control-allow-methods"]) == (200, "POST")
         assert not at.invocations
 
     async def test_other_responses_get_the_headers_beside_the_functions_own(self) -> None:
         prelude = {"headers": {"access-control-allow-origin": "*"}}
         async with front(streams(prelude=prelude), self.CORS) as at:
-            response = await at.http.get("/", headers=self.HERE)
+            response = await at.http.get("/", headers=HERE)
         assert response.headers.get_list("access-control-allow-origin") == ["*", "https://here.example"]
 
     async def test_failures_get_them_too_so_that_a_page_can_read_the_status(self) -> None:
         async with front(fails(NO), self.CORS) as at:
-            response = await at.http.get("/", headers=self.HERE)
+            response = await at.http.get("/", headers=HERE)
         assert response.headers["access-control-allow-origin"] == "https://here.example"
 
     async def test_unconfigured_preflights_are_the_functions(self) -> None:
         async with front(streams()) as at:
-            await at.http.options("/", headers={**self.HERE, "access-control-request-method": "POST"})
+            await at.http.options("/", headers={**HERE, "access-control-request-method": "POST"})
         assert len(at.invocations) == 1
 
 

@@ -19,6 +19,14 @@ async def serving(handler: Handler) -> AsyncIterator[Server]:
         yield server
 
 
+@contextlib.asynccontextmanager
+async def streaming(handler: Handler) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with serving(handler) as server, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{server.port}/"
+        async with client.stream("GET", url) as response:
+            yield response.aiter_bytes()
+
+
 async def talk(server: Server, *parts: bytes) -> bytes:
     """Send raw bytes, one part after the other has been seen, and read until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -106,7 +114,10 @@ class TestARequest:
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
     @given(st.data())
     def test_cut_anywhere_it_is_the_same(self, data: st.DataObject) -> None:
-        request = b"PUT /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nT: u\r\n\r\n"
+        request = (
+            b"PUT /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nhi\r\n0\r\nT: u\r\n\r\n"
+        )
         cuts = sorted(data.draw(st.lists(st.integers(0, len(request)), max_size=4)))
         parts = [request[a:b] for a, b in zip([0, *cuts], [*cuts, len(request)], strict=True)]
 
@@ -140,12 +151,10 @@ class TestAResponse:
             await exchange.write(b"two")
             await exchange.end()
 
-        async with serving(handler) as server, httpx.AsyncClient() as client:
-            async with client.stream("GET", f"http://127.0.0.1:{server.port}/") as response:
-                pieces = response.aiter_bytes()
-                assert await anext(pieces) == b"one"
-                more.set()
-                assert await anext(pieces) == b"two"
+        async with streaming(handler) as pieces:
+            assert await anext(pieces) == b"one"
+            more.set()
+            assert await anext(pieces) == b"two"
 
     async def test_broken_off_shows_what_was_written_and_that_it_broke(self) -> None:
         async def handler(exchange: Exchange) -> None:
@@ -153,12 +162,10 @@ class TestAResponse:
             await exchange.write(b"half")
             exchange.break_off()
 
-        async with serving(handler) as server, httpx.AsyncClient() as client:
-            async with client.stream("GET", f"http://127.0.0.1:{server.port}/") as response:
-                pieces = response.aiter_bytes()
-                assert await anext(pieces) == b"half"
-                with pytest.raises(httpx.RemoteProtocolError):
-                    await anext(pieces)
+        async with streaming(handler) as pieces:
+            assert await anext(pieces) == b"half"
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(pieces)
 
     async def test_that_http_does_not_allow_is_refused_before_a_byte_is_out(self) -> None:
         async def handler(exchange: Exchange) -> None:

@@ -21,8 +21,8 @@ class Api:
     def __init__(self, url: str, run: Run) -> None:
         self.url, self.run = url, run
         config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=20)
-        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-        self._client = boto3.Session(**keys).client("lambda", endpoint_url=url, config=config)
+        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+        self._client = session.client("lambda", endpoint_url=url, config=config)
 
     async def __call__(self, ask: Callable[[Any], Any]) -> Any:
         return await asyncio.to_thread(ask, self._client)
@@ -39,7 +39,8 @@ class Api:
             answer = client.invoke_with_response_stream(FunctionName="local", Payload=json.dumps(event), LogType="Tail")
             return answer, list(answer["EventStream"])
 
-        return tuple(await self(ask))  # type: ignore[return-value]
+        answer, events = await self(ask)
+        return answer, events
 
     def close(self) -> None:
         self._client.close()

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import json
 from typing import Any
 
@@ -104,8 +105,7 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["statusCode", "headers", "cookies", "body", "isBase64Encoded"]), json_values))
 def test_any_answer_is_sent_or_refused(answer: dict[str, Any]) -> None:
-    for read in (lambda document: buffered(document), lambda document: PreludeReader().feed(document + DELIMITER)):
-        try:
-            read(json.dumps(answer).encode())
-        except BadResponse as refused:
-            assert str(refused)
+    document = json.dumps(answer).encode()
+    for sent in (document, document + DELIMITER):
+        with contextlib.suppress(BadResponse):
+            assert buffered(sent) if sent is document else PreludeReader().feed(sent)

@@ -53,15 +53,13 @@ async def desk(**seat: Any) -> AsyncIterator[Desk]:
     def ready() -> None:
         made.ready += 1
 
-    events = Events(
-        ready=ready,
-        answered=lambda invocation: made.answered.append(invocation),
-        init_failed=lambda error: made.init_errors.append(error),
-    )
-    async with RuntimeApi(Seat(**seat), events) as api:
-        async with httpx.AsyncClient(base_url=f"http://{api.address}{PREFIX}") as http:
-            made = Desk(api, http)
-            yield made
+    answered: list[Invocation] = []
+    init_errors: list[FunctionError] = []
+    events = Events(ready=ready, answered=answered.append, init_failed=init_errors.append)
+    async with RuntimeApi(Seat(**seat), events) as api, httpx.AsyncClient() as http:
+        http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
+        made = Desk(api, http, answered=answered, init_errors=init_errors)
+        yield made
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -175,7 +173,7 @@ class TestAStreamedResponse:
     async def test_that_breaks_off_is_truncated(self) -> None:
         async with desk() as at:
             invocation = await at.take()
-            reader, writer = await asyncio.open_connection(*at.api.address.split(":"))
+            _, writer = await asyncio.open_connection(*at.api.address.split(":"))
             head = f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
             rest = "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
             writer.write((head + rest).encode())
@@ -230,7 +228,8 @@ class TestAStreamedResponse:
                     f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
                     "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
                     "Trailer: Lambda-Runtime-Function-Error-Type\r\n\r\n2\r\nhi\r\n3;ext=1\r\nyou\r\n0\r\n"
-                    f"Lambda-Runtime-Function-Error-Type: Function.E\r\nLambda-Runtime-Function-Error-Body: {document}\r\n\r\n"
+                    "Lambda-Runtime-Function-Error-Type: Function.E\r\n"
+                    f"Lambda-Runtime-Function-Error-Body: {document}\r\n\r\n"
                 ).encode()
                 cuts = sorted(data.draw(st.lists(st.integers(0, len(request)), max_size=4)))
                 reader, writer = await asyncio.open_connection(*at.api.address.split(":"))

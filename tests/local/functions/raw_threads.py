@@ -7,15 +7,15 @@ import threading
 import time
 
 PLACES = int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])
-here = set()
+here: set[str] = set()
 
 
-def serve():
+def serve() -> None:
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
     while True:
         connection.request("GET", "/2018-06-01/runtime/invocation/next")
         response = connection.getresponse()
-        request_id = response.getheader("Lambda-Runtime-Aws-Request-Id")
+        request_id = response.headers["Lambda-Runtime-Aws-Request-Id"]
         event = json.loads(response.read())
         if event["do"] == "hang":
             time.sleep(60)

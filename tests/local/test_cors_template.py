@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from local.cors import Cors
+from local.cors_template import TemplateUnreadable, cors_of
+
+ROOT = Path(__file__).parents[2]
+
+TEMPLATE = """
+Parameters:
+  AllowedOrigins:
+    Type: CommaDelimitedList
+    Default: https://a.example, https://b.example
+Resources:
+  Table: {Type: AWS::DynamoDB::Table}
+  Function:
+    Properties:
+      FunctionUrlConfig:
+        Cors: !If
+          - HasOrigins
+          - AllowOrigins: !Ref AllowedOrigins
+            AllowMethods: [GET, POST]
+            AllowHeaders: [content-type]
+            AllowCredentials: true
+            MaxAge: 60
+          - !Ref AWS::NoValue
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "template.yaml").write_text(text)
+    return folder / "template.yaml"
+
+
+def test_a_template_gives_the_configuration_with_its_parameters_defaults(tmp_path: Path) -> None:
+    assert cors_of(write(tmp_path, TEMPLATE)) == Cors(
+        allow_origins=("https://a.example", "https://b.example"),
+        allow_methods=("GET", "POST"),
+        allow_headers=("content-type",),
+        allow_credentials=True,
+        max_age=60,
+    )
+
+
+def test_our_own_template_can_be_read() -> None:
+    assert "POST" in cors_of(ROOT / "template.yaml").allow_methods
+
+
+@pytest.mark.parametrize("text", ["Resources: {}", "[]", "a: [", "Resources: {F: {Properties: {}}}"])
+def test_a_template_without_it_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+    with pytest.raises(TemplateUnreadable, match="template"):
+        cors_of(write(tmp_path, text))
+
+
+def test_a_template_that_is_not_there_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TemplateUnreadable, match="cannot be read"):
+        cors_of(tmp_path / "none.yaml")
