@@ -51,12 +51,7 @@ class ToolsOfTurn(Protocol):
         """Run a call from now on, beside the others."""
 
     async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all; one result per call, in the order of the calls."""
-        ...
-
-    @property
-    def messages(self) -> Sequence[ToolMessage]:
-        """The results there are; after the block, one per call."""
+        """Wait for all; one result per call, in the order of the calls. After the block: at once."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -154,7 +149,7 @@ class _Turn:
                     await tools.results()
         finally:
             self._flush()
-            self._remember(history, tools.messages)
+            self._remember(history, await tools.results())
         return ended
 
     def final(self, reason: StopReason) -> StopReason | None:

@@ -105,10 +105,6 @@ class SleepingTurn:
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks.values())
 
-    @property
-    def messages(self) -> Sequence[ToolMessage]:
-        return [task.result() for task in self._tasks.values() if task.done()]
-
     async def __aenter__(self) -> Self:
         return self
 
