@@ -14,7 +14,7 @@ import orjson
 
 from chat.errors import ModelBusy, ModelError, ModelRefused
 
-__all__ = ["Signposts", "refusal", "reported", "words"]
+__all__ = ["Signposts", "document", "refusal", "reported", "words"]
 
 _BUSY: Final = frozenset({408, 409, 425, 429})
 _BUSY_WORDS: Final = re.compile(
@@ -52,6 +52,14 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, signposts: Sig
     return ModelRefused(f"the model's provider refuses ({_named(status, code)}); look at {where}{said}")
 
 
+def document(body: bytes, signposts: Signposts) -> ModelError:
+    """The error for a 200 that brings a document where a stream was due: an error in JSON, or the wrong address."""
+    value = _loads(body)
+    if isinstance(value, dict) and value.get("error"):
+        return reported(value["error"])
+    return ModelRefused(f"the model's provider answers with a document, not a stream; look at {signposts.base_url}")
+
+
 def reported(error: Any) -> ModelError:
     """The error for an error object inside a stream that began well."""
     code, message = words(error)
@@ -64,9 +72,10 @@ def words(body: Any) -> tuple[str, str]:
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return "", error if isinstance(error, str) else ""
-    code = next((error[name] for name in ("code", "type", "status") if error.get(name) not in {None, "", "error"}), "")
-    message = next((error[name] for name in ("message", "Message", "detail") if isinstance(error.get(name), str)), "")
-    return str(code), message
+    codes = (error.get(name) for name in ("code", "type", "status"))
+    messages = (error.get(name) for name in ("message", "Message", "detail"))
+    code = next((str(code) for code in codes if isinstance(code, str | int) and code not in {"", "error"}), "")
+    return code, next((message for message in messages if isinstance(message, str)), "")
 
 
 # Private functions

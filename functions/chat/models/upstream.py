@@ -11,13 +11,11 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 import httpx
-import orjson
 
 from chat import http_pool
 from chat.errors import (
     ModelError,
     ModelGarbled,
-    ModelRefused,
     ModelSilent,
     ModelStreamTruncated,
     ModelUnreachable,
@@ -27,7 +25,7 @@ from chat.models.base import ModelRequest
 from chat.models.given import extra_body
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser
-from chat.models.refusal import Signposts, refusal, reported
+from chat.models.refusal import Signposts, document, refusal
 from chat.models.retry import persist
 from chat.settings import Settings
 
@@ -136,13 +134,10 @@ class HttpModel(ABC):
             body = b""  # the status says enough
         finally:
             await response.aclose()
+        body = _without_key(body, response.request)
         if response.status_code != 200:
             return refusal(response.status_code, response.headers, body, self._signposts)
-        with contextlib.suppress(orjson.JSONDecodeError):
-            if error := orjson.loads(body).get("error"):
-                return reported(error)
-        where = self._signposts.base_url
-        return ModelRefused(f"the model's provider answers with a document where a stream was due; look at {where}")
+        return document(body, self._signposts)
 
     def _failure(self, broken: httpx.TransportError | None, failure: ModelError, *, seen: bool) -> ModelError:
         """What to call it when a stream ended too early: what the provider reported last comes first."""
@@ -179,6 +174,12 @@ async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
         async with asyncio.timeout(_DRAIN_S):
             async for _ in chunks:
                 pass
+
+
+def _without_key(body: bytes, request: httpx.Request) -> bytes:
+    """Some gateways quote the key that they refuse."""
+    sent = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+    return body.replace(sent.encode(), b"[...]") if sent else body
 
 
 async def _some(response: httpx.Response) -> bytes:

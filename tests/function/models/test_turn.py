@@ -1,0 +1,148 @@
+"""When a call's arguments are complete, and when a call was cut."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.errors import ModelStreamTruncated
+from chat.events import (
+    ReasoningDelta,
+    ReasoningEnded,
+    StopReason,
+    TextDelta,
+    ToolArgumentsDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    TurnEnded,
+)
+from chat.models.turn import ObjectEnd, Turn
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
+
+
+def ready(turn: Turn) -> list[tuple[str, str]]:
+    return [(event.id, event.arguments) for event in turn.take() if isinstance(event, ToolCallReady)]
+
+
+class TestObjectEnd:
+    @given(value=OBJECTS, ascii_only=st.booleans(), data=st.data())
+    def test_an_object_ends_at_its_last_brace_however_it_is_cut(
+        self, value: dict[str, object], *, ascii_only: bool, data: st.DataObject
+    ) -> None:
+        text = json.dumps(value, ensure_ascii=ascii_only)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(text) - 1), max_size=5)))
+        *early, last = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        end = ObjectEnd()
+        assert [end.feed(piece) for piece in early] == [0] * len(early)
+        assert end.feed(last + " more") == len(last)
+
+    @given(st.text())
+    def test_any_text_is_judged(self, text: str) -> None:
+        assert 0 <= ObjectEnd().feed(text) <= len(text)
+
+
+class TestCalls:
+    def test_a_call_is_ready_in_the_moment_its_object_closes(self) -> None:
+        turn = Turn()
+        turn.call(0, "a", "f")
+        turn.arguments(0, '{"x":')
+        assert ready(turn) == []
+        turn.arguments(0, "1}")
+        assert ready(turn) == [("a", '{"x":1}')]
+
+    def test_it_is_ready_once(self) -> None:
+        turn = Turn()
+        turn.call(0, "a", "f")
+        turn.arguments(0, '{"x":1}')
+        turn.arguments(0, '{"x":2}')
+        turn.next_block()
+        turn.stop("tool_calls")
+        assert ready(turn) == [("a", '{"x":1}')]
+
+    def test_without_arguments_it_is_ready_when_the_model_goes_on(self) -> None:
+        turn = Turn()
+        turn.call(0, "a", "f")
+        turn.stopped(0)
+        assert ready(turn) == []
+        turn.next_block()
+        assert ready(turn) == [("a", "")]
+
+    @pytest.mark.parametrize("reason", ["max_tokens", "content_filter", "refusal"])
+    @pytest.mark.parametrize("arguments", ["", '{"x":', '{"x":"}'])
+    def test_a_cut_call_is_never_ready(self, reason: StopReason, arguments: str) -> None:
+        turn = Turn()
+        turn.call(0, "a", "f")
+        turn.arguments(0, arguments)
+        turn.stopped(0)
+        turn.stop(reason)
+        turn.end()
+        assert ready(turn) == []
+
+    @pytest.mark.parametrize("arguments", ["", '{"x":', "nonsense", "[1]"])
+    def test_what_the_model_itself_got_wrong_is_ready_for_the_runner_to_judge(self, arguments: str) -> None:
+        turn = Turn()
+        turn.call(0, "a", "f")
+        turn.arguments(0, arguments)
+        turn.stop("tool_calls")
+        assert ready(turn) == [("a", arguments)]
+
+    def test_arguments_of_an_unknown_call_are_no_crash(self) -> None:
+        turn = Turn()
+        turn.arguments(7, "{}")
+        assert turn.take() == []
+
+
+class TestIds:
+    def test_an_id_of_the_history_is_not_used_again(self) -> None:
+        turn = Turn({"call_0"}, make_id=lambda: "new")
+        turn.call(0, "call_0", "f")
+        assert turn.take() == [ToolCallStarted("new", "f")]
+
+    def test_a_call_without_an_id_gets_one(self) -> None:
+        turn = Turn(make_id=lambda: "new")
+        turn.call(0, "", "f")
+        turn.arguments(0, '{"x":1}')
+        assert turn.take()[1:] == [ToolArgumentsDelta("new", '{"x":1}'), ToolCallReady("new", "f", '{"x":1}')]
+
+
+class TestText:
+    def test_neighbours_are_joined_until_they_are_taken(self) -> None:
+        turn = Turn()
+        turn.text("a")
+        turn.text("b")
+        assert turn.take() == [TextDelta("ab")]
+        turn.text("c")
+        assert turn.take() == [TextDelta("c")]
+        assert turn.take() == []
+
+    def test_reasoning_ends_where_something_else_begins(self) -> None:
+        turn = Turn()
+        turn.think("hm")
+        turn.text("a")
+        assert turn.take() == [ReasoningDelta("hm"), ReasoningEnded(), TextDelta("a")]
+
+    def test_reasoning_that_ends_the_turn_has_ended_before_it(self) -> None:
+        turn = Turn()
+        turn.think("hm")
+        turn.stop("stop")
+        turn.end()
+        assert turn.take() == [ReasoningDelta("hm"), ReasoningEnded(), TurnEnded("stop")]
+
+
+class TestTheEnd:
+    def test_an_end_without_a_reason_is_a_truncation(self) -> None:
+        with pytest.raises(ModelStreamTruncated):
+            Turn().end()
+
+    def test_a_stop_with_calls_means_its_calls(self) -> None:
+        turn = Turn()
+        turn.call(0, "a", "f")
+        turn.stop("stop")
+        turn.end()
+        assert turn.take()[-1] == TurnEnded("tool_calls")
