@@ -4,7 +4,6 @@ One model turn is one assistant message of theirs; its calls name it as their pa
 before the run may finish; two things are never open at once but calls. https://docs.ag-ui.com
 """
 
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -168,26 +167,24 @@ class AgUiEncoder(sse.SseEncoder):
         outcome = b'"outcome":{"type":"cancelled"},"result":{"stopReason":"%b"}' % event.reason.encode()
         return self._end_step() + sse.frame(b'{"type":"RUN_FINISHED",%b,%b}' % (self._run, outcome))
 
-    frames: ClassVar[sse.Frames] = MappingProxyType(
-        {
-            e.ConversationStarted: _started,
-            e.TurnStarted: _turn_started,
-            e.TextDelta: _text_delta,
-            e.ReasoningDelta: _reasoning_delta,
-            e.ReasoningEnded: _reasoning_ended,
-            e.ToolCallStarted: _call_started,
-            e.ToolArgumentsDelta: _arguments,
-            e.ToolCallReady: _call_ready,
-            e.ToolQueued: sse.nothing,
-            e.ToolStarted: sse.nothing,
-            e.ToolProgressed: _progressed,
-            e.ToolFinished: _finished,
-            e.TurnEnded: _turn_ended,
-            e.ConversationEnded: _ended,
-            e.ConversationFailed: _failed,
-            e.ConversationStopped: _stopped,
-        }
-    )
+    frames: ClassVar[sse.Frames] = {
+        e.ConversationStarted: _started,
+        e.TurnStarted: _turn_started,
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ReasoningEnded: _reasoning_ended,
+        e.ToolCallStarted: _call_started,
+        e.ToolArgumentsDelta: _arguments,
+        e.ToolCallReady: _call_ready,
+        e.ToolQueued: sse.nothing,
+        e.ToolStarted: sse.nothing,
+        e.ToolProgressed: _progressed,
+        e.ToolFinished: _finished,
+        e.TurnEnded: _turn_ended,
+        e.ConversationEnded: _ended,
+        e.ConversationFailed: _failed,
+        e.ConversationStopped: _stopped,
+    }
 
     # What is open
 

@@ -149,26 +149,24 @@ class AiSdkEncoder(sse.SseEncoder):
     def _stopped(self, event: e.ConversationStopped) -> bytes:
         return self._end_step() + sse.frame(b'{"type":"abort","reason":%b}' % quoted(event.reason)) + sse.DONE
 
-    frames: ClassVar[sse.Frames] = MappingProxyType(
-        {
-            e.ConversationStarted: _started,
-            e.TurnStarted: _turn_started,
-            e.TextDelta: _text_delta,
-            e.ReasoningDelta: _reasoning_delta,
-            e.ReasoningEnded: _reasoning_ended,
-            e.ToolCallStarted: _call_started,
-            e.ToolArgumentsDelta: _arguments,
-            e.ToolCallReady: _call_ready,
-            e.ToolQueued: sse.nothing,
-            e.ToolStarted: sse.nothing,
-            e.ToolProgressed: _progressed,
-            e.ToolFinished: _finished,
-            e.TurnEnded: _turn_ended,
-            e.ConversationEnded: _ended,
-            e.ConversationFailed: _failed,
-            e.ConversationStopped: _stopped,
-        }
-    )
+    frames: ClassVar[sse.Frames] = {
+        e.ConversationStarted: _started,
+        e.TurnStarted: _turn_started,
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ReasoningEnded: _reasoning_ended,
+        e.ToolCallStarted: _call_started,
+        e.ToolArgumentsDelta: _arguments,
+        e.ToolCallReady: _call_ready,
+        e.ToolQueued: sse.nothing,
+        e.ToolStarted: sse.nothing,
+        e.ToolProgressed: _progressed,
+        e.ToolFinished: _finished,
+        e.TurnEnded: _turn_ended,
+        e.ConversationEnded: _ended,
+        e.ConversationFailed: _failed,
+        e.ConversationStopped: _stopped,
+    }
 
     # Parts and steps
 

@@ -12,7 +12,6 @@ The last frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`).
 """
 
 import functools
-from types import MappingProxyType
 from typing import ClassVar, Final, TypeAlias
 
 import msgspec
@@ -41,7 +40,7 @@ from chat.messages import (
 from chat.request import Request, parse
 from chat.settings import Settings
 
-__all__ = ["FRONTEND", "Native", "NativeEncoder"]
+__all__ = ["FRONTEND", "Native", "NativeEncoder", "call_frame"]
 
 # The body
 
@@ -110,7 +109,7 @@ def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
 
 
 @functools.lru_cache(maxsize=512)
-def _call_frame(name: str, status: str) -> bytes:
+def call_frame(name: str, status: str) -> bytes:
     """How the frames of one tool in one state begin. Bounded, because a model may make names up."""
     return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (quoted(name), status.encode())
 
@@ -135,12 +134,12 @@ def _reasoning(_: object, event: e.ReasoningDelta) -> bytes:
 
 
 def _queued(_: object, event: e.ToolQueued) -> bytes:
-    return b'%b,"id":%b}\n\n' % (_call_frame(event.name, "queued"), quoted(event.id))
+    return b'%b,"id":%b}\n\n' % (call_frame(event.name, "queued"), quoted(event.id))
 
 
 def _progressed(_: object, event: e.ToolProgressed) -> bytes:
     return b'%b,"id":%b,"data":%b}\n\n' % (
-        _call_frame(event.name, "progress"),
+        call_frame(event.name, "progress"),
         quoted(event.id),
         one_line(event.data),
     )
@@ -152,7 +151,7 @@ def _finished(_: object, event: e.ToolFinished) -> bytes:
         outcome = b',"result":%b' % one_line(event.result)
     elif event.error:
         outcome = b',"error":%b' % quoted(event.error)
-    begin = _call_frame(event.name, event.status)
+    begin = call_frame(event.name, event.status)
     return b'%b,"id":%b,"duration_ms":%d%b}\n\n' % (begin, quoted(event.id), event.duration_ms, outcome)
 
 
@@ -186,29 +185,27 @@ class NativeEncoder(sse.SseEncoder):
         return b""
 
     def _call_started(self, event: e.ToolStarted) -> bytes:
-        begin, arguments = _call_frame(event.name, "started"), self._arguments.pop(event.id, "")
+        begin, arguments = call_frame(event.name, "started"), self._arguments.pop(event.id, "")
         return b'%b,"id":%b,"arguments":%b}\n\n' % (begin, quoted(event.id), quoted(arguments))
 
-    frames: ClassVar[sse.Frames] = MappingProxyType(
-        {
-            e.ConversationStarted: _started,
-            e.TurnStarted: sse.nothing,
-            e.TextDelta: _content,
-            e.ReasoningDelta: _reasoning,
-            e.ReasoningEnded: sse.nothing,
-            e.ToolCallStarted: sse.nothing,
-            e.ToolArgumentsDelta: sse.nothing,
-            e.ToolCallReady: _ready,
-            e.ToolQueued: _queued,
-            e.ToolStarted: _call_started,
-            e.ToolProgressed: _progressed,
-            e.ToolFinished: _finished,
-            e.TurnEnded: sse.nothing,
-            e.ConversationEnded: _ended,
-            e.ConversationFailed: _failed,
-            e.ConversationStopped: _stopped,
-        }
-    )
+    frames: ClassVar[sse.Frames] = {
+        e.ConversationStarted: _started,
+        e.TurnStarted: sse.nothing,
+        e.TextDelta: _content,
+        e.ReasoningDelta: _reasoning,
+        e.ReasoningEnded: sse.nothing,
+        e.ToolCallStarted: sse.nothing,
+        e.ToolArgumentsDelta: sse.nothing,
+        e.ToolCallReady: _ready,
+        e.ToolQueued: _queued,
+        e.ToolStarted: _call_started,
+        e.ToolProgressed: _progressed,
+        e.ToolFinished: _finished,
+        e.TurnEnded: sse.nothing,
+        e.ConversationEnded: _ended,
+        e.ConversationFailed: _failed,
+        e.ConversationStopped: _stopped,
+    }
 
 
 class Native:

@@ -105,26 +105,24 @@ class OpenAiEncoder(sse.SseEncoder):
         # The format has no word for it: `length` says that more would have come, `stopped` says why it did not.
         return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % event.reason.encode()) + sse.DONE
 
-    frames: ClassVar[sse.Frames] = MappingProxyType(
-        {
-            e.ConversationStarted: _started,
-            e.TurnStarted: sse.nothing,
-            e.TextDelta: _text_delta,
-            e.ReasoningDelta: _reasoning_delta,
-            e.ReasoningEnded: sse.nothing,
-            e.ToolCallStarted: _call_started,
-            e.ToolArgumentsDelta: _arguments,
-            e.ToolCallReady: _call_ready,
-            e.ToolQueued: sse.nothing,
-            e.ToolStarted: sse.nothing,
-            e.ToolProgressed: sse.nothing,
-            e.ToolFinished: sse.nothing,
-            e.TurnEnded: sse.nothing,
-            e.ConversationEnded: _ended,
-            e.ConversationFailed: _failed,
-            e.ConversationStopped: _stopped,
-        }
-    )
+    frames: ClassVar[sse.Frames] = {
+        e.ConversationStarted: _started,
+        e.TurnStarted: sse.nothing,
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ReasoningEnded: sse.nothing,
+        e.ToolCallStarted: _call_started,
+        e.ToolArgumentsDelta: _arguments,
+        e.ToolCallReady: _call_ready,
+        e.ToolQueued: sse.nothing,
+        e.ToolStarted: sse.nothing,
+        e.ToolProgressed: sse.nothing,
+        e.ToolFinished: sse.nothing,
+        e.TurnEnded: sse.nothing,
+        e.ConversationEnded: _ended,
+        e.ConversationFailed: _failed,
+        e.ConversationStopped: _stopped,
+    }
 
     def _chunk(self, delta: bytes, reason: bytes = b"null", more: bytes = b"") -> bytes:
         return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (

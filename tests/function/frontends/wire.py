@@ -2,8 +2,8 @@
 
 import base64
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import httpx
 import orjson
@@ -17,7 +17,9 @@ from chat.messages import ChatRequest
 from chat.request import Request
 from chat.settings import Settings
 
-__all__ = ["data_of", "post", "read", "refusal", "sent"]
+__all__ = ["attempt", "data_of", "post", "read", "refusal", "sent"]
+
+T = TypeVar("T")
 
 SETTINGS = Settings()
 
@@ -39,6 +41,14 @@ def post(body: object, *, path: str = "/chat", content_type: str = "application/
 def read(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> ChatRequest:
     """What a frontend makes of a body."""
     return frontend.read(post(body), settings)[0]
+
+
+def attempt(work: Callable[[], T]) -> T | RequestRejected:
+    """What came of it: a value, or the refusal it raised."""
+    try:
+        return work()
+    except RequestRejected as rejected:
+        return rejected
 
 
 def refusal(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
