@@ -37,6 +37,7 @@ SERVICE: Final = "chat"
 RequestMetric: TypeAlias = Literal[
     "AbandonedThreads",
     "ColdStarts",
+    "ConversationsCut",
     "Errors",
     "Heartbeats",
     "InitDuration",

@@ -1,6 +1,7 @@
 """Stores for tests: each kind, on a clock that is moved by hand."""
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -67,6 +68,7 @@ def _table() -> Iterator[None]:
         aws.forget()
 
 
+@functools.cache
 def template_table() -> dict[str, Any]:
     """The properties of the table in template.yaml."""
     template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
