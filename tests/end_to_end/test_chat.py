@@ -1,0 +1,244 @@
+"""The whole path: function URL, Runtime API, layer, chat function, model, tools, and back."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.end_to_end.native_client import FIVE_TOOLS, chat, frames, text_of
+from tests.local_server import ROOT, local_server
+
+pytestmark = pytest.mark.slow
+
+
+def calls(answer: list[dict[str, Any]], status: str) -> list[str]:
+    return [frame["id"] for frame in answer if frame["type"] == "tool_call" and frame["status"] == status]
+
+
+@pytest.fixture(scope="module")
+def answer(function_url: str) -> list[dict[str, Any]]:
+    return chat(function_url, FIVE_TOOLS)
+
+
+class TestFiveTools:
+    def test_all_start_before_the_last_one_ends(self, answer: list[dict[str, Any]]) -> None:
+        kinds = [frame.get("status") for frame in answer]
+        last_start = len(kinds) - 1 - kinds[::-1].index("started")
+        last_end = len(kinds) - 1 - kinds[::-1].index("completed")
+        assert len(calls(answer, "started")) == 5
+        assert last_start < last_end
+
+    def test_each_has_one_final_frame_with_its_duration(self, answer: list[dict[str, Any]]) -> None:
+        finished = [frame for frame in answer if frame.get("status") == "completed"]
+        assert sorted(frame["id"] for frame in finished) == sorted(calls(answer, "started"))
+        assert all(frame["duration_ms"] >= 0 for frame in finished)
+
+    def test_the_answer_uses_their_results_and_names_practice_data(self, answer: list[dict[str, Any]]) -> None:
+        said = text_of(answer)
+        rate = next(
+            frame["result"]["result"]
+            for frame in answer
+            if frame.get("name") == "convert_currency" and "result" in frame
+        )
+        assert f"{rate:g}" in said.replace(",", "")
+        assert "practice data" in said
+
+    def test_the_last_frame_is_done(self, answer: list[dict[str, Any]]) -> None:
+        assert answer[-1]["type"] == "done"
+        assert answer[-1]["stop_reason"] == "stop"
+
+
+class TestAStream:
+    def test_can_be_stopped_after_its_first_words(self, tmp_path: Path) -> None:
+        with local_server(tmp_path, "--env", "SCRIPTED_WORDS_PER_SECOND=50") as server:
+            heard: list[dict[str, Any]] = []
+            for frame in frames(server.url, "count to 5000", conversation_id="c-1"):
+                heard.append(frame)
+                if len(heard) == 5:
+                    assert httpx.post(f"{server.url}/chat/c-1/stop").status_code == 202
+        assert heard[-1] == {"type": "stopped", "reason": "user"}
+
+    def test_ends_with_a_word_before_the_functions_deadline(self, tmp_path: Path) -> None:
+        flags = ("--timeout", "2", "--env", "DEADLINE_MARGIN=1", "--env", "SCRIPTED_WORDS_PER_SECOND=50")
+        with local_server(tmp_path, *flags) as server:
+            answer = chat(server.url, "count to 5000")
+        assert (answer[-1]["type"], answer[-1]["code"]) == ("error", "deadline_reached")
+
+    def test_has_heartbeats_in_its_silences(self, tmp_path: Path) -> None:
+        flags = ("--env", "HEARTBEAT_INTERVAL=0.1", "--env", "SCRIPTED_WORDS_PER_SECOND=2")
+        with local_server(tmp_path, *flags) as server:
+            body = {"messages": [{"role": "user", "content": "hi"}]}
+            with httpx.stream("POST", f"{server.url}/chat", json=body, timeout=30) as response:
+                lines = response.iter_lines()
+                assert any(line.startswith(":") for line in lines)
+
+    def test_is_written_as_server_sent_events_that_nobody_keeps(self, function_url: str) -> None:
+        response = httpx.post(f"{function_url}/chat", json={"messages": [{"role": "user", "content": "hi"}]})
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert "no-cache" in response.headers["cache-control"]
+
+
+class TestOtherRoutes:
+    def test_health_and_readiness_say_what_is_there(self, function_url: str) -> None:
+        assert httpx.get(f"{function_url}/healthz").json() == {"status": "ok"}
+        ready = httpx.get(f"{function_url}/readyz").json()
+        assert ready["model"] == "scripted"
+        assert {"get_stock_quote", "get_weather", "convert_currency", "calculate", "current_time"} <= set(
+            ready["tools"]
+        )
+
+    def test_an_unknown_path_is_404_in_json(self, function_url: str) -> None:
+        response = httpx.get(f"{function_url}/nowhere")
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+    def test_a_wrong_method_is_405_and_says_which_is_right(self, function_url: str) -> None:
+        response = httpx.get(f"{function_url}/chat")
+        assert (response.status_code, response.headers["allow"]) == (405, "POST")
+        assert response.json()["error"]["code"] == "method_not_allowed"
+
+
+JSON = {"content-type": "application/json"}
+BAD_REQUESTS = {
+    "not JSON": (b"{", JSON, 400),
+    "not an object": (b"[]", JSON, 400),
+    "without messages": (b"{}", JSON, 400),
+    "with an unknown role": (b'{"messages":[{"role":"oracle","content":"x"}]}', JSON, 400),
+    "with no message": (b'{"messages":[]}', JSON, 400),
+    "with another content type": (b"{}", {"content-type": "text/plain"}, 415),
+    "too large": (b" " * (1024 * 1024 + 1), JSON, 413),
+    "not UTF-8": (b'{"messages":"\xff"}', JSON, 400),
+}
+
+
+@pytest.mark.parametrize(("body", "headers", "status"), BAD_REQUESTS.values(), ids=BAD_REQUESTS.keys())
+def test_a_body_that_cannot_be_answered_is_a_4xx_in_json(
+    function_url: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    response = httpx.post(f"{function_url}/chat", content=body, headers=headers)
+    assert response.status_code == status
+    assert set(response.json()["error"]) == {"code", "message"}
+
+
+class _Weather(BaseHTTPRequestHandler):
+    """Open-Meteo's two answers, on connections that are counted and can be closed."""
+
+    protocol_version = "HTTP/1.1"
+    connections: list[Any]
+
+    def setup(self) -> None:
+        self.connections.append(self.request)
+        super().setup()
+
+    def do_GET(self) -> None:
+        found = b'{"results":[{"name":"Oslo","latitude":59.9,"longitude":10.7,"country":"Norway"}]}'
+        weather = (
+            b'{"current":{"time":"2026-11-22T12:00","temperature_2m":-3.5,"apparent_temperature":-6,'
+            b'"relative_humidity_2m":80,"weather_code":71,"wind_speed_10m":9}}'
+        )
+        body = found if self.path.startswith("/search") else weather
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (its name in the base class)
+        pass
+
+
+@pytest.fixture
+def weather() -> Iterator[tuple[str, list[Any]]]:
+    connections: list[Any] = []
+    handler = type("Handler", (_Weather,), {"connections": connections})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", connections
+        server.shutdown()
+
+
+class TestTheHttpPool:
+    def test_opens_no_connection_in_the_second_invocation(self, weather: tuple[str, list[Any]], tmp_path: Path) -> None:
+        url, connections = weather
+        flags = (
+            "--no-practice",
+            "--env",
+            f"OPEN_METEO_BASE_URL={url}",
+            "--env",
+            f"OPEN_METEO_GEOCODING_BASE_URL={url}",
+        )
+        with local_server(tmp_path, *flags, "--concurrency", "1", "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
+            assert "-3.5" in text_of(chat(server.url, "the weather in Oslo"))
+            opened = len(connections)
+            assert "-3.5" in text_of(chat(server.url, "the weather in Bergen"))
+        assert opened >= 1
+        assert len(connections) == opened
+
+    def test_survives_that_the_other_side_hung_up_while_we_were_frozen(
+        self, weather: tuple[str, list[Any]], tmp_path: Path
+    ) -> None:
+        url, connections = weather
+        flags = (
+            "--no-practice",
+            "--env",
+            f"OPEN_METEO_BASE_URL={url}",
+            "--env",
+            f"OPEN_METEO_GEOCODING_BASE_URL={url}",
+        )
+        with local_server(tmp_path, *flags, "--concurrency", "1", "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
+            chat(server.url, "the weather in Oslo")
+            for connection in connections:
+                connection.shutdown(2)
+            assert "-3.5" in text_of(chat(server.url, "the weather in Bergen"))
+
+
+class TestManyAtOnce:
+    def test_each_gets_its_own_answer(self, function_url: str) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda number: chat(function_url, f"count to {number}"), range(20, 28)))
+        counted = [text_of(answer).split()[-1].rstrip(".") for answer in answers]
+        assert [answer[-1]["type"] for answer in answers] == ["done"] * 8
+        assert len(set(counted)) == 8
+
+
+class TestStarting:
+    def test_a_wrong_setting_is_an_init_error_that_names_it(self, tmp_path: Path) -> None:
+        with local_server(tmp_path, "--env", "MAX_TURNS=many") as server:
+            assert httpx.get(f"{server.url}/healthz").status_code == 502
+            assert "MAX_TURNS: expected int" in server.log.read_text()
+
+    def test_a_port_in_use_is_one_line_that_says_so(self, function_url: str) -> None:
+        port = function_url.rpartition(":")[2]
+        done = subprocess.run(
+            [sys.executable, "-m", "local", "--port", port], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr == f"python -m local: 127.0.0.1:{port} is in use\n"
+
+    def test_ctrl_c_ends_everything_that_was_started(self, tmp_path: Path) -> None:
+        with local_server(tmp_path) as server:
+            chat(server.url, "hi")
+            started = _children(server.process.pid)
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(timeout=10) == 0
+        assert started
+        assert not [pid for pid in started if _runs(pid)]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
