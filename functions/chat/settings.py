@@ -4,7 +4,7 @@ A variable's name is its field's name in capitals. An empty variable counts as u
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ __all__ = ["Settings"]
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+SECRET: Final = ("_key", "_keys")  # how the names of fields end whose values are nobody's business
 Limit = Annotated[int, Meta(ge=0)]
 
 
@@ -126,6 +127,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             return msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(_sentence(str(error))) from None
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, without the secrets: no log line can have them by mistake."""
+        changed = {name: value for name, value in msgspec.structs.asdict(self).items() if value != _DEFAULTS[name]}
+        shown = (f"{name}={'…' if name.endswith(SECRET) else repr(value)}" for name, value in changed.items())
+        return f"Settings({', '.join(shown)})"
+
+
+_DEFAULTS: Final = msgspec.structs.asdict(Settings())
 
 
 def _sentence(reason: str) -> str:

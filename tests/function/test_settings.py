@@ -31,3 +31,12 @@ def test_foreign_variables_are_left_alone() -> None:
 def test_a_value_that_cannot_be_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):
         Settings.from_environment({name: value})
+
+
+def test_what_is_shown_of_them_has_no_secret() -> None:
+    secrets = {name: "s3cr3t" for name in Settings.__struct_fields__ if name.endswith(("_key", "_keys"))}
+    assert {"openai_api_key", "anthropic_api_key", "api_keys"} <= secrets.keys()
+    shown = repr(Settings(max_turns=3, **secrets))  # type: ignore[arg-type]  # they are all text
+    assert "s3cr3t" not in shown
+    assert "max_turns=3" in shown
+    assert "api_keys=…" in shown
