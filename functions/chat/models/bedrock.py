@@ -53,7 +53,8 @@ def make(settings: Settings) -> "BedrockModel":
     region = settings.bedrock_region or settings.aws_region
     if not region and not (key.given and settings.bedrock_base_url):
         raise SettingsError("BEDROCK_REGION: needed where AWS_REGION is not set")
-    signposts = Signposts(key.setting if key.given else _CREDENTIALS, "BEDROCK_REGION", _ACCESS)
+    where = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
+    signposts = Signposts(key.setting if key.given else _CREDENTIALS, where, _ACCESS)
     url = settings.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
     return BedrockModel(settings, key, signposts, base_url(url, "BEDROCK_BASE_URL"), region)
 
