@@ -6,12 +6,13 @@ _LAMBDA_TELEMETRY_LOG_FD. Both are read by the loop as they come and can be drai
 
 import asyncio
 import contextlib
+import json
 import os
 import struct
 from collections.abc import Callable, Iterator
 from typing import Final
 
-__all__ = ["FrameSplitter", "LineSplitter", "LogPipe", "Splitter"]
+__all__ = ["FrameSplitter", "LineSplitter", "LogPipe", "Splitter", "for_people"]
 
 MAGIC: Final = 0xA55A0000
 HEADER: Final = struct.Struct(">IIQ")  # type, length, microseconds since 1970
@@ -109,3 +110,16 @@ class LogPipe:
             self._out(record)
         self._loop.remove_reader(self._read_fd)
         os.close(self._read_fd)
+
+
+def for_people(record: str) -> str:
+    """A record as the screen shows it: of a JSON line the level, the message and the traceback, else all of it."""
+    if not record.startswith("{"):
+        return record
+    try:
+        said = json.loads(record)
+        text = f"{said['level']:<7} {said['message']}"
+    except (ValueError, KeyError, TypeError):
+        return record
+    traceback = said.get("exception") or said.get("stackTrace") or ""
+    return "\n".join((text, *(traceback if isinstance(traceback, list) else str(traceback).splitlines())))

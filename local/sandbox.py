@@ -73,6 +73,7 @@ class Sandbox:
         self._started_at = self._init_ms = 0.0
         self._pipes: list[LogPipe] = []
         self._underway: dict[str, _Underway] = {}
+        self._ending = False
 
     async def run(self) -> FunctionError | None:
         """Live from the start of the process to its end. Cancelling it ends the process, frozen or not.
@@ -158,6 +159,7 @@ class Sandbox:
 
     async def _end(self) -> None:
         """No process is left when this returns."""
+        self._ending = True
         for underway in self._underway.values():
             underway.watch.cancel()
         if self._process is None:
@@ -197,7 +199,8 @@ class Sandbox:
             self._init_ms = (time.perf_counter() - self._started_at) * 1000
         if not self._function.managed_instances:
             self._settle_all()
-        self._listener.ready(self)
+        if not self._ending:  # else it would be frozen on its way out, or given more to do
+            self._listener.ready(self)
 
     def _answered(self, invocation: Invocation) -> None:
         """A response is complete. Where one process has many invocations, that is all that ends one."""

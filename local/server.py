@@ -12,6 +12,7 @@ from local.fleet import Fleet
 from local.function_url import FunctionUrl
 from local.http1 import Server
 from local.invoke_api import InvokeApi
+from local.logs import for_people
 from local.metrics import Metrics
 from local.metrics_page import MetricsPage
 from local.practice import Practice
@@ -118,7 +119,7 @@ def _recorder(metrics: Metrics, log: Callable[[str], None]) -> Callable[[str], N
     def record(text: str) -> None:
         log(text)
         if not metrics.read(text) and not text.startswith(("START ", "END ", "REPORT ")):
-            print(text, flush=True)  # noqa: T201 - the screen is where the log is shown
+            print(for_people(text), flush=True)  # noqa: T201 - the screen is where the log is shown
 
     return record
 

@@ -1,3 +1,4 @@
+import json
 import os
 import struct
 
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter
+from local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter, for_people
 from tests.local.sinks import until
 
 
@@ -83,3 +84,18 @@ class TestAPipe:
             pipe.drain()
         assert 0 < len(lines) < 100
         pipe.close()
+
+
+class TestTheScreen:
+    def test_shows_of_a_json_line_what_is_for_people(self) -> None:
+        assert for_people('{"level": "INFO", "message": "hello", "request_id": "r"}') == "INFO    hello"
+
+    def test_shows_a_traceback_in_lines(self) -> None:
+        assert for_people('{"level": "ERROR", "message": "no", "exception": "a\\nb"}') == "ERROR   no\na\nb"
+        assert for_people('{"level": "ERROR", "message": "no", "stackTrace": ["a", "b"]}') == "ERROR   no\na\nb"
+
+    @given(st.text() | st.dictionaries(st.sampled_from(["level", "message", "exception"]), st.text()).map(json.dumps))
+    def test_shows_anything_else_as_it_is(self, record: str) -> None:
+        if not ({"level", "message"} <= set(record.replace('"', " ").split())):
+            assert for_people(record) == record
+        assert for_people(record) or not record

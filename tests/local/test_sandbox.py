@@ -71,6 +71,17 @@ class TestTheProcess:
             await until(lambda: state(pid) == "T")
         assert is_gone(pid)
 
+    async def test_that_ends_itself_after_sigterm_is_not_frozen_on_its_way(self, tmp_path: Path) -> None:
+        polite = tmp_path / "polite.py"
+        at_sigterm = "lambda *_: threading.Timer(0.4, os._exit, [0]).start()"
+        head = f"import os, signal, threading; signal.signal(signal.SIGTERM, {at_sigterm})\n"
+        polite.write_text(head + RAW.read_text())
+        async with fleet(raw_function(bootstrap=str(polite))) as run:
+            await run("linger", seconds=0.2)
+        process = run.sandboxes[0]._process
+        assert process
+        assert process.returncode == 0
+
     @pytest.mark.slow
     @needs_proc
     async def test_that_takes_no_notice_of_sigterm_is_killed(self, tmp_path: Path) -> None:

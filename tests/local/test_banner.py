@@ -1,0 +1,51 @@
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from local.banner import banner
+from local.environment import Function
+
+
+def said(*, chat: bool = True, practice: bool = True, invoke_url: str = "", **variables: str) -> str:
+    function = Function(task_root=Path(), handler="h", variables=variables)
+    return banner(
+        function, url="http://127.0.0.1:3000", invoke_url=invoke_url, log="/x/local.log", chat=chat, practice=practice
+    )
+
+
+def pasted(text: str) -> list[Any]:
+    return shlex.split(text.strip().splitlines()[-1])
+
+
+def test_it_has_a_line_to_paste() -> None:
+    curl, flag, url, _, header, _, body = pasted(said())
+    assert (curl, flag, url, header) == ("curl", "-N", "http://127.0.0.1:3000/chat", "content-type: application/json")
+    assert json.loads(body)["messages"][0]["role"] == "user"
+
+
+def test_it_says_where_the_log_is() -> None:
+    assert "/x/local.log" in said()
+
+
+def test_it_says_what_is_not_real() -> None:
+    text = said()
+    assert "no real model" in text
+    assert "practice data: made-up" in text
+
+
+def test_it_says_what_is_real() -> None:
+    text = said(practice=False, MODEL_PROVIDER="openai")
+    assert "scripted" not in text
+    assert "practice" not in text
+    assert "openai" in text
+
+
+def test_it_names_the_function_for_boto3() -> None:
+    assert "http://127.0.0.1:3001  (function name: local)" in said(invoke_url="http://127.0.0.1:3001")
+
+
+def test_of_another_function_it_says_nothing_of_the_chat() -> None:
+    text = said(chat=False, practice=False)
+    assert pasted(text) == ["curl", "-N", "http://127.0.0.1:3000/"]
+    assert "model" not in text

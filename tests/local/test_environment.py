@@ -1,0 +1,61 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+from local.environment import LAYER, Function, variables
+
+
+def made(function: Function, **users: str) -> dict[str, str]:
+    return variables(function, runtime_api="127.0.0.1:9001", log_stream="s", log_fd=5, users=users)
+
+
+def function(**changes: Any) -> Function:
+    return Function(**{"task_root": Path("/var/task"), "handler": "app.handler", **changes})
+
+
+class TestTheVariables:
+    def test_are_those_of_lambda(self) -> None:
+        assert made(function(name="f", memory_mb=256)) == {
+            "_HANDLER": "app.handler",
+            "_LAMBDA_TELEMETRY_LOG_FD": "5",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info[1]}",
+            "AWS_LAMBDA_EXEC_WRAPPER": str(LAYER / "winterbourne"),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_FUNCTION_NAME": "f",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/f",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "s",
+            "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
+            "AWS_REGION": "us-east-1",
+            "LAMBDA_RUNTIME_DIR": "/var/runtime",
+            "LAMBDA_TASK_ROOT": "/var/task",
+            "LANG": "en_US.UTF-8",
+            "PATH": "/bin:/usr/bin:/usr/local/bin:/opt/bin",
+            "TZ": ":UTC",
+        }
+
+    def test_of_the_user_are_only_credentials_and_the_region(self) -> None:
+        seen = made(function(), AWS_REGION="eu-west-1", AWS_PROFILE="p", SECRET="s", PYTHONPATH="/x")
+        assert (seen["AWS_REGION"], seen["AWS_DEFAULT_REGION"], seen["AWS_PROFILE"]) == ("eu-west-1", "eu-west-1", "p")
+        assert not {"SECRET", "PYTHONPATH"} & seen.keys()
+
+    def test_of_the_function_go_first(self) -> None:
+        assert made(function(variables={"TZ": "Europe/Paris"}))["TZ"] == "Europe/Paris"
+
+    def test_of_managed_instances_have_the_concurrency(self) -> None:
+        seen = made(function(managed_instances=16))
+        assert seen["AWS_LAMBDA_MAX_CONCURRENCY"] == "16"
+        assert seen["AWS_LAMBDA_INITIALIZATION_TYPE"] == "lambda-managed-instances"
+
+    def test_of_snap_start_say_so(self) -> None:
+        assert made(function(snap_start=True))["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
+
+
+class TestTheCommand:
+    def test_is_the_wrapper_with_python_and_bootstrap(self) -> None:
+        assert function().command == (str(LAYER / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+
+    def test_is_the_bootstrap_under_python_where_there_is_no_wrapper(self) -> None:
+        assert function(wrapper="", bootstrap="b.py").command == (sys.executable, "b.py")

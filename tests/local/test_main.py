@@ -1,0 +1,123 @@
+"""`python -m local` as a user starts and stops it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.local_server import ROOT, LocalServer, local_server
+
+pytestmark = pytest.mark.slow
+
+FUNCTIONS = Path(__file__).parent / "functions"
+FLAGS = ("--task-root", str(FUNCTIONS), "--handler", "app.handler")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalServer]:
+    with local_server(tmp_path, *FLAGS) as running:
+        yield running
+
+
+def process_of(server: LocalServer) -> int:
+    return int(httpx.get(server.url).text.split()[1])
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ends_everything_it_started_frozen_or_not(self, server: LocalServer, number: signal.Signals) -> None:
+        pid = process_of(server)
+        server.process.send_signal(number)
+        assert server.process.wait(timeout=10) == 0
+        assert is_gone(pid)
+
+    def test_within_a_stream_does_too(self, server: LocalServer) -> None:
+        with httpx.stream("GET", server.url + "/slow") as response:
+            pid = int(next(response.iter_text()).split()[1])
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(timeout=10) == 0
+        assert is_gone(pid)
+
+
+class TestAPortInUse:
+    def test_is_one_line_and_exit_code_1(self, server: LocalServer) -> None:
+        port = server.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "local", "--port", port, "--log", os.devnull]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert ended.stderr == f"python -m local: 127.0.0.1:{port} is in use\n"
+        assert ended.stdout == ""
+
+
+class TestStarting:
+    def test_tells_the_address_a_line_to_paste_and_the_log(self, server: LocalServer, tmp_path: Path) -> None:
+        screen = (tmp_path / "screen.log").read_text()
+        assert f"curl -N {server.url}/" in screen
+        assert str(server.log) in screen
+
+    def test_shows_a_line_per_request(self, server: LocalServer, tmp_path: Path) -> None:
+        httpx.get(server.url + "/x")
+        assert re.search(r"^GET /x 200 \d+ bytes in \d", (tmp_path / "screen.log").read_text(), re.MULTILINE)
+
+    def test_in_an_unreadable_template_is_one_line(self) -> None:
+        command = [sys.executable, "-m", "local", "--port", "0", "--log", os.devnull, "--cors-template", "/none.yaml"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+
+
+def test_flags_for_cors_are_used(tmp_path: Path) -> None:
+    cors = ("--cors-allow-origin", "https://here.example", "--cors-allow-method", "*", "--cors-max-age", "9")
+    with local_server(tmp_path, *FLAGS, *cors) as server:
+        asked = {"origin": "https://here.example", "access-control-request-method": "POST"}
+        assert httpx.options(server.url, headers=asked).headers["access-control-max-age"] == "9"
+
+
+def test_a_template_fills_in_what_the_flags_leave_open(tmp_path: Path) -> None:
+    cors = ("--cors-allow-origin", "https://here.example", "--cors-template", str(ROOT / "template.yaml"))
+    with local_server(tmp_path, *FLAGS, *cors) as server:
+        asked = {"origin": "https://here.example", "access-control-request-method": "POST"}
+        answer = httpx.options(server.url, headers=asked)
+    assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+class TestTheEnvironment:
+    def test_has_the_chats_settings_of_the_user_and_of_the_flags(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = tmp_path / "task"
+        (task / "chat").mkdir(parents=True)
+        (task / "chat" / "settings.py").write_text((ROOT / "functions" / "chat" / "settings.py").read_text())
+        (task / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
+        monkeypatch.setenv("MODEL_ID", "of-the-user")
+        monkeypatch.setenv("AUTH", "none")
+        monkeypatch.setenv("SECRET_OF_THE_USER", "x")
+        flags = ("--task-root", str(task), "--handler", "app.handler", "--env", "MAX_TURNS=3", "--timeout", "7")
+        with local_server(tmp_path, *flags) as server:
+            seen = httpx.get(server.url).json()
+        assert (seen["MODEL_ID"], seen["MAX_TURNS"], seen["AUTH"]) == ("of-the-user", "3", "none")
+        assert seen["STORE"].startswith("file:")
+        assert seen["FRANKFURTER_BASE_URL"].startswith("http://127.0.0.1:")
+        assert "SECRET_OF_THE_USER" not in seen
+
+
+def test_the_ready_file_is_whole_when_it_is_there(server: LocalServer, tmp_path: Path) -> None:
+    assert json.loads((tmp_path / "ready.json").read_text()) == {
+        "url": server.url,
+        "invoke_url": "",
+        "log": str(server.log),
+    }

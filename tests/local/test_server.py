@@ -1,0 +1,113 @@
+"""Everything together with the runtime layer: real processes, real sockets."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.environment import Function
+from local.server import Addresses, Plan, running
+from tests.local.sinks import until
+
+APP = Function(task_root=Path(__file__).parent / "functions", handler="app.handler", timeout_s=10)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    folder: Path, function: Function = APP, **plan: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, Addresses]]:
+    async with running(Plan(function=function, log=folder / "log", **plan)) as addresses, httpx.AsyncClient() as http:
+        http.base_url, http.timeout = httpx.URL(addresses.url), httpx.Timeout(20)
+        yield http, addresses
+
+
+class TestAFunctionUnderTheLayer:
+    async def test_streams_through_the_function_url(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (http, _), http.stream("GET", "/slow") as response:
+            assert (response.status_code, response.headers["set-cookie"]) == (200, "seen=1")
+            pieces = response.aiter_text()
+            assert (await anext(pieces)).startswith("local ")
+            assert await anext(pieces) == "slow\n"
+
+    async def test_gives_a_502_for_what_fails_before_the_response(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (http, _):
+            for path in ("/raise-before", "/crash-before"):
+                assert (await http.get(path)).status_code == 502
+            assert (await http.get("/")).status_code == 200
+
+    async def test_cuts_the_stream_for_what_fails_within_it(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (http, _):
+            for path in ("/raise-after", "/crash-after"):
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await http.get(path)
+        log = (tmp_path / "log").read_text()
+        assert "Function.ValueError: after" in log
+        assert "Runtime.TruncatedResponse" in log
+
+    async def test_serves_many_at_once_from_one_process_on_managed_instances(self, tmp_path: Path) -> None:
+        function = replace(APP, managed_instances=8)
+        async with serving(tmp_path, function) as (http, _):
+            answers = await asyncio.gather(*(http.get("/slow") for _ in range(8)))
+        assert len({answer.text for answer in answers}) == 1
+
+
+class TestTheLog:
+    async def test_has_everything_and_the_screen_what_is_for_people(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async with serving(tmp_path) as (http, _):
+            await http.get("/")
+            await until(lambda: "REPORT" in (tmp_path / "log").read_text())
+        log, screen = (tmp_path / "log").read_text(), capsys.readouterr().out
+        assert "START RequestId" in log
+        assert "GET / 200" in log
+        assert "GET / 200" in screen
+        assert "RequestId" not in screen
+
+
+class TestTheMetricsPage:
+    async def test_has_the_requests(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (http, _):
+            await http.get("/")
+            shown = (await http.get("/__local/metrics", headers={"accept": "application/json"})).json()
+        assert shown["requests"][0].startswith("GET / 200")
+
+
+class TestTheInvokeApi:
+    async def test_is_there_when_asked_for(self, tmp_path: Path) -> None:
+        async with serving(tmp_path, invoke_port=0) as (http, addresses):
+            response = await http.post(f"{addresses.invoke_url}/2015-03-31/functions/local/invocations", content=b"{}")
+        assert response.content.startswith(json.dumps({"statusCode": 200})[:-1].replace(" ", "").encode())
+
+    async def test_is_not_there_unless(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (_, addresses):
+            assert addresses.invoke_url == ""
+
+
+class TestPracticeData:
+    async def test_are_what_the_function_is_led_to(self, tmp_path: Path) -> None:
+        (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
+        function = Function(task_root=tmp_path, handler="app.handler", variables={"FINNHUB_API_KEY": "mine"})
+        async with serving(tmp_path, function, practice=True) as (http, _):
+            seen = (await http.get("/")).json()
+            rates = await http.get(seen["FRANKFURTER_BASE_URL"] + "/latest")
+        assert rates.json()["source"] == "practice data"
+        assert seen["FINNHUB_API_KEY"] == "mine"
+
+    async def test_are_left_away_unless_asked_for(self, tmp_path: Path) -> None:
+        (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
+        async with serving(tmp_path, Function(task_root=tmp_path, handler="app.handler")) as (http, _):
+            assert "FRANKFURTER_BASE_URL" not in (await http.get("/")).json()
+
+
+async def test_a_port_in_use_stops_the_start_before_any_process(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (http, _):
+        with pytest.raises(OSError, match="is in use"):
+            async with running(Plan(function=APP, port=http.base_url.port or 0, log=tmp_path / "other")):
+                pass
