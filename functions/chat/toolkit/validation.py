@@ -95,13 +95,17 @@ class ArgumentsReader(Generic[S]):
 
     def _meant(self, value: dict[str, Any], schema: Schema) -> Schema:
         """The object schema that is meant, in a union by its tag; an empty one where msgspec shall refuse the value."""
-        fitting = (part for part in self._parts(schema) if part.get("type") == "object" and _tag_fits(value, part))
-        return next(fitting, {})
+        objects = [part for part in self._parts(schema) if part.get("type") == "object"]
+        fitting = objects if len(objects) == 1 else [part for part in objects if _tag_fits(value, part)]
+        return fitting[0] if fitting else {}
 
     def _parts(self, schema: Schema) -> Iterator[Schema]:
-        """The members of a union, or the schema itself; references followed."""
+        """The members of a union, also of one within a union, or the schema itself; references followed."""
         whole = resolved(schema, self._definitions)
-        return (resolved(part, self._definitions) for part in whole.get("anyOf", [whole]))
+        if "anyOf" not in whole:
+            yield whole
+        for part in whole.get("anyOf", ()):
+            yield from self._parts(part)
 
 
 # Private functions
@@ -114,4 +118,4 @@ def _tag_fits(value: Mapping[str, Any], schema: Schema) -> bool:
 
 
 def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

@@ -1,0 +1,97 @@
+"""Results are JSON within a limit, errors are words."""
+
+import contextlib
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.errors import ToolError, ToolUnavailable
+from chat.toolkit.results import cut, encode, failed, failed_by, timed_out
+
+
+class Point(msgspec.Struct):
+    x: int
+    label: str
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class TestEncode:
+    @pytest.mark.parametrize(
+        ("value", "written"),
+        [
+            ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+            ("text", b'"text"'),
+            (None, b"null"),
+            (Point(1, "p"), b'{"x":1,"label":"p"}'),
+            ([Point(1, "p")], b'[{"x":1,"label":"p"}]'),
+            ({1: "int keys"}, b'{"1":"int keys"}'),
+        ],
+    )
+    def test_what_orjson_can_write_is_a_result(self, value: Any, written: bytes) -> None:
+        assert encode(value, 1000) == written
+
+    def test_what_it_cannot_is_an_error_in_words(self) -> None:
+        endless: list[Any] = []
+        endless.append(endless)
+        for value in (object(), {"a": {1, 2}}, b"bytes", "\ud800", 2**70, endless, Point(2**70, "")):
+            with pytest.raises(ToolError, match="cannot be written as JSON"):
+                encode(value, 1000)
+
+
+class TestCut:
+    def test_a_text_that_is_too_long_ends_with_a_note(self) -> None:
+        written = orjson.loads(encode("x" * 5000, 300))
+        assert written.startswith("xxxx")
+        assert written.endswith(" … [cut: the result has 5002 bytes of JSON, the limit is 300]")
+
+    def test_a_structure_is_cut_as_the_json_it_was_written_in(self) -> None:
+        written = orjson.loads(encode({"rows": ["é" * 10] * 500}, 300))
+        assert written.startswith('{"rows":["éééééééééé","')
+        assert "[cut: " in written
+
+    @given(
+        st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+        st.integers(256, 600),
+    )
+    def test_never_more_than_the_limit_and_always_json(self, value: Any, limit: int) -> None:
+        with contextlib.suppress(ToolError):
+            written = encode(value, limit)
+            assert len(written) <= limit
+            orjson.loads(written)
+
+    @given(st.text(min_size=300), st.integers(256, 299))
+    def test_keeps_as_much_as_fits(self, text: str, limit: int) -> None:
+        written = cut(orjson.dumps(text), limit)
+        assert limit - 8 < len(written) <= limit, "one more character would be too much"
+
+
+class TestErrors:
+    def test_an_exception_gives_its_type_and_its_message(self) -> None:
+        assert failed_by(KeyError("x")).error == "KeyError: 'x'"
+        assert failed_by(RuntimeError()).error == "RuntimeError"
+
+    def test_a_tool_error_is_shown_as_written(self) -> None:
+        assert failed_by(ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
+
+    def test_one_without_words_still_has_a_name(self) -> None:
+        assert failed_by(ToolError()).error == "ToolError"
+
+    def test_one_whose_words_fail_still_has_a_name(self) -> None:
+        assert failed_by(Hostile()).error == "Hostile"
+
+    def test_a_flood_of_words_is_cut(self) -> None:
+        assert len(failed_by(RuntimeError("x" * 100_000)).error) < 2100
+        assert len(failed("x" * 100_000).error) < 2100
+        assert len(timed_out("x" * 100_000).error) < 2100
+
+    def test_only_what_breaks_is_a_fault(self) -> None:
+        errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
+        assert [failed_by(error).fault for error in errors] == [True, True, False]
