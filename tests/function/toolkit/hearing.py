@@ -1,12 +1,16 @@
 """What the tests of the toolkit share: a client that hears everything, and short ways to ask."""
 
+import contextlib
+from collections.abc import Iterator
+
 import orjson
 
+from chat import telemetry
 from chat.events import Batch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
 from chat.messages import ToolCall, ToolMessage
 from chat.toolkit.runner import ToolRunner
 
-__all__ = ["Heard", "answers", "asked"]
+__all__ = ["Heard", "answers", "asked", "measured"]
 
 
 class Heard:
@@ -50,3 +54,14 @@ async def answers(runner: ToolRunner, *calls: ToolCall, heard: Heard | None = No
         for call in calls:
             turn.start(call)
         return await turn.results()
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[list[tuple[str, float, str]]]:
+    """The metrics (name, value, tool) that are measured inside."""
+    record = telemetry.Record(0, "test")
+    token = telemetry._current.set(record)
+    try:
+        yield record.values
+    finally:
+        telemetry._current.reset(token)

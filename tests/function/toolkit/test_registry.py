@@ -1,0 +1,58 @@
+"""Tools by name; what they need is looked for at init."""
+
+import logging
+
+import pytest
+
+from chat.errors import ToolMisdeclared
+from chat.settings import Settings
+from chat.toolkit.registry import Registry
+from chat.toolkit.results import Outcome
+from chat.toolkit.tool import tool
+from tests.function.toolkit.hearing import asked
+
+
+@tool(needs=["FINNHUB_API_KEY"])
+async def needy() -> int:
+    """Need a key."""
+    return 1
+
+
+@tool(name="needy")
+async def namesake() -> int:
+    """Have the same name."""
+    return 1
+
+
+@tool(needs=["FINHUB_API_KEY"])
+async def mistyped() -> int:
+    """Need what nobody knows."""
+    return 1
+
+
+def test_two_tools_of_one_name_are_an_init_error() -> None:
+    with pytest.raises(ToolMisdeclared, match="Two tools are named needy"):
+        Registry([needy, namesake], Settings())
+
+
+def test_a_need_that_is_no_setting_is_an_init_error() -> None:
+    with pytest.raises(ToolMisdeclared, match="mistyped needs FINHUB_API_KEY, which is no setting"):
+        Registry([mistyped], Settings())
+
+
+def test_a_setting_that_is_missing_is_told_at_init_and_to_the_model(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        registry = Registry([needy], Settings())
+    assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
+    outcome = registry.judge(asked("needy"), "")
+    assert isinstance(outcome, Outcome)
+    assert outcome.error == "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
+
+
+def test_a_setting_that_is_there_lets_it_run() -> None:
+    assert not isinstance(Registry([needy], Settings(finnhub_api_key="k")).judge(asked("needy"), ""), Outcome)
+
+
+def test_made_up_names_share_one_label() -> None:
+    registry = Registry([needy], Settings())
+    assert [registry.label(name) for name in ("needy", "made_up", "x" * 1000)] == ["needy", "unknown", "unknown"]
