@@ -59,12 +59,18 @@ def _frame(chunk: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % json.dumps({"id": "c1", "object": "chat.completion.chunk", **chunk}).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Server(ThreadingHTTPServer):
+    """Knows whom its handlers speak for."""
+
     provider: Provider
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        status, pieces = self.provider.answer(asked)
+        status, pieces = self.server.provider.answer(asked)
         self.send_response(status)
         self.send_header("content-type", "text/event-stream" if status == 200 else "application/json")
         self.end_headers()
@@ -80,14 +86,13 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def provider() -> Iterator[Provider]:
     """A provider on a free port of this machine; `url` is what OPENAI_BASE_URL is to be."""
-    handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        handler.provider = Provider(f"http://127.0.0.1:{server.server_port}/v1")
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.provider = Provider(f"http://127.0.0.1:{server.server_port}/v1")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield handler.provider
+            yield server.provider
         finally:
-            handler.provider.go_on()
+            server.provider.go_on()
             server.shutdown()
             thread.join()

@@ -1,12 +1,17 @@
 """The chat function behind the local function URL, as a user starts it."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests import needs
 from tests.local_server import local_server
+from tests.page import FLAGS, KEY, Visits
+from tests.provider import Provider, provider
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +27,54 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The scripted model at a pace at which one can see words come, with practice data for its tools."""
+    folder = tmp_path_factory.mktemp("chat")
+    with local_server(folder, "--env", "SCRIPTED_WORDS_PER_SECOND=200", "--concurrency", "3") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[Provider]:
+    """The provider behind `guarded`."""
+    with provider() as known:
+        yield known
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[str]:
+    """A chat that asks for a key, with a provider that says what the test wants to see."""
+    wanted = {
+        "AUTH": "api_key",
+        "API_KEYS": json.dumps({"tests": KEY}),
+        "MODEL_PROVIDER": "openai",
+        "OPENAI_BASE_URL": model.url,
+        "OPENAI_API_KEY": "unused",
+        "MODEL_ID": "any",
+    }
+    flags = [flag for name, value in wanted.items() for flag in ("--env", f"{name}={value}")]
+    with local_server(tmp_path_factory.mktemp("guarded"), "--concurrency", "3", *flags) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One per module, not per session: while it lives, its own event loop keeps asynchronous tests from theirs."""
+    path = needs.chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visits(browser: Browser) -> Iterator[Visits]:
+    """Visits that end without a complaint on the console and without a request to anyone else."""
+    visits = Visits(browser)
+    yield visits
+    visits.close()
+    assert visits.complaints == []
+    assert visits.strangers == []

@@ -1,0 +1,158 @@
+"""Promises of the page to eyes, ears and hands: by day and by night, on a phone, by keyboard, through a reader."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page import FIVE, KEY, Visits, ask, has_ended, keep_picture
+from tests.provider import Provider
+
+pytestmark = pytest.mark.slow
+
+PHONE = {"width": 360, "height": 740}
+WIDE = """| a | table | with | more | columns | than | fit |
+|---|---|---|---|---|---|---|
+| 1000000 | 2000000 | 3000000 | 4000000 | 5000000 | 6000000 | 7000000 |
+
+```
+one line of code that is far wider than any phone, so that it has to scroll inside its own box and nowhere else
+```
+"""
+
+
+class TestKeyboardAndScreenReader:
+    def test_enter_sends_and_shift_enter_begins_a_line(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        box = page.get_by_role("textbox", name="Your question")
+        expect(box).to_be_focused()
+        page.keyboard.type("Count")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("to 3")
+        expect(box).to_have_value("Count\nto 3")
+        page.keyboard.press("Enter")
+        expect(page.locator(".question")).to_have_text("Count\nto 3")
+        expect(box).to_have_value("")
+        expect(box).to_be_focused()
+
+    def test_nothing_is_sent_without_words_nor_while_an_answer_runs(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        ask(page, "   ")
+        expect(page.locator(".answer")).to_have_count(0)
+        ask(page, "Count to 100")
+        ask(page, "Wait for it")
+        expect(page.locator(".answer")).to_have_count(1)
+        expect(page.get_by_role("textbox", name="Your question")).to_have_value("Wait for it")
+
+    def test_everything_can_be_reached_with_the_tab_key(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "What is the weather in Paris?"))
+        page.locator("body").click(position={"x": 2, "y": 200})
+        reached = []
+        for _ in range(6):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
+        assert {"New conversation", "Result", "Copy answer", "Send"} <= set(reached)
+
+    def test_the_conversation_is_a_log_that_is_busy_while_words_come(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        log = page.get_by_role("log", name="Conversation")
+        answer = ask(page, "Count to 100")
+        expect(page.get_by_role("status")).to_have_text("Answering")
+        busy = log.get_by_role("article", name="Answer")
+        expect(busy).to_have_attribute("aria-busy", "true")
+        has_ended(answer)
+        expect(busy).to_have_attribute("aria-busy", "false")
+        expect(page.get_by_role("status")).to_have_text("Answer complete")
+
+    def test_every_control_has_a_name_and_every_picture_is_silent(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, FIVE))
+        assert (
+            page.evaluate("""[...document.querySelectorAll("button, textarea, input, [tabindex]")].filter(
+            (node) => !(node.ariaLabel || node.labels?.length || node.innerText || node.textContent.trim())
+        ).map((node) => node.outerHTML)""")
+            == []
+        )
+        assert page.locator("svg:not([aria-hidden=true])").count() == 0
+        assert page.evaluate("document.documentElement.lang") == "en"
+        assert page.evaluate("new Set([...document.querySelectorAll('[id]')].map(({ id }) => id)).size") == (
+            page.locator("[id]").count()
+        )
+
+
+class TestLooks:
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_text_can_be_read_by_day_and_by_night(self, visits: Visits, chat: str, scheme: str) -> None:
+        page = visits.open(chat, color_scheme=scheme)
+        has_ended(ask(page, FIVE))
+        keep_picture(page, scheme)
+        paper = _colour(page, "--paper")
+        assert (_luminance(paper) < 0.1) == (scheme == "dark")
+        for ground in ("--paper", "--raised", "--wash"):
+            for ink in ("--ink", "--soft", "--water", "--rust"):
+                assert _contrast(_colour(page, ink), _colour(page, ground)) >= 4.5, (scheme, ink, ground)
+        for ground in ("--paper", "--raised"):
+            assert _contrast(_colour(page, "--bright"), _colour(page, ground)) >= 2.5, "bars and focus rings"
+
+    def test_it_fits_a_phone(self, visits: Visits, guarded: str, chat: str, model: Provider) -> None:
+        model.says(WIDE)
+        page = visits.open(guarded, key=KEY, viewport=PHONE, has_touch=True)
+        has_ended(ask(page, "a_question_of_one_word_that_is_wider_than_any_phone_could_ever_be_" * 2))
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        page = visits.open(chat, viewport=PHONE, has_touch=True)
+        keep_picture(page, "phone-empty")
+        answer = has_ended(ask(page, FIVE))
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        expect(answer.locator(".slowest .bar")).to_be_visible()
+        keep_picture(page, "phone")
+
+    def test_the_newest_words_stay_in_view_unless_one_scrolls_away(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport={"width": 500, "height": 400})
+        answer = ask(page, "Count to 600")
+        while page.evaluate("scrollY") < 100:
+            page.wait_for_timeout(20)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(100)
+        assert page.evaluate("scrollY") == 0
+        has_ended(answer)
+        assert page.evaluate("scrollY") == 0
+
+    def test_who_wants_no_motion_gets_none(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, reduced_motion="reduce")
+        expect(ask(page, "Count to 100")).to_contain_text("1 2 3")
+        assert page.evaluate("document.getAnimations().length") == 0
+
+    def test_water_runs_in_the_river_only_while_an_answer_does(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        river = page.locator("html")
+        expect(river).to_have_attribute("data-running", "false")
+        answer = ask(page, "Count to 50")
+        expect(river).to_have_attribute("data-running", "true")
+        has_ended(answer)
+        expect(river).to_have_attribute("data-running", "false")
+
+
+def _colour(page: Page, name: str) -> tuple[int, int, int]:
+    red, green, blue, *_ = page.evaluate(
+        """(name) => {
+          const probe = document.body.appendChild(document.createElement("i"));
+          probe.style.color = `var(${name})`;
+          const colour = getComputedStyle(probe).color;
+          probe.remove();
+          return colour.match(/[\\d.]+/g).map(Number);
+        }""",
+        name,
+    )
+    return red, green, blue
+
+
+def _luminance(colour: tuple[int, int, int]) -> float:
+    """Source: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (c / 255 for c in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

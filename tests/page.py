@@ -1,0 +1,83 @@
+"""A real Chromium before the page: what the tests of the page share."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+
+__all__ = ["FIVE", "FLAGS", "KEY", "Visits", "ask", "has_ended", "keep_picture", "sent_body"]
+
+ARTIFACTS: Final = Path(__file__).parent / "artifacts"
+FLAGS: Final = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+KEY: Final = "a key of many letters"
+FIVE: Final = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
+DESK: Final = {"width": 1120, "height": 900}
+
+
+class Visits:
+    """Contexts of one test. What the page complains of, and what it asks of other hosts, is kept."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.strangers: list[str] = []
+
+    def open(self, url: str, *, key: str = "", **options: Any) -> Page:
+        context = self._browser.new_context(**{"viewport": DESK, **options})
+        self._contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self._see(request, url))
+        page.goto(f"{url}/")
+        if key:
+            page.evaluate("key => sessionStorage.setItem('winterbourne.key', key)", key)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # Chromium itself notes each answer of 400 and above; tests that bring one about look for it on the page.
+        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(message.text)
+
+    def _see(self, request: Request, url: str) -> None:
+        self.asked.append(request.url)
+        if not request.url.startswith((f"{url}/", "data:")):
+            self.strangers.append(request.url)
+
+
+def ask(page: Page, question: str) -> Locator:
+    """Type a question, send it, give the answer to it."""
+    page.get_by_role("textbox", name="Your question").fill(question)
+    page.keyboard.press("Enter")
+    return page.locator(".answer").last
+
+
+def has_ended(answer: Locator, state: str = "done") -> Locator:
+    expect(answer).to_have_attribute("data-state", state, timeout=15_000)
+    return answer
+
+
+def sent_body(request: Request) -> dict[str, Any]:
+    """What a request brought, as JSON."""
+    return dict(request.post_data_json or {})
+
+
+def keep_picture(page: Page, name: str) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"page-{name}.png", animations="disabled")
