@@ -5,6 +5,7 @@ Knows paths, nothing of what is behind them.
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
+from urllib.parse import unquote
 
 from chat.errors import RequestRejected
 
@@ -47,7 +48,7 @@ def _fits(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 
 def _names(pattern: tuple[str, ...], parts: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(place[1:-1], part) for place, part in zip(pattern, parts, strict=True) if _is_name(place)]
+    return [(place[1:-1], unquote(part)) for place, part in zip(pattern, parts, strict=True) if _is_name(place)]
 
 
 def _is_name(place: str) -> bool:

@@ -28,6 +28,10 @@ def test_what_stands_in_a_named_place_is_handed_on() -> None:
     assert ROUTES.find("POST", "/chat/c-1/stop") == ("stop", {"id": "c-1"})
 
 
+def test_it_is_handed_on_as_it_was_meant() -> None:
+    assert ROUTES.find("GET", "/conversations/a%2Fb%20c%25") == ("show", {"id": "a/b c%"})
+
+
 def test_head_is_answered_as_get() -> None:
     assert ROUTES.find("HEAD", "/conversations/c-1") == ("show", {"id": "c-1"})
 
