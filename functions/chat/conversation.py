@@ -164,10 +164,10 @@ class _Turn:
     # Private methods
 
     def _ask(self, history: list[Message], number: int) -> ModelRequest:
-        request = self._conversation.request
+        request, ours = self._conversation.request, self._conversation.tools.schemas
         return ModelRequest(
             messages=tuple(history),
-            tools=(*self._conversation.tools.schemas, *request.client_tools),
+            tools=(*(tool for tool in ours if tool.name not in self._clients), *request.client_tools),
             # A choice that forces a call would force one in every turn, and no answer would ever come.
             tool_choice=request.tool_choice if number == 1 else AUTO,
             system=request.system or "",

@@ -71,12 +71,12 @@ def conversations(draw: st.DrawFn, client_tools: Sequence[str] = ()) -> list[e.C
         client_tools: Names of tools nobody here runs; a turn that calls one is the last.
     """
     events: list[e.ChatEvent] = [e.ConversationStarted("c_1", draw(any_text), "scripted")]
-    turns = draw(st.integers(1, 3))
+    turns = draw(st.integers(1, 2))
     usage = e.Usage(9, 4, 2)
     for turn in range(1, turns + 1):
         is_last = turn == turns
         calls_client = is_last and bool(client_tools) and draw(st.booleans())
-        events.extend(draw(_turns(turn, draw(st.integers(0, 3)), client_tools if calls_client else ())))
+        events.extend(draw(_turns(turn, draw(st.integers(0, 2)), client_tools if calls_client else ())))
         if calls_client:
             return _broken_off(draw, [*events, e.ConversationEnded("tool_calls", usage, turn)])
     reason = draw(st.sampled_from([r for r in get_args(e.StopReason) if r != "tool_calls"]))
@@ -125,7 +125,7 @@ def _turns(draw: st.DrawFn, turn: int, calls: int, client_tools: Sequence[str]) 
 def _said(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent]:
     """What the model says in one turn: text and thoughts, and calls whose arguments may mix."""
     strands: list[list[e.ChatEvent]] = [
-        list(draw(st.lists(st.builds(e.TextDelta, any_text), max_size=3))),
+        list(draw(st.lists(st.builds(e.TextDelta, any_text), max_size=2))),
         draw(_thoughts()),
         *[draw(_asked(call, name)) for call, name in calls],
     ]

@@ -187,6 +187,14 @@ class TestTheCallersOwnTools:
         assert not [event for event in heard if isinstance(event, ToolStarted)]
         assert heard[-1] == ConversationEnded("tool_calls", Usage(1, 1), 1)
 
+    @jumping
+    async def test_take_the_place_of_ours_of_the_same_name(self) -> None:
+        model, theirs = ScriptModel(asks(("a", "sleep", "0"))), ToolSchema("sleep", "theirs", {"type": "object"})
+        heard = Heard()
+        await conversation(heard, model, request=ChatRequest(messages=(HELLO,), client_tools=(theirs,))).run()
+        assert [tool for tool in model.requests[0].tools if tool.name == "sleep"] == [theirs]
+        assert not [event for event in heard if isinstance(event, ToolStarted)]
+
 
 class TestATurnThatBreaks:
     @jumping

@@ -13,7 +13,7 @@ from chat.frontends import sse
 from chat.frontends.ag_ui_history import OUR_KEY, AgUiMessage, encrypted, history
 from chat.frontends.history import Id, checked, settled
 from chat.frontends.json_text import one_line, quoted, written
-from chat.messages import ChatRequest, SystemMessage, ToolSchema
+from chat.messages import ChatRequest, Text, ToolSchema, UserMessage
 from chat.request import Request, parse
 from chat.settings import Settings
 
@@ -42,10 +42,10 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     context: tuple[_Context, ...] = ()
 
 
-def _told(context: tuple[_Context, ...]) -> tuple[SystemMessage, ...]:
-    """What the page wants known, as one system message."""
+def _told(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
+    """What the page wants known, as one message. It comes from the user's side and has no more say than the user."""
     lines = [f"{entry.description}: {entry.value}" for entry in context]
-    return (SystemMessage("\n".join(lines)),) if lines else ()
+    return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
 
 
 def _schema(tool: _Tool) -> ToolSchema:

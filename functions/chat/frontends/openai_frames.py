@@ -26,6 +26,9 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
     }
 )
 
+BETWEEN_TURNS: Final = "\n\n"
+"""One answer may take several turns with tools between them; here it is one text, and the tools do not show."""
+
 ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
     {
         401: "authentication_error",
@@ -56,6 +59,8 @@ class OpenAiEncoder(sse.SseEncoder):
         self._created = created
         self._calls: dict[str, int] = {}
         self._begin = b""
+        self._said = False
+        self._gap = ""
 
     # One function per event
 
@@ -69,7 +74,12 @@ class OpenAiEncoder(sse.SseEncoder):
         return self._chunk(b'{"role":"assistant","content":""}')
 
     def _text_delta(self, event: e.TextDelta) -> bytes:
-        return self._chunk(b'{"content":%b}' % quoted(event.text))
+        gap, self._gap, self._said = self._gap, "", True
+        return self._chunk(b'{"content":%b}' % quoted(gap + event.text))
+
+    def _turn_started(self, _: e.TurnStarted) -> bytes:
+        self._gap = BETWEEN_TURNS if self._said else ""
+        return b""
 
     def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
         return self._chunk(b'{"reasoning_content":%b}' % quoted(event.text))
@@ -107,7 +117,7 @@ class OpenAiEncoder(sse.SseEncoder):
 
     frames: ClassVar[sse.Frames] = {
         e.ConversationStarted: _started,
-        e.TurnStarted: sse.nothing,
+        e.TurnStarted: _turn_started,
         e.TextDelta: _text_delta,
         e.ReasoningDelta: _reasoning_delta,
         e.ReasoningEnded: sse.nothing,
@@ -149,7 +159,7 @@ class OpenAiWhole:
         self._client_tools = client_tools
         self._created = created
         self._id = ""
-        self._text: list[str] = []
+        self._turns: list[list[str]] = []
         self._reasoning: list[str] = []
         self._calls: list[dict[str, Any]] = []
 
@@ -161,8 +171,10 @@ class OpenAiWhole:
         match event:
             case e.ConversationStarted():
                 self._id, self._model = f"chatcmpl-{event.message_id}", self._model or event.model
+            case e.TurnStarted():
+                self._turns.append([])
             case e.TextDelta(text):
-                self._text.append(text)
+                self._turns[-1].append(text)
             case e.ReasoningDelta(text):
                 self._reasoning.append(text)
             case e.ToolCallReady(id, name, arguments) if name in self._client_tools:
@@ -185,7 +197,8 @@ class OpenAiWhole:
         return written({**head, "choices": [choice], "usage": _usage(usage), **more})
 
     def _message(self) -> dict[str, Any]:
-        text = "".join(self._text) or (None if self._calls else "")
+        turns = ("".join(turn) for turn in self._turns)
+        text = BETWEEN_TURNS.join(turn for turn in turns if turn) or (None if self._calls else "")
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)

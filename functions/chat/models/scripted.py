@@ -3,7 +3,8 @@
 It reads the user's words by pattern (`scripted_wishes`), asks for the fitting tools side by side, its arguments
 streamed in pieces as real models do, and answers from the tools' results (`scripted_replies`) word by word at a set
 pace. Some words make it do what tests and demonstrations need: `count to 500` gives a long answer, `think` makes it
-think aloud, the name of any tool makes it call that tool.
+think aloud, `fail halfway` makes it break off like a provider that is overloaded, the name of any tool makes it call
+that tool.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from chat.errors import ModelBusy
 from chat.events import (
     ModelEvent,
     ReasoningDelta,
@@ -35,6 +37,7 @@ __all__ = ["ScriptedModel", "make"]
 _WORD: Final = re.compile(r"\s*\S+|\s+$")
 _COUNT: Final = re.compile(r"\bcount to (\d{1,5})\b", re.IGNORECASE)
 _THINK: Final = re.compile(r"\bthink\b", re.IGNORECASE)
+_FAIL: Final = re.compile(r"\bfail halfway\b", re.IGNORECASE)
 _PIECE: Final = 8
 
 
@@ -56,7 +59,11 @@ class ScriptedModel:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """Take one turn, one word or piece of arguments a batch. See `Model.stream`; it never fails."""
+        """Take one turn, one word or piece of arguments a batch. See `Model.stream`.
+
+        Raises:
+            ModelBusy: It was asked to `fail halfway`.
+        """
         for batch in _turn(request):
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
@@ -77,6 +84,8 @@ def _turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     if len(allowed) < len(pieces):
         yield [TurnEnded("max_tokens", usage)]
         return
+    if _FAIL.search(words):
+        raise ModelBusy("the script breaks off here, as it was asked to")
     for call in calls:
         yield from _asking(call)
     yield [TurnEnded("tool_calls" if calls else "stop", usage)]

@@ -226,7 +226,7 @@ class TestHistory:
     def test_what_the_page_wants_known_is_told_first(self) -> None:
         context = [{"description": "The user's name", "value": "Ada"}, {"description": "Plan", "value": "free"}]
         chat = read(FRONTEND, body({"id": "1", "role": "user", "content": "Hi"}, context=context))
-        assert chat.messages[0] == SystemMessage("The user's name: Ada\nPlan: free")
+        assert chat.messages[0] == UserMessage((Text("The user's name: Ada\nPlan: free"),))
 
     def test_a_late_result_is_moved_behind_its_call(self) -> None:
         call = {"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}

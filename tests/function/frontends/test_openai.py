@@ -45,6 +45,17 @@ def deltas(stream: list[Any]) -> list[Any]:
     return [chunk["choices"][0]["delta"] for chunk in stream]
 
 
+def text_of(events: list[e.ChatEvent]) -> str:
+    """What was said, a blank line between turns."""
+    turns: list[str] = []
+    for event in events:
+        if isinstance(event, e.TurnStarted):
+            turns.append("")
+        if isinstance(event, e.TextDelta):
+            turns[-1] += event.text
+    return "\n\n".join(turn for turn in turns if turn)
+
+
 def verify(stream: list[Any]) -> None:
     """What the SDKs rely on; they validate nothing themselves, so the types are checked here."""
     assert stream[-1] == "[DONE]"
@@ -118,7 +129,7 @@ class TestChunks:
 class TestInOnePiece:
     def test_nothing_is_said_until_all_is(self) -> None:
         whole = encoder()
-        assert whole.encode([BEGUN, e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
+        assert whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
         answer = orjson.loads(whole.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
         assert whole.status == 200
         assert whole.headers == {"content-type": "application/json"}
@@ -140,20 +151,24 @@ class TestInOnePiece:
     )
     def test_a_failure_is_an_http_error(self, code: str, status: int) -> None:
         whole = encoder()
-        answer = orjson.loads(whole.encode([BEGUN, e.TextDelta("Hel"), e.ConversationFailed(code, "no")]))
+        answer = orjson.loads(
+            whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.ConversationFailed(code, "no")])
+        )
         assert whole.status == status
         assert answer["error"]["code"] == code
 
     @given(st.data())
     def test_any_conversation_gives_one_completion_or_one_error(self, data: st.DataObject) -> None:
         whole = encoder()
-        pieces = [whole.encode(batch) for batch in data.draw(batches(data.draw(conversations(["ask_user"]))))]
+        events = data.draw(conversations(["ask_user"]))
+        pieces = [whole.encode(batch) for batch in data.draw(batches(events))]
         assert not any(pieces[:-1])
         answer = loads(pieces[-1].decode())
         if "error" in answer:
             assert whole.status >= 500
         else:
             ChatCompletion.model_validate(answer, strict=True)
+            assert (answer["choices"][0]["message"]["content"] or "") == text_of(events)
 
 
 @given(st.data())
@@ -161,9 +176,8 @@ def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObjec
     events = data.draw(conversations(client_tools=["ask_user"]))
     stream = data_of(sent(encoder(stream=True), data.draw(batches(events))))
     verify(stream)
-    text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
     said = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
-    assert "".join(said) == text
+    assert "".join(said) == text_of(events)
 
 
 def as_body(messages: tuple[Message, ...]) -> dict[str, Any]:

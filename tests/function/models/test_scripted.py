@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.errors import ModelBusy
 from chat.events import (
     ModelEvent,
     ReasoningDelta,
@@ -245,6 +246,17 @@ class TestSpecialWords:
         events = await turn("think, then say hello")
         assert isinstance(events[0], ReasoningDelta)
         assert ReasoningEnded() in events
+
+    async def test_failing_halfway_breaks_off_after_some_of_the_answer(self) -> None:
+        said: list[ModelEvent] = []
+
+        async def listen() -> None:
+            async for batch in ScriptedModel().stream(ModelRequest(messages=(UserMessage((Text("fail halfway"),)),))):
+                said.extend(batch)
+
+        with pytest.raises(ModelBusy, match="as it was asked to"):
+            await listen()
+        assert text(said)
 
     async def test_max_tokens_cuts_the_answer_and_says_so(self) -> None:
         events = await turn("count to 500", max_tokens=7)
