@@ -4,43 +4,61 @@ Knows the order of things, nothing of formats, vendors and stores.
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import msgspec
 
 from chat import telemetry
+from chat.auth import Caller
 from chat.conversation import Conversation, Tools
+from chat.conversations import Conversations, Record
+from chat.errors import StoreUnavailable
+from chat.events import Usage
 from chat.frontends.base import Encoder, Frontend
 from chat.limits import Limits
-from chat.messages import ChatRequest, Message
+from chat.messages import ChatRequest
 from chat.models.base import Model
 from chat.options import within_limits
 from chat.pump import Outlet, pump
-from chat.service import Call, reply_json
+from chat.service import Call
 from chat.settings import Settings
 from chat.stops import Stops
 from winterbourne import Response, ResponseStream
 
 __all__ = ["Answer"]
 
+_LOGGER: Final = logging.getLogger(__name__)
+
 
 class Answer:
-    """Answers chats, and stops them.
+    """Answers chats.
 
     Args:
         settings: Limits and times.
         model: Who answers.
         tools: What the model may use.
+        conversations: Where they are kept.
         limits: What a caller may use.
         stops: Where requests to stop are heard.
     """
 
-    def __init__(self, settings: Settings, model: Model, tools: Tools, limits: Limits, stops: Stops) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        model: Model,
+        tools: Tools,
+        conversations: Conversations,
+        limits: Limits,
+        stops: Stops,
+    ) -> None:
         self._settings = settings
         self._model = model
         self._tools = tools
+        self._conversations = conversations
         self._limits = limits
         self._stops = stops
 
@@ -48,34 +66,32 @@ class Answer:
         """Answer one chat in one wire format.
 
         Raises:
-            RequestRejected: The body cannot be answered, or the caller has used what they may; the model was not asked.
+            RequestRejected: The body cannot be answered, the caller has used what they may, or another request runs in
+                this conversation; the model was not asked.
         """
         read, encoder = frontend.read(call.request, self._settings)
         asked = _named(within_limits(read, self._settings))
         await self._limits.check(call.caller)
-        telemetry.note(conversation_id=asked.conversation_id, model=self._model.name)
-        await self._converse(asked, encoder, call, lambda _: None)
-
-    async def stop(self, call: Call) -> None:
-        """Ask that the caller's conversation of this id stops; it ends within a second if it runs."""
-        conversation_id = call.names["id"]
-        await self._stops.request(call.caller, conversation_id)
-        await reply_json(call.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
+        telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
+        async with self._conversations.open(call.caller, asked) as record:
+            outlet = Outlet(encoder, _begin_and_write(encoder, call.stream), encoder.heartbeat)
+            used = await self._converse(asked, record, outlet, call)
+        await self._book(call.caller, used)
 
     # Private methods
 
-    async def _converse(
-        self, asked: ChatRequest, encoder: Encoder, call: Call, keep: Callable[[Message], None]
-    ) -> None:
-        outlet = Outlet(encoder, _begin_and_write(encoder, call.stream), encoder.heartbeat)
+    async def _converse(self, asked: ChatRequest, record: Record, outlet: Outlet, call: Call) -> Usage:
+        """Hold the conversation; what it used of the model, also where it broke."""
         time_s = call.context.get_remaining_time_in_millis() / 1000 - self._settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + time_s
+        spent: list[Usage] = []
         talk = Conversation(
-            request=asked,
+            request=msgspec.structs.replace(asked, messages=record.messages),
             model=self._model,
             tools=self._tools,
             emit=outlet.emit,
-            keep=keep,
+            keep=record.append,
+            spend=spent.append,
             max_turns=self._settings.max_turns,
             deadline=deadline,
             request_id=call.context.aws_request_id,
@@ -88,6 +104,13 @@ class Answer:
             deadline=deadline,
             heartbeat_interval_s=self._settings.heartbeat_interval,
         )
+        return _told(spent)
+
+    async def _book(self, caller: Caller, used: Usage) -> None:
+        try:
+            await self._limits.spend(caller, used.input + used.output)
+        except StoreUnavailable:
+            _LOGGER.warning("%d tokens of %s were not counted", used.input + used.output, caller.name)
 
 
 def _named(asked: ChatRequest) -> ChatRequest:
@@ -97,6 +120,15 @@ def _named(asked: ChatRequest) -> ChatRequest:
         conversation_id=asked.conversation_id or f"c_{uuid.uuid4().hex}",
         message_id=asked.message_id or f"m_{uuid.uuid4().hex}",
     )
+
+
+def _told(spent: list[Usage]) -> Usage:
+    """The sum of all turns, which goes into the log and the metrics too."""
+    used = sum(spent, Usage())
+    telemetry.note(turns=len(spent), input_tokens=used.input, output_tokens=used.output)
+    telemetry.measure("InputTokens", used.input)
+    telemetry.measure("OutputTokens", used.output)
+    return used
 
 
 def _begin_and_write(encoder: Encoder, stream: ResponseStream) -> Callable[[bytes], Awaitable[None]]:

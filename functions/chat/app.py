@@ -12,8 +12,10 @@ from typing import Any, Final
 from chat import http_pool, telemetry, tools
 from chat.answer import Answer
 from chat.auth import make_authenticator
+from chat.conversations import Conversations
 from chat.frontends import ag_ui, ai_sdk, native, openai
 from chat.frontends.base import Frontend
+from chat.kept import Kept
 from chat.limits import Limits
 from chat.models.registry import make_model
 from chat.probes import Probes
@@ -49,7 +51,9 @@ def _tools() -> list[Tool]:
 _model = make_model(_settings)
 _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
-_answer = Answer(_settings, _model, _runner, Limits(_store, _settings), Stops(_store, _settings.stop_poll_interval))
+_conversations = Conversations(_store, _settings)
+_stops = Stops(_store, _settings.stop_poll_interval)
+_answer = Answer(_settings, _model, _runner, _conversations, Limits(_store, _settings), _stops)
 
 
 async def _models(call: Call) -> None:
@@ -59,13 +63,18 @@ async def _models(call: Call) -> None:
 def _routes() -> dict[tuple[str, str], Endpoint]:
     error_body = native.FRONTEND.error_body
     probes = Probes(_model, _runner.schemas)
+    kept = Kept(_conversations, _stops)
     is_open = partial(Endpoint, is_open=True, error_body=error_body)
+    is_mine = partial(Endpoint, error_body=error_body)
     return {
         ("GET", "/"): is_open(act=site),
         ("GET", "/web/{version}/{name}"): is_open(act=site),
         ("GET", "/healthz"): is_open(act=probes.health),
         ("GET", "/readyz"): is_open(act=probes.readiness),
-        ("POST", "/chat/{id}/stop"): Endpoint(act=_answer.stop, error_body=error_body),
+        ("POST", "/chat/{id}/stop"): is_mine(act=kept.stop),
+        ("GET", "/conversations"): is_mine(act=kept.page),
+        ("GET", "/conversations/{id}"): is_mine(act=kept.show),
+        ("DELETE", "/conversations/{id}"): is_mine(act=kept.delete),
         ("GET", "/v1/models"): Endpoint(act=_models, error_body=openai.FRONTEND.error_body),
         **{
             ("POST", frontend.path): Endpoint(act=partial(_answer.chat, frontend), error_body=frontend.error_body)
@@ -78,9 +87,10 @@ _service = Service(_routes(), make_authenticator(_settings), native.FRONTEND.err
 
 
 @on_startup
-def _open_the_pool() -> None:
+def _start() -> None:
     """Reading the certificates takes tens of milliseconds: better now than in the first request."""
     http_pool.client()
+    telemetry.ready()
 
 
 @before_snapshot

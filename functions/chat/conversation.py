@@ -82,6 +82,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         tools: What the model may use.
         emit: Where events go.
         keep: Takes each message when it is whole, and an incomplete one when a turn broke. Must not wait.
+        spend: Told what each turn has used.
         max_turns: Model turns at most.
         deadline: On the event loop's clock; handed to model and tools.
         request_id: The invocation's id, for the tools.
@@ -93,6 +94,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     tools: Tools
     emit: Emit
     keep: Callable[[Message], None]
+    spend: Callable[[Usage], None]
     max_turns: int
     deadline: float = float("inf")
     request_id: str = ""
@@ -117,12 +119,14 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
             turn = _Turn(self)
             ended = await turn.take(history, number)
             usage += ended.usage
-            telemetry.note(turns=number, input_tokens=usage.input, output_tokens=usage.output)
+            self.spend(ended.usage)
             await self.emit((ended,))
             if reason := turn.final(ended.stop_reason):
-                await self.emit((ConversationEnded(reason, usage, number),))
-                return
-        await self.emit((ConversationEnded("max_turns", usage, self.max_turns),))
+                break
+        else:
+            reason = "max_turns"
+        telemetry.note(stop_reason=reason)
+        await self.emit((ConversationEnded(reason, usage, number),))
 
 
 class _Turn:

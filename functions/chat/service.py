@@ -100,7 +100,10 @@ class Service:
             request = Request.from_event(event)
             http_pool.outgoing.set(trace.carried(request.headers, os.environ.get("_X_AMZN_TRACE_ID", "")))
             telemetry.note(method=request.method, path=request.path)
-            await self._serve(request, stream, context)
+            try:
+                await self._serve(request, stream, context)
+            finally:
+                _measure_the_pool()
 
     # Private methods
 
@@ -125,6 +128,13 @@ class Service:
                 raise
             message = "something went wrong here; the log has the details"
             await reply(stream, 500, error_body(500, "internal_error", message), JSON)
+
+
+def _measure_the_pool() -> None:
+    figures = http_pool.figures()
+    telemetry.measure("PoolConnectionsOpen", figures.open)
+    telemetry.measure("PoolConnectionsIdle", figures.idle)
+    telemetry.measure("PoolRequestsWaiting", figures.waiting)
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:

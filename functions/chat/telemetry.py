@@ -9,9 +9,11 @@ Knows nothing of what is measured; message content never comes here.
 import contextlib
 import contextvars
 import logging
+import os
 import resource
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -100,10 +102,29 @@ class Record:
                 metrics.add_dimension("tool", tool)
             else:
                 metrics.add_metadata("request_id", self.fields.get("request_id", ""))
-            for name, value, of_tool in self.values:
-                if of_tool == tool:
-                    metrics.add_metric(name, UNITS.get(name, "Count"), value)
-            metrics.flush_metrics()
+            for name, unit, value in self._points(tool):
+                metrics.add_metric(name, unit, value)
+            if metrics.metric_set:  # a hundred values of one metric were written on the way
+                metrics.flush_metrics()
+
+    # Private methods
+
+    def _points(self, tool: str) -> Iterator[tuple[str, str, float]]:
+        """The values of one tool, or of the request: durations one by one, counts as their sum."""
+        counts: dict[str, float] = {}
+        for name, value, of_tool in self.values:
+            if of_tool == tool and name in UNITS:
+                yield name, UNITS[name], value
+            elif of_tool == tool:
+                counts[name] = counts.get(name, 0) + value
+        for name, total in counts.items():
+            yield name, "Count", total
+
+
+class _Environment:
+    """What is known of this execution environment: how long it took to start, until its first request has told."""
+
+    init_ms: float | None = None
 
 
 _current: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
@@ -119,6 +140,16 @@ def log(level: str = "INFO", service: str = SERVICE) -> Logger:
     logger = Logger(service=SERVICE, level=level)  # Powertools takes the service for the logger's name too
     logger.append_keys(service=service)
     return logger
+
+
+def ready() -> None:
+    """Say that the environment has started; its first request will count as a cold start.
+
+    Its beginning is that of the process, as Linux knows it: importing us came later.
+    """
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    _Environment.init_ms = age_s * 1000
 
 
 def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
@@ -152,6 +183,7 @@ def request(request_id: str, logger: Logger) -> Iterator[Record]:
         yield record
     finally:
         duration_ms = round((time.monotonic() - record.started) * 1000)
+        _tell_cold_start()
         measure("Requests")
         measure("StreamDuration", duration_ms)
         measure("MemoryUsed", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -160,3 +192,11 @@ def request(request_id: str, logger: Logger) -> Iterator[Record]:
         record.emit()
         logger.thread_safe_clear_keys()
         _current.reset(token)
+
+
+def _tell_cold_start() -> None:
+    if _Environment.init_ms is not None:
+        measure("ColdStarts")
+        measure("InitDuration", _Environment.init_ms)
+        note(init_duration_ms=round(_Environment.init_ms))
+        _Environment.init_ms = None

@@ -45,7 +45,15 @@ def conversation(
     max_turns: int = 10,
     request: ChatRequest = REQUEST,
 ) -> Conversation:
-    return Conversation(request=request, model=model, tools=SleepingTools(), emit=heard, keep=keep, max_turns=max_turns)
+    return Conversation(
+        request=request,
+        model=model,
+        tools=SleepingTools(),
+        emit=heard,
+        keep=keep,
+        spend=lambda _: None,
+        max_turns=max_turns,
+    )
 
 
 class TestAnAnswerWithoutTools:
@@ -80,7 +88,13 @@ class TestAnAnswerWithoutTools:
         model = ScriptModel([read, [TextDelta("hi")], [TurnEnded("stop")]])
         talk = conversation(Heard(), model)
         await Conversation(
-            request=talk.request, model=model, tools=talk.tools, emit=emit, keep=talk.keep, max_turns=1
+            request=talk.request,
+            model=model,
+            tools=talk.tools,
+            emit=emit,
+            keep=talk.keep,
+            spend=talk.spend,
+            max_turns=1,
         ).run()
         await asyncio.sleep(0)
         assert order.index("out") < order.index("next turn of the loop")

@@ -51,6 +51,28 @@ class TestOneRequest:
             telemetry.first_token()
         assert len(metrics(written(capsys))[0]["TimeToFirstToken"]) == 1
 
+    def test_adds_up_what_is_counted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log()):
+            for _ in range(250):
+                telemetry.measure("Heartbeats")
+        assert metrics(written(capsys))[0]["Heartbeats"] == [250.0]
+
+    def test_loses_no_duration_where_there_are_hundreds(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request("r-1", telemetry.log()):
+            for number in range(200):
+                telemetry.measure("ToolDuration", number, tool="x")
+        blobs = [blob["ToolDuration"] for blob in metrics(written(capsys)) if "ToolDuration" in blob]
+        assert [value for blob in blobs for value in blob] == list(range(200))
+
+    def test_the_first_of_an_environment_tells_how_it_started(self, capsys: pytest.CaptureFixture[str]) -> None:
+        telemetry.ready()
+        for name in ("r-1", "r-2"):
+            with telemetry.request(name, telemetry.log()):
+                pass
+        first, second = metrics(written(capsys))
+        assert (first["ColdStarts"], first["InitDuration"][0] > 0) == ([1.0], True)
+        assert "ColdStarts" not in second
+
     def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request("r-1", telemetry.log()):
             logging.getLogger("chat.toolkit.runner").info("tool x executed in 0.1s")
@@ -76,8 +98,8 @@ class TestManyAtOnce:
         await asyncio.gather(*map(one, range(1, 20)))
         lines = written(capsys)
         assert all(line["request_id"] == f"r-{line['number']}" for line in lines if "_aws" not in line)
-        beats = {blob["request_id"]: len(blob["Heartbeats"]) for blob in metrics(lines)}
-        assert beats == {f"r-{number}": number for number in range(1, 20)}
+        beats = {blob["request_id"]: blob["Heartbeats"] for blob in metrics(lines)}
+        assert beats == {f"r-{number}": [number] for number in range(1, 20)}
 
 
 def test_outside_a_request_measuring_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
