@@ -20,20 +20,20 @@ from local.shaping import Shape
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM; 0 then, 1 and one line where an address cannot be had."""
+    """Run until SIGINT, SIGTERM or SIGHUP; 0 then, 1 and one line where an address cannot be had."""
     given = options.parse()
     try:
         with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
             asyncio.run(_serve(given, _plan(given, Path(scratch))))
     except (OSError, TemplateUnreadable) as error:
-        sys.stderr.write(f"python -m local: {getattr(error, 'strerror', None) or error}\n")
+        sys.stderr.write(f"python -m local: {_sentence(error)}\n")
         return 1
     return 0
 
 
 async def _serve(given: Namespace, plan: Plan) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(plan) as addresses:
         _announce(given, plan, addresses)
@@ -115,6 +115,12 @@ def _tell(ready_file: Path, known: dict[str, str]) -> None:
     draft = ready_file.with_name(ready_file.name + ".draft")
     draft.write_text(json.dumps(known), encoding="utf-8")
     draft.rename(ready_file)
+
+
+def _sentence(error: OSError | TemplateUnreadable) -> str:
+    if isinstance(error, TemplateUnreadable) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 if __name__ == "__main__":

@@ -136,8 +136,9 @@ class Sandbox:
                 stdout=lines.write_fd,
                 stderr=lines.write_fd,
                 pass_fds=[frames.write_fd],
-                # Ctrl-C in the terminal is ours to pass on; and a group of its own is frozen as a whole.
-                start_new_session=True,
+                # A group of its own gets no Ctrl-C from the terminal and is frozen as a whole. In our session it stays,
+                # so that the kernel ends it (SIGHUP, SIGCONT) should we be killed while it is frozen.
+                process_group=0,
             )
         except OSError as error:
             self._verdict = FunctionError.of(

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,15 +32,13 @@ def process_of(server: LocalServer) -> int:
 
 
 def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+    """Whether a process has ended, be it that nobody has asked how yet."""
+    ps = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return ps.stdout.strip()[:1] in {"", "Z"}
 
 
 class TestStopping:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_ends_everything_it_started_frozen_or_not(self, server: LocalServer, number: signal.Signals) -> None:
         pid = process_of(server)
         server.process.send_signal(number)
@@ -52,6 +51,18 @@ class TestStopping:
             server.process.send_signal(signal.SIGINT)
             assert server.process.wait(timeout=10) == 0
         assert is_gone(pid)
+
+
+class TestBeingKilled:
+    def test_leaves_no_frozen_process_behind(self, server: LocalServer) -> None:
+        pid = process_of(server)
+        server.process.kill()
+        server.process.wait()
+        for _ in range(500):
+            if is_gone(pid):
+                return
+            time.sleep(0.01)
+        pytest.fail("it is still there")
 
 
 class TestAPortInUse:
@@ -73,6 +84,14 @@ class TestStarting:
     def test_shows_a_line_per_request(self, server: LocalServer, tmp_path: Path) -> None:
         httpx.get(server.url + "/x")
         assert re.search(r"^GET /x 200 \d+ bytes in \d", (tmp_path / "screen.log").read_text(), re.MULTILINE)
+
+    def test_with_a_log_that_cannot_be_written_is_one_line(self) -> None:
+        command = [sys.executable, "-m", "local", "--port", "0", "--log", "/no/such/folder/log"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (
+            1,
+            "python -m local: /no/such/folder/log: No such file or directory\n",
+        )
 
     def test_in_an_unreadable_template_is_one_line(self) -> None:
         command = [sys.executable, "-m", "local", "--port", "0", "--log", os.devnull, "--cors-template", "/none.yaml"]

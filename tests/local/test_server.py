@@ -35,6 +35,16 @@ class TestAFunctionUnderTheLayer:
             assert (await anext(pieces)).startswith("local ")
             assert await anext(pieces) == "slow\n"
 
+    @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 302), ("GET", 304)])
+    async def test_answers_without_a_body(self, tmp_path: Path, method: str, status: int) -> None:
+        async with serving(tmp_path) as (http, _):
+            response = await http.request(method, f"/status/{status}")
+        assert (response.status_code, response.content, response.headers["location"]) == (status, b"", "/elsewhere")
+
+    async def test_can_be_restored_from_a_snapshot(self, tmp_path: Path) -> None:
+        async with serving(tmp_path, replace(APP, snap_start=True)) as (http, _):
+            assert (await http.get("/")).text.startswith("local ")
+
     async def test_gives_a_502_for_what_fails_before_the_response(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (http, _):
             for path in ("/raise-before", "/crash-before"):

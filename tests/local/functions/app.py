@@ -14,6 +14,9 @@ async def handler(event: dict[str, Any], context: Any) -> AsyncIterator[Response
         os._exit(3)
     if path == "/raise-before":
         raise ValueError("before")
+    if path.startswith("/status/"):
+        yield Response(status=int(path.rpartition("/")[2]), headers={"location": "/elsewhere"})
+        return
     yield Response(status=200, headers={"content-type": "text/plain"}, cookies=["seen=1"])
     yield f"{context.function_name} {os.getpid()}\n"
     if path == "/raise-after":
