@@ -10,6 +10,14 @@ import pytest
 from chat import telemetry
 
 
+@pytest.fixture(autouse=True)
+def _started_anew() -> None:
+    """Powertools keeps the stream of the first Logger that was made; each test has a stream of its own."""
+    logger = logging.getLogger(telemetry.SERVICE)
+    logger.handlers.clear()
+    vars(logger).pop("init", None)
+
+
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
