@@ -6,6 +6,10 @@ import logging
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.logging.constants import (
+    LOGGER_ATTRIBUTE_POWERTOOLS_HANDLER,
+    LOGGER_ATTRIBUTE_PRECONFIGURED,
+)
 
 from chat import telemetry
 
@@ -15,7 +19,8 @@ def _started_anew() -> None:
     """Powertools keeps the stream of the first Logger that was made; each test has a stream of its own."""
     logger = logging.getLogger(telemetry.SERVICE)
     logger.handlers.clear()
-    vars(logger).pop("init", None)
+    for mark in (LOGGER_ATTRIBUTE_PRECONFIGURED, LOGGER_ATTRIBUTE_POWERTOOLS_HANDLER):
+        vars(logger).pop(mark, None)
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
