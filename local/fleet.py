@@ -18,7 +18,7 @@ class Fleet:
     """Gives invocations to environments, and starts environments.
 
     Args:
-        make: Makes environment number n; its listener's `ready` is this fleet's.
+        make: Makes environment number n; its listener's `ready` and `withdrawn` are this fleet's.
         size: Environments at most.
     """
 
@@ -45,6 +45,8 @@ class Fleet:
 
     async def stop(self) -> None:
         """End every environment, frozen ones too, and wait until they are gone."""
+        self._size = 0
+        self._pending.clear()
         tasks = list(self._alive.values())
         for task in tasks:
             task.cancel()
@@ -57,6 +59,11 @@ class Fleet:
         self._dispatch()
         if sandbox in self._idle:
             sandbox.rest()
+
+    def withdrawn(self, sandbox: Sandbox) -> None:
+        """An environment that said it was ready can take one invocation less."""
+        if sandbox in self._idle:
+            self._idle.remove(sandbox)
 
     # Private methods
 

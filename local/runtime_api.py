@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from local.http1 import BodyTooLarge, Exchange, Server, Truncated
-from local.invocation import FunctionError, Invocation
+from local.invocation import FunctionError, Invocation, make_request_id
 from local.shaping import Bucket, Shape, TooLarge
 
 __all__ = ["BUFFERED_LIMIT", "Events", "RuntimeApi", "Seat"]
@@ -40,11 +40,13 @@ class Events:
 
     Args:
         ready: The process waits for an invocation (one call for each place it has); answer with `give`.
+        withdrawn: One who waited has gone; there is a place less.
         answered: An invocation's response is complete, or was refused.
         init_failed: The process said why it cannot start, or cannot be restored.
     """
 
     ready: Callable[[], None]
+    withdrawn: Callable[[], None]
     answered: Callable[[Invocation], None]
     init_failed: Callable[[FunctionError], None]
 
@@ -144,6 +146,7 @@ class RuntimeApi:
             await asyncio.gather(gone, return_exceptions=True)
             if not place.done():
                 self._waiting.remove(place)
+                self._events.withdrawn()
         return place.result() if place.done() else None
 
     def _head_of(self, invocation: Invocation) -> list[tuple[str, str]]:
@@ -156,6 +159,7 @@ class RuntimeApi:
         return [
             ("Content-Type", "application/json"),
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
+            ("Lambda-Runtime-Invocation-Id", make_request_id()),
             ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
             ("Lambda-Runtime-Invoked-Function-Arn", self._seat.function_arn),
             *((name, value) for name, value in optional.items() if value),

@@ -36,10 +36,12 @@ class Listener:
 
     Args:
         ready: It can take one invocation more.
+        withdrawn: It can take one less.
         log: One record of the function's log, or of the platform's own.
     """
 
     ready: Callable[["Sandbox"], None]
+    withdrawn: Callable[["Sandbox"], None]
     log: Callable[[str], None]
 
 
@@ -62,11 +64,10 @@ class Sandbox:
     """
 
     def __init__(self, number: int, function: Function, shape: Shape, listener: Listener, *, freezes: bool) -> None:
-        self.number = number
-        self.cold = True
+        self._number, self._cold = number, True
         self._function, self._listener = function, listener
         self._freezes = freezes and not function.managed_instances
-        events = Events(ready=self._ready, answered=self._answered, init_failed=self._init_failed)
+        events = Events(self._ready, self._withdrawn, self._answered, self._init_failed)
         self._api = RuntimeApi(self._seat(shape), events)
         self._process: asyncio.subprocess.Process | None = None
         self._verdict: FunctionError | None = None
@@ -89,7 +90,7 @@ class Sandbox:
                 finally:
                     await self._end()
         error = self._verdict or FunctionError.of("Runtime.ExitError", f"Runtime exited with error: {_exit(code)}")
-        self._log(f"Environment {self.number} ended: {error.type}: {error.message}")
+        self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
         await self._fail_all(error)
         return None if self._api.initialized else error
 
@@ -203,6 +204,10 @@ class Sandbox:
         if not self._ending:  # else it would be frozen on its way out, or given more to do
             self._listener.ready(self)
 
+    def _withdrawn(self) -> None:
+        if not self._ending:
+            self._listener.withdrawn(self)
+
     def _answered(self, invocation: Invocation) -> None:
         """A response is complete. Where one process has many invocations, that is all that ends one."""
         if self._function.managed_instances:
@@ -218,14 +223,16 @@ class Sandbox:
         underway.watch.cancel()
         self._report(underway)
         del self._underway[invocation.request_id]
-        self.cold = False
+        self._cold = False
         invocation.settled.set()
 
     def _report(self, underway: _Underway) -> None:
         duration_ms = (time.perf_counter() - underway.begun_at) * 1000
         request_id, error = underway.invocation.request_id, underway.invocation.error
-        init = f"\tInit Duration: {self._init_ms:.2f} ms" if self.cold else ""
+        init = f"\tInit Duration: {self._init_ms:.2f} ms" if self._cold else ""
         status = f"\tStatus: error\tError Type: {error.type}" if error else ""
+        if error:
+            self._log(f"FAILED RequestId: {request_id} {error.type} {error.document.decode(errors='replace')}")
         self._log(f"END RequestId: {request_id}")
         self._log(
             f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
@@ -235,8 +242,9 @@ class Sandbox:
 
     def _memory_mb(self) -> int:
         """The most the process has used; 0 where the system does not say."""
+        pid = self._process.pid if self._process else 0
         with contextlib.suppress(OSError, StopIteration, ValueError):
-            status = Path(f"/proc/{self._process and self._process.pid}/status").read_text(encoding="ascii")
+            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
             return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
         return 0
 

@@ -22,6 +22,7 @@ from local.shaping import Shape
 __all__ = ["Addresses", "Plan", "running"]
 
 METRICS_PATH: Final = "/__local/metrics"
+PLATFORM: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,8 @@ async def _function(plan: Plan, record: Callable[[str], None], stack: contextlib
 
 def _fleet(plan: Plan, function: Function, record: Callable[[str], None]) -> Fleet:
     def make(number: int) -> Sandbox:
-        return Sandbox(number, function, plan.shape, Listener(fleet.ready, record), freezes=plan.freezes)
+        listener = Listener(fleet.ready, fleet.withdrawn, record)
+        return Sandbox(number, function, plan.shape, listener, freezes=plan.freezes)
 
     fleet = Fleet(make, 1 if function.managed_instances else plan.concurrency)
     return fleet
@@ -118,7 +120,7 @@ def _recorder(metrics: Metrics, log: Callable[[str], None]) -> Callable[[str], N
 
     def record(text: str) -> None:
         log(text)
-        if not metrics.read(text) and not text.startswith(("START ", "END ", "REPORT ")):
+        if not metrics.read(text) and not text.startswith(PLATFORM):
             print(for_people(text), flush=True)  # noqa: T201 - the screen is where the log is shown
 
     return record

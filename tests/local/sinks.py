@@ -80,7 +80,7 @@ async def fleet(
     sandboxes: list[Sandbox] = []
 
     def make(number: int) -> Sandbox:
-        listener = Listener(ready=made.ready, log=log.append)
+        listener = Listener(made.ready, made.withdrawn, log.append)
         sandboxes.append(Sandbox(number, function or raw_function(), shape or Shape(), listener, freezes=freezes))
         return sandboxes[-1]
 

@@ -28,6 +28,7 @@ class Desk:
     api: RuntimeApi
     http: httpx.AsyncClient
     ready: int = 0
+    withdrawn: int = 0
     answered: list[Invocation] = field(default_factory=list)
     init_errors: list[FunctionError] = field(default_factory=list)
 
@@ -55,7 +56,11 @@ async def desk(**seat: Any) -> AsyncIterator[Desk]:
 
     answered: list[Invocation] = []
     init_errors: list[FunctionError] = []
-    events = Events(ready=ready, answered=answered.append, init_failed=init_errors.append)
+
+    def withdrawn() -> None:
+        made.withdrawn += 1
+
+    events = Events(ready, withdrawn, answered.append, init_errors.append)
     async with RuntimeApi(Seat(**seat), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
         made = Desk(api, http, answered=answered, init_errors=init_errors)
@@ -80,6 +85,7 @@ class TestNext:
         assert at.next.content == b'{"a":1}'
         assert at.next.headers["lambda-runtime-aws-request-id"] == invocation.request_id
         assert at.next.headers["lambda-runtime-invoked-function-arn"] == "arn:f"
+        assert at.next.headers["lambda-runtime-invocation-id"] != invocation.request_id
         assert at.next.headers["lambda-runtime-trace-id"] == "Root=1"
         assert at.next.headers["lambda-runtime-client-context"] == '{"a":1}'
         assert at.next.headers["lambda-runtime-aws-tenant-id"] == "t"
@@ -107,7 +113,7 @@ class TestNext:
             asking = asyncio.create_task(at.http.get("/invocation/next"))
             await until(lambda: at.ready == 1)
             asking.cancel()
-            await until(lambda: not at.api._waiting)
+            await until(lambda: at.withdrawn == 1)
             invocation = await at.take()
         assert at.next.headers["lambda-runtime-aws-request-id"] == invocation.request_id
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -55,6 +56,14 @@ class TestTheProcess:
             await run("leave")
             second = await run.surroundings()
         assert first["pid"] != second["pid"]
+
+    async def test_that_died_while_it_had_nothing_to_do_is_replaced_too(self) -> None:
+        async with fleet() as run:
+            pid = (await run.surroundings())["pid"]
+            await until(lambda: bool(run.fleet._idle))
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: not run.fleet._idle)
+            assert (await run.surroundings())["pid"] != pid
 
     @needs_proc
     async def test_is_gone_with_its_children_when_the_environment_ends(self) -> None:
@@ -246,6 +255,14 @@ class TestTheLog:
             await run("fail")
             await until(lambda: any("REPORT" in line for line in run.log))
         assert any("Error Type: Function.KeyError" in line for line in run.log)
+        assert any(line.startswith("FAILED") and '"errorMessage": "no"' in line for line in run.log)
+
+    async def test_has_what_error_trailers_say(self) -> None:
+        async with fleet() as run:
+            await run("stream", pieces=["half"], then="fail")
+            await until(lambda: any("REPORT" in line for line in run.log))
+        (failed,) = [line for line in run.log if line.startswith("FAILED")]
+        assert failed.endswith('Function.ValueError {"errorMessage": "boom", "errorType": "ValueError"}')
 
 
 class TestManagedInstances:
