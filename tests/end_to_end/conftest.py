@@ -33,7 +33,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The scripted model at a pace at which one can see words come, with practice data for its tools."""
     folder = tmp_path_factory.mktemp("chat")
-    with local_server(folder, "--env", "SCRIPTED_WORDS_PER_SECOND=200", "--concurrency", "3") as server:
+    # No result is kept, so that tools take their time in every test and not only in the first.
+    settings = ("SCRIPTED_WORDS_PER_SECOND=200", "TOOL_CACHE_BYTES=1")
+    flags = [flag for setting in settings for flag in ("--env", setting)]
+    with local_server(folder, "--concurrency", "3", *flags) as server:
         yield server.url
 
 

@@ -104,7 +104,7 @@ export class Answer {
       this.#firstWordMs !== null && `first word ${seconds(this.#firstWordMs)}`,
       `whole answer ${seconds(this.#now())}`,
       turns > 1 && `${turns} turns`,
-      usage && `${usage.input} tokens in, ${usage.output} out`,
+      usage?.output > 0 && `${usage.input} tokens in, ${usage.output} out`,
     ];
     const line = el("p", { class: "figures" }, figures.filter(Boolean).join(" · "));
     this.#end("done", note(reason), line, this.#copyButton());

@@ -12,7 +12,7 @@ const [form, input, log, status, hero, fresh, send, halt] =
 
 let conversation = begin();
 let running = null; // {answer, abort} while an answer is on its way
-let following = true; // whether the newest words are kept in view
+let following = false; // whether the newest words are kept in view
 
 function begin() {
   const random = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36));
@@ -70,7 +70,7 @@ function broke(error, exchange) {
   if (error.name === "AbortError") exchange.answer.stop("user");
   else exchange.answer.fail(error.message, mendings(error, exchange));
   rest(exchange.answer.state === "stopped" ? "Answer stopped" : "The answer failed");
-  if (error.status === 401) askForKey(error.message, exchange);
+  if (error.status === 401) askForKey(key.value && error.message, exchange);
 }
 
 function mendings(error, exchange) {

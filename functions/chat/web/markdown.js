@@ -112,7 +112,7 @@ function continues(lines, at, depth) {
   return !begins && !nests && !isBlank(lines[at - 1]);
 }
 
-// "in the year\n1986. What a year" is one paragraph: only a list that begins with 1, and with words, may interrupt.
+// "born in\n1986. Died in" is one paragraph: only a list that begins with 1, and with words, may interrupt.
 function interrupts(mark) {
   return mark !== null && mark[0].length < mark.input.length && (mark[3] === undefined || Number(mark[3]) === 1);
 }
