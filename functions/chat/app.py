@@ -4,7 +4,7 @@ Wrong settings are found here, while the environment starts, not in somebody's f
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any, Final
@@ -48,9 +48,23 @@ def _tools() -> list[Tool]:
     return [tool for package in packages for tool in discover(package)]
 
 
+def _mcp_servers() -> Callable[[], Awaitable[None]]:
+    """What brings the tools of MCP servers in; does nothing where none is set."""
+    if not _settings.mcp_servers:
+        return _nothing
+    from chat.mcp_servers import McpServers  # noqa: PLC0415  (only where there is one)
+
+    return McpServers(_settings, _runner.add).connect
+
+
+async def _nothing() -> None:
+    pass
+
+
 _model = make_model(_settings)
 _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
+_connect = _mcp_servers()
 _conversations = Conversations(_store, _settings)
 _stops = Stops(_store, _settings.stop_poll_interval)
 _answer = Answer(_settings, _model, _runner, _conversations, Limits(_store, _settings), _stops)
@@ -60,9 +74,14 @@ async def _models(call: Call) -> None:
     await reply(call.stream, 200, openai.models_body(_settings), JSON)
 
 
+async def _chat(frontend: Frontend, call: Call) -> None:
+    await _connect()
+    await _answer.chat(frontend, call)
+
+
 def _routes() -> dict[tuple[str, str], Endpoint]:
     error_body = native.FRONTEND.error_body
-    probes = Probes(_model, _runner.schemas)
+    probes = Probes(_model, _runner)
     kept = Kept(_conversations, _stops)
     is_open = partial(Endpoint, is_open=True, error_body=error_body)
     is_mine = partial(Endpoint, error_body=error_body)
@@ -77,7 +96,7 @@ def _routes() -> dict[tuple[str, str], Endpoint]:
         ("DELETE", "/conversations/{id}"): is_mine(act=kept.delete),
         ("GET", "/v1/models"): Endpoint(act=_models, error_body=openai.FRONTEND.error_body),
         **{
-            ("POST", frontend.path): Endpoint(act=partial(_answer.chat, frontend), error_body=frontend.error_body)
+            ("POST", frontend.path): Endpoint(act=partial(_chat, frontend), error_body=frontend.error_body)
             for frontend in FRONTENDS
         },
     }
@@ -87,9 +106,10 @@ _service = Service(_routes(), make_authenticator(_settings), native.FRONTEND.err
 
 
 @on_startup
-def _start() -> None:
+async def _start() -> None:
     """Reading the certificates takes tens of milliseconds: better now than in the first request."""
     http_pool.client()
+    await _connect()
     telemetry.ready()
 
 

@@ -1,6 +1,6 @@
 """`/healthz`: the process answers. `/readyz`: it has what a chat needs, and says what that is."""
 
-from chat.messages import ToolSchema
+from chat.conversation import Tools
 from chat.models.base import Model
 from chat.service import Call, reply_json
 
@@ -15,7 +15,7 @@ class Probes:
         tools: What the model would be told it may use.
     """
 
-    def __init__(self, model: Model, tools: tuple[ToolSchema, ...]) -> None:
+    def __init__(self, model: Model, tools: Tools) -> None:
         self._model = model
         self._tools = tools
 
@@ -25,5 +25,5 @@ class Probes:
 
     async def readiness(self, call: Call) -> None:
         """200: an environment whose settings were wrong would not have started."""
-        ready = {"status": "ready", "model": self._model.name, "tools": [tool.name for tool in self._tools]}
+        ready = {"status": "ready", "model": self._model.name, "tools": [tool.name for tool in self._tools.schemas]}
         await reply_json(call.stream, ready)

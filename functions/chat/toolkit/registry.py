@@ -28,12 +28,21 @@ class Registry:
     """
 
     def __init__(self, tools: Iterable[Tool], settings: Settings) -> None:
+        self._settings = settings
         self._tools: dict[str, Tool] = {}
+        self._missing: dict[str, str] = {}
+        self.schemas: tuple[ToolSchema, ...] = ()
+        self.add(tools)
+
+    def add(self, tools: Iterable[Tool]) -> None:
+        """Take more tools, all of them or, where one of them cannot be, none."""
+        added: dict[str, Tool] = {}
         for tool in tools:
-            if self._tools.setdefault(tool.name, tool) is not tool:
+            if tool.name in self._tools or added.setdefault(tool.name, tool) is not tool:
                 raise ToolMisdeclared(f"Two tools are named {tool.name}.")
-        self._missing = {tool.name: _missing(tool, settings) for tool in self._tools.values()}
-        self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema for tool in self._tools.values())
+        self._missing |= {name: _missing(tool, self._settings) for name, tool in added.items()}
+        self._tools |= added
+        self.schemas += tuple(tool.schema for tool in added.values())
 
     def judge(self, asked: ToolCall, caller: str) -> Job | Outcome:
         """What is to be run, or the failure that a call is from the start."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from chat.events import Emit
+from chat.messages import ToolSchema
 from chat.settings import Settings
 from chat.toolkit.context import Clients
 from chat.toolkit.registry import Registry
@@ -41,8 +42,19 @@ class ToolRunner:
         self._settings = settings or Settings()
         self._registry = Registry(tools, self._settings)
         self._workshop = Workshop(self._settings, clients or Clients(), wall_clock)
-        self.schemas = self._registry.schemas
+
+    @property
+    def schemas(self) -> tuple[ToolSchema, ...]:
         """The tools as a model is told of them."""
+        return self._registry.schemas
+
+    def add(self, tools: Iterable[Tool]) -> None:
+        """Take more tools, such as those of a server that was listed late.
+
+        Raises:
+            ToolMisdeclared: One has the name of another; none of them is taken.
+        """
+        self._registry.add(tools)
 
     def turn(self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller: str = "") -> Turn:
         """One model turn's calls, as an async context manager.

@@ -1,0 +1,99 @@
+"""The MCP servers that the settings name: their tools join the function's own.
+
+They are listed side by side while the environment starts. One that is away then is asked again by later requests,
+never often and never for long: it must not cost the others their chat.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from chat.errors import ChatError, SettingsError
+from chat.secrets import Secret
+from chat.settings import Settings
+from chat.toolkit.mcp import McpServer
+from chat.toolkit.tool import Tool
+
+__all__ = ["McpServers"]
+
+CONNECT_S: Final = 5.0
+RETRY_S: Final = 60.0
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class McpServers:
+    """All of them.
+
+    Args:
+        settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
+        add: Takes the tools of a server that was listed.
+        now: Seconds; only differences count.
+
+    Raises:
+        SettingsError: MCP_SERVERS or MCP_TOKENS cannot be read.
+    """
+
+    def __init__(
+        self, settings: Settings, add: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        tokens = _tokens(settings)
+        self._away = [
+            McpServer(name, url, token=lambda name=name: _token(tokens, name))  # type: ignore[misc]  # bound now
+            for name, url in _named(settings.mcp_servers)
+        ]
+        self._add = add
+        self._now = now
+        self._asked_at = float("-inf")
+
+    async def connect(self) -> None:
+        """List those that were not listed yet; at most every RETRY_S seconds, for CONNECT_S seconds at most."""
+        if not self._away or self._now() - self._asked_at < RETRY_S:
+            return
+        self._asked_at = self._now()
+        asked, self._away = self._away, []
+        await asyncio.gather(*map(self._list, asked))
+
+    # Private methods
+
+    async def _list(self, server: McpServer) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                self._add(await server.tools())
+        except (ChatError, TimeoutError) as error:
+            _LOGGER.error("the tools of MCP server %s are missing for now: %s", server.name, error or "no answer")  # noqa: TRY400  (no bug of ours: the sentence says it all)
+            self._away.append(server)
+
+
+def _named(servers: str) -> list[tuple[str, str]]:
+    pairs = [entry.strip().partition("=") for entry in servers.split(",") if entry.strip()]
+    for name, _, url in pairs:
+        if not name.isidentifier() or not url.startswith(("http://", "https://")):
+            raise SettingsError("MCP_SERVERS: expected name=url, several with commas")
+    return [(name, url) for name, _, url in pairs]
+
+
+def _tokens(settings: Settings) -> Callable[[], Awaitable[str]]:
+    if settings.mcp_tokens_secret_arn:
+        return Secret(settings.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
+    _parsed(settings.mcp_tokens)
+
+    async def given() -> str:
+        return settings.mcp_tokens
+
+    return given
+
+
+async def _token(tokens: Callable[[], Awaitable[str]], name: str) -> str:
+    return _parsed(await tokens()).get(name, "")
+
+
+def _parsed(tokens: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(tokens or "{}", type=dict[str, str])
+    except msgspec.DecodeError:
+        raise SettingsError("MCP_TOKENS: expected a JSON object of names and tokens") from None

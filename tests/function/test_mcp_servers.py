@@ -1,0 +1,106 @@
+"""The MCP servers of the settings: their tools join the others, and their absence costs nobody the chat."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from chat import mcp_servers
+from chat.errors import SettingsError, ToolUnavailable
+from chat.mcp_servers import CONNECT_S, RETRY_S, McpServers
+from chat.settings import Settings
+from chat.toolkit.context import ToolContext
+from chat.toolkit.tool import Tool, tool
+from tests.clock import jumping
+
+
+@tool
+async def look(context: ToolContext) -> str:
+    """Look."""
+    return context.request_id
+
+
+class Station:
+    """A server that is away as often as it is told to be."""
+
+    away: dict[str, int]
+    asked: list[str]
+
+    def __init__(self, name: str, url: str, **_: object) -> None:
+        self.name = name
+        self.url = url
+
+    async def tools(self) -> list[Tool]:
+        self.asked.append(self.name)
+        if self.away.get(self.name, 0):
+            self.away[self.name] -= 1
+            raise ToolUnavailable("away")
+        if self.name == "slow":
+            await asyncio.sleep(1000)
+        return [look]
+
+
+@pytest.fixture(autouse=True)
+def stations(monkeypatch: pytest.MonkeyPatch) -> type[Station]:
+    Station.away, Station.asked = {}, []
+    monkeypatch.setattr(mcp_servers, "McpServer", Station)
+    return Station
+
+
+class Kitchen:
+    """Where tools are added to, and a clock."""
+
+    def __init__(self, servers: str) -> None:
+        self.tools: list[Tool] = []
+        self.now = 0.0
+        self.servers = McpServers(Settings(mcp_servers=servers), self.add, lambda: self.now)
+
+    def add(self, tools: Iterable[Tool]) -> None:
+        self.tools += tools
+
+
+class TestConnecting:
+    @jumping
+    async def test_brings_the_tools_of_every_server(self) -> None:
+        kitchen = Kitchen("one=http://a/mcp, two=https://b/mcp")
+        await kitchen.servers.connect()
+        assert kitchen.tools == [look, look]
+
+    @jumping
+    async def test_lists_a_server_once(self) -> None:
+        kitchen = Kitchen("one=http://a/mcp")
+        for _ in range(3):
+            await kitchen.servers.connect()
+            kitchen.now += RETRY_S
+        assert Station.asked == ["one"]
+
+    @jumping
+    async def test_asks_a_server_that_was_away_again_but_not_at_once(self) -> None:
+        Station.away = {"one": 1}
+        kitchen = Kitchen("one=http://a/mcp")
+        for _ in range(2):
+            await kitchen.servers.connect()
+        assert (kitchen.tools, Station.asked) == ([], ["one"])
+        kitchen.now += RETRY_S
+        await kitchen.servers.connect()
+        assert kitchen.tools == [look]
+
+    @jumping
+    async def test_waits_for_a_slow_server_a_short_time_only(self) -> None:
+        kitchen, loop = Kitchen("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
+        began = loop.time()
+        await kitchen.servers.connect()
+        assert loop.time() - began == pytest.approx(CONNECT_S, abs=0.1)
+        assert kitchen.tools == [look]
+
+
+@pytest.mark.parametrize("servers", ["http://a/mcp", "one=ftp://a", "a b=http://a"])
+def test_a_list_that_cannot_be_read_is_an_init_error(servers: str) -> None:
+    with pytest.raises(SettingsError, match="^MCP_SERVERS: "):
+        McpServers(Settings(mcp_servers=servers), list)
+
+
+def test_tokens_that_cannot_be_read_are_an_init_error_that_shows_none() -> None:
+    with pytest.raises(SettingsError, match="^MCP_TOKENS: ") as error:
+        McpServers(Settings(mcp_servers="one=http://a", mcp_tokens='{"one":"secret"'), list)
+    assert "secret" not in str(error.value)
