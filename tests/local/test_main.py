@@ -13,6 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.__main__ import _plan
+from local.cors import Cors
+from local.environment import Function
+from local.options import parse
+from local.server import Plan
+from local.shaping import Shape
 from tests.local_server import ROOT, LocalServer, local_server
 
 pytestmark = pytest.mark.slow
@@ -97,6 +103,51 @@ class TestStarting:
         command = [sys.executable, "-m", "local", "--port", "0", "--log", os.devnull, "--cors-template", "/none.yaml"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+
+
+class TestThePlan:
+    """What the flags mean; everything else here starts processes."""
+
+    def test_has_every_flag(self, tmp_path: Path) -> None:
+        cors = [flag for name in ("origin", "method", "header") for flag in (f"--cors-allow-{name}", name[0])]
+        flags = [
+            *(*FLAGS, "--host", "localhost", "--port", "1", "--invoke-port", "2", "--log", str(tmp_path / "l")),
+            *("--name", "f", "--timeout", "5", "--memory", "128", "--env", "A=b", "--concurrency", "9"),
+            *("--managed-instances", "3", "--snap-start", "--no-freeze", "--burst", "1", "--rate", "2", "--limit", "3"),
+            *(*cors, "--cors-expose-header", "e", "--cors-allow-credentials", "--cors-max-age", "7"),
+        ]
+        assert _plan(parse(flags), tmp_path) == Plan(
+            function=Function(
+                task_root=FUNCTIONS,
+                handler="app.handler",
+                name="f",
+                timeout_s=5,
+                memory_mb=128,
+                variables={"A": "b"},
+                managed_instances=3,
+                snap_start=True,
+            ),
+            host="localhost",
+            port=1,
+            invoke_port=2,
+            concurrency=9,
+            freezes=False,
+            cors=Cors(
+                allow_origins=("o",),
+                allow_methods=("m",),
+                allow_headers=("h",),
+                expose_headers=("e",),
+                allow_credentials=True,
+                max_age=7,
+            ),
+            shape=Shape(2**20, 2 * 2**20, 3 * 2**20),
+            log=tmp_path / "l",
+        )
+
+    def test_of_the_chat_has_practice_data_unless_a_flag_says_no(self, tmp_path: Path) -> None:
+        assert _plan(parse([]), tmp_path).practice
+        assert not _plan(parse(["--no-practice"]), tmp_path).practice
+        assert not _plan(parse([*FLAGS]), tmp_path).practice
 
 
 def test_flags_for_cors_are_used(tmp_path: Path) -> None:

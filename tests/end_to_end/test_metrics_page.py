@@ -1,0 +1,38 @@
+"""What the function measures, live on a page of the local server."""
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.end_to_end.native_client import FIVE_TOOLS, chat
+from tests.page import Visits, keep_picture
+
+pytestmark = pytest.mark.slow
+
+PAGE = "/__local/metrics"
+
+
+def test_every_tool_of_a_chat_is_there_with_its_duration(function_url: str) -> None:
+    chat(function_url, FIVE_TOOLS)
+    shown = httpx.get(function_url + PAGE, headers={"accept": "application/json"}).json()
+    tools = {one["dimensions"].split(", ")[0] for one in shown["metrics"] if one["name"] == "ToolDuration"}
+    assert tools >= {"tool get_stock_quote", "tool get_weather", "tool convert_currency"}
+    assert any(line.startswith("POST /chat 200") for line in shown["requests"])
+
+
+class TestInABrowser:
+    def test_figures_appear_while_one_looks_on(self, function_url: str, visits: Visits) -> None:
+        page = visits.open(function_url)
+        page.goto(function_url + PAGE)
+        expect(page.get_by_role("heading", name="Local metrics")).to_be_visible()
+        chat(function_url, "What is the weather in Oslo?")
+        expect(page.get_by_role("cell", name="tool get_weather, service chat").first).to_be_visible()
+        expect(page.locator("#requests")).to_contain_text("POST /chat 200")
+        keep_picture(page, "metrics")
+
+    def test_what_a_request_contains_is_text_and_no_markup(self, function_url: str, visits: Visits) -> None:
+        httpx.get(f"{function_url}/x?<img/src=x/onerror=alert(1)>")
+        page = visits.open(function_url)
+        page.goto(function_url + PAGE)
+        expect(page.locator("#requests")).to_contain_text("GET /x?")
+        assert page.locator("#requests img").count() == 0
