@@ -2,12 +2,16 @@
 
 import fcntl
 import hashlib
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests import needs
 
-__all__ = ["clients"]
+__all__ = ["clients", "run"]
 
 HOME = Path(__file__).parent / "clients"
 
@@ -26,3 +30,15 @@ def clients() -> Path:
             subprocess.run(["npm", "ci", "--silent"], cwd=HOME, check=True)
             stamp.write_text(wanted)
     return HOME
+
+
+def run(script: str, *arguments: str, given: object = None) -> Any:
+    """What a script in tests/clients prints as JSON; `given` is its input, as JSON.
+
+    Fails the test with the script's own words where it ends with an error.
+    """
+    command = ["node", str(clients() / script), *arguments]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=100, check=False)
+    if done.returncode:
+        pytest.fail(f"{script} ended with {done.returncode}:\n{done.stderr}")
+    return json.loads(done.stdout)

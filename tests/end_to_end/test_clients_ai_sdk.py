@@ -1,0 +1,75 @@
+"""The AI SDK, versions 5, 6 and 7, against the local function URL: DefaultChatTransport and readUIMessageStream."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests import npm
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["ai", "ai6", "ai5"])
+def outcome(request: pytest.FixtureRequest, chat: str) -> Any:
+    """What came of each scenario of tests/clients/ai_sdk.mjs."""
+    return npm.run("ai_sdk.mjs", request.param, chat)
+
+
+def parts(answer: Any) -> list[tuple[str, str | None]]:
+    return [(part["type"], part.get("state")) for part in answer["message"]["parts"]]
+
+
+class TestFiveTools:
+    def test_all_of_them_are_parts_of_one_message(self, outcome: Any) -> None:
+        answer = outcome["fiveToolsAndASecondTurn"]["first"]
+        tools = [("dynamic-tool", "output-available")] * 5
+        start, text = ("step-start", None), ("text", "done")
+        assert parts(answer) == [start, text, *tools, start, text]
+        assert answer["errors"] == []
+
+    def test_they_were_asked_for_before_the_first_of_them_was_done_with(self, outcome: Any) -> None:
+        """That is, they ran side by side, and each result came when it was there."""
+        chunks = outcome["fiveToolsAndASecondTurn"]["first"]["chunks"]
+        assert chunks.count("tool-output-available") == 5
+        assert chunks.index("tool-output-available") < len(chunks) - chunks[::-1].index("tool-input-available")
+
+    def test_the_message_counts_its_tokens(self, outcome: Any) -> None:
+        usage = outcome["fiveToolsAndASecondTurn"]["first"]["message"]["metadata"]["usage"]
+        assert usage["inputTokens"] > 0
+        assert usage["outputTokens"] > 0
+
+    def test_the_sdk_itself_makes_turns_of_it(self, outcome: Any) -> None:
+        messages = outcome["fiveToolsAndASecondTurn"]["modelMessages"]
+        assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
+        assert len(messages[2]["content"]) == 5
+
+
+def test_the_second_turn_knows_the_first(outcome: Any) -> None:
+    second = outcome["fiveToolsAndASecondTurn"]["second"]
+    assert "Rome" in second["message"]["parts"][-1]["text"]
+    assert outcome["fiveToolsAndASecondTurn"]["ids"] == 2
+
+
+def test_a_failure_is_the_clients_error(outcome: Any) -> None:
+    assert outcome["failed"]["errors"] == ["the script breaks off here, as it was asked to"]
+    assert outcome["failed"]["last"]["type"] == "error"
+
+
+def test_a_stop_is_an_abort_and_no_error(outcome: Any) -> None:
+    stopped = outcome["stopped"]
+    assert stopped["last"] == {"type": "abort", "reason": "user"}
+    assert stopped["errors"] == []
+    assert stopped["chunks"].count("text-delta") < 2000
+
+
+def test_the_frontends_own_tool_comes_to_it_and_its_answer_goes_on(outcome: Any) -> None:
+    called, after = outcome["ownTool"]["called"], outcome["ownTool"]["after"]
+    assert parts(called)[-1] == ("tool-ask_user", "input-available")
+    assert called["last"]["finishReason"] == "tool-calls"
+    assert "blue" in after["message"]["parts"][-1]["text"]
+    assert after["message"]["id"] == called["message"]["id"]
+
+
+def test_a_refusal_is_its_message(outcome: Any) -> None:
+    assert json.loads(outcome["refused"])["error"]["code"] == "invalid_request"

@@ -1,0 +1,71 @@
+"""Plain readers of server-sent events on the native format: httpx-sse for Python."""
+
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+pytestmark = pytest.mark.slow
+
+
+def ask(url: str, text: str, stop_after: int = 0) -> list[Any]:
+    """The frames of one answer; with `stop_after`, a stop is asked for after so many."""
+    conversation = f"c_{uuid.uuid4().hex}"
+    body = {"conversation_id": conversation, "messages": [{"role": "user", "content": text}]}
+    frames: list[Any] = []
+    with httpx.Client(base_url=url) as client, connect_sse(client, "POST", "/chat", json=body) as source:
+        for event in source.iter_sse():
+            frames.append(event.json())
+            if len(frames) == stop_after:
+                assert httpx.post(f"{url}/chat/{conversation}/stop").status_code == 202
+    return frames
+
+
+def test_five_tools_start_before_the_first_has_ended(chat: str) -> None:
+    frames = ask(chat, "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD")
+    statuses = [frame["status"] for frame in frames if frame["type"] == "tool_call"]
+    assert sorted(statuses) == ["completed"] * 5 + ["started"] * 5
+    assert frames[0]["type"] == "start"
+    assert frames[-1]["type"] == "done"
+
+
+def test_a_failure_is_the_last_frame(chat: str) -> None:
+    frames = ask(chat, "fail halfway")
+    assert frames[-1] == {
+        "type": "error",
+        "code": "model_busy",
+        "message": "the script breaks off here, as it was asked to",
+    }
+    assert "content" in {frame["type"] for frame in frames}
+
+
+def test_a_stop_is_the_last_frame(chat: str) -> None:
+    frames = ask(chat, "count to 2000", stop_after=3)
+    assert frames[-1] == {"type": "stopped", "reason": "user"}
+    assert len(frames) < 2000
+
+
+@pytest.mark.parametrize("path", ["/chat", "/api/chat", "/agui", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 400, "invalid_json"),
+        (b"[]", "application/json", 400, "invalid_json"),
+        (b'{"messages":[]}', "application/json", 400, "no_messages"),
+        (b'{"messages":"\xff"}', "application/json", 400, "invalid_utf8"),
+        (b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}", "application/json", 400, "json_too_deep"),
+        (b"{}", "text/plain", 415, "unsupported_media_type"),
+        (b'{"a":"%b"}' % (b"x" * 1024 * 1024), "application/json", 413, "body_too_large"),
+    ],
+)
+def test_bad_input_is_refused_in_the_formats_own_shape(
+    chat: str, path: str, content: bytes, content_type: str, status: int, code: str
+) -> None:
+    response = httpx.post(f"{chat}{path}", content=content, headers={"content-type": content_type})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert error["code"] == code
+    assert set(error) == ({"code", "message", "type", "param"} if "v1" in path else {"code", "message"})
