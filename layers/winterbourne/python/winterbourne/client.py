@@ -30,6 +30,7 @@ class RuntimeClient:
         self._port = int(port)
         self._exchange = Exchange(address)
         self._line: _Line | None = None
+        self._asked: asyncio.Future[Reply] | None = None
         self._why_lost = ""
 
     @property
@@ -51,7 +52,8 @@ class RuntimeClient:
         delay_s = FIRST_DELAY_S
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                reply = await self._request(self._exchange.ask)
+                asked, self._asked = self._asked, None
+                reply = await (self._settled(asked) if asked else self._request(self._exchange.ask))
                 return Invocation(reply.headers, reply.body)
             except (OSError, RuntimeApiError) as error:
                 self._drop(str(error))
@@ -60,6 +62,11 @@ class RuntimeClient:
             await asyncio.sleep(delay_s)
             delay_s *= 2
         raise AssertionError  # unreachable: the last attempt returned or raised
+
+    def ask(self) -> None:
+        """Ask for the next invocation now, if the connection stands; `next` waits for the answer."""
+        if self._line is not None:
+            self._asked = self._line.request(self._exchange.ask())
 
     async def begin(self, content_type: str, first: bytes) -> None:
         """Begin a streamed response; on the socket before the first suspension unless the connection had gone.
@@ -131,6 +138,8 @@ class RuntimeClient:
 
     def close(self) -> None:
         """Close the connection; whatever was in flight is lost."""
+        if self._asked is not None:
+            self._asked.cancel()
         self._drop("this process closed it")
 
     # Private methods
@@ -150,7 +159,10 @@ class RuntimeClient:
 
     async def _request(self, step: Callable[[], bytes]) -> Reply:
         line = self._line or await self._connect()
-        reply = await line.request(step())
+        return await self._settled(line.request(step()))
+
+    async def _settled(self, asked: asyncio.Future[Reply]) -> Reply:
+        reply = await asked
         if not self._exchange.reusable:
             self._drop("the Runtime API closed it")
         if reply.status == 500:
@@ -186,14 +198,11 @@ class _Line(asyncio.Protocol):
         self._lost = lost
         self._reply: asyncio.Future[Reply] | None = None
 
-    async def request(self, data: bytes) -> Reply:
-        """Write the end of a request and wait for its reply."""
+    def request(self, data: bytes) -> asyncio.Future[Reply]:
+        """Write the end of a request; its reply will come."""
         self._reply = asyncio.get_running_loop().create_future()
         self.transport.write(data)
-        try:
-            return await self._reply
-        finally:
-            self._reply = None
+        return self._reply
 
     def drop(self) -> None:
         """Close it and wake everyone who waits for it."""

@@ -32,6 +32,8 @@ ATTEMPT = "Lambda-Runtime-Invocation-Id"
 # The answer to `next` carries client context and identity in its headers, each of some kilobytes.
 HEADERS_LIMIT_BYTES = 1024 * 1024
 
+END: Final = h11.EndOfMessage()
+
 Headers = list[tuple[str, str]]
 
 
@@ -129,6 +131,7 @@ class Exchange:
         self._common = [("Host", host), ("User-Agent", "winterbourne")]
         self._open = ("", "")  # path and attempt id of the invocation in hand
         self._path = ""
+        self._ask = self._request("GET", NEXT, [])
         self.lost()
 
     @property
@@ -153,7 +156,8 @@ class Exchange:
     def ask(self) -> bytes:
         """`/invocation/next`."""
         self._move(Step.ASK)
-        return self._get(NEXT)
+        self._path = NEXT
+        return self._send(self._ask) + self._send(END)
 
     def begin(self, content_type: str, first: bytes = b"") -> bytes:
         """The head of a streamed response with its first chunk (the prelude)."""
@@ -176,7 +180,7 @@ class Exchange:
     def finish(self) -> bytes:
         """The end of the body."""
         self._move(Step.FINISH)
-        return self._send(h11.EndOfMessage())
+        return self._send(END)
 
     def fail(self, error: ErrorReport) -> bytes:
         """The end of the body, with the error in its trailers."""
@@ -244,12 +248,12 @@ class Exchange:
         return f"{VERSION}/invocation/{self._open[0]}/{what}"
 
     def _get(self, path: str) -> bytes:
-        return self._send(self._request("GET", path, [])) + self._send(h11.EndOfMessage())
+        return self._send(self._request("GET", path, [])) + self._send(END)
 
     def _post(self, path: str, headers: Headers, body: bytes, content_type: str) -> bytes:
         headers = [*headers, ("Content-Type", content_type), ("Content-Length", str(len(body)))]
         head = self._send(self._request("POST", path, headers))
-        return head + self._send(h11.Data(data=body)) + self._send(h11.EndOfMessage())
+        return head + self._send(h11.Data(data=body)) + self._send(END)
 
     def _request(self, method: str, path: str, headers: Headers) -> h11.Request:
         self._path = path

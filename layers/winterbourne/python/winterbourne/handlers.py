@@ -137,10 +137,7 @@ async def _stream_items(items: AsyncGenerator[Any], stream: ResponseStream) -> N
     """Push every item; close the generator, whatever happens, so that its `finally` blocks run now."""
     try:
         async for item in items:
-            if isinstance(item, Response):
-                await stream.start(item)
-            else:
-                await stream.write(item)
+            await (stream.start(item) if isinstance(item, Response) else stream.write(item))
     finally:
         await items.aclose()
     if not stream.started:

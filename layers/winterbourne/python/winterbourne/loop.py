@@ -1,13 +1,13 @@
 """Pollers: next → handle → stream → acknowledge, for the life of the process.
 
-One poller per invocation that may run at once, all on one loop. The handler runs in a task of its own, so that it can
-be cancelled before the deadline while the poller lives on to end its stream.
+One poller per invocation that may run at once, all on one loop.
 """
 
 import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -54,10 +54,14 @@ class Poller:
         Raises:
             RuntimeApiDown: The Runtime API is gone.
         """
-        self._task = asyncio.current_task()
         while not self._stopping:
-            invocation = await self._client.next()
-            await self._one(invocation)
+            # A task for each, so that what a handler puts into context variables is gone with its invocation.
+            self._task = asyncio.create_task(self._one())
+            try:
+                await self._task
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    raise
 
     def stop(self) -> None:
         """Cancel what is under way: the wait for an invocation, or the handler, whose stream is still ended."""
@@ -67,7 +71,8 @@ class Poller:
 
     # Private methods
 
-    async def _one(self, invocation: Invocation) -> None:
+    async def _one(self) -> None:
+        invocation = await self._client.next()
         REQUEST_IDS.set((invocation.request_id, invocation.tenant_id))
         TRACE_ID.set(invocation.trace_id)
         if self._alone:
@@ -79,9 +84,8 @@ class Poller:
         except WinterbourneError as error:
             # The response is lost, the process is not: `next` makes a new connection.
             log.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback is all ours
-        finally:
-            REQUEST_IDS.set(("", None))
-            CONTEXT.set(None)
+        if not self._stopping:
+            self._client.ask()
 
     async def _answer(self, invocation: Invocation) -> None:
         sink = Collected() if self._collect else self._client
@@ -100,28 +104,43 @@ class Poller:
             if stream is not None:
                 stream.close()
 
-    async def _handle(self, work: Any, deadline_ms: int) -> Any:
+    async def _handle(self, work: Awaitable[Any], deadline_ms: int) -> Any:
         """Run the handler to its end or its deadline.
 
         Raises:
             DeadlineReached: It was cancelled for that, and did not return on its own.
             ShuttingDown: Likewise, by `stop`.
         """
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(work if self._alone else _survive_exit(work))
-        left_s = (deadline_ms - self._margin_ms) / 1000 - time.time() if deadline_ms else None
-        timer = None if left_s is None else loop.call_later(max(0.0, left_s), task.cancel)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker: this is a coroutine
+        timer = self._timer(deadline_ms, task)
         try:
-            return await task
+            return await work
         except asyncio.CancelledError as error:
-            if self._stopping:
-                raise ShuttingDown("the execution environment is shutting down") from error
-            if timer is not None and loop.time() >= timer.when():
-                raise DeadlineReached(f"cancelled {self._margin_ms} ms before the deadline") from error
-            raise RuntimeError("the handler was cancelled from within") from error
+            while task.uncancel():  # the stream has still to be ended, by this very task
+                pass
+            raise self._reason(timer) from error
+        except SystemExit as error:
+            if self._alone:
+                raise
+            raise Fault("Runtime.ExitError", f"the handler exited with status {error.code}") from error
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def _timer(self, deadline_ms: int, task: "asyncio.Task[Any]") -> asyncio.TimerHandle | None:
+        if not deadline_ms:
+            return None
+        left_s = (deadline_ms - self._margin_ms) / 1000 - time.time()
+        return asyncio.get_running_loop().call_later(max(0.0, left_s), task.cancel)
+
+    def _reason(self, timer: asyncio.TimerHandle | None) -> Exception:
+        """Why the handler was cancelled."""
+        if self._stopping:
+            return ShuttingDown("the execution environment is shutting down")
+        if timer is not None and asyncio.get_running_loop().time() >= timer.when():
+            return DeadlineReached(f"cancelled {self._margin_ms} ms before the deadline")
+        return RuntimeError("the handler was cancelled from within")
 
     async def _succeed(self, stream: ResponseStream, sink: object, result: Any) -> None:
         if isinstance(sink, Collected) and stream.started:
@@ -139,14 +158,6 @@ class Poller:
             if frame := _frame(error):
                 self._client.send(frame)
             await self._client.fail(report)
-
-
-async def _survive_exit(work: Any) -> Any:
-    """One handler that exits must not end the others."""
-    try:
-        return await work
-    except SystemExit as error:
-        raise Fault("Runtime.ExitError", f"the handler exited with status {error.code}") from error
 
 
 def _frame(error: BaseException) -> bytes:

@@ -1,0 +1,313 @@
+"""The runtime layer beside the stock client, and beside a web server in the function.
+
+Every measured process talks to the same Runtime API in this process, which answers from prepared bytes so that its own
+share stays small. CPU is what the measured process itself counts.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.figure import Figure
+from tests.runtime.runtime_api import RuntimeApi
+
+LAYER = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
+OURS = ["-m", "winterbourne"]
+STOCK = ["-m", "awslambdaric"]
+CHUNKS = 20_000
+STREAMS = 64
+ROUNDS = 7
+
+APP = textwrap.dedent("""
+    import asyncio, time
+    CHUNK = b'data: {"type":"content","delta":"word"}' + bytes([10, 10])
+    def plain(event, context):
+        return {"ok": True}
+    async def coroutine(event, context):
+        return {"ok": True}
+    async def streaming(event, context):
+        yield b'{"ok": true}'
+    async def chunks(report):
+        begun = time.process_time()
+        for _ in range(%d):
+            yield CHUNK
+        open(report, "w").write(str(time.process_time() - begun))
+    async def many(event, context):
+        async for chunk in chunks(event["report"]):
+            yield chunk
+    async def held(event, context):
+        yield b"x" * 1000
+        await asyncio.sleep(3600)
+    def served():
+        from starlette.applications import Starlette
+        from starlette.responses import StreamingResponse
+        from starlette.routing import Route
+        async def endpoint(request):
+            return StreamingResponse(chunks(request.query_params["report"]))
+        return Starlette(routes=[Route("/", endpoint)])
+    def api():
+        from fastapi import FastAPI
+        app = FastAPI()
+        @app.get("/")
+        def root():
+            return {"ok": True}
+        return app
+""")
+
+
+def figures() -> Iterable[Figure]:
+    """All of them, one after the other: they would disturb each other on a small machine."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "app.py").write_text(APP % CHUNKS)
+        yield from _invocations(folder)
+        yield _cpu_per_chunk(folder)
+        yield from _starts(folder)
+        yield _memory(folder)
+
+
+def _invocations(folder: Path) -> Iterator[Figure]:
+    for what, handler in (("plain", "plain"), ("coroutine", "coroutine"), ("streaming", "streaming")):
+        pairs = [(_per_invocation(OURS, handler, folder), _per_invocation(STOCK, "plain", folder)) for _ in range(ROUNDS)]
+        ours, stock, ratio = _medians(pairs)
+        yield Figure(
+            name=f"one invocation, {what} handler",
+            ours=f"{ours * 1e6:.0f} µs",
+            beside=f"awslambdaric {stock * 1e6:.0f} µs (plain handler)",
+            ratio=ratio,
+            bar="≤ 1.3",
+            met=ratio <= 1.3,
+        )
+
+
+def _cpu_per_chunk(folder: Path) -> Figure:
+    pairs = [(_our_chunks(folder), _uvicorn_chunks(folder)) for _ in range(ROUNDS)]
+    ours, other, ratio = _medians(pairs)
+    return Figure(
+        name=f"CPU per chunk, {CHUNKS} chunks",
+        ours=f"{ours / CHUNKS * 1e6:.1f} µs",
+        beside=f"uvicorn + Starlette {other / CHUNKS * 1e6:.1f} µs",
+        ratio=ratio,
+        bar="≤ 0.5",
+        met=ratio <= 0.5,
+    )
+
+
+def _starts(folder: Path) -> Iterator[Figure]:
+    ours, stock, ratio = _medians([(_start(OURS, folder), _start(STOCK, folder)) for _ in range(2 * ROUNDS)])
+    yield Figure(
+        name="process start to the first next",
+        ours=f"{ours * 1e3:.0f} ms",
+        beside=f"awslambdaric {stock * 1e3:.0f} ms",
+        ratio=ratio,
+        bar="≤ 2",
+        met=ratio <= 2,
+    )
+    ours, served, ratio = _medians([(_start(OURS, folder), _uvicorn_start(folder)) for _ in range(ROUNDS)])
+    yield Figure(
+        name="process start to the first next",
+        ours=f"{ours * 1e3:.0f} ms",
+        beside=f"FastAPI + uvicorn to the first accept {served * 1e3:.0f} ms",
+        ratio=ratio,
+        bar="≤ 1/3",
+        met=ratio <= 1 / 3,
+    )
+    for name, share_ms in _imports(folder):
+        yield Figure(name=f"  of that, import {name}", ours=f"{share_ms:.1f} ms")
+
+
+def _memory(folder: Path) -> Figure:
+    one, many = asyncio.run(_resident(folder))
+    ratio = many / one
+    return Figure(
+        name=f"RSS with {STREAMS} streams",
+        ours=f"{many / 2**20:.1f} MiB",
+        beside=f"with one {one / 2**20:.1f} MiB",
+        ratio=ratio,
+        bar="≤ 1.5",
+        met=ratio <= 1.5,
+    )
+
+
+class _PreparedApi(asyncio.Protocol):
+    """A Runtime API that answers each request with prepared bytes, and calls when `next` was asked `count` times."""
+
+    def __init__(self, event: bytes, count: int, done: "asyncio.Future[float]") -> None:
+        deadline = int(time.time() * 1000) + 600_000
+        head = (
+            f"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n"
+            f"Lambda-Runtime-Deadline-Ms: {deadline}\r\nLambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700\r\n"
+            f"Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:test\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(event)}\r\n\r\n"
+        )
+        self._next = head.encode() + event
+        self._left, self._done, self._begun, self._data = count, done, 0.0, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data = data if len(self._data) > 1 << 16 else self._data + data
+        if self._data.startswith(b"GET"):
+            self._asked()
+        elif self._posted():
+            self._data = b""
+            self._transport.write(b'HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n')
+
+    def _asked(self) -> None:
+        self._data = b""
+        self._begun = self._begun or time.perf_counter()
+        if self._left:
+            self._left -= 1
+            self._transport.write(self._next)
+        elif not self._done.done():
+            self._done.set_result(time.perf_counter() - self._begun)
+
+    def _posted(self) -> bool:
+        head, _, body = self._data.partition(b"\r\n\r\n")
+        if length := re.search(rb"(?i)content-length: (\d+)", head):
+            return len(body) >= int(length[1])
+        return self._data.endswith(b"0\r\n\r\n")
+
+
+async def _served(
+    command: list[str], handler: str, folder: Path, *, event: bytes = b"{}", count: int = 0
+) -> tuple[float, float]:
+    """Seconds from the start to the first `next`, and from there over `count` invocations."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[float] = loop.create_future()
+    server = await loop.create_server(lambda: api, "127.0.0.1", 0)
+    api = _PreparedApi(event, count, done)
+    begun = time.perf_counter()
+    with _process([*command, f"app.{handler}"], folder, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"):
+        taken = await asyncio.wait_for(done, 120)
+        first = api._begun - begun
+    server.close()
+    return first, taken
+
+
+@contextmanager
+def _process(command: list[str], folder: Path, api: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    environ = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        "AWS_LAMBDA_RUNTIME_API": api,
+        "PYTHONPATH": f"{folder}:{LAYER}",
+        "LAMBDA_TASK_ROOT": str(folder),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
+    } | environ
+    process = subprocess.Popen([sys.executable, *command], cwd=folder, env=environ)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _per_invocation(command: list[str], handler: str, folder: Path) -> float:
+    count = 500
+    return asyncio.run(_served(command, handler, folder, count=count))[1] / count
+
+
+def _start(command: list[str], folder: Path) -> float:
+    return asyncio.run(_served(command, "plain", folder))[0]
+
+
+def _our_chunks(folder: Path) -> float:
+    report = folder / "ours.txt"
+    asyncio.run(_served(OURS, "many", folder, event=f'{{"report": "{report}"}}'.encode(), count=1))
+    return float(report.read_text())
+
+
+def _uvicorn_chunks(folder: Path) -> float:
+    report = folder / "theirs.txt"
+
+    async def fetch(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /?report={report} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    with _uvicorn("served", folder) as port:
+        _until_accepting(port)
+        asyncio.run(fetch(port))
+    return float(report.read_text())
+
+
+def _uvicorn_start(folder: Path) -> float:
+    begun = time.perf_counter()
+    with _uvicorn("api", folder) as port:
+        _until_accepting(port)
+        return time.perf_counter() - begun
+
+
+@contextmanager
+def _uvicorn(factory: str, folder: Path) -> Iterator[int]:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = ["-m", "uvicorn", "--factory", f"app:{factory}", "--port", str(port), "--log-level", "warning"]
+    with _process(command, folder, ""):
+        yield port
+
+
+def _until_accepting(port: int) -> None:
+    import socket
+
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.001)
+        else:
+            return
+
+
+def _imports(folder: Path) -> Iterator[tuple[str, float]]:
+    """The heaviest imports of our start, each without what it imports itself, summed by top-level package."""
+    code = "import winterbourne.runtime"
+    environ = {**os.environ, "PYTHONPATH": str(LAYER)}
+    shares: dict[str, float] = {}
+    command = [sys.executable, "-X", "importtime", "-c", code]
+    for line in subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stderr.splitlines()[1:]:
+        own_us, _, name = line.removeprefix("import time:").split("|")
+        package = name.strip().partition(".")[0]
+        shares[package] = shares.get(package, 0) + int(own_us) / 1000
+    yield from sorted(shares.items(), key=lambda share: -share[1])[:12]
+
+
+async def _resident(folder: Path) -> tuple[int, int]:
+    """Bytes resident with one stream open, and with all of them."""
+    async with RuntimeApi() as api:
+        with _process([*OURS, "app.held"], folder, api.address, AWS_LAMBDA_MAX_CONCURRENCY=str(STREAMS)) as process:
+            first = api.submit({})
+            await first.arrived.wait()
+            one = _rss(process.pid)
+            others = [api.submit({}) for _ in range(STREAMS - 1)]
+            for each in others:
+                await each.arrived.wait()
+            return one, _rss(process.pid)
+
+
+def _rss(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
+    ours, other = zip(*pairs, strict=True)
+    return statistics.median(ours), statistics.median(other), statistics.median(a / b for a, b in pairs)
+
+

@@ -1,0 +1,104 @@
+"""Runs a handler behind the Runtime API of these tests: in this process, or as the process that Lambda starts."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.runtime.runtime_api import RuntimeApi
+from winterbourne.client import RuntimeClient
+from winterbourne.handlers import adapt
+from winterbourne.loop import Poller
+
+__all__ = ["LAYER", "Program", "program", "serving", "url_event"]
+
+LAYER = Path(__file__).parents[2] / "layers" / "winterbourne"
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[..., Any], api: RuntimeApi | None = None, *, pollers: int = 1, **options: Any
+) -> AsyncIterator[RuntimeApi]:
+    """Pollers for this handler, on this loop."""
+    async with api or RuntimeApi() as served:
+        serve = adapt(handler)
+        options = {"margin_ms": 100, "alone": pollers == 1} | options
+        clients = [RuntimeClient(served.address) for _ in range(pollers)]
+        running = [Poller(client, serve, **options) for client in clients]
+        tasks = [asyncio.create_task(poller.run()) for poller in running]
+        try:
+            yield served
+        finally:
+            for poller in running:
+                poller.stop()
+            await asyncio.gather(*tasks)
+            for client in clients:
+                client.close()
+
+
+class Program:
+    """A function process under test."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.out = ""
+        self.err = ""
+
+    async def ended(self) -> int:
+        """Wait for its end; its output is there then."""
+        out, err = await self.process.communicate()
+        self.out, self.err = out.decode(), err.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    async def stop(self) -> int:
+        """End it as Lambda does."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        return await self.ended()
+
+
+@asynccontextmanager
+async def program(
+    api: RuntimeApi, folder: Path, handler: str, *command: str, pass_fds: tuple[int, ...] = (), **environ: str
+) -> AsyncIterator[Program]:
+    """The process that Lambda starts: the exec wrapper with Python and bootstrap, or another command.
+
+    Keyword arguments are environment variables.
+    """
+    given = command or (str(LAYER / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *given,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=pass_fds,
+        env=inherited
+        | {"AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(folder), "_HANDLER": handler}
+        | environ,
+    )
+    started = Program(process)
+    try:
+        yield started
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def url_event(method: str = "GET", path: str = "/", *, query: str = "", body: str = "", **more: Any) -> dict[str, Any]:
+    """A function-URL event, payload 2.0."""
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {"host": "abc.lambda-url.us-east-1.on.aws", "x-forwarded-proto": "https", "x-forwarded-port": "443"},
+        "requestContext": {"http": {"method": method, "path": path, "sourceIp": "203.0.113.7"}, "stage": "$default"},
+        "body": body,
+        "isBase64Encoded": False,
+    } | more

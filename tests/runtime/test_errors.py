@@ -1,0 +1,84 @@
+"""An error as Lambda wants to hear of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.harness import serving
+from winterbourne import errors
+from winterbourne.errors import ErrorReport, Fault, StreamLost, WinterbourneError
+
+
+async def fails_on_the_loop(event: Any, context: Any) -> None:
+    raise ValueError("on the loop")
+
+
+def fails_in_a_thread(event: Any, context: Any) -> None:
+    raise ValueError("in a thread")
+
+
+def raised() -> ErrorReport:
+    try:
+        raise KeyError("missing")
+    except KeyError as error:
+        return ErrorReport(error, "r-1")
+
+
+def test_the_document_has_the_keys_of_the_stock_client() -> None:
+    document = raised().document
+    assert list(document) == ["errorMessage", "errorType", "requestId", "stackTrace"]
+    assert (document["errorMessage"], document["errorType"], document["requestId"]) == ("'missing'", "KeyError", "r-1")
+    assert document["stackTrace"][-1].startswith(f'  File "{__file__}", line ')
+
+
+def test_the_type_for_lambda_is_the_exceptions_name_in_its_namespace() -> None:
+    assert raised().kind == "Function.KeyError"
+
+
+def test_a_fault_bears_lambdas_own_type_and_no_frames() -> None:
+    report = ErrorReport(Fault("Runtime.HandlerNotFound", "Handler 'x' missing", ["line"]))
+    assert report.kind == report.document["errorType"] == "Runtime.HandlerNotFound"
+    assert report.document["stackTrace"] == ["line"]
+
+
+@pytest.mark.parametrize("handler", [fails_on_the_loop, fails_in_a_thread])
+async def test_the_trace_begins_in_the_handler_not_in_the_layer_that_called_it(handler: Any) -> None:
+    async with serving(handler) as api:
+        outcome = await api.invoke()
+    assert f'File "{__file__}"' in outcome.json["stackTrace"][0]
+    assert handler.__name__ in outcome.json["stackTrace"][0]
+
+
+class TestXrayCause:
+    def test_names_the_place(self) -> None:
+        cause = json.loads(raised().xray_cause)
+        assert cause["working_directory"] == str(Path.cwd())
+        assert cause["paths"] == [__file__]
+        (exception,) = cause["exceptions"]
+        assert exception["stack"][0]["label"] == "raised"
+
+    def test_is_left_out_where_lambda_would_refuse_it(self) -> None:
+        assert ErrorReport(ValueError("x" * 1024 * 1024)).xray_cause == ""
+
+
+@given(st.text(st.characters()))
+def test_any_message_is_ascii_json(message: str) -> None:
+    report = ErrorReport(ValueError(message))
+    assert json.loads(report.body)["errorMessage"] == message
+    assert report.body.isascii()
+    assert report.xray_cause.isascii()
+    assert "\n" not in report.xray_cause
+
+
+def test_a_lost_stream_is_a_connection_error_for_those_who_know_no_lambda() -> None:
+    assert issubclass(StreamLost, ConnectionError)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_everything_raised_here_has_one_root(name: str) -> None:
+    kind = getattr(errors, name)
+    assert kind is ErrorReport or issubclass(kind, WinterbourneError)

@@ -1,0 +1,176 @@
+"""The response stream, on a sink that notes what it is given."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from winterbourne import PreludeTooLarge, Response, ResponseStream, StreamMisused
+from winterbourne.prelude import CONTENT_TYPE, encode
+from winterbourne.stream import Collected
+
+
+class Wire:
+    """A sink in memory; `full` makes it ask for patience."""
+
+    def __init__(self) -> None:
+        self.heads: list[tuple[str, bytes]] = []
+        self.sent: list[bytes] = []
+        self.full = False
+        self.room = asyncio.Event()
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.finished = 0
+
+    async def begin(self, content_type: str, first: bytes) -> None:
+        await self.connected.wait()
+        self.heads.append((content_type, first))
+
+    def send(self, data: bytes) -> bool:
+        self.sent.append(data)
+        return self.full
+
+    async def drained(self) -> None:
+        await self.room.wait()
+
+    async def finish(self) -> None:
+        self.finished += 1
+
+
+class TestStart:
+    async def test_sends_the_prelude_at_once(self) -> None:
+        wire = Wire()
+        stream = ResponseStream(wire)
+        response = Response(204)
+        assert not stream.started
+        await stream.start(response)
+        assert stream.started
+        assert wire.heads == [(CONTENT_TYPE, encode(response))]
+
+    async def test_once(self) -> None:
+        stream = ResponseStream(Wire())
+        await stream.start()
+        with pytest.raises(StreamMisused):
+            await stream.start()
+
+    async def test_what_does_not_fit_leaves_the_stream_as_it_was(self) -> None:
+        wire = Wire()
+        stream = ResponseStream(wire)
+        with pytest.raises(PreludeTooLarge):
+            await stream.start(Response(headers={"x": "y" * 20_000}))
+        assert not stream.started
+        await stream.start()
+        assert len(wire.heads) == 1
+
+    async def test_without_an_http_front_end_there_is_no_prelude_unless_one_is_given(self) -> None:
+        bare, given = Wire(), Wire()
+        await ResponseStream(bare, http=False).write(b"x")
+        await ResponseStream(given, http=False).start(Response())
+        assert bare.heads == [("application/octet-stream", b"")]
+        assert given.heads == [(CONTENT_TYPE, encode(Response()))]
+
+
+class TestWrite:
+    async def test_starts_with_status_200(self) -> None:
+        wire = Wire()
+        await ResponseStream(wire).write("x")
+        assert wire.heads == [(CONTENT_TYPE, encode(Response()))]
+
+    @pytest.mark.parametrize("data", ["grüß", "grüß".encode(), bytearray("grüß".encode()), memoryview("grüß".encode())])
+    async def test_takes_text_and_bytes_of_any_kind(self, data: Any) -> None:
+        wire = Wire()
+        await ResponseStream(wire).write(data)
+        assert wire.sent == ["grüß".encode()]
+        assert type(wire.sent[0]) is bytes
+
+    @pytest.mark.parametrize("data", [5, None, {"a": 1}, ["x"]])
+    async def test_refuses_anything_else_by_name(self, data: Any) -> None:
+        with pytest.raises(TypeError, match=f"takes bytes or str, not {type(data).__name__}"):
+            await ResponseStream(Wire()).write(data)
+
+    async def test_an_empty_piece_sends_nothing_for_it_would_end_the_body(self) -> None:
+        wire = Wire()
+        stream = ResponseStream(wire)
+        await stream.write("")
+        await stream.write(b"")
+        assert stream.started
+        assert wire.sent == []
+
+    async def test_is_out_before_the_first_suspension(self) -> None:
+        wire = Wire()
+        stream = ResponseStream(wire)
+        await stream.start()
+        with pytest.raises(StopIteration):
+            stream.write(b"now").send(None)  # one step, no loop
+        assert wire.sent == [b"now"]
+
+    async def test_waits_only_while_the_reader_is_behind(self) -> None:
+        wire = Wire()
+        stream = ResponseStream(wire)
+        await stream.start()
+        wire.full = True
+        writing = asyncio.create_task(stream.write(b"x"))
+        await asyncio.sleep(0)
+        assert wire.sent == [b"x"]
+        assert not writing.done()
+        wire.room.set()
+        await writing
+
+    async def test_from_another_task_waits_for_a_start_that_is_under_way(self) -> None:
+        wire = Wire()
+        wire.connected.clear()
+        stream = ResponseStream(wire)
+        starting = asyncio.create_task(stream.start(Response(201)))
+        await asyncio.sleep(0)
+        writing = asyncio.create_task(stream.write(b"x"))
+        await asyncio.sleep(0)
+        assert wire.sent == []
+        wire.connected.set()
+        await asyncio.gather(starting, writing)
+        assert wire.sent == [b"x"]
+        assert len(wire.heads) == 1
+
+
+class TestEnd:
+    async def test_sends_the_prelude_of_an_empty_response(self) -> None:
+        wire = Wire()
+        await ResponseStream(wire).end()
+        assert len(wire.heads) == 1
+        assert wire.finished == 1
+
+    async def test_happens_once(self) -> None:
+        wire = Wire()
+        stream = ResponseStream(wire)
+        await stream.end()
+        await stream.end()
+        assert wire.finished == 1
+
+    @pytest.mark.parametrize("how", ["end", "close"])
+    async def test_nothing_can_be_written_after_it(self, how: str) -> None:
+        stream = ResponseStream(Wire())
+        await stream.start()
+        if how == "end":
+            await stream.end()
+        else:
+            stream.close()
+        assert stream.ended
+        with pytest.raises(StreamMisused, match="has ended"):
+            await stream.write(b"late")
+
+
+class TestCollected:
+    async def test_gives_the_response_in_one_piece(self) -> None:
+        sink = Collected()
+        stream = ResponseStream(sink)
+        await stream.start(Response(201, {"content-type": "text/plain"}))
+        await stream.write("a")
+        await stream.write("b")
+        await stream.end()
+        answer = sink.answer(stream.response)
+        assert (answer["statusCode"], answer["body"]) == (201, "ab")
+
+    async def test_gives_bytes_where_nobody_wanted_a_prelude(self) -> None:
+        sink = Collected()
+        stream = ResponseStream(sink, http=False)
+        await stream.write(b"\xff")
+        assert sink.answer(stream.response) == b"\xff"
