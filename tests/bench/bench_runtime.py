@@ -78,7 +78,9 @@ def figures() -> Iterable[Figure]:
 
 def _invocations(folder: Path) -> Iterator[Figure]:
     for what, handler in (("plain", "plain"), ("coroutine", "coroutine"), ("streaming", "streaming")):
-        pairs = [(_per_invocation(OURS, handler, folder), _per_invocation(STOCK, "plain", folder)) for _ in range(ROUNDS)]
+        pairs = [
+            (_per_invocation(OURS, handler, folder), _per_invocation(STOCK, "plain", folder)) for _ in range(ROUNDS)
+        ]
         ours, stock, ratio = _medians(pairs)
         yield Figure(
             name=f"one invocation, {what} handler",
@@ -146,7 +148,8 @@ class _PreparedApi(asyncio.Protocol):
         deadline = int(time.time() * 1000) + 600_000
         head = (
             f"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n"
-            f"Lambda-Runtime-Deadline-Ms: {deadline}\r\nLambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700\r\n"
+            f"Lambda-Runtime-Deadline-Ms: {deadline}\r\n"
+            f"Lambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700\r\n"
             f"Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:test\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(event)}\r\n\r\n"
         )
@@ -187,8 +190,8 @@ async def _served(
     """Seconds from the start to the first `next`, and from there over `count` invocations."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[float] = loop.create_future()
-    server = await loop.create_server(lambda: api, "127.0.0.1", 0)
     api = _PreparedApi(event, count, done)
+    server = await loop.create_server(lambda: api, "127.0.0.1", 0)
     begun = time.perf_counter()
     with _process([*command, f"app.{handler}"], folder, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"):
         taken = await asyncio.wait_for(done, 120)
@@ -282,7 +285,9 @@ def _imports(folder: Path) -> Iterator[tuple[str, float]]:
     environ = {**os.environ, "PYTHONPATH": str(LAYER)}
     shares: dict[str, float] = {}
     command = [sys.executable, "-X", "importtime", "-c", code]
-    for line in subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stderr.splitlines()[1:]:
+    for line in subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stderr.splitlines()[
+        1:
+    ]:
         own_us, _, name = line.removeprefix("import time:").split("|")
         package = name.strip().partition(".")[0]
         shares[package] = shares.get(package, 0) + int(own_us) / 1000
@@ -309,5 +314,3 @@ def _rss(pid: int) -> int:
 def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
     ours, other = zip(*pairs, strict=True)
     return statistics.median(ours), statistics.median(other), statistics.median(a / b for a, b in pairs)
-
-

@@ -1,5 +1,6 @@
 """What every test of the layer may rely on."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,7 @@ def logged() -> Iterator[list[str]]:
     handler = logs._Handler(sink, as_json=False, typed=False)
     logs._set_up_root(handler, "")
     yield sink.entries
-    logs.logging.getLogger().removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

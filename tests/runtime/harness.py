@@ -63,21 +63,20 @@ class Program:
 
 
 @asynccontextmanager
-async def program(
-    api: RuntimeApi, folder: Path, handler: str, *command: str, pass_fds: tuple[int, ...] = (), **environ: str
-) -> AsyncIterator[Program]:
+async def program(api: RuntimeApi, folder: Path, handler: str, *command: str, **environ: str) -> AsyncIterator[Program]:
     """The process that Lambda starts: the exec wrapper with Python and bootstrap, or another command.
 
     Keyword arguments are environment variables.
     """
     given = command or (str(LAYER / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+    frames = environ.get("_LAMBDA_TELEMETRY_LOG_FD")
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         *given,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=pass_fds,
+        pass_fds=[int(frames)] if frames else [],
         env=inherited
         | {"AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(folder), "_HANDLER": handler}
         | environ,

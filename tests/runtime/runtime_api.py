@@ -67,21 +67,31 @@ class RuntimeApi:
     Args:
         refuse: Statuses to answer with instead of 202, by the last part of the path; each is used once.
         cut_after: Close the connection once this many bytes of a response have come.
+        refuse_after: Answer with this status once so many bytes of a response have come.
     """
 
-    def __init__(self, *, refuse: dict[str, int] | None = None, cut_after: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        refuse: dict[str, int] | None = None,
+        cut_after: int | None = None,
+        refuse_after: tuple[int, int] | None = None,
+    ) -> None:
         self.calls: list[Outcome] = []  # init errors and restores
         self.called = asyncio.Event()
         self.connections = 0
         self.asked = asyncio.Event()  # a runtime waits for an invocation
+        self.handed_out = asyncio.Event()
         self.reads_on = asyncio.Event()
         self.reads_on.set()
         self.refuse = refuse or {}
         self.cut_after = cut_after
+        self.refuse_after = refuse_after
         self._numbers = itertools.count(1)
         self._queue: asyncio.Queue[_Invocation] = asyncio.Queue()
         self._open: dict[str, _Invocation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -114,10 +124,16 @@ class RuntimeApi:
         """Queue an invocation and wait for what becomes of it; an incomplete outcome where the runtime hung up."""
         return await self.submit(event, **options).outcome
 
+    def hang_up(self) -> None:
+        """Close every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         self.connections += 1
         try:
             await self._requests(reader, writer)
@@ -125,6 +141,7 @@ class RuntimeApi:
             pass
         finally:
             self._tasks.discard(task)
+            self._writers.discard(writer)
             writer.close()
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,6 +175,8 @@ class RuntimeApi:
                 if self.cut_after is not None and len(outcome.body) >= self.cut_after:
                     self.cut_after = None
                     return
+                if self.refuse_after and len(outcome.body) >= self.refuse_after[0]:
+                    return
             elif isinstance(event, h11.EndOfMessage):
                 outcome.trailers = {k.decode(): v.decode() for k, v in event.headers}
                 outcome.complete = True
@@ -172,7 +191,11 @@ class RuntimeApi:
         if outcome.path == "invocation/next":
             return await self._hand_out(http, writer)
         if not outcome.complete:
-            if invocation:
+            if self.refuse_after and len(outcome.body) >= self.refuse_after[0]:
+                status, self.refuse_after = self.refuse_after[1], None
+                await self._send(http, writer, status, [], b"{}")
+                await asyncio.sleep(0.05)
+            if invocation and not invocation.outcome.done():
                 invocation.outcome.set_result(outcome)
             return False
         status = self.refuse.pop(what, 200 if what == "next" else 202)
@@ -193,6 +216,7 @@ class RuntimeApi:
         self.asked.set()
         invocation = await self._queue.get()
         self._open[invocation.request_id] = invocation
+        self.handed_out.set()
         await self._send(http, writer, 200, invocation.headers.items(), invocation.event)
         return True
 

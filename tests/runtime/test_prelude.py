@@ -33,7 +33,9 @@ def test_without_anything_it_is_200_and_octets() -> None:
 
 
 def test_set_cookie_becomes_a_cookie() -> None:
-    response = Response(headers=[("Set-Cookie", "a=b"), ("content-type", "x/y"), ("set-cookie", "c=d")], cookies=["e=f"])
+    response = Response(
+        headers=[("Set-Cookie", "a=b"), ("content-type", "x/y"), ("set-cookie", "c=d")], cookies=["e=f"]
+    )
     assert decoded(encode(response)) == {
         "statusCode": 200,
         "headers": {"content-type": "x/y"},

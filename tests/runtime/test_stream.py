@@ -42,7 +42,6 @@ class TestStart:
         wire = Wire()
         stream = ResponseStream(wire)
         response = Response(204)
-        assert not stream.started
         await stream.start(response)
         assert stream.started
         assert wire.heads == [(CONTENT_TYPE, encode(response))]

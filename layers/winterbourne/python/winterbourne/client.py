@@ -108,7 +108,13 @@ class RuntimeClient:
             raise StreamLost(self._why_lost)
 
     async def finish(self) -> None:
-        """End the streamed response and wait for its acknowledgement."""
+        """End the streamed response and wait for its acknowledgement.
+
+        Raises:
+            StreamLost: It was lost before.
+        """
+        if not self.sending:
+            raise StreamLost(self._why_lost)
         await self._conclude(self._exchange.finish)
 
     async def fail(self, error: ErrorReport) -> None:

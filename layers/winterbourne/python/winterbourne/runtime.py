@@ -11,7 +11,7 @@ from typing import Any
 from winterbourne import lifecycle, logs
 from winterbourne.client import RuntimeClient
 from winterbourne.environment import load_handler, prepare
-from winterbourne.errors import ErrorReport, RuntimeApiDown, WinterbourneError
+from winterbourne.errors import ErrorReport, Fault, RuntimeApiDown, WinterbourneError
 from winterbourne.handlers import Serve, adapt
 from winterbourne.loop import Poller
 
@@ -55,7 +55,7 @@ async def _live(loaded: Callable[..., Any] | BaseException, environ: Mapping[str
         if isinstance(loaded, BaseException):
             return await _init_failed(client, loaded)
         try:
-            margin_ms = int(environ.get("WINTERBOURNE_DEADLINE_MARGIN_MS") or DEFAULT_MARGIN_MS)
+            margin_ms = _margin_ms(environ)
             serve = adapt(loaded)
             await lifecycle.run_startup()
         except Exception as error:  # noqa: BLE001 - the edge: it becomes an init error
@@ -65,6 +65,13 @@ async def _live(loaded: Callable[..., Any] | BaseException, environ: Mapping[str
         return await _poll(client, serve, margin_ms, environ)
     finally:
         client.close()
+
+
+def _margin_ms(environ: Mapping[str, str]) -> int:
+    text = environ.get("WINTERBOURNE_DEADLINE_MARGIN_MS") or str(DEFAULT_MARGIN_MS)
+    if not text.isdecimal():
+        raise Fault("Runtime.InvalidSetting", f"WINTERBOURNE_DEADLINE_MARGIN_MS: '{text}' is no number of milliseconds")
+    return int(text)
 
 
 async def _init_failed(client: RuntimeClient, error: BaseException, error_type: str = "", status: int = 1) -> int:

@@ -1,0 +1,284 @@
+"""The process that Lambda starts: init, snapshots, many at once, shutdown."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.harness import LAYER, program, url_event
+from tests.runtime.runtime_api import RuntimeApi
+
+SNAP = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+
+
+@pytest.fixture
+def function(tmp_path: Path) -> Any:
+    """Writes the function's one module."""
+
+    def write(code: str) -> Path:
+        (tmp_path / "app.py").write_text(code)
+        return tmp_path
+
+    return write
+
+
+class TestTheExecWrapper:
+    async def test_starts_the_layer_with_the_python_it_is_given(self, function: Any) -> None:
+        folder = function("import sys, os\ndef handler(event, context): return [sys.executable, os.getcwd()]")
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            assert (await api.invoke()).json == [sys.executable, str(folder)]
+            assert await running.stop() == 0
+
+    async def test_puts_no_folder_of_its_own_on_the_path(self, function: Any) -> None:
+        folder = function("import sys\ndef handler(event, context): return sys.path")
+        async with RuntimeApi() as api, program(api, folder, "app.handler"):
+            path = (await api.invoke()).json
+        layer = str(LAYER / "python")
+        site = f"{layer}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+        assert path[:3] == [str(folder), site, layer]
+        assert str(LAYER / "python" / "winterbourne") not in path
+
+    async def test_hands_over_to_another_wrapper_first(self, function: Any) -> None:
+        folder = function("import os\ndef handler(event, context): return os.environ['TRACED']")
+        other = folder / "other"
+        other.write_text('#!/bin/sh\nTRACED=yes exec "$@"\n')
+        other.chmod(0o755)
+        environ = {"WINTERBOURNE_EXEC_WRAPPER": str(other)}
+        async with RuntimeApi() as api, program(api, folder, "app.handler", **environ):
+            assert (await api.invoke()).json == "yes"
+
+    async def test_passes_on_secrets_and_names_with_spaces_untouched(self, function: Any) -> None:
+        folder = function("import os\ndef handler(event, context): return os.environ['ODD']")
+        async with RuntimeApi() as api, program(api, folder, "app.handler", ODD="a b'\"$c"):
+            assert (await api.invoke()).json == "a b'\"$c"
+
+
+class TestAContainerImage:
+    """`pip install` from the layer's folder, ENTRYPOINT `python -m winterbourne`, CMD the handler."""
+
+    @pytest.mark.slow
+    async def test_serves_the_handler_that_is_named_as_an_argument(self, function: Any, tmp_path: Path) -> None:
+        folder, packages = function("def handler(event, context): return [event]"), tmp_path / "packages"
+        source = shutil.copytree(LAYER, tmp_path / "layer")  # building leaves things in its folder
+        command = [
+            Path(sys.executable).with_name("uv"),
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            packages,
+            source,
+        ]
+        subprocess.run(command, check=True)  # noqa: ASYNC221 - nothing else runs yet
+        entrypoint = (sys.executable, "-m", "winterbourne", "app.handler")
+        async with RuntimeApi() as api, program(api, folder, "wrong.name", *entrypoint, PYTHONPATH=str(packages)):
+            assert (await api.invoke(1)).json == [1]
+
+
+class TestInit:
+    async def test_a_handler_that_cannot_be_imported_is_reported_with_its_traceback(self, function: Any) -> None:
+        folder = function("def deep():\n    raise RuntimeError('at import')\ndeep()")
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            assert await running.ended() == 1
+            (error,) = api.calls
+        assert error.path == "init/error"
+        assert error.headers["lambda-runtime-function-error-type"] == "Function.RuntimeError"
+        assert error.json["errorMessage"] == "at import"
+        assert "in deep" in error.json["stackTrace"][-1]
+        assert "[ERROR] RuntimeError: at import\rTraceback (most recent call last):\r" in running.out
+
+    async def test_a_module_that_exits_is_reported_too(self, function: Any) -> None:
+        async with RuntimeApi() as api, program(api, function("raise SystemExit(7)"), "app.handler") as running:
+            assert await running.ended() == 1
+            assert api.calls[0].json["errorType"] == "SystemExit"
+
+    async def test_a_startup_hook_that_fails_is_an_init_error(self, function: Any) -> None:
+        folder = function(
+            "from winterbourne import on_startup\n@on_startup\nasync def up(): raise OSError('no database')\n"
+            "def handler(event, context): pass"
+        )
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            assert await running.ended() == 1
+            assert api.calls[0].json["errorMessage"] == "no database"
+
+    @pytest.mark.parametrize("margin", ["soon", "-5"])
+    async def test_a_margin_that_is_none_names_its_variable(self, margin: str, function: Any) -> None:
+        folder = function("def handler(event, context): pass")
+        environ = {"WINTERBOURNE_DEADLINE_MARGIN_MS": margin}
+        async with RuntimeApi() as api, program(api, folder, "app.handler", **environ) as running:
+            assert await running.ended() == 1
+            assert api.calls[0].json["errorMessage"].startswith("WINTERBOURNE_DEADLINE_MARGIN_MS: ")
+
+    async def test_a_module_may_run_a_loop_of_its_own_while_it_is_imported(self, function: Any) -> None:
+        folder = function("import asyncio\nasyncio.run(asyncio.sleep(0))\ndef handler(event, context): return 1")
+        async with RuntimeApi() as api, program(api, folder, "app.handler"):
+            assert (await api.invoke()).json == 1
+
+    async def test_neither_boto3_nor_a_web_server_is_imported(self, function: Any) -> None:
+        folder = function("import sys\ndef handler(event, context): return sorted(sys.modules)")
+        async with RuntimeApi() as api, program(api, folder, "app.handler"):
+            modules = set((await api.invoke()).json)
+        assert not modules & {"boto3", "botocore", "httpx", "uvicorn", "winterbourne.asgi", "importlib.metadata"}
+
+
+class TestEnding:
+    async def test_sigterm_runs_the_shutdown_hooks(self, function: Any) -> None:
+        folder = function(
+            "import asyncio\nfrom winterbourne import on_shutdown\n@on_shutdown\nasync def down():\n"
+            "    await asyncio.sleep(0)\n    print('closed')\ndef handler(event, context): pass"
+        )
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            await api.invoke()
+            assert await running.stop() == 0
+        assert running.out == "closed\n"
+
+    async def test_a_hook_that_fails_is_logged(self, function: Any) -> None:
+        folder = function(
+            "from winterbourne import on_shutdown\non_shutdown(lambda: 1 / 0)\ndef handler(event, context): pass"
+        )
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            await api.asked.wait()
+            assert await running.stop() == 0
+        assert "ZeroDivisionError" in running.out
+
+    async def test_a_handler_that_exits_ends_the_process_as_under_the_stock_client(self, function: Any) -> None:
+        folder = function("async def handler(event, context): raise SystemExit(9)")
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            api.submit()
+            assert await running.ended() == 9
+
+    async def test_without_a_runtime_api_it_ends_with_a_word(self, function: Any) -> None:
+        folder = function("def handler(event, context): pass")
+        api = RuntimeApi()
+        api.address = "127.0.0.1:9"
+        async with program(api, folder, "app.handler") as running:
+            assert await running.ended() == 1
+        assert "no invocation after 5 attempts" in running.out
+
+
+class TestSnapStart:
+    CODE = """
+import os, random
+from winterbourne import after_restore, before_snapshot, on_startup
+from snapshot_restore_py import register_after_restore
+order = []
+random.seed(1)
+on_startup(lambda: order.append("startup"))
+before_snapshot(lambda: order.append("before"))
+@after_restore
+async def restored(): order.append("after")
+register_after_restore(order.append, "theirs")
+def handler(event, context): return [order, random.random()]
+"""
+
+    async def test_hooks_run_around_the_snapshot_and_randomness_is_fresh(self, function: Any) -> None:
+        async with RuntimeApi() as api, program(api, function(self.CODE), "app.handler", **SNAP):
+            order, drawn = (await api.invoke()).json
+        assert [call.path for call in api.calls] == ["restore/next"]
+        assert order == ["startup", "before", "after", "theirs"]
+        import random
+
+        assert drawn != random.Random(1).random()
+
+    async def test_sockets_after_a_restore_are_new(self, function: Any) -> None:
+        async with RuntimeApi() as api, program(api, function(self.CODE), "app.handler", **SNAP):
+            await api.invoke()
+            assert api.connections == 2
+
+    async def test_a_hook_that_fails_before_it_ends_with_64(self, function: Any) -> None:
+        code = "from winterbourne import before_snapshot\nbefore_snapshot(lambda: 1 / 0)\ndef handler(e, c): pass"
+        async with RuntimeApi() as api, program(api, function(code), "app.handler", **SNAP) as running:
+            assert await running.ended() == 64
+            assert api.calls[0].path == "init/error"
+            assert api.calls[0].headers["lambda-runtime-function-error-type"] == "Runtime.BeforeSnapshotError"
+
+    async def test_so_does_a_refused_restore(self, function: Any) -> None:
+        api = RuntimeApi(refuse={"next": 403})
+        async with api, program(api, function(self.CODE), "app.handler", **SNAP) as running:
+            assert await running.ended() == 64
+            assert api.calls[-1].headers["lambda-runtime-function-error-type"] == "Runtime.BeforeSnapshotError"
+
+    async def test_a_hook_that_fails_after_it_ends_with_65(self, function: Any) -> None:
+        code = "from winterbourne import after_restore\nafter_restore(lambda: 1 / 0)\ndef handler(e, c): pass"
+        async with RuntimeApi() as api, program(api, function(code), "app.handler", **SNAP) as running:
+            assert await running.ended() == 65
+            restored, error = api.calls
+            assert (restored.path, error.path) == ("restore/next", "restore/error")
+            assert error.headers["lambda-runtime-function-error-type"] == "Runtime.AfterRestoreError"
+
+
+class TestManagedInstances:
+    """AWS_LAMBDA_MAX_CONCURRENCY: many invocations in one process."""
+
+    CODE = """
+import asyncio, logging, os
+log = logging.getLogger("app")
+meeting = asyncio.Barrier(4)
+async def handler(event, context):
+    await meeting.wait()
+    log.warning("logged %s", event)
+    print("printed", event)
+    yield str(os.getpid())
+"""
+
+    async def test_they_share_one_process_and_every_line_has_its_own_request_id(self, function: Any) -> None:
+        environ = {"AWS_LAMBDA_MAX_CONCURRENCY": "4", "AWS_LAMBDA_LOG_FORMAT": "JSON"}
+        async with RuntimeApi() as api, program(api, function(self.CODE), "app.handler", **environ) as running:
+            invocations = [api.submit(n, Lambda_Runtime_Aws_Tenant_Id=f"tenant-{n}") for n in range(4)]
+            pids = {(await each.outcome).body for each in invocations}
+            assert pids == {str(running.process.pid).encode()}
+            assert await running.stop() == 0
+        records = [json.loads(line) for line in running.out.splitlines()]
+        found = {(r["message"], r["requestId"], r["tenantId"]) for r in records}
+        assert found == {
+            (f"{verb} {n}", each.request_id, f"tenant-{n}")
+            for n, each in enumerate(invocations)
+            for verb in ("logged", "printed")
+        }
+
+    async def test_output_goes_to_the_socket_that_lambda_collects_from(self, function: Any, tmp_path: Path) -> None:
+        import asyncio
+
+        got: list[bytes] = []
+        complete = asyncio.Event()
+
+        async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            got.append(await reader.read())
+            writer.close()
+            if len(got) == 2:
+                complete.set()
+
+        path = str(tmp_path / "logs.sock")
+        server = await asyncio.start_unix_server(collect, path)
+        environ = {
+            "AWS_LAMBDA_MAX_CONCURRENCY": "2",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",
+            "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET": path,
+        }
+        folder = function("def handler(event, context): print('collected')")
+        async with RuntimeApi() as api, program(api, folder, "app.handler", **environ) as running:
+            await api.invoke()
+            await running.stop()
+        await complete.wait()
+        server.close()
+        assert running.out == ""
+        assert b'"message": "collected"' in b"".join(got)
+
+
+async def test_under_sam_a_stream_is_an_ordinary_answer(function: Any) -> None:
+    folder = function("async def handler(event, context):\n    yield 'readable'")
+    async with RuntimeApi() as api, program(api, folder, "app.handler", AWS_SAM_LOCAL="true"):
+        assert (await api.invoke(url_event())).json["body"] == "readable"
+
+
+def test_importing_the_public_names_opens_nothing_and_needs_no_h11() -> None:
+    code = "import sys, winterbourne; print('h11' in sys.modules, 'winterbourne.client' in sys.modules)"
+    environ = {**os.environ, "PYTHONPATH": str(LAYER / "python")}
+    shown = subprocess.run([sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True).stdout
+    assert shown == "False False\n"
