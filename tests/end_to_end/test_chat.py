@@ -82,26 +82,28 @@ class TestAStream:
                 assert any(line.startswith(":") for line in lines)
 
     def test_is_written_as_server_sent_events_that_nobody_keeps(self, function_url: str) -> None:
-        response = httpx.post(f"{function_url}/chat", json={"messages": [{"role": "user", "content": "hi"}]})
+        response = httpx.post(
+            f"{function_url}/chat", json={"messages": [{"role": "user", "content": "hi"}]}, timeout=30
+        )
         assert response.headers["content-type"].startswith("text/event-stream")
         assert "no-cache" in response.headers["cache-control"]
 
 
 class TestOtherRoutes:
     def test_health_and_readiness_say_what_is_there(self, function_url: str) -> None:
-        assert httpx.get(f"{function_url}/healthz").json() == {"status": "ok"}
-        ready = httpx.get(f"{function_url}/readyz").json()
+        assert httpx.get(f"{function_url}/healthz", timeout=30).json() == {"status": "ok"}
+        ready = httpx.get(f"{function_url}/readyz", timeout=30).json()
         assert ready["model"] == "scripted"
         assert {"get_stock_quote", "get_weather", "convert_currency", "calculate", "current_time"} <= set(
             ready["tools"]
         )
 
     def test_an_unknown_path_is_404_in_json(self, function_url: str) -> None:
-        response = httpx.get(f"{function_url}/nowhere")
+        response = httpx.get(f"{function_url}/nowhere", timeout=30)
         assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
     def test_a_wrong_method_is_405_and_says_which_is_right(self, function_url: str) -> None:
-        response = httpx.get(f"{function_url}/chat")
+        response = httpx.get(f"{function_url}/chat", timeout=30)
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
         assert response.json()["error"]["code"] == "method_not_allowed"
 
@@ -123,7 +125,7 @@ BAD_REQUESTS = {
 def test_a_body_that_cannot_be_answered_is_a_4xx_in_json(
     function_url: str, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    response = httpx.post(f"{function_url}/chat", content=body, headers=headers)
+    response = httpx.post(f"{function_url}/chat", content=body, headers=headers, timeout=30)
     assert response.status_code == status
     assert set(response.json()["error"]) == {"code", "message"}
 
@@ -211,7 +213,7 @@ class TestManyAtOnce:
 class TestStarting:
     def test_a_wrong_setting_is_an_init_error_that_names_it(self, tmp_path: Path) -> None:
         with local_server(tmp_path, "--env", "MAX_TURNS=many") as server:
-            assert httpx.get(f"{server.url}/healthz").status_code == 502
+            assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 502
             assert "MAX_TURNS: expected int" in server.log.read_text()
 
     def test_a_port_in_use_is_one_line_that_says_so(self, function_url: str) -> None:

@@ -96,11 +96,11 @@ class TestConnecting:
 
 @pytest.mark.parametrize("servers", ["http://a/mcp", "one=ftp://a", "a b=http://a"])
 def test_a_list_that_cannot_be_read_is_an_init_error(servers: str) -> None:
-    with pytest.raises(SettingsError, match="^MCP_SERVERS: "):
-        McpServers(Settings(mcp_servers=servers), list)
+    with pytest.raises(SettingsError, match=r"^MCP_SERVERS: "):
+        McpServers(Settings(mcp_servers=servers), lambda _: None)
 
 
 def test_tokens_that_cannot_be_read_are_an_init_error_that_shows_none() -> None:
-    with pytest.raises(SettingsError, match="^MCP_TOKENS: ") as error:
-        McpServers(Settings(mcp_servers="one=http://a", mcp_tokens='{"one":"secret"'), list)
+    with pytest.raises(SettingsError, match=r"^MCP_TOKENS: ") as error:
+        McpServers(Settings(mcp_servers="one=http://a", mcp_tokens='{"one":"secret"'), lambda _: None)
     assert "secret" not in str(error.value)
