@@ -4,10 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 
 from tests.end_to_end.native_client import FIVE_TOOLS, chat, frames, text_of
 from tests.local_server import ROOT, local_server
+from tests.weather_server import weather_server
 
 pytestmark = pytest.mark.slow
 
@@ -130,40 +129,10 @@ def test_a_body_that_cannot_be_answered_is_a_4xx_in_json(
     assert set(response.json()["error"]) == {"code", "message"}
 
 
-class _Weather(BaseHTTPRequestHandler):
-    """Open-Meteo's two answers, on connections that are counted and can be closed."""
-
-    protocol_version = "HTTP/1.1"
-    connections: list[Any]
-
-    def setup(self) -> None:
-        self.connections.append(self.request)
-        super().setup()
-
-    def do_GET(self) -> None:
-        found = b'{"results":[{"name":"Oslo","latitude":59.9,"longitude":10.7,"country":"Norway"}]}'
-        weather = (
-            b'{"current":{"time":"2026-11-22T12:00","temperature_2m":-3.5,"apparent_temperature":-6,'
-            b'"relative_humidity_2m":80,"weather_code":71,"wind_speed_10m":9}}'
-        )
-        body = found if self.path.startswith("/search") else weather
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (its name in the base class)
-        pass
-
-
 @pytest.fixture
 def weather() -> Iterator[tuple[str, list[Any]]]:
-    connections: list[Any] = []
-    handler = type("Handler", (_Weather,), {"connections": connections})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", connections
-        server.shutdown()
+    with weather_server() as served:
+        yield served
 
 
 class TestTheHttpPool:
