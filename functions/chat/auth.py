@@ -4,6 +4,7 @@ AUTH chooses the one way in: `api_key` (the default, closed until there are keys
 Knows nothing of what a caller then does. No key and no token is ever logged or quoted in an error.
 """
 
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -54,6 +55,9 @@ Keys: TypeAlias = tuple[tuple[bytes, Caller], ...]
 class Authenticator(Protocol):
     """One way to tell who calls."""
 
+    async def prepare(self) -> None:
+        """Fetch what is needed, while the environment starts. Where that fails the log says so; requests try again."""
+
     async def identify(self, request: Request) -> Caller:
         """The caller.
 
@@ -64,7 +68,7 @@ class Authenticator(Protocol):
 
 
 def make_authenticator(settings: Settings) -> Authenticator:
-    """The way in that AUTH names. Says loudly when it is open, and when it is shut for everybody.
+    """The way in that AUTH names; `prepare` then says loudly when it is open, or shut for everybody.
 
     Raises:
         SettingsError: A setting that this way needs is missing or wrong.
@@ -79,7 +83,6 @@ def make_authenticator(settings: Settings) -> Authenticator:
         case "iam":
             return Iam()
         case "none":
-            _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, and the model's bill is yours")
             return Anyone()
 
 
@@ -109,6 +112,11 @@ class ApiKeys:
         self._read = read
         self._keys = Refreshed("the API keys", self._fetch, now)
 
+    async def prepare(self) -> None:
+        """See `Authenticator`."""
+        with contextlib.suppress(RequestRejected):
+            await self._known(secrets.MAX_AGE_S)
+
     async def identify(self, request: Request) -> Caller:
         """See `Authenticator`. A key that was just added is known after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
         key = credential(request)
@@ -125,11 +133,17 @@ class ApiKeys:
             raise unavailable("keys cannot be checked now") from error
 
     async def _fetch(self) -> Keys:
-        return parse_keys(await self._read())
+        if keys := parse_keys(await self._read()):
+            return keys
+        _LOGGER.warning("AUTH=api_key and no keys: every call is refused; set API_KEYS_SECRET_ARN or API_KEYS")
+        return keys
 
 
 class Iam:
     """Callers that the function URL has let in by their AWS signature (AuthType AWS_IAM)."""
+
+    async def prepare(self) -> None:
+        """See `Authenticator`."""
 
     async def identify(self, request: Request) -> Caller:
         """See `Authenticator`. https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads"""
@@ -141,6 +155,10 @@ class Iam:
 
 class Anyone:
     """No check at all."""
+
+    async def prepare(self) -> None:
+        """See `Authenticator`."""
+        _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, and the model's bill is yours")
 
     async def identify(self, request: Request) -> Caller:
         """See `Authenticator`."""
@@ -176,8 +194,7 @@ def _api_keys(settings: Settings) -> ApiKeys:
     if arn := settings.api_keys_secret_arn:
         return ApiKeys(lambda: secrets.read(arn, "API_KEYS_SECRET_ARN"))
     keys = settings.api_keys or "{}"
-    if not parse_keys(keys):
-        _LOGGER.warning("AUTH=api_key and no keys: every call is refused; set API_KEYS_SECRET_ARN or API_KEYS")
+    parse_keys(keys)
 
     async def read() -> str:
         return keys

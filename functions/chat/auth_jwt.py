@@ -3,6 +3,7 @@
 Knows issuer, audience and the issuer's published keys. https://www.rfc-editor.org/rfc/rfc8725 says what to refuse.
 """
 
+import contextlib
 import logging
 from typing import Any, Final
 
@@ -44,6 +45,11 @@ class Tokens:
         if not self._url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
             raise SettingsError("JWT_JWKS_URL: expected an https URL")
         self._keys = Refreshed("the token issuer's keys", self._fetch)
+
+    async def prepare(self) -> None:
+        """See `auth.Authenticator`."""
+        with contextlib.suppress(RequestRejected):
+            await self._known(KEYS_MAX_AGE_S)
 
     async def identify(self, request: Request) -> Caller:
         """See `auth.Authenticator`. Who a token speaks of is its `sub`."""

@@ -164,6 +164,29 @@ class TestKeysThatCannotBeRead:
         assert owners == [name for name, some in keys.items() for _ in (some if isinstance(some, list) else [some])]
 
 
+class TestPreparing:
+    async def test_the_first_request_finds_the_keys_read(self) -> None:
+        secret = Secret(alice="a")
+        await secret.authenticator.prepare()
+        assert await secret.status("a") == 200
+        assert secret.reads == 1
+
+    async def test_a_secret_without_keys_is_said_loudly(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            await Secret().authenticator.prepare()
+        assert "every call is refused" in caplog.text
+
+    async def test_a_secret_that_cannot_be_read_is_said_loudly_and_read_again(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        secret = Secret(alice="a")
+        secret.error = SettingsError("API_KEYS_SECRET_ARN: the secret cannot be read: AccessDeniedException")
+        await secret.authenticator.prepare()
+        assert "AccessDenied" in caplog.text
+        secret.error = None
+        assert await secret.status("a") == 200
+
+
 class TestIam:
     async def test_the_caller_is_who_the_url_says(self) -> None:
         identity = {"userId": "AROA:ci", "userArn": "arn:aws:sts::123456789012:assumed-role/ci/ci"}
@@ -180,8 +203,9 @@ class TestIam:
 
 class TestChoosing:
     async def test_by_default_nobody_may_call_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        closed = make_authenticator(Settings())
         with caplog.at_level(logging.WARNING):
-            closed = make_authenticator(Settings())
+            await closed.prepare()
         assert "every call is refused" in caplog.text
         for headers in ({}, {"x_api_key": ""}, {"x_api_key": "k"}, {"authorization": "Bearer k"}):
             with pytest.raises(RequestRejected) as refusal:
@@ -189,8 +213,9 @@ class TestChoosing:
             assert refusal.value.status == 401
 
     async def test_none_lets_anyone_in_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        anyone = make_authenticator(Settings(auth="none"))
         with caplog.at_level(logging.WARNING):
-            anyone = make_authenticator(Settings(auth="none"))
+            await anyone.prepare()
         assert "AUTH=none" in caplog.text
         assert await anyone.identify(request()) == ANONYMOUS
 
@@ -213,7 +238,9 @@ class TestChoosing:
             assert (await keys.identify(request(x_api_key="k"))).name == "ci"
 
     async def test_iam(self) -> None:
-        assert isinstance(make_authenticator(Settings(auth="iam")), Iam)
+        iam = make_authenticator(Settings(auth="iam"))
+        await iam.prepare()
+        assert isinstance(iam, Iam)
 
     def test_only_jwt_imports_its_library_and_nothing_imports_boto(self) -> None:
         check = (

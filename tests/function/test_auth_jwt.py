@@ -168,6 +168,14 @@ class TestKeys:
         await asyncio.gather(*(tokens.identify(bearing(token())) for _ in range(5)))
         assert issuer.reads == 1
 
+    async def test_they_may_be_fetched_beforehand(self, tokens: Tokens, issuer: Issuer) -> None:
+        issuer.status = 500
+        await tokens.prepare()
+        issuer.status = 200
+        await tokens.prepare()
+        await tokens.identify(bearing(token()))
+        assert issuer.reads == 2
+
     async def test_a_new_key_is_known_at_its_first_use(
         self, tokens: Tokens, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
