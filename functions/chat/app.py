@@ -3,6 +3,8 @@
 Wrong settings are found here, while the environment starts, not in somebody's first request.
 """
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -32,6 +34,8 @@ from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startu
 __all__ = ["handler"]
 
 FRONTENDS: Final[tuple[Frontend, ...]] = (native.FRONTEND, ai_sdk.FRONTEND, ag_ui.FRONTEND, openai.FRONTEND)
+
+PREPARE_TIMEOUT_S: Final = 3.0  # Lambda starts an environment anew that is not ready in 10 s
 
 _settings = Settings.from_environment(os.environ)
 _logger = telemetry.log(service=_settings.service_name)
@@ -102,13 +106,17 @@ def _routes() -> dict[tuple[str, str], Endpoint]:
     }
 
 
-_service = Service(_routes(), make_authenticator(_settings), native.FRONTEND.error_body, _logger)
+_authenticator = make_authenticator(_settings)
+_service = Service(_routes(), _authenticator, native.FRONTEND.error_body, _logger)
 
 
 @on_startup
 async def _start() -> None:
-    """Reading the certificates takes tens of milliseconds: better now than in the first request."""
+    """Reading certificates and keys takes tens of milliseconds: better now than in the first request."""
     http_pool.client()
+    with contextlib.suppress(TimeoutError):  # requests try again
+        async with asyncio.timeout(PREPARE_TIMEOUT_S):
+            await _authenticator.prepare()
     await _connect()
     telemetry.ready()
 

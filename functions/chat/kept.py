@@ -38,5 +38,5 @@ class Kept:
     async def stop(self, call: Call) -> None:
         """Ask that a conversation stops; where it runs, it ends within a second, in whatever environment."""
         conversation_id = call.names["id"]
-        await self._stops.request(call.caller, conversation_id)
+        await self._stops.request(call.caller, conversation_id, call.request.received_ms)
         await reply_json(call.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)

@@ -1,0 +1,185 @@
+"""Keys, conversations, stops and limits as a deployment has them: several environments and a DynamoDB between them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import boto3
+import httpx
+import pytest
+from httpx_sse import connect_sse
+from moto.server import ThreadedMotoServer
+
+from tests.function.stores import TABLE, template_table
+from tests.local_server import local_server
+
+pytestmark = pytest.mark.slow
+
+ACCOUNT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "eu-west-1"}
+LIMIT = 10
+
+
+class Cloud(NamedTuple):
+    """A DynamoDB and a Secrets Manager on loopback."""
+
+    url: str
+    keys_arn: str
+
+
+class Client(NamedTuple):
+    """One caller with their key."""
+
+    url: str
+    key: str
+
+    def frames(self, content: str, conversation: str) -> Iterator[dict[str, Any]]:
+        body = {"messages": [{"role": "user", "content": content}], "conversation_id": conversation, "store": True}
+        with (
+            httpx.Client(timeout=30, headers=self.headers) as client,
+            connect_sse(client, "POST", f"{self.url}/chat", json=body) as source,
+        ):
+            source.response.raise_for_status()
+            for event in source.iter_sse():
+                yield json.loads(event.data)
+
+    def chat(self, content: str, conversation: str) -> list[dict[str, Any]]:
+        return list(self.frames(content, conversation))
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return httpx.request(method, self.url + path, headers=self.headers, timeout=30, **more)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    names = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "eu-west-1"}
+    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
+    table: Any = boto3.client("dynamodb", endpoint_url=url, **names)  # type: ignore[call-overload]  # all of them text
+    table.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
+    secrets: Any = boto3.client("secretsmanager", endpoint_url=url, **names)  # type: ignore[call-overload]  # likewise
+    keys = json.dumps({"alice": "a-1", "bob": ["b-1", "b-2"], "carol": "c-1"})
+    yield Cloud(url, secrets.create_secret(Name="keys", SecretString=keys)["ARN"])
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    variables = {
+        "AWS_ENDPOINT_URL": cloud.url,
+        "AUTH": "api_key",
+        "API_KEYS_SECRET_ARN": cloud.keys_arn,
+        "STORE": f"dynamodb:{TABLE}",
+        "LIMIT_REQUESTS_PER_MINUTE": str(LIMIT),
+        "SCRIPTED_WORDS_PER_SECOND": "1000",
+    }
+    flags = [flag for name, value in variables.items() for flag in ("--env", f"{name}={value}")]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ACCOUNT.items():
+            patch.setenv(name, value)
+        with local_server(tmp_path_factory.mktemp("chat"), "--concurrency", "2", *flags) as server:
+            yield server.url
+
+
+@pytest.fixture(scope="module")
+def alice(url: str) -> Client:
+    return Client(url, "a-1")
+
+
+@pytest.fixture(scope="module")
+def bob(url: str) -> Client:
+    return Client(url, "b-2")
+
+
+class TestWhoMayCall:
+    @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer no"}, {"x-api-key": "a-2"}])
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/chat"),
+            ("POST", "/api/chat"),
+            ("POST", "/agui"),
+            ("POST", "/v1/chat/completions"),
+            ("GET", "/v1/models"),
+            ("POST", "/chat/c/stop"),
+            ("GET", "/conversations"),
+            ("GET", "/conversations/c"),
+            ("DELETE", "/conversations/c"),
+        ],
+    )
+    def test_nobody_without_a_key(self, url: str, method: str, path: str, headers: dict[str, str]) -> None:
+        answer = httpx.request(method, url + path, headers=headers)
+        assert answer.status_code == 401
+        # A function URL gives this header another name.
+        assert answer.headers["x-amzn-remapped-www-authenticate"] == 'Bearer realm="chat"'
+
+    def test_the_key_may_come_in_a_header_of_its_own(self, url: str) -> None:
+        assert httpx.get(f"{url}/conversations", headers={"x-api-key": "b-1"}).status_code == 200
+
+
+class TestAConversation:
+    def test_is_kept_listed_shown_and_deleted(self, alice: Client) -> None:
+        assert alice.chat("hello", "first")[-1]["type"] == "done"
+        assert alice.chat("and again", "first")[-1]["type"] == "done"
+        listed = alice.ask("GET", "/conversations").json()["conversations"]
+        assert [(one["id"], one["title"], one["running"]) for one in listed] == [("first", "hello", False)]
+        shown = alice.ask("GET", "/conversations/first").json()
+        assert [one["role"] for one in shown["messages"]] == ["user", "assistant"] * 2
+        assert alice.ask("DELETE", "/conversations/first").status_code == 204
+        assert alice.ask("GET", "/conversations/first").status_code == 404
+
+    def test_keeps_what_tools_were_asked_and_said(self, alice: Client) -> None:
+        alice.chat("the weather in Paris", "tools")
+        roles = [one["role"] for one in alice.ask("GET", "/conversations/tools").json()["messages"]]
+        assert roles == ["user", "assistant", "tool", "assistant"]
+
+    def test_is_nobody_elses(self, alice: Client, bob: Client) -> None:
+        alice.chat("secret", "hers")
+        assert "hers" not in bob.ask("GET", "/conversations").text
+        for method in ("GET", "DELETE"):
+            refused = bob.ask(method, "/conversations/hers")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "conversation_not_found")
+        assert alice.ask("GET", "/conversations/hers").status_code == 200
+
+
+class TestARunningConversation:
+    def test_takes_no_second_request_and_is_stopped_by_its_owner_from_another_environment(
+        self, alice: Client, bob: Client
+    ) -> None:
+        heard: list[dict[str, Any]] = []
+        for frame in alice.frames("count to 5000", "running"):
+            heard.append(frame)
+            if len(heard) == 5:
+                refused = alice.ask("POST", "/chat", json=_asks("me too", "running"))
+                assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conversation_busy")
+                assert alice.ask("DELETE", "/conversations/running").status_code == 409
+                assert bob.ask("POST", "/chat/running/stop").status_code == 202  # his own, which does not run
+                assert alice.ask("GET", "/conversations/running").json()["running"] is True
+                assert alice.ask("POST", "/chat/running/stop").status_code == 202
+        assert heard[-1] == {"type": "stopped", "reason": "user"}
+        kept = alice.ask("GET", "/conversations/running").json()
+        assert kept["running"] is False
+        assert kept["messages"][-1]["incomplete"] is True
+        assert kept["messages"][-1]["parts"][0]["text"].startswith("1")
+
+
+class TestLimits:
+    def test_one_too_many_is_told_when_to_come_again(self, url: str, alice: Client) -> None:
+        carol = Client(url, "c-1")
+        for _ in range(2 * LIMIT + 1):  # the minute may turn meanwhile
+            refused = carol.ask("POST", "/chat", json=_asks("hi", "limited"))
+            if refused.status_code == 429:
+                break
+        assert refused.json()["error"]["code"] == "rate_limited"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert alice.chat("hi", "unlimited")[-1]["type"] == "done"
+
+
+def _asks(content: str, conversation: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}], "conversation_id": conversation, "store": True}
