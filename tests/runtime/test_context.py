@@ -105,9 +105,9 @@ def test_its_repr_shows_what_the_stock_one_shows() -> None:
     assert shown.endswith("tenant_id=blue])")
 
 
-def test_log_writes_to_the_functions_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_writes_to_the_functions_log(logged: list[str]) -> None:
     ours().log("said\n")
-    assert capsys.readouterr().out == "said\n"
+    assert logged == ["said\n"]
 
 
 class TestCurrent:

@@ -23,7 +23,7 @@ def fails_in_a_thread(event: Any, context: Any) -> None:
 
 def raised() -> ErrorReport:
     try:
-        {}["missing"]
+        dict[str, str]()["missing"]
     except KeyError as error:
         return ErrorReport(error, "r-1")
     raise AssertionError

@@ -65,17 +65,9 @@ class TestAContainerImage:
     async def test_serves_the_handler_that_is_named_as_an_argument(self, function: Any, tmp_path: Path) -> None:
         folder, packages = function("def handler(event, context): return [event]"), tmp_path / "packages"
         source = shutil.copytree(LAYER, tmp_path / "layer")  # building leaves things in its folder
-        command = [
-            Path(sys.executable).with_name("uv"),
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--target",
-            packages,
-            source,
-        ]
-        subprocess.run(command, check=True)  # noqa: ASYNC221 - nothing else runs yet
+        uv = str(Path(sys.executable).with_name("uv"))
+        install = [uv, "pip", "install", "-q", "--no-deps", "--target", str(packages), str(source)]
+        subprocess.run(install, check=True)  # noqa: ASYNC221 - nothing else runs yet
         entrypoint = (sys.executable, "-m", "winterbourne", "app.handler")
         async with RuntimeApi() as api, program(api, folder, "wrong.name", *entrypoint, PYTHONPATH=str(packages)):
             assert (await api.invoke(1)).json == [1]
