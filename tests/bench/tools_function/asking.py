@@ -1,0 +1,49 @@
+"""A model that asks for `work`, evenly over a turn, and a tool that works for so many seconds."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+import orjson
+
+from chat.events import ModelEvent, TextDelta, ToolCallReady, ToolCallStarted, TurnEnded
+from chat.messages import ToolMessage
+from chat.models.base import ModelRequest
+from chat.toolkit.tool import tool
+
+__all__ = ["Asking", "work"]
+
+
+class Asking:
+    """The script.
+
+    Args:
+        turn_s: How long the turn takes; the calls are complete one after another, evenly.
+        tools_s: How long each call shall work.
+    """
+
+    name = "asking"
+
+    def __init__(self, turn_s: float, tools_s: Sequence[float]) -> None:
+        self._turn_s = turn_s
+        self._tools_s = tools_s
+
+    async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
+        """Ask for all of them in the first turn; say one word in the second."""
+        if isinstance(request.messages[-1], ToolMessage):
+            yield [TextDelta("done"), TurnEnded("stop")]
+            return
+        for number, seconds in enumerate(self._tools_s):
+            if self._turn_s:
+                await asyncio.sleep(self._turn_s / len(self._tools_s))
+            arguments = orjson.dumps({"seconds": seconds}).decode()
+            yield [ToolCallStarted(f"c{number}", "work"), ToolCallReady(f"c{number}", "work", arguments)]
+        yield [TurnEnded("tool_calls")]
+
+
+@tool
+async def work(seconds: float) -> float:
+    """Work for so long, and tell when it was done, on the machine's monotonic clock."""
+    if seconds:
+        await asyncio.sleep(seconds)
+    return time.monotonic()

@@ -1,0 +1,36 @@
+"""The function that `bench_tools` asks: our conversation and tool engine, with a model and a tool that only wait."""
+
+import json
+from typing import Any
+
+from chat.conversation import Conversation
+from chat.events import Batch
+from chat.frontends.native import NativeEncoder
+from chat.messages import ChatRequest, Text, UserMessage
+from chat.toolkit.runner import ToolRunner
+from tests.bench.tools_function.asking import Asking, work
+from winterbourne import Response, ResponseStream, streamify_response
+
+_runner = ToolRunner([work])
+
+
+@streamify_response
+async def handler(event: dict[str, Any], response_stream: ResponseStream, _: object) -> None:
+    """Run the turn that the body describes: `{"turn_s": …, "tools_s": […]}`."""
+    asked = json.loads(event["body"])
+    encoder = NativeEncoder()
+
+    async def emit(batch: Batch) -> None:
+        if data := encoder.encode(batch):
+            await response_stream.write(data)
+
+    await response_stream.start(Response(200, {"content-type": "text/event-stream"}))
+    await Conversation(
+        request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
+        model=Asking(**asked),
+        tools=_runner,
+        emit=emit,
+        keep=lambda _: None,
+        spend=lambda _: None,
+        max_turns=2,
+    ).run()
