@@ -64,7 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     # The shipped tools
     finnhub_base_url: str = "https://finnhub.io/api/v1"
-    finnhub_api_key: str = ""
+    finnhub_api_key: str = ""  # for local use
+    finnhub_api_key_secret_arn: str = ""  # the same in Secrets Manager or the SSM parameter store
     frankfurter_base_url: str = "https://api.frankfurter.dev/v1"
     open_meteo_base_url: str = "https://api.open-meteo.com/v1"
     open_meteo_geocoding_base_url: str = "https://geocoding-api.open-meteo.com/v1"

@@ -9,6 +9,7 @@ import msgspec
 
 from chat import http_pool
 from chat.settings import Settings
+from chat.toolkit.keys import Keys
 from chat.toolkit.results import encode
 from chat.toolkit.threads import Threads
 
@@ -33,7 +34,18 @@ class ToolContext:
         settings: The function's settings.
     """
 
-    __slots__ = ("_clients", "_loop", "_report", "_threads", "caller", "deadline", "patience", "request_id", "settings")
+    __slots__ = (
+        "_clients",
+        "_keys",
+        "_loop",
+        "_report",
+        "_threads",
+        "caller",
+        "deadline",
+        "patience",
+        "request_id",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -44,6 +56,7 @@ class ToolContext:
         patience: float = float("inf"),
         settings: Settings | None = None,
         clients: Clients | None = None,
+        keys: Keys | None = None,
         threads: Threads | None = None,
         report: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
@@ -53,6 +66,7 @@ class ToolContext:
         self.patience = patience
         self.settings = settings or Settings()
         self._clients = clients or Clients()
+        self._keys = keys or Keys(self.settings)
         self._threads = threads or Threads()
         self._report = report
         self._loop = asyncio.get_running_loop()
@@ -71,6 +85,15 @@ class ToolContext:
     def remaining_s(self) -> float:
         """Seconds until the tool is stopped."""
         return max(0.0, self.deadline - self._loop.time())
+
+    async def key(self, name: str) -> str:
+        """A key by the name of its variable, from the secret `NAME_SECRET_ARN` where there is one.
+
+        Raises:
+            ToolError: It is not set. A tool that says what it `needs` is not called then.
+            SettingsError: Its secret cannot be read.
+        """
+        return await self._keys.read(name)
 
     async def progress(self, data: Any) -> None:
         """Tell the client how far the tool is; `data` is anything that can be written as JSON.

@@ -7,6 +7,7 @@ from typing import Final
 from chat.errors import ToolError, ToolMisdeclared
 from chat.messages import ToolCall, ToolSchema
 from chat.settings import Settings
+from chat.toolkit import keys
 from chat.toolkit.job import Job
 from chat.toolkit.results import Outcome, failed
 from chat.toolkit.tool import Tool
@@ -67,9 +68,9 @@ def _missing(tool: Tool, settings: Settings) -> str:
         ToolMisdeclared: There is no such setting.
     """
     for name in tool.options.needs:
-        if not hasattr(settings, name.lower()):
+        if not keys.known(name):
             raise ToolMisdeclared(f"Tool {tool.name} needs {name}, which is no setting.")
-        if not getattr(settings, name.lower()):
+        if not keys.given(settings, name):
             _LOGGER.warning("tool %s is not available: %s is not set", tool.name, name)
             return name
     return ""

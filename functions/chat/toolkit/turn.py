@@ -207,6 +207,7 @@ class Turn:
             patience=patience,
             settings=self._workshop.settings,
             clients=self._workshop.clients,
+            keys=self._workshop.keys,
             threads=self._workshop.threads,
             report=report,
         )

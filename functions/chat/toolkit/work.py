@@ -17,6 +17,7 @@ from chat.toolkit.breakers import Breakers
 from chat.toolkit.cache import Key, ResultCache
 from chat.toolkit.context import Clients, ToolContext
 from chat.toolkit.job import Job
+from chat.toolkit.keys import Keys
 from chat.toolkit.places import Kind, Places
 from chat.toolkit.results import Outcome, encode, failed_by
 from chat.toolkit.retry import retried
@@ -44,6 +45,7 @@ class Workshop:
     def __init__(self, settings: Settings, clients: Clients, wall_clock: Callable[[], float]) -> None:
         self.settings = settings
         self.clients = clients
+        self.keys = Keys(settings)
         self.threads = Threads(settings.tool_abandoned_limit)
         self.places = Places()
         self._thread_places = Kind(settings.tool_executor_max_workers)

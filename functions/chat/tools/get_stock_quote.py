@@ -46,14 +46,13 @@ async def get_stock_quote(
         symbol: The ticker symbol as US exchanges write it, for example AAPL.
         context: Of the call; the model is not told of it.
     """
-    settings = context.settings
     quote = await get_json(
         context,
         "stock service",
-        f"{settings.finnhub_base_url}/quote",
+        f"{context.settings.finnhub_base_url}/quote",
         _Quote,
         params={"symbol": symbol.upper()},
-        headers={"X-Finnhub-Token": settings.finnhub_api_key},
+        headers={"X-Finnhub-Token": await context.key("FINNHUB_API_KEY")},
     )
     if not quote.time_s:
         raise ToolError(f"There is no share with the symbol {symbol.upper()}.")

@@ -1,0 +1,52 @@
+"""Keys come from their variable or from a secret."""
+
+import pytest
+
+from chat import secrets
+from chat.errors import SettingsError, ToolError
+from chat.settings import Settings
+from chat.toolkit.keys import Keys, given, known
+
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finnhub"
+
+
+def test_a_key_is_given_by_its_variable_or_by_its_secret() -> None:
+    assert not given(Settings(), "FINNHUB_API_KEY")
+    assert given(Settings(finnhub_api_key="k"), "FINNHUB_API_KEY")
+    assert given(Settings(finnhub_api_key_secret_arn=ARN), "FINNHUB_API_KEY")
+
+
+def test_only_settings_are_known() -> None:
+    assert known("FINNHUB_API_KEY")
+    assert not known("FROM_ENVIRONMENT")
+
+
+async def test_the_variable_is_read() -> None:
+    assert await Keys(Settings(finnhub_api_key="k")).read("FINNHUB_API_KEY") == "k"
+
+
+async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def fetch(arn: str) -> str:
+        read.append(arn)
+        return '{"api_key":"from the secret"}'
+
+    monkeypatch.setattr(secrets, "_fetch", fetch)
+    keys = Keys(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN))
+    assert [await keys.read("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
+    assert read == [ARN]
+
+
+async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(arn: str) -> str:
+        raise RuntimeError(arn)
+
+    monkeypatch.setattr(secrets, "_fetch", fetch)
+    with pytest.raises(SettingsError, match=r"^FINNHUB_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError$"):
+        await Keys(Settings(finnhub_api_key_secret_arn=ARN)).read("FINNHUB_API_KEY")
+
+
+async def test_one_that_is_not_set_is_an_error() -> None:
+    with pytest.raises(ToolError, match="FINNHUB_API_KEY is not set"):
+        await Keys(Settings()).read("FINNHUB_API_KEY")

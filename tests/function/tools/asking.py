@@ -1,0 +1,34 @@
+"""Services that answer the HTTP tools in a test, in the place of the network."""
+
+from collections.abc import Callable, Sequence
+
+import httpx
+
+from chat.settings import Settings
+from chat.toolkit.context import Clients, ToolContext
+
+__all__ = ["Service"]
+
+
+class Service:
+    """Answers requests, and keeps them.
+
+    Args:
+        answers: For each request in turn: what to answer, an error to raise, or a function of the request.
+    """
+
+    def __init__(self, *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers: Sequence[httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]] = answers
+
+    def context(self, settings: Settings | None = None) -> ToolContext:
+        """The context of a call whose client asks this service."""
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        return ToolContext(settings=settings, clients=Clients(asynchronous=lambda: client))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = self._answers[len(self.requests)]
+        self.requests.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
