@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -97,6 +98,81 @@ class TestAsking:
 def _bars(rows: Locator) -> list[tuple[float, float]]:
     boxes = [bar.bounding_box() for bar in rows.locator(".bar").all()]
     return [(box["x"], box["x"] + box["width"]) for box in boxes if box]
+
+
+TELL = """
+async (frames) => {
+  const { Answer } = await import(document.querySelector("script").src.replace("app.js", "answer.js"));
+  const answer = new Answer();
+  document.getElementById("log").append(answer.node);
+  for (const frame of frames) answer.take(frame);
+  return [0, 1].map((number) => answer.turns.messages(number, true));
+}
+"""
+
+
+def call(status: str, name: str = "dig", **more: Any) -> dict[str, Any]:
+    return {"type": "tool_call", "name": name, "status": status, "id": name, **more}
+
+
+def words(text: str) -> dict[str, Any]:
+    return {"type": "content", "delta": text}
+
+
+class TestFrames:
+    """What the shipped tools never do, and other tools may."""
+
+    def test_a_call_that_waits_for_a_place_says_so(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.evaluate(TELL, [call("queued")])
+        expect(page.get_by_role("listitem", name="Tool dig, waiting for a place")).to_be_attached()
+
+    def test_progress_is_a_bar_where_a_tool_knows_how_far_it_is(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        progress = call("progress", data={"fraction": 0.4, "layer": "chalk"})
+        page.evaluate(TELL, [call("started", arguments='{"metres": 3}'), progress])
+        card = page.locator(".tool")
+        expect(card.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "40")
+        expect(card).to_have_text("digrunning3layerchalk")
+
+    @pytest.mark.parametrize(
+        ("status", "shown"), [("failed", "failed"), ("timed_out", "timed out"), ("cancelled", "cancelled")]
+    )
+    def test_each_bad_end_has_its_word_and_its_reason(self, visits: Visits, chat: str, status: str, shown: str) -> None:
+        page = visits.open(chat)
+        page.evaluate(TELL, [call("started"), call(status, duration_ms=5, error="hit flint")])
+        expect(page.get_by_role("listitem", name=f"Tool dig, {shown}")).to_contain_text("hit flint")
+        expect(page.get_by_role("progressbar")).to_have_count(0)
+
+    def test_words_stand_where_they_were_said(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        began = [words("I di"), call("started"), words("g.")]
+        page.evaluate(TELL, [*began, call("completed", duration_ms=5, result=[1]), words("Dug.")])
+        expect(page.locator(".answer > div > *:visible")).to_have_text(["I dig.", re.compile("^dig5 ms"), "Dug."])
+
+    def test_frames_of_later_versions_are_passed_over(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.evaluate(TELL, [{"type": "weather_of_tomorrow"}, words("Still here.")])
+        expect(page.locator(".answer")).to_contain_text("Still here.")
+
+    def test_calls_of_two_answers_differ_even_where_a_model_counts_from_one_each_time(
+        self, visits: Visits, chat: str
+    ) -> None:
+        frames = [words("I dig."), call("started"), call("completed", duration_ms=5, result={"depth": 3})]
+        first, second = visits.open(chat).evaluate(TELL, frames)
+        assert first[0]["content"] == [
+            {"type": "text", "text": "I dig."},
+            {"type": "tool_call", "id": "dig_0", "name": "dig", "arguments": ""},
+        ]
+        assert first[0]["incomplete"]
+        assert first[1] == {
+            "role": "tool",
+            "tool_call_id": "dig_0",
+            "name": "dig",
+            "content": '{"depth":3}',
+            "is_error": False,
+        }
+        assert second[1]["tool_call_id"] == second[0]["content"][1]["id"] == "dig_1"
 
 
 class TestStopping:

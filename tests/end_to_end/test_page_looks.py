@@ -33,6 +33,14 @@ class TestKeyboardAndScreenReader:
         expect(box).to_have_value("")
         expect(box).to_be_focused()
 
+    def test_enter_that_only_takes_a_composed_word_sends_nothing(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.get_by_role("textbox", name="Your question").fill("Nihongo")
+        page.evaluate("""document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true })
+        )""")
+        expect(page.locator(".answer")).to_have_count(0)
+
     def test_nothing_is_sent_without_words_nor_while_an_answer_runs(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         ask(page, "   ")
