@@ -67,7 +67,7 @@ class TestCors:
     def test_named_origins_may(self) -> None:
         cors = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
         assert cors["AllowOrigins"] == ["https://a.example", "https://b.example"]
-        assert {"content-type", "authorization", "x-api-key"} <= set(cors["AllowHeaders"])
+        assert {"content-type", "authorization", "x-amz-content-sha256", "x-api-key"} <= set(cors["AllowHeaders"])
 
     def test_is_the_urls_business_alone(self) -> None:
         ours = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "layers").rglob("*.py")]

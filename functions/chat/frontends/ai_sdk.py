@@ -4,7 +4,7 @@ Only chunk types that version 5 knows are sent: an unknown one ends the stream i
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -17,7 +17,7 @@ from chat.frontends.ai_sdk_history import Metadata, UIMessage, history
 from chat.frontends.history import Id, MaxTokens, Temperature, checked, settled
 from chat.frontends.json_text import one_line, quoted, written
 from chat.frontends.offer import chosen
-from chat.messages import ChatRequest, ToolSchema
+from chat.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
 from chat.request import Request, parse
 from chat.settings import Settings
 
@@ -62,6 +62,12 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def _continued(messages: tuple[UIMessage, ...]) -> str:
     """The id of the answer that goes on after the frontend has run its own tools, or nothing."""
     return messages[-1].id if messages and messages[-1].role == "assistant" else ""
+
+
+def _new(messages: Sequence[Message], tools: Container[str]) -> tuple[Message, ...]:
+    """Of a history, what the store cannot have: what came after the last turn, but for results of our own tools."""
+    last = max((at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)), default=-1)
+    return tuple(m for m in messages[last + 1 :] if not isinstance(m, ToolMessage) or m.name in tools)
 
 
 # The frames
@@ -220,12 +226,12 @@ class AiSdk:
     path = "/api/chat"
 
     def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, AiSdkEncoder]:
-        """See `Frontend.read`. With `store`, `messages` are only what is new."""
+        """See `Frontend.read`. With `store`, only what is new in `messages` is taken from them."""
         body = parse(request.json_object(settings), _Body)
-        messages = tuple(history(body.messages))
         tools = body.tools or {}
+        messages = tuple(history(body.messages))
         chat = ChatRequest(
-            messages=messages if body.store else settled(messages),
+            messages=_new(messages, tools) if body.store else settled(messages),
             conversation_id=body.id,
             message_id=_continued(body.messages),
             store=body.store,

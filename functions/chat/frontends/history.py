@@ -3,7 +3,7 @@
 Knows our messages, not how a format writes them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -26,20 +26,24 @@ def settled(messages: Iterable[Message]) -> tuple[Message, ...]:
     """A whole history as providers take it: behind each turn the results of its calls, in their order, one per call.
 
     Results that came late are moved up, calls without one are answered with UNFINISHED, turns that said nothing are
-    left out.
+    left out. Ids of calls need only be unique within a turn: not every provider makes them so across turns.
 
     Raises:
-        RequestRejected: 400 where two calls or two results share an id, or a result belongs to no call.
+        RequestRejected: 400 where two calls of a turn share an id, or a result belongs to no call or to one that has
+            its result.
     """
-    history = list(messages)
-    results = _by_call([message for message in history if isinstance(message, ToolMessage)])
-    calls = [call for message in history if isinstance(message, AssistantMessage) for call in message.tool_calls]
-    _expect_unique("tool call", [call.id for call in calls])
-    for stranger in results.keys() - {call.id for call in calls}:
-        raise RequestRejected(
-            400, "unknown_tool_call", f"a tool result names the call {stranger[:64]!r}, which is none"
-        )
-    return tuple(_in_order(history, results))
+    history: list[Message | _Turn] = []
+    for message in messages:
+        match message:
+            case AssistantMessage(parts=parts) if all(isinstance(part, Reasoning) for part in parts):
+                continue
+            case AssistantMessage():
+                history.append(_Turn(message))
+            case ToolMessage():
+                _give(message, [entry for entry in history if isinstance(entry, _Turn)])
+            case _:
+                history.append(message)
+    return tuple(one for entry in history for one in (entry.settled() if isinstance(entry, _Turn) else (entry,)))
 
 
 def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
@@ -78,30 +82,33 @@ def _message_ids(messages: Iterable[Message]) -> list[str]:
     return ids
 
 
-def _by_call(results: Sequence[ToolMessage]) -> dict[str, ToolMessage]:
-    _expect_unique("tool result", [result.tool_call_id for result in results])
-    return {result.tool_call_id: result for result in results}
+class _Turn:
+    """A turn that waits for the results of its calls."""
+
+    def __init__(self, message: AssistantMessage) -> None:
+        self._message = message
+        self.missing = {call.id: call.name for call in message.tool_calls}
+        self.results: dict[str, ToolMessage] = {}
+        _expect_unique("tool call", [call.id for call in message.tool_calls])
+
+    def settled(self) -> Iterator[Message]:
+        yield self._message
+        for call in self._message.tool_calls:
+            yield self.results.get(call.id) or ToolMessage(call.id, call.name, UNFINISHED, is_error=True)
 
 
-def _in_order(history: Iterable[Message], results: dict[str, ToolMessage]) -> Iterable[Message]:
-    for message in history:
-        match message:
-            case ToolMessage():
-                continue
-            case AssistantMessage(parts=parts) if all(isinstance(part, Reasoning) for part in parts):
-                continue
-            case AssistantMessage():
-                yield message
-                yield from (_answer(call, results) for call in message.tool_calls)
-            case _:
-                yield message
-
-
-def _answer(call: ToolCall, results: dict[str, ToolMessage]) -> ToolMessage:
-    result = results.get(call.id)
-    if result is None:
-        return ToolMessage(call.id, call.name, UNFINISHED, is_error=True)
-    return ToolMessage(call.id, call.name, result.content, result.is_error)
+def _give(result: ToolMessage, turns: Sequence[_Turn]) -> None:
+    """Let the latest turn have it that waits for it."""
+    call = result.tool_call_id
+    for turn in reversed(turns):
+        if name := turn.missing.pop(call, ""):
+            turn.results[call] = ToolMessage(call, name, result.content, result.is_error)
+            return
+    if any(call in turn.results for turn in turns):
+        raise RequestRejected(400, "duplicate_id", f"messages: the call {call[:64]!r} has two results")
+    raise RequestRejected(
+        400, "unknown_tool_call", f"messages: a result names {call[:64]!r}, which is no call before it"
+    )
 
 
 def _expect_unique(what: str, ids: Sequence[str]) -> None:

@@ -54,6 +54,12 @@ class _Format(msgspec.Struct, frozen=True):
     type: str
 
 
+class _Metadata(msgspec.Struct, frozen=True):
+    """Free fields of the format; under this name a caller may give the conversation an id, to stop it by."""
+
+    conversation_id: Id = ""
+
+
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[OpenAiMessage, ...]
     model: Id | None = None
@@ -66,6 +72,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: Literal["auto", "none", "required"] | _Choice | None = None
     n: int | None = None
     response_format: _Format | None = None
+    metadata: _Metadata | None = None
 
 
 def _refuse_what_we_cannot(body: _Body) -> None:
@@ -104,6 +111,7 @@ class OpenAi:
         tools = tuple(_schema(tool) for tool in body.tools or ())
         chat = ChatRequest(
             messages=settled(history(body.messages)),
+            conversation_id=body.metadata.conversation_id if body.metadata else "",
             model_id=chosen(body.model, settings),
             temperature=body.temperature,
             max_tokens=body.max_completion_tokens or body.max_tokens,

@@ -285,6 +285,19 @@ class TestHistory:
         assert chat.message_id == "a1"
         assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
 
+    def test_of_a_kept_conversation_only_what_is_new_is_taken(self) -> None:
+        body = {"messages": [user(), assistant(call("output-available", output=1)), user(id_="u2")], "store": True}
+        chat = read(FRONTEND, body)
+        assert chat.store
+        assert chat.messages == (UserMessage((Text("Hi"),), "u2"),)
+
+    def test_of_a_kept_answer_that_goes_on_only_the_frontends_own_results_are_new(self) -> None:
+        ours = call("output-available", output=1)
+        theirs = {"type": "tool-ask", "toolCallId": "c2", "state": "output-available", "input": {}, "output": "yes"}
+        tools = {"ask": {"parameters": {"type": "object"}}}
+        body = {"messages": [user(), assistant({"type": "step-start"}, ours, theirs)], "tools": tools, "store": True}
+        assert read(FRONTEND, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
+
     def test_two_messages_of_one_id_are_refused(self) -> None:
         assert refusal(FRONTEND, {"messages": [user(), user()]}) == (400, "duplicate_id")
 

@@ -64,12 +64,28 @@ class TestOrder:
 
 
 class TestIds:
-    def test_two_calls_of_one_id_are_refused(self) -> None:
-        assert refusal((HI, TURN, TURN)) == (400, "duplicate_id")
+    def test_two_calls_of_one_id_in_a_turn_are_refused(self) -> None:
+        twice = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c1", "y", "{}")), "a1")
+        assert refusal((HI, twice)) == (400, "duplicate_id")
+
+    def test_in_another_turn_an_id_may_come_again(self) -> None:
+        turns = [
+            message
+            for number in range(2)
+            for message in (
+                UserMessage((Text("Hi"),), f"u{number}"),
+                AssistantMessage((ToolCall("c1", "x", "{}"),), f"a{number}"),
+                ToolMessage("c1", "x", str(number)),
+            )
+        ]
+        assert settled(turns) == tuple(turns)
 
     def test_two_results_of_one_call_are_refused(self) -> None:
         result = ToolMessage("c1", "x", "1")
         assert refusal((HI, TURN, result, result)) == (400, "duplicate_id")
+
+    def test_a_result_before_its_call_is_refused(self) -> None:
+        assert refusal((HI, ToolMessage("c1", "x", "1"), TURN)) == (400, "unknown_tool_call")
 
     def test_a_result_of_no_call_is_refused(self) -> None:
         assert refusal((HI, ToolMessage("c1", "x", "1"))) == (400, "unknown_tool_call")

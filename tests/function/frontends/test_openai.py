@@ -261,6 +261,9 @@ class TestOptions:
             ToolSchema("x", "X", empty, strict=True),
         )
 
+    def test_a_conversation_may_be_named_so_that_it_can_be_stopped(self) -> None:
+        assert read(FRONTEND, {"messages": [HI], "metadata": {"conversation_id": "c_1"}}).conversation_id == "c_1"
+
     def test_limits_on_the_answer_go_by_both_their_names(self) -> None:
         assert read(FRONTEND, {"messages": [HI], "max_tokens": 5}).max_tokens == 5
         assert read(FRONTEND, {"messages": [HI], "max_completion_tokens": 6, "max_tokens": 5}).max_tokens == 6
