@@ -147,6 +147,12 @@ class TestRights:
         assert readable == ["<ApiKeys>", SECRET]
         assert [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])] == ["<ApiKeys>"]
 
+    def test_the_key_for_quotes_is_read_by_the_function_and_stands_in_no_variable(self) -> None:
+        stack = Stack(FinnhubKeySecretArn=SECRET)
+        assert SECRET in [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])]
+        assert variables(stack)["FINNHUB_API_KEY_SECRET_ARN"] == SECRET
+        assert "FINNHUB_API_KEY" not in variables(stack)
+
     def test_never_cover_everything(self) -> None:
         for statement in statements(Stack(ModelApiKeySecretArn=SECRET)):
             assert "*" not in str(statement["Action"])
