@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 3000
+URL ?= http://127.0.0.1:$(PORT)
 EVENT ?= tests/events/chat.json
 PYTEST_ARGS ?= -n 2
 STAGE ?= default
@@ -47,6 +48,9 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 
 deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
 	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+
+doctor: .venv/dev ## Say what is wrong and how to mend it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
+	@$(bin)/python -m local.doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
 
 lock: .venv/dev ## Renew the lock files from the two pyproject.toml (UPGRADE= keeps the versions they have)
 	$(lock) pyproject.toml -o $(dependencies)

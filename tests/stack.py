@@ -30,6 +30,16 @@ def source() -> dict[str, Any]:
     return parsed
 
 
+def _transformed(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The template after SAM's transform, functions and conditions unresolved."""
+    template = json.loads(json.dumps(source()))
+    for resource in template["Resources"].values():
+        for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
+            resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
+    result: dict[str, Any] = transform(template, dict(parameters), _NoPolicies())
+    return result
+
+
 class Stack:
     """One deployment.
 
@@ -118,12 +128,3 @@ class _NoPolicies:
 
     def load(self) -> dict[str, str]:
         return {}
-
-
-def _transformed(parameters: Mapping[str, str]) -> dict[str, Any]:
-    template = json.loads(json.dumps(source()))
-    for resource in template["Resources"].values():
-        for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
-            resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
-    transformed: dict[str, Any] = transform(template, dict(parameters), _NoPolicies())
-    return transformed

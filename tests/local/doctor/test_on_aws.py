@@ -1,0 +1,213 @@
+"""What an owner can see to be wrong: our own template deployed to moto, with one fault at a time."""
+
+import functools
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local.doctor import __main__ as command
+from local.doctor import on_aws
+from local.doctor.findings import Finding
+from tests.stack import Stack, source
+
+NAME = "winterbourne-dev"
+REGION = "eu-central-1"
+ROLE = "arn:aws:iam::123456789012:role/chat"
+
+
+class Deployment:
+    """One stack in moto, healthy until a test breaks it. What moto's CloudFormation cannot make is made by hand."""
+
+    def __init__(self) -> None:
+        self.client: Any = functools.cache(boto3.Session(region_name=REGION).client)
+        self.awslambda = self.client("lambda")
+        self.stack = on_aws.Stack(NAME, self.client)
+        self.keys = self.client("secretsmanager").create_secret(Name="keys", SecretString='{"first": "k-1"}')["ARN"]
+        self.client("iam").create_role(RoleName="chat", AssumeRolePolicyDocument="{}")
+        self.client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.client("s3").put_object(Bucket="bucket", Key="key", Body=_zip())
+        self.client("cloudwatch").put_metric_alarm(**_alarm("errors"))
+
+    def deploy(self, **parameters: str) -> None:
+        template = {
+            "Parameters": source()["Parameters"],
+            "Resources": self._resources(Stack(**parameters)),
+            "Outputs": {"Url": {"Value": "https://x.on.aws/"}},
+        }
+        given = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
+        self.client("cloudformation").create_stack(StackName=NAME, TemplateBody=json.dumps(template), Parameters=given)
+        self.function = self.stack.ids()["ChatFunction"]
+        self.open_url()
+
+    def _resources(self, ours: Stack) -> dict[str, Any]:
+        resources = {name: ours.resources[name] for name in ("ChatFunction", "Conversations")}
+        function = resources["ChatFunction"]["Properties"]
+        function |= {"Role": ROLE, "Layers": [self._layer("runtime"), self._layer("dependencies")]}
+        function.pop("SnapStart")
+        function["Environment"]["Variables"]["API_KEYS_SECRET_ARN"] = self.keys
+        return resources
+
+    def _layer(self, name: str) -> str:
+        return str(self.awslambda.publish_layer_version(LayerName=name, Content={"ZipFile": _zip()})["LayerVersionArn"])
+
+    def open_url(self, mode: str = "RESPONSE_STREAM") -> None:
+        self.awslambda.create_function_url_config(FunctionName=self.function, AuthType="NONE", InvokeMode=mode)
+        for action in on_aws.NEEDED:
+            self.awslambda.add_permission(
+                FunctionName=self.function, StatementId=action[7:], Action=action, Principal="*"
+            )
+
+    def look(self) -> dict[str, Finding]:
+        return {f.about: f for f in on_aws.look(self.stack)}
+
+
+def _zip() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("app.py", "")
+    return packed.getvalue()
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "moto")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws():
+        yield Deployment()
+
+
+def _alarm(name: str) -> dict[str, Any]:
+    return {
+        "AlarmName": f"{NAME}-{name}",
+        "ComparisonOperator": "GreaterThanThreshold",
+        "EvaluationPeriods": 1,
+        "MetricName": "Errors",
+        "Namespace": "Winterbourne",
+        "Period": 60,
+        "Statistic": "Sum",
+        "Threshold": 1.0,
+    }
+
+
+@pytest.fixture
+def healthy(deployment: Deployment) -> Deployment:
+    deployment.deploy()
+    return deployment
+
+
+class TestAHealthyDeployment:
+    def test_has_nothing_wrong(self, healthy: Deployment) -> None:
+        found = healthy.look()
+        assert [f for f in found.values() if f.state != "ok"] == []
+        assert set(found) == {"stack", "function", "url", "permissions", "keys", "table", "alarms"}
+
+    def test_gives_its_url_and_its_first_key_to_the_checks_of_the_url(self, healthy: Deployment) -> None:
+        assert on_aws.url(healthy.stack) == "https://x.on.aws"
+        assert on_aws.api_key(healthy.stack) == "k-1"
+
+
+class TestTheStack:
+    def test_is_not_there(self, deployment: Deployment) -> None:
+        (finding,) = deployment.look().values()
+        assert finding.state == "wrong"
+        assert "make deploy" in finding.mend
+
+    @pytest.mark.parametrize(
+        ("status", "state"),
+        [("UPDATE_COMPLETE", "ok"), ("UPDATE_ROLLBACK_COMPLETE", "wrong"), ("UPDATE_IN_PROGRESS", "unknown")],
+    )
+    def test_is_judged_by_its_status(self, healthy: Deployment, status: str, state: str) -> None:
+        from moto.backends import get_backend
+
+        backend = get_backend("cloudformation")["123456789012"][REGION]
+        next(iter(backend.stacks.values())).status = status
+        assert healthy.look()["stack"].state == state
+
+    def test_cannot_be_seen_without_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+        (finding,) = on_aws.look(on_aws.Stack(NAME, boto3.Session(region_name=REGION).client))  # type: ignore[arg-type]  # overloaded
+        assert "AWS_PROFILE" in finding.mend
+
+
+class TestTheFunction:
+    def test_without_the_runtime_layer_cannot_stream(self, healthy: Deployment) -> None:
+        healthy.awslambda.update_function_configuration(FunctionName=healthy.function, Environment={"Variables": {}})
+        assert healthy.look()["function"].state == "wrong"
+
+    def test_url_that_collects_is_wrong(self, healthy: Deployment) -> None:
+        healthy.awslambda.delete_function_url_config(FunctionName=healthy.function)
+        healthy.awslambda.create_function_url_config(FunctionName=healthy.function, AuthType="NONE")
+        assert healthy.look()["url"].state == "wrong"
+
+    def test_url_that_is_missing_is_wrong(self, healthy: Deployment) -> None:
+        healthy.awslambda.delete_function_url_config(FunctionName=healthy.function)
+        assert healthy.look()["url"].mend == "make deploy"
+
+    @pytest.mark.parametrize("action", on_aws.NEEDED)
+    def test_each_missing_permission_is_named(self, healthy: Deployment, action: str) -> None:
+        healthy.awslambda.remove_permission(FunctionName=healthy.function, StatementId=action[7:])
+        assert f"needs {action} too" in healthy.look()["permissions"].says
+
+    def test_snapshot_older_than_the_configuration_is_wrong(self, deployment: Deployment) -> None:
+        deployment.deploy(SnapStart="PublishedVersions")
+        version = deployment.awslambda.publish_version(FunctionName=deployment.function)["Version"]
+        deployment.awslambda.create_alias(FunctionName=deployment.function, Name="live", FunctionVersion=version)
+        assert deployment.look()["snapshot"].state == "ok"
+        deployment.awslambda.update_function_configuration(FunctionName=deployment.function, Timeout=60)
+        assert "Release" in deployment.look()["snapshot"].mend
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("text", ["{}", "sesame"])
+    def test_keys_that_nobody_can_use_are_wrong(self, healthy: Deployment, text: str) -> None:
+        healthy.client("secretsmanager").put_secret_value(SecretId=healthy.keys, SecretString=text)
+        assert healthy.look()["keys"].state == "wrong"
+        assert on_aws.api_key(healthy.stack) == ""
+
+    def test_a_model_key_that_is_not_there_is_wrong(self, deployment: Deployment) -> None:
+        arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:gone-AbCdEf"
+        deployment.deploy(ModelApiKeySecretArn=arn)
+        assert deployment.look()["model key"].state == "wrong"
+
+    def test_a_model_key_that_is_there_is_not(self, deployment: Deployment) -> None:
+        arn = deployment.client("secretsmanager").create_secret(Name="model", SecretString="k")["ARN"]
+        deployment.deploy(ModelApiKeySecretArn=arn)
+        assert deployment.look()["model key"].state == "ok"
+
+
+class TestTheRest:
+    def test_a_table_that_never_forgets_is_wrong(self, healthy: Deployment) -> None:
+        healthy.client("dynamodb").update_time_to_live(
+            TableName=healthy.stack.ids()["Conversations"],
+            TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires_at_s"},
+        )
+        assert healthy.look()["table"].state == "wrong"
+
+    def test_an_alarm_that_is_loud_leads_to_its_page(self, healthy: Deployment) -> None:
+        healthy.client("cloudwatch").set_alarm_state(
+            AlarmName=f"{NAME}-errors", StateValue="ALARM", StateReason="a test"
+        )
+        assert healthy.look()["alarms"].mend == "docs/operate.md#errors"
+
+
+class TestTheCommand:
+    def test_ends_with_one_and_says_what_to_do(
+        self, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert command.main(["--stack", NAME, "--region", REGION]) == 1
+        assert "→ make deploy" in capsys.readouterr().out
+
+    def test_explains_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            command.main(["--help"])
+        assert "how to mend it" in capsys.readouterr().out

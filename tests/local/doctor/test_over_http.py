@@ -1,0 +1,150 @@
+"""What a caller can see to be wrong: a chat with one fault at a time, and the finding that names it."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from local.doctor import over_http
+from local.doctor.findings import Finding
+from local.doctor.over_http import Caller, Heard
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+DONE = [{"type": "start", "model": "scripted"}, {"type": "content", "delta": "one"}, {"type": "done"}]
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Pieces(httpx.SyncByteStream):
+    def __init__(self, frames: list[dict[str, str]]) -> None:
+        self.frames = frames
+
+    def __iter__(self) -> Iterator[bytes]:
+        for frame in self.frames:
+            yield f"data: {json.dumps(frame)}\n\n".encode()
+
+
+def chat(request: httpx.Request, *, key: str = "sesame", frames: list[dict[str, str]] | None = None) -> httpx.Response:
+    """A healthy deployment."""
+    headers = {"date": format_datetime(NOW, usegmt=True)}
+    if request.url.path != "/chat":
+        return httpx.Response(200, headers=headers, json={"status": "ok"})
+    if request.headers.get("x-api-key") != key:
+        error = {"code": "unauthorized", "message": "this key is not known"}
+        return httpx.Response(401, headers=headers, json={"error": error})
+    return httpx.Response(200, headers=headers, stream=Pieces(frames or DONE))
+
+
+def look(handler: Handler, caller: Caller | None = None) -> dict[str, Finding]:
+    caller = caller or Caller("https://x.lambda-url.eu-central-1.on.aws", "sesame")
+    with httpx.Client(transport=httpx.MockTransport(handler)) as client:
+        return {f.about: f for f in over_http.look(caller, client, lambda: NOW)}
+
+
+class TestAHealthyDeployment:
+    def test_has_nothing_wrong(self) -> None:
+        found = look(chat)
+        assert [f for f in found.values() if f.state == "wrong"] == []
+        assert found["model"].says == "scripted answers"
+        assert found["closed"].state == "ok"
+
+
+class TestReachable:
+    def test_nothing_answers(self) -> None:
+        def nobody(request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("refused", request=request)
+
+        (finding,) = look(nobody, Caller("http://127.0.0.1:3000")).values()
+        assert (finding.state, finding.mend) == ("wrong", "make run, in another terminal")
+
+    @pytest.mark.parametrize(
+        ("status", "mend"), [(403, "permissions"), (429, "ReservedConcurrency"), (502, "log"), (404, "right URL")]
+    )
+    def test_something_else_answers(self, status: int, mend: str) -> None:
+        (finding,) = look(lambda _: httpx.Response(status)).values()
+        assert finding.state == "wrong"
+        assert mend in finding.mend
+
+
+class TestReady:
+    def test_what_is_missing_is_named(self) -> None:
+        def unready(request: httpx.Request) -> httpx.Response:
+            if request.url.path == "/readyz":
+                return httpx.Response(503, json={"error": {"code": "settings_error", "message": "no key"}})
+            return chat(request)
+
+        assert look(unready)["ready"].says == "503 settings_error: no key"
+
+
+class TestClosed:
+    def test_a_public_chat_that_lets_anybody_in_is_wrong(self) -> None:
+        def open_to_all(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(400) if request.content == b"{}" else chat(request)
+
+        assert look(open_to_all)["closed"].mend == "make deploy PARAMETERS=Auth=api_key"
+        assert look(open_to_all, Caller("http://127.0.0.1:3000", "sesame"))["closed"].state == "ok"
+
+
+class TestClock:
+    def test_a_clock_that_is_off_is_wrong(self) -> None:
+        headers = {"date": format_datetime(NOW - timedelta(minutes=6), usegmt=True)}
+        assert "360 s apart" in over_http.check_clock(headers, NOW).says
+        assert over_http.check_clock(headers, NOW).state == "wrong"
+
+    def test_without_a_date_it_cannot_be_told(self) -> None:
+        assert over_http.check_clock({}, NOW).state == "unknown"
+
+
+class TestCors:
+    def test_two_answers_are_wrong(self) -> None:
+        headers = httpx.Headers([("access-control-allow-origin", "*"), ("access-control-allow-origin", "*")])
+        assert over_http.check_cors(headers, "").state == "wrong"
+
+    @pytest.mark.parametrize(("allowed", "state"), [("https://a.example", "ok"), ("*", "ok"), ("", "wrong")])
+    def test_an_origin_may_call_or_is_told_how(self, allowed: str, state: str) -> None:
+        def configured(request: httpx.Request) -> httpx.Response:
+            if request.method == "OPTIONS":
+                return httpx.Response(200, headers={"access-control-allow-origin": allowed} if allowed else {})
+            return chat(request)
+
+        found = look(configured, Caller("https://x.on.aws", "sesame", "https://a.example"))["cors"]
+        assert found.state == state
+        assert ("AllowedOrigins=https://a.example" in found.mend) == (state == "wrong")
+
+
+class TestModel:
+    @pytest.mark.parametrize(
+        ("code", "mend"), [("model_refused", "ModelId"), ("model_busy", "quota"), ("internal_error", "log")]
+    )
+    def test_what_it_says_in_the_stream_is_said_again_with_what_to_do(self, code: str, mend: str) -> None:
+        frames = [{"type": "start", "model": "m"}, {"type": "error", "code": code, "message": "no"}]
+        found = look(lambda request: chat(request, frames=frames))["model"]
+        assert found.says == f"{code}: no"
+        assert mend in found.mend
+
+    def test_an_end_without_a_last_word_is_wrong(self) -> None:
+        assert look(lambda request: chat(request, frames=DONE[:2]))["model"].state == "wrong"
+
+    def test_without_a_key_it_is_not_asked(self) -> None:
+        assert look(chat, Caller("https://x.on.aws"))["model"].state == "unknown"
+
+    def test_a_key_that_is_refused_is_wrong(self) -> None:
+        assert "FetchKey" in look(chat, Caller("https://x.on.aws", "old"))["key"].mend
+
+
+class TestStreaming:
+    @pytest.mark.parametrize(
+        ("heard", "state"),
+        [
+            (Heard([0.4, 0.5, 2.1]), "ok"),
+            (Heard([2.1, 2.1, 2.101]), "wrong"),
+            (Heard([2.1]), "wrong"),
+            (Heard([0.01, 0.011]), "unknown"),
+            (Heard([0.4, 2.1], whole_at_once=True), "wrong"),
+        ],
+    )
+    def test_is_told_by_when_the_pieces_came(self, heard: Heard, state: str) -> None:
+        assert over_http.check_streaming(heard).state == state
