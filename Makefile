@@ -42,7 +42,7 @@ build: .venv/dev ## Build the function and both layers into .aws-sam
 
 invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=tests/events/chat.json); needs Docker
 	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, and none answers here; make run does without"; false; }
-	@$(sam) build --parameter-overrides Architecture=$(processor)
+	@$(sam) build --parameter-overrides Architecture=$(processor) >&2
 	@$(sam) local invoke ChatFunction --event $(EVENT) --parameter-overrides Architecture=$(processor) | \
 		$(bin)/python -m local.sam_answer
 

@@ -115,6 +115,7 @@ class TestTheFunction:
         given = variables(Stack(ModelProvider=provider, Auth=auth, ModelApiKeySecretArn=SECRET, **tokens))
         settings = Settings.from_environment(given)
         assert (settings.model_provider, settings.auth) == (provider, auth)
+        assert set(given) - {"AWS_LAMBDA_EXEC_WRAPPER"} <= {name.upper() for name in Settings.__struct_fields__}
 
 
 class TestRights:

@@ -43,12 +43,21 @@ class Deployment:
         given = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
         self.client("cloudformation").create_stack(StackName=NAME, TemplateBody=json.dumps(template), Parameters=given)
         self.function = self.stack.ids()["ChatFunction"]
+        layers = [self._layer("runtime"), self._layer("dependencies")]
+        self.awslambda.update_function_configuration(FunctionName=self.function, Layers=layers)
         self.open_url()
+        self.forget(after=True)
+
+    def forget(self, *, after: bool) -> None:
+        self.client("dynamodb").update_time_to_live(
+            TableName=self.stack.ids()["Conversations"],
+            TimeToLiveSpecification={"Enabled": after, "AttributeName": "expires_at_s"},
+        )
 
     def _resources(self, ours: Stack) -> dict[str, Any]:
         resources = {name: ours.resources[name] for name in ("ChatFunction", "Conversations")}
         function = resources["ChatFunction"]["Properties"]
-        function |= {"Role": ROLE, "Layers": [self._layer("runtime"), self._layer("dependencies")]}
+        function["Role"] = ROLE
         function.pop("SnapStart")
         function["Environment"]["Variables"]["API_KEYS_SECRET_ARN"] = self.keys
         return resources
@@ -187,10 +196,7 @@ class TestSecrets:
 
 class TestTheRest:
     def test_a_table_that_never_forgets_is_wrong(self, healthy: Deployment) -> None:
-        healthy.client("dynamodb").update_time_to_live(
-            TableName=healthy.stack.ids()["Conversations"],
-            TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires_at_s"},
-        )
+        healthy.forget(after=False)
         assert healthy.look()["table"].state == "wrong"
 
     def test_an_alarm_that_is_loud_leads_to_its_page(self, healthy: Deployment) -> None:
