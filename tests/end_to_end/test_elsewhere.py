@@ -31,7 +31,7 @@ def worker(tmp_path: Path) -> Iterator[str]:
 
 def test_a_tool_runs_in_another_function_and_its_result_comes_back(worker: str, tmp_path: Path) -> None:
     environment = {
-        "TOOL_WORKER_FUNCTION": "function",
+        "TOOL_WORKER_FUNCTION": "local",
         "AWS_ENDPOINT_URL_LAMBDA": worker,
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
