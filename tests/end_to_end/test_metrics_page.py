@@ -17,7 +17,6 @@ def test_every_tool_of_a_chat_is_there_with_its_duration(function_url: str) -> N
     shown = httpx.get(function_url + PAGE, headers={"accept": "application/json"}).json()
     tools = {one["dimensions"].split(", ")[0] for one in shown["metrics"] if one["name"] == "ToolDuration"}
     assert tools >= {"tool get_stock_quote", "tool get_weather", "tool convert_currency"}
-    assert any(line.startswith("POST /chat 200") for line in shown["requests"])
 
 
 class TestInABrowser:

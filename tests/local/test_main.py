@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -43,6 +43,15 @@ def is_gone(pid: int) -> bool:
     return ps.stdout.strip()[:1] in {"", "Z"}
 
 
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait for what another process is about to do; False when it never does."""
+    for _ in range(500):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
 class TestStopping:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_ends_everything_it_started_frozen_or_not(self, server: LocalServer, number: signal.Signals) -> None:
@@ -64,11 +73,7 @@ class TestBeingKilled:
         pid = process_of(server)
         server.process.kill()
         server.process.wait()
-        for _ in range(500):
-            if is_gone(pid):
-                return
-            time.sleep(0.01)
-        pytest.fail("it is still there")
+        assert eventually(lambda: is_gone(pid))
 
 
 class TestAPortInUse:
@@ -89,7 +94,8 @@ class TestStarting:
 
     def test_shows_a_line_per_request(self, server: LocalServer, tmp_path: Path) -> None:
         httpx.get(server.url + "/x")
-        assert re.search(r"^GET /x 200 \d+ bytes in \d", (tmp_path / "screen.log").read_text(), re.MULTILINE)
+        line = re.compile(r"^GET /x 200 \d+ bytes in \d", re.MULTILINE)
+        assert eventually(lambda: bool(line.search((tmp_path / "screen.log").read_text())))
 
     def test_with_a_log_that_cannot_be_written_is_one_line(self) -> None:
         command = [sys.executable, "-m", "local", "--port", "0", "--log", "/no/such/folder/log"]

@@ -73,7 +73,7 @@ class TestTheLog:
     ) -> None:
         async with serving(tmp_path) as (http, _):
             await http.get("/")
-            await until(lambda: "REPORT" in (tmp_path / "log").read_text())
+            await until(lambda: {"REPORT", "GET"} <= set((tmp_path / "log").read_text().split()))
         log, screen = (tmp_path / "log").read_text(), capsys.readouterr().out
         assert "START RequestId" in log
         assert "GET / 200" in log
@@ -85,6 +85,7 @@ class TestTheMetricsPage:
     async def test_has_the_requests(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (http, _):
             await http.get("/")
+            await until(lambda: "GET /" in (tmp_path / "log").read_text())
             shown = (await http.get("/__local/metrics", headers={"accept": "application/json"})).json()
         assert shown["requests"][0].startswith("GET / 200")
 
