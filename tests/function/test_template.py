@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chat import store_dynamodb, telemetry
+from chat.models import bedrock
 from chat.settings import Settings
 from tests.stack import ROOT, Stack, source
 
@@ -136,6 +137,10 @@ class TestRights:
         ]
         assert through_profile["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": profile}}
         assert direct["Action"] == through_profile["Action"] == "bedrock:InvokeModelWithResponseStream"
+
+    def test_bedrock_may_be_asked_for_the_functions_own_default(self, stack: Stack) -> None:
+        assert variables(stack)["MODEL_ID"] == bedrock.DEFAULT_MODEL
+        assert statements(stack)[-2]["Resource"][1].endswith(f":inference-profile/{bedrock.DEFAULT_MODEL}")
 
     @pytest.mark.parametrize("provider", ["openai", "anthropic", "scripted"])
     def test_bedrock_may_not_be_asked_when_another_provider_is_chosen(self, provider: str) -> None:

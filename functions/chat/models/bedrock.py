@@ -38,7 +38,7 @@ from chat.sigv4 import sign
 
 __all__ = ["BedrockModel", "BedrockParser", "body", "make"]
 
-DEFAULT_MODEL: Final = "amazon.nova-lite-v1:0"
+DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, and open without an application
 _ACCESS: Final = "the role's right to bedrock:InvokeModelWithResponseStream on MODEL_ID"
 _CREDENTIALS: Final = "the AWS credentials"
 
