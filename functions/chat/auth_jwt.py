@@ -108,10 +108,12 @@ class Tokens:
         return jwt.PyJWKSet.from_dict(response.json())
 
 
-def _scopes(claims: dict[str, Any]) -> list[str]:
+def _scopes(claims: dict[str, Any]) -> list[Any]:
     """RFC 8693 has one string, `scope`; others have a list or the name `scp`."""
-    scopes = claims.get("scope") or claims.get("scp") or ""
-    return scopes.split() if isinstance(scopes, str) else list(scopes)
+    scopes = claims.get("scope") or claims.get("scp")
+    if isinstance(scopes, str):
+        return scopes.split()
+    return scopes if isinstance(scopes, list) else []
 
 
 def _refused(status: int, error: str, message: str) -> RequestRejected:

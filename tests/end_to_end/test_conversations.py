@@ -11,7 +11,7 @@ from httpx_sse import connect_sse
 from moto.server import ThreadedMotoServer
 
 from tests.function.stores import TABLE, template_table
-from tests.local_server import local_server
+from tests.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.slow
 
@@ -64,13 +64,13 @@ def cloud() -> Iterator[Cloud]:
     table: Any = boto3.client("dynamodb", endpoint_url=url, **names)  # type: ignore[call-overload]  # all of them text
     table.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
     secrets: Any = boto3.client("secretsmanager", endpoint_url=url, **names)  # type: ignore[call-overload]  # likewise
-    keys = json.dumps({"alice": "a-1", "bob": ["b-1", "b-2"], "carol": "c-1"})
+    keys = json.dumps({"alice": "key-of-alice", "bob": ["key-of-bob", "next-key-of-bob"], "carol": "key-of-carol"})
     yield Cloud(url, secrets.create_secret(Name="keys", SecretString=keys)["ARN"])
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     variables = {
         "AWS_ENDPOINT_URL": cloud.url,
         "AUTH": "api_key",
@@ -84,21 +84,28 @@ def url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         for name, value in ACCOUNT.items():
             patch.setenv(name, value)
         with local_server(tmp_path_factory.mktemp("chat"), "--concurrency", "2", *flags) as server:
-            yield server.url
+            yield server
+
+
+@pytest.fixture(scope="module")
+def url(server: LocalServer) -> str:
+    return server.url
 
 
 @pytest.fixture(scope="module")
 def alice(url: str) -> Client:
-    return Client(url, "a-1")
+    return Client(url, "key-of-alice")
 
 
 @pytest.fixture(scope="module")
 def bob(url: str) -> Client:
-    return Client(url, "b-2")
+    return Client(url, "next-key-of-bob")
 
 
 class TestWhoMayCall:
-    @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer no"}, {"x-api-key": "a-2"}])
+    @pytest.mark.parametrize(
+        "headers", [{}, {"authorization": "Bearer key-of-nobody"}, {"x-api-key": "key-of-bob2"}]
+    )
     @pytest.mark.parametrize(
         ("method", "path"),
         [
@@ -120,7 +127,15 @@ class TestWhoMayCall:
         assert answer.headers["x-amzn-remapped-www-authenticate"] == 'Bearer realm="chat"'
 
     def test_the_key_may_come_in_a_header_of_its_own(self, url: str) -> None:
-        assert httpx.get(f"{url}/conversations", headers={"x-api-key": "b-1"}).status_code == 200
+        assert httpx.get(f"{url}/conversations", headers={"x-api-key": "key-of-bob"}).status_code == 200
+
+    def test_the_log_has_callers_and_no_keys(self, server: LocalServer) -> None:
+        for key in ("key-of-alice", "key-of-nobody"):
+            httpx.get(f"{server.url}/conversations", headers={"authorization": f"Bearer {key}"})
+        log = server.log.read_text()
+        assert '"caller":"alice"' in log
+        assert '"error_type":"unauthorized"' in log
+        assert "key-of" not in log
 
 
 class TestAConversation:
@@ -171,7 +186,7 @@ class TestARunningConversation:
 
 class TestLimits:
     def test_one_too_many_is_told_when_to_come_again(self, url: str, alice: Client) -> None:
-        carol = Client(url, "c-1")
+        carol = Client(url, "key-of-carol")
         for _ in range(2 * LIMIT + 1):  # the minute may turn meanwhile
             refused = carol.ask("POST", "/chat", json=_asks("hi", "limited"))
             if refused.status_code == 429:

@@ -1,6 +1,7 @@
 """Callers by token: real keys, a real key set over HTTP, and everything a token can get wrong."""
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -9,12 +10,15 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import example, given
+from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from chat import auth_jwt, http_pool
 from chat.auth import Caller, make_authenticator
 from chat.auth_jwt import Tokens
 from chat.errors import RequestRejected, SettingsError
+from chat.refreshed import Refreshed
 from chat.request import Request
 from chat.settings import Settings
 
@@ -151,12 +155,43 @@ class TestBadTokens:
         assert issuer.reads == 0
 
 
+def _encoded(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+HEADERS = st.fixed_dictionaries({}, optional=dict.fromkeys(("alg", "kid", "typ", "crit", "b64"), JSON_VALUES))
+
+
+class TestAnythingElse:
+    @given(
+        st.text() | st.tuples(HEADERS | JSON_VALUES, JSON_VALUES).map(lambda two: ".".join([*map(_encoded, two), ""]))
+    )
+    @example(base64.urlsafe_b64encode(b"[" * 6000).decode() + ".e30.")
+    @example(f"{_encoded({'alg': 'RS256', 'kid': {}})}.e30.")
+    def test_is_refused_too(self, text: str) -> None:
+        with pytest.raises(RequestRejected) as refused:
+            asyncio.run(self._without_keys(text))
+        assert refused.value.status in {401, 503}
+
+    async def _without_keys(self, text: str) -> Caller:
+        tokens = Tokens(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        tokens._keys = Refreshed("no keys", self._away)
+        return await tokens.identify(Request.from_event({"headers": {"x-api-key": text}}))
+
+    async def _away(self) -> Any:
+        raise TimeoutError
+
+
 class TestScope:
     @pytest.mark.parametrize("claims", [{"scope": "read chat"}, {"scp": ["chat"]}])
     async def test_one_that_has_it_may_call(self, issuer: Issuer, claims: dict[str, Any]) -> None:
         assert await Tokens(issuer.settings(jwt_scope="chat")).identify(bearing(token(**claims)))
 
-    @pytest.mark.parametrize("claims", [{}, {"scope": "chats"}, {"scp": []}])
+    @pytest.mark.parametrize("claims", [{}, {"scope": "chats"}, {"scp": []}, {"scp": 1}, {"scope": {"chat": 1}}])
     async def test_one_without_it_is_forbidden(self, issuer: Issuer, claims: dict[str, Any]) -> None:
         refused = await refusal(Tokens(issuer.settings(jwt_scope="chat")), token(**claims))
         assert (refused.status, refused.code) == (403, "forbidden")
