@@ -79,10 +79,8 @@ class UrlSink:
         if self.error and self.exchange.started:
             self.exchange.break_off()
         elif self.error:
-            status, body = (
-                (504, b"Gateway Timeout") if self.error.type == "Sandbox.Timedout" else (502, b"Internal Server Error")
-            )
-            await self.exchange.answer(status, TEXT + self.extra, body)
+            # A function URL makes no difference between a timeout and other failures.
+            await self.exchange.answer(502, TEXT + self.extra, b"Internal Server Error")
         elif not self.client_left:
             await self.exchange.end()
 

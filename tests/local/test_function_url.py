@@ -233,9 +233,9 @@ class TestAFailure:
             assert "Function.ValueError: no" in await at.line()
         assert (response.status_code, response.text) == (502, "Internal Server Error")
 
-    async def test_by_timeout_gives_a_504(self) -> None:
+    async def test_by_timeout_gives_a_502_too(self) -> None:
         async with front(fails(FunctionError.of("Sandbox.Timedout", "late"))) as at:
-            assert (await at.http.get("/")).status_code == 504
+            assert (await at.http.get("/")).status_code == 502
 
     async def test_within_the_response_cuts_the_stream_after_what_was_sent(self) -> None:
         async with front(streams(b"half", error=NO)) as at, at.http.stream("GET", "/") as response:
