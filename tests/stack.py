@@ -110,6 +110,7 @@ class Stack:
             "GetAtt": lambda path: f"<{'.'.join(path) if isinstance(path, list) else path}>",
             "If": lambda choice: self.value(choice[1 if self.value({"Condition": choice[0]}) else 2]),
             "Join": lambda parts: parts[0].join(self.value(parts[1])),
+            "Or": lambda any_of: any(self.value(any_of)),
             "Not": lambda one: not self.value(one[0]),
             "Sub": lambda text: self._substituted(*(text if isinstance(text, list) else (text, {}))),
         }

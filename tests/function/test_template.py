@@ -60,6 +60,15 @@ class TestTheUrl:
         assert not stack.of_type("AWS::Lambda::Permission")
         assert "ApiKeys" not in stack.resources
 
+    def test_lets_in_one_cloudfront_distribution_alone_when_told(self) -> None:
+        arn = "arn:aws:cloudfront::123456789012:distribution/E1"
+        stack = Stack(CloudFrontDistributionArn=arn)
+        assert stack.properties("ChatUrl")["AuthType"] == "AWS_IAM"
+        permissions = stack.of_type("AWS::Lambda::Permission").values()
+        assert {(p["Principal"], p["SourceArn"]) for p in permissions} == {("cloudfront.amazonaws.com", arn)}
+        assert [p["Action"] for p in permissions] == ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"]
+        assert variables(stack)["AUTH"] == "api_key", "who calls CloudFront is still ours to check"
+
 
 class TestCors:
     def test_no_other_origin_may_call_by_default(self, stack: Stack) -> None:
@@ -319,4 +328,6 @@ class TestTheText:
         for name, resource in template["Resources"].items():
             described = "AlarmDescription" in resource["Properties"]
             # the second permission shares the sentence of the first
-            assert described or name == "AnyoneMayInvokeThroughTheUrl" or re.search(rf"  # .*\n  {name}:\n", text), name
+            assert described or name.endswith("MayInvokeThroughTheUrl") or re.search(rf"  # .*\n  {name}:\n", text), (
+                name
+            )
