@@ -5,6 +5,7 @@ Wrong settings are found here, while the environment starts, not in somebody's f
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -29,13 +30,15 @@ from chat.store import make_store
 from chat.toolkit.discover import discover
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool
-from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, streamify_response
+from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
 
 __all__ = ["handler"]
 
 FRONTENDS: Final[tuple[Frontend, ...]] = (native.FRONTEND, ai_sdk.FRONTEND, ag_ui.FRONTEND, openai.FRONTEND)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda starts an environment anew that is not ready in 10 s
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 _settings = Settings.from_environment(os.environ)
 _logger = telemetry.log(service=_settings.service_name)
@@ -80,7 +83,12 @@ async def _models(call: Call) -> None:
 
 async def _chat(frontend: Frontend, call: Call) -> None:
     await _connect()
-    await _answer.chat(frontend, call)
+    try:
+        await _answer.chat(frontend, call)
+    finally:
+        if _runner.retiring:  # too many threads of tools hang; a fresh environment has none
+            _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned)
+            retire()
 
 
 def _routes() -> dict[tuple[str, str], Endpoint]:

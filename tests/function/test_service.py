@@ -25,6 +25,9 @@ def other_error_body(_status: int, code: str, _message: str) -> bytes:
 class Doorman:
     """Lets in whoever says so."""
 
+    async def prepare(self) -> None:
+        pass
+
     async def identify(self, request: Request) -> Caller:
         if request.headers.get("x-name") is None:
             raise RequestRejected(401, "unauthorized", "who are you?", {"www-authenticate": "Bearer"})

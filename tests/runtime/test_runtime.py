@@ -130,6 +130,28 @@ class TestEnding:
             assert await running.stop() == 0
         assert running.out == "closed\n"
 
+    async def test_a_function_that_retires_answers_what_is_under_way_and_ends(self, function: Any) -> None:
+        folder = function(
+            "from winterbourne import on_shutdown, retire\non_shutdown(lambda: print('closed'))\n"
+            "async def handler(event, context):\n    retire()\n    return 'last'"
+        )
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            assert (await api.invoke()).json == "last"
+            assert await running.ended() == 0
+        assert running.out == "closed\n"
+
+    async def test_a_function_that_retires_lets_all_others_under_way_end(self, function: Any) -> None:
+        folder = function(
+            "import asyncio\nfrom winterbourne import retire\nasync def handler(event, context):\n"
+            "    if event == 'retire':\n        retire()\n    else:\n        await asyncio.sleep(0.3)\n    return event"
+        )
+        environ = {"AWS_LAMBDA_MAX_CONCURRENCY": "3"}
+        async with RuntimeApi() as api, program(api, folder, "app.handler", **environ) as running:
+            slow = api.submit("slow")
+            await api.invoke("retire")
+            assert (await slow.outcome).json == "slow"
+            assert await running.ended() == 0
+
     async def test_a_hook_that_fails_is_logged(self, function: Any) -> None:
         folder = function(
             "from winterbourne import on_shutdown\non_shutdown(lambda: 1 / 0)\ndef handler(event, context): pass"

@@ -13,7 +13,7 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import streamify_response
-from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error
+from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
 
@@ -34,5 +34,6 @@ __all__ = [
     "on_shutdown",
     "on_startup",
     "on_stream_error",
+    "retire",
     "streamify_response",
 ]

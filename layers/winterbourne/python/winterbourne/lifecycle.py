@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_startup", "on_stream_error"]
+__all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_startup", "on_stream_error", "retire"]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 Entry = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -29,6 +29,7 @@ class _Registry(Protocol):
 
 _startup: list[Callable[[], Any]] = []
 _shutdown: list[Callable[[], Any]] = []
+_leave: list[Callable[[], None]] = []
 _stream_error: list[Callable[[BaseException], bytes | str]] = []
 
 
@@ -69,9 +70,24 @@ def on_stream_error(hook: Hook) -> Hook:
     return hook
 
 
+def retire() -> None:
+    """End this environment when the invocations under way are answered; Lambda starts another one for the next.
+
+    For a function that knows it has become unfit: threads that hang, memory that does not come back. The shutdown
+    hooks run. An invocation that Lambda hands over in the very moment may fail.
+    """
+    for leave in _leave:
+        leave()
+
+
 def uses_snapshots() -> bool:
     """Whether this environment will be snapshotted or restored."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
+def on_retire(leave: Callable[[], None]) -> None:
+    """Have `retire` call this; for the loop that polls."""
+    _leave.append(leave)
 
 
 async def run_startup() -> None:

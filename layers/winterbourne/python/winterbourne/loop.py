@@ -45,34 +45,42 @@ class Poller:
         self._margin_ms = margin_ms
         self._collect = collect
         self._alone = alone
-        self._stopping = False
+        self._stopping = self._leaving = self._waiting = False
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Serve until `stop`.
+        """Serve until `stop` or `leave`.
 
         Raises:
             RuntimeApiDown: The Runtime API is gone.
         """
-        while not self._stopping:
+        while not self._leaving:
             # A task for each, so that what a handler puts into context variables is gone with its invocation.
             self._task = asyncio.create_task(self._one())
             try:
                 await self._task
             except asyncio.CancelledError:
-                if not self._stopping:
+                if not self._leaving:
                     raise
 
     def stop(self) -> None:
         """Cancel what is under way: the wait for an invocation, or the handler, whose stream is still ended."""
-        self._stopping = True
+        self._stopping = self._leaving = True
         if self._task:
+            self._task.cancel()
+
+    def leave(self) -> None:
+        """Serve what is under way and nothing after it."""
+        self._leaving = True
+        if self._task and self._waiting:
             self._task.cancel()
 
     # Private methods
 
     async def _one(self) -> None:
+        self._waiting = True
         invocation = await self._client.next()
+        self._waiting = False
         REQUEST_IDS.set((invocation.request_id, invocation.tenant_id))
         TRACE_ID.set(invocation.trace_id)
         if self._alone:

@@ -112,6 +112,8 @@ async def _poll(first: RuntimeClient, serve: Serve, margin_ms: int, environ: Map
     pollers = [Poller(client, serve, margin_ms=margin_ms, collect=collect, alone=count == 1) for client in clients]
     tasks = [asyncio.create_task(poller.run(), name=f"poller {i}") for i, poller in enumerate(pollers)]
     _on_signal(pollers)
+    for poller in pollers:
+        lifecycle.on_retire(poller.leave)
     try:
         return await _until_ended(pollers, tasks)
     finally:
@@ -131,7 +133,7 @@ def _stop(pollers: list[Poller]) -> None:
 
 
 async def _until_ended(pollers: list[Poller], tasks: list["asyncio.Task[None]"]) -> int:
-    """Wait for SIGTERM, or for a Runtime API that is gone; then run the shutdown hooks."""
+    """Wait for SIGTERM, for the function to retire, or for a Runtime API that is gone; then run the shutdown hooks."""
     status = 0
     await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     _stop(pollers)
