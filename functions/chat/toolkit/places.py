@@ -55,7 +55,10 @@ class Places:
         for kind in kinds:
             kind.free += 1
         waiting, self._queue = self._queue, []
-        for entry in waiting:
+        for number, entry in enumerate(waiting):
+            if not any(kind.free for kind in kinds):  # whoever follows waits for what others hold
+                self._queue += waiting[number:]
+                break
             if entry[1].cancelled() or not self.take(entry[0]):
                 self._queue.append(entry)
             else:

@@ -15,7 +15,7 @@ from chat.settings import Settings
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.threads import Threads
 from chat.toolkit.tool import ToolContext, tool
-from tests.function.toolkit.hearing import Heard, answers, asked
+from tests.function.toolkit.hearing import Heard, answers, asked, measured
 
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
@@ -68,6 +68,17 @@ class TestAbandoned:
             async with asyncio.timeout(0.01):
                 await threads.run(go.wait)
         assert (threads.abandoned, threads.working) == (1, 0)
+        go.set()
+        await until_free(threads)
+
+    async def test_it_is_counted_in_a_metric(self) -> None:
+        threads, go = Threads(), threading.Event()
+        with measured() as values:
+            task = asyncio.create_task(threads.run(go.wait))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait((task,))
+        assert values == [("AbandonedThreads", 1, "")]
         go.set()
         await until_free(threads)
 
