@@ -1,0 +1,86 @@
+"""What keeping a conversation costs the stream, with an SQLite file as the local server has it.
+
+Handing over is what stands in the way of a token; the rest happens in a thread. Held against the same writes made on
+the event loop, which is what a function does that calls its database where it stands.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from chat.auth import ANONYMOUS
+from chat.conversation_items import split
+from chat.conversations import Conversations
+from chat.messages import AssistantMessage, ChatRequest, Text, UserMessage
+from chat.settings import Settings
+from chat.store import Store
+from chat.store_file import SqliteBackend
+from tests.bench.figure import Figure
+
+ROUNDS = 200
+ANSWER = AssistantMessage((Text("considerable " * 160),), "m")  # 2 KB, some 300 words
+
+
+def figures() -> Iterable[Figure]:
+    """Microseconds."""
+    yield asyncio.run(_handing_over())
+    yield asyncio.run(_opening())
+
+
+async def _handing_over() -> Figure:
+    """How long one message stops the loop: handed over, and written where it stands."""
+    async with _store() as (store, file):
+        on_loop = SqliteBackend(file)
+        items = [split(ANSWER, "p", 0, number, 0) for number in range(ROUNDS)]
+        async with Conversations(store, Settings()).open(ANONYMOUS, _asked("handing over")) as record:
+            ours = [await _us(lambda: record.append(ANSWER)) for _ in range(ROUNDS)]
+        theirs = [await _us(partial(on_loop.put, some)) for some in items]
+        on_loop.close()
+    a, b = statistics.median(ours), statistics.median(theirs)
+    return Figure(
+        name="a message of 2 KB is handed over",
+        ours=f"{a:.0f} µs",
+        beside=f"written on the event loop: {b:.0f} µs",
+        ratio=a / b,
+        bar="less than writing it there",
+        met=a < b,
+    )
+
+
+async def _opening() -> Figure:
+    """A conversation taken, its history read, given back: what the first token of a kept conversation waits for."""
+    times = []
+    async with _store() as (store, _):
+        conversations = Conversations(store, Settings())
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            async with conversations.open(ANONYMOUS, _asked("opening")):
+                times.append((time.perf_counter() - started) * 1e6)
+    return Figure(name="a conversation of 100 messages is opened, SQLite", ours=f"{statistics.median(times):.0f} µs")
+
+
+async def _us(work: Callable[[], None]) -> float:
+    """Microseconds that the loop stands still for; afterwards the others have their turn."""
+    started = time.perf_counter()
+    work()
+    took_us = (time.perf_counter() - started) * 1e6
+    await asyncio.sleep(0)
+    return took_us
+
+
+@asynccontextmanager
+async def _store() -> AsyncIterator[tuple[Store, str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "chat.db")
+        store = Store(lambda: SqliteBackend(file), threads=1, shared=True)
+        yield store, file
+        await store.close()
+
+
+def _asked(conversation: str) -> ChatRequest:
+    return ChatRequest(messages=(UserMessage((Text("hello"),)),), conversation_id=conversation, store=True)
