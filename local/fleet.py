@@ -20,10 +20,11 @@ class Fleet:
     Args:
         make: Makes environment number n; its listener's `ready` and `withdrawn` are this fleet's.
         size: Environments at most.
+        log: Is told when a request has to wait.
     """
 
-    def __init__(self, make: Callable[[int], Sandbox], size: int) -> None:
-        self._make, self._size = make, size
+    def __init__(self, make: Callable[[int], Sandbox], size: int, log: Callable[[str], None]) -> None:
+        self._make, self._size, self._log = make, size, log
         self._made = 0
         self._alive: dict[Sandbox, asyncio.Task[None]] = {}
         self._starting: set[Sandbox] = set()
@@ -41,6 +42,8 @@ class Fleet:
         """Run an invocation; returns when its response is complete, or it failed. Its sink hears of either."""
         self._pending.append(invocation)
         self._dispatch()
+        if len(self._pending) > len(self._starting):
+            self._log(f"A request waits: all environments are busy, and there may be {self._size} at most.")
         await invocation.over.wait()
 
     async def stop(self) -> None:

@@ -111,7 +111,7 @@ def _fleet(plan: Plan, function: Function, record: Callable[[str], None]) -> Fle
         listener = Listener(fleet.ready, fleet.withdrawn, record)
         return Sandbox(number, function, plan.shape, listener, freezes=plan.freezes)
 
-    fleet = Fleet(make, 1 if function.managed_instances else plan.concurrency)
+    fleet = Fleet(make, 1 if function.managed_instances else plan.concurrency, record)
     return fleet
 
 
@@ -121,7 +121,7 @@ def _recorder(metrics: Metrics, log: Callable[[str], None]) -> Callable[[str], N
     def record(text: str) -> None:
         log(text)
         if not metrics.read(text) and not text.startswith(PLATFORM):
-            print(for_people(text), flush=True)  # noqa: T201 - the screen is where the log is shown
+            _show(for_people(text))
 
     return record
 
@@ -130,9 +130,15 @@ def _reporter(page: MetricsPage, log: Callable[[str], None]) -> Callable[[str], 
     def report(line: str) -> None:
         log(line)
         page.add_request(line)
-        print(line, flush=True)  # noqa: T201 - one line per request on the screen
+        _show(line)
 
     return report
+
+
+def _show(text: str) -> None:
+    # When nobody looks at the screen any more (`| head`), requests are answered all the same; the file has it all.
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)  # noqa: T201 - the screen is where it belongs
 
 
 def _writer(file: TextIO) -> Callable[[str], None]:

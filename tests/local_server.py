@@ -40,7 +40,10 @@ def local_server(folder: Path, *flags: str) -> Iterator[LocalServer]:
             yield LocalServer(known["url"], known["invoke_url"], log, process)
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            try:
+                process.wait(timeout=10)
+            finally:
+                process.kill()
 
 
 def _await(ready: Path, process: subprocess.Popen[bytes], screen: Path) -> dict[str, str]:

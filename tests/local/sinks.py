@@ -84,7 +84,7 @@ async def fleet(
         sandboxes.append(Sandbox(number, function or raw_function(), shape or Shape(), listener, freezes=freezes))
         return sandboxes[-1]
 
-    made = Fleet(make, size)
+    made = Fleet(make, size, log.append)
     try:
         yield Run(made, log, sandboxes)
     finally:

@@ -19,6 +19,16 @@ class TestRequestsAtOnce:
         assert len(run.sandboxes) == 2
         assert len({each["pid"] for each in seen}) <= 2
 
+    async def test_that_wait_are_told_of_in_the_log(self) -> None:
+        async with fleet(size=1) as run:
+            await asyncio.gather(run("echo"), run("echo"))
+        assert "A request waits: all environments are busy, and there may be 1 at most." in run.log
+
+    async def test_that_need_not_wait_are_not(self) -> None:
+        async with fleet(size=2) as run:
+            await asyncio.gather(run("echo"), run("echo"))
+        assert not [line for line in run.log if "waits" in line]
+
     async def test_one_after_the_other_need_one_environment(self) -> None:
         async with fleet(size=4) as run:
             for _ in range(3):

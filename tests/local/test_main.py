@@ -97,6 +97,30 @@ class TestStarting:
         line = re.compile(r"^GET /x 200 \d+ bytes in \d", re.MULTILINE)
         assert eventually(lambda: bool(line.search((tmp_path / "screen.log").read_text())))
 
+    def test_goes_on_when_nobody_looks_at_the_screen(self, tmp_path: Path) -> None:
+        ready = tmp_path / "ready.json"
+        command = [
+            sys.executable,
+            "-m",
+            "local",
+            *FLAGS,
+            "--port",
+            "0",
+            "--ready-file",
+            str(ready),
+            "--log",
+            os.devnull,
+        ]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            try:
+                assert eventually(ready.exists)
+                assert process.stdout
+                process.stdout.close()
+                url = json.loads(ready.read_text())["url"]
+                assert [httpx.get(url).status_code for _ in range(3)] == [200, 200, 200]
+            finally:
+                process.terminate()
+
     def test_with_a_log_that_cannot_be_written_is_one_line(self) -> None:
         command = [sys.executable, "-m", "local", "--port", "0", "--log", "/no/such/folder/log"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
