@@ -103,9 +103,7 @@ def bob(url: str) -> Client:
 
 
 class TestWhoMayCall:
-    @pytest.mark.parametrize(
-        "headers", [{}, {"authorization": "Bearer key-of-nobody"}, {"x-api-key": "key-of-bob2"}]
-    )
+    @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer key-of-nobody"}, {"x-api-key": "key-of-bob2"}])
     @pytest.mark.parametrize(
         ("method", "path"),
         [

@@ -1,0 +1,58 @@
+"""docs/frontends.md: every snippet that can run is run, as it stands, against the local function URL."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import npm
+
+pytestmark = pytest.mark.slow
+
+TEXT = (Path(__file__).parents[2] / "docs" / "frontends.md").read_text()
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def run(command: list[str], code: str, url: str, folder: Path) -> str:
+    code = code.replace("https://YOUR-URL", url)
+    done = subprocess.run(command, input=code, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("code", [code for code in snippets("js") if "signed_fetch" not in code])
+def test_javascript_prints_an_answer(chat: str, code: str) -> None:
+    said = run(["node", "--input-type=module"], code, chat, npm.clients())
+    assert "Paris" in said
+
+
+@pytest.mark.parametrize("code", snippets("python"))
+def test_python_prints_an_answer(chat: str, code: str, tmp_path: Path) -> None:
+    assert "Paris" in run([sys.executable, "-"], code, chat, tmp_path)
+
+
+def test_each_format_has_a_snippet() -> None:
+    assert len(snippets("js")) == 4
+    assert len(snippets("python")) == 2
+    assert len(snippets("tsx")) == 3
+    for path in ("/chat", "/api/chat", "/agui", "/v1"):
+        assert f"https://YOUR-URL{path}" in TEXT or f"${{base}}{path}" in TEXT
+
+
+def test_every_body_goes_out_with_its_digest() -> None:
+    """`signedFetch` in place of fetch, in the clients that send from a page."""
+    assert npm.run("signed.mjs") == [True, True]
+
+
+def test_the_distribution_is_what_cloudformation_understands(tmp_path: Path) -> None:
+    [template] = snippets("yaml")
+    path = tmp_path / "template.yaml"
+    path.write_text(template)
+    lint = [Path(sys.executable).with_name("cfn-lint"), "--regions", "us-east-1", "--", str(path)]
+    done = subprocess.run(lint, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
