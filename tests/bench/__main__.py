@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.bench.figure import Figure
 
+ROOT = Path(__file__).parents[2]
+
 
 def main(names: list[str]) -> None:
     """Print the machine, then a block per module."""
@@ -33,4 +35,5 @@ def line(figure: Figure) -> str:
 
 
 if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "layers" / "winterbourne" / "python")]
     main(sys.argv[1:])
