@@ -19,8 +19,12 @@ FLAGS: Final = (
     "--disable-sync",
 )
 KEY: Final = "a key of many letters"
+PATIENCE_MS: Final = 20_000  # of one expectation; only a broken page makes anybody wait that long
 FIVE: Final = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
 DESK: Final = {"width": 1120, "height": 900}
+
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Visits:
@@ -37,7 +41,7 @@ class Visits:
         context = self._browser.new_context(**{"viewport": DESK, **options})
         self._contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._see(request, url))
@@ -69,7 +73,7 @@ def ask(page: Page, question: str) -> Locator:
 
 
 def has_ended(answer: Locator, state: str = "done") -> Locator:
-    expect(answer).to_have_attribute("data-state", state, timeout=15_000)
+    expect(answer).to_have_attribute("data-state", state)
     return answer
 
 
