@@ -20,7 +20,7 @@ from chat.errors import StoreUnavailable
 from chat.events import Usage
 from chat.frontends.base import Encoder, Frontend
 from chat.limits import Limits
-from chat.messages import ChatRequest
+from chat.messages import ChatRequest, Message
 from chat.models.base import Model
 from chat.options import within_limits
 from chat.pump import Outlet, pump
@@ -75,7 +75,7 @@ class Answer:
         telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
         async with self._conversations.open(call.caller, asked) as record:
             outlet = Outlet(encoder, _begin_and_write(encoder, call.stream), encoder.heartbeat)
-            used = await self._converse(asked, record, outlet, call)
+            used = await self._converse(asked, self._overheard(record), outlet, call)
         await self._book(call.caller, used)
 
     # Private methods
@@ -105,6 +105,19 @@ class Answer:
             heartbeat_interval_s=self._settings.heartbeat_interval,
         )
         return _told(spent)
+
+    def _overheard(self, record: Record) -> Record:
+        """The same record; where LOG_MESSAGES says so, what is said goes into the log line too."""
+        if not self._settings.log_messages:
+            return record
+        said = [msgspec.to_builtins(message) for message in record.messages[-1:]]
+        telemetry.note(messages=said)
+
+        def append(message: Message) -> None:
+            said.append(msgspec.to_builtins(message))
+            record.append(message)
+
+        return msgspec.structs.replace(record, append=append)
 
     async def _book(self, caller: Caller, used: Usage) -> None:
         try:

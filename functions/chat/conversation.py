@@ -208,6 +208,7 @@ class _Turn:
                 self._reasoning.clear()
             case ToolCallReady(id, name, arguments):
                 self._flush()
+                telemetry.used(name)
                 call = ToolCall(id, name, arguments)
                 self._parts.append(call)
                 if name not in self._clients:

@@ -89,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # Watching it
     service_name: str = "chat"  # the field of each log line and the dimension of each metric that name the deployment
 
+    log_messages: bool = False  # whether the log may have what users and models say
+
     # Requests
     max_body_bytes: Count = 1024 * 1024  # a function URL itself takes 6 MiB at most
     max_json_depth: Count = 64  # levels a body may nest

@@ -30,7 +30,9 @@ __all__ = [
     "log",
     "measure",
     "note",
+    "ready",
     "request",
+    "used",
 ]
 
 NAMESPACE: Final = "Winterbourne"
@@ -92,6 +94,7 @@ class Record:
         self.service = service
         self.fields: dict[str, object] = {}
         self.values: list[tuple[str, float, str]] = []
+        self.tools: list[str] = []
         self.spoke = False
 
     def emit(self) -> None:
@@ -164,6 +167,12 @@ def note(**fields: object) -> None:
         record.fields.update(fields)
 
 
+def used(tool: str) -> None:
+    """Add a tool to the list of those that the model asked for, in the request's log line."""
+    if record := _current.get():
+        record.tools.append(tool)
+
+
 def first_token() -> None:
     """Say that the answer's text flows; only the first time counts."""
     if (record := _current.get()) and not record.spoke:
@@ -187,7 +196,7 @@ def request(request_id: str, logger: Logger) -> Iterator[Record]:
         measure("Requests")
         measure("StreamDuration", duration_ms)
         measure("MemoryUsed", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        _LOGGER.info("request", extra={**record.fields, "duration_ms": duration_ms})
+        _LOGGER.info("request", extra={**record.fields, "tools": record.tools, "duration_ms": duration_ms})
         record.fields["request_id"] = request_id
         record.emit()
         logger.thread_safe_clear_keys()

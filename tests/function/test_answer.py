@@ -170,3 +170,15 @@ class TestTheLogLine:
     async def test_says_nothing_of_what_was_said(self, caplog: pytest.LogCaptureFixture) -> None:
         await House(answer("a reply")).chat("a question")
         assert not any("a reply" in str(vars(r)) or "a question" in str(vars(r)) for r in caplog.records)
+
+    @jumping
+    async def test_says_it_where_the_settings_ask_for_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        await House(answer("a reply"), log_messages=True).chat("a question")
+        line = next(vars(record) for record in caplog.records if record.name == "chat.request")
+        assert [message["role"] for message in line["messages"]] == ["user", "assistant"]
+
+    @jumping
+    async def test_names_the_tools_that_were_used(self, caplog: pytest.LogCaptureFixture) -> None:
+        await House(asks(("a", "sleep", "1"), ("b", "sleep", "0")), answer("done")).chat("hi")
+        line = next(vars(record) for record in caplog.records if record.name == "chat.request")
+        assert line["tools"] == ["sleep", "sleep"]
