@@ -53,6 +53,6 @@ def test_the_distribution_is_what_cloudformation_understands(tmp_path: Path) -> 
     [template] = snippets("yaml")
     path = tmp_path / "template.yaml"
     path.write_text(template)
-    lint = [Path(sys.executable).with_name("cfn-lint"), "--regions", "us-east-1", "--", str(path)]
+    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "us-east-1", "--", str(path)]
     done = subprocess.run(lint, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,59 @@
+"""Any request, on every path, through the whole of it: an answer, or a refusal in the path's own shape. Never a 5xx."""
+
+from collections.abc import Iterator
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.function.bodies import bodies
+from tests.function.conversations import json_values
+
+pytestmark = pytest.mark.slow
+
+LAST_WORDS = {
+    "/chat": (b'data: {"type":"done"', b'data: {"type":"error"'),
+    "/api/chat": (b"data: [DONE]",),
+    "/agui": (b'data: {"type":"RUN_FINISHED"', b'data: {"type":"RUN_ERROR"'),
+    "/v1/chat/completions": (b"data: [DONE]", b'{"id":"chatcmpl'),
+}
+ERROR_FIELDS = {"/v1/chat/completions": {"message", "type", "param", "code"}}
+
+segments = st.text(st.characters(codec="ascii", categories=["L", "N", "P"], exclude_characters="?#%\\"), max_size=8)
+
+
+@pytest.fixture(scope="module")
+def client(function_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=function_url, timeout=30) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", LAST_WORDS)
+@settings(max_examples=40)
+@given(body=bodies | json_values)
+def test_any_body_is_answered_or_refused(client: httpx.Client, path: str, body: object) -> None:
+    response = client.post(path, content=orjson.dumps(body), headers={"content-type": "application/json"})
+    if response.status_code == 200:
+        last = response.content.rstrip().rpartition(b"\n\n")[2]
+        assert last.startswith(LAST_WORDS[path])
+    else:
+        assert 400 <= response.status_code < 500
+        assert response.headers["content-type"] == "application/json"
+        assert set(response.json()["error"]) == ERROR_FIELDS.get(path, {"code", "message"})
+
+
+@settings(max_examples=60)
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]),
+    path=st.lists(
+        st.sampled_from(["chat", "api", "v1", "models", "stop", "web", "conversations"]) | segments, max_size=3
+    ),
+    body=st.binary(max_size=20),
+)
+def test_any_path_and_method_is_answered(client: httpx.Client, method: str, path: list[str], body: bytes) -> None:
+    response = client.request(method, "/" + "/".join(path), content=body)
+    assert response.status_code < 500
+    if response.status_code >= 400 and method != "HEAD":
+        assert set(response.json()["error"]) <= {"code", "message", "type", "param"}
