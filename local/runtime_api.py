@@ -280,7 +280,10 @@ def error_of(trailers: list[tuple[str, str]]) -> FunctionError | None:
 
 async def _reported(exchange: Exchange) -> FunctionError:
     """The error a process reports: type from the header, else from the document."""
-    document = await exchange.body(ERROR_LIMIT)
+    try:
+        document = await exchange.body(ERROR_LIMIT)
+    except BodyTooLarge:
+        document = b'{"errorMessage":"The error has more to say than 1 MiB.","errorType":"Runtime.ErrorTooLarge"}'
     kind = exchange.header(TRAILER_TYPE)
     if not kind:
         with contextlib.suppress(ValueError, KeyError, TypeError):

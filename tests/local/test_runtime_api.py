@@ -278,6 +278,13 @@ class TestErrors:
         assert invocation.error == FunctionError("Runtime.Unknown", b"oh")
         assert invocation.error.message == "oh"
 
+    async def test_of_any_length_fail_the_invocation(self) -> None:
+        async with desk() as at:
+            invocation = await at.take()
+            await at.post(f"/invocation/{invocation.request_id}/error", bytes(2 * 1024 * 1024))
+        assert invocation.error
+        assert invocation.error.type == "Runtime.ErrorTooLarge"
+
     async def test_of_the_start_are_told(self) -> None:
         async with desk() as at:
             ack = await at.post("/init/error", json.dumps({"errorType": "Runtime.X", "errorMessage": "m"}).encode())
@@ -334,3 +341,41 @@ class TestSnapStart:
 async def test_what_the_api_has_not_gets_a_404(method: str, path: str) -> None:
     async with desk() as at:
         assert (await at.http.request(method, path)).status_code == 404
+
+
+STEPS = ("take", "buffered", "streamed", "failed", "wrong mode", "unknown", "next again", "init error")
+
+
+async def take_step(at: Desk, name: str, taken: list[Invocation]) -> int:
+    """The status of the API's answer; 0 where the step is none to take now."""
+    if name == "take" and not at.api._running:
+        taken.append(await at.take())
+        return at.next.status_code
+    if not taken or name == "take" or (name == "next again" and not at.api._running):
+        return 0
+    path = f"/invocation/{taken[-1].request_id}"
+    mode = {"Lambda-Runtime-Function-Response-Mode": "no such mode"}
+    steps = {
+        "buffered": lambda: at.post(f"{path}/response", b"1"),
+        "streamed": lambda: at.stream(taken[-1], pieces(b"1")),
+        "failed": lambda: at.post(f"{path}/error", b"{}"),
+        "wrong mode": lambda: at.post(f"{path}/response", b"1", **mode),
+        "unknown": lambda: at.post("/invocation/unknown/response", b"1"),
+        "next again": lambda: at.http.get("/invocation/next"),
+        "init error": lambda: at.post("/init/error", b"{}"),
+    }
+    return (await steps[name]()).status_code
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(STEPS), max_size=8))
+def test_any_order_of_steps_is_answered_and_every_invocation_ends_once(steps: list[str]) -> None:
+    async def run() -> None:
+        taken: list[Invocation] = []
+        async with desk() as at:
+            for name in steps:
+                assert await take_step(at, name, taken) in {0, 200, 202, 400, 403}
+        assert [kept(invocation).ends for invocation in at.answered] == [1] * len(at.answered)
+        assert len(at.answered) >= len(taken) - 1
+
+    asyncio.run(run())
