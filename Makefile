@@ -76,8 +76,11 @@ lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	@$(pip) -r layers/dependencies/requirements.txt
 	@touch $@
 
+# By uv, itself installed by its line in the lock: pip takes minutes, and may stumble over extras of what is pinned.
 .venv/dev: requirements-dev.txt
 	@test -x $(bin)/python || $(PYTHON) -m venv .venv
-	@echo "installing what development needs into .venv (some minutes the first time)"
-	@$(pip) -r requirements-dev.txt
+	@echo "installing what development needs into .venv"
+	@awk '/^[^ ]/ {ours = /^uv==/} ours' $< >.venv/uv.txt
+	@$(pip) -r .venv/uv.txt
+	@$(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $<
 	@touch $@ .venv/run
