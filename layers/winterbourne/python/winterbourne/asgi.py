@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 
 import asyncio
 import base64
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -19,6 +20,8 @@ from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
 
 __all__ = ["AsgiHandler", "scope_of"]
+
+log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 Application = Callable[
@@ -127,8 +130,8 @@ class _Lifespan:
         scope = {"type": "lifespan", "asgi": VERSION, "state": self.state}
         try:
             await self._application(scope, self._messages.get, self._answers.put)
-        except Exception:  # noqa: BLE001 - by the specification: it does not know lifespans, and goes without
-            return
+        except Exception:  # by the specification: it does not know lifespans, and goes without
+            log.info("the application takes no part in its lifespan", exc_info=True)
         finally:
             self._answers.put_nowait(None)
 

@@ -1,0 +1,380 @@
+"""ASGI applications as handlers: FastAPI's streaming examples, Starlette's kinds of response, the bare protocol."""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse as FastApiStreamingResponse
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Route
+
+from tests.runtime.harness import serving, url_event
+from tests.runtime.runtime_api import Outcome, RuntimeApi
+from winterbourne import lifecycle
+from winterbourne.asgi import AsgiHandler, scope_of
+from winterbourne.errors import Fault
+
+REST_EVENT = {
+    "resource": "/{proxy+}",
+    "path": "/items/a b",
+    "httpMethod": "POST",
+    "headers": {"Host": "api.example.com"},
+    "multiValueHeaders": {"Host": ["api.example.com"], "X-Two": ["1", "2"], "Cookie": ["a=b"]},
+    "queryStringParameters": {"q": "2"},
+    "multiValueQueryStringParameters": {"q": ["1", "2"], "name": ["a&b"]},
+    "requestContext": {"path": "/prod/items/a b", "stage": "prod", "identity": {"sourceIp": "203.0.113.9"}},
+    "body": base64.b64encode(b"\xff\x00").decode(),
+    "isBase64Encoded": True,
+}
+
+
+async def answer(app: Any, event: Any = None) -> Outcome:
+    async with serving(app) as api:
+        return await api.invoke(url_event() if event is None else event)
+
+
+def routed(endpoint: Any, **options: Any) -> Starlette:
+    return Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST", "HEAD"])], **options)
+
+
+class TestScope:
+    def test_of_a_function_url(self) -> None:
+        event = url_event("POST", "/caf%C3%A9/x", query="a=1&a=2", cookies=["a=b", "c=d"])
+        scope = scope_of(event)
+        assert scope["type"] == "http"
+        assert scope["method"] == "POST"
+        assert scope["path"] == "/café/x"
+        assert scope["raw_path"] == b"/caf%C3%A9/x"
+        assert scope["root_path"] == ""
+        assert scope["query_string"] == b"a=1&a=2"
+        assert scope["client"] == ("203.0.113.7", 0)
+        assert scope["server"] == ("abc.lambda-url.us-east-1.on.aws", 443)
+        assert scope["scheme"] == "https"
+        assert (b"cookie", b"a=b; c=d") in scope["headers"]
+
+    def test_of_a_rest_api(self) -> None:
+        scope = scope_of(REST_EVENT)
+        assert scope["method"] == "POST"
+        assert scope["root_path"] == "/prod"
+        assert scope["path"] == "/prod/items/a b"
+        assert scope["query_string"] == b"q=1&q=2&name=a%26b"
+        assert scope["client"] == ("203.0.113.9", 0)
+        assert [value for name, value in scope["headers"] if name == b"x-two"] == [b"1", b"2"]
+
+    def test_of_a_rest_api_under_a_domain_of_its_own_has_no_root(self) -> None:
+        event = REST_EVENT | {"requestContext": {"path": "/items/a b"}}
+        assert scope_of(event)["root_path"] == ""
+
+    @pytest.mark.parametrize("event", [None, {}, {"Records": []}, "text"])
+    def test_of_anything_else_is_a_clear_error(self, event: Any) -> None:
+        with pytest.raises(Fault, match="function URLs and REST APIs only"):
+            scope_of(event)
+
+    @given(st.dictionaries(st.text("abc-XYZ", min_size=1), st.text(st.characters()), max_size=5), st.text())
+    def test_any_headers_and_path_make_a_scope(self, headers: dict[str, str], path: str) -> None:
+        scope = scope_of(url_event(path=path, headers=headers))
+        assert all(name == name.lower() for name, _ in scope["headers"])
+
+    async def test_holds_event_and_context(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            body = f"{scope['aws.event']['rawPath']} {scope['aws.context'].aws_request_id}".encode()
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": body})
+
+        assert (await answer(app, url_event(path="/here"))).payload == b"/here request-1"
+
+
+class TestFastApi:
+    """The streaming examples of its documentation."""
+
+    async def test_an_async_generator(self) -> None:
+        app = FastAPI()
+
+        async def fake_video_streamer() -> AsyncIterator[bytes]:
+            for _ in range(10):
+                yield b"some fake video bytes"
+
+        @app.get("/")
+        async def main() -> FastApiStreamingResponse:
+            return FastApiStreamingResponse(fake_video_streamer(), media_type="text/plain")
+
+        outcome = await answer(app)
+        assert outcome.streamed
+        assert outcome.payload == b"some fake video bytes" * 10
+        assert outcome.prelude["headers"]["content-type"].startswith("text/plain")
+
+    async def test_a_file_read_by_a_generator_in_a_thread(self, tmp_path: Path) -> None:
+        (tmp_path / "large.mp4").write_bytes(b"\x00\xff" * 50_000)
+        app = FastAPI()
+
+        @app.get("/")
+        def main() -> FastApiStreamingResponse:
+            def iterfile() -> Iterator[bytes]:
+                with (tmp_path / "large.mp4").open("rb") as file_like:
+                    yield from file_like
+
+            return FastApiStreamingResponse(iterfile(), media_type="video/mp4")
+
+        assert (await answer(app)).payload == b"\x00\xff" * 50_000
+
+    async def test_validation_dependencies_and_json(self) -> None:
+        app = FastAPI()
+
+        @app.post("/items/{number}")
+        async def create(number: int, body: dict[str, int]) -> dict[str, int]:
+            return {"number": number, **body}
+
+        event = url_event("POST", "/items/5", body='{"a": 1}')
+        event["headers"]["content-type"] = "application/json"
+        outcome = await answer(app, event)
+        assert outcome.prelude["statusCode"] == 200
+        assert outcome.payload == b'{"number":5,"a":1}'
+        assert (await answer(app, url_event("POST", "/items/x"))).prelude["statusCode"] == 422
+
+
+class TestStarlettesResponses:
+    async def test_text(self) -> None:
+        outcome = await answer(routed(lambda request: PlainTextResponse("hello")))
+        assert outcome.payload == b"hello"
+        assert "content-length" not in outcome.prelude["headers"]
+
+    async def test_streaming_leaves_piece_by_piece(self) -> None:
+        go_on = asyncio.Event()
+
+        async def numbers() -> AsyncIterator[str]:
+            yield "1"
+            await go_on.wait()
+            yield "2"
+
+        async def endpoint(request: Request) -> Response:
+            return StreamingResponse(numbers())
+
+        async with serving(routed(endpoint)) as api:
+            invocation = api.submit(url_event())
+            await invocation.arrived.wait()
+            while not (invocation.partial and invocation.partial.body.endswith(b"1")):
+                await asyncio.sleep(0)
+            go_on.set()
+            assert (await invocation.outcome).payload == b"12"
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_a_file(self, method: str, tmp_path: Path) -> None:
+        (tmp_path / "file.bin").write_bytes(b"content")
+        outcome = await answer(routed(lambda request: FileResponse(tmp_path / "file.bin")), url_event(method))
+        assert outcome.prelude["statusCode"] == 200
+        assert "etag" in outcome.prelude["headers"]
+        assert outcome.payload == (b"content" if method == "GET" else b"")
+
+    async def test_a_redirect(self) -> None:
+        outcome = await answer(routed(lambda request: RedirectResponse("/there")))
+        assert outcome.prelude["statusCode"] == 307
+        assert outcome.prelude["headers"]["location"] == "/there"
+        assert outcome.payload == b""
+        assert outcome.complete
+
+    async def test_no_content(self) -> None:
+        outcome = await answer(routed(lambda request: Response(status_code=204)))
+        assert outcome.prelude["statusCode"] == 204
+
+    async def test_cookies(self) -> None:
+        def endpoint(request: Request) -> Response:
+            response = PlainTextResponse(request.cookies["a"])
+            response.set_cookie("c", "d")
+            response.set_cookie("e", "f", httponly=True)
+            return response
+
+        outcome = await answer(routed(endpoint), url_event(cookies=["a=b"]))
+        assert outcome.payload == b"b"
+        cookies = outcome.prelude["cookies"]
+        assert [cookie.split(";")[0] for cookie in cookies] == ["c=d", "e=f"]
+
+    async def test_cookies_of_a_rest_api(self) -> None:
+        def endpoint(request: Request) -> Response:
+            response = PlainTextResponse("")
+            response.set_cookie("c", "d")
+            return response
+
+        prelude = (await answer(routed(endpoint), REST_EVENT)).prelude
+        assert prelude["multiValueHeaders"]["set-cookie"][0].startswith("c=d")
+
+    async def test_a_binary_body_arrives(self) -> None:
+        async def endpoint(request: Request) -> Response:
+            return Response(await request.body())
+
+        assert (await answer(routed(endpoint), REST_EVENT)).payload == b"\xff\x00"
+
+    async def test_background_tasks_run_after_the_client_has_its_response(self) -> None:
+        go_on, ran = asyncio.Event(), asyncio.Event()
+
+        async def later() -> None:
+            await go_on.wait()
+            ran.set()
+
+        async def endpoint(request: Request) -> Response:
+            return JSONResponse({}, background=BackgroundTask(later))
+
+        async with serving(routed(endpoint)) as api:
+            assert (await api.invoke(url_event())).payload == b"{}"
+            assert not ran.is_set()
+            go_on.set()
+            await ran.wait()
+
+    async def test_middleware_that_wraps_the_stream(self) -> None:
+        class Adds(BaseHTTPMiddleware):
+            async def dispatch(self, request: Request, call_next: Any) -> Response:
+                response: Response = await call_next(request)
+                response.headers["x-added"] = "yes"
+                return response
+
+        async def endpoint(request: Request) -> Response:
+            return StreamingResponse(iter(["a", "b"]))
+
+        outcome = await answer(routed(endpoint, middleware=[Middleware(Adds)]))
+        assert outcome.payload == b"ab"
+        assert outcome.prelude["headers"]["x-added"] == "yes"
+
+    async def test_an_exception_is_its_500_page_and_our_log_line(self, logged: list[str]) -> None:
+        async def endpoint(request: Request) -> Response:
+            raise ValueError("broken")
+
+        async with serving(routed(endpoint)) as api:
+            outcome = await api.invoke(url_event())
+            await api.invoke(url_event())
+        assert outcome.prelude["statusCode"] == 500
+        assert outcome.payload == b"Internal Server Error"
+        assert any("[ERROR] ValueError: broken" in line for line in logged)
+
+    async def test_an_exception_under_way_ends_in_trailers(self) -> None:
+        async def breaks() -> AsyncIterator[str]:
+            yield "half"
+            raise ValueError("under way")
+
+        async def endpoint(request: Request) -> Response:
+            return StreamingResponse(breaks())
+
+        outcome = await answer(routed(endpoint))
+        assert outcome.payload == b"half"
+        assert outcome.trailing_error["errorMessage"] == "under way"
+
+
+class TestLifespan:
+    async def test_surrounds_all_invocations_and_hands_over_its_state(self) -> None:
+        phases = []
+
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[dict[str, str]]:
+            phases.append("up")
+            yield {"pool": "the pool"}
+            phases.append("down")
+
+        def endpoint(request: Request) -> Response:
+            return PlainTextResponse(request.state.pool)
+
+        async with serving(routed(endpoint, lifespan=lifespan)) as api:
+            await lifecycle.run_startup()
+            assert [(await api.invoke(url_event())).payload for _ in range(2)] == [b"the pool"] * 2
+            assert phases == ["up"]
+            await lifecycle.run_shutdown()
+        assert phases == ["up", "down"]
+
+    async def test_that_fails_is_an_init_error(self) -> None:
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[None]:
+            raise OSError("no database")
+            yield
+
+        AsgiHandler(routed(None, lifespan=lifespan))
+        with pytest.raises(Fault, match="no database"):
+            await lifecycle.run_startup()
+
+    async def test_an_application_without_one_goes_without(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["type"] == "http"
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+        async with serving(app) as api:
+            await lifecycle.run_startup()
+            assert (await api.invoke(url_event())).prelude["statusCode"] == 204
+            await lifecycle.run_shutdown()
+
+
+class TestTheBareProtocol:
+    async def test_the_prelude_is_out_before_the_first_piece_of_body(self) -> None:
+        go_on = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await go_on.wait()
+            await send({"type": "http.response.body", "body": b"x"})
+
+        async with serving(app) as api:
+            invocation = api.submit(url_event())
+            await invocation.arrived.wait()
+            assert invocation.partial is not None
+            assert invocation.partial.prelude["statusCode"] == 200
+            go_on.set()
+            await invocation.outcome
+
+    async def test_a_disconnect_comes_once_the_response_has_ended(self) -> None:
+        got = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            got.append((await receive())["type"])
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body"})
+            got.append((await receive())["type"])
+
+        async with serving(app) as api:
+            await api.invoke(url_event())
+            await api.invoke(url_event())
+        assert got[:2] == ["http.request", "http.disconnect"]
+
+    async def test_a_stream_that_is_cut_gives_an_os_error_and_a_disconnect(self) -> None:
+        got: list[str] = []
+        over = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "http.response.start", "status": 200})
+            try:
+                while True:
+                    await send({"type": "http.response.body", "body": b"x" * 100, "more_body": True})
+                    await asyncio.sleep(0)
+            except OSError as error:
+                got.extend([type(error).__name__, (await receive())["type"]])
+                over.set()
+
+        async with serving(app, RuntimeApi(cut_after=500)) as api:
+            await api.invoke(url_event())
+            await over.wait()
+        assert got == ["StreamLost", "http.disconnect"]
+
+    async def test_no_response_at_all_is_an_error(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            pass
+
+        assert (await answer(app)).json["errorMessage"] == "the application returned without a response"
+
+    async def test_an_event_that_is_not_http_is_an_error(self) -> None:
+        outcome = await answer(FastAPI(), {"Records": []})
+        assert outcome.headers["lambda-runtime-function-error-type"] == "Runtime.NotAnHttpEvent"
