@@ -37,6 +37,8 @@ MACHINERY = (
     os.path.dirname(__file__) + os.sep,
     f"{os.sep}concurrent{os.sep}futures{os.sep}",
     f"{os.sep}asyncio{os.sep}",
+    f"{os.sep}importlib{os.sep}",
+    "<frozen importlib",
 )
 
 
@@ -115,9 +117,10 @@ class ErrorReport:
         self.frames: list[traceback.FrameSummary] = []
         if isinstance(error, Fault):
             self.name = self.kind = error.kind
+            self.xray_type = "LambdaValidationError"  # as the stock client calls all of these
             self.stack = error.trace
             return
-        self.name = type(error).__name__
+        self.name = self.xray_type = type(error).__name__
         self.kind = f"Function.{self.name}"
         self.frames = _frames(error.__traceback__)
         self.stack = traceback.format_list(self.frames)
@@ -143,7 +146,7 @@ class ErrorReport:
         stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in self.frames]
         cause = {
             "working_directory": os.getcwd(),
-            "exceptions": [{"message": self.message, "type": self.name, "stack": stack}],
+            "exceptions": [{"message": self.message, "type": self.xray_type, "stack": stack}],
             "paths": sorted({frame.filename for frame in self.frames}),
         }
         text = json.dumps(cause)

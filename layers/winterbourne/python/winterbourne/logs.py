@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, Protocol
 
@@ -151,14 +152,18 @@ class _Handler(logging.Handler):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        trace, kind, message, location = _exception(record)
         return _json_line(
             {
                 "timestamp": self.formatTime(record, self.datefmt),
                 "level": logging.getLevelName(_level(record)),
                 "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
                 "logger": record.name,
-                **_exception(record),
+                "stackTrace": trace,
+                "errorType": kind,
+                "errorMessage": message,
                 "requestId": getattr(record, "aws_request_id", None),
+                "location": location,
                 "tenantId": getattr(record, "tenant_id", None),
             },
             record.__dict__,
@@ -204,6 +209,7 @@ class _Printed(io.TextIOBase):
 
 
 def _set_up_root(handler: _Handler, level: str) -> None:
+    logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines tell of the loop, not of the function
     root = logging.getLogger()
     if level in logging.getLevelNamesMapping():
         root.setLevel(level)
@@ -228,18 +234,13 @@ def _level(record: logging.LogRecord) -> int:
     return min(50, max(0, record.levelno)) // 10 * 10
 
 
-def _exception(record: logging.LogRecord) -> dict[str, Any]:
+def _exception(record: logging.LogRecord) -> tuple[list[str] | None, str | None, str | None, str | None]:
+    """Stack trace, type, message and place of the error in a record; all None where there is none."""
     if not record.exc_info or record.exc_info[0] is None:
-        return {}
-    import traceback  # noqa: PLC0415 - logging has it already; named here where it is used
-
+        return None, None, None, None
     kind, value, trace = record.exc_info
-    return {
-        "stackTrace": traceback.format_tb(trace),
-        "errorType": kind.__name__,
-        "errorMessage": str(value),
-        "location": f"{record.pathname}:{record.funcName}:{record.lineno}",
-    }
+    place = f"{record.pathname}:{record.funcName}:{record.lineno}"
+    return traceback.format_tb(trace), kind.__name__, str(value), place
 
 
 def _json_line(entry: dict[str, Any], more: dict[str, Any] | None = None) -> str:
