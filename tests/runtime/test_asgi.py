@@ -30,8 +30,9 @@ from starlette.routing import Route
 from tests.runtime.harness import serving, url_event
 from tests.runtime.runtime_api import Outcome, RuntimeApi
 from winterbourne import lifecycle
-from winterbourne.asgi import AsgiHandler, scope_of
+from winterbourne.asgi import scope_of
 from winterbourne.errors import Fault
+from winterbourne.handlers import adapt
 
 REST_EVENT = {
     "resource": "/{proxy+}",
@@ -171,7 +172,7 @@ class TestStarlettesResponses:
         async with serving(routed(endpoint)) as api:
             invocation = api.submit(url_event())
             await invocation.arrived.wait()
-            while not (invocation.partial and invocation.partial.body.endswith(b"1")):
+            while not (invocation.partial and invocation.partial.body.endswith(b"1")):  # noqa: ASYNC110 - over a socket
                 await asyncio.sleep(0)
             go_on.set()
             assert (await invocation.outcome).payload == b"12"
@@ -299,10 +300,11 @@ class TestLifespan:
     async def test_that_fails_is_an_init_error(self) -> None:
         @contextlib.asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[None]:
-            raise OSError("no database")
+            if app:
+                raise OSError("no database")
             yield
 
-        AsgiHandler(routed(None, lifespan=lifespan))
+        adapt(routed(None, lifespan=lifespan))
         with pytest.raises(Fault, match="no database"):
             await lifecycle.run_startup()
 

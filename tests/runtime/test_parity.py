@@ -8,7 +8,6 @@ import os
 import re
 import struct
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +112,12 @@ INVOCATIONS: list[tuple[str, Any, dict[str, str | None]]] = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("function")
     (folder / "app.py").write_text(APP)
     (folder / "broken.py").write_text("def handler(:")
     (folder / "raises.py").write_text("raise OSError('at import')")
-    yield folder
+    return folder
 
 
 async def run(

@@ -1,0 +1,191 @@
+"""Log lines, as Lambda reads them; most formats are held against the stock client in test_parity."""
+
+import json
+import os
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.harness import program
+from tests.runtime.runtime_api import RuntimeApi
+from winterbourne.context import REQUEST_IDS
+from winterbourne.logs import JSON_FRAME, LEVEL_BITS, FramedSink, _Printed
+
+
+class Frames:
+    """Reads a pipe's frames as they come."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        self._data = bytearray()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while data := os.read(self._reading, 65536):
+            self._data += data
+
+    def close(self) -> list[tuple[int, str]]:
+        """Every frame: its type and its text."""
+        os.close(self.writing)
+        self._reader.join()
+        os.close(self._reading)
+        found, data = [], bytes(self._data)
+        while data:
+            kind, length, _ = struct.unpack(">IIQ", data[:16])
+            found.append((kind, data[16 : 16 + length].decode()))
+            data = data[16 + length :]
+        return found
+
+
+@given(st.lists(st.text(st.characters()), max_size=5))
+def test_any_text_is_one_frame(texts: list[str]) -> None:
+    frames = Frames()
+    sink = FramedSink(frames.writing)
+    for text in texts:
+        sink.log(text)
+    expected = [text.encode(errors="backslashreplace").decode() for text in texts]
+    assert [text for _, text in frames.close()] == expected
+
+
+def test_a_frame_longer_than_the_pipe_takes_at_once_arrives_whole() -> None:
+    frames = Frames()
+    FramedSink(frames.writing).log("x" * 1_000_000)
+    assert frames.close() == [(0xA55A0003, "x" * 1_000_000)]
+
+
+class Kept:
+    separator = "\n"
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, str]] = []
+
+    def log(self, text: str, frame_type: int = 0) -> None:
+        self.entries.append((frame_type, text))
+
+
+class TestPrintedInJson:
+    def printed(self, *pieces: str) -> list[Any]:
+        sink = Kept()
+        stream = _Printed(None, sink, 20)
+        for piece in pieces:
+            stream.write(piece)
+        assert all(kind == JSON_FRAME | LEVEL_BITS[20] for kind, _ in sink.entries)
+        return [json.loads(text) for _, text in sink.entries]
+
+    def test_a_line_is_a_record_with_the_ids_of_its_invocation(self) -> None:
+        token = REQUEST_IDS.set(("r-1", "blue"))
+        try:
+            (record,) = self.printed("said", "\n")
+        finally:
+            REQUEST_IDS.reset(token)
+        assert record["message"] == "said"
+        assert (record["level"], record["requestId"], record["tenantId"]) == ("INFO", "r-1", "blue")
+
+    def test_pieces_make_a_line_and_a_piece_may_hold_several(self) -> None:
+        assert [record["message"] for record in self.printed("a", " b\nc", "\n\nd\n")] == ["a b", "c", "d"]
+
+    def test_a_json_object_stays_as_it_is_for_those_who_log_so_themselves(self) -> None:
+        assert self.printed('{"_aws": {"CloudWatchMetrics": []}}\n') == [{"_aws": {"CloudWatchMetrics": []}}]
+
+    def test_what_only_looks_like_one_does_not(self) -> None:
+        assert self.printed("{no json\n")[0]["message"] == "{no json"
+
+    @given(st.text(st.characters(), min_size=1).filter(lambda text: "\n" not in text and not text.startswith("{")))
+    def test_any_line_is_json(self, line: str) -> None:
+        assert self.printed(line + "\n")[0]["message"] == line
+
+
+APP = """
+import logging, os, sys, threading
+def prints(event, context):
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    return os.environ.get("_LAMBDA_TELEMETRY_LOG_FD")
+def threads(event, context):
+    thread = threading.Thread(target=lambda: 1 / 0, name="helper")
+    thread.start()
+    thread.join()
+def half(event, context):
+    print("without an end", end="")
+async def traceback_in_a_task(event, context):
+    import asyncio
+    asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, Any]:
+    async with RuntimeApi() as api, program(api, folder, f"app.{handler}", **environ) as running:
+        outcome = await api.invoke()
+        await running.stop()
+        return outcome, running
+
+
+class TestTheProcess:
+    async def test_what_is_printed_goes_out_as_it_is_in_text(self, folder: Path) -> None:
+        _, running = await ran(folder, "prints")
+        assert (running.out, running.err) == ("to stdout\n", "to stderr\n")
+
+    async def test_and_before_a_freeze_even_without_a_newline(self, folder: Path) -> None:
+        async with RuntimeApi() as api, program(api, folder, "app.half") as running:
+            await api.invoke()
+            assert running.process.stdout is not None
+            assert await running.process.stdout.read(100) == b"without an end"
+
+    async def test_in_json_both_streams_are_records(self, folder: Path) -> None:
+        _, running = await ran(folder, "prints", AWS_LAMBDA_LOG_FORMAT="JSON")
+        records = [json.loads(line) for line in running.out.splitlines()]
+        assert [(r["level"], r["message"], r["requestId"]) for r in records] == [
+            ("INFO", "to stdout", "request-1"),
+            ("ERROR", "to stderr", "request-1"),
+        ]
+        assert running.err == ""
+
+    async def test_the_descriptor_is_hidden_from_the_function(self, folder: Path) -> None:
+        frames = Frames()
+        outcome, _ = await ran(folder, "prints", _LAMBDA_TELEMETRY_LOG_FD=str(frames.writing))
+        frames.close()
+        assert outcome.json is None
+
+    async def test_an_uncaught_error_of_a_thread_is_logged_with_its_traceback(self, folder: Path) -> None:
+        frames = Frames()
+        await ran(folder, "threads", _LAMBDA_TELEMETRY_LOG_FD=str(frames.writing), AWS_LAMBDA_LOG_FORMAT="JSON")
+        ((kind, text),) = frames.close()
+        record = json.loads(text)
+        assert kind == 0xA55A0016
+        assert record["message"] == "uncaught in helper"
+        assert record["errorType"] == "ZeroDivisionError"
+        assert "1 / 0" in record["stackTrace"][-1]
+
+    async def test_so_is_one_of_a_callback_on_the_loop_with_its_request_id(self, folder: Path) -> None:
+        _, running = await ran(folder, "traceback_in_a_task", AWS_LAMBDA_LOG_FORMAT="JSON")
+        record = json.loads(running.out)
+        assert record["errorType"] == "ZeroDivisionError"
+        if sys.version_info >= (3, 12):  # before, asyncio reports such errors outside of the callback's context
+            assert record["requestId"] == "request-1"
+
+    async def test_an_error_in_a_frame_keeps_its_lines(self, folder: Path) -> None:
+        (folder / "fails.py").write_text("def handler(event, context): raise ValueError('no')")
+        frames = Frames()
+        async with RuntimeApi() as api:
+            environ = {"_LAMBDA_TELEMETRY_LOG_FD": str(frames.writing)}
+            async with program(api, folder, "fails.handler", **environ) as running:
+                await api.invoke()
+                await running.stop()
+        ((kind, text),) = frames.close()
+        assert kind == 0xA55A0017
+        assert text.startswith("[ERROR] ValueError: no\nTraceback (most recent call last):\n\u00a0\u00a0File")
