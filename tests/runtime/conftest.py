@@ -34,5 +34,5 @@ def logged() -> Iterator[list[str]]:
 def no_hooks() -> Iterator[None]:
     """Hooks of one test are not those of the next."""
     yield
-    for hooks in (lifecycle._startup, lifecycle._shutdown, lifecycle._stream_error):
+    for hooks in (lifecycle._startup, lifecycle._shutdown, lifecycle._leave, lifecycle._stream_error):
         hooks.clear()

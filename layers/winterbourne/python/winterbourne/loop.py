@@ -92,7 +92,7 @@ class Poller:
         except WinterbourneError as error:
             # The response is lost, the process is not: `next` makes a new connection.
             log.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback is all ours
-        if not self._stopping:
+        if not self._leaving:
             self._client.ask()
 
     async def _answer(self, invocation: Invocation) -> None:
