@@ -37,7 +37,11 @@ def parameters(struct: type[msgspec.Struct], descriptions: Mapping[str, str]) ->
 
 
 def strict_form(schema: Schema) -> Schema:
-    """The same schema with every property required; one that was optional may be null, which means its default."""
+    """The same schema with every property required; one that was optional may be null, which means its default.
+
+    Raises:
+        TypeError: Some object has free keys, which the strict form cannot say.
+    """
     strict: Schema = _mapped(schema, lambda part: _required(part, schema.get("$defs", {})))
     return strict
 
@@ -80,6 +84,8 @@ def _closed(schema: Schema) -> Schema:
 
 
 def _required(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    if isinstance(schema.get("additionalProperties"), dict) or schema == {"type": "object"}:
+        raise TypeError("an object with free keys has no strict form")
     if "properties" not in schema:
         return schema
     optional = set(schema["properties"]) - set(schema.get("required", ()))

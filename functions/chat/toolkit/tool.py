@@ -161,7 +161,7 @@ def _declared(name: str, function: Function, batch: Function | None, options: To
     if not text.description:
         raise ToolMisdeclared(f"Tool {name} needs a docstring: it is what the model reads.")
     hints = _hints(name, function)
-    struct, parameters = _parameters(name, function, hints, text)
+    struct, parameters = _parameters(name, function, hints, text, strict=strict)
     context = _context_parameter(hints)
     return Tool(
         name=name,
@@ -189,15 +189,18 @@ def _context_parameter(hints: Mapping[str, Any]) -> str:
 
 
 def _parameters(
-    name: str, function: Function, hints: Mapping[str, Any], text: docstring.Docstring
+    name: str, function: Function, hints: Mapping[str, Any], text: docstring.Docstring, *, strict: bool
 ) -> tuple[type[msgspec.Struct], schema.Schema]:
     given = [p for p in inspect.signature(function).parameters.values() if hints.get(p.name) is not ToolContext]
     try:
         fields = [_field(parameter, hints) for parameter in given]
         struct = msgspec.defstruct(name.replace("-", "_"), fields, kw_only=True, forbid_unknown_fields=True)
-        return struct, schema.parameters(struct, text.parameters)
+        parameters = schema.parameters(struct, text.parameters)
+        if strict:
+            schema.strict_form(parameters)
     except (TypeError, ValueError) as error:
         raise ToolMisdeclared(f"The parameters of tool {name} cannot be: {error}") from error
+    return struct, parameters
 
 
 def _field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:

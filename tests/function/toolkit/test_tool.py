@@ -180,6 +180,10 @@ async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # no
     """An annotation that names nothing."""
 
 
+async def free_keys(values: dict[str, int]) -> None:
+    """Free keys."""
+
+
 async def fine() -> None:
     """Fine."""
 
@@ -199,6 +203,11 @@ class TestMisdeclared:
     def test_a_function_that_cannot_be_a_tool_says_why(self, function: Any, reason: str) -> None:
         with pytest.raises(ToolMisdeclared, match=reason):
             tool(function)
+
+    def test_what_the_strict_form_cannot_say_is_found_at_once(self) -> None:
+        assert tool(free_keys).name == "free_keys"
+        with pytest.raises(ToolMisdeclared, match="no strict form"):
+            tool(strict=True)(free_keys)
 
     @pytest.mark.parametrize(
         ("options", "reason"),
