@@ -85,9 +85,10 @@ export class Answer {
 
   #place(turn) {
     if (!this.#places.has(turn)) {
-      const place = { view: new MarkdownView(), cards: el("ul", { class: "tools", "aria-label": "Tools", hidden: "" }) };
-      this.#places.set(turn, place);
-      this.#body.append(place.view.node, place.cards);
+      const view = new MarkdownView();
+      const cards = el("ul", { class: "tools", "aria-label": "Tools", hidden: "" });
+      this.#places.set(turn, { view, cards });
+      this.#body.append(view.node, cards);
     }
     return this.#places.get(turn);
   }

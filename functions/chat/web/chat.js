@@ -60,10 +60,14 @@ async function* events(stream) {
   const parser = new EventParser();
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read().catch((error) => { throw error.name === "AbortError" ? error : cut(); });
+    const { done, value } = await reader.read().catch(broken);
     if (done) return;
     yield* parser.push(value);
   }
+}
+
+function broken(error) {
+  throw error.name === "AbortError" ? error : cut();
 }
 
 /** Text in any pieces → the data of each event that is whole. Comments and other fields are passed over. */

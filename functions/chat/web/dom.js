@@ -21,7 +21,8 @@ export function el(tag, attributes = {}, ...children) {
 /** A line drawing in the colour of the text around it, silent for screen readers. */
 export function icon(name) {
   const path = filled(document.createElementNS(SVG, "path"), { d: ICONS[name] });
-  return filled(document.createElementNS(SVG, "svg"), { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" }, [path]);
+  const attributes = { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" };
+  return filled(document.createElementNS(SVG, "svg"), attributes, [path]);
 }
 
 function filled(node, attributes, children = []) {
@@ -31,8 +32,8 @@ function filled(node, attributes, children = []) {
 }
 
 /** A button; without `onClick` whoever listens further out acts. */
-export function button(label, onClick = null, { name = null, ...attributes } = {}) {
-  const node = el("button", { type: "button", class: "quiet", ...attributes }, name && icon(name), el("span", {}, label));
+export function button(label, onClick = null, { name = null, ...more } = {}) {
+  const node = el("button", { type: "button", class: "quiet", ...more }, name && icon(name), el("span", {}, label));
   if (onClick) node.addEventListener("click", onClick);
   return node;
 }

@@ -1,7 +1,7 @@
 // The useful part of Markdown: text → a tree of plain objects. Pure: no DOM, no HTML, and never an error.
 //
-// Blocks: heading {level, text}, paragraph {text}, code {language, text}, rule, quote {blocks}, table {align, head, rows},
-// list {start, items: [blocks]}. Inlines: a string, strong and em {children}, code {text}, link {href, children}, break.
+// Blocks: heading {level, text}, paragraph {text}, code {language, text}, rule, quote {blocks}, list {start, items},
+// table {align, head, rows}. Inlines: a string, strong and em {children}, code {text}, link {href, children}, break.
 //
 // HTML is text like any other. Links lead to http and https only; an image becomes a link to it. No text, however it
 // was made, takes much more than linear time.
@@ -193,7 +193,8 @@ function link(scan) {
   const target = match(scan, TARGET);
   if (target) {
     const href = safeAddress(target[1]);
-    return href ? { type: "link", href, children: inside(scan, words, { inLink: true }) } : scan.text.slice(start, scan.at);
+    if (!href) return scan.text.slice(start, scan.at);
+    return { type: "link", href, children: inside(scan, words, { inLink: true }) };
   }
   if (scan.open && match(scan, UNFINISHED_TARGET)) return words;
   scan.at = start;

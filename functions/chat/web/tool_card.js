@@ -44,8 +44,8 @@ function outcome(call) {
 function line(call, data) {
   const given = scalars(argumentsOf(call)).map(([, value]) => value);
   const news = scalars(data).filter(([name, value]) => name !== "fraction" && !given.includes(value)).slice(0, 3);
-  const pairs = news.map(([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value)));
-  return pairs.length ? [el("dl", {}, ...pairs)] : [];
+  const pair = ([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value));
+  return news.length ? [el("dl", {}, ...news.map(pair))] : [];
 }
 
 // A tool that knows how far it is tells a `fraction` between 0 and 1.

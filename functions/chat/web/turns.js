@@ -1,7 +1,7 @@
 // The frames of one answer → its turns: what was said, and which tools were called meanwhile. Pure.
 //
-// Turn: {text, calls}. Call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs}; its times
-// are in milliseconds since the question.
+// Turn: {text, calls}. Call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs}, where
+// times are milliseconds since the question.
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled"].includes(status);
 
