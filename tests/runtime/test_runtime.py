@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 
+from tests import needs
 from tests.runtime.harness import LAYER, program, url_event
 from tests.runtime.runtime_api import RuntimeApi
 
@@ -56,6 +58,23 @@ class TestTheExecWrapper:
         folder = function("import os\ndef handler(event, context): return os.environ['ODD']")
         async with RuntimeApi() as api, program(api, folder, "app.handler", ODD="a b'\"$c"):
             assert (await api.invoke()).json == "a b'\"$c"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+async def test_the_same_layer_serves_other_pythons(version: str, function: Any, tmp_path: Path) -> None:
+    folder = function(
+        "import sys\nasync def handler(event, context):\n    yield '%d.%d' % sys.version_info[:2]\n    raise ValueError"
+    )
+    layer = shutil.copytree(LAYER, tmp_path / "opt")
+    shutil.copytree(Path(h11.__file__).parent, layer / "python" / "h11")
+    wrapper = (str(layer / "winterbourne"), needs.python(version), "/var/runtime/bootstrap.py")
+    async with RuntimeApi() as api, program(api, folder, "app.handler", *wrapper) as running:
+        outcome = await api.invoke(url_event())
+        assert outcome.payload == version.encode()
+        assert outcome.trailing_error["errorType"] == "ValueError"
+        assert await running.stop() == 0
+    assert "Warning" not in running.err
 
 
 class TestAContainerImage:

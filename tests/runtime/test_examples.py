@@ -1,0 +1,72 @@
+"""The examples of the layer's folder, and its README, as a reader would try them."""
+
+import re
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.local_server import local_server
+from tests.runtime.harness import LAYER, program, url_event
+from tests.runtime.runtime_api import RuntimeApi
+
+EXAMPLES = LAYER / "examples"
+README = (LAYER / "README.md").read_text()
+
+
+async def test_words() -> None:
+    async with RuntimeApi() as api, program(api, EXAMPLES, "words.handler"):
+        outcome = await api.invoke(url_event())
+    assert outcome.payload == b"a winterbourne runs when there is water "
+    assert len(outcome.chunks) >= 7
+
+
+async def test_push() -> None:
+    async with RuntimeApi() as api, program(api, EXAMPLES, "push.handler"):
+        outcome = await api.invoke(url_event())
+        assert outcome.payload == b"data: quick is done\n\ndata: slow is done\n\n"
+        late = await api.invoke(url_event(), deadline_s=0.3)
+    assert late.payload.endswith(b"event: timeout\ndata: sorry\n\nevent: error\ndata: DeadlineReached\n\n")
+
+
+async def test_fastapi_app() -> None:
+    async with RuntimeApi() as api, program(api, EXAMPLES, "fastapi_app.app"):
+        outcome = await api.invoke(url_event(path="/numbers/3"))
+    assert outcome.payload == b"0\n1\n2\n"
+    assert outcome.streamed
+
+
+@pytest.mark.parametrize("kind", ["on-demand", "snap-start"])
+async def test_pool(kind: str) -> None:
+    environ = {"AWS_LAMBDA_INITIALIZATION_TYPE": kind}
+    async with RuntimeApi() as api, program(api, EXAMPLES, "pool.handler", **environ) as running:
+        assert (await api.invoke()).json == 42
+        assert await running.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["words", "fastapi_app"])
+def test_the_readme_shows_the_example_as_it_is(name: str) -> None:
+    code = (EXAMPLES / f"{name}.py").read_text().partition('"""\n\n')[2]
+    assert code.rstrip() in README
+
+
+def test_the_ten_line_handler_has_ten_lines() -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    assert len(code[1].splitlines()) <= 10
+
+
+@pytest.mark.slow
+def test_the_readmes_one_line_serves_it_on_this_machine(tmp_path: Path) -> None:
+    line = re.search(r"python -m local (.*?) +#", README)
+    assert line is not None
+    with local_server(tmp_path, *line[1].split()) as server, urllib.request.urlopen(server.url, timeout=20) as answer:
+        assert answer.status == 200
+        assert answer.read() == b"a winterbourne runs when there is water "
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    code = "".join(path.read_text() for path in (LAYER / "python" / "winterbourne").glob("*.py"))
+    code += (LAYER / "winterbourne").read_text()
+    for name in set(re.findall(r"WINTERBOURNE_[A-Z_]+", code)):
+        assert f"`{name}`" in README
