@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.page import FIVE, KEY, Visits, ask, has_ended, keep_picture, sent_body
 from tests.provider import Provider
@@ -298,6 +298,45 @@ class TestTheKey:
         answer = ask(page, "Hello")
         page.get_by_role("button", name="Not now").click()
         expect(has_ended(answer, "failed").get_by_role("button", name="Use another key")).to_be_visible()
+
+
+SEND = """
+async (init) => {
+  const { signedFetch } = await import(document.querySelector("script").src.replace("app.js", "signed_fetch.js"));
+  if (init.bytes) init.body = new Uint8Array(init.bytes);
+  return (await signedFetch("echo", init)).status;
+}
+"""
+
+
+class TestSignedFetch:
+    """The helper that frontends of other people's may copy."""
+
+    @pytest.mark.parametrize(
+        ("init", "body"),
+        [
+            ({"method": "POST", "body": "Grüße"}, "Grüße".encode()),
+            ({"method": "post"}, b""),
+            ({"method": "PUT", "bytes": [0, 255]}, b"\x00\xff"),
+        ],
+    )
+    def test_names_the_hash_of_what_it_sends(
+        self, visits: Visits, chat: str, init: dict[str, Any], body: bytes
+    ) -> None:
+        headers = sent(visits.open(chat), {**init, "headers": {"x-more": "kept"}})
+        assert headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
+        assert headers["x-more"] == "kept"
+
+    def test_leaves_a_request_without_a_body_alone(self, visits: Visits, chat: str) -> None:
+        assert "x-amz-content-sha256" not in sent(visits.open(chat), {})
+
+
+def sent(page: Page, init: dict[str, Any]) -> dict[str, str]:
+    """The headers with which signedFetch sends this."""
+    page.route("**/echo", lambda route: route.fulfill(body="heard"))
+    with page.expect_request("**/echo") as request:
+        assert page.evaluate(SEND, init) == 200
+    return request.value.headers
 
 
 class TestHowItIsServed:
