@@ -8,7 +8,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 
@@ -25,6 +25,7 @@ from chat.models.base import ModelRequest
 from chat.models.given import extra_body
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser
+from chat.models.reads import reads
 from chat.models.refusal import Signposts, document, refusal
 from chat.models.retry import persist
 from chat.settings import Settings
@@ -80,9 +81,9 @@ class HttpModel(ABC):
         parser = self._parser(request)
         response = await self._open(request)
         broken: httpx.TransportError | None = None
-        seen = False
+        received, seen = 0, False
         try:
-            async with aclosing(_chunks(response)) as chunks:
+            async with aclosing(reads(response)) as chunks:
                 async for data in chunks:
                     if batch := parser.feed(data):
                         seen = True
@@ -92,7 +93,9 @@ class HttpModel(ABC):
                     if parser.ended:
                         await _drain(chunks)
                         return
-                    _bound(response)
+                    received += len(data)
+                    if received > _TURN_BYTES:
+                        raise ModelGarbled(f"the provider sent more than {_TURN_BYTES} bytes for one answer")
         except httpx.TransportError as error:
             broken = error
         finally:
@@ -156,18 +159,6 @@ class HttpModel(ABC):
 # Private functions
 
 
-def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. We ask for no compression; who compresses all the same is understood."""
-    # httpx declares an iterator; both are generators, and closing them is what stops a read under way.
-    compressed = "content-encoding" in response.headers
-    return cast("AsyncGenerator[bytes, None]", response.aiter_bytes() if compressed else response.aiter_raw())
-
-
-def _bound(response: httpx.Response) -> None:
-    if response.num_bytes_downloaded > _TURN_BYTES:
-        raise ModelGarbled(f"the provider sent more than {_TURN_BYTES} bytes for one answer")
-
-
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
     """Read to the end of a body that has said everything, so that its connection can be used again; not for long."""
     with contextlib.suppress(TimeoutError, httpx.TransportError):
@@ -184,7 +175,7 @@ def _without_key(body: bytes, request: httpx.Request) -> bytes:
 
 async def _some(response: httpx.Response) -> bytes:
     body = b""
-    async with aclosing(_chunks(response)) as chunks:
+    async with aclosing(reads(response)) as chunks:
         async for data in chunks:
             body += data
             if len(body) > _ERROR_BYTES:

@@ -1,0 +1,221 @@
+"""What a token costs between the model and the client, beside what most would write and beside the bare parse.
+
+The provider and every contender are processes of their own; CPU is what the kernel counts for the contender's process,
+user and system, all threads. In a burst one read of the socket brings many tokens; paced, one read brings one.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.figure import Figure, environment
+from tests.bench.models.front import Front, chat_event
+from tests.bench.models.provider import TOKENS
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent / "models"
+LAYER = ROOT / "layers" / "winterbourne" / "python"
+ROUNDS = 5
+FIRST_BYTES = 200
+FASTAPI = ("fastapi==0.165.0", "uvicorn==0.54.0", "openai==3.54.0")
+PYDANTIC_AI = ("pydantic-ai-slim[openai,ui]==2.68.0", "starlette==1.10.0", "uvicorn==0.54.0")
+CHAT = (
+    b'{"trigger":"submit-message","id":"c","messages":[{"id":"m","role":"user",'
+    b'"parts":[{"type":"text","text":"hello"}]}]}'
+)
+
+Measure = Callable[[str], float]
+"""The base URL of a provider → CPU seconds for one stream."""
+
+
+def figures() -> Iterable[Figure]:
+    """Per token in both rhythms, then the first byte."""
+    fastapi, pydantic_ai = environment("fastapi", FASTAPI), environment("pydantic-ai", PYDANTIC_AI)
+    with provider() as url:
+        for rhythm, what in (("burst", "many tokens a read"), ("paced", "one token a read")):
+            base_url = f"{url}/{rhythm}/v1"
+            ours, floor, web, agent = _medians(
+                [_ours(base_url), _floor(base_url), _served(fastapi, base_url), _served(pydantic_ai, base_url)]
+            )
+            name = f"CPU per token, {what}"
+            yield _beside(name, ours, floor, "httpx + orjson.loads alone", 1.5)
+            yield _beside(name, ours, web, "FastAPI + uvicorn + openai", 0.2)
+            yield _beside(name, ours, agent, "pydantic-ai's Vercel adapter", None)
+        yield _first_byte(f"{url}/first/v1")
+
+
+def _beside(name: str, ours: list[float], other: list[float], what: str, bar: float | None) -> Figure:
+    ratio = statistics.median(a / b for a, b in zip(ours, other, strict=True))
+    return Figure(
+        name=name,
+        ours=_per_token(ours),
+        beside=f"{what} {_per_token(other)}",
+        ratio=ratio,
+        bar=f"≤ {bar}" if bar else "",
+        met=ratio <= bar if bar else None,
+    )
+
+
+def _per_token(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds) / TOKENS * 1e6:.1f} µs"
+
+
+def _medians(contenders: list[Callable[[], Iterator[float]]]) -> list[list[float]]:
+    """Each contender's CPU seconds, round by round, all of them taking turns."""
+    running = [contender() for contender in contenders]
+    rounds = [[next(one) for one in running] for _ in range(ROUNDS + 1)][1:]
+    for one in running:
+        one.close()  # type: ignore[attr-defined]  # they are generators
+    return [list(column) for column in zip(*rounds, strict=True)]
+
+
+# The contenders: each a generator that gives the CPU seconds of one stream after another
+
+
+def _ours(base_url: str) -> Callable[[], Iterator[float]]:
+    def run() -> Iterator[float]:
+        with asyncio.Runner() as runner:
+            front = runner.run(Front().__aenter__())
+            with process(
+                [sys.executable, "-m", "winterbourne", "chat.app.handler"], **_settings(base_url, front)
+            ) as our:
+                event = chat_event("hello")
+                runner.run(front.invoke(event))  # its imports and its connections are not the matter here
+                while True:
+                    yield _cpu_of(our, lambda: runner.run(front.invoke(event)))
+
+    return run
+
+
+def _settings(base_url: str, front: Front) -> dict[str, str]:
+    return {
+        "AWS_LAMBDA_RUNTIME_API": front.address,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
+        "LAMBDA_TASK_ROOT": str(ROOT / "functions"),
+        "PYTHONPATH": f"{ROOT / 'functions'}:{LAYER}",
+        "AUTH": "none",
+        "MODEL_PROVIDER": "openai",
+        "OPENAI_BASE_URL": base_url,
+    }
+
+
+def _floor(base_url: str) -> Callable[[], Iterator[float]]:
+    def run() -> Iterator[float]:
+        with process([sys.executable, str(HERE / "floor.py")]) as floor:
+            while True:
+                yield _cpu_of(floor, lambda: _tell(floor, base_url))
+
+    return run
+
+
+def _tell(floor: "subprocess.Popen[bytes]", base_url: str) -> None:
+    assert floor.stdin
+    assert floor.stdout
+    floor.stdin.write(f"{base_url}\n".encode())
+    floor.stdin.flush()
+    assert int(floor.stdout.readline()) == TOKENS
+
+
+def _served(python: Path, base_url: str) -> Callable[[], Iterator[float]]:
+    script = HERE / f"with_{python.parents[1].name.replace('-', '_')}.py"
+
+    def run() -> Iterator[float]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with process([str(python), str(script), str(port), base_url]) as server:
+            _until_accepting(port)
+            while True:
+                yield _cpu_of(server, lambda: _fetch(port))
+
+    return run
+
+
+def _fetch(port: int) -> None:
+    head = "POST /chat HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"{head}content-length: {len(CHAT)}\r\n\r\n".encode() + CHAT)
+        body = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert body.count(b"delta") >= TOKENS, body[-500:]
+
+
+def _until_accepting(port: int) -> None:
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return
+
+
+# The first byte
+
+
+def _first_byte(base_url: str) -> Figure:
+    """From the model's first byte to the client's, both socket hops between the three processes included."""
+    waited_ms = asyncio.run(_first_bytes(base_url))
+    median = statistics.median(waited_ms)
+    return Figure(
+        name="from the model's first byte to the client's",
+        ours=f"{median:.2f} ms median, {statistics.quantiles(waited_ms, n=20)[-1]:.2f} ms p95",
+        bar="≤ 1 ms median",
+        met=median <= 1,
+    )
+
+
+async def _first_bytes(base_url: str) -> list[float]:
+    waited_ms: list[float] = []
+
+    def arrived(data: bytes) -> None:
+        if match := re.search(rb'"content","delta":"(\d+)"', data):
+            waited_ms.append((time.monotonic_ns() - int(match[1])) / 1e6)
+
+    async with Front(arrived) as front:
+        with process([sys.executable, "-m", "winterbourne", "chat.app.handler"], **_settings(base_url, front)):
+            for _ in range(FIRST_BYTES + 1):
+                await front.invoke(chat_event("hello"))
+    return waited_ms[1:]
+
+
+# Processes
+
+
+@contextmanager
+def provider() -> Iterator[str]:
+    """The model provider's address."""
+    with process([sys.executable, str(HERE / "provider.py")]) as server:
+        assert server.stdout
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+
+
+@contextmanager
+def process(command: list[str], **environ: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run it; kill it at the end."""
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(command, env={**os.environ, **environ}, stdin=pipe, stdout=pipe)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def _cpu_of(running: "subprocess.Popen[bytes]", work: Callable[[], object]) -> float:
+    before = _cpu_s(running.pid)
+    work()
+    return _cpu_s(running.pid) - before
+
+
+def _cpu_s(pid: int) -> float:
+    """Seconds on a CPU, to the nanosecond, of all threads: https://docs.kernel.org/scheduler/sched-stats.html"""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9

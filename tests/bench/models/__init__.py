@@ -1,0 +1,1 @@
+"""What `bench_models` measures and measures against, each a process of its own."""
