@@ -17,7 +17,8 @@ agent = Agent(OpenAIChatModel("gpt-bench", provider=OpenAIProvider(base_url=sys.
 
 async def chat(request: Request) -> Response:
     """Stream one answer."""
-    return await VercelAIAdapter.dispatch_request(request, agent=agent)
+    response: Response = await VercelAIAdapter.dispatch_request(request, agent=agent)
+    return response
 
 
 app = Starlette(routes=[Route("/chat", chat, methods=["POST"])])
