@@ -94,7 +94,11 @@ async def _listen(stack: contextlib.AsyncExitStack, server: Server, host: str, p
         return ""
     stack.push_async_callback(server.close)
     await server.listen(host, port)
-    return f"http://{host}:{server.port}"
+    return _url(host, server.port)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _function(plan: Plan, record: Callable[[str], None], stack: contextlib.AsyncExitStack) -> Function:

@@ -27,8 +27,16 @@ FUNCTIONS = Path(__file__).parent / "functions"
 FLAGS = ("--task-root", str(FUNCTIONS), "--handler", "app.handler")
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """For tests that leave it as it is."""
+    with local_server(tmp_path_factory.mktemp("local"), *FLAGS) as running:
+        yield running
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
+def doomed(tmp_path: Path) -> Iterator[LocalServer]:
+    """For tests that end it."""
     with local_server(tmp_path, *FLAGS) as running:
         yield running
 
@@ -58,27 +66,27 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 class TestStopping:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_ends_what_it_started_though_it_is_frozen(self, server: LocalServer, number: signal.Signals) -> None:
-        pid = process_of(server)
+    def test_ends_what_it_started_though_it_is_frozen(self, doomed: LocalServer, number: signal.Signals) -> None:
+        pid = process_of(doomed)
         assert eventually(lambda: state(pid) == "T")
-        server.process.send_signal(number)
-        assert server.process.wait(timeout=10) == 0
+        doomed.process.send_signal(number)
+        assert doomed.process.wait(timeout=10) == 0
         assert is_gone(pid)
 
-    def test_within_a_stream_does_too(self, server: LocalServer) -> None:
-        with httpx.stream("GET", server.url + "/slow") as response:
+    def test_within_a_stream_does_too(self, doomed: LocalServer) -> None:
+        with httpx.stream("GET", doomed.url + "/slow") as response:
             pid = int(next(response.iter_text()).split()[1])
-            server.process.send_signal(signal.SIGINT)
-            assert server.process.wait(timeout=10) == 0
+            doomed.process.send_signal(signal.SIGINT)
+            assert doomed.process.wait(timeout=10) == 0
         assert is_gone(pid)
 
 
 class TestBeingKilled:
-    def test_leaves_no_frozen_process_behind(self, server: LocalServer) -> None:
-        pid = process_of(server)
+    def test_leaves_no_frozen_process_behind(self, doomed: LocalServer) -> None:
+        pid = process_of(doomed)
         assert eventually(lambda: state(pid) == "T")
-        server.process.kill()
-        server.process.wait()
+        doomed.process.kill()
+        doomed.process.wait()
         assert eventually(lambda: is_gone(pid))
 
 
@@ -93,15 +101,15 @@ class TestAPortInUse:
 
 
 class TestStarting:
-    def test_tells_the_address_a_line_to_paste_and_the_log(self, server: LocalServer, tmp_path: Path) -> None:
-        screen = (tmp_path / "screen.log").read_text()
+    def test_tells_the_address_a_line_to_paste_and_the_log(self, server: LocalServer) -> None:
+        screen = (server.log.parent / "screen.log").read_text()
         assert f"curl -N {server.url}/" in screen
         assert str(server.log) in screen
 
-    def test_shows_a_line_per_request(self, server: LocalServer, tmp_path: Path) -> None:
+    def test_shows_a_line_per_request(self, server: LocalServer) -> None:
         httpx.get(server.url + "/x")
         line = re.compile(r"^GET /x 200 \d+ bytes in \d", re.MULTILINE)
-        assert eventually(lambda: bool(line.search((tmp_path / "screen.log").read_text())))
+        assert eventually(lambda: bool(line.search((server.log.parent / "screen.log").read_text())))
 
     def test_goes_on_when_nobody_looks_at_the_screen(self, tmp_path: Path) -> None:
         ready = tmp_path / "ready.json"
@@ -221,8 +229,8 @@ class TestTheEnvironment:
         assert "SECRET_OF_THE_USER" not in seen
 
 
-def test_the_ready_file_is_whole_when_it_is_there(server: LocalServer, tmp_path: Path) -> None:
-    assert json.loads((tmp_path / "ready.json").read_text()) == {
+def test_the_ready_file_is_whole_when_it_is_there(server: LocalServer) -> None:
+    assert json.loads((server.log.parent / "ready.json").read_text()) == {
         "url": server.url,
         "invoke_url": "",
         "log": str(server.log),

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from local.environment import Function
-from local.server import Addresses, Plan, running
+from local.server import Addresses, Plan, _url, running
 from tests.local.sinks import until
 
 APP = Function(task_root=Path(__file__).parent / "functions", handler="app.handler", timeout_s=10)
@@ -115,6 +115,10 @@ class TestPracticeData:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
         async with serving(tmp_path, Function(task_root=tmp_path, handler="app.handler")) as (http, _):
             assert "FRANKFURTER_BASE_URL" not in (await http.get("/")).json()
+
+
+def test_addresses_of_version_6_stand_in_brackets() -> None:
+    assert (_url("::1", 3000), _url("127.0.0.1", 3000)) == ("http://[::1]:3000", "http://127.0.0.1:3000")
 
 
 async def test_a_port_in_use_stops_the_start_before_any_process(tmp_path: Path) -> None:
