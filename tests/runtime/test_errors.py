@@ -54,6 +54,20 @@ async def test_the_trace_begins_in_the_handler_not_in_the_layer_that_called_it(h
     assert handler.__name__ in outcome.json["stackTrace"][0]
 
 
+def test_an_error_whose_text_raises_is_told_all_the_same() -> None:
+    class Awkward(Exception):
+        def __str__(self) -> str:
+            raise KeyError
+
+    assert ErrorReport(Awkward()).message == "<Awkward whose text raises KeyError>"
+
+
+def test_a_name_that_no_header_takes_is_unknown() -> None:
+    report = ErrorReport(type("Überfehler", (Exception,), {})("oh"))
+    assert report.kind == "Function.Unknown"
+    assert report.document["errorType"] == "Überfehler"
+
+
 class TestXrayCause:
     def test_names_the_place(self) -> None:
         cause = json.loads(raised().xray_cause)

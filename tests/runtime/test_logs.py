@@ -112,6 +112,8 @@ def threads(event, context):
     thread = threading.Thread(target=lambda: 1 / 0, name="helper")
     thread.start()
     thread.join()
+def binary(event, context):
+    sys.stdout.buffer.write(b"bytes\\n")
 def half(event, context):
     print("without an end", end="")
 async def traceback_in_a_task(event, context):
@@ -145,6 +147,11 @@ class TestTheProcess:
             await api.invoke()
             assert running.process.stdout is not None
             assert await running.process.stdout.read(100) == b"without an end"
+
+    @pytest.mark.parametrize("form", ["Text", "JSON"])
+    async def test_bytes_go_out_as_they_are(self, form: str, folder: Path) -> None:
+        _, running = await ran(folder, "binary", AWS_LAMBDA_LOG_FORMAT=form)
+        assert running.out == "bytes\n"
 
     async def test_in_json_both_streams_are_records(self, folder: Path) -> None:
         _, running = await ran(folder, "prints", AWS_LAMBDA_LOG_FORMAT="JSON")

@@ -371,10 +371,11 @@ class TestManyAtOnce:
             go_on.set()
             assert (await slow.outcome).json == "slow"
 
-    async def test_one_that_exits_is_an_error_of_its_own(self) -> None:
+    @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), BaseException("odd")])
+    async def test_one_that_exits_is_an_error_of_its_own(self, error: BaseException) -> None:
         async def handler(event: Any, context: Any) -> Any:
             if event == "exit":
-                raise SystemExit(3)
+                raise error
             return event
 
         async with serving(handler, pollers=2) as api:

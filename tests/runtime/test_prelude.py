@@ -60,6 +60,11 @@ def test_headers_of_the_connection_are_dropped(name: str) -> None:
     assert decoded(encode(response))["headers"] == {"content-type": "x/y"}
 
 
+def test_so_are_those_that_the_connection_header_names() -> None:
+    response = Response(headers=[("X-Hop", "1"), ("Connection", "close, x-hop"), ("content-type", "x/y")])
+    assert decoded(encode(response))["headers"] == {"content-type": "x/y"}
+
+
 def test_the_largest_that_fits() -> None:
     spare = LIMIT_BYTES - len(encode(Response(headers={"content-type": "x/y", "x-long": ""})))
     assert len(encode(Response(headers={"content-type": "x/y", "x-long": "a" * spare}))) == LIMIT_BYTES
@@ -74,7 +79,7 @@ def test_any_text_arrives_as_it_was_and_never_holds_the_separator(
     prelude = decoded(encode(Response(status, headers, cookies)))
     assert prelude["statusCode"] == status
     lowered = [name.lower() for name in headers]
-    if len(set(lowered)) == len(lowered) and "set-cookie" not in lowered:
+    if len(set(lowered)) == len(lowered) and not {"set-cookie", "connection"} & set(lowered):
         kept = {name.lower(): value for name, value in headers.items() if name.lower() not in DROPPED}
         assert prelude["headers"] == {"content-type": "application/octet-stream"} | kept
         assert prelude.get("cookies", []) == cookies

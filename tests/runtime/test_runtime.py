@@ -104,6 +104,19 @@ class TestInit:
         assert "in deep" in error.json["stackTrace"][-1]
         assert "[ERROR] RuntimeError: at import\rTraceback (most recent call last):\r" in running.out
 
+    async def test_a_report_that_is_refused_because_another_came_first_changes_nothing(self, function: Any) -> None:
+        api = RuntimeApi(refuse={"error": 403})
+        async with api, program(api, function("1 / 0"), "app.handler") as running:
+            assert await running.ended() == 1
+        assert "the init error could not be delivered" in running.out
+
+    async def test_a_handler_that_raises_what_is_no_exception_ends_the_process(self, function: Any) -> None:
+        folder = function("class Odd(BaseException): pass\nasync def handler(event, context): raise Odd('odd')")
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            api.submit()
+            assert await running.ended() == 1
+        assert "Odd: odd" in running.err
+
     async def test_a_module_that_exits_is_reported_too(self, function: Any) -> None:
         async with RuntimeApi() as api, program(api, function("raise SystemExit(7)"), "app.handler") as running:
             assert await running.ended() == 1

@@ -112,7 +112,7 @@ class ErrorReport:
     """
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
-        self.message = str(error)
+        self.message = _text(error)
         self.request_id = request_id
         self.frames: list[traceback.FrameSummary] = []
         if isinstance(error, Fault):
@@ -121,7 +121,8 @@ class ErrorReport:
             self.stack = error.trace
             return
         self.name = self.xray_type = type(error).__name__
-        self.kind = f"Function.{self.name}"
+        # A header is ASCII; Lambda itself shows what is not made of plain letters as Unknown.
+        self.kind = f"Function.{self.name}" if self.name.isascii() else "Function.Unknown"
         self.frames = _frames(error.__traceback__)
         self.stack = traceback.format_list(self.frames)
 
@@ -151,6 +152,13 @@ class ErrorReport:
         }
         text = json.dumps(cause)
         return text if len(text) < XRAY_LIMIT_BYTES else ""
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001 - somebody's __str__; their error must be told all the same
+        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
 
 
 def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:

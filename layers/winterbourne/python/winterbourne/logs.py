@@ -190,6 +190,11 @@ class _Printed(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    @property
+    def buffer(self) -> Any:
+        """Where bytes are written past all of this."""
+        return self._stream.buffer
+
     def fileno(self) -> int:
         return int(self._stream.fileno())
 

@@ -128,10 +128,12 @@ class Poller:
             while task.uncancel():  # the stream has still to be ended, by this very task
                 pass
             raise self._reason(timer) from error
-        except SystemExit as error:
+        except Exception:
+            raise
+        except BaseException as error:
             if self._alone:
                 raise
-            raise Fault("Runtime.ExitError", f"the handler exited with status {error.code}") from error
+            raise Fault("Runtime.ExitError", f"the handler left with {error!r}") from error
         finally:
             if timer is not None:
                 timer.cancel()

@@ -93,11 +93,17 @@ def _settle(response: Response) -> tuple[dict[str, str], list[str]]:
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
     given = response.headers
-    for given_name, value in given.items() if isinstance(given, Mapping) else given:
-        name = given_name.lower()
+    pairs = [(name.lower(), value) for name, value in (given.items() if isinstance(given, Mapping) else given)]
+    dropped = DROPPED.union(*(_named(value) for name, value in pairs if name == "connection"))
+    for name, value in pairs:
         if name == "set-cookie":
             cookies.append(value)
-        elif name not in DROPPED:
+        elif name not in dropped:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     headers.setdefault("content-type", DEFAULT_CONTENT_TYPE)
     return headers, cookies
+
+
+def _named(connection: str) -> set[str]:
+    """The headers that a `Connection` header declares to be of the connection too."""
+    return {name.strip().lower() for name in connection.split(",")}

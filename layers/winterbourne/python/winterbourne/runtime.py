@@ -141,7 +141,7 @@ async def _until_ended(pollers: list[Poller], tasks: list["asyncio.Task[None]"])
         if isinstance(ended, RuntimeApiDown):
             log.error("%s", ended)
             status = 1
-        elif isinstance(ended, Exception):
+        elif ended is not None and not isinstance(ended, asyncio.CancelledError):
             raise ended
     try:
         await lifecycle.run_shutdown()
