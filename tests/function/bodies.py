@@ -1,84 +1,54 @@
-"""Hypothesis strategies for request bodies that are nearly right, in every format at once."""
+"""Hypothesis strategies for request bodies: as the format's clients send them, but for what went wrong on the way."""
 
+from typing import Any
+
+import orjson
 from hypothesis import strategies as st
 
-from tests.function.conversations import json_values
+from tests.function.conversations import histories, json_values
+from tests.function.frontends.writers import WRITERS
 
 __all__ = ["bodies"]
 
-ROLES = ["user", "assistant", "system", "tool", "developer", "reasoning", "activity", "robot"]
-WORDS = st.sampled_from(["", "a", "c1", "c2", "text", "image", "data:text/plain,hi", "https://example.com", "\u0000"])
-KINDS = [
+OPTIONS = {"model": "", "temperature": 0.5, "max_tokens": 50, "stream": True, "store": False, "tool_choice": "auto"}
+WORDS = [
+    "",
+    "user",
+    "assistant",
+    "tool",
     "text",
     "file",
     "image",
-    "image_url",
-    "binary",
-    "reasoning",
-    "tool_call",
-    "step-start",
-    "tool-x",
-    "dynamic-tool",
-    "refusal",
+    "input-streaming",
+    "c1",
+    "https://a.example",
 ]
-STATES = ["input-streaming", "input-available", "output-available", "output-error", "output-denied", "streaming"]
 
-parts = st.fixed_dictionaries(
-    {"type": st.sampled_from(KINDS)},
-    optional={
-        "text": WORDS | json_values,
-        "url": WORDS,
-        "media_type": WORDS,
-        "mediaType": WORDS,
-        "data": WORDS,
-        "source": st.fixed_dictionaries({"type": st.sampled_from(["data", "url", "file"]), "value": WORDS}),
-        "image_url": st.fixed_dictionaries({"url": WORDS}),
-        "id": WORDS,
-        "name": WORDS,
-        "arguments": WORDS,
-        "state": st.sampled_from(STATES),
-        "toolName": WORDS,
-        "toolCallId": WORDS,
-        "input": json_values,
-        "output": json_values,
-        "providerMetadata": json_values,
-    },
-)
-calls = st.fixed_dictionaries(
-    {
-        "id": WORDS,
-        "type": st.just("function"),
-        "function": st.fixed_dictionaries({"name": WORDS, "arguments": WORDS}),
-    }
-)
-contents = WORDS | st.none() | st.lists(parts, max_size=3)
-messages = st.fixed_dictionaries(
-    {"role": st.sampled_from(ROLES)},
-    optional={
-        "id": WORDS,
-        "content": contents,
-        "parts": st.lists(parts, max_size=4),
-        "tool_calls": st.lists(calls, max_size=2),
-        "toolCalls": st.lists(calls, max_size=2),
-        "tool_call_id": WORDS,
-        "toolCallId": WORDS,
-        "encryptedValue": WORDS,
-        "metadata": json_values,
-        "reasoning_content": WORDS,
-        "refusal": WORDS,
-    },
-)
-bodies = st.fixed_dictionaries(
-    {"messages": st.lists(messages, max_size=4)},
-    optional={
-        "tools": st.lists(json_values, max_size=2) | json_values,
-        "tool_choice": json_values,
-        "stream": json_values,
-        "store": st.booleans(),
-        "context": json_values,
-        "model": WORDS,
-        "temperature": st.floats(allow_nan=False, allow_infinity=False),
-        "threadId": WORDS,
-        "id": WORDS,
-    },
-)
+
+@st.composite
+def bodies(draw: st.DrawFn, path: str) -> Any:
+    """A body for this path with up to three places changed, dropped or doubled; or any JSON at all."""
+    history = draw(histories())
+    body: Any = orjson.loads(orjson.dumps(WRITERS[path](history) | OPTIONS))
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.sampled_from(sorted(body)))
+        body[place] = _spoilt(draw, body[place])
+    return draw(json_values) if draw(st.integers(0, 9)) == 9 else body
+
+
+def _spoilt(draw: st.DrawFn, value: Any) -> Any:
+    """The same value, something in it amiss."""
+    places: list[Any] = sorted(value) if isinstance(value, dict) else []
+    if isinstance(value, list):
+        places = list(range(len(value)))
+    if not places or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(WORDS) | json_values)
+    place = draw(st.sampled_from(places))
+    match draw(st.sampled_from(["change", "drop", "double"])):
+        case "drop":
+            del value[place]
+        case "double" if isinstance(value, list):
+            value.append(value[place])
+        case _:
+            value[place] = _spoilt(draw, value[place])
+    return value

@@ -2,14 +2,12 @@
 
 from typing import Any, get_args
 
-import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat import events as e
 from chat.frontends.ag_ui import FRONTEND, AgUiEncoder
-from chat.frontends.ag_ui_history import encrypted
 from chat.messages import (
     AssistantMessage,
     Image,
@@ -22,6 +20,7 @@ from chat.messages import (
     UserMessage,
 )
 from tests.function.conversations import batches, conversations, histories
+from tests.function.frontends import writers
 from tests.function.frontends.wire import data_of, read, refusal, sent
 
 PAIRS = {
@@ -140,6 +139,7 @@ class TestEvents:
         assert set(AgUiEncoder.frames) == set(get_args(e.ChatEvent))
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
@@ -149,62 +149,6 @@ def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObjec
     assert "".join(event["delta"] for event in stream if event["type"] == "TEXT_MESSAGE_CONTENT") == text
 
 
-def as_body(messages: tuple[Message, ...]) -> dict[str, Any]:
-    """A history as the client keeps it."""
-    body: list[dict[str, Any]] = []
-    for number, message in enumerate(messages):
-        match message:
-            case SystemMessage(text):
-                body.append({"id": "s", "role": "system", "content": text})
-            case UserMessage(parts, id_):
-                body.append({"id": id_, "role": "user", "content": [_part(part) for part in parts]})
-            case AssistantMessage():
-                body.extend(_assistant(message, number))
-            case ToolMessage(id_, _, content, is_error):
-                status = "failed" if is_error else "completed"
-                body.append(
-                    {
-                        "id": f"result-{id_}",
-                        "role": "tool",
-                        "toolCallId": id_,
-                        "content": orjson.dumps({"error": content}).decode() if is_error else content,
-                        "metadata": {"winterbourne": {"status": status, "durationMs": 1}},
-                    }
-                )
-    return {"threadId": "t1", "runId": "r1", "state": None, "messages": body, "tools": [], "context": []}
-
-
-def _assistant(message: AssistantMessage, number: int) -> list[dict[str, Any]]:
-    thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
-    calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for call in message.tool_calls
-    ]
-    return [
-        *[
-            {
-                "id": f"thought-{number}",
-                "role": "reasoning",
-                "content": thought.text,
-                **({"encryptedValue": encrypted(thought.signature, "")} if thought.signature else {}),
-            }
-            for thought in thoughts
-        ],
-        {"id": message.id, "role": "assistant", "content": message.text, "toolCalls": calls},
-    ]
-
-
-def _part(part: object) -> dict[str, Any]:
-    match part:
-        case Text(text):
-            return {"type": "text", "text": text}
-        case Image(media_type, data) if data:
-            return {"type": "image", "source": {"type": "data", "value": data, "mimeType": media_type}}
-        case Image(url=url):
-            return {"type": "image", "source": {"type": "url", "value": url}}
-    raise AssertionError(part)
-
-
 def body(*messages: object, **more: object) -> dict[str, Any]:
     return {"threadId": "t1", "runId": "r1", "messages": list(messages), **more}
 
@@ -212,7 +156,7 @@ def body(*messages: object, **more: object) -> dict[str, Any]:
 class TestHistory:
     @given(histories())
     def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, as_body(history)).messages == history
+        assert read(FRONTEND, writers.ag_ui(history)).messages == history
 
     def test_the_thread_is_the_conversation(self) -> None:
         chat = read(FRONTEND, body({"id": "1", "role": "user", "content": "Hi"}))

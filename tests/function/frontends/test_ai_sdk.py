@@ -2,9 +2,8 @@
 
 from typing import Any, get_args
 
-import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat import events as e
@@ -12,10 +11,7 @@ from chat.frontends.ai_sdk import FRONTEND, AiSdkEncoder
 from chat.frontends.history import UNFINISHED
 from chat.messages import (
     AssistantMessage,
-    Image,
     Message,
-    Reasoning,
-    SystemMessage,
     Text,
     ToolCall,
     ToolMessage,
@@ -23,6 +19,7 @@ from chat.messages import (
     UserMessage,
 )
 from tests.function.conversations import batches, conversations, histories
+from tests.function.frontends import writers
 from tests.function.frontends.wire import data_of, read, refusal, sent
 
 KNOWN_TO_VERSION_5 = {
@@ -148,6 +145,7 @@ class TestChunks:
         assert set(AiSdkEncoder.frames) == set(get_args(e.ChatEvent))
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
@@ -169,48 +167,10 @@ def call(state: str, **more: Any) -> dict[str, Any]:
     return {"type": "dynamic-tool", "toolName": "x", "toolCallId": "c1", "state": state, "input": {"a": 1}, **more}
 
 
-def as_body(messages: tuple[Message, ...]) -> dict[str, Any]:
-    """A history as the SDK keeps it: each turn one step of its own message."""
-    results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
-    body: list[dict[str, Any]] = []
-    for message in messages:
-        match message:
-            case SystemMessage(text):
-                body.append({"id": "s", "role": "system", "parts": [{"type": "text", "text": text}]})
-            case UserMessage(parts, id_):
-                body.append({"id": id_, "role": "user", "parts": [_part(part, results) for part in parts]})
-            case AssistantMessage(parts, id_):
-                steps = [{"type": "step-start"}, *[_part(part, results) for part in parts]]
-                body.append({"id": id_, "role": "assistant", "parts": steps})
-    return {"id": "chat", "trigger": "submit-message", "messages": body}
-
-
-def _part(part: object, results: dict[str, ToolMessage]) -> dict[str, Any]:
-    match part:
-        case Text(text):
-            return {"type": "text", "text": text, "state": "done"}
-        case Image(media_type, data, url):
-            return {
-                "type": "file",
-                "mediaType": media_type,
-                "url": url or f"data:{media_type};base64,{data}",
-            }
-        case Reasoning(text, signature):
-            metadata = {"providerMetadata": {"winterbourne": {"signature": signature}}} if signature else {}
-            return {"type": "reasoning", "text": text, "state": "done", **metadata}
-        case ToolCall(id_, name, arguments):
-            head = {"type": "dynamic-tool", "toolName": name, "toolCallId": id_, "input": orjson.loads(arguments)}
-            result = results[id_]
-            if result.is_error:
-                return {**head, "state": "output-error", "errorText": result.content}
-            return {**head, "state": "output-available", "output": orjson.loads(result.content)}
-    raise AssertionError(part)
-
-
 class TestHistory:
     @given(histories())
     def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, as_body(history)).messages == history
+        assert read(FRONTEND, writers.ai_sdk(history)).messages == history
 
     def test_the_chat_is_the_conversation(self) -> None:
         chat = read(FRONTEND, {"id": "chat-1", "messages": [user()]})

@@ -2,17 +2,16 @@
 
 from typing import Any, get_args
 
-import msgspec
-import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat import events as e
 from chat.frontends.native import FRONTEND, NativeEncoder
-from chat.messages import AssistantMessage, Image, Message, SystemMessage, Text, ToolMessage, UserMessage
+from chat.messages import Image, Message, Text, ToolMessage, UserMessage
 from chat.settings import Settings
 from tests.function.conversations import BAD_TEXT, batches, conversations, histories
+from tests.function.frontends import writers
 from tests.function.frontends.wire import data_of, post, read, refusal, sent
 
 FINAL = {"completed", "failed", "timed_out", "cancelled"}
@@ -108,6 +107,7 @@ class TestFrames:
         assert set(NativeEncoder.frames) == set(get_args(e.ChatEvent))
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
     events = data.draw(conversations())
@@ -117,31 +117,12 @@ def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObjec
     assert "".join(frame["delta"] for frame in stream if frame["type"] == "content") == said
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_batches_cut_nothing_apart(data: st.DataObject) -> None:
     events = data.draw(conversations())
     one_by_one = sent(NativeEncoder(), [[event] for event in events], heartbeats=False)
     assert sent(NativeEncoder(), data.draw(batches(events)), heartbeats=False) == one_by_one
-
-
-def as_body(messages: tuple[Message, ...]) -> dict[str, Any]:
-    """A history as a client of this format sends it."""
-    return {"messages": [_as_json(message) for message in messages]}
-
-
-def _as_json(message: Message) -> dict[str, Any]:
-    match message:
-        case SystemMessage(text):
-            return {"role": "system", "content": text}
-        case UserMessage(parts, id_) | AssistantMessage(parts, id_):
-            role = "user" if isinstance(message, UserMessage) else "assistant"
-            return {"role": role, "id": id_, "content": orjson.loads(orjson.dumps([_part(part) for part in parts]))}
-        case ToolMessage():
-            return {"role": "tool", **{name: getattr(message, name) for name in message.__struct_fields__}}
-
-
-def _part(part: object) -> Any:
-    return msgspec.to_builtins(part)
 
 
 class TestBodies:
@@ -170,7 +151,7 @@ class TestBodies:
 
     @given(histories())
     def test_a_history_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, as_body(history)).messages == history
+        assert read(FRONTEND, writers.native(history)).messages == history
 
     def test_what_is_new_for_the_store_may_answer_calls_that_are_in_the_store(self) -> None:
         result = {"role": "tool", "tool_call_id": "c1", "content": "{}"}

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -14,7 +14,6 @@ from chat.frontends.openai import FRONTEND, models_body
 from chat.frontends.openai_frames import OpenAiEncoder
 from chat.messages import (
     AssistantMessage,
-    Image,
     Message,
     Reasoning,
     SystemMessage,
@@ -26,6 +25,7 @@ from chat.messages import (
 )
 from chat.settings import Settings
 from tests.function.conversations import batches, conversations, histories
+from tests.function.frontends import writers
 from tests.function.frontends.wire import data_of, loads, post, read, refusal, sent
 
 HI = {"role": "user", "content": "Hi"}
@@ -157,6 +157,7 @@ class TestInOnePiece:
         assert whole.status == status
         assert answer["error"]["code"] == code
 
+    @settings(max_examples=60)
     @given(st.data())
     def test_any_conversation_gives_one_completion_or_one_error(self, data: st.DataObject) -> None:
         whole = encoder()
@@ -171,6 +172,7 @@ class TestInOnePiece:
             assert (answer["choices"][0]["message"]["content"] or "") == text_of(events)
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
@@ -178,36 +180,6 @@ def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObjec
     verify(stream)
     said = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
     assert "".join(said) == text_of(events)
-
-
-def as_body(messages: tuple[Message, ...]) -> dict[str, Any]:
-    """A history as the SDKs send it."""
-    return {"model": "scripted", "messages": [_as_json(message) for message in messages]}
-
-
-def _as_json(message: Message) -> dict[str, Any]:
-    match message:
-        case SystemMessage(text):
-            return {"role": "system", "content": text}
-        case UserMessage(parts):
-            return {"role": "user", "content": [_part(part) for part in parts]}
-        case AssistantMessage():
-            calls = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for call in message.tool_calls
-            ]
-            return {"role": "assistant", "content": message.text, **({"tool_calls": calls} if calls else {})}
-        case ToolMessage(id_, _, content):
-            return {"role": "tool", "tool_call_id": id_, "content": content}
-
-
-def _part(part: object) -> dict[str, Any]:
-    match part:
-        case Text(text):
-            return {"type": "text", "text": text}
-        case Image(media_type, data, url):
-            return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
-    raise AssertionError(part)
 
 
 def without_ids(message: Message) -> Message:
@@ -223,7 +195,7 @@ def without_ids(message: Message) -> Message:
 class TestHistory:
     @given(histories(reasoning=False, errors=False))
     def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, as_body(history)).messages == tuple(without_ids(message) for message in history)
+        assert read(FRONTEND, writers.openai(history)).messages == tuple(without_ids(message) for message in history)
 
     def test_texts_in_parts_refusals_and_thoughts_are_read(self) -> None:
         parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
