@@ -29,6 +29,7 @@ class Artifact:
         self.folder = folder
         self.template = folder / "template.yaml"
         self.function = folder / "ChatFunction"
+        self.tool_worker = folder / "ToolWorkerFunction"
         self.runtime_layer = folder / "WinterbourneLayer"
         self.dependencies = folder / "DependenciesLayer"
 

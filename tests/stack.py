@@ -3,7 +3,7 @@
 Knows the functions that our template uses, and fails on any other.
 """
 
-import json
+import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,13 +30,14 @@ def source() -> dict[str, Any]:
     return parsed
 
 
-def _transformed(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The template after SAM's transform, functions and conditions unresolved."""
-    template = json.loads(json.dumps(source()))
+@functools.cache
+def _transformed() -> dict[str, Any]:
+    """The template after SAM's transform, functions and conditions unresolved; no parameter changes what SAM does."""
+    template = source()
     for resource in template["Resources"].values():
         for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
             resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
-    result: dict[str, Any] = transform(template, dict(parameters), _NoPolicies())
+    result: dict[str, Any] = transform(template, {}, _NoPolicies())
     return result
 
 
@@ -50,7 +51,7 @@ class Stack:
     """
 
     def __init__(self, **parameters: str) -> None:
-        template = _transformed(parameters)
+        template = _transformed()
         defaults = {name: declared.get("Default", "") for name, declared in template["Parameters"].items()}
         self.parameters: dict[str, Any] = {**defaults, **parameters}
         self._lists = {n for n, p in template["Parameters"].items() if p["Type"] == "CommaDelimitedList"}

@@ -47,6 +47,11 @@ class TestContents:
     def test_the_function_is_its_own_code_alone(self, artifact: Artifact) -> None:
         assert set(files(artifact.function)) == tracked(ROOT / "functions/chat", ROOT / "functions")
 
+    def test_the_tool_worker_is_its_own_code_and_the_engine(self, artifact: Artifact) -> None:
+        functions = ROOT / "functions"
+        ours = tracked(functions / "tool_worker", functions) | tracked(functions / "chat", functions)
+        assert set(files(artifact.tool_worker)) == {name for name in ours if not name.startswith("chat/web/")}
+
     def test_the_runtime_layer_is_the_wrapper_the_package_and_h11(self, artifact: Artifact) -> None:
         names = set(files(artifact.runtime_layer))
         source = ROOT / "layers/winterbourne"
@@ -83,7 +88,9 @@ class TestContents:
         assert {name: elf_machine(p) for name, p in objects.items()} == dict.fromkeys(objects, MACHINES[architecture])
 
     def test_function_and_layers_are_under_40_mb_unzipped(self, artifact: Artifact) -> None:
-        assert sum(p.stat().st_size for p in files(artifact.folder).values()) < 40_000_000
+        layers = [artifact.runtime_layer, artifact.dependencies]
+        for function in (artifact.function, artifact.tool_worker):
+            assert sum(p.stat().st_size for part in (function, *layers) for p in files(part).values()) < 40_000_000
 
     def test_the_runtime_layer_is_the_same_for_both(self, run: Path) -> None:
         one, other = (digest(built(run, a).runtime_layer) for a in ARCHITECTURES)
@@ -110,6 +117,7 @@ class TestAgain:
         second = built(tmp_path, "arm64")
         for one, other in (
             (first.function, second.function),
+            (first.tool_worker, second.tool_worker),
             (first.runtime_layer, second.runtime_layer),
             (first.dependencies, second.dependencies),
         ):

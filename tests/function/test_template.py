@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from chat import store_dynamodb, telemetry
+from chat import store_dynamodb, telemetry, worker_tools
 from chat.models import bedrock
 from chat.settings import Settings
+from chat.toolkit.discover import discover
 from tests.stack import ROOT, Stack, source
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
@@ -183,6 +184,34 @@ def rights_the_store_uses() -> list[str]:
     """The calls in the store's source, as IAM spells them."""
     calls = set(re.findall(r"_client\.([a-z_]+)\(", inspect.getsource(store_dynamodb)))
     return sorted(f"dynamodb:{''.join(word.title() for word in call.split('_'))}" for call in calls)
+
+
+class TestTheToolWorker:
+    """A second function, only where it is asked for."""
+
+    def test_is_not_there_by_default(self, stack: Stack) -> None:
+        assert not [name for name in stack.resources if name.startswith("ToolWorker")]
+        assert variables(stack)["TOOL_WORKER_FUNCTION"] == ""
+        assert "lambda:InvokeFunction" not in str(statements(stack))
+
+    def test_has_memory_of_its_own_and_may_be_called_by_the_chat_alone(self) -> None:
+        stack = Stack(ToolWorkerMemorySize="3008")
+        assert stack.properties("ToolWorkerFunction")["MemorySize"] == "3008"
+        assert variables(stack)["TOOL_WORKER_FUNCTION"] == "<ToolWorkerFunction>"
+        (calls,) = [s for s in statements(stack) if s["Action"] == "lambda:InvokeFunction"]
+        assert calls["Resource"] == "<ToolWorkerFunction.Arn>"
+        assert all(
+            "ToolWorker" not in str(p["FunctionName"]) for p in stack.of_type("AWS::Lambda::Permission").values()
+        )
+
+    def test_may_write_its_log_and_nothing_else(self) -> None:
+        (policy,) = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
+        (statement,) = policy["PolicyDocument"]["Statement"]
+        assert statement["Resource"] == "<ToolWorkerLog.Arn>"
+
+    def test_has_longer_than_its_longest_tool(self) -> None:
+        longest = max(tool.options.timeout_s or 0 for tool in discover(worker_tools))
+        assert Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerFunction")["Timeout"] > longest
 
 
 class TestWhatIsKept:
