@@ -58,7 +58,11 @@ class TestCut:
         assert "[cut: " in written
 
     @given(
-        st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+        st.recursive(
+            st.text(max_size=8).map(lambda text: text * 60),
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+            max_leaves=6,
+        ),
         st.integers(256, 600),
     )
     def test_never_more_than_the_limit_and_always_json(self, value: Any, limit: int) -> None:
@@ -67,7 +71,7 @@ class TestCut:
             assert len(written) <= limit
             orjson.loads(written)
 
-    @given(st.text(min_size=300), st.integers(256, 299))
+    @given(st.text(min_size=1, max_size=8).map(lambda text: text * 300), st.integers(256, 299))
     def test_keeps_as_much_as_fits(self, text: str, limit: int) -> None:
         written = cut(orjson.dumps(text), limit)
         assert limit - 8 < len(written) <= limit, "one more character would be too much"

@@ -474,7 +474,6 @@ class TestProgress:
             await asyncio.sleep(0.5)
             assert heard.progress("1") == ["at 1"]
 
-    @jumping
     async def test_a_flood_of_it_lets_others_run_and_ends_with_the_timeout(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_execution_timeout=0.05))
         flood, quick = await answers(runner, asked("chatters", "1"), asked("asks_who", "2"))
