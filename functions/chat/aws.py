@@ -7,7 +7,7 @@ function, and boto3 itself blocks. Whoever needs none of AWS never pays for it.
 import threading
 from typing import Any, Final
 
-__all__ = ["client", "forget"]
+__all__ = ["client"]
 
 # boto3's default session is not thread-safe while it makes a client.
 _MAKING: Final = threading.Lock()
@@ -29,12 +29,6 @@ def client(service: str, region: str | None = None) -> Any:
         if (service, region) not in _CLIENTS:
             _CLIENTS[service, region] = _make(service, region)
         return _CLIENTS[service, region]
-
-
-def forget() -> None:
-    """Make new clients from now on: the environment has other credentials."""
-    with _MAKING:
-        _CLIENTS.clear()
 
 
 def _make(service: str, region: str | None) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-import boto3
 import moto
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it has no types
 
@@ -60,12 +59,10 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
 def _table() -> Iterator[None]:
     """The table as template.yaml makes it."""
     with mock.patch.dict(os.environ, TEST_ACCOUNT), moto.mock_aws():
-        aws.forget()
-        client: Any = boto3.client("dynamodb")
+        client = aws.client("dynamodb")
         wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
         client.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
         yield
-        aws.forget()
 
 
 @functools.cache
