@@ -11,7 +11,7 @@ import msgspec
 from chat import events as e
 from chat.frontends import sse
 from chat.frontends.ag_ui_history import OUR_KEY, AgUiMessage, encrypted, history
-from chat.frontends.history import Id, checked, settled
+from chat.frontends.history import Id, bounded, checked, settled
 from chat.frontends.json_text import one_line, quoted, written
 from chat.messages import ChatRequest, Text, ToolSchema, UserMessage
 from chat.request import Request, parse
@@ -231,7 +231,7 @@ class AgUi:
         """See `Frontend.read`. The page's own tools come along in `tools`."""
         body = parse(request.json_object(settings), _Body)
         chat = ChatRequest(
-            messages=(*_told(body.context), *settled(history(body.messages))),
+            messages=(*_told(body.context), *settled(bounded(history(body.messages), settings))),
             conversation_id=body.thread_id,
             client_tools=tuple(_schema(tool) for tool in body.tools),
         )

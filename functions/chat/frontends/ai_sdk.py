@@ -14,7 +14,7 @@ import orjson
 from chat import events as e
 from chat.frontends import sse
 from chat.frontends.ai_sdk_history import Metadata, UIMessage, history
-from chat.frontends.history import Id, MaxTokens, Temperature, checked, settled
+from chat.frontends.history import Id, MaxTokens, Temperature, bounded, checked, settled
 from chat.frontends.json_text import one_line, quoted, written
 from chat.frontends.offer import chosen
 from chat.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
@@ -229,7 +229,7 @@ class AiSdk:
         """See `Frontend.read`. With `store`, only what is new in `messages` is taken from them."""
         body = parse(request.json_object(settings), _Body)
         tools = body.tools or {}
-        messages = tuple(history(body.messages))
+        messages = bounded(history(body.messages), settings)
         chat = ChatRequest(
             messages=_new(messages, tools) if body.store else settled(messages),
             conversation_id=body.id,

@@ -3,6 +3,7 @@
 Knows our messages, not how a format writes them.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from chat.errors import RequestRejected
 from chat.messages import AssistantMessage, ChatRequest, Image, Message, Reasoning, ToolCall, ToolMessage, UserMessage
 from chat.settings import Settings
 
-__all__ = ["UNFINISHED", "Id", "MaxTokens", "Temperature", "checked", "settled"]
+__all__ = ["UNFINISHED", "Id", "MaxTokens", "Temperature", "bounded", "checked", "settled"]
 
 Id = Annotated[str, Meta(max_length=200)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
@@ -33,17 +34,30 @@ def settled(messages: Iterable[Message]) -> tuple[Message, ...]:
             its result.
     """
     history: list[Message | _Turn] = []
+    calls = _Calls()
     for message in messages:
         match message:
             case AssistantMessage(parts=parts) if all(isinstance(part, Reasoning) for part in parts):
                 continue
             case AssistantMessage():
-                history.append(_Turn(message))
+                history.append(calls.asked(message))
             case ToolMessage():
-                _give(message, [entry for entry in history if isinstance(entry, _Turn)])
+                calls.answered(message)
             case _:
                 history.append(message)
     return tuple(one for entry in history for one in (entry.settled() if isinstance(entry, _Turn) else (entry,)))
+
+
+def bounded(messages: Iterable[Message], settings: Settings) -> tuple[Message, ...]:
+    """The messages, if there are no more than MAX_MESSAGES; nothing is done with more than that.
+
+    Raises:
+        RequestRejected: 413.
+    """
+    some = tuple(itertools.islice(messages, settings.max_messages + 1))
+    if len(some) > settings.max_messages:
+        raise RequestRejected(413, "too_many_messages", f"messages: {settings.max_messages} at most")
+    return some
 
 
 def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
@@ -83,32 +97,40 @@ def _message_ids(messages: Iterable[Message]) -> list[str]:
 
 
 class _Turn:
-    """A turn that waits for the results of its calls."""
+    """A turn, and the results of its calls so far."""
 
     def __init__(self, message: AssistantMessage) -> None:
         self._message = message
-        self.missing = {call.id: call.name for call in message.tool_calls}
         self.results: dict[str, ToolMessage] = {}
-        _expect_unique("tool call", [call.id for call in message.tool_calls])
 
     def settled(self) -> Iterator[Message]:
         yield self._message
         for call in self._message.tool_calls:
-            yield self.results.get(call.id) or ToolMessage(call.id, call.name, UNFINISHED, is_error=True)
+            result = self.results.get(call.id) or ToolMessage(call.id, call.name, UNFINISHED, is_error=True)
+            yield ToolMessage(call.id, call.name, result.content, result.is_error)
 
 
-def _give(result: ToolMessage, turns: Sequence[_Turn]) -> None:
-    """Let the latest turn have it that waits for it."""
-    call = result.tool_call_id
-    for turn in reversed(turns):
-        if name := turn.missing.pop(call, ""):
-            turn.results[call] = ToolMessage(call, name, result.content, result.is_error)
-            return
-    if any(call in turn.results for turn in turns):
-        raise RequestRejected(400, "duplicate_id", f"messages: the call {call[:64]!r} has two results")
-    raise RequestRejected(
-        400, "unknown_tool_call", f"messages: a result names {call[:64]!r}, which is no call before it"
-    )
+class _Calls:
+    """Which turns wait for the result of which call, the latest last."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[_Turn]] = {}
+
+    def asked(self, message: AssistantMessage) -> _Turn:
+        turn = _Turn(message)
+        _expect_unique("tool call", [call.id for call in message.tool_calls])
+        for call in message.tool_calls:
+            self._waiting.setdefault(call.id, []).append(turn)
+        return turn
+
+    def answered(self, result: ToolMessage) -> None:
+        call = result.tool_call_id
+        turns = self._waiting.get(call)
+        if turns is None:
+            raise RequestRejected(400, "unknown_tool_call", f"messages: {call[:64]!r} is no call before its result")
+        if not turns:
+            raise RequestRejected(400, "duplicate_id", f"messages: the call {call[:64]!r} has two results")
+        turns.pop().results[call] = result
 
 
 def _expect_unique(what: str, ids: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from orjson import JSONEncodeError, dumps
 
 from chat import events as e
 from chat.frontends import sse
-from chat.frontends.history import Id, MaxTokens, Temperature, checked, settled
+from chat.frontends.history import Id, MaxTokens, Temperature, bounded, checked, settled
 from chat.frontends.json_text import one_line, quoted
 from chat.frontends.media import image
 from chat.frontends.offer import chosen
@@ -216,7 +216,7 @@ class Native:
     def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, NativeEncoder]:
         """See `Frontend.read`. With `store`, `messages` are only what is new."""
         body = parse(request.json_object(settings), _Body)
-        messages = tuple(_message(message) for message in body.messages)
+        messages = bounded((_message(message) for message in body.messages), settings)
         chat = ChatRequest(
             messages=messages if body.store else settled(messages),
             conversation_id=body.conversation_id,

@@ -11,7 +11,7 @@ import msgspec
 
 from chat.errors import RequestRejected
 from chat.frontends.base import Encoder
-from chat.frontends.history import Id, MaxTokens, Temperature, checked, settled
+from chat.frontends.history import Id, MaxTokens, Temperature, bounded, checked, settled
 from chat.frontends.json_text import written
 from chat.frontends.offer import chosen, offered
 from chat.frontends.openai_frames import OpenAiEncoder, OpenAiWhole, error
@@ -110,7 +110,7 @@ class OpenAi:
         _refuse_what_we_cannot(body)
         tools = tuple(_schema(tool) for tool in body.tools or ())
         chat = ChatRequest(
-            messages=settled(history(body.messages)),
+            messages=settled(bounded(history(body.messages), settings)),
             conversation_id=body.metadata.conversation_id if body.metadata else "",
             model_id=chosen(body.model, settings),
             temperature=body.temperature,

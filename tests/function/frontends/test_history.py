@@ -1,5 +1,6 @@
 """Histories: in order, complete, within the limits."""
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.errors import RequestRejected
-from chat.frontends.history import UNFINISHED, checked, settled
+from chat.frontends.history import UNFINISHED, bounded, checked, settled
 from chat.messages import (
     AssistantMessage,
     ChatRequest,
@@ -122,6 +123,14 @@ class TestLimits:
     )
     def test_more_than_a_limit_is_too_large(self, settings: Settings, messages: tuple[Message, ...], code: str) -> None:
         assert refusal(messages, settings) == (413, code)
+
+    def test_too_many_messages_are_not_even_looked_through(self) -> None:
+        def endless() -> Iterator[Message]:
+            while True:
+                yield HI
+
+        with pytest.raises(RequestRejected, match="500 at most"):
+            bounded(endless(), Settings())
 
     def test_as_much_as_a_limit_is_taken(self) -> None:
         chat = ChatRequest(messages=(HI,))
