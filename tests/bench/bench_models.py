@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "models"
 LAYER = ROOT / "layers" / "winterbourne" / "python"
 OURS = [sys.executable, "-m", "winterbourne", "chat.app.handler"]
-ROUNDS = 5
 FIRST_BYTES = 200
 FASTAPI = ("fastapi==0.165.0", "uvicorn==0.54.0", "openai==3.54.0")
 PYDANTIC_AI = ("pydantic-ai-slim[openai,ui]==2.68.0", "starlette==1.10.0", "uvicorn==0.54.0")
@@ -41,10 +40,13 @@ def figures() -> Iterable[Figure]:
     """Per token in both rhythms, then the first byte."""
     fastapi, pydantic_ai = environment("fastapi", FASTAPI), environment("pydantic-ai", PYDANTIC_AI)
     with provider() as url:
-        for rhythm, what, fifth in (("burst", "as fast as they come", 0.2), ("paced", "one token a read", None)):
+        for rhythm, what, fifth, rounds in (
+            ("burst", "as fast as they come", 0.2, 7),
+            ("paced", "one token a read", None, 3),
+        ):
             base_url = f"{url}/{rhythm}/v1"
             ours, floor, web, agent = _medians(
-                [_ours(base_url), _floor(base_url), _served(fastapi, base_url), _served(pydantic_ai, base_url)]
+                [_ours(base_url), _floor(base_url), _served(fastapi, base_url), _served(pydantic_ai, base_url)], rounds
             )
             name = f"CPU per token, {what}"
             yield _beside(name, ours, floor, "httpx + orjson.loads alone", 1.5)
@@ -69,13 +71,13 @@ def _per_token(seconds: list[float]) -> str:
     return f"{statistics.median(seconds) / TOKENS * 1e6:.1f} µs"
 
 
-def _medians(contenders: list[Callable[[], Iterator[float]]]) -> list[list[float]]:
+def _medians(contenders: list[Callable[[], Iterator[float]]], rounds: int) -> list[list[float]]:
     """Each contender's CPU seconds, round by round, all of them taking turns."""
     running = [contender() for contender in contenders]
-    rounds = [[next(one) for one in running] for _ in range(ROUNDS + 1)][1:]
+    measured = [[next(one) for one in running] for _ in range(rounds + 1)][1:]
     for one in running:
         one.close()  # type: ignore[attr-defined]  # they are generators
-    return [list(column) for column in zip(*rounds, strict=True)]
+    return [list(column) for column in zip(*measured, strict=True)]
 
 
 # The contenders: each a generator that gives the CPU seconds of one stream after another

@@ -4,6 +4,7 @@ tenacity decides how long to wait; it is imported when the first attempt has fai
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -18,6 +19,8 @@ __all__ = ["MAX_ATTEMPTS", "persist"]
 MAX_ATTEMPTS: Final = 5
 
 T = TypeVar("T")
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 async def persist(attempt: Callable[[], AsyncGenerator[T, None]], deadline: float) -> AsyncGenerator[T, None]:
@@ -65,6 +68,7 @@ async def _again(
         retry=retry_if_exception_type((ModelBusy, ModelUnreachable)),
         wait=_wait_s,
         stop=lambda state: _in_vain(state, deadline),
+        before_sleep=_tell,
         reraise=True,
     )
     return await retrying(first_item)
@@ -78,6 +82,11 @@ def _wait_s(state: "RetryCallState") -> float:
     error = state.outcome.exception() if state.outcome else None
     asked_s = error.retry_after_s if isinstance(error, ModelBusy) else None
     return backoff_s if asked_s is None else asked_s + backoff_s / 4
+
+
+def _tell(state: "RetryCallState") -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _LOGGER.warning("the model is asked again in %.1f s: %s", state.upcoming_sleep, error)
 
 
 def _in_vain(state: "RetryCallState", deadline: float) -> bool:

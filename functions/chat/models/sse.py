@@ -22,7 +22,7 @@ class SseParser:
     def __init__(self) -> None:
         self._line: list[bytes] = []  # a line whose end has not come yet
         self._data: list[bytes] = []  # the data lines of an event whose end has not come yet
-        self._held = 0  # bytes in both
+        self._line_bytes = self._data_bytes = 0
         self._after_cr = False  # the last line ended with CR; an LF that comes next belongs to it
         self._at_start = True
 
@@ -44,7 +44,9 @@ class SseParser:
         payloads = self._lines(ended)
         if rest:
             self._line.append(rest)
-        self._bound(len(rest), ended=bool(ended))
+        self._line_bytes = len(rest) + (0 if ended else self._line_bytes)
+        if self._line_bytes + self._data_bytes > MAX_EVENT_BYTES:
+            raise ModelGarbled(f"the provider sent an event of more than {MAX_EVENT_BYTES} bytes")
         return payloads
 
     def close(self) -> list[bytes]:
@@ -64,14 +66,12 @@ class SseParser:
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+                self._data_bytes += len(line)
             elif data and not line:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
+                self._data_bytes = 0
             elif line == b"data":
                 data.append(b"")
+                self._data_bytes += len(line)
         return payloads
-
-    def _bound(self, length: int, *, ended: bool) -> None:
-        self._held = length + (sum(map(len, self._data)) + len(self._data) if ended else self._held)
-        if self._held > MAX_EVENT_BYTES:
-            raise ModelGarbled(f"the provider sent an event of more than {MAX_EVENT_BYTES} bytes")

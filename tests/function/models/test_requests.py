@@ -266,7 +266,8 @@ class TestBedrock:
         said = json.loads(bedrock.body(ask, SETTINGS))
         said["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
         said["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
-        client.converse_stream(modelId=model_id, **said)
+        client.converse_stream(modelId=model_id, **said)["stream"].close()
+        client.close()
 
     async def test_an_api_key_needs_no_signature(self) -> None:
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import gzip
+import logging
+import re
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -104,6 +106,17 @@ class TestRetrying:
             assert text(await said(openai(server))) == "Hello, wörld 🌍!"
             assert 7 <= asyncio.get_running_loop().time() - began < 8
         assert len(server.requests) == 2
+
+    @jumping
+    async def test_the_log_says_that_and_why_the_model_was_asked_again(self) -> None:
+        lines: list[str] = []
+        watch = logging.Handler()
+        watch.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+        logging.getLogger("chat.models.retry").addHandler(watch)
+        async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
+            await said(openai(server))
+        logging.getLogger("chat.models.retry").removeHandler(watch)
+        assert re.fullmatch(r"the model is asked again in 7\.\d s: .* busy \(429\)", lines.pop())
 
     @jumping
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
