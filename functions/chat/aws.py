@@ -35,7 +35,7 @@ def _make(service: str, region: str | None) -> Any:
     import boto3  # noqa: PLC0415  (heavy: only where AWS is really called)
     from botocore.config import Config  # noqa: PLC0415  (likewise)
 
-    retries: Any = {"mode": "standard", "max_attempts": ATTEMPTS}
+    retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
     config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
     make: Any = boto3.client  # its stubs want a literal name
     return make(service, region_name=region, config=config)
