@@ -1,8 +1,10 @@
 """The OpenAI SDKs, for Node and for Python, against the local function URL."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from openai import APIError, APIStatusError, NotFoundError, OpenAI
 from openai.types.chat import (
@@ -108,6 +110,20 @@ class TestPython:
         ]
         after = client.chat.completions.create(model=MODEL, messages=history, tools=[ASK_USER])
         assert "blue" in (after.choices[0].message.content or "")
+
+    def test_an_answer_that_was_named_can_be_stopped(self, client: OpenAI, chat: str) -> None:
+        name = {"conversation_id": f"c_{uuid.uuid4().hex}"}
+        chunks = []
+        with client.chat.completions.create(
+            model=MODEL, messages=said("count to 2000"), stream=True, metadata=name
+        ) as stream:
+            for chunk in stream:
+                chunks.append(chunk)
+                if len(chunks) == 3:
+                    assert httpx.post(f"{chat}/chat/{name['conversation_id']}/stop").status_code == 202
+        assert chunks[-1].choices[0].finish_reason == "length"
+        assert chunks[-1].model_extra == {"stopped": "user"}
+        assert len(chunks) < 2000
 
     def test_models_are_listed(self, client: OpenAI) -> None:
         assert [model.id for model in client.models.list()] == [MODEL]
