@@ -95,7 +95,7 @@ def _answer(request: ModelRequest, words: str, results: Sequence[ToolMessage], c
     if results:
         return reply([call for message in request.messages for call in _calls_of(message)], results)
     if calls:
-        return "Let me look that up."
+        return "Let me look that up.\n\n"
     if count := _COUNT.search(words):
         return " ".join(str(number) for number in range(1, int(count[1]) + 1))
     if missing := sorted({wish.tool for wish in _heard(request.messages, words)}):

@@ -1,13 +1,15 @@
 """What the scripted model answers: results of tools in, Markdown out. Pure; knows nothing of streams."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import orjson
 
 from chat.messages import ToolCall, ToolMessage
 
 __all__ = ["GREETING", "reply"]
+
+Told: TypeAlias = dict[str, Any]
 
 GREETING: Final = (
     "I am the scripted model: no network, no key, the same words every time. I can look up share prices, the weather,"
@@ -27,31 +29,61 @@ def reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
 
 
 def _line(call: ToolCall, result: ToolMessage) -> str:
-    arguments = _object(call.arguments)
-    about = " ".join(str(value) for value in arguments.values()) or call.name
+    about = " ".join(str(value) for value in _object(call.arguments).values()) or call.name
     if result.is_error:
         return f"**{about}**: {call.name} failed: {result.content}"
-    return f"**{about}**: {_plain(result.content)}"
-
-
-def _plain(content: str) -> str:
-    """`{"price": 1.5, "currency": "USD"}` → `price 1.5, currency USD`."""
+    told = _object(result.content)
     try:
-        value = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return content
-    if not isinstance(value, dict):
-        return str(value)
-    return ", ".join(f"{name.replace('_', ' ')} {_short(item)}" for name, item in value.items())
+        return _SENTENCES[call.name](told)
+    except (KeyError, TypeError, ValueError):
+        return f"**{about}**: {_plain(told) or result.content}"
+
+
+def _quote(told: Told) -> str:
+    change = float(told["change"])
+    moved = f"{'up' if change >= 0 else 'down'} {abs(change):.2f} ({abs(float(told['change_percent'])):.1f} %)"
+    return f"**{told['symbol']}** is at {float(told['price']):.2f}, {moved} since the last close."
+
+
+def _weather(told: Told) -> str:
+    felt = f"feels like {told['feels_like_c']} °C"
+    return f"**{told['city']}**, {told['country']}: {told['temperature_c']} °C and {told['conditions']}, {felt}."
+
+
+def _conversion(told: Told) -> str:
+    amount = f"{float(told['amount']):,.2f} {told['from_currency']}"
+    return f"{amount} is **{float(told['result']):,.2f} {told['to_currency']}**, at a rate of {told['rate']}."
+
+
+def _sum(told: Told) -> str:
+    return f"`{told['expression']}` is **{told['result']}**."
+
+
+def _time(told: Told) -> str:
+    return f"In {told['timezone']} it is **{told['time'][11:16]}** on {told['weekday']}, {told['time'][:10]}."
+
+
+_SENTENCES: Final[Mapping[str, Callable[[Told], str]]] = {
+    "get_stock_quote": _quote,
+    "get_weather": _weather,
+    "convert_currency": _conversion,
+    "calculate": _sum,
+    "current_time": _time,
+}
+
+
+def _plain(told: Told) -> str:
+    """`{"price": 1.5, "currency": "USD"}` → `price 1.5, currency USD`; for tools that the script does not know."""
+    return ", ".join(f"{name.replace('_', ' ')} {_short(item)}" for name, item in told.items())
 
 
 def _short(item: Any) -> str:
     return item if isinstance(item, str) else orjson.dumps(item).decode()
 
 
-def _object(arguments: str) -> dict[str, Any]:
+def _object(text: str) -> Told:
     try:
-        value = orjson.loads(arguments or "{}")
+        value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -103,7 +103,8 @@ _CAPITALISED = re.compile(r"[A-Z][\w'-]*(?: (?:de |la |do )?[A-Z][\w'-]*)*")
 _UNCAPITALISED = re.compile(r"[^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2}$")
 _WHEN = re.compile(r"\s*\b(?:right now|now|today|tomorrow|tonight|please|this week)\b.*$", re.IGNORECASE)
 _NO_PLACE = re.compile(
-    r"(?:a|also|calculate|celsius|compare|convert|fahrenheit|give|how|is|show|tell|that|the|then|time|what|whats)\b",
+    r"(?:a|also|calculate|celsius|compare|convert|fahrenheit|forecast|give|how|is|price|show|stock|tell|that|the|then"
+    r"|time|weather|what|whats)\b",
     re.IGNORECASE,
 )
 _EXCHANGE = re.compile(
@@ -172,7 +173,7 @@ def _symbols(words: str, *, about_stocks: bool) -> Iterator[str]:
 
 
 def _weather(words: str) -> Iterator[Wish]:
-    if asked := _WEATHER.search(words):
+    for asked in _WEATHER.finditer(words):
         named = [match[1].strip() for match in _WEATHER_OF.finditer(words) if not _NO_PLACE.match(match[1])]
         for place in named or _listed(words[asked.end() :]):
             yield Wish("get_weather", {"city": place})
