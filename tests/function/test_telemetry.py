@@ -12,6 +12,7 @@ from aws_lambda_powertools.logging.constants import (
 )
 
 from chat import telemetry
+from tests import emf
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def metrics(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [line for line in lines if "_aws" in line]
+    return emf.checked(lines)
 
 
 class TestOneRequest:
