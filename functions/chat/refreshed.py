@@ -16,6 +16,9 @@ __all__ = ["Refreshed"]
 
 T = TypeVar("T")
 
+RENEWAL_TIMEOUT_S: Final = 2.0
+"""Requests wait for a renewal, but not for one that hangs while there is an old value."""
+
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -58,7 +61,8 @@ class Refreshed(Generic[T]):
 
     async def _renewed(self) -> T:
         try:
-            return await self._fetch()
+            async with asyncio.timeout(RENEWAL_TIMEOUT_S if self._kept else None):
+                return await self._fetch()
         except Exception as error:
             if self._kept is None:
                 raise

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
@@ -134,6 +135,19 @@ class TestWhoMayCall:
         assert '"caller":"alice"' in log
         assert '"error_type":"unauthorized"' in log
         assert "key-of" not in log
+
+
+class TestWhatInitSays:
+    @pytest.mark.parametrize(
+        ("auth", "words", "status"),
+        [("none", "AUTH=none: anyone who finds this URL may call it", 200), ("api_key", "every call is refused", 401)],
+    )
+    def test_an_open_url_and_one_shut_for_everybody_are_in_the_log(
+        self, tmp_path: Path, auth: str, words: str, status: int
+    ) -> None:
+        with local_server(tmp_path, "--env", f"AUTH={auth}") as server:
+            assert httpx.get(f"{server.url}/conversations").status_code == status
+            assert words in server.log.read_text()
 
 
 class TestAConversation:

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from chat.errors import SettingsError
-from chat.refreshed import Refreshed
+from chat.refreshed import RENEWAL_TIMEOUT_S, Refreshed
+from tests.clock import jumping
 
 
 class Afar:
@@ -16,11 +17,12 @@ class Afar:
         self.asked = 0
         self.error: Exception | None = None
         self.time_s = 1_000.0
+        self.hangs = False
         self.value = Refreshed("the number", self.fetch, now=lambda: self.time_s)
 
     async def fetch(self) -> int:
         self.asked += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(3600 if self.hangs else 0)
         if self.error:
             raise self.error
         return self.asked
@@ -92,3 +94,12 @@ class TestAway:
         await asyncio.sleep(0)
         first.cancel()
         assert await second == 2
+
+    @jumping
+    async def test_a_renewal_that_hangs_is_given_up_while_there_is_an_old_value(self) -> None:
+        afar = Afar()
+        await afar.value.get(60)
+        afar.hangs = True
+        before = asyncio.get_running_loop().time()
+        assert await afar.value.get(0) == 1
+        assert asyncio.get_running_loop().time() - before < RENEWAL_TIMEOUT_S + 1
