@@ -10,6 +10,7 @@ request that may be repeated is sent once more when its connection died before a
 """
 
 import contextvars
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -18,7 +19,17 @@ import httpx
 
 from chat.settings import Settings
 
-__all__ = ["PoolFigures", "PoolTransport", "client", "close", "configure", "figures", "outgoing", "sync_client"]
+__all__ = [
+    "PoolFigures",
+    "PoolTransport",
+    "SyncPoolTransport",
+    "client",
+    "close",
+    "configure",
+    "figures",
+    "outgoing",
+    "sync_client",
+]
 
 # Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
 IDLE_LIMIT_S: Final = 55.0
@@ -101,8 +112,70 @@ class PoolTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
+class SyncPoolTransport(httpx.BaseTransport):
+    """The same for threads: what is replaced is decided under a lock, requests run side by side.
+
+    Args:
+        make: Makes a fresh transport.
+        now: Wall clock, seconds.
+    """
+
+    def __init__(self, make: Callable[[], httpx.HTTPTransport], now: Callable[[], float] = time.time) -> None:
+        self._make = make
+        self._now = now
+        self._lock = threading.Lock()
+        self._last_used = now()
+        self._current = make()
+        self._retired: list[httpx.HTTPTransport] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """See `PoolTransport.handle_async_request`.
+
+        Raises:
+            httpx.TransportError: As the transport raises it.
+        """
+        request.headers.update(outgoing.get({}))
+        transport = self._after_a_pause()
+        try:
+            return transport.handle_request(request)
+        except STALE:
+            if not _repeatable(request):
+                raise
+            return self._instead_of(transport).handle_request(request)
+
+    def close(self) -> None:
+        """Close everything, also what is under way."""
+        for transport in (self._current, *self._retired):
+            transport.close()
+
+    # Private methods
+
+    def _after_a_pause(self) -> httpx.HTTPTransport:
+        with self._lock:
+            now = self._now()
+            paused_s, self._last_used = now - self._last_used, now
+            if not 0 <= paused_s <= IDLE_LIMIT_S:
+                self._replace()
+            return self._current
+
+    def _instead_of(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
+        with self._lock:
+            if self._current is dead:  # else another thread has found it dead before us
+                self._replace()
+            return self._current
+
+    def _replace(self) -> None:
+        for transport in [transport for transport in self._retired if _unused(_figures(transport))]:
+            self._retired.remove(transport)
+            transport.close()
+        self._retired.append(self._current)
+        self._current = self._make()
+
+
 class _Pool:
     """What the module owns."""
+
+    lock = threading.Lock()
 
     settings = Settings()
     transport: PoolTransport | None = None
@@ -126,11 +199,14 @@ def client() -> httpx.AsyncClient:
 
 
 def sync_client() -> httpx.Client:
-    """The sync client, with the same limits; for tools that run in a thread."""
-    if _Pool.sync_client is None:
-        transport = httpx.HTTPTransport(limits=_limits(), retries=1)
-        _Pool.sync_client = httpx.Client(transport=transport, timeout=_Pool.settings.http_timeout)
-    return _Pool.sync_client
+    """The sync client, with the same limits and timeouts; for tools that run in threads, several of them at once."""
+    with _Pool.lock:
+        if _Pool.sync_client is None:
+            context = httpx.create_ssl_context()
+            limits = _limits()
+            transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
+            _Pool.sync_client = httpx.Client(transport=transport, timeout=_Pool.settings.http_timeout)
+        return _Pool.sync_client
 
 
 def figures() -> PoolFigures:
@@ -164,7 +240,7 @@ def _unused(figures: PoolFigures) -> bool:
     return figures.open == figures.idle and not figures.waiting
 
 
-def _figures(transport: httpx.AsyncHTTPTransport) -> PoolFigures:
+def _figures(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolFigures:
     # httpx shows no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
     pool = transport._pool  # noqa: SLF001  (no public way; the versions are locked and a test watches it)
     idle = sum(connection.is_idle() for connection in pool.connections)

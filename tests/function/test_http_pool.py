@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from chat import http_pool
-from chat.http_pool import IDLE_LIMIT_S, PoolFigures, PoolTransport, outgoing
+from chat.http_pool import IDLE_LIMIT_S, PoolFigures, PoolTransport, SyncPoolTransport, outgoing
 from chat.settings import Settings
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -114,14 +114,6 @@ class TestTheClient:
         await asyncio.gather(*requests)
         assert http_pool.figures() == PoolFigures(open=1, idle=1, waiting=0)
 
-    async def test_has_a_sync_twin_that_is_made_once_too(self, server: tuple[Server, str]) -> None:
-        served, url = server
-        client = http_pool.sync_client()
-        for _ in range(2):
-            assert (await asyncio.to_thread(client.get, url)).text == "ok"
-        assert http_pool.sync_client() is client
-        assert served.connections == 1
-
 
 @pytest.mark.usefixtures("pool")
 class TestAConnectionThatDiesUnderARequest:
@@ -185,6 +177,65 @@ class TestAfterALongFreeze:
         await until(lambda: len(served.heads) == 2)
         served.hold.set()
         assert [(await request).text for request in (slow, quick)] == ["ok", "ok"]
+
+
+@pytest.mark.usefixtures("pool")
+class TestTheSyncTwin:
+    async def test_is_made_once_however_many_threads_ask_for_it(self) -> None:
+        clients = await asyncio.gather(*(asyncio.to_thread(http_pool.sync_client) for _ in range(8)))
+        assert len({id(client) for client in clients}) == 1
+
+    async def test_opens_no_new_connection_for_the_next_request(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        for _ in range(3):
+            assert (await asyncio.to_thread(http_pool.sync_client().get, url)).text == "ok"
+        assert served.connections == 1
+
+    async def test_has_the_same_timeouts(self) -> None:
+        assert http_pool.sync_client().timeout == http_pool.client().timeout
+
+    async def test_carries_the_trace_of_the_invocation_into_the_thread(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        outgoing.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        await asyncio.to_thread(http_pool.sync_client().get, url)
+        assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in served.heads[0]
+
+    async def test_a_connection_that_dies_costs_a_repeatable_request_nothing(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        await asyncio.to_thread(http_pool.sync_client().get, url)
+        served.dies = 1
+        assert (await asyncio.to_thread(http_pool.sync_client().get, url)).text == "ok"
+
+    async def test_one_that_dies_fails_a_request_that_may_have_been_carried_out(
+        self, server: tuple[Server, str]
+    ) -> None:
+        served, url = server
+        await asyncio.to_thread(http_pool.sync_client().get, url)
+        served.dies = 1
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asyncio.to_thread(http_pool.sync_client().post, url)
+
+    async def test_after_a_long_freeze_old_connections_are_not_used_again(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        wall = [1000.0]
+        with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall[0])) as client:
+            for pause_s in (0, IDLE_LIMIT_S - 1, IDLE_LIMIT_S + 1, IDLE_LIMIT_S + 1):
+                wall[0] += pause_s
+                await asyncio.to_thread(client.get, url)
+        assert served.connections == 3
+
+    async def test_a_request_under_way_keeps_its_connection(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        wall = [1000.0]
+        with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall[0])) as client:
+            served.hold.clear()
+            requests = []
+            for count in (1, 2, 3):
+                requests.append(asyncio.create_task(asyncio.to_thread(client.get, url)))
+                await until(lambda count=count: len(served.heads) == count)  # type: ignore[misc]
+                wall[0] += IDLE_LIMIT_S + 1
+            served.hold.set()
+            assert [(await request).text for request in requests] == ["ok"] * 3
 
 
 def constructions() -> Iterator[str]:
