@@ -91,6 +91,11 @@ async def _chat(frontend: Frontend, call: Call) -> None:
             retire()
 
 
+async def _nothing_to_resume(call: Call) -> None:
+    """A stream cannot be joined a second time; 204 is how the AI SDK is told so without an error."""
+    await reply(call.stream, 204, b"", {})
+
+
 def _routes() -> dict[tuple[str, str], Endpoint]:
     error_body = native.FRONTEND.error_body
     probes = Probes(_model, _runner)
@@ -106,6 +111,7 @@ def _routes() -> dict[tuple[str, str], Endpoint]:
         ("GET", "/conversations"): is_mine(act=kept.page),
         ("GET", "/conversations/{id}"): is_mine(act=kept.show),
         ("DELETE", "/conversations/{id}"): is_mine(act=kept.delete),
+        ("GET", "/api/chat/{id}/stream"): Endpoint(act=_nothing_to_resume, error_body=error_body),
         ("GET", "/v1/models"): Endpoint(act=_models, error_body=openai.FRONTEND.error_body),
         **{
             ("POST", frontend.path): Endpoint(act=partial(_chat, frontend), error_body=frontend.error_body)

@@ -59,6 +59,10 @@ async function ownTool() {
   return { called, after };
 }
 
+async function resumed() {
+  return new DefaultChatTransport({ api: `${base}/api/chat` }).reconnectToStream({ chatId: "c1" });
+}
+
 async function refused() {
   try {
     await ask([{ id: "1", role: "robot", parts: [] }]);
@@ -67,6 +71,6 @@ async function refused() {
   }
 }
 
-const scenarios = { fiveToolsAndASecondTurn, stopped, ownTool, refused, failed: () => ask([said("fail halfway")]) };
+const scenarios = { fiveToolsAndASecondTurn, stopped, ownTool, resumed, refused, failed: () => ask([said("fail halfway")]) };
 const outcomes = Object.entries(scenarios).map(async ([name, run]) => [name, await run()]);
 console.log(JSON.stringify(Object.fromEntries(await Promise.all(outcomes))));

@@ -1,11 +1,14 @@
-"""Plain readers of server-sent events on the native format: httpx-sse for Python."""
+"""Plain readers of server-sent events on the native format: httpx-sse for Python, eventsource-parser for Node."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from httpx_sse import connect_sse
+
+from tests import npm
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +26,15 @@ def ask(url: str, text: str, stop_after: int = 0) -> list[Any]:
     return frames
 
 
-def test_five_tools_start_before_the_first_has_ended(chat: str) -> None:
-    frames = ask(chat, "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD")
+def parse_in_node(url: str, text: str) -> list[Any]:
+    """The frames of one answer, as eventsource-parser reads them."""
+    frames: list[Any] = npm.run("native.mjs", url, text)
+    return frames
+
+
+@pytest.mark.parametrize("read", [ask, parse_in_node])
+def test_five_tools_are_seen_to_start_and_to_end(chat: str, read: Callable[[str, str], list[Any]]) -> None:
+    frames = read(chat, "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD")
     statuses = [frame["status"] for frame in frames if frame["type"] == "tool_call"]
     assert sorted(statuses) == ["completed"] * 5 + ["started"] * 5
     assert frames[0]["type"] == "start"
