@@ -9,6 +9,7 @@ from typing import get_type_hints
 import pytest
 
 import chat
+from chat.errors import ChatError
 from chat.models.registry import PROVIDERS, make_model
 from chat.settings import Settings
 
@@ -45,3 +46,12 @@ print(*(name for name in {spared.split()!r} if name in sys.modules))
     environ = {**os.environ, "PYTHONPATH": str(Path(chat.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", check], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "named"),
+    [("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY"), ("bedrock", "BEDROCK_REGION")],
+)
+def test_what_a_provider_cannot_do_without_is_told_at_init(provider: str, named: str) -> None:
+    with pytest.raises(ChatError, match=f"^{named}: "):
+        make_model(Settings(model_provider=provider))  # type: ignore[arg-type]

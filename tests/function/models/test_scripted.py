@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chat.errors import ModelBusy
 from chat.events import (
@@ -23,7 +21,6 @@ from chat.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage
 from chat.models.base import ModelRequest
 from chat.models.registry import make_model
 from chat.models.scripted import ScriptedModel
-from chat.models.scripted_wishes import wishes
 from chat.settings import Settings
 from tests.clock import jumping
 
@@ -51,60 +48,6 @@ def asked(events: Sequence[ModelEvent]) -> list[tuple[str, object]]:
 
 def text(events: Sequence[ModelEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
-class TestHearing:
-    @pytest.mark.parametrize(
-        ("words", "expected"),
-        [
-            ("weather in new york today?", [("get_weather", {"city": "new york"})]),
-            ("HOW IS THE WEATHER IN LIMA", [("get_weather", {"city": "LIMA"})]),
-            ("Tokyo's weather", [("get_weather", {"city": "Tokyo"})]),
-            (
-                "Will it rain in São Paulo or Rio de Janeiro?",
-                [("get_weather", {"city": "São Paulo"}), ("get_weather", {"city": "Rio de Janeiro"})],
-            ),
-            ("price of apple", [("get_stock_quote", {"symbol": "AAPL"})]),
-            ("an apple pie", []),
-            ("Tell me about JSON", []),
-            (
-                "the time in Tokyo, the weather in Paris and weather in Rome",
-                [
-                    ("get_weather", {"city": "Paris"}),
-                    ("get_weather", {"city": "Rome"}),
-                    ("current_time", {"timezone": "Asia/Tokyo"}),
-                ],
-            ),
-            (
-                "how many dollars are 1,250.5 euros?",
-                [("convert_currency", {"amount": 1250.5, "from_currency": "EUR", "to_currency": "USD"})],
-            ),
-            (
-                "$50 to yen and pounds",
-                [
-                    ("convert_currency", {"amount": 50, "from_currency": "USD", "to_currency": "JPY"}),
-                    ("convert_currency", {"amount": 50, "from_currency": "USD", "to_currency": "GBP"}),
-                ],
-            ),
-            ("What is (3+4)^2 / 7?", [("calculate", {"expression": "(3+4)**2 / 7"})]),
-            ("17 times 23", [("calculate", {"expression": "17 * 23"})]),
-            ("12% of 80", [("calculate", {"expression": "12 / 100 * 80"})]),
-            ("square root of 2", [("calculate", {"expression": "2 ** 0.5"})]),
-            ("On 2026-11-22", []),
-            ("what time is it?", [("current_time", {"timezone": "UTC"})]),
-            ("time in Tokyo and Europe/Paris", [("current_time", {"timezone": "Europe/Paris"})]),
-            (
-                "what time is it in Tokyo and Lima",
-                [("current_time", {"timezone": "Asia/Tokyo"}), ("current_time", {"timezone": "America/Lima"})],
-            ),
-        ],
-    )
-    def test_words_become_wishes(self, words: str, expected: list[tuple[str, dict[str, object]]]) -> None:
-        assert wishes(words) == expected
-
-    @given(st.text())
-    def test_no_words_are_too_odd(self, words: str) -> None:
-        assert wishes(words) == wishes(words)
 
 
 class TestFiveToolsAtOnce:
@@ -163,39 +106,6 @@ class TestAnswering:
         )
         assert "**Paris**: get_weather failed: timed out after 30 s" in text(events)
         assert "**Lima**: temperature c 17" in text(events)
-
-    @pytest.mark.parametrize(
-        ("tool", "result", "sentence"),
-        [
-            (
-                "get_stock_quote",
-                '{"symbol":"AAPL","price":496.66,"change":-8.54,"change_percent":-1.7496}',
-                "**AAPL** is at 496.66, down 8.54 (1.7 %) since the last close.",
-            ),
-            (
-                "get_weather",
-                '{"city":"Lima","country":"Peru","conditions":"fog","temperature_c":27.2,"feels_like_c":26.3}',
-                "**Lima**, Peru: 27.2 °C and fog, feels like 26.3 °C.",
-            ),
-            (
-                "convert_currency",
-                '{"amount":1200.0,"from_currency":"EUR","result":1392.0,"to_currency":"USD","rate":1.16}',
-                "1,200.00 EUR is **1,392.00 USD**, at a rate of 1.16.",
-            ),
-            ("calculate", '{"expression":"6*7","result":42}', "`6*7` is **42**."),
-            (
-                "current_time",
-                '{"timezone":"Asia/Tokyo","time":"2026-11-23T03:59:18+09:00","weekday":"Monday"}',
-                "In Asia/Tokyo it is **03:59** on Monday, 2026-11-23.",
-            ),
-            ("other", '{"some_thing":[1]}', "**x**: some thing [1]"),
-            ("other", "just words", "**x**: just words"),
-            ("calculate", '{"result":42}', "**x**: result 42"),
-        ],
-    )
-    async def test_a_result_becomes_a_sentence(self, tool: str, result: str, sentence: str) -> None:
-        asked_for = AssistantMessage((ToolCall("call_1", tool, '{"a":"x"}'),))
-        assert f"- {sentence}" in text(await turn("hi", asked_for, ToolMessage("call_1", tool, result)))
 
     async def test_practice_data_are_called_so(self) -> None:
         events = await turn(

@@ -1,69 +1,30 @@
-"""The shell around the parsers, against real sockets: retries, silence, cuts, floods, and closing at once."""
+"""The shell around the parsers, against real sockets: silence, cuts, floods, refusals, and closing at once."""
 
 import asyncio
 import contextlib
 import gzip
-import logging
-import re
-from collections.abc import Sequence
 from contextlib import aclosing
 
 import pytest
 
-from chat import http_pool, secrets
-from chat.errors import (
-    ChatError,
-    ModelBusy,
-    ModelError,
-    ModelGarbled,
-    ModelRefused,
-    ModelSilent,
-    ModelStreamTruncated,
-    ModelUnreachable,
-)
-from chat.events import ModelEvent, TextDelta, TurnEnded
-from chat.messages import Text, UserMessage
+from chat import http_pool
+from chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
+from chat.events import TextDelta, TurnEnded
 from chat.models import upstream as shell
-from chat.models.base import Model, ModelRequest
-from chat.models.registry import make_model
-from chat.models.retry import MAX_ATTEMPTS
 from chat.models.sse import MAX_EVENT_BYTES
-from chat.settings import Settings
 from tests import transcripts
 from tests.clock import jumping
-from tests.upstream import Exchange, Upstream, failing, saying, upstream
-
-KEY = "sk-very-secret-0123456789"
-HELLO = ModelRequest(messages=(UserMessage((Text("hello"),)),))
-TEXT = transcripts.wire("openai", "text")
-DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
-
-
-def openai(server: Upstream, **settings: object) -> Model:
-    given = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
-    return make_model(Settings(model_provider="openai", **given))  # type: ignore[arg-type]
-
-
-async def said(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
-    async with aclosing(model.stream(request)) as batches:
-        return [event async for batch in batches for event in batch]
-
-
-async def failure(model: Model, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], ChatError]:
-    events: list[ModelEvent] = []
-
-    async def listen() -> None:
-        async for batch in model.stream(request):
-            events.extend(batch)
-
-    with pytest.raises(ChatError) as raised:
-        await listen()
-    assert KEY not in str(raised.value)
-    return events, raised.value
-
-
-def text(events: Sequence[ModelEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+from tests.function.models.talk import (
+    DELTA,
+    HELLO,
+    KEY,
+    TEXT,
+    failure,
+    openai,
+    said,
+    text,
+)
+from tests.upstream import Exchange, failing, saying, upstream
 
 
 class TestAGoodAnswer:
@@ -96,86 +57,6 @@ class TestAGoodAnswer:
 
         async with upstream(squeezed) as server:
             assert text(await said(openai(server))) == "Hello, wörld 🌍!"
-
-
-class TestRetrying:
-    @jumping
-    async def test_too_many_requests_once_is_never_seen(self) -> None:
-        async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
-            began = asyncio.get_running_loop().time()
-            assert text(await said(openai(server))) == "Hello, wörld 🌍!"
-            assert 7 <= asyncio.get_running_loop().time() - began < 8
-        assert len(server.requests) == 2
-
-    @jumping
-    async def test_the_log_says_that_and_why_the_model_was_asked_again(self) -> None:
-        lines: list[str] = []
-        watch = logging.Handler()
-        watch.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-        logging.getLogger("chat.models.retry").addHandler(watch)
-        async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
-            await said(openai(server))
-        logging.getLogger("chat.models.retry").removeHandler(watch)
-        assert re.fullmatch(r"the model is asked again in 7\.\d s: .* busy \(429\)", lines.pop())
-
-    @jumping
-    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
-    async def test_a_busy_provider_is_asked_again_until_it_answers(self, status: int) -> None:
-        async with upstream(failing(status), failing(status), saying(TEXT)) as server:
-            assert text(await said(openai(server))) == "Hello, wörld 🌍!"
-
-    @jumping
-    async def test_an_overload_that_is_told_inside_the_stream_is_retried_too(self) -> None:
-        overloaded = transcripts.wire("anthropic", "overloaded_first")
-        async with upstream(saying(overloaded), saying(transcripts.wire("anthropic", "text"))) as server:
-            settings = Settings(model_provider="anthropic", anthropic_base_url=server.url)
-            assert text(await said(make_model(settings))) == "Hello, wörld 🌍!"
-
-    @jumping
-    async def test_a_connection_that_breaks_before_the_answer_is_retried(self) -> None:
-        async def hang_up(exchange: Exchange) -> None:
-            exchange.cut()
-
-        async def hang_up_later(exchange: Exchange) -> None:
-            await exchange.start()
-            exchange.cut()
-
-        async with upstream(hang_up, hang_up_later, saying(TEXT)) as server:
-            assert text(await said(openai(server))) == "Hello, wörld 🌍!"
-
-    @jumping
-    async def test_it_gives_up_after_some_attempts_with_the_last_error(self) -> None:
-        async with upstream(failing(503)) as server:
-            _, error = await failure(openai(server))
-        assert isinstance(error, ModelBusy)
-        assert len(server.requests) == MAX_ATTEMPTS
-
-    @jumping
-    async def test_nobody_there_is_told_with_the_setting_to_look_at(self) -> None:
-        async with upstream(failing(503)) as server:
-            model = openai(server, openai_base_url="http://127.0.0.1:9/v1")
-            _, error = await failure(model)
-        assert isinstance(error, ModelUnreachable)
-        assert "OPENAI_BASE_URL" in str(error)
-
-    @jumping
-    async def test_a_wait_past_the_deadline_is_not_begun(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with upstream(failing(429, retry_after="30")) as server:
-            began = loop.time()
-            request = ModelRequest(messages=HELLO.messages, deadline=began + 20)
-            _, error = await failure(openai(server), request)
-            assert loop.time() - began < 1
-        assert isinstance(error, ModelBusy)
-        assert error.retry_after_s == 30
-
-    @jumping
-    async def test_once_something_was_seen_nothing_is_repeated(self) -> None:
-        async with upstream(saying(transcripts.wire("openai", "error_object")), saying(TEXT)) as server:
-            events, error = await failure(openai(server))
-        assert text(events) == "Hello"
-        assert isinstance(error, ModelBusy)
-        assert len(server.requests) == 1
 
 
 class TestRefusals:
@@ -240,27 +121,6 @@ class TestRefusals:
         async with upstream(rant) as server:
             _, error = await failure(openai(server))
         assert isinstance(error, ModelRefused)
-
-
-class TestKeysFromSecrets:
-    async def test_a_rotated_key_is_read_again_when_the_old_one_is_refused(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        keys = ["sk-old", "sk-new"]
-        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
-        async with upstream(failing(401), saying(TEXT)) as server:
-            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
-            assert text(await said(openai(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
-        used = [request.headers["authorization"] for request in server.requests]
-        assert used == ["Bearer sk-old", "Bearer sk-new"]
-
-    async def test_a_key_that_stays_the_same_is_refused_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(secrets, "_fetch", lambda _: "sk-old")
-        async with upstream(failing(401)) as server:
-            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
-            _, error = await failure(openai(server, model_api_key_secret_arn=arn))
-        assert "MODEL_API_KEY_SECRET_ARN" in str(error)
-        assert len(server.requests) == 1
 
 
 class TestStreamsThatEndBadly:
@@ -433,36 +293,3 @@ class TestClosing:
             events = await said(openai(server))
             assert http_pool.figures().open == 0
         assert text(events) == "Hello, wörld 🌍!"
-
-
-class TestSettings:
-    @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
-    @pytest.mark.parametrize("extra", ["[1]", "{", "1"])
-    def test_an_extra_body_that_is_no_object_is_told_at_init(self, provider: str, extra: str) -> None:
-        given = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1", "model_extra_body": extra}
-        with pytest.raises(ChatError, match=r"^MODEL_EXTRA_BODY: "):
-            make_model(Settings(model_provider=provider, **given))  # type: ignore[arg-type]
-
-    @pytest.mark.parametrize("address", ["ftp://x", "localhost:8000", "http://", "http://a b", "http://x:0x"])
-    def test_an_address_that_is_none_is_told_at_init(self, address: str) -> None:
-        with pytest.raises(ChatError, match=r"^OPENAI_BASE_URL: "):
-            make_model(Settings(model_provider="openai", openai_base_url=address))
-
-    @pytest.mark.parametrize("key", ["sk-\x00", "schlüssel", "a\nb"])
-    def test_a_key_no_header_can_carry_is_told_at_init_and_not_shown(self, key: str) -> None:
-        with pytest.raises(ChatError, match=r"^OPENAI_API_KEY: ") as error:
-            make_model(Settings(model_provider="openai", openai_api_key=key))
-        assert key not in str(error.value)
-
-    @pytest.mark.parametrize(
-        ("provider", "named"),
-        [("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY"), ("bedrock", "BEDROCK_REGION")],
-    )
-    def test_what_a_provider_cannot_do_without_is_told_at_init(self, provider: str, named: str) -> None:
-        with pytest.raises(ChatError, match=f"^{named}: "):
-            make_model(Settings(model_provider=provider))  # type: ignore[arg-type]
-
-
-def test_every_failure_is_a_model_error() -> None:
-    kinds = {ModelBusy, ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated, ModelUnreachable}
-    assert {kind.__base__ for kind in kinds} == {ModelError}

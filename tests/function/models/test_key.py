@@ -1,0 +1,40 @@
+"""A provider's key: from its variable or its secret, renewed when it is refused, never shown."""
+
+import pytest
+
+from chat import secrets
+from chat.errors import ChatError
+from chat.models.registry import make_model
+from chat.settings import Settings
+from tests.function.models.talk import TEXT, failure, said, text
+from tests.function.models.talk import openai as openai_model
+from tests.upstream import failing, saying, upstream
+
+
+class TestKeysFromSecrets:
+    async def test_a_rotated_key_is_read_again_when_the_old_one_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys = ["sk-old", "sk-new"]
+        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
+        async with upstream(failing(401), saying(TEXT)) as server:
+            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+            assert text(await said(openai_model(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
+        used = [request.headers["authorization"] for request in server.requests]
+        assert used == ["Bearer sk-old", "Bearer sk-new"]
+
+    async def test_a_key_that_stays_the_same_is_refused_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(secrets, "_fetch", lambda _: "sk-old")
+        async with upstream(failing(401)) as server:
+            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+            _, error = await failure(openai_model(server, model_api_key_secret_arn=arn))
+        assert "MODEL_API_KEY_SECRET_ARN" in str(error)
+        assert len(server.requests) == 1
+
+
+class TestKeysFromVariables:
+    @pytest.mark.parametrize("key", ["sk-\x00", "schlüssel", "a\nb"])
+    def test_a_key_no_header_can_carry_is_told_at_init_and_not_shown(self, key: str) -> None:
+        with pytest.raises(ChatError, match=r"^OPENAI_API_KEY: ") as error:
+            make_model(Settings(model_provider="openai", openai_api_key=key))
+        assert key not in str(error.value)
