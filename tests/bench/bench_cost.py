@@ -1,0 +1,122 @@
+"""What 1,000 chats cost on Lambda: CPU and memory measured here, waiting for the model assumed, prices as published.
+
+Lambda bills the whole time a stream is open, and most of it is waiting. So the model's pace decides the cost, and the
+CPU only how small the memory may be: Lambda gives 1,769 MB one core, and less memory that part of it.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from tests.bench.figure import Figure
+from tests.local_server import LocalServer, local_server
+
+__all__ = ["figures"]
+
+# US East (N. Virginia), arm64, https://aws.amazon.com/lambda/pricing/ ; the first 6 MB of a response stream are free
+GB_SECOND: Final = 0.0000133334
+REQUEST: Final = 0.20 / 1_000_000
+CORE_MB: Final = 1769
+
+# What is assumed of the model and the tools
+FIRST_TOKEN_S: Final = 0.6
+WORDS_PER_S: Final = 50
+TOOLS_S: Final = 0.6
+
+# Quick enough to measure, slow enough that each word travels alone, as a model's do
+PACE: Final = 200
+ROUNDS: Final = 5
+MEMORY_MB: Final = (256, 512, 1024, 1769)
+
+
+@dataclass(frozen=True)
+class Length:
+    """One kind of chat."""
+
+    name: str
+    question: str
+    words: int
+    turns: int = 1
+
+    @property
+    def duration_s(self) -> float:
+        """How long its stream is open, without our own work."""
+        return self.turns * FIRST_TOKEN_S + (self.turns - 1) * TOOLS_S + self.words / WORDS_PER_S
+
+
+LENGTHS: Final = (
+    Length("short, 100 words", "count to 100", 100),
+    Length(
+        "five tools and 60 words", "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD", 60, 2
+    ),
+    Length("long, 1,000 words", "count to 1000", 1000),
+)
+
+
+def figures() -> Iterable[Figure]:
+    """CPU of each kind of chat, the memory of the process, and what follows for the bill."""
+    with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as server:
+        process = _function(server.process.pid, server.url)
+        for length in LENGTHS:
+            cpu_s = _cpu_per_chat(server.url, process, length)
+            yield Figure(name=f"CPU of one chat, {length.name}", ours=f"{cpu_s * 1000:.0f} ms")
+            yield Figure(name=f"1,000 chats, {length.name}", ours=_bill(length, cpu_s))
+        yield Figure(name="memory of the process at most", ours=f"{_peak_mb(process):.0f} MB")
+
+
+def cost(duration_s: float, memory_mb: int, chats: int = 1000) -> float:
+    """Dollars: chats * (seconds * GB * price of a GB-second + price of a request)."""
+    return chats * (duration_s * memory_mb / 1024 * GB_SECOND + REQUEST)
+
+
+def billed_s(length: Length, cpu_s: float, memory_mb: int) -> float:
+    """Our work hides behind the waiting until its share of a core is too small for it."""
+    return max(length.duration_s, cpu_s * CORE_MB / min(memory_mb, CORE_MB))
+
+
+# Private functions
+
+
+def _bill(length: Length, cpu_s: float) -> str:
+    bills = ((mb, billed_s(length, cpu_s, mb)) for mb in MEMORY_MB)
+    return ", ".join(f"{mb} MB: {seconds:.1f} s each, ${cost(seconds, mb):.3f}" for mb, seconds in bills)
+
+
+def _served(folder: Path) -> AbstractContextManager[LocalServer]:
+    return local_server(folder, "--concurrency", "1", "--env", f"SCRIPTED_WORDS_PER_SECOND={PACE}")
+
+
+def _ask(url: str, question: str) -> None:
+    body = {"messages": [{"role": "user", "content": question}]}
+    httpx.post(f"{url}/chat", json=body, timeout=60).raise_for_status()
+
+
+def _function(server: int, url: str) -> int:
+    """The process id of the one execution environment, which the first question starts."""
+    _ask(url, "Hello")
+    (child,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return int(child)
+
+
+def _cpu_per_chat(url: str, process: int, length: Length) -> float:
+    before = _cpu_s(process)
+    for _ in range(ROUNDS):
+        _ask(url, length.question)
+    return (_cpu_s(process) - before) / ROUNDS
+
+
+def _cpu_s(process: int) -> float:
+    """User and system time. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_mb(process: int) -> float:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
