@@ -37,15 +37,19 @@ class SqliteBackend:
         path: Of the file; made where it is missing, its folder is not.
 
     Raises:
-        sqlite3.Error: The file cannot be opened.
+        sqlite3.Error: The file cannot be opened, or is something else.
     """
 
     def __init__(self, path: str) -> None:
         # Without an isolation level each statement is its own transaction, unless one was begun.
         self._file = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        self._file.execute("pragma journal_mode = wal")  # readers and a writer do not wait for each other
-        self._file.execute("pragma synchronous = normal")
-        self._file.executescript(SCHEMA)
+        try:
+            self._file.execute("pragma journal_mode = wal")  # readers and a writer do not wait for each other
+            self._file.execute("pragma synchronous = normal")
+            self._file.executescript(SCHEMA)
+        except sqlite3.Error:
+            self._file.close()
+            raise
 
     def get(self, pk: str, sk: str) -> Item | None:
         """See `store.Backend`."""

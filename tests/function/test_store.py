@@ -192,6 +192,13 @@ class TestAway:
         assert (failure.value.status, failure.value.code) == (503, "store_unavailable")
         assert str(tmp_path) not in str(failure.value)
 
+    async def test_a_file_that_is_something_else_stays_as_it_is(self, tmp_path: Path) -> None:
+        (tmp_path / "chat.db").write_text("a letter" * 1000)
+        store = make_store(Settings(store=f"file:{tmp_path}/chat.db"))
+        with pytest.raises(StoreUnavailable):
+            await store.put([item("a")])
+        assert (tmp_path / "chat.db").read_text() == "a letter" * 1000
+
     async def test_a_call_that_fails_says_so_and_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         class Broken(MemoryBackend):
             def put(self, items: Any) -> None:
