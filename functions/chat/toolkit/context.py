@@ -1,8 +1,8 @@
 """What a tool may know of its call: asked for by type, `async def my_tool(city: str, context: ToolContext)`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -14,6 +14,8 @@ from chat.toolkit.results import encode
 from chat.toolkit.threads import Threads
 
 __all__ = ["Clients", "ToolContext"]
+
+T = TypeVar("T")
 
 
 class Clients(msgspec.Struct, frozen=True):
@@ -107,13 +109,15 @@ class ToolContext:
             await self._report(encode(data, self.settings.tool_max_result_bytes))
         await asyncio.sleep(0)
 
-    def progress_from_thread(self, data: Any) -> None:
-        """The same for a synchronous tool; returns when the client has it.
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """For synchronous tools: `context.wait(context.progress(50))`, `context.wait(context.key("SOME_KEY"))`.
+
+        Runs in the event loop and blocks the tool's thread meanwhile; never call it in the loop.
 
         Raises:
-            ToolError: `data` cannot be written as JSON.
+            Exception: What the coroutine raises.
         """
-        asyncio.run_coroutine_threadsafe(self.progress(data), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def in_thread(self, function: Callable[[], Any]) -> Any:
         """Run a blocking function in a thread of the pool, with this task's context variables.

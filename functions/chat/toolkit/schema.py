@@ -26,14 +26,14 @@ def parameters(struct: type[msgspec.Struct], descriptions: Mapping[str, str]) ->
     Raises:
         TypeError: A type has no JSON schema.
     """
-    (_,), components = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
-    schema = components.pop(struct.__name__)
+    (whole,), components = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+    schema = components.pop(whole["$ref"].rpartition("/")[2])
     schema.pop("title", None)
     for name, text in descriptions.items():
         if name in schema["properties"]:
             schema["properties"][name].setdefault("description", text)
-    whole: Schema = _mapped(schema | ({"$defs": components} if components else {}), _closed)
-    return whole
+    closed: Schema = _mapped(schema | ({"$defs": components} if components else {}), _closed)
+    return closed
 
 
 def strict_form(schema: Schema) -> Schema:

@@ -40,6 +40,11 @@ def test_definitions_stand_inside_and_every_struct_is_closed() -> None:
     assert schema["properties"]["free"]["additionalProperties"] == {"type": "integer"}, "free keys stay free"
 
 
+def test_a_struct_inside_may_have_the_same_name() -> None:
+    outer = msgspec.defstruct("Inner", [("inner", Inner)], module="elsewhere")
+    assert list(parameters(outer, {})["properties"]) == ["inner"]
+
+
 def test_a_type_without_a_schema_is_an_error() -> None:
     class Odd(msgspec.Struct):
         value: complex

@@ -196,15 +196,16 @@ class TestSynchronousTools:
         assert runner.abandoned == 1
         go.set()
 
-    async def test_it_can_report_progress_and_use_the_sync_client(self) -> None:
+    async def test_it_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
         @tool
         def reports(context: ToolContext) -> bool:
             """Report."""
-            context.progress_from_thread({"percent": 50})
-            return context.sync_http is context.sync_http
+            context.wait(context.progress({"percent": 50}))
+            return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
 
         heard = Heard()
-        (message,) = await answers(ToolRunner([reports]), asked("reports"), heard=heard)
+        runner = ToolRunner([reports], Settings(finnhub_api_key="k"))
+        (message,) = await answers(runner, asked("reports"), heard=heard)
         assert heard.progress("1") == [{"percent": 50}]
         assert message.content == "true"
 
