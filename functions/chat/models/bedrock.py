@@ -140,7 +140,8 @@ def _block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
 def _image(image: Image) -> dict[str, Any]:
     if image.url:
         raise ModelRefused("Bedrock takes images as data, not by their URL")
-    return {"format": image.media_type.removeprefix("image/"), "source": {"bytes": image.data}}
+    kind = image.media_type.removeprefix("image/")
+    return {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": image.data}}
 
 
 def _tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:

@@ -1,30 +1,45 @@
 """A history as providers take it: every call answered, every answer asked for. Pure; shared by the providers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
-from chat.messages import AssistantMessage, AssistantPart, Message, SystemMessage, ToolCall, ToolMessage, UserPart
+from chat.messages import (
+    AssistantMessage,
+    AssistantPart,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    UserPart,
+)
 from chat.models.base import ModelRequest
 
 __all__ = ["alternating", "arguments", "call_ids", "mended", "system_text"]
 
 
-def mended(messages: Sequence[Message]) -> Iterator[Message]:
+def mended(messages: Sequence[Message]) -> list[Message]:
     """The messages without system ones, where each call is followed at once by its one result.
 
     Histories come from callers and from streams that broke. Providers reject a call without a result as well as a
-    result without a call, so a missing result becomes an error result and one too many is left out.
+    result without a call, so a missing result becomes an error result and one too many is left out. Ids may come
+    again in later turns: a result belongs to the turn before it.
     """
-    results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
-    for message in messages:
-        if isinstance(message, AssistantMessage):
-            yield message
-            for call in message.tool_calls:
-                yield results.get(call.id) or ToolMessage(call.id, call.name, "there is no result", is_error=True)
-        elif not isinstance(message, (ToolMessage, SystemMessage)):
-            yield message
+    said: list[Message] = []
+    results: dict[str, ToolMessage] = {}
+    for message in reversed(messages):
+        match message:
+            case ToolMessage():
+                results[message.tool_call_id] = message
+            case AssistantMessage():
+                said += (results.get(call.id) or _missing(call) for call in reversed(message.tool_calls))
+                said.append(message)
+                results = {}
+            case UserMessage():
+                said.append(message)
+    return said[::-1]
 
 
 def alternating(
@@ -75,3 +90,10 @@ def arguments(call: ToolCall) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         value = None
     return value if isinstance(value, dict) else {"broken_arguments": call.arguments}
+
+
+# Private functions
+
+
+def _missing(call: ToolCall) -> ToolMessage:
+    return ToolMessage(call.id, call.name, "there is no result", is_error=True)

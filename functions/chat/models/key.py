@@ -41,7 +41,9 @@ class ApiKey:
         """The key after `refused` was: a rotated secret is read again. Empty where there is no other key."""
         if self._secret is None:
             return ""
-        self._secret.forget(await self._secret.read())
+        stored = await self._secret.read()
+        if only_value(stored) == refused:  # else somebody has renewed it meanwhile
+            self._secret.forget(stored)
         key = await self.read()
         return key if key != refused else ""
 

@@ -106,15 +106,18 @@ class HttpModel(ABC):
             raise self._failure(broken, parser.failure, seen=seen) from broken
 
     async def _open(self, request: ModelRequest) -> httpx.Response:
-        """Send, and give a response that streams."""
+        """Send, once more with a newer key if the first was refused, and give a response that streams."""
         key = await self._key.read()
         response = await self._send(request, key)
+        if _streams(response):
+            return response
+        error = await self._refused(response)
         if response.status_code == 401 and (newer := await self._key.renewed(key)):
-            await response.aclose()
             response = await self._send(request, newer)
-        if response.status_code != 200 or response.headers.get("content-type", "").startswith(_NO_STREAM):
-            raise await self._refused(response)
-        return response
+            if _streams(response):
+                return response
+            error = await self._refused(response)
+        raise error
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         upstream = await self._prepare(request, key)
@@ -157,6 +160,10 @@ class HttpModel(ABC):
 
 
 # Private functions
+
+
+def _streams(response: httpx.Response) -> bool:
+    return response.status_code == 200 and not response.headers.get("content-type", "").startswith(_NO_STREAM)
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:

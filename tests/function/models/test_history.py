@@ -6,6 +6,7 @@ import pytest
 
 from chat.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
 from chat.models import anthropic, bedrock, openai
+from chat.models.history import mended
 from tests.function.models.talk import (
     SETTINGS,
     request,
@@ -29,3 +30,14 @@ class TestHistoriesWithFaults:
         call = AssistantMessage((ToolCall("a", "f", '{"x":'),))
         sent = self.sent(module, UserMessage((Text("x"),)), call, ToolMessage("a", "f", "bad", is_error=True))
         assert "broken_arguments" in sent
+
+
+def test_an_id_that_comes_again_keeps_each_result_with_its_turn() -> None:
+    def turn(answer: str) -> tuple[Message, ...]:
+        call = AssistantMessage((ToolCall("call_0", "f", "{}"), ToolCall("call_1", "f", "{}")))
+        return UserMessage((Text("x"),)), call, ToolMessage("call_1", "f", answer), ToolMessage("call_0", "f", answer)
+
+    said = mended([*turn("first"), *turn("second")])
+    assert [message.tool_call_id for message in said if isinstance(message, ToolMessage)] == ["call_0", "call_1"] * 2
+    contents = [message.content for message in said if isinstance(message, ToolMessage)]
+    assert contents == ["first", "first", "second", "second"]

@@ -4,6 +4,7 @@ import pytest
 
 from chat import secrets
 from chat.errors import ChatError
+from chat.models.key import ApiKey
 from chat.models.registry import make_model
 from chat.settings import Settings
 from tests.function.models.talk import TEXT, failure, said, text
@@ -30,6 +31,16 @@ class TestKeysFromSecrets:
             _, error = await failure(openai_model(server, model_api_key_secret_arn=arn))
         assert "MODEL_API_KEY_SECRET_ARN" in str(error)
         assert len(server.requests) == 1
+
+    async def test_a_key_that_another_request_has_renewed_is_not_read_twice(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys = ["sk-old", "sk-new"]
+        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
+        key = ApiKey("", "OPENAI_API_KEY", Settings(model_api_key_secret_arn="arn:aws:ssm:eu-west-1:1:parameter/key"))
+        assert await key.read() == "sk-old"
+        assert await key.renewed("sk-old") == "sk-new"
+        assert await key.renewed("sk-old") == "sk-new"
 
 
 class TestKeysFromVariables:
