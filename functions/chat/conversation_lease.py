@@ -89,8 +89,8 @@ class Lease:
 
     async def remove(self) -> None:
         """Let there be no such conversation any more. Its messages must be gone already."""
-        self._is_held = False
         await self._store.delete([self._key])
+        self._is_held = False
 
     @property
     def expires_at_s(self) -> int:

@@ -80,12 +80,11 @@ class Conversations:
             return
         lease = self._lease(caller, request.conversation_id)
         await lease.read()
-        try:
-            async with self._record(lease, messages_key(caller.id, request.conversation_id), request) as record:
-                yield record
-        finally:
-            with contextlib.suppress(StoreUnavailable):  # the store has logged it; the lease ends by itself
-                await lease.give_back()
+        if lease.head is None:
+            continued((), request.messages)  # nothing is begun by messages that do not fit
+        pk = messages_key(caller.id, request.conversation_id)
+        async with _given_back(lease), self._record(lease, pk, request) as record:
+            yield record
 
     async def page(self, caller: Caller, query: Mapping[str, str]) -> bytes:
         """`GET /conversations`: a caller's conversations as JSON, the latest first.
@@ -130,10 +129,11 @@ class Conversations:
         await lease.read()
         if lease.head is None:
             raise _not_found()
-        await lease.take("")
         pk = messages_key(caller.id, conversation_id)
-        await self._store.delete([(pk, item.sk) for item in await self._store.partition(pk)])
-        await lease.remove()
+        async with _given_back(lease):
+            await lease.take("")
+            await self._store.delete([(pk, item.sk) for item in await self._store.partition(pk)])
+            await lease.remove()
 
     # Private methods
 
@@ -176,6 +176,16 @@ class Conversations:
 
     def _now_ms(self) -> int:
         return int(self._store.now() * 1000)
+
+
+@contextlib.asynccontextmanager
+async def _given_back(lease: Lease) -> AsyncIterator[None]:
+    """At the end of the block others may have the conversation."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(StoreUnavailable):  # the store has logged it; the lease ends by itself
+            await lease.give_back()
 
 
 def _forget(_: Message) -> None:

@@ -125,6 +125,11 @@ class TestContinuing:
         assert refused.value.status == 400
         assert await history(conversations, user("two")) == (user("one"), said("1"), user("two"))
 
+    async def test_messages_that_fit_nothing_begin_nothing(self, conversations: Conversations) -> None:
+        with pytest.raises(RequestRejected):
+            await history(conversations, ToolMessage("9", "clock", "noon"))
+        assert (await listed(conversations))["conversations"] == []
+
 
 class TestAStreamThatBroke:
     async def test_what_was_streamed_is_kept_and_marked(self, conversations: Conversations) -> None:
@@ -402,6 +407,10 @@ class Flaky(MemoryBackend):
         self._check("partition")
         return super().partition(pk)
 
+    def delete(self, keys: Any) -> None:
+        self._check("delete")
+        super().delete(keys)
+
     def replace(self, item: Item, now_s: float) -> bool:
         self._check("replace")
         return super().replace(item, now_s)
@@ -433,6 +442,17 @@ class TestAStoreThatIsAway:
             await talk(conversations, "one", "1")
         backend.broken = set()
         await talk(conversations, "one", "1")
+
+    async def test_a_conversation_that_could_not_be_deleted_is_still_there_and_free(
+        self, conversations: Conversations, backend: Flaky
+    ) -> None:
+        await talk(conversations, "one", "1")
+        backend.broken = {"delete"}
+        with pytest.raises(StoreUnavailable):
+            await conversations.delete(ALICE, "c")
+        backend.broken = set()
+        assert len((await shown(conversations))["messages"]) == 2
+        await talk(conversations, "two", "2")
 
     async def test_during_the_stream_the_stream_goes_on(
         self, conversations: Conversations, backend: Flaky, caplog: pytest.LogCaptureFixture
