@@ -9,9 +9,10 @@ An item stands under a partition key `pk` and a sort key `sk`. Reads see every w
 import asyncio
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -91,7 +92,7 @@ class Store:
     """A backend, off the event loop.
 
     Args:
-        make: Makes the backend; called at once, in the first thread.
+        make: Makes the backend; called at once, in the first thread, and again with the next call if it failed.
         threads: How many calls may be under way; 0 calls the backend directly, which then must not block.
         shared: Whether other execution environments see the same items.
         now: Wall clock, seconds.
@@ -108,8 +109,12 @@ class Store:
         self.shared = shared
         self.now = now
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store") if threads else None
-        self._backend: Future[Backend] = self._threads.submit(make) if self._threads else _ready(make())
+        self._make = make
+        self._making = threading.Lock()
+        self._backend: Backend | None = None
         self._sweep_at_s = 0.0
+        if self._threads:
+            self._threads.submit(self._made)
 
     async def get(self, pk: str, sk: str) -> Item | None:
         """One item, or None."""
@@ -163,13 +168,19 @@ class Store:
     async def _call(self, do: Callable[[Backend], T]) -> T:
         try:
             if self._threads is None:
-                return do(self._backend.result())
+                return do(self._made())
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, lambda: do(self._backend.result()))
+            return await loop.run_in_executor(self._threads, lambda: do(self._made()))
         except Exception as error:
             measure("StoreErrors")
             _LOGGER.error("the store did not do its part: %r", error)  # noqa: TRY400  (no trace: it may come often)
             raise StoreUnavailable from error
+
+    def _made(self) -> Backend:
+        with self._making:
+            if self._backend is None:
+                self._backend = self._make()
+            return self._backend
 
     async def _sweep(self) -> None:
         if self.now() >= self._sweep_at_s:
@@ -217,9 +228,3 @@ def _key_part(part: str) -> str:
         return quoted
     # Nothing that was quoted has two percent signs in a row.
     return "%%" + hashlib.sha256(quoted.encode()).hexdigest()
-
-
-def _ready(backend: Backend) -> Future[Backend]:
-    made: Future[Backend] = Future()
-    made.set_result(backend)
-    return made

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import chat
 from chat import aws
+from chat import store as store_module
 from chat.errors import SettingsError, StoreUnavailable
 from chat.settings import Settings
 from chat.store import Item, Store, key, make_store
@@ -192,6 +193,14 @@ class TestAway:
         assert (failure.value.status, failure.value.code) == (503, "store_unavailable")
         assert str(tmp_path) not in str(failure.value)
 
+    async def test_it_is_opened_as_soon_as_it_can_be(self, tmp_path: Path) -> None:
+        store = make_store(Settings(store=f"file:{tmp_path}/later/chat.db"))
+        with pytest.raises(StoreUnavailable):
+            await store.get("p", "a")
+        (tmp_path / "later").mkdir()
+        assert await store.get("p", "a") is None
+        await store.close()
+
     async def test_a_file_that_is_something_else_stays_as_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "chat.db").write_text("a letter" * 1000)
         store = make_store(Settings(store=f"file:{tmp_path}/chat.db"))
@@ -199,7 +208,12 @@ class TestAway:
             await store.put([item("a")])
         assert (tmp_path / "chat.db").read_text() == "a letter" * 1000
 
-    async def test_a_call_that_fails_says_so_and_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_a_call_that_fails_says_so_and_is_logged_and_counted(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counted: list[str] = []
+        monkeypatch.setattr(store_module, "measure", counted.append)
+
         class Broken(MemoryBackend):
             def put(self, items: Any) -> None:
                 raise OSError("disk full")
@@ -207,6 +221,7 @@ class TestAway:
         with pytest.raises(StoreUnavailable):
             await Store(Broken, threads=0, shared=False).put([])
         assert "disk full" in caplog.text
+        assert counted == ["StoreErrors"]
 
     async def test_a_table_that_is_not_there_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
         async with open_store("dynamodb", tmp_path, clock):
