@@ -15,7 +15,8 @@ __all__ = ["Settings"]
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
-SECRET: Final = ("_key", "_keys")  # how the names of fields end whose values are nobody's business
+# How the names of fields end whose values are nobody's business.
+SECRET: Final = ("_key", "_keys", "aws_bearer_token_bedrock", "mcp_tokens")
 Limit = Annotated[int, Meta(ge=0)]
 
 
