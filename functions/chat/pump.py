@@ -12,12 +12,14 @@ from typing import Any, Final, Protocol
 
 from chat import telemetry
 from chat.errors import ChatError, DeadlineReached
-from chat.events import Batch, ChatEvent, ConversationFailed, ConversationStopped
+from chat.events import Batch, ChatEvent, ConversationEnded, ConversationFailed, ConversationStopped
 
 __all__ = ["Encoder", "Outlet", "pump"]
 
 # What a cancelled conversation may take to tidy up before the last word is said without it.
 TIDY_S: Final = 1.0
+
+LAST_WORDS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -48,19 +50,18 @@ class Outlet:
 
     async def emit(self, batch: Batch) -> None:
         """Send a batch; after the last word, nothing."""
-        if not self._closed and (data := self._encoder.encode(batch)):
+        if self._closed:
+            return
+        # Closed before it waits: whoever is cancelled while the client reads slowly has said its word already.
+        self._closed = isinstance(batch[-1], LAST_WORDS)
+        if data := self._encoder.encode(batch):
             self._written_at = asyncio.get_running_loop().time()
             await self._write(data)
 
-    async def close(self, last_word: ChatEvent) -> None:
-        """Send the last word."""
-        await self.emit((last_word,))
-        self._closed = True
-
     async def beat(self, interval_s: float) -> None:
-        """Send a heartbeat whenever nothing was sent for `interval_s`; runs until it is cancelled."""
+        """Send a heartbeat whenever nothing was sent for `interval_s`; ends after the last word."""
         loop = asyncio.get_running_loop()
-        while self._heartbeat:
+        while self._heartbeat and not self._closed:
             silent_s = loop.time() - self._written_at
             if silent_s >= interval_s:
                 self._written_at = loop.time()
@@ -96,12 +97,12 @@ async def pump(
         last_word = await _outcome(talking, helpers[1], deadline)
     except asyncio.CancelledError:
         await _cancel(talking)
-        await outlet.close(ConversationStopped("shutdown"))
+        await outlet.emit((ConversationStopped("shutdown"),))
         raise
     finally:
         await _cancel(*helpers)
     if last_word:
-        await outlet.close(last_word)
+        await outlet.emit((last_word,))
 
 
 # Private functions

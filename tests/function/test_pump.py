@@ -119,6 +119,18 @@ class TestTheLastWord:
         assert len(wire.lines) == 1
 
     @jumping
+    async def test_is_one_also_where_the_time_is_up_while_a_slow_client_has_yet_to_read_it(self) -> None:
+        wire, ended, read = Wire(), ConversationEnded("stop", Usage(), 1), asyncio.Event()
+
+        async def write(data: bytes) -> None:
+            await wire.write(data)
+            await read.wait()
+
+        wire.outlet = Outlet(wire, write, b": beat")
+        await run(wire.outlet.emit((ended,)), wire, time_s=25)
+        assert wire.lines == [repr(ended)]
+
+    @jumping
     async def test_is_said_on_cancellation_which_goes_on(self) -> None:
         wire = Wire()
         pumping = asyncio.create_task(run(never(), wire))
