@@ -7,6 +7,7 @@ event stream, in their own process, which leaves out the way to a client.
 
 import asyncio
 import contextlib
+import http.client
 import json
 import statistics
 import subprocess
@@ -16,8 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import httpx
+from urllib.parse import urlsplit
 
 from chat.conversation import Conversation
 from chat.events import Batch
@@ -109,22 +109,26 @@ def _in_turn(rounds: Sequence[Seen]) -> Iterator[Figure]:
 
 
 @contextlib.contextmanager
-def _served(folder: Path) -> Iterator[httpx.Client]:
+def _served(folder: Path) -> Iterator[http.client.HTTPConnection]:
     """A client of our bench function behind the local function URL."""
     function = ["--task-root", str(ROOT), "--handler", "tests.bench.tools_function.handler.handler"]
     paths = ["--env", f"PYTHONPATH={ROOT / 'functions'}"]
-    with local_server(folder, *function, *paths) as server, httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
+    with local_server(folder, *function, *paths) as server:
+        client = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+        with contextlib.closing(client):
+            yield client
 
 
-def _ask(client: httpx.Client, turn_s: float, tools_s: Sequence[float]) -> Seen:
-    began = time.monotonic()
+def _ask(client: http.client.HTTPConnection, turn_s: float, tools_s: Sequence[float]) -> Seen:
+    body = json.dumps({"turn_s": turn_s, "tools_s": tools_s})
     seen: list[tuple[float, float]] = []
-    with client.stream("POST", "/", json={"turn_s": turn_s, "tools_s": tools_s}) as response:
-        for line in response.iter_lines():
+    began = time.monotonic()
+    client.request("POST", "/", body, {"content-type": "application/json"})
+    with client.getresponse() as response:
+        for line in response:
             now = time.monotonic()
-            if '"status":"completed"' in line:
-                ended = json.loads(line.removeprefix("data: "))["result"]
+            if b'"status":"completed"' in line:
+                ended = json.loads(line.removeprefix(b"data: "))["result"]
                 seen.append((now - began, now - ended))
     at_s, late_s = zip(*seen, strict=True)
     return Seen(at_s, late_s)
