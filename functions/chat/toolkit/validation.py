@@ -3,8 +3,9 @@
 Nothing is guessed: no text becomes a number, no unknown field is dropped. Pure; knows nothing of tools.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -39,23 +40,15 @@ class ArgumentsReader(Generic[S]):
         Raises:
             ToolError: With the one sentence for the model, the JSON path in it.
         """
-        value = self._decoded(text or "{}")
         try:
-            return msgspec.convert(self._known(value, self._parameters, "$"), self._struct, str_keys=True)
+            known = self._known(_decoded(text or "{}"), self._parameters, "$")
+            return msgspec.convert(known, self._struct, str_keys=True)
         except msgspec.ValidationError as error:
             raise self._unfit(str(error)) from None
-
-    # Private methods
-
-    def _decoded(self, text: str) -> Any:
-        try:
-            return msgspec.json.decode(text)
-        except UnicodeEncodeError:
-            raise self._unfit("the JSON text contains half of a surrogate pair") from None
         except RecursionError:
             raise self._unfit("the JSON text is nested too deep") from None
-        except msgspec.DecodeError as error:
-            raise self._unfit(f"the text is not valid JSON ({_lowered(str(error))})") from None
+
+    # Private methods
 
     def _unfit(self, reason: str) -> ToolError:
         what, _, path = reason.partition(" - at ")
@@ -109,6 +102,36 @@ class ArgumentsReader(Generic[S]):
 
 
 # Private functions
+
+
+def _decoded(text: str) -> Any:
+    """Any JSON value.
+
+    Raises:
+        msgspec.ValidationError: The text is not JSON, or says something twice.
+        RecursionError: It is nested too deep.
+    """
+    try:
+        value = msgspec.json.decode(text)
+        _ONCE.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except UnicodeEncodeError:
+        raise msgspec.ValidationError("the JSON text contains half of a surrogate pair") from None
+    except msgspec.DecodeError as error:
+        raise msgspec.ValidationError(f"the text is not valid JSON ({_lowered(str(error))})") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Which of two values for one field is meant would be a guess."""
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise msgspec.ValidationError(f"the field `{twice[0]}` is given twice - at `$..{twice[0]}`")
+
+
+# Fast readers keep the last of two values without a word; so the text is looked through once more, for names alone.
+_ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
 
 
 def _tag_fits(value: Mapping[str, Any], schema: Schema) -> bool:

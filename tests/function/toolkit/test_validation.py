@@ -85,10 +85,20 @@ def test_empty_text_means_no_arguments() -> None:
         ('{"city":"Lima","mode":"warp"}', "invalid enum value 'warp', at `$.mode`"),
         ('{"city":"Lima","legs":[{}]}', "object missing required field `origin`, at `$.legs[0]`"),
         ('{"city":"Lima","vehicle":{"type":"plane"}}', "invalid value 'plane', at `$.vehicle.type`"),
+        ('{"city":"Lima","city":"Paris"}', "the field `city` is given twice, at `$..city`"),
+        ('{"city":"Lima","legs":[{"origin":"a","origin":"a"}]}', "the field `origin` is given twice, at `$..origin`"),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_path(text: str, expected: str) -> None:
     assert sentence(text) == expected
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 20_000])
+def test_however_deep_the_text_is_nested_there_is_a_sentence(depth: int) -> None:
+    assert sentence("[" * depth + "]" * depth) in {
+        "expected `object`, got `array`, at `$`",
+        "the JSON text is nested too deep, at `$`",
+    }
 
 
 @pytest.mark.parametrize(
