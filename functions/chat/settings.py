@@ -24,7 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Every setting of the function, with its default."""
 
     # The model
-    model_provider: Literal["scripted", "openai", "anthropic", "bedrock"] = "scripted"
+    model_provider: str = "scripted"  # one of the table in models/registry.py: openai, anthropic, bedrock
     model_id: str = ""
     model_choices: str = ""  # further model ids a caller may ask for, with commas between
     openai_base_url: str = "https://api.openai.com/v1"

@@ -26,7 +26,7 @@ def test_foreign_variables_are_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("MAX_TURNS", "many"), ("MAX_TURNS", "0"), ("MODEL_PROVIDER", "oracle"), ("HTTP_TIMEOUT", "nan")],
+    [("MAX_TURNS", "many"), ("MAX_TURNS", "0"), ("AUTH", "oracle"), ("HTTP_TIMEOUT", "nan")],
 )
 def test_a_value_that_cannot_be_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Final, cast
 
+from chat.errors import SettingsError
 from chat.models.base import Model
 from chat.settings import Settings
 
@@ -21,6 +22,8 @@ def make_model(settings: Settings) -> Model:
     """Make the model that the settings choose. No I/O happens here.
 
     Raises:
-        SettingsError: The provider lacks a setting it cannot do without; the message names it.
+        SettingsError: There is no such provider, or it lacks a setting it cannot do without; the message names it.
     """
+    if settings.model_provider not in PROVIDERS:
+        raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(PROVIDERS)}")
     return cast("Model", import_module(PROVIDERS[settings.model_provider]).make(settings))

@@ -30,7 +30,7 @@ async def f(x: int) -> int:
 async def talked(provider: str, server: Upstream) -> Heard:
     heard, kept = Heard(), list[Message]()
     settings = Settings(
-        model_provider=provider,  # type: ignore[arg-type]
+        model_provider=provider,
         anthropic_base_url=server.url,
         bedrock_base_url=server.url,
         openai_base_url=server.url,

@@ -76,10 +76,10 @@ def test_noise_is_a_failure_with_a_name_and_never_a_crash(provider: str, data: b
     assert parser.failure or parser.ended
 
 
-@every_transcript
-@settings(max_examples=15)
-@given(noise=st.binary(min_size=1, max_size=8), where=st.floats(0, 1))
-def test_a_damaged_transcript_is_understood_or_refused(provider: str, name: str, noise: bytes, where: float) -> None:
+@given(case=st.sampled_from(ALL), noise=st.binary(min_size=1, max_size=8), where=st.floats(0, 1))
+@settings(max_examples=300)
+def test_a_damaged_transcript_is_understood_or_refused(case: tuple[str, str], noise: bytes, where: float) -> None:
+    provider, name = case
     data = transcripts.wire(provider, name)
     at = int(len(data) * where)
     parser = PARSERS[provider]()

@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from types import ModuleType
 
 import pytest
 
 import chat
 from chat.errors import ChatError
 from chat.models.registry import PROVIDERS, make_model
+from chat.models.scripted import ScriptedModel
 from chat.settings import Settings
 
 GIVEN = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1"}
@@ -21,9 +22,18 @@ def test_a_model_is_named_as_its_setting(name: str) -> None:
     assert make_model(Settings(model_provider=name, **GIVEN)).name == name  # type: ignore[arg-type]
 
 
-def test_every_provider_the_settings_know_is_in_the_table() -> None:
-    kinds = get_type_hints(Settings)["model_provider"].__args__
-    assert set(PROVIDERS) == set(kinds)
+def test_an_unknown_provider_is_told_at_init_with_those_there_are() -> None:
+    with pytest.raises(ChatError, match=r"^MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock$"):
+        make_model(Settings(model_provider="oracle"))
+
+
+def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a module with `make` WHEN the table has it THEN MODEL_PROVIDER chooses it."""
+    module = ModuleType("one_more")
+    vars(module)["make"] = lambda _: ScriptedModel()
+    monkeypatch.setitem(sys.modules, "one_more", module)
+    monkeypatch.setitem(PROVIDERS, "more", "one_more")
+    assert isinstance(make_model(Settings.from_environment({"MODEL_PROVIDER": "more"})), ScriptedModel)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,7 @@ def test_only_what_is_chosen_is_imported(provider: str, spared: str) -> None:
     check = f"""
 import sys
 from chat.models.registry import make_model
+from chat.models.scripted import ScriptedModel
 from chat.settings import Settings
 make_model(Settings(model_provider={provider!r}, **{GIVEN!r}))
 print(*(name for name in {spared.split()!r} if name in sys.modules))
@@ -54,4 +65,4 @@ print(*(name for name in {spared.split()!r} if name in sys.modules))
 )
 def test_what_a_provider_cannot_do_without_is_told_at_init(provider: str, named: str) -> None:
     with pytest.raises(ChatError, match=f"^{named}: "):
-        make_model(Settings(model_provider=provider))  # type: ignore[arg-type]
+        make_model(Settings(model_provider=provider))

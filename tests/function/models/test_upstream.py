@@ -178,6 +178,16 @@ class TestSilence:
         assert isinstance(error, ModelSilent)
 
     @jumping
+    async def test_silence_after_the_last_word_is_the_end(self) -> None:
+        async def linger(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.send(transcripts.wire("openai", "no_done"))
+            await exchange.gone()
+
+        async with upstream(linger) as server:
+            assert isinstance((await said(openai(server)))[-1], TurnEnded)
+
+    @jumping
     async def test_a_trickle_is_no_silence(self) -> None:
         async def trickle(exchange: Exchange) -> None:
             await exchange.start()
