@@ -17,8 +17,8 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --requir
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000); Ctrl-C stops it
-	@$(bin)/python -m local --port $(PORT)
+run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000, ARGS="--no-practice"); Ctrl-C stops it
+	@$(bin)/python -m local --port $(PORT) $(ARGS)
 
 test: .venv/dev ## Set up what the tests need and run every one of them
 	$(bin)/python -m pytest $(PYTEST_ARGS)

@@ -56,20 +56,24 @@ def built(run: Path, architecture: str) -> Artifact:
     return Artifact(folder)
 
 
-def environment() -> dict[str, str]:
-    """The variables `sam` runs with: what it finds beside our Python, and nothing to tell anybody outside."""
+def environment(path: str = "") -> dict[str, str]:
+    """The variables `sam` runs with: what it finds beside our Python, and nothing to tell anybody outside.
+
+    Args:
+        path: Instead of this process's PATH.
+    """
     quiet = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
     # With credentials every command of sam asks STS first.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**ours, **quiet, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    return {**ours, **quiet, "PATH": f"{BIN}:{path or os.environ['PATH']}"}
 
 
-def sam(*arguments: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
+def sam(*arguments: str, timeout_s: float = 110, path: str = "") -> subprocess.CompletedProcess[str]:
     """Run `sam` in the project's root, in the environment above."""
     return subprocess.run(
         [str(BIN / "sam"), *arguments],
         cwd=ROOT,
-        env=environment(),
+        env=environment(path),
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,14 @@ def artifact(run: Path, architecture: str) -> Artifact:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    """All files but compiled modules, which are there only where a build found Lambda's own Python."""
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path for name, path in found.items() if not is_compiled(path)}
+
+
+def is_compiled(path: Path) -> bool:
+    source = path.parent.parent / path.name.replace(".cpython-313.pyc", ".py")
+    return path.parent.name == "__pycache__" and path.name.endswith(".cpython-313.pyc") and source.exists()
 
 
 def tracked(folder: Path, beside: Path) -> set[str]:
@@ -122,6 +130,30 @@ class TestAgain:
             (first.dependencies, second.dependencies),
         ):
             assert digest(one) == digest(other)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder, python = tmp_path_factory.mktemp("compiled"), Path(needs.python("3.13"))
+    done = sam("build", "--build-dir", str(folder / "built"), path=f"{python.parent}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    return Artifact(folder / "built")
+
+
+class TestCompiledAhead:
+    """Where Lambda's own Python is at hand."""
+
+    def test_every_module_is_and_is_believed_whatever_its_date(self, compiled: Artifact) -> None:
+        sources = [path for path in compiled.folder.rglob("*.py") if "__pycache__" not in path.parts]
+        assert sources
+        for source in sources:
+            cache = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+            # PEP 552: bit 0 says by hash, bit 1 would say that the hash is to be checked against the source.
+            assert int.from_bytes(cache.read_bytes()[4:8], "little") == 1, source
+
+    def test_function_and_layers_stay_under_40_mb(self, compiled: Artifact) -> None:
+        parts = (compiled.function, compiled.runtime_layer, compiled.dependencies)
+        assert sum(p.stat().st_size for part in parts for p in part.rglob("*") if p.is_file()) < 40_000_000
 
 
 class TestTheBuiltFunction:
