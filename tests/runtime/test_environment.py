@@ -33,7 +33,7 @@ class TestPath:
     def test_a_pythonpath_of_ones_own_replaces_the_layers(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mine"}
         prepare(environ, "/opt/python")
-        assert sys.path == [str(tmp_path), "/var/lang/lib/site-packages"]
+        assert sys.path == [str(tmp_path), "/var/runtime", "/var/lang/lib/site-packages"]
         assert environ["PYTHONPATH"] == "/mine"
 
     def test_pythonpath_is_set_for_child_processes(self, tmp_path: Path) -> None:

@@ -25,18 +25,14 @@ def prepare(environ: MutableMapping[str, str], layer: str) -> None:
     """
     task_root = environ.get("LAMBDA_TASK_ROOT") or os.getcwd()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folders = [task_root]
-    if "PYTHONPATH" not in environ:
-        folders += [f"{layer}/lib/python{version}/site-packages", layer]
-        runtime = environ.get("LAMBDA_RUNTIME_DIR")
-        # The stock bootstrap lies in this folder, which is why Python has put it on the path.
-        sys.path[:0] = [*folders, *([runtime] if runtime else [])]
-    else:
-        sys.path.insert(0, task_root)
-    for folder in folders:
+    layers = [] if "PYTHONPATH" in environ else [f"{layer}/lib/python{version}/site-packages", layer]
+    # The stock bootstrap lies in this folder, which is why Python has put it on the path.
+    runtime = [environ["LAMBDA_RUNTIME_DIR"]] if "LAMBDA_RUNTIME_DIR" in environ else []
+    sys.path[:0] = [task_root, *layers, *runtime]
+    for folder in (task_root, *layers):
         site.addsitedir(folder)
-    if runtime := environ.get("LAMBDA_RUNTIME_DIR"):
-        environ.setdefault("PYTHONPATH", runtime)
+    if runtime:
+        environ.setdefault("PYTHONPATH", runtime[0])
     environ.setdefault("AWS_EXECUTION_ENV", f"AWS_Lambda_python{version}")
 
 
