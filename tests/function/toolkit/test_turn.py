@@ -88,7 +88,7 @@ async def counts(to: int) -> AsyncGenerator[str, None]:
     yield "done"
 
 
-@tool
+@tool(timeout_s=0.05)
 async def chatters() -> AsyncGenerator[int, None]:
     """Never end, never wait."""
     number = 0
@@ -475,8 +475,7 @@ class TestProgress:
             assert heard.progress("1") == ["at 1"]
 
     async def test_a_flood_of_it_lets_others_run_and_ends_with_the_timeout(self) -> None:
-        runner = ToolRunner(TOOLS, Settings(tool_execution_timeout=0.05))
-        flood, quick = await answers(runner, asked("chatters", "1"), asked("asks_who", "2"))
+        flood, quick = await answers(ToolRunner(TOOLS), asked("chatters", "1"), asked("asks_who", "2"))
         assert flood.content == "chatters did not finish within 0.05 seconds and was stopped."
         assert not quick.is_error
 
