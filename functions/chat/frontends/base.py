@@ -54,7 +54,8 @@ class Frontend(Protocol):
         """Understand a request body and make ready for its answer.
 
         Raises:
-            RequestRejected: 400, 413, 415 or 422 for a body that is not to be understood, or too large.
+            RequestRejected: 400, 413 or 415 for a body that is not to be understood or too large, 404 for a model
+                that is not offered.
         """
         ...
 

@@ -38,6 +38,8 @@ def verify(stream: list[Any]) -> None:
     for event in stream[1:-1]:
         kind = event["type"]
         name = event.get("toolCallId") or event.get("messageId") or event.get("stepName")
+        if kind in {"TEXT_MESSAGE_START", "REASONING_START", "TOOL_CALL_START"}:
+            assert {end for end, _ in open_things} <= {"TOOL_CALL_END", "STEP_FINISHED"}, "older clients take one thing"
         if kind in PAIRS:
             assert (PAIRS[kind], name) not in open_things
             open_things.add((PAIRS[kind], name))

@@ -73,6 +73,14 @@ class TestHistory:
         chat = read(FRONTEND, body(*messages))
         assert chat.messages == (SystemMessage("Be short."), UserMessage((Text("Hi"),), "3"))
 
+    def test_thoughts_that_led_to_no_answer_belong_to_no_other(self) -> None:
+        messages = [
+            {"id": "1", "role": "reasoning", "content": "hm"},
+            {"id": "2", "role": "user", "content": "Hi"},
+            {"id": "3", "role": "assistant", "content": "Hi"},
+        ]
+        assert read(FRONTEND, body(*messages)).messages[1] == AssistantMessage((Text("Hi"),), "3")
+
     def test_another_agents_encrypted_value_is_let_be(self) -> None:
         messages = [
             {"id": "1", "role": "reasoning", "content": "hm", "encryptedValue": "gAAAA"},

@@ -105,6 +105,11 @@ class TestChunks:
         [chunk] = chunks(e.ToolProgressed("c1", "x", b'{"at":1}'))
         assert (chunk["output"], chunk["preliminary"]) == ({"at": 1}, True)
 
+    def test_parts_stand_in_the_order_in_which_they_were_said(self) -> None:
+        said = chunks(e.TurnStarted(1), e.TextDelta("a"), e.ReasoningDelta("hm"), e.ReasoningEnded(), e.TextDelta("b"))
+        begun = [(chunk["type"], chunk["id"]) for chunk in said if chunk["type"].endswith("-start") and "id" in chunk]
+        assert begun == [("text-start", "p1"), ("reasoning-start", "p2"), ("text-start", "p3")]
+
     def test_reasoning_carries_what_the_provider_wants_back(self) -> None:
         end = chunks(e.TurnStarted(1), e.ReasoningDelta("hm"), e.ReasoningEnded("sig"))[-1]
         assert end["type"] == "reasoning-end"
