@@ -1,0 +1,106 @@
+"""The models' pure parsers on their own: what a token costs in each format, and what choosing a provider imports."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from chat.models.anthropic import AnthropicParser
+from chat.models.bedrock import BedrockParser
+from chat.models.openai import OpenAIParser
+from chat.models.parser import TurnParser
+from tests.bench.figure import Figure, environment, paired
+from tests.bench.models.provider import TOKENS, WORDS, token
+from tests.transcripts import event_stream_message
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+READ_BYTES = 1460  # one packet, some six tokens
+SDKS = ("openai==3.54.0", "anthropic==2.12.0", "boto3==1.43.108")
+
+
+def figures() -> Iterable[Figure]:
+    """Per token for each format, then the imports."""
+    for name, parser, stream in (
+        ("OpenAI", OpenAIParser, _openai()),
+        ("Anthropic", AnthropicParser, _anthropic()),
+        ("Bedrock", BedrockParser, _bedrock()),
+    ):
+        yield _parsing(name, parser, stream)
+    for provider, sdk in (("openai", "openai"), ("anthropic", "anthropic"), ("bedrock", "boto3")):
+        yield _importing(provider, sdk)
+
+
+def _parsing(name: str, parser: Callable[[], TurnParser[Any]], stream: bytes) -> Figure:
+    reads = [stream[at : at + READ_BYTES] for at in range(0, len(stream), READ_BYTES)]
+    events = [part.partition(b"data: ")[2] for part in stream.split(b"\n\n") if b"data: {" in part]
+
+    def ours() -> None:
+        feed = parser().feed
+        for read in reads:
+            feed(read)
+
+    def bare() -> None:
+        for event in events:
+            orjson.loads(event)
+
+    parsing, loading, ratio = paired(ours, bare)
+    return Figure(
+        name=f"{name}'s bytes to events, per token",
+        ours=f"{parsing / TOKENS * 1e6:.2f} µs",
+        beside=f"orjson.loads alone {loading / TOKENS * 1e6:.2f} µs" if events else "",
+        ratio=ratio if events else None,
+    )
+
+
+def _openai() -> bytes:
+    chunks = b"".join(token(WORDS[number % len(WORDS)]) for number in range(TOKENS)).split(b"\r\n")
+    return b"".join(chunks[1::2])
+
+
+def _anthropic() -> bytes:
+    delta = {"type": "content_block_delta", "index": 0}
+    events = (json.dumps({**delta, "delta": {"type": "text_delta", "text": text}}) for text in _words())
+    return "".join(f"event: content_block_delta\ndata: {event}\n\n" for event in events).encode()
+
+
+def _bedrock() -> bytes:
+    deltas = ({"contentBlockIndex": 0, "delta": {"text": text}, "p": "abcdefgh"} for text in _words())
+    return b"".join(event_stream_message("contentBlockDelta", delta) for delta in deltas)
+
+
+def _words() -> Iterator[str]:
+    return (WORDS[number % len(WORDS)] for number in range(TOKENS))
+
+
+def _importing(provider: str, sdk: str) -> Figure:
+    ours, theirs = (
+        statistics.median(_start_s(python, code) for _ in range(5))
+        for python, code in (
+            (Path(sys.executable), f"import chat.models.{provider}"),
+            (environment("sdks", SDKS), _first_client(sdk)),
+        )
+    )
+    return Figure(
+        name=f"start of Python with the provider {provider}",
+        ours=f"{ours * 1e3:.0f} ms",
+        beside=f"with {sdk} {theirs * 1e3:.0f} ms",
+        ratio=ours / theirs,
+    )
+
+
+def _first_client(sdk: str) -> str:
+    """boto3 does most of its work when it makes a client."""
+    return "import boto3; boto3.client('bedrock-runtime', 'us-east-1')" if sdk == "boto3" else f"import {sdk}"
+
+
+def _start_s(python: Path, code: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run([python, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(FUNCTIONS)})
+    return time.perf_counter() - begun
