@@ -4,6 +4,7 @@ Knows the functions that our template uses, and fails on any other.
 """
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,9 +26,14 @@ NOTHING: Final = {"Ref": "AWS::NoValue"}
 
 
 def source() -> dict[str, Any]:
-    """The template as it is written."""
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    """The template as it is written; a copy for each caller."""
+    parsed: dict[str, Any] = json.loads(_parsed())
     return parsed
+
+
+@functools.cache
+def _parsed() -> str:
+    return json.dumps(yaml_parse((ROOT / "template.yaml").read_text()))
 
 
 @functools.cache
