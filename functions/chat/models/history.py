@@ -83,13 +83,18 @@ def call_ids(request: ModelRequest) -> set[str]:
     }
 
 
-def arguments(call: ToolCall) -> dict[str, Any]:
-    """A call's arguments as an object, which is what providers take back; broken ones as the text they are."""
+def arguments(call: ToolCall) -> orjson.Fragment:
+    """A call's arguments as an object, which is what providers take back; broken ones as the text they are.
+
+    What the model wrote goes back as it is: orjson reads deeper JSON than it writes.
+    """
     try:
-        value = orjson.loads(call.arguments or "{}")
+        is_object = isinstance(orjson.loads(call.arguments or "{}"), dict)
     except orjson.JSONDecodeError:
-        value = None
-    return value if isinstance(value, dict) else {"broken_arguments": call.arguments}
+        is_object = False
+    if is_object:
+        return orjson.Fragment(call.arguments or "{}")
+    return orjson.Fragment(orjson.dumps({"broken_arguments": call.arguments}))
 
 
 # Private functions

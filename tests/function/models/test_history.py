@@ -31,6 +31,11 @@ class TestHistoriesWithFaults:
         sent = self.sent(module, UserMessage((Text("x"),)), call, ToolMessage("a", "f", "bad", is_error=True))
         assert "broken_arguments" in sent
 
+    def test_arguments_that_nest_deep_go_back_as_they_were(self, module: Any) -> None:
+        deep = '{"x":' + "[" * 500 + "]" * 500 + "}"
+        sent = self.sent(module, UserMessage((Text("x"),)), AssistantMessage((ToolCall("a", "f", deep),)))
+        assert "[" * 500 + "]" * 500 in sent
+
 
 def test_an_id_that_comes_again_keeps_each_result_with_its_turn() -> None:
     def turn(answer: str) -> tuple[Message, ...]:
