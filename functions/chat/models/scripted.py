@@ -28,7 +28,7 @@ from chat.events import (
 )
 from chat.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, ToolSchema, UserMessage
 from chat.models.base import ModelRequest
-from chat.models.scripted_replies import GREETING, reply
+from chat.models.scripted_replies import GREETING, as_object, reply
 from chat.models.scripted_wishes import Wish, follow_up, wishes
 from chat.settings import Settings
 
@@ -123,7 +123,7 @@ def _heard(messages: Sequence[Message], words: str) -> list[Wish]:
 
 
 def _wish(call: ToolCall) -> Wish:
-    return Wish(call.name, orjson.loads(call.arguments))
+    return Wish(call.name, as_object(call.arguments))
 
 
 def _by_name(tool: ToolSchema, words: str) -> Wish:

@@ -7,7 +7,7 @@ import orjson
 
 from chat.messages import ToolCall, ToolMessage
 
-__all__ = ["GREETING", "reply"]
+__all__ = ["GREETING", "as_object", "reply"]
 
 Told: TypeAlias = dict[str, Any]
 
@@ -28,11 +28,20 @@ def reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
     return f"{head}\n\n" + "\n".join(lines) + practice
 
 
+def as_object(text: str) -> dict[str, Any]:
+    """The object that JSON text holds; an empty one where it holds none."""
+    try:
+        value = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _line(call: ToolCall, result: ToolMessage) -> str:
-    about = " ".join(str(value) for value in _object(call.arguments).values()) or call.name
+    about = " ".join(str(value) for value in as_object(call.arguments).values()) or call.name
     if result.is_error:
         return f"**{about}**: {call.name} failed: {result.content}"
-    told = _object(result.content)
+    told = as_object(result.content)
     try:
         return _SENTENCES[call.name](told)
     except (KeyError, TypeError, ValueError):
@@ -79,11 +88,3 @@ def _plain(told: Told) -> str:
 
 def _short(item: Any) -> str:
     return item if isinstance(item, str) else orjson.dumps(item).decode()
-
-
-def _object(text: str) -> Told:
-    try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -153,6 +153,12 @@ class TestFollowUps:
         events = await turn("x", AssistantMessage((ToolCall("call_1", tool, arguments),)), words)
         assert asked(events) == [(tool, expected)]
 
+    @pytest.mark.parametrize("arguments", ["", "{broken", "[]"])
+    async def test_arguments_that_are_no_object_break_nothing(self, arguments: str) -> None:
+        earlier = AssistantMessage((ToolCall("call_1", "get_weather", arguments),))
+        events = await turn("weather in Paris", earlier, "And in Rome?")
+        assert asked(events) == [("get_weather", {"city": "Rome"})]
+
     async def test_a_new_subject_is_no_follow_up(self) -> None:
         assert asked(await turn("weather in Paris", TestAnswering.asking, "Thank you")) == []
 
