@@ -76,8 +76,9 @@ class Turn:
         if self._left:
             return [call.message for call in self._calls if call.message]
         messages = await asyncio.gather(*self._tasks)
-        names = ", ".join(message.name for message in messages)
-        _LOGGER.info("completed %d tool calls: [%s]", len(messages), names)
+        if messages:
+            names = ", ".join(message.name for message in messages)
+            _LOGGER.info("completed %d tool calls: [%s]", len(messages), names)
         return messages
 
     async def __aenter__(self) -> Self:

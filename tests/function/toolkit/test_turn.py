@@ -132,8 +132,12 @@ class TestSideBySide:
             assert len(await turn.results()) == 1
 
     @jumping
-    async def test_a_turn_without_calls_has_no_results(self) -> None:
-        assert await answers(ToolRunner(TOOLS)) == []
+    async def test_a_turn_without_calls_has_no_results_and_nothing_to_log(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "chat"):
+            assert await answers(ToolRunner(TOOLS)) == []
+        assert not caplog.records
 
     @jumping
     async def test_the_duration_is_told_in_milliseconds(self) -> None:
@@ -324,6 +328,22 @@ class TestCancellation:
             turn.start(asked("stubborn", seconds=60))
             await asyncio.sleep(1)
         assert loop.time() - began < 1.5
+        assert runner.abandoned == 1
+        await asyncio.sleep(60)
+
+    @jumping
+    async def test_being_cancelled_again_meanwhile_ends_it_at_once_and_every_tool_has_still_heard_of_it(self) -> None:
+        cleaned.clear()
+        runner = ToolRunner(TOOLS)
+        calls = asked("wait", "1", seconds=60), asked("stubborn", "2", seconds=60)
+        task = asyncio.create_task(answers(runner, *calls))
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.sleep(0.1)  # the turn waits for the stubborn one
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled()
+        assert cleaned == ["wait"]
         assert runner.abandoned == 1
         await asyncio.sleep(60)
 
