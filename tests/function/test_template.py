@@ -3,6 +3,8 @@
 import inspect
 import json
 import re
+import subprocess
+import tomllib
 from typing import Any
 
 import pytest
@@ -279,6 +281,11 @@ class TestDashboardAndAlarms:
         names = {m[1] for m in shown(stack)} | {name for name, _ in searched(stack)}
         assert set(telemetry.METRICS) <= names
 
+    def test_every_metric_that_can_be_named_is_measured_somewhere(self) -> None:
+        sources = "".join(path.read_text() for path in (ROOT / "functions/chat").rglob("*.py"))
+        measured = re.findall(r'(?:measure\(|values\.append\(\()"(\w+)"', sources)
+        assert set(measured) == set(telemetry.METRICS)
+
     def test_every_alarm_watches_a_metric_that_is_emitted(self, stack: Stack) -> None:
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
             metrics = list(watched(alarm))
@@ -360,3 +367,38 @@ class TestTheText:
             assert described or name.endswith("MayInvokeThroughTheUrl") or re.search(rf"  # .*\n  {name}:\n", text), (
                 name
             )
+
+
+class TestStages:
+    """`samconfig.toml` and the targets that read it."""
+
+    @pytest.fixture
+    def stages(self) -> dict[str, Any]:
+        config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+        return {name: table for name, table in config.items() if isinstance(table, dict)}
+
+    def test_are_a_stack_to_try_things_in_and_one_for_real(self, stages: dict[str, Any]) -> None:
+        names = {stage: table["global"]["parameters"]["stack_name"] for stage, table in stages.items()}
+        assert names == {"default": "winterbourne-dev", "prod": "winterbourne"}
+
+    def test_give_the_template_values_that_it_takes(self, stages: dict[str, Any]) -> None:
+        for table in stages.values():
+            given = dict(pair.split("=") for pair in table["deploy"]["parameters"]["parameter_overrides"])
+            for name, value in given.items():
+                assert value in map(str, source()["Parameters"][name]["AllowedValues"])
+
+    def test_build_for_the_processor_they_deploy(self, stages: dict[str, Any]) -> None:
+        for table in stages.values():
+            built, deployed = (table[command]["parameters"]["parameter_overrides"] for command in ("build", "deploy"))
+            assert set(built) <= set(deployed)
+
+    def test_ask_before_they_change_anything(self, stages: dict[str, Any]) -> None:
+        assert all(table["deploy"]["parameters"]["confirm_changeset"] for table in stages.values())
+
+    def test_make_deploy_builds_for_the_processor_named_and_hands_every_parameter_on(self) -> None:
+        parameters = "PARAMETERS=Architecture=x86_64 ModelId=a"
+        command = ["make", "--dry-run", "--old-file=.venv/dev", "deploy", "STAGE=prod", parameters]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        build, deploy = (line.partition("/sam ")[2] for line in done.stdout.splitlines() if "/sam " in line)
+        assert build == "build --config-env prod --parameter-overrides Architecture=x86_64"
+        assert deploy == "deploy --config-env prod --parameter-overrides Architecture=x86_64 ModelId=a"
