@@ -14,8 +14,8 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from tests.bench.figure import Figure
@@ -26,6 +26,7 @@ OURS = ["-m", "winterbourne"]
 STOCK = ["-m", "awslambdaric"]
 # From python3.12 on, and so on the template's runtime, the stock client waits for each `next` in a new thread.
 LATER = "3.13"
+BATCH, BATCHES = 50, 41
 CHUNKS = 20_000
 STREAMS = 64
 ROUNDS = 7
@@ -80,11 +81,7 @@ def figures() -> Iterable[Figure]:
 
 def _invocations(folder: Path) -> Iterator[Figure]:
     for what, version in (("coroutine", LATER), ("streaming", LATER), ("plain", LATER), ("streaming", "3.11")):
-        pairs = [
-            (_per_invocation(OURS, what, version, folder), _per_invocation(STOCK, "plain", version, folder))
-            for _ in range(ROUNDS)
-        ]
-        ours, stock, ratio = _medians(pairs)
+        ours, stock, ratio = _medians(asyncio.run(_alternating(what, version, folder)))
         yield Figure(
             name=f"one invocation, {what} handler",
             ours=f"{ours * 1e6:.0f} µs",
@@ -93,6 +90,15 @@ def _invocations(folder: Path) -> Iterator[Figure]:
             bar="≤ 1.3",
             met=ratio <= 1.3,
         )
+
+
+async def _alternating(handler: str, version: str, folder: Path) -> list[tuple[float, float]]:
+    """Seconds of one invocation, ours and theirs, batch by batch in turn; both processes stay."""
+    async with (
+        _runtime(OURS, handler, folder, version=version) as ours,
+        _runtime(STOCK, "plain", folder, version=version) as stock,
+    ):
+        return [(await ours.batch(BATCH) / BATCH, await stock.batch(BATCH) / BATCH) for _ in range(BATCHES)][1:]
 
 
 def _cpu_per_chunk(folder: Path) -> Figure:
@@ -145,9 +151,9 @@ def _memory(folder: Path) -> Figure:
 
 
 class _PreparedApi(asyncio.Protocol):
-    """A Runtime API that answers each request with prepared bytes, and calls when `next` was asked `count` times."""
+    """A Runtime API for one process, which answers each request with prepared bytes."""
 
-    def __init__(self, event: bytes, count: int, done: "asyncio.Future[float]") -> None:
+    def __init__(self, event: bytes) -> None:
         deadline = int(time.time() * 1000) + 600_000
         head = (
             f"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n"
@@ -157,7 +163,23 @@ class _PreparedApi(asyncio.Protocol):
             f"Content-Type: application/json\r\nContent-Length: {len(event)}\r\n\r\n"
         )
         self._next = head.encode() + event
-        self._left, self._done, self._begun, self._data = count, done, 0.0, b""
+        self._left, self._data = 0, b""
+        self._asked = asyncio.Event()
+
+    async def first_next(self) -> float:
+        """When the process first asked for an invocation."""
+        await self._asked.wait()
+        return time.perf_counter()
+
+    async def batch(self, count: int) -> float:
+        """Seconds that this many invocations take, one after the other."""
+        await self._asked.wait()
+        self._asked.clear()
+        self._left = count - 1
+        begun = time.perf_counter()
+        self._transport.write(self._next)
+        await self._asked.wait()
+        return time.perf_counter() - begun
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -166,19 +188,18 @@ class _PreparedApi(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._data = data if len(self._data) > 1 << 16 else self._data + data
         if self._data.startswith(b"GET"):
-            self._asked()
+            self._data = b""
+            self._hand_out()
         elif self._posted():
             self._data = b""
             self._transport.write(b'HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n')
 
-    def _asked(self) -> None:
-        self._data = b""
-        self._begun = self._begun or time.perf_counter()
+    def _hand_out(self) -> None:
         if self._left:
             self._left -= 1
             self._transport.write(self._next)
-        elif not self._done.done():
-            self._done.set_result(time.perf_counter() - self._begun)
+        else:
+            self._asked.set()
 
     def _posted(self) -> bool:
         head, _, body = self._data.partition(b"\r\n\r\n")
@@ -187,21 +208,17 @@ class _PreparedApi(asyncio.Protocol):
         return self._data.endswith(b"0\r\n\r\n")
 
 
-async def _served(
-    command: list[str], handler: str, folder: Path, *, event: bytes = b"{}", version: str = LATER, count: int = 0
-) -> tuple[float, float]:
-    """Seconds from the start to the first `next`, and from there over `count` invocations."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[float] = loop.create_future()
-    api = _PreparedApi(event, count, done)
-    server = await loop.create_server(lambda: api, "127.0.0.1", 0)
-    begun = time.perf_counter()
+@asynccontextmanager
+async def _runtime(
+    command: list[str], handler: str, folder: Path, *, event: bytes = b"{}", version: str = LATER
+) -> AsyncIterator[_PreparedApi]:
+    """A runtime with this handler, and the Runtime API it asks."""
+    api = _PreparedApi(event)
+    server = await asyncio.get_running_loop().create_server(lambda: api, "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     with _process([*command, f"app.{handler}"], folder, address, version):
-        taken = await asyncio.wait_for(done, 120)
-        first = api._begun - begun
+        yield api
     server.close()
-    return first, taken
 
 
 @contextmanager
@@ -223,18 +240,23 @@ def _process(
         process.wait()
 
 
-def _per_invocation(command: list[str], handler: str, version: str, folder: Path) -> float:
-    count = 500
-    return asyncio.run(_served(command, handler, folder, version=version, count=count))[1] / count
-
-
 def _start(command: list[str], folder: Path) -> float:
-    return asyncio.run(_served(command, "plain", folder))[0]
+    async def measure() -> float:
+        begun = time.perf_counter()
+        async with _runtime(command, "plain", folder) as api:
+            return await api.first_next() - begun
+
+    return asyncio.run(measure())
 
 
 def _our_chunks(folder: Path) -> float:
     report = folder / "ours.txt"
-    asyncio.run(_served(OURS, "many", folder, event=f'{{"report": "{report}"}}'.encode(), count=1))
+
+    async def serve() -> None:
+        async with _runtime(OURS, "many", folder, event=f'{{"report": "{report}"}}'.encode()) as api:
+            await api.batch(1)
+
+    asyncio.run(serve())
     return float(report.read_text())
 
 
