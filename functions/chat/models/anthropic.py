@@ -28,7 +28,7 @@ from chat.models.base import ModelRequest
 from chat.models.given import base_url, extra_body
 from chat.models.history import alternating, arguments, call_ids, system_text
 from chat.models.key import ApiKey
-from chat.models.parser import TurnParser, decoded
+from chat.models.parser import TurnParser, decoded, encoded
 from chat.models.refusal import Signposts, reported
 from chat.models.sse import SseParser
 from chat.models.upstream import HttpModel
@@ -110,7 +110,7 @@ def _block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
         case Image():
             return {"type": "image", "source": _source(part)}
         case ToolCall(id, name):
-            return {"type": "tool_use", "id": id, "name": name, "input": arguments(part)}
+            return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments(part))}
         case Reasoning(_, _, redacted) if redacted:
             return {"type": "redacted_thinking", "data": redacted}
         case Reasoning(text, signature) if signature:
@@ -228,7 +228,7 @@ class AnthropicParser(TurnParser[bytes]):
         if block.type == "tool_use":
             self._turn.call(index, block.id, block.name)
             if block.input:  # compatible servers that do not stream arguments
-                self._turn.arguments(index, orjson.dumps(block.input).decode())
+                self._turn.arguments(index, encoded(block.input))
         elif block.text:
             self._turn.text(block.text)
         elif block.thinking:

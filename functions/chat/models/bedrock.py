@@ -129,7 +129,7 @@ def _block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
         case Image():
             return {"image": _image(part)}
         case ToolCall(id, name):
-            return {"toolUse": {"toolUseId": id, "name": name, "input": arguments(part)}}
+            return {"toolUse": {"toolUseId": id, "name": name, "input": orjson.Fragment(arguments(part))}}
         case Reasoning(_, _, redacted) if redacted:
             return {"reasoningContent": {"redactedContent": redacted}}
         case Reasoning(text, signature) if signature:

@@ -83,18 +83,16 @@ def call_ids(request: ModelRequest) -> set[str]:
     }
 
 
-def arguments(call: ToolCall) -> orjson.Fragment:
-    """A call's arguments as an object, which is what providers take back; broken ones as the text they are.
+def arguments(call: ToolCall) -> str:
+    """A call's arguments as JSON text of an object, which is what providers take back; broken ones within one.
 
-    What the model wrote goes back as it is: orjson reads deeper JSON than it writes.
+    What the model wrote goes back as it is: its provider's cache knows it, and orjson reads deeper JSON than it writes.
     """
     try:
         is_object = isinstance(orjson.loads(call.arguments or "{}"), dict)
     except orjson.JSONDecodeError:
         is_object = False
-    if is_object:
-        return orjson.Fragment(call.arguments or "{}")
-    return orjson.Fragment(orjson.dumps({"broken_arguments": call.arguments}))
+    return (call.arguments or "{}") if is_object else orjson.dumps({"broken_arguments": call.arguments}).decode()
 
 
 # Private functions

@@ -20,7 +20,7 @@ from chat.models.base import ModelRequest
 from chat.models.given import base_url, extra_body
 from chat.models.history import arguments, call_ids, mended, system_text
 from chat.models.key import ApiKey
-from chat.models.parser import TurnParser, decoded
+from chat.models.parser import TurnParser, decoded, encoded
 from chat.models.refusal import Signposts, reported
 from chat.models.sse import SseParser
 from chat.models.upstream import HttpModel
@@ -77,7 +77,7 @@ def body(request: ModelRequest, settings: Settings, *, new_names: bool = False) 
     """
     said = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
-        "messages": [*_system(request), *(_message(message) for message in mended(request.messages))],
+        "messages": [*_system(request), *map(_message, filter(_speaks, mended(request.messages)))],
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": request.temperature,
@@ -93,6 +93,11 @@ def _system(request: ModelRequest) -> Iterator[dict[str, Any]]:
         yield {"role": "system", "content": text}
 
 
+def _speaks(message: Message) -> bool:
+    """An assistant turn of nothing but thoughts is rejected as empty."""
+    return not isinstance(message, AssistantMessage) or bool(message.text or message.tool_calls)
+
+
 def _message(message: Message) -> dict[str, Any]:
     match message:
         case UserMessage():
@@ -102,11 +107,11 @@ def _message(message: Message) -> dict[str, Any]:
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": orjson.dumps(arguments(call)).decode()},
+                    "function": {"name": call.name, "arguments": arguments(call)},
                 }
                 for call in message.tool_calls
             ]
-            said: dict[str, Any] = {"role": "assistant", "content": message.text}
+            said: dict[str, Any] = {"role": "assistant", "content": message.text or None}
             return {**said, "tool_calls": calls} if calls else said
         case ToolMessage():
             return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
@@ -257,7 +262,7 @@ class OpenAIParser(TurnParser[bytes]):
             self._turn.call(index, fragment.id or "", function.name or "")
         self._last = index
         if arguments := function.arguments:
-            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            text = arguments if isinstance(arguments, str) else encoded(arguments)
             self._turn.arguments(index, text)
 
     def _begins(self, index: int, call_id: str, name: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -11,7 +11,7 @@ from chat.errors import ModelError, ModelGarbled
 from chat.events import ModelEvent
 from chat.models.turn import Turn
 
-__all__ = ["Frames", "TurnParser", "decoded"]
+__all__ = ["Frames", "TurnParser", "decoded", "encoded"]
 
 T = TypeVar("T")
 
@@ -100,8 +100,20 @@ def decoded(data: bytes, decode: Callable[[bytes], T], kind: type[T]) -> T:
     """
     try:
         return decode(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _leniently(data, kind)
+
+
+def encoded(value: dict[str, Any]) -> str:
+    """Arguments that came as an object instead of its text → their text.
+
+    Raises:
+        ModelGarbled: They nest deeper than anybody reads.
+    """
+    try:
+        return msgspec.json.encode(value).decode()
+    except RecursionError as error:
+        raise ModelGarbled("the model's provider sent arguments that nest too deep") from error
 
 
 def _leniently(data: bytes, kind: type[T]) -> T:

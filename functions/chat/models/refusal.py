@@ -93,14 +93,19 @@ def _quoted(message: str) -> str:
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """RFC 9110, section 10.2.3: seconds or a date; and the header in milliseconds that OpenAI and Azure send."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    asked = headers.get("retry-after", "")
+    seconds = _number(asked)
+    return _until(asked) if seconds is None else seconds
+
+
+def _number(text: str) -> float | None:
     try:
-        if milliseconds := headers.get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except KeyError:
-        return None
+        return max(0.0, float(text))
     except ValueError:
-        return _until(headers["retry-after"])
+        return None
 
 
 def _until(date: str) -> float | None:

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from chat.messages import Image, Message, ToolSchema, UserMessage
+from chat.messages import (
+    AssistantMessage,
+    Image,
+    Message,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
 from chat.models import openai
 from chat.settings import Settings
 from tests.function.models.talk import (
@@ -86,3 +96,13 @@ class TestTheRequest:
         said = self.body(settings=settings, model_id="other")
         assert (said["model"], said["reasoning_effort"]) == ("other", "low")
         assert "stream_options" not in said
+
+    def test_arguments_go_back_as_the_model_wrote_them(self) -> None:
+        call = AssistantMessage((ToolCall("a", "f", '{ "x" : 1.0 }'),))
+        said = self.body(UserMessage((Text("x"),)), call, ToolMessage("a", "f", "1"))
+        assert said["messages"][1]["content"] is None
+        assert said["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{ "x" : 1.0 }'
+
+    def test_a_turn_of_thoughts_alone_is_left_out(self) -> None:
+        said = self.body(UserMessage((Text("x"),)), AssistantMessage((Reasoning("hm"),)))
+        assert [message["role"] for message in said["messages"]] == ["user"]

@@ -87,3 +87,24 @@ def test_a_damaged_transcript_is_understood_or_refused(case: tuple[str, str], no
     if not parser.failure and not parser.ended:
         parser.close()
     assert parser.failure or parser.ended
+
+
+@pytest.mark.parametrize("depth", [300, 5_000, 200_000])
+@pytest.mark.parametrize(
+    ("provider", "frame"),
+    [
+        (
+            "openai",
+            '{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":%s}}]}}]}',
+        ),
+        ("openai", '{"choices":[],"error":%s}'),
+        (
+            "anthropic",
+            '{"type":"content_block_start","content_block":{"type":"tool_use","id":"a","name":"f","input":%s}}',
+        ),
+    ],
+)
+def test_nesting_without_end_is_understood_or_refused(provider: str, frame: str, depth: int) -> None:
+    parser = PARSERS[provider]()
+    events = parser.feed(b"data: " + (frame % ('{"x":' * depth + "1" + "}" * depth)).encode() + b"\n\n")
+    assert parser.failure or events

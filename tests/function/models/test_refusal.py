@@ -24,6 +24,10 @@ class TestWaiting:
     def test_milliseconds_are_more_exact(self) -> None:
         assert busy(retry_after="2", retry_after_ms="1250").retry_after_s == 1.25
 
+    def test_nonsense_milliseconds_leave_the_seconds(self) -> None:
+        assert busy(retry_after="2", retry_after_ms="soon").retry_after_s == 2
+        assert busy(retry_after_ms="soon").retry_after_s is None
+
     def test_a_date(self) -> None:
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
         assert busy(503, retry_after=date).retry_after_s == pytest.approx(89.5, abs=1)
