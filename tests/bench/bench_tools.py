@@ -58,7 +58,7 @@ def figures() -> Iterable[Figure]:
     """Five tools at once; five tools during a turn, beside others; what one call costs, beside others."""
     with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as client:
         _ask(client, 0, (0, 0))  # the process has started, and its connection is open
-        at_once = [_ask(client, 0, AT_ONCE) for _ in range(ROUNDS)]
+        at_once = [_ask(client, 0, AT_ONCE) for _ in range(ROUNDS * 2)]
         in_turn = [_ask(client, TURN_S, IN_TURN) for _ in range(ROUNDS)]
     yield from _at_once(at_once)
     yield from _in_turn(in_turn)
@@ -155,7 +155,7 @@ def _beside(name: str, ours: float, rival: str, theirs: float, unit: str, digits
 
 def _call_us() -> float:
     """As `rivals/timing.py` measures it: a turn of MANY calls less a turn of one, by call."""
-    return _median((_conversation_s(MANY) - _conversation_s(1)) / (MANY - 1) for _ in range(ROUNDS * 2)) * 1e6
+    return _median((_conversation_s(MANY) - _conversation_s(1)) / (MANY - 1) for _ in range(ROUNDS * 5)) * 1e6
 
 
 def _conversation_s(count: int) -> float:
@@ -193,7 +193,7 @@ def _runner_us() -> float:
                 await turn.results()
         return (time.perf_counter() - began) / 20 / MANY * 1e6
 
-    return _median(asyncio.run(run()) for _ in range(ROUNDS))
+    return _median(asyncio.run(run()) for _ in range(ROUNDS * 3))
 
 
 def _median(values: Iterable[float]) -> float:
