@@ -138,6 +138,7 @@ class Store:
 
     async def put(self, items: Sequence[Item]) -> None:
         """Write items, whatever was there; several are not one transaction."""
+        await self._sweep()
         await self._call(lambda backend: backend.put(items))
 
     async def replace(self, item: Item) -> bool:

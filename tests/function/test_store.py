@@ -144,10 +144,17 @@ class TestExpiry:
         assert await store.get("p", "a") is None
 
     @pytest.mark.parametrize("store", ["memory", "file"], indirect=True)
-    async def test_it_is_swept_out_in_time(self, store: Store, clock: Clock) -> None:
+    @pytest.mark.parametrize("write", ["put", "add", "replace"])
+    async def test_it_is_swept_out_in_time_by_any_write(self, store: Store, clock: Clock, write: str) -> None:
         await store.put([item("a", expires_at_s=int(clock.time_s) + 5)])
         clock.time_s += 60
-        await store.add("p", "n", 1, 0)
+        match write:
+            case "put":
+                await store.put([item("b")])
+            case "add":
+                await store.add("p", "n", 1, 0)
+            case _:
+                await store.replace(item("b", number=1))
         assert await store._call(lambda backend: backend.get("p", "a")) is None
 
 
