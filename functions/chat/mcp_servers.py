@@ -32,14 +32,14 @@ class McpServers:
     Args:
         settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
         add: Takes the tools of a server that was listed.
-        now: Seconds; only differences count.
+        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
 
     Raises:
         SettingsError: MCP_SERVERS or MCP_TOKENS cannot be read.
     """
 
     def __init__(
-        self, settings: Settings, add: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.monotonic
+        self, settings: Settings, add: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
         tokens = _tokens(settings)
         self._away = [
@@ -52,11 +52,10 @@ class McpServers:
 
     async def connect(self) -> None:
         """List those that were not listed yet; at most every RETRY_S seconds, for CONNECT_S seconds at most."""
-        if not self._away or self._now() - self._asked_at < RETRY_S:
+        if not self._away or 0 <= self._now() - self._asked_at < RETRY_S:
             return
         self._asked_at = self._now()
-        asked, self._away = self._away, []
-        await asyncio.gather(*map(self._list, asked))
+        await asyncio.gather(*map(self._list, tuple(self._away)))
 
     # Private methods
 
@@ -64,9 +63,9 @@ class McpServers:
         try:
             async with asyncio.timeout(CONNECT_S):
                 self._add(await server.tools())
+            self._away.remove(server)  # one whose listing was cancelled stays, and is asked again
         except (ChatError, TimeoutError) as error:
             _LOGGER.error("the tools of MCP server %s are missing for now: %s", server.name, error or "no answer")  # noqa: TRY400  (no bug of ours: the sentence says it all)
-            self._away.append(server)
 
 
 def _named(servers: str) -> list[tuple[str, str]]:

@@ -86,6 +86,26 @@ class TestConnecting:
         assert kitchen.tools == [look]
 
     @jumping
+    async def test_that_was_cancelled_is_done_again_by_a_later_request(self) -> None:
+        kitchen = Kitchen("slow=http://a/mcp")
+        connecting = asyncio.create_task(kitchen.servers.connect())
+        await asyncio.sleep(1)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        kitchen.now += RETRY_S
+        await kitchen.servers.connect()
+        assert Station.asked == ["slow", "slow"]
+
+    @jumping
+    async def test_a_clock_that_was_set_back_keeps_no_server_away(self) -> None:
+        Station.away = {"one": 1}
+        kitchen = Kitchen("one=http://a/mcp")
+        await kitchen.servers.connect()
+        kitchen.now -= 1000
+        await kitchen.servers.connect()
+        assert kitchen.tools == [look]
+
+    @jumping
     async def test_waits_for_a_slow_server_a_short_time_only(self) -> None:
         kitchen, loop = Kitchen("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
         began = loop.time()
