@@ -4,9 +4,10 @@ The same runner as in the chat runs the tool: same checks, same timeouts, one an
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,9 +19,11 @@ from chat.toolkit.discover import discover
 from chat.toolkit.remote import RemoteAnswer, RemoteCall
 from chat.toolkit.runner import ToolRunner
 from tool_worker import tools
-from winterbourne import on_shutdown
+from winterbourne import on_shutdown, retire
 
 __all__ = ["handler"]
+
+_LOGGER: Final = logging.getLogger("chat.tool_worker")  # below the name that Powertools' logger writes for
 
 _settings = Settings.from_environment(os.environ)
 _logger = telemetry.log(service=_settings.service_name)
@@ -28,10 +31,9 @@ http_pool.configure(_settings)
 _runner = ToolRunner(discover(tools), _settings)
 
 
-@on_shutdown
-async def _close() -> None:
-    await _runner.close()
-    await http_pool.close()
+# Run in reverse, and each also where another one fails.
+on_shutdown(http_pool.close)
+on_shutdown(_runner.close)
 
 
 async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -56,6 +58,9 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         async with _runner.turn(_nowhere, deadline=deadline, request_id=call.request_id, caller=call.caller) as turn:
             turn.start(asked)
             (result,) = await turn.results()
+    if _runner.retiring:  # too many threads of tools hang; a fresh environment has none
+        _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned)
+        retire()
     return msgspec.structs.asdict(RemoteAnswer(content=result.content, is_error=result.is_error))
 
 

@@ -2,6 +2,7 @@
 
 from chat import worker_tools
 from chat.toolkit.discover import discover
+from tests.function.processes import run
 from tool_worker import tools
 from tool_worker.tools.simulate_savings import simulate_savings
 
@@ -22,3 +23,29 @@ def test_savings_at_risk_have_a_range() -> None:
     assert simulate_savings.function
     outcomes = simulate_savings.function(100, 10)
     assert outcomes.percentile_10 < outcomes.median < outcomes.percentile_90
+
+
+CALL = """
+from tool_worker import app
+app._runner.add([hang])
+
+def call(tool, **arguments):
+    event = {"tool": tool, "arguments": arguments, "timeout_s": 5, "request_id": "chat-1"}
+    return asyncio.run(app.handler(event, CONTEXT))
+"""
+
+
+def test_a_call_is_answered_with_the_result_as_json_or_with_a_sentence() -> None:
+    said = run(f"""{CALL}
+for arguments in ({{"monthly_amount": 100, "years": 1}}, {{"monthly_amount": 100}}):
+    answer = call("simulate_savings", **arguments)
+    print(answer["is_error"], answer["content"][:60])
+""")
+    assert 'False {"paid_in":1200.0' in said
+    assert "True The arguments of simulate_savings do not fit" in said
+    assert "chat-1" in said  # the log leads back to the chat's request
+
+
+def test_an_environment_whose_threads_are_stuck_ends_after_the_answer() -> None:
+    said = run(f"{CALL}\nprint(call('hang'), retired)", TOOL_ABANDONED_LIMIT="1")
+    assert "was stopped.', 'is_error': True} [True]" in said
