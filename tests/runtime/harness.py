@@ -27,7 +27,7 @@ async def serving(
     async with api or RuntimeApi() as served:
         serve = adapt(handler)
         options = {"margin_ms": 100, "alone": pollers == 1} | options
-        clients = [RuntimeClient(served.address) for _ in range(pollers)]
+        clients = served.clients = [RuntimeClient(served.address) for _ in range(pollers)]
         running = [Poller(client, serve, **options) for client in clients]
         tasks = [asyncio.create_task(poller.run()) for poller in running]
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import h11
+
+from winterbourne.client import RuntimeClient
 
 __all__ = ["ARN", "Outcome", "RuntimeApi"]
 
@@ -80,6 +83,7 @@ class RuntimeApi:
         self.calls: list[Outcome] = []  # init errors and restores
         self.called = asyncio.Event()
         self.connections = 0
+        self.clients: list[RuntimeClient] = []  # who asks, where `serving` runs them in this process
         self.asked = asyncio.Event()  # a runtime waits for an invocation
         self.handed_out = asyncio.Event()
         self.reads_on = asyncio.Event()
@@ -156,7 +160,7 @@ class RuntimeApi:
             if invocation:
                 invocation.partial = outcome
             await self._take(http, reader, outcome, invocation)
-            if not await self._answer(http, writer, outcome, invocation):
+            if not await self._answer(http, reader, writer, outcome, invocation):
                 return
             if http.our_state is h11.MUST_CLOSE or http.their_state is not h11.DONE:
                 return
@@ -185,7 +189,12 @@ class RuntimeApi:
                 return
 
     async def _answer(
-        self, http: h11.Connection, writer: asyncio.StreamWriter, outcome: Outcome, invocation: _Invocation | None
+        self,
+        http: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        outcome: Outcome,
+        invocation: _Invocation | None,
     ) -> bool:
         what = outcome.path.rpartition("/")[2]
         if outcome.path == "invocation/next":
@@ -194,7 +203,9 @@ class RuntimeApi:
             if self.refuse_after and len(outcome.body) >= self.refuse_after[0]:
                 status, self.refuse_after = self.refuse_after[1], None
                 await self._send(http, writer, status, [], b"{}")
-                await asyncio.sleep(0.05)
+                with contextlib.suppress(ConnectionError):
+                    while await reader.read(65536):  # closing with unread bytes would take the answer back
+                        pass
             if invocation and not invocation.outcome.done():
                 invocation.outcome.set_result(outcome)
             return False

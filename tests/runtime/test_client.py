@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -23,6 +23,18 @@ async def echo(event: Any, context: Any) -> Any:
 async def stream_of(event: Any, context: Any) -> AsyncIterator[str]:
     for piece in event:
         yield piece
+
+
+def held_up(api: RuntimeApi) -> bool:
+    """Whether the socket takes no more."""
+    line = api.clients[0]._line
+    return line is not None and line.paused
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop and its sockets go on until it holds."""
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +67,7 @@ class TestOneConnection:
             invocation = api.submit()
             await api.handed_out.wait()
             api.hang_up()
-            await asyncio.sleep(0.01)  # until the loop has seen the end of the connection
+            await until(lambda: api.clients[0]._line is None)
             go_on.set()
             assert (await invocation.outcome).body == b"late"
 
@@ -129,7 +141,7 @@ class TestHangingUp:
             invocation = api.submit()
             await api.handed_out.wait()
             api.reads_on.clear()
-            await asyncio.sleep(0.05)  # until the socket's buffers are full
+            await until(lambda: held_up(api))
             assert not woken.is_set()
             api.hang_up()
             await woken.wait()
@@ -151,7 +163,7 @@ class TestBackpressure:
             invocation = api.submit()
             await api.handed_out.wait()
             api.reads_on.clear()
-            await asyncio.sleep(0.1)  # as long as it can write, it does
+            await until(lambda: held_up(api))
             behind = written
             assert behind < 400
             api.reads_on.set()
