@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,15 @@ class TestOneRequest:
         first, second = metrics(written(capsys))
         assert (first["ColdStarts"], first["InitDuration"][0] > 0) == ([1.0], True)
         assert "ColdStarts" not in second
+
+    def test_where_the_system_does_not_know_the_beginning_the_start_still_succeeds(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(telemetry, "Path", lambda _: Path("/there/is/no/proc"))
+        telemetry.ready()
+        with telemetry.request("r-1", telemetry.log()):
+            pass
+        assert metrics(written(capsys))[0]["InitDuration"][0] > 0
 
     def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request("r-1", telemetry.log()):
