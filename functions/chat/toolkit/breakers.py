@@ -1,4 +1,4 @@
-"""The breakers of all tools, by name, on the event loop's clock: refusals as outcomes, openings as a metric."""
+"""The breakers of all tools, by name: refusals as outcomes, openings as a metric."""
 
 import asyncio
 import logging
@@ -22,15 +22,17 @@ class Breakers:
 
     Args:
         settings: TOOL_BREAKER_FAILURES and TOOL_BREAKER_OPEN_TIME.
+        wall_clock: Seconds. The loop's clock may stand still while the environment is frozen, and pauses would not end.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, wall_clock: Callable[[], float]) -> None:
         self._settings = settings
+        self._now = wall_clock
         self._named: dict[str, Breaker] = {}
 
     def refusal(self, tool: Tool) -> Outcome | None:
         """What a call is told while the tool's breaker is open."""
-        wait_s = self._of(tool).refuses_s(_now()) if tool.options.breaker else 0.0
+        wait_s = self._of(tool).refuses_s(self._now()) if tool.options.breaker else 0.0
         return _refused(tool, wait_s) if wait_s else None
 
     async def guard(self, tool: Tool, patience: float, work: Callable[[], Awaitable[T | Outcome]]) -> T | Outcome:
@@ -45,13 +47,13 @@ class Breakers:
         """
         if not tool.options.breaker:
             return await work()
-        allowed = self._of(tool).ask(_now())
+        allowed = self._of(tool).ask(self._now())
         if isinstance(allowed, Refuse):
             return _refused(tool, allowed.wait_s)
         try:
             result = await work()
         except asyncio.CancelledError:
-            if _now() >= patience:
+            if asyncio.get_running_loop().time() >= patience:
                 self._record(tool, allowed, succeeded=False)
             raise
         self._record(tool, allowed, succeeded=not (isinstance(result, Outcome) and result.fault))
@@ -65,14 +67,10 @@ class Breakers:
         return self._named.setdefault(tool.options.breaker, made)
 
     def _record(self, tool: Tool, allowed: Allow, *, succeeded: bool) -> None:
-        if self._of(tool).record(allowed, succeeded=succeeded, now=_now()):
+        if self._of(tool).record(allowed, succeeded=succeeded, now=self._now()):
             measure("BreakerOpenings", tool=tool.name)
             _LOGGER.warning("breaker %s opened", tool.options.breaker)
 
 
 def _refused(tool: Tool, wait_s: float) -> Outcome:
     return failed(f"{tool.name} failed too often and is not called now; it may be tried again in {wait_s:.0f} seconds.")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -25,7 +25,7 @@ class ToolRunner:
         tools: Any number, from any origin; their names must differ.
         settings: The TOOL_ settings are read here, all of them by the tools.
         clients: Where tools get their HTTP clients; the shared pool's.
-        wall_clock: Seconds; what kept results age by.
+        wall_clock: Seconds; what kept results age by, and pauses of breakers.
 
     Raises:
         ToolMisdeclared: Two tools have one name, or a tool needs a setting that does not exist.

@@ -39,7 +39,7 @@ class Workshop:
     Args:
         settings: The limits.
         clients: For the contexts of runs.
-        wall_clock: Seconds; what kept results age by.
+        wall_clock: Seconds; what kept results age by, and pauses of breakers.
     """
 
     def __init__(self, settings: Settings, clients: Clients, wall_clock: Callable[[], float]) -> None:
@@ -51,7 +51,7 @@ class Workshop:
         self._thread_places = Kind(settings.tool_executor_max_workers)
         self._tool_places: dict[str, Kind] = {}
         self._cache = ResultCache(settings.tool_cache_bytes, wall_clock)
-        self._breakers = Breakers(settings)
+        self._breakers = Breakers(settings, wall_clock)
         self._under_way: dict[Key, Run] = {}
         self._left: set[asyncio.Task[Any]] = set()
 

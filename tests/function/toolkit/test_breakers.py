@@ -72,12 +72,14 @@ def test_an_open_breaker_answers_at_once_and_the_tool_is_not_called(error: Excep
 
 @jumping
 async def test_after_the_pause_one_call_tries_and_closes_it() -> None:
-    runner = ToolRunner([ask_api], SETTINGS)
+    """Also where the environment was frozen meanwhile, and the loop's clock with it."""
+    now_s = 1_000_000.0
+    runner = ToolRunner([ask_api], SETTINGS, wall_clock=lambda: now_s)
     mood.append(RuntimeError())
     for _ in range(2):
         await say(runner, "ask_api")
     mood.clear()
-    await asyncio.sleep(31)
+    now_s += 31
     contents = [message.content for message in await answers(runner, asked("ask_api", "1"), asked("ask_api", "2"))]
     assert contents[0] == '"fine"'
     assert contents[1].startswith("ask_api failed too often")
