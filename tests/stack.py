@@ -5,10 +5,12 @@ Knows the functions that our template uses, and fails on any other.
 
 import functools
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # it ships no types
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # likewise
@@ -43,7 +45,8 @@ def _transformed() -> dict[str, Any]:
     for resource in template["Resources"].values():
         for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
             resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
-    result: dict[str, Any] = transform(template, {}, _NoPolicies())
+    with patch.dict(os.environ, {"AWS_DEFAULT_REGION": PSEUDO["AWS::Region"]}):  # it asks for the partition
+        result: dict[str, Any] = transform(template, {}, _NoPolicies())
     return result
 
 

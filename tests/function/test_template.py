@@ -18,11 +18,6 @@ from tests.stack import ROOT, Stack, source
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
 
 
-@pytest.fixture(autouse=True)
-def _region(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")  # SAM's transform asks for the partition
-
-
 @pytest.fixture
 def stack() -> Stack:
     """The first deployment: nothing said."""
