@@ -163,7 +163,7 @@ class _Turn:
             return "tool_calls"
         if reason == "pause" or (calls and reason in {"tool_calls", "stop"}):
             return None
-        return reason
+        return "stop" if reason == "tool_calls" else reason  # a provider that speaks of calls and makes none
 
     # Private methods
 

@@ -164,6 +164,13 @@ class TestTurns:
         assert heard[-1] == ConversationEnded("max_turns", Usage(3, 3), 3)
 
     @jumping
+    async def test_for_calls_that_the_model_did_not_make_are_a_plain_end(self) -> None:
+        """A caller who is told of calls looks for them."""
+        heard = Heard()
+        await conversation(heard, ScriptModel([[TextDelta("hi")], [TurnEnded("tool_calls")]])).run()
+        assert heard[-1] == ConversationEnded("stop", Usage(), 1)
+
+    @jumping
     async def test_a_forced_tool_choice_holds_for_the_first_turn_only(self) -> None:
         model = ScriptModel(asks(("a", "sleep", "0")), answer("done"))
         request = ChatRequest(messages=(HELLO,), tool_choice="required")
