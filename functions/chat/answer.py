@@ -70,7 +70,7 @@ class Answer:
                 this conversation; the model was not asked.
         """
         read, encoder = frontend.read(call.request, self._settings)
-        asked = _named(within_limits(read, self._settings))
+        asked = _named(within_limits(read, self._settings, self._tools.schemas))
         await self._limits.check(call.caller)
         telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
         async with self._conversations.open(call.caller, asked) as record:

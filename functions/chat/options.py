@@ -3,27 +3,40 @@
 Which models may be asked for is the frontends' matter: each says in its own format which there are.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from chat.errors import RequestRejected
-from chat.messages import ChatRequest, SystemMessage
+from chat.messages import ChatRequest, SystemMessage, ToolSchema
 from chat.settings import Settings
 
 __all__ = ["within_limits"]
 
 
-def within_limits(request: ChatRequest, settings: Settings) -> ChatRequest:
+def within_limits(request: ChatRequest, settings: Settings, tools: Iterable[ToolSchema]) -> ChatRequest:
     """The request with every option it left out filled in from the settings, SYSTEM_PROMPT above its own.
 
+    Args:
+        request: As the caller wrote it.
+        settings: Limits and defaults.
+        tools: Our own; the request may choose one of them by name, or one of its own.
+
     Raises:
-        RequestRejected: 400 for an option beyond its limit; the message names the limit.
+        RequestRejected: 400 for an option beyond its limit, or a tool that is not there; the message names it.
     """
+    _expect_to_be_there(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(
         request,
         system=_system(request, settings),
         temperature=_temperature(request.temperature, settings),
         max_tokens=_max_tokens(request.max_tokens, settings.model_max_tokens),
     )
+
+
+def _expect_to_be_there(choice: str, tools: Iterable[ToolSchema]) -> None:
+    if choice not in {"auto", "none", "required", *(tool.name for tool in tools)}:
+        raise RequestRejected(400, "unknown_tool", f"tool_choice: there is no tool named {choice[:64]!r}")
 
 
 def _system(request: ChatRequest, settings: Settings) -> str:
