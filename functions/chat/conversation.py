@@ -82,7 +82,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         tools: What the model may use.
         emit: Where events go.
         keep: Takes each message when it is whole, and an incomplete one when a turn broke. Must not wait.
-        spend: Told what each turn has used.
+        spend: Told what each turn has used, as soon as the model has said so.
         max_turns: Model turns at most.
         deadline: On the event loop's clock; handed to model and tools.
         request_id: The invocation's id, for the tools.
@@ -119,7 +119,6 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
             turn = _Turn(self)
             ended = await turn.take(history, number)
             usage += ended.usage
-            self.spend(ended.usage)
             await self.emit((ended,))
             if reason := turn.final(ended.stop_reason):
                 break
@@ -214,8 +213,9 @@ class _Turn:
                 if name not in self._clients:
                     self._runs_tools = True
                     tools.start(call)
-            case TurnEnded():
+            case TurnEnded(_, usage):
                 self._ended = event
+                self._conversation.spend(usage)  # at once: it is paid for, also where the tools are stopped
 
     def _flush(self) -> None:
         if self._reasoning:

@@ -44,6 +44,7 @@ def conversation(
     keep: Callable[[Message], None] = lambda _: None,
     max_turns: int = 10,
     request: ChatRequest = REQUEST,
+    spend: Callable[[Usage], None] = lambda _: None,
 ) -> Conversation:
     return Conversation(
         request=request,
@@ -51,7 +52,7 @@ def conversation(
         tools=SleepingTools(),
         emit=heard,
         keep=keep,
-        spend=lambda _: None,
+        spend=spend,
         max_turns=max_turns,
     )
 
@@ -241,6 +242,17 @@ class TestATurnThatBreaks:
     async def test_an_end_without_the_models_own_end_is_an_error(self) -> None:
         with pytest.raises(ModelStreamTruncated):
             await conversation(Heard(), ScriptModel([[TextDelta("half")]])).run()
+
+    @jumping
+    async def test_while_its_tools_run_has_spent_what_the_model_used(self) -> None:
+        """Else a caller with a limit of tokens could stop every request in time."""
+        spent: list[Usage] = []
+        talk = conversation(Heard(), ScriptModel(asks(("a", "sleep", "60"))), spend=spent.append)
+        talking = asyncio.create_task(talk.run())
+        await asyncio.sleep(1)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+        assert spent == [Usage(1, 1)]
 
     @jumping
     async def test_cancelling_closes_the_model_and_cancels_the_tools(self) -> None:
