@@ -15,18 +15,18 @@ import msgspec
 from chat import telemetry
 from chat.auth import Caller
 from chat.conversation import Conversation, Tools
-from chat.conversations import Conversations, Record
 from chat.errors import StoreUnavailable
 from chat.events import Usage
 from chat.frontends.base import Encoder, Frontend
-from chat.limits import Limits
 from chat.messages import ChatRequest, Message
 from chat.models.base import Model
 from chat.options import within_limits
 from chat.pump import Outlet, pump
 from chat.service import Call
 from chat.settings import Settings
-from chat.stops import Stops
+from chat.store.conversations import Conversations, Record
+from chat.store.limits import Limits
+from chat.store.stops import Stops
 from winterbourne import Response, ResponseStream
 
 __all__ = ["Answer"]

@@ -15,18 +15,18 @@ from typing import Any, Final
 from chat import http_pool, telemetry, tools
 from chat.answer import Answer
 from chat.auth import make_authenticator
-from chat.conversations import Conversations
 from chat.frontends import ag_ui, ai_sdk, native, openai
 from chat.frontends.base import Frontend
 from chat.kept import Kept
-from chat.limits import Limits
 from chat.models.registry import make_model
 from chat.probes import Probes
 from chat.service import JSON, Call, Context, Endpoint, Service, reply
 from chat.settings import Settings
 from chat.site import site
-from chat.stops import Stops
-from chat.store import make_store
+from chat.store.conversations import Conversations
+from chat.store.limits import Limits
+from chat.store.registry import make_store
+from chat.store.stops import Stops
 from chat.toolkit.discover import discover
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool

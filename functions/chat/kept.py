@@ -3,9 +3,9 @@
 Only ever the caller's own; what that means, `conversations` and `stops` know.
 """
 
-from chat.conversations import Conversations
 from chat.service import JSON, Call, reply, reply_json
-from chat.stops import Stops
+from chat.store.conversations import Conversations
+from chat.store.stops import Stops
 
 __all__ = ["Kept"]
 

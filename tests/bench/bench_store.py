@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from chat.auth import ANONYMOUS
-from chat.conversation_items import split
-from chat.conversations import Conversations
 from chat.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from chat.settings import Settings
-from chat.store import Store
-from chat.store_file import SqliteBackend
+from chat.store.base import Store
+from chat.store.conversations import Conversations
+from chat.store.file import SqliteBackend
+from chat.store.items import split
 from tests.bench.figure import Figure
 
 ROUNDS = 200

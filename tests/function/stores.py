@@ -12,10 +12,10 @@ import moto
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it has no types
 
 from chat import aws
-from chat.store import Store
-from chat.store_dynamodb import DynamoBackend
-from chat.store_file import SqliteBackend
-from chat.store_memory import MemoryBackend
+from chat.store.base import Store
+from chat.store.dynamodb import DynamoBackend
+from chat.store.file import SqliteBackend
+from chat.store.memory import MemoryBackend
 
 __all__ = ["KINDS", "TABLE", "Clock", "open_store", "template_table"]
 

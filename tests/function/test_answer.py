@@ -9,16 +9,16 @@ import pytest
 from chat import telemetry
 from chat.answer import Answer
 from chat.auth import Anyone
-from chat.conversations import Conversations
 from chat.errors import ModelBusy
 from chat.events import TextDelta, TurnEnded
 from chat.frontends import native, openai
 from chat.kept import Kept
-from chat.limits import Limits
 from chat.service import Endpoint, Service
 from chat.settings import Settings
-from chat.stops import Stops
-from chat.store import make_store
+from chat.store.conversations import Conversations
+from chat.store.limits import Limits
+from chat.store.registry import make_store
+from chat.store.stops import Stops
 from tests.clock import jumping
 from tests.function.exchanges import Answered, FixedContext, event
 from tests.function.fakes import ScriptModel, SleepingTools, Step, answer, asks, pause

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from chat import store_dynamodb, telemetry, worker_tools
+from chat import telemetry, worker_tools
 from chat.models import bedrock
 from chat.settings import Settings
+from chat.store import dynamodb
 from chat.toolkit.discover import discover
 from tests.stack import ROOT, Stack, source
 
@@ -131,7 +132,7 @@ class TestRights:
         assert [(s["Action"], s["Resource"]) for s in statements(stack)[:4]] == [
             (["logs:CreateLogStream", "logs:PutLogEvents"], "<ChatLog.Arn>"),
             (rights_the_store_uses(), "<Conversations.Arn>"),
-            ("dynamodb:Query", f"<Conversations.Arn>/index/{store_dynamodb.INDEX}"),
+            ("dynamodb:Query", f"<Conversations.Arn>/index/{dynamodb.INDEX}"),
             ("secretsmanager:GetSecretValue", "<ApiKeys>"),
         ]
 
@@ -179,7 +180,7 @@ class TestRights:
 
 def rights_the_store_uses() -> list[str]:
     """The calls in the store's source, as IAM spells them."""
-    calls = set(re.findall(r"_client\.([a-z_]+)\(", inspect.getsource(store_dynamodb)))
+    calls = set(re.findall(r"_client\.([a-z_]+)\(", inspect.getsource(dynamodb)))
     return sorted(f"dynamodb:{''.join(word.title() for word in call.split('_'))}" for call in calls)
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from chat.auth import Caller
 from chat.errors import StoreUnavailable
-from chat.stops import Stops
-from chat.store import Item, Store
-from chat.store_memory import MemoryBackend
+from chat.store.base import Item, Store
+from chat.store.memory import MemoryBackend
+from chat.store.stops import Stops
 from tests.clock import jumping
 from tests.function.stores import Clock, open_store
 

@@ -1,6 +1,6 @@
 """Conversations that are kept: continued by id, listed, read and deleted, each caller's own.
 
-Knows when what is kept, not how it lies in the store (`conversation_items`) nor who may write (`conversation_lease`).
+Knows when what is kept, not how it lies in the store (`items`) nor who may write (`lease`).
 """
 
 import asyncio
@@ -15,13 +15,13 @@ import msgspec
 from msgspec import Meta
 
 from chat.auth import Caller
-from chat.conversation_items import Head, continued, head_key, heads_key, join, messages_key, rewound, split, title_of
-from chat.conversation_lease import Lease, is_running
-from chat.conversation_writer import Writer
 from chat.errors import RequestRejected, StoreUnavailable
 from chat.messages import ChatRequest, Message
 from chat.settings import Settings
-from chat.store import Item, Store
+from chat.store.base import Item, Store
+from chat.store.items import Head, continued, head_key, heads_key, join, messages_key, rewound, split, title_of
+from chat.store.lease import Lease, is_running
+from chat.store.writer import Writer
 
 __all__ = ["Conversations", "Record"]
 

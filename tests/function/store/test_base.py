@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 import chat
 from chat import aws
-from chat import store as store_module
 from chat.errors import SettingsError, StoreUnavailable
 from chat.settings import Settings
-from chat.store import Item, Store, key, make_store
-from chat.store_dynamodb import BATCH_ATTEMPTS, DynamoBackend
-from chat.store_file import SqliteBackend
-from chat.store_memory import MemoryBackend
+from chat.store import base as store_module
+from chat.store.base import Item, Store, key
+from chat.store.dynamodb import BATCH_ATTEMPTS, DynamoBackend
+from chat.store.file import SqliteBackend
+from chat.store.memory import MemoryBackend
+from chat.store.registry import make_store
 from tests.function.stores import KINDS, TABLE, Clock, open_store, template_table
 
 
@@ -242,7 +243,7 @@ class TestSqlite:
     def test_several_processes_see_one_file(self, tmp_path: Path) -> None:
         path = f"{tmp_path}/chat.db"
         count = (
-            "import asyncio, sys\nfrom chat.settings import Settings\nfrom chat.store import make_store\n"
+            "import asyncio, sys\nfrom chat.settings import Settings\nfrom chat.store.registry import make_store\n"
             "async def main():\n"
             "    store = make_store(Settings(store='file:' + sys.argv[1]))\n"
             "    for _ in range(50): await store.add('p', 'n', 1, 0)\n"
@@ -333,9 +334,9 @@ class TestChoosing:
 
     def test_memory_is_the_default_and_imports_nothing_heavy(self) -> None:
         check = (
-            "import sys; from chat.store import make_store; from chat.settings import Settings\n"
+            "import sys; from chat.store.registry import make_store; from chat.settings import Settings\n"
             "assert not make_store(Settings()).shared\n"
-            "assert not {'sqlite3', 'boto3', 'chat.store_file', 'chat.store_dynamodb'} & set(sys.modules)"
+            "assert not {'sqlite3', 'boto3', 'chat.store.file', 'chat.store.dynamodb'} & set(sys.modules)"
         )
         subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(chat.__file__).parents[1])
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chat.auth import ANONYMOUS
-from chat.conversation_items import Head
-from chat.conversation_lease import Lease, is_running
-from chat.conversations import Conversations, Record
 from chat.errors import RequestRejected, StoreUnavailable
 from chat.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from chat.settings import Settings
-from chat.store import Item, Store
-from chat.store_memory import MemoryBackend
+from chat.store.base import Item, Store
+from chat.store.conversations import Conversations, Record
+from chat.store.items import Head
+from chat.store.lease import Lease, is_running
+from chat.store.memory import MemoryBackend
 from tests.function.stores import Clock
 
 LEASE_S = 30.0

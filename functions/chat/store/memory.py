@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chat.store import Item, may_replace
+from chat.store.base import Item, may_replace
 
 __all__ = ["MemoryBackend"]
 

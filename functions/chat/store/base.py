@@ -19,10 +19,9 @@ from urllib.parse import quote
 import msgspec
 
 from chat.errors import StoreUnavailable
-from chat.settings import Settings
 from chat.telemetry import measure
 
-__all__ = ["Backend", "Item", "Store", "key", "make_store", "may_replace"]
+__all__ = ["Backend", "Item", "Store", "key", "may_replace"]
 
 T = TypeVar("T")
 
@@ -30,7 +29,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S: Final = 60.0
 LONGEST_KEY_PART: Final = 512  # DynamoDB takes 2048 bytes of pk and 1024 of sk
-DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,24 +189,6 @@ class Store:
     def _alive(self, items: Iterable[Item]) -> Iterator[Item]:
         now_s = self.now()
         return (item for item in items if not 0 < item.expires_at_s <= now_s)
-
-
-def make_store(settings: Settings) -> Store:
-    """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; threads do the rest."""
-    kind, _, where = settings.store.partition(":")
-    match kind:
-        case "file":
-            from chat.store_file import SqliteBackend  # noqa: PLC0415  (only where it is asked for)
-
-            return Store(lambda: SqliteBackend(where), threads=1, shared=True)  # SQLite's connection has one thread
-        case "dynamodb":
-            from chat.store_dynamodb import DynamoBackend  # noqa: PLC0415  (likewise)
-
-            return Store(lambda: DynamoBackend(where), threads=DYNAMODB_THREADS, shared=True)
-        case _:
-            from chat.store_memory import MemoryBackend  # noqa: PLC0415  (likewise)
-
-            return Store(MemoryBackend, threads=0, shared=False)
 
 
 def key(*parts: str) -> str:

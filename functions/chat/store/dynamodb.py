@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from chat import aws
-from chat.store import Item
+from chat.store.base import Item
 
 __all__ = ["DynamoBackend"]
 

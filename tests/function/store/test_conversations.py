@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from chat.auth import Caller
-from chat.conversations import Conversations
 from chat.errors import RequestRejected, StoreUnavailable
 from chat.messages import AssistantMessage, ChatRequest, Message, Text, ToolCall, ToolMessage, UserMessage
 from chat.settings import Settings
-from chat.store import Item, Store
-from chat.store_memory import MemoryBackend
+from chat.store.base import Item, Store
+from chat.store.conversations import Conversations
+from chat.store.memory import MemoryBackend
 from tests.clock import jumping
 from tests.function.stores import KINDS, Clock, open_store
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.conversation_items import PART_BYTES, continued, join, rewound, split, title_of
 from chat.errors import RequestRejected
 from chat.frontends.history import UNFINISHED
 from chat.messages import (
@@ -20,7 +19,8 @@ from chat.messages import (
     ToolMessage,
     UserMessage,
 )
-from chat.store import Item
+from chat.store.base import Item
+from chat.store.items import PART_BYTES, continued, join, rewound, split, title_of
 
 PART = st.builds(Text, st.text()) | st.builds(Image, st.text(), st.text(), st.text())
 SAID = (

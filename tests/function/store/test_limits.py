@@ -7,10 +7,10 @@ import pytest
 
 from chat.auth import Caller
 from chat.errors import RequestRejected, StoreUnavailable
-from chat.limits import Limits
 from chat.settings import Settings
-from chat.store import Store
-from chat.store_memory import MemoryBackend
+from chat.store.base import Store
+from chat.store.limits import Limits
+from chat.store.memory import MemoryBackend
 from tests.function.stores import KINDS, Clock, open_store
 
 ALICE, BOB = Caller("key:alice", "alice"), Caller("key:bob", "bob")

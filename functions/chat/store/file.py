@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from chat.store import Item, may_replace
+from chat.store.base import Item, may_replace
 
 __all__ = ["SqliteBackend"]
 

@@ -6,11 +6,11 @@ from typing import Self
 
 import pytest
 
-from chat import conversation_writer
-from chat.conversation_writer import FLUSH_TIMEOUT_S, Writer
 from chat.errors import StoreUnavailable
-from chat.store import Item, Store
-from chat.store_memory import MemoryBackend
+from chat.store import writer as writer_module
+from chat.store.base import Item, Store
+from chat.store.memory import MemoryBackend
+from chat.store.writer import FLUSH_TIMEOUT_S, Writer
 from tests.clock import jumping
 
 
@@ -140,7 +140,7 @@ class TestAStoreThatIsAway:
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         measured: list[str] = []
-        monkeypatch.setattr(conversation_writer, "measure", measured.append)
+        monkeypatch.setattr(writer_module, "measure", measured.append)
         store = Slow(delay_s=0)
         store.failures = 9
         async with Writer(store, never, 60) as writer:

@@ -14,7 +14,7 @@ import msgspec
 
 from chat.frontends.history import settled
 from chat.messages import AssistantMessage, Message, Text, UserMessage
-from chat.store import Item, key
+from chat.store.base import Item, key
 
 __all__ = [
     "PART_BYTES",

@@ -11,7 +11,7 @@ from typing import Final
 
 from chat.auth import Caller
 from chat.errors import StoreUnavailable
-from chat.store import Item, Store, key
+from chat.store.base import Item, Store, key
 
 __all__ = ["Stops"]
 

@@ -10,7 +10,7 @@ from typing import Final
 from chat.auth import Caller
 from chat.errors import RequestRejected
 from chat.settings import Settings
-from chat.store import Store, key
+from chat.store.base import Store, key
 
 __all__ = ["Limits"]
 

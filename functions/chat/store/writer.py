@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Self
 
 from chat.errors import StoreUnavailable
-from chat.store import Item, Store
+from chat.store.base import Item, Store
 from chat.telemetry import measure
 
 __all__ = ["Writer"]

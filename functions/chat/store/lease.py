@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from chat.conversation_items import Head, head_key
 from chat.errors import RequestRejected, StoreUnavailable
-from chat.store import Item, Store
+from chat.store.base import Item, Store
+from chat.store.items import Head, head_key
 
 __all__ = ["Lease", "is_running"]
 
