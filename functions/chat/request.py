@@ -115,8 +115,8 @@ def parse(value: dict[str, Any], shape: type[T]) -> T:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).replace("`", "").partition(" - at $")
-        place = where.removeprefix(".") or "body"
+        reason, _, where = str(error).replace("`", "").partition(" - at ")
+        place = where.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
         message = f"{place}: {reason[:1].lower()}{reason[1:]}"
         raise RequestRejected(400, "invalid_request", message[:LONGEST_REASON]) from None
 

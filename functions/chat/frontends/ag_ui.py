@@ -11,7 +11,7 @@ import msgspec
 from chat import events as e
 from chat.frontends import sse
 from chat.frontends.ag_ui_history import OUR_KEY, AgUiMessage, encrypted, history
-from chat.frontends.history import Id, bounded, checked, settled
+from chat.frontends.history import Id, ToolName, bounded, checked, settled
 from chat.frontends.json_text import one_line, quoted, written
 from chat.messages import ChatRequest, Text, ToolSchema, UserMessage
 from chat.request import Request, parse
@@ -24,7 +24,7 @@ __all__ = ["FRONTEND", "AgUi", "AgUiEncoder"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
-    name: Id
+    name: ToolName
     description: str = ""
     parameters: dict[str, Any] | None = None
 

@@ -14,7 +14,7 @@ import orjson
 from chat import events as e
 from chat.frontends import sse
 from chat.frontends.ai_sdk_history import Metadata, UIMessage, history
-from chat.frontends.history import Id, MaxTokens, Temperature, bounded, checked, settled
+from chat.frontends.history import Id, MaxTokens, Temperature, ToolName, bounded, checked, settled
 from chat.frontends.json_text import one_line, quoted, written
 from chat.frontends.offer import chosen
 from chat.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
@@ -55,7 +55,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     model: Id | None = None
     temperature: Temperature | None = None
     max_tokens: MaxTokens | None = None
-    tools: dict[str, _Tool] | None = None
+    tools: dict[ToolName, _Tool] | None = None
     store: bool = False
 
 

@@ -13,9 +13,10 @@ from chat.errors import RequestRejected
 from chat.messages import AssistantMessage, ChatRequest, Image, Message, Reasoning, ToolCall, ToolMessage, UserMessage
 from chat.settings import Settings
 
-__all__ = ["UNFINISHED", "Id", "MaxTokens", "Temperature", "bounded", "checked", "settled"]
+__all__ = ["UNFINISHED", "Id", "MaxTokens", "Temperature", "ToolName", "bounded", "checked", "settled"]
 
 Id = Annotated[str, Meta(max_length=200)]
+ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # what every provider takes
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
 
@@ -74,7 +75,7 @@ def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     _expect_unique("message", _message_ids(messages))
     _expect_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
-    longest = max(_length(message) for message in messages)
+    longest = max(len(chat.system or ""), *(_length(message) for message in messages))
     _expect_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
     _expect_at_most(settings.max_images, _images(messages), "too_many_images", "images")
     _expect_at_most(settings.max_client_tools, len(chat.client_tools), "too_many_tools", "tools")

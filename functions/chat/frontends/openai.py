@@ -11,7 +11,7 @@ import msgspec
 
 from chat.errors import RequestRejected
 from chat.frontends.base import Encoder
-from chat.frontends.history import Id, MaxTokens, Temperature, bounded, checked, settled
+from chat.frontends.history import Id, MaxTokens, Temperature, ToolName, bounded, checked, settled
 from chat.frontends.json_text import written
 from chat.frontends.offer import chosen, offered
 from chat.frontends.openai_frames import OpenAiEncoder, OpenAiWhole, error
@@ -26,7 +26,7 @@ __all__ = ["FRONTEND", "OpenAi", "models_body"]
 
 
 class _Function(msgspec.Struct, frozen=True):
-    name: Id
+    name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None

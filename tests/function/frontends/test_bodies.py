@@ -27,6 +27,21 @@ class TestAnyBody:
         taken_or_refused(frontend, raw)
 
 
+@pytest.mark.parametrize("name", ["", "two words", "a" * 65, "line\n", "é"])
+@pytest.mark.parametrize("frontend", FRONTENDS[1:], ids=lambda frontend: frontend.path)
+def test_a_tool_whose_name_no_provider_takes_is_refused_before_one_is_asked(frontend: Frontend, name: str) -> None:
+    schema = {"type": "object", "properties": {}}
+    tools = {
+        "/api/chat": {name: {"parameters": schema}},
+        "/agui": [{"name": name, "parameters": schema}],
+        "/v1/chat/completions": [{"type": "function", "function": {"name": name, "parameters": schema}}],
+    }
+    said = {"role": "user", "id": "1", "content": "hi", "parts": [{"type": "text", "text": "hi"}]}
+    outcome = attempt(lambda: frontend.read(post({"messages": [said], "tools": tools[frontend.path]}), Settings()))
+    assert isinstance(outcome, RequestRejected)
+    assert str(outcome).startswith("tools")
+
+
 def taken_or_refused(frontend: Frontend, raw: bytes) -> None:
     outcome = attempt(lambda: frontend.read(post(raw), Settings()))
     if isinstance(outcome, RequestRejected):

@@ -124,6 +124,10 @@ class TestLimits:
     def test_more_than_a_limit_is_too_large(self, settings: Settings, messages: tuple[Message, ...], code: str) -> None:
         assert refusal(messages, settings) == (413, code)
 
+    def test_instructions_are_as_long_as_a_message_at_most(self) -> None:
+        with pytest.raises(RequestRejected, match="2 at most"):
+            checked(ChatRequest(messages=(HI,), system="Be!"), Settings(max_message_chars=2))
+
     def test_too_many_messages_are_not_even_looked_through(self) -> None:
         def endless() -> Iterator[Message]:
             while True:
