@@ -7,6 +7,7 @@ import subprocess
 import tomllib
 from typing import Any
 
+import openai
 import pytest
 
 from chat import telemetry, worker_tools
@@ -77,6 +78,12 @@ class TestCors:
         cors = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
         assert cors["AllowOrigins"] == ["https://a.example", "https://b.example"]
         assert {"content-type", "authorization", "x-amz-content-sha256", "x-api-key"} <= set(cors["AllowHeaders"])
+
+    def test_lets_in_the_headers_of_the_clients_we_speak_to(self) -> None:
+        cors = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
+        by_itself = {name.lower() for name in openai.OpenAI(api_key="k").default_headers if name.startswith("X-")}
+        # Python's SDK says that it is no async one; a browser's has nothing to say there.
+        assert by_itself - {"x-stainless-async"} <= set(cors["AllowHeaders"])
 
     def test_is_the_urls_business_alone(self) -> None:
         ours = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "layers").rglob("*.py")]
