@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 3000
-URL ?= http://127.0.0.1:$(PORT)
+URL ?= $(if $(STACK),,http://127.0.0.1:$(PORT))
 EVENT ?= tests/events/chat.json
 PYTEST_ARGS ?= -n 2
 STAGE ?= default

@@ -10,10 +10,11 @@ from typing import Any, Final
 import httpx
 
 from local.doctor import on_aws, over_http
-from local.doctor.findings import Finding, report
+from local.doctor.findings import Finding, report, unknown
 
 __all__ = ["main"]
 
+LOCAL: Final = "http://127.0.0.1:3000"
 TIMEOUT: Final = httpx.Timeout(10.0, read=120.0)
 """Seconds; a model may think long before its first word."""
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.doctor", description=ABOUT)
-    parser.add_argument("--url", default="http://127.0.0.1:3000", help="of the chat (%(default)s)")
+    parser.add_argument("--url", default="", help=f"of the chat; the stack's, or {LOCAL}, unless given")
     parser.add_argument("--stack", default="", help="name of a deployment, such as winterbourne-dev")
     parser.add_argument("--region", help="where the deployment is; as the AWS configuration says unless given")
     parser.add_argument("--origin", default="", help="a page's origin that must be able to call, for CORS")
@@ -45,16 +46,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _findings(given: argparse.Namespace) -> Iterator[Finding]:
     if not given.stack:
-        return _over_http(over_http.Caller(given.url.rstrip("/"), os.environ.get("KEY", ""), given.origin))
+        url = given.url.rstrip("/") or LOCAL
+        return _over_http(over_http.Caller(url, os.environ.get("KEY", ""), given.origin))
     stack = on_aws.Stack(given.stack, _clients(given.region))
-    return chain(on_aws.look(stack), _at_its_url(stack, given.origin))
+    return chain(on_aws.look(stack), _at_its_url(stack, given))
 
 
-def _at_its_url(stack: on_aws.Stack, origin: str) -> Iterator[Finding]:
-    url = on_aws.url(stack)
+def _at_its_url(stack: on_aws.Stack, given: argparse.Namespace) -> Iterator[Finding]:
+    url = given.url.rstrip("/") or on_aws.url(stack)
     if url:
         key = os.environ.get("KEY") or on_aws.api_key(stack)
-        yield from _over_http(over_http.Caller(url, key, origin))
+        yield from _over_http(over_http.Caller(url, key, given.origin))
+    else:
+        yield unknown("callers", "there is no URL that takes unsigned calls; behind CloudFront name it with --url")
 
 
 def _over_http(caller: over_http.Caller) -> Iterator[Finding]:

@@ -81,9 +81,11 @@ def look(stack: Stack) -> Iterator[Finding]:
 
 
 def url(stack: Stack) -> str:
-    """Where the deployment is, without a last slash; empty where there is none."""
+    """Where anybody may knock, without a last slash; empty where there is nothing, or calls must be signed."""
     try:
-        return stack.outputs().get("Url", "").rstrip("/")
+        parameters = stack.parameters()
+        signed = parameters.get("Auth") == "iam" or parameters.get("CloudFrontDistributionArn")
+        return "" if signed else stack.outputs().get("Url", "").rstrip("/")
     except (BotoCoreError, ClientError):
         return ""  # `stack` has said so
 

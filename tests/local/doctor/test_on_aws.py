@@ -122,6 +122,20 @@ class TestAHealthyDeployment:
         assert on_aws.api_key(healthy.stack) == "k-1"
 
 
+class TestCallsThatMustBeSigned:
+    @pytest.mark.parametrize(
+        "parameters",
+        [{"Auth": "iam"}, {"CloudFrontDistributionArn": "arn:aws:cloudfront::123456789012:distribution/E1"}],
+    )
+    def test_are_not_tried(
+        self, deployment: Deployment, capsys: pytest.CaptureFixture[str], parameters: dict[str, str]
+    ) -> None:
+        deployment.deploy(**parameters)
+        assert on_aws.url(deployment.stack) == ""
+        command.main(["--stack", NAME, "--region", REGION])
+        assert "there is no URL that takes unsigned calls" in capsys.readouterr().out
+
+
 class TestTheStack:
     def test_is_not_there(self, deployment: Deployment) -> None:
         (finding,) = deployment.look().values()
