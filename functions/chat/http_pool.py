@@ -10,6 +10,8 @@ request that may be repeated is sent once more when its connection died before a
 """
 
 import contextvars
+import functools
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -191,8 +193,7 @@ def configure(settings: Settings) -> None:
 def client() -> httpx.AsyncClient:
     """The async client. Its `HTTP_TIMEOUT` seconds hold for each phase of a request."""
     if _Pool.client is None:
-        context = httpx.create_ssl_context()
-        limits = _limits()
+        context, limits = _tls(), _limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
         _Pool.client = httpx.AsyncClient(transport=_Pool.transport, timeout=_Pool.settings.http_timeout)
     return _Pool.client
@@ -202,8 +203,7 @@ def sync_client() -> httpx.Client:
     """The sync client, with the same limits and timeouts; for tools that run in threads, several of them at once."""
     with _Pool.lock:
         if _Pool.sync_client is None:
-            context = httpx.create_ssl_context()
-            limits = _limits()
+            context, limits = _tls(), _limits()
             transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
             _Pool.sync_client = httpx.Client(transport=transport, timeout=_Pool.settings.http_timeout)
         return _Pool.sync_client
@@ -221,6 +221,12 @@ async def close() -> None:
     if _Pool.sync_client is not None:
         _Pool.sync_client.close()
     _Pool.client = _Pool.transport = _Pool.sync_client = None
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """The certificates take tens of milliseconds to read. They have no socket, so they outlive the clients."""
+    return httpx.create_ssl_context()
 
 
 def _limits() -> httpx.Limits:

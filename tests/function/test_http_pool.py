@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -96,6 +97,22 @@ class TestTheClient:
         await http_pool.client().get(url)
         await http_pool.close()
         assert (await http_pool.client().get(url)).text == "ok"
+
+    async def test_reads_the_certificates_once_for_all_clients(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A snapshot closes the clients; the first request after it is restored should not wait for them again."""
+        contexts, make = [], httpx.create_ssl_context
+
+        def read() -> ssl.SSLContext:
+            contexts.append(make())
+            return contexts[-1]
+
+        monkeypatch.setattr(httpx, "create_ssl_context", read)
+        http_pool._tls.cache_clear()
+        for _ in range(2):
+            http_pool.client()
+            http_pool.sync_client()
+            await http_pool.close()
+        assert len(contexts) == 1
 
     async def test_carries_the_trace_of_the_invocation(self, server: tuple[Server, str]) -> None:
         served, url = server
