@@ -97,6 +97,7 @@ async def pump(
         last_word = await _outcome(talking, helpers[1], deadline)
     except asyncio.CancelledError:
         await _cancel(talking)
+        telemetry.note(stop_reason="shutdown")
         await outlet.emit((ConversationStopped("shutdown"),))
         raise
     finally:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chat import telemetry
 from chat.errors import ModelBusy
 from chat.events import Batch, ConversationEnded, ConversationFailed, ConversationStopped, TextDelta, Usage
 from chat.pump import TIDY_S, Outlet, pump
@@ -133,12 +134,14 @@ class TestTheLastWord:
     @jumping
     async def test_is_said_on_cancellation_which_goes_on(self) -> None:
         wire = Wire()
-        pumping = asyncio.create_task(run(never(), wire))
-        await asyncio.sleep(1)
-        pumping.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await pumping
+        with telemetry.request("r-1", telemetry.log()) as record:
+            pumping = asyncio.create_task(run(never(), wire))
+            await asyncio.sleep(1)
+            pumping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await pumping
         assert wire.lines == [repr(ConversationStopped("shutdown"))]
+        assert record.fields["stop_reason"] == "shutdown"
 
 
 class TestAConversationThatWillNotEnd:
