@@ -35,10 +35,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
-    cookies: Mapping[str, str]
     raw_body: str = ""
     is_base64: bool = False
-    source_ip: str = ""
     identity: Mapping[str, Any] = {}
     received_ms: int | None = None
 
@@ -52,10 +50,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             path=event.get("rawPath") or "/",
             headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
             query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
-            cookies=dict(cookie.split("=", 1) for cookie in event.get("cookies") or () if "=" in cookie),
             raw_body=event.get("body") or "",
             is_base64=bool(event.get("isBase64Encoded")),
-            source_ip=http.get("sourceIp", ""),
             identity=(context.get("authorizer") or {}).get("iam") or {},
             received_ms=context.get("timeEpoch"),
         )
