@@ -172,7 +172,7 @@ class _Turn:
             messages=tuple(history),
             tools=(*(tool for tool in ours if tool.name not in self._clients), *request.client_tools),
             # A choice that forces a call would force one in every turn, and no answer would ever come.
-            tool_choice=request.tool_choice if number == 1 else AUTO,
+            tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else AUTO,
             system=request.system or "",
             model_id=request.model_id or "",
             temperature=request.temperature,

@@ -185,6 +185,12 @@ class TestTurns:
         assert model.requests[1].messages[1:] == (AssistantMessage((Text("let me "),), "m"),)
 
     @jumping
+    async def test_a_choice_of_no_tool_holds_for_all_of_them(self) -> None:
+        model = ScriptModel([[TextDelta("let me ")], [TurnEnded("pause")]], answer("see"))
+        await conversation(Heard(), model, request=ChatRequest(messages=(HELLO,), tool_choice="none")).run()
+        assert [request.tool_choice for request in model.requests] == ["none", "none"]
+
+    @jumping
     async def test_reasoning_goes_back_with_its_signature(self) -> None:
         model = ScriptModel(
             [
