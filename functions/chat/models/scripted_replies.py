@@ -29,10 +29,11 @@ def reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
 
 
 def as_object(text: str) -> dict[str, Any]:
-    """The object that JSON text holds; an empty one where it holds none."""
+    """The object that JSON text holds; an empty one where it holds none, or one too deep to be written again."""
     try:
         value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        orjson.dumps(value)  # reads 1024 levels and writes 254
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -38,3 +38,16 @@ from chat.models.scripted_replies import reply
 def test_a_result_becomes_a_sentence(tool: str, result: str, sentence: str) -> None:
     call = ToolCall("call_1", tool, '{"a":"x"}')
     assert f"- {sentence}" in reply([call], [ToolMessage("call_1", tool, result)])
+
+
+class TestWhatIsNestedTooDeep:
+    """A caller's own history may hold anything; 254 levels is what can be written as JSON here."""
+
+    @pytest.mark.parametrize("levels", [253, 255, 1000])
+    def test_in_a_result_is_told_as_it_came(self, levels: int) -> None:
+        result = f'{{"a":{"[" * levels}{"]" * levels}}}'
+        assert "[" * levels in reply([ToolCall("call_1", "other", "{}")], [ToolMessage("call_1", "other", result)])
+
+    def test_in_arguments_leaves_the_name_of_the_tool(self) -> None:
+        arguments = f'{{"a":{"[" * 1000}{"]" * 1000}}}'
+        assert "**other**" in reply([ToolCall("call_1", "other", arguments)], [ToolMessage("call_1", "other", "no")])
