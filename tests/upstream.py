@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from chat import http_pool
 
-__all__ = ["Exchange", "Upstream", "failing", "saying", "upstream"]
+__all__ = ["Exchange", "Script", "Upstream", "failing", "saying", "upstream"]
 
 
 @dataclass

@@ -26,6 +26,7 @@ async def reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 
     Raises:
         httpx.TransportError: As httpx raises it.
+        httpx.DecodingError: What is compressed is broken.
 
     Cancellation:
         Closing it leaves the response to its owner, who closes it.

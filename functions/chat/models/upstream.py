@@ -80,7 +80,7 @@ class HttpModel(ABC):
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         parser = self._parser(request)
         response = await self._open(request)
-        broken: httpx.TransportError | None = None
+        broken: httpx.RequestError | None = None
         received, seen = 0, False
         try:
             async with aclosing(reads(response)) as chunks:
@@ -96,7 +96,7 @@ class HttpModel(ABC):
                     received += len(data)
                     if received > _TURN_BYTES:
                         raise ModelGarbled(f"the provider sent more than {_TURN_BYTES} bytes for one answer")
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # of the transport, and of what is compressed and broken
             broken = error
         finally:
             await response.aclose()
@@ -136,7 +136,7 @@ class HttpModel(ABC):
     async def _refused(self, response: httpx.Response) -> ModelError:
         try:
             body = await _some(response)
-        except httpx.TransportError:
+        except httpx.RequestError:
             body = b""  # the status says enough
         finally:
             await response.aclose()
@@ -145,12 +145,14 @@ class HttpModel(ABC):
             return refusal(response.status_code, response.headers, body, self._signposts)
         return document(body, self._signposts)
 
-    def _failure(self, broken: httpx.TransportError | None, failure: ModelError, *, seen: bool) -> ModelError:
+    def _failure(self, broken: httpx.RequestError | None, failure: ModelError, *, seen: bool) -> ModelError:
         """What to call it when a stream ended too early: what the provider reported last comes first."""
         if not isinstance(failure, ModelStreamTruncated):
             return failure
         if isinstance(broken, httpx.ReadTimeout):
             return self._silent()
+        if isinstance(broken, httpx.DecodingError):
+            return ModelGarbled("the provider's answer is compressed, and broken")
         if broken and not seen:
             return ModelUnreachable("the connection to the model's provider broke before its answer")
         return failure
@@ -168,7 +170,7 @@ def _streams(response: httpx.Response) -> bool:
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
     """Read to the end of a body that has said everything, so that its connection can be used again; not for long."""
-    with contextlib.suppress(TimeoutError, httpx.TransportError):
+    with contextlib.suppress(TimeoutError, httpx.RequestError):
         async with asyncio.timeout(_DRAIN_S):
             async for _ in chunks:
                 pass

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import zlib
 from contextlib import aclosing
 
 import pytest
@@ -24,7 +25,21 @@ from tests.function.models.talk import (
     said,
     text,
 )
-from tests.upstream import Exchange, failing, saying, upstream
+from tests.upstream import Exchange, Script, failing, saying, upstream
+
+
+def breaking_after(good: bytes) -> Script:
+    """Answer compressed; behind the good part there is none of that."""
+
+    async def answer(exchange: Exchange) -> None:
+        packer = zlib.compressobj()
+        await exchange.start(content_encoding="deflate")
+        await exchange.send(packer.compress(good) + packer.flush(zlib.Z_SYNC_FLUSH))
+        await asyncio.sleep(0.01)
+        await exchange.send(b"\xff" * 20)
+        await exchange.end()
+
+    return answer
 
 
 class TestAGoodAnswer:
@@ -153,6 +168,22 @@ class TestStreamsThatEndBadly:
         async with upstream(cut) as server:
             events = await said(openai(server))
         assert isinstance(events[-1], TurnEnded)
+
+    @pytest.mark.parametrize("before", [b"", DELTA])
+    async def test_a_compressed_answer_that_is_broken_is_the_providers_fault(self, before: bytes) -> None:
+        async with upstream(breaking_after(before)) as server:
+            events, error = await failure(openai(server))
+        assert text(events) == ("word " if before else "")
+        assert isinstance(error, ModelGarbled)
+
+    async def test_a_compressed_refusal_that_is_broken_is_still_a_refusal(self) -> None:
+        async with upstream(failing(403, b"no gzip at all", content_encoding="gzip")) as server:
+            _, error = await failure(openai(server))
+        assert isinstance(error, ModelRefused)
+
+    async def test_what_is_broken_after_the_last_word_harms_nobody(self) -> None:
+        async with upstream(breaking_after(TEXT)) as server:
+            assert isinstance((await said(openai(server)))[-1], TurnEnded)
 
 
 class TestSilence:
