@@ -18,6 +18,9 @@ __all__ = ["Stops"]
 KEPT_S: Final = 3600
 """Longer than Lambda lets anything run."""
 
+LONGEST_PAUSE_S: Final = 10.0
+"""Between two looks at a store that is away: each look that fails is a line in the log, for every stream."""
+
 
 class Stops:
     """Stop requests of all callers.
@@ -58,24 +61,31 @@ class Stops:
             since_ms: When the running request was received, epoch milliseconds: older marks meant another one. Now,
                 if not given; better is the event's `timeEpoch`, so that a stop during a cold start is heard.
 
-        A store that is away is asked again at the next look. Cancellation ends the looking.
+        A store that is away is looked at more and more rarely, until it is back. Cancellation ends the looking.
         """
-        since_ms = since_ms or self._now_ms()
+        since_ms, failures = since_ms or self._now_ms(), 0
         with self._listening(caller, conversation_id) as heard:
-            while not await self._is_marked(caller, conversation_id, since_ms):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_interval_s):
-                        await heard.wait()
+            while not heard.is_set():
+                try:
+                    if await self._is_marked(caller, conversation_id, since_ms):
                         return
+                    failures = 0
+                except StoreUnavailable:  # the store has logged it
+                    failures += 1
+                await _set_within(heard, self._pause_s(failures))
 
     # Private methods
 
     async def _is_marked(self, caller: Caller, conversation_id: str, since_ms: int) -> bool:
-        try:
-            mark = await self._store.get(*_place(caller, conversation_id))
-        except StoreUnavailable:
-            return False  # the store has logged it; the next look may find it back
+        mark = await self._store.get(*_place(caller, conversation_id))
         return mark is not None and mark.number >= since_ms
+
+    def _pause_s(self, failures: int) -> float | None:
+        """Until the next look, after so many failures in a row; None where there is none."""
+        if self._poll_interval_s is None:
+            return None
+        longest_s = max(self._poll_interval_s, LONGEST_PAUSE_S)
+        return min(self._poll_interval_s * 2.0 ** min(failures, 10), longest_s)
 
     @contextlib.contextmanager
     def _listening(self, caller: Caller, conversation_id: str) -> Iterator[asyncio.Event]:
@@ -91,6 +101,13 @@ class Stops:
 
     def _now_ms(self) -> int:
         return int(self._store.now() * 1000)
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float | None) -> None:
+    """Wait for an event, not longer than that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 def _place(caller: Caller, conversation_id: str) -> tuple[str, str]:

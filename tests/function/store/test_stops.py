@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,29 @@ from chat.auth import Caller
 from chat.errors import StoreUnavailable
 from chat.store.base import Item, Store
 from chat.store.memory import MemoryBackend
-from chat.store.stops import Stops
+from chat.store.stops import LONGEST_PAUSE_S, Stops
 from tests.clock import jumping
 from tests.function.stores import Clock, open_store
 
 ALICE, BOB = Caller("key:alice", "alice"), Caller("key:bob", "bob")
 
 A_LOOK_S = 0.5
+
+
+class Flaky(MemoryBackend):
+    """One that is away until it is told to be back."""
+
+    away = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: list[float] = []
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        self.looks.append(asyncio.get_running_loop().time())
+        if self.away:
+            raise TimeoutError
+        return super().get(pk, sk)
 
 
 def shared(make: Callable[[], MemoryBackend] = MemoryBackend) -> Store:
@@ -110,14 +127,6 @@ class TestInAnotherEnvironment:
 
     @jumping
     async def test_a_store_that_is_away_for_a_while_is_looked_at_again(self) -> None:
-        class Flaky(MemoryBackend):
-            away = True
-
-            def get(self, pk: str, sk: str) -> Item | None:
-                if self.away:
-                    raise TimeoutError
-                return super().get(pk, sk)
-
         backend = Flaky()
         store = shared(lambda: backend)
         task = await waiting(Stops(store, A_LOOK_S))
@@ -125,6 +134,27 @@ class TestInAnotherEnvironment:
         await asyncio.sleep(10)
         backend.away = False
         await task
+
+    @jumping
+    async def test_a_store_that_stays_away_is_looked_at_more_and_more_rarely(self) -> None:
+        """Each look that fails is a line in the log."""
+        backend = Flaky()
+        task = await waiting(Stops(shared(lambda: backend), A_LOOK_S))
+        await asyncio.sleep(100)
+        assert [round(later - sooner) for sooner, later in pairwise(backend.looks)][:6] == [1, 2, 4, 8, 10, 10]
+        task.cancel()
+
+    @jumping
+    async def test_a_store_that_is_back_is_looked_at_as_often_as_ever(self) -> None:
+        backend = Flaky()
+        task = await waiting(Stops(shared(lambda: backend), A_LOOK_S))
+        await asyncio.sleep(60)
+        backend.away = False
+        await asyncio.sleep(LONGEST_PAUSE_S)
+        backend.looks.clear()
+        await asyncio.sleep(10)
+        assert len(backend.looks) == pytest.approx(10 / A_LOOK_S, abs=1)
+        task.cancel()
 
     @jumping
     async def test_a_request_that_cannot_be_kept_says_so_and_is_heard_here(self) -> None:
