@@ -29,6 +29,7 @@ __all__ = [
     "close",
     "configure",
     "figures",
+    "is_outdated",
     "outgoing",
     "sync_client",
 ]
@@ -50,6 +51,11 @@ class PoolFigures(NamedTuple):
     open: int
     idle: int
     waiting: int
+
+
+def is_outdated(last_used_s: float, now_s: float) -> bool:
+    """Whether connections may be dead that were last used then. A clock that was set back says nothing of them."""
+    return not 0 <= now_s - last_used_s <= IDLE_LIMIT_S
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
@@ -95,9 +101,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
     # Private methods
 
     async def _renew_after_a_pause(self) -> None:
-        now = self._now()
-        paused_s, self._last_used = now - self._last_used, now
-        if not 0 <= paused_s <= IDLE_LIMIT_S:
+        before, self._last_used = self._last_used, self._now()
+        if is_outdated(before, self._last_used):
             self._replace()
         if self._retired:
             await self._sweep()
@@ -154,9 +159,8 @@ class SyncPoolTransport(httpx.BaseTransport):
 
     def _after_a_pause(self) -> httpx.HTTPTransport:
         with self._lock:
-            now = self._now()
-            paused_s, self._last_used = now - self._last_used, now
-            if not 0 <= paused_s <= IDLE_LIMIT_S:
+            before, self._last_used = self._last_used, self._now()
+            if is_outdated(before, self._last_used):
                 self._replace()
             return self._current
 

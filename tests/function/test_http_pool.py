@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from chat import http_pool
-from chat.http_pool import IDLE_LIMIT_S, PoolFigures, PoolTransport, SyncPoolTransport, outgoing
+from chat.http_pool import IDLE_LIMIT_S, PoolFigures, PoolTransport, SyncPoolTransport, is_outdated, outgoing
 from chat.settings import Settings
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -152,6 +152,17 @@ class TestAConnectionThatDiesUnderARequest:
         await http_pool.client().get(url)
         served.dies = 1
         assert (await http_pool.client().post(url, extensions={"repeatable": True})).text == "ok"
+
+
+@pytest.mark.parametrize(
+    ("paused_s", "expected"),
+    [(0, False), (IDLE_LIMIT_S, False), (IDLE_LIMIT_S + 1, True), (-1, True)],
+)
+def test_connections_are_outdated_after_a_long_pause_and_where_the_clock_cannot_tell(
+    paused_s: float,
+    expected: bool,  # noqa: FBT001  (a parameter of the table)
+) -> None:
+    assert is_outdated(1000.0, 1000.0 + paused_s) is expected
 
 
 class TestAfterALongFreeze:
