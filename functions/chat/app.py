@@ -121,7 +121,7 @@ def _routes() -> dict[tuple[str, str], Endpoint]:
 
 
 _authenticator = make_authenticator(_settings)
-_service = Service(_routes(), _authenticator, native.FRONTEND.error_body, _logger)
+_service = Service(_routes(), _authenticator, native.FRONTEND.error_body, _logger, _settings.service_name)
 
 
 @on_startup

@@ -76,6 +76,7 @@ class Service:
         authenticator: Tells who calls.
         error_body: The shape of refusals outside any route.
         logger: Whose lines carry the request's id.
+        name: SERVICE_NAME, for the metrics.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class Service:
         authenticator: Authenticator,
         error_body: ErrorBody,
         logger: Logger,
+        name: str,
     ) -> None:
         self._routes = Routes(routes)
         self._authenticator = authenticator
         self._error_body = error_body
         self._logger = logger
+        self._name = name
 
     async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: Context) -> None:
         """Answer one invocation. Every request gets an answer, also where something broke before the stream opened.
@@ -96,7 +99,7 @@ class Service:
         Raises:
             Exception: What broke after the stream was opened; the runtime ends the stream with an error then.
         """
-        with telemetry.request(context.aws_request_id, self._logger):
+        with telemetry.request(context.aws_request_id, self._logger, self._name):
             request = Request.from_event(event)
             http_pool.outgoing.set(trace.carried(request.headers, os.environ.get("_X_AMZN_TRACE_ID", "")))
             telemetry.note(method=request.method, path=request.path)

@@ -181,9 +181,15 @@ def first_token() -> None:
 
 
 @contextlib.contextmanager
-def request(request_id: str, logger: Logger) -> Iterator[Record]:
-    """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened."""
-    record = Record(time.monotonic(), str(logger.get_current_keys()["service"]))
+def request(request_id: str, logger: Logger, service: str) -> Iterator[Record]:
+    """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened.
+
+    Args:
+        request_id: The invocation's id.
+        logger: Whose lines carry it.
+        service: The metrics' dimension; see `Record`.
+    """
+    record = Record(time.monotonic(), service)
     token = _current.set(record)
     logger.thread_safe_append_keys(request_id=request_id)
     try:

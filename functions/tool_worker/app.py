@@ -50,7 +50,7 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         msgspec.ValidationError: The event is no RemoteCall; Lambda reports it as the function's error.
     """
     call = msgspec.convert(event, RemoteCall)
-    with telemetry.request(context.aws_request_id, _logger):
+    with telemetry.request(context.aws_request_id, _logger, _settings.service_name):
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
         asked = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
         # The reserve for an answer is the chat's to keep; here the tool is the answer.

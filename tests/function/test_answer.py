@@ -45,7 +45,7 @@ class House:
             ("GET", "/conversations/{id}"): mine(act=kept.show),
             ("DELETE", "/conversations/{id}"): mine(act=kept.delete),
         }
-        self.service = Service(routes, Anyone(), error_body, telemetry.log())
+        self.service = Service(routes, Anyone(), error_body, telemetry.log(), telemetry.SERVICE)
 
     async def ask(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> Answered:
         answered = Answered()

@@ -134,7 +134,7 @@ class TestTheLastWord:
     @jumping
     async def test_is_said_on_cancellation_which_goes_on(self) -> None:
         wire = Wire()
-        with telemetry.request("r-1", telemetry.log()) as record:
+        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE) as record:
             pumping = asyncio.create_task(run(never(), wire))
             await asyncio.sleep(1)
             pumping.cancel()

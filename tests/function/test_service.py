@@ -36,7 +36,7 @@ class Doorman:
 
 async def serve(act: Act, *, is_open: bool = True, **request: Any) -> Answered:
     routes = {("GET", "/thing/{id}"): Endpoint(act=act, is_open=is_open, error_body=other_error_body)}
-    service = Service(routes, Doorman(), error_body, telemetry.log())
+    service = Service(routes, Doorman(), error_body, telemetry.log(), "winterbourne-dev")
     answered = Answered()
     asked = {"method": "GET", "path": "/thing/7"} | request
     await service.handle(event(**asked), cast("ResponseStream", answered), FixedContext())
@@ -116,6 +116,10 @@ class TestEveryRequest:
         await serve(ok, path="/nowhere")
         line = request_line(caplog)
         assert (line["method"], line["path"], line["status"]) == ("GET", "/nowhere", 404)
+
+    async def test_measures_in_the_name_of_its_deployment(self, capsys: pytest.CaptureFixture[str]) -> None:
+        await serve(ok)
+        assert '"service":"winterbourne-dev"' in capsys.readouterr().out.replace(" ", "")
 
     async def test_measures_the_pool(self, capsys: pytest.CaptureFixture[str]) -> None:
         await serve(ok)
