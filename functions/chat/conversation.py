@@ -7,7 +7,7 @@ its call is complete, while the model goes on talking. Knows neither wire format
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 
@@ -43,12 +43,17 @@ from chat.models.base import Model, ModelRequest
 
 __all__ = ["Conversation", "Tools", "ToolsOfTurn"]
 
+FORBIDDEN: Final = "No tool is run for this request. Answer without tools."
+
 
 class ToolsOfTurn(Protocol):
     """The calls of one model turn. Leaving the block cancels what still runs and waits for it."""
 
     def start(self, call: ToolCall, /) -> None:
         """Run a call from now on, beside the others."""
+
+    def refuse(self, call: ToolCall, why: str, /) -> None:
+        """Run nothing: the call's result is this error."""
 
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all; one result per call, in the order of the calls. After the block: at once."""
@@ -212,10 +217,17 @@ class _Turn:
                 self._parts.append(call)
                 if name not in self._clients:
                     self._runs_tools = True
-                    tools.start(call)
+                    self._run(call, tools)
             case TurnEnded(_, usage):
                 self._ended = event
                 self._conversation.spend(usage)  # at once: it is paid for, also where the tools are stopped
+
+    def _run(self, call: ToolCall, tools: ToolsOfTurn) -> None:
+        """Not every provider has a word for `none`, and no model is bound by it."""
+        if self._conversation.request.tool_choice == "none":
+            tools.refuse(call, FORBIDDEN)
+        else:
+            tools.start(call)
 
     def _flush(self) -> None:
         if self._reasoning:

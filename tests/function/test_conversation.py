@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chat.conversation import Conversation
+from chat.conversation import FORBIDDEN, Conversation
 from chat.errors import ModelBusy, ModelError, ModelStreamTruncated
 from chat.events import (
     ConversationEnded,
@@ -204,6 +204,23 @@ class TestTurns:
         said = model.requests[1].messages[1]
         assert isinstance(said, AssistantMessage)
         assert said.parts == (Reasoning("hm", "sig"), Text("so"), ToolCall("a", "sleep", "0"))
+
+
+class TestAChoiceOfNoTool:
+    REQUEST = ChatRequest(messages=(HELLO,), tool_choice="none")
+
+    @jumping
+    async def test_runs_none_where_the_model_asks_for_one_all_the_same(self) -> None:
+        heard, model = Heard(), ScriptModel(asks(("a", "sleep", "60")), answer("well then"))
+        await conversation(heard, model, request=self.REQUEST).run()
+        finished = [event for event in heard if isinstance(event, ToolFinished)]
+        assert finished == [ToolFinished("a", "sleep", "failed", 0, error=FORBIDDEN)]
+
+    @jumping
+    async def test_is_told_to_the_model_as_the_result(self) -> None:
+        model = ScriptModel(asks(("a", "sleep", "60")), answer("well then"))
+        await conversation(Heard(), model, request=self.REQUEST).run()
+        assert model.requests[1].messages[2:] == (ToolMessage("a", "sleep", FORBIDDEN, is_error=True),)
 
 
 class TestTheCallersOwnTools:

@@ -6,7 +6,7 @@ What every call gets, whatever its tool does: one ToolFinished and one ToolMessa
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -18,7 +18,7 @@ from chat.toolkit.context import ToolContext
 from chat.toolkit.job import Job
 from chat.toolkit.places import Kind
 from chat.toolkit.registry import Registry
-from chat.toolkit.results import CANCELLED, Outcome, timed_out
+from chat.toolkit.results import CANCELLED, Outcome, failed, timed_out
 from chat.toolkit.run import Listener, Run
 from chat.toolkit.tool import Tool
 from chat.toolkit.work import Workshop
@@ -58,9 +58,11 @@ class Turn:
 
     def start(self, asked: ToolCall) -> None:
         """Run a call, beginning in the next turn of the loop. May be called while the model goes on talking."""
-        call = Call(asked, self._registry.label(asked.name), self._emit)
-        self._calls.append(call)
-        self._tasks.append(asyncio.create_task(self._answer(call)))
+        self._begin(asked, self._answer)
+
+    def refuse(self, asked: ToolCall, why: str) -> None:
+        """Run nothing: the call's last word is this error."""
+        self._begin(asked, lambda call: call.finish(failed(why)))
 
     async def results(self) -> list[ToolMessage]:
         """Wait for all calls. After the block: at once, cancelled calls among them.
@@ -120,6 +122,11 @@ class Turn:
             raise self._broken
 
     # Private methods: one call
+
+    def _begin(self, asked: ToolCall, answer: Callable[[Call], Coroutine[Any, Any, ToolMessage]]) -> None:
+        call = Call(asked, self._registry.label(asked.name), self._emit)
+        self._calls.append(call)
+        self._tasks.append(asyncio.create_task(answer(call)))
 
     async def _answer(self, call: Call) -> ToolMessage:
         try:

@@ -64,6 +64,28 @@ class TestSideBySide:
         assert "completed 2 tool calls: [wait, fail]" in lines
 
 
+class TestOneThatIsRefused:
+    @jumping
+    async def test_runs_nothing_and_has_its_words_as_its_one_result(self) -> None:
+        heard = Heard()
+        async with ToolRunner(TOOLS).turn(heard) as turn:
+            turn.refuse(asked("wait", "no", seconds=60), "Not today.")
+            turn.start(asked("wait", "yes", seconds=1))
+            no, yes = await turn.results()
+        assert (no.content, no.is_error) == ("Not today.", True)
+        assert (yes.content, yes.is_error) == ("1.0", False)
+        assert heard.kinds("no") == ["Started", "Finished"]
+        assert heard.finished[0].status == "failed"
+
+    @jumping
+    async def test_has_a_result_also_where_the_turn_ends_at_once(self) -> None:
+        heard = Heard()
+        async with ToolRunner(TOOLS).turn(heard) as turn:
+            turn.refuse(asked("wait", "no", seconds=60), "Not today.")
+        assert [message.is_error for message in await turn.results()] == [True]
+        assert heard.kinds("no") == ["Started", "Finished"]
+
+
 class TestOneThatGoesWrong:
     @pytest.mark.parametrize(
         ("name", "words"),
