@@ -70,7 +70,8 @@ class Answer:
                 this conversation; the model was not asked.
         """
         read, encoder = frontend.read(call.request, self._settings)
-        asked = _named(within_limits(read, self._settings, self._tools.schemas))
+        takes_urls = self._model.takes_image_urls
+        asked = _named(within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls))
         await self._limits.check(call.caller)
         telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
         async with self._conversations.open(call.caller, asked) as record:

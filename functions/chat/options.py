@@ -8,23 +8,29 @@ from collections.abc import Iterable
 import msgspec
 
 from chat.errors import RequestRejected
-from chat.messages import ChatRequest, SystemMessage, ToolSchema
+from chat.messages import ChatRequest, Image, Message, SystemMessage, ToolSchema, UserMessage
 from chat.settings import Settings
 
 __all__ = ["within_limits"]
 
 
-def within_limits(request: ChatRequest, settings: Settings, tools: Iterable[ToolSchema]) -> ChatRequest:
+def within_limits(
+    request: ChatRequest, settings: Settings, tools: Iterable[ToolSchema], *, takes_image_urls: bool = True
+) -> ChatRequest:
     """The request with every option it left out filled in from the settings, SYSTEM_PROMPT above its own.
 
     Args:
         request: As the caller wrote it.
         settings: Limits and defaults.
         tools: Our own; the request may choose one of them by name, or one of its own.
+        takes_image_urls: Whether the model does.
 
     Raises:
-        RequestRejected: 400 for an option beyond its limit, or a tool that is not there; the message names it.
+        RequestRejected: 400 for an option beyond its limit, a tool that is not there or an image that the model does
+            not take; the message names it.
     """
+    if not takes_image_urls:
+        _expect_no_image_url(request.messages)
     _expect_to_be_there(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(
         request,
@@ -37,6 +43,12 @@ def within_limits(request: ChatRequest, settings: Settings, tools: Iterable[Tool
 def _expect_to_be_there(choice: str, tools: Iterable[ToolSchema]) -> None:
     if choice not in {"auto", "none", "required", *(tool.name for tool in tools)}:
         raise RequestRejected(400, "unknown_tool", f"tool_choice: there is no tool named {choice[:64]!r}")
+
+
+def _expect_no_image_url(messages: Iterable[Message]) -> None:
+    parts = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
+    if any(isinstance(part, Image) and part.url for part in parts):
+        raise RequestRejected(400, "image_url_not_allowed", "messages: the model here takes images as data, not by URL")
 
 
 def _system(request: ChatRequest, settings: Settings) -> str:

@@ -64,6 +64,7 @@ class ScriptModel:
     """Plays one list of steps per turn: batches, pauses, errors."""
 
     name = "script"
+    takes_image_urls = True
 
     def __init__(self, *turns: list[Step]) -> None:
         self.turns = list(turns)
@@ -102,6 +103,9 @@ class SleepingTurn:
     def start(self, call: ToolCall) -> None:
         self._tasks[call.id] = asyncio.create_task(self._sleep(call))
 
+    def refuse(self, call: ToolCall, why: str) -> None:
+        self._tasks[call.id] = asyncio.create_task(self._refuse(call, why))
+
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks.values())
 
@@ -114,6 +118,10 @@ class SleepingTurn:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values())
+
+    async def _refuse(self, call: ToolCall, why: str) -> ToolMessage:
+        await self._emit((ToolStarted(call.id, call.name), ToolFinished(call.id, call.name, "failed", 0, error=why)))
+        return ToolMessage(call.id, call.name, why, is_error=True)
 
     async def _sleep(self, call: ToolCall) -> ToolMessage:
         try:

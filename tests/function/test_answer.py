@@ -93,6 +93,15 @@ class TestAChat:
         answered = await House([[TextDelta("half")], ModelBusy("overloaded")]).chat("hi")
         assert answered.frames[-1] == {"type": "error", "code": "model_busy", "message": "overloaded"}
 
+    @jumping
+    async def test_with_an_image_that_the_model_does_not_take_asks_no_model(self) -> None:
+        house = House(answer("hello"))
+        house.model.takes_image_urls = False
+        image = {"type": "image", "media_type": "image/png", "url": "https://example.com/a.png"}
+        answered = await house.ask("POST", "/chat", {"messages": [{"role": "user", "content": [image]}]})
+        assert (answered.status, answered.json["error"]["code"]) == (400, "image_url_not_allowed")
+        assert house.model.requests == []
+
 
 class TestAConversationThatIsKept:
     @jumping

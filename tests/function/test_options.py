@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from chat.errors import RequestRejected
-from chat.messages import ChatRequest, Message, SystemMessage, Text, ToolSchema, UserMessage
+from chat.messages import ChatRequest, Image, Message, SystemMessage, Text, ToolSchema, UserMessage
 from chat.options import within_limits
 from chat.settings import Settings
 
@@ -71,3 +71,19 @@ def test_a_tool_that_is_not_there_cannot_be_chosen() -> None:
     with pytest.raises(RequestRejected, match="get_wether") as refusal:
         within_limits(asking(tool_choice="get_wether"), Settings(), OURS)
     assert (refusal.value.status, refusal.value.code) == (400, "unknown_tool")
+
+
+class TestAnImageByItsUrl:
+    ASKED = asking(messages=(*HELLO, UserMessage((Text("this?"), Image("image/png", url="https://example.com/a.png")))))
+
+    def test_is_refused_where_the_model_takes_none(self) -> None:
+        with pytest.raises(RequestRejected, match="as data") as raised:
+            within_limits(self.ASKED, Settings(), OURS, takes_image_urls=False)
+        assert (raised.value.status, raised.value.code) == (400, "image_url_not_allowed")
+
+    def test_is_taken_where_the_model_takes_it(self) -> None:
+        assert within_limits(self.ASKED, Settings(), OURS, takes_image_urls=True).messages == self.ASKED.messages
+
+    def test_is_none_where_it_comes_as_data(self) -> None:
+        asked = asking(messages=(UserMessage((Image("image/png", data="aGk="),)),))
+        assert within_limits(asked, Settings(), OURS, takes_image_urls=False).messages == asked.messages

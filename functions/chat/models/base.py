@@ -33,6 +33,9 @@ class Model(Protocol):
     name: str
     """The provider's name as MODEL_PROVIDER spells it."""
 
+    takes_image_urls: bool
+    """Whether an image may be given by its URL, which the provider fetches."""
+
     def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Take one turn.
 

@@ -63,6 +63,7 @@ class BedrockModel(HttpModel):
     """ConverseStream through the shared pool, with a Bedrock API key or signed with the environment's credentials."""
 
     name = "bedrock"
+    takes_image_urls = False
 
     def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts, base_url: str, region: str) -> None:
         super().__init__(settings, key, signposts, base_url)
@@ -97,7 +98,7 @@ def body(request: ModelRequest, settings: Settings) -> bytes:
     """The request's JSON.
 
     Raises:
-        ModelRefused: An image is given by its URL, which Bedrock does not fetch.
+        ModelRefused: A kept conversation has an image by its URL, from the time of another provider.
     """
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
     text = system_text(request)
@@ -112,7 +113,10 @@ def body(request: ModelRequest, settings: Settings) -> bytes:
 
 
 def _may_call(request: ModelRequest) -> bool:
-    """Bedrock has no choice `none`: the tools are left out then, unless the history has calls, which need them."""
+    """Bedrock has no choice `none`: the tools are left out then, unless the history has calls, which need them.
+
+    What the model asks for nevertheless, the conversation does not run.
+    """
     return bool(request.tools) and (request.tool_choice != "none" or bool(call_ids(request)))
 
 

@@ -54,6 +54,7 @@ class ScriptedModel:
     """
 
     name = "scripted"
+    takes_image_urls = True
 
     def __init__(self, words_per_second: float = 0) -> None:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0

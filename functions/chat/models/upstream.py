@@ -52,6 +52,7 @@ class HttpModel(ABC):
     """
 
     name: str
+    takes_image_urls = True
 
     def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts, base_url: str) -> None:
         extra_body(settings)  # a wrong one is told now, not with the first request

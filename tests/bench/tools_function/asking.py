@@ -23,6 +23,7 @@ class Asking:
     """
 
     name = "asking"
+    takes_image_urls = True
 
     def __init__(self, turn_s: float, tools_s: Sequence[float]) -> None:
         self._turn_s = turn_s

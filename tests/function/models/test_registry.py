@@ -22,6 +22,11 @@ def test_a_model_is_named_as_its_setting(name: str) -> None:
     assert make_model(Settings(model_provider=name, **GIVEN)).name == name  # type: ignore[arg-type]
 
 
+def test_all_but_bedrock_fetch_an_image_by_its_url() -> None:
+    models = [make_model(Settings(model_provider=name, **GIVEN)) for name in PROVIDERS]  # type: ignore[arg-type]
+    assert [model.name for model in models if not model.takes_image_urls] == ["bedrock"]
+
+
 def test_an_unknown_provider_is_told_at_init_with_those_there_are() -> None:
     with pytest.raises(ChatError, match=r"^MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock$"):
         make_model(Settings(model_provider="oracle"))
