@@ -185,6 +185,16 @@ class TestTheProcess:
         if sys.version_info >= (3, 12):  # before, asyncio reports such errors outside of the callback's context
             assert record["requestId"] == "request-1"
 
+    @pytest.mark.parametrize(("form", "start"), [("Text", "[ERROR] ValueError: no"), ("JSON", '{"timestamp": ')])
+    async def test_an_error_is_told_even_if_the_function_has_replaced_every_log_handler(
+        self, form: str, start: str, folder: Path
+    ) -> None:
+        code = "import logging\nlogging.basicConfig(force=True)\ndef handler(event, context): raise ValueError('no')"
+        (folder / "app.py").write_text(code)
+        outcome, running = await ran(folder, "handler", AWS_LAMBDA_LOG_FORMAT=form)
+        assert outcome.json["errorType"] == "ValueError"
+        assert running.out.startswith(start)
+
     async def test_an_error_in_a_frame_keeps_its_lines(self, folder: Path) -> None:
         (folder / "fails.py").write_text("def handler(event, context): raise ValueError('no')")
         frames = Frames()

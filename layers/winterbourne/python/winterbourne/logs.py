@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import MutableMapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from winterbourne.context import REQUEST_IDS
 from winterbourne.errors import ErrorReport
@@ -102,8 +102,11 @@ def set_up(environ: MutableMapping[str, str]) -> None:
 
 
 def log_error(report: ErrorReport) -> None:
-    """Write an error as Lambda's own line for it, which alarms and filters look for."""
-    handler = next(each for each in logging.getLogger().handlers if isinstance(each, _Handler))
+    """Write an error as Lambda's own line for it, which alarms and filters look for.
+
+    It goes there even if the function took our handler off the root logger, as `basicConfig(force=True)` does.
+    """
+    handler = _Handler.set_up
     if handler.as_json:
         stamp = time.strftime(JSON_TIME, time.gmtime())
         document = {"timestamp": stamp, "level": "ERROR", **report.document}
@@ -132,6 +135,8 @@ def redirect_to_provider(path: str) -> None:
 
 class _Handler(logging.Handler):
     """The root logger's handler; other libraries know it by its `log_sink`."""
+
+    set_up: "ClassVar[_Handler]"  # the one of this process
 
     def __init__(self, sink: LogSink, *, as_json: bool, typed: bool) -> None:
         super().__init__()
@@ -214,6 +219,7 @@ class _Printed(io.TextIOBase):
 
 
 def _set_up_root(handler: _Handler, level: str) -> None:
+    _Handler.set_up = handler
     logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines tell of the loop, not of the function
     root = logging.getLogger()
     if level in logging.getLevelNamesMapping():
