@@ -49,8 +49,9 @@ class TestErrors:
         assert outcome.body == b"halfdata: ZeroDivisionError\n\n"
         assert "lambda-runtime-function-error-type" in outcome.trailers
 
-    async def test_a_hook_that_fails_costs_nothing_but_its_frame(self, logged: list[str]) -> None:
-        on_stream_error(lambda error: 1 / 0)
+    @pytest.mark.parametrize("hook", [lambda error: 1 / 0, lambda error: {"neither": "bytes nor text"}])
+    async def test_a_hook_that_fails_costs_nothing_but_its_frame(self, hook: Any, logged: list[str]) -> None:
+        on_stream_error(hook)
         async with serving(fails_under_way) as api:
             outcome = await api.invoke()
         assert outcome.body == b"half"

@@ -18,7 +18,7 @@ from winterbourne.handlers import Serve
 from winterbourne.invocation import Invocation, encode_result, is_http, is_rest_api
 from winterbourne.lifecycle import error_frame
 from winterbourne.logs import log_error
-from winterbourne.stream import Collected, ResponseStream
+from winterbourne.stream import Collected, ResponseStream, as_bytes
 
 __all__ = ["Poller"]
 
@@ -173,8 +173,7 @@ class Poller:
 def _frame(error: BaseException) -> bytes:
     """The function's own error frame; a hook that fails must not cost the trailers."""
     try:
-        frame = error_frame(error)
-        return frame.encode() if isinstance(frame, str) else frame
+        return as_bytes(error_frame(error))
     except Exception:
         log.exception("the stream error hook failed")
         return b""

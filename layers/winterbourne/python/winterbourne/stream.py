@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from winterbourne.errors import StreamMisused
 from winterbourne.prelude import CONTENT_TYPE, DEFAULT_CONTENT_TYPE, Response, buffered, encode
 
-__all__ = ["Collected", "ResponseStream", "Sink"]
+__all__ = ["Collected", "ResponseStream", "Sink", "as_bytes"]
 
 
 class Sink(Protocol):
@@ -93,7 +93,7 @@ class ResponseStream:
         if not self._open or self._ended:
             await self._prepare()
         if not isinstance(data, bytes):
-            data = _as_bytes(data)
+            data = as_bytes(data)
         if data and self._send(data):
             await self._sink.drained()
 
@@ -149,7 +149,12 @@ class Collected:
         return buffered(response, bytes(self._body))
 
 
-def _as_bytes(data: object) -> bytes:
+def as_bytes(data: object) -> bytes:
+    """What a function gave for the body.
+
+    Raises:
+        TypeError: It is neither bytes nor text.
+    """
     if isinstance(data, str):
         return data.encode()
     if isinstance(data, bytes | bytearray | memoryview):
