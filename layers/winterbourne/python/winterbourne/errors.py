@@ -8,8 +8,8 @@ WinterbourneError
 ├── DeadlineReached    the handler was cancelled because its time was up
 ├── ShuttingDown       the handler was cancelled because the execution environment ends
 ├── IllegalMove        a step that the table of the exchange does not list
-└── RuntimeApiError    the Runtime API answered with something else than it documents
-    └── RuntimeApiDown it cannot be reached or has given up; the process must end
+├── RuntimeApiError    the Runtime API answered with something else than it documents
+└── RuntimeApiDown     it cannot be reached or has given up; the process must end
 """
 
 import json
