@@ -259,6 +259,12 @@ def handler(event, context): return [order, random.random()]
             assert (restored.path, error.path) == ("restore/next", "restore/error")
             assert error.headers["lambda-runtime-function-error-type"] == "Runtime.AfterRestoreError"
 
+    async def test_even_if_lambda_does_not_take_the_report(self, function: Any) -> None:
+        code = "from winterbourne import after_restore\nafter_restore(lambda: 1 / 0)\ndef handler(e, c): pass"
+        api = RuntimeApi(refuse={"error": 403})
+        async with api, program(api, function(code), "app.handler", **SNAP) as running:
+            assert await running.ended() == 65
+
 
 class TestManagedInstances:
     """AWS_LAMBDA_MAX_CONCURRENCY: many invocations in one process."""

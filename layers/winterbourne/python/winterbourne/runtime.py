@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from winterbourne import lifecycle, logs
@@ -76,12 +76,17 @@ def _margin_ms(environ: Mapping[str, str]) -> int:
 
 async def _init_failed(client: RuntimeClient, error: BaseException, error_type: str = "", status: int = 1) -> int:
     report = ErrorReport(error)
+    await _tell(report, client.init_error(report, error_type))
+    return status
+
+
+async def _tell(report: ErrorReport, delivery: Awaitable[None]) -> None:
+    """Log an error and deliver it; whether Lambda takes it changes nothing about how this process ends."""
     logs.log_error(report)
     try:
-        await client.init_error(report, error_type)
+        await delivery
     except WinterbourneError as refused:
         log.error("the init error could not be delivered: %s", refused)  # noqa: TRY400 - the traceback is all ours
-    return status
 
 
 async def _snapshot(client: RuntimeClient) -> int:
@@ -99,8 +104,7 @@ async def _snapshot(client: RuntimeClient) -> int:
         await lifecycle.run_after_restore()
     except BaseException as error:  # noqa: BLE001 - likewise
         report = ErrorReport(error)
-        logs.log_error(report)
-        await client.restore_error(report, "Runtime.AfterRestoreError")
+        await _tell(report, client.restore_error(report, "Runtime.AfterRestoreError"))
         return AFTER_RESTORE_FAILED
     return 0
 
