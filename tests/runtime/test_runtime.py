@@ -173,6 +173,16 @@ class TestEnding:
             assert await running.ended() == 0
         assert running.out == "closed\n"
 
+    async def test_a_thread_that_hangs_does_not_hold_it_up(self, function: Any) -> None:
+        folder = function(
+            "import threading\nfrom winterbourne import retire\n"
+            "def handler(event, context):\n    retire()\n    threading.Event().wait()"
+        )
+        async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
+            error = await api.invoke(deadline_s=0.4)
+            assert error.json["errorType"] == "DeadlineReached"
+            assert await running.ended() == 0
+
     async def test_a_function_that_retires_lets_all_others_under_way_end(self, function: Any) -> None:
         folder = function(
             "import asyncio\nfrom winterbourne import retire\nasync def handler(event, context):\n"

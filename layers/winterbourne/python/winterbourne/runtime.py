@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = ["main"]
 DEFAULT_MARGIN_MS = 250
 BEFORE_SNAPSHOT_FAILED = 64
 AFTER_RESTORE_FAILED = 65
+END_LIMIT_S = 1.0  # for threads and what is registered with atexit, after the shutdown hooks
 
 log = logging.getLogger(__name__)
 
@@ -52,19 +54,33 @@ def main(layer: str = "/opt/python") -> int:
 async def _live(loaded: Callable[..., Any] | BaseException, environ: Mapping[str, str]) -> int:
     client = RuntimeClient(environ["AWS_LAMBDA_RUNTIME_API"])
     try:
-        if isinstance(loaded, BaseException):
-            return await _init_failed(client, loaded)
-        try:
-            margin_ms = _margin_ms(environ)
-            serve = adapt(loaded)
-            await lifecycle.run_startup()
-        except Exception as error:  # noqa: BLE001 - the edge: it becomes an init error
-            return await _init_failed(client, error)
-        if lifecycle.uses_snapshots() and (status := await _snapshot(client)):
-            return status
-        return await _poll(client, serve, margin_ms, environ)
+        status = await _start(client, loaded, environ)
     finally:
         client.close()
+    _end_within(END_LIMIT_S, status)
+    return status
+
+
+async def _start(client: RuntimeClient, loaded: Callable[..., Any] | BaseException, environ: Mapping[str, str]) -> int:
+    """Start the handler, and serve it until the end; the exit status."""
+    if isinstance(loaded, BaseException):
+        return await _init_failed(client, loaded)
+    try:
+        margin_ms = _margin_ms(environ)
+        serve = adapt(loaded)
+        await lifecycle.run_startup()
+    except Exception as error:  # noqa: BLE001 - the edge: it becomes an init error
+        return await _init_failed(client, error)
+    if lifecycle.uses_snapshots() and (status := await _snapshot(client)):
+        return status
+    return await _poll(client, serve, margin_ms, environ)
+
+
+def _end_within(limit_s: float, status: int) -> None:
+    """Python waits for every thread before it ends, and one that hangs is why a function retires."""
+    timer = threading.Timer(limit_s, os._exit, [status])
+    timer.daemon = True
+    timer.start()
 
 
 def _margin_ms(environ: Mapping[str, str]) -> int:
