@@ -104,13 +104,7 @@ class Exchange:
             ValueError: Status or headers are none that HTTP allows; nothing was sent.
             ConnectionError: The peer has left.
         """
-        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        try:
-            self._send(h11.Response(status_code=status, headers=head))
-        except h11.LocalProtocolError as error:
-            raise ValueError(str(error)) from error
-        self.status = status
-        await self._writer.drain()
+        await self._start(status, headers)
 
     async def write(self, data: bytes) -> None:
         """Send more of the body; waits while the peer reads too slowly. Where no body may be, it is dropped.
@@ -118,7 +112,7 @@ class Exchange:
         Raises:
             ConnectionError: The peer has left.
         """
-        if data and not self._bodiless:
+        if data and not self._bodiless(self.status):
             self.bytes_out += len(data)
             self._send(h11.Data(data=data))
             await self._writer.drain()
@@ -133,16 +127,17 @@ class Exchange:
         await self._writer.drain()
 
     async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """A whole response with its length.
+        """A whole response with its length, in one piece: whoever waits for it is woken once.
 
         Raises:
             ValueError: Status or headers are none that HTTP allows.
             ConnectionError: The peer has left.
         """
         length = [] if status == 204 else [("content-length", str(len(body)))]
-        await self.start(status, [*headers, *length])
-        await self.write(body)
-        await self.end()
+        if self._bodiless(status):
+            body = b""
+        await self._start(status, [*headers, *length], h11.Data(data=body), h11.EndOfMessage())
+        self.bytes_out += len(body)
 
     def break_off(self) -> None:
         """Close the connection without completing the response: the peer sees what was written, and that it broke."""
@@ -151,12 +146,20 @@ class Exchange:
 
     # Private methods
 
-    @property
-    def _bodiless(self) -> bool:
-        return self.method == "HEAD" or self.status in {204, 304}
+    def _bodiless(self, status: int) -> bool:
+        return self.method == "HEAD" or status in {204, 304}
 
-    def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
+    async def _start(self, status: int, headers: Headers, *more: h11.Event) -> None:
+        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        try:
+            self._send(h11.Response(status_code=status, headers=head), *more)
+        except h11.LocalProtocolError as error:
+            raise ValueError(str(error)) from error
+        self.status = status
+        await self._writer.drain()
+
+    def _send(self, *events: h11.Event) -> None:
+        data = b"".join([self._http.send(event) or b"" for event in events])
         if self._writer.is_closing():
             raise ConnectionResetError("the peer has left")
         if data:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from local.http1 import BodyTooLarge, Exchange, Server, Truncated
 from local.invocation import FunctionError, Invocation, make_request_id
@@ -68,7 +68,7 @@ class RuntimeApi:
     def __init__(self, seat: Seat, events: Events) -> None:
         self._seat, self._events = seat, events
         self._server = Server(self._answer)
-        self._waiting: deque[asyncio.Future[Invocation]] = deque()
+        self._waiting: deque[_Place] = deque()
         self._running: dict[str, Invocation] = {}
         self._responding: set[str] = set()
         self._initialized = self._restored = False
@@ -129,25 +129,27 @@ class RuntimeApi:
         if len(self._waiting) + len(self._running) >= self._seat.places:
             await _refuse(exchange, 403, "InvalidStateTransition", "An invocation is still under way.")
             return
-        if invocation := await self._await_invocation(exchange):
-            await exchange.answer(200, self._head_of(invocation), invocation.payload)
-
-    async def _await_invocation(self, exchange: Exchange) -> Invocation | None:
-        """Wait for an invocation as long as the process does; None when it has given up."""
-        place: asyncio.Future[Invocation] = asyncio.get_running_loop().create_future()
+        place: _Place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._initialized = True
         self._events.ready()
         gone = asyncio.create_task(exchange.gone())
+        gone.add_done_callback(lambda _: self._withdraw(place))
         try:
-            await asyncio.wait(_futures(place, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
+            if invocation := await place:
+                await exchange.answer(200, self._head_of(invocation), invocation.payload)
+        finally:  # only now: the process is at work already
+            self._withdraw(place)
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
-            if not place.done():
-                self._waiting.remove(place)
-                self._events.withdrawn()
-        return place.result() if place.done() else None
+
+    def _withdraw(self, place: "_Place") -> None:
+        """Wait no more; nothing happens to a place that has had its invocation."""
+        if place in self._waiting:
+            self._waiting.remove(place)
+            self._events.withdrawn()
+        if not place.done():
+            place.set_result(None)
 
     def _head_of(self, invocation: Invocation) -> list[tuple[str, str]]:
         deadline_ms = int((time.time() + self._seat.timeout_s) * 1000)
@@ -256,10 +258,7 @@ class RuntimeApi:
 
 
 _Step = Callable[[Exchange, Invocation], Coroutine[None, None, None]]
-
-
-def _futures(*futures: asyncio.Future[Any]) -> set[asyncio.Future[Any]]:
-    return set(futures)
+_Place = asyncio.Future[Invocation | None]
 
 
 def error_of(trailers: list[tuple[str, str]]) -> FunctionError | None:

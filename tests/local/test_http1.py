@@ -141,6 +141,15 @@ class TestAResponse:
                 response = await client.request(method, f"http://127.0.0.1:{server.port}/")
                 assert (response.status_code, response.content, response.headers["x"]) == (status, b"", "y")
 
+    async def test_to_head_has_the_length_of_the_body_that_is_left_out(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.answer(200, [], b"never")
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            for _ in range(2):
+                response = await client.head(f"http://127.0.0.1:{server.port}/")
+                assert (response.content, response.headers["content-length"]) == (b"", "5")
+
     async def test_is_on_the_wire_piece_by_piece(self) -> None:
         more = asyncio.Event()
 
@@ -155,6 +164,20 @@ class TestAResponse:
             assert await anext(pieces) == b"one"
             more.set()
             assert await anext(pieces) == b"two"
+
+    async def test_that_is_whole_from_the_start_is_one_piece(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pieces: list[bytes] = []
+
+        async def handler(exchange: Exchange) -> None:
+            monkeypatch.setattr(exchange._writer, "write", pieces.append)
+            await exchange.answer(200, [], b"hi")
+            monkeypatch.undo()
+            exchange.break_off()
+
+        async with serving(handler) as server:
+            await talk(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        (piece,) = pieces
+        assert piece.endswith(b"\r\n\r\nhi")
 
     async def test_broken_off_shows_what_was_written_and_that_it_broke(self) -> None:
         async def handler(exchange: Exchange) -> None:
