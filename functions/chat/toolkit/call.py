@@ -55,7 +55,7 @@ class Call:
             self._broken = error
 
     async def finish(self, outcome: Outcome) -> ToolMessage:
-        """Say the final word, once; later words are not heard.
+        """Say the final word, once; later words are not heard. The log and the metrics hear of it after the client.
 
         Raises:
             Exception: What `emit` raises; the call is finished nevertheless.
@@ -64,19 +64,21 @@ class Call:
             return self.message
         content = outcome.error or outcome.result.decode()
         self.message = ToolMessage(self.asked.id, self.asked.name, content, is_error=outcome.status != "completed")
-        events = self._last_events(outcome)
-        if self._broken:
-            raise self._broken
-        await self._emit(events)
+        now = self._clock()
+        duration_s = now - (now if self._started_s is None else self._started_s)
+        try:
+            if self._broken:
+                raise self._broken
+            await self._emit(self._last_events(outcome, duration_s))
+        finally:
+            self._account(outcome, duration_s)
         return self.message
 
     # Private methods
 
-    def _last_events(self, outcome: Outcome) -> list[ToolEvent]:
+    def _last_events(self, outcome: Outcome, duration_s: float) -> list[ToolEvent]:
         """A call that never ran is started and finished in one batch."""
-        asked, now = self.asked, self._clock()
-        duration_s = now - (now if self._started_s is None else self._started_s)
-        self._account(outcome, duration_s)
+        asked = self.asked
         first: list[ToolEvent] = [ToolStarted(asked.id, asked.name)] if self._started_s is None else []
         duration_ms = round(duration_s * 1000)
         return [

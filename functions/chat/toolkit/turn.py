@@ -114,7 +114,8 @@ class Turn:
 
     async def _last_words(self) -> None:
         for call in self._calls:
-            await self._finish_cancelled(call)  # those whose task was cancelled before it had begun
+            if not call.message:  # its task was cancelled before it had begun
+                await self._finish_cancelled(call)
         for task in self._tasks:
             if not task.cancelled() and (error := task.exception()):
                 raise error

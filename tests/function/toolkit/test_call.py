@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from chat.events import ToolFinished, ToolStarted
+from chat.events import Batch, ToolFinished, ToolStarted
 from chat.toolkit.call import Call
 from chat.toolkit.results import CANCELLED, Outcome, failed, timed_out
 from tests.function.toolkit.hearing import Heard, asked, measured
@@ -46,6 +46,26 @@ async def test_what_is_measured(outcome: Outcome, counted: list[str]) -> None:
         await Call(asked("made_up"), "unknown", Heard()).finish(outcome)
     assert [name for name, _, _ in values] == ["ToolCalls", "ToolDuration", *counted]
     assert {tool for _, _, tool in values} == {"unknown"}
+
+
+async def test_the_client_hears_the_final_word_before_the_log_and_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[int] = []
+
+    async def emit(_: Batch) -> None:
+        told.append(len(caplog.records) + len(values))
+
+    with caplog.at_level(logging.INFO, "chat"), measured() as values:
+        await Call(asked("t"), "t", emit).finish(FINE)
+        assert (told, len(caplog.records), len(values)) == ([0], 1, 2)
+
+
+async def test_a_client_that_is_gone_takes_nothing_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def emit(_: Batch) -> None:
+        raise ConnectionResetError
+
+    with caplog.at_level(logging.INFO, "chat"), pytest.raises(ConnectionResetError):
+        await Call(asked("t"), "t", emit).finish(FINE)
+    assert len(caplog.records) == 1
 
 
 async def test_the_log_has_the_tool_the_time_and_the_status_but_no_content(caplog: pytest.LogCaptureFixture) -> None:
