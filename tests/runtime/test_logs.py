@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import threading
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,14 @@ class TestPrintedInJson:
     def test_what_only_looks_like_one_does_not(self) -> None:
         assert self.printed("{no json\n")[0]["message"] == "{no json"
 
+    def test_pieces_of_two_invocations_are_two_lines_each_with_its_own_id(self) -> None:
+        sink = Kept()
+        stream = _Printed(None, sink, 20)
+        for request_id, piece in [("r-1", "to"), ("r-2", "Wa"), ("r-1", "kens\n"), ("r-2", "ter\n")]:
+            copy_context().run(lambda ids, text: (REQUEST_IDS.set(ids), stream.write(text)), (request_id, None), piece)
+        records = [json.loads(text) for _, text in sink.entries]
+        assert [(record["requestId"], record["message"]) for record in records] == [("r-1", "tokens"), ("r-2", "Water")]
+
     @given(st.text(st.characters(), min_size=1).filter(lambda text: "\n" not in text and not text.startswith("{")))
     def test_any_line_is_json(self, line: str) -> None:
         assert self.printed(line + "\n")[0]["message"] == line
@@ -116,6 +125,8 @@ def binary(event, context):
     sys.stdout.buffer.write(b"bytes\\n")
 def half(event, context):
     print("without an end", end="")
+async def half_on_the_loop(event, context):
+    half(event, context)
 async def traceback_in_a_task(event, context):
     import asyncio
     asyncio.get_running_loop().call_soon(lambda: 1 / 0)
@@ -147,6 +158,15 @@ class TestTheProcess:
             await api.invoke()
             assert running.process.stdout is not None
             assert await running.process.stdout.read(100) == b"without an end"
+
+    @pytest.mark.parametrize("handler", ["half", "half_on_the_loop"])
+    async def test_in_json_too_under_the_id_of_its_invocation(self, handler: str, folder: Path) -> None:
+        environ = {"AWS_LAMBDA_LOG_FORMAT": "JSON"}
+        async with RuntimeApi() as api, program(api, folder, f"app.{handler}", **environ) as running:
+            await api.invoke()
+            assert running.process.stdout is not None
+            record = json.loads(await running.process.stdout.readline())
+        assert (record["message"], record["requestId"]) == ("without an end", "request-1")
 
     @pytest.mark.parametrize("form", ["Text", "JSON"])
     async def test_bytes_go_out_as_they_are(self, form: str, folder: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol
 from winterbourne.context import REQUEST_IDS
 from winterbourne.errors import ErrorReport
 
-__all__ = ["LogSink", "log_error", "redirect_to_provider", "set_up"]
+__all__ = ["LogSink", "end_printed_lines", "log_error", "redirect_to_provider", "set_up"]
 
 TEXT_FRAME = 0xA55A0003
 JSON_FRAME = 0xA55A0002
@@ -33,6 +33,9 @@ NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a lin
 
 # Attributes every record has, and those that `_Ids` adds: what else is there came through `extra`.
 ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"aws_request_id", "tenant_id", "taskName", "message"}
+
+
+_Ids = tuple[str, str | None]  # of the request and of the tenant
 
 
 class LogSink(Protocol):
@@ -120,6 +123,13 @@ def log_error(report: ErrorReport) -> None:
     handler.log_sink.log(text + end, TEXT_FRAME | LEVEL_BITS[logging.ERROR])
 
 
+def end_printed_lines() -> None:
+    """Put out what this invocation has printed without a newline: the environment may be frozen after it for good."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, _Printed):
+            stream.flush()
+
+
 def redirect_to_provider(path: str) -> None:
     """Send stdout and stderr through the socket that Lambda Managed Instances collect logs from."""
     import socket  # noqa: PLC0415 - asyncio has it already; named here where it is used
@@ -182,15 +192,25 @@ class _Printed(io.TextIOBase):
         self._stream = stream
         self._sink = sink
         self._level = level
-        self._begun = threading.local()  # a line may come in pieces, and threads print at once
+        # A line may come in pieces, while other invocations and other threads print theirs.
+        self._begun: dict[tuple[_Ids, int], str] = {}
 
     def write(self, text: str) -> int:
-        *lines, rest = (getattr(self._begun, "line", "") + text).split("\n")
-        self._begun.line = rest
+        ids = REQUEST_IDS.get()
+        printing = ids, threading.get_ident()
+        *lines, rest = (self._begun.pop(printing, "") + text).split("\n")
+        if rest:
+            self._begun[printing] = rest
         for line in lines:
-            if line:
-                self._sink.log(self._record(line), JSON_FRAME | LEVEL_BITS[self._level])
+            self._put(line, ids)
         return len(text)
+
+    def flush(self) -> None:
+        """Put out the lines that this invocation has begun and not ended."""
+        ids = REQUEST_IDS.get()
+        for printing in list(self._begun):
+            if printing[0] == ids:
+                self._put(self._begun.pop(printing, ""), ids)
 
     def writable(self) -> bool:
         return True
@@ -203,10 +223,14 @@ class _Printed(io.TextIOBase):
     def fileno(self) -> int:
         return int(self._stream.fileno())
 
-    def _record(self, line: str) -> str:
+    def _put(self, line: str, ids: _Ids) -> None:
+        if line:
+            self._sink.log(self._record(line, ids), JSON_FRAME | LEVEL_BITS[self._level])
+
+    def _record(self, line: str, ids: _Ids) -> str:
         if line.startswith("{") and _is_json(line):
             return line + "\n"
-        request_id, tenant_id = REQUEST_IDS.get()
+        request_id, tenant_id = ids
         return _json_line(
             {
                 "timestamp": time.strftime(JSON_TIME, time.gmtime()),

@@ -17,7 +17,7 @@ from winterbourne.errors import DeadlineReached, ErrorReport, Fault, RuntimeApiD
 from winterbourne.handlers import Serve
 from winterbourne.invocation import Invocation, encode_result, is_http, is_rest_api
 from winterbourne.lifecycle import error_frame
-from winterbourne.logs import log_error
+from winterbourne.logs import end_printed_lines, log_error
 from winterbourne.stream import Collected, ResponseStream, as_bytes
 
 __all__ = ["Poller"]
@@ -92,6 +92,7 @@ class Poller:
         except WinterbourneError as error:
             # The response is lost, the process is not: `next` makes a new connection.
             log.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback is all ours
+        end_printed_lines()
         if not self._leaving:
             self._client.ask()
 
