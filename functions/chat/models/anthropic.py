@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from chat import http_pool
-from chat.errors import ModelStreamTruncated, SettingsError
+from chat.errors import ModelGarbled, ModelStreamTruncated, SettingsError
 from chat.events import StopReason, Usage
 from chat.messages import (
     AssistantPart,
@@ -30,9 +30,9 @@ from chat.models.history import alternating, arguments, call_ids, system_text
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded, encoded
 from chat.models.refusal import Signposts, reported
-from chat.models.sse import SseParser
 from chat.models.upstream import HttpModel
 from chat.settings import Settings
+from chat.sse_parser import SseParser
 
 __all__ = ["AnthropicModel", "AnthropicParser", "body", "make"]
 
@@ -198,7 +198,7 @@ class AnthropicParser(TurnParser[bytes]):
     """
 
     def __init__(self, taken: Collection[str] = ()) -> None:
-        super().__init__(SseParser(), taken)
+        super().__init__(SseParser(error=ModelGarbled), taken)
         self._usage = _Usage()
         self._block = _NO_BLOCK
         self._signature = ""

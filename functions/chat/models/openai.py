@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from chat import http_pool
-from chat.errors import SettingsError
+from chat.errors import ModelGarbled, SettingsError
 from chat.events import StopReason, Usage
 from chat.messages import AssistantMessage, Image, Message, Text, ToolMessage, ToolSchema, UserMessage
 from chat.models.base import ModelRequest
@@ -22,9 +22,9 @@ from chat.models.history import arguments, call_ids, mended, system_text
 from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded, encoded
 from chat.models.refusal import Signposts, reported
-from chat.models.sse import SseParser
 from chat.models.upstream import HttpModel
 from chat.settings import Settings
+from chat.sse_parser import SseParser
 
 __all__ = ["OpenAIModel", "OpenAIParser", "body", "make"]
 
@@ -208,7 +208,7 @@ class OpenAIParser(TurnParser[bytes]):
     """
 
     def __init__(self, taken: Collection[str] = ()) -> None:
-        super().__init__(SseParser(), taken)
+        super().__init__(SseParser(error=ModelGarbled), taken)
         self._ids: dict[int, str] = {}  # what the provider calls the call that is open at an index
         self._last = 0
         self._refused = False

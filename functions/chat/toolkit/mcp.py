@@ -18,8 +18,8 @@ import msgspec
 import orjson
 
 from chat import http_pool
-from chat.errors import ModelGarbled, ToolError, ToolUnavailable
-from chat.models.sse import SseParser
+from chat.errors import ChatError, ToolError, ToolUnavailable
+from chat.sse_parser import SseParser
 from chat.toolkit.context import ToolContext
 from chat.toolkit.tool import Tool, ToolOptions
 
@@ -85,7 +85,8 @@ class McpServer:
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
             page = await self._request("tools/list", cursor)
-            found += [self._tool(described) for described in page.get("tools", ())]
+            with self._troubles_told():
+                found += [self._tool(described) for described in page.get("tools", ())]
             if not page.get("nextCursor"):
                 return found
             cursor = {"cursor": page["nextCursor"]}
@@ -124,10 +125,12 @@ class McpServer:
     ) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": request_id or next(self._ids), "method": method, "params": params}
         with self._troubles_told():
+            session = await self._opened()
             try:
-                return await self._exchange(message, await self._opened(), context)
+                return await self._exchange(message, session, context)
             except _SessionGone:  # it did not see the request, so it may be sent again
-                self._session = None
+                if self._session is session:  # else another call has opened a new one already
+                    self._session = None
                 return await self._exchange(message, await self._opened(), context)
 
     async def _opened(self) -> dict[str, str]:
@@ -165,7 +168,7 @@ class McpServer:
     async def _say_cancelled(self, request_id: int) -> None:
         """Best effort, and short: whoever cancelled us waits."""
         params = {"requestId": request_id, "reason": "no longer wanted"}
-        with contextlib.suppress(TimeoutError, httpx.HTTPError, ToolError, _SessionGone):
+        with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError, _SessionGone):
             async with asyncio.timeout(FAREWELL_S):
                 await self._notify("notifications/cancelled", params, self._session or {})
 
@@ -204,7 +207,7 @@ class McpServer:
             raise ToolUnavailable(f"The MCP server {self.name} did not answer in time.") from None
         except httpx.HTTPError as error:
             raise ToolUnavailable(f"The MCP server {self.name} cannot be reached.") from error
-        except (ModelGarbled, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ToolUnavailable(f"The MCP server {self.name} sent an answer that cannot be read.") from error
 
 
@@ -234,7 +237,7 @@ async def _messages(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
         body = b"".join([piece async for piece in _bounded(response)])
         yield orjson.loads(body)
         return
-    parser = SseParser()
+    parser = SseParser(MAX_BYTES)
     async for piece in _bounded(response):
         for payload in parser.feed(piece):
             if payload:  # servers begin a resumable stream with an empty event
@@ -274,8 +277,11 @@ def _reader(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[st
     def read(text: str) -> dict[str, Any]:
         try:
             arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
+            orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; it writes less than was read
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             raise _unfit(name, f"{error}, at `$`") from None
+        except orjson.JSONEncodeError:
+            raise _unfit(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
         if missing := [field for field in required if field not in arguments]:
             raise _unfit(name, f"the required field `{missing[0]}` is missing, at `$`")
         if is_closed and (unknown := [field for field in arguments if field not in known]):

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat.errors import ModelGarbled
 from chat.events import ModelEvent, TextDelta, ToolArgumentsDelta
 from chat.models.anthropic import AnthropicParser
 from chat.models.bedrock import BedrockParser
 from chat.models.openai import OpenAIParser
 from chat.models.parser import TurnParser
+from chat.sse_parser import MAX_EVENT_BYTES
 from tests import transcripts
 
 PARSERS: dict[str, Callable[[], TurnParser[Any]]] = {
@@ -108,3 +110,10 @@ def test_nesting_without_end_is_understood_or_refused(provider: str, frame: str,
     parser = PARSERS[provider]()
     events = parser.feed(b"data: " + (frame % ('{"x":' * depth + "1" + "}" * depth)).encode() + b"\n\n")
     assert parser.failure or events
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_an_event_without_end_is_refused(provider: str) -> None:
+    parser = PARSERS[provider]()
+    parser.feed(b"data: " + b"x" * MAX_EVENT_BYTES)
+    assert isinstance(parser.failure, ModelGarbled)

@@ -12,7 +12,7 @@ from chat import http_pool
 from chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
 from chat.events import TextDelta, TurnEnded
 from chat.models import upstream as shell
-from chat.models.sse import MAX_EVENT_BYTES
+from chat.sse_parser import MAX_EVENT_BYTES
 from tests import transcripts
 from tests.clock import jumping
 from tests.function.models.talk import (

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
+import chat
 from chat import http_pool
-from chat.errors import ToolError, ToolUnavailable
+from chat.errors import SettingsError, ToolError, ToolUnavailable
 from chat.settings import Settings
+from chat.sse_parser import MAX_EVENT_BYTES
 from chat.toolkit.context import ToolContext
 from chat.toolkit.mcp import McpServer
 from chat.toolkit.tool import Tool
@@ -87,7 +90,14 @@ class TestProgress:
 class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
-        [('{"a":', "at `\\$`"), ("[]", "at `\\$`"), ('{"a":1}', "field `b` is missing")],
+        [
+            ('{"a":', "at `\\$`"),
+            ("[]", "at `\\$`"),
+            ('{"a":1}', "field `b` is missing"),
+            (f'{{"b":1,"a":{"[" * 252}{"]" * 252}}}', "nest too deep"),  # 254 levels fit, but not into their message
+            (f'{{"b":1,"a":{"[" * 600}{"]" * 600}}}', "nest too deep"),
+            (f'{{"b":1,"a":{2**64}}}', "more than 64 bits"),
+        ],
     )
     async def test_that_cannot_be_right_are_not_sent(self, server: McpServer, arguments: str, reason: str) -> None:
         add = await tool(server, "add")
@@ -102,6 +112,33 @@ class TestASessionThatTheServerForgot:
         if "mcp-session-id" in server._session:
             server._session["mcp-session-id"] = "0" * 32
         assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
+
+
+class Forgetting(httpx.AsyncBaseTransport):
+    """A server that knows only the session it opened last, and answers calls two at a time."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self._together = asyncio.Barrier(2)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        message = orjson.loads(request.content)
+        if message["method"] == "initialize":
+            self.sessions += 1
+            opened = {"mcp-session-id": str(self.sessions)}
+            return httpx.Response(200, headers=opened, json={"id": message["id"], "result": {}})
+        if message["method"] == "tools/call" and request.headers["mcp-session-id"] == "1":
+            await self._together.wait()
+            return httpx.Response(404)
+        return httpx.Response(200, json={"id": message.get("id"), "result": {"tools": [{"name": "say"}]}})
+
+
+async def test_calls_that_lose_their_session_at_once_open_one_new_one() -> None:
+    forgetting = Forgetting()
+    async with httpx.AsyncClient(transport=forgetting) as client:
+        (say,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+        await asyncio.gather(*(say.call({}, ToolContext()) for _ in range(2)))
+    assert forgetting.sessions == 2
 
 
 class Answering(httpx.AsyncBaseTransport):
@@ -133,6 +170,14 @@ class TestAServerInTrouble:
             with pytest.raises(error, match=words):
                 await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
 
+    async def test_whose_tool_has_no_name_is_not_understood(self) -> None:
+        def nameless(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json={"id": orjson.loads(request.content).get("id"), "result": {"tools": [{}]}})
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(nameless)) as client:
+            with pytest.raises(ToolUnavailable, match="cannot be read"):
+                await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+
     async def test_that_is_not_there_is_unavailable(self) -> None:
         async with httpx.AsyncClient() as client:
             with pytest.raises(ToolUnavailable, match="cannot be reached"):
@@ -153,3 +198,51 @@ async def test_a_call_that_is_cancelled_ends_on_the_server(process: tuple[subpro
         await calling
     await http_pool.close()
     assert await asyncio.to_thread(started.stdout.readline) == "cancelled\n"
+
+
+async def test_a_token_that_cannot_be_read_does_not_take_the_place_of_a_cancellation() -> None:
+    called = asyncio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        message = orjson.loads(request.content)
+        if message["method"] == "tools/call":
+            called.set()
+            await asyncio.Event().wait()
+        return httpx.Response(200, json={"id": message.get("id"), "result": {"tools": [{"name": "hang"}]}})
+
+    async def token() -> str:
+        if called.is_set():
+            raise SettingsError("MCP_TOKENS_SECRET_ARN: the secret cannot be read")
+        return "t"
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
+        (tool,) = await McpServer("station", "http://127.0.0.1/mcp", token=token, client=lambda: client).tools()
+        calling = asyncio.ensure_future(tool.call({}, ToolContext()))
+        await called.wait()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+
+async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
+    """Models allow events of a mebibyte; a tool's result may be longer."""
+    text = "x" * (2 * MAX_EVENT_BYTES)
+
+    async def in_reads(event: bytes) -> AsyncIterator[bytes]:
+        yield event[: len(event) - 10]
+        yield event[len(event) - 10 :]
+
+    def say(request: httpx.Request) -> httpx.Response:
+        message = orjson.loads(request.content)
+        result = {"tools": [{"name": "say"}], "content": [{"type": "text", "text": text}]}
+        event = b"data: " + orjson.dumps({"id": message.get("id"), "result": result}) + b"\n\n"
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=in_reads(event))
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(say)) as client:
+        (tool,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+        assert await tool.call({}, ToolContext()) == text
+
+
+def test_the_toolkit_needs_no_model() -> None:
+    check = "import sys, chat.toolkit.mcp; assert not [name for name in sys.modules if name.startswith('chat.models')]"
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(chat.__file__).parents[1])

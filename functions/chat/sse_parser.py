@@ -1,25 +1,31 @@
 """Server-sent events, incoming: bytes in, data payloads out. Pure; knows nothing of what the data mean.
 
 WHATWG HTML, section 9.2.6 "Interpreting an event stream". Only `data` is of use here: event names, ids and retry
-times of model providers repeat what their data say.
+times of model providers and MCP servers repeat what their data say.
 """
 
+from collections.abc import Callable
 from typing import Final
-
-from chat.errors import ModelGarbled
 
 __all__ = ["MAX_EVENT_BYTES", "SseParser"]
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
-"""No provider sends events of more than a few kilobytes; memory stays bounded whatever comes."""
+"""Unless told otherwise: no model sends events of more than a few kilobytes; memory stays bounded whatever comes."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class SseParser:
-    """A push parser that works on whole reads: one split, then one short step a line."""
+    """A push parser that works on whole reads: one split, then one short step a line.
 
-    def __init__(self) -> None:
+    Args:
+        max_event_bytes: Of one event, its field names included.
+        error: Makes the error for a larger one.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, error: Callable[[str], Exception] = ValueError) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._error = error
         self._line: list[bytes] = []  # a line whose end has not come yet
         self._data: list[bytes] = []  # the data lines of an event whose end has not come yet
         self._line_bytes = self._data_bytes = 0
@@ -30,7 +36,7 @@ class SseParser:
         """Take what one read brought; give the payloads of the events that are complete now.
 
         Raises:
-            ModelGarbled: An event has more than MAX_EVENT_BYTES.
+            ValueError: An event has more than `max_event_bytes`; or what `error` makes.
         """
         if self._after_cr and data:
             data, self._after_cr = data.removeprefix(b"\n"), False
@@ -45,8 +51,8 @@ class SseParser:
         if rest:
             self._line.append(rest)
         self._line_bytes = len(rest) + (0 if ended else self._line_bytes)
-        if self._line_bytes + self._data_bytes > MAX_EVENT_BYTES:
-            raise ModelGarbled(f"the provider sent an event of more than {MAX_EVENT_BYTES} bytes")
+        if self._line_bytes + self._data_bytes > self._max_event_bytes:
+            raise self._error(f"the server sent an event of more than {self._max_event_bytes} bytes")
         return payloads
 
     def close(self) -> list[bytes]:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import ModelGarbled
-from chat.models.sse import MAX_EVENT_BYTES, SseParser
+from chat.sse_parser import MAX_EVENT_BYTES, SseParser
 
 
 def heard(*reads: bytes) -> list[bytes]:
@@ -61,8 +60,14 @@ class TestTheEnd:
 class TestMemory:
     @pytest.mark.parametrize("piece", [b"x" * 4096, b"data: x\n" * 512, b"data\n" * 512])
     def test_an_event_without_end_is_refused_at_a_bounded_size(self, piece: bytes) -> None:
-        with pytest.raises(ModelGarbled, match="1048576"):
+        with pytest.raises(ValueError, match="1048576"):
             heard(b"data: ", *[piece] * (2 * MAX_EVENT_BYTES // 512))
+
+    def test_the_bound_and_its_error_are_the_callers(self) -> None:
+        parser = SseParser(10, KeyError)
+        assert parser.feed(b"data: 1234") == []
+        with pytest.raises(KeyError, match="more than 10 bytes"):
+            parser.feed(b"5")
 
     def test_any_number_of_small_events_is_fine(self) -> None:
         parser = SseParser()
