@@ -7,10 +7,10 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from chat import http_pool, telemetry, tools
 from chat.answer import Answer
@@ -31,6 +31,9 @@ from chat.toolkit.discover import discover
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool
 from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
+
+if TYPE_CHECKING:
+    from chat.mcp_servers import McpServers
 
 __all__ = ["handler"]
 
@@ -55,23 +58,19 @@ def _tools() -> list[Tool]:
     return [tool for package in packages for tool in discover(package)]
 
 
-def _mcp_servers() -> Callable[[], Awaitable[None]]:
-    """What brings the tools of MCP servers in; does nothing where none is set."""
+def _mcp_servers() -> "McpServers | None":
+    """What brings the tools of MCP servers in, where there are any."""
     if not _settings.mcp_servers:
-        return _nothing
+        return None
     from chat.mcp_servers import McpServers  # noqa: PLC0415  (only where there is one)
 
-    return McpServers(_settings, _runner.add).connect
-
-
-async def _nothing() -> None:
-    pass
+    return McpServers(_settings, _runner.add)
 
 
 _model = make_model(_settings)
 _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
-_connect = _mcp_servers()
+_servers = _mcp_servers()
 _conversations = Conversations(_store, _settings)
 _stops = Stops(_store, _settings.stop_poll_interval)
 _answer = Answer(_settings, _model, _runner, _conversations, Limits(_store, _settings), _stops)
@@ -82,7 +81,8 @@ async def _models(call: Call) -> None:
 
 
 async def _chat(frontend: Frontend, call: Call) -> None:
-    await _connect()
+    if _servers:
+        await _servers.connect()
     try:
         await _answer.chat(frontend, call)
     finally:
@@ -131,7 +131,8 @@ async def _start() -> None:
     with contextlib.suppress(TimeoutError):  # requests try again
         async with asyncio.timeout(PREPARE_TIMEOUT_S):
             await _authenticator.prepare()
-    await _connect()
+    if _servers:
+        await _servers.connect()
     telemetry.ready()
 
 
@@ -145,6 +146,8 @@ async def _close_the_pool() -> None:
 on_shutdown(http_pool.close)
 on_shutdown(_store.close)
 on_shutdown(_runner.close)
+if _servers:
+    on_shutdown(_servers.close)
 
 
 @streamify_response

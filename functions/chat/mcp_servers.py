@@ -1,7 +1,7 @@
 """The MCP servers that the settings name: their tools join the function's own.
 
-They are listed side by side while the environment starts. One that is away then is asked again by later requests,
-never often and never for long: it must not cost the others their chat.
+They are listed side by side while the environment starts. One that is away then is asked again beside later
+requests, never often and never for long: it must cost nobody the chat, nor a moment of it.
 """
 
 import asyncio
@@ -49,15 +49,36 @@ class McpServers:
         self._add = add
         self._now = now
         self._asked_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """List those that were not listed yet; at most every RETRY_S seconds, for CONNECT_S seconds at most."""
-        if not self._away or 0 <= self._now() - self._asked_at < RETRY_S:
-            return
-        self._asked_at = self._now()
-        await asyncio.gather(*map(self._list, tuple(self._away)))
+        """List those that were not listed yet; at most every RETRY_S seconds, for CONNECT_S seconds at most.
+
+        The first time this waits for them. Later they are listed beside what the caller does next, and `close` ends
+        that: nobody's answer begins later because a server is away.
+        """
+        is_first = self._asking is None
+        if self._is_due():
+            self._asked_at = self._now()
+            self._asking = asyncio.create_task(self._list_all())
+            if is_first:
+                await self._asking
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
 
     # Private methods
+
+    def _is_due(self) -> bool:
+        if not self._away or (self._asking is not None and not self._asking.done()):
+            return False
+        return not 0 <= self._now() - self._asked_at < RETRY_S
+
+    async def _list_all(self) -> None:
+        await asyncio.gather(*map(self._list, tuple(self._away)))
 
     async def _list(self, server: McpServer) -> None:
         try:
@@ -66,6 +87,8 @@ class McpServers:
             self._away.remove(server)  # one whose listing was cancelled stays, and is asked again
         except (ChatError, TimeoutError) as error:
             _LOGGER.error("the tools of MCP server %s are missing for now: %s", server.name, error or "no answer")  # noqa: TRY400  (no bug of ours: the sentence says it all)
+        except Exception:
+            _LOGGER.exception("the tools of MCP server %s are missing for now", server.name)
 
 
 def _named(servers: str) -> list[tuple[str, str]]:

@@ -41,3 +41,24 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
         """,
         AUTH="none",
     ).endswith("1 None")
+
+
+def test_shutting_down_ends_the_asking_of_mcp_servers() -> None:
+    assert run(
+        """
+        import os, socket
+        silent = socket.create_server(("127.0.0.1", 0))
+        os.environ["MCP_SERVERS"] = f"station=http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        from chat import app
+
+        async def closing():
+            asking = asyncio.create_task(app._servers.connect())
+            await asyncio.sleep(0)
+            await lifecycle.run_shutdown()
+            await asyncio.wait([asking])
+            print(asking.cancelled())
+
+        asyncio.run(closing())
+        """,
+        AUTH="none",
+    ).endswith("True")

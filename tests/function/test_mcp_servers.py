@@ -58,6 +58,12 @@ class Kitchen:
     def add(self, tools: Iterable[Tool]) -> None:
         self.tools += tools
 
+    async def later(self) -> None:
+        """A request after the time in which nobody is asked again, and all that it began."""
+        self.now += RETRY_S
+        await self.servers.connect()
+        await asyncio.sleep(CONNECT_S + 1)
+
 
 class TestConnecting:
     @jumping
@@ -70,8 +76,7 @@ class TestConnecting:
     async def test_lists_a_server_once(self) -> None:
         kitchen = Kitchen("one=http://a/mcp")
         for _ in range(3):
-            await kitchen.servers.connect()
-            kitchen.now += RETRY_S
+            await kitchen.later()
         assert Station.asked == ["one"]
 
     @jumping
@@ -81,8 +86,7 @@ class TestConnecting:
         for _ in range(2):
             await kitchen.servers.connect()
         assert (kitchen.tools, Station.asked) == ([], ["one"])
-        kitchen.now += RETRY_S
-        await kitchen.servers.connect()
+        await kitchen.later()
         assert kitchen.tools == [look]
 
     @jumping
@@ -92,8 +96,7 @@ class TestConnecting:
         await asyncio.sleep(1)
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
-        kitchen.now += RETRY_S
-        await kitchen.servers.connect()
+        await kitchen.later()
         assert Station.asked == ["slow", "slow"]
 
     @jumping
@@ -101,8 +104,8 @@ class TestConnecting:
         Station.away = {"one": 1}
         kitchen = Kitchen("one=http://a/mcp")
         await kitchen.servers.connect()
-        kitchen.now -= 1000
-        await kitchen.servers.connect()
+        kitchen.now -= 1000 + RETRY_S
+        await kitchen.later()
         assert kitchen.tools == [look]
 
     @jumping
@@ -112,6 +115,54 @@ class TestConnecting:
         await kitchen.servers.connect()
         assert loop.time() - began == pytest.approx(CONNECT_S, abs=0.1)
         assert kitchen.tools == [look]
+
+
+class TestAskingAgain:
+    @jumping
+    async def test_keeps_no_request_waiting(self) -> None:
+        kitchen, loop = Kitchen("slow=http://a/mcp"), asyncio.get_running_loop()
+        await kitchen.servers.connect()
+        began, kitchen.now = loop.time(), RETRY_S
+        await kitchen.servers.connect()
+        assert loop.time() == began
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert Station.asked == ["slow", "slow"]
+        await kitchen.servers.close()
+
+    @jumping
+    async def test_happens_once_at_a_time(self) -> None:
+        kitchen = Kitchen("slow=http://a/mcp")
+        await kitchen.servers.connect()
+        for _ in range(3):
+            kitchen.now += RETRY_S
+            await kitchen.servers.connect()
+            await asyncio.sleep(1)
+        assert Station.asked == ["slow", "slow"]
+        await kitchen.servers.close()
+
+    @jumping
+    async def test_ends_with_the_environment(self) -> None:
+        kitchen = Kitchen("slow=http://a/mcp")
+        await kitchen.servers.connect()
+        kitchen.now += RETRY_S
+        await kitchen.servers.connect()
+        await asyncio.sleep(1)
+        await kitchen.servers.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@jumping
+async def test_a_server_whose_listing_breaks_in_a_new_way_costs_nobody_the_chat(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: Station) -> list[Tool]:
+        raise LookupError("never seen before")
+
+    monkeypatch.setattr(Station, "tools", broken)
+    await Kitchen("one=http://a/mcp").servers.connect()
+    assert "MCP server one" in caplog.text
+    assert "never seen before" in caplog.text
 
 
 @pytest.mark.parametrize("servers", ["http://a/mcp", "one=ftp://a", "a b=http://a"])
