@@ -86,7 +86,7 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
 async def _invoke(target: str, name: str, arguments: Any, context: ToolContext) -> Any:
     request = _request(target, name, arguments, context)
     try:
-        await sign(request, "lambda", context.settings.aws_region)
+        await sign(request, "lambda", _region(target, context.settings))
         response = await context.http.send(request)
     except CredentialsMissing as error:
         raise ToolError(f"The tool's function cannot be called: {error}.") from None
@@ -108,7 +108,7 @@ def _request(target: str, name: str, arguments: Any, context: ToolContext) -> ht
     payload = msgspec.json.encode(call)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function takes {MAX_PAYLOAD_BYTES}.")
-    url = f"{_endpoint(context.settings)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
+    url = f"{_endpoint(target, context.settings)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
     # A tool takes the time it takes; its own timeout ends it.
     timeout = httpx.Timeout(context.settings.http_timeout, read=None)
     return context.http.build_request(
@@ -116,8 +116,16 @@ def _request(target: str, name: str, arguments: Any, context: ToolContext) -> ht
     )
 
 
-def _endpoint(settings: Settings) -> str:
-    return settings.aws_endpoint_url_lambda or f"https://lambda.{settings.aws_region}.amazonaws.com"
+def _endpoint(target: str, settings: Settings) -> str:
+    """https://docs.aws.amazon.com/general/latest/gr/lambda-service.html"""
+    region = _region(target, settings)
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return settings.aws_endpoint_url_lambda or f"https://lambda.{region}.{domain}"
+
+
+def _region(target: str, settings: Settings) -> str:
+    """An ARN's own: the API of another region does not know the function."""
+    return target.split(":")[3] if target.startswith("arn:") else settings.aws_region
 
 
 def _result(response: httpx.Response) -> Any:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+from moto.core.config import default_user_config
+from moto.server import ThreadedMotoServer
 from msgspec import Meta
 
 from chat.errors import ToolError, ToolUnavailable
@@ -23,6 +25,10 @@ SETTINGS = Settings(aws_region="eu-central-1", tool_worker_function="worker:live
 @remote_tool("{TOOL_WORKER_FUNCTION}", timeout_s=5)
 async def double(number: Annotated[int, Meta(ge=0)], label: str = "x") -> None:
     """Double a number."""
+
+
+async def halve(number: int) -> None:
+    """Halve a number."""
 
 
 class Lambda(httpx.AsyncBaseTransport):
@@ -98,6 +104,29 @@ class TestACall:
         assert api[0].requests[0].url.host == "127.0.0.1"
 
 
+class TestAnArn:
+    @pytest.mark.parametrize(
+        ("arn", "region", "host"),
+        [
+            ("arn:aws:lambda:us-west-2:123456789012:function:w:live", "us-west-2", "lambda.us-west-2.amazonaws.com"),
+            (
+                "arn:aws-cn:lambda:cn-north-1:123456789012:function:w",
+                "cn-north-1",
+                "lambda.cn-north-1.amazonaws.com.cn",
+            ),
+            ("123456789012:function:w", "eu-central-1", "lambda.eu-central-1.amazonaws.com"),
+        ],
+    )
+    async def test_is_called_in_its_own_region(
+        self, api: tuple[Lambda, ToolContext], arn: str, region: str, host: str
+    ) -> None:
+        tool = remote_tool(arn)(halve)
+        await run(tool, '{"number":21}', api[1])
+        (request,) = api[0].requests
+        assert request.url.host == host
+        assert f"/{region}/lambda/aws4_request" in request.headers["authorization"]
+
+
 class TestTrouble:
     @pytest.mark.parametrize(
         ("answer", "error", "words"),
@@ -146,3 +175,40 @@ class TestTrouble:
 async def test_without_its_setting_the_tool_says_so_before_any_call() -> None:
     (message,) = await answers(ToolRunner([double], Settings()), asked("double", number=1))
     assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[tuple[str, ToolContext]]:
+    """moto's Lambda, as far as it goes without containers: it knows no function, or runs none that it is asked for."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    settings = Settings(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
+    async with httpx.AsyncClient() as client:
+        clients = Clients(asynchronous=lambda: client)
+        yield url, ToolContext(settings=settings, clients=clients, deadline=1e12)
+    server.stop()
+
+
+@pytest.fixture
+def without_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(default_user_config, "lambda", {"use_docker": False})
+
+
+class TestTheInvokeApi:
+    async def test_does_not_know_a_function_that_is_not_there(self, cloud: tuple[str, ToolContext]) -> None:
+        with pytest.raises(ToolError, match=r"cannot be called \(HTTP 404\)"):
+            await run(double, '{"number":21}', cloud[1])
+
+    @pytest.mark.usefixtures("without_containers")
+    async def test_gives_what_the_function_answers(self, cloud: tuple[str, ToolContext]) -> None:
+        result = {"results": ['{"content": "42"}'], "region": "us-east-1"}
+        (await cloud[1].http.post(f"{cloud[0]}/moto-api/static/lambda-simple/response", json=result)).raise_for_status()
+        assert await run(double, '{"number":21}', cloud[1]) == 42
+
+    @pytest.mark.usefixtures("without_containers")
+    async def test_with_another_kind_of_function_behind_it_gives_no_result(
+        self, cloud: tuple[str, ToolContext]
+    ) -> None:
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await run(double, '{"number":21}', cloud[1])
