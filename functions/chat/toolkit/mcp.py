@@ -278,9 +278,9 @@ def _reader(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[st
         try:
             arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
             orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; it writes less than was read
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise _unfit(name, f"{error}, at `$`") from None
-        except orjson.JSONEncodeError:
+        except (orjson.JSONEncodeError, RecursionError):
             raise _unfit(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
         if missing := [field for field in required if field not in arguments]:
             raise _unfit(name, f"the required field `{missing[0]}` is missing, at `$`")

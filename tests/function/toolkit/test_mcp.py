@@ -96,6 +96,7 @@ class TestArguments:
             ('{"a":1}', "field `b` is missing"),
             (f'{{"b":1,"a":{"[" * 252}{"]" * 252}}}', "nest too deep"),  # 254 levels fit, but not into their message
             (f'{{"b":1,"a":{"[" * 600}{"]" * 600}}}', "nest too deep"),
+            (f'{{"b":1,"a":{"[" * 100_000}{"]" * 100_000}}}', "nest too deep"),
             (f'{{"b":1,"a":{2**64}}}', "more than 64 bits"),
         ],
     )
