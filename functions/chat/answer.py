@@ -4,9 +4,10 @@ Knows the order of things, nothing of formats, vendors and stores.
 """
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -30,6 +31,9 @@ from chat.store.stops import Stops
 from winterbourne import Response, ResponseStream
 
 __all__ = ["Answer"]
+
+BOOK_TIMEOUT_S: Final = 1.0
+"""A store that is slow must not hold an answer that is over: the client waits for the end of the response."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -68,24 +72,27 @@ class Answer:
         Raises:
             RequestRejected: The body cannot be answered, the caller has used what they may, or another request runs in
                 this conversation; the model was not asked.
+
+        Cancellation:
+            Says that the stream was stopped; what was said is still written and what was used still booked.
         """
         read, encoder = frontend.read(call.request, self._settings)
         takes_urls = self._model.takes_image_urls
         asked = _named(within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls))
         await self._limits.check(call.caller)
         telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
-        async with self._conversations.open(call.caller, asked) as record:
+        async with self._booked(call.caller) as spent, self._conversations.open(call.caller, asked) as record:
             outlet = Outlet(encoder, _begin_and_write(encoder, call.stream), encoder.heartbeat)
-            used = await self._converse(asked, self._overheard(record), outlet, call)
-        await self._book(call.caller, used)
+            await self._converse(asked, self._overheard(record), outlet, call, spent)
 
     # Private methods
 
-    async def _converse(self, asked: ChatRequest, record: Record, outlet: Outlet, call: Call) -> Usage:
-        """Hold the conversation; what it used of the model, also where it broke."""
+    async def _converse(
+        self, asked: ChatRequest, record: Record, outlet: Outlet, call: Call, spent: list[Usage]
+    ) -> None:
+        """Hold the conversation; what each turn used of the model goes into `spent`, also where it broke."""
         time_s = call.context.get_remaining_time_in_millis() / 1000 - self._settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + time_s
-        spent: list[Usage] = []
         talk = Conversation(
             request=msgspec.structs.replace(asked, messages=record.messages),
             model=self._model,
@@ -98,14 +105,12 @@ class Answer:
             request_id=call.context.aws_request_id,
             caller=call.caller.id,
         )
-        await pump(
-            talk.run(),
-            outlet,
-            stopped=partial(self._stops.wait, call.caller, asked.conversation_id, call.request.received_ms),
-            deadline=deadline,
-            heartbeat_interval_s=self._settings.heartbeat_interval,
-        )
-        return _told(spent)
+        stopped = partial(self._stops.wait, call.caller, asked.conversation_id, call.request.received_ms)
+        beat_s = self._settings.heartbeat_interval
+        try:
+            await pump(talk.run(), outlet, stopped=stopped, deadline=deadline, heartbeat_interval_s=beat_s)
+        finally:
+            _tell(spent)
 
     def _overheard(self, record: Record) -> Record:
         """The same record; where LOG_MESSAGES says so, what is said goes into the log line too."""
@@ -120,11 +125,21 @@ class Answer:
 
         return msgspec.structs.replace(record, append=append)
 
-    async def _book(self, caller: Caller, used: Usage) -> None:
+    @contextlib.asynccontextmanager
+    async def _booked(self, caller: Caller) -> AsyncIterator[list[Usage]]:
+        """Count what the block used, however it is left: its last word is said by then."""
+        spent: list[Usage] = []
         try:
-            await self._limits.spend(caller, used.input + used.output)
-        except StoreUnavailable:
-            _LOGGER.warning("%d tokens of %s were not counted", used.input + used.output, caller.name)
+            yield spent
+        finally:
+            await self._book(caller, sum(used.input + used.output for used in spent))
+
+    async def _book(self, caller: Caller, tokens: int) -> None:
+        try:
+            async with asyncio.timeout(BOOK_TIMEOUT_S):
+                await self._limits.spend(caller, tokens)
+        except (StoreUnavailable, TimeoutError):
+            _LOGGER.warning("%d tokens of %s were not counted", tokens, caller.name)
 
 
 def _named(asked: ChatRequest) -> ChatRequest:
@@ -136,13 +151,12 @@ def _named(asked: ChatRequest) -> ChatRequest:
     )
 
 
-def _told(spent: list[Usage]) -> Usage:
-    """The sum of all turns, which goes into the log and the metrics too."""
+def _tell(spent: list[Usage]) -> None:
+    """The sum of all turns goes into the log and the metrics too."""
     used = sum(spent, Usage())
     telemetry.note(turns=len(spent), input_tokens=used.input, output_tokens=used.output)
     telemetry.measure("InputTokens", used.input)
     telemetry.measure("OutputTokens", used.output)
-    return used
 
 
 def _begin_and_write(encoder: Encoder, stream: ResponseStream) -> Callable[[bytes], Awaitable[None]]:

@@ -4,6 +4,7 @@ Events are pushed: `emit` puts them on the wire in the turn of the event loop in
 its call is complete, while the model goes on talking. Knows neither wire formats nor vendors nor stores.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -12,7 +13,8 @@ from typing import Final, Protocol, Self
 import msgspec
 
 from chat import telemetry
-from chat.errors import ModelStreamTruncated
+from chat.errors import ModelError, ModelStreamTruncated
+from chat.estimate import estimated
 from chat.events import (
     ConversationEnded,
     ConversationStarted,
@@ -22,6 +24,7 @@ from chat.events import (
     ReasoningEnded,
     StopReason,
     TextDelta,
+    ToolArgumentsDelta,
     ToolCallReady,
     TurnEnded,
     TurnStarted,
@@ -87,7 +90,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         tools: What the model may use.
         emit: Where events go.
         keep: Takes each message when it is whole, and an incomplete one when a turn broke. Must not wait.
-        spend: Told what each turn has used, as soon as the model has said so.
+        spend: Told what each turn has used, as soon as the model has said so; of a turn that broke before, what it
+            has used by estimate.
         max_turns: Model turns at most.
         deadline: On the event loop's clock; handed to model and tools.
         request_id: The invocation's id, for the tools.
@@ -144,6 +148,7 @@ class _Turn:
         self._clients = {tool.name for tool in conversation.request.client_tools}
         self._ended: TurnEnded | None = None
         self._runs_tools = False
+        self._said_chars = 0
 
     async def take(self, history: list[Message], number: int) -> TurnEnded:
         """Ask, stream, run; append what was said and found to `history`, also when the turn breaks."""
@@ -186,26 +191,35 @@ class _Turn:
         )
 
     async def _listen(self, request: ModelRequest, tools: ToolsOfTurn) -> TurnEnded:
-        emit = self._conversation.emit
-        async with aclosing(self._conversation.model.stream(request)) as batches:
-            async for batch in batches:
-                for event in batch:
-                    self._note(event, tools)
-                if self._ended is None:
-                    await emit(batch)
-                elif len(batch) > 1:
-                    await emit(batch[:-1])
+        try:
+            async with aclosing(self._conversation.model.stream(request)) as batches:
+                async for batch in batches:
+                    await self._pass_on(batch, tools)
+        finally:
+            self._account(request, sys.exception())
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
+
+    async def _pass_on(self, batch: Sequence[ModelEvent], tools: ToolsOfTurn) -> None:
+        for event in batch:
+            self._note(event, tools)
+        if self._ended is None:
+            await self._conversation.emit(batch)
+        elif len(batch) > 1:  # the turn's end is told when its tools are done
+            await self._conversation.emit(batch[:-1])
 
     def _note(self, event: ModelEvent, tools: ToolsOfTurn) -> None:
         match event:
             case TextDelta(text):
                 telemetry.first_token()
+                self._said_chars += len(text)
                 self._text.append(text)
             case ReasoningDelta(text):
+                self._said_chars += len(text)
                 self._reasoning.append(text)
+            case ToolArgumentsDelta(_, json):
+                self._said_chars += len(json)
             case ReasoningEnded(signature, redacted):
                 self._flush_text()
                 self._parts.append(Reasoning("".join(self._reasoning), signature, redacted))
@@ -228,6 +242,14 @@ class _Turn:
             tools.refuse(call, FORBIDDEN)
         else:
             tools.start(call)
+
+    def _account(self, request: ModelRequest, broken: BaseException | None) -> None:
+        """Spend an estimate for a turn whose model has not come to say what it used.
+
+        A provider that failed without a word is owed nothing.
+        """
+        if self._ended is None and (self._said_chars or not isinstance(broken, ModelError)):
+            self._conversation.spend(estimated(request, self._said_chars))
 
     def _flush(self) -> None:
         if self._reasoning:

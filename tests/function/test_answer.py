@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from chat import telemetry
-from chat.answer import Answer
+from chat.answer import BOOK_TIMEOUT_S, Answer
 from chat.auth import Anyone
 from chat.errors import ModelBusy
 from chat.events import TextDelta, TurnEnded
@@ -165,6 +165,44 @@ class TestLimits:
         house = House(answer("a"), answer("b"), limit_tokens_per_day=5)
         assert (await house.chat("one")).frames[-1]["type"] == "done"
         assert (await house.chat("two")).status == 429
+
+    @jumping
+    async def test_who_stops_just_before_the_end_has_used_tokens_too(self) -> None:
+        house = House([[TextDelta("x" * 400)], pause(60)], answer("b"), limit_tokens_per_day=100)
+        talking = asyncio.create_task(house.chat("one", conversation_id="c-1"))
+        await asyncio.sleep(1)
+        await house.ask("POST", "/chat/c-1/stop")
+        assert (await talking).frames[-1]["type"] == "stopped"
+        assert (await house.chat("two")).status == 429
+
+    @jumping
+    async def test_tokens_are_booked_when_the_environment_ends_in_the_middle(self) -> None:
+        house = House([[TextDelta("x" * 400)], pause(60)], answer("b"), limit_tokens_per_day=100)
+        talking = asyncio.create_task(house.chat("one"))
+        await asyncio.sleep(1)
+        talking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await talking
+        assert (await house.chat("two")).status == 429
+
+    @jumping
+    async def test_a_store_that_hangs_delays_neither_the_last_word_nor_for_long_the_end(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        said: list[object] = []
+
+        async def hang(*_: object) -> None:
+            said.extend(frame["type"] for frame in answered.frames)
+            await asyncio.sleep(3600)
+
+        monkeypatch.setattr(Limits, "spend", hang)
+        house, answered, began = House(answer("a")), Answered(), asyncio.get_running_loop().time()
+        body = {"messages": [{"role": "user", "content": "hi"}]}
+        stream = cast("ResponseStream", answered)
+        await house.service.handle(event("POST", "/chat", body), stream, FixedContext(remaining_ms=60_000))
+        assert said[-1] == "done"
+        assert asyncio.get_running_loop().time() - began <= BOOK_TIMEOUT_S + 0.1
+        assert "5 tokens of anonymous were not counted" in caplog.text
 
 
 class TestTheLogLine:

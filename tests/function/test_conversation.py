@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from chat.conversation import FORBIDDEN, Conversation
@@ -10,9 +11,11 @@ from chat.errors import ModelBusy, ModelError, ModelStreamTruncated
 from chat.events import (
     ConversationEnded,
     ConversationStarted,
+    ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
     TextDelta,
+    ToolArgumentsDelta,
     ToolCallReady,
     ToolFinished,
     ToolStarted,
@@ -276,6 +279,57 @@ class TestATurnThatBreaks:
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
         assert spent == [Usage(1, 1)]
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            TextDelta("x" * 400),
+            ReasoningDelta("x" * 400),
+            ToolArgumentsDelta("a", "x" * 400),
+        ],
+    )
+    def test_before_the_model_said_what_it_used_has_spent_an_estimate(self, said: ModelEvent) -> None:
+        """Else a caller with a limit of tokens could stop every answer just before its end."""
+
+        @jumping
+        async def run() -> None:
+            assert await self.spent_when_cancelled([said], pause(60)) == [Usage(100, 100)]
+
+        run()
+
+    @jumping
+    async def test_before_the_model_said_a_word_has_spent_what_was_asked(self) -> None:
+        assert await self.spent_when_cancelled(pause(60)) == [Usage(100, 0)]
+
+    @jumping
+    async def test_by_the_models_fault_has_spent_what_was_said(self) -> None:
+        assert await self.spent_when_cancelled([TextDelta("x" * 40)], ModelBusy("busy")) == [Usage(100, 10)]
+
+    @jumping
+    async def test_without_a_word_by_the_models_fault_has_spent_nothing(self) -> None:
+        assert await self.spent_when_cancelled(ModelBusy("busy")) == []
+
+    @jumping
+    async def test_has_spent_what_the_turns_before_it_used_too(self) -> None:
+        spent: list[Usage] = []
+        model = ScriptModel(asks(("a", "sleep", "0")), [[TextDelta("x" * 40)], ModelBusy("busy")])
+        with pytest.raises(ModelError):
+            await conversation(Heard(), model, spend=spent.append).run()
+        assert spent[0] == Usage(1, 1)
+        assert spent[1].output == 10
+
+    async def spent_when_cancelled(self, *steps: Step) -> list[Usage]:
+        """What a turn spends that is cancelled after a second; 400 characters are asked, with the tools."""
+        spent: list[Usage] = []
+        rest = 400 - len(msgspec.json.encode(SleepingTools.schemas))
+        asked = ChatRequest(messages=(UserMessage((Text("x" * rest),)),))
+        talking = asyncio.create_task(
+            conversation(Heard(), ScriptModel([*steps]), request=asked, spend=spent.append).run()
+        )
+        await asyncio.sleep(1)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+        return spent
 
     @jumping
     async def test_cancelling_closes_the_model_and_cancels_the_tools(self) -> None:
