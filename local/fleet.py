@@ -85,5 +85,7 @@ class Fleet:
             self._starting.discard(sandbox)
             self._idle = [other for other in self._idle if other is not sandbox]
         if error is not None and self._pending:
-            await self._pending.popleft().finish(error)
+            invocation = self._pending.popleft()
+            await invocation.finish(error)
+            invocation.settled.set()  # it never had an environment that could say so
         self._dispatch()

@@ -56,6 +56,12 @@ class TestAFailedStart:
         assert second.error
         assert len(run.sandboxes) == 2
 
+    async def test_has_nothing_more_to_say_of_the_request_it_answers(self) -> None:
+        async with fleet(raw_function(variables={"INIT": "exit"}), size=1) as run:
+            invocation = run.invocation("echo")
+            await run.run(invocation)
+            await asyncio.wait_for(invocation.settled.wait(), 5)
+
 
 class TestStarting:
     async def test_ahead_of_the_first_request_saves_it_the_wait(self) -> None:
