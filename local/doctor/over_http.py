@@ -57,22 +57,18 @@ class Heard:
 def look(
     caller: Caller, client: httpx.Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Iterator[Finding]:
-    """Check everything; where nothing answers, that is the one finding."""
+    """Check everything; where nothing answers, that is the one finding, and where a connection breaks, the last."""
     try:
         answer = client.get(f"{caller.url}/healthz", headers={"origin": "https://example.com"})
     except httpx.HTTPError as error:
         yield _unreachable(caller, error)
         return
     yield _reachable(answer)
-    if answer.status_code != httpx.codes.OK:
-        return
-    yield check_clock(answer.headers, now())
-    yield check_cors(answer.headers, "")
-    if caller.origin:
-        yield check_cors(_preflight(caller, client), caller.origin)
-    yield _ready(client.get(f"{caller.url}/readyz"))
-    yield _closed(caller, client.post(f"{caller.url}/chat", json={}))
-    yield from _chat(caller, client)
+    if answer.status_code == httpx.codes.OK:
+        try:
+            yield from _closer(caller, client, answer, now())
+        except httpx.HTTPError as error:
+            yield wrong("connection", f"it broke: {error}", "read the function's log: it crashed, or ran out of time")
 
 
 def check_clock(headers: Mapping[str, str], now: datetime) -> Finding:
@@ -114,6 +110,16 @@ def check_streaming(heard: Heard) -> Finding:
 
 
 # Private functions
+
+
+def _closer(caller: Caller, client: httpx.Client, answer: httpx.Response, now: datetime) -> Iterator[Finding]:
+    yield check_clock(answer.headers, now)
+    yield check_cors(answer.headers, "")
+    if caller.origin:
+        yield check_cors(_preflight(caller, client), caller.origin)
+    yield _ready(client.get(f"{caller.url}/readyz"))
+    yield _closed(caller, client.post(f"{caller.url}/chat", json={}))
+    yield from _chat(caller, client)
 
 
 def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:

@@ -38,6 +38,10 @@ def chat(request: httpx.Request, *, key: str = "sesame", frames: list[dict[str, 
     return httpx.Response(200, headers=headers, stream=Pieces(frames or DONE))
 
 
+def _asks(request: httpx.Request) -> bool:
+    return request.url.path == "/chat" and "x-api-key" in request.headers
+
+
 def look(handler: Handler, caller: Caller | None = None) -> dict[str, Finding]:
     caller = caller or Caller("https://x.lambda-url.eu-central-1.on.aws", "sesame")
     with httpx.Client(transport=httpx.MockTransport(handler)) as client:
@@ -53,6 +57,20 @@ class TestAHealthyDeployment:
 
 
 class TestReachable:
+    def test_a_stream_that_breaks_is_a_finding(self) -> None:
+        class Broken(Pieces):
+            def __iter__(self) -> Iterator[bytes]:
+                yield from super().__iter__()
+                raise httpx.RemoteProtocolError("peer closed connection")
+
+        def dies(request: httpx.Request) -> httpx.Response:
+            healthy = chat(request)
+            return httpx.Response(200, headers=healthy.headers, stream=Broken(DONE[:2])) if _asks(request) else healthy
+
+        found = look(dies)["connection"]
+        assert found.state == "wrong"
+        assert "peer closed connection" in found.says
+
     def test_nothing_answers(self) -> None:
         def nobody(request: httpx.Request) -> httpx.Response:
             raise httpx.ConnectError("refused", request=request)
