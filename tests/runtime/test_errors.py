@@ -76,6 +76,11 @@ class TestXrayCause:
         (exception,) = cause["exceptions"]
         assert exception["stack"][0]["label"] == "raised"
 
+    def test_is_told_from_a_folder_that_is_gone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        tmp_path.rmdir()
+        assert json.loads(raised().xray_cause)["working_directory"] == ""
+
     def test_is_left_out_where_lambda_would_refuse_it(self) -> None:
         assert ErrorReport(ValueError("x" * 1024 * 1024)).xray_cause == ""
 

@@ -146,7 +146,7 @@ class ErrorReport:
         """The value of Lambda-Runtime-Function-XRay-Error-Cause; empty where it would be too large."""
         stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in self.frames]
         cause = {
-            "working_directory": os.getcwd(),
+            "working_directory": _working_directory(),
             "exceptions": [{"message": self.message, "type": self.xray_type, "stack": stack}],
             "paths": sorted({frame.filename for frame in self.frames}),
         }
@@ -159,6 +159,13 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as worse:  # noqa: BLE001 - somebody's __str__; their error must be told all the same
         return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # the function removed it
+        return ""
 
 
 def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
