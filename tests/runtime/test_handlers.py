@@ -189,6 +189,14 @@ class TestThreads:
             free.set()  # only a loop that runs can do this
             assert (await waiting).json.startswith("handler")
 
+    async def test_one_that_raises_stop_iteration_is_not_waited_for_until_the_deadline(self) -> None:
+        def takes_the_first_of_nothing(event: Any, context: Any) -> Any:
+            return next(iter(event))
+
+        async with serving(takes_the_first_of_nothing) as api:
+            error = (await asyncio.wait_for(api.invoke([]), 10)).json
+        assert (error["errorType"], error["errorMessage"]) == ("RuntimeError", "the handler raised StopIteration")
+
     async def test_each_item_of_a_generator_is_sent_before_the_next_is_made(self) -> None:
         seen = threading.Event()
 

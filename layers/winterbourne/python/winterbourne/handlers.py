@@ -171,7 +171,14 @@ def _close(items: Generator[Any], at_work: threading.Lock) -> None:
 async def _in_thread(context: Context, function: Callable[..., T], *arguments: Any) -> T:
     """Call it in a thread. Cancelling this stops the waiting; a thread cannot be stopped."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads(), functools.partial(context.run, function, *arguments))
+    return await loop.run_in_executor(_threads(), functools.partial(context.run, _called, function, *arguments))
+
+
+def _called(function: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return function(*arguments)
+    except StopIteration as error:  # no future takes it; whoever awaits one would wait for ever
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 @functools.cache
