@@ -1,4 +1,4 @@
-"""A model that asks for `work`, evenly over a turn, and a tool that works for so many seconds."""
+"""A model that asks for one tool again and again, evenly over a turn, and tools that take so many seconds."""
 
 import asyncio
 import time
@@ -10,8 +10,9 @@ from chat.events import ModelEvent, TextDelta, ToolCallReady, ToolCallStarted, T
 from chat.messages import ToolMessage
 from chat.models.base import ModelRequest
 from chat.toolkit.tool import tool
+from tests.bench.tools_function import exact
 
-__all__ = ["Asking", "work"]
+__all__ = ["Asking", "wait", "work"]
 
 
 class Asking:
@@ -19,15 +20,17 @@ class Asking:
 
     Args:
         turn_s: How long the turn takes; the calls are complete one after another, evenly.
-        tools_s: How long each call shall work.
+        tools_s: How long each call shall take.
+        tool: Which tool is asked for.
     """
 
     name = "asking"
     takes_image_urls = True
 
-    def __init__(self, turn_s: float, tools_s: Sequence[float]) -> None:
+    def __init__(self, turn_s: float, tools_s: Sequence[float], tool: str = "work") -> None:
         self._turn_s = turn_s
         self._tools_s = tools_s
+        self._tool = tool
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Ask for all of them in the first turn; say one word in the second."""
@@ -38,7 +41,7 @@ class Asking:
             if self._turn_s:
                 await asyncio.sleep(self._turn_s / len(self._tools_s))
             arguments = orjson.dumps({"seconds": seconds}).decode()
-            yield [ToolCallStarted(f"c{number}", "work"), ToolCallReady(f"c{number}", "work", arguments)]
+            yield [ToolCallStarted(f"c{number}", self._tool), ToolCallReady(f"c{number}", self._tool, arguments)]
         yield [TurnEnded("tool_calls")]
 
 
@@ -47,4 +50,11 @@ async def work(seconds: float) -> float:
     """Work for so long, and tell when it was done, on the machine's monotonic clock."""
     if seconds:
         await asyncio.sleep(seconds)
+    return time.monotonic()
+
+
+@tool
+async def wait(seconds: float) -> float:
+    """Take exactly so long, as the answer of a server would, and tell when it was there."""
+    await exact.wait(seconds)
     return time.monotonic()

@@ -8,15 +8,15 @@ from chat.events import Batch
 from chat.frontends.native import NativeEncoder
 from chat.messages import ChatRequest, Text, UserMessage
 from chat.toolkit.runner import ToolRunner
-from tests.bench.tools_function.asking import Asking, work
+from tests.bench.tools_function.asking import Asking, wait, work
 from winterbourne import Response, ResponseStream, streamify_response
 
-_runner = ToolRunner([work])
+_runner = ToolRunner([work, wait])
 
 
 @streamify_response
 async def handler(event: dict[str, Any], response_stream: ResponseStream, _: object) -> None:
-    """Run the turn that the body describes: `{"turn_s": …, "tools_s": […]}`."""
+    """Run the turn that the body describes: `{"turn_s": …, "tools_s": […], "tool": …}`."""
     asked = json.loads(event["body"])
     encoder = NativeEncoder()
 
