@@ -142,7 +142,9 @@ class TestDeadline:
             await asyncio.sleep(3600)
 
         async with serving(hangs) as api:
-            assert (await api.invoke(deadline_s=0.2)).json["errorType"] == "DeadlineReached"
+            error = (await api.invoke(deadline_s=0.2)).json
+        assert error["errorType"] == "DeadlineReached"
+        assert "await asyncio.sleep(3600)" in error["stackTrace"][0]  # what it was waiting for
 
     async def test_a_thread_cannot_be_stopped_but_its_stream_ends_and_the_next_is_served(self) -> None:
         import threading

@@ -128,7 +128,8 @@ class Poller:
         except asyncio.CancelledError as error:
             while task.uncancel():  # the stream has still to be ended, by this very task
                 pass
-            raise self._reason(timer) from error
+            # With the traceback of where the handler was cancelled: that is what it was waiting for.
+            raise self._reason(timer).with_traceback(error.__traceback__) from error
         except Exception:
             raise
         except BaseException as error:
