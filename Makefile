@@ -47,7 +47,7 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 		$(bin)/python -m local.sam_answer
 
 deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
-	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(of_stage) $(PARAMETERS))
 
 doctor: .venv/dev ## Say what is wrong and how to mend it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m local.doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
@@ -61,6 +61,9 @@ clean: ## Remove what the other targets made
 	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts
 
 sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
+# What is named on the command line takes the place of the stage's own parameters, so those are named again.
+of_stage = $(shell $(bin)/python -c 'import tomllib; stage = tomllib.load(open("samconfig.toml", "rb"))["$(STAGE)"]; \
+	print(*stage["deploy"]["parameters"]["parameter_overrides"])')
 processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
 # What is shared has one version everywhere: the later locks keep to the earlier ones.

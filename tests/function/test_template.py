@@ -398,10 +398,14 @@ class TestStages:
     def test_ask_before_they_change_anything(self, stages: dict[str, Any]) -> None:
         assert all(table["deploy"]["parameters"]["confirm_changeset"] for table in stages.values())
 
-    def test_make_deploy_builds_for_the_processor_named_and_hands_every_parameter_on(self) -> None:
+    def test_make_deploy_builds_for_the_processor_named_and_adds_every_parameter_to_the_stages(
+        self, stages: dict[str, Any]
+    ) -> None:
+        """sam itself would forget the stage's parameters, and so that prod is prod, where any other is named."""
         parameters = "PARAMETERS=Architecture=x86_64 ModelId=a"
         command = ["make", "--dry-run", "--old-file=.venv/dev", "deploy", "STAGE=prod", parameters]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         build, deploy = (line.partition("/sam ")[2] for line in done.stdout.splitlines() if "/sam " in line)
         assert build == "build --config-env prod --parameter-overrides Architecture=x86_64"
-        assert deploy == "deploy --config-env prod --parameter-overrides Architecture=x86_64 ModelId=a"
+        ours = " ".join(stages["prod"]["deploy"]["parameters"]["parameter_overrides"])
+        assert deploy == f"deploy --config-env prod --parameter-overrides {ours} Architecture=x86_64 ModelId=a"
