@@ -113,6 +113,8 @@ def _tried(about: str, check: Callable[[], Finding]) -> Iterator[Finding]:
             yield unknown(about, f"you may not look ({code})")
         else:
             yield wrong(about, str(error), DEPLOY)
+    except BotoCoreError as error:  # nothing was refused: AWS was not reached at all
+        yield unknown(about, str(error))
 
 
 def _no_stack(stack: Stack, error: Exception) -> Finding:

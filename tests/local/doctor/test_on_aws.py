@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from local.doctor import __main__ as command
@@ -218,6 +219,15 @@ class TestTheRest:
             AlarmName=f"{NAME}-errors", StateValue="ALARM", StateReason="a test"
         )
         assert healthy.look()["alarms"].mend == "docs/operate.md#errors"
+
+
+def test_what_aws_could_not_be_asked_is_unknown_and_ends_nothing() -> None:
+    def unreachable() -> Finding:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb.invalid")
+
+    (finding,) = on_aws._tried("table", unreachable)
+    assert (finding.about, finding.state) == ("table", "unknown")
+    assert "https://dynamodb.invalid" in finding.says
 
 
 class TestTheCommand:
