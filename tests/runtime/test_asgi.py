@@ -72,6 +72,19 @@ class TestScope:
         assert scope["scheme"] == "https"
         assert (b"cookie", b"a=b; c=d") in scope["headers"]
 
+    @pytest.mark.parametrize(
+        ("host", "server"),
+        [
+            ("127.0.0.1:3000", ("127.0.0.1", 3000)),
+            ("[::1]:3000", ("[::1]", 3000)),
+            ("[::1]", ("[::1]", 80)),
+            ("localhost", ("localhost", 80)),
+            ("localhost:\xb2", ("localhost", 80)),
+        ],
+    )
+    def test_names_the_server_the_caller_named(self, host: str, server: tuple[str, int]) -> None:
+        assert scope_of(url_event(headers={"host": host, "x-forwarded-proto": "http"}))["server"] == server
+
     def test_of_a_rest_api(self) -> None:
         scope = scope_of(REST_EVENT)
         assert scope["method"] == "POST"

@@ -146,12 +146,18 @@ def scope_of(event: Any) -> Message:
         raise Fault("Runtime.NotAnHttpEvent", "an ASGI application takes events of function URLs and REST APIs only")
     scope = _scope_of_rest_api(event) if is_rest_api(event) else _scope_of_url(event)
     found = dict(scope["headers"])
-    host, _, port = found.get(b"host", b"").decode("latin-1").partition(":")
+    host, port = _host_and_port(found.get(b"host", b"").decode("latin-1"))
     scheme = found.get(b"x-forwarded-proto", b"https").decode("latin-1")
     port = found.get(b"x-forwarded-port", b"").decode("latin-1") or port
     default = 80 if scheme == "http" else 443
     common = {"type": "http", "asgi": VERSION, "http_version": "1.1", "scheme": scheme}
-    return {**common, "server": (host, int(port) if port.isdigit() else default), **scope}
+    return {**common, "server": (host, int(port) if port.isdecimal() else default), **scope}
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    """Both parts of a Host header; an IPv6 address has colons of its own, in brackets."""
+    host, colon, port = text.rpartition(":")
+    return (host, port) if colon and not port.endswith("]") else (text, "")
 
 
 def _scope_of_url(event: Message) -> Message:
