@@ -1,5 +1,6 @@
 """What the tests of the toolkit share: a client that hears everything, and short ways to ask."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from chat.events import Batch, ToolEvent, ToolFinished, ToolProgressed, ToolQueu
 from chat.messages import ToolCall, ToolMessage
 from chat.toolkit.runner import ToolRunner
 
-__all__ = ["Heard", "answers", "asked", "measured"]
+__all__ = ["Deaf", "Heard", "Stalled", "answers", "asked", "measured"]
 
 
 class Heard:
@@ -41,6 +42,34 @@ class Heard:
     def progress(self, call_id: str) -> list[object]:
         said = [event for event in self.events if isinstance(event, ToolProgressed) and event.id == call_id]
         return [orjson.loads(event.data) for event in said]
+
+
+class Deaf(Heard):
+    """A client that is gone after some batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    async def __call__(self, batch: Batch) -> None:
+        if self._left == 0:
+            raise ConnectionResetError("gone")
+        self._left -= 1
+        await super().__call__(batch)
+
+
+class Stalled(Heard):
+    """A client that reads no more after some batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    async def __call__(self, batch: Batch) -> None:
+        await super().__call__(batch)
+        self._left -= 1
+        if self._left < 0:
+            await asyncio.get_running_loop().create_future()
 
 
 def asked(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall:

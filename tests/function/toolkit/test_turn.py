@@ -6,13 +6,12 @@ import logging
 
 import pytest
 
-from chat.events import Batch
 from chat.messages import ToolCall
 from chat.settings import Settings
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import ToolContext, tool
 from tests.clock import jumping
-from tests.function.toolkit.hearing import Heard, answers, asked
+from tests.function.toolkit.hearing import Deaf, Heard, Stalled, answers, asked
 from tests.function.toolkit.vices import TOOLS, cleaned, wait, who
 
 
@@ -286,34 +285,6 @@ class TestCancellation:
                 turn.start(asked(name, str(number), **({"to": 9} if name == "counts" else {"seconds": 60})))
             await asyncio.sleep(1)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-class Deaf(Heard):
-    """A client that is gone after some batches."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self._left = after
-
-    async def __call__(self, batch: Batch) -> None:
-        if self._left == 0:
-            raise ConnectionResetError("gone")
-        self._left -= 1
-        await super().__call__(batch)
-
-
-class Stalled(Heard):
-    """A client that reads no more after some batches."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self._left = after
-
-    async def __call__(self, batch: Batch) -> None:
-        await super().__call__(batch)
-        self._left -= 1
-        if self._left < 0:
-            await asyncio.get_running_loop().create_future()
 
 
 class TestClientThatIsGone:
