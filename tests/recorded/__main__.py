@@ -1,0 +1,11 @@
+"""`python -m tests.recorded [PART ...]`: record anew, all or the named parts; `recording` says when one may."""
+
+import importlib
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "layers" / "winterbourne" / "python")]
+    importlib.import_module("tests.recorded.recording").main(sys.argv[1:])

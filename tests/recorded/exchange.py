@@ -1,0 +1,77 @@
+"""What a case is made of: requests to the chat, and what the model's provider answers to each. Plain data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ALICE", "JSON", "Answer", "Case", "Exchange", "get", "post"]
+
+JSON: Mapping[str, str] = {"content-type": "application/json"}
+ALICE: Mapping[str, str] = {"authorization": "Bearer made-up-alice"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer of the provider, sent in one piece. `held` follows when the requests of `meanwhile` are answered."""
+
+    body: bytes
+    held: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request to the chat.
+
+    Args:
+        method: Of HTTP.
+        path: With its query.
+        body: As it is sent.
+        headers: As they are sent.
+        answers: What the provider says, an answer for each time it is asked.
+        meanwhile: Requests that are sent and answered while this one's answer is under way.
+        shows_body: Whether the body of the answer is recorded.
+        shows_tools: Whether the tools of the server are recorded as the provider is told of them, not by name.
+        until: The request is sent again until it is answered with this status; the last answer is recorded.
+        wait_for: Text of the answer after which the requests of `meanwhile` are sent.
+    """
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[Answer, ...] = ()
+    meanwhile: tuple["Exchange", ...] = ()
+    shows_body: bool = True
+    shows_tools: bool = False
+    until: int = 0
+    wait_for: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Requests that are recorded in one file, `transcripts/GROUP/NAME.txt`, in order, from one server."""
+
+    group: str
+    name: str
+    server: str = "openai"
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.group}/{self.name}"
+
+
+def post(path: str, body: Any, *answers: Answer, **more: Any) -> Exchange:
+    """A request with a JSON body."""
+    text = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    headers = {**JSON, **more.pop("headers", ALICE)}
+    return Exchange(method="POST", path=path, body=text, headers=headers, answers=answers, **more)
+
+
+def get(path: str, **more: Any) -> Exchange:
+    """A request without a body."""
+    return Exchange(method=more.pop("method", "GET"), path=path, headers=more.pop("headers", ALICE), **more)

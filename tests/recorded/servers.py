@@ -1,0 +1,120 @@
+"""The project as the recorded cases run it: which servers there are, and how each is set.
+
+The one place that knows where the function lies; the rest speaks HTTP.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from tests.local_server import ROOT, LocalServer, local_server
+from tests.recorded.provider import Provider
+from tests.recorded.talk import Talk
+
+__all__ = ["HOME", "KEYS", "Servers", "running", "talking"]
+
+HOME: Final = Path(__file__).parent
+FUNCTIONS: Final = ROOT / "functions"
+TOOLS: Final = Path("chat/tools")
+KEYS: Final = json.dumps({"alice": "made-up-alice", "bob": "made-up-bob"})
+
+Settings = Mapping[str, str]
+
+COMMON: Final[Settings] = {
+    "AUTH": "api_key",
+    "API_KEYS": KEYS,
+    "MAX_TURNS": "3",
+    "MODEL_CHOICES": "small,large",
+    "STOP_POLL_INTERVAL": "0.05",
+    "SYSTEM_PROMPT": "Be brief.",
+    "TOOL_MAX_RESULT_BYTES": "512",
+}
+
+VENDORS: Final[Mapping[str, Settings]] = {
+    "openai": {"OPENAI_BASE_URL": "{}/v1", "OPENAI_API_KEY": "made-up"},
+    "anthropic": {"ANTHROPIC_BASE_URL": "{}", "ANTHROPIC_API_KEY": "made-up"},
+    "bedrock": {"BEDROCK_BASE_URL": "{}", "AWS_BEARER_TOKEN_BEDROCK": "made-up", "BEDROCK_REGION": "eu-west-1"},
+}
+
+SERVERS: Final[Mapping[str, Settings]] = {
+    "openai": {"MODEL_PROVIDER": "openai", **COMMON},
+    "anthropic": {"MODEL_PROVIDER": "anthropic", **COMMON},
+    "bedrock": {"MODEL_PROVIDER": "bedrock", **COMMON},
+    "strict": {
+        "MODEL_PROVIDER": "openai",
+        **COMMON,
+        "LIMIT_REQUESTS_PER_MINUTE": "1",
+        "MAX_BODY_BYTES": "600",
+        "MAX_CLIENT_TOOLS": "1",
+        "MAX_IMAGES": "1",
+        "MAX_JSON_DEPTH": "8",
+        "MAX_MESSAGES": "3",
+        "MAX_MESSAGE_CHARS": "40",
+    },
+    "iam": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "iam"},
+}
+
+
+class Servers:
+    """The servers by their names, each started when it is first asked for.
+
+    Args:
+        folder: For their files.
+        provider: Whom they ask.
+    """
+
+    def __init__(self, folder: Path, provider: Provider) -> None:
+        self._folder = folder
+        self._provider = provider
+        self._running: dict[str, LocalServer] = {}
+        self._talks: dict[str, Talk] = {}
+        self._stack = contextlib.ExitStack()
+
+    def talk(self, name: str) -> Talk:
+        """Ready to talk to one of them."""
+        if name not in self._talks:
+            self._talks[name] = talking(self.server(name), self._provider)
+        return self._talks[name]
+
+    def server(self, name: str) -> LocalServer:
+        """One of them, running."""
+        if name not in self._running:
+            folder = self._folder / name
+            folder.mkdir()
+            starting = running(folder, SERVERS[name], self._provider, "--concurrency", "2")
+            self._running[name] = self._stack.enter_context(starting)
+        return self._running[name]
+
+    def close(self) -> None:
+        """Stop them all."""
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def running(folder: Path, settings: Settings, provider: Provider, *flags: str) -> Iterator[LocalServer]:
+    """The function with the tools of the cases beside its own, and the provider in its vendor's place."""
+    vendor = {name: value.format(provider.url) for name, value in VENDORS[settings["MODEL_PROVIDER"]].items()}
+    variables = [flag for name, value in {**vendor, **settings}.items() for flag in ("--env", f"{name}={value}")]
+    with local_server(
+        folder, "--no-practice", "--task-root", str(_with_our_tools(folder)), *variables, *flags
+    ) as server:
+        yield server
+
+
+def talking(server: LocalServer, provider: Provider) -> Talk:
+    """Ready to talk, once it is known which tools the server has."""
+    tools = httpx.get(f"{server.url}/readyz").json()["tools"]
+    return Talk(server.url, provider, frozenset(tools))
+
+
+def _with_our_tools(folder: Path) -> Path:
+    task_root = folder / "functions"
+    shutil.copytree(FUNCTIONS, task_root, ignore=shutil.ignore_patterns("__pycache__"))
+    for module in sorted((HOME / "tools").glob("*.py")):
+        shutil.copy(module, task_root / TOOLS)
+    return task_root

@@ -1,0 +1,35 @@
+"""What differs from run to run, replaced by what does not: ids we make are numbered in the order of appearance."""
+
+import re
+from typing import Final
+
+__all__ = ["steady"]
+
+MADE: Final = re.compile(r"\b(?P<kind>c|m|call)_(?P<id>[0-9a-f]{32}|[0-9a-f]{24})\b")
+RUN: Final = re.compile(r"(.)\1{200,}")
+
+UNSTEADY: Final = (
+    (re.compile(r'("created":)[1-9]\d{9}'), r"\1<seconds>"),
+    (re.compile(r'(\\?"(?:duration_ms|durationMs)\\?":)\d+'), r"\1<ms>"),
+    (re.compile(r'("(?:created_at|updated_at)":)"[^"]+"'), r"\1<time>"),
+    (re.compile(r'("next":)"[^"]+"'), r"\1<cursor>"),
+    (re.compile(r"^(< etag: ).+$", re.MULTILINE), r"\1<etag>"),
+    (re.compile(r"http://127\.0\.0\.1:\d+"), "<provider>"),
+)
+
+
+def steady(text: str) -> str:
+    """A transcript without what is new in every run. A character that comes hundreds of times is shown once."""
+    made: dict[str, str] = {}
+    kinds: dict[str, int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        if match[0] not in made:
+            kinds[match["kind"]] = kinds.get(match["kind"], 0) + 1
+            made[match[0]] = f"{match['kind']}_<{kinds[match['kind']]}>"
+        return made[match[0]]
+
+    text = RUN.sub(lambda match: f"<{match[1]} {len(match[0])} times>", MADE.sub(numbered, text))
+    for pattern, replacement in UNSTEADY:
+        text = pattern.sub(replacement, text)
+    return text

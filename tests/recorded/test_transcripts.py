@@ -1,0 +1,19 @@
+"""What every format says on the wire, and what each provider is asked: byte for byte as it was recorded."""
+
+import pytest
+
+from tests.recorded.cases import CASES
+from tests.recorded.exchange import Case
+from tests.recorded.servers import Servers
+from tests.recorded.transcripts import recorded, recorded_titles, transcript
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_is_said_as_it_was_recorded(servers: Servers, case: Case) -> None:
+    assert transcript(servers, case).split("\n") == recorded(case).split("\n")
+
+
+def test_there_is_a_file_for_each_case_and_no_other() -> None:
+    assert recorded_titles() == sorted(CASES)

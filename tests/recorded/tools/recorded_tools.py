@@ -1,0 +1,77 @@
+"""Tools that do what the shipped ones do not: take their time, fail, report, say too much."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from chat.errors import ToolError
+from chat.toolkit.tool import tool
+
+
+@tool
+async def after(twentieths: Annotated[int, Meta(ge=0, le=9)], say: str) -> dict[str, str]:
+    """Say something a little later.
+
+    Args:
+        twentieths: How much later, in twentieths of a second.
+        say: What to say.
+    """
+    await asyncio.sleep(twentieths / 20)
+    return {"said": say}
+
+
+@tool(timeout_s=0.05)
+async def asleep() -> None:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+@tool
+async def broken(word: str) -> str:
+    """Break.
+
+    Args:
+        word: What to break over.
+    """
+    raise LookupError(f"no {word} in the drawer")
+
+
+@tool
+async def unwilling() -> str:
+    """Say why not."""
+    raise ToolError("The shop is closed on Sundays.")
+
+
+@tool
+async def stepwise(steps: int) -> AsyncIterator[dict[str, int]]:
+    """Report every step.
+
+    Args:
+        steps: How many.
+    """
+    for step in range(1, steps + 1):
+        await asyncio.sleep(0)  # an item is sent while its tool waits; the last one is the result
+        yield {"step": step, "of": steps}
+
+
+@tool
+async def long_winded(times: int) -> str:
+    """Say more than fits.
+
+    Args:
+        times: How often.
+    """
+    return "And so on. " * times
+
+
+@tool(strict=True)
+async def exact(word: str, note: str | None = None) -> dict[str, str | None]:
+    """Repeat a word.
+
+    Args:
+        word: The word.
+        note: Whatever else.
+    """
+    return {"word": word, "note": note}

@@ -1,0 +1,38 @@
+"""The transcript of a case, and the file it is recorded in."""
+
+from pathlib import Path
+from typing import Final
+
+from tests.recorded.exchange import Case
+from tests.recorded.servers import HOME, Servers
+from tests.recorded.steady import steady
+
+__all__ = ["record", "recorded", "recorded_titles", "transcript"]
+
+FOLDER: Final = HOME / "wire"
+
+
+def transcript(servers: Servers, case: Case) -> str:
+    """Run a case and write down what was said."""
+    return steady(servers.talk(case.server).record(case.exchanges))
+
+
+def recorded(case: Case) -> str:
+    """What was said when the case was recorded."""
+    return _file(case).read_bytes().decode()
+
+
+def recorded_titles() -> list[str]:
+    """The cases that are recorded."""
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.txt"))
+
+
+def record(servers: Servers, case: Case) -> None:
+    """Record a case anew."""
+    file = _file(case)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(transcript(servers, case).encode())
+
+
+def _file(case: Case) -> Path:
+    return FOLDER / f"{case.title}.txt"
