@@ -16,7 +16,7 @@ from tests.local_server import ROOT, LocalServer, local_server
 from tests.recorded.provider import Provider
 from tests.recorded.talk import Talk
 
-__all__ = ["HOME", "KEYS", "Servers", "running", "talking"]
+__all__ = ["COMMON", "HOME", "KEYS", "Servers", "running", "talking"]
 
 HOME: Final = Path(__file__).parent
 FUNCTIONS: Final = ROOT / "functions"

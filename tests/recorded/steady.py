@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-__all__ = ["steady"]
+__all__ = ["shortened", "steady"]
 
 MADE: Final = re.compile(r"\b(?P<kind>c|m|call)_(?P<id>[0-9a-f]{32}|[0-9a-f]{24})\b")
 RUN: Final = re.compile(r"(.)\1{200,}")
@@ -18,8 +18,13 @@ UNSTEADY: Final = (
 )
 
 
+def shortened(text: str) -> str:
+    """A character that comes hundreds of times in a row is shown once."""
+    return RUN.sub(lambda match: f"<{match[1]} {len(match[0])} times>", text)
+
+
 def steady(text: str) -> str:
-    """A transcript without what is new in every run. A character that comes hundreds of times is shown once."""
+    """A transcript without what is new in every run, shortened."""
     made: dict[str, str] = {}
     kinds: dict[str, int] = {}
 
@@ -29,7 +34,7 @@ def steady(text: str) -> str:
             made[match[0]] = f"{match['kind']}_<{kinds[match['kind']]}>"
         return made[match[0]]
 
-    text = RUN.sub(lambda match: f"<{match[1]} {len(match[0])} times>", MADE.sub(numbered, text))
+    text = shortened(MADE.sub(numbered, text))
     for pattern, replacement in UNSTEADY:
         text = pattern.sub(replacement, text)
     return text

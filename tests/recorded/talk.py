@@ -110,7 +110,7 @@ def _field(name: str, value: Any, ours: frozenset[str]) -> Iterator[str]:
         names = [_tool_name(entry) for entry in value]
         yield f"? {name}:"
         if known := [name for name in names if name in ours]:
-            yield f"?   ours: {', '.join(known)}"
+            yield "?   all of ours" if ours.issubset(known) else f"?   of ours: {', '.join(known)}"
         yield from (f"?   {_json(entry)}" for name, entry in zip(names, value, strict=True) if name not in ours)
     else:
         yield f"? {name}: {_json(value)}"
