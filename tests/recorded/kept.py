@@ -11,7 +11,7 @@ import httpx
 
 from tests.recorded import stores
 from tests.recorded.cases import kept as cases
-from tests.recorded.exchange import Exchange
+from tests.recorded.exchange import ALICE
 from tests.recorded.provider import Provider
 from tests.recorded.servers import COMMON, HOME, running, talking
 from tests.recorded.steady import shortened, steady
@@ -42,9 +42,8 @@ UNSTEADY: Final = (
 
 def write_anew(kind: str, folder: Path, model: Provider) -> str:
     """Hold the conversations with a store that is empty; what it has then, as text."""
-    with stores.opened(kind, folder) as store, _server(folder, store, model) as talk:
-        with _written(talk, large=kind == "file"):
-            return rendered(store.items())
+    with _holding(kind, folder, model) as store:
+        return rendered(store.items())
 
 
 def read_old(kind: str, folder: Path, model: Provider) -> tuple[str, str]:
@@ -74,10 +73,9 @@ def record(folder: Path, model: Provider) -> None:
     for kind in KINDS:
         (here := folder / kind).mkdir()
         (FOLDER / kind).mkdir(parents=True, exist_ok=True)
-        with stores.opened(kind, here) as store, _server(here, store, model) as talk:
-            with _written(talk, large=kind == "file"):
-                store.save(FOLDER / kind / store.recording)
-                _write(kind, items=rendered(store.items()))
+        with _holding(kind, here, model) as store:
+            store.save(FOLDER / kind / store.recording)
+            _write(kind, items=rendered(store.items()))
     time.sleep(LEASE_S)
     for kind in KINDS:
         (here := folder / f"old-{kind}").mkdir()
@@ -104,6 +102,17 @@ def _lines(item: Item) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def _holding(kind: str, folder: Path, model: Provider) -> Iterator[Kept]:
+    """A store in which all conversations have been written, and the last one goes on."""
+    with (
+        stores.opened(kind, folder) as store,
+        _server(folder, store, model) as talk,
+        _written(talk, large=kind == "file"),
+    ):
+        yield store
+
+
+@contextlib.contextmanager
 def _server(folder: Path, store: Kept, model: Provider) -> Iterator[Talk]:
     with running(folder, {**SETTINGS, **store.settings}, model, "--managed-instances", "8") as server:
         yield talking(server, model)
@@ -125,7 +134,7 @@ def _await(talk: Talk, conversation: str, answer: httpx.Response) -> None:
     """Until its question is kept, which happens beside the answer."""
     answer.raise_for_status()
     for _ in range(500):
-        if httpx.get(f"{talk.url}/conversations/{conversation}", headers=dict(cases.ALICE)).json().get("messages"):
+        if httpx.get(f"{talk.url}/conversations/{conversation}", headers=dict(ALICE)).json().get("messages"):
             return
         time.sleep(0.01)
     raise AssertionError(f"{conversation} was not kept")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.recorded import kept, transcripts
+from tests.recorded import kept, names, transcripts
 from tests.recorded.cases import CASES
 from tests.recorded.provider import Provider, provider
 from tests.recorded.servers import Servers
@@ -26,7 +26,11 @@ def _wire(folder: Path, model: Provider) -> None:
             transcripts.record(servers, case)
 
 
-PARTS: Final[Mapping[str, Callable[[Path, Provider], None]]] = {"wire": _wire, "kept": kept.record}
+PARTS: Final[Mapping[str, Callable[[Path, Provider], None]]] = {
+    "wire": _wire,
+    "kept": kept.record,
+    "names": names.record,
+}
 
 
 def main(parts: Sequence[str]) -> None:

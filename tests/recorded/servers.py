@@ -16,7 +16,7 @@ from tests.local_server import ROOT, LocalServer, local_server
 from tests.recorded.provider import Provider
 from tests.recorded.talk import Talk
 
-__all__ = ["COMMON", "HOME", "KEYS", "Servers", "running", "talking"]
+__all__ = ["COMMON", "FUNCTIONS", "HOME", "KEYS", "SERVERS", "Servers", "running", "talking"]
 
 HOME: Final = Path(__file__).parent
 FUNCTIONS: Final = ROOT / "functions"
@@ -56,6 +56,7 @@ SERVERS: Final[Mapping[str, Settings]] = {
         "MAX_MESSAGES": "3",
         "MAX_MESSAGE_CHARS": "40",
     },
+    "storeless": {"MODEL_PROVIDER": "openai", **COMMON, "STORE": "file:/nowhere/chat.sqlite3"},
     "iam": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "iam"},
 }
 

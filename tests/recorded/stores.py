@@ -56,7 +56,7 @@ class FileStore:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "chat.sqlite3"
-        self.settings = {"STORE": f"file:{self._path}"}
+        self.settings: Mapping[str, str] = {"STORE": f"file:{self._path}"}
 
     def load(self, recorded: Path) -> None:
         self._path.write_bytes(recorded.read_bytes())
@@ -64,11 +64,10 @@ class FileStore:
     def save(self, recorded: Path) -> None:
         """One file, with nothing left beside it."""
         recorded.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(self._path)) as ours:
-            with contextlib.closing(sqlite3.connect(recorded)) as copy:
-                ours.backup(copy)
-                copy.execute("pragma journal_mode = delete")
-                copy.execute("vacuum")
+        opened = contextlib.closing
+        with opened(sqlite3.connect(self._path)) as ours, opened(sqlite3.connect(recorded)) as copy:
+            ours.backup(copy)
+            copy.execute("pragma journal_mode = delete")
 
     def items(self) -> list[Item]:
         with contextlib.closing(sqlite3.connect(self._path)) as file:
@@ -83,8 +82,8 @@ class DynamoStore:
 
     def __init__(self, url: str) -> None:
         self._table = f"kept-{next(NUMBERS)}"
-        self.settings = {"STORE": f"dynamodb:{self._table}", "AWS_ENDPOINT_URL": url, **ACCOUNT}
-        self._client: Any = boto3.client(  # type: ignore[call-overload]  # the region is text like the others
+        self.settings: Mapping[str, str] = {"STORE": f"dynamodb:{self._table}", "AWS_ENDPOINT_URL": url, **ACCOUNT}
+        self._client: Any = boto3.client(
             "dynamodb",
             endpoint_url=url,
             region_name=REGION,

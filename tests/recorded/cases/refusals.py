@@ -98,4 +98,14 @@ CASES: Final = [
         *(post(path, said(path, "Well?"), headers={}) for path in CHAT_PATHS),
         server="iam",
     ),
+    case(
+        "store_that_is_away",
+        post("/chat", said("/chat", "Well?", store=True, conversation_id="a")),
+        post("/api/chat", said("/api/chat", "Well?", store=True, id="a")),
+        get("/conversations"),
+        get("/conversations/a"),
+        get("/conversations/a", method="DELETE"),
+        get("/chat/a/stop", method="POST"),
+        server="storeless",
+    ),
 ]

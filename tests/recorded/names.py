@@ -1,0 +1,238 @@
+"""Everything that has a public name, as the code and the template have it now.
+
+The names of what is kept come from the recorded table, which `test_kept` holds this release to.
+"""
+
+import ast
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from chat import errors, telemetry
+from chat.settings import Settings
+from chat.toolkit.remote import RemoteAnswer, RemoteCall
+from tests.function.processes import run
+from tests.recorded.cases import CASES
+from tests.recorded.provider import Provider
+from tests.recorded.servers import FUNCTIONS, HOME, SERVERS, running, talking
+from tests.stack import source
+
+__all__ = ["SECTIONS", "differences", "log_fields", "record", "recorded"]
+
+FILE: Final = HOME / "public_names.json"
+LOGGED: Final = (
+    "native/one_tool",
+    "native/tool_that_breaks",
+    "native/tool_that_takes_too_long",
+    "native/provider_is_busy_first",
+    "native/error_in_the_stream",
+    "refusals/unknown_path",
+    "refusals/store_that_is_away",
+    "endpoints/open_to_all",
+)
+"""The cases whose log has every kind of line."""
+
+Names = dict[str, Any]
+
+
+def recorded() -> Names:
+    """The list as it was recorded."""
+    names: Names = json.loads(FILE.read_text("utf-8"))
+    return names
+
+
+def record(folder: Path, model: Provider) -> None:
+    """Record the list anew."""
+    names = {**{name: section() for name, section in SECTIONS.items()}, "log": log_fields(folder, model)}
+    FILE.write_text(json.dumps(names, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+
+
+def differences(before: Any, now: Any, where: str) -> Iterator[str]:
+    """A sentence for each name or value that is not as it was."""
+    before, now = _named(before), _named(now)
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before.keys() | now.keys()):
+            yield from _differences_of(name, before, now, f"{where}, {name}")
+    elif before != now:
+        yield f"{where} was {before!r} and is {now!r}, but it is public."
+
+
+def _named(value: Any) -> Any:
+    """A list of names is compared name by name."""
+    is_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return dict.fromkeys(value, "") if is_names else value
+
+
+def _differences_of(name: str, before: Names, now: Names, where: str) -> Iterator[str]:
+    if name not in now:
+        yield f"{where} is gone, but it is public."
+    elif name not in before:
+        yield f"{where} is new: it will be public, so record it."
+    else:
+        yield from differences(before[name], now[name], where)
+
+
+# The sections
+
+
+def _metrics() -> Names:
+    units = {name: telemetry.UNITS.get(name, "Count") for name in telemetry.METRICS}
+    return {
+        "namespace": telemetry.NAMESPACE,
+        "of a request": {name: unit for name, unit in units.items() if name not in telemetry.TOOL_METRICS},
+        "of a tool": {name: unit for name, unit in units.items() if name in telemetry.TOOL_METRICS},
+    }
+
+
+def _settings() -> Names:
+    return {field.encode_name: field.default for field in msgspec.structs.fields(Settings)}
+
+
+def _table() -> Names:
+    items = json.loads((HOME / "kept/dynamodb/items.json").read_text("utf-8"))
+    declared = source()["Resources"]["Conversations"]["Properties"]
+    wanted = ("AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes", "TimeToLiveSpecification")
+    attributes = {name: next(iter(value)) for item in items for name, value in item.items()}
+    keys = {f"{_shape(item['pk']['S'])}  {_shape(item['sk']['S'])}": "" for item in items}
+    return {"attributes": attributes, "keys": sorted(keys), **{name: declared[name] for name in wanted}}
+
+
+def _shape(key: str) -> str:
+    """`messages#key:alice#plain` → `messages#{caller}#{conversation}`."""
+    first, *rest = key.split("#")
+    if first in {"conversations", "limits", "messages", "stops"}:
+        return "#".join([first, *("{caller}", "{conversation}")[: len(rest)]])
+    if first in {"requests", "tokens"}:
+        return f"{first}#{{window}}"
+    return "#".join(f"{{{len(part)} digits}}" for part in (first, *rest)) if rest else "{conversation}"
+
+
+def _template() -> Names:
+    template = source()
+    functions = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"].endswith("::Function")}
+    return {
+        "functions": {
+            name: {
+                "handler": properties["Handler"],
+                "runtime": properties["Runtime"],
+                "variables": sorted(properties["Environment"]["Variables"]),
+            }
+            for name, properties in functions.items()
+        },
+        "outputs": sorted(template["Outputs"]),
+        "parameters": {name: declared.get("Default") for name, declared in template["Parameters"].items()},
+    }
+
+
+def _routes() -> Names:
+    code = """
+        from chat import app
+        print(json.dumps({f"{m} {p}": "open to all" if e.is_open else "" for (m, p), e in app._routes().items()}))
+    """
+    routes: Names = json.loads(run(code, AUTH="none").splitlines()[-1])
+    return routes
+
+
+def _errors() -> Names:
+    """Codes by status: those the code writes beside one, and those that were seen in a case."""
+    return {
+        "by status": _by_status((*_written_codes("RequestRejected", "__init__", "error_body"), *_seen_codes())),
+        "in www-authenticate": _by_status(_written_codes("_refused")),
+        "of all kinds": sorted({kind.code for kind in _errors_below(errors.ChatError)}),
+    }
+
+
+def _by_status(codes: Iterable[tuple[int, str]]) -> Names:
+    found: dict[str, set[str]] = defaultdict(set)
+    for status, code in codes:
+        found[str(status)].add(code)
+    return {status: sorted(found[status]) for status in found}
+
+
+def _written_codes(*callees: str) -> Iterator[tuple[int, str]]:
+    """The first two arguments wherever one of these is called, if both are constants."""
+    for module in sorted(FUNCTIONS.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id=name) | ast.Attribute(attr=name),
+                    args=[ast.Constant(value=int(status)), ast.Constant(value=str(code)), *_],
+                ) if name in callees:
+                    yield status, code
+
+
+def _seen_codes() -> Iterator[tuple[int, str]]:
+    for file in sorted((HOME / "wire").rglob("*.txt")):
+        for answer in re.split(r"^\s*< (?=\d)", file.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+            for code in re.findall(r'^\s*\{"error":\{.*"code":"(\w+)"', answer, re.MULTILINE):
+                yield int(answer[:3]), code
+
+
+def _errors_below(kind: type[errors.ChatError]) -> Iterator[type[errors.ChatError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _errors_below(below)
+
+
+def _worker() -> Names:
+    """What the chat and the worker of its heavy tools say to each other: they are not always of one release."""
+    return {
+        shape.__name__: [field.encode_name for field in msgspec.structs.fields(shape)]
+        for shape in (RemoteCall, RemoteAnswer)
+    }
+
+
+SECTIONS: Final[Mapping[str, Callable[[], Names]]] = {
+    "errors": _errors,
+    "metrics": _metrics,
+    "routes": _routes,
+    "settings": _settings,
+    "table": _table,
+    "template": _template,
+    "worker": _worker,
+}
+
+
+# The log
+
+
+def log_fields(folder: Path, model: Provider) -> Names:
+    """The fields of each kind of line in a real log, and the type of each."""
+    with running(folder, SERVERS["storeless"], model, "--concurrency", "1") as server:
+        talk = talking(server, model)
+        for title in LOGGED:
+            talk.record(CASES[title].exchanges)
+    found: dict[str, Names] = defaultdict(dict)
+    for line in server.log.read_text("utf-8").splitlines():
+        if line.startswith("{"):
+            said = json.loads(line)
+            found[_kind(said)] |= _fields(said)
+    return dict(found)
+
+
+def _kind(said: Names) -> str:
+    if "_aws" in said:
+        return "metrics of a tool" if "tool" in said else "metrics of a request"
+    if said["message"] == "request":
+        return "request"
+    if "tool_status" in said:
+        return "tool"
+    return f"other lines of level {said['level']}"
+
+
+def _fields(said: Names) -> Names:
+    """Names and types; of metrics namespace, dimensions and units as well."""
+    fields = {name: _type(value) for name, value in said.items() if name != "_aws"}
+    for directive in said.get("_aws", {}).get("CloudWatchMetrics", ()):
+        fields |= {metric["Name"]: f"metric, {metric['Unit']}" for metric in directive["Metrics"]}
+        fields |= {"_aws": f"{directive['Namespace']} by {', '.join(directive['Dimensions'][0])}"}
+    return fields
+
+
+def _type(value: Any) -> str:
+    return {str: "text", int: "number", float: "number", list: "list", dict: "object", bool: "flag"}[type(value)]
