@@ -1,4 +1,4 @@
-"""`python -m tests.recorded [PART ...]`: record anew, all or the named parts; `recording` says when one may."""
+"""`python -m tests.recorded [PART ...]`: record anew; `recording` says which parts there are, and when one may."""
 
 import importlib
 import sys

@@ -18,7 +18,7 @@ from tests.recorded.steady import shortened, steady
 from tests.recorded.stores import Item, Kept
 from tests.recorded.talk import Talk
 
-__all__ = ["KINDS", "read_in_memory", "read_old", "record", "recorded", "rendered", "write_anew"]
+__all__ = ["KINDS", "read_in_memory", "read_old", "record", "record_found", "recorded", "rendered", "write_anew"]
 
 FOLDER: Final = HOME / "kept"
 KINDS: Final = ("file", "dynamodb")
@@ -69,7 +69,7 @@ def recorded(kind: str, name: str) -> str:
 
 
 def record(folder: Path, model: Provider) -> None:
-    """Record every store anew: what is kept, and what is seen of it when its last request has long ended."""
+    """Record every store anew, and what is found in it once its last request has lost its lease."""
     for kind in KINDS:
         (here := folder / kind).mkdir()
         (FOLDER / kind).mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,11 @@ def record(folder: Path, model: Provider) -> None:
             store.save(FOLDER / kind / store.recording)
             _write(kind, items=rendered(store.items()))
     time.sleep(LEASE_S)
+    record_found(folder, model)
+
+
+def record_found(folder: Path, model: Provider) -> None:
+    """Record anew what is found in the recorded stores, which stay as they are."""
     for kind in KINDS:
         (here := folder / f"old-{kind}").mkdir()
         shown, continued = read_old(kind, here, model)

@@ -1,9 +1,14 @@
-"""Recording anew: `wire`, what is said; `kept`, what is kept; `names`, what has a name.
+"""Recording anew, part by part.
+
+- `wire`: what is said on the wire
+- `found`: what is found in the recorded stores
+- `names`: what has a public name
+- `kept`: the stores themselves, only where it is named
 
 What is recorded is what callers, operators and older releases rely on, so it is recorded anew only together with a
 change of the public behaviour that was meant: review the difference of the files line by line, and say in the change
-log what is new. A new case may be added at any time. What is kept is never recorded anew once a release has been made
-with it, only added to: later releases must read what that one wrote.
+log what is new. A new case may be added at any time. The stores are never recorded anew once a release has been made
+with them: later releases must read what that one wrote.
 """
 
 import contextlib
@@ -28,13 +33,15 @@ def _wire(folder: Path, model: Provider) -> None:
 
 PARTS: Final[Mapping[str, Callable[[Path, Provider], None]]] = {
     "wire": _wire,
-    "kept": kept.record,
+    "found": kept.record_found,
     "names": names.record,
+    "kept": kept.record,
 }
+DEFAULT: Final = ("wire", "found", "names")
 
 
 def main(parts: Sequence[str]) -> None:
-    """Record the parts that are named, or all."""
-    for part in parts or PARTS:
+    """Record the parts that are named, or all but the stores."""
+    for part in parts or DEFAULT:
         with tempfile.TemporaryDirectory() as folder, provider() as model:
             PARTS[part](Path(folder), model)

@@ -67,7 +67,7 @@ CASES: Final = [
             get("/", headers={}, method="HEAD"),
             get("/healthz", headers={}),
             get("/readyz", headers={}),
-            get("/web/none/app.js", headers={}),
+            get("/web/none/app.js", headers={}, shows_body=False),
         ),
     ),
     Case(
