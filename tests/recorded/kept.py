@@ -22,7 +22,7 @@ __all__ = ["KINDS", "read_in_memory", "read_old", "record", "record_found", "rec
 
 FOLDER: Final = HOME / "kept"
 KINDS: Final = ("file", "dynamodb")
-LEASE_S: Final = 6
+LEASE_S: Final = 20  # longer than any of these requests takes, so that no lease is renewed and versions are the same
 SETTINGS: Final = {
     "MODEL_PROVIDER": "anthropic",
     **COMMON,
