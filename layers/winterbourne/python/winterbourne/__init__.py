@@ -15,6 +15,7 @@ from winterbourne.errors import (
 from winterbourne.handlers import streamify_response
 from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
 from winterbourne.prelude import Response
+from winterbourne.redaction import redact_logs
 from winterbourne.stream import ResponseStream
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "on_shutdown",
     "on_startup",
     "on_stream_error",
+    "redact_logs",
     "retire",
     "streamify_response",
 ]

@@ -18,6 +18,8 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from winterbourne.redaction import redacted
+
 __all__ = [
     "DeadlineReached",
     "ErrorReport",
@@ -139,7 +141,7 @@ class ErrorReport:
     @property
     def body(self) -> bytes:
         """The error document as ASCII JSON, which holds any text, lone surrogates included."""
-        return json.dumps(self.document).encode()
+        return redacted(json.dumps(self.document)).encode()
 
     @property
     def xray_cause(self) -> str:
@@ -150,7 +152,7 @@ class ErrorReport:
             "exceptions": [{"message": self.message, "type": self.xray_type, "stack": stack}],
             "paths": sorted({frame.filename for frame in self.frames}),
         }
-        text = json.dumps(cause)
+        text = redacted(json.dumps(cause))
         return text if len(text) < XRAY_LIMIT_BYTES else ""
 
 

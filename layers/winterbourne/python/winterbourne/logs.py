@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol
 
 from winterbourne.context import REQUEST_IDS
 from winterbourne.errors import ErrorReport
+from winterbourne.redaction import redacted
 
 __all__ = ["LogSink", "end_printed_lines", "log_error", "redirect_to_provider", "set_up"]
 
@@ -62,7 +63,7 @@ class FramedSink:
 
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
         """Write one frame."""
-        data = text.encode(errors="backslashreplace")
+        data = redacted(text).encode(errors="backslashreplace")
         head = (
             frame_type.to_bytes(4, "big") + len(data).to_bytes(4, "big") + (time.time_ns() // 1000).to_bytes(8, "big")
         )
@@ -185,6 +186,14 @@ class _JsonFormatter(logging.Formatter):
         )
 
 
+class _Stream(io.TextIOWrapper):
+    """stdout or stderr, redacted."""
+
+    def write(self, text: str) -> int:
+        super().write(redacted(text))
+        return len(text)
+
+
 class _Printed(io.TextIOBase):
     """What is printed → one JSON record per line, with the ids of the invocation that prints."""
 
@@ -256,7 +265,7 @@ def _unbuffer() -> None:
     for name in ("stdout", "stderr"):
         buffer = getattr(sys, name).buffer
         raw = getattr(buffer, "raw", buffer)  # under `python -u` it is raw already
-        setattr(sys, name, io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
+        setattr(sys, name, _Stream(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
 
 
 def _log_thread(arguments: threading.ExceptHookArgs) -> None:

@@ -1,0 +1,27 @@
+"""What every line of the log and every error report passes before it leaves the process."""
+
+from collections.abc import Callable
+
+__all__ = ["redact_logs", "redacted"]
+
+
+def redact_logs(redact: Callable[[str], str]) -> None:
+    """Pass whatever is logged or printed, and every error that is reported to Lambda, through this function.
+
+    For a function that knows its secrets: `redact_logs(lambda text: text.replace(KEY, "[redacted]"))`. What is
+    written past Python's own stdout and stderr, by a library in C or a child process, is out of its reach.
+
+    Args:
+        redact: Any text in, the text without its secrets out. Called from any thread, and may see a text twice. The
+            last one given counts.
+    """
+    _Redaction.of = redact
+
+
+def redacted(text: str) -> str:
+    """The text as it may leave."""
+    return _Redaction.of(text)
+
+
+class _Redaction:
+    of: Callable[[str], str] = staticmethod(str)

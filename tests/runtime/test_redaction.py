@@ -1,0 +1,87 @@
+"""Whatever a function logs, prints or fails with leaves the process without its secrets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.harness import program
+from tests.runtime.runtime_api import RuntimeApi
+
+KEY = "sk-harbour-42"
+
+APP = """
+import logging
+import sys
+import threading
+
+from winterbourne import redact_logs
+
+KEY = "sk-harbour-42"
+redact_logs(lambda text: text.replace(KEY, "[redacted]"))
+
+def prints(event, context):
+    print("to stdout", KEY)
+    print(f"to stderr {KEY}", file=sys.stderr)
+    sys.stdout.write(f"half {KEY}")
+
+def logs(event, context):
+    logging.getLogger("a.library").warning("with %s", KEY)
+    try:
+        raise KeyError(KEY)
+    except KeyError:
+        logging.getLogger().exception("caught")
+
+def in_a_thread(event, context):
+    def fail():
+        raise ValueError(KEY)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+def fails(event, context):
+    raise ValueError(f"with {KEY}")
+
+async def fails_late(event, context):
+    yield b"half"
+    raise ValueError(f"with {KEY}")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, str]:
+    async with RuntimeApi() as api, program(api, folder, f"app.{handler}", **environ) as running:
+        outcome = await api.invoke()
+        await running.stop()
+        return outcome, running.out + running.err
+
+
+@pytest.mark.parametrize("form", ["Text", "JSON"])
+@pytest.mark.parametrize("handler", ["prints", "logs", "in_a_thread", "fails", "fails_late"])
+async def test_no_line_has_one(handler: str, form: str, folder: Path) -> None:
+    _, said = await ran(folder, handler, AWS_LAMBDA_LOG_FORMAT=form)
+    assert KEY not in said
+    assert "[redacted]" in said
+
+
+async def test_no_error_that_lambda_is_told_has_one(folder: Path) -> None:
+    outcome, _ = await ran(folder, "fails")
+    assert outcome.json["errorMessage"] == "with [redacted]"
+    assert KEY not in str(outcome.headers)
+
+
+async def test_nor_the_trailers_of_a_stream_that_breaks(folder: Path) -> None:
+    outcome, _ = await ran(folder, "fails_late")
+    assert outcome.trailing_error["errorMessage"] == "with [redacted]"
+
+
+async def test_without_a_function_for_it_everything_is_told_as_it_is(folder: Path) -> None:
+    (folder / "app.py").write_text(f"def fails(event, context): raise ValueError('with {KEY}')")
+    outcome, said = await ran(folder, "fails")
+    assert outcome.json["errorMessage"] == f"with {KEY}"
+    assert KEY in said
