@@ -23,6 +23,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 # Public keys only: with HS256 somebody could sign with the published key, and `none` needs no key at all.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 KEYS_MAX_AGE_S: Final = 3600.0
+MAX_KEYS_BYTES: Final = 100 * 1024
 UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
 """A token signed with a key we do not know may follow a rotation: the keys are read again, but not more often."""
 
@@ -103,9 +104,9 @@ class Tokens:
             raise unavailable("tokens cannot be checked now") from error
 
     async def _fetch(self) -> jwt.PyJWKSet:
-        response = await http_pool.client().get(self._url)
-        response.raise_for_status()
-        return jwt.PyJWKSet.from_dict(response.json())
+        async with http_pool.client().stream("GET", self._url) as response:
+            response.raise_for_status()
+            return jwt.PyJWKSet.from_json((await http_pool.body(response, MAX_KEYS_BYTES)).decode())
 
 
 def _scopes(claims: dict[str, Any]) -> list[Any]:

@@ -1,5 +1,7 @@
 """The one HTTP client of an execution environment, async, and its sync twin for tools that run in threads.
 
+It keeps connections and nothing else: no cookies, and no response is larger than it may be before it is read.
+
 Both are made on first use and live as long as the process. The module owns them: nothing else constructs a client.
 Knows what a freeze does to idle connections; knows nothing of who is called and why.
 
@@ -9,22 +11,27 @@ replaced, since while we were frozen a peer or a NAT may have dropped us without
 request that may be repeated is sent once more when its connection died before any of the response came.
 """
 
+import contextlib
 import contextvars
 import functools
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final, NamedTuple, cast
 
 import httpx
 
+from chat.decompression import ACCEPTED, decompressed, decompressed_sync
 from chat.settings import Settings
 
 __all__ = [
+    "BodyTooLarge",
     "PoolFigures",
     "PoolTransport",
     "SyncPoolTransport",
+    "body",
     "client",
     "close",
     "configure",
@@ -41,8 +48,14 @@ IDLE_LIMIT_S: Final = 55.0
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 STALE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
+_HEADERS: Final = {"accept-encoding": ACCEPTED}
+
 outgoing: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing")
 """Headers for every request sent on behalf of the current invocation: its trace ids."""
+
+
+class BodyTooLarge(httpx.DecodingError):
+    """A response has more bytes than whoever asked wants to read."""
 
 
 class PoolFigures(NamedTuple):
@@ -82,12 +95,12 @@ class PoolTransport(httpx.AsyncBaseTransport):
         await self._renew_after_a_pause()
         request.headers.update(outgoing.get({}))
         try:
-            return await self._current.handle_async_request(request)
+            return decompressed(await self._current.handle_async_request(request))
         except STALE:
             if not _repeatable(request):
                 raise
             self._replace()  # the other idle connections are as old as the dead one
-            return await self._current.handle_async_request(request)
+            return decompressed(await self._current.handle_async_request(request))
 
     def figures(self) -> PoolFigures:
         """What the pool looks like now."""
@@ -144,11 +157,11 @@ class SyncPoolTransport(httpx.BaseTransport):
         request.headers.update(outgoing.get({}))
         transport = self._after_a_pause()
         try:
-            return transport.handle_request(request)
+            return decompressed_sync(transport.handle_request(request))
         except STALE:
             if not _repeatable(request):
                 raise
-            return self._instead_of(transport).handle_request(request)
+            return decompressed_sync(self._instead_of(transport).handle_request(request))
 
     def close(self) -> None:
         """Close everything, also what is under way."""
@@ -199,7 +212,9 @@ def client() -> httpx.AsyncClient:
     if _Pool.client is None:
         context, limits = _tls(), _limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
-        _Pool.client = httpx.AsyncClient(transport=_Pool.transport, timeout=_Pool.settings.http_timeout)
+        _Pool.client = httpx.AsyncClient(
+            transport=_Pool.transport, timeout=_Pool.settings.http_timeout, headers=_HEADERS, cookies=_no_cookies()
+        )
     return _Pool.client
 
 
@@ -209,13 +224,33 @@ def sync_client() -> httpx.Client:
         if _Pool.sync_client is None:
             context, limits = _tls(), _limits()
             transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
-            _Pool.sync_client = httpx.Client(transport=transport, timeout=_Pool.settings.http_timeout)
+            _Pool.sync_client = httpx.Client(
+                transport=transport, timeout=_Pool.settings.http_timeout, headers=_HEADERS, cookies=_no_cookies()
+            )
         return _Pool.sync_client
 
 
 def figures() -> PoolFigures:
     """What the async client's pool looks like now."""
     return _Pool.transport.figures() if _Pool.transport else PoolFigures(0, 0, 0)
+
+
+async def body(response: httpx.Response, max_bytes: int) -> bytes:
+    """Read a streamed response to its end and close it.
+
+    Raises:
+        BodyTooLarge: It has more than `max_bytes`, decompressed.
+        httpx.RequestError: As httpx raises it.
+    """
+    read = bytearray()
+    # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
+    pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+    async with contextlib.aclosing(response), contextlib.aclosing(pieces):
+        async for piece in pieces:
+            read += piece
+            if len(read) > max_bytes:
+                raise BodyTooLarge(f"the response has more than {max_bytes} bytes", request=response.request)
+    return bytes(read)
 
 
 async def close() -> None:
@@ -231,6 +266,11 @@ async def close() -> None:
 def _tls() -> ssl.SSLContext:
     """The certificates take tens of milliseconds to read. They have no socket, so they outlive the clients."""
     return httpx.create_ssl_context()
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that takes nothing: what a service sets in one caller's request is not for another's."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _limits() -> httpx.Limits:

@@ -2,9 +2,10 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import jwt
@@ -16,7 +17,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from chat import auth_jwt, http_pool
 from chat.auth import Caller, make_authenticator
-from chat.auth_jwt import Tokens
+from chat.auth_jwt import MAX_KEYS_BYTES, Tokens
 from chat.errors import RequestRejected, SettingsError
 from chat.refreshed import Refreshed
 from chat.request import Request
@@ -44,14 +45,17 @@ class Issuer:
     def __init__(self) -> None:
         self.keys = published(r=RSA, e=EC)
         self.status = 200
+        self.headers = ""
+        self.pack: Callable[[bytes], bytes] = bytes
         self.reads = 0
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         self.reads += 1
-        body = json.dumps({"keys": self.keys}).encode()
-        writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (self.status, len(body)))
+        body = self.pack(json.dumps({"keys": self.keys}).encode())
+        head = f"HTTP/1.1 {self.status} x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{self.headers}\r\n"
+        writer.write(head.encode())
         writer.write(body)
         writer.close()
         await writer.wait_closed()
@@ -224,6 +228,24 @@ class TestKeys:
         for _ in range(5):
             await refusal(tokens, BAD["of a key that is not published"])
         assert issuer.reads == 1
+
+    async def test_they_may_come_compressed(self, tokens: Tokens, issuer: Issuer) -> None:
+        issuer.headers, issuer.pack = "content-encoding: gzip\r\n", gzip.compress
+        assert (await tokens.identify(bearing(token()))).name == "alice"
+
+    @pytest.mark.parametrize(
+        ("headers", "pack"),
+        [
+            ("", lambda body: body + b" " * MAX_KEYS_BYTES),
+            ("content-encoding: gzip\r\n", lambda body: gzip.compress(body + b" " * 10_000_000)),
+            ("content-encoding: gzip, gzip\r\n", lambda body: gzip.compress(gzip.compress(body))),
+        ],
+    )
+    async def test_too_much_of_them_is_not_read(
+        self, tokens: Tokens, issuer: Issuer, headers: str, pack: Callable[[bytes], bytes]
+    ) -> None:
+        issuer.headers, issuer.pack = headers, pack
+        assert (await refusal(tokens, token())).status == 503
 
     async def test_an_issuer_that_is_away_means_come_again(self, tokens: Tokens, issuer: Issuer) -> None:
         issuer.status = 500

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gzip
 import re
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from chat import http_pool
+from chat.decompression import MAX_BYTES
 from chat.http_pool import IDLE_LIMIT_S, PoolFigures, PoolTransport, SyncPoolTransport, is_outdated, outgoing
 from chat.settings import Settings
 
@@ -27,6 +30,8 @@ class Server:
         self.connections = 0
         self.heads: list[str] = []
         self.dies = 0
+        self.headers = ""
+        self.body = b"ok"
         self.hold = asyncio.Event()
         self.hold.set()
         self.writers: list[asyncio.StreamWriter] = []
@@ -43,7 +48,8 @@ class Server:
                     break
                 used = True
                 await self.hold.wait()
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                head = f"HTTP/1.1 200 OK\r\n{self.headers}content-length: {len(self.body)}\r\n\r\n"
+                writer.write(head.encode() + self.body)
         writer.close()
 
     async def close_idle(self) -> None:
@@ -130,6 +136,66 @@ class TestTheClient:
         served.hold.set()
         await asyncio.gather(*requests)
         assert http_pool.figures() == PoolFigures(open=1, idle=1, waiting=0)
+
+
+@pytest.mark.usefixtures("pool")
+class TestNothingIsKeptButConnections:
+    """A cookie or a body is for whoever asked for it: the client serves all callers."""
+
+    async def test_no_cookie_of_one_request_is_sent_with_another(self, server: tuple[Server, str]) -> None:
+        server[0].headers = "set-cookie: session=nora; Path=/\r\n"
+        response = await http_pool.client().get(server[1])
+        assert response.cookies["session"] == "nora"
+        await http_pool.client().get(server[1])
+        await asyncio.to_thread(http_pool.sync_client().get, server[1])
+        await asyncio.to_thread(http_pool.sync_client().get, server[1])
+        assert not any("cookie:" in head.lower() for head in server[0].heads)
+
+    async def test_a_cookie_that_a_tool_sends_itself_is_sent(self, server: tuple[Server, str]) -> None:
+        await http_pool.client().get(server[1], headers={"cookie": "mine=1"})
+        assert "cookie: mine=1" in server[0].heads[0].lower()
+
+
+@pytest.mark.usefixtures("pool")
+class TestCompressedResponses:
+    async def test_are_asked_for_and_read_by_both_clients(self, server: tuple[Server, str]) -> None:
+        server[0].headers, server[0].body = "content-encoding: gzip\r\n", gzip.compress(b"the tide")
+        assert (await http_pool.client().get(server[1])).content == b"the tide"
+        assert (await asyncio.to_thread(http_pool.sync_client().get, server[1])).content == b"the tide"
+        assert all("accept-encoding: gzip\r\n" in head.lower() for head in server[0].heads)
+
+    @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+    async def test_are_bounded_for_tools_that_set_no_bound(self, server: tuple[Server, str], encoding: str) -> None:
+        inner = gzip.compress(bytes(MAX_BYTES + 1))
+        server[0].headers = f"content-encoding: {encoding}\r\n"
+        server[0].body = gzip.compress(inner) if "," in encoding else inner
+        with pytest.raises(httpx.DecodingError):
+            await http_pool.client().get(server[1])
+        with pytest.raises(httpx.DecodingError):
+            await asyncio.to_thread(http_pool.sync_client().get, server[1])
+
+
+@pytest.mark.usefixtures("pool")
+class TestBody:
+    async def read(self, url: str, max_bytes: int) -> bytes:
+        async with http_pool.client().stream("GET", url) as response:
+            return await http_pool.body(response, max_bytes)
+
+    async def test_is_read_to_its_end(self, server: tuple[Server, str]) -> None:
+        assert await self.read(server[1], 2) == b"ok"
+
+    async def test_of_too_many_bytes_is_not(self, server: tuple[Server, str]) -> None:
+        with pytest.raises(http_pool.BodyTooLarge):
+            await self.read(server[1], 1)
+
+    async def test_counts_what_comes_out_of_the_compression(self, server: tuple[Server, str]) -> None:
+        server[0].headers, server[0].body = "content-encoding: gzip\r\n", gzip.compress(bytes(10_000_000))
+        tracemalloc.start()
+        with pytest.raises(http_pool.BodyTooLarge):
+            await self.read(server[1], 100_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2_000_000
 
 
 @pytest.mark.usefixtures("pool")

@@ -22,20 +22,15 @@ _PARSER: Final = operator.attrgetter("stream._stream._httpcore_stream._stream._c
 
 
 async def reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body of a streamed response as it comes. One that is compressed, unasked, is decompressed.
+    """The body of a streamed response as it comes. One that is compressed, unasked, was decompressed by the pool.
 
     Raises:
         httpx.TransportError: As httpx raises it.
-        httpx.DecodingError: What is compressed is broken.
+        httpx.DecodingError: What is compressed is broken, too much, or not gzip.
 
     Cancellation:
         Closing it leaves the response to its owner, who closes it.
     """
-    if "content-encoding" in response.headers:
-        async with aclosing(_generator(response.aiter_bytes())) as chunks:
-            async for data in chunks:
-                yield data
-        return
     parser = _parser(response)
     async with aclosing(_generator(response.aiter_raw())) as chunks:
         async for data in chunks:

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 import httpx
 import msgspec
 
+from chat import http_pool
 from chat.errors import ToolError, ToolUnavailable
 from chat.toolkit.context import ToolContext
 
@@ -44,12 +45,14 @@ async def get_json(
     try:
         async with context.http.stream("GET", url, params=dict(params), headers=dict(headers or {})) as response:
             _judge(service, response.status_code, not_found)
-            return msgspec.json.decode(await _body(service, response), type=answer)
+            return msgspec.json.decode(await http_pool.body(response, MAX_BYTES), type=answer)
     except httpx.TimeoutException:
         raise ToolUnavailable(f"The {service} did not answer in time.") from None
-    except httpx.HTTPError as error:
+    except http_pool.BodyTooLarge:
+        raise ToolUnavailable(f"The {service} sent more than {MAX_BYTES} bytes.") from None
+    except httpx.TransportError as error:
         raise ToolUnavailable(f"The {service} cannot be reached.") from error
-    except msgspec.DecodeError as error:
+    except (httpx.RequestError, msgspec.DecodeError) as error:
         raise ToolUnavailable(f"The {service} sent an answer that cannot be read.") from error
 
 
@@ -62,12 +65,3 @@ def _judge(service: str, status: int, not_found: str) -> None:
         raise ToolUnavailable(f"The {service} is busy or broken (HTTP {status}).")
     if status != 200:
         raise ToolError(f"The {service} refused the request (HTTP {status}).")
-
-
-async def _body(service: str, response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > MAX_BYTES:
-            raise ToolUnavailable(f"The {service} sent more than {MAX_BYTES} bytes.")
-    return bytes(body)

@@ -152,6 +152,8 @@ class McpServer:
             headers = {"mcp-protocol-version": agreed.get("protocolVersion", PROTOCOL_VERSION)}
             if session_id := response.headers.get("mcp-session-id"):
                 headers["mcp-session-id"] = session_id
+            if response.cookies:  # by which a load balancer finds the instance that has the session
+                headers["cookie"] = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
         await self._notify("notifications/initialized", {}, headers)
         return headers
 
@@ -205,9 +207,9 @@ class McpServer:
             raise ToolUnavailable(f"The MCP server {self.name} does not keep its sessions.") from None
         except httpx.TimeoutException:
             raise ToolUnavailable(f"The MCP server {self.name} did not answer in time.") from None
-        except httpx.HTTPError as error:
+        except httpx.TransportError as error:
             raise ToolUnavailable(f"The MCP server {self.name} cannot be reached.") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ToolUnavailable(f"The MCP server {self.name} sent an answer that cannot be read.") from error
 
 

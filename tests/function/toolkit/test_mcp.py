@@ -1,8 +1,10 @@
 """Tools of MCP servers: the real package on the other side, in a process of its own."""
 
 import asyncio
+import gzip
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 import chat
 from chat import http_pool
+from chat.decompression import decompressed
 from chat.errors import SettingsError, ToolError, ToolUnavailable
 from chat.settings import Settings
 from chat.sse_parser import MAX_EVENT_BYTES
@@ -140,6 +143,40 @@ async def test_calls_that_lose_their_session_at_once_open_one_new_one() -> None:
         (say,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
         await asyncio.gather(*(say.call({}, ToolContext()) for _ in range(2)))
     assert forgetting.sessions == 2
+
+
+async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only() -> None:
+    heads: list[str | None] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        heads.append(request.headers.get("cookie"))
+        message = orjson.loads(request.content)
+        headers = [("set-cookie", "instance=2; Path=/"), ("mcp-session-id", "s")]
+        result = {"tools": [{"name": "say"}]}
+        return httpx.Response(200, headers=headers, json={"id": message.get("id"), "result": result})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve), cookies=http_pool._no_cookies()) as client:
+        await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+    assert heads == [None, "instance=2", "instance=2"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+async def test_a_bomb_of_an_answer_is_read_within_its_bound(kind: str, encoding: str) -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    body = gzip.compress(bomb) if "," in encoding else bomb
+
+    def serve(_: httpx.Request) -> httpx.Response:
+        headers = {"content-type": kind, "content-encoding": encoding}
+        return decompressed(httpx.Response(200, headers=headers, stream=httpx.ByteStream(body)))
+
+    tracemalloc.start()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        with pytest.raises(ToolUnavailable, match=r"cannot be read|more than"):
+            await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000
 
 
 class Answering(httpx.AsyncBaseTransport):

@@ -1,0 +1,122 @@
+"""Decompresses responses a bounded piece at a time, before anybody reads them.
+
+A few kilobytes of gzip may be gigabytes of text. httpx decompresses whatever one read of the socket brought in one go,
+and encodings within encodings too, so a limit on what comes out of it comes too late. Here it comes out in pieces of
+PIECE_BYTES, MAX_BYTES of it at most; encodings within encodings, and others than gzip and deflate, are refused.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Final, cast
+
+import httpx
+
+__all__ = ["ACCEPTED", "MAX_BYTES", "PIECE_BYTES", "decompressed", "decompressed_sync"]
+
+ACCEPTED: Final = "gzip"
+"""What requests ask for, unless they say otherwise."""
+
+PIECE_BYTES: Final = 64 * 1024
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""Of one response, decompressed. Whoever reads it usually has a lower limit."""
+
+_EITHER: Final = 32 + zlib.MAX_WBITS  # zlib's way to say: with the header of gzip (RFC 1952) or of zlib (RFC 1950)
+_NAMES: Final = frozenset({"gzip", "x-gzip", "deflate"})  # RFC 9110, section 8.4.1
+_DESCRIBES_ENCODED: Final = ("content-encoding", "content-length")
+
+
+def decompressed(response: httpx.Response) -> httpx.Response:
+    """The response with a body that is read as it was before it was compressed; itself where it was not.
+
+    Reading it raises httpx.DecodingError for another encoding, where it is broken or cut, and beyond MAX_BYTES.
+    Closing it closes the response.
+    """
+    encodings = _encodings(response)
+    stream = cast("httpx.AsyncByteStream", response.stream)
+    return _with_stream(response, _AsyncBody(stream, encodings)) if encodings else response
+
+
+def decompressed_sync(response: httpx.Response) -> httpx.Response:
+    """The same for responses of a sync client."""
+    encodings = _encodings(response)
+    stream = cast("httpx.SyncByteStream", response.stream)
+    return _with_stream(response, _SyncBody(stream, encodings)) if encodings else response
+
+
+# Private functions and classes
+
+
+def _encodings(response: httpx.Response) -> list[str]:
+    names = (name.strip().lower() for name in response.headers.get("content-encoding", "").split(","))
+    return [name for name in names if name not in {"", "identity"}]
+
+
+def _with_stream(response: httpx.Response, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> httpx.Response:
+    headers = [(name, value) for name, value in response.headers.raw if name.lower().decode() not in _DESCRIBES_ENCODED]
+    return httpx.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
+
+
+class _Inflater:
+    """Compressed bytes in, pieces out. What follows the end of what was compressed is ignored, as browsers do."""
+
+    def __init__(self, encodings: list[str]) -> None:
+        self._encodings = encodings
+        self._zlib = zlib.decompressobj(_EITHER)
+        self._begun = False
+        self._left = MAX_BYTES
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if len(self._encodings) > 1 or self._encodings[0] not in _NAMES:
+            raise httpx.DecodingError(f"the response is encoded as {', '.join(self._encodings)[:100]}")
+        self._begun = has_more = True
+        while has_more and not self._zlib.eof:
+            piece = self._inflated(data)
+            data = self._zlib.unconsumed_tail
+            has_more = bool(data) or len(piece) == PIECE_BYTES
+            if piece:
+                yield piece
+
+    def close(self) -> None:
+        if self._begun and not self._zlib.eof:
+            raise httpx.DecodingError("the compressed response is cut")
+
+    def _inflated(self, data: bytes) -> bytes:
+        try:
+            piece = self._zlib.decompress(data, PIECE_BYTES)
+        except zlib.error as error:
+            raise httpx.DecodingError("the compressed response is broken") from error
+        self._left -= len(piece)
+        if self._left < 0:
+            raise httpx.DecodingError(f"the response has more than {MAX_BYTES} bytes when decompressed")
+        return piece
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream, encodings: list[str]) -> None:
+        self._stream = stream
+        self._inflater = _Inflater(encodings)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            for piece in self._inflater.feed(data):
+                yield piece
+                await asyncio.sleep(0)  # one read may bring megabytes, and others want their turn
+        self._inflater.close()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _SyncBody(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, encodings: list[str]) -> None:
+        self._stream = stream
+        self._inflater = _Inflater(encodings)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in self._stream:
+            yield from self._inflater.feed(data)
+        self._inflater.close()
+
+    def close(self) -> None:
+        self._stream.close()
