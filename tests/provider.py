@@ -20,15 +20,20 @@ class Provider:
         self.url = url
         self.asked: list[dict[str, Any]] = []
         self._pieces: list[str] = []
+        self._bodies: list[bytes] = []
         self._refusal = 0
         self._held = threading.Event()
 
     def says(self, *pieces: str, hold: bool = False) -> None:
         """Every answer from now on, in these pieces."""
-        self._pieces, self._refusal = list(pieces), 0
+        self._pieces, self._bodies, self._refusal = list(pieces), [], 0
         self._held.clear()
         if not hold:
             self._held.set()
+
+    def sends(self, *bodies: bytes) -> None:
+        """These event streams as they are, one an answer, the last again and again."""
+        self._bodies, self._refusal = list(bodies), 0
 
     def refuses(self, status: int) -> None:
         """Every request from now on is answered with this status."""
@@ -44,6 +49,8 @@ class Provider:
         self.asked.append(asked)
         if self._refusal:
             return self._refusal, [json.dumps({"error": {"message": "not today", "code": "refused"}}).encode()]
+        if self._bodies:
+            return 200, [self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]]
         return 200, self._frames()
 
     def _frames(self) -> Iterator[bytes]:

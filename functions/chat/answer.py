@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from chat import telemetry
+from chat import redaction, telemetry
 from chat.auth import Caller
 from chat.conversation import Conversation, Tools
 from chat.errors import StoreUnavailable
@@ -78,7 +78,8 @@ class Answer:
         """
         read, encoder = frontend.read(call.request, self._settings)
         takes_urls = self._model.takes_image_urls
-        asked = _named(within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls))
+        allowed = within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls)
+        asked = _redacted(_named(allowed))
         await self._limits.check(call.caller)
         telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
         async with self._booked(call.caller) as spent, self._conversations.open(call.caller, asked) as record:
@@ -149,6 +150,12 @@ def _named(asked: ChatRequest) -> ChatRequest:
         conversation_id=asked.conversation_id or f"c_{uuid.uuid4().hex}",
         message_id=asked.message_id or f"m_{uuid.uuid4().hex}",
     )
+
+
+def _redacted(asked: ChatRequest) -> ChatRequest:
+    """Without the secrets, before the store and the model's provider see it."""
+    system = redaction.text(asked.system or "")
+    return msgspec.structs.replace(asked, messages=redaction.messages(asked.messages), system=system)
 
 
 def _tell(spent: list[Usage]) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from chat import http_pool, telemetry, tools
+from chat import http_pool, redaction, telemetry, tools
 from chat.answer import Answer
 from chat.auth import make_authenticator
 from chat.frontends import ag_ui, ai_sdk, native, openai
@@ -30,7 +30,15 @@ from chat.store.stops import Stops
 from chat.toolkit.discover import discover
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool
-from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
+from winterbourne import (
+    ResponseStream,
+    before_snapshot,
+    on_shutdown,
+    on_startup,
+    redact_logs,
+    retire,
+    streamify_response,
+)
 
 if TYPE_CHECKING:
     from chat.mcp_servers import McpServers
@@ -44,6 +52,8 @@ PREPARE_TIMEOUT_S: Final = 3.0  # Lambda starts an environment anew that is not 
 _LOGGER: Final = logging.getLogger(__name__)
 
 _settings = Settings.from_environment(os.environ)
+redaction.remember(*_settings.secrets(), os.environ.get("AWS_SECRET_ACCESS_KEY"), os.environ.get("AWS_SESSION_TOKEN"))
+redact_logs(redaction.text)  # of libraries and of print too, and the runtime's own reports
 _logger = telemetry.log(service=_settings.service_name)
 http_pool.configure(_settings)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from chat import redaction
 from chat.errors import ChatError, SettingsError
 from chat.secrets import Secret
 from chat.settings import Settings
@@ -116,6 +117,8 @@ async def _token(tokens: Callable[[], Awaitable[str]], name: str) -> str:
 
 def _parsed(tokens: str) -> dict[str, str]:
     try:
-        return msgspec.json.decode(tokens or "{}", type=dict[str, str])
+        parsed = msgspec.json.decode(tokens or "{}", type=dict[str, str])
     except msgspec.DecodeError:
         raise SettingsError("MCP_TOKENS: expected a JSON object of names and tokens") from None
+    redaction.remember(*parsed.values())
+    return parsed

@@ -1,7 +1,8 @@
 """Secrets by ARN, from Secrets Manager or the SSM parameter store.
 
 boto3 is imported in a thread at the first read, so a function without a secret never pays for it and the event loop
-never waits. Knows nothing of what a secret is for. A value is never logged and never part of an error.
+never waits. Knows nothing of what a secret is for. A value is never logged and never part of an error, and every one
+that is read is redacted wherever it would leave the process (see `redaction`).
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from chat import aws
+from chat import aws, redaction
 from chat.errors import SettingsError
 from chat.refreshed import Refreshed
 
@@ -63,9 +64,11 @@ async def read(arn: str, setting: str, fetch: Callable[[str], str] | None = None
         SettingsError: It cannot be read; the message names the setting and AWS's error code.
     """
     try:
-        return await asyncio.to_thread(fetch or _fetch, arn)
+        value = await asyncio.to_thread(fetch or _fetch, arn)
     except Exception as error:  # noqa: BLE001  (boto3's many parts raise anything; here it becomes one error)
         raise SettingsError(f"{setting}: the secret cannot be read: {_code(error)}") from None
+    redaction.remember(*redaction.secrets_in(value))
+    return value
 
 
 def only_value(text: str) -> str:

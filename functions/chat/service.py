@@ -12,9 +12,9 @@ import msgspec
 import orjson
 from aws_lambda_powertools import Logger
 
-from chat import http_pool, telemetry, trace
+from chat import http_pool, redaction, telemetry, trace
 from chat.auth import ANONYMOUS, Authenticator, Caller
-from chat.errors import RequestRejected
+from chat.errors import ChatError, RequestRejected
 from chat.request import Request
 from chat.routes import Routes
 from winterbourne import Response, ResponseStream
@@ -22,6 +22,8 @@ from winterbourne import Response, ResponseStream
 __all__ = ["JSON", "Call", "Context", "Endpoint", "ErrorBody", "Service", "reply", "reply_json"]
 
 JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
+
+BROKEN: Final = "something went wrong here; the log has the details"
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Service:
         """Answer one invocation. Every request gets an answer, also where something broke before the stream opened.
 
         Raises:
-            Exception: What broke after the stream was opened; the runtime ends the stream with an error then.
+            ChatError: Something broke after the stream was opened; the runtime ends the stream with an error then.
         """
         with telemetry.request(context.aws_request_id, self._logger, self._name):
             request = Request.from_event(event)
@@ -121,16 +123,15 @@ class Service:
         except RequestRejected as rejected:
             telemetry.measure("Rejections")
             telemetry.note(error_type=rejected.code, status=rejected.status)
-            body = error_body(rejected.status, rejected.code, str(rejected))
+            body = error_body(rejected.status, rejected.code, redaction.text(str(rejected)))
             await reply(stream, rejected.status, body, JSON | rejected.headers)
         except Exception as error:
             telemetry.measure("Errors")
             telemetry.note(error_type=type(error).__name__, status=500)
             _LOGGER.exception("the request broke")
             if stream.started:
-                raise
-            message = "something went wrong here; the log has the details"
-            await reply(stream, 500, error_body(500, "internal_error", message), JSON)
+                raise ChatError(BROKEN) from None  # Lambda tells callers of its own API what an error says
+            await reply(stream, 500, error_body(500, "internal_error", BROKEN), JSON)
 
 
 def _measure_the_pool() -> None:

@@ -3,13 +3,14 @@
 A variable's name is its field's name in capitals. An empty variable counts as unset, as templates like to leave them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from chat.errors import SettingsError
+from chat.redaction import secrets_in, secrets_in_address
 
 __all__ = ["Settings"]
 
@@ -131,6 +132,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             return msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(_sentence(str(error))) from None
+
+    def secrets(self) -> Iterator[str]:
+        """Every secret value in here: keys, keys within JSON, and what addresses have of them."""
+        for name, value in msgspec.structs.asdict(self).items():
+            if isinstance(value, str) and value:
+                yield from (secrets_in if name.endswith(SECRET) else secrets_in_address)(value)
 
     def __repr__(self) -> str:
         """What differs from the defaults, without the secrets: no log line can have them by mistake."""

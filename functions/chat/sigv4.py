@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from chat import redaction
 from chat.errors import CredentialsMissing
 
 __all__ = ["sign"]
@@ -40,9 +41,11 @@ def _signed(request: httpx.Request, service: str, region: str) -> dict[str, str]
     credentials = _credentials()
     if credentials is None:
         raise CredentialsMissing("there are no AWS credentials to sign the request with")
+    frozen = credentials.get_frozen_credentials()
+    redaction.remember(frozen.secret_key, frozen.token)
     kept = {name: request.headers[name] for name in ("content-type", "host") if name in request.headers}
     unsigned = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=kept)
-    SigV4Auth(credentials.get_frozen_credentials(), service, region).add_auth(unsigned)
+    SigV4Auth(frozen, service, region).add_auth(unsigned)
     return dict(unsigned.headers.items())
 
 

@@ -15,10 +15,13 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
+
+from chat import exception_text, redaction
 
 __all__ = [
     "METRICS",
@@ -124,6 +127,25 @@ class Record:
             yield name, "Count", total
 
 
+class _Formatter(LambdaPowertoolsFormatter):
+    """Powertools' lines, without secrets, and with exceptions cut before they are formatted."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
+        """The text of an exception; see `exception_text`."""
+        return exception_text.described(ei[1])
+
+    def serialize(self, log: Any) -> str:
+        """The line."""
+        if notes := log.get("exception_notes"):
+            log["exception_notes"] = [exception_text.loggable(str(note)) for note in notes]
+        return redaction.text(super().serialize(log))
+
+
+def _as_text(value: object) -> str:
+    """What is no JSON in a line; Powertools has the exception itself in its `stack_trace`."""
+    return exception_text.message_of(value) if isinstance(value, BaseException) else str(value)
+
+
 class _Environment:
     """What is known of this execution environment: how long it took to start, until its first request has told."""
 
@@ -140,7 +162,9 @@ def log(level: str = "INFO", service: str = SERVICE) -> Logger:
         level: As `logging` names it.
         service: `Settings.service_name`.
     """
-    logger = Logger(service=SERVICE, level=level)  # Powertools takes the service for the logger's name too
+    formatter = _Formatter(json_default=_as_text)
+    # Powertools takes the service for the logger's name too.
+    logger = Logger(service=SERVICE, level=level, logger_formatter=formatter)
     logger.append_keys(service=service)
     return logger
 

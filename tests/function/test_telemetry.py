@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from aws_lambda_powertools.logging.constants import (
     LOGGER_ATTRIBUTE_PRECONFIGURED,
 )
 
-from chat import telemetry
+from chat import redaction, telemetry
+from chat.exception_text import ARGUMENTS
 from tests import emf
 
 
@@ -130,3 +132,43 @@ def test_outside_a_request_measuring_does_nothing(capsys: pytest.CaptureFixture[
     telemetry.measure("Errors")
     telemetry.note(turns=1)
     assert capsys.readouterr().out == ""
+
+
+class TestErrorLines:
+    @pytest.fixture
+    def line(self, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+        """Logs an error and gives the line."""
+
+        def logged(error: BaseException, message: str = "it broke") -> dict[str, Any]:
+            telemetry.log()
+            logging.getLogger("chat.some.module").error(message, exc_info=error)
+            return written(capsys)[0]
+
+        return logged
+
+    def test_have_powertools_fields(self, line: Callable[..., dict[str, Any]]) -> None:
+        one = line(ValueError("odd"))
+        assert one["exception_name"] == "ValueError"
+        assert one["exception"] == "ValueError: odd\n"
+        assert (one["stack_trace"]["type"], one["stack_trace"]["value"]) == ("ValueError", "odd")
+
+    def test_are_short_whatever_was_raised(self, line: Callable[..., dict[str, Any]]) -> None:
+        error = ValueError("x" * 5_000_000)
+        error.add_note("n" * 5_000_000)
+        assert len(json.dumps(line(error))) < 20_000
+
+    def test_have_nothing_of_a_tools_arguments(self, line: Callable[..., dict[str, Any]]) -> None:
+        error = ValueError("no Endeavour")
+        error.__cause__ = KeyError("Endeavour")
+        error.add_note("it was the Endeavour")
+        token = ARGUMENTS.set({"ship": "Endeavour"})
+        try:
+            assert "Endeavour" not in json.dumps(line(error))
+        finally:
+            ARGUMENTS.reset(token)
+
+    def test_have_no_secret(self, line: Callable[..., dict[str, Any]]) -> None:
+        redaction.remember("sk-harbour")
+        one = line(ValueError("key sk-harbour"), "asked with sk-harbour")
+        assert "sk-harbour" not in json.dumps(one)
+        assert one["message"] == "asked with [redacted]"

@@ -1,5 +1,6 @@
 """A provider's API key: from its own variable, or from the secret that MODEL_API_KEY_SECRET_ARN names."""
 
+from chat import redaction
 from chat.errors import SettingsError
 from chat.secrets import Secret, only_value
 from chat.settings import Settings
@@ -23,6 +24,7 @@ class ApiKey:
         self._secret = Secret(arn, _ARN) if arn else None
         self.setting = _ARN if arn else setting
         self._value = "" if arn else _checked(value.strip(), setting)
+        redaction.remember(self._value)
 
     @property
     def given(self) -> bool:

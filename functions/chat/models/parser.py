@@ -62,7 +62,7 @@ class TurnParser(ABC, Generic[Frame]):
                     break
         except ModelError as error:
             self.failure = error
-        return self._turn.take()
+        return self._turn.take(is_last=self.failure is not None)
 
     def close(self) -> list[ModelEvent]:
         """The connection ended, well or not. Gives at least the TurnEnded, or sets `failure`."""
@@ -72,7 +72,7 @@ class TurnParser(ABC, Generic[Frame]):
                 self._end()
         except ModelError as error:
             self.failure = error
-        return self._turn.take()
+        return self._turn.take(is_last=True)
 
     @abstractmethod
     def _take(self, frame: Frame) -> None:

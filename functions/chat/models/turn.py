@@ -1,7 +1,7 @@
 """One turn of a model, put together from what any provider's stream brings: pieces in, model events out.
 
-Pure. It joins neighbouring text, opens and closes reasoning, gives every call an id of its own, and decides when a
-call's arguments are complete:
+It joins neighbouring text, masks secrets in it, opens and closes reasoning, gives every call an id of its own, and
+decides when a call's arguments are complete:
 
 - its JSON object has closed, even while the same read goes on;
 - or the model has gone on to something else after the call's own end (`next_block`);
@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
+from chat import redaction
 from chat.errors import ModelStreamTruncated
 from chat.events import (
     ModelEvent,
@@ -29,6 +30,7 @@ from chat.events import (
     TurnEnded,
     Usage,
 )
+from chat.redaction import StreamRedactor
 
 __all__ = ["ObjectEnd", "Turn"]
 
@@ -109,6 +111,7 @@ class Turn:
         self._make_id = make_id
         self._events: list[ModelEvent] = []
         self._pieces: list[str] = []
+        self._redactor = StreamRedactor()
         self._as_event: Callable[[str], ModelEvent] = TextDelta
         self._thinking = False
 
@@ -137,9 +140,9 @@ class Turn:
         self._turn_to(TextDelta)
         unique = call_id if call_id and call_id not in self._taken else self._make_id()
         self._taken.add(unique)
-        call = self.calls[key] = _Call(unique, name)
+        call = self.calls[key] = _Call(unique, redaction.text(name))
         self._all.append(call)
-        self._events.append(ToolCallStarted(unique, name))
+        self._events.append(ToolCallStarted(unique, call.name))
 
     def arguments(self, key: Hashable, json: str) -> None:
         """More of a call's arguments. What follows the end of the object is dropped."""
@@ -193,10 +196,16 @@ class Turn:
         self.ended = True
         self._events.append(TurnEnded(self.stop_reason, self.usage))
 
-    def take(self) -> list[ModelEvent]:
-        """The events since the last `take`, neighbouring text joined."""
-        if self._pieces:
+    def take(self, *, is_last: bool = False) -> list[ModelEvent]:
+        """The events since the last `take`, neighbouring text joined; held back is only what may begin a secret.
+
+        Args:
+            is_last: Whether nothing more will come, so that nothing is held back.
+        """
+        if is_last:
             self._flush()
+        elif self._pieces:
+            self._say(self._redactor.feed("".join(self._pieces)))
         events, self._events = self._events, []
         return events
 
@@ -210,13 +219,17 @@ class Turn:
         self._as_event = as_event
 
     def _flush(self) -> None:
-        if self._pieces:
-            self._events.append(self._as_event("".join(self._pieces)))
-            self._pieces.clear()
+        """The text that was under way has ended."""
+        self._say(self._redactor.feed("".join(self._pieces)) + self._redactor.close())
+
+    def _say(self, text: str) -> None:
+        self._pieces.clear()
+        if text:
+            self._events.append(self._as_event(text))
 
     def _ready(self, call: _Call) -> None:
         self._flush()
-        arguments = "".join(call.pieces)
+        arguments = redaction.text("".join(call.pieces))
         if call.placeholder:
             self._events.append(ToolArgumentsDelta(call.id, arguments))
         call.ready = True

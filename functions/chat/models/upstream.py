@@ -141,7 +141,6 @@ class HttpModel(ABC):
             body = b""  # the status says enough
         finally:
             await response.aclose()
-        body = _without_key(body, response.request)
         if response.status_code != 200:
             return refusal(response.status_code, response.headers, body, self._signposts)
         return document(body, self._signposts)
@@ -175,12 +174,6 @@ async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
         async with asyncio.timeout(_DRAIN_S):
             async for _ in chunks:
                 pass
-
-
-def _without_key(body: bytes, request: httpx.Request) -> bytes:
-    """Some gateways quote the key that they refuse."""
-    sent = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-    return body.replace(sent.encode(), b"[...]") if sent else body
 
 
 async def _some(response: httpx.Response) -> bytes:

@@ -14,6 +14,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from chat import redaction
 from chat.auth import Caller
 from chat.errors import RequestRejected, StoreUnavailable
 from chat.messages import ChatRequest, Message
@@ -205,7 +206,7 @@ async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
 def _shown(head: Head, updated_ms: int, now_ms: int) -> dict[str, object]:
     return {
         "id": head.id,
-        "title": head.title,
+        "title": redaction.text(head.title),
         "created_at": datetime.fromtimestamp(head.created_ms / 1000, UTC),
         "updated_at": datetime.fromtimestamp(updated_ms / 1000, UTC),
         "running": is_running(head, now_ms),

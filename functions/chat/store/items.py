@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from chat import redaction
 from chat.frontends.history import settled
 from chat.messages import AssistantMessage, Message, Text, UserMessage
 from chat.store.base import Item, key
@@ -89,7 +90,7 @@ def split(message: Message, pk: str, epoch: int, place: int, expires_at_s: int) 
 
 
 def join(items: Sequence[Item], first_epoch: int) -> list[Stored]:
-    """The items of a partition, in order → its messages.
+    """The items of a partition, in order → its messages, without the secrets that earlier versions kept.
 
     What belongs to an earlier conversation of the same name, or was not written to its end, is left out.
     """
@@ -147,4 +148,4 @@ def _joined(groups: Iterable[tuple[str, Iterable[Item]]]) -> Iterator[Stored]:
         parts = list(group)
         if len(parts) == parts[0].number:
             text = b"".join(part.body for part in parts)
-            yield Stored(parts[0].sk, msgspec.json.decode(text, type=Message))
+            yield Stored(parts[0].sk, redaction.message(msgspec.json.decode(text, type=Message)))

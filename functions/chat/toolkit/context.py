@@ -8,8 +8,9 @@ import httpx
 import msgspec
 
 from chat import http_pool
+from chat.errors import ToolMisdeclared
 from chat.settings import Settings
-from chat.toolkit.keys import Keys
+from chat.toolkit.keys import KeyRing, Keys
 from chat.toolkit.results import encode
 from chat.toolkit.threads import Threads
 
@@ -30,48 +31,57 @@ class ToolContext:
 
     Attributes:
         request_id: Of the invocation the call belongs to.
-        caller: Who asks; empty where nobody is known.
         deadline: When the tool is stopped, on the event loop's clock, in seconds.
         patience: When the tool has had all the time it is given; later than `deadline` if the turn ends before.
-        settings: The function's settings.
     """
 
     __slots__ = (
+        "_caller",
         "_clients",
         "_keys",
         "_loop",
+        "_max_progress_bytes",
         "_report",
         "_threads",
-        "caller",
         "deadline",
         "patience",
         "request_id",
-        "settings",
     )
 
     def __init__(
         self,
         *,
         request_id: str = "",
-        caller: str = "",
+        caller: str | None = "",
         deadline: float = float("inf"),
         patience: float = float("inf"),
-        settings: Settings | None = None,
+        max_progress_bytes: int = 32 * 1024,
         clients: Clients | None = None,
         keys: Keys | None = None,
         threads: Threads | None = None,
         report: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self.request_id = request_id
-        self.caller = caller
         self.deadline = deadline
         self.patience = patience
-        self.settings = settings or Settings()
+        self._caller = caller
+        self._max_progress_bytes = max_progress_bytes
         self._clients = clients or Clients()
-        self._keys = keys or Keys(self.settings)
+        self._keys = keys or KeyRing(Settings()).only(())
         self._threads = threads or Threads()
         self._report = report
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def caller(self) -> str:
+        """Who asks; empty where nobody is known.
+
+        Raises:
+            ToolMisdeclared: All callers share the tool's results (`cache_per_caller=False`), so none may be known.
+        """
+        if self._caller is None:
+            raise ToolMisdeclared("a tool with cache_per_caller=False may not ask who its caller is")
+        return self._caller
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -92,10 +102,18 @@ class ToolContext:
         """A key by the name of its variable, from the secret `NAME_SECRET_ARN` where there is one.
 
         Raises:
-            ToolError: It is not set. A tool that says what it `needs` is not called then.
+            ToolMisdeclared: The tool does not say that it `needs` it.
             SettingsError: Its secret cannot be read.
         """
-        return await self._keys.read(name)
+        return await self._keys.key(name)
+
+    def setting(self, name: str) -> str:
+        """A setting that is no secret, by the name of its variable; numbers as text.
+
+        Raises:
+            ToolMisdeclared: The tool does not say that it `needs` it, or it is a secret.
+        """
+        return self._keys.setting(name)
 
     async def progress(self, data: Any) -> None:
         """Tell the client how far the tool is; `data` is anything that can be written as JSON.
@@ -106,7 +124,7 @@ class ToolContext:
             ToolError: `data` cannot be written as JSON.
         """
         if self._report is not None:
-            await self._report(encode(data, self.settings.tool_max_result_bytes))
+            await self._report(encode(data, self._max_progress_bytes))
         await asyncio.sleep(0)
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

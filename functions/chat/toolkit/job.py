@@ -23,4 +23,4 @@ class Job(msgspec.Struct, frozen=True):
         if tool.options.cache_ttl_s is None:
             return cls(tool, arguments, None)
         identity = msgspec.json.encode(arguments, order="sorted")
-        return cls(tool, arguments, Key(tool.name, caller if tool.options.cache_per_caller else "", identity))
+        return cls(tool, arguments, Key(tool.name, "" if tool.shared else caller, identity))

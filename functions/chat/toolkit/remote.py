@@ -15,8 +15,8 @@ import msgspec
 import orjson
 from msgspec import Meta
 
+from chat import http_pool
 from chat.errors import CredentialsMissing, ToolError, ToolUnavailable
-from chat.settings import Settings
 from chat.sigv4 import sign
 from chat.toolkit.context import ToolContext
 from chat.toolkit.tool import Function, Tool, tool
@@ -25,6 +25,9 @@ __all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
 
 # Of a synchronous invocation, each way: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
+
+READS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
+"""Settings by which Lambda's API is found."""
 
 
 class RemoteCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +75,19 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
         declared = tool(needs=needs, **options)(function)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
-            target = getattr(context.settings, setting.lower()) if setting else function_name
-            return await _invoke(target, declared.name, arguments, context)
+            remote = RemoteCall(
+                tool=declared.name,
+                arguments=arguments,
+                timeout_s=context.remaining_s,
+                request_id=context.request_id,
+                caller="" if made.shared else context.caller,
+            )
+            return await _invoke(context.setting(setting) if setting else function_name, remote, context)
 
-        return msgspec.structs.replace(declared, call=call, blocking=False, function=None)
+        made = msgspec.structs.replace(
+            declared, call=call, blocking=False, takes_context=True, reads=READS, function=None
+        )
+        return made
 
     return declare
 
@@ -83,62 +95,54 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
 # Private functions
 
 
-async def _invoke(target: str, name: str, arguments: Any, context: ToolContext) -> Any:
-    request = _request(target, name, arguments, context)
+async def _invoke(target: str, call: RemoteCall, context: ToolContext) -> Any:
+    request = _request(target, call, context)
     try:
-        await sign(request, "lambda", _region(target, context.settings))
-        response = await context.http.send(request)
+        await sign(request, "lambda", _region(target, context))
+        response = await context.http.send(request, stream=True)
+        return _result(response, await http_pool.body(response, MAX_PAYLOAD_BYTES))
     except CredentialsMissing as error:
         raise ToolError(f"The tool's function cannot be called: {error}.") from None
     except httpx.TimeoutException:
         raise ToolUnavailable("The tool's function did not answer in time.") from None
-    except httpx.HTTPError as error:
+    except httpx.TransportError as error:
         raise ToolUnavailable("The tool's function cannot be reached.") from error
-    return _result(response)
+    except (httpx.RequestError, msgspec.DecodeError, orjson.JSONDecodeError) as error:
+        raise ToolUnavailable("The tool's function sent an answer that cannot be read.") from error
 
 
-def _request(target: str, name: str, arguments: Any, context: ToolContext) -> httpx.Request:
-    call = RemoteCall(
-        tool=name,
-        arguments=arguments,
-        timeout_s=context.remaining_s,
-        request_id=context.request_id,
-        caller=context.caller,
-    )
+def _request(target: str, call: RemoteCall, context: ToolContext) -> httpx.Request:
     payload = msgspec.json.encode(call)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function takes {MAX_PAYLOAD_BYTES}.")
-    url = f"{_endpoint(target, context.settings)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
+    url = f"{_endpoint(target, context)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
     # A tool takes the time it takes; its own timeout ends it.
-    timeout = httpx.Timeout(context.settings.http_timeout, read=None)
+    timeout = httpx.Timeout(context.http.timeout.connect, read=None)
     return context.http.build_request(
         "POST", url, content=payload, headers={"content-type": "application/json"}, timeout=timeout
     )
 
 
-def _endpoint(target: str, settings: Settings) -> str:
+def _endpoint(target: str, context: ToolContext) -> str:
     """https://docs.aws.amazon.com/general/latest/gr/lambda-service.html"""
-    region = _region(target, settings)
+    region = _region(target, context)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return settings.aws_endpoint_url_lambda or f"https://lambda.{region}.{domain}"
+    return context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
 
 
-def _region(target: str, settings: Settings) -> str:
+def _region(target: str, context: ToolContext) -> str:
     """An ARN's own: the API of another region does not know the function."""
-    return target.split(":")[3] if target.startswith("arn:") else settings.aws_region
+    return target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
 
 
-def _result(response: httpx.Response) -> Any:
+def _result(response: httpx.Response, body: bytes) -> Any:
     if response.status_code == 429 or response.status_code >= 500:
         raise ToolUnavailable(f"The tool's function is busy or broken (HTTP {response.status_code}).")
     if response.status_code != 200:
         raise ToolError(f"The tool's function cannot be called (HTTP {response.status_code}).")
     if "x-amz-function-error" in response.headers:
         raise ToolUnavailable("The tool's function broke while it ran; its log has the details.")
-    try:
-        answer = msgspec.json.decode(response.content, type=RemoteAnswer)
-        if answer.is_error:
-            raise ToolError(answer.content)
-        return orjson.loads(answer.content)
-    except (msgspec.DecodeError, orjson.JSONDecodeError) as error:
-        raise ToolUnavailable("The tool's function sent an answer that cannot be read.") from error
+    answer = msgspec.json.decode(body, type=RemoteAnswer)
+    if answer.is_error:
+        raise ToolError(answer.content)
+    return orjson.loads(answer.content)

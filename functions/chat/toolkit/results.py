@@ -1,20 +1,25 @@
-"""What comes back from a tool → what the model and the client are told. Pure.
+"""What comes back from a tool → what the model and the client are told.
 
-Results are JSON by orjson, errors are sentences; both have a limit in bytes.
+Results are JSON by orjson, errors are sentences; both have a limit, and neither has a secret in it. Of what a tool
+raises only the words of a `ToolError` are told: they were written for the model. Everything else is for the log.
 """
 
 import bisect
+import logging
 from typing import Any, Final
 
 import msgspec
 import orjson
 
+from chat import redaction
 from chat.errors import ToolError, ToolUnavailable
 from chat.events import ToolStatus
 
 __all__ = ["CANCELLED", "Outcome", "cut", "encode", "failed", "failed_by", "timed_out"]
 
 _MAX_ERROR_CHARS: Final = 2000
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -34,32 +39,33 @@ CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it wa
 
 def failed(error: str, *, fault: bool = False) -> Outcome:
     """A failure in these words."""
-    return Outcome("failed", error=_shortened(error), fault=fault)
+    return Outcome("failed", error=_told(error), fault=fault)
 
 
 def timed_out(error: str) -> Outcome:
     """A timeout in these words."""
-    return Outcome("timed_out", error=_shortened(error))
+    return Outcome("timed_out", error=_told(error))
 
 
-def failed_by(error: BaseException) -> Outcome:
-    """A failure by an exception: a ToolError in its own words, others by type and message, never a traceback."""
-    words = _words(error)
-    if isinstance(error, ToolError) and words:
-        return failed(words, fault=isinstance(error, ToolUnavailable))
-    return failed(f"{type(error).__name__}: {words}".rstrip(": "), fault=True)
+def failed_by(name: str, error: BaseException) -> Outcome:
+    """A failure of the tool of this name by an exception: a ToolError in its own words, any other in one sentence."""
+    words = _words(error) if isinstance(error, ToolError) else ""
+    fault = not isinstance(error, ToolError) or isinstance(error, ToolUnavailable)
+    return failed(words or f"{name} failed because of an internal error.", fault=fault)
 
 
 def encode(value: Any, limit: int) -> bytes:
     """A value as JSON text of at most `limit` bytes; a larger one is cut to a JSON string that says so.
 
     Raises:
-        ToolError: orjson cannot write it.
+        ToolError: orjson cannot write it; the log says why.
     """
     try:
         encoded = orjson.dumps(value, default=_builtin, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError as error:
-        raise ToolError(f"The tool's result cannot be written as JSON: {error}.") from error
+        _LOGGER.warning("a tool's result cannot be written as JSON", exc_info=error)
+        raise ToolError("The tool's result cannot be written as JSON.") from error
+    encoded = redaction.data(encoded)
     return encoded if len(encoded) <= limit else cut(encoded, limit)
 
 
@@ -98,5 +104,6 @@ def _words(error: BaseException) -> str:
         return ""
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_ERROR_CHARS else text[:_MAX_ERROR_CHARS] + " … [cut]"
+def _told(words: str) -> str:
+    told = redaction.beginning(words, _MAX_ERROR_CHARS)
+    return told if len(words) <= _MAX_ERROR_CHARS else f"{told} … [cut]"

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from chat.errors import ToolError
 from chat.toolkit.results import Outcome, failed, failed_by
 
-__all__ = ["Listener", "Run", "outcome_of"]
+__all__ = ["Listener", "Run", "failure_of", "outcome_of"]
 
 T = TypeVar("T")
 Listener: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -73,7 +73,7 @@ class Run:
 
 
 async def outcome_of(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome:
-    """What a piece of work returns, or the outcome of what it raises; a traceback goes to the log.
+    """What a piece of work returns, or the outcome of what it raises.
 
     Cancellation: passes through, but only what was meant for this task: a tool that cancels itself has failed.
     """
@@ -84,8 +84,12 @@ async def outcome_of(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome
         if task and task.cancelling():
             raise
         return failed(f"{name} cancelled itself.", fault=True)
-    except ToolError as error:
-        return failed_by(error)
-    except BaseException as error:  # SystemExit too: a tool that calls sys.exit must not end the process
+    except BaseException as error:  # noqa: BLE001  (SystemExit too: a tool that calls sys.exit must not end the process)
+        return failure_of(name, error)
+
+
+def failure_of(name: str, error: BaseException) -> Outcome:
+    """The outcome of what a tool raised. What nobody else is told of it goes into the log."""
+    if not isinstance(error, ToolError):
         _LOGGER.warning("tool %s raised %s", name, type(error).__name__, exc_info=error)
-        return failed_by(error)
+    return failed_by(name, error)

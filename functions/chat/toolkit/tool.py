@@ -45,7 +45,8 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         retries: How often a failed call is tried again. Only for tools that are safe to repeat.
         cache_ttl_s: How long a result may serve identical calls; identical calls under way share one run, also at 0.
             None means that every call runs.
-        cache_per_caller: Whether results are kept apart by caller.
+        cache_per_caller: Whether results are kept apart by caller. None means that they are where the tool takes a
+            ToolContext, which says who asks; with False no caller is known to it.
         batch_window_s: How long the first call of a turn waits for others, in tools with a batch form.
         breaker: The name of its circuit breaker: the tool's own name, or a host that several tools share.
         max_result_bytes: More JSON than this is cut; None means TOOL_MAX_RESULT_BYTES.
@@ -56,7 +57,7 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout_s: Seconds | None = None
     retries: Annotated[int, Meta(ge=0, le=10)] = 0
     cache_ttl_s: Annotated[float, Meta(ge=0)] | None = None
-    cache_per_caller: bool = False
+    cache_per_caller: bool | None = None
     batch_window_s: Seconds = 0.01
     breaker: str = ""
     max_result_bytes: Annotated[int, Meta(ge=256)] | None = None
@@ -72,6 +73,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         call: Runs it once; raises what went wrong.
         batch: Runs many calls as one; one result, or an exception in its place, for each, in order.
         blocking: Whether `call` occupies a thread.
+        takes_context: Whether what `call` returns may depend on its context, and so on who asks.
+        reads: Settings that `call` may read beside those it `needs`, by the names of their variables.
         function: What was decorated, for tests of the function itself; None for tools of other origins.
     """
 
@@ -84,7 +87,15 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     options: ToolOptions = ToolOptions()
     strict: bool = False
     blocking: bool = False
+    takes_context: bool = True
+    reads: tuple[str, ...] = ()
     function: Function | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether identical calls of all callers have one result."""
+        per_caller = self.options.cache_per_caller
+        return self.options.cache_ttl_s is not None and not (self.takes_context if per_caller is None else per_caller)
 
     @property
     def schema(self) -> ToolSchema:
@@ -106,7 +117,7 @@ def tool(
     timeout_s: float | None = None,
     retries: int = 0,
     cache_ttl_s: float | None = None,
-    cache_per_caller: bool = False,
+    cache_per_caller: bool | None = None,
     batch_window_s: float = 0.01,
     breaker: str = "",
     max_result_bytes: int | None = None,
@@ -163,16 +174,18 @@ def _declared(name: str, function: Function, batch: Function | None, options: To
     hints = _hints(name, function)
     struct, parameters = _parameters(name, function, hints, text, strict=strict)
     context = _context_parameter(hints)
+    batched = _context_parameter(_hints(name, batch)) if batch else ""
     return Tool(
         name=name,
         description=text.description,
         parameters=parameters,
         read=ArgumentsReader(name, struct, parameters, strict=strict),
         call=_call(function, context),
-        batch=_batch_call(name, batch) if batch else None,
+        batch=_batch_call(name, batch, batched) if batch else None,
         options=options,
         strict=strict,
         blocking=not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)),
+        takes_context=bool(context or batched),
         function=function,
     )
 
@@ -233,10 +246,9 @@ def _call(function: Function, context_name: str) -> Call:
     return awaited if inspect.iscoroutinefunction(function) else threaded
 
 
-def _batch_call(name: str, batch: Function) -> BatchCall:
+def _batch_call(name: str, batch: Function, context_name: str) -> BatchCall:
     if not inspect.iscoroutinefunction(batch):
         raise ToolMisdeclared(f"The batch form of tool {name} must be an async function.")
-    context_name = _context_parameter(_hints(name, batch))
 
     async def call(arguments: Sequence[Any], context: ToolContext) -> Sequence[Any]:
         results: Sequence[Any] = await batch(arguments, **({context_name: context} if context_name else {}))

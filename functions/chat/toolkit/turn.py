@@ -211,12 +211,12 @@ class Turn:
         patience = self._clock() + self._timeout_s(tool)
         return ToolContext(
             request_id=self._request_id,
-            caller=self._caller,
+            caller=None if tool.shared else self._caller,
             deadline=min(patience, self._latest),
             patience=patience,
-            settings=self._workshop.settings,
+            max_progress_bytes=self._workshop.settings.tool_max_result_bytes,
             clients=self._workshop.clients,
-            keys=self._workshop.keys,
+            keys=self._workshop.keys(tool),
             threads=self._workshop.threads,
             report=report,
         )

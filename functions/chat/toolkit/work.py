@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from chat.errors import ToolError
+from chat.exception_text import ARGUMENTS
 from chat.settings import Settings
 from chat.telemetry import measure
 from chat.toolkit.batch import Batch
@@ -17,11 +18,11 @@ from chat.toolkit.breakers import Breakers
 from chat.toolkit.cache import Key, ResultCache
 from chat.toolkit.context import Clients, ToolContext
 from chat.toolkit.job import Job
-from chat.toolkit.keys import Keys
+from chat.toolkit.keys import KeyRing, Keys
 from chat.toolkit.places import Kind, Places
-from chat.toolkit.results import Outcome, encode, failed_by
+from chat.toolkit.results import Outcome, encode
 from chat.toolkit.retry import retried
-from chat.toolkit.run import Listener, Run, outcome_of
+from chat.toolkit.run import Listener, Run, failure_of, outcome_of
 from chat.toolkit.threads import Threads
 from chat.toolkit.tool import BatchCall, Tool
 
@@ -45,7 +46,7 @@ class Workshop:
     def __init__(self, settings: Settings, clients: Clients, wall_clock: Callable[[], float]) -> None:
         self.settings = settings
         self.clients = clients
-        self.keys = Keys(settings)
+        self._keys = KeyRing(settings)
         self.threads = Threads(settings.tool_abandoned_limit)
         self.places = Places()
         self._thread_places = Kind(settings.tool_executor_max_workers)
@@ -65,6 +66,10 @@ class Workshop:
         limit = tool.options.concurrency
         own = [self._tool_places.setdefault(tool.name, Kind(limit))] if limit else []
         return [*own, self._thread_places] if tool.blocking else own
+
+    def keys(self, tool: Tool) -> Keys:
+        """The settings that a tool may read: those it names."""
+        return self._keys.only((*tool.options.needs, *tool.reads))
 
     def at_once(self, job: Job) -> Outcome | None:
         """What can be answered without a run: a result that is still fresh, or that the breaker is open."""
@@ -115,6 +120,7 @@ class Workshop:
 
     async def _one(self, job: Job, context: ToolContext) -> Sequence[Outcome]:
         tool = job.tool
+        self._hide_from_log(job.arguments)
 
         async def work() -> Outcome:
             return self._completed(tool, await job.tool.call(job.arguments, context))
@@ -130,8 +136,11 @@ class Workshop:
         if len(jobs) == 1:
             return await self._one(jobs[0], context)
 
+        arguments = [job.arguments for job in jobs]
+        self._hide_from_log(arguments)
+
         async def work() -> Sequence[Outcome]:
-            return self._answers(tool, len(jobs), await call([job.arguments for job in jobs], context))
+            return self._answers(tool, len(jobs), await call(arguments, context))
 
         outcomes = await self._breakers.guard(tool, context.patience, lambda: _tried(tool, work))
         if isinstance(outcomes, Outcome):
@@ -140,6 +149,11 @@ class Workshop:
             self._keep(job, outcome)
         return outcomes
 
+    def _hide_from_log(self, arguments: Any) -> None:
+        """From here on, in this run's own task and context."""
+        if not self.settings.log_messages:
+            ARGUMENTS.set(arguments)
+
     def _answers(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
         if len(values) != count:
             raise ToolError(f"{tool.name} was asked {count} things at once and gave {len(values)} answers.")
@@ -147,11 +161,11 @@ class Workshop:
 
     def _answer(self, tool: Tool, value: Any) -> Outcome:
         if isinstance(value, Exception):
-            return failed_by(value)
+            return failure_of(tool.name, value)
         try:
             return self._completed(tool, value)
         except ToolError as error:
-            return failed_by(error)
+            return failure_of(tool.name, error)
 
     def _completed(self, tool: Tool, value: Any) -> Outcome:
         return Outcome("completed", encode(value, tool.options.max_result_bytes or self.settings.tool_max_result_bytes))

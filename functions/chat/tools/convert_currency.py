@@ -35,7 +35,14 @@ class _Rates(msgspec.Struct, frozen=True):
     source: str = "Frankfurter (European Central Bank)"
 
 
-@tool(timeout_s=20, retries=2, cache_ttl_s=600, breaker="frankfurter.dev")
+@tool(
+    timeout_s=20,
+    retries=2,
+    cache_ttl_s=600,
+    cache_per_caller=False,
+    breaker="frankfurter.dev",
+    needs=["FRANKFURTER_BASE_URL"],
+)
 async def convert_currency(
     amount: float, from_currency: Currency, to_currency: Currency, context: ToolContext
 ) -> Conversion:
@@ -60,7 +67,7 @@ async def _rates(source: str, target: str, context: ToolContext) -> _Rates:
     rates = await get_json(
         context,
         "exchange rate service",
-        f"{context.settings.frankfurter_base_url}/latest",
+        f"{context.setting('FRANKFURTER_BASE_URL')}/latest",
         _Rates,
         params={"base": source, "symbols": target},
         not_found=unknown,

@@ -36,7 +36,14 @@ class _Quote(msgspec.Struct, frozen=True):
     source: str = "Finnhub"
 
 
-@tool(timeout_s=20, retries=2, cache_ttl_s=15, breaker="finnhub.io", needs=["FINNHUB_API_KEY"])
+@tool(
+    timeout_s=20,
+    retries=2,
+    cache_ttl_s=15,
+    cache_per_caller=False,
+    breaker="finnhub.io",
+    needs=["FINNHUB_API_KEY", "FINNHUB_BASE_URL"],
+)
 async def get_stock_quote(
     symbol: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,20}$")], context: ToolContext
 ) -> StockQuote:
@@ -49,7 +56,7 @@ async def get_stock_quote(
     quote = await get_json(
         context,
         "stock service",
-        f"{context.settings.finnhub_base_url}/quote",
+        f"{context.setting('FINNHUB_BASE_URL')}/quote",
         _Quote,
         params={"symbol": symbol.upper()},
         headers={"X-Finnhub-Token": await context.key("FINNHUB_API_KEY")},

@@ -73,7 +73,14 @@ class _Forecast(msgspec.Struct, frozen=True):
     source: str = "Open-Meteo"
 
 
-@tool(timeout_s=20, retries=2, cache_ttl_s=300, breaker="open-meteo.com")
+@tool(
+    timeout_s=20,
+    retries=2,
+    cache_ttl_s=300,
+    cache_per_caller=False,
+    breaker="open-meteo.com",
+    needs=["OPEN_METEO_BASE_URL", "OPEN_METEO_GEOCODING_BASE_URL"],
+)
 async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], context: ToolContext) -> Weather:
     """The weather in a city right now.
 
@@ -85,7 +92,7 @@ async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], 
     forecast = await get_json(
         context,
         "weather service",
-        f"{context.settings.open_meteo_base_url}/forecast",
+        f"{context.setting('OPEN_METEO_BASE_URL')}/forecast",
         _Forecast,
         params={
             "latitude": place.latitude,
@@ -101,7 +108,7 @@ async def _place(city: str, context: ToolContext) -> _Place:
     places = await get_json(
         context,
         "geocoding service",
-        f"{context.settings.open_meteo_geocoding_base_url}/search",
+        f"{context.setting('OPEN_METEO_GEOCODING_BASE_URL')}/search",
         _Places,
         params={"name": city, "count": 1, "language": "en", "format": "json"},
     )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat import redaction
 from chat.errors import ModelStreamTruncated
 from chat.events import (
     ReasoningDelta,
@@ -133,6 +134,61 @@ class TestText:
         turn.stop("stop")
         turn.end()
         assert turn.take() == [ReasoningDelta("hm"), ReasoningEnded(), TurnEnded("stop")]
+
+
+class TestSecrets:
+    KEY = "sk-harbour-42"
+
+    @pytest.fixture
+    def turn(self) -> Turn:
+        redaction.remember(self.KEY)
+        return Turn()
+
+    def test_are_masked_in_text_and_in_thoughts(self, turn: Turn) -> None:
+        turn.think(f"I know {self.KEY}")
+        turn.text(f"It is {self.KEY}.")
+        assert turn.take() == [
+            ReasoningDelta("I know [redacted]"),
+            ReasoningEnded(),
+            TextDelta("It is [redacted]."),
+        ]
+
+    def test_what_may_begin_one_waits_for_the_next_read_and_nothing_else_does(self, turn: Turn) -> None:
+        turn.text("It is sk-har")
+        assert turn.take() == [TextDelta("It is ")]
+        turn.text("bour-42.")
+        assert turn.take() == [TextDelta("[redacted].")]
+
+    def test_a_read_that_is_held_back_whole_gives_no_event(self, turn: Turn) -> None:
+        turn.text("sk-har")
+        assert turn.take() == []
+        turn.text("dly.")
+        assert turn.take() == [TextDelta("sk-hardly.")]
+
+    def test_what_was_held_back_comes_before_what_follows(self, turn: Turn) -> None:
+        turn.text("sk-har")
+        turn.call("k", "1", "f")
+        assert turn.take() == [TextDelta("sk-har"), ToolCallStarted("1", "f")]
+
+    def test_what_was_held_back_is_said_where_the_stream_ends_or_breaks(self, turn: Turn) -> None:
+        turn.text("sk-har")
+        assert turn.take(is_last=True) == [TextDelta("sk-har")]
+
+    def test_are_masked_in_a_calls_name_and_arguments(self, turn: Turn) -> None:
+        turn.call("k", "1", f"use_{self.KEY}")
+        turn.arguments("k", '{"key":"sk-har')
+        first = turn.take()
+        turn.arguments("k", 'bour-42"}')
+        assert [*first, *turn.take()] == [
+            ToolCallStarted("1", "use_[redacted]"),
+            ToolArgumentsDelta("1", '{"key":"'),
+            ToolArgumentsDelta("1", '[redacted]"}'),
+            ToolCallReady("1", "use_[redacted]", '{"key":"[redacted]"}'),
+        ]
+
+    def test_what_the_provider_sealed_goes_back_to_it_as_it_came(self, turn: Turn) -> None:
+        turn.thought(self.KEY, self.KEY)
+        assert turn.take() == [ReasoningEnded(self.KEY, self.KEY)]
 
 
 class TestTheEnd:

@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import gzip
+import json
+import tracemalloc
 import zlib
 from contextlib import aclosing
 
+import msgspec
 import pytest
 
 from chat import http_pool
 from chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
 from chat.events import TextDelta, TurnEnded
 from chat.models import upstream as shell
+from chat.models.base import Model
 from chat.sse_parser import MAX_EVENT_BYTES
 from tests import transcripts
 from tests.clock import jumping
@@ -25,7 +29,7 @@ from tests.function.models.talk import (
     said,
     text,
 )
-from tests.upstream import Exchange, Script, failing, saying, upstream
+from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
 
 
 def breaking_after(good: bytes) -> Script:
@@ -136,6 +140,103 @@ class TestRefusals:
         async with upstream(rant) as server:
             _, error = await failure(openai(server))
         assert isinstance(error, ModelRefused)
+
+
+class TestAProviderThatQuotesOurKey:
+    """Keys that look like none, so that nothing but knowing them takes them out."""
+
+    KEY = "made up of words"
+
+    def model(self, server: Upstream) -> Model:
+        return openai(server, openai_api_key=self.KEY)
+
+    @pytest.mark.parametrize("status", [400, 404, 422, 429, 503])
+    @pytest.mark.parametrize("field", ["message", "code", "type"])
+    async def test_in_a_refusal(self, status: int, field: str) -> None:
+        error = {"message": "no", "code": "denied", field: f"Bearer {self.KEY}"}
+        async with upstream(failing(status, json.dumps({"error": error}).encode())) as server:
+            _, failed = await failure(self.model(server), msgspec.structs.replace(HELLO, deadline=0))
+        assert self.KEY not in str(failed)
+
+    async def test_and_the_rest_of_what_it_says_is_told(self) -> None:
+        body = json.dumps({"error": {"message": f"The key {self.KEY} has no model m"}}).encode()
+        async with upstream(failing(400, body)) as server:
+            _, failed = await failure(self.model(server))
+        assert str(failed).endswith(": The key [redacted] has no model m")
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            {"error": {"message": "credential Bearer KEY is not for this model", "code": "denied"}},
+            {"error": "KEY"},
+            {"object": "error", "message": "KEY", "code": "KEY"},
+            {"detail": "KEY"},
+        ],
+    )
+    async def test_in_an_error_frame_of_a_stream_that_began_well(self, frame: dict[str, object]) -> None:
+        sent = b"data: " + json.dumps(frame).replace("KEY", self.KEY).encode() + b"\n\n"
+        async with upstream(saying(DELTA + sent)) as server:
+            events, failed = await failure(self.model(server))
+        assert text(events) == "word "
+        assert "[redacted]" in str(failed)
+        assert self.KEY not in str(failed)
+
+    async def test_in_a_document_in_the_place_of_a_stream(self) -> None:
+        async def page(exchange: Exchange) -> None:
+            await exchange.start(content_type="application/json")
+            await exchange.send(json.dumps({"error": {"message": self.KEY}}).encode())
+            await exchange.end()
+
+        async with upstream(page) as server:
+            _, failed = await failure(self.model(server))
+        assert self.KEY not in str(failed)
+
+    async def test_in_its_answer_also_where_two_reads_share_it(self) -> None:
+        async def echo(exchange: Exchange) -> None:
+            await exchange.start()
+            for piece in ("The key is made u", "p of words", "."):
+                await exchange.send(DELTA.replace(b"word ", piece.encode()))
+                await asyncio.sleep(0.01)
+            await exchange.send(b"data: [DONE]\n\n")
+            await exchange.end()
+
+        async with upstream(echo) as server:
+            assert text(await said(self.model(server))) == "The key is [redacted]."
+
+
+class TestABombOfABody:
+    """A few kilobytes on the wire that are a gigabyte when they are decompressed."""
+
+    BOMB = gzip.compress(gzip.compress(bytes(100_000_000)))
+    EVENT = gzip.compress(b"data: " + bytes(100_000_000))
+
+    @pytest.mark.parametrize("status", [200, 400, 503])
+    async def test_is_not_decompressed(self, status: int) -> None:
+        async def bomb(exchange: Exchange) -> None:
+            await exchange.start(status, content_encoding="gzip, gzip")
+            await exchange.send(self.BOMB)
+            await exchange.end()
+
+        tracemalloc.start()
+        async with upstream(bomb) as server:
+            await failure(openai(server), msgspec.structs.replace(HELLO, deadline=0))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
+
+    async def test_of_a_stream_costs_no_more_than_an_event_may(self) -> None:
+        async def bomb(exchange: Exchange) -> None:
+            await exchange.start(content_encoding="gzip")
+            await exchange.send(self.EVENT)
+            await exchange.end()
+
+        tracemalloc.start()
+        async with upstream(bomb) as server:
+            _, failed = await failure(openai(server))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert isinstance(failed, ModelGarbled)
+        assert peak < 10_000_000
 
 
 class TestStreamsThatEndBadly:

@@ -6,10 +6,17 @@ import httpx
 import pytest
 
 from chat import http_pool
-from chat.errors import ToolError
+from chat.errors import ToolError, ToolMisdeclared
 from chat.settings import Settings
 from chat.toolkit.context import Clients, ToolContext
+from chat.toolkit.tool import tool
 from tests.clock import jumping
+from tests.function.handed import keys_of
+
+
+@tool(needs=["FINNHUB_API_KEY", "FINNHUB_BASE_URL"])
+async def quoting() -> None:
+    """Quote."""
 
 
 @jumping
@@ -45,7 +52,7 @@ async def test_progress_is_json_and_cut_like_a_result() -> None:
     async def report(data: bytes) -> None:
         sent.append(data)
 
-    context = ToolContext(settings=Settings(tool_max_result_bytes=256), report=report)
+    context = ToolContext(max_progress_bytes=256, report=report)
     await context.progress({"percent": 5})
     await context.progress("x" * 10_000)
     assert sent[0] == b'{"percent":5}'
@@ -54,5 +61,30 @@ async def test_progress_is_json_and_cut_like_a_result() -> None:
         await context.progress(object())
 
 
-async def test_a_key_is_read_by_name() -> None:
-    assert await ToolContext(settings=Settings(finnhub_api_key="k")).key("FINNHUB_API_KEY") == "k"
+async def test_a_tool_is_handed_no_setting_but_those_it_names() -> None:
+    settings = Settings(finnhub_api_key="k", openai_api_key="none of its business")
+    context = ToolContext(keys=keys_of(quoting, settings))
+    assert await context.key("FINNHUB_API_KEY") == "k"
+    assert context.setting("FINNHUB_BASE_URL") == settings.finnhub_base_url
+    for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS", "MODEL_API_KEY", "HTTP_TIMEOUT"):
+        with pytest.raises(ToolMisdeclared, match=f"reads {name} without naming it"):
+            await context.key(name)
+        with pytest.raises(ToolMisdeclared, match=f"reads {name} without naming it"):
+            context.setting(name)
+    assert not hasattr(context, "settings")
+
+
+async def test_a_key_is_not_read_like_a_setting_which_need_not_be_in_a_secret() -> None:
+    with pytest.raises(ToolMisdeclared, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
+        ToolContext(keys=keys_of(quoting, Settings(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
+
+
+async def test_without_keys_there_are_none() -> None:
+    with pytest.raises(ToolMisdeclared):
+        await ToolContext().key("OPENAI_API_KEY")
+
+
+async def test_who_asks_is_not_told_where_all_callers_share_the_results() -> None:
+    assert ToolContext(caller="ada").caller == "ada"
+    with pytest.raises(ToolMisdeclared, match="cache_per_caller"):
+        assert ToolContext(caller=None).caller

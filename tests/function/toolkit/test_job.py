@@ -1,14 +1,37 @@
 """Which jobs are identical."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 
 from chat.toolkit.job import Job
-from chat.toolkit.tool import tool
+from chat.toolkit.tool import Tool, ToolContext, ToolOptions, tool
 
 
 @tool(cache_ttl_s=1)
 async def shared(key: str, tags: frozenset[str] = frozenset()) -> None:
     """Shared."""
+
+
+@tool(cache_ttl_s=1)
+async def asking(key: str, context: ToolContext) -> None:
+    """May depend on who asks."""
+
+
+@tool(cache_ttl_s=1, cache_per_caller=False)
+async def everybodys(key: str, context: ToolContext) -> None:
+    """Does not depend on who asks."""
+
+
+async def many(calls: Sequence[Any], context: ToolContext) -> list[None]:
+    """May depend on who asks."""
+    return [None for _ in calls]
+
+
+@tool(cache_ttl_s=1, batch=many)
+async def batched(key: str) -> None:
+    """May depend on who asks, in its batch form."""
 
 
 @tool(cache_ttl_s=1, cache_per_caller=True)
@@ -34,10 +57,33 @@ def test_other_arguments_are_another_job() -> None:
     assert job('{"key":"a"}').key != job('{"key":"b"}').key
 
 
-def test_the_caller_matters_where_the_tool_says_so() -> None:
-    assert job('{"key":"a"}', "me").key == job('{"key":"a"}', "you").key
-    mine, yours = (Job.of(own, own.read('{"key":"a"}'), caller) for caller in ("me", "you"))
-    assert mine.key != yours.key
+def are_one(tool: Tool) -> bool:
+    """Whether two callers' calls with the same arguments are one job."""
+    mine, yours = (Job.of(tool, tool.read('{"key":"a"}'), caller) for caller in ("me", "you"))
+    return mine.key == yours.key
+
+
+def test_the_caller_matters_where_the_tool_could_know_who_asks() -> None:
+    assert are_one(shared)
+    assert not are_one(asking)
+    assert not are_one(batched)
+
+
+def test_the_tool_has_the_last_word_on_that() -> None:
+    assert not are_one(own)
+    assert are_one(everybodys)
+
+
+def test_the_caller_matters_in_tools_of_other_origins() -> None:
+    far = Tool(
+        name="far",
+        description="Of a server.",
+        parameters={},
+        read=msgspec.json.decode,
+        call=asking.call,
+        options=ToolOptions(cache_ttl_s=1),
+    )
+    assert not are_one(far)
 
 
 def test_without_a_cache_every_job_is_its_own() -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from chat import secrets
-from chat.errors import SettingsError, ToolError
+from chat.errors import SettingsError, ToolError, ToolMisdeclared
 from chat.settings import Settings
-from chat.toolkit.keys import Keys, given, known
+from chat.toolkit.keys import KeyRing, given, known
 
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finnhub"
 
@@ -22,7 +22,7 @@ def test_only_settings_are_known() -> None:
 
 
 async def test_the_variable_is_read() -> None:
-    assert await Keys(Settings(finnhub_api_key="k")).read("FINNHUB_API_KEY") == "k"
+    assert await KeyRing(Settings(finnhub_api_key="k")).key("FINNHUB_API_KEY") == "k"
 
 
 async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,8 +33,8 @@ async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch)
         return '{"api_key":"from the secret"}'
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
-    keys = Keys(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN))
-    assert [await keys.read("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
+    keys = KeyRing(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN))
+    assert [await keys.key("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
     assert read == [ARN]
 
 
@@ -44,9 +44,29 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
     with pytest.raises(SettingsError, match=r"^FINNHUB_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError$"):
-        await Keys(Settings(finnhub_api_key_secret_arn=ARN)).read("FINNHUB_API_KEY")
+        await KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).key("FINNHUB_API_KEY")
 
 
 async def test_one_that_is_not_set_is_an_error() -> None:
     with pytest.raises(ToolError, match="FINNHUB_API_KEY is not set"):
-        await Keys(Settings()).read("FINNHUB_API_KEY")
+        await KeyRing(Settings()).key("FINNHUB_API_KEY")
+
+
+def test_a_ring_gives_a_tool_what_it_names() -> None:
+    ring = KeyRing(Settings(finnhub_base_url="http://127.0.0.1:1"))
+    assert ring.only(["FINNHUB_BASE_URL"]).setting("FINNHUB_BASE_URL") == "http://127.0.0.1:1"
+    with pytest.raises(ToolMisdeclared, match=r"@tool\(needs=\['FINNHUB_BASE_URL'\]\)"):
+        ring.only(["FINNHUB_API_KEY"]).setting("FINNHUB_BASE_URL")
+
+
+async def test_two_tools_read_one_secret_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def fetch(arn: str) -> str:
+        read.append(arn)
+        return "from the secret"
+
+    monkeypatch.setattr(secrets, "_fetch", fetch)
+    ring = KeyRing(Settings(finnhub_api_key_secret_arn=ARN))
+    assert [await ring.only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
+    assert read == [ARN]

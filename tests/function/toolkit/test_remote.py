@@ -1,15 +1,18 @@
 """Tools that live in another function."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import httpx
+import msgspec
 import pytest
 from moto.core.config import default_user_config
 from moto.server import ThreadedMotoServer
 from msgspec import Meta
 
+from chat.decompression import decompressed
 from chat.errors import ToolError, ToolUnavailable
 from chat.settings import Settings
 from chat.toolkit import remote
@@ -17,6 +20,7 @@ from chat.toolkit.context import Clients, ToolContext
 from chat.toolkit.remote import remote_tool
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool
+from tests.function.handed import keys_of
 from tests.function.toolkit.hearing import answers, asked
 
 SETTINGS = Settings(aws_region="eu-central-1", tool_worker_function="worker:live")
@@ -54,7 +58,10 @@ async def api() -> AsyncIterator[tuple[Lambda, ToolContext]]:
     api = Lambda()
     async with httpx.AsyncClient(transport=api) as client:
         clients = Clients(asynchronous=lambda: client)
-        yield api, ToolContext(request_id="r-1", caller="ada", settings=SETTINGS, clients=clients, deadline=1e12)
+        yield (
+            api,
+            ToolContext(request_id="r-1", caller="ada", keys=keys_of(double, SETTINGS), clients=clients, deadline=1e12),
+        )
 
 
 async def run(tool: Tool, arguments: str, context: ToolContext) -> Any:
@@ -99,7 +106,8 @@ class TestACall:
         settings = Settings(
             aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
         )
-        context = ToolContext(settings=settings, clients=Clients(asynchronous=lambda: api[1].http), deadline=1e12)
+        clients = Clients(asynchronous=lambda: api[1].http)
+        context = ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
         await run(double, '{"number":21}', context)
         assert api[0].requests[0].url.host == "127.0.0.1"
 
@@ -125,6 +133,27 @@ class TestAnArn:
         (request,) = api[0].requests
         assert request.url.host == host
         assert f"/{region}/lambda/aws4_request" in request.headers["authorization"]
+
+
+class TestWhoAsks:
+    async def sent(self, api: tuple[Lambda, ToolContext], **options: Any) -> tuple[Tool, str]:
+        tool = remote_tool("w", **options)(halve)
+        clients = Clients(asynchronous=lambda: api[1].http)
+        caller = None if tool.shared else "ada"
+        context = ToolContext(caller=caller, keys=keys_of(tool, SETTINGS), clients=clients, deadline=1e12)
+        await run(tool, '{"number":21}', context)
+        return tool, msgspec.json.decode(api[0].requests[-1].content)["caller"]
+
+    @pytest.mark.parametrize("options", [{}, {"cache_ttl_s": 60}, {"cache_ttl_s": 60, "cache_per_caller": True}])
+    async def test_is_told_to_the_function_and_keeps_results_apart(
+        self, api: tuple[Lambda, ToolContext], options: dict[str, Any]
+    ) -> None:
+        tool, caller = await self.sent(api, **options)
+        assert (tool.shared, caller) == (False, "ada")
+
+    async def test_is_told_to_nobody_where_all_callers_share_the_results(self, api: tuple[Lambda, ToolContext]) -> None:
+        tool, caller = await self.sent(api, cache_ttl_s=60, cache_per_caller=False)
+        assert (tool.shared, caller) == (True, "")
 
 
 class TestTrouble:
@@ -163,6 +192,23 @@ class TestTrouble:
         with pytest.raises(ToolUnavailable, match="cannot be reached"):
             await run(double, '{"number":21}', api[1])
 
+    @pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
+    async def test_of_an_encoding_is_an_answer_that_cannot_be_read(
+        self, api: tuple[Lambda, ToolContext], encoding: str
+    ) -> None:
+        packed = httpx.ByteStream(gzip.compress(gzip.compress(b"{}")))
+        api[0].answer = lambda: decompressed(httpx.Response(200, headers={"content-encoding": encoding}, stream=packed))
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await run(double, '{"number":21}', api[1])
+
+    async def test_of_an_answer_that_is_larger_than_lambda_sends_is_found(
+        self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 1000)
+        api[0].answer = lambda: httpx.Response(200, json={"content": "x" * 1000})
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await run(double, '{"number":21}', api[1])
+
     async def test_of_size_is_found_before_anything_is_sent(
         self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -186,7 +232,7 @@ async def cloud() -> AsyncIterator[tuple[str, ToolContext]]:
     settings = Settings(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
     async with httpx.AsyncClient() as client:
         clients = Clients(asynchronous=lambda: client)
-        yield url, ToolContext(settings=settings, clients=clients, deadline=1e12)
+        yield url, ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
     server.stop()
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import ToolError, ToolUnavailable
+from chat import redaction
+from chat.errors import SettingsError, ToolError, ToolUnavailable
 from chat.toolkit.results import cut, encode, failed, failed_by, timed_out
 
 
@@ -19,6 +20,11 @@ class Point(msgspec.Struct):
 
 
 class Hostile(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class HostileToolError(ToolError):
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -38,12 +44,13 @@ class TestEncode:
     def test_what_orjson_can_write_is_a_result(self, value: Any, written: bytes) -> None:
         assert encode(value, 1000) == written
 
-    def test_what_it_cannot_is_an_error_in_words(self) -> None:
+    def test_what_it_cannot_is_an_error_in_words_and_the_log_says_why(self, caplog: pytest.LogCaptureFixture) -> None:
         endless: list[Any] = []
         endless.append(endless)
         for value in (object(), {"a": {1, 2}}, b"bytes", "\ud800", 2**70, endless, Point(2**70, "")):
-            with pytest.raises(ToolError, match="cannot be written as JSON"):
+            with pytest.raises(ToolError, match=r"^The tool's result cannot be written as JSON\.$"):
                 encode(value, 1000)
+            assert caplog.records[-1].exc_info
 
 
 class TestCut:
@@ -78,24 +85,53 @@ class TestCut:
 
 
 class TestErrors:
-    def test_an_exception_gives_its_type_and_its_message(self) -> None:
-        assert failed_by(KeyError("x")).error == "KeyError: 'x'"
-        assert failed_by(RuntimeError()).error == "RuntimeError"
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RuntimeError(),
+            KeyError("x"),
+            OSError("login failed for mysql://harbour:s3cr3t-pw@10.9.8.7/berths"),
+            SettingsError("X_SECRET_ARN: the secret cannot be read"),
+            ExceptionGroup("several", [ToolError("of one task"), ValueError("of another")]),
+            Hostile(),
+            SystemExit(3),
+            ToolError(),
+            HostileToolError(),
+        ],
+    )
+    def test_whatever_was_raised_is_told_in_one_sentence(self, error: BaseException) -> None:
+        assert failed_by("find", error).error == "find failed because of an internal error."
 
     def test_a_tool_error_is_shown_as_written(self) -> None:
-        assert failed_by(ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
-
-    def test_one_without_words_still_has_a_name(self) -> None:
-        assert failed_by(ToolError()).error == "ToolError"
-
-    def test_one_whose_words_fail_still_has_a_name(self) -> None:
-        assert failed_by(Hostile()).error == "Hostile"
+        assert failed_by("find", ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
 
     def test_a_flood_of_words_is_cut(self) -> None:
-        assert len(failed_by(RuntimeError("x" * 100_000)).error) < 2100
+        assert len(failed_by("find", ToolError("x" * 100_000)).error) < 2100
         assert len(failed("x" * 100_000).error) < 2100
         assert len(timed_out("x" * 100_000).error) < 2100
 
     def test_only_what_breaks_is_a_fault(self) -> None:
         errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
-        assert [failed_by(error).fault for error in errors] == [True, True, False]
+        assert [failed_by("find", error).fault for error in errors] == [True, True, False]
+
+
+class TestSecrets:
+    @pytest.fixture(autouse=True)
+    def secret(self) -> None:
+        redaction.remember("sk-harbour")
+
+    def test_are_in_no_error(self) -> None:
+        said = "not with sk-harbour"
+        outcomes = (failed(said), timed_out(said), failed_by("find", ToolError(said)))
+        assert {outcome.error for outcome in outcomes} == {"not with [redacted]"}
+
+    def test_are_in_no_result(self) -> None:
+        assert encode({"sk-harbour": ["a sk-harbour b"]}, 1000) == b'{"[redacted]":["a [redacted] b"]}'
+
+    @pytest.mark.parametrize("before", range(1990, 2010))
+    def test_are_not_cut_in_two(self, before: int) -> None:
+        assert "sk-" not in failed("x" * before + "sk-harbour" + "y" * 100).error
+
+    @pytest.mark.parametrize("before", range(180, 260))
+    def test_are_not_cut_in_two_in_results(self, before: int) -> None:
+        assert b"sk-" not in encode("x" * before + "sk-harbour" + "y" * 100, 256)

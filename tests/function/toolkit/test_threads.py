@@ -197,7 +197,7 @@ class TestSynchronousTools:
         go.set()
 
     async def test_it_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
-        @tool
+        @tool(needs=["FINNHUB_API_KEY"])
         def reports(context: ToolContext) -> bool:
             """Report."""
             context.wait(context.progress({"percent": 50}))

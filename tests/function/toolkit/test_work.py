@@ -38,6 +38,20 @@ async def private(key: str) -> str:
     return key
 
 
+@tool(cache_ttl_s=60)
+async def berths(port: str, context: ToolContext) -> str:
+    """The caller's berths."""
+    runs.append(context.caller)
+    await asyncio.sleep(1)
+    return f"{context.caller} in {port}"
+
+
+@tool(cache_ttl_s=60, cache_per_caller=False)
+async def careless(context: ToolContext) -> str:
+    """Ask who asks although all share the answer."""
+    return context.caller
+
+
 @tool
 async def plain(key: str) -> str:
     """Have an effect each time."""
@@ -103,6 +117,30 @@ class TestKept:
                 turn.start(asked("private", key="a"))
                 await turn.results()
         assert runs == ["a", "a"]
+
+    @jumping
+    async def test_one_caller_is_never_shown_what_was_found_for_another(self) -> None:
+        runner = ToolRunner([berths])
+        shown: dict[str, list[str]] = {"nora": [], "omar": []}
+
+        async def ask(caller: str) -> None:
+            async with runner.turn(Heard(), caller=caller) as turn:
+                turn.start(asked("berths", port="Whitby"))
+                shown[caller] += [message.content for message in await turn.results()]
+
+        await asyncio.gather(ask("nora"), ask("omar"))  # runs under way are not shared
+        await asyncio.gather(ask("nora"), ask("omar"))  # nor are results that are kept
+        assert shown == {"nora": ['"nora in Whitby"'] * 2, "omar": ['"omar in Whitby"'] * 2}
+        assert runs == ["nora", "omar"]
+
+    @jumping
+    async def test_a_tool_whose_results_all_share_cannot_ask_who_calls(self, caplog: pytest.LogCaptureFixture) -> None:
+        runner = ToolRunner([careless])
+        async with runner.turn(Heard(), caller="nora") as turn:
+            turn.start(asked("careless"))
+            (message,) = await turn.results()
+        assert message.content == "careless failed because of an internal error."
+        assert "may not ask who its caller is" in caplog.text
 
     @jumping
     async def test_a_hit_is_counted_in_a_metric(self) -> None:
@@ -212,7 +250,24 @@ async def forgets(number: int) -> int:
     return number
 
 
+async def many_break(calls: Sequence[Any]) -> list[object]:
+    return [OSError(f"login failed for harbour:pw ({call.ship})") for call in calls]
+
+
+@tool(batch=many_break)
+async def finds(ship: str) -> int:
+    """Find a ship."""
+    raise OSError(ship)
+
+
 class TestBatch:
+    @jumping
+    async def test_an_exception_in_the_place_of_a_result_is_for_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        calls = [asked("finds", ship, ship=ship) for ship in ("Endeavour", "Resolution")]
+        messages = await answers(ToolRunner([finds]), *calls)
+        assert {message.content for message in messages} == {"finds failed because of an internal error."}
+        assert [str(record.exc_info[1])[:12] for record in caplog.records if record.exc_info] == ["login failed"] * 2
+
     @jumping
     async def test_calls_within_the_window_become_one_and_each_gets_its_own_answer(self) -> None:
         heard = Heard()

@@ -6,6 +6,8 @@ import httpx
 
 from chat.settings import Settings
 from chat.toolkit.context import Clients, ToolContext
+from chat.toolkit.tool import Tool
+from tests.function.handed import keys_of
 
 __all__ = ["Service"]
 
@@ -21,10 +23,11 @@ class Service:
         self.requests: list[httpx.Request] = []
         self._answers: Sequence[httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]] = answers
 
-    def context(self, settings: Settings | None = None) -> ToolContext:
-        """The context of a call whose client asks this service."""
+    def context(self, tool: Tool | None = None, settings: Settings | None = None) -> ToolContext:
+        """The context of a call of this tool, whose client asks this service."""
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        return ToolContext(settings=settings, clients=Clients(asynchronous=lambda: client))
+        keys = keys_of(tool, settings) if tool else None
+        return ToolContext(keys=keys, clients=Clients(asynchronous=lambda: client))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = self._answers[len(self.requests)]

@@ -10,7 +10,7 @@ from tests.function.tools.asking import Service
 
 async def convert(service: Service, amount: float, source: str, target: str) -> Conversion:
     assert convert_currency.function
-    result: Conversion = await convert_currency.function(amount, source, target, service.context())
+    result: Conversion = await convert_currency.function(amount, source, target, service.context(convert_currency))
     return result
 
 

@@ -16,7 +16,7 @@ SETTINGS = Settings(finnhub_api_key="secret")
 
 async def quote(service: Service, symbol: str = "aapl") -> StockQuote:
     assert get_stock_quote.function
-    result: StockQuote = await get_stock_quote.function(symbol, service.context(SETTINGS))
+    result: StockQuote = await get_stock_quote.function(symbol, service.context(get_stock_quote, SETTINGS))
     return result
 
 

@@ -27,7 +27,7 @@ def paris(**now: object) -> Service:
 
 async def weather(service: Service, city: str = "Paris") -> Weather:
     assert get_weather.function
-    result: Weather = await get_weather.function(city, service.context())
+    result: Weather = await get_weather.function(city, service.context(get_weather))
     return result
 
 

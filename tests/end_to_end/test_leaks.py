@@ -1,0 +1,179 @@
+"""What a tool lets slip reaches nobody: the real process, its answers, log and store, and what it asks the model."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.local_server import ROOT, LocalServer, local_server
+from tests.provider import Provider, provider
+
+pytestmark = pytest.mark.slow
+
+KEYS = {
+    "OPENAI_API_KEY": "made-up-provider-key",
+    "API_KEYS": json.dumps({"nora": "made-up-key-of-nora", "omar": ["made-up-key-of-omar"]}),
+    "MCP_TOKENS": json.dumps({"pier": "made-up-token-of-pier"}),
+    "FINNHUB_API_KEY": "made-up key/with signs+",
+}
+VALUES = [
+    KEYS["OPENAI_API_KEY"],
+    "made-up-key-of-nora",
+    "made-up-key-of-omar",
+    "made-up-token-of-pier",
+    "made-up key/with",
+]
+SHIP = "Endeavour"
+
+TOOLS = '''
+"""Tools that let slip what they know."""
+
+import os
+import sys
+
+import httpx
+
+try:
+    from winterbourne.chat import ToolContext, ToolError, tool
+except ImportError:
+    from chat.errors import ToolError
+    from chat.toolkit.tool import ToolContext, tool
+
+
+@tool
+async def find_berth(ship: str) -> str:
+    """Find a berth."""
+    raise OSError(f"login failed for mysql://harbour:s3cr3t-pw@10.9.8.7/berths ({ship})")
+
+
+@tool(needs=["FINNHUB_API_KEY"])
+async def ask_price(ship: str, context: ToolContext) -> str:
+    """Ask for a price."""
+    key = await context.key("FINNHUB_API_KEY")
+    request = httpx.Request("GET", "https://prices.example.com", params={"ship": ship, "token": key})
+    return httpx.Response(401, request=request).raise_for_status().text
+
+
+@tool
+async def tell_all(ship: str) -> dict[str, str]:
+    """Tell all."""
+    print(dict(os.environ), file=sys.stderr)
+    return dict(os.environ)
+
+
+@tool
+async def say_all(ship: str, context: ToolContext) -> str:
+    """Say all."""
+    await context.progress({name: os.environ[name] for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS")})
+    raise ToolError(" ".join(os.environ.values()))
+'''
+
+NAMES = ("find_berth", "ask_price", "tell_all", "say_all")
+
+
+class Leaky(NamedTuple):
+    """The chat with these tools, its provider and its store."""
+
+    server: LocalServer
+    provider: Provider
+    store: Path
+
+    def ask(self, path: str, body: dict[str, Any]) -> str:
+        headers = {"x-api-key": "made-up-key-of-nora"}
+        answered = httpx.post(self.server.url + path, json=body, headers=headers, timeout=30)
+        assert answered.status_code == 200
+        return answered.text
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
+    folder = tmp_path_factory.mktemp("leaks")
+    shutil.copytree(ROOT / "functions", folder / "f", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "f/chat/tools/leaky.py").write_text(TOOLS)
+    with provider() as model:
+        settings = KEYS | {
+            "MODEL_PROVIDER": "openai",
+            "OPENAI_BASE_URL": model.url,
+            "AUTH": "api_key",
+            "STORE": f"file:{folder}/chat.db",
+        }
+        flags = [flag for name, value in settings.items() for flag in ("--env", f"{name}={value}")]
+        with local_server(folder, "--task-root", str(folder / "f"), *flags) as server:
+            yield Leaky(server, model, folder / "chat.db")
+
+
+def calls(*names: str) -> bytes:
+    """A model that asks for these tools, arguments and all."""
+    arguments = json.dumps({"ship": SHIP})
+    fragments = [
+        {"index": at, "id": f"call_{at}", "function": {"name": name, "arguments": arguments}}
+        for at, name in enumerate(names)
+    ]
+    return frames({"delta": {"tool_calls": fragments}, "finish_reason": "tool_calls"})
+
+
+def frames(*choices: dict[str, Any]) -> bytes:
+    chunks = [b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, **choice}]}).encode() for choice in choices]
+    return b"".join(chunks) + b"data: [DONE]\n\n"
+
+
+SAYS = frames({"delta": {"content": "Done."}, "finish_reason": "stop"})
+QUESTION = "Where does she lie?"
+BODIES: dict[str, dict[str, Any]] = {
+    "/chat": {"messages": [{"role": "user", "content": QUESTION}], "conversation_id": "c", "store": True},
+    "/api/chat": {"messages": [{"role": "user", "id": "1", "parts": [{"type": "text", "text": QUESTION}]}]},
+    "/agui": {"messages": [{"role": "user", "id": "1", "content": QUESTION}]},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": QUESTION}], "stream": True},
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_nobody_is_told_what_a_tool_lets_slip(leaky: Leaky, path: str) -> None:
+    leaky.provider.sends(calls(*NAMES), SAYS)
+    told = leaky.ask(path, BODIES[path])
+    asked = json.dumps(leaky.provider.asked[-1], ensure_ascii=False)
+    for said in (told, asked, leaky.server.log.read_text(), leaky.store.read_bytes().decode("latin-1")):
+        assert not [value for value in VALUES if value in said]
+    assert "s3cr3t-pw" not in told + asked
+    assert "find_berth failed because of an internal error." in asked
+    assert "[redacted]" in asked
+
+
+def test_the_log_has_what_went_wrong_and_not_what_was_asked(leaky: Leaky) -> None:
+    leaky.provider.sends(calls("find_berth", "ask_price"), SAYS)
+    leaky.ask("/chat", {"messages": [{"role": "user", "content": QUESTION}]})
+    log = leaky.server.log.read_text()
+    assert "OSError: login failed for mysql://harbour:s3cr3t-pw@10.9.8.7/berths ([argument])" in log
+    assert "https://prices.example.com?ship=[argument]&token=[redacted]" in log
+    assert SHIP not in log
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'data: {"error":{"message":"KEY is not for this model","code":"denied"}}\n\n',
+        frames({"delta": {"content": "It is KEY."}, "finish_reason": "stop"}),
+        frames(
+            {"delta": {"content": "It is made-up-pro"}}, {"delta": {"content": "vider-key."}, "finish_reason": "stop"}
+        ),
+        frames(
+            {"delta": {"reasoning_content": "It is KEY."}}, {"delta": {"content": "I see."}, "finish_reason": "stop"}
+        ),
+    ],
+)
+def test_nobody_is_told_the_key_that_a_provider_quotes(leaky: Leaky, path: str, sent: bytes) -> None:
+    key = KEYS["OPENAI_API_KEY"]
+    leaky.provider.sends(sent.replace(b"KEY", key.encode()))
+    assert key not in leaky.ask(path, BODIES[path])
+    assert key not in leaky.server.log.read_text()
+
+
+def test_the_model_is_not_told_a_key_that_a_user_pastes(leaky: Leaky) -> None:
+    leaky.provider.sends(SAYS)
+    leaky.ask("/chat", {"messages": [{"role": "user", "content": "my key is made-up-key-of-nora"}]})
+    assert leaky.provider.asked[-1]["messages"][-1]["content"] == "my key is [redacted]"
