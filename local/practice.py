@@ -32,7 +32,7 @@ class Practice:
         here = f"http://127.0.0.1:{self.server.port}"
         return {
             "FINNHUB_BASE_URL": f"{here}/finnhub",
-            "FINNHUB_API_KEY": SOURCE,
+            "FINNHUB_API_KEY": "any",
             "OPEN_METEO_BASE_URL": f"{here}/open-meteo",
             "OPEN_METEO_GEOCODING_BASE_URL": f"{here}/geocoding",
             "FRANKFURTER_BASE_URL": f"{here}/frankfurter",

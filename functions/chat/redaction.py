@@ -83,7 +83,10 @@ def forget() -> None:
 
 
 def secrets_in(value: str) -> Iterator[str]:
-    """The values to remember of a secret: a key by itself, JSON with keys in its values, an address with a password."""
+    """The values to remember of a secret: a key by itself, JSON with keys in its values, an address with a password.
+
+    Of JSON that names what is secret, such as a database's with user, host and password, the rest is left alone.
+    """
     try:
         stored = orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -170,10 +173,10 @@ class StreamRedactor:
 # Private functions
 
 _MASK_BYTES: Final = MASK.encode()
+_NAMES: Final = "key|token|secret|passw|signature|credential"
+_SECRET_NAME: Final = re.compile(_NAMES, re.IGNORECASE)
 _IN_ADDRESS: Final = re.compile(
-    r"://[^\s/@:]*:(?P<password>[^\s/@]+)@"
-    r"|[?&][^\s=&#]*(?:key|token|secret|password|signature)[^\s=&#]*=(?P<value>[^\s&#,]+)",
-    re.IGNORECASE,
+    rf"://[^\s/@:]*:(?P<password>[^\s/@]+)@|[?&][^\s=&#]*(?:{_NAMES})[^\s=&#]*=(?P<value>[^\s&#,]+)", re.IGNORECASE
 )
 
 
@@ -205,8 +208,8 @@ def _leaves(value: Any) -> Iterator[str]:
         case str() | int():
             yield str(value)
         case dict():
-            for inner in value.values():
-                yield from _leaves(inner)
+            for name in list(filter(_SECRET_NAME.search, value)) or value:
+                yield from _leaves(value[name])
         case list():
             for inner in value:
                 yield from _leaves(inner)

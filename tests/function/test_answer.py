@@ -6,13 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from chat import telemetry
+from chat import redaction, telemetry
 from chat.answer import BOOK_TIMEOUT_S, Answer
 from chat.auth import Anyone
 from chat.errors import ModelBusy
 from chat.events import TextDelta, TurnEnded
 from chat.frontends import native, openai
 from chat.kept import Kept
+from chat.messages import Text, UserMessage
 from chat.service import Endpoint, Service
 from chat.settings import Settings
 from chat.store.conversations import Conversations
@@ -101,6 +102,41 @@ class TestAChat:
         answered = await house.ask("POST", "/chat", {"messages": [{"role": "user", "content": [image]}]})
         assert (answered.status, answered.json["error"]["code"]) == (400, "image_url_not_allowed")
         assert house.model.requests == []
+
+
+class TestSecrets:
+    KEY = "sk-harbour-42"
+
+    @pytest.fixture(autouse=True)
+    def secret(self) -> None:
+        redaction.remember(self.KEY)
+
+    @jumping
+    async def test_are_kept_from_the_model_and_from_the_store(self) -> None:
+        house = House(answer("hello"), answer("again"))
+        await house.chat(f"my key is {self.KEY}", conversation_id="c-1", store=True, system=f"Use {self.KEY}.")
+        asked = house.model.requests[0]
+        assert (asked.messages, asked.system) == ((UserMessage((Text("my key is [redacted]"),)),), "Use [redacted].")
+        for path in ("/conversations", "/conversations/c-1"):
+            kept = (await house.ask("GET", path)).body
+            assert b"my key is [redacted]" in kept
+            assert self.KEY.encode() not in kept
+
+    @jumping
+    async def test_that_an_earlier_version_kept_are_neither_shown_nor_sent(self) -> None:
+        redaction.forget()
+        house = House(answer("hello"), answer("again"))
+        await house.chat(f"my key is {self.KEY}", conversation_id="c-1", store=True)
+        redaction.remember(self.KEY)
+        for path in ("/conversations", "/conversations/c-1"):
+            assert self.KEY.encode() not in (await house.ask("GET", path)).body
+        await house.chat("and?", conversation_id="c-1", store=True)
+        assert self.KEY not in str(house.model.requests[1])
+
+    @jumping
+    async def test_are_in_no_last_word(self) -> None:
+        answered = await House([ModelBusy(f"not with {self.KEY}")]).chat("hi")
+        assert answered.frames[-1] == {"type": "error", "code": "model_busy", "message": "not with [redacted]"}
 
 
 class TestAConversationThatIsKept:

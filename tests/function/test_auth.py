@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chat
-from chat import auth
+from chat import auth, redaction
 from chat.auth import ANONYMOUS, ApiKeys, Caller, Iam, credential, make_authenticator, parse_keys
 from chat.errors import RequestRejected, SettingsError
 from chat.request import Request
@@ -73,6 +73,10 @@ class TestCredential:
 
 
 class TestApiKeys:
+    def test_the_keys_of_all_callers_are_redacted(self) -> None:
+        parse_keys('{"token-bot":"key-of-a-bot","bob":["key-of-bob","next-key-of-bob"]}')
+        assert redaction.text("key-of-a-bot key-of-bob next-key-of-bob") == "[redacted] [redacted] [redacted]"
+
     async def test_a_key_names_its_caller(self) -> None:
         keys = ApiKeys(Secret(alice="a1", bob=["b1", "b2"]).read)
         assert await keys.identify(request(authorization="Bearer a1")) == Caller("key:alice", "alice")

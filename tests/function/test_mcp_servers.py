@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from chat import mcp_servers
+from chat import mcp_servers, redaction
 from chat.errors import SettingsError, ToolUnavailable
 from chat.mcp_servers import CONNECT_S, RETRY_S, McpServers
 from chat.settings import Settings
@@ -45,6 +45,13 @@ def stations(monkeypatch: pytest.MonkeyPatch) -> type[Station]:
     Station.away, Station.asked = {}, []
     monkeypatch.setattr(mcp_servers, "McpServer", Station)
     return Station
+
+
+def test_the_tokens_of_servers_are_redacted() -> None:
+    found: list[Tool] = []
+    tokens = '{"key":"token-of-one","pier":"token-of-pier"}'
+    McpServers(Settings(mcp_servers="key=http://127.0.0.1", mcp_tokens=tokens), found.extend)
+    assert redaction.text("token-of-one token-of-pier") == "[redacted] [redacted]"
 
 
 class Kitchen:

@@ -139,6 +139,8 @@ class TestWhatIsASecret:
             ("12345678", {"12345678"}),
             ('{"api_key":"a"}', {"a"}),
             ('{"alice":"a","ci":["b","c"],"pin":1}', {"a", "b", "c", "1"}),
+            ('{"username":"harbour","engine":"postgres","password":"pw","port":5432}', {"pw"}),
+            ('[{"name":"a","apiKey":"k"}]', {"k"}),
             ("https://user:p%40ss@host/x", {"https://user:p%40ss@host/x", "p%40ss", "p@ss"}),
             ('{"url":"mysql://u:pw@h/d"}', {"mysql://u:pw@h/d", "pw"}),
         ],

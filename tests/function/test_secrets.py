@@ -12,6 +12,7 @@ import moto
 import pytest
 
 import chat
+from chat import redaction
 from chat.errors import SettingsError
 from chat.secrets import MAX_AGE_S, Secret, only_value
 
@@ -38,6 +39,12 @@ class Vault:
 
 
 class TestReading:
+    async def test_what_was_read_is_redacted_from_then_on(self) -> None:
+        vault = Vault()
+        vault.value = '{"api_key":"sk-harbour-42"}'
+        await vault.secret().read()
+        assert redaction.text("with sk-harbour-42") == "with [redacted]"
+
     async def test_many_readers_share_one_call(self) -> None:
         vault = Vault()
         secret = vault.secret()

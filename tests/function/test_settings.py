@@ -33,6 +33,22 @@ def test_a_value_that_cannot_be_names_its_variable(name: str, value: str) -> Non
         Settings.from_environment({name: value})
 
 
+def test_every_secret_in_them_is_known_as_one() -> None:
+    settings = Settings(
+        openai_api_key="k1",
+        anthropic_api_key="k2",
+        aws_bearer_token_bedrock="k3",
+        finnhub_api_key="k4",
+        api_keys='{"nora":"k5","ci":["k6","k7"]}',
+        mcp_tokens='{"pier":"k8"}',
+        openai_base_url="https://user:k9@gateway.example.com/v1",
+        mcp_servers="pier=https://pier.example.com/mcp?apiKey=k10",
+        system_prompt="Be kind.",
+    )
+    assert set(settings.secrets()) == {f"k{number}" for number in range(1, 11)}
+    assert not list(Settings().secrets())
+
+
 def test_what_is_shown_of_them_has_no_secret() -> None:
     words = ("key", "keys", "token", "tokens", "password", "secret")
     numbers = {"model_max_tokens", "limit_tokens_per_day"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chat import sigv4
+from chat import redaction, sigv4
 from chat.errors import CredentialsMissing
 from chat.sigv4 import sign
 
@@ -45,6 +45,12 @@ async def test_a_session_token_goes_along() -> None:
     signed = request()
     await sign(signed, "lambda", "eu-central-1")
     assert signed.headers["x-amz-security-token"] == "token"
+
+
+async def test_what_signs_is_redacted_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
+    await sign(request(), "lambda", "eu-central-1")
+    assert redaction.text("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY a-session-token") == "[redacted] [redacted]"
 
 
 async def test_the_body_is_part_of_what_is_signed() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat import secrets
+from chat import redaction, secrets
 from chat.errors import ChatError
 from chat.models.key import ApiKey
 from chat.models.registry import make_model
@@ -10,6 +10,14 @@ from chat.settings import Settings
 from tests.function.models.talk import TEXT, failure, said, text
 from tests.function.models.talk import openai as openai_model
 from tests.upstream import failing, saying, upstream
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
+def test_a_key_is_redacted_as_soon_as_there_is_a_model(provider: str) -> None:
+    key = "made up of words"
+    keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
+    make_model(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]
+    assert redaction.text(f"with {key}") == "with [redacted]"
 
 
 class TestKeysFromSecrets:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat import secrets
+from chat import redaction, secrets
 from chat.errors import SettingsError, ToolError, ToolMisdeclared
 from chat.settings import Settings
 from chat.toolkit.keys import KeyRing, given, known
@@ -45,6 +45,11 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
     monkeypatch.setattr(secrets, "_fetch", fetch)
     with pytest.raises(SettingsError, match=r"^FINNHUB_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError$"):
         await KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).key("FINNHUB_API_KEY")
+
+
+async def test_a_key_that_a_tool_has_read_is_redacted() -> None:
+    await KeyRing(Settings(finnhub_api_key="made up of words")).key("FINNHUB_API_KEY")
+    assert redaction.text("with made up of words") == "with [redacted]"
 
 
 async def test_one_that_is_not_set_is_an_error() -> None:
