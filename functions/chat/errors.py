@@ -3,7 +3,7 @@
 ChatError
 ├── SettingsError             the operator's fault: a setting is missing or wrong; found at init
 ├── CredentialsMissing        the operator's fault: nothing to sign a request to AWS with
-├── ToolMisdeclared           the developer's fault: a function cannot be a tool; found at init
+├── ToolMisdeclared           the developer's fault: a function cannot be a tool, or reads what it does not name
 ├── RequestRejected           the caller's fault: answered with a 4xx before the stream opens
 │   └── StoreUnavailable      not theirs: what is kept cannot be reached now; a 503
 ├── ModelError                the model's provider failed; an error frame once the stream is open

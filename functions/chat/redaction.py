@@ -64,6 +64,7 @@ class _Known:
     values: dict[str, None] = {}  # noqa: RUF012  (an ordered set, and the only one)
     texts: tuple[str, ...] = ()
     datas: tuple[bytes, ...] = ()
+    beginnings: tuple[tuple[str, str], ...] = ()
     longest = 0
 
 
@@ -159,8 +160,10 @@ class StreamRedactor:
         if not _Known.texts:
             return piece
         begun = len(self._before)
-        whole = _masked(self._before + self._held + piece, begun)
-        end = len(whole) - min(_unfinished(whole), len(whole) - begun)
+        whole = self._before + self._held + piece
+        near = [secret for beginning, secret in _Known.beginnings if beginning in whole]
+        whole = _masked(whole, near, begun)
+        end = len(whole) - min(max((_overlap(whole, secret) for secret in near), default=0), len(whole) - begun)
         self._before, self._held = whole[max(0, end - _Known.longest) : end], whole[end:]
         return whole[begun:end]
 
@@ -185,6 +188,7 @@ def _set(values: Iterable[str]) -> None:
     forms = {form for value in _Known.values for form in _forms(value)}
     _Known.texts = tuple(sorted(forms, key=lambda form: (-len(form), form)))
     _Known.datas = tuple(form.encode("utf-8", "surrogatepass") for form in _Known.texts)
+    _Known.beginnings = tuple((form[:BEGINNING_CHARS], form) for form in _Known.texts)
     _Known.longest = max(map(len, forms), default=0)
 
 
@@ -215,9 +219,9 @@ def _leaves(value: Any) -> Iterator[str]:
                 yield from _leaves(inner)
 
 
-def _masked(whole: str, begun: int) -> str:
-    """The text without the secrets. Of one that began before `begun` only what follows can still be masked."""
-    for secret in _Known.texts:
+def _masked(whole: str, secrets: Iterable[str], begun: int) -> str:
+    """The text without these secrets. Of one that began before `begun` only what follows can still be masked."""
+    for secret in secrets:
         at = whole.find(secret, max(0, begun - len(secret) + 1))
         while at >= 0:
             kept = whole[: max(at, begun)] + MASK
@@ -226,12 +230,8 @@ def _masked(whole: str, begun: int) -> str:
     return whole
 
 
-def _unfinished(whole: str) -> int:
-    """How many characters at the end may be the beginning of a secret."""
-    return max(_overlap(whole, secret) for secret in _Known.texts)
-
-
 def _overlap(whole: str, secret: str) -> int:
+    """How many characters at the end may be the beginning of this secret."""
     beginning = secret[:BEGINNING_CHARS]
     at = whole.find(beginning, max(0, len(whole) - len(secret) + 1))
     while at >= 0 and not secret.startswith(whole[at:]):
