@@ -9,8 +9,7 @@ import msgspec
 
 from chat import http_pool
 from chat.errors import ToolMisdeclared
-from chat.settings import Settings
-from chat.toolkit.keys import KeyRing, Keys
+from chat.toolkit.keys import Keys
 from chat.toolkit.results import encode
 from chat.toolkit.threads import Threads
 
@@ -67,7 +66,7 @@ class ToolContext:
         self._caller = caller
         self._max_progress_bytes = max_progress_bytes
         self._clients = clients or Clients()
-        self._keys = keys or KeyRing(Settings()).only(())
+        self._keys = keys or Keys({})
         self._threads = threads or Threads()
         self._report = report
         self._loop = asyncio.get_running_loop()

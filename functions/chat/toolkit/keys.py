@@ -4,7 +4,7 @@ A key may be in a secret instead: where there is a setting `NAME_SECRET_ARN`, th
 variable `NAME`.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 
 from chat import redaction
 from chat.errors import ToolError, ToolMisdeclared
@@ -25,42 +25,27 @@ def given(settings: Settings, name: str) -> bool:
 
 
 class KeyRing:
-    """Reads settings, and keeps the secrets that were read, for all tools of a process."""
+    """Reads settings for all tools of a process; each secret is read once for all of them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._secrets: dict[str, Secret] = {}
 
-    def only(self, names: Collection[str]) -> "Keys":
+    def only(self, names: Iterable[str]) -> "Keys":
         """What a tool is handed that names these."""
-        return Keys(self, frozenset(names))
+        return Keys({name: self._held(name) for name in names})
 
-    async def key(self, name: str) -> str:
-        """The value of a key; see `Keys.key`."""
+    def _held(self, name: str) -> Secret | str:
         if arn := _arn(self._settings, name):
-            secret = self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
-            return only_value(await secret.read())
-        if value := self.setting(name):
-            redaction.remember(value)
-            return value
-        raise ToolError(f"{name} is not set.")
-
-    def setting(self, name: str) -> str:
-        """The value of a setting; see `Keys.setting`."""
+            return self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
         return str(getattr(self._settings, name.lower()))
 
 
 class Keys:
-    """The settings that one tool may read.
+    """The settings that one tool may read, by the names of their variables."""
 
-    Args:
-        ring: Reads them.
-        names: Of their variables.
-    """
-
-    def __init__(self, ring: KeyRing, names: frozenset[str] = frozenset()) -> None:
-        self._ring = ring
-        self._names = names
+    def __init__(self, held: Mapping[str, Secret | str]) -> None:
+        self._held = held
 
     async def key(self, name: str) -> str:
         """The value of a key.
@@ -70,8 +55,12 @@ class Keys:
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
-        self._expect_named(name)
-        return await self._ring.key(name)
+        held = self._named(name)
+        value = only_value(await held.read()) if isinstance(held, Secret) else held
+        if not value:
+            raise ToolError(f"{name} is not set.")
+        redaction.remember(value)
+        return value
 
     def setting(self, name: str) -> str:
         """The value of a setting that is no secret; empty where it is not set.
@@ -79,14 +68,15 @@ class Keys:
         Raises:
             ToolMisdeclared: The tool does not name it, or it is a secret: that is what `key` is for.
         """
-        self._expect_named(name)
-        if name.lower().endswith(SECRET):
+        held = self._named(name)
+        if isinstance(held, Secret) or name.lower().endswith(SECRET):
             raise ToolMisdeclared(f"{name} is a secret: read it with `await context.key({name!r})`")
-        return self._ring.setting(name)
+        return held
 
-    def _expect_named(self, name: str) -> None:
-        if name not in self._names:
+    def _named(self, name: str) -> Secret | str:
+        if name not in self._held:
             raise ToolMisdeclared(f"the tool reads {name} without naming it: @tool(needs=[{name!r}])")
+        return self._held[name]
 
 
 def _arn(settings: Settings, name: str) -> str:

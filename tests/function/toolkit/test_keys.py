@@ -22,7 +22,7 @@ def test_only_settings_are_known() -> None:
 
 
 async def test_the_variable_is_read() -> None:
-    assert await KeyRing(Settings(finnhub_api_key="k")).key("FINNHUB_API_KEY") == "k"
+    assert await KeyRing(Settings(finnhub_api_key="k")).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") == "k"
 
 
 async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch)
         return '{"api_key":"from the secret"}'
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
-    keys = KeyRing(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN))
+    keys = KeyRing(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN)).only(["FINNHUB_API_KEY"])
     assert [await keys.key("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
     assert read == [ARN]
 
@@ -44,17 +44,17 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
     with pytest.raises(SettingsError, match=r"^FINNHUB_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError$"):
-        await KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).key("FINNHUB_API_KEY")
+        await KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
 
 
 async def test_a_key_that_a_tool_has_read_is_redacted() -> None:
-    await KeyRing(Settings(finnhub_api_key="made up of words")).key("FINNHUB_API_KEY")
+    await KeyRing(Settings(finnhub_api_key="made up of words")).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
     assert redaction.text("with made up of words") == "with [redacted]"
 
 
 async def test_one_that_is_not_set_is_an_error() -> None:
     with pytest.raises(ToolError, match="FINNHUB_API_KEY is not set"):
-        await KeyRing(Settings()).key("FINNHUB_API_KEY")
+        await KeyRing(Settings()).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
 
 
 def test_a_ring_gives_a_tool_what_it_names() -> None:
