@@ -19,6 +19,7 @@ from chat.conversation import Conversation, Tools
 from chat.errors import StoreUnavailable
 from chat.events import Usage
 from chat.frontends.base import Encoder, Frontend
+from chat.message_redaction import redact_messages
 from chat.messages import ChatRequest, Message
 from chat.models.base import Model
 from chat.options import within_limits
@@ -154,8 +155,8 @@ def _named(asked: ChatRequest) -> ChatRequest:
 
 def _redacted(asked: ChatRequest) -> ChatRequest:
     """Without the secrets, before the store and the model's provider see it."""
-    system = redaction.text(asked.system or "")
-    return msgspec.structs.replace(asked, messages=redaction.messages(asked.messages), system=system)
+    system = redaction.redact(asked.system or "")
+    return msgspec.structs.replace(asked, messages=redact_messages(asked.messages), system=system)
 
 
 def _tell(spent: list[Usage]) -> None:

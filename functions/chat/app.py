@@ -12,7 +12,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from chat import http_pool, redaction, telemetry, tools
+from chat import http_pool, telemetry, tools
 from chat.answer import Answer
 from chat.auth import make_authenticator
 from chat.frontends import ag_ui, ai_sdk, native, openai
@@ -20,8 +20,8 @@ from chat.frontends.base import Frontend
 from chat.kept import Kept
 from chat.models.registry import make_model
 from chat.probes import Probes
+from chat.process_setup import set_up
 from chat.service import JSON, Call, Context, Endpoint, Service, reply
-from chat.settings import Settings
 from chat.site import site
 from chat.store.conversations import Conversations
 from chat.store.limits import Limits
@@ -35,7 +35,6 @@ from winterbourne import (
     before_snapshot,
     on_shutdown,
     on_startup,
-    redact_logs,
     retire,
     streamify_response,
 )
@@ -51,11 +50,7 @@ PREPARE_TIMEOUT_S: Final = 3.0  # Lambda starts an environment anew that is not 
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-_settings = Settings.from_environment(os.environ)
-redaction.remember(*_settings.secrets(), os.environ.get("AWS_SECRET_ACCESS_KEY"), os.environ.get("AWS_SESSION_TOKEN"))
-redact_logs(redaction.text)  # of libraries and of print too, and the runtime's own reports
-_logger = telemetry.log(service=_settings.service_name)
-http_pool.configure(_settings)
+_settings, _logger = set_up(os.environ)
 
 
 def _tools() -> list[Tool]:

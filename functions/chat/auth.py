@@ -184,7 +184,7 @@ def parse_keys(text: str) -> Keys:
     pairs = [(name, key) for name, keys in named.items() for key in ([keys] if isinstance(keys, str) else keys)]
     if not all(name and key for name, key in pairs):
         raise SettingsError("an API key or its name is empty")
-    redaction.remember(*(key for _, key in pairs))
+    redaction.register(*(key for _, key in pairs))
     return tuple((_digest(key), Caller(f"key:{name}", name)) for name, key in pairs)
 
 

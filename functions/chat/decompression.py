@@ -63,7 +63,7 @@ class _Inflater:
     def __init__(self, encodings: list[str]) -> None:
         self._encodings = encodings
         self._zlib = zlib.decompressobj(_EITHER)
-        self._begun = False
+        self._begun = self._has_given = False
         self._left = MAX_BYTES
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -85,7 +85,11 @@ class _Inflater:
         try:
             piece = self._zlib.decompress(data, PIECE_BYTES)
         except zlib.error as error:
-            raise httpx.DecodingError("the compressed response is broken") from error
+            if self._has_given or self._encodings != ["deflate"]:
+                raise httpx.DecodingError("the compressed response is broken") from error
+            self._zlib, self._has_given = zlib.decompressobj(-zlib.MAX_WBITS), True  # some servers leave the header out
+            return self._inflated(data)
+        self._has_given = True
         self._left -= len(piece)
         if self._left < 0:
             raise httpx.DecodingError(f"the response has more than {MAX_BYTES} bytes when decompressed")

@@ -22,6 +22,7 @@ token, no address of ours.
 """
 
 __all__ = [
+    "BROKEN",
     "ChatError",
     "CredentialsMissing",
     "DeadlineReached",
@@ -39,6 +40,10 @@ __all__ = [
     "ToolMisdeclared",
     "ToolUnavailable",
 ]
+
+
+BROKEN = "something went wrong here; the log has the details"
+"""What callers are told of an error that none of these is."""
 
 
 class ChatError(Exception):

@@ -120,5 +120,5 @@ def _parsed(tokens: str) -> dict[str, str]:
         parsed = msgspec.json.decode(tokens or "{}", type=dict[str, str])
     except msgspec.DecodeError:
         raise SettingsError("MCP_TOKENS: expected a JSON object of names and tokens") from None
-    redaction.remember(*parsed.values())
+    redaction.register(*parsed.values())
     return parsed

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from chat import redaction, telemetry
-from chat.errors import ChatError, DeadlineReached
+from chat.errors import BROKEN, ChatError, DeadlineReached
 from chat.events import Batch, ChatEvent, ConversationEnded, ConversationFailed, ConversationStopped
 
 __all__ = ["Encoder", "Outlet", "pump"]
@@ -130,9 +130,9 @@ def _verdict(error: BaseException | None) -> ChatEvent | None:
     telemetry.note(error_type=type(error).__name__)
     if isinstance(error, ChatError):
         _LOGGER.error("the conversation failed: %s", error, exc_info=error)
-        return ConversationFailed(error.code, redaction.text(str(error)))
+        return ConversationFailed(error.code, redaction.redact(str(error)))
     _LOGGER.error("the conversation broke", exc_info=error)
-    return ConversationFailed("internal_error", "something went wrong here; the log has the details")
+    return ConversationFailed("internal_error", BROKEN)
 
 
 async def _until(stopped: Callable[[], Awaitable[None]]) -> None:

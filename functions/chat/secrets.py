@@ -15,6 +15,7 @@ import orjson
 from chat import aws, redaction
 from chat.errors import SettingsError
 from chat.refreshed import Refreshed
+from chat.secret_values import secrets_in
 
 __all__ = ["MAX_AGE_S", "Secret", "only_value", "read"]
 
@@ -67,7 +68,7 @@ async def read(arn: str, setting: str, fetch: Callable[[str], str] | None = None
         value = await asyncio.to_thread(fetch or _fetch, arn)
     except Exception as error:  # noqa: BLE001  (boto3's many parts raise anything; here it becomes one error)
         raise SettingsError(f"{setting}: the secret cannot be read: {_code(error)}") from None
-    redaction.remember(*redaction.secrets_in(value))
+    redaction.register(*secrets_in(value))
     return value
 
 

@@ -14,7 +14,7 @@ from aws_lambda_powertools import Logger
 
 from chat import http_pool, redaction, telemetry, trace
 from chat.auth import ANONYMOUS, Authenticator, Caller
-from chat.errors import ChatError, RequestRejected
+from chat.errors import BROKEN, ChatError, RequestRejected
 from chat.request import Request
 from chat.routes import Routes
 from winterbourne import Response, ResponseStream
@@ -22,8 +22,6 @@ from winterbourne import Response, ResponseStream
 __all__ = ["JSON", "Call", "Context", "Endpoint", "ErrorBody", "Service", "reply", "reply_json"]
 
 JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
-
-BROKEN: Final = "something went wrong here; the log has the details"
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -123,7 +121,7 @@ class Service:
         except RequestRejected as rejected:
             telemetry.measure("Rejections")
             telemetry.note(error_type=rejected.code, status=rejected.status)
-            body = error_body(rejected.status, rejected.code, redaction.text(str(rejected)))
+            body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
             await reply(stream, rejected.status, body, JSON | rejected.headers)
         except Exception as error:
             telemetry.measure("Errors")

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from chat.errors import SettingsError
-from chat.redaction import secrets_in, secrets_in_address
+from chat.secret_values import secrets_in, secrets_in_address
 
 __all__ = ["Settings"]
 
@@ -136,8 +136,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def secrets(self) -> Iterator[str]:
         """Every secret value in here: keys, keys within JSON, and what addresses have of them."""
         for name, value in msgspec.structs.asdict(self).items():
-            if isinstance(value, str) and value:
-                yield from (secrets_in if name.endswith(SECRET) else secrets_in_address)(value)
+            if isinstance(value, str) and name.endswith(SECRET):
+                yield from secrets_in(value, by_name=False) if value else ()
+            elif isinstance(value, str):
+                yield from secrets_in_address(value)
 
     def __repr__(self) -> str:
         """What differs from the defaults, without the secrets: no log line can have them by mistake."""

@@ -42,7 +42,7 @@ def _signed(request: httpx.Request, service: str, region: str) -> dict[str, str]
     if credentials is None:
         raise CredentialsMissing("there are no AWS credentials to sign the request with")
     frozen = credentials.get_frozen_credentials()
-    redaction.remember(frozen.secret_key, frozen.token)
+    redaction.register(frozen.secret_key, frozen.token)
     kept = {name: request.headers[name] for name in ("content-type", "host") if name in request.headers}
     unsigned = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=kept)
     SigV4Auth(frozen, service, region).add_auth(unsigned)

@@ -132,18 +132,18 @@ class _Formatter(LambdaPowertoolsFormatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
         """The text of an exception; see `exception_text`."""
-        return exception_text.described(ei[1])
+        return exception_text.format_exception(ei[1])
 
     def serialize(self, log: Any) -> str:
         """The line."""
         if notes := log.get("exception_notes"):
-            log["exception_notes"] = [exception_text.loggable(str(note)) for note in notes]
-        return redaction.text(super().serialize(log))
+            log["exception_notes"] = [exception_text.loggable_text(str(note)) for note in notes]
+        return redaction.redact(super().serialize(log))
 
 
 def _as_text(value: object) -> str:
     """What is no JSON in a line; Powertools has the exception itself in its `stack_trace`."""
-    return exception_text.message_of(value) if isinstance(value, BaseException) else str(value)
+    return exception_text.format_message(value) if isinstance(value, BaseException) else str(value)
 
 
 class _Environment:

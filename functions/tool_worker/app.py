@@ -11,25 +11,21 @@ from typing import Any, Final
 
 import msgspec
 
-from chat import http_pool, redaction, telemetry
+from chat import http_pool, telemetry
 from chat.events import Batch
 from chat.messages import ToolCall
-from chat.settings import Settings
+from chat.process_setup import set_up
 from chat.toolkit.discover import discover
 from chat.toolkit.remote import RemoteAnswer, RemoteCall
 from chat.toolkit.runner import ToolRunner
 from tool_worker import tools
-from winterbourne import on_shutdown, redact_logs, retire
+from winterbourne import on_shutdown, retire
 
 __all__ = ["handler"]
 
 _LOGGER: Final = logging.getLogger("chat.tool_worker")  # below the name that Powertools' logger writes for
 
-_settings = Settings.from_environment(os.environ)
-redaction.remember(*_settings.secrets(), os.environ.get("AWS_SECRET_ACCESS_KEY"), os.environ.get("AWS_SESSION_TOKEN"))
-redact_logs(redaction.text)  # of libraries and of print too, and the runtime's own reports
-_logger = telemetry.log(service=_settings.service_name)
-http_pool.configure(_settings)
+_settings, _logger = set_up(os.environ)
 _runner = ToolRunner(discover(tools), _settings)
 
 

@@ -1,7 +1,9 @@
 """What a tool lets slip reaches nobody: the real process, its answers, log and store, and what it asks the model."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +84,11 @@ class Leaky(NamedTuple):
     provider: Provider
     store: Path
 
+    def kept(self) -> str:
+        """Everything in the store."""
+        with contextlib.closing(sqlite3.connect(self.store)) as file:
+            return str(file.execute("select * from items").fetchall())
+
     def ask(self, path: str, body: dict[str, Any]) -> str:
         headers = {"x-api-key": "made-up-key-of-nora"}
         answered = httpx.post(self.server.url + path, json=body, headers=headers, timeout=30)
@@ -136,9 +143,10 @@ def test_nobody_is_told_what_a_tool_lets_slip(leaky: Leaky, path: str) -> None:
     leaky.provider.sends(calls(*NAMES), SAYS)
     told = leaky.ask(path, BODIES[path])
     asked = json.dumps(leaky.provider.asked[-1], ensure_ascii=False)
-    for said in (told, asked, leaky.server.log.read_text(), leaky.store.read_bytes().decode("latin-1")):
+    for said in (told, asked, leaky.server.log.read_text(), leaky.kept()):
         assert not [value for value in VALUES if value in said]
-    assert "s3cr3t-pw" not in told + asked
+    assert "s3cr3t-pw" not in told + asked + leaky.kept()
+    assert path != "/chat" or QUESTION in leaky.kept()
     assert "find_berth failed because of an internal error." in asked
     assert "[redacted]" in asked
 

@@ -11,4 +11,4 @@ from chat import redaction
 def _no_secret_is_left() -> Iterator[None]:
     """Tests share a process, and what one of them makes a secret is ordinary text for the next."""
     yield
-    redaction.forget()
+    redaction.clear()

@@ -109,7 +109,7 @@ class TestSecrets:
 
     @pytest.fixture(autouse=True)
     def secret(self) -> None:
-        redaction.remember(self.KEY)
+        redaction.register(self.KEY)
 
     @jumping
     async def test_are_kept_from_the_model_and_from_the_store(self) -> None:
@@ -124,10 +124,10 @@ class TestSecrets:
 
     @jumping
     async def test_that_an_earlier_version_kept_are_neither_shown_nor_sent(self) -> None:
-        redaction.forget()
+        redaction.clear()
         house = House(answer("hello"), answer("again"))
         await house.chat(f"my key is {self.KEY}", conversation_id="c-1", store=True)
-        redaction.remember(self.KEY)
+        redaction.register(self.KEY)
         for path in ("/conversations", "/conversations/c-1"):
             assert self.KEY.encode() not in (await house.ask("GET", path)).body
         await house.chat("and?", conversation_id="c-1", store=True)

@@ -75,7 +75,7 @@ class TestCredential:
 class TestApiKeys:
     def test_the_keys_of_all_callers_are_redacted(self) -> None:
         parse_keys('{"token-bot":"key-of-a-bot","bob":["key-of-bob","next-key-of-bob"]}')
-        assert redaction.text("key-of-a-bot key-of-bob next-key-of-bob") == "[redacted] [redacted] [redacted]"
+        assert redaction.redact("key-of-a-bot key-of-bob next-key-of-bob") == "[redacted] [redacted] [redacted]"
 
     async def test_a_key_names_its_caller(self) -> None:
         keys = ApiKeys(Secret(alice="a1", bob=["b1", "b2"]).read)

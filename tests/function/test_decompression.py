@@ -1,5 +1,6 @@
 """Compressed responses are read within a bound, piece by piece, or not at all."""
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -74,6 +75,27 @@ def test_any_bytes_cut_anywhere(data: bytes, take: int) -> None:
     packed = gzip.compress(data)
     pieces = [packed[at : at + take] for at in range(0, len(packed), take)]
     assert b"".join(decompressed_sync(response("gzip", *pieces)).iter_raw()) == data
+
+
+async def test_deflate_without_its_header_is_read_too_as_some_servers_send_it() -> None:
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(b"the tide") + packer.flush()
+    assert await decompressed(response("deflate", packed[:3], packed[3:])).aread() == b"the tide"
+
+
+async def test_a_large_body_lets_others_have_their_turn() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await decompressed(response("gzip", nothing_but_zeros(100 * PIECE_BYTES))).aread()
+    counting.cancel()
+    assert turns >= 100
 
 
 async def test_a_stream_that_is_flushed_comes_as_it_is_sent() -> None:

@@ -51,7 +51,7 @@ def test_the_tokens_of_servers_are_redacted() -> None:
     found: list[Tool] = []
     tokens = '{"key":"token-of-one","pier":"token-of-pier"}'
     McpServers(Settings(mcp_servers="key=http://127.0.0.1", mcp_tokens=tokens), found.extend)
-    assert redaction.text("token-of-one token-of-pier") == "[redacted] [redacted]"
+    assert redaction.redact("token-of-one token-of-pier") == "[redacted] [redacted]"
 
 
 class Kitchen:

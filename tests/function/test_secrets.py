@@ -43,7 +43,7 @@ class TestReading:
         vault = Vault()
         vault.value = '{"api_key":"sk-harbour-42"}'
         await vault.secret().read()
-        assert redaction.text("with sk-harbour-42") == "with [redacted]"
+        assert redaction.redact("with sk-harbour-42") == "with [redacted]"
 
     async def test_many_readers_share_one_call(self) -> None:
         vault = Vault()

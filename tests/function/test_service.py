@@ -111,7 +111,7 @@ class TestErrors:
             await serve(act)
 
     async def test_no_refusal_has_a_secret_in_it(self) -> None:
-        redaction.remember("sk-harbour")
+        redaction.register("sk-harbour")
 
         async def act(call: Call) -> None:
             raise RequestRejected(400, "odd", "you wrote sk-harbour")

@@ -50,7 +50,7 @@ async def test_a_session_token_goes_along() -> None:
 async def test_what_signs_is_redacted_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
     await sign(request(), "lambda", "eu-central-1")
-    assert redaction.text("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY a-session-token") == "[redacted] [redacted]"
+    assert redaction.redact("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY a-session-token") == "[redacted] [redacted]"
 
 
 async def test_the_body_is_part_of_what_is_signed() -> None:

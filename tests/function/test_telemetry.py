@@ -168,7 +168,7 @@ class TestErrorLines:
             ARGUMENTS.reset(token)
 
     def test_have_no_secret(self, line: Callable[..., dict[str, Any]]) -> None:
-        redaction.remember("sk-harbour")
+        redaction.register("sk-harbour")
         one = line(ValueError("key sk-harbour"), "asked with sk-harbour")
         assert "sk-harbour" not in json.dumps(one)
         assert one["message"] == "asked with [redacted]"

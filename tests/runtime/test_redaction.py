@@ -80,6 +80,14 @@ async def test_nor_the_trailers_of_a_stream_that_breaks(folder: Path) -> None:
     assert outcome.trailing_error["errorMessage"] == "with [redacted]"
 
 
+@pytest.mark.parametrize("form", ["Text", "JSON"])
+async def test_a_function_for_it_that_fails_costs_the_line_and_nothing_else(form: str, folder: Path) -> None:
+    (folder / "app.py").write_text(APP.replace('text.replace(KEY, "[redacted]")', "1 / 0"))
+    outcome, said = await ran(folder, "fails", AWS_LAMBDA_LOG_FORMAT=form)
+    assert KEY not in said + outcome.body.decode()
+    assert "not shown: redaction raised ZeroDivisionError" in said + outcome.body.decode()
+
+
 async def test_without_a_function_for_it_everything_is_told_as_it_is(folder: Path) -> None:
     (folder / "app.py").write_text(f"def fails(event, context): raise ValueError('with {KEY}')")
     outcome, said = await ran(folder, "fails")

@@ -24,7 +24,7 @@ class ApiKey:
         self._secret = Secret(arn, _ARN) if arn else None
         self.setting = _ARN if arn else setting
         self._value = "" if arn else _checked(value.strip(), setting)
-        redaction.remember(self._value)
+        redaction.register(self._value)
 
     @property
     def given(self) -> bool:

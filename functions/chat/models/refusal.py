@@ -1,7 +1,7 @@
 """What a provider's error means: status or error object in, one of our errors out.
 
 A message of ours names the setting to look at. The provider's own words are added where they help and cannot tell
-a secret: never those of 401 and 403, which quote keys, accounts and roles.
+a secret: the message never of 401 and 403, which quote keys, accounts and roles.
 """
 
 import re
@@ -39,7 +39,7 @@ class Signposts(NamedTuple):
 def refusal(status: int, headers: Mapping[str, str], body: bytes, signposts: Signposts) -> ModelError:
     """The error for a response that is not a 200."""
     code, message = words(_loads(body))
-    code = redaction.text(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
+    code = redaction.redact(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
     if code in _FOR_GOOD:
         return ModelRefused(f"the model's provider wants payment ({code}); look at the account of {signposts.key}")
     if status in _BUSY or status >= 500:
@@ -75,12 +75,12 @@ def words(body: Any) -> tuple[str, str]:
     """
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return "", redaction.text(error) if isinstance(error, str) else ""
+        return "", redaction.redact(error) if isinstance(error, str) else ""
     codes = (error.get(name) for name in ("code", "type", "status"))
     messages = (error.get(name) for name in ("message", "Message", "detail"))
     code = next((str(code) for code in codes if isinstance(code, str | int) and code not in {"", "error"}), "")
     message = next((message for message in messages if isinstance(message, str)), "")
-    return redaction.text(code), redaction.text(message)
+    return redaction.redact(code), redaction.redact(message)
 
 
 # Private functions

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
-from chat import redaction
 from chat.errors import ModelStreamTruncated
 from chat.events import (
     ModelEvent,
@@ -30,7 +29,7 @@ from chat.events import (
     TurnEnded,
     Usage,
 )
-from chat.redaction import StreamRedactor
+from chat.redaction import StreamRedactor, redact
 
 __all__ = ["ObjectEnd", "Turn"]
 
@@ -68,7 +67,7 @@ class ObjectEnd:
 class _Call:
     """A call whose arguments are coming."""
 
-    __slots__ = ("as_delta", "end", "id", "name", "pieces", "ready", "stopped")
+    __slots__ = ("as_delta", "end", "id", "name", "pieces", "ready", "redactor", "stopped")
 
     def __init__(self, call_id: str, name: str) -> None:
         self.id = call_id
@@ -77,6 +76,7 @@ class _Call:
         self.end = ObjectEnd()
         self.stopped = False
         self.ready = False
+        self.redactor = StreamRedactor()  # of its own: calls may come piece by piece side by side
         self.as_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
 
     @property
@@ -111,36 +111,38 @@ class Turn:
         self._make_id = make_id
         self._events: list[ModelEvent] = []
         self._pieces: list[str] = []
-        self._redactor = StreamRedactor()
+        self._said = self._redactor = StreamRedactor()
         self._as_event: Callable[[str], ModelEvent] = TextDelta
         self._thinking = False
+        self._thought_masked = False
 
     def text(self, text: str) -> None:
         """More of the answer."""
         if self._as_event is not TextDelta:
-            self._turn_to(TextDelta)
+            self._turn_to(TextDelta, self._said)
         self._pieces.append(text)
 
     def think(self, text: str) -> None:
         """More reasoning."""
         if self._as_event is not ReasoningDelta:
-            self._turn_to(ReasoningDelta)
+            self._turn_to(ReasoningDelta, self._said)
         self._thinking = True
         self._pieces.append(text)
 
     def thought(self, signature: str = "", redacted: str = "") -> None:
-        """One block of reasoning is whole."""
+        """One block of reasoning is whole. With a secret masked in it, its signature is worth nothing any more."""
         self._flush()
         self._thinking = False
-        self._events.append(ReasoningEnded(signature, redacted))
+        masked, self._thought_masked = self._thought_masked, False
+        self._events.append(ReasoningEnded("" if masked else signature, redacted))
 
     def call(self, key: Hashable, call_id: str, name: str) -> None:
         """A call begins; `key` is how the provider refers to it from now on."""
         self.next_block()
-        self._turn_to(TextDelta)
+        self._turn_to(TextDelta, self._said)
         unique = call_id if call_id and call_id not in self._taken else self._make_id()
         self._taken.add(unique)
-        call = self.calls[key] = _Call(unique, redaction.text(name))
+        call = self.calls[key] = _Call(unique, redact(name))
         self._all.append(call)
         self._events.append(ToolCallStarted(unique, call.name))
 
@@ -160,7 +162,7 @@ class Turn:
         if call.placeholder:
             return
         if self._as_event is not call.as_delta:
-            self._turn_to(call.as_delta)
+            self._turn_to(call.as_delta, call.redactor)
         self._pieces.append(json)
         if closed:
             self._ready(call)
@@ -178,7 +180,7 @@ class Turn:
 
     def stop(self, reason: StopReason) -> None:
         """The model says why it stopped. Calls that it did not cut are ready."""
-        self._turn_to(TextDelta)
+        self._turn_to(TextDelta, self._said)
         for call in self._all:
             if not call.ready and (reason not in _CUT or call.placeholder):
                 self._ready(call)
@@ -211,16 +213,20 @@ class Turn:
 
     # Private methods
 
-    def _turn_to(self, as_event: Callable[[str], ModelEvent]) -> None:
+    def _turn_to(self, as_event: Callable[[str], ModelEvent], redactor: StreamRedactor) -> None:
         """Something else begins."""
         self._flush()
         if self._thinking and as_event is not ReasoningDelta:
             self.thought()
-        self._as_event = as_event
+        self._as_event, self._redactor = as_event, redactor
 
     def _flush(self) -> None:
-        """The text that was under way has ended."""
-        self._say(self._redactor.feed("".join(self._pieces)) + self._redactor.close())
+        """What was under way gives way to something else: text and reasoning have ended, a call may go on."""
+        text = self._redactor.feed("".join(self._pieces))
+        if self._redactor is self._said:
+            self._thought_masked |= self._as_event is ReasoningDelta and self._said.has_masked
+            text += self._said.close()
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self._pieces.clear()
@@ -229,7 +235,9 @@ class Turn:
 
     def _ready(self, call: _Call) -> None:
         self._flush()
-        arguments = redaction.text("".join(call.pieces))
+        arguments = redact("".join(call.pieces))
+        if rest := call.redactor.close():
+            self._events.append(ToolArgumentsDelta(call.id, rest))
         if call.placeholder:
             self._events.append(ToolArgumentsDelta(call.id, arguments))
         call.ready = True

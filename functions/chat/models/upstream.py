@@ -152,7 +152,7 @@ class HttpModel(ABC):
         if isinstance(broken, httpx.ReadTimeout):
             return self._silent()
         if isinstance(broken, httpx.DecodingError):
-            return ModelGarbled("the provider's answer is compressed, and broken")
+            return ModelGarbled(f"the provider's answer cannot be read: {broken}")
         if broken and not seen:
             return ModelUnreachable("the connection to the model's provider broke before its answer")
         return failure

@@ -206,7 +206,7 @@ async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
 def _shown(head: Head, updated_ms: int, now_ms: int) -> dict[str, object]:
     return {
         "id": head.id,
-        "title": redaction.text(head.title),
+        "title": redaction.redact(head.title),
         "created_at": datetime.fromtimestamp(head.created_ms / 1000, UTC),
         "updated_at": datetime.fromtimestamp(updated_ms / 1000, UTC),
         "running": is_running(head, now_ms),

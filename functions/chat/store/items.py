@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from chat import redaction
 from chat.frontends.history import settled
+from chat.message_redaction import redact_message
 from chat.messages import AssistantMessage, Message, Text, UserMessage
 from chat.store.base import Item, key
 
@@ -148,4 +148,4 @@ def _joined(groups: Iterable[tuple[str, Iterable[Item]]]) -> Iterator[Stored]:
         parts = list(group)
         if len(parts) == parts[0].number:
             text = b"".join(part.body for part in parts)
-            yield Stored(parts[0].sk, redaction.message(msgspec.json.decode(text, type=Message)))
+            yield Stored(parts[0].sk, redact_message(msgspec.json.decode(text, type=Message)))

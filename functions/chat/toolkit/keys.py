@@ -59,7 +59,7 @@ class Keys:
         value = only_value(await held.read()) if isinstance(held, Secret) else held
         if not value:
             raise ToolError(f"{name} is not set.")
-        redaction.remember(value)
+        redaction.register(value)
         return value
 
     def setting(self, name: str) -> str:

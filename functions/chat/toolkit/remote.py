@@ -72,7 +72,7 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
     needs = (*options.pop("needs", ()), *([setting] if setting else []))
 
     def declare(function: Function) -> Tool:
-        declared = tool(needs=needs, **options)(function)
+        declared = msgspec.structs.replace(tool(needs=needs, **options)(function), takes_context=True)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
             remote = RemoteCall(
@@ -80,14 +80,11 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
                 arguments=arguments,
                 timeout_s=context.remaining_s,
                 request_id=context.request_id,
-                caller="" if made.shared else context.caller,
+                caller="" if declared.shared else context.caller,
             )
             return await _invoke(context.setting(setting) if setting else function_name, remote, context)
 
-        made = msgspec.structs.replace(
-            declared, call=call, blocking=False, takes_context=True, reads=READS, function=None
-        )
-        return made
+        return msgspec.structs.replace(declared, call=call, blocking=False, reads=READS, function=None)
 
     return declare
 

@@ -65,16 +65,16 @@ def encode(value: Any, limit: int) -> bytes:
     except orjson.JSONEncodeError as error:
         _LOGGER.warning("a tool's result cannot be written as JSON", exc_info=error)
         raise ToolError("The tool's result cannot be written as JSON.") from error
-    encoded = redaction.data(encoded)
-    return encoded if len(encoded) <= limit else cut(encoded, limit)
+    return redaction.redact_bytes(encoded) if len(encoded) <= limit else cut(encoded, limit)
 
 
 def cut(encoded: bytes, limit: int) -> bytes:
-    """The beginning of a JSON text, as a JSON string of at most `limit` bytes with a note at its end.
+    """The beginning of a JSON text without secrets, as a JSON string of at most `limit` bytes with a note at its end.
 
     A text is cut as the text it is; anything else is cut as the JSON it was written in.
     """
-    text = orjson.loads(encoded).encode() if encoded.startswith(b'"') else encoded
+    whole = orjson.loads(encoded) if encoded.startswith(b'"') else encoded.decode()
+    text = redaction.redact_start(whole, limit).encode()
     note = f" … [cut: the result has {len(encoded)} bytes of JSON, the limit is {limit}]"
 
     def size(kept: int) -> int:
@@ -105,5 +105,5 @@ def _words(error: BaseException) -> str:
 
 
 def _told(words: str) -> str:
-    told = redaction.beginning(words, _MAX_ERROR_CHARS)
+    told = redaction.redact_start(words, _MAX_ERROR_CHARS)
     return told if len(words) <= _MAX_ERROR_CHARS else f"{told} … [cut]"

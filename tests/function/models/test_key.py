@@ -17,7 +17,7 @@ def test_a_key_is_redacted_as_soon_as_there_is_a_model(provider: str) -> None:
     key = "made up of words"
     keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
     make_model(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]
-    assert redaction.text(f"with {key}") == "with [redacted]"
+    assert redaction.redact(f"with {key}") == "with [redacted]"
 
 
 class TestKeysFromSecrets:

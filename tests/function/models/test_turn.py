@@ -141,7 +141,7 @@ class TestSecrets:
 
     @pytest.fixture
     def turn(self) -> Turn:
-        redaction.remember(self.KEY)
+        redaction.register(self.KEY)
         return Turn()
 
     def test_are_masked_in_text_and_in_thoughts(self, turn: Turn) -> None:
@@ -184,6 +184,39 @@ class TestSecrets:
             ToolArgumentsDelta("1", '{"key":"'),
             ToolArgumentsDelta("1", '[redacted]"}'),
             ToolCallReady("1", "use_[redacted]", '{"key":"[redacted]"}'),
+        ]
+
+    def test_are_masked_in_calls_that_come_piece_by_piece_side_by_side(self, turn: Turn) -> None:
+        turn.call("k", "1", "f")
+        turn.call("l", "2", "g")
+        for key, piece in (("k", '{"a":"sk-har'), ("l", '{"b":"sk-h'), ("k", 'bour-42"}'), ("l", 'arbour-42"}')):
+            turn.arguments(key, piece)
+        said = turn.take()
+        deltas: dict[str, str] = {}
+        for event in said:
+            if isinstance(event, ToolArgumentsDelta):
+                deltas[event.id] = deltas.get(event.id, "") + event.json
+        assert deltas == {"1": '{"a":"[redacted]"}', "2": '{"b":"[redacted]"}'}
+        assert [e.arguments for e in said if isinstance(e, ToolCallReady)] == list(deltas.values())
+
+    def test_what_was_held_back_of_a_call_comes_before_it_is_ready(self, turn: Turn) -> None:
+        turn.call("k", "1", "f")
+        turn.arguments("k", "sk-har")
+        turn.stop("tool_calls")
+        assert turn.take()[1:] == [ToolArgumentsDelta("1", "sk-har"), ToolCallReady("1", "f", "sk-har")]
+
+    def test_a_thought_with_one_in_it_is_not_signed_any_more(self, turn: Turn) -> None:
+        turn.think("It is sk-har")
+        assert turn.take() == [ReasoningDelta("It is ")]
+        turn.think("bour-42.")
+        turn.thought("signed")
+        turn.think("All is well.")
+        turn.thought("signed too")
+        assert turn.take() == [
+            ReasoningDelta("[redacted]."),
+            ReasoningEnded(),
+            ReasoningDelta("All is well."),
+            ReasoningEnded("signed too"),
         ]
 
     def test_what_the_provider_sealed_goes_back_to_it_as_it_came(self, turn: Turn) -> None:

@@ -158,6 +158,12 @@ class TestAProviderThatQuotesOurKey:
             _, failed = await failure(self.model(server), msgspec.structs.replace(HELLO, deadline=0))
         assert self.KEY not in str(failed)
 
+    async def test_in_the_header_that_aws_names_an_error_in(self) -> None:
+        async with upstream(failing(400, x_amzn_errortype=f"{self.KEY}:http://x")) as server:
+            _, failed = await failure(self.model(server))
+        assert "[redacted]" in str(failed)
+        assert self.KEY not in str(failed)
+
     async def test_and_the_rest_of_what_it_says_is_told(self) -> None:
         body = json.dumps({"error": {"message": f"The key {self.KEY} has no model m"}}).encode()
         async with upstream(failing(400, body)) as server:

@@ -49,7 +49,7 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
 
 async def test_a_key_that_a_tool_has_read_is_redacted() -> None:
     await KeyRing(Settings(finnhub_api_key="made up of words")).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
-    assert redaction.text("with made up of words") == "with [redacted]"
+    assert redaction.redact("with made up of words") == "with [redacted]"
 
 
 async def test_one_that_is_not_set_is_an_error() -> None:

@@ -118,7 +118,7 @@ class TestErrors:
 class TestSecrets:
     @pytest.fixture(autouse=True)
     def secret(self) -> None:
-        redaction.remember("sk-harbour")
+        redaction.register("sk-harbour")
 
     def test_are_in_no_error(self) -> None:
         said = "not with sk-harbour"

@@ -1,0 +1,62 @@
+"""Finds the secret values in settings and in stored secrets, for `redaction` to know them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import unquote
+
+import orjson
+
+__all__ = ["secrets_in", "secrets_in_address"]
+
+# The last word of a field's name: `api_key` and `apiKey`, but neither `monkey` nor `keyboard`.
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|[^a-zA-Z])(?i:key|token|secret|password|passwd|credential)(?i:s?)$"
+    r"|(?<=[a-z0-9])(?:Key|Token|Secret|Password|Passwd|Credential)s?$"
+)
+_IN_ADDRESS: Final = re.compile(
+    r"://[^\s/@:]*:(?P<password>[^\s/]+)@"
+    r"|://(?P<user>[^\s/@:]{16,})@"
+    r"|[?&](?:[^\s=&#]*(?:key|token|secret|password|signature)[^\s=&#]*|sig|code)=(?P<value>[^\s&#,]+)",
+    re.IGNORECASE,
+)
+
+
+def secrets_in(value: str, *, by_name: bool = True) -> Iterator[str]:
+    """The secret values in a stored secret: a key by itself, keys in JSON, an address with a password.
+
+    Args:
+        value: As it is stored.
+        by_name: Whether of a JSON object that names what is secret, such as a database's user, host and password, only
+            that is taken; not where the names are those of callers or servers.
+    """
+    try:
+        stored = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        stored = None
+    for leaf in _leaves(stored, by_name=by_name) if isinstance(stored, dict | list) else [value]:
+        yield leaf
+        yield from secrets_in_address(leaf)
+
+
+def secrets_in_address(value: str) -> Iterator[str]:
+    """The secret values in text that may have addresses in it: passwords, tokens, keys in queries."""
+    for match in _IN_ADDRESS.finditer(value) if "://" in value else ():
+        found = match["password"] or match["user"] or match["value"]
+        yield found
+        yield unquote(found)
+
+
+# Private functions
+
+
+def _leaves(value: Any, *, by_name: bool) -> Iterator[str]:
+    match value:
+        case str() | int():
+            yield str(value)
+        case dict():
+            for name in (by_name and list(filter(_SECRET_NAME.search, value))) or value:
+                yield from _leaves(value[name], by_name=by_name)
+        case list():
+            for inner in value:
+                yield from _leaves(inner, by_name=by_name)

@@ -1,0 +1,37 @@
+"""Errors that nobody waits for, of tasks and threads that a tool left behind: logged without what they say.
+
+What such an error quotes cannot be told apart from what a user said, so its message is shown only where LOG_MESSAGES
+says that the log may have that.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chat.exception_text import ARGUMENTS, EVERYTHING
+
+__all__ = ["log_unhandled"]
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> None:
+    """Log the unhandled errors of this loop's tasks and callbacks, and of this process's threads."""
+
+    def log(what: str, error: BaseException | None) -> None:
+        token = ARGUMENTS.set(None if log_messages else EVERYTHING)
+        try:
+            _LOGGER.error("%s", what, exc_info=error)
+        finally:
+            ARGUMENTS.reset(token)
+
+    def of_loop(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        log(context["message"], context.get("exception"))
+
+    def of_thread(arguments: threading.ExceptHookArgs) -> None:
+        log(f"uncaught in {arguments.thread.name if arguments.thread else 'a thread'}", arguments.exc_value)
+
+    loop.set_exception_handler(of_loop)
+    threading.excepthook = of_thread
