@@ -5,6 +5,7 @@ user and system, all threads. In a burst one read of the socket brings many toke
 """
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -27,6 +28,13 @@ OURS = [sys.executable, "-m", "winterbourne", "chat.app.handler"]
 FIRST_BYTES = 200
 FASTAPI = ("fastapi==0.165.0", "uvicorn==0.54.0", "openai==3.54.0")
 PYDANTIC_AI = ("pydantic-ai-slim[openai,ui]==2.68.0", "starlette==1.10.0", "uvicorn==0.54.0")
+# As many as a deployment has, and as long: what goes out is looked through for them.
+SECRETS = {
+    "OPENAI_API_KEY": "made-up-" + "0aB1cD2eF3gH" * 4,
+    "API_KEYS": json.dumps({f"caller-{n}": f"made-up-{n * 7919 % 1000}-{'xY7' * 9}" for n in range(10)}),
+    "AWS_SECRET_ACCESS_KEY": "made/up+" * 5,
+    "AWS_SESSION_TOKEN": "made/up+session" * 80,
+}
 CHAT = (
     b'{"trigger":"submit-message","id":"c","messages":[{"id":"m","role":"user",'
     b'"parts":[{"type":"text","text":"hello"}]}]}'
@@ -107,6 +115,7 @@ def _settings(base_url: str, front: Front) -> dict[str, str]:
         "AUTH": "none",
         "MODEL_PROVIDER": "openai",
         "OPENAI_BASE_URL": base_url,
+        **SECRETS,
     }
 
 
