@@ -2,7 +2,8 @@
 
 A few kilobytes of gzip may be gigabytes of text. httpx decompresses whatever one read of the socket brought in one go,
 and encodings within encodings too, so a limit on what comes out of it comes too late. Here it comes out in pieces of
-PIECE_BYTES, MAX_BYTES of it at most; encodings within encodings, and others than gzip and deflate, are refused.
+PIECE_BYTES, MAX_BYTES of it at most; encodings within encodings, and others than gzip and deflate, are refused. Words
+that name no compression, which some servers put there, are passed over, as httpx does.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 
 _EITHER: Final = 32 + zlib.MAX_WBITS  # zlib's way to say: with the header of gzip (RFC 1952) or of zlib (RFC 1950)
 _NAMES: Final = frozenset({"gzip", "x-gzip", "deflate"})  # RFC 9110, section 8.4.1
+_COMPRESSIONS: Final = _NAMES | {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
 _DESCRIBES_ENCODED: Final = ("content-encoding", "content-length")
 
 
@@ -49,7 +51,7 @@ def decompressed_sync(response: httpx.Response) -> httpx.Response:
 
 def _encodings(response: httpx.Response) -> list[str]:
     names = (name.strip().lower() for name in response.headers.get("content-encoding", "").split(","))
-    return [name for name in names if name not in {"", "identity"}]
+    return [name for name in names if name in _COMPRESSIONS]
 
 
 def _with_stream(response: httpx.Response, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> httpx.Response:

@@ -1,10 +1,11 @@
 """Exceptions as text for the log: bounded however much they say, with their causes and the members of groups.
 
-An exception's message may quote what it was raised over. While `ARGUMENTS` is set, words of those are left out of it:
-what a user said is not for the log (LOG_MESSAGES). Frames show source lines and no values.
+An exception's message may quote what it was raised over. While `HIDDEN` is set, the words of a tool's arguments are
+left out of it: what a user said is not for the log (LOG_MESSAGES). Frames show source lines and no values.
 """
 
 import contextvars
+import functools
 import re
 import traceback
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,7 @@ import msgspec
 
 from chat import redaction
 
-__all__ = ["ARGUMENTS", "EVERYTHING", "MAX_CHARS", "format_exception", "format_message", "loggable_text"]
-
-ARGUMENTS: Final[contextvars.ContextVar[Any]] = contextvars.ContextVar("ARGUMENTS", default=None)
-"""The arguments of the tool that runs in this context, where the log may not have them."""
+__all__ = ["HIDDEN", "MAX_CHARS", "MAX_FRAMES", "Hidden", "exception_notes", "format_exception", "format_message"]
 
 MAX_CHARS: Final = 2000
 """Of one message; what follows is cut before it is formatted."""
@@ -26,17 +24,84 @@ MAX_FRAMES: Final = 20
 """The innermost of one traceback."""
 
 MAX_EXCEPTIONS: Final = 8
-"""Of one text: causes and members of groups."""
+"""Of one text: causes and members of groups. Of one exception: notes."""
 
 MAX_VALUES: Final = 20
 """Of the arguments are looked for as a whole, the longest first; their words are looked for all."""
 
-HIDDEN: Final = "[argument]"
-EVERYTHING: Final = object()
-"""In `ARGUMENTS`: whose arguments a message may quote is not known, so nothing of it is shown."""
+MASK: Final = "[argument]"
 
+CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+DURING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+class Hidden:
+    """What must not be in the log: the arguments of a tool, or all that an exception says.
+
+    Args:
+        arguments: Any value with text in it; None where it is not known what an exception may quote.
+    """
+
+    def __init__(self, arguments: Any = None) -> None:
+        self._arguments = arguments
+
+    def out_of(self, words: str) -> str:
+        """The words without it: arguments that stand there as a whole, and every word of theirs but common ones."""
+        if self._arguments is None:
+            return f"[not shown: {len(words)} characters]"
+        for form in self._whole:
+            words = words.replace(form, MASK)
+        return _WORD.sub(lambda word: MASK if word[0].casefold() in self._words else word[0], words)
+
+    # Private methods
+
+    @functools.cached_property
+    def _values(self) -> list[str]:
+        values = msgspec.to_builtins(self._arguments, enc_hook=str)
+        return sorted(map(str, _values(values)), key=len, reverse=True)
+
+    @functools.cached_property
+    def _whole(self) -> list[str]:
+        longest = [value for value in self._values if _SHORT_CHARS < len(value) <= MAX_CHARS][:MAX_VALUES]
+        return [form for value in longest for form in redaction.forms_of(value)]
+
+    @functools.cached_property
+    def _words(self) -> set[str]:
+        return {word for value in self._values for word in _telling_words(value.casefold())}
+
+
+HIDDEN: Final[contextvars.ContextVar[Hidden | None]] = contextvars.ContextVar("HIDDEN", default=None)
+"""What the log may not have of exceptions in this context."""
+
+
+def format_exception(error: BaseException) -> str:
+    """An exception with its traceback, its causes and the members of a group, much as Python shows it."""
+    return "".join(_Description().of(error))
+
+
+def format_message(error: BaseException) -> str:
+    """What the exception says: at most MAX_CHARS characters, without what is HIDDEN."""
+    try:
+        words = str(error)
+    except BaseException as worse:  # noqa: BLE001  (somebody's __str__, which may even exit; the error is told all the same)
+        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
+    return _loggable(words)
+
+
+def exception_notes(error: BaseException) -> list[str]:
+    """Its notes: at most MAX_EXCEPTIONS of MAX_CHARS characters, without what is HIDDEN."""
+    try:
+        return [_loggable(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
+    except BaseException:  # noqa: BLE001  (there are none, or they are no list of texts)
+        return []
+
+
+# Private functions and classes
+
+_SHORT_CHARS: Final = 3  # so short values are words
 _WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # an escape of an address is no part of a word
 _WORD_AT_END: Final = re.compile(r"\w+\Z")
+# Words of every sentence tell nothing, and without them no message can be read.
 _COMMON: Final = frozenset(
     re.findall(
         r"\w+",
@@ -46,95 +111,15 @@ _COMMON: Final = frozenset(
         " you your",
     )
 )
-"""Words of every sentence tell nothing, and without them no message can be read."""
-
-CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
-DURING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-def format_exception(error: BaseException) -> str:
-    """An exception with its traceback, its causes and the members of a group, in Python's own layout."""
-    return "".join(_Description().of(error))
-
-
-def format_message(error: BaseException) -> str:
-    """What the exception says: at most MAX_CHARS characters, without the words of ARGUMENTS."""
-    try:
-        words = str(error)
-    except Exception as worse:  # noqa: BLE001  (somebody's __str__; their error must be told all the same)
-        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
-    return loggable_text(words)
-
-
-def loggable_text(words: str) -> str:
-    """At most MAX_CHARS characters, with a note where that is not all, and without the words of ARGUMENTS."""
+def _loggable(words: str) -> str:
+    hidden = HIDDEN.get()
     if len(words) <= MAX_CHARS:
-        return _without_arguments(words)
+        return hidden.out_of(words) if hidden and words else words
     whole_words = _WORD_AT_END.sub("", redaction.redact_start(words, MAX_CHARS))
-    return f"{_without_arguments(whole_words)} … [cut: {len(words)} characters]"
-
-
-# Private functions and classes
-
-
-class _Description:
-    """One text; remembers what it has told, since causes may go in circles."""
-
-    def __init__(self) -> None:
-        self._told: set[int] = set()
-
-    def of(self, error: BaseException) -> Iterator[str]:
-        if id(error) in self._told or len(self._told) >= MAX_EXCEPTIONS:
-            return
-        self._told.add(id(error))
-        if error.__cause__:
-            yield from self._before(error.__cause__, CAUSED)
-        elif error.__context__ and not error.__suppress_context__:
-            yield from self._before(error.__context__, DURING)
-        yield from _frames(error)
-        yield f"{_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
-        for note in getattr(error, "__notes__", ())[:MAX_EXCEPTIONS]:
-            yield loggable_text(str(note)) + "\n"
-        if isinstance(error, BaseExceptionGroup):
-            for number, member in enumerate(error.exceptions, 1):
-                yield from self._member(number, member)
-
-    def _before(self, earlier: BaseException, between: str) -> Iterator[str]:
-        if told := "".join(self.of(earlier)):
-            yield told + between
-
-    def _member(self, number: int, member: BaseException) -> Iterator[str]:
-        if told := "".join(self.of(member)):
-            yield f"---------------- {number} ----------------\n{told}"
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    return (
-        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
-    )
-
-
-def _frames(error: BaseException) -> Iterator[str]:
-    if error.__traceback__:
-        yield "Traceback (most recent call last):\n"
-        yield from traceback.format_tb(error.__traceback__, -MAX_FRAMES)
-
-
-def _without_arguments(words: str) -> str:
-    """Arguments are replaced where they stand as a whole, and so is every word of theirs but the common ones."""
-    arguments = ARGUMENTS.get()
-    if arguments is None or not words:
-        return words
-    if arguments is EVERYTHING:
-        return f"[not shown: {len(words)} characters]"
-    spoken = sorted(map(str, _values(msgspec.to_builtins(arguments, enc_hook=str))), key=len, reverse=True)
-    for value in [value for value in spoken if len(value) <= MAX_CHARS][:MAX_VALUES]:
-        if len(value) > 3:  # shorter ones are words
-            for form in redaction.forms_of(value):
-                words = words.replace(form, HIDDEN)
-    hidden = {word for value in spoken for word in _telling_words(value.casefold())}
-    return _WORD.sub(lambda word: HIDDEN if word[0].casefold() in hidden else word[0], words)
+    shown = hidden.out_of(whole_words) if hidden else whole_words
+    return f"{shown} … [cut: {len(words)} characters]"
 
 
 def _values(value: Any, *, names: bool = False) -> Iterator[Any]:
@@ -157,3 +142,46 @@ def _values(value: Any, *, names: bool = False) -> Iterator[Any]:
 def _telling_words(value: str) -> Iterable[str]:
     found = _WORD.findall(value)
     return found if len(found) == 1 else (word for word in found if word not in _COMMON)
+
+
+class _Description:
+    """One text; remembers what it has told, since causes may go in circles."""
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+
+    def of(self, error: BaseException) -> Iterator[str]:
+        if id(error) in self._told or len(self._told) >= MAX_EXCEPTIONS:
+            return
+        self._told.add(id(error))
+        if error.__cause__:
+            yield from self._before(error.__cause__, CAUSED)
+        elif error.__context__ and not error.__suppress_context__:
+            yield from self._before(error.__context__, DURING)
+        yield from _frames(error)
+        yield f"{_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
+        yield from (f"{note}\n" for note in exception_notes(error))
+        if isinstance(error, BaseExceptionGroup):
+            for number, member in enumerate(error.exceptions, 1):
+                yield from self._member(number, member)
+
+    def _before(self, earlier: BaseException, between: str) -> Iterator[str]:
+        if told := "".join(self.of(earlier)):
+            yield told + between
+
+    def _member(self, number: int, member: BaseException) -> Iterator[str]:
+        if told := "".join(self.of(member)):
+            yield f"---------------- {number} ----------------\n{told}"
+
+
+def _frames(error: BaseException) -> Iterator[str]:
+    if error.__traceback__:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(error.__traceback__, -MAX_FRAMES)
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return (
+        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    )

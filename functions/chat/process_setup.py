@@ -25,7 +25,7 @@ def set_up(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
     """
     settings = Settings.from_environment(environment)
     redaction.register(*settings.secrets(), *map(environment.get, AWS_SECRETS))
-    redact_logs(redaction.redact)  # what libraries write and what is printed too, and errors that Lambda is told
+    redact_logs(redaction.redact_line)  # what libraries write and what is printed too, and errors that Lambda is told
 
     @on_startup
     def watch() -> None:

@@ -5,11 +5,15 @@ lets text out, to callers, models, stores or the log, passes it through one of t
 for the process, as there is one log.
 """
 
+import base64
 import json
+import re
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
+
+import orjson
 
 __all__ = [
     "MASK",
@@ -18,7 +22,8 @@ __all__ = [
     "clear",
     "forms_of",
     "redact",
-    "redact_bytes",
+    "redact_json",
+    "redact_line",
     "redact_start",
     "register",
 ]
@@ -31,6 +36,12 @@ MIN_CHARS: Final = 7
 MAX_VALUES: Final = 10_000
 """A secret of 64 KB with the keys of all callers has fewer; of values that rotate, the oldest are forgotten."""
 
+_TELLING_CHARS: Final = 8
+"""So much of the beginning of a secret is no accident."""
+
+_LINE_CHARS: Final = 16
+"""Of a secret of several lines, such as a private key, each so long is one by itself: output comes line by line."""
+
 _GRAM: Final = 4
 """A secret is looked for by pieces of so many characters; so much of one at the end of a read is held back. A shorter
 beginning ends too many ordinary reads."""
@@ -38,14 +49,15 @@ beginning ends too many ordinary reads."""
 _STRIDE: Final = MIN_CHARS - _GRAM + 1
 """Wherever a secret stands, one of its first `_STRIDE` pieces begins at a multiple of this."""
 
-_FEW: Final = 32
-"""So many secrets are faster looked for one by one: 4 µs each in 32 KB, against 0.7 ms by their pieces."""
+_FEW: Final = 100
+"""So many forms are faster looked for one by one: 4 µs each in 32 KB, against 0.7 ms by their pieces."""
 
 
 class _Index(NamedTuple):
     """What is looked for: every form of every secret, the longest first, and by its first pieces."""
 
     forms: tuple[str, ...] = ()
+    heads: tuple[tuple[str, str], ...] = ()
     grams: Mapping[str, list[str]] = {}
     longest: int = 0
 
@@ -60,7 +72,8 @@ class _Known:
 
 def register(*values: str | None) -> None:
     """Mask these values from now on. Those with fewer than MIN_CHARS characters are left alone. For any thread."""
-    new = dict.fromkeys(value.strip() for value in values if value and len(value.strip()) >= MIN_CHARS)
+    stripped = (value.strip() for value in values if value)
+    new = dict.fromkeys(value for value in stripped if len(value) >= MIN_CHARS and value not in MASK)
     with _Known.lock:
         if not new.keys() <= set(_Known.values):
             kept = (value for value in _Known.values if value not in new)
@@ -82,23 +95,42 @@ def redact(text: str) -> str:
     return text
 
 
-def redact_bytes(data: bytes) -> bytes:
-    """Bytes in UTF-8, such as JSON text, without the secrets; the same object where there are none."""
+def redact_json(text: bytes) -> bytes:
+    """JSON text without the secrets in its strings, still JSON; other bytes in UTF-8 as `redact` leaves them.
+
+    Numbers are no secrets, nor are names of fields that are all letters: a key that is a word must not rename them.
+    """
     if not _Known.index.forms:
-        return data
-    text = data.decode("utf-8", "surrogateescape")
-    clean = redact(text)
-    return data if clean is text else clean.encode("utf-8", "surrogateescape")
+        return text
+    before = text.decode("utf-8", "surrogateescape")
+    after = redact(before)
+    if after is before:
+        return text
+    try:
+        return orjson.dumps(_redacted(orjson.loads(text)))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
+        return after.encode("utf-8", "surrogateescape")
+
+
+def redact_line(line: str) -> str:
+    """A line of the log, which may be JSON, without the secrets."""
+    if not line.startswith("{"):
+        return redact(line)
+    clean = redact_json(line.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    return clean + "\n" if line.endswith("\n") and not clean.endswith("\n") else clean
 
 
 def redact_start(text: str, limit: int) -> str:
     """The first `limit` characters without the secrets, and without half of one at the cut."""
-    return redact(text[: limit + _Known.index.longest])[:limit]
+    within = limit + _Known.index.longest
+    return (redact(text) if len(text) <= within else StreamRedactor().feed(text[:within]))[:limit]
 
 
 def forms_of(value: str) -> set[str]:
-    """A value as it is, and as it stands in JSON, in JSON within JSON, in addresses and in a `repr`."""
+    """A value as it is, and as it stands in JSON, in JSON within JSON, in addresses, in a `repr` and in base64."""
     in_json, in_ascii = json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]
+    data = value.encode("utf-8", "surrogatepass")
+    in_base64 = base64.b64encode(data).decode()[: len(data) // 3 * 4]  # what follows it may change the rest
     return {
         value,
         in_json,
@@ -107,10 +139,14 @@ def forms_of(value: str) -> set[str]:
         in_ascii.replace("/", "\\/"),
         json.dumps(in_json, ensure_ascii=False)[1:-1],
         json.dumps(in_ascii)[1:-1],
-        quote(value, errors="surrogatepass"),
-        quote(value, safe="", errors="surrogatepass"),
-        quote_plus(value, errors="surrogatepass"),
+        quote(data),
+        quote(data, safe=""),
+        quote_plus(data),
+        _ESCAPE.sub(lambda escape: escape[0].lower(), quote(data, safe="")),
         repr(value)[1:-1],
+        ascii(value)[1:-1],
+        in_base64,
+        *(line for line in value.splitlines() if len(line) >= _LINE_CHARS and not line.startswith("-----")),
     }
 
 
@@ -125,8 +161,8 @@ class StreamRedactor:
 
     def __init__(self) -> None:
         self.has_masked = False
-        """Whether what went out is not what came in, from its beginning or the last `close`."""
-        self._before = ""  # the end of what has gone out: a secret may have begun there
+        """Whether what went out is not what came in."""
+        self._before = ""  # the end of what came in and is not held: a secret may have begun there
         self._held = ""
 
     def feed(self, piece: str) -> str:
@@ -137,30 +173,55 @@ class StreamRedactor:
         begun = len(self._before)
         whole = self._before + self._held + piece
         near = _near(whole, index)
-        for secret in near:
-            whole = self._masked(whole, secret, begun)
-        end = len(whole) - min(max((_overlap(whole, secret) for secret in near), default=0), len(whole) - begun)
+        end = max(begun, _safe_end(whole, near))
+        out = self._masked(whole[:end], near, begun)
         self._before, self._held = whole[max(0, end - index.longest) : end], whole[end:]
-        return whole[begun:end]
+        return out
 
-    def close(self) -> str:
-        """The text has ended: what was held back was no secret."""
-        held = self._held
-        self.has_masked, self._before, self._held = False, "", ""
-        return held
+    def pause(self) -> str:
+        """What is held back, since something else follows: masked if it is a secret or most probably begins one.
 
-    def _masked(self, whole: str, secret: str, begun: int) -> str:
-        """Of a secret that began before `begun`, only what follows can still be masked."""
-        at = whole.find(secret, max(0, begun - len(secret) + 1))
-        while at >= 0:
-            self.has_masked = True
-            kept = whole[: max(at, begun)] + MASK
-            whole = kept + whole[at + len(secret) :]
-            at = whole.find(secret, len(kept))
-        return whole
+        The text may go on with `feed`: a secret that goes on is recognized.
+        """
+        if not self._held:
+            return ""
+        whole, begun = self._before + self._held, len(self._before)
+        out = self._masked(whole, _near(whole, _Known.index), begun)
+        if out == self._held and len(out) >= _TELLING_CHARS:
+            out, self.has_masked = MASK, True
+        self._before, self._held = whole, ""
+        return out
+
+    def _masked(self, whole: str, secrets: Iterable[str], begun: int) -> str:
+        """What comes after `begun`. Of a secret that began before it, only what follows can still be masked."""
+        for secret in secrets:
+            at = whole.find(secret, max(0, begun - len(secret) + 1))
+            while at >= 0:
+                self.has_masked = True
+                kept = whole[: max(at, begun)] + MASK
+                whole = kept + whole[at + len(secret) :]
+                at = whole.find(secret, len(kept))
+        return whole[begun:]
 
 
 # Private functions
+
+_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case list():
+            return [_redacted(inner) for inner in value]
+        case dict():
+            return {_redacted_name(name): _redacted(inner) for name, inner in value.items()}
+    return value
+
+
+def _redacted_name(name: str) -> str:
+    return name if name.replace("_", "").isalpha() else redact(name)
 
 
 def _index(values: Iterable[str]) -> _Index:
@@ -169,7 +230,8 @@ def _index(values: Iterable[str]) -> _Index:
     for form in forms:
         for start in range(_STRIDE):
             grams.setdefault(form[start : start + _GRAM], []).append(form)
-    return _Index(forms, grams, max(map(len, forms), default=0))
+    heads = tuple((form[:_GRAM], form) for form in forms)
+    return _Index(forms, heads, grams, max(map(len, forms), default=0))
 
 
 def _candidates(text: str) -> Iterable[str]:
@@ -185,10 +247,18 @@ def _candidates(text: str) -> Iterable[str]:
 def _near(whole: str, index: _Index) -> Iterable[str]:
     """The secrets whose beginning stands in a text."""
     if len(index.forms) <= _FEW:
-        return [form for form in index.forms if form[:_GRAM] in whole]
+        return [form for head, form in index.heads if head in whole]
     pieces = {whole[at : at + _GRAM] for at in range(len(whole) - _GRAM + 1)}
     found = {form for gram in index.grams.keys() & pieces for form in index.grams[gram]}
     return sorted(found, key=len, reverse=True)
+
+
+def _safe_end(whole: str, secrets: Iterable[str]) -> int:
+    """Up to where a text may go out: short of what may begin a secret, and of a whole one that reaches into that."""
+    end = len(whole) - max((_overlap(whole, secret) for secret in secrets), default=0)
+    while cut := [at for secret in secrets if 0 <= (at := whole.find(secret, max(0, end - len(secret) + 1))) < end]:
+        end = min(cut)
+    return end
 
 
 def _overlap(whole: str, secret: str) -> int:

@@ -1,5 +1,6 @@
 """Finds the secret values in settings and in stored secrets, for `redaction` to know them."""
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,13 +12,13 @@ __all__ = ["secrets_in", "secrets_in_address"]
 
 # The last word of a field's name: `api_key` and `apiKey`, but neither `monkey` nor `keyboard`.
 _SECRET_NAME: Final = re.compile(
-    r"(?:^|[^a-zA-Z])(?i:key|token|secret|password|passwd|credential)(?i:s?)$"
-    r"|(?<=[a-z0-9])(?:Key|Token|Secret|Password|Passwd|Credential)s?$"
+    r"(?:^|[^a-zA-Z])(?i:key|token|secret|password|passwd|passphrase|pwd|credential)(?i:s?)$"
+    r"|(?<=[a-z0-9])(?:Key|Token|Secret|Password|Passwd|Passphrase|Pwd|Credential)s?$"
 )
 _IN_ADDRESS: Final = re.compile(
-    r"://[^\s/@:]*:(?P<password>[^\s/]+)@"
-    r"|://(?P<user>[^\s/@:]{16,})@"
-    r"|[?&](?:[^\s=&#]*(?:key|token|secret|password|signature)[^\s=&#]*|sig|code)=(?P<value>[^\s&#,]+)",
+    r"://(?P<user>[^\s/@:]*):(?P<password>[^\s/]+)@"
+    r"|://(?P<token>[^\s/@:]{16,})@"
+    r"|[?&#](?:[^\s=&#]*(?:key|token|secret|password|signature)[^\s=&#]*|sig|code|pwd|auth)=(?P<value>[^\s&#,]+)",
     re.IGNORECASE,
 )
 
@@ -42,9 +43,11 @@ def secrets_in(value: str, *, by_name: bool = True) -> Iterator[str]:
 def secrets_in_address(value: str) -> Iterator[str]:
     """The secret values in text that may have addresses in it: passwords, tokens, keys in queries."""
     for match in _IN_ADDRESS.finditer(value) if "://" in value else ():
-        found = match["password"] or match["user"] or match["value"]
-        yield found
-        yield unquote(found)
+        found = match["password"] or match["token"] or match["value"]
+        yield from {found, unquote(found)}
+        if match["password"]:  # as RFC 7617 sends them
+            pair = f"{unquote(match['user'])}:{unquote(found)}"
+            yield base64.b64encode(pair.encode()).decode()
 
 
 # Private functions

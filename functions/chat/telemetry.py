@@ -12,10 +12,11 @@ import logging
 import os
 import resource
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
@@ -130,20 +131,31 @@ class Record:
 class _Formatter(LambdaPowertoolsFormatter):
     """Powertools' lines, without secrets, and with exceptions cut before they are formatted."""
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
-        """The text of an exception; see `exception_text`."""
-        return exception_text.format_exception(ei[1])
+    def __init__(self) -> None:
+        super().__init__(serialize_stacktrace=False)
 
-    def serialize(self, log: Any) -> str:
-        """The line."""
-        if notes := log.get("exception_notes"):
-            log["exception_notes"] = [exception_text.loggable_text(str(note)) for note in notes]
-        return redaction.redact(super().serialize(log))
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with the fields that Powertools has for an exception."""
+        if isinstance(record.exc_info, tuple) and record.exc_info[1]:
+            fields = _exception_fields(record.exc_info[1])
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields})
+        return redaction.redact_line(super().format(record))
 
 
-def _as_text(value: object) -> str:
-    """What is no JSON in a line; Powertools has the exception itself in its `stack_trace`."""
-    return exception_text.format_message(value) if isinstance(value, BaseException) else str(value)
+def _exception_fields(error: BaseException) -> dict[str, object]:
+    kind = type(error)
+    frames = traceback.extract_tb(error.__traceback__, -exception_text.MAX_FRAMES)
+    return {
+        "exception": exception_text.format_exception(error),
+        "exception_name": kind.__name__,
+        "exception_notes": exception_text.exception_notes(error) or None,
+        "stack_trace": {
+            "type": kind.__name__,
+            "value": exception_text.format_message(error),
+            "module": kind.__module__,
+            "frames": [{"file": f.filename, "line": f.lineno, "function": f.name, "statement": f.line} for f in frames],
+        },
+    }
 
 
 class _Environment:
@@ -162,9 +174,8 @@ def log(level: str = "INFO", service: str = SERVICE) -> Logger:
         level: As `logging` names it.
         service: `Settings.service_name`.
     """
-    formatter = _Formatter(json_default=_as_text)
     # Powertools takes the service for the logger's name too.
-    logger = Logger(service=SERVICE, level=level, logger_formatter=formatter)
+    logger = Logger(service=SERVICE, level=level, logger_formatter=_Formatter())
     logger.append_keys(service=service)
     return logger
 

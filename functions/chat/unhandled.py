@@ -6,11 +6,12 @@ says that the log may have that.
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chat.exception_text import ARGUMENTS, EVERYTHING
+from chat.exception_text import HIDDEN, Hidden
 
 __all__ = ["log_unhandled"]
 
@@ -18,14 +19,14 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> None:
-    """Log the unhandled errors of this loop's tasks and callbacks, and of this process's threads."""
+    """Log the unhandled errors of this loop's tasks and callbacks, of this process's threads and of its `__del__`s."""
 
     def log(what: str, error: BaseException | None) -> None:
-        token = ARGUMENTS.set(None if log_messages else EVERYTHING)
+        token = HIDDEN.set(None if log_messages else Hidden())
         try:
             _LOGGER.error("%s", what, exc_info=error)
         finally:
-            ARGUMENTS.reset(token)
+            HIDDEN.reset(token)
 
     def of_loop(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         log(context["message"], context.get("exception"))
@@ -33,5 +34,9 @@ def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> Non
     def of_thread(arguments: threading.ExceptHookArgs) -> None:
         log(f"uncaught in {arguments.thread.name if arguments.thread else 'a thread'}", arguments.exc_value)
 
+    def unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+        log(arguments.err_msg or "an exception was ignored", arguments.exc_value)
+
     loop.set_exception_handler(of_loop)
     threading.excepthook = of_thread
+    sys.unraisablehook = unraisable

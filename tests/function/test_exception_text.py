@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from chat import redaction
 from chat.exception_text import (
-    ARGUMENTS,
-    EVERYTHING,
     HIDDEN,
+    MASK,
     MAX_CHARS,
     MAX_EXCEPTIONS,
+    MAX_FRAMES,
+    Hidden,
+    exception_notes,
     format_exception,
     format_message,
-    loggable_text,
 )
 
 SAID = st.text("bcå港1_ %", min_size=1)
@@ -39,9 +40,9 @@ class Berth(msgspec.Struct):
 @pytest.fixture
 def hidden() -> Iterator[Any]:
     """Sets the arguments of the tool that runs."""
-    token = ARGUMENTS.set(None)
-    yield ARGUMENTS.set
-    ARGUMENTS.reset(token)
+    token = HIDDEN.set(None)
+    yield lambda arguments: HIDDEN.set(Hidden(arguments))
+    HIDDEN.reset(token)
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
@@ -114,10 +115,37 @@ class TestDescribed:
 
         with pytest.raises(RecursionError) as caught:
             even(200)
-        assert format_exception(caught.value).count("  File ") == 20
+        assert format_exception(caught.value).count("  File ") == MAX_FRAMES
 
     def test_an_exception_whose_text_fails_is_told_all_the_same(self) -> None:
         assert format_exception(Hostile()).endswith(".Hostile: <Hostile whose text raises RuntimeError>\n")
+
+    @pytest.mark.parametrize("worse", [SystemExit, KeyboardInterrupt])
+    def test_nor_does_one_whose_text_exits_end_the_process(self, worse: type[BaseException]) -> None:
+        class Exits(Exception):
+            def __str__(self) -> str:
+                raise worse
+
+        assert format_message(Exits()) == f"<Exits whose text raises {worse.__name__}>"
+
+    def test_notes_are_few_and_need_not_be_notes(self) -> None:
+        error = ValueError("x")
+        for number in range(1000):
+            error.add_note(f"{number} {'n' * 10_000}")
+        assert len(exception_notes(error)) == MAX_EXCEPTIONS
+        assert all(len(note) < MAX_CHARS + 100 for note in exception_notes(error))
+        for notes in (5, [object()], None):
+            error.__notes__ = notes  # type: ignore[assignment]  # nobody checks it
+            assert len(exception_notes(error)) == (notes != 5 and notes is not None)
+
+    def test_notes_that_cannot_be_read_are_none(self) -> None:
+        class Odd(Exception):
+            @property
+            def __notes__(self) -> list[str]:  # type: ignore[override]  # nobody checks it
+                raise OSError("no notes")
+
+        assert exception_notes(Odd()) == []
+        assert "no notes" not in format_exception(Odd())
 
     def test_one_without_words_has_its_name(self) -> None:
         assert format_exception(TimeoutError()) == "TimeoutError\n"
@@ -132,8 +160,8 @@ class TestMessages:
     def test_a_long_one_is_cut_between_words_and_never_within_a_secret(self) -> None:
         redaction.register("sk-harbour")
         for before in range(MAX_CHARS - 15, MAX_CHARS + 2):
-            assert "sk-" not in redaction.redact(loggable_text("x" * before + " sk-harbour" + "y" * 100))
-        assert loggable_text("word " * 1000).startswith("word word")
+            assert "sk-" not in format_message(ValueError("x" * before + " sk-harbour" + "y" * 100))
+        assert format_message(ValueError("word " * 1000)).startswith("word word")
 
     @pytest.mark.parametrize(
         "words",
@@ -152,7 +180,7 @@ class TestMessages:
     def test_nothing_of_the_arguments_is_in_it(self, hidden: Any, words: str) -> None:
         hidden({"ship": "Black Pearl", "length": 77.25, "note": "Jack was in Rom for the sun"})
         told = format_message(ValueError(words)).casefold()
-        assert HIDDEN in told
+        assert MASK in told
         assert not any(word in told for word in ("black", "pearl", "77", "25", "jack", "rom"))
 
     def test_nor_of_arguments_that_are_no_ascii(self, hidden: Any) -> None:
@@ -165,7 +193,7 @@ class TestMessages:
         told = format_message(
             OSError("login failed for mysql://harbour@10.9.8.7/berths (Black Pearl, by Sparrow, day 1)")
         )
-        assert told == (f"login failed for mysql://harbour@10.9.8.7/berths ({HIDDEN}, by {HIDDEN}, day {HIDDEN})")
+        assert told == (f"login failed for mysql://harbour@10.9.8.7/berths ({MASK}, by {MASK}, day {MASK})")
 
     def test_a_message_can_still_be_read_after_a_long_question(self, hidden: Any) -> None:
         hidden({"question": "Can you tell me if the sea is in its bed, and what to do for it?"})
@@ -174,10 +202,10 @@ class TestMessages:
 
     def test_a_common_word_that_is_all_there_is_tells_something(self, hidden: Any) -> None:
         hidden({"answer": "no"})
-        assert format_message(ValueError("the user said no")) == f"the user said {HIDDEN}"
+        assert format_message(ValueError("the user said no")) == f"the user said {MASK}"
 
     def test_of_an_error_that_nobody_knows_the_arguments_of_nothing_is_shown(self, hidden: Any) -> None:
-        hidden(EVERYTHING)
+        hidden(None)
         assert format_message(ValueError("no ship Black Pearl")) == "[not shown: 19 characters]"
         assert format_message(ValueError()) == ""
 
@@ -186,10 +214,10 @@ class TestMessages:
 
     @given(st.recursive(SAID, lambda inner: st.lists(inner) | st.dictionaries(SAID, inner)))
     def test_no_word_of_any_arguments_is_in_it(self, arguments: Any) -> None:
-        token = ARGUMENTS.set({"it": arguments})
+        token = HIDDEN.set(Hidden({"it": arguments}))
         try:
             told = format_message(ValueError(f"it was {arguments!r}"))
         finally:
-            ARGUMENTS.reset(token)
-        left = told.replace(HIDDEN, "").removeprefix("it was ")
+            HIDDEN.reset(token)
+        left = told.replace(MASK, "").removeprefix("it was ")
         assert not re.search(r"b|c|å|港|1", left.partition(" … [cut")[0])

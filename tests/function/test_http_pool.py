@@ -164,6 +164,16 @@ class TestCompressedResponses:
         assert (await asyncio.to_thread(http_pool.sync_client().get, server[1])).content == b"the tide"
         assert all("accept-encoding: gzip\r\n" in head.lower() for head in server[0].heads)
 
+    async def test_are_read_after_a_connection_that_was_dead_too(self, server: tuple[Server, str]) -> None:
+        served, url = server
+        served.headers, served.body = "content-encoding: gzip\r\n", gzip.compress(b"the tide")
+        for get in (http_pool.client().get, lambda url: asyncio.to_thread(http_pool.sync_client().get, url)):
+            await get(url)
+            served.dies = 1
+            response = await get(url)
+            assert response.content == b"the tide"
+            assert "content-encoding" not in response.headers
+
     @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
     async def test_are_bounded_for_tools_that_set_no_bound(self, server: tuple[Server, str], encoding: str) -> None:
         inner = gzip.compress(bytes(MAX_BYTES + 1))

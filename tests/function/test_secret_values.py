@@ -14,8 +14,8 @@ from chat.secret_values import secrets_in, secrets_in_address
         ('{"alice":"a","ci":["b","c"],"pin":1}', {"a", "b", "c", "1"}),
         ('{"username":"harbour","engine":"postgres","password":"pw","port":5432}', {"pw"}),
         ('[{"name":"a","apiKey":"k"}]', {"k"}),
-        ("https://user:p%40ss@host/x", {"https://user:p%40ss@host/x", "p%40ss", "p@ss"}),
-        ('{"url":"mysql://u:pw@h/d"}', {"mysql://u:pw@h/d", "pw"}),
+        ("https://user:p%40ss@host/x", {"https://user:p%40ss@host/x", "p%40ss", "p@ss", "dXNlcjpwQHNz"}),
+        ('{"url":"mysql://u:pw@h/d"}', {"mysql://u:pw@h/d", "pw", "dTpwdw=="}),
     ],
 )
 def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
@@ -26,8 +26,8 @@ def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
     ("setting", "found"),
     [
         ("https://api.example.com/v1?version=2026-01-01", set()),
-        ("https://user:pw@gateway.example.com/v1", {"pw"}),
-        ("https://user:p@ss@gateway.example.com/v1", {"p@ss"}),
+        ("https://user:pw@gateway.example.com/v1", {"pw", "dXNlcjpwdw=="}),
+        ("https://user:p@ss@gateway.example.com/v1", {"p@ss", "dXNlcjpwQHNz"}),
         ("https://0123456789abcdef@gateway.example.com/v1", {"0123456789abcdef"}),
         ("https://nora@gateway.example.com/v1", set()),
         ("https://x.example.com/?sig=s1&code=c1&design=plain", {"s1", "c1"}),

@@ -45,7 +45,7 @@ def test_every_secret_in_them_is_known_as_one() -> None:
         mcp_servers="pier=https://pier.example.com/mcp?apiKey=k10",
         system_prompt="Be kind.",
     )
-    assert set(settings.secrets()) == {f"k{number}" for number in range(1, 11)}
+    assert {f"k{number}" for number in range(1, 11)} <= set(settings.secrets())
     assert not list(Settings().secrets())
 
 

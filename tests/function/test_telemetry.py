@@ -14,7 +14,7 @@ from aws_lambda_powertools.logging.constants import (
 )
 
 from chat import redaction, telemetry
-from chat.exception_text import ARGUMENTS
+from chat.exception_text import HIDDEN, Hidden
 from tests import emf
 
 
@@ -161,11 +161,11 @@ class TestErrorLines:
         error = ValueError("no Endeavour")
         error.__cause__ = KeyError("Endeavour")
         error.add_note("it was the Endeavour")
-        token = ARGUMENTS.set({"ship": "Endeavour"})
+        token = HIDDEN.set(Hidden({"ship": "Endeavour"}))
         try:
             assert "Endeavour" not in json.dumps(line(error))
         finally:
-            ARGUMENTS.reset(token)
+            HIDDEN.reset(token)
 
     def test_have_no_secret(self, line: Callable[..., dict[str, Any]]) -> None:
         redaction.register("sk-harbour")

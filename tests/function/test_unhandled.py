@@ -2,36 +2,24 @@
 
 import asyncio
 import gc
-import logging
+import json
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from chat import exception_text
 from chat.unhandled import log_unhandled
-
-
-class Lines(logging.Handler):
-    """Formats what is logged where it is logged, as a formatter does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        self.lines.append(f"{record.getMessage()} | {exception_text.format_exception(error) if error else ''}")
+from tests.function.log_lines import log_lines
 
 
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
-    handler, logger, hook = Lines(), logging.getLogger("chat.unhandled"), threading.excepthook
-    logger.addHandler(handler)
-    yield handler.lines
-    logger.removeHandler(handler)
-    threading.excepthook = hook
+    hooks = threading.excepthook, sys.unraisablehook
+    with log_lines() as lines:
+        yield lines
+    threading.excepthook, sys.unraisablehook = hooks
 
 
 async def fails(ship: str) -> None:
@@ -47,8 +35,8 @@ async def test_of_a_task_that_was_left_behind(lines: list[str], *, log_messages:
     del left
     gc.collect()
     (line,) = lines
-    assert line.startswith("Task exception was never retrieved | Traceback")
-    assert ("Endeavour" in line) == log_messages
+    assert json.loads(line)["message"] == "Task exception was never retrieved"
+    assert ("no Endeavour" in line) == log_messages
     assert log_messages or "ValueError: [not shown: 12 characters]" in line
 
 
@@ -63,12 +51,30 @@ async def test_of_a_thread(lines: list[str], *, log_messages: bool) -> None:
     thread.start()
     thread.join()
     (line,) = lines
-    assert line.startswith("uncaught in mooring | Traceback")
-    assert ("Endeavour" in line) == log_messages
+    assert json.loads(line)["message"] == "uncaught in mooring"
+    assert ("no Endeavour" in line) == log_messages
 
 
 async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
     loop = asyncio.get_running_loop()
     log_unhandled(loop, log_messages=False)
     loop.call_exception_handler({"message": "odd"})
-    assert lines == ["odd | "]
+    (line,) = lines
+    assert json.loads(line)["message"] == "odd"
+
+
+async def test_of_an_object_that_cannot_be_taken_down(lines: list[str]) -> None:
+    log_unhandled(asyncio.get_running_loop(), log_messages=False)
+
+    class Moored:
+        def __init__(self, ship: str) -> None:
+            self.ship = ship
+
+        def __del__(self) -> None:
+            raise ValueError(f"no {self.ship}")
+
+    Moored("Endeavour")
+    gc.collect()
+    (line,) = lines
+    assert json.loads(line)["exception_name"] == "ValueError"
+    assert "Endeavour" not in json.loads(line)["exception"]

@@ -1,5 +1,6 @@
 """Whatever a function logs, prints or fails with leaves the process without its secrets."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,18 @@ async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, str]:
 @pytest.mark.parametrize("handler", ["prints", "logs", "in_a_thread", "fails", "fails_late"])
 async def test_no_line_has_one(handler: str, form: str, folder: Path) -> None:
     _, said = await ran(folder, handler, AWS_LAMBDA_LOG_FORMAT=form)
+    assert KEY not in said
+    assert "[redacted]" in said
+
+
+@pytest.mark.parametrize("form", ["Text", "JSON"])
+@pytest.mark.parametrize("handler", ["logs", "in_a_thread", "fails"])
+async def test_nor_has_a_frame_on_the_descriptor_that_lambda_reads(handler: str, form: str, folder: Path) -> None:
+    reading, writing = os.pipe()
+    await ran(folder, handler, AWS_LAMBDA_LOG_FORMAT=form, _LAMBDA_TELEMETRY_LOG_FD=str(writing))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as frames:
+        said = frames.read().decode(errors="replace")
     assert KEY not in said
     assert "[redacted]" in said
 

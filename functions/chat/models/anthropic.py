@@ -31,6 +31,7 @@ from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded, encoded
 from chat.models.refusal import Signposts, reported
 from chat.models.upstream import HttpModel
+from chat.redaction import redact_json
 from chat.settings import Settings
 from chat.sse_parser import SseParser
 
@@ -73,7 +74,7 @@ class AnthropicModel(HttpModel):
         }
         if key:
             headers["x-api-key"] = key
-        content = body(request, self._settings)
+        content = redact_json(body(request, self._settings))
         return http_pool.client().build_request("POST", url, content=content, headers=headers, timeout=self._timeout)
 
     def _parser(self, request: ModelRequest) -> "AnthropicParser":

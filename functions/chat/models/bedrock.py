@@ -33,6 +33,7 @@ from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded
 from chat.models.refusal import Signposts, reported
 from chat.models.upstream import HttpModel
+from chat.redaction import redact_json
 from chat.settings import Settings
 from chat.sigv4 import sign
 
@@ -72,7 +73,7 @@ class BedrockModel(HttpModel):
     async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
         url = f"{self._base_url}/model/{quote(model_id, safe='')}/converse-stream"
-        content = body(request, self._settings)
+        content = redact_json(body(request, self._settings))
         headers = {
             "content-type": "application/json",
             "accept": "application/vnd.amazon.eventstream",

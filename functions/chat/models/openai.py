@@ -23,6 +23,7 @@ from chat.models.key import ApiKey
 from chat.models.parser import TurnParser, decoded, encoded
 from chat.models.refusal import Signposts, reported
 from chat.models.upstream import HttpModel
+from chat.redaction import redact_json
 from chat.settings import Settings
 from chat.sse_parser import SseParser
 
@@ -52,7 +53,8 @@ class OpenAIModel(HttpModel):
     name = "openai"
 
     async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
-        content = body(request, self._settings, new_names=urlsplit(self._base_url).hostname == _VENDOR)
+        new_names = urlsplit(self._base_url).hostname == _VENDOR
+        content = redact_json(body(request, self._settings, new_names=new_names))
         headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
         if key:
             headers["authorization"] = f"Bearer {key}"

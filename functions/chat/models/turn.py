@@ -29,7 +29,7 @@ from chat.events import (
     TurnEnded,
     Usage,
 )
-from chat.redaction import StreamRedactor, redact
+from chat.redaction import StreamRedactor, redact, redact_json
 
 __all__ = ["ObjectEnd", "Turn"]
 
@@ -111,21 +111,21 @@ class Turn:
         self._make_id = make_id
         self._events: list[ModelEvent] = []
         self._pieces: list[str] = []
-        self._said = self._redactor = StreamRedactor()
+        self._texts = self._redactor = StreamRedactor()
+        self._thoughts = StreamRedactor()
         self._as_event: Callable[[str], ModelEvent] = TextDelta
         self._thinking = False
-        self._thought_masked = False
 
     def text(self, text: str) -> None:
         """More of the answer."""
         if self._as_event is not TextDelta:
-            self._turn_to(TextDelta, self._said)
+            self._turn_to(TextDelta, self._texts)
         self._pieces.append(text)
 
     def think(self, text: str) -> None:
         """More reasoning."""
         if self._as_event is not ReasoningDelta:
-            self._turn_to(ReasoningDelta, self._said)
+            self._turn_to(ReasoningDelta, self._thoughts)
         self._thinking = True
         self._pieces.append(text)
 
@@ -133,13 +133,14 @@ class Turn:
         """One block of reasoning is whole. With a secret masked in it, its signature is worth nothing any more."""
         self._flush()
         self._thinking = False
-        masked, self._thought_masked = self._thought_masked, False
+        masked, self._thoughts.has_masked = self._thoughts.has_masked, False
         self._events.append(ReasoningEnded("" if masked else signature, redacted))
 
     def call(self, key: Hashable, call_id: str, name: str) -> None:
         """A call begins; `key` is how the provider refers to it from now on."""
         self.next_block()
-        self._turn_to(TextDelta, self._said)
+        self._turn_to(TextDelta, self._texts)
+        call_id = redact(call_id)
         unique = call_id if call_id and call_id not in self._taken else self._make_id()
         self._taken.add(unique)
         call = self.calls[key] = _Call(unique, redact(name))
@@ -180,7 +181,7 @@ class Turn:
 
     def stop(self, reason: StopReason) -> None:
         """The model says why it stopped. Calls that it did not cut are ready."""
-        self._turn_to(TextDelta, self._said)
+        self._turn_to(TextDelta, self._texts)
         for call in self._all:
             if not call.ready and (reason not in _CUT or call.placeholder):
                 self._ready(call)
@@ -221,11 +222,10 @@ class Turn:
         self._as_event, self._redactor = as_event, redactor
 
     def _flush(self) -> None:
-        """What was under way gives way to something else: text and reasoning have ended, a call may go on."""
+        """What was under way gives way to something else; of a call, what is held back waits until it goes on."""
         text = self._redactor.feed("".join(self._pieces))
-        if self._redactor is self._said:
-            self._thought_masked |= self._as_event is ReasoningDelta and self._said.has_masked
-            text += self._said.close()
+        if self._as_event in {TextDelta, ReasoningDelta}:
+            text += self._redactor.pause()
         self._say(text)
 
     def _say(self, text: str) -> None:
@@ -235,8 +235,8 @@ class Turn:
 
     def _ready(self, call: _Call) -> None:
         self._flush()
-        arguments = redact("".join(call.pieces))
-        if rest := call.redactor.close():
+        arguments = redact_json("".join(call.pieces).encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        if rest := call.redactor.pause():
             self._events.append(ToolArgumentsDelta(call.id, rest))
         if call.placeholder:
             self._events.append(ToolArgumentsDelta(call.id, arguments))

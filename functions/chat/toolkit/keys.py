@@ -6,7 +6,6 @@ variable `NAME`.
 
 from collections.abc import Iterable, Mapping
 
-from chat import redaction
 from chat.errors import ToolError, ToolMisdeclared
 from chat.secrets import Secret, only_value
 from chat.settings import SECRET, Settings
@@ -38,7 +37,8 @@ class KeyRing:
     def _held(self, name: str) -> Secret | str:
         if arn := _arn(self._settings, name):
             return self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
-        return str(getattr(self._settings, name.lower()))
+        value = getattr(self._settings, name.lower())
+        return "" if value is None else str(value)
 
 
 class Keys:
@@ -59,7 +59,6 @@ class Keys:
         value = only_value(await held.read()) if isinstance(held, Secret) else held
         if not value:
             raise ToolError(f"{name} is not set.")
-        redaction.register(value)
         return value
 
     def setting(self, name: str) -> str:

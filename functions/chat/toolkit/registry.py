@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from chat.errors import ToolError, ToolMisdeclared
+from chat.exception_text import HIDDEN, Hidden
 from chat.messages import ToolCall, ToolSchema
 from chat.settings import Settings
 from chat.toolkit import keys
 from chat.toolkit.job import Job
-from chat.toolkit.results import Outcome, failed
+from chat.toolkit.results import Outcome, failed, failed_by
 from chat.toolkit.tool import Tool
 
 __all__ = ["Registry"]
@@ -54,11 +55,23 @@ class Registry:
         try:
             return Job.of(tool, tool.read(asked.arguments), caller)
         except ToolError as error:
+            if error.__cause__:
+                self._log(tool, asked, error.__cause__)
             return failed(str(error))
+        except Exception as error:  # noqa: BLE001  (of a type of the tool's own; it is one failed call)
+            self._log(tool, asked, error)
+            return failed_by(tool.name, error)
 
     def label(self, name: str) -> str:
         """The name in metrics and logs, from a closed set: a model may make up any other."""
         return name if name in self._tools else "unknown"
+
+    def _log(self, tool: Tool, asked: ToolCall, error: BaseException) -> None:
+        token = HIDDEN.set(None if self._settings.log_messages else Hidden({"arguments": asked.arguments}))
+        try:
+            _LOGGER.warning("tool %s could not take its arguments: %s", tool.name, type(error).__name__, exc_info=error)
+        finally:
+            HIDDEN.reset(token)
 
 
 def _missing(tool: Tool, settings: Settings) -> str:

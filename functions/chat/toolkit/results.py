@@ -65,7 +65,7 @@ def encode(value: Any, limit: int) -> bytes:
     except orjson.JSONEncodeError as error:
         _LOGGER.warning("a tool's result cannot be written as JSON", exc_info=error)
         raise ToolError("The tool's result cannot be written as JSON.") from error
-    return redaction.redact_bytes(encoded) if len(encoded) <= limit else cut(encoded, limit)
+    return redaction.redact_json(encoded) if len(encoded) <= limit else cut(encoded, limit)
 
 
 def cut(encoded: bytes, limit: int) -> bytes:
@@ -100,7 +100,7 @@ def _builtin(value: Any) -> Any:
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001  (an exception whose text fails is still only a failed tool)
+    except BaseException:  # noqa: BLE001  (an exception whose text fails, or exits, is still only a failed tool)
         return ""
 
 

@@ -38,12 +38,16 @@ class ArgumentsReader(Generic[S]):
         """Check arguments. Empty text means no arguments.
 
         Raises:
-            ToolError: With the one sentence for the model, the JSON path in it.
+            ToolError: With the one sentence for the model, the JSON path in it; its cause is what a `__post_init__` of
+                the tool's own types raised.
         """
         try:
             known = self._known(_decoded(text or "{}"), self._parameters, "$")
             return msgspec.convert(known, self._struct, str_keys=True)
         except msgspec.ValidationError as error:
+            if error.__cause__:  # raised by code of the tool's own, whose words are for the log
+                _, _, path = str(error).rpartition(" - at ")
+                raise self._unfit(f"a value is refused - at {path}") from error.__cause__
             raise self._unfit(str(error)) from None
         except RecursionError:
             raise self._unfit("the JSON text is nested too deep") from None

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
+from chat import redaction
 from chat.errors import ToolError
-from chat.exception_text import ARGUMENTS
+from chat.exception_text import HIDDEN, Hidden
 from chat.settings import Settings
 from chat.telemetry import measure
 from chat.toolkit.batch import Batch
@@ -75,7 +76,7 @@ class Workshop:
         """What can be answered without a run: a result that is still fresh, or that the breaker is open."""
         if job.key and (result := self._cache.get(job.key)) is not None:
             measure("CacheHits", tool=job.tool.name)
-            return Outcome("completed", result)
+            return Outcome("completed", redaction.redact_json(result))  # a secret may have become known meanwhile
         return self._breakers.refusal(job.tool)
 
     def under_way(self, job: Job) -> Run | None:
@@ -152,7 +153,7 @@ class Workshop:
     def _hide_from_log(self, arguments: Any) -> None:
         """From here on, in this run's own task and context."""
         if not self.settings.log_messages:
-            ARGUMENTS.set(arguments)
+            HIDDEN.set(Hidden(arguments))
 
     def _answers(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
         if len(values) != count:

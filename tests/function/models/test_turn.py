@@ -165,6 +165,32 @@ class TestSecrets:
         turn.text("dly.")
         assert turn.take() == [TextDelta("sk-hardly.")]
 
+    def test_are_masked_in_an_id_that_the_provider_made(self, turn: Turn) -> None:
+        turn.call("k", f"call-{self.KEY}", "f")
+        turn.call("l", f"call-{self.KEY}", "g")
+        first, second = turn.take()
+        assert first == ToolCallStarted("call-[redacted]", "f")
+        assert second != ToolCallStarted("call-[redacted]", "g"), "an id is used once"
+
+    def test_one_that_something_else_cuts_in_two_is_masked_in_both_parts(self, turn: Turn) -> None:
+        turn.text("It is sk-harbour")
+        turn.think("Is it?")
+        turn.text("-42.")
+        assert turn.take() == [
+            TextDelta("It is [redacted]"),
+            ReasoningDelta("Is it?"),
+            ReasoningEnded(),
+            TextDelta("[redacted]."),
+        ]
+
+    def test_arguments_stay_json_whatever_the_secret(self, turn: Turn) -> None:
+        redaction.register("12345678")
+        turn.call("k", "1", "f")
+        turn.arguments("k", '{"amount":12345678,"to":"12345678"}')
+        assert [e.arguments for e in turn.take() if isinstance(e, ToolCallReady)] == [
+            '{"amount":12345678,"to":"[redacted]"}'
+        ]
+
     def test_what_was_held_back_comes_before_what_follows(self, turn: Turn) -> None:
         turn.text("sk-har")
         turn.call("k", "1", "f")

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 import zlib
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,8 +15,11 @@ import pytest
 from chat import http_pool
 from chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
 from chat.events import TextDelta, TurnEnded
+from chat.messages import AssistantMessage, Text, ToolCall, ToolMessage, ToolSchema, UserMessage
 from chat.models import upstream as shell
-from chat.models.base import Model
+from chat.models.base import Model, ModelRequest
+from chat.models.registry import make_model
+from chat.settings import Settings
 from chat.sse_parser import MAX_EVENT_BYTES
 from tests import transcripts
 from tests.clock import jumping
@@ -197,6 +201,20 @@ class TestAProviderThatQuotesOurKey:
             _, failed = await failure(self.model(server))
         assert self.KEY not in str(failed)
 
+    async def test_and_what_was_held_back_is_said_where_the_stream_breaks(self) -> None:
+        begun, broken = DELTA.replace(b"word ", b"It is made "), b'data: {"error":{"message":"no"}}\n\n'
+
+        async def cut(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.send(begun)
+            await asyncio.sleep(0.05)
+            exchange.cut()
+
+        for script in (saying(begun + broken), cut):
+            async with upstream(script) as server:
+                events, _ = await failure(self.model(server))
+            assert text(events) == "It is made "
+
     async def test_in_its_answer_also_where_two_reads_share_it(self) -> None:
         async def echo(exchange: Exchange) -> None:
             await exchange.start()
@@ -208,6 +226,35 @@ class TestAProviderThatQuotesOurKey:
 
         async with upstream(echo) as server:
             assert text(await said(self.model(server))) == "The key is [redacted]."
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
+async def test_no_secret_is_in_what_a_provider_is_asked(provider: str) -> None:
+    key = "made up of words"
+    settings: dict[str, Any] = {
+        "model_provider": provider,
+        "openai_api_key": key,
+        "anthropic_api_key": key,
+        "aws_bearer_token_bedrock": key,
+    }
+    calls = AssistantMessage((ToolCall(f"id {key}", "look", f'{{"a":"{key}"}}'),))
+    asked = ModelRequest(
+        messages=(
+            UserMessage((Text(key),)),
+            calls,
+            ToolMessage(f"id {key}", "look", key),
+            UserMessage((Text("and?"),)),
+        ),
+        tools=(ToolSchema("look", f"Looks with {key}.", {"type": "object", "properties": {"a": {"default": key}}}),),
+        system=f"Use {key}.",
+        deadline=0,
+    )
+    async with upstream(failing(400)) as server:
+        urls: dict[str, Any] = {f"{name}_base_url": server.url for name in ("openai", "anthropic", "bedrock")}
+        await failure(make_model(Settings(**settings, **urls)), asked)
+    body = server.requests[0].body.decode()
+    assert key not in body
+    assert body.count("[redacted]") >= 6
 
 
 class TestABombOfABody:

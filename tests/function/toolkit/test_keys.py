@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat import redaction, secrets
+from chat import secrets
 from chat.errors import SettingsError, ToolError, ToolMisdeclared
 from chat.settings import Settings
 from chat.toolkit.keys import KeyRing, given, known
@@ -47,9 +47,11 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
         await KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
 
 
-async def test_a_key_that_a_tool_has_read_is_redacted() -> None:
-    await KeyRing(Settings(finnhub_api_key="made up of words")).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
-    assert redaction.redact("with made up of words") == "with [redacted]"
+async def test_a_setting_without_a_value_is_empty() -> None:
+    held = KeyRing(Settings()).only(["MODEL_TEMPERATURE"])
+    assert held.setting("MODEL_TEMPERATURE") == ""
+    with pytest.raises(ToolError, match="MODEL_TEMPERATURE is not set"):
+        await held.key("MODEL_TEMPERATURE")
 
 
 async def test_one_that_is_not_set_is_an_error() -> None:

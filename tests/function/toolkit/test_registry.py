@@ -2,6 +2,7 @@
 
 import logging
 
+import msgspec
 import pytest
 
 from chat.errors import ToolMisdeclared
@@ -9,7 +10,21 @@ from chat.settings import Settings
 from chat.toolkit.registry import Registry
 from chat.toolkit.results import Outcome
 from chat.toolkit.tool import tool
+from tests.function.log_lines import log_lines
 from tests.function.toolkit.hearing import asked
+
+
+class Berth(msgspec.Struct):
+    ship: str
+
+    def __post_init__(self) -> None:
+        raise (ValueError if self.ship == "Aurora" else OSError)(f"harbour:s3cr3t-pw has no {self.ship}")
+
+
+@tool
+async def moor(berth: Berth) -> str:
+    """Moor."""
+    return berth.ship
 
 
 @tool(needs=["FINNHUB_API_KEY"])
@@ -28,6 +43,28 @@ async def namesake() -> int:
 async def mistyped() -> int:
     """Need what nobody knows."""
     return 1
+
+
+@pytest.mark.parametrize(
+    ("ship", "told"),
+    [
+        (
+            "Aurora",
+            "The arguments of moor do not fit its schema: a value is refused, at `$.berth`; mend that",
+        ),
+        ("Endeavour", "moor failed because of an internal error."),
+    ],
+)
+@pytest.mark.parametrize("log_messages", [False, True])
+def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str, *, log_messages: bool) -> None:
+    with log_lines() as lines:
+        outcome = Registry([moor], Settings(log_messages=log_messages)).judge(asked("moor", berth={"ship": ship}), "")
+    assert isinstance(outcome, Outcome)
+    assert outcome.error.startswith(told)
+    assert outcome.status == "failed"
+    (line,) = lines
+    assert "harbour:s3cr3t-pw has no" in line
+    assert (f"has no {ship}" in line) == log_messages
 
 
 def test_two_tools_of_one_name_are_an_init_error() -> None:

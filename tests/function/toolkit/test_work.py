@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from chat import redaction
 from chat.errors import ToolError
 from chat.settings import Settings
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import ToolContext, tool
 from tests.clock import jumping
+from tests.function.log_lines import log_lines
 from tests.function.toolkit.hearing import Heard, answers, asked, measured
 
 runs: list[object] = []
@@ -50,6 +52,12 @@ async def berths(port: str, context: ToolContext) -> str:
 async def careless(context: ToolContext) -> str:
     """Ask who asks although all share the answer."""
     return context.caller
+
+
+@tool
+async def breaks(ship: str) -> str:
+    """Break."""
+    raise OSError(f"login failed ({ship})")
 
 
 @tool
@@ -154,6 +162,29 @@ class TestKept:
     async def test_tools_that_do_not_say_so_run_every_time(self) -> None:
         await answers(ToolRunner(TOOLS), *(asked("plain", str(number), key="a") for number in range(3)))
         assert runs == ["a", "a", "a"]
+
+    @jumping
+    async def test_a_result_is_given_without_a_secret_that_has_become_known_meanwhile(self) -> None:
+        runner = ToolRunner(TOOLS)
+        await answers(runner, asked("kept", key="sk-harbour"))
+        redaction.register("SK-HARBOUR")
+        (message,) = await answers(runner, asked("kept", key="sk-harbour"))
+        assert message.content == '"[redacted]"'
+
+
+class TestLogs:
+    @pytest.mark.parametrize("log_messages", [False, True])
+    def test_have_arguments_only_where_the_settings_say_so(self, *, log_messages: bool) -> None:
+        @jumping
+        async def run() -> None:
+            with log_lines() as lines:
+                await answers(
+                    ToolRunner([breaks], Settings(log_messages=log_messages)), asked("breaks", ship="Endeavour")
+                )
+            assert sum("login failed" in line for line in lines) == 1
+            assert any("Endeavour" in line for line in lines) == log_messages
+
+        run()
 
 
 class TestSharedRuns:
@@ -262,11 +293,13 @@ async def finds(ship: str) -> int:
 
 class TestBatch:
     @jumping
-    async def test_an_exception_in_the_place_of_a_result_is_for_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
-        calls = [asked("finds", ship, ship=ship) for ship in ("Endeavour", "Resolution")]
-        messages = await answers(ToolRunner([finds]), *calls)
+    async def test_an_exception_in_the_place_of_a_result_is_for_the_log(self) -> None:
+        calls = [asked("finds", ship[:1], ship=ship) for ship in ("Endeavour", "Resolution")]
+        with log_lines() as lines:
+            messages = await answers(ToolRunner([finds]), *calls)
         assert {message.content for message in messages} == {"finds failed because of an internal error."}
-        assert [str(record.exc_info[1])[:12] for record in caplog.records if record.exc_info] == ["login failed"] * 2
+        assert sum("login failed for harbour:pw ([argument])" in line for line in lines) == 2
+        assert not [line for line in lines if "Endeavour" in line or "Resolution" in line]
 
     @jumping
     async def test_calls_within_the_window_become_one_and_each_gets_its_own_answer(self) -> None:
