@@ -13,13 +13,12 @@ from typing import Final
 
 import msgspec
 
-from chat import redaction, telemetry
+from chat import telemetry
 from chat.auth import Caller
 from chat.conversation import Conversation, Tools
 from chat.errors import StoreUnavailable
 from chat.events import Usage
 from chat.frontends.base import Encoder, Frontend
-from chat.message_redaction import redact_messages
 from chat.messages import ChatRequest, Message
 from chat.models.base import Model
 from chat.options import within_limits
@@ -79,8 +78,7 @@ class Answer:
         """
         read, encoder = frontend.read(call.request, self._settings)
         takes_urls = self._model.takes_image_urls
-        allowed = within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls)
-        asked = _redacted(_named(allowed))
+        asked = _named(within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls))
         await self._limits.check(call.caller)
         telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
         async with self._booked(call.caller) as spent, self._conversations.open(call.caller, asked) as record:
@@ -151,12 +149,6 @@ def _named(asked: ChatRequest) -> ChatRequest:
         conversation_id=asked.conversation_id or f"c_{uuid.uuid4().hex}",
         message_id=asked.message_id or f"m_{uuid.uuid4().hex}",
     )
-
-
-def _redacted(asked: ChatRequest) -> ChatRequest:
-    """Without the secrets, before the store and the model's provider see it."""
-    system = redaction.redact(asked.system or "")
-    return msgspec.structs.replace(asked, messages=redact_messages(asked.messages), system=system)
 
 
 def _tell(spent: list[Usage]) -> None:

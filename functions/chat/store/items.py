@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from chat.frontends.history import settled
-from chat.message_redaction import redact_message
 from chat.messages import AssistantMessage, Message, Text, UserMessage
+from chat.redaction import redact, redact_json
 from chat.store.base import Item, key
 
 __all__ = [
@@ -80,8 +80,8 @@ def messages_key(caller_id: str, conversation_id: str) -> str:
 
 
 def split(message: Message, pk: str, epoch: int, place: int, expires_at_s: int) -> list[Item]:
-    """A message → its items: the parts of its JSON, each with the number of parts."""
-    text = _encoded(message)
+    """A message → its items: the parts of its JSON without secrets, each with the number of parts."""
+    text = redact_json(_encoded(message))
     parts = [text[start : start + PART_BYTES] for start in range(0, len(text), PART_BYTES)]
     return [
         Item(pk=pk, sk=f"{epoch:014}#{place:06}#{n:04}", body=part, number=len(parts), expires_at_s=expires_at_s)
@@ -122,7 +122,7 @@ def continued(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Messag
 
 
 def title_of(messages: Iterable[Message]) -> str:
-    """The beginning of the first text a user wrote, in one line."""
+    """The beginning of the first text a user wrote, in one line and without secrets."""
     texts = (
         part.text
         for message in messages
@@ -130,7 +130,7 @@ def title_of(messages: Iterable[Message]) -> str:
         for part in message.parts
         if isinstance(part, Text)
     )
-    line = " ".join(next(texts, "").split())
+    line = " ".join(redact(next(texts, "")).split())
     return line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1]}…"
 
 
@@ -148,4 +148,4 @@ def _joined(groups: Iterable[tuple[str, Iterable[Item]]]) -> Iterator[Stored]:
         parts = list(group)
         if len(parts) == parts[0].number:
             text = b"".join(part.body for part in parts)
-            yield Stored(parts[0].sk, redact_message(msgspec.json.decode(text, type=Message)))
+            yield Stored(parts[0].sk, msgspec.json.decode(redact_json(text), type=Message))
