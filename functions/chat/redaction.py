@@ -157,13 +157,14 @@ class StreamRedactor:
     characters of a secret may go out, if they came in pieces of their own.
     """
 
-    __slots__ = ("_before", "_held", "has_masked")
+    __slots__ = ("_before", "has_masked", "held")
 
     def __init__(self) -> None:
         self.has_masked = False
         """Whether what went out is not what came in."""
+        self.held = ""
+        """What is held back."""
         self._before = ""  # the end of what came in and is not held: a secret may have begun there
-        self._held = ""
 
     def feed(self, piece: str) -> str:
         """What may go out now."""
@@ -171,11 +172,11 @@ class StreamRedactor:
         if not index.forms:
             return piece
         begun = len(self._before)
-        whole = self._before + self._held + piece
+        whole = self._before + self.held + piece
         near = _near(whole, index)
         end = max(begun, _safe_end(whole, near))
         out = self._masked(whole[:end], near, begun)
-        self._before, self._held = whole[max(0, end - index.longest) : end], whole[end:]
+        self._before, self.held = whole[max(0, end - index.longest) : end], whole[end:]
         return out
 
     def pause(self) -> str:
@@ -183,13 +184,11 @@ class StreamRedactor:
 
         The text may go on with `feed`: a secret that goes on is recognized.
         """
-        if not self._held:
-            return ""
-        whole, begun = self._before + self._held, len(self._before)
+        whole, begun = self._before + self.held, len(self._before)
         out = self._masked(whole, _near(whole, _Known.index), begun)
-        if out == self._held and len(out) >= _TELLING_CHARS:
+        if out == self.held and len(out) >= _TELLING_CHARS:
             out, self.has_masked = MASK, True
-        self._before, self._held = whole, ""
+        self._before, self.held = whole, ""
         return out
 
     def _masked(self, whole: str, secrets: Iterable[str], begun: int) -> str:

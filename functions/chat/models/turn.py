@@ -223,8 +223,8 @@ class Turn:
 
     def _flush(self) -> None:
         """What was under way gives way to something else; of a call, what is held back waits until it goes on."""
-        text = self._redactor.feed("".join(self._pieces))
-        if self._as_event in {TextDelta, ReasoningDelta}:
+        text = self._redactor.feed("".join(self._pieces)) if self._pieces else ""
+        if self._redactor.held and self._as_event in {TextDelta, ReasoningDelta}:
             text += self._redactor.pause()
         self._say(text)
 
@@ -236,8 +236,8 @@ class Turn:
     def _ready(self, call: _Call) -> None:
         self._flush()
         arguments = redact_json("".join(call.pieces).encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
-        if rest := call.redactor.pause():
-            self._events.append(ToolArgumentsDelta(call.id, rest))
+        if call.redactor.held:
+            self._events.append(ToolArgumentsDelta(call.id, call.redactor.pause()))
         if call.placeholder:
             self._events.append(ToolArgumentsDelta(call.id, arguments))
         call.ready = True
