@@ -54,10 +54,10 @@ _FEW: Final = 100
 
 
 class _Index(NamedTuple):
-    """What is looked for: every form of every secret, the longest first, and by its first pieces."""
+    """What is looked for: every form of every secret, the longest first, by its beginning, and by its first pieces."""
 
     forms: tuple[str, ...] = ()
-    heads: tuple[tuple[str, str], ...] = ()
+    heads: Mapping[str, list[str]] = {}
     grams: Mapping[str, list[str]] = {}
     longest: int = 0
 
@@ -164,7 +164,7 @@ class StreamRedactor:
         """Whether what went out is not what came in."""
         self.held = ""
         """What is held back."""
-        self._before = ""  # the end of what came in and is not held: a secret may have begun there
+        self._before = ""  # the end of what came in and is not held, as far as a secret may have begun there
 
     def feed(self, piece: str) -> str:
         """What may go out now."""
@@ -174,9 +174,10 @@ class StreamRedactor:
         begun = len(self._before)
         whole = self._before + self.held + piece
         near = _near(whole, index)
-        end = max(begun, _safe_end(whole, near))
+        safe = _safe_end(whole, near)
+        end = max(begun, safe)
         out = self._masked(whole[:end], near, begun)
-        self._before, self.held = whole[max(0, end - index.longest) : end], whole[end:]
+        self._before, self.held = whole[max(0, min(safe, end - _GRAM + 1)) : end], whole[end:]
         return out
 
     def pause(self) -> str:
@@ -184,8 +185,8 @@ class StreamRedactor:
 
         The text may go on with `feed`: a secret that goes on is recognized.
         """
-        whole, begun = self._before + self.held, len(self._before)
-        out = self._masked(whole, _near(whole, _Known.index), begun)
+        whole = self._before + self.held
+        out = self._masked(whole, _near(whole, _Known.index), len(self._before))
         if out == self.held and len(out) >= _TELLING_CHARS:
             out, self.has_masked = MASK, True
         self._before, self.held = whole, ""
@@ -229,7 +230,9 @@ def _index(values: Iterable[str]) -> _Index:
     for form in forms:
         for start in range(_STRIDE):
             grams.setdefault(form[start : start + _GRAM], []).append(form)
-    heads = tuple((form[:_GRAM], form) for form in forms)
+    heads: dict[str, list[str]] = {}
+    for form in forms:
+        heads.setdefault(form[:_GRAM], []).append(form)
     return _Index(forms, heads, grams, max(map(len, forms), default=0))
 
 
@@ -245,11 +248,11 @@ def _candidates(text: str) -> Iterable[str]:
 
 def _near(whole: str, index: _Index) -> Iterable[str]:
     """The secrets whose beginning stands in a text."""
-    if len(index.forms) <= _FEW:
-        return [form for head, form in index.heads if head in whole]
-    pieces = {whole[at : at + _GRAM] for at in range(len(whole) - _GRAM + 1)}
-    found = {form for gram in index.grams.keys() & pieces for form in index.grams[gram]}
-    return sorted(found, key=len, reverse=True)
+    heads: Iterable[str] = index.heads
+    if len(index.heads) > _FEW:
+        heads = index.heads.keys() & {whole[at : at + _GRAM] for at in range(len(whole) - _GRAM + 1)}
+    near = [form for head in heads if head in whole for form in index.heads[head]]
+    return sorted(near, key=len, reverse=True)
 
 
 def _safe_end(whole: str, secrets: Iterable[str]) -> int:
