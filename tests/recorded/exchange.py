@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
-__all__ = ["ALICE", "JSON", "Answer", "Case", "Exchange", "get", "post"]
+__all__ = ["ALICE", "JSON", "Answer", "Case", "Exchange", "get", "invoked", "post", "streamed"]
 
 JSON: Mapping[str, str] = {"content-type": "application/json"}
 ALICE: Mapping[str, str] = {"authorization": "Bearer made-up-alice"}
@@ -53,7 +54,7 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Requests that are recorded in one file, `transcripts/GROUP/NAME.txt`, in order, from one server."""
+    """Requests that are recorded in one file, `wire/GROUP/NAME.txt`, in order, from one server."""
 
     group: str
     name: str
@@ -75,3 +76,29 @@ def post(path: str, body: Any, *answers: Answer, **more: Any) -> Exchange:
 def get(path: str, **more: Any) -> Exchange:
     """A request without a body."""
     return Exchange(method=more.pop("method", "GET"), path=path, headers=more.pop("headers", ALICE), **more)
+
+
+def invoked(exchange: Exchange, **identity: str) -> Exchange:
+    """The same as an event for Lambda's Invoke; `identity` is what a function URL says of a caller that IAM knows."""
+    return _given(exchange, "/2015-03-31/functions/local/invocations", identity)
+
+
+def streamed(exchange: Exchange, **identity: str) -> Exchange:
+    """The same for InvokeWithResponseStream."""
+    return _given(exchange, "/2021-11-15/functions/local/response-streaming-invocations", identity)
+
+
+def _given(exchange: Exchange, to: str, identity: Mapping[str, str]) -> Exchange:
+    path, _, query = exchange.path.partition("?")
+    context: dict[str, Any] = {"http": {"method": exchange.method, "path": unquote(path)}}
+    event = {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": exchange.headers,
+        "requestContext": {**context, **({"authorizer": {"iam": identity}} if identity else {})},
+        "body": exchange.body.decode(),
+        "isBase64Encoded": False,
+    }
+    body = json.dumps(event, ensure_ascii=False).encode()
+    return replace(exchange, method="POST", path=to, headers=JSON, body=body)

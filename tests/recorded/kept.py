@@ -1,11 +1,10 @@
 """What one release keeps and the next one finds: conversations written to a store, and read from a recorded one."""
 
 import contextlib
-import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import httpx
 
@@ -17,50 +16,77 @@ from tests.recorded.servers import COMMON, HOME, running, talking
 from tests.recorded.steady import shortened, steady
 from tests.recorded.stores import Item, Kept
 from tests.recorded.talk import Talk
+from tests.recorded.times import told
 
-__all__ = ["KINDS", "read_in_memory", "read_old", "record", "record_found", "recorded", "rendered", "write_anew"]
+__all__ = [
+    "KINDS",
+    "Found",
+    "Written",
+    "read_in_memory",
+    "read_old",
+    "record",
+    "record_found",
+    "recorded",
+    "rendered",
+    "write_anew",
+]
 
 FOLDER: Final = HOME / "kept"
 KINDS: Final = ("file", "dynamodb")
+*EARLIER, LAST = cases.SERVERS
 LEASE_S: Final = 20  # longer than any of these requests takes, so that no lease is renewed and versions are the same
 SETTINGS: Final = {
-    "MODEL_PROVIDER": "anthropic",
     **COMMON,
     "CONVERSATION_LEASE": str(LEASE_S),
-    "CONVERSATION_TTL_DAYS": "36500",
+    "CONVERSATION_TTL_DAYS": str(cases.TTL_DAYS),
     "LIMIT_REQUESTS_PER_MINUTE": "1000",
     "LIMIT_TOKENS_PER_DAY": "1000000",
 }
 
-UNSTEADY: Final = (
-    (re.compile(r"^(\w+#.*  )0\d{13}#", re.MULTILINE), r"\1<epoch>#"),
-    (re.compile(r'("?(?:created_ms|epoch|expires_at_s|lease_until_ms|updated_ms)"?: ?)[1-9]\d*'), r"\1<time>"),
-    (re.compile(r"^(limits#.*  \w+#)\d+((?:\n  .*)*?\n  number: )\d+", re.MULTILINE), r"\1<window>\2<count>"),
-    (re.compile(r"^(stops#.*(?:\n  .*)*?\n  number: )\d+", re.MULTILINE), r"\1<time>"),
-)
+
+class Written(NamedTuple):
+    """What a store has in the end, its schema, and by which operations it came there."""
+
+    items: str
+    schema: str
+    operations: frozenset[str]
 
 
-def write_anew(kind: str, folder: Path, model: Provider) -> str:
-    """Hold the conversations with a store that is empty; what it has then, as text."""
+class Found(NamedTuple):
+    """What is in a recorded store, two transcripts, the schema it has then, and the operations that it took."""
+
+    items: str
+    shown: str
+    continued: str
+    schema: str
+    operations: frozenset[str]
+
+
+def write_anew(kind: str, folder: Path, model: Provider) -> Written:
+    """Hold the conversations with a store that is empty."""
     with _holding(kind, folder, model) as store:
-        return rendered(store.items())
+        return Written(rendered(store.items()), store.schema(), frozenset(store.operations))
 
 
-def read_old(kind: str, folder: Path, model: Provider) -> tuple[str, str]:
-    """Show, then continue and delete what was recorded: the two transcripts."""
+def read_old(kind: str, folder: Path, model: Provider) -> Found:
+    """Show, then continue and delete what was recorded."""
     with stores.opened(kind, folder) as store:
         store.load(FOLDER / kind / store.recording)
-        with _server(folder, store, model) as talk:
-            shown = shortened(talk.record(cases.shown()))
-            return shown, steady(talk.record(cases.continued(large=kind == "file")))
+        items, shown, continued = rendered(store.items()), "", ""
+        for name in cases.SERVERS:
+            with _server(name, folder, store, model) as talk:
+                shown += f"# {name}\n\n{talk.record(cases.shown(name))}\n"
+                continued += f"# {name}\n\n{talk.record(cases.continued(name))}\n"
+        return Found(items, shortened(shown), steady(continued), store.schema(), frozenset(store.operations))
 
 
 def read_in_memory(folder: Path, model: Provider) -> str:
     """Hold the conversations where nothing outlives the process, and show them."""
-    with running(folder, SETTINGS | {"STORE": "memory"}, model, "--managed-instances", "8") as server:
+    settings = {**SETTINGS, **cases.SERVERS[LAST], "STORE": "memory"}
+    with running(folder, settings, model, "--managed-instances", "8") as server:
         talk = talking(server, model)
-        with _written(talk, large=False):
-            return steady(talk.record(cases.shown()))
+        with _written(talk, LAST):
+            return steady(talk.record(cases.shown(LAST)))
 
 
 def recorded(kind: str, name: str) -> str:
@@ -75,7 +101,6 @@ def record(folder: Path, model: Provider) -> None:
         (FOLDER / kind).mkdir(parents=True, exist_ok=True)
         with _holding(kind, here, model) as store:
             store.save(FOLDER / kind / store.recording)
-            _write(kind, items=rendered(store.items()))
     time.sleep(LEASE_S)
     record_found(folder, model)
 
@@ -84,20 +109,26 @@ def record_found(folder: Path, model: Provider) -> None:
     """Record anew what is found in the recorded stores, which stay as they are."""
     for kind in KINDS:
         (here := folder / f"old-{kind}").mkdir()
-        shown, continued = read_old(kind, here, model)
-        _write(kind, shown=shown, continued=continued)
+        found = read_old(kind, here, model)
+        _write(kind, items=found.items, shown=found.shown, continued=found.continued, schema=found.schema)
     (FOLDER / "memory").mkdir(exist_ok=True)
     (here := folder / "memory").mkdir()
     _write("memory", shown=read_in_memory(here, model))
 
 
 def rendered(items: Iterable[Item]) -> str:
-    """Items as text: a line with the keys, a line for each of the others. Counters of two minutes are as one."""
-    blocks = (f"{item['pk']}  {item['sk']}\n{''.join(_lines(item))}" for item in items)
-    text = steady("\n".join(blocks))
-    for pattern, replacement in UNSTEADY:
-        text = pattern.sub(replacement, text)
-    return "\n\n".join(dict.fromkeys(text.split("\n\n")))
+    """Items as text: a line with the keys, a line for each of the others."""
+    there = [item for item in items if not _may_be_gone(item)]
+    blocks = (
+        f"{item['pk']}  {item['sk']}\n{''.join(_lines(item))}"
+        for item in told(there, lease_s=LEASE_S, ttl_days=cases.TTL_DAYS)
+    )
+    return steady("\n".join(blocks))
+
+
+def _may_be_gone(item: Item) -> bool:
+    """Counters of a minute that is over go when a server starts: those from before the last one may."""
+    return item["sk"].startswith("requests#") and not item["pk"].startswith("limits#key:")
 
 
 def _lines(item: Item) -> Iterator[str]:
@@ -109,24 +140,26 @@ def _lines(item: Item) -> Iterator[str]:
 @contextlib.contextmanager
 def _holding(kind: str, folder: Path, model: Provider) -> Iterator[Kept]:
     """A store in which all conversations have been written, and the last one goes on."""
-    with (
-        stores.opened(kind, folder) as store,
-        _server(folder, store, model) as talk,
-        _written(talk, large=kind == "file"),
-    ):
-        yield store
+    with stores.opened(kind, folder) as store:
+        for name in EARLIER:
+            with _server(name, folder, store, model) as talk:
+                talk.record(cases.written(name))
+        with _server(LAST, folder, store, model) as talk, _written(talk, LAST):
+            yield store
 
 
 @contextlib.contextmanager
-def _server(folder: Path, store: Kept, model: Provider) -> Iterator[Talk]:
-    with running(folder, {**SETTINGS, **store.settings}, model, "--managed-instances", "8") as server:
+def _server(name: str, folder: Path, store: Kept, model: Provider) -> Iterator[Talk]:
+    (here := folder / name).mkdir()
+    settings = {**SETTINGS, **cases.SERVERS[name], **store.settings}
+    with running(here, settings, model, "--managed-instances", "8") as server:
         yield talking(server, model)
 
 
 @contextlib.contextmanager
-def _written(talk: Talk, *, large: bool) -> Iterator[None]:
-    """All conversations are written while the block runs, and the last one goes on."""
-    *whole, left = cases.written(large=large)
+def _written(talk: Talk, server: str) -> Iterator[None]:
+    """A server's conversations are written while the block runs, and the last one goes on."""
+    *whole, left = cases.written(server)
     talk.record(whole)
     talk.provider.expect(left.answers)
     with httpx.stream(left.method, talk.url + left.path, content=left.body, headers=dict(left.headers)) as answer:

@@ -20,6 +20,7 @@ from tests.function.processes import run
 from tests.recorded.cases import CASES
 from tests.recorded.provider import Provider
 from tests.recorded.servers import FUNCTIONS, HOME, SERVERS, running, talking
+from tests.recorded.stores import DynamoStore, table
 from tests.stack import source
 
 __all__ = ["SECTIONS", "differences", "log_fields", "record", "recorded"]
@@ -94,7 +95,7 @@ def _settings() -> Names:
 
 
 def _table() -> Names:
-    items = json.loads((HOME / "kept/dynamodb/items.json").read_text("utf-8"))
+    items = table(HOME / "kept/dynamodb" / DynamoStore.recording)
     declared = source()["Resources"]["Conversations"]["Properties"]
     wanted = ("AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes", "TimeToLiveSpecification")
     attributes = {name: next(iter(value)) for item in items for name, value in item.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from tests.recorded.cases.tokens import FILE as KEYS
 from tests.recorded.exchange import Answer
 
 __all__ = ["Asked", "Provider", "provider"]
@@ -72,21 +73,26 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.provider.answer(Asked(self.command, self.path, headers, body))
         self.close_connection = True
         with contextlib.suppress(ConnectionError):  # a stopped answer closes its line
-            self.connection.sendall(_head(answer) + answer.body)
+            self.connection.sendall(_bytes(answer))
             if answer.held:
                 self.server.provider.wait()
                 self.connection.sendall(answer.held)
+
+    def do_GET(self) -> None:
+        """The keys of who issues the tokens."""
+        self.close_connection = True
+        self.connection.sendall(_bytes(Answer(body=KEYS.read_bytes(), headers={"content-type": "application/json"})))
 
     def log_message(self, *_: object) -> None:
         pass
 
 
-def _head(answer: Answer) -> bytes:
-    """With the length, so that a body that ends before it is one whose connection broke."""
+def _bytes(answer: Answer) -> bytes:
+    """Head and body; with the length, so that a body that ends before it is one whose connection broke."""
     length = len(answer.body) + len(answer.held) + answer.is_cut
     headers = {**answer.headers, "content-length": str(length), "connection": "close"}
     lines = [f"HTTP/1.1 {answer.status} -", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", ""]).encode() + answer.body
 
 
 @contextlib.contextmanager

@@ -41,6 +41,15 @@ VENDORS: Final[Mapping[str, Settings]] = {
     "bedrock": {"BEDROCK_BASE_URL": "{}", "AWS_BEARER_TOKEN_BEDROCK": "made-up", "BEDROCK_REGION": "eu-west-1"},
 }
 
+ISSUERS: Final[Mapping[str, Settings]] = {
+    "jwt": {
+        "JWT_ISSUER": "https://issuer.example",
+        "JWT_AUDIENCE": "chat",
+        "JWT_JWKS_URL": "{}/keys",
+        "JWT_SCOPE": "chat",
+    }
+}
+
 SERVERS: Final[Mapping[str, Settings]] = {
     "openai": {"MODEL_PROVIDER": "openai", **COMMON},
     "anthropic": {"MODEL_PROVIDER": "anthropic", **COMMON},
@@ -99,18 +108,18 @@ class Servers:
 @contextlib.contextmanager
 def running(folder: Path, settings: Settings, provider: Provider, *flags: str) -> Iterator[LocalServer]:
     """The function with the tools of the cases beside its own, and the provider in its vendor's place."""
-    vendor = {name: value.format(provider.url) for name, value in VENDORS[settings["MODEL_PROVIDER"]].items()}
-    variables = [flag for name, value in {**vendor, **settings}.items() for flag in ("--env", f"{name}={value}")]
-    with local_server(
-        folder, "--no-practice", "--task-root", str(_with_our_tools(folder)), *variables, *flags
-    ) as server:
+    others = {**VENDORS[settings["MODEL_PROVIDER"]], **ISSUERS.get(settings["AUTH"], {})}
+    told = {name: value.format(provider.url) for name, value in others.items()}
+    variables = [flag for name, value in {**told, **settings}.items() for flag in ("--env", f"{name}={value}")]
+    root = str(_with_our_tools(folder))
+    with local_server(folder, "--no-practice", "--invoke-port", "0", "--task-root", root, *variables, *flags) as server:
         yield server
 
 
 def talking(server: LocalServer, provider: Provider) -> Talk:
     """Ready to talk, once it is known which tools the server has."""
     tools = httpx.get(f"{server.url}/readyz").json()["tools"]
-    return Talk(server.url, provider, frozenset(tools))
+    return Talk(server.url, provider, frozenset(tools), server.invoke_url)
 
 
 def _with_our_tools(folder: Path) -> Path:

@@ -2,19 +2,23 @@
 
 import base64
 import contextlib
+import gzip
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import boto3
-from moto.server import ThreadedMotoServer
+from botocore.config import Config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 from tests.stack import source
 
-__all__ = ["DynamoStore", "FileStore", "Item", "Kept", "opened"]
+__all__ = ["DynamoStore", "FileStore", "Item", "Kept", "opened", "table"]
 
 Item = Mapping[str, Any]
 """One thing that is kept, by the names of its columns or attributes."""
@@ -29,6 +33,10 @@ ACCOUNT: Final = {
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
 }
+OURS: Final = "recorder"
+"""By which DynamoDB tells our own requests from the server's."""
+
+PRAGMAS: Final = ("application_id", "encoding", "journal_mode", "user_version")
 TABLE_PROPERTIES: Final = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
 
 
@@ -37,6 +45,7 @@ class Kept(Protocol):
 
     recording: str
     settings: Mapping[str, str]
+    operations: set[str]
 
     def load(self, recorded: Path) -> None:
         """Begin with what an earlier release has left."""
@@ -48,39 +57,58 @@ class Kept(Protocol):
         """Everything, by its keys."""
         ...
 
+    def schema(self) -> str:
+        """What the store itself keeps of how its items lie."""
+        ...
+
 
 class FileStore:
     """An SQLite file."""
 
-    recording = "store.sqlite3"
+    recording = "store.sqlite3.gz"
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "chat.sqlite3"
         self.settings: Mapping[str, str] = {"STORE": f"file:{self._path}"}
+        self.operations: set[str] = set()
 
     def load(self, recorded: Path) -> None:
-        self._path.write_bytes(recorded.read_bytes())
+        self._path.write_bytes(gzip.decompress(recorded.read_bytes()))
 
     def save(self, recorded: Path) -> None:
         """One file, with nothing left beside it."""
-        recorded.unlink(missing_ok=True)
+        whole = self._path.with_name("whole.sqlite3")
         opened = contextlib.closing
-        with opened(sqlite3.connect(self._path)) as ours, opened(sqlite3.connect(recorded)) as copy:
+        with opened(sqlite3.connect(self._path)) as ours, opened(sqlite3.connect(whole)) as copy:
             ours.backup(copy)
             copy.execute("pragma journal_mode = delete")
+        recorded.write_bytes(gzip.compress(whole.read_bytes(), mtime=0))
 
     def items(self) -> list[Item]:
         with contextlib.closing(sqlite3.connect(self._path)) as file:
             file.row_factory = sqlite3.Row
             return [dict(row) for row in file.execute("select * from items order by pk, sk")]
 
+    def schema(self) -> str:
+        """The statements that made it, and what is said in the head of the file."""
+        with contextlib.closing(sqlite3.connect(self._path)) as file:
+            statements = file.execute("select sql from sqlite_master where sql is not null order by name").fetchall()
+            pragmas = [(name, file.execute(f"pragma {name}").fetchone()[0]) for name in PRAGMAS]
+        return "\n".join([*(sql for (sql,) in statements), *(f"{name} = {value}" for name, value in pragmas), ""])
+
 
 class DynamoStore:
-    """The table that template.yaml makes, in a DynamoDB of this machine."""
+    """The table that template.yaml makes, in a DynamoDB of this machine.
 
-    recording = "items.json"
+    Args:
+        url: DynamoDB's.
+        operations: What it was asked to do by others than us; grows.
+    """
 
-    def __init__(self, url: str) -> None:
+    recording = "items.json.gz"
+
+    def __init__(self, url: str, operations: set[str]) -> None:
+        self.operations = operations
         self._table = f"kept-{next(NUMBERS)}"
         self.settings: Mapping[str, str] = {"STORE": f"dynamodb:{self._table}", "AWS_ENDPOINT_URL": url, **ACCOUNT}
         self._client: Any = boto3.client(
@@ -89,26 +117,38 @@ class DynamoStore:
             region_name=REGION,
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
+            config=Config(user_agent_extra=OURS),
         )
-        table = source()["Resources"]["Conversations"]["Properties"]
-        self._client.create_table(TableName=self._table, **{name: table[name] for name in TABLE_PROPERTIES})
+        declared = source()["Resources"]["Conversations"]["Properties"]
+        self._client.create_table(TableName=self._table, **{name: declared[name] for name in TABLE_PROPERTIES})
 
     def load(self, recorded: Path) -> None:
-        for item in json.loads(recorded.read_text("utf-8")):
+        for item in table(recorded):
             self._client.put_item(TableName=self._table, Item=_with_bytes(item))
 
     def save(self, recorded: Path) -> None:
         """DynamoDB JSON, as `aws dynamodb scan` prints it."""
         items = [_with_text(item) for item in self._scanned()]
-        recorded.write_text(json.dumps(items, indent=1, sort_keys=True) + "\n", "utf-8")
+        text = json.dumps(items, indent=1, sort_keys=True) + "\n"
+        recorded.write_bytes(gzip.compress(text.encode(), mtime=0))
 
     def items(self) -> list[Item]:
         return [{name: next(iter(value.values())) for name, value in item.items()} for item in self._scanned()]
+
+    def schema(self) -> str:
+        """What of the table is not the template's to say."""
+        return ""
 
     def _scanned(self) -> list[dict[str, Any]]:
         pages = self._client.get_paginator("scan").paginate(TableName=self._table)
         found = [item for page in pages for item in page["Items"]]
         return sorted(found, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+
+
+def table(recorded: Path) -> list[Item]:
+    """The items of a recorded table."""
+    items: list[Item] = json.loads(gzip.decompress(recorded.read_bytes()))
+    return items
 
 
 def _with_bytes(item: Item) -> dict[str, Any]:
@@ -127,10 +167,33 @@ def opened(kind: str, folder: Path) -> Iterator[Kept]:
     if kind == "file":
         yield FileStore(folder)
         return
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
+    operations: set[str] = set()
+    with _dynamodb(operations) as url:
+        yield DynamoStore(url, operations)
+
+
+@contextlib.contextmanager
+def _dynamodb(operations: set[str]) -> Iterator[str]:
+    """A DynamoDB on a free port, which notes what it is asked to do."""
+    app = DomainDispatcherApplication(create_backend_app)
+
+    def noted(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if OURS not in environ["HTTP_USER_AGENT"]:
+            operations.add(environ["HTTP_X_AMZ_TARGET"].partition(".")[2])
+        answer: Iterable[bytes] = app(environ, start)
+        return answer
+
+    server = make_server("127.0.0.1", 0, noted, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        yield DynamoStore(f"http://{host}:{port}")
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(MotoRequestHandler):
+    def log_request(self, *_: object) -> None:
+        pass

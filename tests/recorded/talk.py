@@ -2,7 +2,7 @@
 
 Lines that begin with `>` are the request, with `<` the status and the headers of the answer, with `?` what the
 provider was asked; the answer's body stands as it is. What was said meanwhile is indented. A body that does not end
-with its line gets a last line of `¶`.
+with its line gets a last line of `¶`. Of an event stream each kind of event is told, and what it carries, joined.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+from botocore.eventstream import EventStreamBuffer
 
 from tests.recorded.exchange import Exchange
 from tests.recorded.provider import Asked, Provider
@@ -27,7 +28,9 @@ UNRECORDED: Final = {
 }
 """Headers that tell of the moment, not of the answer."""
 
+EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 ASKED: Final = ("accept", "accept-encoding", "anthropic-version", "authorization", "content-type", "x-api-key")
+INVOKE: Final = ("/2015-03-31/", "/2021-11-15/")
 TIMEOUT_S: Final = 30
 ATTEMPTS: Final = 5
 
@@ -40,15 +43,17 @@ class Talk:
         url: The server's.
         provider: Whom it asks.
         ours: Names of the tools that the server itself offers: they stand for the tools, whose schemas are long.
+        invoke_url: Where the server answers as Lambda's own API does.
     """
 
     url: str
     provider: Provider
     ours: frozenset[str] = frozenset()
+    invoke_url: str = ""
 
     def record(self, exchanges: Iterable[Exchange]) -> str:
         """Everything that was said, in order."""
-        with httpx.Client(base_url=self.url, timeout=TIMEOUT_S) as client:
+        with httpx.Client(timeout=TIMEOUT_S) as client:
             return "\n".join("\n".join(self._exchange(client, exchange)) + "\n" for exchange in exchanges)
 
     # Private methods
@@ -75,7 +80,9 @@ class Talk:
         raise AssertionError(f"{exchange.path} was not answered with {exchange.until}")
 
     def _sent(self, client: httpx.Client, exchange: Exchange) -> Any:
-        return client.stream(exchange.method, exchange.path, content=exchange.body, headers=dict(exchange.headers))
+        at = self.invoke_url if exchange.path.startswith(INVOKE) else self.url
+        headers = dict(exchange.headers)
+        return client.stream(exchange.method, at + exchange.path, content=exchange.body, headers=headers)
 
     def _heard(self, client: httpx.Client, exchange: Exchange, answer: httpx.Response) -> tuple[bytes, list[str]]:
         body = b""
@@ -89,7 +96,8 @@ class Talk:
 
     def _aside(self, client: httpx.Client, exchange: Exchange) -> str:
         """A request beside another one, whose answers of the provider stay as they are."""
-        answer = client.request(exchange.method, exchange.path, content=exchange.body, headers=dict(exchange.headers))
+        with self._sent(client, exchange) as answer:
+            answer.read()
         return "\n".join([*_request(exchange), *_answer(answer, answer.content), ""])
 
 
@@ -135,8 +143,25 @@ def _answer(answer: httpx.Response, body: bytes) -> Iterator[str]:
     yield from (f"< {name}: {value}" for name, value in answer.headers.items() if name not in UNRECORDED)
     if body:
         yield ""
-        text = body.decode()
+        text = _text(answer, body)
         yield text.removesuffix("\n") if text.endswith("\n") else f"{text}\n¶"
+
+
+def _text(answer: httpx.Response, body: bytes) -> str:
+    if answer.headers.get("content-type") == EVENT_STREAM:
+        body = b"\n".join(f"{kind}: ".encode() + said for kind, said in _events(body).items())
+    return body.decode().replace("\0" * 8, "<eight zeros>")
+
+
+def _events(body: bytes) -> dict[str, bytes]:
+    """What each kind of event carries; in how many pieces is a matter of the moment."""
+    said: dict[str, bytes] = {}
+    buffer = EventStreamBuffer()
+    buffer.add_data(body)
+    for event in buffer:
+        kind = str(event.to_response_dict()["headers"][":event-type"])
+        said[kind] = said.get(kind, b"") + event.payload
+    return said
 
 
 def _json(value: Any) -> str:

@@ -1,4 +1,7 @@
-"""What an earlier release kept is found by this one, and what this one keeps would be found by that."""
+"""What an earlier release kept is found by this one, and what this one keeps would be found by that.
+
+One test for all that is seen of a store: what comes before takes seconds.
+"""
 
 import pytest
 
@@ -8,31 +11,24 @@ from tests.recorded.provider import Provider
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=kept.KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def read(kind: str, model: Provider, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """What the recorded store shows, and how it goes on."""
-    return kept.read_old(kind, tmp_path_factory.mktemp(f"old-{kind}"), model)
-
-
-def test_old_conversations_are_listed_and_shown_as_they_were(kind: str, read: tuple[str, str]) -> None:
-    assert read[0].split("\n") == kept.recorded(kind, "shown").split("\n")
-
-
-def test_old_conversations_go_on_with_what_was_said_and_can_be_deleted(kind: str, read: tuple[str, str]) -> None:
-    assert read[1].split("\n") == kept.recorded(kind, "continued").split("\n")
+@pytest.mark.parametrize("kind", kept.KINDS)
+def test_old_conversations_are_there_are_shown_go_on_and_can_be_deleted(
+    kind: str, model: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found = kept.read_old(kind, tmp_path_factory.mktemp(f"old-{kind}"), model)
+    assert found.items.split("\n") == kept.recorded(kind, "items").split("\n")
+    assert found.shown.split("\n") == kept.recorded(kind, "shown").split("\n")
+    assert found.continued.split("\n") == kept.recorded(kind, "continued").split("\n")
+    assert found.schema.split("\n") == kept.recorded(kind, "schema").split("\n")
 
 
 @pytest.mark.parametrize("kind", kept.KINDS)
-def test_the_same_conversations_leave_the_same_items(
+def test_the_same_conversations_leave_the_same_items_in_a_store_of_the_same_schema(
     kind: str, model: Provider, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    items = kept.write_anew(kind, tmp_path_factory.mktemp(f"new-{kind}"), model)
-    assert items.split("\n") == kept.recorded(kind, "items").split("\n")
+    written = kept.write_anew(kind, tmp_path_factory.mktemp(f"new-{kind}"), model)
+    assert written.items.split("\n") == kept.recorded(kind, "items").split("\n")
+    assert written.schema.split("\n") == kept.recorded(kind, "schema").split("\n")
 
 
 def test_without_a_store_conversations_are_shown_as_long_as_the_process_lives(

@@ -1,29 +1,36 @@
 """Conversations that were kept by an earlier release, and what is asked of a later one that finds them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
-from tests.recorded.answers import anthropic
+from tests.recorded.answers import anthropic, calls, says, thinks
+from tests.recorded.cases.ai_sdk import TOOLS
 from tests.recorded.cases.native import IMAGES
-from tests.recorded.cases.providers import anthropic_calls, anthropic_says
-from tests.recorded.exchange import ALICE, Answer, Exchange, get, post
+from tests.recorded.cases.providers import anthropic_calls, anthropic_says, bedrock_calls, bedrock_says
+from tests.recorded.cases.tokens import token
+from tests.recorded.exchange import ALICE, Answer, Exchange, get, invoked, post
 
-__all__ = ["CONVERSATIONS", "LARGE", "LEFT", "continued", "shown", "written"]
+__all__ = ["LEFT", "SERVERS", "TTL_DAYS", "continued", "shown", "written"]
 
-BOB: Final = {"authorization": "Bearer made-up-bob"}
+BOB: Final = "Bearer made-up-bob"
 LEFT: Final = "left while it ran"
-LARGE: Final = "large"
 ODD: Final = "odd # / é %"
+WAITING: Final = "waits for its page"
+TTL_DAYS: Final = 36500
 
-CONVERSATIONS: Final = (
-    *((ALICE, name) for name in ("plain", "tools", "images", "broken off", "stopped", LEFT)),
-    *((BOB, name) for name in ("plain", ODD)),
-)
-"""Who has which."""
+SERVERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "openai": {"MODEL_PROVIDER": "openai", "AUTH": "none"},
+    "bedrock": {"MODEL_PROVIDER": "bedrock", "AUTH": "jwt"},
+    "iam": {"MODEL_PROVIDER": "anthropic", "AUTH": "iam"},
+    "anthropic": {"MODEL_PROVIDER": "anthropic", "AUTH": "api_key"},
+}
+"""Who writes to a store, one after the other: each vendor, and each way of telling who calls."""
 
 SUM: Final = ("toolu_sum", "calculate", '{"expression":"6*7"}')
 SHOP: Final = ("toolu_shop", "unwilling", "{}")
+ASK: Final = ("toolu_ask", "ask_user", '{"question":"Why?"}')
 LONG: Final = "A question that goes on and on, so that it is too long for a title\nand is shown by its beginning alone"
 HALF: Final = (
     {"type": "message_start", "message": {"usage": {"input_tokens": 10}}},
@@ -32,49 +39,154 @@ HALF: Final = (
 )
 HELD: Final = Answer(body=anthropic(*HALF).body, held=anthropic({"type": "content_block_stop", "index": 0}).body)
 
+Sent = Callable[[Exchange], Exchange]
 
-def tell(
-    conversation: str, content: Any, *answers: Answer, headers: Any = ALICE, message: str = "", **more: Any
-) -> Exchange:
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """What one caller keeps through one server.
+
+    Args:
+        server: Of SERVERS.
+        caller: Makes an exchange the caller's own.
+        names: The conversations.
+        written: How they came about.
+        reply: What the provider says when one goes on.
+    """
+
+    server: str
+    caller: Sent
+    names: tuple[str, ...]
+    written: tuple[Exchange, ...]
+    reply: Answer
+
+
+def tell(conversation: str, content: Any, *answers: Answer, message: str = "", **more: Any) -> Exchange:
     """Something new in a conversation."""
     said = {"role": "user", "content": content} | ({"id": message} if message else {})
     body = {"messages": [said], "conversation_id": conversation, "store": True}
-    return post("/chat", body, *answers, headers=headers, **more)
+    return post("/chat", body, *answers, **more)
 
 
-def written(*, large: bool) -> tuple[Exchange, ...]:
-    """All the conversations, the one that is left while it runs at the end."""
-    stop = get("/chat/stopped/stop", method="POST")
-    return (
-        tell("plain", "A plain question", anthropic_says("A plain ", "answer."), message="u1"),
-        tell("plain", "And another 😀", anthropic_says('With "quotes" \\ and é.')),
-        tell("tools", "Work it out", anthropic_calls(SUM, SHOP, thinks=True), anthropic_says("42, and closed.")),
-        tell("images", IMAGES, anthropic_says("Two pictures.")),
-        tell("broken off", "Tell me", anthropic(*HALF)),
-        tell("stopped", "Go on", HELD, wait_for=b"It goes", meanwhile=(stop,)),
-        tell("plain", "His own question", anthropic_says("His own answer."), headers=BOB),
-        tell(ODD, LONG, anthropic_says("So."), headers=BOB),
-        *((tell(LARGE, "é" * 176_000, anthropic_says("Long.")),) if large else ()),
-        tell(LEFT, "Stay", HELD),
-    )
+def ui(conversation: str, messages: list[Any], *answers: Answer, **more: Any) -> Exchange:
+    """The same as the AI SDK sends it."""
+    return post("/api/chat", {"id": conversation, "messages": messages, "store": True, **more}, *answers)
 
 
-def shown() -> Iterator[Exchange]:
+def says_in_ui(text: str) -> dict[str, Any]:
+    return {"id": f"u-{text}", "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def bearing(authorization: str) -> Sent:
+    """Sent with this header, or without any."""
+
+    def sent(exchange: Exchange) -> Exchange:
+        others = {name: value for name, value in exchange.headers.items() if name != "authorization"}
+        return replace(exchange, headers=others | ({"authorization": authorization} if authorization else {}))
+
+    return sent
+
+
+def signed(exchange: Exchange) -> Exchange:
+    """Given to Lambda as the event of a function URL that knows the caller by an AWS signature."""
+    arn = "arn:aws:iam::123456789012:user/carol"
+    return invoked(bearing("")(exchange), userId="AIDAMADEUP", userArn=arn)
+
+
+ASKED: Final = {"type": "tool-ask_user", "toolCallId": "toolu_ask", "input": {"question": "Why?"}}
+ANSWERED: Final = {**ASKED, "state": "output-available", "output": "Because."}
+
+VISITS: Final = (
+    Visit(
+        server="openai",
+        caller=bearing(""),
+        names=("thought aloud",),
+        written=(
+            tell("thought aloud", "Think", thinks("A ", "sum.", then="Let me see.")),
+            tell("thought aloud", "Work it out", calls(SUM), says("Forty-two.")),
+        ),
+        reply=says("So."),
+    ),
+    Visit(
+        server="bedrock",
+        caller=bearing(f"Bearer {token('valid')}"),
+        names=("signed",),
+        written=(tell("signed", "Work it out", bedrock_calls(*SUM), bedrock_says("Forty-two.")),),
+        reply=bedrock_says("So."),
+    ),
+    Visit(
+        server="iam",
+        caller=signed,
+        names=("invoked",),
+        written=(tell("invoked", "Who am I?", anthropic_says("You are known.")),),
+        reply=anthropic_says("So."),
+    ),
+    Visit(
+        server="anthropic",
+        caller=bearing(ALICE["authorization"]),
+        names=("plain", "tools", "images", "broken off", "stopped", "rewound", "by the SDK", WAITING, "large", LEFT),
+        written=(
+            tell("plain", "A plain question", anthropic_says("A plain ", "answer."), message="u1"),
+            tell("plain", "And another 😀", anthropic_says('With "quotes" \\ and é.')),
+            tell("tools", "Work it out", anthropic_calls(SUM, SHOP, thinks=True), anthropic_says("42, and closed.")),
+            tell("images", IMAGES, anthropic_says("Two pictures.")),
+            tell("broken off", "Tell me", anthropic(*HALF)),
+            tell("stopped", "Go on", HELD, wait_for=b"It goes", meanwhile=(get("/chat/stopped/stop", method="POST"),)),
+            tell("rewound", "One", anthropic_says("Once."), message="u1"),
+            tell("rewound", "Two", anthropic_calls(SUM), anthropic_says("Twice."), message="u2"),
+            tell("rewound", "Two!", anthropic_says("Twice again."), message="u2"),
+            ui("by the SDK", [says_in_ui("One")], anthropic_calls(SUM, thinks=True), anthropic_says("Once.")),
+            ui("by the SDK", [says_in_ui("Two")], anthropic_says("Twice.")),
+            ui(WAITING, [says_in_ui("Why?")], anthropic_calls(SUM, ASK), tools=TOOLS),
+            tell("large", "é" * 176_000, anthropic_says("Long.")),
+        ),
+        reply=anthropic_says("So."),
+    ),
+    Visit(
+        server="anthropic",
+        caller=bearing(BOB),
+        names=("plain", ODD),
+        written=(
+            tell("plain", "His own question", anthropic_says("His own answer.")),
+            tell(ODD, LONG, anthropic_says("So.")),
+        ),
+        reply=anthropic_says("So."),
+    ),
+)
+
+
+def written(server: str) -> tuple[Exchange, ...]:
+    """All that is kept through a server; the one that is left while it runs at the end, which is through the last."""
+    left = [tell(LEFT, "Stay", HELD)] if server == list(SERVERS)[-1] else []
+    return (*(visit.caller(exchange) for visit in _visits(server) for exchange in visit.written), *left)
+
+
+def shown(server: str) -> Iterator[Exchange]:
     """What each caller sees of them."""
-    for headers in (ALICE, BOB):
-        yield get("/conversations", headers=headers)
-    for headers, name in CONVERSATIONS:
-        yield get(_path(name), headers=headers)
+    for visit in _visits(server):
+        for path in ("/conversations", *map(_path, visit.names)):
+            yield visit.caller(get(path))
 
 
-def continued(*, large: bool) -> Iterator[Exchange]:
+def continued(server: str) -> Iterator[Exchange]:
     """Each goes on where it ended, and can be deleted."""
-    for headers, name in (*CONVERSATIONS, *(((ALICE, LARGE),) if large else ())):
-        yield tell(name, "And now?", anthropic_says("So."), headers=headers)
-        yield get(_path(name), headers=headers)
-        yield get(_path(name), headers=headers, method="DELETE")
-    for headers in (ALICE, BOB):
-        yield get("/conversations", headers=headers)
+    for visit in _visits(server):
+        for name in visit.names:
+            yield visit.caller(_more(name, visit.reply))
+            yield visit.caller(get(_path(name)))
+            yield visit.caller(get(_path(name), method="DELETE"))
+        yield visit.caller(get("/conversations"))
+
+
+def _visits(server: str) -> Iterator[Visit]:
+    return (visit for visit in VISITS if visit.server == server)
+
+
+def _more(name: str, reply: Answer) -> Exchange:
+    if name == WAITING:
+        answer = {"id": "a1", "role": "assistant", "parts": [{"type": "step-start"}, ANSWERED]}
+        return ui(name, [says_in_ui("Why?"), answer], reply, tools=TOOLS)
+    return tell(name, "And now?", reply)
 
 
 def _path(name: str) -> str:
