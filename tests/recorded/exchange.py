@@ -6,17 +6,32 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["ALICE", "JSON", "Answer", "Case", "Exchange", "get", "invoked", "post", "streamed"]
+__all__ = ["ALICE", "JSON", "Answer", "Case", "Exchange", "Piece", "get", "invoked", "post", "streamed"]
 
 JSON: Mapping[str, str] = {"content-type": "application/json"}
 ALICE: Mapping[str, str] = {"authorization": "Bearer made-up-alice"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One answer of the provider, sent in one piece. `held` follows when the requests of `meanwhile` are answered."""
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer; the next one is sent when the client has received what this one means.
+
+    Args:
+        body: What the provider sends.
+        means: Text in what the client receives of it, within its last frame. Where a format says nothing of it, the
+            next piece is sent when the server has answered another request since.
+    """
 
     body: bytes
+    means: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer of the provider: `body` is sent at once, `pieces` one by one, and `held` after all of `meanwhile`."""
+
+    body: bytes = b""
+    pieces: tuple[Piece, ...] = ()
     held: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})

@@ -65,9 +65,20 @@ SERVERS: Final[Mapping[str, Settings]] = {
         "MAX_MESSAGES": "3",
         "MAX_MESSAGE_CHARS": "40",
     },
+    "openai_at_once": {"MODEL_PROVIDER": "openai", **COMMON},
+    "anthropic_at_once": {"MODEL_PROVIDER": "anthropic", **COMMON},
+    "bedrock_at_once": {"MODEL_PROVIDER": "bedrock", **COMMON},
     "storeless": {"MODEL_PROVIDER": "openai", **COMMON, "STORE": "file:/nowhere/chat.sqlite3"},
     "iam": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "iam"},
 }
+
+AT_ONCE: Final = ("--managed-instances", "4")
+FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai_at_once": AT_ONCE,
+    "anthropic_at_once": AT_ONCE,
+    "bedrock_at_once": AT_ONCE,
+}
+"""How servers are started that are not started as most are; those `at_once` have one process for several requests."""
 
 
 class Servers:
@@ -96,7 +107,8 @@ class Servers:
         if name not in self._running:
             folder = self._folder / name
             folder.mkdir()
-            starting = running(folder, SERVERS[name], self._provider, "--concurrency", "2")
+            flags = FLAGS.get(name, ("--concurrency", "2"))
+            starting = running(folder, SERVERS[name], self._provider, *flags)
             self._running[name] = self._stack.enter_context(starting)
         return self._running[name]
 

@@ -3,6 +3,7 @@
 Lines that begin with `>` are the request, with `<` the status and the headers of the answer, with `?` what the
 provider was asked; the answer's body stands as it is. What was said meanwhile is indented. A body that does not end
 with its line gets a last line of `¶`. Of an event stream each kind of event is told, and what it carries, joined.
+A line of `~` stands where the provider sent its next piece: what is above it had arrived by then.
 """
 
 import json
@@ -72,7 +73,7 @@ class Talk:
 
     def _answered(self, client: httpx.Client, exchange: Exchange) -> tuple[httpx.Response, bytes, list[str]]:
         for _ in range(ATTEMPTS):
-            self.provider.expect(exchange.answers)
+            self.provider.expect(exchange.answers, self.url)
             with self._sent(client, exchange) as answer:
                 body, meanwhile = self._heard(client, exchange, answer)
             if exchange.until in {0, answer.status_code}:
@@ -89,16 +90,24 @@ class Talk:
         meanwhile: list[str] = []
         for piece in answer.iter_raw():
             body += piece
+            self.provider.hear(body)
             if exchange.meanwhile and not meanwhile and exchange.wait_for in body:
                 meanwhile = [self._aside(client, aside) for aside in exchange.meanwhile]
         self.provider.go_on()
-        return body, meanwhile
+        return _marked(body, self.provider.marks), meanwhile
 
     def _aside(self, client: httpx.Client, exchange: Exchange) -> str:
         """A request beside another one, whose answers of the provider stay as they are."""
         with self._sent(client, exchange) as answer:
             answer.read()
         return "\n".join([*_request(exchange), *_answer(answer, answer.content), ""])
+
+
+def _marked(body: bytes, marks: Iterable[tuple[int, str]]) -> bytes:
+    """A body with a line at each of these places."""
+    for place, mark in sorted(marks, reverse=True):
+        body = body[:place] + f"{mark}\n\n".encode() + body[place:]
+    return body
 
 
 def _asked(asked: Asked, ours: frozenset[str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.recorded.answers import calls, chunk, document, says, stream, thinks
-from tests.recorded.cases.formats import FORMATS, asked
+from tests.recorded.cases.formats import FORMATS, TELL_OF_TOOLS, asked
 from tests.recorded.exchange import Answer, Case
 
 __all__ = ["CASES"]
@@ -16,15 +16,19 @@ SUM: Final = ("call_sum", "calculate", '{"expression":"6*7"}')
 SAME: Final = ("call_same", "convert_currency", '{"amount":12,"from_currency":"EUR","to_currency":"EUR"}')
 
 
-def later(name: str, twentieths: int) -> tuple[str, str, str]:
-    return f"call_{name}", "after", f'{{"twentieths":{twentieths},"say":"{name}"}}'
+def at_once(form: str) -> tuple[Answer, ...]:
+    """Tools that end in another order than they begin; where nothing is said of tools, in whatever order."""
+
+    def after(word: str, say: str) -> tuple[str, str, str]:
+        return f"call_{say}", "after", f'{{"word":"{word if form in TELL_OF_TOOLS else ""}","say":"{say}"}}'
+
+    return calls(after("middle", "slow"), after("", "quick"), SAME, after("quick", "middle")), says("All done.")
 
 
 SCENES: Final[dict[str, tuple[Answer, ...]]] = {
     "text": (says("Hello", ", ", 'world \\ "quoted" é 😀'),),
     "reasoning": (thinks("Let me ", "think.", then="Four."),),
     "one_tool": (calls(SUM, text="Let me see."), says("42.")),
-    "tools_at_once": (calls(later("slow", 4), later("quick", 0), SAME, later("middle", 2)), says("All done.")),
     "tool_that_says_why_not": (calls(("call_1", "unwilling", "{}")), says("They are closed.")),
     "tool_that_breaks": (calls(("call_1", "broken", '{"word":"spoon"}')), says("It broke.")),
     "arguments_that_do_not_fit": (calls(("call_1", "calculate", '{"expression":7,"extra":1}')), says("I see.")),
@@ -54,5 +58,5 @@ SCENES: Final[dict[str, tuple[Answer, ...]]] = {
 CASES: Final = [
     Case(group=form, name=name, exchanges=(asked(form, "Well?", *answers),))
     for form in FORMATS
-    for name, answers in SCENES.items()
+    for name, answers in {**SCENES, "tools_at_once": at_once(form)}.items()
 ]

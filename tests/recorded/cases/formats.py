@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from tests.recorded.exchange import Answer, Exchange, post
 
-__all__ = ["CHAT_PATHS", "FORMATS", "asked", "text_of_user"]
+__all__ = ["CHAT_PATHS", "FORMATS", "TELL_OF_TOOLS", "asked", "text_of_user"]
 
 CHAT_PATHS: Final = ("/chat", "/api/chat", "/agui", "/v1/chat/completions")
 
@@ -15,6 +15,9 @@ FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "openai": ("/v1/chat/completions", {"stream": True, "stream_options": {"include_usage": True}}),
     "openai_whole": ("/v1/chat/completions", {}),
 }
+
+TELL_OF_TOOLS: Final = ("native", "ai_sdk", "ag_ui")
+"""Formats that say what becomes of the server's own tools."""
 
 
 def text_of_user(path: str, text: str) -> dict[str, Any]:

@@ -1,25 +1,29 @@
 """Tools that do what the shipped ones do not: take their time, fail, report, say too much."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from msgspec import Meta
 
 from chat.errors import ToolError
-from chat.toolkit.tool import tool
+from chat.toolkit.tool import ToolContext, tool
 
 
 @tool
-async def after(twentieths: Annotated[int, Meta(ge=0, le=9)], say: str) -> dict[str, str]:
-    """Say something a little later.
+async def after(
+    word: Annotated[str, Meta(max_length=9)], say: Annotated[str, Meta(min_length=1)], context: ToolContext
+) -> dict[str, str]:
+    """Say something aloud, after somebody else has said something aloud.
 
     Args:
-        twentieths: How much later, in twentieths of a second.
+        word: What must have been said before; nothing need be if it is empty.
         say: What to say.
     """
-    await asyncio.sleep(twentieths / 20)
-    return {"said": say}
+    if word:
+        await context.http.get(f"{os.environ['OPENAI_BASE_URL']}/heard/{word.upper()}")
+    return {"said": say.upper()}
 
 
 @tool(timeout_s=0.05)
