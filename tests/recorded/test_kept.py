@@ -5,10 +5,18 @@ One test for all that is seen of a store: what comes before takes seconds.
 
 import pytest
 
-from tests.recorded import kept
+from tests.recorded import kept, names
 from tests.recorded.provider import Provider
 
 pytestmark = pytest.mark.slow
+
+
+def allowed(kind: str) -> set[str]:
+    """What the recorded template lets the function do to the store: all of that it does, and nothing else."""
+    if kind != "dynamodb":
+        return set()
+    actions = names.recorded()["template"]["may"]["ChatRole"]["keep-conversations"]
+    return {action.removeprefix("dynamodb:") for action in actions}
 
 
 @pytest.mark.parametrize("kind", kept.KINDS)
@@ -20,6 +28,7 @@ def test_old_conversations_are_there_are_shown_go_on_and_can_be_deleted(
     assert found.shown.split("\n") == kept.recorded(kind, "shown").split("\n")
     assert found.continued.split("\n") == kept.recorded(kind, "continued").split("\n")
     assert found.schema.split("\n") == kept.recorded(kind, "schema").split("\n")
+    assert found.operations == allowed(kind)
 
 
 @pytest.mark.parametrize("kind", kept.KINDS)
@@ -29,6 +38,7 @@ def test_the_same_conversations_leave_the_same_items_in_a_store_of_the_same_sche
     written = kept.write_anew(kind, tmp_path_factory.mktemp(f"new-{kind}"), model)
     assert written.items.split("\n") == kept.recorded(kind, "items").split("\n")
     assert written.schema.split("\n") == kept.recorded(kind, "schema").split("\n")
+    assert written.operations == allowed(kind)
 
 
 def test_without_a_store_conversations_are_shown_as_long_as_the_process_lives(
