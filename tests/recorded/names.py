@@ -4,6 +4,7 @@ The names of what is kept come from the recorded table, which `test_kept` holds 
 """
 
 import ast
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -17,11 +18,12 @@ from chat import errors, telemetry
 from chat.settings import Settings
 from chat.toolkit.remote import RemoteAnswer, RemoteCall
 from tests.function.processes import run
+from tests.recorded import authors
 from tests.recorded.cases import CASES
 from tests.recorded.provider import Provider
 from tests.recorded.servers import FUNCTIONS, HOME, SERVERS, running, talking
 from tests.recorded.stores import DynamoStore, table
-from tests.stack import source
+from tests.stack import Stack, source
 
 __all__ = ["SECTIONS", "differences", "log_fields", "record", "recorded"]
 
@@ -91,7 +93,7 @@ def _metrics() -> Names:
 
 
 def _settings() -> Names:
-    return {field.encode_name: field.default for field in msgspec.structs.fields(Settings)}
+    return authors.fields(Settings)
 
 
 def _table() -> Names:
@@ -115,19 +117,37 @@ def _shape(key: str) -> str:
 
 def _template() -> Names:
     template = source()
-    functions = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"].endswith("::Function")}
+    functions = Stack(ToolWorkerMemorySize="1769").of_type("AWS::Lambda::Function")
     return {
-        "functions": {
-            name: {
-                "handler": properties["Handler"],
-                "runtime": properties["Runtime"],
-                "variables": sorted(properties["Environment"]["Variables"]),
-            }
-            for name, properties in functions.items()
-        },
+        "functions": {name: _function(properties) for name, properties in functions.items()},
         "outputs": sorted(template["Outputs"]),
+        "may": {
+            name: dict(_allowed(resource["Properties"]["Policies"]))
+            for name, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::IAM::Role"
+        },
         "parameters": {name: declared.get("Default") for name, declared in template["Parameters"].items()},
     }
+
+
+def _function(properties: Mapping[str, Any]) -> Names:
+    """With the variables as they are where no parameter is given."""
+    return {
+        "handler": properties["Handler"],
+        "runtime": properties["Runtime"],
+        "variables": {name: str(value) for name, value in properties["Environment"]["Variables"].items()},
+    }
+
+
+def _allowed(node: Any) -> Iterator[tuple[str, list[str]]]:
+    """The actions of each policy, whatever it depends on."""
+    if isinstance(node, dict) and "PolicyName" in node:
+        actions = (statement["Action"] for statement in node["PolicyDocument"]["Statement"])
+        listed = ([some] if isinstance(some, str) else some for some in actions)
+        yield node["PolicyName"], sorted(set(itertools.chain(*listed)))
+    elif isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _allowed(inner)
 
 
 def _routes() -> Names:
@@ -189,12 +209,15 @@ def _worker() -> Names:
 
 
 SECTIONS: Final[Mapping[str, Callable[[], Names]]] = {
+    "command line": authors.command_line,
     "errors": _errors,
     "metrics": _metrics,
     "routes": _routes,
+    "runtime": authors.of_the_runtime,
     "settings": _settings,
     "table": _table,
     "template": _template,
+    "tools": authors.of_tools,
     "worker": _worker,
 }
 

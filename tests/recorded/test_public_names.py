@@ -1,9 +1,13 @@
 """What operators and callers name in their alarms, templates, queries and code keeps its name."""
 
+import msgspec
 import pytest
 
+from chat.settings import Settings
+from tests.function.processes import run
 from tests.recorded import names
 from tests.recorded.provider import Provider
+from tests.stack import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -17,6 +21,26 @@ def test_no_public_name_has_changed(section: str) -> None:
 def test_no_field_of_the_log_has_changed(model: Provider, tmp_path_factory: pytest.TempPathFactory) -> None:
     now = names.log_fields(tmp_path_factory.mktemp("log"), model)
     assert not (told := "\n".join(names.differences(names.recorded()["log"], now, "log"))), told
+
+
+@pytest.mark.parametrize("name", ["ChatFunction", "ToolWorkerFunction"])
+def test_the_functions_start_under_the_recorded_template(name: str) -> None:
+    """It may be older than the code, which is then deployed alone."""
+    function = names.recorded()["template"]["functions"][name]
+    module, _, handler = function["handler"].rpartition(".")
+    code = f"import {module} as module; assert callable(module.{handler})"
+    run(code, AWS_REGION="eu-west-1", **function["variables"])
+
+
+def test_every_variable_of_the_recorded_template_is_known_and_may_have_its_value() -> None:
+    variables = dict(names.recorded()["template"]["functions"]["ChatFunction"]["variables"])
+    wrapper = variables.pop("AWS_LAMBDA_EXEC_WRAPPER")
+    assert (ROOT / "layers/winterbourne" / wrapper.removeprefix("/opt/")).is_file()
+    settings = msgspec.structs.asdict(Settings.from_environment(variables))
+    assert {name: value for name, value in variables.items() if value} == {
+        name: str(settings[name.lower()]) for name in variables if variables[name]
+    }
+    assert set(variables) <= {name.upper() for name in settings}
 
 
 def test_a_change_is_told_in_a_sentence() -> None:
