@@ -19,26 +19,15 @@ from chat.settings import Settings
 from chat.toolkit.remote import RemoteAnswer, RemoteCall
 from tests.function.processes import run
 from tests.recorded import authors
-from tests.recorded.cases import CASES
+from tests.recorded.logged import log_fields
 from tests.recorded.provider import Provider
-from tests.recorded.servers import FUNCTIONS, HOME, SERVERS, running, talking
+from tests.recorded.servers import FUNCTIONS, HOME
 from tests.recorded.stores import DynamoStore, table
 from tests.stack import Stack, source
 
-__all__ = ["SECTIONS", "differences", "log_fields", "record", "recorded"]
+__all__ = ["SECTIONS", "differences", "record", "recorded"]
 
 FILE: Final = HOME / "public_names.json"
-LOGGED: Final = (
-    "native/one_tool",
-    "native/tool_that_breaks",
-    "native/tool_that_takes_too_long",
-    "native/provider_is_busy_first",
-    "native/error_in_the_stream",
-    "refusals/unknown_path",
-    "refusals/store_that_is_away",
-    "endpoints/open_to_all",
-)
-"""The cases whose log has every kind of line."""
 
 Names = dict[str, Any]
 
@@ -220,43 +209,3 @@ SECTIONS: Final[Mapping[str, Callable[[], Names]]] = {
     "tools": authors.of_tools,
     "worker": _worker,
 }
-
-
-# The log
-
-
-def log_fields(folder: Path, model: Provider) -> Names:
-    """The fields of each kind of line in a real log, and the type of each."""
-    with running(folder, SERVERS["storeless"], model, "--concurrency", "1") as server:
-        talk = talking(server, model)
-        for title in LOGGED:
-            talk.record(CASES[title].exchanges)
-    found: dict[str, Names] = defaultdict(dict)
-    for line in server.log.read_text("utf-8").splitlines():
-        if line.startswith("{"):
-            said = json.loads(line)
-            found[_kind(said)] |= _fields(said)
-    return dict(found)
-
-
-def _kind(said: Names) -> str:
-    if "_aws" in said:
-        return "metrics of a tool" if "tool" in said else "metrics of a request"
-    if said["message"] == "request":
-        return "request"
-    if "tool_status" in said:
-        return "tool"
-    return f"other lines of level {said['level']}"
-
-
-def _fields(said: Names) -> Names:
-    """Names and types; of metrics namespace, dimensions and units as well."""
-    fields = {name: _type(value) for name, value in said.items() if name != "_aws"}
-    for directive in said.get("_aws", {}).get("CloudWatchMetrics", ()):
-        fields |= {metric["Name"]: f"metric, {metric['Unit']}" for metric in directive["Metrics"]}
-        fields |= {"_aws": f"{directive['Namespace']} by {', '.join(directive['Dimensions'][0])}"}
-    return fields
-
-
-def _type(value: Any) -> str:
-    return {str: "text", int: "number", float: "number", list: "list", dict: "object", bool: "flag"}[type(value)]

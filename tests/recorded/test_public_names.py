@@ -6,6 +6,7 @@ import pytest
 from chat.settings import Settings
 from tests.function.processes import run
 from tests.recorded import names
+from tests.recorded.logged import log_fields
 from tests.recorded.provider import Provider
 from tests.stack import ROOT
 
@@ -19,7 +20,7 @@ def test_no_public_name_has_changed(section: str) -> None:
 
 
 def test_no_field_of_the_log_has_changed(model: Provider, tmp_path_factory: pytest.TempPathFactory) -> None:
-    now = names.log_fields(tmp_path_factory.mktemp("log"), model)
+    now = log_fields(tmp_path_factory.mktemp("log"), model)
     assert not (told := "\n".join(names.differences(names.recorded()["log"], now, "log"))), told
 
 

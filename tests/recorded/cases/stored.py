@@ -77,6 +77,21 @@ CASES: Final = [
         get("/conversations/running"),
         tell("running", "Well?", says("So.")),
     ),
+    Case(
+        group="stored",
+        name="stopped_while_a_tool_runs",
+        server="openai_at_once",
+        exchanges=(
+            tell(
+                "busy",
+                "Wait",
+                calls(SUM, ("call_never", "after", '{"word":"never","say":"never"}')),
+                wait_for=b'"completed"',
+                meanwhile=(stop("busy"),),
+            ),
+            get("/conversations/busy"),
+        ),
+    ),
     *(
         case(
             f"stopped_in_{name}", post(path, body, held("It goes", " on"), wait_for=b"It goes", meanwhile=(stop("s"),))

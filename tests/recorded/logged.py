@@ -1,0 +1,110 @@
+"""The fields of each kind of line in a real log: type, and whether every line of the kind has it.
+
+A field within another one is named after it, `stack_trace.type`, and is in every line if it is in all that have that.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.recorded.cases import CASES
+from tests.recorded.provider import Provider
+from tests.recorded.servers import FLAGS, SERVERS, running, talking
+
+__all__ = ["log_fields"]
+
+Line = dict[str, Any]
+
+QUIET: Final = (
+    "native/one_tool",
+    "native/tool_that_breaks",
+    "native/tool_that_takes_too_long",
+    "native/provider_is_busy_first",
+    "native/error_in_the_stream",
+    "refusals/unknown_path",
+    "refusals/store_that_is_away",
+    "endpoints/open_to_all",
+)
+"""The cases whose log has every kind of line."""
+
+FRANK: Final = ("native/one_tool", "stored/stopped_while_a_tool_runs", "stored/message_that_is_sent_again")
+"""Those for LOG_MESSAGES=true."""
+
+SERVICES: Final[Mapping[str, tuple[str, tuple[str, ...], Mapping[str, str]]]] = {
+    "": ("storeless", QUIET, {}),
+    ", LOG_MESSAGES=true": ("openai_at_once", FRANK, {"LOG_MESSAGES": "true"}),
+}
+"""What is added to the kinds of lines; of which server, in which cases, with which further settings."""
+
+TOLD: Final = ("tool_status", "level")
+"""Fields whose values are public too."""
+
+
+def log_fields(folder: Path, model: Provider) -> dict[str, dict[str, str]]:
+    """The fields of each kind."""
+    kinds: dict[str, list[Line]] = defaultdict(list)
+    for which, (server, titles, settings) in SERVICES.items():
+        (here := folder / server).mkdir()
+        for line in _lines(here, server, titles, settings, model):
+            kinds[_kind(line) + which].append(line)
+    return {kind: _fields(lines) for kind, lines in kinds.items()}
+
+
+def _lines(
+    folder: Path, name: str, titles: Iterable[str], settings: Mapping[str, str], model: Provider
+) -> Iterator[Line]:
+    flags = FLAGS.get(name, ("--concurrency", "1"))
+    with running(folder, {**SERVERS[name], **settings}, model, *flags) as server:
+        talk = talking(server, model)
+        for title in titles:
+            talk.record(CASES[title].exchanges)
+    texts = server.log.read_text("utf-8").splitlines()
+    return (json.loads(text) for text in texts if text.startswith("{"))
+
+
+def _kind(line: Line) -> str:
+    if "_aws" in line:
+        return "metrics of a tool" if "tool" in line else "metrics of a request"
+    if line["message"] == "request":
+        return "request"
+    if "tool_status" in line:
+        return "tool"
+    return f"other lines of level {line['level']}"
+
+
+def _fields(lines: list[Line]) -> dict[str, str]:
+    types: dict[str, set[str]] = defaultdict(set)
+    seen: Counter[str] = Counter()
+    for line in lines:
+        fields = dict(_of(line))
+        seen.update(fields.keys())
+        for name, kind in fields.items():
+            types[name].add(kind)
+    whole = {name: seen[name.rpartition(".")[0].removesuffix("[]")] or len(lines) for name in types}
+    often = {name: "always" if seen[name] == whole[name] else "sometimes" for name in types}
+    return {name: f"{' or '.join(sorted(types[name]))}, {often[name]}" for name in types}
+
+
+def _of(line: Line) -> Iterator[tuple[str, str]]:
+    """Names and types; of metrics namespace, dimensions and units as well."""
+    yield from ((name, kind) for name, value in line.items() if name != "_aws" for name, kind in _typed(name, value))
+    for directive in line.get("_aws", {}).get("CloudWatchMetrics", ()):
+        yield "_aws", f"{directive['Namespace']} by {', '.join(directive['Dimensions'][0])}"
+        yield from ((metric["Name"], f"metric in {metric['Unit']}") for metric in directive["Metrics"])
+
+
+def _typed(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    yield name, value if name in TOLD else _type(value)
+    inner = value if isinstance(value, list) else [value]
+    below = f"{name}[]" if isinstance(value, list) else name
+    for one in inner:
+        if isinstance(one, dict):
+            for key, deeper in one.items():
+                yield from _typed(f"{below}.{key}", deeper)
+
+
+def _type(value: Any) -> str:
+    names = {str: "text", int: "number", float: "number", list: "list", dict: "object", bool: "flag"}
+    return names[type(value)]
