@@ -70,6 +70,12 @@ SERVERS: Final[Mapping[str, Settings]] = {
     "bedrock_at_once": {"MODEL_PROVIDER": "bedrock", **COMMON},
     "storeless": {"MODEL_PROVIDER": "openai", **COMMON, "STORE": "file:/nowhere/chat.sqlite3"},
     "iam": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "iam"},
+    "jwt": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "jwt"},
+    "jwt_keyless": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "jwt", "JWT_JWKS_URL": "http://127.0.0.1:9/keys"},
+    "beating": {"MODEL_PROVIDER": "openai", **COMMON, "HEARTBEAT_INTERVAL": "0.7"},
+    "hurried": {"MODEL_PROVIDER": "openai", **COMMON, "DEADLINE_MARGIN": "2.3"},
+    "misset": {"MODEL_PROVIDER": "openai", **COMMON, "MAX_TURNS": "several"},
+    "cors": {"MODEL_PROVIDER": "openai", **COMMON},
 }
 
 AT_ONCE: Final = ("--managed-instances", "4")
@@ -77,6 +83,8 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai_at_once": AT_ONCE,
     "anthropic_at_once": AT_ONCE,
     "bedrock_at_once": AT_ONCE,
+    "hurried": ("--concurrency", "2", "--timeout", "3"),
+    "cors": ("--cors-template", str(ROOT / "template.yaml"), "--cors-allow-origin", "https://example.com"),
 }
 """How servers are started that are not started as most are; those `at_once` have one process for several requests."""
 
@@ -129,8 +137,9 @@ def running(folder: Path, settings: Settings, provider: Provider, *flags: str) -
 
 
 def talking(server: LocalServer, provider: Provider) -> Talk:
-    """Ready to talk, once it is known which tools the server has."""
-    tools = httpx.get(f"{server.url}/readyz").json()["tools"]
+    """Ready to talk, once it is known which tools the server has; none if it cannot start."""
+    answer = httpx.get(f"{server.url}/readyz")
+    tools = answer.json()["tools"] if answer.is_success else ()
     return Talk(server.url, provider, frozenset(tools), server.invoke_url)
 
 

@@ -29,7 +29,6 @@ UNRECORDED: Final = {
 }
 """Headers that tell of the moment, not of the answer."""
 
-EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 ASKED: Final = ("accept", "accept-encoding", "anthropic-version", "authorization", "content-type", "x-api-key")
 INVOKE: Final = ("/2015-03-31/", "/2021-11-15/")
 TIMEOUT_S: Final = 30
@@ -94,7 +93,8 @@ class Talk:
             if exchange.meanwhile and not meanwhile and exchange.wait_for in body:
                 meanwhile = [self._aside(client, aside) for aside in exchange.meanwhile]
         self.provider.go_on()
-        return _marked(body, self.provider.marks), meanwhile
+        told = _events(body) if exchange.path.startswith(INVOKE[1]) else body
+        return _marked(told, self.provider.marks), meanwhile
 
     def _aside(self, client: httpx.Client, exchange: Exchange) -> str:
         """A request beside another one, whose answers of the provider stay as they are."""
@@ -152,17 +152,11 @@ def _answer(answer: httpx.Response, body: bytes) -> Iterator[str]:
     yield from (f"< {name}: {value}" for name, value in answer.headers.items() if name not in UNRECORDED)
     if body:
         yield ""
-        text = _text(answer, body)
+        text = body.decode().replace("\0" * 8, "<eight zeros>")
         yield text.removesuffix("\n") if text.endswith("\n") else f"{text}\n¶"
 
 
-def _text(answer: httpx.Response, body: bytes) -> str:
-    if answer.headers.get("content-type") == EVENT_STREAM:
-        body = b"\n".join(f"{kind}: ".encode() + said for kind, said in _events(body).items())
-    return body.decode().replace("\0" * 8, "<eight zeros>")
-
-
-def _events(body: bytes) -> dict[str, bytes]:
+def _events(body: bytes) -> bytes:
     """What each kind of event carries; in how many pieces is a matter of the moment."""
     said: dict[str, bytes] = {}
     buffer = EventStreamBuffer()
@@ -170,7 +164,7 @@ def _events(body: bytes) -> dict[str, bytes]:
     for event in buffer:
         kind = str(event.to_response_dict()["headers"][":event-type"])
         said[kind] = said.get(kind, b"") + event.payload
-    return said
+    return b"\n".join(f"{kind}: ".encode() + payload for kind, payload in said.items())
 
 
 def _json(value: Any) -> str:

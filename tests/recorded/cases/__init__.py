@@ -1,11 +1,22 @@
 """The cases, by group: what is sent, and what the model's provider says. Nothing here imports the project."""
 
-from tests.recorded.cases import ag_ui, ai_sdk, everywhere, native, openai, providers, refusals, stored, streaming
+from tests.recorded.cases import (
+    ag_ui,
+    ai_sdk,
+    everywhere,
+    lambdas,
+    native,
+    openai,
+    providers,
+    refusals,
+    stored,
+    streaming,
+)
 from tests.recorded.exchange import Case
 
 __all__ = ["CASES"]
 
-MODULES = (everywhere, native, ai_sdk, ag_ui, openai, providers, refusals, stored, streaming)
+MODULES = (everywhere, native, ai_sdk, ag_ui, openai, providers, refusals, stored, streaming, lambdas)
 
 CASES: dict[str, Case] = {case.title: case for module in MODULES for case in module.CASES}
 """Every case by `GROUP/NAME`."""
