@@ -94,7 +94,8 @@ def _described(thing: Any) -> Any:
         return _signature(thing)
     ours = [one for one in thing.__mro__ if one.__module__.partition(".")[0] == thing.__module__.partition(".")[0]]
     members = {name: member for one in reversed(ours) for name, member in _members(one).items()}
-    return {"()": _signature(thing), **{name: _member(member) for name, member in members.items()}}
+    made = {} if issubclass(thing, BaseException) else {"()": _signature(thing)}
+    return {**made, **{name: _member(member) for name, member in members.items()}}
 
 
 def _members(one: type) -> Names:

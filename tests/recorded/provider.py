@@ -18,6 +18,7 @@ __all__ = ["Asked", "Provider", "provider"]
 
 NOTHING_LEFT: Final = Answer(body=b'{"error":{"message":"nobody expected this"}}', status=400)
 HELD_S: Final = 20
+HEARD_S: Final = 10
 HEARD: Final = "/v1/heard/"
 
 
@@ -60,7 +61,7 @@ class Provider:
     def wait_until_heard(self, word: bytes) -> None:
         """Until the client has received a word."""
         with self._hearing:
-            self._hearing.wait_for(lambda: word in self._heard, HELD_S)
+            self._hearing.wait_for(lambda: word in self._heard, HEARD_S)
 
     def settle(self, piece: Piece) -> None:
         """Until the client has received what a piece means; mark the place."""
@@ -68,7 +69,7 @@ class Provider:
         if not piece.means:
             httpx.get(f"{self._url}/healthz")  # its loop has turned, so what we sent before it is read
         with self._hearing:
-            heard = self._hearing.wait_for(lambda: self._has(piece.means, before), HELD_S)
+            heard = self._hearing.wait_for(lambda: self._has(piece.means, before), HEARD_S)
             self.marks.append((len(self._heard), "~" if heard else f"~ {piece.means.decode()} was not received"))
 
     def go_on(self) -> None:

@@ -72,8 +72,8 @@ SERVERS: Final[Mapping[str, Settings]] = {
     "iam": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "iam"},
     "jwt": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "jwt"},
     "jwt_keyless": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "jwt", "JWT_JWKS_URL": "http://127.0.0.1:9/keys"},
-    "beating": {"MODEL_PROVIDER": "openai", **COMMON, "HEARTBEAT_INTERVAL": "0.7"},
-    "hurried": {"MODEL_PROVIDER": "openai", **COMMON, "DEADLINE_MARGIN": "2.3"},
+    "beating": {"MODEL_PROVIDER": "openai", **COMMON, "HEARTBEAT_INTERVAL": "1"},
+    "hurried": {"MODEL_PROVIDER": "openai", **COMMON, "DEADLINE_MARGIN": "2"},
     "misset": {"MODEL_PROVIDER": "openai", **COMMON, "MAX_TURNS": "several"},
     "cors": {"MODEL_PROVIDER": "openai", **COMMON},
 }
