@@ -38,6 +38,9 @@ SERVICES: Final[Mapping[str, tuple[str, tuple[str, ...], Mapping[str, str]]]] = 
 }
 """What is added to the kinds of lines; of which server, in which cases, with which further settings."""
 
+OF_PYTHON: Final = "taskName"
+"""A field that logging itself adds from Python 3.12 on."""
+
 TOLD: Final = ("tool_status", "level")
 """Fields whose values are public too."""
 
@@ -61,7 +64,8 @@ def _lines(
         for title in titles:
             talk.record(CASES[title].exchanges)
     texts = server.log.read_text("utf-8").splitlines()
-    return (json.loads(text) for text in texts if text.startswith("{"))
+    lines: Iterator[Line] = (json.loads(text) for text in texts if text.startswith("{"))
+    return ({name: value for name, value in line.items() if name != OF_PYTHON} for line in lines)
 
 
 def _kind(line: Line) -> str:
