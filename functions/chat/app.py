@@ -30,14 +30,7 @@ from chat.store.stops import Stops
 from chat.toolkit.discover import discover
 from chat.toolkit.runner import ToolRunner
 from chat.toolkit.tool import Tool
-from winterbourne import (
-    ResponseStream,
-    before_snapshot,
-    on_shutdown,
-    on_startup,
-    retire,
-    streamify_response,
-)
+from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
 
 if TYPE_CHECKING:
     from chat.mcp_servers import McpServers
