@@ -44,8 +44,10 @@ def calculate(expression: Annotated[str, Meta(min_length=1, max_length=500)]) ->
         raise ToolError(f"{expression!r} is not an arithmetic expression.") from None
     except ZeroDivisionError:
         raise ToolError("This divides by zero.") from None
-    except (OverflowError, ValueError, TypeError) as error:
-        raise ToolError(f"This has no value: {error}.") from None
+    except (OverflowError, ValueError, TypeError):
+        raise ToolError(
+            "This has no value: a function is given too much, too little, or what it has no value for."
+        ) from None
     except (RecursionError, MemoryError):
         raise ToolError("This is nested too deep.") from None
     return Calculation(expression, _writable(result))
