@@ -45,9 +45,7 @@ def calculate(expression: Annotated[str, Meta(min_length=1, max_length=500)]) ->
     except ZeroDivisionError:
         raise ToolError("This divides by zero.") from None
     except (OverflowError, ValueError, TypeError):
-        raise ToolError(
-            "This has no value: a function is given too much, too little, or what it has no value for."
-        ) from None
+        raise ToolError("This has no value; look at what its functions are given.") from None
     except (RecursionError, MemoryError):
         raise ToolError("This is nested too deep.") from None
     return Calculation(expression, _writable(result))
