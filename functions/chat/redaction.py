@@ -59,7 +59,6 @@ class _Index(NamedTuple):
     forms: tuple[str, ...] = ()
     heads: Mapping[str, list[str]] = {}
     grams: Mapping[str, list[str]] = {}
-    longest: int = 0
 
 
 class _Known:
@@ -121,9 +120,8 @@ def redact_line(line: str) -> str:
 
 
 def redact_start(text: str, limit: int) -> str:
-    """The first `limit` characters without the secrets, and without half of one at the cut."""
-    within = limit + _Known.index.longest
-    return (redact(text) if len(text) <= within else StreamRedactor().feed(text[:within]))[:limit]
+    """The first `limit` characters without the secrets, or somewhat fewer: what begins one at the cut is left out."""
+    return (redact(text) if len(text) <= limit else StreamRedactor().feed(text[:limit]))[:limit]
 
 
 def forms_of(value: str) -> set[str]:
@@ -233,7 +231,7 @@ def _index(values: Iterable[str]) -> _Index:
     heads: dict[str, list[str]] = {}
     for form in forms:
         heads.setdefault(form[:_GRAM], []).append(form)
-    return _Index(forms, heads, grams, max(map(len, forms), default=0))
+    return _Index(forms, heads, grams)
 
 
 def _candidates(text: str) -> Iterable[str]:

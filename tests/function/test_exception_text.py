@@ -142,7 +142,7 @@ class TestDescribed:
         class Odd(Exception):
             @property
             def __notes__(self) -> list[str]:  # type: ignore[override]  # nobody checks it
-                raise OSError("no notes")
+                raise SystemExit("no notes")
 
         assert exception_notes(Odd()) == []
         assert "no notes" not in format_exception(Odd())
@@ -160,7 +160,7 @@ class TestMessages:
     def test_a_long_one_is_cut_between_words_and_never_within_a_secret(self) -> None:
         redaction.register("sk-harbour")
         for before in range(MAX_CHARS - 15, MAX_CHARS + 2):
-            assert "sk-" not in format_message(ValueError("x" * before + " sk-harbour" + "y" * 100))
+            assert "sk-h" not in format_message(ValueError("x" * before + " sk-harbour" + "y" * 100))
         assert format_message(ValueError("word " * 1000)).startswith("word word")
 
     @pytest.mark.parametrize(
@@ -194,6 +194,12 @@ class TestMessages:
             OSError("login failed for mysql://harbour@10.9.8.7/berths (Black Pearl, by Sparrow, day 1)")
         )
         assert told == (f"login failed for mysql://harbour@10.9.8.7/berths ({MASK}, by {MASK}, day {MASK})")
+
+    def test_nor_of_a_message_that_is_cut(self, hidden: Any) -> None:
+        hidden({"ship": "Endeavour"})
+        told = format_message(ValueError("no Endeavour " * 1000))
+        assert "Endeavour" not in told
+        assert told.endswith(" … [cut: 13000 characters]")
 
     def test_a_message_can_still_be_read_after_a_long_question(self, hidden: Any) -> None:
         hidden({"question": "Can you tell me if the sea is in its bed, and what to do for it?"})

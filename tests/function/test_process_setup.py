@@ -1,5 +1,7 @@
 """What a process of either function sets up before anything else, seen from outside."""
 
+import json
+
 import pytest
 
 from tests.function.processes import run
@@ -31,6 +33,18 @@ def test_no_line_has_a_secret_of_its_environment(app: str) -> None:
     said = run(f"app = {app!r}\n{LOGS}", **SECRETS)
     assert said.count("[redacted]") >= 3 * len(SECRETS)
     assert "made-up-key" not in said
+
+
+def test_a_metric_stays_one_whatever_the_secrets() -> None:
+    code = """
+    import json
+    from winterbourne import logs
+    logs.set_up({})
+    from chat import app
+    print(json.dumps({"_aws": {"Timestamp": 1795652000000}, "tool": "1795652000000"}))
+    """
+    line = run(code, OPENAI_API_KEY="1795652").splitlines()[-1]
+    assert json.loads(line) == {"_aws": {"Timestamp": 1795652000000}, "tool": "[redacted]000000"}
 
 
 @pytest.mark.parametrize("app", ["chat.app", "tool_worker.app"])

@@ -1,5 +1,6 @@
 """No known secret is in any text that leaves, however it is written and wherever it is cut."""
 
+import base64
 import json
 from urllib.parse import quote, quote_plus
 
@@ -78,6 +79,38 @@ class TestText:
         register("third-secret")
         text = redaction.redact("first-secret second-secret third-secret")
         assert text == f"first-secret {MASK} {MASK}"
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        "written",
+        [
+            'a/b+c "d"\\é 1',
+            'a/b+c \\"d\\"\\\\é 1',
+            'a/b+c \\"d\\"\\\\\\u00e9 1',
+            'a\\/b+c \\"d\\"\\\\é 1',
+            'a\\/b+c \\"d\\"\\\\\\u00e9 1',
+            "a/b%2Bc%20%22d%22%5C%C3%A9%201",
+            "a%2Fb%2Bc%20%22d%22%5C%C3%A9%201",
+            "a%2fb%2bc%20%22d%22%5c%c3%a9%201",
+            "a%2Fb%2Bc+%22d%22%5C%C3%A9+1",
+            'a/b+c "d"\\\\\\xe9 1',
+        ],
+    )
+    def test_of_an_odd_secret(self, written: str) -> None:
+        register('a/b+c "d"\\é 1')
+        assert redaction.redact(f"<{written}>") == f"<{MASK}>"
+
+    def test_in_base64_it_is_known_whatever_follows(self) -> None:
+        register(KEY)
+        for pair in (KEY, f"{KEY}:", f"{KEY}:x"):
+            assert MASK in redaction.redact(base64.b64encode(pair.encode()).decode())
+
+    def test_of_several_lines_each_long_one_is_one(self) -> None:
+        register("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nshort\n-----END PRIVATE KEY-----")
+        assert redaction.redact("MIIEvQIBADANBgkq") == MASK
+        for line in ("short", "-----BEGIN PRIVATE KEY-----"):
+            assert redaction.redact(line) == line
 
 
 class TestJson:
@@ -189,6 +222,10 @@ class TestStreams:
         assert self.pieces("made-up-team", " is ours") == ["", f"{MASK} is ours", ""]
         assert self.pieces("made-up-team") == ["", MASK]
 
+    def test_a_beginning_within_what_looked_like_one_is_found(self) -> None:
+        register(KEY)
+        assert self.pieces("sk-hsk-har", "bour-42.") == ["sk-h", f"{MASK}.", ""]
+
     def test_a_secret_whose_end_begins_another_goes_out_as_a_mask(self) -> None:
         register("key-abcd", "abcd-efgh")
         assert self.pieces("key-abcd", " is mine") == ["", f"{MASK} is mine", ""]
@@ -201,11 +238,16 @@ class TestStreams:
         whole = data.draw(st.text("ab-", max_size=10)) + data.draw(st.sampled_from(known)) + data.draw(st.text("ab-"))
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
         pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-        out = "".join(self.pieces(*pieces))
+        pauses = data.draw(st.sets(st.integers(0, len(pieces) - 1)))
+        stream, out = StreamRedactor(), ""
+        for number, piece in enumerate(pieces):
+            out += stream.feed(piece) + (stream.pause() if number in pauses else "")
+        out += stream.pause()
         assert MASK in out
+        assert stream.has_masked
         assert not any(secret in out for secret in known)
 
-    @given(st.lists(st.text("ab-sk", max_size=4)))
+    @given(st.lists(st.text("skh-a", max_size=4)))
     def test_a_text_without_secrets_comes_out_as_it_went_in(self, pieces: list[str]) -> None:
         redaction.clear()
         register(KEY)
@@ -227,10 +269,13 @@ class TestManySecrets:
         redaction.clear()
         known = [f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)]
         register(*known)
-        key = data.draw(st.sampled_from(known))
+        register(*(f"{key}-long" for key in known))
+        key = data.draw(st.sampled_from(known)) + data.draw(st.sampled_from(["", "-long"]))
         before, after = data.draw(st.text("ke-y0", max_size=9)), data.draw(st.text(max_size=9))
         assert MASK in redaction.redact(before + key + after)
-        assert key not in redaction.redact(before + key + after)
+        clean = redaction.redact(before + key + after)
+        assert not any(secret in clean for secret in known)
+        assert "long" in before + after or "long" not in clean
         cut = data.draw(st.integers(0, len(key)))
         stream = StreamRedactor()
         out = stream.feed(before + key[:cut]) + stream.feed(key[cut:] + after) + stream.pause()

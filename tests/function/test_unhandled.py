@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chat.exception_text import HIDDEN
 from chat.unhandled import log_unhandled
 from tests.function.log_lines import log_lines
 
@@ -61,6 +62,7 @@ async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
     loop.call_exception_handler({"message": "odd"})
     (line,) = lines
     assert json.loads(line)["message"] == "odd"
+    assert HIDDEN.get() is None, "what follows is logged as ever"
 
 
 async def test_of_an_object_that_cannot_be_taken_down(lines: list[str]) -> None:

@@ -196,6 +196,11 @@ class TestSecrets:
         turn.call("k", "1", "f")
         assert turn.take() == [TextDelta("sk-har"), ToolCallStarted("1", "f")]
 
+    def test_so_does_what_was_held_back_of_a_thought(self, turn: Turn) -> None:
+        turn.think("sk-har")
+        turn.text("Yes.")
+        assert turn.take() == [ReasoningDelta("sk-har"), ReasoningEnded(), TextDelta("Yes.")]
+
     def test_what_was_held_back_is_said_where_the_stream_ends_or_breaks(self, turn: Turn) -> None:
         turn.text("sk-har")
         assert turn.take(is_last=True) == [TextDelta("sk-har")]
