@@ -6,16 +6,24 @@ left out of it: what a user said is not for the log (LOG_MESSAGES). Frames show 
 
 import contextvars
 import functools
+import json
 import re
 import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import msgspec
-
 from chat import redaction
 
-__all__ = ["HIDDEN", "MAX_CHARS", "MAX_FRAMES", "Hidden", "exception_notes", "format_exception", "format_message"]
+__all__ = [
+    "HIDDEN",
+    "MAX_CHARS",
+    "MAX_FRAMES",
+    "Hidden",
+    "exception_notes",
+    "format_exception",
+    "format_message",
+    "name_of",
+]
 
 MAX_CHARS: Final = 2000
 """Of one message; what follows is cut before it is formatted."""
@@ -36,18 +44,18 @@ DURING: Final = "\nDuring handling of the above exception, another exception occ
 
 
 class Hidden:
-    """What must not be in the log: the arguments of a tool, or all that an exception says.
+    """What must not be in the log: the arguments of tools, or all that an exception says.
 
     Args:
-        arguments: Any value with text in it; None where it is not known what an exception may quote.
+        *arguments: As models wrote them, in JSON; none where it is not known what an exception may quote.
     """
 
-    def __init__(self, arguments: Any = None) -> None:
+    def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
 
     def out_of(self, words: str) -> str:
         """The words without it: arguments that stand there as a whole, and every word of theirs but common ones."""
-        if self._arguments is None:
+        if not self._arguments:
             return f"[not shown: {len(words)} characters]"
         for form in self._whole:
             words = words.replace(form, MASK)
@@ -57,8 +65,8 @@ class Hidden:
 
     @functools.cached_property
     def _values(self) -> list[str]:
-        values = msgspec.to_builtins(self._arguments, enc_hook=str)
-        return sorted(map(str, _values(values)), key=len, reverse=True)
+        values = (value for text in self._arguments for value in _values(_decoded(text)))
+        return sorted(map(str, values), key=len, reverse=True)
 
     @functools.cached_property
     def _whole(self) -> list[str]:
@@ -76,7 +84,15 @@ HIDDEN: Final[contextvars.ContextVar[Hidden | None]] = contextvars.ContextVar("H
 
 def format_exception(error: BaseException) -> str:
     """An exception with its traceback, its causes and the members of a group, much as Python shows it."""
-    return "".join(_Description().of(error))
+    try:
+        return "".join(_Description().of(error))
+    except BaseException as worse:  # noqa: BLE001  (somebody's properties; the log must have a line all the same)
+        return f"<an exception that cannot be told: telling it raises {name_of(worse)}>\n"
+
+
+def name_of(error: BaseException) -> str:
+    """The name of its class, whatever a metaclass says of it."""
+    return str(type.__dict__["__name__"].__get__(type(error)))
 
 
 def format_message(error: BaseException) -> str:
@@ -84,7 +100,7 @@ def format_message(error: BaseException) -> str:
     try:
         words = str(error)
     except BaseException as worse:  # noqa: BLE001  (somebody's __str__, which may even exit; the error is told all the same)
-        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
+        return f"<{name_of(error)} whose text raises {name_of(worse)}>"
     return _loggable(words)
 
 
@@ -116,10 +132,18 @@ _COMMON: Final = frozenset(
 def _loggable(words: str) -> str:
     hidden = HIDDEN.get()
     if len(words) <= MAX_CHARS:
+        words = redaction.redact(words)  # first: what is left of a secret without an argument could be read
         return hidden.out_of(words) if hidden and words else words
     whole_words = _WORD_AT_END.sub("", redaction.redact_start(words, MAX_CHARS))
     shown = hidden.out_of(whole_words) if hidden else whole_words
     return f"{shown} … [cut: {len(words)} characters]"
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text or "{}", strict=False)
+    except (ValueError, RecursionError):
+        return text  # what is no JSON is all words
 
 
 def _values(value: Any, *, names: bool = False) -> Iterator[Any]:
@@ -130,7 +154,7 @@ def _values(value: Any, *, names: bool = False) -> Iterator[Any]:
                 yield from value
             for inner in value.values():
                 yield from _values(inner, names=True)
-        case list() | tuple():
+        case list():
             for inner in value:
                 yield from _values(inner, names=True)
         case None | bool():
@@ -154,12 +178,12 @@ class _Description:
         if id(error) in self._told or len(self._told) >= MAX_EXCEPTIONS:
             return
         self._told.add(id(error))
-        if error.__cause__:
+        if error.__cause__ is not None:
             yield from self._before(error.__cause__, CAUSED)
-        elif error.__context__ and not error.__suppress_context__:
+        elif error.__context__ is not None and not error.__suppress_context__:
             yield from self._before(error.__context__, DURING)
         yield from _frames(error)
-        yield f"{_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
+        yield f"{_full_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
         yield from (f"{note}\n" for note in exception_notes(error))
         if isinstance(error, BaseExceptionGroup):
             for number, member in enumerate(error.exceptions, 1):
@@ -180,7 +204,7 @@ def _frames(error: BaseException) -> Iterator[str]:
         yield from traceback.format_tb(error.__traceback__, -MAX_FRAMES)
 
 
-def _name(error: BaseException) -> str:
+def _full_name(error: BaseException) -> str:
     kind = type(error)
     return (
         kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"

@@ -136,23 +136,23 @@ class _Formatter(LambdaPowertoolsFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, with the fields that Powertools has for an exception."""
-        if isinstance(record.exc_info, tuple) and record.exc_info[1]:
+        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             fields = _exception_fields(record.exc_info[1])
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields})
         return redaction.redact_line(super().format(record))
 
 
 def _exception_fields(error: BaseException) -> dict[str, object]:
-    kind = type(error)
+    name = exception_text.name_of(error)
     frames = traceback.extract_tb(error.__traceback__, -exception_text.MAX_FRAMES)
     return {
         "exception": exception_text.format_exception(error),
-        "exception_name": kind.__name__,
+        "exception_name": name,
         "exception_notes": exception_text.exception_notes(error) or None,
         "stack_trace": {
-            "type": kind.__name__,
+            "type": name,
             "value": exception_text.format_message(error),
-            "module": kind.__module__,
+            "module": str(type(error).__module__),
             "frames": [{"file": f.filename, "line": f.lineno, "function": f.name, "statement": f.line} for f in frames],
         },
     }

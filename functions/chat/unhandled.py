@@ -29,14 +29,21 @@ def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> Non
             HIDDEN.reset(token)
 
     def of_loop(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        log(context["message"], context.get("exception"))
+        log(context["message"] if log_messages else _without_names(context["message"]), context.get("exception"))
 
     def of_thread(arguments: threading.ExceptHookArgs) -> None:
-        log(f"uncaught in {arguments.thread.name if arguments.thread else 'a thread'}", arguments.exc_value)
+        thread = arguments.thread.name if arguments.thread and log_messages else "a thread"
+        log(f"uncaught in {thread}", arguments.exc_value)
 
     def unraisable(arguments: "sys.UnraisableHookArgs") -> None:
-        log(arguments.err_msg or "an exception was ignored", arguments.exc_value)
+        log("an exception was ignored", arguments.exc_value)
 
     loop.set_exception_handler(of_loop)
     threading.excepthook = of_thread
     sys.unraisablehook = unraisable
+
+
+def _without_names(message: str) -> str:
+    """Asyncio's own sentence, without the callback that it names: that shows its arguments."""
+    known = ("Task exception was never retrieved", "Future exception was never retrieved", "Exception in callback")
+    return next((sentence for sentence in known if message.startswith(sentence)), "an error in the event loop")

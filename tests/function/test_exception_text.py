@@ -22,6 +22,7 @@ from chat.exception_text import (
     exception_notes,
     format_exception,
     format_message,
+    name_of,
 )
 
 SAID = st.text("bcå港1_ %", min_size=1)
@@ -41,7 +42,7 @@ class Berth(msgspec.Struct):
 def hidden() -> Iterator[Any]:
     """Sets the arguments of the tool that runs."""
     token = HIDDEN.set(None)
-    yield lambda arguments: HIDDEN.set(Hidden(arguments))
+    yield lambda *arguments: HIDDEN.set(Hidden(*map(json.dumps, arguments)))
     HIDDEN.reset(token)
 
 
@@ -147,6 +148,27 @@ class TestDescribed:
         assert exception_notes(Odd()) == []
         assert "no notes" not in format_exception(Odd())
 
+    def test_one_with_a_cause_that_is_false_is_told_with_it(self) -> None:
+        class Falsy(Exception):
+            def __bool__(self) -> bool:
+                raise OSError
+
+        assert "Falsy" in format_exception(raised(ValueError("odd"), Falsy("x")))
+
+    def test_one_that_lies_is_told_somehow(self) -> None:
+        class Named(type):
+            @property
+            def __name__(cls) -> str:  # type: ignore[override]  # nobody checks it
+                raise OSError("no name")
+
+        class Lies(Exception, metaclass=Named):
+            @property  # type: ignore[misc]  # likewise
+            def __class__(self) -> Any:
+                return ExceptionGroup
+
+        assert name_of(Lies()) == "Lies"
+        assert format_exception(Lies("x")).startswith(("<an exception that cannot be told", "tests."))
+
     def test_one_without_words_has_its_name(self) -> None:
         assert format_exception(TimeoutError()) == "TimeoutError\n"
 
@@ -211,16 +233,28 @@ class TestMessages:
         assert format_message(ValueError("the user said no")) == f"the user said {MASK}"
 
     def test_of_an_error_that_nobody_knows_the_arguments_of_nothing_is_shown(self, hidden: Any) -> None:
-        hidden(None)
+        hidden()
         assert format_message(ValueError("no ship Black Pearl")) == "[not shown: 19 characters]"
         assert format_message(ValueError()) == ""
+
+    def test_arguments_that_are_no_json_are_words_all_the_same(self) -> None:
+        token = HIDDEN.set(Hidden('{"ship": "Black Pea'))
+        try:
+            assert format_message(ValueError("no Black Pea")) == f"no {MASK} {MASK}"
+        finally:
+            HIDDEN.reset(token)
+
+    def test_an_argument_does_not_lay_open_what_is_left_of_a_secret(self, hidden: Any) -> None:
+        redaction.register("made-up-provider-key")
+        hidden({"word": "provider"})
+        assert format_message(ValueError("401 for made-up-provider-key")) == "401 for [redacted]"
 
     def test_without_arguments_it_is_as_it_was_written(self) -> None:
         assert format_message(ValueError("no ship Black Pearl")) == "no ship Black Pearl"
 
     @given(st.recursive(SAID, lambda inner: st.lists(inner) | st.dictionaries(SAID, inner)))
     def test_no_word_of_any_arguments_is_in_it(self, arguments: Any) -> None:
-        token = HIDDEN.set(Hidden({"it": arguments}))
+        token = HIDDEN.set(Hidden(json.dumps({"it": arguments})))
         try:
             told = format_message(ValueError(f"it was {arguments!r}"))
         finally:

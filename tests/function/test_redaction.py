@@ -161,6 +161,21 @@ class TestJson:
         assert clean["a"][0] == MASK
         assert clean["b"] == f"<{MASK}>"
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"a": 123456789012345678901234567890, "s": "KEY"}',
+            '{"a": 1e400, "b": -0.0, "c": NaN, "s": "KEY"}',
+            '{"a": 1, "a": 2, "s" : "KEY"} \n',
+            '{"s": "\\ud800 KEY \\u00e9"}',
+            '{"s": "é KEY"}',
+            '["{\\"n\\": 12345678, \\"t\\": \\"KEY\\"}"]',
+        ],
+    )
+    def test_what_is_no_secret_stays_letter_by_letter(self, text: str) -> None:
+        register("12345678")
+        assert self.clean(text.replace("KEY", KEY)) == text.replace("KEY", MASK)
+
     def test_that_nests_very_deep_is_redacted_as_text(self) -> None:
         assert KEY not in self.clean("[" * 900 + f'"{KEY}"' + "]" * 900)
         assert KEY not in self.clean("[" * 100_000 + KEY)
@@ -215,6 +230,24 @@ class TestStreams:
             "",
         ]
         assert stream.has_masked
+
+    @pytest.mark.parametrize("take", range(1, 8))
+    def test_however_often_something_else_follows_no_more_than_seven_go_out(self, take: int) -> None:
+        key = "sk-harbour-0123456789-abcdefghijklm"
+        register(key)
+        stream, out = StreamRedactor(), ""
+        for at in range(0, len(key), take):
+            out += stream.feed(key[at : at + take]) + stream.pause()
+        assert len(out.replace(MASK, "")) <= 7
+
+    def test_in_json_digits_may_be_a_number(self) -> None:
+        register("12345678")
+        stream = StreamRedactor(in_json=True)
+        assert stream.feed('{"n": 1234') + stream.feed("5678}") + stream.pause() == '{"n": 12345678}'
+
+    def test_very_many_in_one_piece_take_no_longer_than_they_are(self) -> None:
+        register(KEY)
+        assert StreamRedactor().feed(f"{KEY} " * 50_000) == f"{MASK} " * 50_000
 
     def test_a_secret_that_begins_a_longer_one_waits_for_it(self) -> None:
         register("made-up-team", "made-up-team-2-abcdef")

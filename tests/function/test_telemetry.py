@@ -161,7 +161,7 @@ class TestErrorLines:
         error = ValueError("no Endeavour")
         error.__cause__ = KeyError("Endeavour")
         error.add_note("it was the Endeavour")
-        token = HIDDEN.set(Hidden({"ship": "Endeavour"}))
+        token = HIDDEN.set(Hidden('{"ship": "Endeavour"}'))
         try:
             assert "Endeavour" not in json.dumps(line(error))
         finally:

@@ -52,8 +52,21 @@ async def test_of_a_thread(lines: list[str], *, log_messages: bool) -> None:
     thread.start()
     thread.join()
     (line,) = lines
-    assert json.loads(line)["message"] == "uncaught in mooring"
+    assert json.loads(line)["message"] == ("uncaught in mooring" if log_messages else "uncaught in a thread")
     assert ("no Endeavour" in line) == log_messages
+
+
+async def test_of_a_callback_without_its_arguments(lines: list[str]) -> None:
+    def moor(ship: str) -> None:
+        raise ValueError(f"no {ship}")
+
+    loop = asyncio.get_running_loop()
+    log_unhandled(loop, log_messages=False)
+    loop.call_soon(moor, "Endeavour")
+    await asyncio.sleep(0)
+    (line,) = lines
+    assert json.loads(line)["message"] == "Exception in callback"
+    assert "Endeavour" not in json.loads(line)["exception"]
 
 
 async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
@@ -61,7 +74,7 @@ async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
     log_unhandled(loop, log_messages=False)
     loop.call_exception_handler({"message": "odd"})
     (line,) = lines
-    assert json.loads(line)["message"] == "odd"
+    assert json.loads(line)["message"] == "an error in the event loop"
     assert HIDDEN.get() is None, "what follows is logged as ever"
 
 

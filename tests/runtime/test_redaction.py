@@ -88,6 +88,13 @@ async def test_no_error_that_lambda_is_told_has_one(folder: Path) -> None:
     assert KEY not in str(outcome.headers)
 
 
+async def test_an_error_that_is_not_ascii_is_told_all_the_same(folder: Path) -> None:
+    (folder / "app.py").write_text(APP.replace('ValueError(f"with {KEY}")', 'ValueError(f"Zoë with {KEY}")'))
+    outcome, _ = await ran(folder, "fails")
+    assert outcome.json["errorMessage"] == "Zoë with [redacted]"
+    assert KEY not in str(outcome.headers)
+
+
 async def test_nor_the_trailers_of_a_stream_that_breaks(folder: Path) -> None:
     outcome, _ = await ran(folder, "fails_late")
     assert outcome.trailing_error["errorMessage"] == "with [redacted]"

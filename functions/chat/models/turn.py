@@ -29,7 +29,7 @@ from chat.events import (
     TurnEnded,
     Usage,
 )
-from chat.redaction import StreamRedactor, redact, redact_json
+from chat.redaction import StreamRedactor, redact, redact_json_text
 
 __all__ = ["ObjectEnd", "Turn"]
 
@@ -76,7 +76,7 @@ class _Call:
         self.end = ObjectEnd()
         self.stopped = False
         self.ready = False
-        self.redactor = StreamRedactor()  # of its own: calls may come piece by piece side by side
+        self.redactor = StreamRedactor(in_json=True)  # of its own: calls may come piece by piece side by side
         self.as_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
 
     @property
@@ -235,7 +235,7 @@ class Turn:
 
     def _ready(self, call: _Call) -> None:
         self._flush()
-        arguments = redact_json("".join(call.pieces).encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        arguments = redact_json_text("".join(call.pieces))
         if call.redactor.held:
             self._events.append(ToolArgumentsDelta(call.id, call.redactor.pause()))
         if call.placeholder:

@@ -11,16 +11,20 @@ __all__ = ["Job"]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A tool with checked arguments. Jobs with the same key are identical; without one, every job runs."""
+    """A tool with checked arguments, and their JSON text as the model wrote it.
+
+    Jobs with the same key are identical; without one, every job runs.
+    """
 
     tool: Tool
     arguments: Any
     key: Key | None
+    text: str = ""
 
     @classmethod
-    def of(cls, tool: Tool, arguments: Any, caller: str) -> "Job":
+    def of(cls, tool: Tool, arguments: Any, caller: str, text: str = "") -> "Job":
         """With the key that the tool's options ask for."""
         if tool.options.cache_ttl_s is None:
-            return cls(tool, arguments, None)
+            return cls(tool, arguments, None, text)
         identity = msgspec.json.encode(arguments, order="sorted")
-        return cls(tool, arguments, Key(tool.name, "" if tool.shared else caller, identity))
+        return cls(tool, arguments, Key(tool.name, "" if tool.shared else caller, identity), text)

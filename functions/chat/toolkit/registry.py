@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from chat.errors import ToolError, ToolMisdeclared
-from chat.exception_text import HIDDEN, Hidden
+from chat.exception_text import HIDDEN, Hidden, name_of
 from chat.messages import ToolCall, ToolSchema
 from chat.settings import Settings
 from chat.toolkit import keys
@@ -53,12 +53,12 @@ class Registry:
         if missing := self._missing[tool.name]:
             return failed(f"{tool.name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
-            return Job.of(tool, tool.read(asked.arguments), caller)
+            return Job.of(tool, tool.read(asked.arguments), caller, asked.arguments)
         except ToolError as error:
-            if error.__cause__:
+            if error.__cause__ is not None:
                 self._log(tool, asked, error.__cause__)
             return failed(str(error))
-        except Exception as error:  # noqa: BLE001  (of a type of the tool's own; it is one failed call)
+        except BaseException as error:  # noqa: BLE001  (of a type of the tool's own, which may even exit: a failed call)
             self._log(tool, asked, error)
             return failed_by(tool.name, error)
 
@@ -67,9 +67,9 @@ class Registry:
         return name if name in self._tools else "unknown"
 
     def _log(self, tool: Tool, asked: ToolCall, error: BaseException) -> None:
-        token = HIDDEN.set(None if self._settings.log_messages else Hidden({"arguments": asked.arguments}))
+        token = HIDDEN.set(None if self._settings.log_messages else Hidden(asked.arguments))
         try:
-            _LOGGER.warning("tool %s could not take its arguments: %s", tool.name, type(error).__name__, exc_info=error)
+            _LOGGER.warning("tool %s could not take its arguments: %s", tool.name, name_of(error), exc_info=error)
         finally:
             HIDDEN.reset(token)
 

@@ -65,7 +65,8 @@ def encode(value: Any, limit: int) -> bytes:
     except orjson.JSONEncodeError as error:
         _LOGGER.warning("a tool's result cannot be written as JSON", exc_info=error)
         raise ToolError("The tool's result cannot be written as JSON.") from error
-    return redaction.redact_json(encoded) if len(encoded) <= limit else cut(encoded, limit)
+    clean = redaction.redact_json(encoded) if len(encoded) <= limit else encoded
+    return clean if len(clean) <= limit else cut(clean, limit)
 
 
 def cut(encoded: bytes, limit: int) -> bytes:
@@ -105,5 +106,5 @@ def _words(error: BaseException) -> str:
 
 
 def _told(words: str) -> str:
-    told = redaction.redact_start(words, _MAX_ERROR_CHARS)
+    told = redaction.redact_start(words.encode(errors="replace").decode(), _MAX_ERROR_CHARS)
     return told if len(words) <= _MAX_ERROR_CHARS else f"{told} … [cut]"

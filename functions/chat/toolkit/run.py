@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from chat.errors import ToolError
+from chat.exception_text import name_of
 from chat.toolkit.results import Outcome, failed, failed_by
 
 __all__ = ["Listener", "Run", "failure_of", "outcome_of"]
@@ -91,5 +92,5 @@ async def outcome_of(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome
 def failure_of(name: str, error: BaseException) -> Outcome:
     """The outcome of what a tool raised. What nobody else is told of it goes into the log."""
     if not isinstance(error, ToolError):
-        _LOGGER.warning("tool %s raised %s", name, type(error).__name__, exc_info=error)
+        _LOGGER.warning("tool %s raised %s", name, name_of(error), exc_info=error)
     return failed_by(name, error)

@@ -4,6 +4,7 @@ Nothing is guessed: no text becomes a number, no unknown field is dropped. Pure;
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
 
@@ -43,16 +44,22 @@ class ArgumentsReader(Generic[S]):
         """
         try:
             known = self._known(_decoded(text or "{}"), self._parameters, "$")
-            return msgspec.convert(known, self._struct, str_keys=True)
         except msgspec.ValidationError as error:
-            if error.__cause__:  # raised by code of the tool's own, whose words are for the log
-                _, _, path = str(error).rpartition(" - at ")
-                raise self._unfit(f"a value is refused - at {path}") from error.__cause__
             raise self._unfit(str(error)) from None
         except RecursionError:
             raise self._unfit("the JSON text is nested too deep") from None
+        return self._converted(known)
 
     # Private methods
+
+    def _converted(self, known: Any) -> S:
+        try:
+            return msgspec.convert(known, self._struct, str_keys=True)
+        except msgspec.ValidationError as error:
+            if _is_msgspecs_own(error):
+                raise self._unfit(str(error)) from None
+            path = _PATH_AT_END.search(str(error))
+            raise self._unfit(f"a value is refused{path[0] if path else ''}") from error
 
     def _unfit(self, reason: str) -> ToolError:
         what, _, path = reason.partition(" - at ")
@@ -108,6 +115,11 @@ class ArgumentsReader(Generic[S]):
 # Private functions
 
 
+def _is_msgspecs_own(error: msgspec.ValidationError) -> bool:
+    """Whether no code of the tool's own types has raised it: then nothing in Python stands below our own frame."""
+    return error.__cause__ is None and error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
 def _decoded(text: str) -> Any:
     """Any JSON value.
 
@@ -133,6 +145,9 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
     if twice := [name for name in names if names.count(name) > 1]:
         raise msgspec.ValidationError(f"the field `{twice[0]}` is given twice - at `$..{twice[0]}`")
 
+
+# What msgspec adds to the words of a type of the tool's own.
+_PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
 
 # Fast readers keep the last of two values without a word; so the text is looked through once more, for names alone.
 _ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)

@@ -121,7 +121,7 @@ class Workshop:
 
     async def _one(self, job: Job, context: ToolContext) -> Sequence[Outcome]:
         tool = job.tool
-        self._hide_from_log(job.arguments)
+        self._hide_from_log(job)
 
         async def work() -> Outcome:
             return self._completed(tool, await job.tool.call(job.arguments, context))
@@ -137,11 +137,10 @@ class Workshop:
         if len(jobs) == 1:
             return await self._one(jobs[0], context)
 
-        arguments = [job.arguments for job in jobs]
-        self._hide_from_log(arguments)
+        self._hide_from_log(*jobs)
 
         async def work() -> Sequence[Outcome]:
-            return self._answers(tool, len(jobs), await call(arguments, context))
+            return self._answers(tool, len(jobs), await call([job.arguments for job in jobs], context))
 
         outcomes = await self._breakers.guard(tool, context.patience, lambda: _tried(tool, work))
         if isinstance(outcomes, Outcome):
@@ -150,10 +149,10 @@ class Workshop:
             self._keep(job, outcome)
         return outcomes
 
-    def _hide_from_log(self, arguments: Any) -> None:
-        """From here on, in this run's own task and context."""
+    def _hide_from_log(self, *jobs: Job) -> None:
+        """Their arguments, from here on, in this run's own task and context."""
         if not self.settings.log_messages:
-            HIDDEN.set(Hidden(arguments))
+            HIDDEN.set(Hidden(*(job.text for job in jobs)))
 
     def _answers(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
         if len(values) != count:

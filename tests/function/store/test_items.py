@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat import redaction
 from chat.errors import RequestRejected
 from chat.frontends.history import UNFINISHED
 from chat.messages import (
@@ -84,6 +85,22 @@ class TestCuttingAndJoining:
         assert [one.message for one in join(kept(user("old"), epoch=4) + kept(user("new"), epoch=5), 5)] == [
             user("new")
         ]
+
+
+class TestSecrets:
+    KEY = "sk-harbour-42"
+
+    def test_are_not_kept(self) -> None:
+        redaction.register(self.KEY)
+        (item,) = kept(user(f"my key is {self.KEY}"))
+        assert b"my key is [redacted]" in item.body
+        assert self.KEY.encode() not in item.body
+        assert title_of([user(f"my key is {self.KEY}")]) == "my key is [redacted]"
+
+    def test_that_were_kept_are_not_read(self) -> None:
+        items = kept(user(self.KEY * 2))
+        redaction.register(self.KEY)
+        assert [one.message for one in join(items, 0)] == [user("[redacted][redacted]")]
 
 
 class TestRewinding:

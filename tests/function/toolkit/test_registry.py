@@ -13,12 +13,21 @@ from chat.toolkit.tool import tool
 from tests.function.log_lines import log_lines
 from tests.function.toolkit.hearing import asked
 
+RAISED: dict[str, type[BaseException]] = {
+    "Aurora": ValueError,
+    "Beagle": msgspec.ValidationError,
+    "Endeavour": OSError,
+    "Resolution": SystemExit,
+}
+REFUSED = "The arguments of moor do not fit its schema: a value is refused, at `$"
+BROKE = "moor failed because of an internal error."
+
 
 class Berth(msgspec.Struct):
     ship: str
 
     def __post_init__(self) -> None:
-        raise (ValueError if self.ship == "Aurora" else OSError)(f"harbour:s3cr3t-pw has no {self.ship}")
+        raise RAISED[self.ship](f"harbour:s3cr3t-pw has no {self.ship}")
 
 
 @tool
@@ -46,14 +55,7 @@ async def mistyped() -> int:
 
 
 @pytest.mark.parametrize(
-    ("ship", "told"),
-    [
-        (
-            "Aurora",
-            "The arguments of moor do not fit its schema: a value is refused, at `$.berth`; mend that",
-        ),
-        ("Endeavour", "moor failed because of an internal error."),
-    ],
+    ("ship", "told"), [("Aurora", REFUSED), ("Beagle", REFUSED), ("Endeavour", BROKE), ("Resolution", BROKE)]
 )
 @pytest.mark.parametrize("log_messages", [False, True])
 def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str, *, log_messages: bool) -> None:

@@ -128,6 +128,13 @@ class TestSecrets:
     def test_are_in_no_result(self) -> None:
         assert encode({"sk-harbour": ["a sk-harbour b"]}, 1000) == b'{"[redacted]":["a [redacted] b"]}'
 
+    def test_their_masks_do_not_make_a_result_too_long(self) -> None:
+        redaction.register("key-abc")
+        assert len(encode(["key-abc"] * 25, 256)) <= 256
+
+    def test_half_of_a_character_is_told_as_none(self) -> None:
+        assert failed("half \ud800").error == "half ?"
+
     @pytest.mark.parametrize("before", range(1990, 2010))
     def test_are_not_cut_in_two(self, before: int) -> None:
         assert "sk-h" not in failed("x" * before + "sk-harbour" + "y" * 100).error

@@ -61,6 +61,13 @@ async def breaks(ship: str) -> str:
 
 
 @tool
+async def takes(order: dict[str, Any]) -> None:
+    """Take an order apart."""
+    order["again"] = order  # no JSON writes that
+    raise LookupError(f"no customer {order.pop('customer')} for {order['items'].pop()}")
+
+
+@tool
 async def plain(key: str) -> str:
     """Have an effect each time."""
     runs.append(key)
@@ -185,6 +192,14 @@ class TestLogs:
             assert any("Endeavour" in line for line in lines) == log_messages
 
         run()
+
+    @jumping
+    async def test_have_nothing_of_arguments_that_the_tool_has_changed_since(self) -> None:
+        with log_lines() as lines:
+            await answers(ToolRunner([takes]), asked("takes", order={"customer": "Nora Ash", "items": ["rope"]}))
+        (line,) = [line for line in lines if "no customer" in line]
+        assert "Nora" not in line
+        assert "rope" not in line
 
 
 class TestSharedRuns:

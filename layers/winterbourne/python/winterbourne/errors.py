@@ -114,13 +114,13 @@ class ErrorReport:
     """
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
-        self.message = _text(error)
+        self.message = redacted(_text(error))
         self.request_id = request_id
         self.frames: list[traceback.FrameSummary] = []
         if isinstance(error, Fault):
             self.name = self.kind = error.kind
             self.xray_type = "LambdaValidationError"  # as the stock client calls all of these
-            self.stack = error.trace
+            self.stack = [redacted(line) for line in error.trace]
             return
         self.name = self.xray_type = type(error).__name__
         # A header is ASCII; Lambda itself shows what is not made of plain letters as Unknown.
@@ -141,7 +141,7 @@ class ErrorReport:
     @property
     def body(self) -> bytes:
         """The error document as ASCII JSON, which holds any text, lone surrogates included."""
-        return redacted(json.dumps(self.document)).encode()
+        return json.dumps(self.document).encode()
 
     @property
     def xray_cause(self) -> str:
@@ -152,7 +152,7 @@ class ErrorReport:
             "exceptions": [{"message": self.message, "type": self.xray_type, "stack": stack}],
             "paths": sorted({frame.filename for frame in self.frames}),
         }
-        text = redacted(json.dumps(cause))
+        text = json.dumps(cause)
         return text if len(text) < XRAY_LIMIT_BYTES else ""
 
 
