@@ -176,9 +176,9 @@ class StreamRedactor:
         begun = len(self._before)
         whole = self._before + self.held + piece
         near = self._near(whole, index)
-        safe = _safe_end(whole, near)
+        safe = _safe_end(whole, near) if near else len(whole)
         end = max(begun, safe)
-        out = self._masked(whole[:end], near, begun)
+        out = self._masked(whole[:end], near, begun) if near else whole[begun:]
         self._before, self.held = whole[max(0, min(safe, end - _GRAM + 1)) : end], whole[end:]
         return out
 
@@ -270,8 +270,8 @@ def _near(whole: str, index: _Index) -> Sequence[str]:
     heads: Iterable[str] = index.heads
     if len(index.heads) > _FEW:
         heads = index.heads.keys() & {whole[at : at + _GRAM] for at in range(len(whole) - _GRAM + 1)}
-    near = [form for head in heads if head in whole for form in index.heads[head]]
-    return sorted(near, key=len, reverse=True)
+    begun = [head for head in heads if head in whole]
+    return sorted((form for head in begun for form in index.heads[head]), key=len, reverse=True) if begun else ()
 
 
 def _safe_end(whole: str, secrets: Iterable[str]) -> int:
