@@ -18,7 +18,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000, ARGS="--no-practice"); Ctrl-C stops it
-	@$(bin)/python -m local --port $(PORT) $(ARGS)
+	@$(bin)/python -m winterbourne.local --port $(PORT) $(ARGS)
 
 test: .venv/dev ## Set up what the tests need and run every one of them
 	$(bin)/python -m pytest $(PYTEST_ARGS)
@@ -44,13 +44,13 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, and none answers here; make run does without"; false; }
 	@$(sam) build --parameter-overrides Architecture=$(processor) >&2
 	@$(sam) local invoke ChatFunction --event $(EVENT) --parameter-overrides Architecture=$(processor) | \
-		$(bin)/python -m local.sam_answer
+		$(bin)/python -m winterbourne.local.sam_output
 
 deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
 	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(of_stage) $(PARAMETERS))
 
 doctor: .venv/dev ## Say what is wrong and how to mend it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
-	@$(bin)/python -m local.doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
+	@$(bin)/python -m winterbourne.local.doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
 
 lock: .venv/dev ## Renew the lock files from the two pyproject.toml (UPGRADE= keeps the versions they have)
 	$(lock) pyproject.toml -o $(dependencies)
@@ -72,16 +72,21 @@ runtime := layers/winterbourne/requirements.txt
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 
-# Running needs only what the function itself needs; the tools of development come when they are asked for.
-.venv/run: layers/dependencies/requirements.txt
+# The engine runs from where it lies: a line in .venv says where that is.
+.venv/engine:
 	@test -x $(bin)/python || $(PYTHON) -m venv .venv
+	@echo "$(CURDIR)/layers/winterbourne/python" \
+		>"$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/winterbourne.pth"
+	@touch $@
+
+# Running needs only what the function itself needs; the tools of development come when they are asked for.
+.venv/run: layers/dependencies/requirements.txt | .venv/engine
 	@echo "installing what the function needs into .venv"
 	@$(pip) -r layers/dependencies/requirements.txt
 	@touch $@
 
 # By uv, itself installed by its line in the lock: pip takes minutes, and may stumble over extras of what is pinned.
-.venv/dev: requirements-dev.txt
-	@test -x $(bin)/python || $(PYTHON) -m venv .venv
+.venv/dev: requirements-dev.txt | .venv/engine
 	@echo "installing what development needs into .venv"
 	@awk '/^[^ ]/ {ours = /^uv==/} ours' $< >.venv/uv.txt
 	@$(pip) -r .venv/uv.txt

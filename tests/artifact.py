@@ -30,12 +30,12 @@ class Artifact:
         self.template = folder / "template.yaml"
         self.function = folder / "ChatFunction"
         self.tool_worker = folder / "ToolWorkerFunction"
-        self.runtime_layer = folder / "WinterbourneLayer"
+        self.engine_layer = folder / "WinterbourneLayer"
         self.dependencies = folder / "DependenciesLayer"
 
     def opt(self, folder: Path) -> Path:
         """Lay both layers over one another, as Lambda does in /opt."""
-        for layer in (self.dependencies, self.runtime_layer):
+        for layer in (self.dependencies, self.engine_layer):
             shutil.copytree(layer, folder, dirs_exist_ok=True)
         return folder
 

@@ -1,4 +1,4 @@
-"""`python -m local` as a real process, for every test that wants the whole path or a part of it."""
+"""`python -m winterbourne.local` as a real process, for every test that wants the whole path or a part of it."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ START_S = 20
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A running `python -m local`."""
+    """A running `python -m winterbourne.local`."""
 
     url: str
     invoke_url: str
@@ -29,10 +29,10 @@ class LocalServer:
 
 @contextlib.contextmanager
 def local_server(folder: Path, *flags: str) -> Iterator[LocalServer]:
-    """Start `python -m local` on a free port with these flags; stop it, and what it started, at the end."""
+    """Start the local server on a free port with these flags; stop it, and what it started, at the end."""
     ready, log = folder / "ready.json", folder / "local.log"
     addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
-    command = [sys.executable, "-m", "local", *addresses, *flags]
+    command = [sys.executable, "-m", "winterbourne.local", *addresses, *flags]
     with (folder / "screen.log").open("wb") as screen:
         process = subprocess.Popen(command, cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
         try:
@@ -53,4 +53,4 @@ def _await(ready: Path, process: subprocess.Popen[bytes], screen: Path) -> dict[
         if process.poll() is not None:
             break
         time.sleep(0.02)
-    pytest.fail(f"python -m local did not start:\n{screen.read_text()}")
+    pytest.fail(f"python -m winterbourne.local did not start:\n{screen.read_text()}")

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from chat import http_pool
+from winterbourne.chat.infra import http_pool
 
 __all__ = ["Exchange", "Script", "Upstream", "failing", "saying", "upstream"]
 

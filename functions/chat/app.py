@@ -12,28 +12,29 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from chat import http_pool, telemetry, tools
-from chat.answer import Answer
-from chat.auth import make_authenticator
-from chat.frontends import ag_ui, ai_sdk, native, openai
-from chat.frontends.base import Frontend
-from chat.kept import Kept
-from chat.models.registry import make_model
-from chat.probes import Probes
-from chat.process_setup import set_up
-from chat.service import JSON, Call, Context, Endpoint, Service, reply
-from chat.site import site
-from chat.store.conversations import Conversations
-from chat.store.limits import Limits
-from chat.store.registry import make_store
-from chat.store.stops import Stops
-from chat.toolkit.discover import discover
-from chat.toolkit.runner import ToolRunner
-from chat.toolkit.tool import Tool
+from chat import tools
 from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
+from winterbourne.chat.auth.factory import make_authenticator
+from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
+from winterbourne.chat.formats.base import Frontend
+from winterbourne.chat.http.endpoints.chat import Answer
+from winterbourne.chat.http.endpoints.conversations import Kept
+from winterbourne.chat.http.endpoints.health import Probes
+from winterbourne.chat.http.endpoints.static_files import site
+from winterbourne.chat.http.service import JSON, Call, Context, Endpoint, Service, reply
+from winterbourne.chat.infra import http_pool, telemetry
+from winterbourne.chat.process_setup import set_up
+from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.storage.conversations import Conversations
+from winterbourne.chat.storage.factory import make_store
+from winterbourne.chat.storage.rate_limits import Limits
+from winterbourne.chat.storage.stop_signals import Stops
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 if TYPE_CHECKING:
-    from chat.mcp_servers import McpServers
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers
 
 __all__ = ["handler"]
 
@@ -50,9 +51,9 @@ def _tools() -> list[Tool]:
     """The function's own, and those of the worker where there is one."""
     packages: list[ModuleType] = [tools]
     if _settings.tool_worker_function:
-        from chat import worker_tools  # noqa: PLC0415  (only where there is a worker)
+        from chat.tools import worker  # noqa: PLC0415  (only where there is a worker)
 
-        packages.append(worker_tools)
+        packages.append(worker)
     return [tool for package in packages for tool in discover(package)]
 
 
@@ -60,7 +61,7 @@ def _mcp_servers() -> "McpServers | None":
     """What brings the tools of MCP servers in, where there are any."""
     if not _settings.mcp_servers:
         return None
-    from chat.mcp_servers import McpServers  # noqa: PLC0415  (only where there is one)
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415  (only where there is one)
 
     return McpServers(_settings, _runner.add)
 

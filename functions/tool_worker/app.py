@@ -11,19 +11,19 @@ from typing import Any, Final
 
 import msgspec
 
-from chat import http_pool, telemetry
-from chat.events import Batch
-from chat.messages import ToolCall
-from chat.process_setup import set_up
-from chat.toolkit.discover import discover
-from chat.toolkit.remote import RemoteAnswer, RemoteCall
-from chat.toolkit.runner import ToolRunner
 from tool_worker import tools
 from winterbourne import on_shutdown, retire
+from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.messages import ToolCall
+from winterbourne.chat.infra import http_pool, telemetry
+from winterbourne.chat.process_setup import set_up
+from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.chat.tool_runtime.remote import RemoteAnswer, RemoteCall
+from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 __all__ = ["handler"]
 
-_LOGGER: Final = logging.getLogger("chat.tool_worker")  # below the name that Powertools' logger writes for
+_LOGGER: Final = logging.getLogger(__name__)
 
 _settings, _logger = set_up(os.environ)
 _runner = ToolRunner(discover(tools), _settings)

@@ -9,9 +9,9 @@ import json
 import timeit
 from collections.abc import Callable, Iterable
 
-from chat.events import TextDelta, ToolFinished
-from chat.frontends.native import NativeEncoder, call_frame
 from tests.bench.figure import Figure, paired
+from winterbourne.chat.core.events import TextDelta, ToolFinished
+from winterbourne.chat.formats.native.encode import NativeEncoder, call_frame
 
 FRAMES = 20_000
 

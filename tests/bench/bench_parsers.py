@@ -12,15 +12,15 @@ from typing import Any
 
 import orjson
 
-from chat.models.anthropic import AnthropicParser
-from chat.models.bedrock import BedrockParser
-from chat.models.openai import OpenAIParser
-from chat.models.parser import TurnParser
 from tests.bench.figure import Figure, environment, paired
 from tests.bench.models.provider import TOKENS, WORDS, token
 from tests.transcripts import event_stream_message
+from winterbourne.chat.providers.anthropic import AnthropicParser
+from winterbourne.chat.providers.bedrock import BedrockParser
+from winterbourne.chat.providers.openai import OpenAIParser
+from winterbourne.chat.providers.stream_parser import TurnParser
 
-FUNCTIONS = Path(__file__).parents[2] / "functions"
+ENGINE = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
 READ_BYTES = 1460  # one packet, some six tokens
 SDKS = ("openai==3.54.0", "anthropic==2.12.0", "boto3==1.43.108")
 
@@ -83,7 +83,7 @@ def _importing(provider: str, sdk: str) -> Figure:
     ours, theirs = (
         statistics.median([_start_s(python, code) for _ in range(6)][1:])  # the first one compiles
         for python, code in (
-            (Path(sys.executable), f"import chat.models.{provider}"),
+            (Path(sys.executable), f"import winterbourne.chat.providers.{provider}"),
             (environment("sdks", SDKS), _first_client(sdk)),
         )
     )
@@ -103,5 +103,5 @@ def _first_client(sdk: str) -> str:
 def _start_s(python: Path, code: str) -> float:
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begun = time.perf_counter()
-    subprocess.run([python, "-c", code], check=True, env={**environ, "PYTHONPATH": str(FUNCTIONS)})
+    subprocess.run([python, "-c", code], check=True, env={**environ, "PYTHONPATH": str(ENGINE)})
     return time.perf_counter() - begun

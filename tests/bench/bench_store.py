@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from chat.auth import ANONYMOUS
-from chat.messages import AssistantMessage, ChatRequest, Text, UserMessage
-from chat.settings import Settings
-from chat.store.base import Store
-from chat.store.conversations import Conversations
-from chat.store.file import SqliteBackend
-from chat.store.items import split
 from tests.bench.figure import Figure
+from winterbourne.chat.auth.base import ANONYMOUS
+from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.storage.base import Store
+from winterbourne.chat.storage.conversation_items import split
+from winterbourne.chat.storage.conversations import Conversations
+from winterbourne.chat.storage.sqlite import SqliteBackend
 
 ROUNDS = 200
 ANSWER = AssistantMessage((Text("considerable " * 160),), "m")  # 2 KB, some 300 words

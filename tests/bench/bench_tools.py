@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from chat.conversation import Conversation
-from chat.events import Batch
-from chat.frontends.native import NativeEncoder
-from chat.messages import ChatRequest, Text, ToolCall, UserMessage
-from chat.toolkit.runner import ToolRunner
 from tests.bench.figure import Figure, environment
 from tests.bench.tools_function.asking import Asking, work
 from tests.local_server import local_server
+from winterbourne.chat.core.conversation import Conversation
+from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.messages import ChatRequest, Text, ToolCall, UserMessage
+from winterbourne.chat.formats.native.encode import NativeEncoder
+from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { HttpAgent } from "@ag-ui/client";
 import { DefaultChatTransport } from "ai";
-import { signedFetch } from "../../functions/chat/web/signed_fetch.js";
+import { signedFetch } from "../../layers/winterbourne/python/winterbourne/chat/page/signed_fetch.js";
 
 const answers = [];
 globalThis.fetch = async (_, { headers, body }) => {

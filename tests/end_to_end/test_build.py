@@ -55,20 +55,21 @@ class TestContents:
     def test_the_function_is_its_own_code_alone(self, artifact: Artifact) -> None:
         assert set(files(artifact.function)) == tracked(ROOT / "functions/chat", ROOT / "functions")
 
-    def test_the_tool_worker_is_its_own_code_and_the_engine(self, artifact: Artifact) -> None:
-        functions = ROOT / "functions"
-        ours = tracked(functions / "tool_worker", functions) | tracked(functions / "chat", functions)
-        assert set(files(artifact.tool_worker)) == {name for name in ours if not name.startswith("chat/web/")}
+    def test_the_tool_worker_is_its_own_code_alone(self, artifact: Artifact) -> None:
+        assert set(files(artifact.tool_worker)) == tracked(ROOT / "functions/tool_worker", ROOT / "functions")
 
-    def test_the_runtime_layer_is_the_wrapper_the_package_and_h11(self, artifact: Artifact) -> None:
-        names = set(files(artifact.runtime_layer))
+    def test_the_engine_layer_is_the_wrapper_the_package_without_its_local_server_and_h11(
+        self, artifact: Artifact
+    ) -> None:
+        names = set(files(artifact.engine_layer))
         source = ROOT / "layers/winterbourne"
         ours = {"winterbourne"} | tracked(source / "python/winterbourne", source)
+        ours = {name for name in ours if not name.startswith("python/winterbourne/local/")}
         assert ours <= names
         assert {name.split("/")[1].partition("-")[0] for name in names - ours} == {"h11"}
 
     def test_the_wrapper_can_be_executed(self, artifact: Artifact) -> None:
-        assert (artifact.runtime_layer / "winterbourne").stat().st_mode & 0o777 == 0o755
+        assert (artifact.engine_layer / "winterbourne").stat().st_mode & 0o777 == 0o755
 
     def test_the_dependencies_are_those_of_the_lock(self, artifact: Artifact) -> None:
         lock = (ROOT / "layers/dependencies/requirements.txt").read_text()
@@ -96,12 +97,12 @@ class TestContents:
         assert {name: elf_machine(p) for name, p in objects.items()} == dict.fromkeys(objects, MACHINES[architecture])
 
     def test_function_and_layers_are_under_40_mb_unzipped(self, artifact: Artifact) -> None:
-        layers = [artifact.runtime_layer, artifact.dependencies]
+        layers = [artifact.engine_layer, artifact.dependencies]
         for function in (artifact.function, artifact.tool_worker):
             assert sum(p.stat().st_size for part in (function, *layers) for p in files(part).values()) < 40_000_000
 
-    def test_the_runtime_layer_is_the_same_for_both(self, run: Path) -> None:
-        one, other = (digest(built(run, a).runtime_layer) for a in ARCHITECTURES)
+    def test_the_engine_layer_is_the_same_for_both(self, run: Path) -> None:
+        one, other = (digest(built(run, a).engine_layer) for a in ARCHITECTURES)
         assert one == other
 
 
@@ -126,7 +127,7 @@ class TestAgain:
         for one, other in (
             (first.function, second.function),
             (first.tool_worker, second.tool_worker),
-            (first.runtime_layer, second.runtime_layer),
+            (first.engine_layer, second.engine_layer),
             (first.dependencies, second.dependencies),
         ):
             assert digest(one) == digest(other)
@@ -152,7 +153,7 @@ class TestCompiledAhead:
             assert int.from_bytes(cache.read_bytes()[4:8], "little") == 1, source
 
     def test_function_and_layers_stay_under_40_mb(self, compiled: Artifact) -> None:
-        parts = (compiled.function, compiled.runtime_layer, compiled.dependencies)
+        parts = (compiled.function, compiled.engine_layer, compiled.dependencies)
         assert sum(p.stat().st_size for part in parts for p in part.rglob("*") if p.is_file()) < 40_000_000
 
 

@@ -188,10 +188,14 @@ class TestStarting:
     def test_a_port_in_use_is_one_line_that_says_so(self, function_url: str) -> None:
         port = function_url.rpartition(":")[2]
         done = subprocess.run(
-            [sys.executable, "-m", "local", "--port", port], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "winterbourne.local", "--port", port],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 1
-        assert done.stderr == f"python -m local: 127.0.0.1:{port} is in use\n"
+        assert done.stderr == f"python -m winterbourne.local: 127.0.0.1:{port} is in use\n"
 
     def test_ctrl_c_ends_everything_that_was_started(self, tmp_path: Path) -> None:
         with local_server(tmp_path) as server:

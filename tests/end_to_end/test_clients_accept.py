@@ -4,12 +4,12 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from chat.frontends import ag_ui, ai_sdk, native, openai
-from chat.frontends.base import Frontend
-from chat.settings import Settings
 from tests import npm
-from tests.function.conversations import batches, conversations
-from tests.function.frontends.wire import post, sent
+from tests.chat.conversations import batches, conversations
+from tests.chat.formats.wire import post, sent
+from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
+from winterbourne.chat.formats.base import Frontend
+from winterbourne.chat.settings import Settings
 
 pytestmark = pytest.mark.slow
 

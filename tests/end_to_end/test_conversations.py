@@ -11,7 +11,7 @@ import pytest
 from httpx_sse import connect_sse
 from moto.server import ThreadedMotoServer
 
-from tests.function.stores import TABLE, template_table
+from tests.chat.stores import TABLE, template_table
 from tests.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.slow

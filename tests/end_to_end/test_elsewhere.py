@@ -14,7 +14,7 @@ from tests.local_server import ROOT, local_server
 pytestmark = pytest.mark.slow
 
 AT_ONCE = ("--env", "SCRIPTED_WORDS_PER_SECOND=0")
-MCP_SERVER = ROOT / "tests" / "function" / "toolkit" / "mcp_server.py"
+MCP_SERVER = ROOT / "tests" / "chat" / "tool_runtime" / "mcp" / "server.py"
 
 
 def final(answer: list[dict[str, Any]], name: str) -> dict[str, Any]:

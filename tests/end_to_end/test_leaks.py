@@ -42,8 +42,8 @@ import httpx
 try:
     from winterbourne.chat import ToolContext, ToolError, tool
 except ImportError:
-    from chat.errors import ToolError
-    from chat.toolkit.tool import ToolContext, tool
+    from winterbourne.chat.errors import ToolError
+    from winterbourne.chat.tool_runtime.declaration import ToolContext, tool
 
 
 @tool

@@ -13,9 +13,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local import sam_answer
 from tests import needs
 from tests.artifact import BIN, MACHINE, ROOT, Artifact, built, environment, sam
+from winterbourne.local import sam_output
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ class TestInvoke:
         def invoke(event: str) -> dict[str, Any]:
             done = sam("local", "invoke", "ChatFunction", "--event", str(EVENTS / event), *flags(artifact))
             try:
-                sam_answer.read(done.stdout)  # the exit code says nothing of the function
+                sam_output.read(done.stdout)  # the exit code says nothing of the function
             except ValueError as error:
                 pytest.fail(f"{error}\n{done.stderr}")
             return dict(json.loads(done.stdout))

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from chat import telemetry
 from tests import emf, needs
 from tests.artifact import MACHINE, built
 from tests.end_to_end.native_client import FIVE_TOOLS
 from tests.local_server import local_server
+from winterbourne.chat.infra import telemetry
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.environment import Function
-from local.fleet import Fleet
-from local.invocation import FunctionError, Invocation
-from local.sandbox import Listener, Sandbox
-from local.shaping import Shape
+from winterbourne.local.environment import Function
+from winterbourne.local.environment_pool import Fleet
+from winterbourne.local.invocation import FunctionError, Invocation
+from winterbourne.local.response_limits import Shape
+from winterbourne.local.sandbox import Listener, Sandbox
 
 RAW = Path(__file__).parent / "functions" / "raw.py"
 

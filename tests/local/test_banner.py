@@ -3,8 +3,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from local.banner import banner
-from local.environment import Function
+from winterbourne.local.banner import banner
+from winterbourne.local.environment import Function
 
 
 def said(*, chat: bool = True, practice: bool = True, invoke_url: str = "", **variables: str) -> str:

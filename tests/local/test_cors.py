@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.cors import Cors
+from winterbourne.local.cors import Cors
 
 HERE = {"origin": "https://here.example"}
 PREFLIGHT = {**HERE, "access-control-request-method": "POST"}

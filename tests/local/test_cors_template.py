@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from local.cors import Cors
-from local.cors_template import TemplateUnreadable, cors_of
+from winterbourne.local.cors import Cors
+from winterbourne.local.cors_template import TemplateUnreadable, cors_of
 
 ROOT = Path(__file__).parents[2]
 

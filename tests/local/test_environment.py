@@ -2,7 +2,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from local.environment import LAYER, Function, variables
+from winterbourne.local.environment import LAYER, Function, variables
 
 
 def made(function: Function, **users: str) -> dict[str, str]:

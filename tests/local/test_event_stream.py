@@ -6,8 +6,8 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.event_stream import frame, invoke_complete, payload_chunk
-from local.invocation import FunctionError
+from winterbourne.local.event_stream import frame, invoke_complete, payload_chunk
+from winterbourne.local.invocation import FunctionError
 
 
 def read(data: bytes) -> list[Any]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from local.cors import Cors
-from local.function_url import FunctionUrl
-from local.http1 import Exchange
-from local.invocation import HTTP_INTEGRATION, FunctionError, Invocation
 from tests.local.sinks import until
+from winterbourne.local.cors import Cors
+from winterbourne.local.function_url import FunctionUrl
+from winterbourne.local.http_server import Exchange
+from winterbourne.local.invocation import HTTP_INTEGRATION, FunctionError, Invocation
 
 Act = Callable[[Invocation], Awaitable[None]]
 HERE = {"origin": "https://here.example"}

@@ -11,8 +11,8 @@ import botocore.exceptions
 import httpx
 import pytest
 
-from local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 from tests.local.sinks import Run, fleet, until
+from winterbourne.local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 
 
 class Api:

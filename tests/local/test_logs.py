@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter, for_people
 from tests.local.sinks import until
+from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter, for_people
 
 
 def frame(text: str, kind: int = 0xA55A000F) -> bytes:

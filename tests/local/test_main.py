@@ -1,8 +1,9 @@
-"""`python -m local` as a user starts and stops it."""
+"""`python -m winterbourne.local` as a user starts and stops it."""
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.__main__ import _plan
-from local.cors import Cors
-from local.environment import Function
-from local.options import parse
-from local.server import Plan
-from local.shaping import Shape
 from tests.local_server import ROOT, LocalServer, local_server
+from winterbourne.local.__main__ import _plan
+from winterbourne.local.command_line import parse
+from winterbourne.local.cors import Cors
+from winterbourne.local.environment import Function
+from winterbourne.local.response_limits import Shape
+from winterbourne.local.server import Plan
 
 pytestmark = pytest.mark.slow
 
@@ -93,10 +94,10 @@ class TestBeingKilled:
 class TestAPortInUse:
     def test_is_one_line_and_exit_code_1(self, server: LocalServer) -> None:
         port = server.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "local", "--port", port, "--log", os.devnull]
+        command = [sys.executable, "-m", "winterbourne.local", "--port", port, "--log", os.devnull]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        assert ended.stderr == f"python -m local: 127.0.0.1:{port} is in use\n"
+        assert ended.stderr == f"python -m winterbourne.local: 127.0.0.1:{port} is in use\n"
         assert ended.stdout == ""
 
 
@@ -116,7 +117,7 @@ class TestStarting:
         command = [
             sys.executable,
             "-m",
-            "local",
+            "winterbourne.local",
             *FLAGS,
             "--port",
             "0",
@@ -136,15 +137,25 @@ class TestStarting:
                 process.terminate()
 
     def test_with_a_log_that_cannot_be_written_is_one_line(self) -> None:
-        command = [sys.executable, "-m", "local", "--port", "0", "--log", "/no/such/folder/log"]
+        command = [sys.executable, "-m", "winterbourne.local", "--port", "0", "--log", "/no/such/folder/log"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr) == (
             1,
-            "python -m local: /no/such/folder/log: No such file or directory\n",
+            "python -m winterbourne.local: /no/such/folder/log: No such file or directory\n",
         )
 
     def test_in_an_unreadable_template_is_one_line(self) -> None:
-        command = [sys.executable, "-m", "local", "--port", "0", "--log", os.devnull, "--cors-template", "/none.yaml"]
+        command = [
+            sys.executable,
+            "-m",
+            "winterbourne.local",
+            "--port",
+            "0",
+            "--log",
+            os.devnull,
+            "--cors-template",
+            "/none.yaml",
+        ]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
 
@@ -215,7 +226,7 @@ class TestTheEnvironment:
     ) -> None:
         task = tmp_path / "task"
         (task / "chat").mkdir(parents=True)
-        (task / "chat" / "settings.py").write_text((ROOT / "functions" / "chat" / "settings.py").read_text())
+        shutil.copy(ROOT / "functions" / "chat" / "app.py", task / "chat")
         (task / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
         monkeypatch.setenv("MODEL_ID", "of-the-user")
         monkeypatch.setenv("AUTH", "none")

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.metrics import Metrics
+from winterbourne.local.metrics import Metrics
 
 
 def emf(*, dimensions: list[list[str]], **values: Any) -> str:

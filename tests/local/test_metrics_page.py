@@ -1,9 +1,9 @@
 import httpx
 
-from local.http1 import Server
-from local.metrics import Metrics
-from local.metrics_page import MetricsPage
 from tests.local.test_metrics import emf
+from winterbourne.local.http_server import Server
+from winterbourne.local.metrics import Metrics
+from winterbourne.local.metrics_page import MetricsPage
 
 
 async def ask(page: MetricsPage, method: str = "GET", accept: str = "text/html") -> httpx.Response:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.invocation import FunctionError, Invocation
-from local.runtime_api import BUFFERED_LIMIT, Events, RuntimeApi, Seat, error_of
-from local.shaping import Shape
 from tests.local.sinks import Kept, until
+from winterbourne.local.invocation import FunctionError, Invocation
+from winterbourne.local.response_limits import Shape
+from winterbourne.local.runtime_api import BUFFERED_LIMIT, Events, RuntimeApi, Seat, error_of
 
 STREAMING = {"Lambda-Runtime-Function-Response-Mode": "streaming"}
 PREFIX = "/2018-06-01/runtime"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local.shaping import Shape
 from tests.local.sinks import RAW, fleet, raw_function, until
+from winterbourne.local.response_limits import Shape
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes under /proc")
 
@@ -209,7 +209,7 @@ class TestTheStart:
         assert sink.error.message == "No such file or directory: /no/such/wrapper"
 
     async def test_that_takes_too_long_is_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("local.sandbox.INIT_LIMIT_S", 0.2)
+        monkeypatch.setattr("winterbourne.local.sandbox.INIT_LIMIT_S", 0.2)
         async with fleet(raw_function(variables={"INIT": "hang"}, timeout_s=0.2)) as run:
             sink = await run("echo")
         assert sink.error

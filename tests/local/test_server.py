@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from local.environment import Function
-from local.server import Addresses, Plan, _url, running
 from tests.local.sinks import until
+from winterbourne.local.environment import Function
+from winterbourne.local.server import Addresses, Plan, _url, running
 
 APP = Function(task_root=Path(__file__).parent / "functions", handler="app.handler", timeout_s=10)
 

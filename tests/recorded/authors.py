@@ -13,9 +13,9 @@ from unittest import mock
 import msgspec
 
 import winterbourne
-from chat.toolkit import tool
-from local import options
 from tests.stack import ROOT
+from winterbourne.chat.tool_runtime import declaration
+from winterbourne.local.command_line import parse
 
 __all__ = ["command_line", "fields", "of_the_runtime", "of_tools"]
 
@@ -40,18 +40,18 @@ def of_the_runtime() -> Names:
 def of_tools() -> Names:
     """What a module of tools imports."""
     return {
-        "exported": sorted(tool.__all__),
-        "tool": _signature(inspect.unwrap(tool.tool)),
-        "ToolOptions": fields(tool.ToolOptions),
-        "ToolContext": _described(tool.ToolContext),
+        "exported": sorted(declaration.__all__),
+        "tool": _signature(inspect.unwrap(declaration.tool)),
+        "ToolOptions": fields(declaration.ToolOptions),
+        "ToolContext": _described(declaration.ToolContext),
     }
 
 
 def command_line() -> Names:
     """The flags of the local server with their defaults."""
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", autospec=True) as parse:
-        options.parse([])
-    parser: argparse.ArgumentParser = parse.call_args.args[0]
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", autospec=True) as parse_args:
+        parse([])
+    parser: argparse.ArgumentParser = parse_args.call_args.args[0]
     return {", ".join(action.option_strings): _default(action.default) for action in parser._actions}
 
 

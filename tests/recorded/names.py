@@ -14,16 +14,17 @@ from typing import Any, Final
 
 import msgspec
 
-from chat import errors, telemetry
-from chat.settings import Settings
-from chat.toolkit.remote import RemoteAnswer, RemoteCall
-from tests.function.processes import run
+from tests.chat.processes import run
 from tests.recorded import authors
 from tests.recorded.logged import log_fields
 from tests.recorded.provider import Provider
-from tests.recorded.servers import FUNCTIONS, HOME
+from tests.recorded.servers import ENGINE, HOME
 from tests.recorded.stores import DynamoStore, table
 from tests.stack import Stack, source
+from winterbourne.chat import errors
+from winterbourne.chat.infra import telemetry
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.remote import RemoteAnswer, RemoteCall
 
 __all__ = ["SECTIONS", "differences", "record", "recorded"]
 
@@ -166,7 +167,7 @@ def _by_status(codes: Iterable[tuple[int, str]]) -> Names:
 
 def _written_codes(*callees: str) -> Iterator[tuple[int, str]]:
     """The first two arguments wherever one of these is called, if both are constants."""
-    for module in sorted(FUNCTIONS.rglob("*.py")):
+    for module in sorted(ENGINE.rglob("*.py")):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             match node:
                 case ast.Call(

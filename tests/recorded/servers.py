@@ -16,10 +16,11 @@ from tests.local_server import ROOT, LocalServer, local_server
 from tests.recorded.provider import Provider
 from tests.recorded.talk import Talk
 
-__all__ = ["COMMON", "FUNCTIONS", "HOME", "KEYS", "SERVERS", "Servers", "running", "talking"]
+__all__ = ["COMMON", "ENGINE", "FUNCTIONS", "HOME", "KEYS", "SERVERS", "Servers", "running", "talking"]
 
 HOME: Final = Path(__file__).parent
 FUNCTIONS: Final = ROOT / "functions"
+ENGINE: Final = ROOT / "layers" / "winterbourne" / "python" / "winterbourne" / "chat"
 TOOLS: Final = Path("chat/tools")
 KEYS: Final = json.dumps({"alice": "made-up-alice", "bob": "made-up-bob"})
 

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from chat.settings import Settings
-from tests.function.processes import run
+from tests.chat.processes import run
 from tests.recorded import names
 from tests.recorded.logged import log_fields
 from tests.recorded.provider import Provider
 from tests.stack import ROOT
+from winterbourne.chat.settings import Settings
 
 pytestmark = pytest.mark.slow
 

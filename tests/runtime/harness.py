@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.runtime.runtime_api import RuntimeApi
-from winterbourne.client import RuntimeClient
+from winterbourne.connection import RuntimeClient
 from winterbourne.handlers import adapt
 from winterbourne.loop import Poller
 

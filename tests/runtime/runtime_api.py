@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import h11
 
-from winterbourne.client import RuntimeClient
+from winterbourne.connection import RuntimeClient
 
 __all__ = ["ARN", "Outcome", "RuntimeApi"]
 

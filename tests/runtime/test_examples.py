@@ -58,7 +58,7 @@ def test_the_ten_line_handler_has_ten_lines() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_one_line_serves_it_on_this_machine(tmp_path: Path) -> None:
-    line = re.search(r"python -m local (.*?) +#", README)
+    line = re.search(r"python -m winterbourne\.local (.*?) +#", README)
     assert line is not None
     with local_server(tmp_path, *line[1].split()) as server, urllib.request.urlopen(server.url, timeout=20) as answer:
         assert answer.status == 200

@@ -399,7 +399,7 @@ class TestManyAtOnce:
 class TestStopping:
     async def test_cancels_the_handler_whose_stream_still_ends(self) -> None:
         from tests.runtime.runtime_api import RuntimeApi
-        from winterbourne.client import RuntimeClient
+        from winterbourne.connection import RuntimeClient
         from winterbourne.handlers import adapt
         from winterbourne.loop import Poller
 

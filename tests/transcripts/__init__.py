@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from chat.events import (
+from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from chat.errors import ToolError
-from chat.toolkit.tool import tool
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.declaration import tool
 
 __all__ = ["Calculation", "calculate"]
 

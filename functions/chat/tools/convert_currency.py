@@ -8,9 +8,10 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from chat.errors import ToolError
-from chat.toolkit.http import get_json
-from chat.toolkit.tool import ToolContext, tool
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import tool
+from winterbourne.chat.tool_runtime.get_json import get_json
 
 __all__ = ["Conversion", "convert_currency"]
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from chat.errors import ToolError
-from chat.toolkit.tool import tool
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.declaration import tool
 
 __all__ = ["CurrentTime", "current_time"]
 

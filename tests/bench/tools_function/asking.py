@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 
 import orjson
 
-from chat.events import ModelEvent, TextDelta, ToolCallReady, ToolCallStarted, TurnEnded
-from chat.messages import ToolMessage
-from chat.models.base import ModelRequest
-from chat.toolkit.tool import tool
 from tests.bench.tools_function import exact
+from winterbourne.chat.core.events import ModelEvent, TextDelta, ToolCallReady, ToolCallStarted, TurnEnded
+from winterbourne.chat.core.messages import ToolMessage
+from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.tool_runtime.declaration import tool
 
 __all__ = ["Asking", "wait", "work"]
 

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from chat.conversation import Conversation
-from chat.events import Batch
-from chat.frontends.native import NativeEncoder
-from chat.messages import ChatRequest, Text, UserMessage
-from chat.toolkit.runner import ToolRunner
 from tests.bench.tools_function.asking import Asking, wait, work
 from winterbourne import Response, ResponseStream, streamify_response
+from winterbourne.chat.core.conversation import Conversation
+from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
+from winterbourne.chat.formats.native.encode import NativeEncoder
+from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 _runner = ToolRunner([work, wait])
 

@@ -1,6 +1,6 @@
 """How a list of findings reads."""
 
-from local.doctor.findings import ok, report, unknown, wrong
+from winterbourne.local.doctor.findings import ok, report, unknown, wrong
 
 
 def test_what_is_wrong_stands_out_and_says_how_to_mend_it() -> None:

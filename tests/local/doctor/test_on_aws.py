@@ -12,10 +12,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
-from local.doctor import __main__ as command
-from local.doctor import on_aws
-from local.doctor.findings import Finding
 from tests.stack import Stack, source
+from winterbourne.local.doctor import __main__ as command
+from winterbourne.local.doctor import on_aws
+from winterbourne.local.doctor.findings import Finding
 
 NAME = "winterbourne-dev"
 REGION = "eu-central-1"

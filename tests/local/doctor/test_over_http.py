@@ -8,9 +8,9 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from local.doctor import over_http
-from local.doctor.findings import Finding
-from local.doctor.over_http import Caller, Heard
+from winterbourne.local.doctor import over_http
+from winterbourne.local.doctor.findings import Finding
+from winterbourne.local.doctor.over_http import Caller, Heard
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DONE = [{"type": "start", "model": "scripted"}, {"type": "content", "delta": "one"}, {"type": "done"}]

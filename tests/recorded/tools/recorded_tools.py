@@ -7,8 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from chat.errors import ToolError
-from chat.toolkit.tool import ToolContext, tool
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import tool
 
 
 @tool

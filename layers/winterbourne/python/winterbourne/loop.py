@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
-from winterbourne.client import RuntimeClient
+from winterbourne.connection import RuntimeClient
 from winterbourne.context import CONTEXT, REQUEST_IDS, TRACE_ID
 from winterbourne.errors import DeadlineReached, ErrorReport, Fault, RuntimeApiDown, ShuttingDown, WinterbourneError
 from winterbourne.handlers import Serve

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from winterbourne import lifecycle, logs
-from winterbourne.client import RuntimeClient
-from winterbourne.environment import load_handler, prepare
+from winterbourne.bootstrap import load_handler, prepare
+from winterbourne.connection import RuntimeClient
 from winterbourne.errors import ErrorReport, Fault, RuntimeApiDown, WinterbourneError
 from winterbourne.handlers import Serve, adapt
 from winterbourne.loop import Poller

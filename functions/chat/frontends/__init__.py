@@ -1,1 +1,0 @@
-"""One module per wire format: a request body into a ChatRequest, events into bytes."""

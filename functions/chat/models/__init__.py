@@ -1,1 +1,0 @@
-"""One module per model provider, all behind the protocol in `base`."""

@@ -1,1 +1,0 @@
-"""What outlives a request: conversations, limits and stops, over one small store with three backends."""

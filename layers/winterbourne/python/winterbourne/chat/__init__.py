@@ -1,0 +1,34 @@
+"""The chat engine: model providers, the tool executor, wire formats, storage and the chat page.
+
+What the author of a tool needs is named here. It is imported when first used: a process that wants only, say, the
+settings does not pay for the rest.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from winterbourne.chat.errors import ToolError, ToolUnavailable
+    from winterbourne.chat.tool_runtime.context import ToolContext
+    from winterbourne.chat.tool_runtime.declaration import tool
+    from winterbourne.chat.tool_runtime.get_json import get_json
+    from winterbourne.chat.tool_runtime.remote import remote_tool
+
+__all__ = ["ToolContext", "ToolError", "ToolUnavailable", "get_json", "remote_tool", "tool"]
+
+_MODULES = {
+    "ToolContext": "tool_runtime.context",
+    "ToolError": "errors",
+    "ToolUnavailable": "errors",
+    "get_json": "tool_runtime.get_json",
+    "remote_tool": "tool_runtime.remote",
+    "tool": "tool_runtime.declaration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value

@@ -1,0 +1,1 @@
+"""Authentication: who may call, one module per scheme. AUTH chooses one."""

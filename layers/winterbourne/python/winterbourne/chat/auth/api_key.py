@@ -1,0 +1,116 @@
+"""Authentication by API key: AUTH=api_key, the default; closed until there are keys."""
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from winterbourne.chat.auth.base import Caller, credential, unauthorized, unavailable
+from winterbourne.chat.errors import RequestRejected, SettingsError
+from winterbourne.chat.http.request import Request
+from winterbourne.chat.infra import redaction, secrets
+from winterbourne.chat.infra.refreshing_cache import Refreshed
+from winterbourne.chat.settings import Settings
+
+__all__ = ["UNKNOWN_KEY_MAX_AGE_S", "ApiKeys", "Keys", "from_settings", "parse_keys"]
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
+"""An unknown key may be a new one: then the secret is read again, but not more often than this."""
+
+
+Keys: TypeAlias = tuple[tuple[bytes, Caller], ...]
+"""The digest of each key with its caller."""
+
+
+class ApiKeys:
+    """Callers known by a key.
+
+    Args:
+        read: Gives the keys as JSON, see `parse_keys`.
+        now: Wall clock, seconds.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[str]], now: Callable[[], float] = time.time) -> None:
+        self._read = read
+        self._keys = Refreshed("the API keys", self._fetch, now)
+
+    async def prepare(self) -> None:
+        """See `Authenticator`."""
+        with contextlib.suppress(RequestRejected):
+            await self._known(secrets.MAX_AGE_S)
+
+    async def identify(self, request: Request) -> Caller:
+        """See `Authenticator`. A key that was just added is known after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
+        key = credential(request)
+        for max_age_s in (secrets.MAX_AGE_S, UNKNOWN_KEY_MAX_AGE_S):
+            if caller := _owner(key, await self._known(max_age_s)):
+                return caller
+        raise unauthorized("this key is not known")
+
+    async def _known(self, max_age_s: float) -> Keys:
+        try:
+            return await self._keys.get(max_age_s)
+        except Exception as error:
+            _LOGGER.exception("the API keys cannot be read")
+            raise unavailable("keys cannot be checked now") from error
+
+    async def _fetch(self) -> Keys:
+        if keys := parse_keys(await self._read()):
+            return keys
+        _LOGGER.warning("AUTH=api_key and no keys: every call is refused; set API_KEYS_SECRET_ARN or API_KEYS")
+        return keys
+
+
+def parse_keys(text: str) -> Keys:
+    """Keys as JSON → each key's digest with its caller.
+
+    Raises:
+        SettingsError: Not of that shape, or an empty key. The message quotes nothing.
+    """
+    try:
+        named = msgspec.json.decode(text, type=dict[str, str | list[str]])
+    except msgspec.DecodeError:
+        raise SettingsError('API keys must be JSON: {"name": "key"} or {"name": ["key", "next key"]}') from None
+    pairs = [(name, key) for name, keys in named.items() for key in ([keys] if isinstance(keys, str) else keys)]
+    if not all(name and key for name, key in pairs):
+        raise SettingsError("an API key or its name is empty")
+    redaction.register(*(key for _, key in pairs))
+    return tuple((_digest(key), Caller(f"key:{name}", name)) for name, key in pairs)
+
+
+def from_settings(settings: Settings) -> ApiKeys:
+    """Keys from the secret that API_KEYS_SECRET_ARN names, else from API_KEYS.
+
+    Raises:
+        SettingsError: API_KEYS is malformed.
+    """
+    if arn := settings.api_keys_secret_arn:
+        return ApiKeys(lambda: secrets.read(arn, "API_KEYS_SECRET_ARN"))
+    keys = settings.api_keys or "{}"
+    parse_keys(keys)
+
+    async def read() -> str:
+        return keys
+
+    return ApiKeys(read)
+
+
+def _owner(key: str, known: Keys) -> Caller | None:
+    """Compare with every key, in a time that tells nothing of which one was near, nor where it differed."""
+    digest, owner = _digest(key), None
+    for other, caller in known:
+        if hmac.compare_digest(digest, other):
+            owner = caller
+    return owner
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,1 @@
+"""The conversation itself: messages, events, history, the turn loop and its supervisor."""

@@ -1,0 +1,75 @@
+"""What a request may ask of the model, within the limits that the settings draw. Pure.
+
+Which models may be asked for is the frontends' matter: each says in its own format which there are.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from winterbourne.chat.core.messages import ChatRequest, Image, Message, SystemMessage, ToolSchema, UserMessage
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.settings import Settings
+
+__all__ = ["within_limits"]
+
+
+def within_limits(
+    request: ChatRequest, settings: Settings, tools: Iterable[ToolSchema], *, takes_image_urls: bool = True
+) -> ChatRequest:
+    """The request with every option it left out filled in from the settings, SYSTEM_PROMPT above its own.
+
+    Args:
+        request: As the caller wrote it.
+        settings: Limits and defaults.
+        tools: Our own; the request may choose one of them by name, or one of its own.
+        takes_image_urls: Whether the model does.
+
+    Raises:
+        RequestRejected: 400 for an option beyond its limit, a tool that is not there or an image that the model does
+            not take; the message names it.
+    """
+    if not takes_image_urls:
+        _expect_no_image_url(request.messages)
+    _expect_to_be_there(request.tool_choice, (*tools, *request.client_tools))
+    return msgspec.structs.replace(
+        request,
+        system=_system(request, settings),
+        temperature=_temperature(request.temperature, settings),
+        max_tokens=_max_tokens(request.max_tokens, settings.model_max_tokens),
+    )
+
+
+def _expect_to_be_there(choice: str, tools: Iterable[ToolSchema]) -> None:
+    if choice not in {"auto", "none", "required", *(tool.name for tool in tools)}:
+        raise RequestRejected(400, "unknown_tool", f"tool_choice: there is no tool named {choice[:64]!r}")
+
+
+def _expect_no_image_url(messages: Iterable[Message]) -> None:
+    parts = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
+    if any(isinstance(part, Image) and part.url for part in parts):
+        raise RequestRejected(400, "image_url_not_allowed", "messages: the model here takes images as data, not by URL")
+
+
+def _system(request: ChatRequest, settings: Settings) -> str:
+    asked = bool(request.system) or any(isinstance(message, SystemMessage) for message in request.messages)
+    if asked and not settings.system_prompt_from_request:
+        raise RequestRejected(400, "system_not_allowed", "system: instructions come from this server alone")
+    return "\n\n".join(filter(None, (settings.system_prompt, request.system)))
+
+
+def _temperature(asked: float | None, settings: Settings) -> float | None:
+    if asked is None:
+        return settings.model_temperature
+    if not 0 <= asked <= settings.model_temperature_max:
+        limit = f"temperature: from 0 to {settings.model_temperature_max:g}"
+        raise RequestRejected(400, "temperature_not_allowed", limit)
+    return asked
+
+
+def _max_tokens(asked: int | None, limit: int) -> int:
+    if asked is None:
+        return limit
+    if not 1 <= asked <= limit:
+        raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
+    return asked

@@ -1,0 +1,63 @@
+"""What a model turn used, where it broke off before the provider had said so. Pure.
+
+An estimate from the length of what went to the model and of what it said. It keeps a limit of tokens a limit: else
+whoever stops each answer just before its end would pay for none.
+"""
+
+from typing import Final, assert_never
+
+import msgspec
+
+from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.messages import (
+    AssistantPart,
+    Image,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserPart,
+)
+from winterbourne.chat.providers.base import ModelRequest
+
+__all__ = ["CHARS_PER_TOKEN", "IMAGE_TOKENS", "estimated"]
+
+CHARS_PER_TOKEN: Final = 4
+"""The providers' own rule of thumb, for English; other languages and code have fewer characters to a token."""
+
+IMAGE_TOKENS: Final = 1000
+"""Of one image, whatever its size: providers scale large ones down to about this."""
+
+
+def estimated(request: ModelRequest, said_chars: int) -> Usage:
+    """The tokens of a request and of so many characters of an answer.
+
+    Args:
+        request: What was sent; its tools count as the JSON they are sent as.
+        said_chars: Of text, reasoning and arguments of calls.
+    """
+    tools = len(msgspec.json.encode(request.tools)) if request.tools else 0
+    sent = len(request.system) + tools + sum(map(_message_chars, request.messages))
+    return Usage(sent // CHARS_PER_TOKEN, said_chars // CHARS_PER_TOKEN)
+
+
+def _message_chars(message: Message) -> int:
+    match message:
+        case SystemMessage(text):
+            return len(text)
+        case ToolMessage(_, _, content):
+            return len(content)
+    return sum(map(_part_chars, message.parts))
+
+
+def _part_chars(part: UserPart | AssistantPart) -> int:
+    match part:
+        case Text(text) | Reasoning(text):
+            return len(text)
+        case ToolCall(_, name, arguments):
+            return len(name) + len(arguments)
+        case Image():
+            return IMAGE_TOKENS * CHARS_PER_TOKEN
+    assert_never(part)

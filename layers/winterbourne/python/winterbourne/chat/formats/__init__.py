@@ -1,0 +1,1 @@
+"""Wire formats, one package each: decode a request body, encode the answer's events."""

@@ -1,0 +1,5 @@
+"""AG-UI 1.0, `POST /agui`: what CopilotKit and `@ag-ui/client` speak."""
+
+from winterbourne.chat.formats.ag_ui.decode import FRONTEND
+
+__all__ = ["FRONTEND"]

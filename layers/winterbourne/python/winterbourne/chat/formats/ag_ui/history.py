@@ -1,0 +1,191 @@
+"""AG-UI messages → our messages.
+
+Theirs keep reasoning in messages of its own, before the answer it led to, and mark neither errors nor signatures;
+what we put into `metadata` and `encryptedValue` comes back and says so.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+import orjson
+from msgspec import Meta
+
+from winterbourne.chat.core.history import Id
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    AssistantPart,
+    Image,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from winterbourne.chat.formats.json_text import written
+from winterbourne.chat.formats.media import image
+
+__all__ = ["OUR_KEY", "AgUiMessage", "encrypted", "history"]
+
+OUR_KEY = "winterbourne"
+"""Under this name our metadata stands beside other people's."""
+
+
+class _Source(msgspec.Struct, frozen=True, rename="camel"):
+    type: Literal["data", "url"]
+    value: str
+    mime_type: str = ""
+
+
+class _TextPart(msgspec.Struct, frozen=True, tag="text"):
+    text: str
+
+
+class _ImagePart(msgspec.Struct, frozen=True, tag="image"):
+    source: _Source
+
+
+class _BinaryPart(msgspec.Struct, frozen=True, tag="binary", rename="camel"):
+    """What clients before 1.0 send for an image."""
+
+    mime_type: str
+    data: str = ""
+    url: str = ""
+
+
+_Content: TypeAlias = str | tuple[_TextPart | _ImagePart | _BinaryPart, ...]
+
+
+class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    content: str
+
+
+class _Developer(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
+    content: str
+
+
+class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    content: _Content
+    id: Id = ""
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: Id
+    arguments: str = ""
+
+
+class _Call(msgspec.Struct, frozen=True):
+    id: Annotated[Id, Meta(min_length=1)]
+    function: _Function
+
+
+class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role", rename="camel"):
+    content: str | None = None
+    tool_calls: tuple[_Call, ...] | None = None
+    id: Id = ""
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    status: str = "completed"
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    winterbourne: _Outcome = _Outcome()
+
+
+class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role", rename="camel"):
+    tool_call_id: Id
+    content: _Content
+    error: str | None = None
+    metadata: _Metadata | None = None
+
+
+class _Activity(msgspec.Struct, frozen=True, tag="activity", tag_field="role"):
+    """Something for people to look at; no model is told of it."""
+
+
+class _ReasoningMessage(msgspec.Struct, frozen=True, tag="reasoning", tag_field="role", rename="camel"):
+    content: str
+    encrypted_value: str | None = None
+
+
+AgUiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool | _Activity | _ReasoningMessage
+
+
+class _Seal(msgspec.Struct, frozen=True):
+    signature: str = ""
+    redacted: str = ""
+
+
+def encrypted(signature: str, redacted: str) -> str:
+    """A provider's opaque strings as one `encryptedValue`."""
+    return written({"signature": signature, "redacted": redacted}).decode()
+
+
+def history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
+    """Our messages, in the same order."""
+    thoughts: list[Reasoning] = []
+    for message in messages:
+        match message:
+            case _System(text) | _Developer(text):
+                yield SystemMessage(text)
+            case _User(content, id_):
+                thoughts.clear()  # they led to no answer
+                yield UserMessage(tuple(_parts(content)), id_)
+            case _ReasoningMessage():
+                thoughts.append(_reasoning(message))
+            case _Assistant():
+                yield AssistantMessage((*thoughts, *_said(message)), message.id)
+                thoughts.clear()
+            case _Tool():
+                yield _result(message)
+            case _Activity():
+                pass
+
+
+def _parts(content: _Content) -> Iterator[Text | Image]:
+    for part in (_TextPart(content),) if isinstance(content, str) else content:
+        match part:
+            case _TextPart(text):
+                if text:
+                    yield Text(text)
+            case _ImagePart(source):
+                yield image(source.mime_type, **{source.type: source.value})
+            case _BinaryPart():
+                yield image(part.mime_type, data=part.data, url=part.url)
+
+
+def _said(message: _Assistant) -> Iterator[AssistantPart]:
+    if message.content:
+        yield Text(message.content)
+    for call in message.tool_calls or ():
+        yield ToolCall(call.id, call.function.name, call.function.arguments)
+
+
+def _reasoning(message: _ReasoningMessage) -> Reasoning:
+    """What another agent's `encryptedValue` means we do not know; without ours there is only the text."""
+    try:
+        seal = msgspec.json.decode(message.encrypted_value or "{}", type=_Seal)
+    except msgspec.DecodeError:
+        seal = _Seal()
+    return Reasoning(message.content, seal.signature, seal.redacted)
+
+
+def _result(message: _Tool) -> ToolMessage:
+    text = "".join(part.text for part in _parts(message.content) if isinstance(part, Text))
+    if message.error:
+        return ToolMessage(message.tool_call_id, "", message.error, is_error=True)
+    if message.metadata and message.metadata.winterbourne.status != "completed":
+        return ToolMessage(message.tool_call_id, "", _error(text), is_error=True)
+    return ToolMessage(message.tool_call_id, "", text)
+
+
+def _error(text: str) -> str:
+    """`{"error":"..."}` → the sentence in it."""
+    try:
+        value: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return value["error"] if isinstance(value, dict) and isinstance(value.get("error"), str) else text

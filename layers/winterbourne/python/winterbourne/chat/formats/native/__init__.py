@@ -1,0 +1,5 @@
+"""The native format, `POST /chat`: our own words, one JSON object per event, `type` first."""
+
+from winterbourne.chat.formats.native.decode import FRONTEND
+
+__all__ = ["FRONTEND"]

@@ -1,0 +1,118 @@
+"""Decodes native chat requests: `POST /chat` → ChatRequest."""
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from winterbourne.chat.core.history import Id, MaxTokens, Temperature, bounded, checked, settled
+from winterbourne.chat.core.messages import (
+    AUTO,
+    AssistantMessage,
+    AssistantPart,
+    ChatRequest,
+    Image,
+    Message,
+    SystemMessage,
+    Text,
+    ToolChoice,
+    ToolMessage,
+    UserMessage,
+    UserPart,
+)
+from winterbourne.chat.formats.json_text import quoted
+from winterbourne.chat.formats.media import image
+from winterbourne.chat.formats.model_choices import chosen
+from winterbourne.chat.formats.native.encode import NativeEncoder
+from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.settings import Settings
+
+__all__ = ["FRONTEND", "Native"]
+
+
+class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    content: str
+
+
+class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    content: str | tuple[UserPart, ...]
+    id: Id = ""
+
+
+class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
+    content: str | tuple[AssistantPart, ...]
+    id: Id = ""
+    incomplete: bool = False
+
+
+class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    tool_call_id: Id
+    content: str
+    name: str = ""
+    is_error: bool = False
+
+
+_Message: TypeAlias = _System | _User | _Assistant | _Tool
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True):
+    messages: tuple[_Message, ...]
+    conversation_id: Id = ""
+    store: bool = False
+    system: str | None = None
+    model: Id | None = None
+    temperature: Temperature | None = None
+    max_tokens: MaxTokens | None = None
+    tool_choice: ToolChoice = AUTO
+
+
+def _message(message: _Message) -> Message:
+    match message:
+        case _System(content):
+            return SystemMessage(content)
+        case _User(content, id_):
+            return UserMessage(_user_parts(content), id_)
+        case _Assistant(content, id_, incomplete):
+            return AssistantMessage(_text_parts(content) if isinstance(content, str) else content, id_, incomplete)
+        case _Tool():
+            return ToolMessage(message.tool_call_id, message.name, message.content, message.is_error)
+
+
+def _text_parts(text: str) -> tuple[Text, ...]:
+    return (Text(text),) if text else ()
+
+
+def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
+    if isinstance(content, str):
+        return _text_parts(content)
+    return tuple(
+        image(part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part for part in content
+    )
+
+
+class Native:
+    """The native format."""
+
+    path = "/chat"
+
+    def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, NativeEncoder]:
+        """See `Frontend.read`. With `store`, `messages` are only what is new."""
+        body = parse(request.json_object(settings), _Body)
+        messages = bounded((_message(message) for message in body.messages), settings)
+        chat = ChatRequest(
+            messages=messages if body.store else settled(messages),
+            conversation_id=body.conversation_id,
+            store=body.store,
+            system=body.system,
+            model_id=chosen(body.model, settings),
+            temperature=body.temperature,
+            max_tokens=body.max_tokens,
+            tool_choice=body.tool_choice,
+        )
+        return checked(chat, settings), NativeEncoder()
+
+    def error_body(self, _status: int, code: str, message: str) -> bytes:
+        """`{"error":{"code","message"}}`"""
+        return b'{"error":{"code":%b,"message":%b}}' % (quoted(code), quoted(message))
+
+
+FRONTEND: Final = Native()

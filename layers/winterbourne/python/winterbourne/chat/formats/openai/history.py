@@ -1,0 +1,123 @@
+"""OpenAI chat messages → our messages."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from winterbourne.chat.core.history import Id
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    AssistantPart,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    UserPart,
+)
+from winterbourne.chat.formats.media import image
+
+__all__ = ["OpenAiMessage", "history"]
+
+
+class _TextPart(msgspec.Struct, frozen=True, tag="text"):
+    text: str
+
+
+class _RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
+    refusal: str
+
+
+class _ImageUrl(msgspec.Struct, frozen=True):
+    url: str
+
+
+class _ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
+    image_url: _ImageUrl
+
+
+_Texts: TypeAlias = str | tuple[_TextPart, ...]
+
+
+class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    content: _Texts
+
+
+class _Developer(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
+    content: _Texts
+
+
+class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    content: str | tuple[_TextPart | _ImagePart, ...]
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: Id
+    arguments: str = ""
+
+
+class _Call(msgspec.Struct, frozen=True):
+    id: Annotated[Id, Meta(min_length=1)]
+    function: _Function
+    type: Literal["function"] = "function"
+
+
+class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
+    content: str | tuple[_TextPart | _RefusalPart, ...] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[_Call, ...] | None = None
+
+
+class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    tool_call_id: Id
+    content: _Texts
+
+
+OpenAiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool
+
+
+def history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
+    """Our messages, one for one. A result does not say whether it is an error: the format has no word for it."""
+    for message in messages:
+        match message:
+            case _System(content) | _Developer(content):
+                yield SystemMessage(_joined(content))
+            case _User(content):
+                yield UserMessage(tuple(_user_parts(content)))
+            case _Assistant():
+                yield AssistantMessage(tuple(_said(message)))
+            case _Tool(call, content):
+                yield ToolMessage(call, "", _joined(content))
+
+
+def _joined(content: _Texts) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
+def _user_parts(content: str | tuple[_TextPart | _ImagePart, ...]) -> Iterator[UserPart]:
+    for part in (_TextPart(content),) if isinstance(content, str) else content:
+        if isinstance(part, _ImagePart):
+            yield image("", url=part.image_url.url)
+        elif part.text:
+            yield Text(part.text)
+
+
+def _said(message: _Assistant) -> Iterator[AssistantPart]:
+    if message.reasoning_content:
+        yield Reasoning(message.reasoning_content)
+    yield from (Text(text) for text in _texts(message) if text)
+    for call in message.tool_calls or ():
+        yield ToolCall(call.id, call.function.name, call.function.arguments)
+
+
+def _texts(message: _Assistant) -> Iterator[str]:
+    """A refusal is what the model said; to the next turn it is text like any other."""
+    content = message.content or ()
+    for part in (_TextPart(content),) if isinstance(content, str) else content:
+        yield part.text if isinstance(part, _TextPart) else part.refusal
+    yield message.refusal or ""

@@ -1,0 +1,1 @@
+"""HTTP endpoints, one module each: chat, conversations, health, static files."""

@@ -1,0 +1,149 @@
+"""Static files: the chat page at `/` and its assets under `/web/`.
+
+Knows the folder `page` and reads it once, at the first request for it. What may be asked for is a table made from a
+fixed list, so no path leads out of the folder.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.http.service import Call, reply
+
+__all__ = ["StaticFile", "page", "site"]
+
+FOLDER: Final = Path(__file__).parents[2] / "page"
+
+PAGE: Final = "index.html"
+
+CONTENT_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+ASSETS: Final = (
+    "answer.js",
+    "app.js",
+    "chat.js",
+    "dom.js",
+    "icon.svg",
+    "key.js",
+    "markdown.js",
+    "markdown_view.js",
+    "signed_fetch.js",
+    "style.css",
+    "timeline.js",
+    "tool_card.js",
+    "turns.js",
+)
+
+# Everything comes from here and nothing is made from strings: Trusted Types without a policy close every sink
+# that would read a string as HTML or as script. Styles that scripts set through the CSSOM need no exception.
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+# The page names its files under their version. So a browser asks for each of them once per deployment, and every
+# further visit costs one invocation: "is the page still this one?".
+ASK_AGAIN: Final = "no-cache"
+KEEP: Final = "public, max-age=31536000, immutable"
+
+
+class StaticFile(msgspec.Struct, frozen=True):
+    """One file as it is served, to GET and HEAD alone. `headers` have lower-case names, `etag` among them."""
+
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str]
+
+    def is_known(self, if_none_match: str) -> bool:
+        """Whether the caller has these very bytes: a 304 without a body is the answer then.
+
+        Source: RFC 9110, 13.1.2 (weak comparison, as proxies that compress weaken the tag).
+        """
+        tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+        return self.headers["etag"] in tags or "*" in tags
+
+
+async def site(call: Call) -> None:
+    """Answer with the file at the path; 304 where the browser has it.
+
+    Raises:
+        RequestRejected: 404, there is none.
+    """
+    file = page(call.request.path)
+    if file is None:
+        raise RequestRejected(404, "not_found", "there is nothing at this path")
+    headers = {"content-type": file.content_type, **file.headers}
+    if file.is_known(call.request.headers.get("if-none-match", "")):
+        await reply(call.stream, 304, b"", headers)
+    else:
+        await reply(call.stream, 200, file.body, headers)
+
+
+def page(path: str) -> StaticFile | None:
+    """The file at a path, or None where there is none.
+
+    `/` is the page, `/web/VERSION/NAME` its files. A version that is not ours, as a page loaded just before a
+    deployment asks for, gets today's file, not to be kept.
+
+    Raises:
+        OSError: The folder is incomplete; only ever at the first call.
+    """
+    if path == "/":
+        return _table()[PAGE]
+    match path.split("/"):
+        case ["", "web", version, name] if name in ASSETS:
+            file = _table()[name]
+            return file if version == _version() else _not_to_be_kept(file)
+    return None
+
+
+def _not_to_be_kept(file: StaticFile) -> StaticFile:
+    return msgspec.structs.replace(file, headers={**file.headers, "cache-control": ASK_AGAIN})
+
+
+@functools.cache
+def _table() -> Mapping[str, StaticFile]:
+    html = _contents()[PAGE].replace(b'"web/', b'"web/%s/' % _version().encode())
+    return {
+        PAGE: _static_file(PAGE, html, ASK_AGAIN),
+        **{name: _static_file(name, _contents()[name], KEEP) for name in ASSETS},
+    }
+
+
+def _static_file(name: str, body: bytes, cache_control: str) -> StaticFile:
+    headers = {**HEADERS, "cache-control": cache_control, "etag": f'"{_digest(body)}"'}
+    return StaticFile(body=body, content_type=CONTENT_TYPES[Path(name).suffix], headers=headers)
+
+
+@functools.cache
+def _contents() -> Mapping[str, bytes]:
+    return {name: (FOLDER / name).read_bytes() for name in (PAGE, *ASSETS)}
+
+
+@functools.cache
+def _version() -> str:
+    return _digest(b"".join(_contents().values()))
+
+
+def _digest(body: bytes) -> str:
+    import hashlib  # noqa: PLC0415  only the page needs it, and a function that is never visited should not wait for it
+
+    return hashlib.blake2b(body, digest_size=6).hexdigest()

@@ -1,0 +1,142 @@
+"""A function-URL event → Request, and its body → a JSON object within the limits.
+
+Knows HTTP and JSON as they come in, nothing of conversations and of wire formats.
+Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+import orjson
+
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.settings import Settings
+
+__all__ = ["Request", "parse"]
+
+T = TypeVar("T")
+
+LONGEST_REASON: Final = 300
+"""Characters of a reason shown to the caller; a reason may quote the body, and a body may be long."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request, header names in lower case.
+
+    `identity` is what the function URL says of an IAM caller (`requestContext.authorizer.iam`), empty otherwise;
+    `received_ms` when it received the request, in epoch milliseconds.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    raw_body: str = ""
+    is_base64: bool = False
+    identity: Mapping[str, Any] = {}
+    received_ms: int | None = None
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "Request":
+        """Read payload format 2.0. What an event by hand leaves out is empty; the path is `/` then."""
+        context = event.get("requestContext") or {}
+        http = context.get("http") or {}
+        return cls(
+            method=http.get("method", "GET"),
+            path=event.get("rawPath") or "/",
+            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+            query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
+            raw_body=event.get("body") or "",
+            is_base64=bool(event.get("isBase64Encoded")),
+            identity=(context.get("authorizer") or {}).get("iam") or {},
+            received_ms=context.get("timeEpoch"),
+        )
+
+    def body(self, max_bytes: int) -> bytes:
+        """The body as it was sent.
+
+        Raises:
+            RequestRejected: 413 for more than `max_bytes` bytes, 400 for base64 that is none.
+        """
+        if len(self.raw_body) > max_bytes * 2:  # even base64 is shorter than that: refuse without decoding
+            raise _too_large(max_bytes)
+        body = self._decoded()
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        return body
+
+    def json_object(self, settings: Settings) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            RequestRejected: 415 for another content type, 413 for a body too large, 400 for anything but a JSON
+                object in UTF-8 that nests no deeper than MAX_JSON_DEPTH.
+        """
+        self._expect_json()
+        body = self.body(settings.max_body_bytes)
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise _not_json(body, error) from None
+        if not isinstance(value, dict):
+            raise RequestRejected(400, "invalid_json", "the body must be a JSON object")
+        if not _is_within(value, settings.max_json_depth):
+            raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {settings.max_json_depth} levels")
+        return value
+
+    def _expect_json(self) -> None:
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
+
+    def _decoded(self) -> bytes:
+        if not self.is_base64:
+            return self.raw_body.encode("utf-8", "surrogatepass")
+        try:
+            return base64.b64decode(self.raw_body, validate=True)
+        except (binascii.Error, ValueError):
+            raise RequestRejected(400, "invalid_body", "the body is not the base64 it is said to be") from None
+
+
+def parse(value: dict[str, Any], shape: type[T]) -> T:
+    """A JSON object → the struct it should be; unknown fields are let pass.
+
+    Raises:
+        RequestRejected: 400; the message names the field.
+    """
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).replace("`", "").partition(" - at ")
+        place = where.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
+        message = f"{place}: {reason[:1].lower()}{reason[1:]}"
+        raise RequestRejected(400, "invalid_request", message[:LONGEST_REASON]) from None
+
+
+def _is_within(value: object, max_depth: int) -> bool:
+    """Whether containers nest at most `max_depth` deep. Level by level: deep JSON must not deepen our stack."""
+    level: list[Any] = [value]
+    for _ in range(max_depth):
+        children = (child for node in level for child in (node.values() if type(node) is dict else node))
+        level = [child for child in children if type(child) is dict or type(child) is list]
+        if not level:
+            return True
+    return False
+
+
+def _too_large(max_bytes: int) -> RequestRejected:
+    return RequestRejected(413, "body_too_large", f"the body may have {max_bytes} bytes at most")
+
+
+def _not_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected:
+    try:
+        body.decode()
+    except UnicodeDecodeError as fault:
+        return RequestRejected(400, "invalid_utf8", f"the body is not UTF-8 at byte {fault.start}")
+    if "depth" in error.msg:
+        return RequestRejected(400, "json_too_deep", "the body nests too deep")
+    return RequestRejected(400, "invalid_json", f"the body is not JSON: {error.msg}"[:LONGEST_REASON])

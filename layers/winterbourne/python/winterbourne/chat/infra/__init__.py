@@ -1,0 +1,1 @@
+"""Infrastructure that everything else stands on: HTTP pool, AWS, secrets, redaction, telemetry."""

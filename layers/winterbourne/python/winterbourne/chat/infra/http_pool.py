@@ -1,0 +1,298 @@
+"""The one HTTP client of an execution environment, async, and its sync twin for tools that run in threads.
+
+It keeps connections and nothing else: no cookies, and no response is larger than it may be before it is read.
+
+Both are made on first use and live as long as the process. The module owns them: nothing else constructs a client.
+Knows what a freeze does to idle connections; knows nothing of who is called and why.
+
+A connection that the other side closed in the meantime must never fail a request. Three things see to it: httpcore
+drops an idle connection whose end has arrived; when nothing was sent for IDLE_LIMIT_S of wall clock the transport is
+replaced, since while we were frozen a peer or a NAT may have dropped us without a word we could have heard; and a
+request that may be repeated is sent once more when its connection died before any of the response came.
+"""
+
+import contextlib
+import contextvars
+import functools
+import ssl
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final, NamedTuple, cast
+
+import httpx
+
+from winterbourne.chat.infra.decompression import ACCEPTED, decompressed, decompressed_sync
+from winterbourne.chat.settings import Settings
+
+__all__ = [
+    "BodyTooLarge",
+    "PoolFigures",
+    "PoolTransport",
+    "SyncPoolTransport",
+    "body",
+    "client",
+    "close",
+    "configure",
+    "figures",
+    "is_outdated",
+    "outgoing",
+    "sync_client",
+]
+
+# Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
+IDLE_LIMIT_S: Final = 55.0
+
+# RFC 9110, section 9.2.2: safe to send again without knowing whether the first one was processed.
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+STALE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+_HEADERS: Final = {"accept-encoding": ACCEPTED}
+
+outgoing: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing")
+"""Headers for every request sent on behalf of the current invocation: its trace ids."""
+
+
+class BodyTooLarge(httpx.DecodingError):
+    """A response has more bytes than whoever asked wants to read."""
+
+
+class PoolFigures(NamedTuple):
+    """Connections that are open, those of them that are idle, and requests that wait for one."""
+
+    open: int
+    idle: int
+    waiting: int
+
+
+def is_outdated(last_used_s: float, now_s: float) -> bool:
+    """Whether connections may be dead that were last used then. A clock that was set back says nothing of them."""
+    return not 0 <= now_s - last_used_s <= IDLE_LIMIT_S
+
+
+class PoolTransport(httpx.AsyncBaseTransport):
+    """httpx's transport, which can be replaced under the client without breaking a request under way.
+
+    Args:
+        make: Makes a fresh transport.
+        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncHTTPTransport], now: Callable[[], float] = time.time) -> None:
+        self._make = make
+        self._now = now
+        self._last_used = now()
+        self._current = make()
+        self._retired: list[httpx.AsyncHTTPTransport] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send; once more on a fresh connection where that is safe and the first one turned out to be dead.
+
+        Raises:
+            httpx.TransportError: As the transport raises it.
+        """
+        await self._renew_after_a_pause()
+        request.headers.update(outgoing.get({}))
+        try:
+            return decompressed(await self._current.handle_async_request(request))
+        except STALE:
+            if not _repeatable(request):
+                raise
+            self._replace()  # the other idle connections are as old as the dead one
+            return decompressed(await self._current.handle_async_request(request))
+
+    def figures(self) -> PoolFigures:
+        """What the pool looks like now."""
+        return PoolFigures(*map(sum, zip(*map(_figures, (self._current, *self._retired)), strict=True)))
+
+    async def aclose(self) -> None:
+        """Close everything, also what is under way."""
+        for transport in (self._current, *self._retired):
+            await transport.aclose()
+
+    # Private methods
+
+    async def _renew_after_a_pause(self) -> None:
+        before, self._last_used = self._last_used, self._now()
+        if is_outdated(before, self._last_used):
+            self._replace()
+        if self._retired:
+            await self._sweep()
+
+    def _replace(self) -> None:
+        self._retired.append(self._current)
+        self._current = self._make()
+
+    async def _sweep(self) -> None:
+        """Close the transports that were replaced and have nothing under way any more."""
+        done = [transport for transport in self._retired if _unused(_figures(transport))]
+        self._retired = [transport for transport in self._retired if transport not in done]
+        for transport in done:
+            await transport.aclose()
+
+
+class SyncPoolTransport(httpx.BaseTransport):
+    """The same for threads: what is replaced is decided under a lock, requests run side by side.
+
+    Args:
+        make: Makes a fresh transport.
+        now: Wall clock, seconds.
+    """
+
+    def __init__(self, make: Callable[[], httpx.HTTPTransport], now: Callable[[], float] = time.time) -> None:
+        self._make = make
+        self._now = now
+        self._lock = threading.Lock()
+        self._last_used = now()
+        self._current = make()
+        self._retired: list[httpx.HTTPTransport] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """See `PoolTransport.handle_async_request`.
+
+        Raises:
+            httpx.TransportError: As the transport raises it.
+        """
+        request.headers.update(outgoing.get({}))
+        transport = self._after_a_pause()
+        try:
+            return decompressed_sync(transport.handle_request(request))
+        except STALE:
+            if not _repeatable(request):
+                raise
+            return decompressed_sync(self._instead_of(transport).handle_request(request))
+
+    def close(self) -> None:
+        """Close everything, also what is under way."""
+        for transport in (self._current, *self._retired):
+            transport.close()
+
+    # Private methods
+
+    def _after_a_pause(self) -> httpx.HTTPTransport:
+        with self._lock:
+            before, self._last_used = self._last_used, self._now()
+            if is_outdated(before, self._last_used):
+                self._replace()
+            return self._current
+
+    def _instead_of(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
+        with self._lock:
+            if self._current is dead:  # else another thread has found it dead before us
+                self._replace()
+            return self._current
+
+    def _replace(self) -> None:
+        for transport in [transport for transport in self._retired if _unused(_figures(transport))]:
+            self._retired.remove(transport)
+            transport.close()
+        self._retired.append(self._current)
+        self._current = self._make()
+
+
+class _Pool:
+    """What the module owns."""
+
+    lock = threading.Lock()
+
+    settings = Settings()
+    transport: PoolTransport | None = None
+    client: httpx.AsyncClient | None = None
+    sync_client: httpx.Client | None = None
+
+
+def configure(settings: Settings) -> None:
+    """Set the limits; called once at init, before the first `client()`."""
+    _Pool.settings = settings
+
+
+def client() -> httpx.AsyncClient:
+    """The async client. Its `HTTP_TIMEOUT` seconds hold for each phase of a request."""
+    if _Pool.client is None:
+        context, limits = _tls(), _limits()
+        _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
+        _Pool.client = httpx.AsyncClient(
+            transport=_Pool.transport, timeout=_Pool.settings.http_timeout, headers=_HEADERS, cookies=_no_cookies()
+        )
+    return _Pool.client
+
+
+def sync_client() -> httpx.Client:
+    """The sync client, with the same limits and timeouts; for tools that run in threads, several of them at once."""
+    with _Pool.lock:
+        if _Pool.sync_client is None:
+            context, limits = _tls(), _limits()
+            transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
+            _Pool.sync_client = httpx.Client(
+                transport=transport, timeout=_Pool.settings.http_timeout, headers=_HEADERS, cookies=_no_cookies()
+            )
+        return _Pool.sync_client
+
+
+def figures() -> PoolFigures:
+    """What the async client's pool looks like now."""
+    return _Pool.transport.figures() if _Pool.transport else PoolFigures(0, 0, 0)
+
+
+async def body(response: httpx.Response, max_bytes: int) -> bytes:
+    """Read a streamed response to its end and close it.
+
+    Raises:
+        BodyTooLarge: It has more than `max_bytes`, decompressed.
+        httpx.RequestError: As httpx raises it.
+    """
+    read = bytearray()
+    # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
+    pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+    async with contextlib.aclosing(response), contextlib.aclosing(pieces):
+        async for piece in pieces:
+            read += piece
+            if len(read) > max_bytes:
+                raise BodyTooLarge(f"the response has more than {max_bytes} bytes", request=response.request)
+    return bytes(read)
+
+
+async def close() -> None:
+    """Close both clients. The next `client()` makes a new one: before a snapshot, and at shutdown."""
+    if _Pool.client is not None:
+        await _Pool.client.aclose()
+    if _Pool.sync_client is not None:
+        _Pool.sync_client.close()
+    _Pool.client = _Pool.transport = _Pool.sync_client = None
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """The certificates take tens of milliseconds to read. They have no socket, so they outlive the clients."""
+    return httpx.create_ssl_context()
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that takes nothing: what a service sets in one caller's request is not for another's."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
+
+
+def _limits() -> httpx.Limits:
+    return httpx.Limits(
+        max_keepalive_connections=_Pool.settings.http_pool_connections,
+        max_connections=_Pool.settings.http_pool_maxsize,
+        keepalive_expiry=IDLE_LIMIT_S,
+    )
+
+
+def _repeatable(request: httpx.Request) -> bool:
+    safe = request.method in IDEMPOTENT or bool(request.extensions.get("repeatable"))
+    return safe and isinstance(request.stream, httpx.ByteStream)
+
+
+def _unused(figures: PoolFigures) -> bool:
+    return figures.open == figures.idle and not figures.waiting
+
+
+def _figures(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolFigures:
+    # httpx shows no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
+    pool = transport._pool  # noqa: SLF001  (no public way; the versions are locked and a test watches it)
+    idle = sum(connection.is_idle() for connection in pool.connections)
+    waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001  (as above)
+    return PoolFigures(len(pool.connections), idle, waiting)

@@ -1,0 +1,56 @@
+"""Sign requests to AWS services that are called over the shared pool, without an SDK client in between.
+
+botocore does the signing and finds the credentials: the environment's, or, under SnapStart, those of the container
+endpoint, which it refreshes. It is imported in a thread on first use; whoever signs nothing never pays for it.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+"""
+
+import asyncio
+import functools
+from typing import Any
+
+import httpx
+
+from winterbourne.chat.errors import CredentialsMissing
+from winterbourne.chat.infra import redaction
+
+__all__ = ["sign"]
+
+
+async def sign(request: httpx.Request, service: str, region: str) -> None:
+    """Add the headers of Signature Version 4 to a request whose body is bytes.
+
+    Args:
+        request: Its `host` and every header set so far are left as they are; headers of httpx's own are not signed.
+        service: The service's signing name, such as `bedrock` or `lambda`.
+        region: Such as `eu-central-1`.
+
+    Raises:
+        CredentialsMissing: Nothing to sign with.
+    """
+    request.headers.update(await asyncio.to_thread(_signed, request, service, region))
+
+
+# Private functions
+
+
+def _signed(request: httpx.Request, service: str, region: str) -> dict[str, str]:
+    from botocore.auth import SigV4Auth  # noqa: PLC0415  (heavy: only where AWS is really called)
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415  (likewise)
+
+    credentials = _credentials()
+    if credentials is None:
+        raise CredentialsMissing("there are no AWS credentials to sign the request with")
+    frozen = credentials.get_frozen_credentials()
+    redaction.register(frozen.secret_key, frozen.token)
+    kept = {name: request.headers[name] for name in ("content-type", "host") if name in request.headers}
+    unsigned = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=kept)
+    SigV4Auth(frozen, service, region).add_auth(unsigned)
+    return dict(unsigned.headers.items())
+
+
+@functools.cache
+def _credentials() -> Any:
+    from botocore.session import Session  # noqa: PLC0415  (as above)
+
+    return Session().get_credentials()

@@ -1,0 +1,266 @@
+"""One log line and one set of metrics per request, correct with many streams at once.
+
+A `Record` travels with its request in a context variable; `measure` and `note` add to it from anywhere, and where no
+request is under way they do nothing. Powertools writes the lines: Logger as JSON, Metrics in the embedded metric
+format (EMF), from an object of its own per request, since Powertools' `Metrics` shares one state between all.
+Knows nothing of what is measured; message content never comes here.
+"""
+
+import contextlib
+import contextvars
+import logging
+import os
+import resource
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, get_args
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
+
+from winterbourne.chat.infra import exception_text, redaction
+
+__all__ = [
+    "METRICS",
+    "NAMESPACE",
+    "SERVICE",
+    "TOOL_METRICS",
+    "Record",
+    "first_token",
+    "log",
+    "measure",
+    "note",
+    "ready",
+    "request",
+    "used",
+]
+
+NAMESPACE: Final = "Winterbourne"
+SERVICE: Final = "chat"
+
+RequestMetric: TypeAlias = Literal[
+    "AbandonedThreads",
+    "ColdStarts",
+    "ConversationsCut",
+    "Errors",
+    "Heartbeats",
+    "InitDuration",
+    "InputTokens",
+    "MemoryUsed",
+    "OutputTokens",
+    "PoolConnectionsIdle",
+    "PoolConnectionsOpen",
+    "PoolRequestsWaiting",
+    "Rejections",
+    "Requests",
+    "Stops",
+    "StoreErrors",
+    "StreamDuration",
+    "TimeToFirstToken",
+]
+ToolMetric: TypeAlias = Literal[
+    "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"
+]
+Metric: TypeAlias = RequestMetric | ToolMetric
+
+TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
+METRICS: Final[tuple[str, ...]] = (*get_args(RequestMetric), *TOOL_METRICS)
+"""Every metric that can be emitted. Those of tools have the dimension `tool` beside `service`."""
+
+UNITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "InitDuration": "Milliseconds",
+        "MemoryUsed": "Megabytes",
+        "StreamDuration": "Milliseconds",
+        "TimeToFirstToken": "Milliseconds",
+        "ToolDuration": "Milliseconds",
+    }
+)
+"""Units that are not Count."""
+
+LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
+"""The engine's logger, and those of the functions in `functions/`, below which their modules log."""
+
+_LOGGER: Final = logging.getLogger("winterbourne.chat.request")
+
+
+class Record:
+    """What is known of one request.
+
+    Args:
+        clock: Seconds; only differences count.
+        service: The dimension that tells one deployment's metrics from another's.
+    """
+
+    def __init__(self, clock: float, service: str) -> None:
+        self.started = clock
+        self.service = service
+        self.fields: dict[str, object] = {}
+        self.values: list[tuple[str, float, str]] = []
+        self.tools: list[str] = []
+        self.spoke = False
+
+    def emit(self) -> None:
+        """Write the metrics: one EMF object for the request and one for each tool that was used."""
+        for tool in dict.fromkeys(tool for _, _, tool in self.values):
+            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self.service)
+            if tool:
+                metrics.add_dimension("tool", tool)
+            else:
+                metrics.add_metadata("request_id", self.fields.get("request_id", ""))
+            for name, unit, value in self._points(tool):
+                metrics.add_metric(name, unit, value)
+            if metrics.metric_set:  # a hundred values of one metric were written on the way
+                metrics.flush_metrics()
+
+    # Private methods
+
+    def _points(self, tool: str) -> Iterator[tuple[str, str, float]]:
+        """The values of one tool, or of the request: durations one by one, counts as their sum."""
+        counts: dict[str, float] = {}
+        for name, value, of_tool in self.values:
+            if of_tool == tool and name in UNITS:
+                yield name, UNITS[name], value
+            elif of_tool == tool:
+                counts[name] = counts.get(name, 0) + value
+        for name, total in counts.items():
+            yield name, "Count", total
+
+
+class _Formatter(LambdaPowertoolsFormatter):
+    """Powertools' lines, without secrets, and with exceptions cut before they are formatted."""
+
+    def __init__(self) -> None:
+        super().__init__(serialize_stacktrace=False)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with the fields that Powertools has for an exception."""
+        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+            fields = _exception_fields(record.exc_info[1])
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields})
+        return redaction.redact_line(super().format(record))
+
+
+def _exception_fields(error: BaseException) -> dict[str, object]:
+    name = exception_text.name_of(error)
+    frames = traceback.extract_tb(error.__traceback__, -exception_text.MAX_FRAMES)
+    return {
+        "exception": exception_text.format_exception(error),
+        "exception_name": name,
+        "exception_notes": exception_text.exception_notes(error) or None,
+        "stack_trace": {
+            "type": name,
+            "value": exception_text.format_message(error),
+            "module": str(type(error).__module__),
+            "frames": [{"file": f.filename, "line": f.lineno, "function": f.name, "statement": f.line} for f in frames],
+        },
+    }
+
+
+class _Environment:
+    """What is known of this execution environment: how long it took to start, until its first request has told."""
+
+    init_ms: float | None = None
+
+
+_current: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
+
+
+def log(level: str = "INFO", service: str = SERVICE) -> Logger:
+    """Make the JSON logger that the engine and the functions write to, see LOGGERS; called once at init.
+
+    Args:
+        level: As `logging` names it.
+        service: `Settings.service_name`.
+    """
+    engine, *functions = LOGGERS
+    # Powertools takes the service for the logger's name too.
+    logger = Logger(service=engine, level=level, logger_formatter=_Formatter())
+    logger.append_keys(service=service)
+    for name in functions:
+        theirs = logging.getLogger(name)
+        theirs.handlers, theirs.propagate = [logger.registered_handler], False
+        theirs.setLevel(level)
+    return logger
+
+
+def ready() -> None:
+    """Say that the environment has started; its first request will count as a cold start.
+
+    Its beginning is that of the process, as Linux knows it: importing us came later.
+    """
+    _Environment.init_ms = _age_s() * 1000
+
+
+def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
+    """Add one value of a metric to the current request. Durations are in milliseconds, memory in megabytes."""
+    if record := _current.get():
+        record.values.append((name, value, tool))
+
+
+def note(**fields: object) -> None:
+    """Add fields to the current request's log line."""
+    if record := _current.get():
+        record.fields.update(fields)
+
+
+def used(tool: str) -> None:
+    """Add a tool to the list of those that the model asked for, in the request's log line."""
+    if record := _current.get():
+        record.tools.append(tool)
+
+
+def first_token() -> None:
+    """Say that the answer's text flows; only the first time counts."""
+    if (record := _current.get()) and not record.spoke:
+        record.spoke = True
+        elapsed_ms = round((time.monotonic() - record.started) * 1000)
+        record.fields["time_to_first_token_ms"] = elapsed_ms
+        record.values.append(("TimeToFirstToken", elapsed_ms, ""))
+
+
+@contextlib.contextmanager
+def request(request_id: str, logger: Logger, service: str) -> Iterator[Record]:
+    """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened.
+
+    Args:
+        request_id: The invocation's id.
+        logger: Whose lines carry it.
+        service: The metrics' dimension; see `Record`.
+    """
+    record = Record(time.monotonic(), service)
+    token = _current.set(record)
+    logger.thread_safe_append_keys(request_id=request_id)
+    try:
+        yield record
+    finally:
+        duration_ms = round((time.monotonic() - record.started) * 1000)
+        _tell_cold_start()
+        measure("Requests")
+        measure("StreamDuration", duration_ms)
+        measure("MemoryUsed", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        _LOGGER.info("request", extra={**record.fields, "tools": record.tools, "duration_ms": duration_ms})
+        record.fields["request_id"] = request_id
+        record.emit()
+        logger.thread_safe_clear_keys()
+        _current.reset(token)
+
+
+def _age_s() -> float:
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):  # the local server runs elsewhere too
+        return time.process_time()
+
+
+def _tell_cold_start() -> None:
+    if _Environment.init_ms is not None:
+        measure("ColdStarts")
+        measure("InitDuration", _Environment.init_ms)
+        note(init_duration_ms=round(_Environment.init_ms))
+        _Environment.init_ms = None

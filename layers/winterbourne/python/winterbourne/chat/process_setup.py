@@ -1,0 +1,35 @@
+"""Sets up a process of either function: settings, redaction, log, HTTP pool."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from winterbourne import on_startup, redact_logs
+from winterbourne.chat.infra import http_pool, redaction, telemetry
+from winterbourne.chat.infra.unhandled_errors import log_unhandled
+from winterbourne.chat.settings import Settings
+
+__all__ = ["set_up"]
+
+AWS_SECRETS: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+"""Variables that Lambda sets. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+
+
+def set_up(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
+    """Read the settings, and have every line that leaves this process redacted before anything else is written.
+
+    Raises:
+        SettingsError: A setting cannot be; the message names the variable.
+    """
+    settings = Settings.from_environment(environment)
+    redaction.register(*settings.secrets(), *map(environment.get, AWS_SECRETS))
+    redact_logs(redaction.redact_line)  # what libraries write and what is printed too, and errors that Lambda is told
+
+    @on_startup
+    def watch() -> None:
+        log_unhandled(asyncio.get_running_loop(), log_messages=settings.log_messages)
+
+    http_pool.configure(settings)
+    return settings, telemetry.log(service=settings.service_name)

@@ -1,0 +1,56 @@
+"""A provider's API key: from its own variable, or from the secret that MODEL_API_KEY_SECRET_ARN names."""
+
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.secrets import Secret, only_value
+from winterbourne.chat.settings import Settings
+
+__all__ = ["ApiKey"]
+
+_ARN = "MODEL_API_KEY_SECRET_ARN"
+
+
+class ApiKey:
+    """One key. Where a secret is named, it wins over the variable.
+
+    Args:
+        value: The variable's value; may be empty.
+        setting: The variable's name.
+        settings: For the secret's ARN.
+    """
+
+    def __init__(self, value: str, setting: str, settings: Settings) -> None:
+        arn = settings.model_api_key_secret_arn
+        self._secret = Secret(arn, _ARN) if arn else None
+        self.setting = _ARN if arn else setting
+        self._value = "" if arn else _checked(value.strip(), setting)
+        redaction.register(self._value)
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a key at all."""
+        return bool(self._secret or self._value)
+
+    async def read(self) -> str:
+        """The key; empty where none is given.
+
+        Raises:
+            SettingsError: The secret cannot be read, or holds what no header can carry.
+        """
+        return _checked(only_value(await self._secret.read()), _ARN) if self._secret else self._value
+
+    async def renewed(self, refused: str) -> str:
+        """The key after `refused` was: a rotated secret is read again. Empty where there is no other key."""
+        if self._secret is None:
+            return ""
+        stored = await self._secret.read()
+        if only_value(stored) == refused:  # else somebody has renewed it meanwhile
+            self._secret.forget(stored)
+        key = await self.read()
+        return key if key != refused else ""
+
+
+def _checked(key: str, setting: str) -> str:
+    if not key.isascii() or not key.replace(" ", "").isprintable():
+        raise SettingsError(f"{setting}: a key has only letters, digits and signs")
+    return key

@@ -1,0 +1,29 @@
+"""Which module speaks for which MODEL_PROVIDER. Only the chosen one is imported: each import costs cold start."""
+
+from importlib import import_module
+from typing import Final, cast
+
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.base import Model
+from winterbourne.chat.settings import Settings
+
+__all__ = ["PROVIDERS", "make_model"]
+
+# Each module has a `make(settings) -> Model`.
+PROVIDERS: Final = {
+    "scripted": "winterbourne.chat.providers.scripted.model",
+    "openai": "winterbourne.chat.providers.openai",
+    "anthropic": "winterbourne.chat.providers.anthropic",
+    "bedrock": "winterbourne.chat.providers.bedrock",
+}
+
+
+def make_model(settings: Settings) -> Model:
+    """Make the model that the settings choose. No I/O happens here.
+
+    Raises:
+        SettingsError: There is no such provider, or it lacks a setting it cannot do without; the message names it.
+    """
+    if settings.model_provider not in PROVIDERS:
+        raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(PROVIDERS)}")
+    return cast("Model", import_module(PROVIDERS[settings.model_provider]).make(settings))

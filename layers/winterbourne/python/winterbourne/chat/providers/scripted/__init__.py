@@ -1,0 +1,1 @@
+"""The scripted model: deterministic, without network; for trying things out and for tests."""

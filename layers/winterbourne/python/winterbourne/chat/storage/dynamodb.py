@@ -1,0 +1,164 @@
+"""Items in a DynamoDB table: for all execution environments.
+
+The table: on demand, partition key `pk` (S), sort key `sk` (S), TTL attribute `expires_at_s` (N), and a local secondary
+index `newest` on `pk` and `updated_ms` (N) with all attributes projected. The function must be allowed GetItem, Query,
+PutItem, UpdateItem and BatchWriteItem on the table, and Query on the index.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html has the limits.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from winterbourne.chat.infra import aws_clients
+from winterbourne.chat.storage.base import Item
+
+__all__ = ["DynamoBackend"]
+
+INDEX: Final = "newest"
+BATCH: Final = 25  # writes that BatchWriteItem takes; 25 of our largest items are within its 16 MB
+BATCH_ATTEMPTS: Final = 5
+BACKOFF_S: Final = 0.05
+
+# What is there is the version before, or nothing; what has expired may be there for days and counts as nothing.
+IS_NEXT: Final = "#n = :before"
+IS_FIRST: Final = "attribute_not_exists(pk) or expires_at_s <= :now"
+
+
+class DynamoBackend:
+    """See `store.Backend`. May be called from several threads.
+
+    Args:
+        table: Its name or ARN.
+        pause: Waits so many seconds before what DynamoDB did not take is sent again.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: There is no region.
+    """
+
+    def __init__(self, table: str, pause: Callable[[float], None] = time.sleep) -> None:
+        self._client = aws_clients.client("dynamodb")
+        self._table = table
+        self._pause = pause
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """See `store.Backend`."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(pk, sk), ConsistentRead=True)
+        return _item(answer["Item"]) if "Item" in answer else None
+
+    def partition(self, pk: str) -> list[Item]:
+        """See `store.Backend`."""
+        return list(self._query(pk))
+
+    def newest(self, pk: str, limit: int, after: Item | None) -> list[Item]:
+        """See `store.Backend`."""
+        more: dict[str, Any] = {"IndexName": INDEX, "ScanIndexForward": False, "Limit": limit}
+        if after:
+            more["ExclusiveStartKey"] = {**_key(pk, after.sk), "updated_ms": {"N": str(after.updated_ms)}}
+        found = []
+        for item in self._query(pk, **more):
+            found.append(item)
+            if len(found) == limit:
+                break
+        return found
+
+    def put(self, items: Sequence[Item]) -> None:
+        """See `store.Backend`."""
+        self._write([{"PutRequest": {"Item": _attributes(item)}} for item in items])
+
+    def replace(self, item: Item, now_s: float) -> bool:
+        """See `store.Backend`."""
+        if item.number == 1:
+            return self._put_if(item, IS_FIRST, {":now": _number(int(now_s))})
+        return self._put_if(item, IS_NEXT, {":before": _number(item.number - 1)}, {"#n": "number"})
+
+    def add(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+        """See `store.Backend`."""
+        answer = self._client.update_item(
+            TableName=self._table,
+            Key=_key(pk, sk),
+            UpdateExpression="add #n :amount set expires_at_s = if_not_exists(expires_at_s, :expires)",
+            ExpressionAttributeNames={"#n": "number"},
+            ExpressionAttributeValues={":amount": _number(amount), ":expires": _number(expires_at_s)},
+            ReturnValues="UPDATED_NEW",
+        )
+        return int(answer["Attributes"]["number"]["N"])
+
+    def delete(self, keys: Sequence[tuple[str, str]]) -> None:
+        """See `store.Backend`."""
+        self._write([{"DeleteRequest": {"Key": _key(pk, sk)}} for pk, sk in keys])
+
+    def sweep(self, now_s: float) -> None:
+        """DynamoDB removes what has expired by itself, within days."""
+
+    def close(self) -> None:
+        """The client stays for whoever else uses it."""
+
+    # Private methods
+
+    def _query(self, pk: str, **more: Any) -> Iterator[Item]:
+        """Query page after page, lazily."""
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
+                ConsistentRead=True,
+                **more,
+            )
+            yield from map(_item, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _put_if(self, item: Item, condition: str, values: dict[str, Any], names: dict[str, str] | None = None) -> bool:
+        more = {"ExpressionAttributeNames": names} if names else {}
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=_attributes(item),
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                **more,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def _write(self, writes: list[dict[str, Any]]) -> None:
+        for start in range(0, len(writes), BATCH):
+            self._write_batch(writes[start : start + BATCH])
+
+    def _write_batch(self, writes: list[dict[str, Any]]) -> None:
+        """Write, and again what DynamoDB gives back because it has too much to do."""
+        for attempt in range(BATCH_ATTEMPTS):
+            answer = self._client.batch_write_item(RequestItems={self._table: writes})
+            writes = answer["UnprocessedItems"].get(self._table, [])
+            if not writes:
+                return
+            self._pause(random.uniform(0, BACKOFF_S * 2**attempt))
+        raise TimeoutError(f"DynamoDB left {len(writes)} writes undone after {BATCH_ATTEMPTS} attempts")
+
+
+def _key(pk: str, sk: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _number(value: int) -> dict[str, str]:
+    return {"N": str(value)}
+
+
+def _attributes(item: Item) -> dict[str, Any]:
+    """An item as DynamoDB has it. What is 0 is left out, and so the index leaves out what has no time."""
+    numbers = {"number": item.number, "updated_ms": item.updated_ms, "expires_at_s": item.expires_at_s}
+    attributes = _key(item.pk, item.sk) | {name: _number(value) for name, value in numbers.items() if value}
+    return attributes | {"body": {"B": item.body}} if item.body else attributes
+
+
+def _item(attributes: dict[str, Any]) -> Item:
+    numbers = {
+        name: int(attributes[name]["N"]) for name in ("number", "updated_ms", "expires_at_s") if name in attributes
+    }
+    body = bytes(attributes["body"]["B"]) if "body" in attributes else b""
+    return Item(pk=attributes["pk"]["S"], sk=attributes["sk"]["S"], body=body, **numbers)

@@ -1,0 +1,28 @@
+"""Which backend keeps things where STORE says. Only the chosen one is imported: each import costs cold start."""
+
+from typing import Final
+
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.storage.base import Store
+
+__all__ = ["make_store"]
+
+DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
+
+
+def make_store(settings: Settings) -> Store:
+    """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; threads do the rest."""
+    kind, _, where = settings.store.partition(":")
+    match kind:
+        case "file":
+            from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415  (only where it is asked for)
+
+            return Store(lambda: SqliteBackend(where), threads=1, shared=True)  # SQLite's connection has one thread
+        case "dynamodb":
+            from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415  (likewise)
+
+            return Store(lambda: DynamoBackend(where), threads=DYNAMODB_THREADS, shared=True)
+        case _:
+            from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415  (likewise)
+
+            return Store(MemoryBackend, threads=0, shared=False)

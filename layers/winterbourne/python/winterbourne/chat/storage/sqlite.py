@@ -1,0 +1,112 @@
+"""Items in an SQLite file: for several processes on one machine."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from winterbourne.chat.storage.base import Item, may_replace
+
+__all__ = ["SqliteBackend"]
+
+BUSY_TIMEOUT_S: Final = 5.0
+
+SCHEMA: Final = """
+create table if not exists items (
+    pk text not null, sk text not null, body blob not null,
+    number integer not null, updated_ms integer not null, expires_at_s integer not null,
+    primary key (pk, sk)
+);
+create index if not exists newest on items (pk, updated_ms, sk) where updated_ms > 0;
+create index if not exists expiring on items (expires_at_s) where expires_at_s > 0;
+"""
+ITEMS: Final = "select pk, sk, body, number, updated_ms, expires_at_s from items where pk = ?"
+NEWEST: Final = f"{ITEMS} and updated_ms > 0 and (updated_ms, sk) < (?, ?) order by updated_ms desc, sk desc limit ?"
+PUT: Final = "insert or replace into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, ?, ?, ?, ?)"
+ADD: Final = """
+insert into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, x'', ?, 0, ?)
+on conflict do update set number = number + excluded.number returning number
+"""
+END_OF_TIME_MS: Final = 1 << 62
+
+
+class SqliteBackend:
+    """See `store.Backend`. To be made, used and closed in one thread.
+
+    Args:
+        path: Of the file; made where it is missing, its folder is not.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, or is something else.
+    """
+
+    def __init__(self, path: str) -> None:
+        # Without an isolation level each statement is its own transaction, unless one was begun.
+        self._file = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            self._file.execute("pragma journal_mode = wal")  # readers and a writer do not wait for each other
+            self._file.execute("pragma synchronous = normal")
+            self._file.executescript(SCHEMA)
+        except sqlite3.Error:
+            self._file.close()
+            raise
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """See `store.Backend`."""
+        return next(self._items(f"{ITEMS} and sk = ?", pk, sk), None)
+
+    def partition(self, pk: str) -> list[Item]:
+        """See `store.Backend`."""
+        return list(self._items(f"{ITEMS} order by sk", pk))
+
+    def newest(self, pk: str, limit: int, after: Item | None) -> list[Item]:
+        """See `store.Backend`."""
+        updated_ms, sk = (after.updated_ms, after.sk) if after else (END_OF_TIME_MS, "")
+        return list(self._items(NEWEST, pk, updated_ms, sk, limit))
+
+    def put(self, items: Sequence[Item]) -> None:
+        """See `store.Backend`. Here it is one transaction."""
+        with self._transaction():
+            self._file.executemany(PUT, map(_row, items))
+
+    def replace(self, item: Item, now_s: float) -> bool:
+        """See `store.Backend`."""
+        with self._transaction():
+            if not may_replace(self.get(item.pk, item.sk), item, now_s):
+                return False
+            self._file.execute(PUT, _row(item))
+            return True
+
+    def add(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+        """See `store.Backend`."""
+        return int(self._file.execute(ADD, (pk, sk, amount, expires_at_s)).fetchall()[0][0])
+
+    def delete(self, keys: Sequence[tuple[str, str]]) -> None:
+        """See `store.Backend`. Here it is one transaction."""
+        with self._transaction():
+            self._file.executemany("delete from items where pk = ? and sk = ?", keys)
+
+    def sweep(self, now_s: float) -> None:
+        """See `store.Backend`."""
+        self._file.execute("delete from items where expires_at_s > 0 and expires_at_s <= ?", (now_s,))
+
+    def close(self) -> None:
+        """See `store.Backend`."""
+        self._file.close()
+
+    # Private methods
+
+    def _items(self, query: str, *values: str | int) -> Iterator[Item]:
+        for pk, sk, body, number, updated_ms, expires_at_s in self._file.execute(query, values):
+            yield Item(pk=pk, sk=sk, body=body, number=number, updated_ms=updated_ms, expires_at_s=expires_at_s)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Begin as a writer: one that began as a reader could find itself unable to become one."""
+        self._file.execute("begin immediate")
+        with self._file:
+            yield
+
+
+def _row(item: Item) -> tuple[str, str, bytes, int, int, int]:
+    return item.pk, item.sk, item.body, item.number, item.updated_ms, item.expires_at_s

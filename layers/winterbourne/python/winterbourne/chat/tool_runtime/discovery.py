@@ -1,0 +1,32 @@
+"""Registration is finding: every `Tool` a module of a package declares is a tool."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.tool_runtime.declaration import Tool
+
+__all__ = ["discover"]
+
+
+def discover(package: ModuleType) -> list[Tool]:
+    """Import the modules of a package, in the order of their names, and collect their tools.
+
+    Modules whose names begin with an underscore are helpers and are left alone.
+
+    Raises:
+        ToolMisdeclared: Two tools have one name.
+    """
+    found: dict[str, tuple[Tool, str]] = {}
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not info.name.rpartition(".")[2].startswith("_"):
+            for tool in _tools(importlib.import_module(info.name)):
+                known, where = found.setdefault(tool.name, (tool, info.name))
+                if known is not tool:
+                    raise ToolMisdeclared(f"Two tools are named {tool.name}: one in {where}, one in {info.name}.")
+    return [tool for tool, _ in found.values()]
+
+
+def _tools(module: ModuleType) -> list[Tool]:
+    return [value for value in vars(module).values() if isinstance(value, Tool)]

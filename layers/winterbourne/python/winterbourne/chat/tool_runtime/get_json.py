@@ -1,0 +1,67 @@
+"""JSON from a web service, or one clear sentence for the model. For tools; knows no service."""
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import httpx
+import msgspec
+
+from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.infra import http_pool
+from winterbourne.chat.tool_runtime.context import ToolContext
+
+__all__ = ["get_json"]
+
+T = TypeVar("T")
+
+MAX_BYTES: Final = 1024 * 1024
+
+
+async def get_json(
+    context: ToolContext,
+    service: str,
+    url: str,
+    answer: type[T],
+    *,
+    params: Mapping[str, str | int | float],
+    headers: Mapping[str, str] | None = None,
+    not_found: str = "",
+) -> T:
+    """Ask a service by GET through the shared pool; HTTP_TIMEOUT holds.
+
+    Args:
+        context: Of the call.
+        service: Its name in sentences, such as `weather service`.
+        url: Without a query.
+        answer: What the JSON is expected to be.
+        params: The query.
+        headers: Further ones, such as a key.
+        not_found: What a 404 or a 422 means, as a sentence.
+
+    Raises:
+        ToolUnavailable: No answer, a 429 or a 5xx, or an answer that cannot be read.
+        ToolError: The service refused the request.
+    """
+    try:
+        async with context.http.stream("GET", url, params=dict(params), headers=dict(headers or {})) as response:
+            _judge(service, response.status_code, not_found)
+            return msgspec.json.decode(await http_pool.body(response, MAX_BYTES), type=answer)
+    except httpx.TimeoutException:
+        raise ToolUnavailable(f"The {service} did not answer in time.") from None
+    except http_pool.BodyTooLarge:
+        raise ToolUnavailable(f"The {service} sent more than {MAX_BYTES} bytes.") from None
+    except httpx.TransportError as error:
+        raise ToolUnavailable(f"The {service} cannot be reached.") from error
+    except (httpx.RequestError, msgspec.DecodeError) as error:
+        raise ToolUnavailable(f"The {service} sent an answer that cannot be read.") from error
+
+
+def _judge(service: str, status: int, not_found: str) -> None:
+    if status in {404, 422} and not_found:
+        raise ToolError(not_found)
+    if status in {401, 403}:
+        raise ToolError(f"The {service} does not accept our key; the operator must look at it.")
+    if status == 429 or status >= 500:
+        raise ToolUnavailable(f"The {service} is busy or broken (HTTP {status}).")
+    if status != 200:
+        raise ToolError(f"The {service} refused the request (HTTP {status}).")

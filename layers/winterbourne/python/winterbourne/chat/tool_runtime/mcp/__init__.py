@@ -1,0 +1,1 @@
+"""MCP (Model Context Protocol): tools of remote servers over streamable HTTP."""

@@ -1,0 +1,145 @@
+"""A tool that lives in another Lambda function: `@remote_tool("its-function")` here, the same tool declared there.
+
+Both sides declare the same signature, so the model's arguments are checked before anything is sent. The call goes
+through Lambda's API over the shared pool, signed; no SDK client stands in between. The other side is `tool_worker`,
+or anything that answers the same payload.
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import orjson
+from msgspec import Meta
+
+from winterbourne.chat.errors import CredentialsMissing, ToolError, ToolUnavailable
+from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra.sigv4 import sign
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Function, Tool, tool
+
+__all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
+
+# Of a synchronous invocation, each way: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
+
+READS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
+"""Settings by which Lambda's API is found."""
+
+
+class RemoteCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent.
+
+    Attributes:
+        tool: Its name there.
+        arguments: As the model wrote them, checked.
+        timeout_s: How long the answer is waited for.
+        request_id: Of the invocation here, for the log there.
+        caller: Who asks.
+    """
+
+    tool: str
+    arguments: Any
+    timeout_s: Annotated[float, Meta(gt=0)]
+    request_id: str = ""
+    caller: str = ""
+
+
+class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes back: JSON of the tool's result as text, or a sentence for the model."""
+
+    content: str
+    is_error: bool = False
+
+
+def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool]:
+    """Declare a tool whose work is done in another function.
+
+    Args:
+        function_name: Name, partial ARN or ARN; or, in braces like `{TOOL_WORKER_FUNCTION}`, the setting that has it.
+        **options: As those of `tool`.
+
+    Returns:
+        A decorator for a typed function with a docstring; its body is never run.
+
+    Raises:
+        ToolMisdeclared: As `tool`.
+    """
+    setting = function_name[1:-1] if function_name.startswith("{") else ""
+    needs = (*options.pop("needs", ()), *([setting] if setting else []))
+
+    def declare(function: Function) -> Tool:
+        declared = msgspec.structs.replace(tool(needs=needs, **options)(function), takes_context=True)
+
+        async def call(arguments: Any, context: ToolContext) -> Any:
+            remote = RemoteCall(
+                tool=declared.name,
+                arguments=arguments,
+                timeout_s=context.remaining_s,
+                request_id=context.request_id,
+                caller="" if declared.shared else context.caller,
+            )
+            return await _invoke(context.setting(setting) if setting else function_name, remote, context)
+
+        return msgspec.structs.replace(declared, call=call, blocking=False, reads=READS, function=None)
+
+    return declare
+
+
+# Private functions
+
+
+async def _invoke(target: str, call: RemoteCall, context: ToolContext) -> Any:
+    request = _request(target, call, context)
+    try:
+        await sign(request, "lambda", _region(target, context))
+        response = await context.http.send(request, stream=True)
+        return _result(response, await http_pool.body(response, MAX_PAYLOAD_BYTES))
+    except CredentialsMissing as error:
+        raise ToolError(f"The tool's function cannot be called: {error}.") from None
+    except httpx.TimeoutException:
+        raise ToolUnavailable("The tool's function did not answer in time.") from None
+    except httpx.TransportError as error:
+        raise ToolUnavailable("The tool's function cannot be reached.") from error
+    except (httpx.RequestError, msgspec.DecodeError, orjson.JSONDecodeError) as error:
+        raise ToolUnavailable("The tool's function sent an answer that cannot be read.") from error
+
+
+def _request(target: str, call: RemoteCall, context: ToolContext) -> httpx.Request:
+    payload = msgspec.json.encode(call)
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function takes {MAX_PAYLOAD_BYTES}.")
+    url = f"{_endpoint(target, context)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
+    # A tool takes the time it takes; its own timeout ends it.
+    timeout = httpx.Timeout(context.http.timeout.connect, read=None)
+    return context.http.build_request(
+        "POST", url, content=payload, headers={"content-type": "application/json"}, timeout=timeout
+    )
+
+
+def _endpoint(target: str, context: ToolContext) -> str:
+    """https://docs.aws.amazon.com/general/latest/gr/lambda-service.html"""
+    region = _region(target, context)
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
+
+
+def _region(target: str, context: ToolContext) -> str:
+    """An ARN's own: the API of another region does not know the function."""
+    return target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
+
+
+def _result(response: httpx.Response, body: bytes) -> Any:
+    if response.status_code == 429 or response.status_code >= 500:
+        raise ToolUnavailable(f"The tool's function is busy or broken (HTTP {response.status_code}).")
+    if response.status_code != 200:
+        raise ToolError(f"The tool's function cannot be called (HTTP {response.status_code}).")
+    if "x-amz-function-error" in response.headers:
+        raise ToolUnavailable("The tool's function broke while it ran; its log has the details.")
+    answer = msgspec.json.decode(body, type=RemoteAnswer)
+    if answer.is_error:
+        raise ToolError(answer.content)
+    return orjson.loads(answer.content)

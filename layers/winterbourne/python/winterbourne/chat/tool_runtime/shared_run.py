@@ -1,0 +1,96 @@
+"""One run of a tool: a task of its own, and the calls that wait for it.
+
+The task is its own so that a tool that ignores its cancellation holds up nobody, and so that identical calls can
+share it. It ends with an outcome whatever the tool does; only being deserted by those who waited ends it otherwise.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.infra.exception_text import name_of
+from winterbourne.chat.tool_runtime.results import Outcome, failed, failed_by
+
+__all__ = ["Listener", "Run", "failure_of", "outcome_of"]
+
+T = TypeVar("T")
+Listener: TypeAlias = Callable[[bytes], Awaitable[None]]
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Run:
+    """A task with listeners. The last one who leaves cancels it.
+
+    Args:
+        work: Ends with the outcomes: one, or those of a batch.
+        release: Called once, when the work is over or nobody waits for it any more.
+    """
+
+    def __init__(
+        self, work: Callable[["Run"], Coroutine[Any, Any, Sequence[Outcome]]], release: Callable[[], None]
+    ) -> None:
+        self._listeners: list[Listener] = []
+        self._release: Callable[[], None] | None = release
+        self.task = asyncio.create_task(work(self))
+        self.task.add_done_callback(self._over)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody waits for it any more; it must not be joined then."""
+        return not self._listeners
+
+    def join(self, listener: Listener) -> None:
+        """Wait for it from now on; `leave` must follow."""
+        self._listeners.append(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Wait no more. The last one who leaves cancels the task; who leaves last of all is its turn's business."""
+        self._listeners.remove(listener)
+        if self.deserted:
+            self.task.cancel()
+            self._over()
+
+    async def report(self, data: bytes) -> None:
+        """Pass progress to everybody who waits."""
+        for listener in tuple(self._listeners):
+            await listener(data)
+
+    async def end(self) -> Sequence[Outcome]:
+        """Wait until it is over, and return what the work ended with.
+
+        Cancellation: ends the waiting and not the work; see `leave`.
+        """
+        await asyncio.wait((self.task,))
+        return self.task.result()
+
+    # Private methods
+
+    def _over(self, _: object = None) -> None:
+        release, self._release = self._release, None
+        if release:
+            release()
+
+
+async def outcome_of(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome:
+    """What a piece of work returns, or the outcome of what it raises.
+
+    Cancellation: passes through, but only what was meant for this task: a tool that cancels itself has failed.
+    """
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        return failed(f"{name} cancelled itself.", fault=True)
+    except BaseException as error:  # noqa: BLE001  (SystemExit too: a tool that calls sys.exit must not end the process)
+        return failure_of(name, error)
+
+
+def failure_of(name: str, error: BaseException) -> Outcome:
+    """The outcome of what a tool raised. What nobody else is told of it goes into the log."""
+    if not isinstance(error, ToolError):
+        _LOGGER.warning("tool %s raised %s", name, name_of(error), exc_info=error)
+    return failed_by(name, error)

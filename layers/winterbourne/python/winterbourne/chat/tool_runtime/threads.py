@@ -1,0 +1,109 @@
+"""Threads for synchronous tools: kept for reuse, abandoned when they outlive their timeout.
+
+How many may run at once is decided by who calls (see `places`); here, a thread that cannot be stopped is counted and
+its successor is a fresh one, so that the stuck one costs no place. All threads are daemons: none holds up the end of
+the process.
+"""
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from winterbourne.chat.errors import ToolUnavailable
+from winterbourne.chat.infra.telemetry import measure
+
+__all__ = ["Threads"]
+
+
+class Threads:
+    """The threads of one event loop.
+
+    Args:
+        abandoned_limit: So many stuck threads are let be; then nothing is run any more.
+    """
+
+    def __init__(self, abandoned_limit: int = 8) -> None:
+        self._limit = abandoned_limit
+        self._idle: list[_Worker] = []
+        self.abandoned = 0
+        """Threads that were left at their work and still are."""
+        self.working = 0
+        """Threads at work that somebody waits for."""
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Call a function in a thread, with a copy of this task's context variables.
+
+        Raises:
+            ToolUnavailable: Too many threads are stuck.
+            BaseException: What the function raises.
+
+        Cancellation:
+            Returns at once; a thread that has begun is abandoned to its work.
+        """
+        if self.abandoned >= self._limit:
+            raise ToolUnavailable(
+                "Too many threads of earlier tools are stuck; this tool can run again after a restart."
+            )
+        worker = self._idle.pop() if self._idle else _Worker()
+        future = asyncio.get_running_loop().create_future()
+        context = contextvars.copy_context()
+        self.working += 1
+        worker.jobs.put(lambda: self._work(worker, future, lambda: context.run(function)))
+        try:
+            succeeded, value = await future
+        except asyncio.CancelledError:
+            self._abandon(future)
+            raise
+        if not succeeded:
+            raise value
+        return value
+
+    def close(self) -> None:
+        """Let the idle threads end. Those at work end with the process."""
+        while self._idle:
+            self._idle.pop().jobs.put(None)
+
+    # Private methods
+
+    def _abandon(self, future: "asyncio.Future[Any]") -> None:
+        if future.cancelled():
+            self.working -= 1
+            self.abandoned += 1
+            measure("AbandonedThreads")
+
+    def _work(self, worker: "_Worker", future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
+        """In the thread: call, and hand the outcome to the loop."""
+        try:
+            outcome = (True, function())
+        except BaseException as error:  # noqa: BLE001  (SystemExit and StopIteration too: it is raised in `run`)
+            outcome = (False, error)
+        try:
+            future.get_loop().call_soon_threadsafe(self._done, worker, future, outcome)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            worker.jobs.put(None)
+
+    def _done(self, worker: "_Worker", future: "asyncio.Future[Any]", outcome: tuple[bool, Any]) -> None:
+        """In the loop: a thread is back."""
+        if future.cancelled():
+            self.abandoned -= 1
+            worker.jobs.put(None)  # it was replaced when it was abandoned
+            return
+        self.working -= 1
+        self._idle.append(worker)
+        future.set_result(outcome)
+
+
+class _Worker:
+    """A thread and its jobs, one at a time; None ends it."""
+
+    def __init__(self) -> None:
+        self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="tool", daemon=True).start()
+
+    def _run(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job()
+            del job  # nothing is kept alive while waiting

@@ -1,0 +1,163 @@
+"""The arguments a model wrote → checked values, or one sentence that tells it what to mend.
+
+Nothing is guessed: no text becomes a number, no unknown field is dropped. Pure; knows nothing of tools.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.schema import Schema, accepts_null, resolved
+
+__all__ = ["ArgumentsReader"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class ArgumentsReader(Generic[S]):
+    """Reads JSON text into a struct.
+
+    Args:
+        name: The tool's, for the sentence.
+        struct: One field per parameter.
+        parameters: The struct's schema, closed on every level (see `schema.parameters`).
+        strict: Whether the model was given the strict form, in which null stands for an optional field left out.
+    """
+
+    def __init__(self, name: str, struct: type[S], parameters: Schema, *, strict: bool = False) -> None:
+        self._name = name
+        self._struct = struct
+        self._parameters = parameters
+        self._definitions: Mapping[str, Schema] = parameters.get("$defs", {})
+        self._strict = strict
+
+    def __call__(self, text: str) -> S:
+        """Check arguments. Empty text means no arguments.
+
+        Raises:
+            ToolError: With the one sentence for the model, the JSON path in it; its cause is what a `__post_init__` of
+                the tool's own types raised.
+        """
+        try:
+            known = self._known(_decoded(text or "{}"), self._parameters, "$")
+        except msgspec.ValidationError as error:
+            raise self._unfit(str(error)) from None
+        except RecursionError:
+            raise self._unfit("the JSON text is nested too deep") from None
+        return self._converted(known)
+
+    # Private methods
+
+    def _converted(self, known: Any) -> S:
+        try:
+            return msgspec.convert(known, self._struct, str_keys=True)
+        except msgspec.ValidationError as error:
+            if _is_msgspecs_own(error):
+                raise self._unfit(str(error)) from None
+            path = _PATH_AT_END.search(str(error))
+            raise self._unfit(f"a value is refused{path[0] if path else ''}") from error
+
+    def _unfit(self, reason: str) -> ToolError:
+        what, _, path = reason.partition(" - at ")
+        return ToolError(
+            f"The arguments of {self._name} do not fit its schema: {_lowered(what)}, at {path or '`$`'};"
+            " mend that and call it again."
+        )
+
+    def _known(self, value: Any, schema: Schema, path: str) -> Any:
+        """The value as msgspec shall convert it.
+
+        Raises:
+            msgspec.ValidationError: A field is unknown, on any level.
+        """
+        if isinstance(value, dict):
+            return self._known_object(value, self._meant(value, schema), path)
+        if isinstance(value, list):
+            item_schema: Schema = next((part["items"] for part in self._parts(schema) if "items" in part), {})
+            return [self._known(item, item_schema, f"{path}[{at}]") for at, item in enumerate(value)]
+        return value
+
+    def _known_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
+        others = schema.get("additionalProperties") or {}
+        properties = schema.get("properties", dict.fromkeys(value, others))
+        if unknown := [key for key in value if key not in properties]:
+            names = ", ".join(f"`{name}`" for name in properties) or "none"
+            raise msgspec.ValidationError(f"unknown field `{unknown[0]}` (the fields are {names}) - at `{path}`")
+        return {
+            key: self._known(item, properties[key], f"{path}.{key}")
+            for key, item in value.items()
+            if not (self._strict and item is None and self._stands_for_absence(key, schema))
+        }
+
+    def _stands_for_absence(self, key: str, schema: Schema) -> bool:
+        optional = key in schema.get("properties", ()) and key not in schema.get("required", ())
+        return optional and not accepts_null(schema["properties"][key], self._definitions)
+
+    def _meant(self, value: dict[str, Any], schema: Schema) -> Schema:
+        """The object schema that is meant, in a union by its tag; an empty one where msgspec shall refuse the value."""
+        objects = [part for part in self._parts(schema) if part.get("type") == "object"]
+        fitting = objects if len(objects) == 1 else [part for part in objects if _tag_fits(value, part)]
+        return fitting[0] if fitting else {}
+
+    def _parts(self, schema: Schema) -> Iterator[Schema]:
+        """The members of a union, also of one within a union, or the schema itself; references followed."""
+        whole = resolved(schema, self._definitions)
+        if "anyOf" not in whole:
+            yield whole
+        for part in whole.get("anyOf", ()):
+            yield from self._parts(part)
+
+
+# Private functions
+
+
+def _is_msgspecs_own(error: msgspec.ValidationError) -> bool:
+    """Whether no code of the tool's own types has raised it: then nothing in Python stands below our own frame."""
+    return error.__cause__ is None and error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def _decoded(text: str) -> Any:
+    """Any JSON value.
+
+    Raises:
+        msgspec.ValidationError: The text is not JSON, or says something twice.
+        RecursionError: It is nested too deep.
+    """
+    try:
+        value = msgspec.json.decode(text)
+        _ONCE.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except UnicodeEncodeError:
+        raise msgspec.ValidationError("the JSON text contains half of a surrogate pair") from None
+    except msgspec.DecodeError as error:
+        raise msgspec.ValidationError(f"the text is not valid JSON ({_lowered(str(error))})") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Which of two values for one field is meant would be a guess."""
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise msgspec.ValidationError(f"the field `{twice[0]}` is given twice - at `$..{twice[0]}`")
+
+
+# What msgspec adds to the words of a type of the tool's own.
+_PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
+
+# Fast readers keep the last of two values without a word; so the text is looked through once more, for names alone.
+_ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
+
+
+def _tag_fits(value: Mapping[str, Any], schema: Schema) -> bool:
+    """Whether the fields that have a closed list of values have one of them; a union's tag is such a field."""
+    closed: Iterable[tuple[str, Schema]] = schema.get("properties", {}).items()
+    return all(value[key] in part["enum"] for key, part in closed if "enum" in part and key in value)
+
+
+def _lowered(text: str) -> str:
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

@@ -1,0 +1,93 @@
+"""GET /__local/metrics: a small page of what the function measured, live; JSON for who asks for it."""
+
+import json
+from collections import deque
+from dataclasses import asdict
+from typing import Final
+
+from winterbourne.local.http_server import Exchange
+from winterbourne.local.metrics import Metrics
+
+__all__ = ["MetricsPage"]
+
+REQUESTS_SHOWN: Final = 20
+
+# Whatever a metric or a request line contains goes in as text, never as markup.
+PAGE: Final = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Local metrics</title>
+<link rel="icon" href="data:,">
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); padding: .3rem .6rem; }
+th, td { text-align: right; font-variant-numeric: tabular-nums; }
+th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
+pre { overflow-x: auto; }
+</style>
+<h1>Local metrics</h1>
+<p id="state" role="status">Nothing measured yet. Send a request, and the figures appear here.</p>
+<table hidden>
+<thead><tr><th>Metric<th>Dimensions<th>Count<th>Average<th>Least<th>Most<th>Last<th>Sum<th>Unit</tr></thead>
+<tbody></tbody>
+</table>
+<h2>Requests</h2>
+<pre id="requests"></pre>
+<script>
+const show = (number) => Number(number).toLocaleString("en", { maximumFractionDigits: 3 });
+const row = (series) => {
+  const cells = [series.name, series.dimensions, show(series.count), show(series.total / series.count),
+    show(series.least), show(series.most), show(series.last), show(series.total), series.unit];
+  const line = document.createElement("tr");
+  line.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+  return line;
+};
+const refresh = async () => {
+  const state = document.getElementById("state");
+  try {
+    const response = await fetch("", { headers: { accept: "application/json" } });
+    const { metrics, requests } = await response.json();
+    document.querySelector("tbody").replaceChildren(...metrics.map(row));
+    document.querySelector("table").hidden = !metrics.length;
+    document.getElementById("requests").textContent = requests.join("\\n");
+    if (metrics.length) state.textContent = "Since the local server started; renewed every second.";
+  } catch {
+    state.textContent = "The local server does not answer.";
+  }
+  setTimeout(refresh, 1000);
+};
+refresh();
+</script>
+</html>
+"""
+
+
+class MetricsPage:
+    """Keeps what the page shows.
+
+    Args:
+        metrics: What has been measured.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._requests: deque[str] = deque(maxlen=REQUESTS_SHOWN)
+
+    def add_request(self, line: str) -> None:
+        """One request more, newest first."""
+        self._requests.appendleft(line)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Serve the page, or its figures."""
+        if exchange.method not in {"GET", "HEAD"}:
+            await exchange.answer(405, [("allow", "GET, HEAD"), ("connection", "close")])
+            return
+        if "application/json" in exchange.header("accept"):
+            shown = {"metrics": [asdict(one) for one in self._metrics.series()], "requests": list(self._requests)}
+            kind, body = "application/json", json.dumps(shown)
+        else:
+            kind, body = "text/html; charset=utf-8", PAGE
+        await exchange.answer(200, [("content-type", kind), ("cache-control", "no-store")], body.encode())

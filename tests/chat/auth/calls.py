@@ -1,0 +1,9 @@
+"""A request with these headers."""
+
+from winterbourne.chat.http.request import Request
+
+__all__ = ["request"]
+
+
+def request(**headers: str) -> Request:
+    return Request.from_event({"headers": {name.replace("_", "-"): value for name, value in headers.items()}})

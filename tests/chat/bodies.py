@@ -1,0 +1,54 @@
+"""Hypothesis strategies for request bodies: as the format's clients send them, but for what went wrong on the way."""
+
+from typing import Any
+
+import orjson
+from hypothesis import strategies as st
+
+from tests.chat.conversations import histories, json_values
+from tests.chat.formats.writers import WRITERS
+
+__all__ = ["bodies"]
+
+OPTIONS = {"model": "", "temperature": 0.5, "max_tokens": 50, "stream": True, "store": False, "tool_choice": "auto"}
+WORDS = [
+    "",
+    "user",
+    "assistant",
+    "tool",
+    "text",
+    "file",
+    "image",
+    "input-streaming",
+    "c1",
+    "https://a.example",
+]
+
+
+@st.composite
+def bodies(draw: st.DrawFn, path: str) -> Any:
+    """A body for this path with up to three places changed, dropped or doubled; or any JSON at all."""
+    history = draw(histories())
+    body: Any = orjson.loads(orjson.dumps(WRITERS[path](history) | OPTIONS))
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.sampled_from(sorted(body)))
+        body[place] = _spoilt(draw, body[place])
+    return draw(json_values) if draw(st.integers(0, 9)) == 9 else body
+
+
+def _spoilt(draw: st.DrawFn, value: Any) -> Any:
+    """The same value, something in it amiss."""
+    places: list[Any] = sorted(value) if isinstance(value, dict) else []
+    if isinstance(value, list):
+        places = list(range(len(value)))
+    if not places or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(WORDS) | json_values)
+    place = draw(st.sampled_from(places))
+    match draw(st.sampled_from(["change", "drop", "double"])):
+        case "drop":
+            del value[place]
+        case "double" if isinstance(value, list):
+            value.append(value[place])
+        case _:
+            value[place] = _spoilt(draw, value[place])
+    return value

@@ -1,0 +1,210 @@
+"""Hypothesis strategies for conversations: what they say (events), and what has been said (histories).
+
+`conversations()` follows the contract of `core.events`: one start, turns in which text, reasoning and calls mix,
+tools that run side by side while the model goes on, and one last word at any point from the start on.
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import orjson
+from hypothesis import strategies as st
+
+from winterbourne.chat.core import events as e
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    AssistantPart,
+    Image,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+__all__ = ["BAD_TEXT", "any_text", "batches", "conversations", "histories", "json_texts", "json_values"]
+
+BAD_TEXT = '\ud83d \x00\x1f\x7f\u2028\u2029\ufeff"\\</script>\r\n\r\ndata: [DONE]\n\n\U0001f600 \udc00'
+"""A lone high and a lone low surrogate, controls, line ends of every kind, and frames that must not come true."""
+
+NAMES = ("get_weather", "calculate", 'odd "name"\n', "ünï")
+
+any_text = st.one_of(
+    st.text(min_size=1, max_size=20),
+    st.text(st.characters(codec=None), min_size=1, max_size=10),  # surrogates too
+    st.just(BAD_TEXT),
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def json_texts(draw: st.DrawFn) -> bytes:
+    """JSON text, sometimes with line breaks between its tokens."""
+    option = draw(st.sampled_from([0, orjson.OPT_INDENT_2]))
+    return orjson.dumps(draw(json_values), option=option)
+
+
+@st.composite
+def batches(draw: st.DrawFn, events: Sequence[e.ChatEvent]) -> list[list[e.ChatEvent]]:
+    """The same events, cut into batches anywhere."""
+    cuts = draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
+    cut: list[list[e.ChatEvent]] = [[]]
+    for event, ends in zip(events, cuts, strict=True):
+        cut[-1].append(event)
+        if ends:
+            cut.append([])
+    return [batch for batch in cut if batch]
+
+
+@st.composite
+def conversations(draw: st.DrawFn, client_tools: Sequence[str] = ()) -> list[e.ChatEvent]:
+    """A whole legal conversation.
+
+    Args:
+        client_tools: Names of tools nobody here runs; a turn that calls one is the last.
+    """
+    events: list[e.ChatEvent] = [e.ConversationStarted("c_1", draw(any_text), "scripted")]
+    turns = draw(st.integers(1, 2))
+    usage = e.Usage(9, 4, 2)
+    for turn in range(1, turns + 1):
+        is_last = turn == turns
+        calls_client = is_last and bool(client_tools) and draw(st.booleans())
+        events.extend(draw(_turns(turn, draw(st.integers(0, 2)), client_tools if calls_client else ())))
+        if calls_client:
+            return _broken_off(draw, [*events, e.ConversationEnded("tool_calls", usage, turn)])
+    reason = draw(st.sampled_from([r for r in get_args(e.StopReason) if r != "tool_calls"]))
+    return _broken_off(draw, [*events, e.ConversationEnded(reason, usage, turns)])
+
+
+def _broken_off(draw: st.DrawFn, events: list[e.ChatEvent]) -> list[e.ChatEvent]:
+    """Sometimes the conversation ends early with another last word, its running tools cancelled before that."""
+    if draw(st.booleans()):
+        return events
+    kept = events[: draw(st.integers(1, len(events) - 1))]
+    word: e.ChatEvent = draw(
+        st.builds(e.ConversationFailed, st.just("model_busy"), any_text)
+        | st.builds(e.ConversationStopped, st.sampled_from(["user", "shutdown"]))
+    )
+    return [*kept, *_cancelled(kept), word]
+
+
+def _cancelled(events: Sequence[e.ChatEvent]) -> list[e.ChatEvent]:
+    running = {event.id: event.name for event in events if isinstance(event, e.ToolQueued | e.ToolStarted)}
+    for event in events:
+        if isinstance(event, e.ToolFinished):
+            running.pop(event.id, None)
+    return [e.ToolFinished(call, name, "cancelled", 5, error="stopped") for call, name in running.items()]
+
+
+@st.composite
+def _turns(draw: st.DrawFn, turn: int, calls: int, client_tools: Sequence[str]) -> list[e.ChatEvent]:
+    """One turn: strands (the model's text and calls, each tool's run) laid over each other in any order that holds."""
+    own = [(f"call_{turn}_{n}", draw(st.sampled_from(NAMES))) for n in range(calls)]
+    clients = [(f"client_{turn}_{n}", name) for n, name in enumerate(client_tools)]
+    said = draw(_said([*own, *clients]))
+    runs = {call: draw(_runs(call, name)) for call, name in own}
+    events: list[e.ChatEvent] = [e.TurnStarted(turn)]
+    started: list[list[e.ChatEvent]] = []
+    while said or any(started):
+        choices = [strand for strand in (said, *started) if strand]
+        event = draw(st.sampled_from(choices)).pop(0)
+        events.append(event)
+        if isinstance(event, e.ToolCallReady) and event.id in runs:
+            started.append(runs[event.id])
+    return [*events, e.TurnEnded("tool_calls" if own or clients else "stop", e.Usage(3, 2, 1))]
+
+
+@st.composite
+def _said(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent]:
+    """What the model says in one turn: text and thoughts, and calls whose arguments may mix."""
+    strands: list[list[e.ChatEvent]] = [
+        list(draw(st.lists(st.builds(e.TextDelta, any_text), max_size=2))),
+        draw(_thoughts()),
+        *[draw(_asked(call, name)) for call, name in calls],
+    ]
+    said: list[e.ChatEvent] = []
+    while choices := [strand for strand in strands if strand]:
+        said.append(draw(st.sampled_from(choices)).pop(0))
+    return said
+
+
+@st.composite
+def _thoughts(draw: st.DrawFn) -> list[e.ChatEvent]:
+    thoughts: list[e.ChatEvent] = list(draw(st.lists(st.builds(e.ReasoningDelta, any_text), max_size=2)))
+    if draw(st.booleans()):
+        thoughts.append(e.ReasoningEnded(draw(st.sampled_from(["", "sig"])), draw(st.sampled_from(["", "opaque"]))))
+    return thoughts
+
+
+@st.composite
+def _asked(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
+    text = draw(st.sampled_from(['{"city":"Paris"}', "", '{"broken', "[]", '"\ud800"']))
+    cut = draw(st.integers(0, len(text)))
+    pieces = [piece for piece in (text[:cut], text[cut:]) if piece]
+    deltas = [e.ToolArgumentsDelta(call, piece) for piece in pieces]
+    return [e.ToolCallStarted(call, name), *deltas, e.ToolCallReady(call, name, text)]
+
+
+@st.composite
+def _runs(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
+    queued = [e.ToolQueued(call, name)] if draw(st.booleans()) else []
+    reports = [e.ToolProgressed(call, name, data) for data in draw(st.lists(json_texts(), max_size=2))]
+    status = draw(st.sampled_from(get_args(e.ToolStatus)))
+    result = draw(json_texts()) if status == "completed" else b""
+    error = "" if status == "completed" else draw(any_text)
+    return [*queued, e.ToolStarted(call, name), *reports, e.ToolFinished(call, name, status, 12, result, error)]
+
+
+# What has been said
+
+clean_text = st.text(min_size=1, max_size=10)
+
+images = st.builds(Image, media_type=st.just("image/png"), data=st.sampled_from(["aGk=", "AAAA"])) | st.builds(
+    Image, media_type=st.just(""), url=st.just("https://example.com/a.png")
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn, *, reasoning: bool = True, errors: bool = True) -> tuple[Message, ...]:
+    """A settled history: turns with their results behind them, no ids used twice.
+
+    Args:
+        reasoning: Whether assistant turns may hold reasoning; not every format can write it down.
+        errors: Whether results may be marked as errors.
+    """
+    messages: list[Message] = []
+    if draw(st.booleans()):
+        messages.append(SystemMessage(draw(clean_text)))
+    for number in range(draw(st.integers(1, 3))):
+        parts = draw(st.lists(clean_text.map(Text) | images, min_size=1, max_size=3))
+        messages.append(UserMessage(tuple(parts), f"u_{number}"))
+        messages.extend(draw(_answers(number, reasoning=reasoning, errors=errors)))
+    return tuple(messages)
+
+
+@st.composite
+def _answers(draw: st.DrawFn, number: int, *, reasoning: bool, errors: bool) -> list[Message]:
+    calls = [
+        ToolCall(f"call_{number}_{n}", draw(st.sampled_from(["get_weather", "calculate"])), '{"a":1}')
+        for n in range(draw(st.integers(0, 2)))
+    ]
+    parts: list[AssistantPart] = []
+    if reasoning and draw(st.booleans()):
+        parts.append(Reasoning(draw(clean_text), draw(st.sampled_from(["", "sig"])), ""))
+    parts.append(Text(draw(clean_text)))
+    answer = AssistantMessage((*parts, *calls), f"a_{number}")
+    return [answer, *[draw(_results(call, errors=errors)) for call in calls]]
+
+
+@st.composite
+def _results(draw: st.DrawFn, call: ToolCall, *, errors: bool) -> ToolMessage:
+    if errors and draw(st.booleans()):
+        return ToolMessage(call.id, call.name, draw(clean_text), is_error=True)
+    return ToolMessage(call.id, call.name, orjson.dumps(draw(json_values)).decode())

@@ -1,0 +1,186 @@
+"""Heartbeat, deadline, stop and the last word."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from tests.clock import jumping
+from winterbourne.chat.core.events import (
+    Batch,
+    ConversationEnded,
+    ConversationFailed,
+    ConversationStopped,
+    TextDelta,
+    Usage,
+)
+from winterbourne.chat.core.supervisor import TIDY_S, Outlet, pump
+from winterbourne.chat.errors import ModelBusy
+from winterbourne.chat.infra import telemetry
+
+
+class Wire:
+    """An outlet whose format is the events' own repr; what was written stands in `lines`, when in `at`."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.at: list[float] = []
+        self.outlet = Outlet(self, self.write, b": beat")
+
+    def encode(self, batch: Batch) -> bytes:
+        return "|".join(map(repr, batch)).encode()
+
+    async def write(self, data: bytes) -> None:
+        self.lines.append(data.decode())
+        self.at.append(asyncio.get_running_loop().time())
+
+
+async def never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def after(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def run(talk: Coroutine[Any, Any, None], wire: Wire, stopped_after_s: float = 1e9, time_s: float = 1e9) -> None:
+    deadline = asyncio.get_running_loop().time() + time_s
+    await pump(talk, wire.outlet, stopped=lambda: after(stopped_after_s), deadline=deadline, heartbeat_interval_s=10)
+
+
+class TestHeartbeat:
+    @jumping
+    async def test_comes_after_each_interval_of_silence_also_before_the_first_word(self) -> None:
+        wire = Wire()
+        await run(after(35), wire)
+        assert wire.lines == [": beat"] * 3
+
+    @jumping
+    async def test_counts_from_the_last_word(self) -> None:
+        wire, began = Wire(), asyncio.get_running_loop().time()
+
+        async def talk() -> None:
+            await asyncio.sleep(6)
+            await wire.outlet.emit((TextDelta("a"),))
+            await asyncio.sleep(11)
+
+        await run(talk(), wire)
+        assert [line == ": beat" for line in wire.lines] == [False, True]
+        assert wire.at[1] - began == pytest.approx(16, abs=0.1)
+
+    @jumping
+    async def test_ends_with_the_conversation(self) -> None:
+        wire = Wire()
+        await run(after(1), wire)
+        await asyncio.sleep(100)
+        assert wire.lines == []
+
+
+class TestTheLastWord:
+    @jumping
+    async def test_is_the_conversations_own_where_it_says_one(self) -> None:
+        wire, ended = Wire(), ConversationEnded("stop", Usage(), 1)
+        await run(wire.outlet.emit((ended,)), wire)
+        assert wire.lines == [repr(ended)]
+
+    @jumping
+    async def test_is_an_error_where_the_model_failed(self) -> None:
+        wire = Wire()
+
+        async def talk() -> None:
+            raise ModelBusy("the model is overloaded")
+
+        await run(talk(), wire)
+        assert wire.lines == [repr(ConversationFailed("model_busy", "the model is overloaded"))]
+
+    @jumping
+    async def test_says_nothing_of_the_inside_where_a_bug_broke_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        wire = Wire()
+
+        async def talk() -> None:
+            raise ZeroDivisionError("secret detail")
+
+        await run(talk(), wire)
+        assert "internal_error" in wire.lines[0]
+        assert "secret detail" not in wire.lines[0]
+        assert "secret detail" in caplog.text
+
+    @jumping
+    async def test_comes_before_the_deadline_cuts_the_stream(self) -> None:
+        wire, began = Wire(), asyncio.get_running_loop().time()
+        await run(never(), wire, time_s=5)
+        assert "deadline_reached" in wire.lines[-1]
+        assert wire.at[-1] - began == pytest.approx(5, abs=0.1)
+
+    @jumping
+    async def test_is_stopped_where_the_user_stopped_it(self) -> None:
+        wire = Wire()
+        await run(never(), wire, stopped_after_s=2)
+        assert wire.lines == [repr(ConversationStopped("user"))]
+
+    @jumping
+    async def test_is_followed_by_nothing(self) -> None:
+        wire = Wire()
+        await run(never(), wire, stopped_after_s=2)
+        await wire.outlet.emit((TextDelta("late"),))
+        assert len(wire.lines) == 1
+
+    @jumping
+    async def test_is_one_also_where_the_time_is_up_while_a_slow_client_has_yet_to_read_it(self) -> None:
+        wire, ended, read = Wire(), ConversationEnded("stop", Usage(), 1), asyncio.Event()
+
+        async def write(data: bytes) -> None:
+            await wire.write(data)
+            await read.wait()
+
+        wire.outlet = Outlet(wire, write, b": beat")
+        await run(wire.outlet.emit((ended,)), wire, time_s=25)
+        assert wire.lines == [repr(ended)]
+
+    @jumping
+    async def test_is_said_on_cancellation_which_goes_on(self) -> None:
+        wire = Wire()
+        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE) as record:
+            pumping = asyncio.create_task(run(never(), wire))
+            await asyncio.sleep(1)
+            pumping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await pumping
+        assert wire.lines == [repr(ConversationStopped("shutdown"))]
+        assert record.fields["stop_reason"] == "shutdown"
+
+
+class TestAConversationThatWillNotEnd:
+    @jumping
+    async def test_delays_the_last_word_by_no_more_than_the_time_to_tidy_up(self) -> None:
+        wire, began, free = Wire(), asyncio.get_running_loop().time(), asyncio.Event()
+
+        async def stubborn() -> None:
+            while not free.is_set():
+                try:
+                    await free.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        await run(stubborn(), wire, stopped_after_s=2)
+        assert wire.at[-1] - began == pytest.approx(2 + TIDY_S, abs=0.1)
+        free.set()
+        await asyncio.sleep(0)
+
+
+class TestStopsThatCannotBeSeen:
+    @jumping
+    async def test_leave_the_conversation_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+        wire, ended = Wire(), ConversationEnded("stop", Usage(), 1)
+
+        async def talk() -> None:
+            await asyncio.sleep(5)
+            await wire.outlet.emit((ended,))
+
+        async def broken() -> None:
+            raise ConnectionError("no store")
+
+        await pump(talk(), wire.outlet, stopped=broken, deadline=float("inf"), heartbeat_interval_s=10)
+        assert wire.lines == [repr(ended)]
+        assert "no store" in caplog.text

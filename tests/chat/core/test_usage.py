@@ -1,0 +1,52 @@
+"""What a turn used that broke off: an estimate by length."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Image,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from winterbourne.chat.core.usage import CHARS_PER_TOKEN, IMAGE_TOKENS, estimated
+from winterbourne.chat.providers.base import ModelRequest
+
+
+@pytest.mark.parametrize(
+    ("message", "chars"),
+    [
+        (SystemMessage("x" * 400), 400),
+        (UserMessage((Text("x" * 300), Text("x" * 100))), 400),
+        (AssistantMessage((Reasoning("x" * 200, "signature"), Text("x" * 200))), 400),
+        (AssistantMessage((ToolCall("id", "name", "x" * 396),)), 400),
+        (ToolMessage("id", "name", "x" * 400), 400),
+    ],
+)
+def test_every_kind_of_message_counts_with_its_words(message: Message, chars: int) -> None:
+    assert estimated(ModelRequest(messages=(message,)), 0) == Usage(chars // CHARS_PER_TOKEN, 0)
+
+
+def test_an_image_counts_the_same_however_large() -> None:
+    small, large = (UserMessage((Image("image/png", data="x" * size),)) for size in (10, 1_000_000))
+    assert estimated(ModelRequest(messages=(small, large)), 0).input == 2 * IMAGE_TOKENS
+
+
+def test_instructions_and_tools_are_sent_too() -> None:
+    tool = ToolSchema("t", "d" * 400, {"type": "object"})
+    assert estimated(ModelRequest(messages=(), system="x" * 400), 0).input == 100
+    assert estimated(ModelRequest(messages=(), tools=(tool,)), 0).input > 100
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**4))
+def test_who_says_more_has_used_more(chars: int, more: int) -> None:
+    request = ModelRequest(messages=())
+    assert estimated(request, chars).output <= estimated(request, chars + more).output <= (chars + more) / 4

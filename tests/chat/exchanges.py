@@ -1,0 +1,76 @@
+"""One request to the service without HTTP: an event in, what a client would see out."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from winterbourne import Response
+from winterbourne.chat.http.request import Request
+
+__all__ = ["Answered", "FixedContext", "event"]
+
+
+def event(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A function-URL event, payload format 2.0."""
+    sent = {"content-type": "application/json"} if body is not None else {}
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {**sent, **(headers or {})},
+        "requestContext": {"http": {"method": method, "path": path, "sourceIp": "127.0.0.1"}},
+        "body": body if isinstance(body, str) or body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def request(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Request:
+    return Request.from_event(event(method, path, body, headers))
+
+
+class FixedContext:
+    """Lambda's context, always with the same time left."""
+
+    def __init__(self, aws_request_id: str = "r-1", remaining_ms: int = 60_000) -> None:
+        self.aws_request_id = aws_request_id
+        self._remaining_ms = remaining_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._remaining_ms
+
+
+class Answered:
+    """A response stream that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.response: Response | None = None
+        self.body = b""
+
+    @property
+    def started(self) -> bool:
+        return self.response is not None
+
+    async def start(self, response: Response) -> None:
+        assert not self.started, "a response starts once"
+        self.response = response
+
+    async def write(self, data: bytes) -> None:
+        self.body += data
+
+    @property
+    def status(self) -> int:
+        assert self.response
+        return self.response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        assert self.response
+        return dict(self.response.headers)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def frames(self) -> list[Any]:
+        return [json.loads(line[6:]) for line in self.body.decode().split("\n\n") if line.startswith("data: {")]

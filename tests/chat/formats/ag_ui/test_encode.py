@@ -1,0 +1,138 @@
+"""AG-UI: events, the rules its client enforces, messages as history."""
+
+from typing import Any, get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.chat.conversations import batches, conversations
+from tests.chat.formats.wire import data_of, sent
+from winterbourne.chat.core import events as e
+from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
+
+PAIRS = {
+    "TEXT_MESSAGE_START": "TEXT_MESSAGE_END",
+    "TOOL_CALL_START": "TOOL_CALL_END",
+    "REASONING_START": "REASONING_END",
+    "REASONING_MESSAGE_START": "REASONING_MESSAGE_END",
+    "STEP_STARTED": "STEP_FINISHED",
+}
+INSIDE = {
+    "TEXT_MESSAGE_CONTENT": "TEXT_MESSAGE_END",
+    "TOOL_CALL_ARGS": "TOOL_CALL_END",
+    "REASONING_MESSAGE_CONTENT": "REASONING_MESSAGE_END",
+}
+BEGUN = e.ConversationStarted("c", "m", "scripted")
+
+
+def said(*events: e.ChatEvent) -> list[Any]:
+    return data_of(AgUiEncoder("t1", "r1").encode(events))
+
+
+def verify(stream: list[Any]) -> None:
+    """The rules of the client's verifier, and that nothing stays open when a run breaks."""
+    assert stream[0]["type"] == "RUN_STARTED"
+    assert stream[-1]["type"] in {"RUN_FINISHED", "RUN_ERROR"}
+    open_things: set[tuple[str, str]] = set()
+    answered: set[str] = set()
+    for event in stream[1:-1]:
+        kind = event["type"]
+        name = event.get("toolCallId") or event.get("messageId") or event.get("stepName")
+        if kind in {"TEXT_MESSAGE_START", "REASONING_START", "TOOL_CALL_START"}:
+            assert {end for end, _ in open_things} <= {"TOOL_CALL_END", "STEP_FINISHED"}, "older clients take one thing"
+        if kind in PAIRS:
+            assert (PAIRS[kind], name) not in open_things
+            open_things.add((PAIRS[kind], name))
+        elif kind in PAIRS.values():
+            open_things.remove((kind, name))
+        elif kind in INSIDE:
+            assert (INSIDE[kind], name) in open_things
+            assert event["delta"]
+        elif kind == "TOOL_CALL_RESULT":
+            assert event["toolCallId"] not in answered
+            answered.add(event["toolCallId"])
+            assert isinstance(event["content"], str)
+        else:
+            assert kind in {"CUSTOM", "REASONING_ENCRYPTED_VALUE"}
+    assert not open_things
+
+
+class TestEvents:
+    def test_a_run_bears_the_names_the_client_gave(self) -> None:
+        assert said(BEGUN) == [{"type": "RUN_STARTED", "threadId": "t1", "runId": "r1"}]
+
+    def test_without_names_it_bears_ours(self) -> None:
+        [event] = data_of(AgUiEncoder().encode([BEGUN]))
+        assert (event["threadId"], event["runId"]) == ("c", "m")
+
+    def test_a_turn_is_a_step_and_a_message(self) -> None:
+        events = (BEGUN, e.TurnStarted(1), e.TextDelta("a"), e.TurnEnded("stop"))
+        assert said(*events, e.ConversationEnded("stop", e.Usage(9, 4, 2), 1))[1:] == [
+            {"type": "STEP_STARTED", "stepName": "turn 1"},
+            {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},
+            {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "a"},
+            {"type": "TEXT_MESSAGE_END", "messageId": "m"},
+            {"type": "STEP_FINISHED", "stepName": "turn 1"},
+            {
+                "type": "RUN_FINISHED",
+                "threadId": "t1",
+                "runId": "r1",
+                "outcome": {"type": "success"},
+                "result": {"stopReason": "stop"},
+                "usage": [{"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2}],
+            },
+        ]
+
+    def test_calls_belong_to_the_message_of_their_turn(self) -> None:
+        events = said(BEGUN, e.TurnStarted(2), e.ToolCallStarted("c1", "x"), e.ToolArgumentsDelta("c1", "{}"))
+        assert events[2:] == [
+            {"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "x", "parentMessageId": "m-2"},
+            {"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": "{}"},
+        ]
+
+    def test_a_result_is_text_and_tells_how_the_call_went(self) -> None:
+        done = e.ToolFinished("c1", "x", "completed", 5, b'{"t":1}')
+        late = e.ToolFinished("c2", "x", "timed_out", 5, error="too slow")
+        first, second = said(done, late)
+        assert first == {
+            "type": "TOOL_CALL_RESULT",
+            "messageId": "result-c1",
+            "toolCallId": "c1",
+            "content": '{"t":1}',
+            "role": "tool",
+            "metadata": {"winterbourne": {"status": "completed", "durationMs": 5}},
+        }
+        assert second["content"] == '{"error":"too slow"}'
+
+    def test_progress_is_an_event_of_our_own(self) -> None:
+        [event] = said(e.ToolProgressed("c1", "x", b"[1]"))
+        assert event["type"] == "CUSTOM"
+        assert event["name"] == "tool_progress"
+        assert event["value"] == {"toolCallId": "c1", "toolCallName": "x", "data": [1]}
+
+    def test_the_pages_own_calls_are_left_to_it(self) -> None:
+        calls = (e.ToolCallStarted("c1", "ask"), e.ToolCallReady("c1", "ask", ""), e.TurnEnded("tool_calls"))
+        last = said(BEGUN, e.TurnStarted(1), *calls, e.ConversationEnded("tool_calls", e.Usage(), 1))[-1]
+        assert last["outcome"] == {"type": "success", "pendingToolCallIds": ["c1"]}
+
+    def test_an_error_closes_what_is_open_first(self) -> None:
+        half = (BEGUN, e.TurnStarted(1), e.ToolCallStarted("c1", "x"))
+        ends = said(*half, e.ConversationFailed("model_busy", "later"))[3:]
+        assert [event["type"] for event in ends] == ["TOOL_CALL_END", "STEP_FINISHED", "RUN_ERROR"]
+        assert (ends[-1]["code"], ends[-1]["message"]) == ("model_busy", "later")
+
+    def test_a_stop_is_a_cancelled_run(self) -> None:
+        assert said(BEGUN, e.ConversationStopped("user"))[-1]["outcome"] == {"type": "cancelled"}
+
+    def test_every_event_has_its_place_in_the_table(self) -> None:
+        assert set(AgUiEncoder.frames) == set(get_args(e.ChatEvent))
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+    events = data.draw(conversations(client_tools=["ask_user"]))
+    stream = data_of(sent(AgUiEncoder("t1", "r1"), data.draw(batches(events))))
+    verify(stream)
+    text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
+    assert "".join(event["delta"] for event in stream if event["type"] == "TEXT_MESSAGE_CONTENT") == text

@@ -1,0 +1,148 @@
+"""The AI SDK's UI message stream: chunks, the rules its client enforces, UI messages as history."""
+
+from typing import Any, get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.chat.conversations import batches, conversations
+from tests.chat.formats.wire import data_of, sent
+from winterbourne.chat.core import events as e
+from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
+
+KNOWN_TO_VERSION_5 = {
+    "start",
+    "start-step",
+    "finish-step",
+    "text-start",
+    "text-delta",
+    "text-end",
+    "reasoning-start",
+    "reasoning-delta",
+    "reasoning-end",
+    "tool-input-start",
+    "tool-input-delta",
+    "tool-input-available",
+    "tool-output-available",
+    "tool-output-error",
+    "finish",
+    "abort",
+    "error",
+}
+FINISH_REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
+
+
+def chunks(*events: e.ChatEvent, client_tools: frozenset[str] = frozenset()) -> list[Any]:
+    return data_of(AiSdkEncoder(client_tools).encode(events))
+
+
+def verify(stream: list[Any]) -> None:
+    """The rules of the SDK's client, stricter where it lets things pass in silence."""
+    assert stream[0]["type"] == "start"
+    assert stream[-1] == "[DONE]"
+    assert stream[-2]["type"] in {"finish", "abort", "error"}
+    open_parts: set[tuple[str, str]] = set()
+    calls: dict[str, str] = {}
+    in_step = False
+    for chunk in stream[1:-1]:
+        kind = chunk["type"]
+        assert kind in KNOWN_TO_VERSION_5
+        name, _, step = kind.rpartition("-")
+        if name in {"text", "reasoning"}:
+            assert in_step
+            part = (name, chunk["id"])
+            assert (part in open_parts) == (step != "start")
+            if step == "start":
+                open_parts.add(part)
+            if step == "end":
+                open_parts.remove(part)
+        if kind == "tool-input-start":
+            assert chunk["toolCallId"] not in calls
+            calls[chunk["toolCallId"]] = chunk["toolName"]
+        if kind.startswith(("tool-input", "tool-output")):
+            assert chunk["toolCallId"] in calls
+        if kind in {"start-step", "finish-step"}:
+            assert in_step == (kind == "finish-step")
+            in_step = not in_step
+        if kind == "finish":
+            assert chunk["finishReason"] in FINISH_REASONS
+    assert not open_parts
+    assert not in_step
+
+
+class TestChunks:
+    def test_start_names_the_message(self) -> None:
+        assert chunks(e.ConversationStarted("c", "m", "scripted")) == [{"type": "start", "messageId": "m"}]
+
+    def test_text_opens_a_part_and_a_call_closes_it(self) -> None:
+        said = chunks(e.TurnStarted(1), e.TextDelta("a"), e.TextDelta("b"), e.ToolCallStarted("c1", "x"))
+        assert said == [
+            {"type": "start-step"},
+            {"type": "text-start", "id": "p1"},
+            {"type": "text-delta", "id": "p1", "delta": "a"},
+            {"type": "text-delta", "id": "p1", "delta": "b"},
+            {"type": "text-end", "id": "p1"},
+            {"type": "tool-input-start", "toolCallId": "c1", "toolName": "x", "dynamic": True},
+        ]
+
+    def test_arguments_that_are_no_object_go_out_as_their_text(self) -> None:
+        ready = [e.ToolCallReady("c1", "x", text) for text in ('{"a":1}', "", '{"a', "[1]")]
+        assert [chunk["input"] for chunk in chunks(*ready)] == [{"a": 1}, {}, '{"a', "[1]"]
+
+    def test_a_tool_of_the_frontend_is_one_it_knows(self) -> None:
+        [chunk] = chunks(e.ToolCallStarted("c1", "ask"), client_tools=frozenset({"ask"}))
+        assert "dynamic" not in chunk
+
+    def test_a_result_and_an_error_end_a_call(self) -> None:
+        done = e.ToolFinished("c1", "x", "completed", 5, b'{"t":\n1}')
+        late = e.ToolFinished("c2", "x", "timed_out", 5, error="too slow")
+        assert chunks(done, late) == [
+            {"type": "tool-output-available", "toolCallId": "c1", "dynamic": True, "output": {"t": 1}},
+            {"type": "tool-output-error", "toolCallId": "c2", "errorText": "too slow", "dynamic": True},
+        ]
+
+    def test_progress_is_a_preliminary_output(self) -> None:
+        [chunk] = chunks(e.ToolProgressed("c1", "x", b'{"at":1}'))
+        assert (chunk["output"], chunk["preliminary"]) == ({"at": 1}, True)
+
+    def test_parts_stand_in_the_order_in_which_they_were_said(self) -> None:
+        said = chunks(e.TurnStarted(1), e.TextDelta("a"), e.ReasoningDelta("hm"), e.ReasoningEnded(), e.TextDelta("b"))
+        begun = [(chunk["type"], chunk["id"]) for chunk in said if chunk["type"].endswith("-start") and "id" in chunk]
+        assert begun == [("text-start", "p1"), ("reasoning-start", "p2"), ("text-start", "p3")]
+
+    def test_reasoning_carries_what_the_provider_wants_back(self) -> None:
+        end = chunks(e.TurnStarted(1), e.ReasoningDelta("hm"), e.ReasoningEnded("sig"))[-1]
+        assert end["type"] == "reasoning-end"
+        assert end["providerMetadata"] == {"winterbourne": {"signature": "sig"}}
+
+    def test_the_finish_counts_tokens(self) -> None:
+        finish, done = chunks(e.ConversationEnded("max_tokens", e.Usage(9, 4, 2), 1))
+        assert done == "[DONE]"
+        assert finish["finishReason"] == "length"
+        usage = {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2}
+        assert finish["messageMetadata"] == {"usage": usage}
+
+    def test_an_error_and_a_stop_are_last_words_too(self) -> None:
+        opened = (e.TurnStarted(1), e.TextDelta("a"))
+        assert [c["type"] for c in chunks(*opened, e.ConversationFailed("x", "no"))[3:-1]] == [
+            "text-end",
+            "finish-step",
+            "error",
+        ]
+        assert chunks(*opened, e.ConversationStopped("user"))[-2:] == [{"type": "abort", "reason": "user"}, "[DONE]"]
+
+    def test_the_headers_name_the_protocol(self) -> None:
+        assert AiSdkEncoder().headers["x-vercel-ai-ui-message-stream"] == "v1"
+
+    def test_every_event_has_its_place_in_the_table(self) -> None:
+        assert set(AiSdkEncoder.frames) == set(get_args(e.ChatEvent))
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+    events = data.draw(conversations(client_tools=["ask_user"]))
+    stream = data_of(sent(AiSdkEncoder(frozenset({"ask_user"})), data.draw(batches(events))))
+    verify(stream)
+    said = "".join(event.text for event in events if isinstance(event, e.TextDelta))
+    assert "".join(chunk["delta"] for chunk in stream[:-1] if chunk["type"] == "text-delta") == said

@@ -1,0 +1,170 @@
+"""OpenAI chat completions: chunks, whole completions, errors."""
+
+from typing import Any, get_args
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from tests.chat.conversations import batches, conversations
+from tests.chat.formats.wire import data_of, loads, post, sent
+from winterbourne.chat.core import events as e
+from winterbourne.chat.formats.base import Encoder
+from winterbourne.chat.formats.openai.decode import FRONTEND
+from winterbourne.chat.formats.openai.encode import OpenAiEncoder
+from winterbourne.chat.settings import Settings
+
+HI = {"role": "user", "content": "Hi"}
+TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}
+BEGUN = e.ConversationStarted("c", "m", "scripted")
+
+
+def encoder(**options: Any) -> Encoder:
+    return FRONTEND.read(post({"messages": [HI], "model": "scripted", "tools": [TOOL], **options}), Settings())[1]
+
+
+def chunks(*events: e.ChatEvent, **options: Any) -> list[Any]:
+    return data_of(encoder(stream=True, **options).encode([BEGUN, *events]))[1:]
+
+
+def deltas(stream: list[Any]) -> list[Any]:
+    return [chunk["choices"][0]["delta"] for chunk in stream]
+
+
+def text_of(events: list[e.ChatEvent]) -> str:
+    """What was said, a blank line between turns."""
+    turns: list[str] = []
+    for event in events:
+        if isinstance(event, e.TurnStarted):
+            turns.append("")
+        if isinstance(event, e.TextDelta):
+            turns[-1] += event.text
+    return "\n\n".join(turn for turn in turns if turn)
+
+
+def verify(stream: list[Any]) -> None:
+    """What the SDKs rely on; they validate nothing themselves, so the types are checked here."""
+    assert stream[-1] == "[DONE]"
+    *most, last = stream[:-1]
+    if "error" in last:
+        assert last["error"]["message"]
+    else:
+        assert last["choices"][0]["finish_reason"] in {"stop", "length", "tool_calls", "content_filter"}
+        most.append(last)
+    assert all(chunk["choices"][0]["finish_reason"] is None for chunk in stream[:-2])
+    assert most[0]["choices"][0]["delta"]["role"] == "assistant"
+    named: set[int] = set()
+    for chunk in most:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+        for call in chunk["choices"][0]["delta"].get("tool_calls", ()):
+            assert ("id" in call) == ("name" in call["function"]) == (call["index"] not in named)
+            named.add(call["index"])
+
+
+class TestChunks:
+    def test_text_is_content(self) -> None:
+        assert deltas(chunks(e.TextDelta("Hel"))) == [{"content": "Hel"}]
+
+    def test_our_own_tools_show_nothing_of_themselves(self) -> None:
+        ours = (
+            e.ToolCallStarted("c1", "get_weather"),
+            e.ToolArgumentsDelta("c1", "{}"),
+            e.ToolCallReady("c1", "get_weather", "{}"),
+            e.ToolStarted("c1", "get_weather"),
+            e.ToolFinished("c1", "get_weather", "completed", 3, b"1"),
+        )
+        assert chunks(*ours) == []
+
+    def test_the_callers_tools_come_back_to_it(self) -> None:
+        theirs = (e.ToolCallStarted("c1", "ask_user"), e.ToolArgumentsDelta("c1", '{"q":1}'))
+        last = chunks(*theirs, e.ConversationEnded("tool_calls", e.Usage(), 1))
+        function = {"name": "ask_user", "arguments": ""}
+        assert deltas(last[:2]) == [
+            {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": '{"q":1}'}}]},
+        ]
+        assert last[2]["choices"][0]["finish_reason"] == "tool_calls"
+
+    def test_no_arguments_are_an_empty_object(self) -> None:
+        stream = chunks(e.ToolCallStarted("c1", "ask_user"), e.ToolCallReady("c1", "ask_user", ""))
+        assert deltas(stream)[1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+    def test_reasoning_goes_where_clients_look_for_it(self) -> None:
+        assert deltas(chunks(e.ReasoningDelta("hm"))) == [{"reasoning_content": "hm"}]
+
+    def test_usage_comes_last_where_it_was_asked_for(self) -> None:
+        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)
+        usage = chunks(ended, stream_options={"include_usage": True})[-2]
+        assert usage["choices"] == []
+        assert usage["usage"]["total_tokens"] == 13
+        assert [chunk for chunk in chunks(ended)[:-1] if "usage" in chunk] == []
+
+    def test_an_error_is_an_error_object(self) -> None:
+        error, done = chunks(e.ConversationFailed("model_busy", "later"))
+        assert done == "[DONE]"
+        assert error["error"] == {"message": "later", "type": "server_error", "param": None, "code": "model_busy"}
+
+    def test_a_stopped_answer_says_that_more_would_have_come(self) -> None:
+        stopped, done = chunks(e.ConversationStopped("user"))
+        assert (stopped["choices"][0]["finish_reason"], stopped["stopped"], done) == ("length", "user", "[DONE]")
+
+    def test_every_event_has_its_place_in_the_table(self) -> None:
+        assert set(OpenAiEncoder.frames) == set(get_args(e.ChatEvent))
+
+
+class TestInOnePiece:
+    def test_nothing_is_said_until_all_is(self) -> None:
+        whole = encoder()
+        assert whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
+        answer = orjson.loads(whole.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
+        assert whole.status == 200
+        assert whole.headers == {"content-type": "application/json"}
+        assert answer["choices"][0]["message"]["content"] == "Hello"
+        assert answer["usage"]["prompt_tokens"] == 9
+
+    def test_calls_stand_in_the_message(self) -> None:
+        calls = (e.ToolCallReady("c1", "ask_user", ""), e.ToolCallReady("c2", "get_weather", "{}"))
+        ended = e.ConversationEnded("tool_calls", e.Usage(), 1)
+        message = orjson.loads(encoder().encode([BEGUN, *calls, ended]))["choices"][0]["message"]
+        assert message["content"] is None
+        assert message["tool_calls"] == [
+            {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
+        ]
+
+    @pytest.mark.parametrize(
+        ("code", "status"),
+        [("model_busy", 503), ("model_refused", 502), ("deadline_reached", 504), ("internal_error", 500)],
+    )
+    def test_a_failure_is_an_http_error(self, code: str, status: int) -> None:
+        whole = encoder()
+        answer = orjson.loads(
+            whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.ConversationFailed(code, "no")])
+        )
+        assert whole.status == status
+        assert answer["error"]["code"] == code
+
+    @settings(max_examples=60)
+    @given(st.data())
+    def test_any_conversation_gives_one_completion_or_one_error(self, data: st.DataObject) -> None:
+        whole = encoder()
+        events = data.draw(conversations(["ask_user"]))
+        pieces = [whole.encode(batch) for batch in data.draw(batches(events))]
+        assert not any(pieces[:-1])
+        answer = loads(pieces[-1].decode())
+        if "error" in answer:
+            assert whole.status >= 500
+        else:
+            ChatCompletion.model_validate(answer, strict=True)
+            assert (answer["choices"][0]["message"]["content"] or "") == text_of(events)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+    events = data.draw(conversations(client_tools=["ask_user"]))
+    stream = data_of(sent(encoder(stream=True), data.draw(batches(events))))
+    verify(stream)
+    said = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
+    assert "".join(said) == text_of(events)

@@ -1,0 +1,59 @@
+"""OpenAI messages as a history."""
+
+from hypothesis import given
+
+from tests.chat.conversations import histories
+from tests.chat.formats import writers
+from tests.chat.formats.wire import read, refusal
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from winterbourne.chat.formats.openai.decode import FRONTEND
+
+HI = {"role": "user", "content": "Hi"}
+
+
+def without_ids(message: Message) -> Message:
+    """The format gives messages no ids."""
+    match message:
+        case UserMessage(parts):
+            return UserMessage(parts)
+        case AssistantMessage(parts):
+            return AssistantMessage(parts)
+    return message
+
+
+class TestHistory:
+    @given(histories(reasoning=False, errors=False))
+    def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
+        assert read(FRONTEND, writers.openai(history)).messages == tuple(without_ids(message) for message in history)
+
+    def test_texts_in_parts_refusals_and_thoughts_are_read(self) -> None:
+        parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
+        answer = {"role": "assistant", "content": parts, "reasoning_content": "hm"}
+        developer = {"role": "developer", "content": [{"type": "text", "text": "Be short."}]}
+        assert read(FRONTEND, {"messages": [developer, HI, answer]}).messages == (
+            SystemMessage("Be short."),
+            UserMessage((Text("Hi"),)),
+            AssistantMessage((Reasoning("hm"), Text("a"), Text("b"))),
+        )
+
+    def test_a_call_without_content_is_a_turn(self) -> None:
+        call = {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
+        messages = [HI, {"role": "assistant", "content": None, "tool_calls": [call]}]
+        result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
+        assert read(FRONTEND, {"messages": [*messages, result]}).messages[1:] == (
+            AssistantMessage((ToolCall("c1", "ask_user", "{}"),)),
+            ToolMessage("c1", "ask_user", "yes"),
+        )
+
+    def test_a_result_without_a_call_is_refused(self) -> None:
+        result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
+        assert refusal(FRONTEND, {"messages": [HI, result]}) == (400, "unknown_tool_call")

@@ -1,0 +1,79 @@
+"""What the tests of all wire formats share: requests as they come in, streams as a client reads them."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import httpx
+import orjson
+import pytest
+from httpx_sse import EventSource
+
+from winterbourne.chat.core.events import ChatEvent
+from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.formats.base import Encoder, Frontend
+from winterbourne.chat.http.request import Request
+from winterbourne.chat.settings import Settings
+
+__all__ = ["attempt", "data_of", "post", "read", "refusal", "sent"]
+
+T = TypeVar("T")
+
+SETTINGS = Settings()
+
+
+def post(body: object, *, path: str = "/chat", content_type: str = "application/json") -> Request:
+    """A request with this body: bytes as they are, anything else as JSON."""
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Request.from_event(
+        {
+            "rawPath": path,
+            "headers": {"Content-Type": content_type},
+            "requestContext": {"http": {"method": "POST"}},
+            "body": base64.b64encode(raw).decode(),
+            "isBase64Encoded": True,
+        }
+    )
+
+
+def read(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> ChatRequest:
+    """What a frontend makes of a body."""
+    return frontend.read(post(body), settings)[0]
+
+
+def attempt(work: Callable[[], T]) -> T | RequestRejected:
+    """What came of it: a value, or the refusal it raised."""
+    try:
+        return work()
+    except RequestRejected as rejected:
+        return rejected
+
+
+def refusal(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
+    """Status and code with which a frontend refuses a body."""
+    with pytest.raises(RequestRejected) as refused:
+        frontend.read(post(body), settings)
+    rejected = refused.value
+    assert orjson.loads(frontend.error_body(rejected.status, rejected.code, str(rejected)))["error"]
+    return rejected.status, rejected.code
+
+
+def sent(encoder: Encoder, batches: Sequence[Sequence[ChatEvent]], *, heartbeats: bool = True) -> bytes:
+    """All bytes of an answer, with a heartbeat in every silence."""
+    silence = encoder.heartbeat if heartbeats else b""
+    return b"".join(encoder.encode(batch) + silence for batch in batches)
+
+
+def data_of(stream: bytes) -> list[Any]:
+    """The data of each event, as an independent reader of server-sent events sees it: JSON, or the word [DONE]."""
+    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
+    events = list(EventSource(response).iter_sse())
+    assert all(event.event == "message" and not event.id and event.retry is None for event in events)
+    return [event.data if event.data == "[DONE]" else loads(event.data) for event in events]
+
+
+def loads(text: str) -> Any:
+    """JSON → value; lone surrogates are let through, as browsers do."""
+    return json.loads(text)

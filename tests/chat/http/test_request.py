@@ -1,0 +1,159 @@
+"""Requests: what a function URL sends, read once, within the limits."""
+
+import base64
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chat.formats.wire import attempt
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.settings import Settings
+
+SETTINGS = Settings(max_body_bytes=100, max_json_depth=4)
+
+
+def request(body: bytes | str = b"{}", *, content_type: str | None = "application/json", **more: Any) -> Request:
+    event: dict[str, Any] = {"headers": {"content-type": content_type} if content_type else {}, "body": body, **more}
+    if isinstance(body, bytes):
+        event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    return Request.from_event(event)
+
+
+def refusal(request: Request, settings: Settings = SETTINGS) -> tuple[int, str]:
+    with pytest.raises(RequestRejected) as refused:
+        request.json_object(settings)
+    return refused.value.status, refused.value.code
+
+
+class TestEvent:
+    """Payload format 2.0 of function URLs."""
+
+    def test_what_is_needed_of_it_is_read(self) -> None:
+        event = {
+            "version": "2.0",
+            "rawPath": "/chat",
+            "rawQueryString": "a=1&b=x%20y&c=",
+            "headers": {"Content-Type": "application/json", "x-api-key": "k"},
+            "requestContext": {
+                "http": {"method": "POST", "path": "/chat", "sourceIp": "192.0.2.1"},
+                "authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}},
+            },
+            "body": "{}",
+            "isBase64Encoded": False,
+        }
+        assert Request.from_event(event) == Request(
+            method="POST",
+            path="/chat",
+            headers={"content-type": "application/json", "x-api-key": "k"},
+            query={"a": "1", "b": "x y", "c": ""},
+            raw_body="{}",
+            identity={"userArn": "arn:aws:iam::123456789012:user/ada"},
+        )
+
+    @pytest.mark.parametrize("event", [{}, {"requestContext": None, "headers": None, "body": None}])
+    def test_what_an_event_by_hand_leaves_out_is_empty(self, event: dict[str, Any]) -> None:
+        assert Request.from_event(event) == Request(method="GET", path="/", headers={}, query={})
+
+
+class TestBody:
+    @given(st.binary(max_size=100))
+    def test_it_is_what_was_sent(self, body: bytes) -> None:
+        assert request(body).body(100) == body
+
+    def test_text_is_sent_as_text(self) -> None:
+        assert request('{"a":"ü"}').body(100) == '{"a":"ü"}'.encode()
+
+    @pytest.mark.parametrize("body", [b"x" * 101, b"x" * 1000, "ü" * 51])
+    def test_more_than_the_limit_is_too_large(self, body: bytes | str) -> None:
+        assert refusal(request(body)) == (413, "body_too_large")
+
+    def test_as_much_as_the_limit_is_taken(self) -> None:
+        body = b'{"a":"%b"}' % (b"x" * 92)
+        assert len(body) == 100
+        assert request(body).json_object(SETTINGS) == {"a": "x" * 92}
+
+    def test_base64_that_is_none_is_refused(self) -> None:
+        assert refusal(request("{}", isBase64Encoded=True)) == (400, "invalid_body")
+
+
+class TestContentType:
+    @pytest.mark.parametrize(
+        "content_type",
+        ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/x+json"],
+    )
+    def test_json_is_taken(self, content_type: str) -> None:
+        assert request(content_type=content_type).json_object(SETTINGS) == {}
+
+    @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "json"])
+    def test_anything_else_is_not(self, content_type: str | None) -> None:
+        assert refusal(request(content_type=content_type)) == (415, "unsupported_media_type")
+
+
+class TestJson:
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            (b"", "invalid_json"),
+            (b"{", "invalid_json"),
+            (b"[]", "invalid_json"),
+            (b'"text"', "invalid_json"),
+            (b"NaN", "invalid_json"),
+            (b'{"a":1e999}', "invalid_json"),
+            (b'{"a":"\\ud800"}', "invalid_json"),
+            (b'\xef\xbb\xbf{"a":1}', "invalid_json"),
+            (b'{"a":"\xff"}', "invalid_utf8"),
+            (b'{"a":"\xed\xa0\x80"}', "invalid_utf8"),
+            ('{"a":"\ud800"}', "invalid_utf8"),
+            (b'{"a":[[[[]]]]}', "json_too_deep"),
+            (b'{"a":{"a":{"a":{"a":{}}}}}', "json_too_deep"),
+        ],
+    )
+    def test_what_is_no_object_in_utf_8_is_refused(self, body: bytes | str, code: str) -> None:
+        assert refusal(request(body)) == (400, code)
+
+    def test_deep_enough_is_not_too_deep(self) -> None:
+        assert request(b'{"a":[[[1]]]}').json_object(SETTINGS) == {"a": [[[1]]]}
+
+    @pytest.mark.parametrize("deep", [b"[" * 50_000, b'{"a":' * 10_000, b"[" * 5000 + b"]" * 5000])
+    def test_very_deep_json_harms_nobody(self, deep: bytes) -> None:
+        assert refusal(request(b'{"a":' + deep + b"}"), Settings()) == (400, "json_too_deep")
+
+    @given(st.binary(max_size=120))
+    def test_any_bytes_are_an_object_or_refused(self, body: bytes) -> None:
+        outcome = attempt(lambda: request(body).json_object(SETTINGS))
+        assert isinstance(outcome, dict) or 400 <= outcome.status < 500
+
+    @given(st.recursive(st.integers(0, 9), lambda inner: st.lists(inner, max_size=2), max_leaves=12))
+    def test_depth_is_counted_as_one_would_by_hand(self, value: Any) -> None:
+        def depth(value: Any) -> int:
+            return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+        outcome = attempt(lambda: request(orjson.dumps({"a": value})).json_object(SETTINGS))
+        assert isinstance(outcome, dict) == (depth(value) < SETTINGS.max_json_depth)
+
+
+class Point(msgspec.Struct):
+    x: int
+    names: tuple[str, ...] = ()
+
+
+class TestParse:
+    def test_unknown_fields_are_let_pass(self) -> None:
+        assert parse({"x": 1, "z": 2}, Point) == Point(1)
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ({"x": "1"}, "x: expected int, got str"),
+            ({"x": 1, "names": ["a", 5]}, r"names\[1\]: expected str, got int"),
+            ({}, "body: object missing required field x"),
+        ],
+    )
+    def test_the_refusal_names_the_field(self, value: dict[str, Any], message: str) -> None:
+        with pytest.raises(RequestRejected, match=f"^{message}$"):
+            parse(value, Point)

@@ -1,0 +1,320 @@
+"""No known secret is in any text that leaves, however it is written and wherever it is cut."""
+
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.redaction import MASK, MIN_CHARS, StreamRedactor, register
+
+KEY = "sk-harbour-42"
+
+secrets = st.text(st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=MIN_CHARS, max_size=20)
+
+
+class TestText:
+    def test_is_the_same_object_where_nothing_is_secret(self) -> None:
+        text = "nothing to see"
+        assert redaction.redact(text) is text
+        register(KEY)
+        assert redaction.redact(text) is text
+
+    def test_has_a_mask_in_the_place_of_each_secret(self) -> None:
+        register(KEY, "another-one")
+        assert redaction.redact(f"{KEY}, another-one and {KEY}") == f"{MASK}, {MASK} and {MASK}"
+
+    def test_of_a_secret_within_a_longer_one_nothing_is_left(self) -> None:
+        register("harbour", "harbour-key-1")
+        assert redaction.redact("harbour-key-1") == MASK
+
+    @pytest.mark.parametrize("placeholder", ["x", "ollama", "none", "", None, "   x   "])
+    def test_placeholders_are_no_secrets(self, placeholder: str | None) -> None:
+        register(placeholder)
+        assert redaction.redact(f"{placeholder} is ordinary text") == f"{placeholder} is ordinary text"
+
+    def test_blanks_around_a_secret_are_no_part_of_it(self) -> None:
+        register(f" {KEY}\n")
+        assert redaction.redact(KEY) == MASK
+
+    @given(secrets, st.text(), st.text())
+    def test_is_clean_in_every_way_a_secret_is_written(self, secret: str, before: str, after: str) -> None:
+        redaction.clear()
+        register(secret)
+        inner = json.dumps(f"<{secret}>", ensure_ascii=False)
+        for written in (
+            secret,
+            json.dumps([secret]),
+            orjson.dumps([secret]).decode(),
+            orjson.dumps([inner]).decode(),
+            quote(secret),
+            quote(secret, safe=""),
+            quote_plus(secret),
+            repr([secret]),
+            json.dumps([secret]).replace("/", "\\/"),
+            json.dumps(json.dumps([secret])),
+        ):
+            assert MASK in redaction.redact(before + written + after)
+
+    def test_a_word_of_the_mask_is_no_secret(self) -> None:
+        register("redacted")
+        assert redaction.redact("It was redacted.") == "It was redacted."
+
+    @pytest.mark.parametrize("text", [f"0123456789 {KEY} and more", f"{KEY}!" * 30, KEY * 30])
+    def test_a_cut_leaves_no_half_of_a_secret(self, text: str) -> None:
+        register(KEY)
+        for limit in range(120):
+            start = redaction.redact_start(text, limit)
+            assert len(start) <= limit
+            assert "sk-h" not in start
+
+    def test_the_oldest_of_very_many_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(redaction, "MAX_VALUES", 2)
+        register("first-secret")
+        register("second-secret")
+        register("third-secret")
+        text = redaction.redact("first-secret second-secret third-secret")
+        assert text == f"first-secret {MASK} {MASK}"
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        "written",
+        [
+            'a/b+c "d"\\é 1',
+            'a/b+c \\"d\\"\\\\é 1',
+            'a/b+c \\"d\\"\\\\\\u00e9 1',
+            'a\\/b+c \\"d\\"\\\\é 1',
+            'a\\/b+c \\"d\\"\\\\\\u00e9 1',
+            "a/b%2Bc%20%22d%22%5C%C3%A9%201",
+            "a%2Fb%2Bc%20%22d%22%5C%C3%A9%201",
+            "a%2fb%2bc%20%22d%22%5c%c3%a9%201",
+            "a%2Fb%2Bc+%22d%22%5C%C3%A9+1",
+            'a/b+c "d"\\\\\\xe9 1',
+        ],
+    )
+    def test_of_an_odd_secret(self, written: str) -> None:
+        register('a/b+c "d"\\é 1')
+        assert redaction.redact(f"<{written}>") == f"<{MASK}>"
+
+    def test_in_base64_it_is_known_whatever_follows(self) -> None:
+        register(KEY)
+        for pair in (KEY, f"{KEY}:", f"{KEY}:x"):
+            assert MASK in redaction.redact(base64.b64encode(pair.encode()).decode())
+
+    def test_of_several_lines_each_long_one_is_one(self) -> None:
+        register("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nshort\n-----END PRIVATE KEY-----")
+        assert redaction.redact("MIIEvQIBADANBgkq") == MASK
+        for line in ("short", "-----BEGIN PRIVATE KEY-----"):
+            assert redaction.redact(line) == line
+
+
+class TestJson:
+    @pytest.fixture(autouse=True)
+    def secret(self) -> None:
+        register(KEY)
+
+    def clean(self, text: str) -> str:
+        return redaction.redact_json(text.encode()).decode()
+
+    def test_without_secrets_is_the_same_object(self) -> None:
+        text = b'{"a": [1, 2]}'
+        assert redaction.redact_json(text) is text
+
+    @pytest.mark.parametrize(
+        ("text", "clean"),
+        [
+            (f'{{"a":["b {KEY} c"]}}', f'{{"a":["b {MASK} c"]}}'),
+            (f'{{"{KEY}":1}}', f'{{"{MASK}":1}}'),
+            (f'"{KEY}"', f'"{MASK}"'),
+            (f'{{"a":"{{\\"b\\":\\"{KEY}\\"}}"}}', f'{{"a":"{{\\"b\\":\\"{MASK}\\"}}"}}'),
+            (f"no JSON {KEY}", f"no JSON {MASK}"),
+            (f'{{"cut":"{KEY}', f'{{"cut":"{MASK}'),
+        ],
+    )
+    def test_has_none_in_its_strings_and_names(self, text: str, clean: str) -> None:
+        assert self.clean(text) == clean
+
+    def test_numbers_stay_and_so_does_json(self) -> None:
+        register("12345678")
+        assert self.clean('{"amount":12345678,"text":"12345678"}') == f'{{"amount":12345678,"text":"{MASK}"}}'
+
+    def test_names_that_are_words_stay(self) -> None:
+        register("message", "conversation_id")
+        assert (
+            self.clean('{"message":"a message","conversation_id":"c"}')
+            == f'{{"message":"a {MASK}","conversation_id":"c"}}'
+        )
+
+    @given(
+        secrets, st.recursive(st.text() | st.integers(-(2**63), 2**63 - 1), lambda inner: st.lists(inner, max_size=3))
+    )
+    def test_it_stays_json_whatever_the_secret(self, secret: str, value: object) -> None:
+        redaction.clear()
+        register(secret)
+        text = orjson.dumps({"a": [secret, value], "b": f"<{secret}>"})
+        clean = orjson.loads(redaction.redact_json(text))
+        assert clean["a"][0] == MASK
+        assert clean["b"] == f"<{MASK}>"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"a": 123456789012345678901234567890, "s": "KEY"}',
+            '{"a": 1e400, "b": -0.0, "c": NaN, "s": "KEY"}',
+            '{"a": 1, "a": 2, "s" : "KEY"} \n',
+            '{"s": "\\ud800 KEY \\u00e9"}',
+            '{"s": "é KEY"}',
+            '["{\\"n\\": 12345678, \\"t\\": \\"KEY\\"}"]',
+        ],
+    )
+    def test_what_is_no_secret_stays_letter_by_letter(self, text: str) -> None:
+        register("12345678")
+        assert self.clean(text.replace("KEY", KEY)) == text.replace("KEY", MASK)
+
+    def test_that_nests_very_deep_is_redacted_as_text(self) -> None:
+        assert KEY not in self.clean("[" * 900 + f'"{KEY}"' + "]" * 900)
+        assert KEY not in self.clean("[" * 100_000 + KEY)
+
+    @pytest.mark.parametrize("end", ["", "\n"])
+    def test_a_line_of_the_log_stays_a_line(self, end: str) -> None:
+        register("12345678")
+        line = f'{{"timestamp": 12345678, "message": "with {KEY}"}}{end}'
+        assert json.loads(redaction.redact_line(line)) == {"timestamp": 12345678, "message": f"with {MASK}"}
+        assert redaction.redact_line(line).endswith(end or "}")
+        assert redaction.redact_line(f"[ERROR] {KEY}{end}") == f"[ERROR] {MASK}{end}"
+
+
+class TestStreams:
+    def pieces(self, *pieces: str) -> list[str]:
+        stream = StreamRedactor()
+        return [*map(stream.feed, pieces), stream.pause() if stream.held else ""]
+
+    def test_what_no_secret_begins_with_goes_out_at_once(self) -> None:
+        register(KEY)
+        assert self.pieces("He", "llo", ", wor", "ld", ".") == ["He", "llo", ", wor", "ld", ".", ""]
+
+    def test_a_secret_in_one_piece_is_masked(self) -> None:
+        register(KEY)
+        assert self.pieces(f"It is {KEY}.") == [f"It is {MASK}.", ""]
+
+    def test_a_secret_in_two_pieces_is_held_back_and_masked(self) -> None:
+        register(KEY)
+        assert self.pieces("It is sk-har", "bour-42.") == ["It is ", f"{MASK}.", ""]
+
+    def test_a_beginning_that_was_none_goes_out_with_the_next_piece(self) -> None:
+        register(KEY)
+        assert self.pieces("It is sk-har", "dly so.") == ["It is ", "sk-hardly so.", ""]
+        assert self.pieces("see sk-h", "a", "t") == ["see ", "", "sk-hat", ""]
+
+    def test_letter_by_letter_no_more_than_three_go_out(self) -> None:
+        register(KEY)
+        assert self.pieces(*KEY, "!") == ["s", "k", "-", *[""] * 9, MASK, "!", ""]
+
+    def test_a_short_beginning_goes_out_where_something_else_follows_and_a_long_one_is_masked(self) -> None:
+        register(KEY)
+        assert self.pieces("It is sk-harb") == ["It is ", "sk-harb"]
+        assert self.pieces("It is sk-harbo") == ["It is ", MASK]
+
+    def test_a_secret_that_goes_on_after_something_else_is_known(self) -> None:
+        register(KEY)
+        stream = StreamRedactor()
+        assert [stream.feed("It is sk-harbour"), stream.pause(), stream.feed("-42."), stream.pause()] == [
+            "It is ",
+            MASK,
+            f"{MASK}.",
+            "",
+        ]
+        assert stream.has_masked
+
+    @pytest.mark.parametrize("take", range(1, 8))
+    def test_however_often_something_else_follows_no_more_than_seven_go_out(self, take: int) -> None:
+        key = "sk-harbour-0123456789-abcdefghijklm"
+        register(key)
+        stream, out = StreamRedactor(), ""
+        for at in range(0, len(key), take):
+            out += stream.feed(key[at : at + take]) + stream.pause()
+        assert len(out.replace(MASK, "")) <= 7
+
+    def test_in_json_digits_may_be_a_number(self) -> None:
+        register("12345678")
+        stream = StreamRedactor(in_json=True)
+        assert stream.feed('{"n": 1234') + stream.feed("5678}") + stream.pause() == '{"n": 12345678}'
+
+    def test_very_many_in_one_piece_take_no_longer_than_they_are(self) -> None:
+        register(KEY)
+        assert StreamRedactor().feed(f"{KEY} " * 50_000) == f"{MASK} " * 50_000
+
+    def test_a_secret_that_begins_a_longer_one_waits_for_it(self) -> None:
+        register("made-up-team", "made-up-team-2-abcdef")
+        assert self.pieces("made-up-team", "-2-abcdef", ".") == ["", MASK, ".", ""]
+        assert self.pieces("made-up-team", " is ours") == ["", f"{MASK} is ours", ""]
+        assert self.pieces("made-up-team") == ["", MASK]
+
+    def test_a_beginning_within_what_looked_like_one_is_found(self) -> None:
+        register(KEY)
+        assert self.pieces("sk-hsk-har", "bour-42.") == ["sk-h", f"{MASK}.", ""]
+
+    def test_a_secret_whose_end_begins_another_goes_out_as_a_mask(self) -> None:
+        register("key-abcd", "abcd-efgh")
+        assert self.pieces("key-abcd", " is mine") == ["", f"{MASK} is mine", ""]
+
+    @given(st.data())
+    def test_a_secret_never_goes_out_wherever_it_is_cut(self, data: st.DataObject) -> None:
+        redaction.clear()
+        known = data.draw(st.lists(st.text("ab-", min_size=MIN_CHARS, max_size=12), min_size=1, max_size=3))
+        register(*known)
+        whole = data.draw(st.text("ab-", max_size=10)) + data.draw(st.sampled_from(known)) + data.draw(st.text("ab-"))
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+        pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+        pauses = data.draw(st.sets(st.integers(0, len(pieces) - 1)))
+        stream, out = StreamRedactor(), ""
+        for number, piece in enumerate(pieces):
+            out += stream.feed(piece) + (stream.pause() if number in pauses else "")
+        out += stream.pause()
+        assert MASK in out
+        assert stream.has_masked
+        assert not any(secret in out for secret in known)
+
+    @given(st.lists(st.text("skh-a", max_size=4)))
+    def test_a_text_without_secrets_comes_out_as_it_went_in(self, pieces: list[str]) -> None:
+        redaction.clear()
+        register(KEY)
+        assert "".join(self.pieces(*pieces)) == "".join(pieces)
+
+    def test_it_remembers_no_more_than_it_needs(self) -> None:
+        register(KEY)
+        stream = StreamRedactor()
+        for _ in range(100):
+            stream.feed("the tide is in ")
+        assert len(stream._before) <= 2 * len(KEY)
+
+
+class TestManySecrets:
+    """So many that they are looked for by their pieces, and not one by one."""
+
+    @given(st.data())
+    def test_each_is_found_wherever_it_stands(self, data: st.DataObject) -> None:
+        redaction.clear()
+        known = [f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)]
+        register(*known)
+        register(*(f"{key}-long" for key in known))
+        key = data.draw(st.sampled_from(known)) + data.draw(st.sampled_from(["", "-long"]))
+        before, after = data.draw(st.text("ke-y0", max_size=9)), data.draw(st.text(max_size=9))
+        assert MASK in redaction.redact(before + key + after)
+        clean = redaction.redact(before + key + after)
+        assert not any(secret in clean for secret in known)
+        assert "long" in before + after or "long" not in clean
+        cut = data.draw(st.integers(0, len(key)))
+        stream = StreamRedactor()
+        out = stream.feed(before + key[:cut]) + stream.feed(key[cut:] + after) + stream.pause()
+        assert key not in out
+
+    def test_ordinary_text_is_left_alone(self) -> None:
+        register(*(f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)))
+        text = "the key-word of the day: " * 1000
+        assert redaction.redact(text) is text

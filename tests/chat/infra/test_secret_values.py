@@ -1,0 +1,57 @@
+"""What of a setting or a stored secret is secret."""
+
+import pytest
+
+from winterbourne.chat.infra.secret_values import secrets_in, secrets_in_address
+
+
+@pytest.mark.parametrize(
+    ("stored", "found"),
+    [
+        ("plain", {"plain"}),
+        ("12345678", {"12345678"}),
+        ('{"api_key":"a"}', {"a"}),
+        ('{"alice":"a","ci":["b","c"],"pin":1}', {"a", "b", "c", "1"}),
+        ('{"username":"harbour","engine":"postgres","password":"pw","port":5432}', {"pw"}),
+        ('[{"name":"a","apiKey":"k"}]', {"k"}),
+        ("https://user:p%40ss@host/x", {"https://user:p%40ss@host/x", "p%40ss", "p@ss", "dXNlcjpwQHNz"}),
+        ('{"url":"mysql://u:pw@h/d"}', {"mysql://u:pw@h/d", "pw", "dTpwdw=="}),
+    ],
+)
+def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
+    assert set(secrets_in(stored)) == found
+
+
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        ("https://api.example.com/v1?version=2026-01-01", set()),
+        ("https://user:pw@gateway.example.com/v1", {"pw", "dXNlcjpwdw=="}),
+        ("https://user:p@ss@gateway.example.com/v1", {"p@ss", "dXNlcjpwQHNz"}),
+        ("https://0123456789abcdef@gateway.example.com/v1", {"0123456789abcdef"}),
+        ("https://nora@gateway.example.com/v1", set()),
+        ("https://x.example.com/?sig=s1&code=c1&design=plain", {"s1", "c1"}),
+        (
+            "pier=https://a.example.com/mcp?apiKey=k1,quay=https://b.example.com/mcp?x=1&access_token=k2",
+            {"k1", "k2"},
+        ),
+        ("Be kind: write to us.", set()),
+    ],
+)
+def test_in_an_address(setting: str, found: set[str]) -> None:
+    assert set(secrets_in_address(setting)) == found
+
+
+def test_where_names_are_those_of_callers_every_value_is_taken() -> None:
+    keys = '{"monkey":"a","ci-token":"b","key":["c","d"]}'
+    assert set(secrets_in(keys, by_name=False)) == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("name", ["key", "API_KEY", "apiKey", "clientSecret", "db-password", "tokens"])
+def test_a_field_that_names_a_secret(name: str) -> None:
+    assert list(secrets_in(f'{{"{name}":"a","user":"nora"}}')) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["monkey", "keyboard", "tokenizer"])
+def test_a_field_that_only_sounds_like_one(name: str) -> None:
+    assert list(secrets_in(f'{{"{name}":"a","user":"nora"}}')) == ["a", "nora"]

@@ -1,0 +1,153 @@
+"""Secrets: read once, renewed when old or refused, silent about their values."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import moto
+import pytest
+
+import winterbourne
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret, only_value
+
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
+
+
+class Vault:
+    """Stands for the service: counts its readers, changes its value, fails when told to."""
+
+    def __init__(self) -> None:
+        self.value = "first"
+        self.reads = 0
+        self.error: Exception | None = None
+        self.time_s = 1_000_000.0
+
+    def fetch(self, arn: str) -> str:
+        self.reads += 1
+        if self.error:
+            raise self.error
+        return self.value
+
+    def secret(self) -> Secret:
+        return Secret(ARN, "MODEL_API_KEY_SECRET_ARN", fetch=self.fetch, now=lambda: self.time_s)
+
+
+class TestReading:
+    async def test_what_was_read_is_redacted_from_then_on(self) -> None:
+        vault = Vault()
+        vault.value = '{"api_key":"sk-harbour-42"}'
+        await vault.secret().read()
+        assert redaction.redact("with sk-harbour-42") == "with [redacted]"
+
+    async def test_many_readers_share_one_call(self) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        assert await asyncio.gather(*(secret.read() for _ in range(5))) == ["first"] * 5
+        assert vault.reads == 1
+
+    async def test_a_failure_names_the_setting_and_not_the_arn(self) -> None:
+        vault = Vault()
+        vault.error = RuntimeError(ARN)
+        with pytest.raises(SettingsError) as failure:
+            await vault.secret().read()
+        assert str(failure.value) == "MODEL_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError"
+        assert failure.value.__cause__ is None
+
+    async def test_after_a_failure_the_next_reader_tries_again(self) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        vault.error = RuntimeError()
+        with pytest.raises(SettingsError):
+            await secret.read()
+        vault.error = None
+        assert await secret.read() == "first"
+
+
+class TestRotation:
+    async def test_a_young_value_is_kept(self) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        await secret.read()
+        vault.value = "second"
+        vault.time_s += MAX_AGE_S - 1
+        assert await secret.read() == "first"
+
+    async def test_an_old_value_is_read_again(self) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        await secret.read()
+        vault.value = "second"
+        vault.time_s += MAX_AGE_S
+        assert await secret.read() == "second"
+
+    async def test_a_refused_value_is_read_again_at_once(self) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        secret.forget(await secret.read())
+        vault.value = "second"
+        assert await secret.read() == "second"
+
+    async def test_a_late_refusal_of_the_old_value_leaves_the_new_one(self) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        secret.forget(await secret.read())
+        vault.value = "second"
+        await secret.read()
+        secret.forget("first")
+        await secret.read()
+        assert vault.reads == 2
+
+    async def test_an_old_value_outlives_a_service_that_is_away(self, caplog: pytest.LogCaptureFixture) -> None:
+        vault = Vault()
+        secret = vault.secret()
+        await secret.read()
+        vault.time_s += MAX_AGE_S
+        vault.error = TimeoutError("first")
+        with caplog.at_level(logging.WARNING):
+            assert await secret.read() == "first"
+        assert "MODEL_API_KEY_SECRET_ARN not renewed" in caplog.text
+        assert "first" not in caplog.text
+
+
+class TestOnlyValue:
+    @pytest.mark.parametrize(
+        ("stored", "value"),
+        [("sk-1\n", "sk-1"), ('{"api_key":"sk-1"}', "sk-1"), ('{"a":"1","b":"2"}', '{"a":"1","b":"2"}'), ("12", "12")],
+    )
+    def test_a_lone_value_of_an_object_is_taken_out(self, stored: str, value: str) -> None:
+        assert only_value(stored) == value
+
+
+class TestOnAws:
+    @pytest.fixture(autouse=True)
+    def aws(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        with moto.mock_aws():
+            yield
+
+    async def test_a_secret_of_secrets_manager(self) -> None:
+        client = boto3.client("secretsmanager", region_name="eu-west-1")
+        arn = client.create_secret(Name="key", SecretString="sk-1")["ARN"]
+        assert await Secret(arn, "X").read() == "sk-1"
+
+    async def test_a_parameter_of_ssm_is_decrypted(self) -> None:
+        client = boto3.client("ssm", region_name="eu-west-1")
+        client.put_parameter(Name="/chat/key", Value="sk-2", Type="SecureString")
+        arn = client.get_parameter(Name="/chat/key")["Parameter"]["ARN"]
+        assert await Secret(arn, "X").read() == "sk-2"
+
+    async def test_a_missing_secret_is_named_by_awss_own_code(self) -> None:
+        with pytest.raises(SettingsError, match=r"^X: the secret cannot be read: ResourceNotFoundException$"):
+            await Secret(ARN, "X").read()
+
+
+def test_importing_it_imports_no_boto() -> None:
+    check = "import sys, winterbourne.chat.infra.secrets; assert 'botocore' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(winterbourne.__file__).parents[1])

@@ -1,0 +1,103 @@
+"""A history with everything in it, a provider to speak to, and what it says: for the tests of the models."""
+
+import base64
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from tests import transcripts
+from tests.upstream import Upstream
+from winterbourne.chat.core.events import ModelEvent, TextDelta
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Image,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from winterbourne.chat.errors import ChatError
+from winterbourne.chat.providers.base import Model, ModelRequest
+from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.settings import Settings
+
+__all__ = [
+    "DELTA",
+    "HELLO",
+    "KEY",
+    "PNG",
+    "SCHEMA",
+    "SETTINGS",
+    "TALK",
+    "TEXT",
+    "TOOLS",
+    "failure",
+    "openai",
+    "request",
+    "said",
+    "text",
+]
+
+KEY = "sk-very-secret-0123456789"
+HELLO = ModelRequest(messages=(UserMessage((Text("hello"),)),))
+TEXT = transcripts.wire("openai", "text")
+DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
+
+
+def openai(server: Upstream, **settings: object) -> Model:
+    given = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
+    return make_model(Settings(model_provider="openai", **given))  # type: ignore[arg-type]
+
+
+async def said(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
+    async with aclosing(model.stream(request)) as batches:
+        return [event async for batch in batches for event in batch]
+
+
+async def failure(model: Model, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], ChatError]:
+    events: list[ModelEvent] = []
+
+    async def listen() -> None:
+        async for batch in model.stream(request):
+            events.extend(batch)
+
+    with pytest.raises(ChatError) as raised:
+        await listen()
+    assert KEY not in str(raised.value)
+    return events, raised.value
+
+
+def text(events: Sequence[ModelEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+SETTINGS = Settings(model_id="m", model_max_tokens=100)
+SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOLS = (ToolSchema("get_weather", "The weather.", SCHEMA),)
+PNG = base64.b64encode(b"png").decode()
+TALK: tuple[Message, ...] = (
+    SystemMessage("Be kind."),
+    UserMessage((Text("Weather in Paris and Lima?"), Image("image/png", data=PNG))),
+    AssistantMessage(
+        (
+            Reasoning("Two cities.", signature="sig"),
+            Reasoning("", redacted="b3BhcXVl"),
+            Text("Let me see."),
+            ToolCall("a", "get_weather", '{"city":"Paris"}'),
+            ToolCall("b", "get_weather", ""),
+        )
+    ),
+    ToolMessage("a", "get_weather", '{"c":21}'),
+    ToolMessage("b", "get_weather", "no city", is_error=True),
+    UserMessage((Text("And tomorrow?"),)),
+)
+
+
+def request(*messages: Message, **options: Any) -> ModelRequest:
+    return ModelRequest(messages=messages or TALK, **options)

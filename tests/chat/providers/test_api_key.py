@@ -1,0 +1,59 @@
+"""A provider's key: from its variable or its secret, renewed when it is refused, never shown."""
+
+import pytest
+
+from tests.chat.providers.talk import TEXT, failure, said, text
+from tests.chat.providers.talk import openai as openai_model
+from tests.upstream import failing, saying, upstream
+from winterbourne.chat.errors import ChatError
+from winterbourne.chat.infra import redaction, secrets
+from winterbourne.chat.providers.api_key import ApiKey
+from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.settings import Settings
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
+def test_a_key_is_redacted_as_soon_as_there_is_a_model(provider: str) -> None:
+    key = "made up of words"
+    keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
+    make_model(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]
+    assert redaction.redact(f"with {key}") == "with [redacted]"
+
+
+class TestKeysFromSecrets:
+    async def test_a_rotated_key_is_read_again_when_the_old_one_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys = ["sk-old", "sk-new"]
+        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
+        async with upstream(failing(401), saying(TEXT)) as server:
+            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+            assert text(await said(openai_model(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
+        used = [request.headers["authorization"] for request in server.requests]
+        assert used == ["Bearer sk-old", "Bearer sk-new"]
+
+    async def test_a_key_that_stays_the_same_is_refused_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(secrets, "_fetch", lambda _: "sk-old")
+        async with upstream(failing(401)) as server:
+            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+            _, error = await failure(openai_model(server, model_api_key_secret_arn=arn))
+        assert "MODEL_API_KEY_SECRET_ARN" in str(error)
+        assert len(server.requests) == 1
+
+    async def test_a_key_that_another_request_has_renewed_is_not_read_twice(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys = ["sk-old", "sk-new"]
+        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
+        key = ApiKey("", "OPENAI_API_KEY", Settings(model_api_key_secret_arn="arn:aws:ssm:eu-west-1:1:parameter/key"))
+        assert await key.read() == "sk-old"
+        assert await key.renewed("sk-old") == "sk-new"
+        assert await key.renewed("sk-old") == "sk-new"
+
+
+class TestKeysFromVariables:
+    @pytest.mark.parametrize("key", ["sk-\x00", "schlüssel", "a\nb"])
+    def test_a_key_no_header_can_carry_is_told_at_init_and_not_shown(self, key: str) -> None:
+        with pytest.raises(ChatError, match=r"^OPENAI_API_KEY: ") as error:
+            make_model(Settings(model_provider="openai", openai_api_key=key))
+        assert key not in str(error.value)

@@ -1,0 +1,111 @@
+"""What Bedrock is sent, and how it is signed."""
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests import transcripts
+from tests.chat.providers.talk import PNG, SCHEMA, SETTINGS, TOOLS, request
+from tests.upstream import saying, upstream
+from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
+from winterbourne.chat.errors import ModelRefused
+from winterbourne.chat.providers import bedrock
+from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.settings import Settings
+
+
+class TestTheRequest:
+    def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
+        said: dict[str, Any] = json.loads(bedrock.body(request(*messages, **options), SETTINGS))
+        return said
+
+    def test_the_whole_history(self) -> None:
+        said = self.body()
+        assert said["system"] == [{"text": "Be kind."}]
+        assert said["messages"] == [
+            {
+                "role": "user",
+                "content": [
+                    {"text": "Weather in Paris and Lima?"},
+                    {"image": {"format": "png", "source": {"bytes": PNG}}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": [
+                    {"reasoningContent": {"reasoningText": {"text": "Two cities.", "signature": "sig"}}},
+                    {"reasoningContent": {"redactedContent": "b3BhcXVl"}},
+                    {"text": "Let me see."},
+                    {"toolUse": {"toolUseId": "a", "name": "get_weather", "input": {"city": "Paris"}}},
+                    {"toolUse": {"toolUseId": "b", "name": "get_weather", "input": {}}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"toolResult": {"toolUseId": "a", "content": [{"text": '{"c":21}'}], "status": "success"}},
+                    {"toolResult": {"toolUseId": "b", "content": [{"text": "no city"}], "status": "error"}},
+                    {"text": "And tomorrow?"},
+                ],
+            },
+        ]
+
+    def test_options(self) -> None:
+        said = self.body(temperature=0.5, max_tokens=7, tools=TOOLS, tool_choice="get_weather")
+        assert said["inferenceConfig"] == {"maxTokens": 7, "temperature": 0.5}
+        spec = {"name": "get_weather", "description": "The weather.", "inputSchema": {"json": SCHEMA}}
+        assert said["toolConfig"] == {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": "get_weather"}}}
+
+    def test_without_a_way_to_say_none_the_tools_are_left_out(self) -> None:
+        assert "toolConfig" not in self.body(UserMessage((Text("hi"),)), tools=TOOLS, tool_choice="none")
+
+    def test_a_history_with_calls_needs_its_tools(self) -> None:
+        assert "toolConfig" in self.body(tools=TOOLS, tool_choice="none")
+
+    def test_an_image_by_its_address_is_refused_with_a_reason(self) -> None:
+        with pytest.raises(ModelRefused, match="not by their URL"):
+            self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
+
+    async def test_amazons_own_client_sends_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        model_id = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.model-v1:0"
+        async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
+            settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_region="us-east-1")
+            ask = request(model_id=model_id, max_tokens=7, tools=TOOLS)
+            _ = [batch async for batch in make_model(settings).stream(ask)]
+            await asyncio.to_thread(self._ask_with_boto3, server.url, model_id, ask)
+        ours, theirs = server.requests
+        assert ours.head == theirs.head
+        assert json.loads(ours.body) == json.loads(theirs.body)
+        assert _signed_by(ours.headers["authorization"]) == _signed_by(theirs.headers["authorization"])
+
+    def _ask_with_boto3(self, url: str, model_id: str, ask: ModelRequest) -> None:
+        config = Config(retries={"total_max_attempts": 1})
+        client: Any = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config)
+        said = json.loads(bedrock.body(ask, SETTINGS))
+        said["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
+        said["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
+        client.converse_stream(modelId=model_id, **said)["stream"].close()
+        client.close()
+
+    async def test_an_api_key_needs_no_signature(self) -> None:
+        async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
+            settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_bearer_token_bedrock="key")
+            _ = [batch async for batch in make_model(settings).stream(request())]
+        assert server.requests[0].headers["authorization"] == "Bearer key"
+
+    def test_the_region_is_the_models_own_where_it_is_set(self) -> None:
+        settings = Settings(model_provider="bedrock", aws_region="eu-west-1", bedrock_region="us-west-2")
+        assert vars(make_model(settings))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
+
+
+def _signed_by(authorization: str) -> tuple[str, str]:
+    scheme, credential, *_ = authorization.split(" ")
+    return scheme, credential.rpartition("/aws4_request")[0].partition("/")[2].partition("/")[2]

@@ -1,0 +1,109 @@
+"""What a provider's error means, and what of it may be told."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
+from winterbourne.chat.providers.errors import Signposts, document, refusal, reported
+
+SIGNS = Signposts("OPENAI_API_KEY", "OPENAI_BASE_URL")
+
+
+def busy(status: int = 429, **headers: str) -> ModelBusy:
+    error = refusal(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"", SIGNS)
+    assert isinstance(error, ModelBusy)
+    return error
+
+
+class TestWaiting:
+    def test_seconds(self) -> None:
+        assert busy(retry_after="1.5").retry_after_s == 1.5
+
+    def test_milliseconds_are_more_exact(self) -> None:
+        assert busy(retry_after="2", retry_after_ms="1250").retry_after_s == 1.25
+
+    def test_nonsense_milliseconds_leave_the_seconds(self) -> None:
+        assert busy(retry_after="2", retry_after_ms="soon").retry_after_s == 2
+        assert busy(retry_after_ms="soon").retry_after_s is None
+
+    def test_a_date(self) -> None:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+        assert busy(503, retry_after=date).retry_after_s == pytest.approx(89.5, abs=1)
+
+    @pytest.mark.parametrize("value", ["-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+    def test_the_past_is_now(self, value: str) -> None:
+        assert busy(retry_after=value).retry_after_s == 0
+
+    @pytest.mark.parametrize("value", ["soon", "", "Wed, 99 Oct"])
+    def test_nonsense_is_nothing(self, value: str) -> None:
+        assert busy(retry_after=value).retry_after_s is None
+
+
+class TestShapes:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}',
+            b'{"type":"error","error":{"type":"context_length_exceeded","message":"too long"}}',
+            b'{"object":"error","message":"too long","type":"context_length_exceeded","code":null}',
+            b'{"error":{"status":"context_length_exceeded","message":"too long"}}',
+        ],
+    )
+    def test_code_and_message_are_found(self, body: bytes) -> None:
+        error = refusal(400, {}, body, SIGNS)
+        assert "context_length_exceeded" in str(error)
+        assert str(error).endswith(": too long")
+
+    def test_amazon_says_the_code_in_a_header(self) -> None:
+        headers = {"x-amzn-errortype": "ValidationException:http://internal.amazon.com/coral/"}
+        error = refusal(400, headers, b'{"message":"The provided model identifier is invalid."}', SIGNS)
+        assert "(400 ValidationException)" in str(error)
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"<html>", b"[]", b'"oops"', b'{"error":null}', b'{"error":[1]}', b'{"code":[1],"type":{}}']
+    )
+    def test_a_body_that_says_nothing_is_no_crash(self, body: bytes) -> None:
+        assert isinstance(refusal(400, {}, body, SIGNS), ModelRefused)
+        assert isinstance(document(body, SIGNS), ModelError)
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_who_we_are_is_not_told(self, status: int) -> None:
+        body = b'{"message":"User: arn:aws:sts::123456789012:assumed-role/x is not authorized, key abc"}'
+        assert "User" not in str(refusal(status, {}, body, SIGNS))
+
+    @pytest.mark.parametrize(
+        "secret", ["sk-proj-abcdefgh1234", "arn:aws:bedrock:us-east-1:1:model/x", "https://10.0.0.1/v1"]
+    )
+    def test_what_looks_secret_is_left_out(self, secret: str) -> None:
+        message = str(reported({"message": f"cannot use {secret} here"}))
+        assert secret not in message
+        assert "[...]" in message
+
+    def test_a_rant_is_cut(self) -> None:
+        assert len(str(reported({"message": "x " * 5000}))) < 400
+
+
+class TestInsideAStream:
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "overloaded_error",
+            "throttlingException",
+            "rate_limit_exceeded",
+            "serviceUnavailableException",
+            "529",
+            "internalServerException",
+            "timeout_error",
+            "server_error",
+        ],
+    )
+    def test_what_will_pass_is_busy(self, code: str) -> None:
+        assert isinstance(reported({"type": code, "message": "x"}), ModelBusy)
+
+    @pytest.mark.parametrize("error", [{"type": "invalid_request_error"}, "no", 7, None, [], {"code": 400}])
+    def test_anything_else_is_an_error(self, error: object) -> None:
+        assert type(reported(error)) is ModelError

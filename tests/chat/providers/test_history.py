@@ -1,0 +1,45 @@
+"""Histories with faults are mended before a provider sees them."""
+
+from typing import Any
+
+import pytest
+
+from tests.chat.providers.talk import SETTINGS, request
+from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
+from winterbourne.chat.providers import anthropic, bedrock, openai
+from winterbourne.chat.providers.history import mended
+
+
+@pytest.mark.parametrize("module", [openai, anthropic, bedrock])
+class TestHistoriesWithFaults:
+    def sent(self, module: Any, *messages: Message) -> str:
+        body: bytes = module.body(request(*messages), SETTINGS)
+        return body.decode()
+
+    def test_a_call_without_a_result_gets_one(self, module: Any) -> None:
+        call = AssistantMessage((ToolCall("a", "f", "{}"),), incomplete=True)
+        assert "there is no result" in self.sent(module, UserMessage((Text("x"),)), call, UserMessage((Text("y"),)))
+
+    def test_a_result_without_a_call_is_left_out(self, module: Any) -> None:
+        assert "orphan" not in self.sent(module, UserMessage((Text("x"),)), ToolMessage("z", "f", "orphan"))
+
+    def test_broken_arguments_go_back_as_an_object(self, module: Any) -> None:
+        call = AssistantMessage((ToolCall("a", "f", '{"x":'),))
+        sent = self.sent(module, UserMessage((Text("x"),)), call, ToolMessage("a", "f", "bad", is_error=True))
+        assert "broken_arguments" in sent
+
+    def test_arguments_that_nest_deep_go_back_as_they_were(self, module: Any) -> None:
+        deep = '{"x":' + "[" * 500 + "]" * 500 + "}"
+        sent = self.sent(module, UserMessage((Text("x"),)), AssistantMessage((ToolCall("a", "f", deep),)))
+        assert "[" * 500 + "]" * 500 in sent
+
+
+def test_an_id_that_comes_again_keeps_each_result_with_its_turn() -> None:
+    def turn(answer: str) -> tuple[Message, ...]:
+        call = AssistantMessage((ToolCall("call_0", "f", "{}"), ToolCall("call_1", "f", "{}")))
+        return UserMessage((Text("x"),)), call, ToolMessage("call_1", "f", answer), ToolMessage("call_0", "f", answer)
+
+    said = mended([*turn("first"), *turn("second")])
+    assert [message.tool_call_id for message in said if isinstance(message, ToolMessage)] == ["call_0", "call_1"] * 2
+    contents = [message.content for message in said if isinstance(message, ToolMessage)]
+    assert contents == ["first", "first", "second", "second"]

@@ -1,0 +1,358 @@
+"""The store: the same promises from memory, from a file and from DynamoDB."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import winterbourne
+from tests.chat.stores import KINDS, TABLE, Clock, open_store, template_table
+from winterbourne.chat.errors import SettingsError, StoreUnavailable
+from winterbourne.chat.infra import aws_clients
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.storage import base as store_module
+from winterbourne.chat.storage.base import Item, Store, key
+from winterbourne.chat.storage.dynamodb import BATCH_ATTEMPTS, DynamoBackend
+from winterbourne.chat.storage.factory import make_store
+from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.storage.sqlite import SqliteBackend
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=KINDS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    async with open_store(request.param, tmp_path, clock) as store:
+        yield store
+
+
+def item(sk: str, body: bytes = b"", **more: int) -> Item:
+    return Item(pk="p", sk=sk, body=body, **more)
+
+
+class TestReadingAndWriting:
+    async def test_what_was_put_is_got(self, store: Store) -> None:
+        whole = item("a", bytes(range(256)), number=3, updated_ms=4, expires_at_s=2**40)
+        await store.put([whole])
+        assert await store.get("p", "a") == whole
+
+    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+        assert await store.get("p", "a") is None
+        assert await store.partition("p") == []
+
+    async def test_a_later_put_takes_the_place_of_an_earlier(self, store: Store) -> None:
+        await store.put([item("a", b"first", number=1)])
+        await store.put([item("a", b"second")])
+        assert await store.get("p", "a") == item("a", b"second")
+
+    async def test_a_partition_comes_in_the_order_of_its_keys(self, store: Store) -> None:
+        await store.put([item(sk) for sk in ("b", "a#2", "a#10", "a", "É")])
+        await store.put([Item(pk="other", sk="a")])
+        assert [one.sk for one in await store.partition("p")] == ["a", "a#10", "a#2", "b", "É"]
+
+    async def test_many_large_items_are_written_and_read(self, store: Store) -> None:
+        items = [item(f"{number:02}", bytes([number]) * 350_000) for number in range(27)]
+        await store.put(items)
+        assert await store.partition("p") == items
+
+    async def test_deleted_items_are_gone_and_the_rest_is_not(self, store: Store) -> None:
+        await store.put([item("a"), item("b"), item("c")])
+        await store.delete([("p", "a"), ("p", "b"), ("p", "never"), ("nowhere", "a")])
+        assert await store.partition("p") == [item("c")]
+
+    async def test_nothing_may_be_put_and_deleted(self, store: Store) -> None:
+        await store.put([])
+        await store.delete([])
+
+
+class TestReplacing:
+    async def test_one_version_follows_another(self, store: Store) -> None:
+        assert await store.replace(item("a", b"1", number=1))
+        assert await store.replace(item("a", b"2", number=2))
+        assert await store.get("p", "a") == item("a", b"2", number=2)
+
+    @pytest.mark.parametrize("number", [1, 2, 4])
+    async def test_any_other_version_is_refused(self, store: Store, number: int) -> None:
+        await store.put([item("a", b"there", number=2)])
+        assert not await store.replace(item("a", number=number))
+        assert await store.get("p", "a") == item("a", b"there", number=2)
+
+    async def test_only_the_first_version_takes_an_empty_place(self, store: Store) -> None:
+        assert not await store.replace(item("a", number=2))
+
+    async def test_an_expired_item_counts_as_none(self, store: Store, clock: Clock) -> None:
+        await store.put([item("a", number=7, expires_at_s=int(clock.time_s) + 10)])
+        clock.time_s += 10
+        assert await store.replace(item("a", b"new", number=1))
+        assert await store.get("p", "a") == item("a", b"new", number=1)
+
+    async def test_of_many_at_once_one_wins(self, store: Store) -> None:
+        won = await asyncio.gather(*(store.replace(item("a", number=1)) for _ in range(8)))
+        assert sum(won) == 1
+
+
+class TestCounting:
+    async def test_additions_are_summed(self, store: Store) -> None:
+        assert [await store.add("p", "n", amount, 0) for amount in (1, 41, -2)] == [1, 42, 40]
+
+    async def test_none_of_many_at_once_is_lost(self, store: Store) -> None:
+        sums = await asyncio.gather(*(store.add("p", "n", 1, 0) for _ in range(20)))
+        assert sorted(sums) == list(range(1, 21))
+
+    async def test_the_count_is_the_items_number(self, store: Store, clock: Clock) -> None:
+        await store.add("p", "n", 5, int(clock.time_s) + 60)
+        await store.add("p", "n", 5, int(clock.time_s) + 90)
+        assert await store.get("p", "n") == item("n", number=10, expires_at_s=int(clock.time_s) + 60)
+
+
+class TestNewest:
+    async def test_the_latest_come_first_and_only_those_with_a_time(self, store: Store) -> None:
+        await store.put([item("a", updated_ms=2), item("b", updated_ms=3), item("c"), item("d", updated_ms=1)])
+        assert [one.sk for one in await store.newest("p", 10)] == ["b", "a", "d"]
+
+    async def test_page_after_page_gives_each_once(self, store: Store) -> None:
+        await store.put([item(f"{n}", updated_ms=1 + n // 2) for n in range(7)])
+        seen: list[Item] = []
+        while page := await store.newest("p", 3, seen[-1] if seen else None):
+            seen += page
+        assert len(seen) == 7
+        assert [one.updated_ms for one in seen] == [4, 3, 3, 2, 2, 1, 1]
+        assert len({one.sk for one in seen}) == 7
+
+    async def test_a_page_is_filled_past_what_has_expired(self, store: Store, clock: Clock) -> None:
+        await store.put([item(f"{n}", updated_ms=9 - n, expires_at_s=int(clock.time_s) * (n < 4)) for n in range(8)])
+        assert [one.sk for one in await store.newest("p", 3)] == ["4", "5", "6"]
+
+
+class TestExpiry:
+    async def test_what_has_expired_is_not_seen(self, store: Store, clock: Clock) -> None:
+        await store.put([item("a", expires_at_s=int(clock.time_s) + 5), item("b")])
+        clock.time_s += 4.9
+        assert len(await store.partition("p")) == 2
+        clock.time_s += 0.1
+        assert await store.partition("p") == [item("b")]
+        assert await store.get("p", "a") is None
+
+    @pytest.mark.parametrize("store", ["memory", "file"], indirect=True)
+    @pytest.mark.parametrize("write", ["put", "add", "replace"])
+    async def test_it_is_swept_out_in_time_by_any_write(self, store: Store, clock: Clock, write: str) -> None:
+        await store.put([item("a", expires_at_s=int(clock.time_s) + 5)])
+        clock.time_s += 60
+        match write:
+            case "put":
+                await store.put([item("b")])
+            case "add":
+                await store.add("p", "n", 1, 0)
+            case _:
+                await store.replace(item("b", number=1))
+        assert await store._call(lambda backend: backend.get("p", "a")) is None
+
+
+class TestAwayFromTheLoop:
+    async def test_the_backend_is_made_and_called_in_its_threads(self) -> None:
+        seen: list[str] = []
+
+        class Watching(MemoryBackend):
+            def __init__(self) -> None:
+                super().__init__()
+                seen.append(threading.current_thread().name)
+
+            def get(self, pk: str, sk: str) -> Item | None:
+                seen.append(threading.current_thread().name)
+                return super().get(pk, sk)
+
+        store = Store(Watching, threads=1, shared=False)
+        await store.get("p", "a")
+        await store.close()
+        assert seen == ["store_0", "store_0"]
+
+    async def test_a_slow_call_leaves_the_loop_free(self) -> None:
+        go = threading.Event()
+
+        class Slow(MemoryBackend):
+            def partition(self, pk: str) -> list[Item]:
+                go.wait(10)
+                return super().partition(pk)
+
+        store = Store(Slow, threads=1, shared=False)
+        reading = asyncio.create_task(store.partition("p"))
+        await asyncio.sleep(0)
+        go.set()  # only a free loop comes here
+        assert await reading == []
+        await store.close()
+
+
+class TestAway:
+    async def test_a_store_that_cannot_be_opened_says_so_with_each_call(self, tmp_path: Path) -> None:
+        store = make_store(Settings(store=f"file:{tmp_path}/missing/chat.db"))
+        with pytest.raises(StoreUnavailable) as failure:
+            await store.get("p", "a")
+        assert (failure.value.status, failure.value.code) == (503, "store_unavailable")
+        assert str(tmp_path) not in str(failure.value)
+
+    async def test_it_is_opened_as_soon_as_it_can_be(self, tmp_path: Path) -> None:
+        store = make_store(Settings(store=f"file:{tmp_path}/later/chat.db"))
+        with pytest.raises(StoreUnavailable):
+            await store.get("p", "a")
+        (tmp_path / "later").mkdir()
+        assert await store.get("p", "a") is None
+        await store.close()
+
+    async def test_a_file_that_is_something_else_stays_as_it_is(self, tmp_path: Path) -> None:
+        (tmp_path / "chat.db").write_text("a letter" * 1000)
+        store = make_store(Settings(store=f"file:{tmp_path}/chat.db"))
+        with pytest.raises(StoreUnavailable):
+            await store.put([item("a")])
+        assert (tmp_path / "chat.db").read_text() == "a letter" * 1000
+
+    async def test_a_call_that_fails_says_so_and_is_logged_and_counted(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counted: list[str] = []
+        monkeypatch.setattr(store_module, "measure", counted.append)
+
+        class Broken(MemoryBackend):
+            def put(self, items: Any) -> None:
+                raise OSError("disk full")
+
+        with pytest.raises(StoreUnavailable):
+            await Store(Broken, threads=0, shared=False).put([])
+        assert "disk full" in caplog.text
+        assert counted == ["StoreErrors"]
+
+    async def test_a_table_that_is_not_there_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
+        async with open_store("dynamodb", tmp_path, clock):
+            store = Store(lambda: DynamoBackend("other"), threads=1, shared=True)
+            with pytest.raises(StoreUnavailable):
+                await store.get("p", "a")
+            await store.close()
+
+
+class TestSqlite:
+    def test_several_processes_see_one_file(self, tmp_path: Path) -> None:
+        path = f"{tmp_path}/chat.db"
+        count = (
+            "import asyncio, sys\nfrom winterbourne.chat.settings import Settings\n"
+            "from winterbourne.chat.storage.factory import make_store\n"
+            "async def main():\n"
+            "    store = make_store(Settings(store='file:' + sys.argv[1]))\n"
+            "    for _ in range(50): await store.add('p', 'n', 1, 0)\n"
+            "    await store.close()\n"
+            "asyncio.run(main())"
+        )
+        processes = [
+            subprocess.Popen([sys.executable, "-c", count, path], cwd=Path(winterbourne.__file__).parents[1])
+            for _ in range(3)
+        ]
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+        backend = SqliteBackend(path)
+        assert backend.get("p", "n") == item("n", number=150)
+        backend.close()
+
+    def test_what_is_kept_is_there_after_a_restart(self, tmp_path: Path) -> None:
+        first = SqliteBackend(f"{tmp_path}/chat.db")
+        first.put([item("a", b"kept")])
+        first.close()
+        second = SqliteBackend(f"{tmp_path}/chat.db")
+        assert second.get("p", "a") == item("a", b"kept")
+        second.close()
+
+
+class Overloaded:
+    """Stands for a DynamoDB client that gives back some writes, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.written: list[Any] = []
+
+    def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803  (boto3's name)
+        writes = RequestItems[TABLE]
+        if self.times:
+            self.times -= 1
+            self.written += writes[:1]
+            return {"UnprocessedItems": {TABLE: writes[1:]} if writes[1:] else {}}
+        self.written += writes
+        return {"UnprocessedItems": {}}
+
+
+def test_the_table_of_the_template_forgets_what_we_say_is_over() -> None:
+    assert template_table()["TimeToLiveSpecification"] == {"AttributeName": "expires_at_s", "Enabled": True}
+
+
+class TestAnOverloadedTable:
+    def backend(self, client: Overloaded, monkeypatch: pytest.MonkeyPatch) -> tuple[DynamoBackend, list[float]]:
+        pauses: list[float] = []
+        monkeypatch.setattr(aws_clients, "client", lambda service: client)
+        return DynamoBackend(TABLE, pauses.append), pauses
+
+    def test_what_it_gave_back_is_sent_again_after_a_pause(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = Overloaded(2)
+        backend, pauses = self.backend(client, monkeypatch)
+        backend.put([item(str(n)) for n in range(5)])
+        assert len(client.written) == 5
+        assert len(pauses) == 2
+        assert all(0 <= pause_s <= 0.1 for pause_s in pauses)
+
+    def test_in_the_end_it_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        backend, _ = self.backend(Overloaded(99), monkeypatch)
+        with pytest.raises(TimeoutError, match=f"after {BATCH_ATTEMPTS} attempts"):
+            backend.put([item(str(n)) for n in range(20)])
+
+
+class TestKeys:
+    @given(st.lists(st.text(), min_size=1), st.lists(st.text(), min_size=1))
+    def test_different_parts_never_give_the_same_key(self, some: list[str], others: list[str]) -> None:
+        assert (key(*some) == key(*others)) == (some == others)
+
+    @given(st.lists(st.text(st.characters(codec=None), max_size=100)))
+    def test_a_key_is_ascii_whatever_the_parts_have(self, parts: list[str]) -> None:
+        assert key(*parts).isascii()
+
+    @given(st.text(min_size=300), st.text(min_size=300))
+    def test_long_parts_give_short_keys_that_differ_as_well(self, one: str, other: str) -> None:
+        assert (key(one, "x") == key(other, "x")) == (one == other)
+        assert max(len(key(one)), len(key("%%" + one))) <= 512
+
+    def test_an_arn_stays_readable(self) -> None:
+        assert key("iam:arn:aws:iam::1:user/me", "a#b") == "iam:arn:aws:iam::1:user/me#a%23b"
+
+
+class TestChoosing:
+    @pytest.mark.parametrize("value", ["redis", "file:", "dynamodb:", "Memory"])
+    def test_an_unknown_kind_is_a_settings_error(self, value: str) -> None:
+        with pytest.raises(SettingsError, match=r"^STORE"):
+            Settings.from_environment({"STORE": value})
+
+    def test_memory_is_the_default_and_imports_nothing_heavy(self) -> None:
+        check = (
+            "import sys; from winterbourne.chat.storage.factory import make_store\n"
+            "from winterbourne.chat.settings import Settings\n"
+            "assert not make_store(Settings()).shared\n"
+            "storage = 'winterbourne.chat.storage.'\n"
+            "assert not {'sqlite3', 'boto3', storage + 'sqlite', storage + 'dynamodb'} & set(sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(winterbourne.__file__).parents[1])
+
+    async def test_dynamodb_is_prepared_in_the_background(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: Future[str] = Future()
+
+        def client(service: str) -> object:
+            asked.set_result(threading.current_thread().name)
+            return object()
+
+        monkeypatch.setattr(aws_clients, "client", client)
+        store = make_store(Settings(store="dynamodb:chat"))
+        assert asked.result(10).startswith("store_")  # before the first call
+        assert store.shared
+        await store.close()

@@ -1,0 +1,73 @@
+"""Stores for tests: each kind, on a clock that is moved by hand."""
+
+import contextlib
+import functools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import moto
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it has no types
+
+from winterbourne.chat.infra import aws_clients
+from winterbourne.chat.storage.base import Store
+from winterbourne.chat.storage.dynamodb import DynamoBackend
+from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.storage.sqlite import SqliteBackend
+
+__all__ = ["KINDS", "TABLE", "Clock", "open_store", "template_table"]
+
+KINDS: Final = ("memory", "file", "dynamodb")
+TABLE: Final = "conversations"
+TEST_ACCOUNT: Final = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+
+
+class Clock:
+    """Wall clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time_s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.time_s
+
+
+@contextlib.asynccontextmanager
+async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+    """A store of one kind; nothing of it is left afterwards."""
+    with contextlib.ExitStack() as stack:
+        if kind == "dynamodb":
+            stack.enter_context(_table())
+        makes = {
+            "memory": lambda: Store(MemoryBackend, threads=0, shared=False, now=clock),
+            "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, shared=True, now=clock),
+            # One thread: moto's table, unlike DynamoDB, mixes up what comes at the same time.
+            "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=1, shared=True, now=clock),
+        }
+        store = makes[kind]()
+        yield store
+        await store.close()
+
+
+@contextlib.contextmanager
+def _table() -> Iterator[None]:
+    """The table as template.yaml makes it."""
+    with mock.patch.dict(os.environ, TEST_ACCOUNT), moto.mock_aws():
+        client = aws_clients.client("dynamodb")
+        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
+        client.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
+        yield
+
+
+@functools.cache
+def template_table() -> dict[str, Any]:
+    """The properties of the table in template.yaml."""
+    template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
+    table: dict[str, Any] = template["Resources"]["Conversations"]["Properties"]
+    return table

@@ -1,0 +1,94 @@
+"""What a process of either function sets up before anything else, seen from outside."""
+
+import json
+
+import pytest
+
+from tests.chat.processes import run
+
+SECRETS = {
+    "OPENAI_API_KEY": "made-up-key-1",
+    "API_KEYS": '{"nora":"made-up-key-2"}',
+    "AWS_SECRET_ACCESS_KEY": "made-up-key-3",
+    "AWS_SESSION_TOKEN": "made-up-key-4",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "made-up-key-5",
+}
+
+LOGS = """
+import logging, os, sys
+from winterbourne.chat.infra import exception_text
+from winterbourne import logs
+logs.set_up({})
+__import__(app)
+said = " ".join(os.environ.values())
+logging.getLogger("chat.tool").warning(said)
+logging.getLogger("a.library").warning(said)
+print(said, file=sys.stderr)
+print(said)
+"""
+
+
+@pytest.mark.parametrize("app", ["chat.app", "tool_worker.app"])
+def test_no_line_has_a_secret_of_its_environment(app: str) -> None:
+    said = run(f"app = {app!r}\n{LOGS}", **SECRETS)
+    assert said.count("[redacted]") >= 3 * len(SECRETS)
+    assert "made-up-key" not in said
+
+
+def test_a_metric_stays_one_whatever_the_secrets() -> None:
+    code = """
+    import json
+    from winterbourne import logs
+    logs.set_up({})
+    from chat import app
+    print(json.dumps({"_aws": {"Timestamp": 1795652000000}, "tool": "1795652000000"}))
+    """
+    line = run(code, OPENAI_API_KEY="1795652").splitlines()[-1]
+    assert json.loads(line) == {"_aws": {"Timestamp": 1795652000000}, "tool": "[redacted]000000"}
+
+
+@pytest.mark.parametrize("app", ["chat.app", "tool_worker.app"])
+@pytest.mark.parametrize(("log_messages", "shown"), [("false", False), ("true", True)])
+def test_what_a_tool_leaves_behind_is_logged_without_what_it_says(app: str, log_messages: str, *, shown: bool) -> None:
+    said = run(
+        f"""
+        import gc
+        from {app.partition(".")[0]} import app
+
+        async def fails(ship):
+            raise ValueError(f"no {{ship}}")
+
+        async def main():
+            await lifecycle.run_startup()
+            asyncio.create_task(fails("Endeavour"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            gc.collect()
+
+        asyncio.run(main())
+        """,
+        LOG_MESSAGES=log_messages,
+    )
+    assert "Task exception was never retrieved" in said
+    assert ("no Endeavour" in said) == shown
+
+
+def test_the_worker_tells_its_caller_no_more_than_the_chat_does() -> None:
+    said = run(
+        """
+        from tool_worker import app
+
+        @tool
+        async def breaks(ship: str) -> str:
+            \"\"\"Break.\"\"\"
+            raise OSError(f"login failed for harbour:s3cr3t-pw ({ship})")
+
+        app._runner.add([breaks])
+        event = {"tool": "breaks", "arguments": {"ship": "Endeavour"}, "timeout_s": 5}
+        print("answer", asyncio.run(app.handler(event, CONTEXT)))
+        """
+    )
+    log, _, answer = said.rpartition("answer ")
+    assert answer == "{'content': 'breaks failed because of an internal error.', 'is_error': True}"
+    assert "login failed for harbour:s3cr3t-pw ([argument])" in log
+    assert "Endeavour" not in log

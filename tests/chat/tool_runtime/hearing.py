@@ -1,0 +1,96 @@
+"""What the tests of the toolkit share: a client that hears everything, and short ways to ask."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import orjson
+
+from winterbourne.chat.core.events import Batch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
+from winterbourne.chat.core.messages import ToolCall, ToolMessage
+from winterbourne.chat.infra import telemetry
+from winterbourne.chat.tool_runtime.runner import ToolRunner
+
+__all__ = ["Deaf", "Heard", "Stalled", "answers", "asked", "measured"]
+
+
+class Heard:
+    """A client that hears everything."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[ToolEvent]] = []
+
+    async def __call__(self, batch: Batch) -> None:
+        events = [
+            event for event in batch if isinstance(event, ToolQueued | ToolStarted | ToolProgressed | ToolFinished)
+        ]
+        assert len(events) == len(batch), "the runner speaks of tools only"
+        self.batches.append(events)
+
+    @property
+    def events(self) -> list[ToolEvent]:
+        return [event for batch in self.batches for event in batch]
+
+    @property
+    def finished(self) -> list[ToolFinished]:
+        return [event for event in self.events if isinstance(event, ToolFinished)]
+
+    def kinds(self, call_id: str) -> list[str]:
+        """What was said of one call, in order, as in `["Started", "Finished"]`."""
+        return [type(event).__name__.removeprefix("Tool") for event in self.events if event.id == call_id]
+
+    def progress(self, call_id: str) -> list[object]:
+        said = [event for event in self.events if isinstance(event, ToolProgressed) and event.id == call_id]
+        return [orjson.loads(event.data) for event in said]
+
+
+class Deaf(Heard):
+    """A client that is gone after some batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    async def __call__(self, batch: Batch) -> None:
+        if self._left == 0:
+            raise ConnectionResetError("gone")
+        self._left -= 1
+        await super().__call__(batch)
+
+
+class Stalled(Heard):
+    """A client that reads no more after some batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    async def __call__(self, batch: Batch) -> None:
+        await super().__call__(batch)
+        self._left -= 1
+        if self._left < 0:
+            await asyncio.get_running_loop().create_future()
+
+
+def asked(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall:
+    """A call as a model writes it."""
+    return ToolCall(call_id, name, orjson.dumps(arguments).decode())
+
+
+async def answers(runner: ToolRunner, *calls: ToolCall, heard: Heard | None = None) -> list[ToolMessage]:
+    """One turn with these calls, until all are answered."""
+    async with runner.turn(heard or Heard()) as turn:
+        for call in calls:
+            turn.start(call)
+        return await turn.results()
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[list[tuple[str, float, str]]]:
+    """The metrics (name, value, tool) that are measured inside."""
+    record = telemetry.Record(0, "test")
+    token = telemetry._current.set(record)
+    try:
+        yield record.values
+    finally:
+        telemetry._current.reset(token)

@@ -1,0 +1,289 @@
+"""Tools of MCP servers: the real package on the other side, in a process of its own."""
+
+import asyncio
+import gzip
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+import winterbourne
+from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
+from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra.decompression import decompressed
+from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.mcp.client import McpServer
+
+SERVER = Path(__file__).with_name("server.py")
+
+
+@pytest.fixture(scope="module", params=["stateful", "stateless", "json"])
+def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with subprocess.Popen([sys.executable, SERVER, request.param], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout
+        yield started, f"http://127.0.0.1:{started.stdout.readline().strip()}/mcp"
+        started.terminate()
+
+
+@pytest.fixture
+async def server(process: tuple[subprocess.Popen[str], str]) -> AsyncIterator[McpServer]:
+    http_pool.configure(Settings())
+    yield McpServer("station", process[1])
+    await http_pool.close()
+
+
+async def tool(server: McpServer, name: str) -> Tool:
+    return {tool.name: tool for tool in await server.tools()}[f"station_{name}"]
+
+
+async def run(server: McpServer, name: str, arguments: str, **context: Any) -> Any:
+    chosen = await tool(server, name)
+    return await chosen.call(chosen.read(arguments), ToolContext(**context))
+
+
+class TestARealServer:
+    async def test_lists_its_tools_under_its_name(self, server: McpServer) -> None:
+        assert {tool.name for tool in await server.tools()} == {
+            f"station_{name}" for name in ("add", "say", "fail", "count", "hang")
+        }
+
+    async def test_gives_description_and_schema(self, server: McpServer) -> None:
+        add = await tool(server, "add")
+        assert add.description == "Add two numbers."
+        assert add.schema.parameters["required"] == ["a", "b"]
+
+    async def test_answers_with_structure_where_it_has_one(self, server: McpServer) -> None:
+        assert await run(server, "add", '{"a":1,"b":2}') == {"result": 3}
+
+    async def test_says_in_its_own_words_that_a_tool_failed(self, server: McpServer) -> None:
+        with pytest.raises(ToolError, match="the sensor is broken"):
+            await run(server, "fail", "")
+
+    async def test_judges_the_types_of_arguments(self, server: McpServer) -> None:
+        with pytest.raises(ToolError, match="valid integer"):
+            await run(server, "add", '{"a":"one","b":2}')
+
+    async def test_can_be_called_many_times_at_once(self, server: McpServer) -> None:
+        add = await tool(server, "add")
+        sums = [add.call({"a": number, "b": 1}, ToolContext()) for number in range(20)]
+        assert await asyncio.gather(*sums) == [{"result": number + 1} for number in range(20)]
+
+
+@pytest.mark.parametrize("process", ["stateful", "stateless"], indirect=True)
+class TestProgress:
+    async def test_of_a_server_that_streams_reaches_the_client(self, server: McpServer) -> None:
+        reported: list[bytes] = []
+
+        async def report(data: bytes) -> None:
+            reported.append(data)
+
+        await run(server, "count", '{"to":3}', report=report)
+        assert [data.count(b'"progress":') for data in reported] == [1, 1, 1]
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ('{"a":', "at `\\$`"),
+            ("[]", "at `\\$`"),
+            ('{"a":1}', "field `b` is missing"),
+            (f'{{"b":1,"a":{"[" * 252}{"]" * 252}}}', "nest too deep"),  # 254 levels fit, but not into their message
+            (f'{{"b":1,"a":{"[" * 600}{"]" * 600}}}', "nest too deep"),
+            (f'{{"b":1,"a":{"[" * 100_000}{"]" * 100_000}}}', "nest too deep"),
+            (f'{{"b":1,"a":{2**64}}}', "more than 64 bits"),
+        ],
+    )
+    async def test_that_cannot_be_right_are_not_sent(self, server: McpServer, arguments: str, reason: str) -> None:
+        add = await tool(server, "add")
+        with pytest.raises(ToolError, match=reason):
+            add.read(arguments)
+
+
+class TestASessionThatTheServerForgot:
+    async def test_is_opened_again_without_a_word(self, server: McpServer) -> None:
+        await server.tools()
+        assert server._session is not None
+        if "mcp-session-id" in server._session:
+            server._session["mcp-session-id"] = "0" * 32
+        assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
+
+
+class Forgetting(httpx.AsyncBaseTransport):
+    """A server that knows only the session it opened last, and answers calls two at a time."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self._together = asyncio.Barrier(2)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        message = orjson.loads(request.content)
+        if message["method"] == "initialize":
+            self.sessions += 1
+            opened = {"mcp-session-id": str(self.sessions)}
+            return httpx.Response(200, headers=opened, json={"id": message["id"], "result": {}})
+        if message["method"] == "tools/call" and request.headers["mcp-session-id"] == "1":
+            await self._together.wait()
+            return httpx.Response(404)
+        return httpx.Response(200, json={"id": message.get("id"), "result": {"tools": [{"name": "say"}]}})
+
+
+async def test_calls_that_lose_their_session_at_once_open_one_new_one() -> None:
+    forgetting = Forgetting()
+    async with httpx.AsyncClient(transport=forgetting) as client:
+        (say,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+        await asyncio.gather(*(say.call({}, ToolContext()) for _ in range(2)))
+    assert forgetting.sessions == 2
+
+
+async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only() -> None:
+    heads: list[str | None] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        heads.append(request.headers.get("cookie"))
+        message = orjson.loads(request.content)
+        headers = [("set-cookie", "instance=2; Path=/"), ("mcp-session-id", "s")]
+        result = {"tools": [{"name": "say"}]}
+        return httpx.Response(200, headers=headers, json={"id": message.get("id"), "result": result})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve), cookies=http_pool._no_cookies()) as client:
+        await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+    assert heads == [None, "instance=2", "instance=2"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+async def test_a_bomb_of_an_answer_is_read_within_its_bound(kind: str, encoding: str) -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    body = gzip.compress(bomb) if "," in encoding else bomb
+
+    def serve(_: httpx.Request) -> httpx.Response:
+        headers = {"content-type": kind, "content-encoding": encoding}
+        return decompressed(httpx.Response(200, headers=headers, stream=httpx.ByteStream(body)))
+
+    tracemalloc.start()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        with pytest.raises(ToolUnavailable, match=r"cannot be read|more than"):
+            await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000
+
+
+class Answering(httpx.AsyncBaseTransport):
+    """A server that always answers the same."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._response = (args, kwargs)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        args, kwargs = self._response
+        return httpx.Response(*args, **kwargs)
+
+
+class TestAServerInTrouble:
+    @pytest.mark.parametrize(
+        ("response", "error", "words"),
+        [
+            (Answering(503), ToolUnavailable, "busy or broken"),
+            (Answering(401), ToolError, "does not accept our token"),
+            (Answering(400), ToolError, "refused the request"),
+            (Answering(200, text="<html>"), ToolUnavailable, "cannot be read"),
+            (Answering(200, json=[]), ToolUnavailable, "cannot be read"),
+            (Answering(200, json={"id": 99}), ToolUnavailable, "ended its answer"),
+            (Answering(200, json={"id": 2, "error": {"message": "no"}}), ToolError, "refused the call: no"),
+        ],
+    )
+    async def test_is_one_sentence_for_the_model(self, response: Answering, error: type[ToolError], words: str) -> None:
+        async with httpx.AsyncClient(transport=response) as client:
+            with pytest.raises(error, match=words):
+                await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+
+    async def test_whose_tool_has_no_name_is_not_understood(self) -> None:
+        def nameless(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json={"id": orjson.loads(request.content).get("id"), "result": {"tools": [{}]}})
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(nameless)) as client:
+            with pytest.raises(ToolUnavailable, match="cannot be read"):
+                await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+
+    async def test_that_is_not_there_is_unavailable(self) -> None:
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(ToolUnavailable, match="cannot be reached"):
+                await McpServer("station", "http://127.0.0.1:9/mcp", client=lambda: client).tools()
+
+
+@pytest.mark.parametrize("process", ["stateful"], indirect=True)  # without a session there is nobody to tell
+async def test_a_call_that_is_cancelled_ends_on_the_server(process: tuple[subprocess.Popen[str], str]) -> None:
+    started, url = process
+    http_pool.configure(Settings())
+    server = McpServer("station", url)
+    hang = await tool(server, "hang")
+    calling = asyncio.ensure_future(hang.call({}, ToolContext()))
+    assert started.stdout
+    assert await asyncio.to_thread(started.stdout.readline) == "called\n"
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    await http_pool.close()
+    assert await asyncio.to_thread(started.stdout.readline) == "cancelled\n"
+
+
+async def test_a_token_that_cannot_be_read_does_not_take_the_place_of_a_cancellation() -> None:
+    called = asyncio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        message = orjson.loads(request.content)
+        if message["method"] == "tools/call":
+            called.set()
+            await asyncio.Event().wait()
+        return httpx.Response(200, json={"id": message.get("id"), "result": {"tools": [{"name": "hang"}]}})
+
+    async def token() -> str:
+        if called.is_set():
+            raise SettingsError("MCP_TOKENS_SECRET_ARN: the secret cannot be read")
+        return "t"
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
+        (tool,) = await McpServer("station", "http://127.0.0.1/mcp", token=token, client=lambda: client).tools()
+        calling = asyncio.ensure_future(tool.call({}, ToolContext()))
+        await called.wait()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+
+async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
+    """Models allow events of a mebibyte; a tool's result may be longer."""
+    text = "x" * (2 * MAX_EVENT_BYTES)
+
+    async def in_reads(event: bytes) -> AsyncIterator[bytes]:
+        yield event[: len(event) - 10]
+        yield event[len(event) - 10 :]
+
+    def say(request: httpx.Request) -> httpx.Response:
+        message = orjson.loads(request.content)
+        result = {"tools": [{"name": "say"}], "content": [{"type": "text", "text": text}]}
+        event = b"data: " + orjson.dumps({"id": message.get("id"), "result": result}) + b"\n\n"
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=in_reads(event))
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(say)) as client:
+        (tool,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+        assert await tool.call({}, ToolContext()) == text
+
+
+def test_the_toolkit_needs_no_model() -> None:
+    check = (
+        "import sys, winterbourne.chat.tool_runtime.mcp.client\n"
+        "assert not [name for name in sys.modules if name.startswith('winterbourne.chat.providers')]"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(winterbourne.__file__).parents[1])

@@ -1,0 +1,68 @@
+"""Results are kept for so long and no longer, up to a size."""
+
+import subprocess
+import sys
+
+from winterbourne.chat.tool_runtime.cache import Key, ResultCache
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+A, B = Key("t", "", b'{"a":1}'), Key("t", "", b'{"b":1}')
+
+
+def test_a_result_is_fresh_for_its_time() -> None:
+    clock = Clock()
+    cache = ResultCache(10_000, clock)
+    cache.put(A, b"1", ttl_s=10)
+    clock.now += 9
+    assert cache.get(A) == b"1"
+    clock.now += 2
+    assert cache.get(A) is None
+
+
+def test_each_has_its_own_time() -> None:
+    clock = Clock()
+    cache = ResultCache(10_000, clock)
+    cache.put(A, b"1", ttl_s=10)
+    cache.put(B, b"2", ttl_s=100)
+    clock.now += 50
+    assert (cache.get(A), cache.get(B)) == (None, b"2")
+
+
+def test_the_least_recently_used_makes_room() -> None:
+    cache = ResultCache(100, Clock())
+    cache.put(A, b"x" * 40, ttl_s=10)
+    cache.put(B, b"x" * 40, ttl_s=10)
+    cache.get(A)
+    cache.put(Key("t", "", b"{}"), b"x" * 40, ttl_s=10)
+    assert (cache.get(A), cache.get(B)) == (b"x" * 40, None)
+
+
+def test_one_that_is_too_large_is_not_kept() -> None:
+    cache = ResultCache(100, Clock())
+    cache.put(A, b"x" * 101, ttl_s=10)
+    assert cache.get(A) is None
+
+
+def test_without_time_nothing_is_kept() -> None:
+    cache = ResultCache(100, Clock())
+    cache.put(A, b"1", ttl_s=0)
+    assert cache.get(A) is None
+
+
+def test_the_library_is_imported_only_when_something_is_kept() -> None:
+    code = (
+        "import sys; from winterbourne.chat.tool_runtime.runner import ToolRunner; ToolRunner([]);"
+        " print(sorted({'cachetools', 'tenacity', 'zoneinfo', 'boto3'} & set(sys.modules)))"
+    )
+    path = [entry for entry in sys.path if entry]
+    found = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(path)}, capture_output=True, check=True
+    )
+    assert found.stdout.strip() == b"[]"

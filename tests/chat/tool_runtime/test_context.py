@@ -1,0 +1,90 @@
+"""What a tool may know of its call."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.chat.handed import keys_of
+from tests.clock import jumping
+from winterbourne.chat.errors import ToolError, ToolMisdeclared
+from winterbourne.chat.infra import http_pool
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.context import Clients, ToolContext
+from winterbourne.chat.tool_runtime.declaration import tool
+
+
+@tool(needs=["FINNHUB_API_KEY", "FINNHUB_BASE_URL"])
+async def quoting() -> None:
+    """Quote."""
+
+
+@jumping
+async def test_the_time_that_is_left() -> None:
+    context = ToolContext(deadline=asyncio.get_running_loop().time() + 5)
+    await asyncio.sleep(2)
+    assert context.remaining_s == pytest.approx(3, abs=0.05)
+    await asyncio.sleep(9)
+    assert context.remaining_s == 0
+
+
+async def test_the_clients_are_those_of_the_shared_pool() -> None:
+    context = ToolContext()
+    assert context.http is http_pool.client()
+    assert context.sync_http is http_pool.sync_client()
+    assert context.http.timeout == context.sync_http.timeout
+    await http_pool.close()
+
+
+def test_no_client_is_made_before_a_tool_asks_for_it() -> None:
+    def never() -> httpx.AsyncClient:
+        raise AssertionError
+
+    async def run() -> None:
+        ToolContext(clients=Clients(asynchronous=never))
+
+    asyncio.run(run())
+
+
+async def test_progress_is_json_and_cut_like_a_result() -> None:
+    sent: list[bytes] = []
+
+    async def report(data: bytes) -> None:
+        sent.append(data)
+
+    context = ToolContext(max_progress_bytes=256, report=report)
+    await context.progress({"percent": 5})
+    await context.progress("x" * 10_000)
+    assert sent[0] == b'{"percent":5}'
+    assert len(sent[1]) <= 256
+    with pytest.raises(ToolError, match="cannot be written as JSON"):
+        await context.progress(object())
+
+
+async def test_a_tool_is_handed_no_setting_but_those_it_names() -> None:
+    settings = Settings(finnhub_api_key="k", openai_api_key="none of its business")
+    context = ToolContext(keys=keys_of(quoting, settings))
+    assert await context.key("FINNHUB_API_KEY") == "k"
+    assert context.setting("FINNHUB_BASE_URL") == settings.finnhub_base_url
+    for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS", "MODEL_API_KEY", "HTTP_TIMEOUT"):
+        with pytest.raises(ToolMisdeclared, match=f"reads {name} without naming it"):
+            await context.key(name)
+        with pytest.raises(ToolMisdeclared, match=f"reads {name} without naming it"):
+            context.setting(name)
+    assert not hasattr(context, "settings")
+
+
+async def test_a_key_is_not_read_like_a_setting_which_need_not_be_in_a_secret() -> None:
+    with pytest.raises(ToolMisdeclared, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
+        ToolContext(keys=keys_of(quoting, Settings(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
+
+
+async def test_without_keys_there_are_none() -> None:
+    with pytest.raises(ToolMisdeclared):
+        await ToolContext().key("OPENAI_API_KEY")
+
+
+async def test_who_asks_is_not_told_where_all_callers_share_the_results() -> None:
+    assert ToolContext(caller="ada").caller == "ada"
+    with pytest.raises(ToolMisdeclared, match="cache_per_caller"):
+        assert ToolContext(caller=None).caller

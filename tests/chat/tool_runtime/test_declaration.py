@@ -1,0 +1,227 @@
+"""A typed function with a docstring becomes a tool."""
+
+import enum
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Literal, TypedDict
+
+import jsonschema  # type: ignore[import-untyped]
+import msgspec
+import pytest
+from msgspec import Meta
+
+from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions, tool
+
+
+class Class(enum.Enum):
+    ECONOMY = "economy"
+    FIRST = "first"
+
+
+class Leg(msgspec.Struct):
+    """One flight."""
+
+    origin: str
+    target: str
+    seats: int = 1
+
+
+class Car(msgspec.Struct, tag="car"):
+    wheels: int = 4
+
+
+class Boat(msgspec.Struct, tag="boat"):
+    sails: int
+
+
+class Extras(TypedDict, total=False):
+    meal: str
+
+
+@tool
+async def book(
+    legs: list[Leg],
+    cabin: Class,
+    currency: Literal["EUR", "USD"],
+    passengers: Annotated[int, Meta(ge=1, le=9, description="How many fly.")] = 1,
+    code: Annotated[str, Meta(max_length=6, pattern="^[A-Z]+$")] | None = None,
+    transfer: Car | Boat | None = None,
+    extras: Extras | None = None,
+    *,
+    context: ToolContext,
+) -> str:
+    """Book a journey.
+
+    Args:
+        legs: Its flights, in order.
+        passengers: This is not shown: the type says it.
+        code: A voucher.
+        context: Not for the model.
+    """
+    return context.request_id
+
+
+class TestSchema:
+    schema: Any = book.schema.parameters
+
+    def test_has_names_types_required_and_defaults(self) -> None:
+        assert self.schema["required"] == ["legs", "cabin", "currency"]
+        assert list(self.schema["properties"]) == [
+            "legs", "cabin", "currency", "passengers", "code", "transfer", "extras",
+        ]  # fmt: skip
+        assert self.schema["properties"]["passengers"]["default"] == 1
+        assert self.schema["properties"]["currency"] == {"enum": ["EUR", "USD"]}
+        assert self.schema["properties"]["legs"]["items"] == {"$ref": "#/$defs/Leg"}
+
+    def test_has_limits_and_descriptions_from_the_types_and_from_the_docstring(self) -> None:
+        passengers = self.schema["properties"]["passengers"]
+        assert (passengers["minimum"], passengers["maximum"], passengers["description"]) == (1, 9, "How many fly.")
+        assert self.schema["properties"]["legs"]["description"] == "Its flights, in order."
+        assert self.schema["properties"]["code"]["anyOf"][0] == {
+            "type": "string",
+            "maxLength": 6,
+            "pattern": "^[A-Z]+$",
+        }
+        assert self.schema["$defs"]["Class"]["enum"] == ["economy", "first"]
+
+    def test_is_closed_on_every_level(self) -> None:
+        assert self.schema["additionalProperties"] is False
+        assert all(
+            part["additionalProperties"] is False for part in self.schema["$defs"].values() if "properties" in part
+        )
+
+    def test_is_a_valid_json_schema_in_both_forms(self) -> None:
+        for one in (book, msgspec.structs.replace(book, strict=True)):
+            jsonschema.Draft202012Validator.check_schema(one.schema.parameters)
+
+    def test_says_nothing_of_the_context(self) -> None:
+        assert "context" not in str(self.schema)
+
+    def test_the_description_is_the_docstring_without_its_sections(self) -> None:
+        assert (book.name, book.description) == ("book", "Book a journey.")
+
+
+class TestStrictSchema:
+    @staticmethod
+    def strict() -> Any:
+        return msgspec.structs.replace(book, strict=True).schema
+
+    def test_is_marked_as_such(self) -> None:
+        assert self.strict().strict
+        assert not book.schema.strict
+
+    def test_requires_every_property_on_every_level(self) -> None:
+        schema = self.strict().parameters
+        assert schema["required"] == list(schema["properties"])
+        assert schema["$defs"]["Leg"]["required"] == ["origin", "target", "seats"]
+
+    def test_an_optional_property_may_be_null_instead(self) -> None:
+        properties = self.strict().parameters["properties"]
+        assert {"type": "null"} in properties["passengers"]["anyOf"]
+        assert properties["passengers"]["description"] == "How many fly."
+        assert properties["code"]["anyOf"].count({"type": "null"}) == 1
+        assert "default" not in str(self.strict().parameters)
+
+
+class TestForms:
+    def test_options_are_kept(self) -> None:
+        @tool(name="other-name", timeout_s=2, retries=1, needs=["FINNHUB_API_KEY"])
+        async def some() -> None:
+            """Some."""
+
+        assert some.name == "other-name"
+        assert some.options == ToolOptions(timeout_s=2, retries=1, needs=("FINNHUB_API_KEY",))
+
+    def test_a_plain_function_blocks_a_thread_and_the_others_do_not(self) -> None:
+        def plain() -> None:
+            """Plain."""
+
+        async def coroutine() -> None:
+            """Coroutine."""
+
+        async def generator() -> AsyncGenerator[int, None]:
+            """Generator."""
+            yield 1
+
+        assert [tool(function).blocking for function in (plain, coroutine, generator)] == [True, False, False]
+
+    def test_a_tool_of_another_origin_needs_a_reader_and_a_call(self) -> None:
+        async def call(arguments: Any, _: ToolContext) -> Any:
+            return arguments
+
+        far = Tool(
+            name="far", description="Far away.", parameters={"type": "object"}, read=msgspec.json.decode, call=call
+        )
+        assert far.schema.name == "far"
+        assert far.options == ToolOptions()
+
+
+async def no_docstring() -> None:
+    pass
+
+
+async def many(*values: int) -> None:
+    """Many."""
+
+
+async def untyped(value) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  (what is refused)
+    """Untyped."""
+
+
+async def positional(value: int, /) -> None:
+    """Positional."""
+
+
+async def impossible(value: object | int | list[Leg] | tuple[Leg]) -> None:
+    """A type that JSON cannot tell apart."""
+
+
+async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821  (what is refused)
+    """An annotation that names nothing."""
+
+
+async def free_keys(values: dict[str, int]) -> None:
+    """Free keys."""
+
+
+async def fine() -> None:
+    """Fine."""
+
+
+class TestMisdeclared:
+    @pytest.mark.parametrize(
+        ("function", "reason"),
+        [
+            (no_docstring, "needs a docstring"),
+            (many, "no name a model could use"),
+            (untyped, "needs a type"),
+            (positional, "no name a model could use"),
+            (impossible, "parameters of tool impossible"),
+            (unknown, "annotations of tool unknown"),
+        ],
+    )
+    def test_a_function_that_cannot_be_a_tool_says_why(self, function: Any, reason: str) -> None:
+        with pytest.raises(ToolMisdeclared, match=reason):
+            tool(function)
+
+    def test_what_the_strict_form_cannot_say_is_found_at_once(self) -> None:
+        assert tool(free_keys).name == "free_keys"
+        with pytest.raises(ToolMisdeclared, match="no strict form"):
+            tool(strict=True)(free_keys)
+
+    @pytest.mark.parametrize(
+        ("options", "reason"),
+        [
+            ({"timeout_s": 0}, "timeout_s"),
+            ({"retries": 99}, "retries"),
+            ({"max_result_bytes": 1}, "max_result_bytes"),
+            ({"concurrency": 0}, "concurrency"),
+            ({"cache_ttl": 3}, "cache_ttl"),
+            ({"name": "two words"}, "no name for a tool"),
+            ({"batch": len}, "must be an async function"),
+        ],
+    )
+    def test_options_that_cannot_be_say_which(self, options: Any, reason: str) -> None:
+        with pytest.raises(ToolMisdeclared, match=reason):
+            tool(**options)(fine)

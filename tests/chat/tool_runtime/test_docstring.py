@@ -1,0 +1,95 @@
+"""Docstrings in three conventions say the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winterbourne.chat.tool_runtime.docstring import read
+
+GOOGLE = """The weather in a city.
+
+    For now
+    and later.
+
+    Args:
+        city: Where, with as many
+            words as it takes.
+        days (int): How many: one to seven.
+        *more: The rest.
+
+    Returns:
+        A forecast.
+    """
+NUMPY = """
+    The weather in a city.
+
+    For now
+    and later.
+
+    Parameters
+    ----------
+    city : str
+        Where, with as many
+        words as it takes.
+    days : int, optional
+        How many: one to seven.
+    *more
+        The rest.
+
+    Returns
+    -------
+    Forecast
+        A forecast.
+    """
+SPHINX = """The weather in a city.
+
+    For now
+    and later.
+
+    :param city: Where, with as many
+        words as it takes.
+    :param int days: How many: one to seven.
+    :param more: The rest.
+    :returns: A forecast.
+    :raises KeyError: Never.
+    """
+
+
+@pytest.mark.parametrize("text", [GOOGLE, NUMPY, SPHINX])
+def test_description_and_parameters_are_found(text: str) -> None:
+    read_text = read(text)
+    assert read_text.description == "The weather in a city.\n\nFor now and later."
+    assert read_text.parameters == {
+        "city": "Where, with as many words as it takes.",
+        "days": "How many: one to seven.",
+        "more": "The rest.",
+    }
+
+
+def test_a_docstring_without_sections_is_all_description() -> None:
+    assert read("One line.") == ("One line.", {})
+
+
+def test_a_word_with_a_colon_is_no_section() -> None:
+    assert read("Note this: it is text.\n\nBeware:\n    still text.").parameters == {}
+
+
+def test_no_docstring_is_no_description() -> None:
+    assert read("") == ("", {})
+
+
+@given(st.text(alphabet=st.sampled_from("abc :-\n\t()*_ArgsParameters"), max_size=200))
+def test_any_text_gives_some_result(text: str) -> None:
+    read_text = read(text)
+    assert all(name.isidentifier() or name.isalnum() for name in read_text.parameters)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]\w{0,8}", fullmatch=True), st.from_regex(r"[a-z][a-z ,.]{0,30}[a-z]", fullmatch=True)
+    )
+)
+def test_what_is_written_in_google_style_is_read_back(parameters: dict[str, str]) -> None:
+    lines = [f"    {name}: {text}" for name, text in parameters.items()]
+    found = read("\n".join(["Do it.", "", "Args:", *lines])).parameters
+    assert found == {name: " ".join(text.split()) for name, text in parameters.items()}

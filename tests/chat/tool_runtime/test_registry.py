@@ -1,0 +1,97 @@
+"""Tools by name; what they need is looked for at init."""
+
+import logging
+
+import msgspec
+import pytest
+
+from tests.chat.log_lines import log_lines
+from tests.chat.tool_runtime.hearing import asked
+from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.declaration import tool
+from winterbourne.chat.tool_runtime.registry import Registry
+from winterbourne.chat.tool_runtime.results import Outcome
+
+RAISED: dict[str, type[BaseException]] = {
+    "Aurora": ValueError,
+    "Beagle": msgspec.ValidationError,
+    "Endeavour": OSError,
+    "Resolution": SystemExit,
+}
+REFUSED = "The arguments of moor do not fit its schema: a value is refused, at `$"
+BROKE = "moor failed because of an internal error."
+
+
+class Berth(msgspec.Struct):
+    ship: str
+
+    def __post_init__(self) -> None:
+        raise RAISED[self.ship](f"harbour:s3cr3t-pw has no {self.ship}")
+
+
+@tool
+async def moor(berth: Berth) -> str:
+    """Moor."""
+    return berth.ship
+
+
+@tool(needs=["FINNHUB_API_KEY"])
+async def needy() -> int:
+    """Need a key."""
+    return 1
+
+
+@tool(name="needy")
+async def namesake() -> int:
+    """Have the same name."""
+    return 1
+
+
+@tool(needs=["FINHUB_API_KEY"])
+async def mistyped() -> int:
+    """Need what nobody knows."""
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("ship", "told"), [("Aurora", REFUSED), ("Beagle", REFUSED), ("Endeavour", BROKE), ("Resolution", BROKE)]
+)
+@pytest.mark.parametrize("log_messages", [False, True])
+def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str, *, log_messages: bool) -> None:
+    with log_lines() as lines:
+        outcome = Registry([moor], Settings(log_messages=log_messages)).judge(asked("moor", berth={"ship": ship}), "")
+    assert isinstance(outcome, Outcome)
+    assert outcome.error.startswith(told)
+    assert outcome.status == "failed"
+    (line,) = lines
+    assert "harbour:s3cr3t-pw has no" in line
+    assert (f"has no {ship}" in line) == log_messages
+
+
+def test_two_tools_of_one_name_are_an_init_error() -> None:
+    with pytest.raises(ToolMisdeclared, match="Two tools are named needy"):
+        Registry([needy, namesake], Settings())
+
+
+def test_a_need_that_is_no_setting_is_an_init_error() -> None:
+    with pytest.raises(ToolMisdeclared, match="mistyped needs FINHUB_API_KEY, which is no setting"):
+        Registry([mistyped], Settings())
+
+
+def test_a_setting_that_is_missing_is_told_at_init_and_to_the_model(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        registry = Registry([needy], Settings())
+    assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
+    outcome = registry.judge(asked("needy"), "")
+    assert isinstance(outcome, Outcome)
+    assert outcome.error == "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
+
+
+def test_a_setting_that_is_there_lets_it_run() -> None:
+    assert not isinstance(Registry([needy], Settings(finnhub_api_key="k")).judge(asked("needy"), ""), Outcome)
+
+
+def test_made_up_names_share_one_label() -> None:
+    registry = Registry([needy], Settings())
+    assert [registry.label(name) for name in ("needy", "made_up", "x" * 1000)] == ["needy", "unknown", "unknown"]

@@ -1,0 +1,260 @@
+"""Tools that live in another function."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+import pytest
+from moto.core.config import default_user_config
+from moto.server import ThreadedMotoServer
+from msgspec import Meta
+
+from tests.chat.handed import keys_of
+from tests.chat.tool_runtime.hearing import answers, asked
+from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.infra.decompression import decompressed
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime import remote
+from winterbourne.chat.tool_runtime.context import Clients, ToolContext
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.chat.tool_runtime.runner import ToolRunner
+
+SETTINGS = Settings(aws_region="eu-central-1", tool_worker_function="worker:live")
+
+
+@remote_tool("{TOOL_WORKER_FUNCTION}", timeout_s=5)
+async def double(number: Annotated[int, Meta(ge=0)], label: str = "x") -> None:
+    """Double a number."""
+
+
+async def halve(number: int) -> None:
+    """Halve a number."""
+
+
+class Lambda(httpx.AsyncBaseTransport):
+    """Lambda's API, answering what it is told to."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"content": "42"})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.answer()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[tuple[Lambda, ToolContext]]:
+    api = Lambda()
+    async with httpx.AsyncClient(transport=api) as client:
+        clients = Clients(asynchronous=lambda: client)
+        yield (
+            api,
+            ToolContext(request_id="r-1", caller="ada", keys=keys_of(double, SETTINGS), clients=clients, deadline=1e12),
+        )
+
+
+async def run(tool: Tool, arguments: str, context: ToolContext) -> Any:
+    return await tool.call(tool.read(arguments), context)
+
+
+class TestACall:
+    async def test_goes_to_the_function_that_the_setting_names(self, api: tuple[Lambda, ToolContext]) -> None:
+        await run(double, '{"number":21}', api[1])
+        assert str(api[0].requests[0].url) == (
+            "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/worker%3Alive/invocations"
+        )
+
+    async def test_is_signed_for_lambda(self, api: tuple[Lambda, ToolContext]) -> None:
+        await run(double, '{"number":21}', api[1])
+        assert "/eu-central-1/lambda/aws4_request" in api[0].requests[0].headers["authorization"]
+
+    async def test_carries_the_checked_arguments_and_who_asks(self, api: tuple[Lambda, ToolContext]) -> None:
+        await run(double, '{"number":21}', api[1])
+        payload = json.loads(api[0].requests[0].content)
+        assert payload.pop("timeout_s") > 0
+        assert payload == {
+            "tool": "double",
+            "arguments": {"number": 21, "label": "x"},
+            "request_id": "r-1",
+            "caller": "ada",
+        }
+
+    async def test_gives_the_result(self, api: tuple[Lambda, ToolContext]) -> None:
+        assert await run(double, '{"number":21}', api[1]) == 42
+
+    async def test_has_the_schema_of_its_signature(self) -> None:
+        properties: Any = double.schema.parameters["properties"]
+        assert properties["number"] == {"type": "integer", "minimum": 0}
+
+    async def test_with_bad_arguments_is_not_sent(self, api: tuple[Lambda, ToolContext]) -> None:
+        with pytest.raises(ToolError, match=r"\$\.number"):
+            await run(double, '{"number":-1}', api[1])
+        assert not api[0].requests
+
+    async def test_goes_to_another_endpoint_where_one_is_set(self, api: tuple[Lambda, ToolContext]) -> None:
+        settings = Settings(
+            aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
+        )
+        clients = Clients(asynchronous=lambda: api[1].http)
+        context = ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
+        await run(double, '{"number":21}', context)
+        assert api[0].requests[0].url.host == "127.0.0.1"
+
+
+class TestAnArn:
+    @pytest.mark.parametrize(
+        ("arn", "region", "host"),
+        [
+            ("arn:aws:lambda:us-west-2:123456789012:function:w:live", "us-west-2", "lambda.us-west-2.amazonaws.com"),
+            (
+                "arn:aws-cn:lambda:cn-north-1:123456789012:function:w",
+                "cn-north-1",
+                "lambda.cn-north-1.amazonaws.com.cn",
+            ),
+            ("123456789012:function:w", "eu-central-1", "lambda.eu-central-1.amazonaws.com"),
+        ],
+    )
+    async def test_is_called_in_its_own_region(
+        self, api: tuple[Lambda, ToolContext], arn: str, region: str, host: str
+    ) -> None:
+        tool = remote_tool(arn)(halve)
+        await run(tool, '{"number":21}', api[1])
+        (request,) = api[0].requests
+        assert request.url.host == host
+        assert f"/{region}/lambda/aws4_request" in request.headers["authorization"]
+
+
+class TestWhoAsks:
+    async def sent(self, api: tuple[Lambda, ToolContext], **options: Any) -> tuple[Tool, str]:
+        tool = remote_tool("w", **options)(halve)
+        clients = Clients(asynchronous=lambda: api[1].http)
+        caller = None if tool.shared else "ada"
+        context = ToolContext(caller=caller, keys=keys_of(tool, SETTINGS), clients=clients, deadline=1e12)
+        await run(tool, '{"number":21}', context)
+        return tool, msgspec.json.decode(api[0].requests[-1].content)["caller"]
+
+    @pytest.mark.parametrize("options", [{}, {"cache_ttl_s": 60}, {"cache_ttl_s": 60, "cache_per_caller": True}])
+    async def test_is_told_to_the_function_and_keeps_results_apart(
+        self, api: tuple[Lambda, ToolContext], options: dict[str, Any]
+    ) -> None:
+        tool, caller = await self.sent(api, **options)
+        assert (tool.shared, caller) == (False, "ada")
+
+    async def test_is_told_to_nobody_where_all_callers_share_the_results(self, api: tuple[Lambda, ToolContext]) -> None:
+        tool, caller = await self.sent(api, cache_ttl_s=60, cache_per_caller=False)
+        assert (tool.shared, caller) == (True, "")
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        ("answer", "error", "words"),
+        [
+            (lambda: httpx.Response(429), ToolUnavailable, "busy or broken"),
+            (lambda: httpx.Response(500), ToolUnavailable, "busy or broken"),
+            (lambda: httpx.Response(403), ToolError, "cannot be called"),
+            (
+                lambda: httpx.Response(200, headers={"x-amz-function-error": "Unhandled"}, json={}),
+                ToolUnavailable,
+                "broke while it ran",
+            ),
+            (lambda: httpx.Response(200, text="null"), ToolUnavailable, "cannot be read"),
+            (lambda: httpx.Response(200, json={"content": "{"}), ToolUnavailable, "cannot be read"),
+            (lambda: httpx.Response(200, json={"content": "too odd", "is_error": True}), ToolError, "^too odd$"),
+        ],
+    )
+    async def test_is_one_sentence_for_the_model(
+        self,
+        api: tuple[Lambda, ToolContext],
+        answer: Callable[[], httpx.Response],
+        error: type[ToolError],
+        words: str,
+    ) -> None:
+        api[0].answer = answer
+        with pytest.raises(error, match=words):
+            await run(double, '{"number":21}', api[1])
+
+    async def test_of_the_network_is_unavailable(self, api: tuple[Lambda, ToolContext]) -> None:
+        def fail() -> httpx.Response:
+            raise httpx.ConnectError("no route")
+
+        api[0].answer = fail
+        with pytest.raises(ToolUnavailable, match="cannot be reached"):
+            await run(double, '{"number":21}', api[1])
+
+    @pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
+    async def test_of_an_encoding_is_an_answer_that_cannot_be_read(
+        self, api: tuple[Lambda, ToolContext], encoding: str
+    ) -> None:
+        packed = httpx.ByteStream(gzip.compress(gzip.compress(b"{}")))
+        api[0].answer = lambda: decompressed(httpx.Response(200, headers={"content-encoding": encoding}, stream=packed))
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await run(double, '{"number":21}', api[1])
+
+    async def test_of_an_answer_that_is_larger_than_lambda_sends_is_found(
+        self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 1000)
+        api[0].answer = lambda: httpx.Response(200, json={"content": "x" * 1000})
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await run(double, '{"number":21}', api[1])
+
+    async def test_of_size_is_found_before_anything_is_sent(
+        self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 100)
+        with pytest.raises(ToolError, match="takes 100"):
+            await run(double, json.dumps({"number": 1, "label": "x" * 100}), api[1])
+        assert not api[0].requests
+
+
+async def test_without_its_setting_the_tool_says_so_before_any_call() -> None:
+    (message,) = await answers(ToolRunner([double], Settings()), asked("double", number=1))
+    assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[tuple[str, ToolContext]]:
+    """moto's Lambda, as far as it goes without containers: it knows no function, or runs none that it is asked for."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    settings = Settings(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
+    async with httpx.AsyncClient() as client:
+        clients = Clients(asynchronous=lambda: client)
+        yield url, ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
+    server.stop()
+
+
+@pytest.fixture
+def without_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(default_user_config, "lambda", {"use_docker": False})
+
+
+class TestTheInvokeApi:
+    async def test_does_not_know_a_function_that_is_not_there(self, cloud: tuple[str, ToolContext]) -> None:
+        with pytest.raises(ToolError, match=r"cannot be called \(HTTP 404\)"):
+            await run(double, '{"number":21}', cloud[1])
+
+    @pytest.mark.usefixtures("without_containers")
+    async def test_gives_what_the_function_answers(self, cloud: tuple[str, ToolContext]) -> None:
+        result = {"results": ['{"content": "42"}'], "region": "us-east-1"}
+        (await cloud[1].http.post(f"{cloud[0]}/moto-api/static/lambda-simple/response", json=result)).raise_for_status()
+        assert await run(double, '{"number":21}', cloud[1]) == 42
+
+    @pytest.mark.usefixtures("without_containers")
+    async def test_with_another_kind_of_function_behind_it_gives_no_result(
+        self, cloud: tuple[str, ToolContext]
+    ) -> None:
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await run(double, '{"number":21}', cloud[1])

@@ -1,0 +1,144 @@
+"""Results are JSON within a limit, errors are words."""
+
+import contextlib
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.tool_runtime.results import cut, encode, failed, failed_by, timed_out
+
+
+class Point(msgspec.Struct):
+    x: int
+    label: str
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class HostileToolError(ToolError):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class TestEncode:
+    @pytest.mark.parametrize(
+        ("value", "written"),
+        [
+            ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+            ("text", b'"text"'),
+            (None, b"null"),
+            (Point(1, "p"), b'{"x":1,"label":"p"}'),
+            ([Point(1, "p")], b'[{"x":1,"label":"p"}]'),
+            ({1: "int keys"}, b'{"1":"int keys"}'),
+        ],
+    )
+    def test_what_orjson_can_write_is_a_result(self, value: Any, written: bytes) -> None:
+        assert encode(value, 1000) == written
+
+    def test_what_it_cannot_is_an_error_in_words_and_the_log_says_why(self, caplog: pytest.LogCaptureFixture) -> None:
+        endless: list[Any] = []
+        endless.append(endless)
+        for value in (object(), {"a": {1, 2}}, b"bytes", "\ud800", 2**70, endless, Point(2**70, "")):
+            with pytest.raises(ToolError, match=r"^The tool's result cannot be written as JSON\.$"):
+                encode(value, 1000)
+            assert caplog.records[-1].exc_info
+
+
+class TestCut:
+    def test_a_text_that_is_too_long_ends_with_a_note(self) -> None:
+        written = orjson.loads(encode("x" * 5000, 300))
+        assert written.startswith("xxxx")
+        assert written.endswith(" … [cut: the result has 5002 bytes of JSON, the limit is 300]")
+
+    def test_a_structure_is_cut_as_the_json_it_was_written_in(self) -> None:
+        written = orjson.loads(encode({"rows": ["é" * 10] * 500}, 300))
+        assert written.startswith('{"rows":["éééééééééé","')
+        assert "[cut: " in written
+
+    @given(
+        st.recursive(
+            st.text(max_size=8).map(lambda text: text * 60),
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+            max_leaves=6,
+        ),
+        st.integers(256, 600),
+    )
+    def test_never_more_than_the_limit_and_always_json(self, value: Any, limit: int) -> None:
+        with contextlib.suppress(ToolError):
+            written = encode(value, limit)
+            assert len(written) <= limit
+            orjson.loads(written)
+
+    @given(st.text(min_size=1, max_size=8).map(lambda text: text * 300), st.integers(256, 299))
+    def test_keeps_as_much_as_fits(self, text: str, limit: int) -> None:
+        written = cut(orjson.dumps(text), limit)
+        assert limit - 8 < len(written) <= limit, "one more character would be too much"
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RuntimeError(),
+            KeyError("x"),
+            OSError("login failed for mysql://harbour:s3cr3t-pw@10.9.8.7/berths"),
+            SettingsError("X_SECRET_ARN: the secret cannot be read"),
+            ExceptionGroup("several", [ToolError("of one task"), ValueError("of another")]),
+            Hostile(),
+            SystemExit(3),
+            ToolError(),
+            HostileToolError(),
+        ],
+    )
+    def test_whatever_was_raised_is_told_in_one_sentence(self, error: BaseException) -> None:
+        assert failed_by("find", error).error == "find failed because of an internal error."
+
+    def test_a_tool_error_is_shown_as_written(self) -> None:
+        assert failed_by("find", ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
+
+    def test_a_flood_of_words_is_cut(self) -> None:
+        assert len(failed_by("find", ToolError("x" * 100_000)).error) < 2100
+        assert len(failed("x" * 100_000).error) < 2100
+        assert len(timed_out("x" * 100_000).error) < 2100
+
+    def test_only_what_breaks_is_a_fault(self) -> None:
+        errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
+        assert [failed_by("find", error).fault for error in errors] == [True, True, False]
+
+
+class TestSecrets:
+    @pytest.fixture(autouse=True)
+    def secret(self) -> None:
+        redaction.register("sk-harbour")
+
+    def test_are_in_no_error(self) -> None:
+        said = "not with sk-harbour"
+        outcomes = (failed(said), timed_out(said), failed_by("find", ToolError(said)))
+        assert {outcome.error for outcome in outcomes} == {"not with [redacted]"}
+
+    def test_are_in_no_result(self) -> None:
+        assert encode({"sk-harbour": ["a sk-harbour b"]}, 1000) == b'{"[redacted]":["a [redacted] b"]}'
+
+    def test_their_masks_do_not_make_a_result_too_long(self) -> None:
+        redaction.register("key-abc")
+        assert len(encode(["key-abc"] * 25, 256)) <= 256
+
+    def test_half_of_a_character_is_told_as_none(self) -> None:
+        assert failed("half \ud800").error == "half ?"
+
+    @pytest.mark.parametrize("before", range(1990, 2010))
+    def test_are_not_cut_in_two(self, before: int) -> None:
+        assert "sk-h" not in failed("x" * before + "sk-harbour" + "y" * 100).error
+
+    @pytest.mark.parametrize("before", range(180, 260))
+    def test_are_not_cut_in_two_in_results(self, before: int) -> None:
+        assert b"sk-h" not in encode("x" * before + "sk-harbour" + "y" * 100, 256)

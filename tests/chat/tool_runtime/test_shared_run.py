@@ -1,0 +1,60 @@
+"""A run ends with an outcome, whatever the tool does."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.clock import jumping
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.results import Outcome
+from winterbourne.chat.tool_runtime.shared_run import Run, outcome_of
+
+
+async def nobody(_: bytes) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("x"), ToolError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit(), StopAsyncIteration()],
+)
+async def test_whatever_is_raised_is_a_failure(error: BaseException) -> None:
+    async def work() -> Outcome:
+        raise error
+
+    assert (await outcome_of("t", work)).status == "failed"
+
+
+class TestListeners:
+    @jumping
+    async def test_the_last_who_leaves_cancels_it_and_its_place_is_free_at_once(self) -> None:
+        released: list[str] = []
+
+        async def work(_: Run) -> Sequence[Outcome]:
+            await asyncio.sleep(60)
+            return ()
+
+        run = Run(work, lambda: released.append("free"))
+        run.join(nobody)
+        run.join(nobody)
+        run.leave(nobody)
+        assert not released
+        run.leave(nobody)
+        assert released == ["free"]
+        await asyncio.wait((run.task,))
+        assert run.task.cancelled()
+        assert released == ["free"], "once"
+
+    @jumping
+    async def test_its_place_is_free_when_it_is_over(self) -> None:
+        released: list[str] = []
+
+        async def work(_: Run) -> Sequence[Outcome]:
+            return [Outcome("completed")]
+
+        run = Run(work, lambda: released.append("free"))
+        run.join(nobody)
+        assert await run.end() == [Outcome("completed")]
+        await asyncio.sleep(0)
+        assert released == ["free"]
+        run.leave(nobody)

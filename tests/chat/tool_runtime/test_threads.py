@@ -1,0 +1,226 @@
+"""Synchronous tools run in threads that can be left behind but never fill up the place of others."""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chat.tool_runtime.hearing import Heard, answers, asked, measured
+from winterbourne.chat.errors import ToolUnavailable
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import tool
+from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.threads import Threads
+
+who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    """Threads tell nobody when they come; so look until it is so."""
+    while not seen():  # noqa: ASYNC110  (there is no event to wait for)
+        await asyncio.sleep(0.001)
+
+
+async def until_free(threads: Threads) -> None:
+    await until(lambda: not threads.abandoned)
+
+
+class TestRun:
+    async def test_context_variables_are_carried_over(self) -> None:
+        who.set("me")
+        assert await Threads().run(who.get) == "me"
+
+    async def test_what_a_function_sets_stays_in_its_copy(self) -> None:
+        await Threads().run(lambda: who.set("somebody else"))
+        assert who.get() == "nobody"
+
+    async def test_a_thread_is_used_again(self) -> None:
+        threads = Threads()
+        names = [await threads.run(threading.get_ident) for _ in range(5)]
+        assert len(set(names)) == 1
+        threads.close()
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+    async def test_whatever_is_raised_is_raised_here(self, error: type[BaseException]) -> None:
+        def work() -> None:
+            raise error("in the thread")
+
+        with pytest.raises(error, match="in the thread"):
+            await Threads().run(work)
+
+    async def test_the_loop_goes_on_meanwhile(self) -> None:
+        go = threading.Event()
+        task = asyncio.create_task(Threads().run(go.wait))
+        await asyncio.sleep(0)
+        go.set()
+        assert await task
+
+
+class TestAbandoned:
+    async def test_a_thread_that_outlives_its_timeout_is_counted_until_it_ends(self) -> None:
+        threads, go = Threads(), threading.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await threads.run(go.wait)
+        assert (threads.abandoned, threads.working) == (1, 0)
+        go.set()
+        await until_free(threads)
+
+    async def test_it_is_counted_in_a_metric(self) -> None:
+        threads, go = Threads(), threading.Event()
+        with measured() as values:
+            task = asyncio.create_task(threads.run(go.wait))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait((task,))
+        assert values == [("AbandonedThreads", 1, "")]
+        go.set()
+        await until_free(threads)
+
+    async def test_others_have_a_fresh_thread_in_its_place(self) -> None:
+        threads, go = Threads(), threading.Event()
+        task = asyncio.create_task(threads.run(go.wait))
+        await asyncio.sleep(0)
+        task.cancel()
+        assert await threads.run(lambda: 5) == 5
+        go.set()
+        await until_free(threads)
+
+    async def test_too_many_are_an_error_in_words_instead_of_starving(self) -> None:
+        threads, go = Threads(abandoned_limit=2), threading.Event()
+        tasks = [asyncio.create_task(threads.run(go.wait)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        with pytest.raises(ToolUnavailable, match="stuck"):
+            await threads.run(lambda: 5)
+        go.set()
+        await until_free(threads)
+        assert await threads.run(lambda: 5) == 5
+
+    def test_one_that_ends_after_the_loop_harms_nobody(self) -> None:
+        go, ended = threading.Event(), threading.Event()
+
+        def work() -> None:
+            go.wait()
+            ended.set()
+
+        async def abandon() -> None:
+            task = asyncio.create_task(Threads().run(work))
+            await asyncio.sleep(0)
+            task.cancel()
+
+        asyncio.run(abandon())
+        go.set()
+        assert ended.wait(5)
+
+    def test_one_that_never_ends_does_not_keep_the_process_alive(self) -> None:
+        go = threading.Event()
+
+        async def abandon() -> list[threading.Thread]:
+            task = asyncio.create_task(Threads().run(go.wait))
+            await asyncio.sleep(0)
+            threads = [thread for thread in threading.enumerate() if thread.name == "tool"]
+            task.cancel()
+            return threads
+
+        assert all(thread.daemon for thread in asyncio.run(abandon()))
+        go.set()
+
+    @given(st.lists(st.sampled_from(["done", "raises", "abandoned"]), max_size=12))
+    def test_threads_are_never_lost_nor_invented(self, fates: list[str]) -> None:
+        async def run() -> None:
+            threads, go = Threads(abandoned_limit=100), threading.Event()
+            for fate in fates:
+                works: dict[str, Callable[[], object]] = {"done": int, "raises": [].pop, "abandoned": go.wait}
+                task = asyncio.create_task(threads.run(works[fate]))
+                await asyncio.sleep(0)
+                if fate == "abandoned":
+                    task.cancel()
+                await asyncio.wait((task,))
+                if not task.cancelled():
+                    task.exception()
+            assert (threads.abandoned, threads.working) == (fates.count("abandoned"), 0)
+            go.set()
+            await until_free(threads)
+            threads.close()
+
+        asyncio.run(run())
+
+
+class TestSynchronousTools:
+    async def test_at_most_so_many_run_at_once_and_the_rest_is_seen_to_wait(self) -> None:
+        go, running = threading.Semaphore(0), []
+
+        @tool
+        def work(number: int) -> int:
+            """Work until told to go on."""
+            running.append(number)
+            go.acquire()
+            return number
+
+        heard = Heard()
+        runner = ToolRunner([work], Settings(tool_executor_max_workers=2))
+        async with runner.turn(heard) as turn:
+            for number in range(4):
+                turn.start(asked("work", str(number), number=number))
+            await until(lambda: len(running) == 2)
+            assert [heard.kinds(str(number))[0] for number in range(4)] == ["Started", "Started", "Queued", "Queued"]
+            go.release(4)
+            assert [message.content for message in await turn.results()] == ["0", "1", "2", "3"]
+        await runner.close()
+
+    async def test_a_blocking_one_past_its_timeout_holds_up_no_other(self) -> None:
+        go = threading.Event()
+
+        @tool(timeout_s=0.02)
+        def blocks() -> None:
+            """Block."""
+            go.wait()
+
+        @tool
+        def quick() -> int:
+            """Be quick."""
+            return 1
+
+        runner = ToolRunner([blocks, quick], Settings(tool_executor_max_workers=1))
+        stuck, done = await answers(runner, asked("blocks", "1"), asked("quick", "2"))
+        assert stuck.content == "blocks did not finish within 0.02 seconds and was stopped."
+        assert done.content == "1"
+        assert runner.abandoned == 1
+        go.set()
+
+    async def test_it_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
+        @tool(needs=["FINNHUB_API_KEY"])
+        def reports(context: ToolContext) -> bool:
+            """Report."""
+            context.wait(context.progress({"percent": 50}))
+            return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
+
+        heard = Heard()
+        runner = ToolRunner([reports], Settings(finnhub_api_key="k"))
+        (message,) = await answers(runner, asked("reports"), heard=heard)
+        assert heard.progress("1") == [{"percent": 50}]
+        assert message.content == "true"
+
+    async def test_the_loop_never_waits_for_one(self) -> None:
+        @tool
+        def sleeps() -> None:
+            """Block for a while."""
+            time.sleep(0.05)
+
+        async with ToolRunner([sleeps]).turn(Heard()) as turn:
+            turn.start(asked("sleeps"))
+            results = asyncio.create_task(turn.results())
+            turns_of_the_loop = 0
+            while not results.done():
+                await asyncio.sleep(0)
+                turns_of_the_loop += 1
+        assert turns_of_the_loop > 10

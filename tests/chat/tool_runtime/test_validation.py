@@ -1,0 +1,177 @@
+"""Arguments fit the schema, or the model is told in one sentence what to mend. Nothing is guessed."""
+
+import contextlib
+import json
+from typing import Annotated, Any, Literal
+
+import jsonschema  # type: ignore[import-untyped]
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta
+
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.schema import parameters, strict_form
+from winterbourne.chat.tool_runtime.validation import ArgumentsReader
+
+
+class Leg(msgspec.Struct):
+    origin: str
+    seats: int = 1
+
+
+class Car(msgspec.Struct, tag="car"):
+    wheels: int = 4
+
+
+class Boat(msgspec.Struct, tag="boat"):
+    sails: int
+
+
+class Trip(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    city: Annotated[str, Meta(min_length=1, max_length=5)]
+    days: Annotated[int, Meta(ge=1, le=7)] = 1
+    mode: Literal["fast", "slow"] = "fast"
+    legs: list[Leg] = []
+    vehicle: Car | Boat | None = None
+    notes: dict[str, Leg] = {}
+    note: str | None = "none given"
+
+
+SCHEMA = parameters(Trip, {})
+read = ArgumentsReader("plan", Trip, SCHEMA)
+read_strictly = ArgumentsReader("plan", Trip, SCHEMA, strict=True)
+
+
+def sentence(text: str) -> str:
+    with pytest.raises(ToolError) as raised:
+        read(text)
+    message = str(raised.value)
+    assert message.startswith("The arguments of plan do not fit its schema: ")
+    assert message.endswith("; mend that and call it again.")
+    return message.removeprefix("The arguments of plan do not fit its schema: ").removesuffix(
+        "; mend that and call it again."
+    )
+
+
+def test_what_fits_is_converted() -> None:
+    trip = read(
+        '{"city":"Lima","legs":[{"origin":"CDG"}],"vehicle":{"type":"boat","sails":2},"notes":{"a":{"origin":"x"}}}'
+    )
+    assert trip == Trip(city="Lima", legs=[Leg("CDG")], vehicle=Boat(2), notes={"a": Leg("x")})
+
+
+def test_empty_text_means_no_arguments() -> None:
+    assert sentence("") == "object missing required field `city`, at `$`"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"city":"Lima"', "the text is not valid JSON (input data was truncated), at `$`"),
+        ('{"city":"Lima"}}', "the text is not valid JSON (JSON is malformed: trailing characters (byte 16)), at `$`"),
+        ('{"city":NaN}', "the text is not valid JSON (JSON is malformed: invalid character (byte 8)), at `$`"),
+        ('{"city":"\ud800"}', "the JSON text contains half of a surrogate pair, at `$`"),
+        ("[" * 100_000, "the JSON text is nested too deep, at `$`"),
+        ("[]", "expected `object`, got `array`, at `$`"),
+        ('"city"', "expected `object`, got `str`, at `$`"),
+        ('{"city":5}', "expected `str`, got `int`, at `$.city`"),
+        ('{"city":"Lima","days":"3"}', "expected `int`, got `str`, at `$.days`"),
+        ('{"city":"Lima","days":true}', "expected `int`, got `bool`, at `$.days`"),
+        ('{"city":"Lima","days":null}', "expected `int`, got `null`, at `$.days`"),
+        ('{"city":"Lima","days":9}', "expected `int` <= 7, at `$.days`"),
+        ('{"city":"Lima!!"}', "expected `str` of length <= 5, at `$.city`"),
+        ('{"city":"Lima","mode":"warp"}', "invalid enum value 'warp', at `$.mode`"),
+        ('{"city":"Lima","legs":[{}]}', "object missing required field `origin`, at `$.legs[0]`"),
+        ('{"city":"Lima","vehicle":{"type":"plane"}}', "invalid value 'plane', at `$.vehicle.type`"),
+        ('{"city":"Lima","city":"Paris"}', "the field `city` is given twice, at `$..city`"),
+        ('{"city":"Lima","legs":[{"origin":"a","origin":"a"}]}', "the field `origin` is given twice, at `$..origin`"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_path(text: str, expected: str) -> None:
+    assert sentence(text) == expected
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 20_000])
+def test_however_deep_the_text_is_nested_there_is_a_sentence(depth: int) -> None:
+    assert sentence("[" * depth + "]" * depth) in {
+        "expected `object`, got `array`, at `$`",
+        "the JSON text is nested too deep, at `$`",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "path"),
+    [
+        ('{"city":"Lima","dayz":2}', "dayz", "$"),
+        ('{"city":"Lima","legs":[{"origin":"a"},{"origin":"b","seat":2}]}', "seat", "$.legs[1]"),
+        ('{"city":"Lima","vehicle":{"type":"car","sails":2}}', "sails", "$.vehicle"),
+        ('{"city":"Lima","notes":{"x":{"origin":"a","seat":1}}}', "seat", "$.notes.x"),
+    ],
+)
+def test_an_unknown_field_is_found_on_every_level_and_the_known_ones_are_named(
+    text: str, field: str, path: str
+) -> None:
+    words = sentence(text)
+    assert words.startswith(f"unknown field `{field}` (the fields are `")
+    assert words.endswith(f"), at `{path}`")
+
+
+class TestStrictForm:
+    def test_null_stands_for_an_optional_field_left_out(self) -> None:
+        left_out = dict.fromkeys(("days", "mode", "vehicle", "notes", "note"))
+        text = {"city": "Lima", "legs": [{"origin": "a", "seats": None}], **left_out}
+        assert read_strictly(json.dumps(text)) == Trip(city="Lima", legs=[Leg("a")], note=None)
+
+    def test_null_stands_for_nothing_where_a_value_is_required(self) -> None:
+        with pytest.raises(ToolError, match="expected `str`, got `null`"):
+            read_strictly('{"city":null}')
+
+    def test_what_its_schema_allows_is_understood(self) -> None:
+        text = {"city": "Lima", "days": 2, "mode": "slow", "legs": [], "vehicle": None, "note": "x"}
+        properties = {name: part for name, part in SCHEMA["properties"].items() if name in text}  # no free keys
+        jsonschema.validate(text, strict_form({**SCHEMA, "properties": properties}))
+        assert read_strictly(json.dumps(text)).days == 2
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+legs = st.fixed_dictionaries({"origin": st.text(max_size=3)}, optional={"seats": st.integers(0, 3), "x": json_values})
+nearly = st.fixed_dictionaries(
+    {"city": st.text(max_size=6) | json_values},
+    optional={
+        "days": st.integers(0, 8) | json_values,
+        "mode": st.sampled_from(["fast", "slow", "warp"]),
+        "legs": st.lists(legs, max_size=2) | json_values,
+        "vehicle": st.fixed_dictionaries(
+            {"type": st.sampled_from(["car", "boat"])}, optional={"sails": st.integers(0, 2), "wheels": json_values}
+        ),
+        "note": json_values,
+        "unknown": json_values,
+    },
+)
+
+
+@given(nearly | json_values)
+def test_accepts_exactly_what_its_schema_accepts(value: Any) -> None:
+    fits = jsonschema.Draft202012Validator(SCHEMA).is_valid(value)
+    try:
+        read(json.dumps(value))
+    except ToolError:
+        assert not fits
+    else:
+        assert fits
+
+
+@given(st.text(max_size=60) | st.text(alphabet='{}[]":,\\u0d8ntrfals 1e-.', max_size=60))
+def test_any_text_is_read_or_refused_with_a_sentence(text: str) -> None:
+    with contextlib.suppress(ToolError):
+        read(text)

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import msgspec
+
+from tests.stack import ROOT
+from winterbourne.chat.settings import Settings
+from winterbourne.local.chat_settings import is_chat, local_settings, users_settings
+
+
+def test_a_chat_is_known_by_the_engine_it_uses(tmp_path: Path) -> None:
+    assert is_chat(ROOT / "functions")
+    assert not is_chat(tmp_path)
+
+
+def test_every_setting_of_the_users_is_let_through_and_nothing_else() -> None:
+    names = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    environ = {**dict.fromkeys(names, "x"), "PATH": "/bin", "HOME": "/h"}
+    assert users_settings(environ).keys() == names
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert users_settings({"MODEL_ID": ""}) == {}
+
+
+def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> None:
+    settings = Settings.from_environment(local_settings(tmp_path))
+    assert settings.auth == "none"
+    assert settings.store == f"file:{tmp_path}/store.sqlite3"

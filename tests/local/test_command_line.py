@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from tests.stack import ROOT
+from winterbourne.local.command_line import parse
+
+
+class TestWithoutFlags:
+    def test_the_chat_is_served_where_make_run_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(ROOT)
+        given = parse([])
+        assert (given.host, given.port, given.handler, given.concurrency) == ("127.0.0.1", 3000, "chat.app.handler", 4)
+        assert given.task_root == ROOT / "functions"
+        assert (given.burst, given.rate, given.limit) == (6 * 2**20, 2 * 2**20, 200 * 2**20)
+        assert not any((given.no_practice, given.no_freeze, given.managed_instances))
+
+
+class TestFlags:
+    def test_serve_any_function(self, tmp_path: Path) -> None:
+        given = parse(["--task-root", str(tmp_path), "--handler", "app.handler", "--env", "A=b=c", "--env", "D="])
+        assert (given.task_root, given.handler) == (tmp_path, "app.handler")
+        assert given.env == [("A", "b=c"), ("D", "")]
+
+    @pytest.mark.parametrize(
+        ("flags", "reason"),
+        [
+            (["--port", "70000"], "70000 is no port"),
+            (["--port", "x"], "x is no port"),
+            (["--concurrency", "0"], "0 is not at least 1"),
+            (["--concurrency", "many"], "many is not at least 1"),
+            (["--timeout", "0"], "0 is not more than 0"),
+            (["--rate", "-1"], "-1 is not 0 or more"),
+            (["--rate", "nan"], "nan is not 0 or more"),
+            (["--task-root", "/no/such/folder"], "/no/such/folder is no folder"),
+            (["--env", "A"], "'A' is not KEY=VALUE"),
+        ],
+    )
+    def test_that_cannot_be_are_refused_in_a_sentence(
+        self, flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            parse(flags)
+        assert exit_.value.code == 2
+        assert reason in capsys.readouterr().err
+
+    def test_are_all_explained(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            parse(["--help"])
+        text = capsys.readouterr().out
+        assert "Managed Instances" in text
+        assert "examples:" in text

@@ -1,0 +1,112 @@
+import base64
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winterbourne.local.function_response import DELIMITER, BadResponse, Head, PreludeReader, buffered
+
+
+def prelude(**answer: Any) -> bytes:
+    return json.dumps(answer).encode() + DELIMITER
+
+
+def head(**answer: Any) -> Head:
+    found = PreludeReader().feed(prelude(**answer))
+    assert found
+    return found[0]
+
+
+class TestThePrelude:
+    def test_gives_status_headers_and_cookies(self) -> None:
+        made = head(statusCode=201, headers={"Content-Type": "text/plain", "x-n": 3}, cookies=["a=1", "b=2; Path=/"])
+        assert made == Head(
+            201, [("content-type", "text/plain"), ("x-n", "3"), ("set-cookie", "a=1"), ("set-cookie", "b=2; Path=/")]
+        )
+
+    def test_an_empty_one_is_an_ordinary_response(self) -> None:
+        assert head() == Head(200, [("content-type", "application/octet-stream")])
+
+    def test_headers_that_are_the_urls_own_are_remapped(self) -> None:
+        made = head(headers={"Content-Type": "a/b", "Content-Length": "3", "WWW-Authenticate": "Basic"})
+        assert made.headers[1:] == [
+            ("x-amzn-remapped-content-length", "3"),
+            ("x-amzn-remapped-www-authenticate", "Basic"),
+        ]
+
+    def test_hop_by_hop_headers_are_dropped(self) -> None:
+        assert head(headers={"Transfer-Encoding": "chunked", "content-type": "a/b"}).headers == [
+            ("content-type", "a/b")
+        ]
+
+    @pytest.mark.parametrize("status", [0, 99, 199, 600, "abc", None, 200.5, True, "²"])
+    def test_a_status_that_http_has_not_is_refused(self, status: object) -> None:
+        with pytest.raises(BadResponse, match="statusCode"):
+            head(statusCode=status)
+
+    @pytest.mark.parametrize("document", [b"", b"[]", b"{", b"\xff", b'{"headers":[1]}', b'{"cookies":"a"}'])
+    def test_what_is_no_prelude_is_refused(self, document: bytes) -> None:
+        with pytest.raises(BadResponse):
+            PreludeReader().feed(document + DELIMITER)
+
+    def test_one_without_end_is_refused_after_16_kilobytes(self) -> None:
+        reader = PreludeReader()
+        assert reader.feed(b"x" * 16 * 1024) is None
+        with pytest.raises(BadResponse, match="16 KB"):
+            reader.feed(b"x")
+
+    @given(st.dictionaries(st.text(), st.text(), max_size=5), st.binary(max_size=100), st.data())
+    def test_cut_anywhere_it_is_the_same(self, headers: dict[str, str], body: bytes, data: st.DataObject) -> None:
+        whole = prelude(statusCode=418, headers=headers) + body
+        expected = PreludeReader().feed(whole)
+        cut = data.draw(st.integers(0, len(whole)))
+        reader = PreludeReader()
+        first = reader.feed(whole[:cut])
+        if first is None:
+            assert reader.feed(whole[cut:]) == expected
+        else:
+            assert (first[0], first[1] + whole[cut:]) == expected
+
+
+class TestABufferedResponse:
+    def test_has_status_headers_cookies_and_body(self) -> None:
+        document = {"statusCode": "404", "headers": {"x": "y"}, "cookies": ["a=1"], "body": "no"}
+        made, body = buffered(json.dumps(document).encode())
+        assert made == Head(404, [("x", "y"), ("content-type", "application/json"), ("set-cookie", "a=1")])
+        assert body == b"no"
+
+    def test_base64_is_decoded(self) -> None:
+        document = {"statusCode": 200, "body": base64.b64encode(b"\xff\x00").decode(), "isBase64Encoded": True}
+        assert buffered(json.dumps(document).encode())[1] == b"\xff\x00"
+
+    def test_without_a_status_the_document_is_the_body(self) -> None:
+        assert buffered(b'{"a": 1}') == (Head(200, [("content-type", "application/json")]), b'{"a": 1}')
+        assert buffered(b'"words"')[1] == b"words"
+
+    def test_without_a_body_there_is_none(self) -> None:
+        assert buffered(b'{"statusCode": 204}')[1] == b""
+
+    @pytest.mark.parametrize(
+        "document", [b"", b"{", b'{"statusCode": 200, "body": "%", "isBase64Encoded": true}', b'{"statusCode": {}}']
+    )
+    def test_what_cannot_be_sent_is_refused(self, document: bytes) -> None:
+        with pytest.raises(BadResponse):
+            buffered(document)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["statusCode", "headers", "cookies", "body", "isBase64Encoded"]), json_values))
+def test_any_answer_is_sent_or_refused(answer: dict[str, Any]) -> None:
+    document = json.dumps(answer).encode()
+    for sent in (document, document + DELIMITER):
+        with contextlib.suppress(BadResponse):
+            assert buffered(sent) if sent is document else PreludeReader().feed(sent)

@@ -1,0 +1,287 @@
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.local.sinks import until
+from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, Server, Truncated
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[Server]:
+    async with Server(handler) as server:
+        await server.listen("127.0.0.1")
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def streaming(handler: Handler) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with serving(handler) as server, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{server.port}/"
+        async with client.stream("GET", url) as response:
+            yield response.aiter_bytes()
+
+
+async def talk(server: Server, *parts: bytes) -> bytes:
+    """Send raw bytes, one part after the other has been seen, and read until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def echo(exchange: Exchange) -> None:
+    body = await exchange.body(1_000_000)
+    said = f"{exchange.method} {exchange.target} {exchange.trailers} ".encode()
+    await exchange.answer(200, [("content-type", "text/plain")], said + body)
+
+
+class TestARequest:
+    async def test_is_answered_with_its_length(self) -> None:
+        async with serving(echo) as server, httpx.AsyncClient() as client:
+            response = await client.post(f"http://127.0.0.1:{server.port}/x?y", content=b"hi")
+        assert response.text == "POST /x?y [] hi"
+        assert response.headers["content-length"] == "15"
+
+    async def test_many_share_one_connection(self) -> None:
+        peers = set()
+
+        async def handler(exchange: Exchange) -> None:
+            peers.add(exchange._writer.get_extra_info("peername"))
+            await exchange.answer(200, [])
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            for _ in range(3):
+                await client.get(f"http://127.0.0.1:{server.port}/")
+        assert len(peers) == 1
+
+    async def test_trailers_are_there_after_the_body(self) -> None:
+        async with serving(echo) as server:
+            head = (
+                b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n"
+            )
+            answer = await talk(server, head, b"2\r\nhi\r\n0\r\nA: b\r\n\r\n")
+        assert answer.endswith(b"POST / [('a', 'b')] hi")
+
+    async def test_that_waits_for_a_go_gets_one(self) -> None:
+        async with serving(echo) as server:
+            head = (
+                b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+            )
+            answer = await talk(server, head, b"hi")
+        assert answer.startswith(b"HTTP/1.1 100 ")
+
+    async def test_that_is_no_http_gets_a_400(self) -> None:
+        async with serving(echo) as server:
+            assert (await talk(server, b"\x16\x03\x01 nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+    async def test_with_too_large_a_body_says_so_and_ends_the_connection(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            with pytest.raises(BodyTooLarge):
+                await exchange.body(1)
+            await exchange.answer(413, [])
+
+        async with serving(handler) as server:
+            answer = await talk(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhi")
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+    async def test_that_breaks_off_is_truncated(self) -> None:
+        seen = []
+
+        async def handler(exchange: Exchange) -> None:
+            try:
+                await exchange.body(100)
+            except Truncated as error:
+                seen.append(error)
+                raise
+
+        async with serving(handler) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhi")
+            writer.close()
+            await until(lambda: bool(seen))
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+    @given(st.data())
+    def test_cut_anywhere_it_is_the_same(self, data: st.DataObject) -> None:
+        request = (
+            b"PUT /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nhi\r\n0\r\nT: u\r\n\r\n"
+        )
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(request)), max_size=4)))
+        parts = [request[a:b] for a, b in zip([0, *cuts], [*cuts, len(request)], strict=True)]
+
+        async def run() -> bytes:
+            async with serving(echo) as server:
+                return await talk(server, *parts)
+
+        assert asyncio.run(run()).endswith(b"PUT /a [('t', 'u')] hi")
+
+
+class TestAResponse:
+    @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+    async def test_that_may_have_no_body_has_none(self, method: str, status: int) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.start(status, [("x", "y")])
+            await exchange.write(b"never")
+            await exchange.end()
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            for _ in range(2):
+                response = await client.request(method, f"http://127.0.0.1:{server.port}/")
+                assert (response.status_code, response.content, response.headers["x"]) == (status, b"", "y")
+
+    async def test_to_head_has_the_length_of_the_body_that_is_left_out(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.answer(200, [], b"never")
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            for _ in range(2):
+                response = await client.head(f"http://127.0.0.1:{server.port}/")
+                assert (response.content, response.headers["content-length"]) == (b"", "5")
+
+    async def test_is_on_the_wire_piece_by_piece(self) -> None:
+        more = asyncio.Event()
+
+        async def handler(exchange: Exchange) -> None:
+            await exchange.start(200, [])
+            await exchange.write(b"one")
+            await more.wait()
+            await exchange.write(b"two")
+            await exchange.end()
+
+        async with streaming(handler) as pieces:
+            assert await anext(pieces) == b"one"
+            more.set()
+            assert await anext(pieces) == b"two"
+
+    async def test_that_is_whole_from_the_start_is_one_piece(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pieces: list[bytes] = []
+
+        async def handler(exchange: Exchange) -> None:
+            monkeypatch.setattr(exchange._writer, "write", pieces.append)
+            await exchange.answer(200, [], b"hi")
+            monkeypatch.undo()
+            exchange.break_off()
+
+        async with serving(handler) as server:
+            await talk(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        (piece,) = pieces
+        assert piece.endswith(b"\r\n\r\nhi")
+
+    async def test_broken_off_shows_what_was_written_and_that_it_broke(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.start(200, [])
+            await exchange.write(b"half")
+            exchange.break_off()
+
+        async with streaming(handler) as pieces:
+            assert await anext(pieces) == b"half"
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(pieces)
+
+    async def test_that_http_does_not_allow_is_refused_before_a_byte_is_out(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            with pytest.raises(ValueError, match="header"):
+                await exchange.start(200, [("a b", "c")])
+            await exchange.answer(502, [])
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            assert (await client.get(f"http://127.0.0.1:{server.port}/")).status_code == 502
+
+    async def test_waits_for_a_slow_reader(self) -> None:
+        written = 0
+
+        async def handler(exchange: Exchange) -> None:
+            nonlocal written
+            await exchange.start(200, [])
+            for _ in range(64):
+                await exchange.write(bytes(1024 * 1024))
+                written += 1
+            await exchange.end()
+
+        async with serving(handler) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await reader.readline()
+            before = -1
+            while before != written:
+                before = written
+                await asyncio.sleep(0.05)
+            assert written < 32
+            writer.transport.abort()
+
+    async def test_fails_with_a_connection_error_when_the_client_has_left(self) -> None:
+        failed = asyncio.Event()
+
+        async def handler(exchange: Exchange) -> None:
+            await exchange.start(200, [])
+            try:
+                while True:
+                    await exchange.write(bytes(1024))
+            except ConnectionError:
+                failed.set()
+                raise
+
+        async with serving(handler) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readline()
+            writer.transport.abort()
+            await asyncio.wait_for(failed.wait(), 10)
+
+
+class TestAHandlerThatFails:
+    async def test_before_the_response_gives_a_500_and_a_log_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def handler(exchange: Exchange) -> None:
+            raise LookupError("lost")
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            assert (await client.get(f"http://127.0.0.1:{server.port}/")).status_code == 500
+        assert "lost" in caplog.text
+
+    async def test_within_the_response_breaks_it_off(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.start(200, [])
+            raise LookupError("lost")
+
+        async with serving(handler) as server, httpx.AsyncClient() as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(f"http://127.0.0.1:{server.port}/")
+        assert "lost" in caplog.text
+
+
+class TestTheAddress:
+    async def test_in_use_is_told_in_a_sentence(self) -> None:
+        async with serving(echo) as server:
+            with pytest.raises(OSError, match=f"127.0.0.1:{server.port} is in use"):
+                await Server(echo).listen("127.0.0.1", server.port)
+
+    async def test_is_free_again_when_the_server_is_closed(self) -> None:
+        ended = asyncio.Event()
+
+        async def handler(exchange: Exchange) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async with serving(handler) as server:
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(lambda: bool(server._connections))
+            await asyncio.sleep(0)
+        assert not server._connections
+        client.close()
+        async with Server(echo) as other:
+            await other.listen("127.0.0.1", server.port)

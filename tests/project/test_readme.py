@@ -1,0 +1,61 @@
+"""The README says what is true."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_its_example_of_a_tool_is_one() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", section("Write a tool"), re.DOTALL)
+    module: dict[str, Any] = {"__name__": "example"}
+    exec(code, module)
+    (tool,) = (value for value in module.values() if isinstance(value, Tool))
+    assert tool.schema.parameters["required"] == ["harbour"]
+    assert tool.description == "The height of the tide in a harbour."
+
+
+def test_its_options_of_a_tool_are_those_there_are() -> None:
+    cells = re.findall(r"^\| (`.*?) \|", section("Write a tool"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == {*ToolOptions.__struct_fields__, "batch", "strict"}
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", section("Settings"), re.MULTILINE), ids=str)
+def test_a_setting_has_the_default_that_it_says(row: tuple[str, str]) -> None:
+    names, defaults = re.findall(r"`(\w+)`", row[0]), row[1].replace("`", "").split(", ")
+    for at, name in enumerate(names):
+        said, is_so = defaults[min(at, len(defaults) - 1)], getattr(Settings(), name.lower())
+        if said not in {"none", "per provider", "the vendor's"}:
+            assert said == (f"{is_so:g}" if isinstance(is_so, float) else str(is_so).lower())
+        elif said == "none":
+            assert is_so == ""
+
+
+def test_every_target_it_names_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z]+)\b", section("Commands")))
+    assert named <= targets
+    assert targets - {"format", "clean", "help"} <= named
+
+
+def test_every_path_of_a_format_is_named() -> None:
+    for module in (native, ai_sdk, ag_ui, openai):
+        assert f"`POST {module.FRONTEND.path}`" in section("Connect a frontend")
+
+
+def test_every_file_it_leads_to_is_there() -> None:
+    links = re.findall(r"\]\((?!http|#)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,0 +1,114 @@
+"""The environment a handler is imported in: as the stock bootstrap makes it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from winterbourne.bootstrap import load_handler, prepare
+from winterbourne.errors import Fault
+
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["/var/lang/lib/site-packages"])
+    for name in [name for name in sys.modules if name.startswith("sample")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+class TestPath:
+    def test_the_function_comes_first_then_its_layers_then_lambda(self, tmp_path: Path) -> None:
+        environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime"}
+        prepare(environ, "/opt/python")
+        assert sys.path[:5] == [
+            str(tmp_path),
+            f"/opt/python/lib/python{VERSION}/site-packages",
+            "/opt/python",
+            "/var/runtime",
+            "/var/lang/lib/site-packages",
+        ]
+
+    def test_a_pythonpath_of_ones_own_replaces_the_layers(self, tmp_path: Path) -> None:
+        environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mine"}
+        prepare(environ, "/opt/python")
+        assert sys.path == [str(tmp_path), "/var/runtime", "/var/lang/lib/site-packages"]
+        assert environ["PYTHONPATH"] == "/mine"
+
+    def test_pythonpath_is_set_for_child_processes(self, tmp_path: Path) -> None:
+        environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime"}
+        prepare(environ, "/opt/python")
+        assert environ["PYTHONPATH"] == "/var/runtime"
+
+    @pytest.mark.parametrize("where", ["function", "layer", "site"])
+    def test_pth_files_are_read(self, where: str, tmp_path: Path) -> None:
+        folders = {
+            "function": tmp_path / "function",
+            "layer": tmp_path / "python",
+            "site": tmp_path / "python" / "lib" / f"python{VERSION}" / "site-packages",
+        }
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        more = tmp_path / "more"
+        more.mkdir()
+        (folders[where] / "more.pth").write_text(f"{more}\n")
+        prepare({"LAMBDA_TASK_ROOT": str(folders["function"])}, str(folders["layer"]))
+        assert str(more) in sys.path
+
+    def test_without_a_task_root_it_is_the_working_directory(self, tmp_path: Path) -> None:
+        prepare({}, "/opt/python")
+        assert sys.path[0] == str(Path.cwd())
+
+
+class TestExecutionEnvironment:
+    def test_is_named_after_the_python(self, tmp_path: Path) -> None:
+        environ = {"LAMBDA_TASK_ROOT": str(tmp_path)}
+        prepare(environ, "/opt/python")
+        assert environ["AWS_EXECUTION_ENV"] == f"AWS_Lambda_python{VERSION}"
+
+    def test_keeps_the_name_lambda_gave(self, tmp_path: Path) -> None:
+        environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
+        prepare(environ, "/opt/python")
+        assert environ["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+
+    def test_the_working_directory_stays(self, tmp_path: Path) -> None:
+        before = Path.cwd()
+        prepare({"LAMBDA_TASK_ROOT": str(tmp_path)}, "/opt/python")
+        assert Path.cwd() == before
+
+
+class TestHandlerNames:
+    @pytest.mark.parametrize("name", ["sample/inner/module.handler", "sample.inner.module.handler"])
+    def test_folders_are_separated_by_slashes_or_dots(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "sample" / "inner").mkdir(parents=True)
+        (tmp_path / "sample" / "inner" / "module.py").write_text("def handler(event, context): return 'here'")
+        sys.path.insert(0, str(tmp_path))
+        assert load_handler(name)(None, None) == "here"
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "message"),
+        [
+            ("nodot", "Runtime.MalformedHandlerName", "Bad handler 'nodot'"),
+            ("", "Runtime.MalformedHandlerName", "Bad handler ''"),
+            ("sys.exit", "Runtime.BuiltInModuleConflict", "Cannot use built-in module sys"),
+            ("sample_missing.handler", "Runtime.ImportModuleError", "Unable to import module 'sample_missing'"),
+            ("sample_fine.other", "Runtime.HandlerNotFound", "Handler 'other' missing on module 'sample_fine'"),
+            ("sample_broken.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'sample_broken'"),
+        ],
+    )
+    def test_each_way_to_be_wrong_has_lambdas_own_name(
+        self, name: str, kind: str, message: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "sample_fine.py").write_text("handler = print")
+        (tmp_path / "sample_broken.py").write_text("def handler(:")
+        sys.path.insert(0, str(tmp_path))
+        with pytest.raises(Fault, match=message) as raised:
+            load_handler(name)
+        assert raised.value.kind == kind
+
+    def test_what_the_module_raises_is_its_own(self, tmp_path: Path) -> None:
+        (tmp_path / "sample_raises.py").write_text("1 / 0")
+        sys.path.insert(0, str(tmp_path))
+        with pytest.raises(ZeroDivisionError):
+            load_handler("sample_raises.handler")

@@ -1,0 +1,185 @@
+"""The client's socket: what it does when the Runtime API refuses, hangs up, or is gone."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.runtime.harness import serving
+from tests.runtime.runtime_api import RuntimeApi
+from winterbourne import ResponseStream, StreamLost, connection, streamify_response
+from winterbourne.connection import RuntimeClient
+from winterbourne.errors import RuntimeApiDown
+from winterbourne.handlers import adapt
+from winterbourne.loop import Poller
+
+
+async def echo(event: Any, context: Any) -> Any:
+    return event
+
+
+async def stream_of(event: Any, context: Any) -> AsyncIterator[str]:
+    for piece in event:
+        yield piece
+
+
+def held_up(api: RuntimeApi) -> bool:
+    """Whether the socket takes no more."""
+    line = api.clients[0]._line
+    return line is not None and line.paused
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop and its sockets go on until it holds."""
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "FIRST_DELAY_S", 0.0)
+
+
+class TestOneConnection:
+    async def test_carries_one_invocation_after_the_other(self) -> None:
+        async with serving(stream_of) as api:
+            for number in range(5):
+                assert (await api.invoke([str(number)])).body == str(number).encode()
+            assert api.connections == 1
+
+    async def test_that_was_closed_between_invocations_is_made_anew(self) -> None:
+        async with serving(echo) as api:
+            await api.invoke(1)
+            api.hang_up()
+            assert (await api.invoke(2)).json == 2
+            assert api.connections == 2
+
+    async def test_that_was_closed_while_the_handler_worked_is_made_anew_for_the_response(self) -> None:
+        go_on = asyncio.Event()
+
+        async def slow(event: Any, context: Any) -> AsyncIterator[str]:
+            await go_on.wait()
+            yield "late"
+
+        async with serving(slow) as api:
+            invocation = api.submit()
+            await api.handed_out.wait()
+            api.hang_up()
+            await until(lambda: api.clients[0]._line is None)
+            go_on.set()
+            assert (await invocation.outcome).body == b"late"
+
+
+class TestRefusals:
+    """None of them costs the next invocation."""
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 413])
+    @pytest.mark.parametrize("handler", [echo, stream_of])
+    async def test_of_a_response_are_logged(self, handler: Any, status: int, logged: list[str]) -> None:
+        async with serving(handler, RuntimeApi(refuse={"response": status})) as api:
+            await api.invoke(["x"])
+            await api.invoke(["y"])
+        assert any(f"answered {status} to /2018-06-01/runtime/invocation/request-1/response" in line for line in logged)
+
+    async def test_of_an_error_are_logged(self, logged: list[str]) -> None:
+        async def fails(event: Any, context: Any) -> None:
+            raise ValueError("no")
+
+        async with serving(fails, RuntimeApi(refuse={"error": 403})) as api:
+            await api.invoke()
+            await api.invoke()
+        assert any("could not be delivered" in line for line in logged)
+
+    async def test_while_the_response_is_sent_stop_the_handler_with_a_lost_stream(self, logged: list[str]) -> None:
+        lost, why = asyncio.Event(), []
+
+        @streamify_response
+        async def endless(event: Any, response_stream: ResponseStream, context: Any) -> None:
+            try:
+                while True:
+                    await response_stream.write(b"x")
+                    await asyncio.sleep(0)
+            except StreamLost as error:
+                why.append(str(error))
+                lost.set()
+                raise
+
+        async with serving(endless, RuntimeApi(refuse_after=(100, 413))) as api:
+            await api.invoke()
+            await lost.wait()
+            assert "413" in why[0]
+            assert (await api.invoke(deadline_s=0.3)).trailing_error["errorType"] == "DeadlineReached"
+        assert any("StreamLost" in line for line in logged)
+
+    async def test_of_next_are_tried_again(self) -> None:
+        async with serving(echo, RuntimeApi(refuse={"next": 403})) as api:
+            assert (await api.invoke(1)).json == 1
+
+
+class TestHangingUp:
+    async def test_in_the_middle_of_a_stream_reaches_the_writer_and_spares_the_next(self) -> None:
+        async with serving(stream_of, RuntimeApi(cut_after=50)) as api:
+            cut = await api.invoke(["x" * 60, "y", "z"])
+            assert not cut.complete
+            assert (await api.invoke(["whole"])).body == b"whole"
+
+    async def test_on_a_reader_that_was_behind_wakes_the_writer(self) -> None:
+        woken = asyncio.Event()
+
+        @streamify_response
+        async def floods(event: Any, response_stream: ResponseStream, context: Any) -> None:
+            try:
+                while True:
+                    await response_stream.write(b"x" * 65536)
+            except StreamLost:
+                woken.set()
+
+        api = RuntimeApi()
+        async with serving(floods, api):
+            invocation = api.submit()
+            await api.handed_out.wait()
+            api.reads_on.clear()
+            await until(lambda: held_up(api))
+            assert not woken.is_set()
+            api.hang_up()
+            await woken.wait()
+            invocation.outcome.cancel()
+
+
+class TestBackpressure:
+    async def test_a_writer_waits_for_a_reader_that_is_behind(self) -> None:
+        written = 0
+
+        @streamify_response
+        async def floods(event: Any, response_stream: ResponseStream, context: Any) -> None:
+            nonlocal written
+            for _ in range(400):
+                await response_stream.write(b"x" * 65536)
+                written += 1
+
+        async with serving(floods) as api:
+            invocation = api.submit()
+            await api.handed_out.wait()
+            api.reads_on.clear()
+            await until(lambda: held_up(api))
+            behind = written
+            assert behind < 400
+            api.reads_on.set()
+            assert len((await invocation.outcome).body) == 400 * 65536
+
+
+class TestARuntimeApiThatIsGone:
+    async def test_is_tried_five_times(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RuntimeApiDown, match="no invocation after 5 attempts"):
+            await RuntimeClient(address).next()
+
+    async def test_that_answers_500_ends_the_poller(self) -> None:
+        async with RuntimeApi(refuse={"response": 500}) as api:
+            api.submit()
+            poller = Poller(RuntimeClient(api.address), adapt(echo), margin_ms=100)
+            with pytest.raises(RuntimeApiDown, match="500"):
+                await poller.run()
