@@ -16,19 +16,19 @@ from chat import tools
 from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
 from winterbourne.chat.auth.factory import make_authenticator
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
-from winterbourne.chat.formats.base import Frontend
-from winterbourne.chat.http.endpoints.chat import Answer
-from winterbourne.chat.http.endpoints.conversations import Kept
-from winterbourne.chat.http.endpoints.health import Probes
-from winterbourne.chat.http.endpoints.static_files import site
-from winterbourne.chat.http.service import JSON, Call, Context, Endpoint, Service, reply
+from winterbourne.chat.formats.base import Format
+from winterbourne.chat.http.endpoints.chat import ChatEndpoint
+from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
+from winterbourne.chat.http.endpoints.health import HealthEndpoint
+from winterbourne.chat.http.endpoints.static_files import serve_static_file
+from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, InvocationContext, RequestContext, Service, reply
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up
-from winterbourne.chat.providers.factory import make_model
-from winterbourne.chat.storage.conversations import Conversations
+from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
-from winterbourne.chat.storage.rate_limits import Limits
-from winterbourne.chat.storage.stop_signals import Stops
+from winterbourne.chat.storage.rate_limits import RateLimiter
+from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.discovery import discover
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["handler"]
 
-FRONTENDS: Final[tuple[Frontend, ...]] = (native.FRONTEND, ai_sdk.FRONTEND, ag_ui.FRONTEND, openai.FRONTEND)
+FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda starts an environment anew that is not ready in 10 s
 
@@ -66,61 +66,63 @@ def _mcp_servers() -> "McpServers | None":
     return McpServers(_settings, _runner.add)
 
 
-_model = make_model(_settings)
+_provider = make_provider(_settings)
 _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
 _servers = _mcp_servers()
-_conversations = Conversations(_store, _settings)
-_stops = Stops(_store, _settings.stop_poll_interval)
-_answer = Answer(_settings, _model, _runner, _conversations, Limits(_store, _settings), _stops)
+_conversations = ConversationStore(_store, _settings)
+_stop_signals = StopSignals(_store, _settings.stop_poll_interval)
+_chat_endpoint = ChatEndpoint(
+    _settings, _provider, _runner, _conversations, RateLimiter(_store, _settings), _stop_signals
+)
 
 
-async def _models(call: Call) -> None:
-    await reply(call.stream, 200, openai.models_body(_settings), JSON)
+async def _models(context: RequestContext) -> None:
+    await reply(context.stream, 200, openai.models_body(_settings), JSON_HEADERS)
 
 
-async def _chat(frontend: Frontend, call: Call) -> None:
+async def _chat(wire_format: Format, context: RequestContext) -> None:
     if _servers:
         await _servers.connect()
     try:
-        await _answer.chat(frontend, call)
+        await _chat_endpoint.handle(wire_format, context)
     finally:
-        if _runner.retiring:  # too many threads of tools hang; a fresh environment has none
-            _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned)
+        if _runner.should_retire:  # too many threads of tools hang; a fresh environment has none
+            _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned_count)
             retire()
 
 
-async def _nothing_to_resume(call: Call) -> None:
+async def _nothing_to_resume(context: RequestContext) -> None:
     """A stream cannot be joined a second time; 204 is how the AI SDK is told so without an error."""
-    await reply(call.stream, 204, b"", {})
+    await reply(context.stream, 204, b"", {})
 
 
 def _routes() -> dict[tuple[str, str], Endpoint]:
-    error_body = native.FRONTEND.error_body
-    probes = Probes(_model, _runner)
-    kept = Kept(_conversations, _stops)
-    is_open = partial(Endpoint, is_open=True, error_body=error_body)
-    is_mine = partial(Endpoint, error_body=error_body)
+    error_body = native.FORMAT.error_body
+    health = HealthEndpoint(_provider, _runner)
+    conversations = ConversationsEndpoint(_conversations, _stop_signals)
+    public = partial(Endpoint, is_public=True, error_body=error_body)
+    authenticated = partial(Endpoint, error_body=error_body)
     return {
-        ("GET", "/"): is_open(act=site),
-        ("GET", "/web/{version}/{name}"): is_open(act=site),
-        ("GET", "/healthz"): is_open(act=probes.health),
-        ("GET", "/readyz"): is_open(act=probes.readiness),
-        ("POST", "/chat/{id}/stop"): is_mine(act=kept.stop),
-        ("GET", "/conversations"): is_mine(act=kept.page),
-        ("GET", "/conversations/{id}"): is_mine(act=kept.show),
-        ("DELETE", "/conversations/{id}"): is_mine(act=kept.delete),
-        ("GET", "/api/chat/{id}/stream"): Endpoint(act=_nothing_to_resume, error_body=error_body),
-        ("GET", "/v1/models"): Endpoint(act=_models, error_body=openai.FRONTEND.error_body),
+        ("GET", "/"): public(handler=serve_static_file),
+        ("GET", "/web/{version}/{name}"): public(handler=serve_static_file),
+        ("GET", "/healthz"): public(handler=health.liveness),
+        ("GET", "/readyz"): public(handler=health.readiness),
+        ("POST", "/chat/{id}/stop"): authenticated(handler=conversations.stop),
+        ("GET", "/conversations"): authenticated(handler=conversations.list_page),
+        ("GET", "/conversations/{id}"): authenticated(handler=conversations.get),
+        ("DELETE", "/conversations/{id}"): authenticated(handler=conversations.delete),
+        ("GET", "/api/chat/{id}/stream"): Endpoint(handler=_nothing_to_resume, error_body=error_body),
+        ("GET", "/v1/models"): Endpoint(handler=_models, error_body=openai.FORMAT.error_body),
         **{
-            ("POST", frontend.path): Endpoint(act=partial(_chat, frontend), error_body=frontend.error_body)
-            for frontend in FRONTENDS
+            ("POST", wire_format.path): Endpoint(handler=partial(_chat, wire_format), error_body=wire_format.error_body)
+            for wire_format in FORMATS
         },
     }
 
 
 _authenticator = make_authenticator(_settings)
-_service = Service(_routes(), _authenticator, native.FRONTEND.error_body, _logger, _settings.service_name)
+_service = Service(_routes(), _authenticator, native.FORMAT.error_body, _logger, _settings.service_name)
 
 
 @on_startup
@@ -132,7 +134,7 @@ async def _start() -> None:
             await _authenticator.prepare()
     if _servers:
         await _servers.connect()
-    telemetry.ready()
+    telemetry.mark_ready()
 
 
 @before_snapshot
@@ -150,6 +152,6 @@ if _servers:
 
 
 @streamify_response
-async def handler(event: Mapping[str, Any], response_stream: ResponseStream, context: Context) -> None:
+async def handler(event: Mapping[str, Any], response_stream: ResponseStream, context: InvocationContext) -> None:
     """One function-URL request: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html"""
     await _service.handle(event, response_stream, context)

@@ -13,7 +13,7 @@ import msgspec
 
 from tool_worker import tools
 from winterbourne import on_shutdown, retire
-from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up
@@ -48,7 +48,7 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         msgspec.ValidationError: The event is no RemoteCall; Lambda reports it as the function's error.
     """
     call = msgspec.convert(event, RemoteCall)
-    with telemetry.request(context.aws_request_id, _logger, _settings.service_name):
+    with telemetry.request_scope(context.aws_request_id, _logger, _settings.service_name):
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
         asked = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
         # The reserve for an answer is the chat's to keep; here the tool is the answer.
@@ -56,11 +56,11 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         async with _runner.turn(_nowhere, deadline=deadline, request_id=call.request_id, caller=call.caller) as turn:
             turn.start(asked)
             (result,) = await turn.results()
-    if _runner.retiring:  # too many threads of tools hang; a fresh environment has none
-        _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned)
+    if _runner.should_retire:  # too many threads of tools hang; a fresh environment has none
+        _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned_count)
         retire()
     return msgspec.structs.asdict(RemoteAnswer(content=result.content, is_error=result.is_error))
 
 
-async def _nowhere(batch: Batch) -> None:
+async def _nowhere(batch: EventBatch) -> None:
     """An answer in one piece has no place for events."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from tests.bench.figure import Figure, paired
 from winterbourne.chat.core.events import TextDelta, ToolFinished
-from winterbourne.chat.formats.native.encode import NativeEncoder, call_frame
+from winterbourne.chat.formats.native.encode import NativeEncoder, tool_call_frame_prefix
 
 FRAMES = 20_000
 
@@ -19,9 +19,9 @@ NAMES = {
     "json": json,
     "delta": " considerable",
     "name": "get_stock_quote",
-    "content": NativeEncoder.frames[TextDelta],
-    "finished": NativeEncoder.frames[ToolFinished],
-    "call_frame": call_frame,
+    "content": NativeEncoder.dispatch_table[TextDelta],
+    "finished": NativeEncoder.dispatch_table[ToolFinished],
+    "call_frame": tool_call_frame_prefix,
     "encode": NativeEncoder().encode,
     "text": TextDelta(" considerable"),
     "batch": (TextDelta(" considerable"),),

@@ -18,7 +18,7 @@ from tests.transcripts import event_stream_message
 from winterbourne.chat.providers.anthropic import AnthropicParser
 from winterbourne.chat.providers.bedrock import BedrockParser
 from winterbourne.chat.providers.openai import OpenAIParser
-from winterbourne.chat.providers.stream_parser import TurnParser
+from winterbourne.chat.providers.stream_parser import StreamParser
 
 ENGINE = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
 READ_BYTES = 1460  # one packet, some six tokens
@@ -37,7 +37,7 @@ def figures() -> Iterable[Figure]:
         yield _importing(provider, sdk)
 
 
-def _parsing(name: str, parser: Callable[[], TurnParser[Any]], stream: bytes) -> Figure:
+def _parsing(name: str, parser: Callable[[], StreamParser[Any]], stream: bytes) -> Figure:
     reads = [stream[at : at + READ_BYTES] for at in range(0, len(stream), READ_BYTES)]
     events = [part.partition(b"data: ")[2] for part in stream.split(b"\n\n") if b"data: {" in part]
 

@@ -18,8 +18,8 @@ from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Store
-from winterbourne.chat.storage.conversation_items import split
-from winterbourne.chat.storage.conversations import Conversations
+from winterbourne.chat.storage.conversation_items import split_into_items
+from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.sqlite import SqliteBackend
 
 ROUNDS = 200
@@ -36,8 +36,8 @@ async def _handing_over() -> Figure:
     """How long one message stops the loop: handed over, and written where it stands."""
     async with _store() as (store, file):
         on_loop = SqliteBackend(file)
-        items = [split(ANSWER, "p", 0, number, 0) for number in range(ROUNDS)]
-        async with Conversations(store, Settings()).open(ANONYMOUS, _asked("handing over")) as record:
+        items = [split_into_items(ANSWER, "p", 0, number, 0) for number in range(ROUNDS)]
+        async with ConversationStore(store, Settings()).open(ANONYMOUS, _asked("handing over")) as record:
             ours = [await _us(lambda: record.append(ANSWER)) for _ in range(ROUNDS)]
         theirs = [await _us(partial(on_loop.put, some)) for some in items]
         on_loop.close()
@@ -56,7 +56,7 @@ async def _opening() -> Figure:
     """A conversation taken, its history read, given back: what the first token of a kept conversation waits for."""
     times = []
     async with _store() as (store, _):
-        conversations = Conversations(store, Settings())
+        conversations = ConversationStore(store, Settings())
         for _ in range(ROUNDS):
             started = time.perf_counter()
             async with conversations.open(ANONYMOUS, _asked("opening")):
@@ -77,7 +77,7 @@ async def _us(work: Callable[[], None]) -> float:
 async def _store() -> AsyncIterator[tuple[Store, str]]:
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "chat.db")
-        store = Store(lambda: SqliteBackend(file), threads=1, shared=True)
+        store = Store(lambda: SqliteBackend(file), threads=1, is_shared=True)
         yield store, file
         await store.close()
 

@@ -24,7 +24,7 @@ from tests.bench.figure import Figure, environment
 from tests.bench.tools_function.asking import Asking, work
 from tests.local_server import local_server
 from winterbourne.chat.core.conversation import Conversation
-from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest, Text, ToolCall, UserMessage
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -163,17 +163,17 @@ def _conversation_s(count: int) -> float:
     async def run() -> float:
         encoder = NativeEncoder()
 
-        async def emit(batch: Batch) -> None:
+        async def emit(batch: EventBatch) -> None:
             encoder.encode(batch)
 
         began = time.perf_counter()
         await Conversation(
             request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
-            model=Asking(0, [0] * count),
+            provider=Asking(0, [0] * count),
             tools=ToolRunner([work]),
             emit=emit,
-            keep=lambda _: None,
-            spend=lambda _: None,
+            on_message=lambda _: None,
+            on_usage=lambda _: None,
             max_turns=2,
         ).run()
         return time.perf_counter() - began
@@ -183,7 +183,7 @@ def _conversation_s(count: int) -> float:
 
 def _runner_us() -> float:
     async def run() -> float:
-        async def emit(_: Batch) -> None: ...
+        async def emit(_: EventBatch) -> None: ...
 
         runner = ToolRunner([work])
         began = time.perf_counter()

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from winterbourne.chat.core.events import (
-    Batch,
     ChatEvent,
     Emit,
+    EventBatch,
     ModelEvent,
     TextDelta,
     ToolCallReady,
@@ -47,10 +47,10 @@ class Heard(list[ChatEvent]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batches: list[Batch] = []
+        self.batches: list[EventBatch] = []
         self.at: list[float] = []
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batch: EventBatch) -> None:
         self.batches.append(batch)
         for event in batch:
             self.append(event)

@@ -3,14 +3,14 @@
 import time
 
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.context import Clients
+from winterbourne.chat.tool_runtime.context import HttpClients
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.executor import Workshop
-from winterbourne.chat.tool_runtime.keys import Keys
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.chat.tool_runtime.keys import ToolKeys
 
 __all__ = ["keys_of"]
 
 
-def keys_of(tool: Tool, settings: Settings | None = None) -> Keys:
+def keys_of(tool: Tool, settings: Settings | None = None) -> ToolKeys:
     """The keys in this tool's context."""
-    return Workshop(settings or Settings(), Clients(), time.time).keys(tool)
+    return ToolExecutor(settings or Settings(), HttpClients(), time.time).keys_for(tool)

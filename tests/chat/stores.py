@@ -45,10 +45,10 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
         if kind == "dynamodb":
             stack.enter_context(_table())
         makes = {
-            "memory": lambda: Store(MemoryBackend, threads=0, shared=False, now=clock),
-            "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, shared=True, now=clock),
+            "memory": lambda: Store(MemoryBackend, threads=0, is_shared=False, now=clock),
+            "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, is_shared=True, now=clock),
             # One thread: moto's table, unlike DynamoDB, mixes up what comes at the same time.
-            "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=1, shared=True, now=clock),
+            "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=1, is_shared=True, now=clock),
         }
         store = makes[kind]()
         yield store

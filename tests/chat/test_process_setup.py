@@ -18,7 +18,7 @@ LOGS = """
 import logging, os, sys
 from winterbourne.chat.infra import exception_text
 from winterbourne import logs
-logs.set_up({})
+logs.configure_logging({})
 __import__(app)
 said = " ".join(os.environ.values())
 logging.getLogger("chat.tool").warning(said)
@@ -39,7 +39,7 @@ def test_a_metric_stays_one_whatever_the_secrets() -> None:
     code = """
     import json
     from winterbourne import logs
-    logs.set_up({})
+    logs.configure_logging({})
     from chat import app
     print(json.dumps({"_aws": {"Timestamp": 1795652000000}, "tool": "1795652000000"}))
     """

@@ -45,8 +45,8 @@ def test_every_secret_in_them_is_known_as_one() -> None:
         mcp_servers="pier=https://pier.example.com/mcp?apiKey=k10",
         system_prompt="Be kind.",
     )
-    assert {f"k{number}" for number in range(1, 11)} <= set(settings.secrets())
-    assert not list(Settings().secrets())
+    assert {f"k{number}" for number in range(1, 11)} <= set(settings.secret_values())
+    assert not list(Settings().secret_values())
 
 
 def test_what_is_shown_of_them_has_no_secret() -> None:

@@ -8,20 +8,20 @@ from tests import npm
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import post, sent
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
-from winterbourne.chat.formats.base import Frontend
+from winterbourne.chat.formats.base import Format
 from winterbourne.chat.settings import Settings
 
 pytestmark = pytest.mark.slow
 
 EXAMPLES = 40
 
-CLIENTS: tuple[tuple[str, Frontend], ...] = (
-    ("native", native.FRONTEND),
-    ("ai", ai_sdk.FRONTEND),
-    ("ai6", ai_sdk.FRONTEND),
-    ("ai5", ai_sdk.FRONTEND),
-    ("ag-ui", ag_ui.FRONTEND),
-    ("openai", openai.FRONTEND),
+CLIENTS: tuple[tuple[str, Format], ...] = (
+    ("native", native.FORMAT),
+    ("ai", ai_sdk.FORMAT),
+    ("ai6", ai_sdk.FORMAT),
+    ("ai5", ai_sdk.FORMAT),
+    ("ag-ui", ag_ui.FORMAT),
+    ("openai", openai.FORMAT),
 )
 
 PARAMETERS = {"type": "object", "properties": {}}
@@ -61,7 +61,7 @@ def test_every_stream_is_accepted() -> None:
     def write(data: st.DataObject) -> None:
         cut = data.draw(batches(data.draw(conversations(client_tools=["ask_user"]))))
         for name, frontend in CLIENTS:
-            encoder = frontend.read(post(BODY | {"tools": TOOLS[frontend.path]}), Settings())[1]
+            encoder = frontend.decode(post(BODY | {"tools": TOOLS[frontend.path]}), Settings())[1]
             streams.append({"format": name, "stream": sent(encoder, cut).decode()})
 
     write()

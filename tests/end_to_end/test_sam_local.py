@@ -46,7 +46,7 @@ class TestInvoke:
         def invoke(event: str) -> dict[str, Any]:
             done = sam("local", "invoke", "ChatFunction", "--event", str(EVENTS / event), *flags(artifact))
             try:
-                sam_output.read(done.stdout)  # the exit code says nothing of the function
+                sam_output.format_response(done.stdout)  # the exit code says nothing of the function
             except ValueError as error:
                 pytest.fail(f"{error}\n{done.stderr}")
             return dict(json.loads(done.stdout))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from winterbourne.local.environment import Function
-from winterbourne.local.environment_pool import Fleet
+from winterbourne.local.environment_pool import EnvironmentPool
+from winterbourne.local.execution_environment import EnvironmentCallbacks, ExecutionEnvironment
+from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.invocation import FunctionError, Invocation
-from winterbourne.local.response_limits import Shape
-from winterbourne.local.sandbox import Listener, Sandbox
+from winterbourne.local.response_limits import ResponseLimits
 
 RAW = Path(__file__).parent / "functions" / "raw.py"
 
@@ -42,19 +42,19 @@ class Kept:
         return b"".join(self.chunks)
 
 
-def raw_function(**changes: Any) -> Function:
+def raw_function(**changes: Any) -> FunctionConfig:
     """The process of functions/raw.py."""
     given = {"task_root": RAW.parent, "handler": "raw", "wrapper": "", "bootstrap": str(RAW), **changes}
-    return Function(**given)
+    return FunctionConfig(**given)
 
 
 @dataclass
 class Run:
     """A fleet at work: its log, and how to ask it something."""
 
-    fleet: Fleet
+    fleet: EnvironmentPool
     log: list[str]
-    sandboxes: list[Sandbox]
+    sandboxes: list[ExecutionEnvironment]
 
     def invocation(self, do: str, **event: Any) -> Invocation:
         return Invocation(payload=json.dumps({"do": do, **event}).encode(), sink=Kept())
@@ -73,18 +73,22 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def fleet(
-    function: Function | None = None, *, size: int = 4, freezes: bool = True, shape: Shape | None = None
+    function: FunctionConfig | None = None, *, size: int = 4, freezes: bool = True, shape: ResponseLimits | None = None
 ) -> AsyncIterator[Run]:
     """A fleet of real processes, gone when the block ends."""
     log: list[str] = []
-    sandboxes: list[Sandbox] = []
+    sandboxes: list[ExecutionEnvironment] = []
 
-    def make(number: int) -> Sandbox:
-        listener = Listener(made.ready, made.withdrawn, log.append)
-        sandboxes.append(Sandbox(number, function or raw_function(), shape or Shape(), listener, freezes=freezes))
+    def make(number: int) -> ExecutionEnvironment:
+        listener = EnvironmentCallbacks(made.on_ready, made.on_unavailable, log.append)
+        sandboxes.append(
+            ExecutionEnvironment(
+                number, function or raw_function(), shape or ResponseLimits(), listener, freeze_when_idle=freezes
+            )
+        )
         return sandboxes[-1]
 
-    made = Fleet(make, size, log.append)
+    made = EnvironmentPool(make, size, log.append)
     try:
         yield Run(made, log, sandboxes)
     finally:

@@ -3,14 +3,19 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from winterbourne.local.banner import banner
-from winterbourne.local.environment import Function
+from winterbourne.local.banner import format_banner
+from winterbourne.local.function_config import FunctionConfig
 
 
 def said(*, chat: bool = True, practice: bool = True, invoke_url: str = "", **variables: str) -> str:
-    function = Function(task_root=Path(), handler="h", variables=variables)
-    return banner(
-        function, url="http://127.0.0.1:3000", invoke_url=invoke_url, log="/x/local.log", chat=chat, practice=practice
+    function = FunctionConfig(task_root=Path(), handler="h", variables=variables)
+    return format_banner(
+        function,
+        url="http://127.0.0.1:3000",
+        invoke_url=invoke_url,
+        log="/x/local.log",
+        chat=chat,
+        use_stub_services=practice,
     )
 
 

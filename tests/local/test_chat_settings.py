@@ -4,7 +4,7 @@ import msgspec
 
 from tests.stack import ROOT
 from winterbourne.chat.settings import Settings
-from winterbourne.local.chat_settings import is_chat, local_settings, users_settings
+from winterbourne.local.chat_settings import is_chat, local_settings, user_settings
 
 
 def test_a_chat_is_known_by_the_engine_it_uses(tmp_path: Path) -> None:
@@ -15,11 +15,11 @@ def test_a_chat_is_known_by_the_engine_it_uses(tmp_path: Path) -> None:
 def test_every_setting_of_the_users_is_let_through_and_nothing_else() -> None:
     names = {field.encode_name for field in msgspec.structs.fields(Settings)}
     environ = {**dict.fromkeys(names, "x"), "PATH": "/bin", "HOME": "/h"}
-    assert users_settings(environ).keys() == names
+    assert user_settings(environ).keys() == names
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    assert users_settings({"MODEL_ID": ""}) == {}
+    assert user_settings({"MODEL_ID": ""}) == {}
 
 
 def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> None:

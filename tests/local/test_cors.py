@@ -17,17 +17,17 @@ CONFIGURED = Cors(
 
 class TestAPreflight:
     def test_is_the_urls_own_where_cors_is_configured(self) -> None:
-        assert CONFIGURED.answers("OPTIONS", PREFLIGHT)
+        assert CONFIGURED.handles_preflight("OPTIONS", PREFLIGHT)
 
     def test_is_the_functions_where_it_is_not(self) -> None:
-        assert not Cors().answers("OPTIONS", PREFLIGHT)
+        assert not Cors().handles_preflight("OPTIONS", PREFLIGHT)
 
     @pytest.mark.parametrize(("method", "headers"), [("OPTIONS", HERE), ("POST", PREFLIGHT), ("OPTIONS", {})])
     def test_is_only_what_a_browser_calls_one(self, method: str, headers: dict[str, str]) -> None:
-        assert not CONFIGURED.answers(method, headers)
+        assert not CONFIGURED.handles_preflight(method, headers)
 
     def test_is_answered_with_the_configured_values(self) -> None:
-        assert dict(CONFIGURED.preflight(PREFLIGHT)) == {
+        assert dict(CONFIGURED.preflight_headers(PREFLIGHT)) == {
             "access-control-allow-origin": "https://here.example",
             "access-control-allow-methods": "GET,POST",
             "access-control-allow-headers": "content-type,authorization",
@@ -36,36 +36,36 @@ class TestAPreflight:
         }
 
     def test_from_elsewhere_gets_no_word(self) -> None:
-        assert CONFIGURED.preflight({**PREFLIGHT, "origin": "https://elsewhere.example"}) == []
+        assert CONFIGURED.preflight_headers({**PREFLIGHT, "origin": "https://elsewhere.example"}) == []
 
     def test_for_another_method_gets_no_word(self) -> None:
-        assert CONFIGURED.preflight({**PREFLIGHT, "access-control-request-method": "PUT"}) == []
+        assert CONFIGURED.preflight_headers({**PREFLIGHT, "access-control-request-method": "PUT"}) == []
 
 
 class TestAnyOtherResponse:
     def test_gets_the_origin_and_the_exposed_headers(self) -> None:
-        assert CONFIGURED.added(HERE) == [
+        assert CONFIGURED.response_headers(HERE) == [
             ("access-control-allow-origin", "https://here.example"),
             ("vary", "Origin"),
             ("access-control-expose-headers", "x-amzn-requestid"),
         ]
 
     def test_gets_nothing_without_an_origin_or_from_elsewhere(self) -> None:
-        assert CONFIGURED.added({}) == []
-        assert CONFIGURED.added({"origin": "https://elsewhere.example"}) == []
+        assert CONFIGURED.response_headers({}) == []
+        assert CONFIGURED.response_headers({"origin": "https://elsewhere.example"}) == []
 
 
 class TestEveryOrigin:
     def test_is_a_star(self) -> None:
-        assert Cors(allow_origins=("*",)).added(HERE) == [("access-control-allow-origin", "*")]
+        assert Cors(allow_origins=("*",)).response_headers(HERE) == [("access-control-allow-origin", "*")]
 
     def test_is_named_where_credentials_are_allowed_since_browsers_take_no_star_then(self) -> None:
-        added = dict(Cors(allow_origins=("*",), allow_credentials=True).added(HERE))
+        added = dict(Cors(allow_origins=("*",), allow_credentials=True).response_headers(HERE))
         assert added["access-control-allow-origin"] == "https://here.example"
         assert added["access-control-allow-credentials"] == "true"
 
 
 @given(st.text(min_size=1), st.frozensets(st.text(min_size=1), max_size=3))
 def test_an_origin_is_let_in_only_if_it_is_listed(origin: str, listed: frozenset[str]) -> None:
-    added = Cors(allow_origins=tuple(listed)).added({"origin": origin})
+    added = Cors(allow_origins=tuple(listed)).response_headers({"origin": origin})
     assert bool(added) == (origin in listed or "*" in listed)

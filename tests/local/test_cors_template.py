@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from winterbourne.local.cors import Cors
-from winterbourne.local.cors_template import TemplateUnreadable, cors_of
+from winterbourne.local.cors_template import TemplateError, read_cors
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_template_gives_the_configuration_with_its_parameters_defaults(tmp_path: Path) -> None:
-    assert cors_of(write(tmp_path, TEMPLATE)) == Cors(
+    assert read_cors(write(tmp_path, TEMPLATE)) == Cors(
         allow_origins=("https://a.example", "https://b.example"),
         allow_methods=("GET", "POST"),
         allow_headers=("content-type",),
@@ -44,15 +44,15 @@ def test_a_template_gives_the_configuration_with_its_parameters_defaults(tmp_pat
 
 
 def test_our_own_template_can_be_read() -> None:
-    assert "POST" in cors_of(ROOT / "template.yaml").allow_methods
+    assert "POST" in read_cors(ROOT / "template.yaml").allow_methods
 
 
 @pytest.mark.parametrize("text", ["Resources: {}", "[]", "a: [", "Resources: {F: {Properties: {}}}"])
 def test_a_template_without_it_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
-    with pytest.raises(TemplateUnreadable, match="template"):
-        cors_of(write(tmp_path, text))
+    with pytest.raises(TemplateError, match="template"):
+        read_cors(write(tmp_path, text))
 
 
 def test_a_template_that_is_not_there_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(TemplateUnreadable, match="cannot be read"):
-        cors_of(tmp_path / "none.yaml")
+    with pytest.raises(TemplateError, match="cannot be read"):
+        read_cors(tmp_path / "none.yaml")

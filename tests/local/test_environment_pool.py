@@ -34,7 +34,7 @@ class TestRequestsAtOnce:
             for _ in range(3):
                 invocation = run.invocation("echo")
                 await run.run(invocation)
-                await invocation.settled.wait()
+                await invocation.runtime_done.wait()
         assert len(run.sandboxes) == 1
 
     async def test_take_whichever_environment_is_free_first(self) -> None:
@@ -60,13 +60,13 @@ class TestAFailedStart:
         async with fleet(raw_function(variables={"INIT": "exit"}), size=1) as run:
             invocation = run.invocation("echo")
             await run.run(invocation)
-            await asyncio.wait_for(invocation.settled.wait(), 5)
+            await asyncio.wait_for(invocation.runtime_done.wait(), 5)
 
 
 class TestStarting:
     async def test_ahead_of_the_first_request_saves_it_the_wait(self) -> None:
         async with fleet() as run:
-            run.fleet.start()
+            run.fleet.start_environment()
             await until(lambda: bool(run.fleet._idle))
             await run("echo")
         assert len(run.sandboxes) == 1

@@ -6,7 +6,7 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.local.event_stream import frame, invoke_complete, payload_chunk
+from winterbourne.local.event_stream import encode_message, invoke_complete, payload_chunk
 from winterbourne.local.invocation import FunctionError
 
 
@@ -51,7 +51,7 @@ short = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 
 @given(st.lists(st.tuples(st.dictionaries(short, short, max_size=4), st.binary(max_size=300)), max_size=5), st.data())
 def test_any_frames_cut_anywhere_are_read_back(frames: list[tuple[dict[str, str], bytes]], data: st.DataObject) -> None:
-    whole = b"".join(frame(headers, payload) for headers, payload in frames)
+    whole = b"".join(encode_message(headers, payload) for headers, payload in frames)
     cut = data.draw(st.integers(0, len(whole)))
     buffer = EventStreamBuffer()
     messages: list[Any] = []

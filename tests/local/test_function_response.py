@@ -7,14 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.local.function_response import DELIMITER, BadResponse, Head, PreludeReader, buffered
+from winterbourne.local.function_response import (
+    DELIMITER,
+    BadResponse,
+    PreludeReader,
+    ResponseHead,
+    parse_buffered_response,
+)
 
 
 def prelude(**answer: Any) -> bytes:
     return json.dumps(answer).encode() + DELIMITER
 
 
-def head(**answer: Any) -> Head:
+def head(**answer: Any) -> ResponseHead:
     found = PreludeReader().feed(prelude(**answer))
     assert found
     return found[0]
@@ -23,12 +29,12 @@ def head(**answer: Any) -> Head:
 class TestThePrelude:
     def test_gives_status_headers_and_cookies(self) -> None:
         made = head(statusCode=201, headers={"Content-Type": "text/plain", "x-n": 3}, cookies=["a=1", "b=2; Path=/"])
-        assert made == Head(
+        assert made == ResponseHead(
             201, [("content-type", "text/plain"), ("x-n", "3"), ("set-cookie", "a=1"), ("set-cookie", "b=2; Path=/")]
         )
 
     def test_an_empty_one_is_an_ordinary_response(self) -> None:
-        assert head() == Head(200, [("content-type", "application/octet-stream")])
+        assert head() == ResponseHead(200, [("content-type", "application/octet-stream")])
 
     def test_headers_that_are_the_urls_own_are_remapped(self) -> None:
         made = head(headers={"Content-Type": "a/b", "Content-Length": "3", "WWW-Authenticate": "Basic"})
@@ -74,27 +80,30 @@ class TestThePrelude:
 class TestABufferedResponse:
     def test_has_status_headers_cookies_and_body(self) -> None:
         document = {"statusCode": "404", "headers": {"x": "y"}, "cookies": ["a=1"], "body": "no"}
-        made, body = buffered(json.dumps(document).encode())
-        assert made == Head(404, [("x", "y"), ("content-type", "application/json"), ("set-cookie", "a=1")])
+        made, body = parse_buffered_response(json.dumps(document).encode())
+        assert made == ResponseHead(404, [("x", "y"), ("content-type", "application/json"), ("set-cookie", "a=1")])
         assert body == b"no"
 
     def test_base64_is_decoded(self) -> None:
         document = {"statusCode": 200, "body": base64.b64encode(b"\xff\x00").decode(), "isBase64Encoded": True}
-        assert buffered(json.dumps(document).encode())[1] == b"\xff\x00"
+        assert parse_buffered_response(json.dumps(document).encode())[1] == b"\xff\x00"
 
     def test_without_a_status_the_document_is_the_body(self) -> None:
-        assert buffered(b'{"a": 1}') == (Head(200, [("content-type", "application/json")]), b'{"a": 1}')
-        assert buffered(b'"words"')[1] == b"words"
+        assert parse_buffered_response(b'{"a": 1}') == (
+            ResponseHead(200, [("content-type", "application/json")]),
+            b'{"a": 1}',
+        )
+        assert parse_buffered_response(b'"words"')[1] == b"words"
 
     def test_without_a_body_there_is_none(self) -> None:
-        assert buffered(b'{"statusCode": 204}')[1] == b""
+        assert parse_buffered_response(b'{"statusCode": 204}')[1] == b""
 
     @pytest.mark.parametrize(
         "document", [b"", b"{", b'{"statusCode": 200, "body": "%", "isBase64Encoded": true}', b'{"statusCode": {}}']
     )
     def test_what_cannot_be_sent_is_refused(self, document: bytes) -> None:
         with pytest.raises(BadResponse):
-            buffered(document)
+            parse_buffered_response(document)
 
 
 json_values = st.recursive(
@@ -109,4 +118,4 @@ def test_any_answer_is_sent_or_refused(answer: dict[str, Any]) -> None:
     document = json.dumps(answer).encode()
     for sent in (document, document + DELIMITER):
         with contextlib.suppress(BadResponse):
-            assert buffered(sent) if sent is document else PreludeReader().feed(sent)
+            assert parse_buffered_response(sent) if sent is document else PreludeReader().feed(sent)

@@ -11,11 +11,11 @@ from tests.local.sinks import until
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_url import FunctionUrl
 from winterbourne.local.http_server import Exchange
-from winterbourne.local.invocation import HTTP_INTEGRATION, FunctionError, Invocation
+from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 
 Act = Callable[[Invocation], Awaitable[None]]
 HERE = {"origin": "https://here.example"}
-NO = FunctionError.of("Function.ValueError", "no")
+NO = FunctionError.from_message("Function.ValueError", "no")
 
 
 @dataclass
@@ -41,10 +41,10 @@ async def front(act: Act, cors: Cors | None = None) -> AsyncIterator[Front]:
         await act(invocation)
 
     async def page(exchange: Exchange) -> None:
-        await exchange.answer(200, [], b"a page")
+        await exchange.respond(200, [], b"a page")
 
     lines: list[str] = []
-    url = FunctionUrl(invoke, cors=cors or Cors(), report=lines.append, pages={"/__local/page": page})
+    url = FunctionUrl(invoke, cors=cors or Cors(), log_access=lines.append, pages={"/__local/page": page})
     async with url.server as server:
         await server.listen("127.0.0.1")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
@@ -54,7 +54,7 @@ async def front(act: Act, cors: Cors | None = None) -> AsyncIterator[Front]:
 
 def streams(*parts: bytes, prelude: object = None, error: FunctionError | None = None) -> Act:
     async def act(invocation: Invocation) -> None:
-        await invocation.begin(HTTP_INTEGRATION, streaming=True)
+        await invocation.begin(HTTP_INTEGRATION_CONTENT_TYPE, streaming=True)
         for part in (json.dumps(prelude or {"statusCode": 200}).encode() + bytes(8), *parts):
             await invocation.write(part)
         await invocation.finish(error)
@@ -129,7 +129,7 @@ class TestAStream:
         more = asyncio.Event()
 
         async def act(invocation: Invocation) -> None:
-            await invocation.begin(HTTP_INTEGRATION, streaming=True)
+            await invocation.begin(HTTP_INTEGRATION_CONTENT_TYPE, streaming=True)
             await invocation.write(b'{"statusCode":200}' + bytes(8) + b"one")
             await more.wait()
             await invocation.write(b"two")
@@ -145,7 +145,7 @@ class TestAStream:
         more = asyncio.Event()
 
         async def act(invocation: Invocation) -> None:
-            await invocation.begin(HTTP_INTEGRATION, streaming=True)
+            await invocation.begin(HTTP_INTEGRATION_CONTENT_TYPE, streaming=True)
             await invocation.write(b'{"statusCode":200}' + bytes(8))
             await more.wait()
             await invocation.finish()
@@ -173,7 +173,7 @@ class TestAStream:
     @pytest.mark.parametrize("sent", [b"no prelude" + bytes(8), b'{"statusCode":1}' + bytes(8), b'{"statusCode":200}'])
     async def test_that_is_none_gives_a_502(self, sent: bytes) -> None:
         async def act(invocation: Invocation) -> None:
-            await invocation.begin(HTTP_INTEGRATION, streaming=True)
+            await invocation.begin(HTTP_INTEGRATION_CONTENT_TYPE, streaming=True)
             await invocation.write(sent)
             await invocation.finish()
 
@@ -190,7 +190,7 @@ class TestAStream:
         left, written = asyncio.Event(), []
 
         async def act(invocation: Invocation) -> None:
-            await invocation.begin(HTTP_INTEGRATION, streaming=True)
+            await invocation.begin(HTTP_INTEGRATION_CONTENT_TYPE, streaming=True)
             await invocation.write(b'{"statusCode":200}' + bytes(8))
             await left.wait()
             for _ in range(20):
@@ -234,7 +234,7 @@ class TestAFailure:
         assert (response.status_code, response.text) == (502, "Internal Server Error")
 
     async def test_by_timeout_gives_a_502_too(self) -> None:
-        async with front(fails(FunctionError.of("Sandbox.Timedout", "late"))) as at:
+        async with front(fails(FunctionError.from_message("Sandbox.Timedout", "late"))) as at:
             assert (await at.http.get("/")).status_code == 502
 
     async def test_within_the_response_cuts_the_stream_after_what_was_sent(self) -> None:

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.local.sinks import until
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, Server, Truncated
+from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer, IncompleteRequest
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[Server]:
-    async with Server(handler) as server:
+async def serving(handler: Handler) -> AsyncIterator[HttpServer]:
+    async with HttpServer(handler) as server:
         await server.listen("127.0.0.1")
         yield server
 
@@ -27,7 +27,7 @@ async def streaming(handler: Handler) -> AsyncIterator[AsyncIterator[bytes]]:
             yield response.aiter_bytes()
 
 
-async def talk(server: Server, *parts: bytes) -> bytes:
+async def talk(server: HttpServer, *parts: bytes) -> bytes:
     """Send raw bytes, one part after the other has been seen, and read until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     for part in parts:
@@ -41,9 +41,9 @@ async def talk(server: Server, *parts: bytes) -> bytes:
 
 
 async def echo(exchange: Exchange) -> None:
-    body = await exchange.body(1_000_000)
+    body = await exchange.read_body(1_000_000)
     said = f"{exchange.method} {exchange.target} {exchange.trailers} ".encode()
-    await exchange.answer(200, [("content-type", "text/plain")], said + body)
+    await exchange.respond(200, [("content-type", "text/plain")], said + body)
 
 
 class TestARequest:
@@ -58,7 +58,7 @@ class TestARequest:
 
         async def handler(exchange: Exchange) -> None:
             peers.add(exchange._writer.get_extra_info("peername"))
-            await exchange.answer(200, [])
+            await exchange.respond(200, [])
 
         async with serving(handler) as server, httpx.AsyncClient() as client:
             for _ in range(3):
@@ -88,8 +88,8 @@ class TestARequest:
     async def test_with_too_large_a_body_says_so_and_ends_the_connection(self) -> None:
         async def handler(exchange: Exchange) -> None:
             with pytest.raises(BodyTooLarge):
-                await exchange.body(1)
-            await exchange.answer(413, [])
+                await exchange.read_body(1)
+            await exchange.respond(413, [])
 
         async with serving(handler) as server:
             answer = await talk(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhi")
@@ -100,8 +100,8 @@ class TestARequest:
 
         async def handler(exchange: Exchange) -> None:
             try:
-                await exchange.body(100)
-            except Truncated as error:
+                await exchange.read_body(100)
+            except IncompleteRequest as error:
                 seen.append(error)
                 raise
 
@@ -132,9 +132,9 @@ class TestAResponse:
     @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
     async def test_that_may_have_no_body_has_none(self, method: str, status: int) -> None:
         async def handler(exchange: Exchange) -> None:
-            await exchange.start(status, [("x", "y")])
+            await exchange.start_response(status, [("x", "y")])
             await exchange.write(b"never")
-            await exchange.end()
+            await exchange.end_response()
 
         async with serving(handler) as server, httpx.AsyncClient() as client:
             for _ in range(2):
@@ -143,7 +143,7 @@ class TestAResponse:
 
     async def test_to_head_has_the_length_of_the_body_that_is_left_out(self) -> None:
         async def handler(exchange: Exchange) -> None:
-            await exchange.answer(200, [], b"never")
+            await exchange.respond(200, [], b"never")
 
         async with serving(handler) as server, httpx.AsyncClient() as client:
             for _ in range(2):
@@ -154,11 +154,11 @@ class TestAResponse:
         more = asyncio.Event()
 
         async def handler(exchange: Exchange) -> None:
-            await exchange.start(200, [])
+            await exchange.start_response(200, [])
             await exchange.write(b"one")
             await more.wait()
             await exchange.write(b"two")
-            await exchange.end()
+            await exchange.end_response()
 
         async with streaming(handler) as pieces:
             assert await anext(pieces) == b"one"
@@ -170,9 +170,9 @@ class TestAResponse:
 
         async def handler(exchange: Exchange) -> None:
             monkeypatch.setattr(exchange._writer, "write", pieces.append)
-            await exchange.answer(200, [], b"hi")
+            await exchange.respond(200, [], b"hi")
             monkeypatch.undo()
-            exchange.break_off()
+            exchange.abort()
 
         async with serving(handler) as server:
             await talk(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -181,9 +181,9 @@ class TestAResponse:
 
     async def test_broken_off_shows_what_was_written_and_that_it_broke(self) -> None:
         async def handler(exchange: Exchange) -> None:
-            await exchange.start(200, [])
+            await exchange.start_response(200, [])
             await exchange.write(b"half")
-            exchange.break_off()
+            exchange.abort()
 
         async with streaming(handler) as pieces:
             assert await anext(pieces) == b"half"
@@ -193,8 +193,8 @@ class TestAResponse:
     async def test_that_http_does_not_allow_is_refused_before_a_byte_is_out(self) -> None:
         async def handler(exchange: Exchange) -> None:
             with pytest.raises(ValueError, match="header"):
-                await exchange.start(200, [("a b", "c")])
-            await exchange.answer(502, [])
+                await exchange.start_response(200, [("a b", "c")])
+            await exchange.respond(502, [])
 
         async with serving(handler) as server, httpx.AsyncClient() as client:
             assert (await client.get(f"http://127.0.0.1:{server.port}/")).status_code == 502
@@ -204,11 +204,11 @@ class TestAResponse:
 
         async def handler(exchange: Exchange) -> None:
             nonlocal written
-            await exchange.start(200, [])
+            await exchange.start_response(200, [])
             for _ in range(64):
                 await exchange.write(bytes(1024 * 1024))
                 written += 1
-            await exchange.end()
+            await exchange.end_response()
 
         async with serving(handler) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
@@ -225,7 +225,7 @@ class TestAResponse:
         failed = asyncio.Event()
 
         async def handler(exchange: Exchange) -> None:
-            await exchange.start(200, [])
+            await exchange.start_response(200, [])
             try:
                 while True:
                     await exchange.write(bytes(1024))
@@ -252,7 +252,7 @@ class TestAHandlerThatFails:
 
     async def test_within_the_response_breaks_it_off(self, caplog: pytest.LogCaptureFixture) -> None:
         async def handler(exchange: Exchange) -> None:
-            await exchange.start(200, [])
+            await exchange.start_response(200, [])
             raise LookupError("lost")
 
         async with serving(handler) as server, httpx.AsyncClient() as client:
@@ -265,7 +265,7 @@ class TestTheAddress:
     async def test_in_use_is_told_in_a_sentence(self) -> None:
         async with serving(echo) as server:
             with pytest.raises(OSError, match=f"127.0.0.1:{server.port} is in use"):
-                await Server(echo).listen("127.0.0.1", server.port)
+                await HttpServer(echo).listen("127.0.0.1", server.port)
 
     async def test_is_free_again_when_the_server_is_closed(self) -> None:
         ended = asyncio.Event()
@@ -283,5 +283,5 @@ class TestTheAddress:
             await asyncio.sleep(0)
         assert not server._connections
         client.close()
-        async with Server(echo) as other:
+        async with HttpServer(echo) as other:
             await other.listen("127.0.0.1", server.port)

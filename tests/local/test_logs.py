@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.local.sinks import until
-from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter, for_people
+from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter, format_for_console
 
 
 def frame(text: str, kind: int = 0xA55A000F) -> bytes:
@@ -16,7 +16,7 @@ def frame(text: str, kind: int = 0xA55A000F) -> bytes:
 
 
 def split(splitter: Splitter, *parts: bytes) -> list[str]:
-    return [*(record for part in parts for record in splitter.feed(part)), *splitter.end()]
+    return [*(record for part in parts for record in splitter.feed(part)), *splitter.flush()]
 
 
 class TestLines:
@@ -62,7 +62,7 @@ class TestAPipe:
         pipe = LogPipe(LineSplitter(), lines.append)
         os.write(pipe.write_fd, b"one\ntwo")
         await until(lambda: lines == ["one"])
-        pipe.release()
+        pipe.close_write_end()
         pipe.close()
         assert lines == ["one", "two"]
 
@@ -72,13 +72,13 @@ class TestAPipe:
         os.write(pipe.write_fd, b"one\n")
         pipe.drain()
         assert lines == ["one"]
-        pipe.release()
+        pipe.close_write_end()
         pipe.close()
 
     async def test_that_never_ends_does_not_keep_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         lines: list[str] = []
         pipe = LogPipe(LineSplitter(), lines.append)
-        pipe.release()
+        pipe.close_write_end()
         with monkeypatch.context() as patch:
             patch.setattr(os, "read", lambda fd, size: b"more\n")
             pipe.drain()
@@ -88,14 +88,14 @@ class TestAPipe:
 
 class TestTheScreen:
     def test_shows_of_a_json_line_what_is_for_people(self) -> None:
-        assert for_people('{"level": "INFO", "message": "hello", "request_id": "r"}') == "INFO    hello"
+        assert format_for_console('{"level": "INFO", "message": "hello", "request_id": "r"}') == "INFO    hello"
 
     def test_shows_a_traceback_in_lines(self) -> None:
-        assert for_people('{"level": "ERROR", "message": "no", "exception": "a\\nb"}') == "ERROR   no\na\nb"
-        assert for_people('{"level": "ERROR", "message": "no", "stackTrace": ["a", "b"]}') == "ERROR   no\na\nb"
+        assert format_for_console('{"level": "ERROR", "message": "no", "exception": "a\\nb"}') == "ERROR   no\na\nb"
+        assert format_for_console('{"level": "ERROR", "message": "no", "stackTrace": ["a", "b"]}') == "ERROR   no\na\nb"
 
     @given(st.text() | st.dictionaries(st.sampled_from(["level", "message", "exception"]), st.text()).map(json.dumps))
     def test_shows_anything_else_as_it_is(self, record: str) -> None:
         if not ({"level", "message"} <= set(record.replace('"', " ").split())):
-            assert for_people(record) == record
-        assert for_people(record) or not record
+            assert format_for_console(record) == record
+        assert format_for_console(record) or not record

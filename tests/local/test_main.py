@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from tests.local_server import ROOT, LocalServer, local_server
-from winterbourne.local.__main__ import _plan
+from winterbourne.local.__main__ import _server_config
 from winterbourne.local.command_line import parse
 from winterbourne.local.cors import Cors
-from winterbourne.local.environment import Function
-from winterbourne.local.response_limits import Shape
-from winterbourne.local.server import Plan
+from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.server import ServerConfig
 
 pytestmark = pytest.mark.slow
 
@@ -171,8 +171,8 @@ class TestThePlan:
             *("--managed-instances", "3", "--snap-start", "--no-freeze", "--burst", "1", "--rate", "2", "--limit", "3"),
             *(*cors, "--cors-expose-header", "e", "--cors-allow-credentials", "--cors-max-age", "7"),
         ]
-        assert _plan(parse(flags), tmp_path) == Plan(
-            function=Function(
+        assert _server_config(parse(flags), tmp_path) == ServerConfig(
+            function=FunctionConfig(
                 task_root=FUNCTIONS,
                 handler="app.handler",
                 name="f",
@@ -186,7 +186,7 @@ class TestThePlan:
             port=1,
             invoke_port=2,
             concurrency=9,
-            freezes=False,
+            freeze_when_idle=False,
             cors=Cors(
                 allow_origins=("o",),
                 allow_methods=("m",),
@@ -195,14 +195,14 @@ class TestThePlan:
                 allow_credentials=True,
                 max_age=7,
             ),
-            shape=Shape(2**20, 2 * 2**20, 3 * 2**20),
-            log=tmp_path / "l",
+            response_limits=ResponseLimits(2**20, 2 * 2**20, 3 * 2**20),
+            log_file=tmp_path / "l",
         )
 
     def test_of_the_chat_has_practice_data_unless_a_flag_says_no(self, tmp_path: Path) -> None:
-        assert _plan(parse([]), tmp_path).practice
-        assert not _plan(parse(["--no-practice"]), tmp_path).practice
-        assert not _plan(parse([*FLAGS]), tmp_path).practice
+        assert _server_config(parse([]), tmp_path).use_stub_services
+        assert not _server_config(parse(["--no-practice"]), tmp_path).use_stub_services
+        assert not _server_config(parse([*FLAGS]), tmp_path).use_stub_services
 
 
 def test_flags_for_cors_are_used(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def emf(*, dimensions: list[list[str]], **values: Any) -> str:
 def test_values_of_one_name_are_added_up() -> None:
     metrics = Metrics()
     for value in (3, 1, 2):
-        assert metrics.read(emf(dimensions=[["tool"]], Duration=value))
+        assert metrics.ingest(emf(dimensions=[["tool"]], Duration=value))
     (series,) = metrics.series()
     assert (series.name, series.dimensions, series.unit) == ("Duration", "tool t", "Milliseconds")
     assert (series.count, series.total, series.least, series.most, series.last) == (3, 6, 1, 3, 2)
@@ -24,23 +24,23 @@ def test_values_of_one_name_are_added_up() -> None:
 
 def test_a_list_is_as_many_values() -> None:
     metrics = Metrics()
-    metrics.read(emf(dimensions=[], Duration=[1, 2, 3]))
+    metrics.ingest(emf(dimensions=[], Duration=[1, 2, 3]))
     assert metrics.series()[0].count == 3
 
 
 def test_every_set_of_dimensions_is_a_series_of_its_own() -> None:
     metrics = Metrics()
-    metrics.read(emf(dimensions=[[], ["tool"]], Duration=1))
+    metrics.ingest(emf(dimensions=[[], ["tool"]], Duration=1))
     assert [series.dimensions for series in metrics.series()] == ["", "tool t"]
 
 
 def test_other_log_lines_are_left_alone() -> None:
     metrics = Metrics()
     broken = '{"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "gone"}]}]}}'
-    assert not any(metrics.read(line) for line in ("hello", '{"level":"INFO"}', '"_aws"', '{"_aws": 1}', broken))
+    assert not any(metrics.ingest(line) for line in ("hello", '{"level":"INFO"}', '"_aws"', '{"_aws": 1}', broken))
     assert metrics.series() == []
 
 
 @given(st.text())
 def test_any_text_is_survived(text: str) -> None:
-    Metrics().read(f'{{"_aws": {text}}}')
+    Metrics().ingest(f'{{"_aws": {text}}}')

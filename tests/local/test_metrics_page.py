@@ -1,13 +1,13 @@
 import httpx
 
 from tests.local.test_metrics import emf
-from winterbourne.local.http_server import Server
+from winterbourne.local.http_server import HttpServer
 from winterbourne.local.metrics import Metrics
 from winterbourne.local.metrics_page import MetricsPage
 
 
 async def ask(page: MetricsPage, method: str = "GET", accept: str = "text/html") -> httpx.Response:
-    async with Server(page.answer) as server, httpx.AsyncClient() as client:
+    async with HttpServer(page.handle_request) as server, httpx.AsyncClient() as client:
         await server.listen("127.0.0.1")
         return await client.request(method, f"http://127.0.0.1:{server.port}/", headers={"accept": accept})
 
@@ -20,7 +20,7 @@ async def test_a_browser_gets_a_page() -> None:
 
 async def test_who_asks_for_json_gets_the_figures_and_the_requests_newest_first() -> None:
     metrics = Metrics()
-    metrics.read(emf(dimensions=[["tool"]], Duration=5))
+    metrics.ingest(emf(dimensions=[["tool"]], Duration=5))
     page = MetricsPage(metrics)
     for number in range(30):
         page.add_request(f"request {number}")

@@ -6,14 +6,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.local.request_event import Request, event_of
+from winterbourne.local.request_event import Request, build_event
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123000, UTC)
 
 
 def event(**changes: Any) -> dict[str, Any]:
     given = {"method": "GET", "target": "/", "headers": (), "body": b"", "source_ip": "127.0.0.1", "port": 3000}
-    return event_of(Request(**{**given, **changes}), request_id="r-1", trace_id="Root=1", now=NOON)
+    return build_event(Request(**{**given, **changes}), request_id="r-1", trace_id="Root=1", now=NOON)
 
 
 class TestTheEventOfARequest:
@@ -64,7 +64,7 @@ class TestTheEventOfARequest:
     def test_time_is_told_in_utc(self) -> None:
         request = Request(method="GET", target="/", headers=(), body=b"", source_ip="::1", port=1)
         there = NOON.astimezone(timezone(timedelta(hours=5)))
-        made = event_of(request, request_id="", trace_id="", now=there)
+        made = build_event(request, request_id="", trace_id="", now=there)
         assert made["requestContext"]["time"] == "22/Nov/2026:12:00:00 +0000"
 
     def test_raw_path_is_as_it_came_and_the_http_path_is_decoded(self) -> None:

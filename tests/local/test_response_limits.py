@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.clock import jumping
-from winterbourne.local.response_limits import MB, Bucket, Shape, TooLarge
+from winterbourne.local.response_limits import MB, ResponseLimits, ResponseTooLarge, TokenBucket
 
 
 class Clock:
@@ -17,38 +17,38 @@ class Clock:
 
 class TestALargeResponse:
     def test_the_first_six_megabytes_pass_at_once(self) -> None:
-        bucket = Bucket(Shape(), Clock())
-        assert bucket.take(6 * MB) == 0
+        bucket = TokenBucket(ResponseLimits(), Clock())
+        assert bucket.reserve(6 * MB) == 0
 
     def test_after_them_two_megabytes_take_a_second(self) -> None:
-        bucket = Bucket(Shape(), Clock())
-        bucket.take(6 * MB)
-        assert bucket.take(2 * MB) == pytest.approx(1)
+        bucket = TokenBucket(ResponseLimits(), Clock())
+        bucket.reserve(6 * MB)
+        assert bucket.reserve(2 * MB) == pytest.approx(1)
 
     def test_a_pause_earns_no_more_than_the_burst(self) -> None:
         clock = Clock()
-        bucket = Bucket(Shape(), clock)
-        bucket.take(6 * MB)
+        bucket = TokenBucket(ResponseLimits(), clock)
+        bucket.reserve(6 * MB)
         clock.now += 3600
-        assert bucket.take(6 * MB) == 0
-        assert bucket.take(2 * MB) == pytest.approx(1)
+        assert bucket.reserve(6 * MB) == 0
+        assert bucket.reserve(2 * MB) == pytest.approx(1)
 
     def test_200_megabytes_are_the_end(self) -> None:
-        bucket = Bucket(Shape(rate=0), Clock())
-        bucket.take(200 * MB)
-        with pytest.raises(TooLarge):
-            bucket.take(1)
+        bucket = TokenBucket(ResponseLimits(bytes_per_s=0), Clock())
+        bucket.reserve(200 * MB)
+        with pytest.raises(ResponseTooLarge):
+            bucket.reserve(1)
 
     def test_limits_of_zero_are_none(self) -> None:
-        bucket = Bucket(Shape(rate=0, limit=0), Clock())
-        assert bucket.take(10_000 * MB) == 0
+        bucket = TokenBucket(ResponseLimits(bytes_per_s=0, max_bytes=0), Clock())
+        assert bucket.reserve(10_000 * MB) == 0
 
     @jumping
     async def test_26_megabytes_take_ten_seconds(self) -> None:
         loop = asyncio.get_running_loop()
-        bucket, began = Bucket(Shape(), loop.time), loop.time()
+        bucket, began = TokenBucket(ResponseLimits(), loop.time), loop.time()
         for _ in range(26 * 16):
-            await asyncio.sleep(bucket.take(MB // 16))
+            await asyncio.sleep(bucket.reserve(MB // 16))
         assert loop.time() - began == pytest.approx(10, abs=0.2)
 
 
@@ -61,8 +61,8 @@ def test_nothing_ever_passes_faster_than_burst_and_rate_allow(
     steps: list[tuple[int, float]], burst: int, rate: int
 ) -> None:
     clock = Clock()
-    bucket = Bucket(Shape(burst, rate, limit=0), clock)
+    bucket = TokenBucket(ResponseLimits(burst, rate, max_bytes=0), clock)
     for size, pause_s in steps:
-        clock.now += bucket.take(size)
-        assert bucket.passed <= burst + rate * clock.now + 1
+        clock.now += bucket.reserve(size)
+        assert bucket.total_bytes <= burst + rate * clock.now + 1
         clock.now += pause_s

@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 
 from tests.local.sinks import Kept, until
 from winterbourne.local.invocation import FunctionError, Invocation
-from winterbourne.local.response_limits import Shape
-from winterbourne.local.runtime_api import BUFFERED_LIMIT, Events, RuntimeApi, Seat, error_of
+from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.runtime_api import (
+    BUFFERED_LIMIT,
+    EnvironmentConfig,
+    RuntimeApi,
+    RuntimeCallbacks,
+    error_from_trailers,
+)
 
 STREAMING = {"Lambda-Runtime-Function-Response-Mode": "streaming"}
 PREFIX = "/2018-06-01/runtime"
@@ -38,7 +44,7 @@ class Desk:
         before = self.ready
         asking = asyncio.create_task(self.http.get("/invocation/next"))
         await until(lambda: self.ready > before)
-        self.api.give(invocation)
+        self.api.dispatch(invocation)
         self.next = await asking
         return invocation
 
@@ -60,8 +66,8 @@ async def desk(**seat: Any) -> AsyncIterator[Desk]:
     def withdrawn() -> None:
         made.withdrawn += 1
 
-    events = Events(ready, withdrawn, answered.append, init_errors.append)
-    async with RuntimeApi(Seat(**seat), events) as api, httpx.AsyncClient() as http:
+    events = RuntimeCallbacks(ready, withdrawn, answered.append, init_errors.append)
+    async with RuntimeApi(EnvironmentConfig(**seat), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
         made = Desk(api, http, answered=answered, init_errors=init_errors)
         yield made
@@ -103,7 +109,7 @@ class TestNext:
         assert (refused.status_code, refused.json()["errorType"]) == (403, "InvalidStateTransition")
 
     async def test_may_be_asked_as_often_at_once_as_there_are_places(self) -> None:
-        async with desk(places=2) as at:
+        async with desk(max_concurrency=2) as at:
             first, second = await at.take(), await at.take()
             assert first.request_id != second.request_id
             assert (await at.http.get("/invocation/next")).status_code == 403
@@ -185,13 +191,13 @@ class TestAStreamedResponse:
             writer.write((head + rest).encode())
             await kept(invocation).arrived.wait()
             writer.close()
-            await invocation.over.wait()
+            await invocation.response_done.wait()
         assert invocation.error
         assert invocation.error.type == "Runtime.TruncatedResponse"
         assert kept(invocation).body == b"hi"
 
     async def test_past_its_limit_is_ended_with_a_413(self) -> None:
-        async with desk(shape=Shape(limit=5)) as at:
+        async with desk(response_limits=ResponseLimits(max_bytes=5)) as at:
             invocation = await at.take()
             ack = await at.stream(invocation, pieces(b"abc", b"def"))
         assert (ack.status_code, kept(invocation).body) == (413, b"abc")
@@ -199,7 +205,7 @@ class TestAStreamedResponse:
         assert invocation.error.type == "Function.ResponseSizeTooLarge"
 
     async def test_waits_as_its_shape_says(self) -> None:
-        async with desk(shape=Shape(burst=10, rate=100)) as at:
+        async with desk(response_limits=ResponseLimits(burst_bytes=10, bytes_per_s=100)) as at:
             invocation = await at.take()
             began = time.monotonic()
             await at.stream(invocation, pieces(bytes(10), bytes(10)))
@@ -217,7 +223,7 @@ class TestAStreamedResponse:
 
             posting = asyncio.create_task(at.stream(invocation, content()))
             await kept(invocation).arrived.wait()
-            await at.api.abandon(invocation, FunctionError.of("Sandbox.Timedout", "late"))
+            await at.api.fail_invocation(invocation, FunctionError.from_message("Sandbox.Timedout", "late"))
             more.set()
             await posting
         assert (kept(invocation).body, kept(invocation).ends) == (b"one", 1)
@@ -300,18 +306,20 @@ class TestErrors:
 
 class TestTrailers:
     def test_without_an_error_say_nothing(self) -> None:
-        assert error_of([]) is None
-        assert error_of([("x", "y")]) is None
+        assert error_from_trailers([]) is None
+        assert error_from_trailers([("x", "y")]) is None
 
     def test_with_a_body_that_is_no_base64_keep_it(self) -> None:
-        error = error_of([("lambda-runtime-function-error-type", "T"), ("lambda-runtime-function-error-body", "{%}")])
+        error = error_from_trailers(
+            [("lambda-runtime-function-error-type", "T"), ("lambda-runtime-function-error-body", "{%}")]
+        )
         assert error == FunctionError("T", b"{%}")
 
     @given(st.binary(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
     def test_any_document_comes_back(self, document: bytes, kind: str) -> None:
         encoded = base64.b64encode(document).decode()
         trailers = [("lambda-runtime-function-error-type", kind), ("lambda-runtime-function-error-body", encoded)]
-        assert error_of(trailers) == FunctionError(kind, document)
+        assert error_from_trailers(trailers) == FunctionError(kind, document)
 
 
 class TestSnapStart:

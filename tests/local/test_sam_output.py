@@ -19,23 +19,26 @@ class TestAnAnswer:
                 "body": "data: 1\n",
             }
         )
-        assert sam_output.read(printed) == "200 OK\ncontent-type: text/event-stream\nset-cookie: a=1\n\ndata: 1\n"
+        assert (
+            sam_output.format_response(printed)
+            == "200 OK\ncontent-type: text/event-stream\nset-cookie: a=1\n\ndata: 1\n"
+        )
 
     def test_has_its_base64_body_decoded(self) -> None:
         printed = json.dumps({"statusCode": 404, "body": "w7Y=", "isBase64Encoded": True})
-        assert sam_output.read(printed) == "404 Not Found\n\nö"
+        assert sam_output.format_response(printed) == "404 Not Found\n\nö"
 
 
 class TestNoAnswer:
     @pytest.mark.parametrize("printed", ["", "\n"])
     def test_nothing_printed_is_a_timeout_or_a_dead_sandbox(self, printed: str) -> None:
         with pytest.raises(ValueError, match="timed out"):
-            sam_output.read(printed)
+            sam_output.format_response(printed)
 
     @pytest.mark.parametrize("printed", ["oh no", "[]", '{"errorType": "Runtime.ExitError"}'])
     def test_something_else_is_shown_as_it_is(self, printed: str) -> None:
         with pytest.raises(ValueError, match="no function-URL answer") as raised:
-            sam_output.read(printed)
+            sam_output.format_response(printed)
         assert printed in str(raised.value)
 
 

@@ -12,17 +12,20 @@ import httpx
 import pytest
 
 from tests.local.sinks import until
-from winterbourne.local.environment import Function
-from winterbourne.local.server import Addresses, Plan, _url, running
+from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.server import Addresses, ServerConfig, _base_url, run_server
 
-APP = Function(task_root=Path(__file__).parent / "functions", handler="app.handler", timeout_s=10)
+APP = FunctionConfig(task_root=Path(__file__).parent / "functions", handler="app.handler", timeout_s=10)
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, function: Function = APP, **plan: Any
+    folder: Path, function: FunctionConfig = APP, **plan: Any
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Addresses]]:
-    async with running(Plan(function=function, log=folder / "log", **plan)) as addresses, httpx.AsyncClient() as http:
+    async with (
+        run_server(ServerConfig(function=function, log_file=folder / "log", **plan)) as addresses,
+        httpx.AsyncClient() as http,
+    ):
         http.base_url, http.timeout = httpx.URL(addresses.url), httpx.Timeout(20)
         yield http, addresses
 
@@ -104,8 +107,8 @@ class TestTheInvokeApi:
 class TestPracticeData:
     async def test_are_what_the_function_is_led_to(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
-        function = Function(task_root=tmp_path, handler="app.handler", variables={"FINNHUB_API_KEY": "mine"})
-        async with serving(tmp_path, function, practice=True) as (http, _):
+        function = FunctionConfig(task_root=tmp_path, handler="app.handler", variables={"FINNHUB_API_KEY": "mine"})
+        async with serving(tmp_path, function, use_stub_services=True) as (http, _):
             seen = (await http.get("/")).json()
             rates = await http.get(seen["FRANKFURTER_BASE_URL"] + "/latest")
         assert rates.json()["source"] == "practice data"
@@ -113,16 +116,18 @@ class TestPracticeData:
 
     async def test_are_left_away_unless_asked_for(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
-        async with serving(tmp_path, Function(task_root=tmp_path, handler="app.handler")) as (http, _):
+        async with serving(tmp_path, FunctionConfig(task_root=tmp_path, handler="app.handler")) as (http, _):
             assert "FRANKFURTER_BASE_URL" not in (await http.get("/")).json()
 
 
 def test_addresses_of_version_6_stand_in_brackets() -> None:
-    assert (_url("::1", 3000), _url("127.0.0.1", 3000)) == ("http://[::1]:3000", "http://127.0.0.1:3000")
+    assert (_base_url("::1", 3000), _base_url("127.0.0.1", 3000)) == ("http://[::1]:3000", "http://127.0.0.1:3000")
 
 
 async def test_a_port_in_use_stops_the_start_before_any_process(tmp_path: Path) -> None:
     async with serving(tmp_path) as (http, _):
         with pytest.raises(OSError, match="is in use"):
-            async with running(Plan(function=APP, port=http.base_url.port or 0, log=tmp_path / "other")):
+            async with run_server(
+                ServerConfig(function=APP, port=http.base_url.port or 0, log_file=tmp_path / "other")
+            ):
                 pass

@@ -52,7 +52,7 @@ def test_every_target_it_names_is_in_the_makefile() -> None:
 
 def test_every_path_of_a_format_is_named() -> None:
     for module in (native, ai_sdk, ag_ui, openai):
-        assert f"`POST {module.FRONTEND.path}`" in section("Connect a frontend")
+        assert f"`POST {module.FORMAT.path}`" in section("Connect a frontend")
 
 
 def test_every_file_it_leads_to_is_there() -> None:

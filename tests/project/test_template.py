@@ -290,7 +290,7 @@ class TestDashboardAndAlarms:
         sources = "".join(
             path.read_text() for path in (ROOT / "layers/winterbourne/python/winterbourne/chat").rglob("*.py")
         )
-        measured = re.findall(r'(?:measure\(|values\.append\(\()"(\w+)"', sources)
+        measured = re.findall(r'(?:measure\(|measurements\.append\(\()"(\w+)"', sources)
         assert set(measured) == set(telemetry.METRICS)
 
     def test_every_alarm_watches_a_metric_that_is_emitted(self, stack: Stack) -> None:

@@ -143,7 +143,7 @@ def _allowed(node: Any) -> Iterator[tuple[str, list[str]]]:
 def _routes() -> Names:
     code = """
         from chat import app
-        print(json.dumps({f"{m} {p}": "open to all" if e.is_open else "" for (m, p), e in app._routes().items()}))
+        print(json.dumps({f"{m} {p}": "open to all" if e.is_public else "" for (m, p), e in app._routes().items()}))
     """
     routes: Names = json.loads(run(code, AUTH="none").splitlines()[-1])
     return routes
@@ -153,7 +153,7 @@ def _errors() -> Names:
     """Codes by status: those the code writes beside one, and those that were seen in a case."""
     return {
         "by status": _by_status((*_written_codes("RequestRejected", "__init__", "error_body"), *_seen_codes())),
-        "in www-authenticate": _by_status(_written_codes("_refused")),
+        "in www-authenticate": _by_status(_written_codes("_bearer_error")),
         "of all kinds": sorted({kind.code for kind in _errors_below(errors.ChatError)}),
     }
 

@@ -24,8 +24,8 @@ class ListSink:
 def logged() -> Iterator[list[str]]:
     """What the layer logs, as the function's log would show it, in text."""
     sink = ListSink()
-    handler = logs._Handler(sink, as_json=False, typed=False)
-    logs._set_up_root(handler, "")
+    handler = logs._LambdaLogHandler(sink, as_json=False, with_level_bits=False)
+    logs._configure_root_logger(handler, "")
     yield sink.entries
     logging.getLogger().removeHandler(handler)
 
@@ -34,5 +34,10 @@ def logged() -> Iterator[list[str]]:
 def no_hooks() -> Iterator[None]:
     """Hooks of one test are not those of the next."""
     yield
-    for hooks in (lifecycle._startup, lifecycle._shutdown, lifecycle._leave, lifecycle._stream_error):
+    for hooks in (
+        lifecycle._startup_hooks,
+        lifecycle._shutdown_hooks,
+        lifecycle._retire_hooks,
+        lifecycle._stream_error_hooks,
+    ):
         hooks.clear()

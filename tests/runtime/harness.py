@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne.connection import RuntimeClient
-from winterbourne.handlers import adapt
+from winterbourne.handlers import adapt_handler
 from winterbourne.loop import Poller
 
 __all__ = ["LAYER", "Program", "program", "serving", "url_event"]
@@ -25,8 +25,8 @@ async def serving(
 ) -> AsyncIterator[RuntimeApi]:
     """Pollers for this handler, on this loop."""
     async with api or RuntimeApi() as served:
-        serve = adapt(handler)
-        options = {"margin_ms": 100, "alone": pollers == 1} | options
+        serve = adapt_handler(handler)
+        options = {"deadline_margin_ms": 100, "sole": pollers == 1} | options
         clients = served.clients = [RuntimeClient(served.address) for _ in range(pollers)]
         running = [Poller(client, serve, **options) for client in clients]
         tasks = [asyncio.create_task(poller.run()) for poller in running]

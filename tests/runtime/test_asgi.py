@@ -30,9 +30,9 @@ from starlette.routing import Route
 from tests.runtime.harness import serving, url_event
 from tests.runtime.runtime_api import Outcome, RuntimeApi
 from winterbourne import lifecycle
-from winterbourne.asgi import scope_of
+from winterbourne.asgi import build_scope
 from winterbourne.errors import Fault
-from winterbourne.handlers import adapt
+from winterbourne.handlers import adapt_handler
 
 REST_EVENT = {
     "resource": "/{proxy+}",
@@ -60,7 +60,7 @@ def routed(endpoint: Any, **options: Any) -> Starlette:
 class TestScope:
     def test_of_a_function_url(self) -> None:
         event = url_event("POST", "/caf%C3%A9/x", query="a=1&a=2", cookies=["a=b", "c=d"])
-        scope = scope_of(event)
+        scope = build_scope(event)
         assert scope["type"] == "http"
         assert scope["method"] == "POST"
         assert scope["path"] == "/café/x"
@@ -83,10 +83,10 @@ class TestScope:
         ],
     )
     def test_names_the_server_the_caller_named(self, host: str, server: tuple[str, int]) -> None:
-        assert scope_of(url_event(headers={"host": host, "x-forwarded-proto": "http"}))["server"] == server
+        assert build_scope(url_event(headers={"host": host, "x-forwarded-proto": "http"}))["server"] == server
 
     def test_of_a_rest_api(self) -> None:
-        scope = scope_of(REST_EVENT)
+        scope = build_scope(REST_EVENT)
         assert scope["method"] == "POST"
         assert scope["root_path"] == "/prod"
         assert scope["path"] == "/prod/items/a b"
@@ -96,16 +96,16 @@ class TestScope:
 
     def test_of_a_rest_api_under_a_domain_of_its_own_has_no_root(self) -> None:
         event = REST_EVENT | {"requestContext": {"path": "/items/a b"}}
-        assert scope_of(event)["root_path"] == ""
+        assert build_scope(event)["root_path"] == ""
 
     @pytest.mark.parametrize("event", [None, {}, {"Records": []}, "text"])
     def test_of_anything_else_is_a_clear_error(self, event: Any) -> None:
         with pytest.raises(Fault, match="function URLs and REST APIs only"):
-            scope_of(event)
+            build_scope(event)
 
     @given(st.dictionaries(st.text("abc-XYZ", min_size=1), st.text(st.characters()), max_size=5), st.text())
     def test_any_headers_and_path_make_a_scope(self, headers: dict[str, str], path: str) -> None:
-        scope = scope_of(url_event(path=path, headers=headers))
+        scope = build_scope(url_event(path=path, headers=headers))
         assert all(name == name.lower() for name, _ in scope["headers"])
 
     async def test_holds_event_and_context(self) -> None:
@@ -317,7 +317,7 @@ class TestLifespan:
                 raise OSError("no database")
             yield
 
-        adapt(routed(None, lifespan=lifespan))
+        adapt_handler(routed(None, lifespan=lifespan))
         with pytest.raises(Fault, match="no database"):
             await lifecycle.run_startup()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from winterbourne.bootstrap import load_handler, prepare
+from winterbourne.bootstrap import load_handler, prepare_environment
 from winterbourne.errors import Fault
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -21,7 +21,7 @@ def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestPath:
     def test_the_function_comes_first_then_its_layers_then_lambda(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime"}
-        prepare(environ, "/opt/python")
+        prepare_environment(environ, "/opt/python")
         assert sys.path[:5] == [
             str(tmp_path),
             f"/opt/python/lib/python{VERSION}/site-packages",
@@ -32,13 +32,13 @@ class TestPath:
 
     def test_a_pythonpath_of_ones_own_replaces_the_layers(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mine"}
-        prepare(environ, "/opt/python")
+        prepare_environment(environ, "/opt/python")
         assert sys.path == [str(tmp_path), "/var/runtime", "/var/lang/lib/site-packages"]
         assert environ["PYTHONPATH"] == "/mine"
 
     def test_pythonpath_is_set_for_child_processes(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime"}
-        prepare(environ, "/opt/python")
+        prepare_environment(environ, "/opt/python")
         assert environ["PYTHONPATH"] == "/var/runtime"
 
     @pytest.mark.parametrize("where", ["function", "layer", "site"])
@@ -53,28 +53,28 @@ class TestPath:
         more = tmp_path / "more"
         more.mkdir()
         (folders[where] / "more.pth").write_text(f"{more}\n")
-        prepare({"LAMBDA_TASK_ROOT": str(folders["function"])}, str(folders["layer"]))
+        prepare_environment({"LAMBDA_TASK_ROOT": str(folders["function"])}, str(folders["layer"]))
         assert str(more) in sys.path
 
     def test_without_a_task_root_it_is_the_working_directory(self, tmp_path: Path) -> None:
-        prepare({}, "/opt/python")
+        prepare_environment({}, "/opt/python")
         assert sys.path[0] == str(Path.cwd())
 
 
 class TestExecutionEnvironment:
     def test_is_named_after_the_python(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path)}
-        prepare(environ, "/opt/python")
+        prepare_environment(environ, "/opt/python")
         assert environ["AWS_EXECUTION_ENV"] == f"AWS_Lambda_python{VERSION}"
 
     def test_keeps_the_name_lambda_gave(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
-        prepare(environ, "/opt/python")
+        prepare_environment(environ, "/opt/python")
         assert environ["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
 
     def test_the_working_directory_stays(self, tmp_path: Path) -> None:
         before = Path.cwd()
-        prepare({"LAMBDA_TASK_ROOT": str(tmp_path)}, "/opt/python")
+        prepare_environment({"LAMBDA_TASK_ROOT": str(tmp_path)}, "/opt/python")
         assert Path.cwd() == before
 
 
@@ -105,7 +105,7 @@ class TestHandlerNames:
         sys.path.insert(0, str(tmp_path))
         with pytest.raises(Fault, match=message) as raised:
             load_handler(name)
-        assert raised.value.kind == kind
+        assert raised.value.error_type == kind
 
     def test_what_the_module_raises_is_its_own(self, tmp_path: Path) -> None:
         (tmp_path / "sample_raises.py").write_text("1 / 0")

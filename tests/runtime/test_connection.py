@@ -11,8 +11,8 @@ from tests.runtime.harness import serving
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne import ResponseStream, StreamLost, connection, streamify_response
 from winterbourne.connection import RuntimeClient
-from winterbourne.errors import RuntimeApiDown
-from winterbourne.handlers import adapt
+from winterbourne.errors import RuntimeApiUnavailable
+from winterbourne.handlers import adapt_handler
 from winterbourne.loop import Poller
 
 
@@ -27,8 +27,8 @@ async def stream_of(event: Any, context: Any) -> AsyncIterator[str]:
 
 def held_up(api: RuntimeApi) -> bool:
     """Whether the socket takes no more."""
-    line = api.clients[0]._line
-    return line is not None and line.paused
+    line = api.clients[0]._connection
+    return line is not None and line.is_write_paused
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -39,7 +39,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(connection, "INITIAL_BACKOFF_S", 0.0)
 
 
 class TestOneConnection:
@@ -67,7 +67,7 @@ class TestOneConnection:
             invocation = api.submit()
             await api.handed_out.wait()
             api.hang_up()
-            await until(lambda: api.clients[0]._line is None)
+            await until(lambda: api.clients[0]._connection is None)
             go_on.set()
             assert (await invocation.outcome).body == b"late"
 
@@ -174,12 +174,12 @@ class TestARuntimeApiThatIsGone:
     async def test_is_tried_five_times(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(RuntimeApiDown, match="no invocation after 5 attempts"):
-            await RuntimeClient(address).next()
+        with pytest.raises(RuntimeApiUnavailable, match="no invocation after 5 attempts"):
+            await RuntimeClient(address).next_invocation()
 
     async def test_that_answers_500_ends_the_poller(self) -> None:
         async with RuntimeApi(refuse={"response": 500}) as api:
             api.submit()
-            poller = Poller(RuntimeClient(api.address), adapt(echo), margin_ms=100)
-            with pytest.raises(RuntimeApiDown, match="500"):
+            poller = Poller(RuntimeClient(api.address), adapt_handler(echo), deadline_margin_ms=100)
+            with pytest.raises(RuntimeApiUnavailable, match="500"):
                 await poller.run()

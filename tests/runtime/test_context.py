@@ -87,7 +87,7 @@ def test_without_client_and_identity() -> None:
 def test_a_header_that_is_no_json_is_lambdas_own_fault(name: str) -> None:
     with pytest.raises(Fault, match="Unable to parse") as raised:
         LambdaContext({name: "{"}, {})
-    assert raised.value.kind == "Runtime.LambdaContextUnmarshalError"
+    assert raised.value.error_type == "Runtime.LambdaContextUnmarshalError"
 
 
 class TestRemainingTime:

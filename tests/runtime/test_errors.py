@@ -37,12 +37,12 @@ def test_the_document_has_the_keys_of_the_stock_client() -> None:
 
 
 def test_the_type_for_lambda_is_the_exceptions_name_in_its_namespace() -> None:
-    assert raised().kind == "Function.KeyError"
+    assert raised().error_type == "Function.KeyError"
 
 
 def test_a_fault_bears_lambdas_own_type_and_no_frames() -> None:
     report = ErrorReport(Fault("Runtime.HandlerNotFound", "Handler 'x' missing", ["line"]))
-    assert report.kind == report.document["errorType"] == "Runtime.HandlerNotFound"
+    assert report.error_type == report.document["errorType"] == "Runtime.HandlerNotFound"
     assert report.document["stackTrace"] == ["line"]
 
 
@@ -64,7 +64,7 @@ def test_an_error_whose_text_raises_is_told_all_the_same() -> None:
 
 def test_a_name_that_no_header_takes_is_unknown() -> None:
     report = ErrorReport(type("Überfehler", (Exception,), {})("oh"))
-    assert report.kind == "Function.Unknown"
+    assert report.error_type == "Function.Unknown"
     assert report.document["errorType"] == "Überfehler"
 
 

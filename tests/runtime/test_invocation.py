@@ -48,7 +48,7 @@ def test_what_is_not_json_arrives_as_bytes() -> None:
 def test_json_that_is_none_is_lambdas_own_fault(body: bytes) -> None:
     with pytest.raises(Fault, match="Unable to unmarshal input") as raised:
         invocation(body).event()
-    assert raised.value.kind == "Runtime.UnmarshalError"
+    assert raised.value.error_type == "Runtime.UnmarshalError"
 
 
 class TestFrontEnds:
@@ -94,4 +94,4 @@ class TestResults:
     def test_anything_else_is_lambdas_own_fault(self, result: Any) -> None:
         with pytest.raises(Fault, match="Unable to marshal response") as raised:
             encode_result(result)
-        assert raised.value.kind == "Runtime.MarshalError"
+        assert raised.value.error_type == "Runtime.MarshalError"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.runtime.harness import program
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne.context import REQUEST_IDS
-from winterbourne.logs import JSON_FRAME, LEVEL_BITS, FramedSink, _Printed
+from winterbourne.logs import JSON_FRAME, LEVEL_BITS, FramedSink, _JsonLineStream
 
 
 class Frames:
@@ -74,7 +74,7 @@ class Kept:
 class TestPrintedInJson:
     def printed(self, *pieces: str) -> list[Any]:
         sink = Kept()
-        stream = _Printed(None, sink, 20)
+        stream = _JsonLineStream(None, sink, 20)
         for piece in pieces:
             stream.write(piece)
         assert all(kind == JSON_FRAME | LEVEL_BITS[20] for kind, _ in sink.entries)
@@ -100,7 +100,7 @@ class TestPrintedInJson:
 
     def test_pieces_of_two_invocations_are_two_lines_each_with_its_own_id(self) -> None:
         sink = Kept()
-        stream = _Printed(None, sink, 20)
+        stream = _JsonLineStream(None, sink, 20)
         for request_id, piece in [("r-1", "to"), ("r-2", "Wa"), ("r-1", "kens\n"), ("r-2", "ter\n")]:
             copy_context().run(lambda ids, text: (REQUEST_IDS.set(ids), stream.write(text)), (request_id, None), piece)
         records = [json.loads(text) for _, text in sink.entries]

@@ -291,7 +291,7 @@ class TestUnderSam:
             yield "hel"
             yield "lo"
 
-        async with serving(handler, collect=True) as api:
+        async with serving(handler, buffer_responses=True) as api:
             outcome = await api.invoke(url_event())
         assert not outcome.streamed
         assert outcome.json == {
@@ -303,14 +303,14 @@ class TestUnderSam:
         }
 
     async def test_an_error_under_way_is_an_error(self) -> None:
-        async with serving(fails_under_way, collect=True) as api:
+        async with serving(fails_under_way, buffer_responses=True) as api:
             assert (await api.invoke()).path == "invocation/request-1/error"
 
     async def test_a_value_stays_a_value(self) -> None:
         async def handler(event: Any, context: Any) -> Any:
             return {"a": 1}
 
-        async with serving(handler, collect=True) as api:
+        async with serving(handler, buffer_responses=True) as api:
             assert (await api.invoke()).json == {"a": 1}
 
 
@@ -400,7 +400,7 @@ class TestStopping:
     async def test_cancels_the_handler_whose_stream_still_ends(self) -> None:
         from tests.runtime.runtime_api import RuntimeApi
         from winterbourne.connection import RuntimeClient
-        from winterbourne.handlers import adapt
+        from winterbourne.handlers import adapt_handler
         from winterbourne.loop import Poller
 
         async def hangs(event: Any, context: Any) -> AsyncIterator[str]:
@@ -408,7 +408,7 @@ class TestStopping:
             await asyncio.sleep(3600)
 
         async with RuntimeApi() as api:
-            poller = Poller(RuntimeClient(api.address), adapt(hangs), margin_ms=100)
+            poller = Poller(RuntimeClient(api.address), adapt_handler(hangs), deadline_margin_ms=100)
             running = asyncio.create_task(poller.run())
             invocation = api.submit()
             await invocation.arrived.wait()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winterbourne import PreludeTooLarge, Response
-from winterbourne.prelude import DROPPED, LIMIT_BYTES, SEPARATOR, buffered, encode
+from winterbourne.prelude import HOP_BY_HOP_HEADERS, MAX_PRELUDE_BYTES, SEPARATOR, buffered_response, encode_prelude
 
 TEXT = st.text(st.characters(), max_size=60)
 NAMES = st.text(st.characters(codec="ascii"), min_size=1, max_size=20)
@@ -23,20 +23,23 @@ def decoded(prelude: bytes) -> dict[str, object]:
 
 def test_status_headers_and_cookies() -> None:
     response = Response(201, {"Content-Type": "text/plain"}, ["a=b; Path=/", "c=d"])
-    assert encode(response) == (
+    assert encode_prelude(response) == (
         b'{"statusCode":201,"headers":{"content-type":"text/plain"},"cookies":["a=b; Path=/","c=d"]}' + b"\0" * 8
     )
 
 
 def test_without_anything_it_is_200_and_octets() -> None:
-    assert decoded(encode(Response())) == {"statusCode": 200, "headers": {"content-type": "application/octet-stream"}}
+    assert decoded(encode_prelude(Response())) == {
+        "statusCode": 200,
+        "headers": {"content-type": "application/octet-stream"},
+    }
 
 
 def test_set_cookie_becomes_a_cookie() -> None:
     response = Response(
         headers=[("Set-Cookie", "a=b"), ("content-type", "x/y"), ("set-cookie", "c=d")], cookies=["e=f"]
     )
-    assert decoded(encode(response)) == {
+    assert decoded(encode_prelude(response)) == {
         "statusCode": 200,
         "headers": {"content-type": "x/y"},
         "cookies": ["e=f", "a=b", "c=d"],
@@ -44,56 +47,56 @@ def test_set_cookie_becomes_a_cookie() -> None:
 
 
 def test_a_rest_api_gets_its_cookies_as_header_values() -> None:
-    prelude = decoded(encode(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), rest_api=True))
+    prelude = decoded(encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), rest_api=True))
     assert prelude["multiValueHeaders"] == {"set-cookie": ["a=b", "c=d"]}
     assert "cookies" not in prelude
 
 
 def test_repeated_headers_are_folded() -> None:
     response = Response(headers=[("Vary", "Origin"), ("vary", "Accept"), ("content-type", "x/y")])
-    assert decoded(encode(response))["headers"] == {"vary": "Origin, Accept", "content-type": "x/y"}
+    assert decoded(encode_prelude(response))["headers"] == {"vary": "Origin, Accept", "content-type": "x/y"}
 
 
-@pytest.mark.parametrize("name", sorted(DROPPED))
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP_HEADERS))
 def test_headers_of_the_connection_are_dropped(name: str) -> None:
     response = Response(headers={name.title(): "1", "content-type": "x/y"})
-    assert decoded(encode(response))["headers"] == {"content-type": "x/y"}
+    assert decoded(encode_prelude(response))["headers"] == {"content-type": "x/y"}
 
 
 def test_so_are_those_that_the_connection_header_names() -> None:
     response = Response(headers=[("X-Hop", "1"), ("Connection", "close, x-hop"), ("content-type", "x/y")])
-    assert decoded(encode(response))["headers"] == {"content-type": "x/y"}
+    assert decoded(encode_prelude(response))["headers"] == {"content-type": "x/y"}
 
 
 def test_the_largest_that_fits() -> None:
-    spare = LIMIT_BYTES - len(encode(Response(headers={"content-type": "x/y", "x-long": ""})))
-    assert len(encode(Response(headers={"content-type": "x/y", "x-long": "a" * spare}))) == LIMIT_BYTES
+    spare = MAX_PRELUDE_BYTES - len(encode_prelude(Response(headers={"content-type": "x/y", "x-long": ""})))
+    assert len(encode_prelude(Response(headers={"content-type": "x/y", "x-long": "a" * spare}))) == MAX_PRELUDE_BYTES
     with pytest.raises(PreludeTooLarge, match="take 16385 bytes; Lambda reads 16384"):
-        encode(Response(headers={"content-type": "x/y", "x-long": "a" * (spare + 1)}))
+        encode_prelude(Response(headers={"content-type": "x/y", "x-long": "a" * (spare + 1)}))
 
 
 @given(st.dictionaries(NAMES, TEXT, max_size=8), st.lists(TEXT, max_size=4), st.integers(100, 599))
 def test_any_text_arrives_as_it_was_and_never_holds_the_separator(
     headers: dict[str, str], cookies: list[str], status: int
 ) -> None:
-    prelude = decoded(encode(Response(status, headers, cookies)))
+    prelude = decoded(encode_prelude(Response(status, headers, cookies)))
     assert prelude["statusCode"] == status
     lowered = [name.lower() for name in headers]
     if len(set(lowered)) == len(lowered) and not {"set-cookie", "connection"} & set(lowered):
-        kept = {name.lower(): value for name, value in headers.items() if name.lower() not in DROPPED}
+        kept = {name.lower(): value for name, value in headers.items() if name.lower() not in HOP_BY_HOP_HEADERS}
         assert prelude["headers"] == {"content-type": "application/octet-stream"} | kept
         assert prelude.get("cookies", []) == cookies
 
 
 def test_nul_in_a_value_is_escaped() -> None:
-    assert encode(Response(headers={"x": "a" + "\0" * 9})).count(b"\0") == 8
+    assert encode_prelude(Response(headers={"x": "a" + "\0" * 9})).count(b"\0") == 8
 
 
 class TestBuffered:
     """The same response for a client that takes it in one piece."""
 
     def test_text(self) -> None:
-        assert buffered(Response(202, {"content-type": "text/plain"}, ["a=b"]), "grüß".encode()) == {
+        assert buffered_response(Response(202, {"content-type": "text/plain"}, ["a=b"]), "grüß".encode()) == {
             "statusCode": 202,
             "headers": {"content-type": "text/plain"},
             "cookies": ["a=b"],
@@ -103,6 +106,6 @@ class TestBuffered:
 
     @given(st.binary())
     def test_any_bytes(self, body: bytes) -> None:
-        answer = buffered(Response(), body)
+        answer = buffered_response(Response(), body)
         text = answer["body"]
         assert (base64.b64decode(text) if answer["isBase64Encoded"] else text.encode()) == body

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from winterbourne import PreludeTooLarge, Response, ResponseStream, StreamMisused
-from winterbourne.prelude import CONTENT_TYPE, encode
-from winterbourne.stream import Collected
+from winterbourne.prelude import PRELUDE_CONTENT_TYPE, encode_prelude
+from winterbourne.stream import BufferedSink
 
 
 class Wire:
@@ -22,18 +22,18 @@ class Wire:
         self.connected.set()
         self.finished = 0
 
-    async def begin(self, content_type: str, first: bytes) -> None:
+    async def start_response(self, content_type: str, prelude: bytes) -> None:
         await self.connected.wait()
-        self.heads.append((content_type, first))
+        self.heads.append((content_type, prelude))
 
-    def send(self, data: bytes) -> bool:
+    def write(self, data: bytes) -> bool:
         self.sent.append(data)
         return self.full
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         await self.room.wait()
 
-    async def finish(self) -> None:
+    async def end_response(self) -> None:
         self.finished += 1
 
 
@@ -44,7 +44,7 @@ class TestStart:
         response = Response(204)
         await stream.start(response)
         assert stream.started
-        assert wire.heads == [(CONTENT_TYPE, encode(response))]
+        assert wire.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(response))]
 
     async def test_once(self) -> None:
         stream = ResponseStream(Wire())
@@ -66,14 +66,14 @@ class TestStart:
         await ResponseStream(bare, http=False).write(b"x")
         await ResponseStream(given, http=False).start(Response())
         assert bare.heads == [("application/octet-stream", b"")]
-        assert given.heads == [(CONTENT_TYPE, encode(Response()))]
+        assert given.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response()))]
 
 
 class TestWrite:
     async def test_starts_with_status_200(self) -> None:
         wire = Wire()
         await ResponseStream(wire).write("x")
-        assert wire.heads == [(CONTENT_TYPE, encode(Response()))]
+        assert wire.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response()))]
 
     @pytest.mark.parametrize("data", ["grüß", "grüß".encode(), bytearray("grüß".encode()), memoryview("grüß".encode())])
     async def test_takes_text_and_bytes_of_any_kind(self, data: Any) -> None:
@@ -159,17 +159,17 @@ class TestEnd:
 
 class TestCollected:
     async def test_gives_the_response_in_one_piece(self) -> None:
-        sink = Collected()
+        sink = BufferedSink()
         stream = ResponseStream(sink)
         await stream.start(Response(201, {"content-type": "text/plain"}))
         await stream.write("a")
         await stream.write("b")
         await stream.end()
-        answer = sink.answer(stream.response)
+        answer = sink.result(stream.response)
         assert (answer["statusCode"], answer["body"]) == (201, "ab")
 
     async def test_gives_bytes_where_nobody_wanted_a_prelude(self) -> None:
-        sink = Collected()
+        sink = BufferedSink()
         stream = ResponseStream(sink, http=False)
         await stream.write(b"\xff")
-        assert sink.answer(stream.response) == b"\xff"
+        assert sink.result(stream.response) == b"\xff"

@@ -6,7 +6,7 @@ from typing import Any
 from tests.bench.tools_function.asking import Asking, wait, work
 from winterbourne import Response, ResponseStream, streamify_response
 from winterbourne.chat.core.conversation import Conversation
-from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -20,17 +20,17 @@ async def handler(event: dict[str, Any], response_stream: ResponseStream, _: obj
     asked = json.loads(event["body"])
     encoder = NativeEncoder()
 
-    async def emit(batch: Batch) -> None:
+    async def emit(batch: EventBatch) -> None:
         if data := encoder.encode(batch):
             await response_stream.write(data)
 
     await response_stream.start(Response(200, {"content-type": "text/event-stream"}))
     await Conversation(
         request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
-        model=Asking(**asked),
+        provider=Asking(**asked),
         tools=_runner,
         emit=emit,
-        keep=lambda _: None,
-        spend=lambda _: None,
+        on_message=lambda _: None,
+        on_usage=lambda _: None,
         max_turns=2,
     ).run()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.chat.auth.calls import request
 from winterbourne.chat.auth import api_key
-from winterbourne.chat.auth.api_key import ApiKeys, parse_keys
+from winterbourne.chat.auth.api_key import ApiKeyAuthenticator, parse_keys
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.infra import redaction
@@ -25,7 +25,7 @@ class Secret:
         self.reads = 0
         self.time_s = 1_000.0
         self.error: Exception | None = None
-        self.authenticator = ApiKeys(self.read, now=lambda: self.time_s)
+        self.authenticator = ApiKeyAuthenticator(self.read, now=lambda: self.time_s)
 
     async def read(self) -> str:
         self.reads += 1
@@ -35,7 +35,7 @@ class Secret:
 
     async def status(self, key: str) -> int:
         try:
-            await self.authenticator.identify(request(x_api_key=key))
+            await self.authenticator.authenticate(request(x_api_key=key))
         except RequestRejected as refusal:
             return refusal.status
         return 200
@@ -47,12 +47,12 @@ class TestApiKeys:
         assert redaction.redact("key-of-a-bot key-of-bob next-key-of-bob") == "[redacted] [redacted] [redacted]"
 
     async def test_a_key_names_its_caller(self) -> None:
-        keys = ApiKeys(Secret(alice="a1", bob=["b1", "b2"]).read)
-        assert await keys.identify(request(authorization="Bearer a1")) == Caller("key:alice", "alice")
+        keys = ApiKeyAuthenticator(Secret(alice="a1", bob=["b1", "b2"]).read)
+        assert await keys.authenticate(request(authorization="Bearer a1")) == Caller("key:alice", "alice")
 
     async def test_two_keys_of_one_name_are_one_caller(self) -> None:
-        keys = ApiKeys(Secret(bob=["b1", "b2"]).read)
-        assert await keys.identify(request(x_api_key="b1")) == await keys.identify(request(x_api_key="b2"))
+        keys = ApiKeyAuthenticator(Secret(bob=["b1", "b2"]).read)
+        assert await keys.authenticate(request(x_api_key="b1")) == await keys.authenticate(request(x_api_key="b2"))
 
     @pytest.mark.parametrize("key", ["", "b", "b11", "B1", "alice"])
     async def test_anything_else_is_refused(self, key: str) -> None:
@@ -60,7 +60,7 @@ class TestApiKeys:
 
     async def test_a_refusal_does_not_quote_the_key(self) -> None:
         with pytest.raises(RequestRejected) as refusal:
-            await Secret(alice="a1").authenticator.identify(request(x_api_key="s3cr3t"))
+            await Secret(alice="a1").authenticator.authenticate(request(x_api_key="s3cr3t"))
         assert "s3cr3t" not in f"{refusal.value}{refusal.value.headers}"
 
     async def test_every_key_is_compared_in_constant_time_also_after_a_match(
@@ -112,7 +112,7 @@ class TestKeysThatCannotBeRead:
         secret = Secret()
         secret.error = SettingsError("API_KEYS_SECRET_ARN: the secret cannot be read: AccessDeniedException")
         with pytest.raises(RequestRejected) as refusal:
-            await secret.authenticator.identify(request(x_api_key="s3cr3t"))
+            await secret.authenticator.authenticate(request(x_api_key="s3cr3t"))
         assert (refusal.value.status, refusal.value.headers) == (503, {"retry-after": "10"})
         assert "AccessDenied" not in str(refusal.value)
         assert "AccessDenied" in caplog.text

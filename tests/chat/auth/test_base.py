@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chat.auth.calls import request
-from winterbourne.chat.auth.base import credential
+from winterbourne.chat.auth.base import extract_credential
 from winterbourne.chat.errors import RequestRejected
 
 
@@ -19,11 +19,11 @@ class TestCredential:
         ],
     )
     def test_a_bearer_token_or_else_the_key_header(self, headers: dict[str, str]) -> None:
-        assert credential(request(**headers)) == "k"
+        assert extract_credential(request(**headers)) == "k"
 
     @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer "}, {"authorization": "Basic k"}])
     def test_none_is_told_how_to_send_one(self, headers: dict[str, str]) -> None:
         with pytest.raises(RequestRejected, match="authorization: Bearer") as refusal:
-            credential(request(**headers))
+            extract_credential(request(**headers))
         assert (refusal.value.status, refusal.value.code) == (401, "unauthorized")
         assert refusal.value.headers == {"www-authenticate": 'Bearer realm="chat"'}

@@ -13,7 +13,7 @@ import winterbourne
 from tests.chat.auth.calls import request
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.auth.factory import make_authenticator
-from winterbourne.chat.auth.iam import Iam
+from winterbourne.chat.auth.iam import IamAuthenticator
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.settings import Settings
 
@@ -26,7 +26,7 @@ class TestChoosing:
         assert "every call is refused" in caplog.text
         for headers in ({}, {"x_api_key": ""}, {"x_api_key": "k"}, {"authorization": "Bearer k"}):
             with pytest.raises(RequestRejected) as refusal:
-                await closed.identify(request(**headers))
+                await closed.authenticate(request(**headers))
             assert refusal.value.status == 401
 
     async def test_none_lets_anyone_in_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -34,11 +34,11 @@ class TestChoosing:
         with caplog.at_level(logging.WARNING):
             await anyone.prepare()
         assert "AUTH=none" in caplog.text
-        assert await anyone.identify(request()) == ANONYMOUS
+        assert await anyone.authenticate(request()) == ANONYMOUS
 
     async def test_keys_of_the_environment_are_for_local_use(self, caplog: pytest.LogCaptureFixture) -> None:
         keys = make_authenticator(Settings(api_keys='{"me": "k"}'))
-        assert (await keys.identify(request(x_api_key="k"))).name == "me"
+        assert (await keys.authenticate(request(x_api_key="k"))).name == "me"
         assert not caplog.records
 
     def test_malformed_keys_of_the_environment_stop_init(self) -> None:
@@ -52,12 +52,12 @@ class TestChoosing:
             client = boto3.client("secretsmanager", region_name="eu-west-1")
             arn = client.create_secret(Name="keys", SecretString='{"ci": "k"}')["ARN"]
             keys = make_authenticator(Settings(api_keys_secret_arn=arn))
-            assert (await keys.identify(request(x_api_key="k"))).name == "ci"
+            assert (await keys.authenticate(request(x_api_key="k"))).name == "ci"
 
     async def test_iam(self) -> None:
         iam = make_authenticator(Settings(auth="iam"))
         await iam.prepare()
-        assert isinstance(iam, Iam)
+        assert isinstance(iam, IamAuthenticator)
 
     def test_only_jwt_imports_its_library_and_nothing_imports_boto(self) -> None:
         check = (

@@ -17,11 +17,11 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.auth.factory import make_authenticator
-from winterbourne.chat.auth.jwt import MAX_KEYS_BYTES, Tokens
+from winterbourne.chat.auth.jwt import MAX_JWKS_BYTES, JwtAuthenticator
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.refreshing_cache import Refreshed
+from winterbourne.chat.infra.refreshing_cache import RefreshingCache
 from winterbourne.chat.settings import Settings
 
 ISSUER = "https://issuer.example/"
@@ -78,8 +78,8 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 
 @pytest.fixture
-def tokens(issuer: Issuer) -> Tokens:
-    return Tokens(issuer.settings())
+def tokens(issuer: Issuer) -> JwtAuthenticator:
+    return JwtAuthenticator(issuer.settings())
 
 
 def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = "r", **changes: Any) -> str:
@@ -92,28 +92,30 @@ def bearing(token: str) -> Request:
     return Request.from_event({"headers": {"authorization": f"Bearer {token}"}})
 
 
-async def refusal(tokens: Tokens, token: str) -> RequestRejected:
+async def refusal(tokens: JwtAuthenticator, token: str) -> RequestRejected:
     with pytest.raises(RequestRejected) as refused:
-        await tokens.identify(bearing(token))
+        await tokens.authenticate(bearing(token))
     assert token not in f"{refused.value}{refused.value.headers}"
     return refused.value
 
 
 class TestGoodTokens:
     @pytest.mark.parametrize(("key", "algorithm", "kid"), [(RSA, "RS256", "r"), (EC, "ES256", "e")])
-    async def test_the_caller_is_the_subject(self, tokens: Tokens, key: Any, algorithm: str, kid: str) -> None:
-        caller = await tokens.identify(bearing(token(key, algorithm, kid)))
+    async def test_the_caller_is_the_subject(
+        self, tokens: JwtAuthenticator, key: Any, algorithm: str, kid: str
+    ) -> None:
+        caller = await tokens.authenticate(bearing(token(key, algorithm, kid)))
         assert caller == Caller("jwt:alice", "alice")
 
-    async def test_ours_may_be_one_audience_of_several(self, tokens: Tokens) -> None:
-        assert await tokens.identify(bearing(token(aud=["other", "chat"])))
+    async def test_ours_may_be_one_audience_of_several(self, tokens: JwtAuthenticator) -> None:
+        assert await tokens.authenticate(bearing(token(aud=["other", "chat"])))
 
-    async def test_the_clocks_may_differ_a_little(self, tokens: Tokens) -> None:
-        assert await tokens.identify(bearing(token(exp=time.time() - 5, nbf=time.time() + 25)))
+    async def test_the_clocks_may_differ_a_little(self, tokens: JwtAuthenticator) -> None:
+        assert await tokens.authenticate(bearing(token(exp=time.time() - 5, nbf=time.time() + 25)))
 
-    async def test_a_lone_key_needs_no_name(self, tokens: Tokens, issuer: Issuer) -> None:
+    async def test_a_lone_key_needs_no_name(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
         issuer.keys = published(only=RSA)
-        assert await tokens.identify(bearing(token(kid=None)))
+        assert await tokens.authenticate(bearing(token(kid=None)))
 
 
 BAD = {
@@ -142,20 +144,22 @@ BAD = {
 
 class TestBadTokens:
     @pytest.mark.parametrize("which", BAD)
-    async def test_it_is_refused_with_a_challenge(self, tokens: Tokens, which: str) -> None:
+    async def test_it_is_refused_with_a_challenge(self, tokens: JwtAuthenticator, which: str) -> None:
         refused = await refusal(tokens, BAD[which])
         assert (refused.status, refused.code) == (401, "unauthorized")
         assert refused.headers["www-authenticate"].startswith('Bearer realm="chat", error="invalid_token"')
         assert refused.headers["www-authenticate"].isascii()
 
-    async def test_none_at_all_is_refused(self, tokens: Tokens) -> None:
+    async def test_none_at_all_is_refused(self, tokens: JwtAuthenticator) -> None:
         with pytest.raises(RequestRejected, match="send a key"):
-            await tokens.identify(Request.from_event({}))
+            await tokens.authenticate(Request.from_event({}))
 
-    async def test_an_expired_one_says_so(self, tokens: Tokens) -> None:
+    async def test_an_expired_one_says_so(self, tokens: JwtAuthenticator) -> None:
         assert str(await refusal(tokens, BAD["expired"])) == "the token has expired"
 
-    async def test_a_foreign_algorithm_does_not_even_ask_for_the_keys(self, tokens: Tokens, issuer: Issuer) -> None:
+    async def test_a_foreign_algorithm_does_not_even_ask_for_the_keys(
+        self, tokens: JwtAuthenticator, issuer: Issuer
+    ) -> None:
         await refusal(tokens, BAD["not signed at all"])
         assert issuer.reads == 0
 
@@ -184,9 +188,9 @@ class TestAnythingElse:
         assert refused.value.status in {401, 503}
 
     async def _without_keys(self, text: str) -> Caller:
-        tokens = Tokens(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
-        tokens._keys = Refreshed("no keys", self._away)
-        return await tokens.identify(Request.from_event({"headers": {"x-api-key": text}}))
+        tokens = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        tokens._jwks = RefreshingCache("no keys", self._away)
+        return await tokens.authenticate(Request.from_event({"headers": {"x-api-key": text}}))
 
     async def _away(self) -> Any:
         raise TimeoutError
@@ -195,60 +199,60 @@ class TestAnythingElse:
 class TestScope:
     @pytest.mark.parametrize("claims", [{"scope": "read chat"}, {"scp": ["chat"]}])
     async def test_one_that_has_it_may_call(self, issuer: Issuer, claims: dict[str, Any]) -> None:
-        assert await Tokens(issuer.settings(jwt_scope="chat")).identify(bearing(token(**claims)))
+        assert await JwtAuthenticator(issuer.settings(jwt_scope="chat")).authenticate(bearing(token(**claims)))
 
     @pytest.mark.parametrize("claims", [{}, {"scope": "chats"}, {"scp": []}, {"scp": 1}, {"scope": {"chat": 1}}])
     async def test_one_without_it_is_forbidden(self, issuer: Issuer, claims: dict[str, Any]) -> None:
-        refused = await refusal(Tokens(issuer.settings(jwt_scope="chat")), token(**claims))
+        refused = await refusal(JwtAuthenticator(issuer.settings(jwt_scope="chat")), token(**claims))
         assert (refused.status, refused.code) == (403, "forbidden")
         assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
 
 
 class TestKeys:
-    async def test_they_are_fetched_once(self, tokens: Tokens, issuer: Issuer) -> None:
-        await asyncio.gather(*(tokens.identify(bearing(token())) for _ in range(5)))
+    async def test_they_are_fetched_once(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
+        await asyncio.gather(*(tokens.authenticate(bearing(token())) for _ in range(5)))
         assert issuer.reads == 1
 
-    async def test_they_may_be_fetched_beforehand(self, tokens: Tokens, issuer: Issuer) -> None:
+    async def test_they_may_be_fetched_beforehand(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
         issuer.status = 500
         await tokens.prepare()
         issuer.status = 200
         await tokens.prepare()
-        await tokens.identify(bearing(token()))
+        await tokens.authenticate(bearing(token()))
         assert issuer.reads == 2
 
     async def test_a_new_key_is_known_at_its_first_use(
-        self, tokens: Tokens, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+        self, tokens: JwtAuthenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("winterbourne.chat.auth.jwt.UNKNOWN_KEY_MAX_AGE_S", 0)
-        await tokens.identify(bearing(token()))
+        await tokens.authenticate(bearing(token()))
         issuer.keys = published(o=OTHER)
-        assert await tokens.identify(bearing(token(OTHER, "ES256", "o")))
+        assert await tokens.authenticate(bearing(token(OTHER, "ES256", "o")))
 
-    async def test_unknown_keys_do_not_make_us_fetch_each_time(self, tokens: Tokens, issuer: Issuer) -> None:
+    async def test_unknown_keys_do_not_make_us_fetch_each_time(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
         for _ in range(5):
             await refusal(tokens, BAD["of a key that is not published"])
         assert issuer.reads == 1
 
-    async def test_they_may_come_compressed(self, tokens: Tokens, issuer: Issuer) -> None:
+    async def test_they_may_come_compressed(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
         issuer.headers, issuer.pack = "content-encoding: gzip\r\n", gzip.compress
-        assert (await tokens.identify(bearing(token()))).name == "alice"
+        assert (await tokens.authenticate(bearing(token()))).name == "alice"
 
     @pytest.mark.parametrize(
         ("headers", "pack"),
         [
-            ("", lambda body: body + b" " * MAX_KEYS_BYTES),
+            ("", lambda body: body + b" " * MAX_JWKS_BYTES),
             ("content-encoding: gzip\r\n", lambda body: gzip.compress(body + b" " * 10_000_000)),
             ("content-encoding: gzip, gzip\r\n", lambda body: gzip.compress(gzip.compress(body))),
         ],
     )
     async def test_too_much_of_them_is_not_read(
-        self, tokens: Tokens, issuer: Issuer, headers: str, pack: Callable[[bytes], bytes]
+        self, tokens: JwtAuthenticator, issuer: Issuer, headers: str, pack: Callable[[bytes], bytes]
     ) -> None:
         issuer.headers, issuer.pack = headers, pack
         assert (await refusal(tokens, token())).status == 503
 
-    async def test_an_issuer_that_is_away_means_come_again(self, tokens: Tokens, issuer: Issuer) -> None:
+    async def test_an_issuer_that_is_away_means_come_again(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
         issuer.status = 500
         refused = await refusal(tokens, token())
         assert (refused.status, refused.headers) == (503, {"retry-after": "10"})
@@ -263,8 +267,8 @@ class TestSettings:
             make_authenticator(issuer.settings(**changes))
 
     async def test_the_keys_are_where_issuers_usually_have_them(self) -> None:
-        tokens = Tokens(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
-        assert tokens._url == "https://issuer.example/.well-known/jwks.json"
+        tokens = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        assert tokens._jwks_url == "https://issuer.example/.well-known/jwks.json"
 
     async def test_auth_jwt_chooses_it(self, issuer: Issuer) -> None:
-        assert isinstance(make_authenticator(issuer.settings()), Tokens)
+        assert isinstance(make_authenticator(issuer.settings()), JwtAuthenticator)

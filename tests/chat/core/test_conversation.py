@@ -8,7 +8,7 @@ import pytest
 
 from tests.chat.fakes import Heard, ScriptModel, SleepingTools, Step, answer, asks, pause
 from tests.clock import jumping
-from winterbourne.chat.core.conversation import FORBIDDEN, Conversation
+from winterbourne.chat.core.conversation import TOOLS_DISABLED_MESSAGE, Conversation
 from winterbourne.chat.core.events import (
     ConversationEnded,
     ConversationStarted,
@@ -51,11 +51,11 @@ def conversation(
 ) -> Conversation:
     return Conversation(
         request=request,
-        model=model,
+        provider=model,
         tools=SleepingTools(),
         emit=heard,
-        keep=keep,
-        spend=spend,
+        on_message=keep,
+        on_usage=spend,
         max_turns=max_turns,
     )
 
@@ -93,11 +93,11 @@ class TestAnAnswerWithoutTools:
         talk = conversation(Heard(), model)
         await Conversation(
             request=talk.request,
-            model=model,
+            provider=model,
             tools=talk.tools,
             emit=emit,
-            keep=talk.keep,
-            spend=talk.spend,
+            on_message=talk.on_message,
+            on_usage=talk.on_usage,
             max_turns=1,
         ).run()
         await asyncio.sleep(0)
@@ -217,13 +217,13 @@ class TestAChoiceOfNoTool:
         heard, model = Heard(), ScriptModel(asks(("a", "sleep", "60")), answer("well then"))
         await conversation(heard, model, request=self.REQUEST).run()
         finished = [event for event in heard if isinstance(event, ToolFinished)]
-        assert finished == [ToolFinished("a", "sleep", "failed", 0, error=FORBIDDEN)]
+        assert finished == [ToolFinished("a", "sleep", "failed", 0, error=TOOLS_DISABLED_MESSAGE)]
 
     @jumping
     async def test_is_told_to_the_model_as_the_result(self) -> None:
         model = ScriptModel(asks(("a", "sleep", "60")), answer("well then"))
         await conversation(Heard(), model, request=self.REQUEST).run()
-        assert model.requests[1].messages[2:] == (ToolMessage("a", "sleep", FORBIDDEN, is_error=True),)
+        assert model.requests[1].messages[2:] == (ToolMessage("a", "sleep", TOOLS_DISABLED_MESSAGE, is_error=True),)
 
 
 class TestTheCallersOwnTools:

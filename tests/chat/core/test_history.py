@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.chat.conversations import histories
 from tests.chat.formats.wire import attempt
-from winterbourne.chat.core.history import UNFINISHED, bounded, checked, settled
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, limit_messages, normalize_history, validate_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
@@ -32,7 +32,9 @@ TURN = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c2", "y", "{}")), 
 
 
 def refusal(messages: tuple[Message, ...], settings: Settings | None = None, **more: Any) -> tuple[int, str]:
-    outcome = attempt(lambda: checked(ChatRequest(messages=settled(messages), **more), settings or Settings()))
+    outcome = attempt(
+        lambda: validate_history(ChatRequest(messages=normalize_history(messages), **more), settings or Settings())
+    )
     assert isinstance(outcome, RequestRejected)
     return outcome.status, outcome.code
 
@@ -40,28 +42,28 @@ def refusal(messages: tuple[Message, ...], settings: Settings | None = None, **m
 class TestOrder:
     @given(histories())
     def test_a_settled_history_stays_as_it_is(self, history: tuple[Message, ...]) -> None:
-        assert settled(history) == history
+        assert normalize_history(history) == history
 
     @given(histories(), st.randoms())
     def test_results_are_put_behind_their_calls(self, history: tuple[Message, ...], random: Random) -> None:
         results = [message for message in history if isinstance(message, ToolMessage)]
         others = [message for message in history if not isinstance(message, ToolMessage)]
         random.shuffle(results)
-        assert settled([*others, *results]) == history
+        assert normalize_history([*others, *results]) == history
 
     def test_a_result_takes_its_tools_name_from_the_call(self) -> None:
-        messages = settled([HI, TURN, ToolMessage("c1", "", "1"), ToolMessage("c2", "", "2")])
+        messages = normalize_history([HI, TURN, ToolMessage("c1", "", "1"), ToolMessage("c2", "", "2")])
         assert messages[2:] == (ToolMessage("c1", "x", "1"), ToolMessage("c2", "y", "2"))
 
     def test_a_call_without_a_result_is_answered(self) -> None:
-        assert settled([HI, TURN, ToolMessage("c2", "y", "2")])[2:] == (
-            ToolMessage("c1", "x", UNFINISHED, is_error=True),
+        assert normalize_history([HI, TURN, ToolMessage("c2", "y", "2")])[2:] == (
+            ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True),
             ToolMessage("c2", "y", "2"),
         )
 
     @pytest.mark.parametrize("parts", [(), (Reasoning("hm"),)])
     def test_a_turn_that_said_nothing_is_left_out(self, parts: tuple[Reasoning, ...]) -> None:
-        assert settled([HI, AssistantMessage(parts, "a1")]) == (HI,)
+        assert normalize_history([HI, AssistantMessage(parts, "a1")]) == (HI,)
 
 
 class TestIds:
@@ -79,7 +81,7 @@ class TestIds:
                 ToolMessage("c1", "x", str(number)),
             )
         ]
-        assert settled(turns) == tuple(turns)
+        assert normalize_history(turns) == tuple(turns)
 
     def test_two_results_of_one_call_are_refused(self) -> None:
         result = ToolMessage("c1", "x", "1")
@@ -97,12 +99,12 @@ class TestIds:
         assert refusal((answer, HI, answer)) == (400, "duplicate_id")
 
     def test_all_turns_of_one_answer_go_by_one_id(self) -> None:
-        messages = settled([HI, TURN, AssistantMessage((Text("done"),), "a1")])
-        assert checked(ChatRequest(messages=messages), Settings()).messages == messages
+        messages = normalize_history([HI, TURN, AssistantMessage((Text("done"),), "a1")])
+        assert validate_history(ChatRequest(messages=messages), Settings()).messages == messages
 
     def test_messages_without_ids_are_no_duplicates(self) -> None:
         messages = (UserMessage((Text("a"),)), UserMessage((Text("b"),)))
-        assert checked(ChatRequest(messages=messages), Settings()).messages == messages
+        assert validate_history(ChatRequest(messages=messages), Settings()).messages == messages
 
 
 class TestLimits:
@@ -126,7 +128,7 @@ class TestLimits:
 
     def test_instructions_are_as_long_as_a_message_at_most(self) -> None:
         with pytest.raises(RequestRejected, match="2 at most"):
-            checked(ChatRequest(messages=(HI,), system="Be!"), Settings(max_message_chars=2))
+            validate_history(ChatRequest(messages=(HI,), system="Be!"), Settings(max_message_chars=2))
 
     def test_too_many_messages_are_not_even_looked_through(self) -> None:
         def endless() -> Iterator[Message]:
@@ -134,11 +136,11 @@ class TestLimits:
                 yield HI
 
         with pytest.raises(RequestRejected, match="500 at most"):
-            bounded(endless(), Settings())
+            limit_messages(endless(), Settings())
 
     def test_as_much_as_a_limit_is_taken(self) -> None:
         chat = ChatRequest(messages=(HI,))
-        assert checked(chat, Settings(max_messages=1, max_message_chars=2)) is chat
+        assert validate_history(chat, Settings(max_messages=1, max_message_chars=2)) is chat
 
     def test_nothing_to_answer_is_refused(self) -> None:
         assert refusal(()) == (400, "no_messages")

@@ -8,14 +8,14 @@ import pytest
 
 from tests.clock import jumping
 from winterbourne.chat.core.events import (
-    Batch,
     ConversationEnded,
     ConversationFailed,
     ConversationStopped,
+    EventBatch,
     TextDelta,
     Usage,
 )
-from winterbourne.chat.core.supervisor import TIDY_S, Outlet, pump
+from winterbourne.chat.core.supervisor import CANCEL_GRACE_S, EventWriter, supervise
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.infra import telemetry
 
@@ -26,9 +26,9 @@ class Wire:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.at: list[float] = []
-        self.outlet = Outlet(self, self.write, b": beat")
+        self.outlet = EventWriter(self, self.write, b": beat")
 
-    def encode(self, batch: Batch) -> bytes:
+    def encode(self, batch: EventBatch) -> bytes:
         return "|".join(map(repr, batch)).encode()
 
     async def write(self, data: bytes) -> None:
@@ -46,7 +46,9 @@ async def after(seconds: float) -> None:
 
 async def run(talk: Coroutine[Any, Any, None], wire: Wire, stopped_after_s: float = 1e9, time_s: float = 1e9) -> None:
     deadline = asyncio.get_running_loop().time() + time_s
-    await pump(talk, wire.outlet, stopped=lambda: after(stopped_after_s), deadline=deadline, heartbeat_interval_s=10)
+    await supervise(
+        talk, wire.outlet, wait_for_stop=lambda: after(stopped_after_s), deadline=deadline, heartbeat_interval_s=10
+    )
 
 
 class TestHeartbeat:
@@ -134,14 +136,14 @@ class TestTheLastWord:
             await wire.write(data)
             await read.wait()
 
-        wire.outlet = Outlet(wire, write, b": beat")
+        wire.outlet = EventWriter(wire, write, b": beat")
         await run(wire.outlet.emit((ended,)), wire, time_s=25)
         assert wire.lines == [repr(ended)]
 
     @jumping
     async def test_is_said_on_cancellation_which_goes_on(self) -> None:
         wire = Wire()
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE) as record:
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record:
             pumping = asyncio.create_task(run(never(), wire))
             await asyncio.sleep(1)
             pumping.cancel()
@@ -164,7 +166,7 @@ class TestAConversationThatWillNotEnd:
                     continue
 
         await run(stubborn(), wire, stopped_after_s=2)
-        assert wire.at[-1] - began == pytest.approx(2 + TIDY_S, abs=0.1)
+        assert wire.at[-1] - began == pytest.approx(2 + CANCEL_GRACE_S, abs=0.1)
         free.set()
         await asyncio.sleep(0)
 
@@ -181,6 +183,6 @@ class TestStopsThatCannotBeSeen:
         async def broken() -> None:
             raise ConnectionError("no store")
 
-        await pump(talk(), wire.outlet, stopped=broken, deadline=float("inf"), heartbeat_interval_s=10)
+        await supervise(talk(), wire.outlet, wait_for_stop=broken, deadline=float("inf"), heartbeat_interval_s=10)
         assert wire.lines == [repr(ended)]
         assert "no store" in caplog.text

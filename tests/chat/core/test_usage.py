@@ -17,7 +17,7 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
-from winterbourne.chat.core.usage import CHARS_PER_TOKEN, IMAGE_TOKENS, estimated
+from winterbourne.chat.core.usage import CHARS_PER_TOKEN, TOKENS_PER_IMAGE, estimate_usage
 from winterbourne.chat.providers.base import ModelRequest
 
 
@@ -32,21 +32,21 @@ from winterbourne.chat.providers.base import ModelRequest
     ],
 )
 def test_every_kind_of_message_counts_with_its_words(message: Message, chars: int) -> None:
-    assert estimated(ModelRequest(messages=(message,)), 0) == Usage(chars // CHARS_PER_TOKEN, 0)
+    assert estimate_usage(ModelRequest(messages=(message,)), 0) == Usage(chars // CHARS_PER_TOKEN, 0)
 
 
 def test_an_image_counts_the_same_however_large() -> None:
     small, large = (UserMessage((Image("image/png", data="x" * size),)) for size in (10, 1_000_000))
-    assert estimated(ModelRequest(messages=(small, large)), 0).input == 2 * IMAGE_TOKENS
+    assert estimate_usage(ModelRequest(messages=(small, large)), 0).input == 2 * TOKENS_PER_IMAGE
 
 
 def test_instructions_and_tools_are_sent_too() -> None:
     tool = ToolSchema("t", "d" * 400, {"type": "object"})
-    assert estimated(ModelRequest(messages=(), system="x" * 400), 0).input == 100
-    assert estimated(ModelRequest(messages=(), tools=(tool,)), 0).input > 100
+    assert estimate_usage(ModelRequest(messages=(), system="x" * 400), 0).input == 100
+    assert estimate_usage(ModelRequest(messages=(), tools=(tool,)), 0).input > 100
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**4))
 def test_who_says_more_has_used_more(chars: int, more: int) -> None:
     request = ModelRequest(messages=())
-    assert estimated(request, chars).output <= estimated(request, chars + more).output <= (chars + more) / 4
+    assert estimate_usage(request, chars).output <= estimate_usage(request, chars + more).output <= (chars + more) / 4

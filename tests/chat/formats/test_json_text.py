@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import BAD_TEXT, any_text, json_texts, json_values
-from winterbourne.chat.formats.json_text import one_line, quoted, written
+from winterbourne.chat.formats.json_text import dumps, dumps_str, single_line
 
 anything = st.text(st.characters(codec=None))
 
 
 @given(anything | any_text)
 def test_any_text_is_quoted_so_that_it_comes_back(text: str) -> None:
-    quoting = quoted(text)
+    quoting = dumps_str(text)
     assert json.loads(quoting) == text
     assert b"\n" not in quoting
     assert b"\r" not in quoting
@@ -22,29 +22,29 @@ def test_any_text_is_quoted_so_that_it_comes_back(text: str) -> None:
 
 
 def test_ordinary_text_is_quoted_as_orjson_does() -> None:
-    assert quoted('say "ü"\n') == orjson.dumps('say "ü"\n')
+    assert dumps_str('say "ü"\n') == orjson.dumps('say "ü"\n')
 
 
 def test_a_lone_surrogate_is_escaped() -> None:
-    assert quoted("a\ud83d") == b'"a\\ud83d"'
+    assert dumps_str("a\ud83d") == b'"a\\ud83d"'
 
 
 @given(json_values)
 def test_any_value_is_written(value: object) -> None:
-    assert json.loads(written(value)) == value
+    assert json.loads(dumps(value)) == value
 
 
 def test_a_value_with_a_lone_surrogate_is_written_too() -> None:
-    assert json.loads(written({"a": [BAD_TEXT]})) == {"a": [BAD_TEXT]}
+    assert json.loads(dumps({"a": [BAD_TEXT]})) == {"a": [BAD_TEXT]}
 
 
 @given(json_texts())
 def test_one_line_means_the_same(text: bytes) -> None:
-    line = one_line(text)
+    line = single_line(text)
     assert b"\n" not in line
     assert orjson.loads(line) == orjson.loads(text)
 
 
 def test_text_without_line_breaks_is_left_alone() -> None:
     text = b'{"a": "\\n"}'
-    assert one_line(text) is text
+    assert single_line(text) is text

@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from tests.chat.formats.wire import attempt
 from winterbourne.chat.core.messages import Image, Text
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.media import file, image
+from winterbourne.chat.formats.media import parse_file, parse_image
 
 
 class TestImages:
     def test_base64_and_data_urls_are_the_same_image(self) -> None:
         wanted = Image("image/png", "aGk=")
-        assert image("image/png", data="aGk=") == wanted
-        assert image("", url="data:image/png;base64,aGk=") == wanted
+        assert parse_image("image/png", data="aGk=") == wanted
+        assert parse_image("", url="data:image/png;base64,aGk=") == wanted
 
     def test_an_address_is_kept(self) -> None:
-        assert image("", url="https://example.com/a.png") == Image("", url="https://example.com/a.png")
+        assert parse_image("", url="https://example.com/a.png") == Image("", url="https://example.com/a.png")
 
     @pytest.mark.parametrize(
         "url",
@@ -32,26 +32,26 @@ class TestImages:
     )
     def test_other_schemes_types_and_encodings_are_refused(self, url: str) -> None:
         with pytest.raises(RequestRejected, match=r"^messages: "):
-            image("", url=url)
+            parse_image("", url=url)
 
     @given(st.text(), st.text(), st.text())
     def test_anything_is_an_image_or_refused(self, media_type: str, data: str, url: str) -> None:
-        outcome = attempt(lambda: image(media_type, data=data, url=url))
+        outcome = attempt(lambda: parse_image(media_type, data=data, url=url))
         assert isinstance(outcome, Image) or outcome.code == "unsupported_media"
 
 
 class TestFiles:
     @pytest.mark.parametrize("url", ["data:text/plain;base64,aMO8", "data:text/plain,h%C3%BC"])
     def test_a_text_file_is_its_text(self, url: str) -> None:
-        assert file(url) == Text("hü")
+        assert parse_file(url) == Text("hü")
 
     def test_an_image_file_is_an_image(self) -> None:
-        assert file("data:image/png;base64,aGk=", "image/png") == Image("image/png", "aGk=")
+        assert parse_file("data:image/png;base64,aGk=", "image/png") == Image("image/png", "aGk=")
 
     @pytest.mark.parametrize(
         "url", ["data:text/plain;base64,/w==", "data:text/plain;base64,!", "data:application/pdf;base64,aGk=", ""]
     )
     def test_other_files_are_refused(self, url: str) -> None:
         with pytest.raises(RequestRejected) as refused:
-            file(url)
+            parse_file(url)
         assert refused.value.code == "unsupported_media"

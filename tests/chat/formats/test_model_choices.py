@@ -3,26 +3,26 @@
 import pytest
 
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.model_choices import chosen, offered
+from winterbourne.chat.formats.model_choices import available_models, resolve_model
 from winterbourne.chat.settings import Settings
 
 SETTINGS = Settings(model_id="big", model_choices=" small ,tiny,,big")
 
 
 def test_the_default_comes_first_and_each_once() -> None:
-    assert offered(SETTINGS) == ("big", "small", "tiny")
+    assert available_models(SETTINGS) == ("big", "small", "tiny")
 
 
 def test_a_default_without_a_name_goes_by_its_providers() -> None:
-    assert offered(Settings(model_provider="bedrock")) == ("bedrock",)
+    assert available_models(Settings(model_provider="bedrock")) == ("bedrock",)
 
 
 @pytest.mark.parametrize(("wanted", "asked"), [(None, None), ("", None), ("big", None), ("tiny", "tiny")])
 def test_the_default_is_left_to_the_provider(wanted: str | None, asked: str | None) -> None:
-    assert chosen(wanted, SETTINGS) == asked
+    assert resolve_model(wanted, SETTINGS) == asked
 
 
 def test_what_is_not_offered_is_not_found() -> None:
     with pytest.raises(RequestRejected, match="'huge' is not one of big, small, tiny") as refused:
-        chosen("huge", SETTINGS)
+        resolve_model("huge", SETTINGS)
     assert (refused.value.status, refused.value.code) == (404, "model_not_found")

@@ -10,7 +10,7 @@ from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.base import Encoder
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.formats.openai.encode import OpenAiEncoder, OpenAiWhole
+from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder
 
 FOLDER = Path(__file__).parents[2] / "transcripts" / "formats"
 
@@ -50,8 +50,8 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
     "native.sse": NativeEncoder,
     "ai_sdk.sse": lambda: AiSdkEncoder(CLIENT_TOOLS),
     "ag_ui.sse": lambda: AgUiEncoder("thread_1", "run_1"),
-    "openai.sse": lambda: OpenAiEncoder("scripted", CLIENT_TOOLS, with_usage=True, created=1),
-    "openai.json": lambda: OpenAiWhole("scripted", CLIENT_TOOLS, created=1),
+    "openai.sse": lambda: OpenAiChunkEncoder("scripted", CLIENT_TOOLS, include_usage=True, created=1),
+    "openai.json": lambda: OpenAiCompletionEncoder("scripted", CLIENT_TOOLS, created=1),
 }
 
 

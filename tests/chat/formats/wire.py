@@ -13,7 +13,7 @@ from httpx_sse import EventSource
 from winterbourne.chat.core.events import ChatEvent
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import Encoder, Frontend
+from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.settings import Settings
 
@@ -38,9 +38,9 @@ def post(body: object, *, path: str = "/chat", content_type: str = "application/
     )
 
 
-def read(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> ChatRequest:
+def read(frontend: Format, body: object, settings: Settings = SETTINGS) -> ChatRequest:
     """What a frontend makes of a body."""
-    return frontend.read(post(body), settings)[0]
+    return frontend.decode(post(body), settings)[0]
 
 
 def attempt(work: Callable[[], T]) -> T | RequestRejected:
@@ -51,10 +51,10 @@ def attempt(work: Callable[[], T]) -> T | RequestRejected:
         return rejected
 
 
-def refusal(frontend: Frontend, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
+def refusal(frontend: Format, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
     """Status and code with which a frontend refuses a body."""
     with pytest.raises(RequestRejected) as refused:
-        frontend.read(post(body), settings)
+        frontend.decode(post(body), settings)
     rejected = refused.value
     assert orjson.loads(frontend.error_body(rejected.status, rejected.code, str(rejected)))["error"]
     return rejected.status, rejected.code

@@ -17,7 +17,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.formats.ag_ui.history import encrypted
+from winterbourne.chat.formats.ag_ui.history import encode_encrypted_value
 
 __all__ = ["WRITERS", "ag_ui", "ai_sdk", "native", "openai"]
 
@@ -121,7 +121,7 @@ def _ag_ui_assistant(message: AssistantMessage, number: int) -> list[dict[str, A
                 "id": f"thought-{number}",
                 "role": "reasoning",
                 "content": thought.text,
-                **({"encryptedValue": encrypted(thought.signature, "")} if thought.signature else {}),
+                **({"encryptedValue": encode_encrypted_value(thought.signature, "")} if thought.signature else {}),
             }
             for thought in thoughts
         ],

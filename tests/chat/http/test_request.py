@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.chat.formats.wire import attempt
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
 SETTINGS = Settings(max_body_bytes=100, max_json_depth=4)
@@ -144,7 +144,7 @@ class Point(msgspec.Struct):
 
 class TestParse:
     def test_unknown_fields_are_let_pass(self) -> None:
-        assert parse({"x": 1, "z": 2}, Point) == Point(1)
+        assert parse_struct({"x": 1, "z": 2}, Point) == Point(1)
 
     @pytest.mark.parametrize(
         ("value", "message"),
@@ -156,4 +156,4 @@ class TestParse:
     )
     def test_the_refusal_names_the_field(self, value: dict[str, Any], message: str) -> None:
         with pytest.raises(RequestRejected, match=f"^{message}$"):
-            parse(value, Point)
+            parse_struct(value, Point)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.router import Routes
+from winterbourne.chat.http.router import Router
 
-ROUTES = Routes(
+ROUTES = Router(
     {
         ("GET", "/"): "page",
         ("POST", "/chat"): "chat",
@@ -21,31 +21,31 @@ ROUTES = Routes(
 
 
 def test_a_path_leads_to_its_endpoint() -> None:
-    assert ROUTES.find("POST", "/chat") == ("chat", {})
+    assert ROUTES.match("POST", "/chat") == ("chat", {})
 
 
 def test_what_stands_in_a_named_place_is_handed_on() -> None:
-    assert ROUTES.find("POST", "/chat/c-1/stop") == ("stop", {"id": "c-1"})
+    assert ROUTES.match("POST", "/chat/c-1/stop") == ("stop", {"id": "c-1"})
 
 
 def test_it_is_handed_on_as_it_was_meant() -> None:
-    assert ROUTES.find("GET", "/conversations/a%2Fb%20c%25") == ("show", {"id": "a/b c%"})
+    assert ROUTES.match("GET", "/conversations/a%2Fb%20c%25") == ("show", {"id": "a/b c%"})
 
 
 def test_head_is_answered_as_get() -> None:
-    assert ROUTES.find("HEAD", "/conversations/c-1") == ("show", {"id": "c-1"})
+    assert ROUTES.match("HEAD", "/conversations/c-1") == ("show", {"id": "c-1"})
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/chat/", "/chat//stop", "//", "", "/chat/a/b/stop"])
 def test_an_unknown_path_is_404(path: str) -> None:
     with pytest.raises(RequestRejected) as rejected:
-        ROUTES.find("GET", path)
+        ROUTES.match("GET", path)
     assert rejected.value.status == 404
 
 
 def test_a_method_that_is_not_taken_is_405_and_says_which_are() -> None:
     with pytest.raises(RequestRejected) as rejected:
-        ROUTES.find("PUT", "/conversations/c-1")
+        ROUTES.match("PUT", "/conversations/c-1")
     assert rejected.value.status == 405
     assert rejected.value.headers == {"allow": "DELETE, GET, HEAD"}
 
@@ -53,4 +53,4 @@ def test_a_method_that_is_not_taken_is_405_and_says_which_are() -> None:
 @given(st.text(), st.text())
 def test_any_other_request_is_found_or_rejected(method: str, path: str) -> None:
     with contextlib.suppress(RequestRejected):
-        assert ROUTES.find(method, path)
+        assert ROUTES.match(method, path)

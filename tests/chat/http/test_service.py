@@ -8,9 +8,9 @@ import pytest
 from tests.chat.exchanges import Answered, FixedContext, event
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller
-from winterbourne.chat.errors import ChatError, RequestRejected, StoreUnavailable
+from winterbourne.chat.errors import ChatError, RequestRejected, StorageUnavailable
 from winterbourne.chat.http.request import Request
-from winterbourne.chat.http.service import Act, Call, Endpoint, Service, reply, reply_json
+from winterbourne.chat.http.service import Endpoint, Handler, RequestContext, Service, reply, reply_json
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 
 
@@ -28,23 +28,23 @@ class Doorman:
     async def prepare(self) -> None:
         pass
 
-    async def identify(self, request: Request) -> Caller:
+    async def authenticate(self, request: Request) -> Caller:
         if request.headers.get("x-name") is None:
             raise RequestRejected(401, "unauthorized", "who are you?", {"www-authenticate": "Bearer"})
         return Caller("id-1", request.headers["x-name"])
 
 
-async def serve(act: Act, *, is_open: bool = True, **request: Any) -> Answered:
-    routes = {("GET", "/thing/{id}"): Endpoint(act=act, is_open=is_open, error_body=other_error_body)}
-    service = Service(routes, Doorman(), error_body, telemetry.log(), "winterbourne-dev")
+async def serve(act: Handler, *, is_open: bool = True, **request: Any) -> Answered:
+    routes = {("GET", "/thing/{id}"): Endpoint(handler=act, is_public=is_open, error_body=other_error_body)}
+    service = Service(routes, Doorman(), error_body, telemetry.make_logger(), "winterbourne-dev")
     answered = Answered()
     asked = {"method": "GET", "path": "/thing/7"} | request
     await service.handle(event(**asked), cast("ResponseStream", answered), FixedContext())
     return answered
 
 
-async def ok(call: Call) -> None:
-    await reply_json(call.stream, {"id": call.names["id"], "caller": call.caller.name})
+async def ok(call: RequestContext) -> None:
+    await reply_json(call.stream, {"id": call.path_params["id"], "caller": call.caller.name})
 
 
 def request_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class TestCallers:
     async def test_a_closed_one_refuses_before_it_acts(self) -> None:
         acted = []
 
-        async def act(call: Call) -> None:
+        async def act(call: RequestContext) -> None:
             acted.append(call)
 
         answered = await serve(act, is_open=False)
@@ -87,14 +87,14 @@ class TestCallers:
 
 class TestErrors:
     async def test_a_rejection_has_the_shape_of_its_path(self) -> None:
-        async def act(call: Call) -> None:
-            raise StoreUnavailable
+        async def act(call: RequestContext) -> None:
+            raise StorageUnavailable
 
         answered = await serve(act)
         assert (answered.status, answered.json["other"]) == (503, "store_unavailable")
 
     async def test_a_bug_before_the_stream_is_a_500_without_details(self, caplog: pytest.LogCaptureFixture) -> None:
-        async def act(call: Call) -> None:
+        async def act(call: RequestContext) -> None:
             raise ZeroDivisionError("secret detail")
 
         answered = await serve(act)
@@ -103,7 +103,7 @@ class TestErrors:
         assert "secret detail" in caplog.text
 
     async def test_a_bug_after_the_stream_began_is_the_runtimes_to_end_and_tells_nothing(self) -> None:
-        async def act(call: Call) -> None:
+        async def act(call: RequestContext) -> None:
             await reply(call.stream, 200, b"half", {})
             raise ZeroDivisionError("secret detail")
 
@@ -113,7 +113,7 @@ class TestErrors:
     async def test_no_refusal_has_a_secret_in_it(self) -> None:
         redaction.register("sk-harbour")
 
-        async def act(call: Call) -> None:
+        async def act(call: RequestContext) -> None:
             raise RequestRejected(400, "odd", "you wrote sk-harbour")
 
         assert (await serve(act)).json == {"other": "odd", "message": "you wrote [redacted]"}
@@ -136,8 +136,8 @@ class TestEveryRequest:
     async def test_hands_its_trace_on(self) -> None:
         seen: dict[str, str] = {}
 
-        async def act(call: Call) -> None:
-            seen.update(http_pool.outgoing.get())
+        async def act(call: RequestContext) -> None:
+            seen.update(http_pool.outgoing_headers.get())
             await ok(call)
 
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.infra.decompression import MAX_BYTES, PIECE_BYTES, decompressed, decompressed_sync
+from winterbourne.chat.infra.decompression import CHUNK_BYTES, MAX_DECOMPRESSED_BYTES, decompress, decompress_sync
 
 
 class Body(httpx.AsyncByteStream, httpx.SyncByteStream):
@@ -52,8 +52,8 @@ def nothing_but_zeros(count: int, pack: Callable[[bytes], bytes] = gzip.compress
 @pytest.mark.parametrize("encoding", [None, "", "identity", "Identity, identity", "utf-8", "none", "aws-chunked"])
 def test_what_is_not_compressed_is_left_alone(encoding: str | None) -> None:
     plain = response(encoding, b"a")
-    assert decompressed(plain) is plain
-    assert decompressed_sync(plain) is plain
+    assert decompress(plain) is plain
+    assert decompress_sync(plain) is plain
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ async def test_what_is_compressed_reads_as_it_was(encoding: str, pack: Callable[
     for take in (2, 1000, 10**6):
         packed = pack(text)
         pieces = [packed[at : at + take] for at in range(0, len(packed), take)]
-        read = decompressed(response(encoding, *pieces))
+        read = decompress(response(encoding, *pieces))
         assert b"".join([piece async for piece in read.aiter_raw()]) == text
-        assert b"".join(decompressed_sync(response(encoding, *pieces)).iter_raw()) == text
+        assert b"".join(decompress_sync(response(encoding, *pieces)).iter_raw()) == text
         assert dict(read.headers) == {"content-type": "text/plain"}
 
 
@@ -74,17 +74,17 @@ async def test_what_is_compressed_reads_as_it_was(encoding: str, pack: Callable[
 def test_any_bytes_cut_anywhere(data: bytes, take: int) -> None:
     packed = gzip.compress(data)
     pieces = [packed[at : at + take] for at in range(0, len(packed), take)]
-    assert b"".join(decompressed_sync(response("gzip", *pieces)).iter_raw()) == data
+    assert b"".join(decompress_sync(response("gzip", *pieces)).iter_raw()) == data
 
 
 async def test_words_that_name_no_compression_are_passed_over() -> None:
-    assert await decompressed(response("aws-chunked, gzip", gzip.compress(b"the tide"))).aread() == b"the tide"
+    assert await decompress(response("aws-chunked, gzip", gzip.compress(b"the tide"))).aread() == b"the tide"
 
 
 async def test_deflate_without_its_header_is_read_too_as_some_servers_send_it() -> None:
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(b"the tide") + packer.flush()
-    assert await decompressed(response("deflate", packed[:3], packed[3:])).aread() == b"the tide"
+    assert await decompress(response("deflate", packed[:3], packed[3:])).aread() == b"the tide"
 
 
 async def test_a_large_body_lets_others_have_their_turn() -> None:
@@ -97,7 +97,7 @@ async def test_a_large_body_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    await decompressed(response("gzip", nothing_but_zeros(100 * PIECE_BYTES))).aread()
+    await decompress(response("gzip", nothing_but_zeros(100 * CHUNK_BYTES))).aread()
     counting.cancel()
     assert turns >= 100
 
@@ -106,7 +106,7 @@ async def test_a_stream_that_is_flushed_comes_as_it_is_sent() -> None:
     packer = zlib.compressobj(wbits=31)
     first = packer.compress(b"one ") + packer.flush(zlib.Z_SYNC_FLUSH)
     body = Body(first, packer.compress(b"two") + packer.flush())
-    read = decompressed(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aiter_raw()
+    read = decompress(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aiter_raw()
     assert await anext(read) == b"one "
     assert body.read == 1
     assert [piece async for piece in read] == [b"two"]
@@ -114,18 +114,18 @@ async def test_a_stream_that_is_flushed_comes_as_it_is_sent() -> None:
 
 async def test_it_comes_in_pieces_so_that_a_lower_limit_is_met_in_time() -> None:
     bomb = nothing_but_zeros(16 * 1024 * 1024)
-    async for piece in decompressed(response("gzip", bomb)).aiter_raw():
-        assert len(piece) <= PIECE_BYTES
-    sizes = list(map(len, decompressed_sync(response("gzip", bomb)).iter_raw()))
-    assert (max(sizes), sum(sizes)) == (PIECE_BYTES, 16 * 1024 * 1024)
+    async for piece in decompress(response("gzip", bomb)).aiter_raw():
+        assert len(piece) <= CHUNK_BYTES
+    sizes = list(map(len, decompress_sync(response("gzip", bomb)).iter_raw()))
+    assert (max(sizes), sum(sizes)) == (CHUNK_BYTES, 16 * 1024 * 1024)
 
 
 async def test_there_is_a_limit_for_those_who_have_none() -> None:
-    bomb = nothing_but_zeros(MAX_BYTES + 1)
-    with pytest.raises(httpx.DecodingError, match=f"more than {MAX_BYTES} bytes"):
-        await decompressed(response("gzip", bomb)).aread()
-    with pytest.raises(httpx.DecodingError, match=f"more than {MAX_BYTES} bytes"):
-        decompressed_sync(response("gzip", bomb)).read()
+    bomb = nothing_but_zeros(MAX_DECOMPRESSED_BYTES + 1)
+    with pytest.raises(httpx.DecodingError, match=f"more than {MAX_DECOMPRESSED_BYTES} bytes"):
+        await decompress(response("gzip", bomb)).aread()
+    with pytest.raises(httpx.DecodingError, match=f"more than {MAX_DECOMPRESSED_BYTES} bytes"):
+        decompress_sync(response("gzip", bomb)).read()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_there_is_a_limit_for_those_who_have_none() -> None:
 async def test_other_encodings_and_those_within_others_are_refused_before_they_are_read(encoding: str) -> None:
     twice = response(encoding, gzip.compress(nothing_but_zeros(10_000_000)))
     with pytest.raises(httpx.DecodingError, match=r"^the response is encoded as .{2,100}$"):
-        await decompressed(twice).aread()
+        await decompress(twice).aread()
 
 
 @pytest.mark.parametrize(
@@ -142,26 +142,26 @@ async def test_other_encodings_and_those_within_others_are_refused_before_they_a
 )
 async def test_what_is_broken_or_cut_is_an_error(sent: bytes) -> None:
     with pytest.raises(httpx.DecodingError, match=r"compressed response is (broken|cut)"):
-        await decompressed(response("gzip", sent)).aread()
+        await decompress(response("gzip", sent)).aread()
 
 
 async def test_no_body_at_all_is_none() -> None:
-    assert await decompressed(response("gzip")).aread() == b""
+    assert await decompress(response("gzip")).aread() == b""
 
 
 async def test_what_follows_the_end_is_ignored() -> None:
-    assert await decompressed(response("gzip", gzip.compress(b"all") + b"\0\0", b"more")).aread() == b"all"
+    assert await decompress(response("gzip", gzip.compress(b"all") + b"\0\0", b"more")).aread() == b"all"
 
 
 async def test_closing_it_closes_the_response() -> None:
     body = Body(gzip.compress(b"a"))
-    await decompressed(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aclose()
+    await decompress(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aclose()
     assert body.closed
     body = Body(gzip.compress(b"a"))
-    decompressed_sync(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).close()
+    decompress_sync(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).close()
     assert body.closed
 
 
 def test_what_httpx_knows_of_a_response_stays() -> None:
-    read = decompressed(response("gzip", b"", extensions={"http_version": b"HTTP/1.1"}))
+    read = decompress(response("gzip", b"", extensions={"http_version": b"HTTP/1.1"}))
     assert (read.status_code, read.http_version) == (200, "HTTP/1.1")

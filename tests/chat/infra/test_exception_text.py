@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.exception_text import (
-    HIDDEN,
+    EXCEPTION_REDACTOR,
     MASK,
-    MAX_CHARS,
     MAX_EXCEPTIONS,
     MAX_FRAMES,
-    Hidden,
+    MAX_MESSAGE_CHARS,
+    ArgumentRedactor,
+    exception_class_name,
     exception_notes,
     format_exception,
     format_message,
-    name_of,
 )
 
 SAID = st.text("bcå港1_ %", min_size=1)
@@ -41,9 +41,9 @@ class Berth(msgspec.Struct):
 @pytest.fixture
 def hidden() -> Iterator[Any]:
     """Sets the arguments of the tool that runs."""
-    token = HIDDEN.set(None)
-    yield lambda *arguments: HIDDEN.set(Hidden(*map(json.dumps, arguments)))
-    HIDDEN.reset(token)
+    token = EXCEPTION_REDACTOR.set(None)
+    yield lambda *arguments: EXCEPTION_REDACTOR.set(ArgumentRedactor(*map(json.dumps, arguments)))
+    EXCEPTION_REDACTOR.reset(token)
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
@@ -134,7 +134,7 @@ class TestDescribed:
         for number in range(1000):
             error.add_note(f"{number} {'n' * 10_000}")
         assert len(exception_notes(error)) == MAX_EXCEPTIONS
-        assert all(len(note) < MAX_CHARS + 100 for note in exception_notes(error))
+        assert all(len(note) < MAX_MESSAGE_CHARS + 100 for note in exception_notes(error))
         for notes in (5, [object()], None):
             error.__notes__ = notes  # type: ignore[assignment]  # nobody checks it
             assert len(exception_notes(error)) == (notes != 5 and notes is not None)
@@ -166,7 +166,7 @@ class TestDescribed:
             def __class__(self) -> Any:
                 return ExceptionGroup
 
-        assert name_of(Lies()) == "Lies"
+        assert exception_class_name(Lies()) == "Lies"
         assert format_exception(Lies("x")).startswith(("<an exception that cannot be told", "tests."))
 
     def test_one_without_words_has_its_name(self) -> None:
@@ -181,7 +181,7 @@ class TestDescribed:
 class TestMessages:
     def test_a_long_one_is_cut_between_words_and_never_within_a_secret(self) -> None:
         redaction.register("sk-harbour")
-        for before in range(MAX_CHARS - 15, MAX_CHARS + 2):
+        for before in range(MAX_MESSAGE_CHARS - 15, MAX_MESSAGE_CHARS + 2):
             assert "sk-h" not in format_message(ValueError("x" * before + " sk-harbour" + "y" * 100))
         assert format_message(ValueError("word " * 1000)).startswith("word word")
 
@@ -238,11 +238,11 @@ class TestMessages:
         assert format_message(ValueError()) == ""
 
     def test_arguments_that_are_no_json_are_words_all_the_same(self) -> None:
-        token = HIDDEN.set(Hidden('{"ship": "Black Pea'))
+        token = EXCEPTION_REDACTOR.set(ArgumentRedactor('{"ship": "Black Pea'))
         try:
             assert format_message(ValueError("no Black Pea")) == f"no {MASK} {MASK}"
         finally:
-            HIDDEN.reset(token)
+            EXCEPTION_REDACTOR.reset(token)
 
     def test_an_argument_does_not_lay_open_what_is_left_of_a_secret(self, hidden: Any) -> None:
         redaction.register("made-up-provider-key")
@@ -254,10 +254,10 @@ class TestMessages:
 
     @given(st.recursive(SAID, lambda inner: st.lists(inner) | st.dictionaries(SAID, inner)))
     def test_no_word_of_any_arguments_is_in_it(self, arguments: Any) -> None:
-        token = HIDDEN.set(Hidden(json.dumps({"it": arguments})))
+        token = EXCEPTION_REDACTOR.set(ArgumentRedactor(json.dumps({"it": arguments})))
         try:
             told = format_message(ValueError(f"it was {arguments!r}"))
         finally:
-            HIDDEN.reset(token)
+            EXCEPTION_REDACTOR.reset(token)
         left = told.replace(MASK, "").removeprefix("it was ")
         assert not re.search(r"b|c|å|港|1", left.partition(" … [cut")[0])

@@ -13,14 +13,14 @@ import httpx
 import pytest
 
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.decompression import MAX_BYTES
+from winterbourne.chat.infra.decompression import MAX_DECOMPRESSED_BYTES
 from winterbourne.chat.infra.http_pool import (
-    IDLE_LIMIT_S,
-    PoolFigures,
+    KEEPALIVE_EXPIRY_S,
+    PoolStats,
     PoolTransport,
     SyncPoolTransport,
-    is_outdated,
-    outgoing,
+    is_stale,
+    outgoing_headers,
 )
 from winterbourne.chat.settings import Settings
 
@@ -120,7 +120,7 @@ class TestTheClient:
             return contexts[-1]
 
         monkeypatch.setattr(httpx, "create_ssl_context", read)
-        http_pool._tls.cache_clear()
+        http_pool._ssl_context.cache_clear()
         for _ in range(2):
             http_pool.client()
             http_pool.sync_client()
@@ -129,7 +129,7 @@ class TestTheClient:
 
     async def test_carries_the_trace_of_the_invocation(self, server: tuple[Server, str]) -> None:
         served, url = server
-        outgoing.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        outgoing_headers.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
         await http_pool.client().get(url)
         assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in served.heads[0]
 
@@ -138,11 +138,11 @@ class TestTheClient:
         http_pool.configure(Settings(http_pool_maxsize=1))
         served.hold.clear()
         requests = [asyncio.create_task(http_pool.client().get(url)) for _ in range(3)]
-        await until(lambda: served.heads and http_pool.figures().waiting == 2)
-        assert http_pool.figures() == PoolFigures(open=1, idle=0, waiting=2)
+        await until(lambda: served.heads and http_pool.stats().waiting == 2)
+        assert http_pool.stats() == PoolStats(open=1, idle=0, waiting=2)
         served.hold.set()
         await asyncio.gather(*requests)
-        assert http_pool.figures() == PoolFigures(open=1, idle=1, waiting=0)
+        assert http_pool.stats() == PoolStats(open=1, idle=1, waiting=0)
 
 
 @pytest.mark.usefixtures("pool")
@@ -183,7 +183,7 @@ class TestCompressedResponses:
 
     @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
     async def test_are_bounded_for_tools_that_set_no_bound(self, server: tuple[Server, str], encoding: str) -> None:
-        inner = gzip.compress(bytes(MAX_BYTES + 1))
+        inner = gzip.compress(bytes(MAX_DECOMPRESSED_BYTES + 1))
         server[0].headers = f"content-encoding: {encoding}\r\n"
         server[0].body = gzip.compress(inner) if "," in encoding else inner
         with pytest.raises(httpx.DecodingError):
@@ -196,7 +196,7 @@ class TestCompressedResponses:
 class TestBody:
     async def read(self, url: str, max_bytes: int) -> bytes:
         async with http_pool.client().stream("GET", url) as response:
-            return await http_pool.body(response, max_bytes)
+            return await http_pool.read_body(response, max_bytes)
 
     async def test_is_read_to_its_end(self, server: tuple[Server, str]) -> None:
         assert await self.read(server[1], 2) == b"ok"
@@ -239,13 +239,13 @@ class TestAConnectionThatDiesUnderARequest:
 
 @pytest.mark.parametrize(
     ("paused_s", "expected"),
-    [(0, False), (IDLE_LIMIT_S, False), (IDLE_LIMIT_S + 1, True), (-1, True)],
+    [(0, False), (KEEPALIVE_EXPIRY_S, False), (KEEPALIVE_EXPIRY_S + 1, True), (-1, True)],
 )
 def test_connections_are_outdated_after_a_long_pause_and_where_the_clock_cannot_tell(
     paused_s: float,
     expected: bool,  # noqa: FBT001  (a parameter of the table)
 ) -> None:
-    assert is_outdated(1000.0, 1000.0 + paused_s) is expected
+    assert is_stale(1000.0, 1000.0 + paused_s) is expected
 
 
 class TestAfterALongFreeze:
@@ -263,7 +263,7 @@ class TestAfterALongFreeze:
     ) -> None:
         served, url = server
         await client.get(url)
-        wall[0] += IDLE_LIMIT_S + 1
+        wall[0] += KEEPALIVE_EXPIRY_S + 1
         await client.get(url)
         assert served.connections == 2
 
@@ -272,7 +272,7 @@ class TestAfterALongFreeze:
     ) -> None:
         served, url = server
         await client.get(url)
-        wall[0] += IDLE_LIMIT_S - 1
+        wall[0] += KEEPALIVE_EXPIRY_S - 1
         await client.get(url)
         assert served.connections == 1
 
@@ -283,7 +283,7 @@ class TestAfterALongFreeze:
         served.hold.clear()
         slow = asyncio.create_task(client.get(url))
         await until(lambda: len(served.heads) == 1)
-        wall[0] += IDLE_LIMIT_S + 1
+        wall[0] += KEEPALIVE_EXPIRY_S + 1
         quick = asyncio.create_task(client.get(url))
         await until(lambda: len(served.heads) == 2)
         served.hold.set()
@@ -307,7 +307,7 @@ class TestTheSyncTwin:
 
     async def test_carries_the_trace_of_the_invocation_into_the_thread(self, server: tuple[Server, str]) -> None:
         served, url = server
-        outgoing.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        outgoing_headers.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
         await asyncio.to_thread(http_pool.sync_client().get, url)
         assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in served.heads[0]
 
@@ -330,7 +330,7 @@ class TestTheSyncTwin:
         served, url = server
         wall = [1000.0]
         with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall[0])) as client:
-            for pause_s in (0, IDLE_LIMIT_S - 1, IDLE_LIMIT_S + 1, IDLE_LIMIT_S + 1):
+            for pause_s in (0, KEEPALIVE_EXPIRY_S - 1, KEEPALIVE_EXPIRY_S + 1, KEEPALIVE_EXPIRY_S + 1):
                 wall[0] += pause_s
                 await asyncio.to_thread(client.get, url)
         assert served.connections == 3
@@ -344,7 +344,7 @@ class TestTheSyncTwin:
             for count in (1, 2, 3):
                 requests.append(asyncio.create_task(asyncio.to_thread(client.get, url)))
                 await until(lambda count=count: len(served.heads) == count)  # type: ignore[misc]
-                wall[0] += IDLE_LIMIT_S + 1
+                wall[0] += KEEPALIVE_EXPIRY_S + 1
             served.hold.set()
             assert [(await request).text for request in requests] == ["ok"] * 3
 

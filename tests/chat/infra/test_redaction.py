@@ -68,7 +68,7 @@ class TestText:
     def test_a_cut_leaves_no_half_of_a_secret(self, text: str) -> None:
         register(KEY)
         for limit in range(120):
-            start = redaction.redact_start(text, limit)
+            start = redaction.redact_prefix(text, limit)
             assert len(start) <= limit
             assert "sk-h" not in start
 
@@ -192,7 +192,7 @@ class TestJson:
 class TestStreams:
     def pieces(self, *pieces: str) -> list[str]:
         stream = StreamRedactor()
-        return [*map(stream.feed, pieces), stream.pause() if stream.held else ""]
+        return [*map(stream.feed, pieces), stream.flush() if stream.held_back else ""]
 
     def test_what_no_secret_begins_with_goes_out_at_once(self) -> None:
         register(KEY)
@@ -223,13 +223,13 @@ class TestStreams:
     def test_a_secret_that_goes_on_after_something_else_is_known(self) -> None:
         register(KEY)
         stream = StreamRedactor()
-        assert [stream.feed("It is sk-harbour"), stream.pause(), stream.feed("-42."), stream.pause()] == [
+        assert [stream.feed("It is sk-harbour"), stream.flush(), stream.feed("-42."), stream.flush()] == [
             "It is ",
             MASK,
             f"{MASK}.",
             "",
         ]
-        assert stream.has_masked
+        assert stream.has_redacted
 
     @pytest.mark.parametrize("take", range(1, 8))
     def test_however_often_something_else_follows_no_more_than_seven_go_out(self, take: int) -> None:
@@ -237,13 +237,13 @@ class TestStreams:
         register(key)
         stream, out = StreamRedactor(), ""
         for at in range(0, len(key), take):
-            out += stream.feed(key[at : at + take]) + stream.pause()
+            out += stream.feed(key[at : at + take]) + stream.flush()
         assert len(out.replace(MASK, "")) <= 7
 
     def test_in_json_digits_may_be_a_number(self) -> None:
         register("12345678")
         stream = StreamRedactor(in_json=True)
-        assert stream.feed('{"n": 1234') + stream.feed("5678}") + stream.pause() == '{"n": 12345678}'
+        assert stream.feed('{"n": 1234') + stream.feed("5678}") + stream.flush() == '{"n": 12345678}'
 
     def test_very_many_in_one_piece_take_no_longer_than_they_are(self) -> None:
         register(KEY)
@@ -274,10 +274,10 @@ class TestStreams:
         pauses = data.draw(st.sets(st.integers(0, len(pieces) - 1)))
         stream, out = StreamRedactor(), ""
         for number, piece in enumerate(pieces):
-            out += stream.feed(piece) + (stream.pause() if number in pauses else "")
-        out += stream.pause()
+            out += stream.feed(piece) + (stream.flush() if number in pauses else "")
+        out += stream.flush()
         assert MASK in out
-        assert stream.has_masked
+        assert stream.has_redacted
         assert not any(secret in out for secret in known)
 
     @given(st.lists(st.text("skh-a", max_size=4)))
@@ -291,7 +291,7 @@ class TestStreams:
         stream = StreamRedactor()
         for _ in range(100):
             stream.feed("the tide is in ")
-        assert len(stream._before) <= 2 * len(KEY)
+        assert len(stream._lookbehind) <= 2 * len(KEY)
 
 
 class TestManySecrets:
@@ -311,7 +311,7 @@ class TestManySecrets:
         assert "long" in before + after or "long" not in clean
         cut = data.draw(st.integers(0, len(key)))
         stream = StreamRedactor()
-        out = stream.feed(before + key[:cut]) + stream.feed(key[cut:] + after) + stream.pause()
+        out = stream.feed(before + key[:cut]) + stream.feed(key[cut:] + after) + stream.flush()
         assert key not in out
 
     def test_ordinary_text_is_left_alone(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.clock import jumping
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra.refreshing_cache import RENEWAL_TIMEOUT_S, Refreshed
+from winterbourne.chat.infra.refreshing_cache import REFRESH_TIMEOUT_S, RefreshingCache
 
 
 class Afar:
@@ -18,7 +18,7 @@ class Afar:
         self.error: Exception | None = None
         self.time_s = 1_000.0
         self.hangs = False
-        self.value = Refreshed("the number", self.fetch, now=lambda: self.time_s)
+        self.value = RefreshingCache("the number", self.fetch, now=lambda: self.time_s)
 
     async def fetch(self) -> int:
         self.asked += 1
@@ -54,9 +54,9 @@ async def test_who_is_in_doubt_may_ask_for_a_younger_one(afar: Afar) -> None:
 
 async def test_a_refused_value_is_asked_for_again_and_another_one_is_not(afar: Afar) -> None:
     first = await afar.value.get(60)
-    afar.value.forget(first + 1)
+    afar.value.invalidate(first + 1)
     assert await afar.value.get(60) == first
-    afar.value.forget(first)
+    afar.value.invalidate(first)
     assert await afar.value.get(60) == first + 1
 
 
@@ -102,4 +102,4 @@ class TestAway:
         afar.hangs = True
         before = asyncio.get_running_loop().time()
         assert await afar.value.get(0) == 1
-        assert asyncio.get_running_loop().time() - before < RENEWAL_TIMEOUT_S + 1
+        assert asyncio.get_running_loop().time() - before < REFRESH_TIMEOUT_S + 1

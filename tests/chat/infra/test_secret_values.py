@@ -2,7 +2,7 @@
 
 import pytest
 
-from winterbourne.chat.infra.secret_values import secrets_in, secrets_in_address
+from winterbourne.chat.infra.secret_values import find_secrets, find_secrets_in_urls
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from winterbourne.chat.infra.secret_values import secrets_in, secrets_in_address
     ],
 )
 def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
-    assert set(secrets_in(stored)) == found
+    assert set(find_secrets(stored)) == found
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
     ],
 )
 def test_in_an_address(setting: str, found: set[str]) -> None:
-    assert set(secrets_in_address(setting)) == found
+    assert set(find_secrets_in_urls(setting)) == found
 
 
 def test_where_names_are_those_of_callers_every_value_is_taken() -> None:
     keys = '{"monkey":"a","ci-token":"b","key":["c","d"]}'
-    assert set(secrets_in(keys, by_name=False)) == {"a", "b", "c", "d"}
+    assert set(find_secrets(keys, by_name=False)) == {"a", "b", "c", "d"}
 
 
 @pytest.mark.parametrize("name", ["key", "API_KEY", "apiKey", "clientSecret", "db-password", "tokens"])
 def test_a_field_that_names_a_secret(name: str) -> None:
-    assert list(secrets_in(f'{{"{name}":"a","user":"nora"}}')) == ["a"]
+    assert list(find_secrets(f'{{"{name}":"a","user":"nora"}}')) == ["a"]
 
 
 @pytest.mark.parametrize("name", ["monkey", "keyboard", "tokenizer"])
 def test_a_field_that_only_sounds_like_one(name: str) -> None:
-    assert list(secrets_in(f'{{"{name}":"a","user":"nora"}}')) == ["a", "nora"]
+    assert list(find_secrets(f'{{"{name}":"a","user":"nora"}}')) == ["a", "nora"]

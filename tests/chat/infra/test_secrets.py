@@ -14,7 +14,7 @@ import pytest
 import winterbourne
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret, only_value
+from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret, unwrap_single_value
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
 
@@ -89,17 +89,17 @@ class TestRotation:
     async def test_a_refused_value_is_read_again_at_once(self) -> None:
         vault = Vault()
         secret = vault.secret()
-        secret.forget(await secret.read())
+        secret.invalidate(await secret.read())
         vault.value = "second"
         assert await secret.read() == "second"
 
     async def test_a_late_refusal_of_the_old_value_leaves_the_new_one(self) -> None:
         vault = Vault()
         secret = vault.secret()
-        secret.forget(await secret.read())
+        secret.invalidate(await secret.read())
         vault.value = "second"
         await secret.read()
-        secret.forget("first")
+        secret.invalidate("first")
         await secret.read()
         assert vault.reads == 2
 
@@ -121,7 +121,7 @@ class TestOnlyValue:
         [("sk-1\n", "sk-1"), ('{"api_key":"sk-1"}', "sk-1"), ('{"a":"1","b":"2"}', '{"a":"1","b":"2"}'), ("12", "12")],
     )
     def test_a_lone_value_of_an_object_is_taken_out(self, stored: str, value: str) -> None:
-        assert only_value(stored) == value
+        assert unwrap_single_value(stored) == value
 
 
 class TestOnAws:

@@ -15,7 +15,7 @@ from aws_lambda_powertools.logging.constants import (
 
 from tests import emf
 from winterbourne.chat.infra import redaction, telemetry
-from winterbourne.chat.infra.exception_text import HIDDEN, Hidden
+from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +37,14 @@ def metrics(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 class TestOneRequest:
     def test_writes_one_line_with_what_was_noted(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             telemetry.note(turns=2)
         line = written(capsys)[0]
         assert (line["message"], line["request_id"], line["turns"]) == ("request", "r-1", 2)
 
     def test_writes_its_metrics_also_when_it_fails(self, capsys: pytest.CaptureFixture[str]) -> None:
         def fail() -> None:
-            with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+            with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
                 telemetry.measure("Errors")
                 raise ZeroDivisionError
 
@@ -55,7 +55,7 @@ class TestOneRequest:
         assert blob["Requests"] == [1.0]
 
     def test_gives_each_tool_an_object_of_its_own(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             telemetry.measure("ToolDuration", 12, tool="get_weather")
             telemetry.measure("ToolDuration", 34, tool="calculate")
             telemetry.measure("ToolDuration", 56, tool="get_weather")
@@ -63,28 +63,28 @@ class TestOneRequest:
         assert durations == {"get_weather": [12.0, 56.0], "calculate": [34.0]}
 
     def test_counts_the_first_token_once(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
-            telemetry.first_token()
-            telemetry.first_token()
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
+            telemetry.note_first_token()
+            telemetry.note_first_token()
         assert len(metrics(written(capsys))[0]["TimeToFirstToken"]) == 1
 
     def test_adds_up_what_is_counted(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for _ in range(250):
                 telemetry.measure("Heartbeats")
         assert metrics(written(capsys))[0]["Heartbeats"] == [250.0]
 
     def test_loses_no_duration_where_there_are_hundreds(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for number in range(200):
                 telemetry.measure("ToolDuration", number, tool="x")
         blobs = [blob["ToolDuration"] for blob in metrics(written(capsys)) if "ToolDuration" in blob]
         assert [value for blob in blobs for value in blob] == list(range(200))
 
     def test_the_first_of_an_environment_tells_how_it_started(self, capsys: pytest.CaptureFixture[str]) -> None:
-        telemetry.ready()
+        telemetry.mark_ready()
         for name in ("r-1", "r-2"):
-            with telemetry.request(name, telemetry.log(), telemetry.SERVICE):
+            with telemetry.request_scope(name, telemetry.make_logger(), telemetry.SERVICE):
                 pass
         first, second = metrics(written(capsys))
         assert (first["ColdStarts"], first["InitDuration"][0] > 0) == ([1.0], True)
@@ -94,28 +94,28 @@ class TestOneRequest:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(telemetry, "Path", lambda _: Path("/there/is/no/proc"))
-        telemetry.ready()
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+        telemetry.mark_ready()
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             pass
         assert metrics(written(capsys))[0]["InitDuration"][0] > 0
 
     def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(), telemetry.SERVICE):
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             logging.getLogger("winterbourne.chat.tool_runtime.runner").info("tool x executed in 0.1s")
         assert written(capsys)[0]["request_id"] == "r-1"
 
     def test_names_its_deployment_in_the_line_and_in_the_metrics(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with telemetry.request("r-1", telemetry.log(service="winterbourne-dev"), "winterbourne-dev"):
+        with telemetry.request_scope("r-1", telemetry.make_logger(service="winterbourne-dev"), "winterbourne-dev"):
             telemetry.measure("ToolDuration", 12, tool="get_weather")
         assert {line["service"] for line in written(capsys)} == {"winterbourne-dev"}
 
 
 class TestManyAtOnce:
     async def test_nothing_of_one_request_comes_to_another(self, capsys: pytest.CaptureFixture[str]) -> None:
-        logger = telemetry.log()
+        logger = telemetry.make_logger()
 
         async def one(number: int) -> None:
-            with telemetry.request(f"r-{number}", logger, telemetry.SERVICE):
+            with telemetry.request_scope(f"r-{number}", logger, telemetry.SERVICE):
                 for _ in range(number):
                     await asyncio.sleep(0)
                     telemetry.measure("Heartbeats")
@@ -140,7 +140,7 @@ class TestErrorLines:
         """Logs an error and gives the line."""
 
         def logged(error: BaseException, message: str = "it broke") -> dict[str, Any]:
-            telemetry.log()
+            telemetry.make_logger()
             logging.getLogger("winterbourne.chat.some.module").error(message, exc_info=error)
             return written(capsys)[0]
 
@@ -161,11 +161,11 @@ class TestErrorLines:
         error = ValueError("no Endeavour")
         error.__cause__ = KeyError("Endeavour")
         error.add_note("it was the Endeavour")
-        token = HIDDEN.set(Hidden('{"ship": "Endeavour"}'))
+        token = EXCEPTION_REDACTOR.set(ArgumentRedactor('{"ship": "Endeavour"}'))
         try:
             assert "Endeavour" not in json.dumps(line(error))
         finally:
-            HIDDEN.reset(token)
+            EXCEPTION_REDACTOR.reset(token)
 
     def test_have_no_secret(self, line: Callable[..., dict[str, Any]]) -> None:
         redaction.register("sk-harbour")

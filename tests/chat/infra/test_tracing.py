@@ -3,32 +3,32 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.infra.tracing import carried
+from winterbourne.chat.infra.tracing import propagated_headers
 
 XRAY = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 W3C = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_an_xray_trace_is_carried_in_both_spellings() -> None:
-    assert carried({"x-amzn-trace-id": XRAY}) == {
+    assert propagated_headers({"x-amzn-trace-id": XRAY}) == {
         "x-amzn-trace-id": XRAY,
         "traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01",
     }
 
 
 def test_the_callers_own_w3c_trace_is_carried_with_its_state() -> None:
-    assert carried({"traceparent": W3C, "tracestate": "a=1"}) == {"traceparent": W3C, "tracestate": "a=1"}
+    assert propagated_headers({"traceparent": W3C, "tracestate": "a=1"}) == {"traceparent": W3C, "tracestate": "a=1"}
 
 
 def test_lambdas_own_segment_goes_before_the_header() -> None:
     other = XRAY.replace("5759e988", "00000000")
-    assert carried({"x-amzn-trace-id": other}, XRAY)["x-amzn-trace-id"] == XRAY
+    assert propagated_headers({"x-amzn-trace-id": other}, XRAY)["x-amzn-trace-id"] == XRAY
 
 
 def test_a_trace_that_is_not_sampled_stays_so() -> None:
-    assert carried({}, XRAY.replace("Sampled=1", "Sampled=0"))["traceparent"].endswith("-00")
+    assert propagated_headers({}, XRAY.replace("Sampled=1", "Sampled=0"))["traceparent"].endswith("-00")
 
 
 @given(st.text(), st.text())
 def test_what_is_not_well_formed_is_not_carried(xray: str, w3c: str) -> None:
-    assert carried({"x-amzn-trace-id": xray, "traceparent": w3c}) == {}
+    assert propagated_headers({"x-amzn-trace-id": xray, "traceparent": w3c}) == {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chat.log_lines import log_lines
-from winterbourne.chat.infra.exception_text import HIDDEN
+from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
 
 
@@ -75,7 +75,7 @@ async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
     loop.call_exception_handler({"message": "odd"})
     (line,) = lines
     assert json.loads(line)["message"] == "an error in the event loop"
-    assert HIDDEN.get() is None, "what follows is logged as ever"
+    assert EXCEPTION_REDACTOR.get() is None, "what follows is logged as ever"
 
 
 async def test_of_an_object_that_cannot_be_taken_down(lines: list[str]) -> None:

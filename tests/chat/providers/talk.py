@@ -23,8 +23,8 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.errors import ChatError
-from winterbourne.chat.providers.base import Model, ModelRequest
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.base import ModelRequest, Provider
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 __all__ = [
@@ -50,17 +50,17 @@ TEXT = transcripts.wire("openai", "text")
 DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
 
 
-def openai(server: Upstream, **settings: object) -> Model:
+def openai(server: Upstream, **settings: object) -> Provider:
     given = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
-    return make_model(Settings(model_provider="openai", **given))  # type: ignore[arg-type]
+    return make_provider(Settings(model_provider="openai", **given))  # type: ignore[arg-type]
 
 
-async def said(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
+async def said(model: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
     async with aclosing(model.stream(request)) as batches:
         return [event async for batch in batches for event in batch]
 
 
-async def failure(model: Model, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], ChatError]:
+async def failure(model: Provider, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], ChatError]:
     events: list[ModelEvent] = []
 
     async def listen() -> None:

@@ -10,13 +10,13 @@ from tests.chat.providers.talk import PNG, SCHEMA, SETTINGS, TOOLS, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
 from winterbourne.chat.providers import anthropic
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
 class TestTheRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(anthropic.body(request(*messages, **options), SETTINGS))
+        said: dict[str, Any] = json.loads(anthropic.build_request_body(request(*messages, **options), SETTINGS))
         return said
 
     def test_the_whole_history(self) -> None:
@@ -76,7 +76,7 @@ class TestTheRequest:
     async def test_a_turn_that_paused_is_sent_back_as_it_was(self) -> None:
         paused = saying(transcripts.wire("anthropic", "pause_turn"))
         async with upstream(paused, saying(transcripts.wire("anthropic", "text"))) as server:
-            model = make_model(Settings(model_provider="anthropic", anthropic_base_url=server.url))
+            model = make_provider(Settings(model_provider="anthropic", anthropic_base_url=server.url))
             ask = request(UserMessage((Text("search"),)), AssistantMessage((Text("Searching"),)))
             _ = [batch async for batch in model.stream(ask)]
         assert json.loads(server.requests[0].body)["messages"][-1]["role"] == "assistant"

@@ -8,7 +8,7 @@ from tests.upstream import failing, saying, upstream
 from winterbourne.chat.errors import ChatError
 from winterbourne.chat.infra import redaction, secrets
 from winterbourne.chat.providers.api_key import ApiKey
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
@@ -16,7 +16,7 @@ from winterbourne.chat.settings import Settings
 def test_a_key_is_redacted_as_soon_as_there_is_a_model(provider: str) -> None:
     key = "made up of words"
     keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
-    make_model(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]
+    make_provider(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]
     assert redaction.redact(f"with {key}") == "with [redacted]"
 
 
@@ -47,13 +47,13 @@ class TestKeysFromSecrets:
         monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
         key = ApiKey("", "OPENAI_API_KEY", Settings(model_api_key_secret_arn="arn:aws:ssm:eu-west-1:1:parameter/key"))
         assert await key.read() == "sk-old"
-        assert await key.renewed("sk-old") == "sk-new"
-        assert await key.renewed("sk-old") == "sk-new"
+        assert await key.refresh("sk-old") == "sk-new"
+        assert await key.refresh("sk-old") == "sk-new"
 
 
 class TestKeysFromVariables:
     @pytest.mark.parametrize("key", ["sk-\x00", "schlüssel", "a\nb"])
     def test_a_key_no_header_can_carry_is_told_at_init_and_not_shown(self, key: str) -> None:
         with pytest.raises(ChatError, match=r"^OPENAI_API_KEY: ") as error:
-            make_model(Settings(model_provider="openai", openai_api_key=key))
+            make_provider(Settings(model_provider="openai", openai_api_key=key))
         assert key not in str(error.value)

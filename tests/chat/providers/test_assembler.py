@@ -18,7 +18,7 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.errors import ModelStreamTruncated
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.providers.assembler import ObjectEnd, Turn
+from winterbourne.chat.providers.assembler import JsonObjectScanner, TurnAssembler
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -27,8 +27,8 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
 
 
-def ready(turn: Turn) -> list[tuple[str, str]]:
-    return [(event.id, event.arguments) for event in turn.take() if isinstance(event, ToolCallReady)]
+def ready(turn: TurnAssembler) -> list[tuple[str, str]]:
+    return [(event.id, event.arguments) for event in turn.drain_events() if isinstance(event, ToolCallReady)]
 
 
 class TestObjectEnd:
@@ -39,190 +39,190 @@ class TestObjectEnd:
         text = json.dumps(value, ensure_ascii=ascii_only)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(text) - 1), max_size=5)))
         *early, last = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        end = ObjectEnd()
+        end = JsonObjectScanner()
         assert [end.feed(piece) for piece in early] == [0] * len(early)
         assert end.feed(last + " more") == len(last)
 
     @given(st.text())
     def test_any_text_is_judged(self, text: str) -> None:
-        assert 0 <= ObjectEnd().feed(text) <= len(text)
+        assert 0 <= JsonObjectScanner().feed(text) <= len(text)
 
 
 class TestCalls:
     def test_a_call_is_ready_in_the_moment_its_object_closes(self) -> None:
-        turn = Turn()
-        turn.call(0, "a", "f")
-        turn.arguments(0, '{"x":')
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, '{"x":')
         assert ready(turn) == []
-        turn.arguments(0, "1}")
+        turn.add_arguments(0, "1}")
         assert ready(turn) == [("a", '{"x":1}')]
 
     def test_it_is_ready_once(self) -> None:
-        turn = Turn()
-        turn.call(0, "a", "f")
-        turn.arguments(0, '{"x":1}')
-        turn.arguments(0, '{"x":2}')
-        turn.next_block()
-        turn.stop("tool_calls")
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, '{"x":1}')
+        turn.add_arguments(0, '{"x":2}')
+        turn.next_content_block()
+        turn.set_stop_reason("tool_calls")
         assert ready(turn) == [("a", '{"x":1}')]
 
     def test_without_arguments_it_is_ready_when_the_model_goes_on(self) -> None:
-        turn = Turn()
-        turn.call(0, "a", "f")
-        turn.stopped(0)
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.mark_arguments_ended(0)
         assert ready(turn) == []
-        turn.next_block()
+        turn.next_content_block()
         assert ready(turn) == [("a", "")]
 
     @pytest.mark.parametrize("reason", ["max_tokens", "content_filter", "refusal"])
     @pytest.mark.parametrize("arguments", ["", '{"x":', '{"x":"}'])
     def test_a_cut_call_is_never_ready(self, reason: StopReason, arguments: str) -> None:
-        turn = Turn()
-        turn.call(0, "a", "f")
-        turn.arguments(0, arguments)
-        turn.stopped(0)
-        turn.stop(reason)
-        turn.end()
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, arguments)
+        turn.mark_arguments_ended(0)
+        turn.set_stop_reason(reason)
+        turn.finish()
         assert ready(turn) == []
 
     @pytest.mark.parametrize("arguments", ["", '{"x":', "nonsense", "[1]"])
     def test_what_the_model_itself_got_wrong_is_ready_for_the_runner_to_judge(self, arguments: str) -> None:
-        turn = Turn()
-        turn.call(0, "a", "f")
-        turn.arguments(0, arguments)
-        turn.stop("tool_calls")
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, arguments)
+        turn.set_stop_reason("tool_calls")
         assert ready(turn) == [("a", arguments)]
 
     def test_arguments_of_an_unknown_call_are_no_crash(self) -> None:
-        turn = Turn()
-        turn.arguments(7, "{}")
-        assert turn.take() == []
+        turn = TurnAssembler()
+        turn.add_arguments(7, "{}")
+        assert turn.drain_events() == []
 
 
 class TestIds:
     def test_an_id_of_the_history_is_not_used_again(self) -> None:
-        turn = Turn({"call_0"}, make_id=lambda: "new")
-        turn.call(0, "call_0", "f")
-        assert turn.take() == [ToolCallStarted("new", "f")]
+        turn = TurnAssembler({"call_0"}, make_id=lambda: "new")
+        turn.start_tool_call(0, "call_0", "f")
+        assert turn.drain_events() == [ToolCallStarted("new", "f")]
 
     def test_a_call_without_an_id_gets_one(self) -> None:
-        turn = Turn(make_id=lambda: "new")
-        turn.call(0, "", "f")
-        turn.arguments(0, '{"x":1}')
-        assert turn.take()[1:] == [ToolArgumentsDelta("new", '{"x":1}'), ToolCallReady("new", "f", '{"x":1}')]
+        turn = TurnAssembler(make_id=lambda: "new")
+        turn.start_tool_call(0, "", "f")
+        turn.add_arguments(0, '{"x":1}')
+        assert turn.drain_events()[1:] == [ToolArgumentsDelta("new", '{"x":1}'), ToolCallReady("new", "f", '{"x":1}')]
 
 
 class TestText:
     def test_neighbours_are_joined_until_they_are_taken(self) -> None:
-        turn = Turn()
-        turn.text("a")
-        turn.text("b")
-        assert turn.take() == [TextDelta("ab")]
-        turn.text("c")
-        assert turn.take() == [TextDelta("c")]
-        assert turn.take() == []
+        turn = TurnAssembler()
+        turn.add_text("a")
+        turn.add_text("b")
+        assert turn.drain_events() == [TextDelta("ab")]
+        turn.add_text("c")
+        assert turn.drain_events() == [TextDelta("c")]
+        assert turn.drain_events() == []
 
     def test_reasoning_ends_where_something_else_begins(self) -> None:
-        turn = Turn()
-        turn.think("hm")
-        turn.text("a")
-        assert turn.take() == [ReasoningDelta("hm"), ReasoningEnded(), TextDelta("a")]
+        turn = TurnAssembler()
+        turn.add_reasoning("hm")
+        turn.add_text("a")
+        assert turn.drain_events() == [ReasoningDelta("hm"), ReasoningEnded(), TextDelta("a")]
 
     def test_reasoning_that_ends_the_turn_has_ended_before_it(self) -> None:
-        turn = Turn()
-        turn.think("hm")
-        turn.stop("stop")
-        turn.end()
-        assert turn.take() == [ReasoningDelta("hm"), ReasoningEnded(), TurnEnded("stop")]
+        turn = TurnAssembler()
+        turn.add_reasoning("hm")
+        turn.set_stop_reason("stop")
+        turn.finish()
+        assert turn.drain_events() == [ReasoningDelta("hm"), ReasoningEnded(), TurnEnded("stop")]
 
 
 class TestSecrets:
     KEY = "sk-harbour-42"
 
     @pytest.fixture
-    def turn(self) -> Turn:
+    def turn(self) -> TurnAssembler:
         redaction.register(self.KEY)
-        return Turn()
+        return TurnAssembler()
 
-    def test_are_masked_in_text_and_in_thoughts(self, turn: Turn) -> None:
-        turn.think(f"I know {self.KEY}")
-        turn.text(f"It is {self.KEY}.")
-        assert turn.take() == [
+    def test_are_masked_in_text_and_in_thoughts(self, turn: TurnAssembler) -> None:
+        turn.add_reasoning(f"I know {self.KEY}")
+        turn.add_text(f"It is {self.KEY}.")
+        assert turn.drain_events() == [
             ReasoningDelta("I know [redacted]"),
             ReasoningEnded(),
             TextDelta("It is [redacted]."),
         ]
 
-    def test_what_may_begin_one_waits_for_the_next_read_and_nothing_else_does(self, turn: Turn) -> None:
-        turn.text("It is sk-har")
-        assert turn.take() == [TextDelta("It is ")]
-        turn.text("bour-42.")
-        assert turn.take() == [TextDelta("[redacted].")]
+    def test_what_may_begin_one_waits_for_the_next_read_and_nothing_else_does(self, turn: TurnAssembler) -> None:
+        turn.add_text("It is sk-har")
+        assert turn.drain_events() == [TextDelta("It is ")]
+        turn.add_text("bour-42.")
+        assert turn.drain_events() == [TextDelta("[redacted].")]
 
-    def test_a_read_that_is_held_back_whole_gives_no_event(self, turn: Turn) -> None:
-        turn.text("sk-har")
-        assert turn.take() == []
-        turn.text("dly.")
-        assert turn.take() == [TextDelta("sk-hardly.")]
+    def test_a_read_that_is_held_back_whole_gives_no_event(self, turn: TurnAssembler) -> None:
+        turn.add_text("sk-har")
+        assert turn.drain_events() == []
+        turn.add_text("dly.")
+        assert turn.drain_events() == [TextDelta("sk-hardly.")]
 
-    def test_are_masked_in_an_id_that_the_provider_made(self, turn: Turn) -> None:
-        turn.call("k", f"call-{self.KEY}", "f")
-        turn.call("l", f"call-{self.KEY}", "g")
-        first, second = turn.take()
+    def test_are_masked_in_an_id_that_the_provider_made(self, turn: TurnAssembler) -> None:
+        turn.start_tool_call("k", f"call-{self.KEY}", "f")
+        turn.start_tool_call("l", f"call-{self.KEY}", "g")
+        first, second = turn.drain_events()
         assert first == ToolCallStarted("call-[redacted]", "f")
         assert second != ToolCallStarted("call-[redacted]", "g"), "an id is used once"
 
-    def test_one_that_something_else_cuts_in_two_is_masked_in_both_parts(self, turn: Turn) -> None:
-        turn.text("It is sk-harbour")
-        turn.think("Is it?")
-        turn.text("-42.")
-        assert turn.take() == [
+    def test_one_that_something_else_cuts_in_two_is_masked_in_both_parts(self, turn: TurnAssembler) -> None:
+        turn.add_text("It is sk-harbour")
+        turn.add_reasoning("Is it?")
+        turn.add_text("-42.")
+        assert turn.drain_events() == [
             TextDelta("It is [redacted]"),
             ReasoningDelta("Is it?"),
             ReasoningEnded(),
             TextDelta("[redacted]."),
         ]
 
-    def test_arguments_stay_json_whatever_the_secret(self, turn: Turn) -> None:
+    def test_arguments_stay_json_whatever_the_secret(self, turn: TurnAssembler) -> None:
         redaction.register("12345678")
-        turn.call("k", "1", "f")
-        turn.arguments("k", '{"amount":12345678,"to":"12345678"}')
-        assert [e.arguments for e in turn.take() if isinstance(e, ToolCallReady)] == [
+        turn.start_tool_call("k", "1", "f")
+        turn.add_arguments("k", '{"amount":12345678,"to":"12345678"}')
+        assert [e.arguments for e in turn.drain_events() if isinstance(e, ToolCallReady)] == [
             '{"amount":12345678,"to":"[redacted]"}'
         ]
 
-    def test_what_was_held_back_comes_before_what_follows(self, turn: Turn) -> None:
-        turn.text("sk-har")
-        turn.call("k", "1", "f")
-        assert turn.take() == [TextDelta("sk-har"), ToolCallStarted("1", "f")]
+    def test_what_was_held_back_comes_before_what_follows(self, turn: TurnAssembler) -> None:
+        turn.add_text("sk-har")
+        turn.start_tool_call("k", "1", "f")
+        assert turn.drain_events() == [TextDelta("sk-har"), ToolCallStarted("1", "f")]
 
-    def test_so_does_what_was_held_back_of_a_thought(self, turn: Turn) -> None:
-        turn.think("sk-har")
-        turn.text("Yes.")
-        assert turn.take() == [ReasoningDelta("sk-har"), ReasoningEnded(), TextDelta("Yes.")]
+    def test_so_does_what_was_held_back_of_a_thought(self, turn: TurnAssembler) -> None:
+        turn.add_reasoning("sk-har")
+        turn.add_text("Yes.")
+        assert turn.drain_events() == [ReasoningDelta("sk-har"), ReasoningEnded(), TextDelta("Yes.")]
 
-    def test_what_was_held_back_is_said_where_the_stream_ends_or_breaks(self, turn: Turn) -> None:
-        turn.text("sk-har")
-        assert turn.take(is_last=True) == [TextDelta("sk-har")]
+    def test_what_was_held_back_is_said_where_the_stream_ends_or_breaks(self, turn: TurnAssembler) -> None:
+        turn.add_text("sk-har")
+        assert turn.drain_events(is_last=True) == [TextDelta("sk-har")]
 
-    def test_are_masked_in_a_calls_name_and_arguments(self, turn: Turn) -> None:
-        turn.call("k", "1", f"use_{self.KEY}")
-        turn.arguments("k", '{"key":"sk-har')
-        first = turn.take()
-        turn.arguments("k", 'bour-42"}')
-        assert [*first, *turn.take()] == [
+    def test_are_masked_in_a_calls_name_and_arguments(self, turn: TurnAssembler) -> None:
+        turn.start_tool_call("k", "1", f"use_{self.KEY}")
+        turn.add_arguments("k", '{"key":"sk-har')
+        first = turn.drain_events()
+        turn.add_arguments("k", 'bour-42"}')
+        assert [*first, *turn.drain_events()] == [
             ToolCallStarted("1", "use_[redacted]"),
             ToolArgumentsDelta("1", '{"key":"'),
             ToolArgumentsDelta("1", '[redacted]"}'),
             ToolCallReady("1", "use_[redacted]", '{"key":"[redacted]"}'),
         ]
 
-    def test_are_masked_in_calls_that_come_piece_by_piece_side_by_side(self, turn: Turn) -> None:
-        turn.call("k", "1", "f")
-        turn.call("l", "2", "g")
+    def test_are_masked_in_calls_that_come_piece_by_piece_side_by_side(self, turn: TurnAssembler) -> None:
+        turn.start_tool_call("k", "1", "f")
+        turn.start_tool_call("l", "2", "g")
         for key, piece in (("k", '{"a":"sk-har'), ("l", '{"b":"sk-h'), ("k", 'bour-42"}'), ("l", 'arbour-42"}')):
-            turn.arguments(key, piece)
-        said = turn.take()
+            turn.add_arguments(key, piece)
+        said = turn.drain_events()
         deltas: dict[str, str] = {}
         for event in said:
             if isinstance(event, ToolArgumentsDelta):
@@ -230,39 +230,39 @@ class TestSecrets:
         assert deltas == {"1": '{"a":"[redacted]"}', "2": '{"b":"[redacted]"}'}
         assert [e.arguments for e in said if isinstance(e, ToolCallReady)] == list(deltas.values())
 
-    def test_what_was_held_back_of_a_call_comes_before_it_is_ready(self, turn: Turn) -> None:
-        turn.call("k", "1", "f")
-        turn.arguments("k", "sk-har")
-        turn.stop("tool_calls")
-        assert turn.take()[1:] == [ToolArgumentsDelta("1", "sk-har"), ToolCallReady("1", "f", "sk-har")]
+    def test_what_was_held_back_of_a_call_comes_before_it_is_ready(self, turn: TurnAssembler) -> None:
+        turn.start_tool_call("k", "1", "f")
+        turn.add_arguments("k", "sk-har")
+        turn.set_stop_reason("tool_calls")
+        assert turn.drain_events()[1:] == [ToolArgumentsDelta("1", "sk-har"), ToolCallReady("1", "f", "sk-har")]
 
-    def test_a_thought_with_one_in_it_is_not_signed_any_more(self, turn: Turn) -> None:
-        turn.think("It is sk-har")
-        assert turn.take() == [ReasoningDelta("It is ")]
-        turn.think("bour-42.")
-        turn.thought("signed")
-        turn.think("All is well.")
-        turn.thought("signed too")
-        assert turn.take() == [
+    def test_a_thought_with_one_in_it_is_not_signed_any_more(self, turn: TurnAssembler) -> None:
+        turn.add_reasoning("It is sk-har")
+        assert turn.drain_events() == [ReasoningDelta("It is ")]
+        turn.add_reasoning("bour-42.")
+        turn.end_reasoning("signed")
+        turn.add_reasoning("All is well.")
+        turn.end_reasoning("signed too")
+        assert turn.drain_events() == [
             ReasoningDelta("[redacted]."),
             ReasoningEnded(),
             ReasoningDelta("All is well."),
             ReasoningEnded("signed too"),
         ]
 
-    def test_what_the_provider_sealed_goes_back_to_it_as_it_came(self, turn: Turn) -> None:
-        turn.thought(self.KEY, self.KEY)
-        assert turn.take() == [ReasoningEnded(self.KEY, self.KEY)]
+    def test_what_the_provider_sealed_goes_back_to_it_as_it_came(self, turn: TurnAssembler) -> None:
+        turn.end_reasoning(self.KEY, self.KEY)
+        assert turn.drain_events() == [ReasoningEnded(self.KEY, self.KEY)]
 
 
 class TestTheEnd:
     def test_an_end_without_a_reason_is_a_truncation(self) -> None:
         with pytest.raises(ModelStreamTruncated):
-            Turn().end()
+            TurnAssembler().finish()
 
     def test_a_stop_with_calls_means_its_calls(self) -> None:
-        turn = Turn()
-        turn.call(0, "a", "f")
-        turn.stop("stop")
-        turn.end()
-        assert turn.take()[-1] == TurnEnded("tool_calls")
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.set_stop_reason("stop")
+        turn.finish()
+        assert turn.drain_events()[-1] == TurnEnded("tool_calls")

@@ -16,13 +16,13 @@ from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
 from winterbourne.chat.errors import ModelRefused
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
 class TestTheRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(bedrock.body(request(*messages, **options), SETTINGS))
+        said: dict[str, Any] = json.loads(bedrock.build_request_body(request(*messages, **options), SETTINGS))
         return said
 
     def test_the_whole_history(self) -> None:
@@ -79,7 +79,7 @@ class TestTheRequest:
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
             settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_region="us-east-1")
             ask = request(model_id=model_id, max_tokens=7, tools=TOOLS)
-            _ = [batch async for batch in make_model(settings).stream(ask)]
+            _ = [batch async for batch in make_provider(settings).stream(ask)]
             await asyncio.to_thread(self._ask_with_boto3, server.url, model_id, ask)
         ours, theirs = server.requests
         assert ours.head == theirs.head
@@ -89,7 +89,7 @@ class TestTheRequest:
     def _ask_with_boto3(self, url: str, model_id: str, ask: ModelRequest) -> None:
         config = Config(retries={"total_max_attempts": 1})
         client: Any = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config)
-        said = json.loads(bedrock.body(ask, SETTINGS))
+        said = json.loads(bedrock.build_request_body(ask, SETTINGS))
         said["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
         said["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
         client.converse_stream(modelId=model_id, **said)["stream"].close()
@@ -98,12 +98,12 @@ class TestTheRequest:
     async def test_an_api_key_needs_no_signature(self) -> None:
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
             settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_bearer_token_bedrock="key")
-            _ = [batch async for batch in make_model(settings).stream(request())]
+            _ = [batch async for batch in make_provider(settings).stream(request())]
         assert server.requests[0].headers["authorization"] == "Bearer key"
 
     def test_the_region_is_the_models_own_where_it_is_set(self) -> None:
         settings = Settings(model_provider="bedrock", aws_region="eu-west-1", bedrock_region="us-west-2")
-        assert vars(make_model(settings))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
+        assert vars(make_provider(settings))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
 
 
 def _signed_by(authorization: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.upstream import Exchange, Script, upstream
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.providers.coalesce_reads import reads
+from winterbourne.chat.providers.coalesce_reads import coalesce_reads
 
 
 @contextlib.asynccontextmanager
@@ -18,7 +18,7 @@ async def body(script: Script) -> AsyncIterator[AsyncIterator[bytes]]:
         client = http_pool.client()
         response = await client.send(client.build_request("GET", server.url), stream=True)
         try:
-            async with contextlib.aclosing(reads(response)) as items:
+            async with contextlib.aclosing(coalesce_reads(response)) as items:
                 yield items
         finally:
             await response.aclose()
@@ -84,7 +84,7 @@ class TestOtherBodies:
 
     async def test_a_parser_that_cannot_be_found_costs_only_speed(self) -> None:
         chunks = httpx.Response(200, stream=_Chunks())
-        assert [item async for item in reads(chunks)] == [b"ab", b"c"]
+        assert [item async for item in coalesce_reads(chunks)] == [b"ab", b"c"]
 
 
 class _Chunks(httpx.AsyncByteStream):

@@ -11,7 +11,7 @@ from tests.upstream import Upstream, saying, upstream
 from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.events import ConversationEnded
 from winterbourne.chat.core.messages import ChatRequest, Message, Text, UserMessage
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -38,11 +38,11 @@ async def talked(provider: str, server: Upstream) -> Heard:
     )
     await Conversation(
         request=ChatRequest(messages=(UserMessage((Text("double one"),)),)),
-        model=make_model(settings),
+        provider=make_provider(settings),
         tools=ToolRunner([f], settings),
         emit=heard,
-        keep=kept.append,
-        spend=lambda _: None,
+        on_message=kept.append,
+        on_usage=lambda _: None,
         max_turns=5,
     ).run()
     return heard

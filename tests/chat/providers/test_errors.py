@@ -6,13 +6,13 @@ from email.utils import format_datetime
 import pytest
 
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
-from winterbourne.chat.providers.errors import Signposts, document, refusal, reported
+from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status, mid_stream_error
 
-SIGNS = Signposts("OPENAI_API_KEY", "OPENAI_BASE_URL")
+SIGNS = ErrorHints("OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
 def busy(status: int = 429, **headers: str) -> ModelBusy:
-    error = refusal(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"", SIGNS)
+    error = error_for_status(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"", SIGNS)
     assert isinstance(error, ModelBusy)
     return error
 
@@ -52,39 +52,39 @@ class TestShapes:
         ],
     )
     def test_code_and_message_are_found(self, body: bytes) -> None:
-        error = refusal(400, {}, body, SIGNS)
+        error = error_for_status(400, {}, body, SIGNS)
         assert "context_length_exceeded" in str(error)
         assert str(error).endswith(": too long")
 
     def test_amazon_says_the_code_in_a_header(self) -> None:
         headers = {"x-amzn-errortype": "ValidationException:http://internal.amazon.com/coral/"}
-        error = refusal(400, headers, b'{"message":"The provided model identifier is invalid."}', SIGNS)
+        error = error_for_status(400, headers, b'{"message":"The provided model identifier is invalid."}', SIGNS)
         assert "(400 ValidationException)" in str(error)
 
     @pytest.mark.parametrize(
         "body", [b"", b"<html>", b"[]", b'"oops"', b'{"error":null}', b'{"error":[1]}', b'{"code":[1],"type":{}}']
     )
     def test_a_body_that_says_nothing_is_no_crash(self, body: bytes) -> None:
-        assert isinstance(refusal(400, {}, body, SIGNS), ModelRefused)
-        assert isinstance(document(body, SIGNS), ModelError)
+        assert isinstance(error_for_status(400, {}, body, SIGNS), ModelRefused)
+        assert isinstance(error_for_non_stream_body(body, SIGNS), ModelError)
 
 
 class TestSecrets:
     @pytest.mark.parametrize("status", [401, 403])
     def test_who_we_are_is_not_told(self, status: int) -> None:
         body = b'{"message":"User: arn:aws:sts::123456789012:assumed-role/x is not authorized, key abc"}'
-        assert "User" not in str(refusal(status, {}, body, SIGNS))
+        assert "User" not in str(error_for_status(status, {}, body, SIGNS))
 
     @pytest.mark.parametrize(
         "secret", ["sk-proj-abcdefgh1234", "arn:aws:bedrock:us-east-1:1:model/x", "https://10.0.0.1/v1"]
     )
     def test_what_looks_secret_is_left_out(self, secret: str) -> None:
-        message = str(reported({"message": f"cannot use {secret} here"}))
+        message = str(mid_stream_error({"message": f"cannot use {secret} here"}))
         assert secret not in message
         assert "[...]" in message
 
     def test_a_rant_is_cut(self) -> None:
-        assert len(str(reported({"message": "x " * 5000}))) < 400
+        assert len(str(mid_stream_error({"message": "x " * 5000}))) < 400
 
 
 class TestInsideAStream:
@@ -102,8 +102,8 @@ class TestInsideAStream:
         ],
     )
     def test_what_will_pass_is_busy(self, code: str) -> None:
-        assert isinstance(reported({"type": code, "message": "x"}), ModelBusy)
+        assert isinstance(mid_stream_error({"type": code, "message": "x"}), ModelBusy)
 
     @pytest.mark.parametrize("error", [{"type": "invalid_request_error"}, "no", 7, None, [], {"code": 400}])
     def test_anything_else_is_an_error(self, error: object) -> None:
-        assert type(reported(error)) is ModelError
+        assert type(mid_stream_error(error)) is ModelError

@@ -8,33 +8,33 @@ from hypothesis import strategies as st
 
 from tests.transcripts import event_stream_message
 from winterbourne.chat.errors import ModelGarbled
-from winterbourne.chat.providers.event_stream import EventStreamFrames
+from winterbourne.chat.providers.event_stream import EventStreamDecoder
 
 ONE = event_stream_message("messageStop", {"stopReason": "end_turn"})
 
 
 def test_a_message_has_its_headers_and_its_payload() -> None:
-    (message,) = EventStreamFrames().feed(ONE)
+    (message,) = EventStreamDecoder().feed(ONE)
     assert message.headers[":event-type"] == "messageStop"
     assert message.payload == b'{"stopReason": "end_turn"}'
 
 
 @given(st.lists(st.integers(0, 3 * len(ONE))))
 def test_where_the_bytes_are_cut_makes_no_difference(cuts: list[int]) -> None:
-    frames, stream = EventStreamFrames(), ONE * 3
+    frames, stream = EventStreamDecoder(), ONE * 3
     edges = [0, *sorted(cuts), len(stream)]
     pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
-    assert [message for piece in pieces for message in frames.feed(piece)] == EventStreamFrames().feed(ONE) * 3
+    assert [message for piece in pieces for message in frames.feed(piece)] == EventStreamDecoder().feed(ONE) * 3
 
 
 @pytest.mark.parametrize("at", range(0, len(ONE), 7))
 def test_a_flipped_bit_is_never_taken_for_an_answer(at: int) -> None:
     damaged = ONE[:at] + bytes([ONE[at] ^ 1]) + ONE[at + 1 :]
     with pytest.raises(ModelGarbled):
-        EventStreamFrames().feed(damaged)
+        EventStreamDecoder().feed(damaged)
 
 
 def test_half_a_message_says_nothing() -> None:
-    frames = EventStreamFrames()
+    frames = EventStreamDecoder()
     assert frames.feed(ONE[:-1]) == []
     assert frames.close() == []

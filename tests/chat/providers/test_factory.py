@@ -10,8 +10,8 @@ import pytest
 
 import winterbourne
 from winterbourne.chat.errors import ChatError
-from winterbourne.chat.providers.factory import PROVIDERS, make_model
-from winterbourne.chat.providers.scripted.model import ScriptedModel
+from winterbourne.chat.providers.factory import PROVIDERS, make_provider
+from winterbourne.chat.providers.scripted.provider import ScriptedProvider
 from winterbourne.chat.settings import Settings
 
 GIVEN = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1"}
@@ -19,26 +19,26 @@ GIVEN = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_model_is_named_as_its_setting(name: str) -> None:
-    assert make_model(Settings(model_provider=name, **GIVEN)).name == name  # type: ignore[arg-type]
+    assert make_provider(Settings(model_provider=name, **GIVEN)).name == name  # type: ignore[arg-type]
 
 
 def test_all_but_bedrock_fetch_an_image_by_its_url() -> None:
-    models = [make_model(Settings(model_provider=name, **GIVEN)) for name in PROVIDERS]  # type: ignore[arg-type]
+    models = [make_provider(Settings(model_provider=name, **GIVEN)) for name in PROVIDERS]  # type: ignore[arg-type]
     assert [model.name for model in models if not model.takes_image_urls] == ["bedrock"]
 
 
 def test_an_unknown_provider_is_told_at_init_with_those_there_are() -> None:
     with pytest.raises(ChatError, match=r"^MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock$"):
-        make_model(Settings(model_provider="oracle"))
+        make_provider(Settings(model_provider="oracle"))
 
 
 def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN a module with `make` WHEN the table has it THEN MODEL_PROVIDER chooses it."""
     module = ModuleType("one_more")
-    vars(module)["make"] = lambda _: ScriptedModel()
+    vars(module)["make"] = lambda _: ScriptedProvider()
     monkeypatch.setitem(sys.modules, "one_more", module)
     monkeypatch.setitem(PROVIDERS, "more", "one_more")
-    assert isinstance(make_model(Settings.from_environment({"MODEL_PROVIDER": "more"})), ScriptedModel)
+    assert isinstance(make_provider(Settings.from_environment({"MODEL_PROVIDER": "more"})), ScriptedProvider)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) 
 def test_only_what_is_chosen_is_imported(provider: str, spared: str) -> None:
     check = f"""
 import sys
-from winterbourne.chat.providers.factory import make_model
-from winterbourne.chat.providers.scripted.model import ScriptedModel
+from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.providers.scripted.provider import ScriptedProvider
 from winterbourne.chat.settings import Settings
-make_model(Settings(model_provider={provider!r}, **{GIVEN!r}))
+make_provider(Settings(model_provider={provider!r}, **{GIVEN!r}))
 print(*(name for name in {spared.split()!r} if name in sys.modules))
 """
     environ = {**os.environ, "PYTHONPATH": str(Path(winterbourne.__file__).parents[1])}
@@ -70,4 +70,4 @@ print(*(name for name in {spared.split()!r} if name in sys.modules))
 )
 def test_what_a_provider_cannot_do_without_is_told_at_init(provider: str, named: str) -> None:
     with pytest.raises(ChatError, match=f"^{named}: "):
-        make_model(Settings(model_provider=provider))
+        make_provider(Settings(model_provider=provider))

@@ -7,13 +7,13 @@ import pytest
 from tests.chat.providers.talk import SETTINGS, request
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
 from winterbourne.chat.providers import anthropic, bedrock, openai
-from winterbourne.chat.providers.history import mended
+from winterbourne.chat.providers.history import normalize_for_provider
 
 
 @pytest.mark.parametrize("module", [openai, anthropic, bedrock])
 class TestHistoriesWithFaults:
     def sent(self, module: Any, *messages: Message) -> str:
-        body: bytes = module.body(request(*messages), SETTINGS)
+        body: bytes = module.build_request_body(request(*messages), SETTINGS)
         return body.decode()
 
     def test_a_call_without_a_result_gets_one(self, module: Any) -> None:
@@ -39,7 +39,7 @@ def test_an_id_that_comes_again_keeps_each_result_with_its_turn() -> None:
         call = AssistantMessage((ToolCall("call_0", "f", "{}"), ToolCall("call_1", "f", "{}")))
         return UserMessage((Text("x"),)), call, ToolMessage("call_1", "f", answer), ToolMessage("call_0", "f", answer)
 
-    said = mended([*turn("first"), *turn("second")])
+    said = normalize_for_provider([*turn("first"), *turn("second")])
     assert [message.tool_call_id for message in said if isinstance(message, ToolMessage)] == ["call_0", "call_1"] * 2
     contents = [message.content for message in said if isinstance(message, ToolMessage)]
     assert contents == ["first", "first", "second", "second"]

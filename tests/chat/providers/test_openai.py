@@ -23,7 +23,7 @@ from winterbourne.chat.settings import Settings
 
 class TestTheRequest:
     def body(self, *messages: Message, settings: Settings = SETTINGS, **options: Any) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(openai.body(request(*messages, **options), settings))
+        said: dict[str, Any] = json.loads(openai.build_request_body(request(*messages, **options), settings))
         return said
 
     def test_the_whole_history(self) -> None:
@@ -55,7 +55,7 @@ class TestTheRequest:
         assert (said["model"], said["temperature"], said["max_tokens"]) == ("m", 0.0, 7)
 
     def test_openai_itself_wants_the_new_name_of_the_limit(self) -> None:
-        said = json.loads(openai.body(request(max_tokens=7), SETTINGS, new_names=True))
+        said = json.loads(openai.build_request_body(request(max_tokens=7), SETTINGS, use_max_completion_tokens=True))
         assert said["max_completion_tokens"] == 7
         assert "max_tokens" not in said
 

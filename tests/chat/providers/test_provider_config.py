@@ -3,7 +3,7 @@
 import pytest
 
 from winterbourne.chat.errors import ChatError
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
@@ -13,9 +13,9 @@ class TestAtInit:
     def test_an_extra_body_that_is_no_object_is_told_at_init(self, provider: str, extra: str) -> None:
         given = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1", "model_extra_body": extra}
         with pytest.raises(ChatError, match=r"^MODEL_EXTRA_BODY: "):
-            make_model(Settings(model_provider=provider, **given))  # type: ignore[arg-type]
+            make_provider(Settings(model_provider=provider, **given))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("address", ["ftp://x", "localhost:8000", "http://", "http://a b", "http://x:0x"])
     def test_an_address_that_is_none_is_told_at_init(self, address: str) -> None:
         with pytest.raises(ChatError, match=r"^OPENAI_BASE_URL: "):
-            make_model(Settings(model_provider="openai", openai_base_url=address))
+            make_provider(Settings(model_provider="openai", openai_base_url=address))

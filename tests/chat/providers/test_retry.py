@@ -13,7 +13,7 @@ from tests.clock import jumping
 from tests.upstream import Exchange, failing, saying, upstream
 from winterbourne.chat.errors import ModelBusy, ModelUnreachable
 from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.retry import MAX_ATTEMPTS
 from winterbourne.chat.settings import Settings
 
@@ -49,7 +49,7 @@ class TestRetrying:
         overloaded = transcripts.wire("anthropic", "overloaded_first")
         async with upstream(saying(overloaded), saying(transcripts.wire("anthropic", "text"))) as server:
             settings = Settings(model_provider="anthropic", anthropic_base_url=server.url)
-            assert text(await said(make_model(settings))) == "Hello, wörld 🌍!"
+            assert text(await said(make_provider(settings))) == "Hello, wörld 🌍!"
 
     @jumping
     async def test_a_connection_that_breaks_before_the_answer_is_retried(self) -> None:

@@ -15,9 +15,9 @@ from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers.anthropic import AnthropicParser
 from winterbourne.chat.providers.bedrock import BedrockParser
 from winterbourne.chat.providers.openai import OpenAIParser
-from winterbourne.chat.providers.stream_parser import TurnParser
+from winterbourne.chat.providers.stream_parser import StreamParser
 
-PARSERS: dict[str, Callable[[], TurnParser[Any]]] = {
+PARSERS: dict[str, Callable[[], StreamParser[Any]]] = {
     "openai": OpenAIParser,
     "anthropic": AnthropicParser,
     "bedrock": BedrockParser,

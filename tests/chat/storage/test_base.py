@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 import winterbourne
 from tests.chat.stores import KINDS, TABLE, Clock, open_store, template_table
-from winterbourne.chat.errors import SettingsError, StoreUnavailable
+from winterbourne.chat.errors import SettingsError, StorageUnavailable
 from winterbourne.chat.infra import aws_clients
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage import base as store_module
-from winterbourne.chat.storage.base import Item, Store, key
-from winterbourne.chat.storage.dynamodb import BATCH_ATTEMPTS, DynamoBackend
+from winterbourne.chat.storage.base import Item, Store, encode_key
+from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, DynamoBackend
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
@@ -49,7 +49,7 @@ class TestReadingAndWriting:
 
     async def test_what_is_not_there_is_none(self, store: Store) -> None:
         assert await store.get("p", "a") is None
-        assert await store.partition("p") == []
+        assert await store.query_partition("p") == []
 
     async def test_a_later_put_takes_the_place_of_an_earlier(self, store: Store) -> None:
         await store.put([item("a", b"first", number=1)])
@@ -59,17 +59,17 @@ class TestReadingAndWriting:
     async def test_a_partition_comes_in_the_order_of_its_keys(self, store: Store) -> None:
         await store.put([item(sk) for sk in ("b", "a#2", "a#10", "a", "É")])
         await store.put([Item(pk="other", sk="a")])
-        assert [one.sk for one in await store.partition("p")] == ["a", "a#10", "a#2", "b", "É"]
+        assert [one.sk for one in await store.query_partition("p")] == ["a", "a#10", "a#2", "b", "É"]
 
     async def test_many_large_items_are_written_and_read(self, store: Store) -> None:
         items = [item(f"{number:02}", bytes([number]) * 350_000) for number in range(27)]
         await store.put(items)
-        assert await store.partition("p") == items
+        assert await store.query_partition("p") == items
 
     async def test_deleted_items_are_gone_and_the_rest_is_not(self, store: Store) -> None:
         await store.put([item("a"), item("b"), item("c")])
         await store.delete([("p", "a"), ("p", "b"), ("p", "never"), ("nowhere", "a")])
-        assert await store.partition("p") == [item("c")]
+        assert await store.query_partition("p") == [item("c")]
 
     async def test_nothing_may_be_put_and_deleted(self, store: Store) -> None:
         await store.put([])
@@ -78,53 +78,53 @@ class TestReadingAndWriting:
 
 class TestReplacing:
     async def test_one_version_follows_another(self, store: Store) -> None:
-        assert await store.replace(item("a", b"1", number=1))
-        assert await store.replace(item("a", b"2", number=2))
+        assert await store.compare_and_set(item("a", b"1", number=1))
+        assert await store.compare_and_set(item("a", b"2", number=2))
         assert await store.get("p", "a") == item("a", b"2", number=2)
 
     @pytest.mark.parametrize("number", [1, 2, 4])
     async def test_any_other_version_is_refused(self, store: Store, number: int) -> None:
         await store.put([item("a", b"there", number=2)])
-        assert not await store.replace(item("a", number=number))
+        assert not await store.compare_and_set(item("a", number=number))
         assert await store.get("p", "a") == item("a", b"there", number=2)
 
     async def test_only_the_first_version_takes_an_empty_place(self, store: Store) -> None:
-        assert not await store.replace(item("a", number=2))
+        assert not await store.compare_and_set(item("a", number=2))
 
     async def test_an_expired_item_counts_as_none(self, store: Store, clock: Clock) -> None:
         await store.put([item("a", number=7, expires_at_s=int(clock.time_s) + 10)])
         clock.time_s += 10
-        assert await store.replace(item("a", b"new", number=1))
+        assert await store.compare_and_set(item("a", b"new", number=1))
         assert await store.get("p", "a") == item("a", b"new", number=1)
 
     async def test_of_many_at_once_one_wins(self, store: Store) -> None:
-        won = await asyncio.gather(*(store.replace(item("a", number=1)) for _ in range(8)))
+        won = await asyncio.gather(*(store.compare_and_set(item("a", number=1)) for _ in range(8)))
         assert sum(won) == 1
 
 
 class TestCounting:
     async def test_additions_are_summed(self, store: Store) -> None:
-        assert [await store.add("p", "n", amount, 0) for amount in (1, 41, -2)] == [1, 42, 40]
+        assert [await store.increment("p", "n", amount, 0) for amount in (1, 41, -2)] == [1, 42, 40]
 
     async def test_none_of_many_at_once_is_lost(self, store: Store) -> None:
-        sums = await asyncio.gather(*(store.add("p", "n", 1, 0) for _ in range(20)))
+        sums = await asyncio.gather(*(store.increment("p", "n", 1, 0) for _ in range(20)))
         assert sorted(sums) == list(range(1, 21))
 
     async def test_the_count_is_the_items_number(self, store: Store, clock: Clock) -> None:
-        await store.add("p", "n", 5, int(clock.time_s) + 60)
-        await store.add("p", "n", 5, int(clock.time_s) + 90)
+        await store.increment("p", "n", 5, int(clock.time_s) + 60)
+        await store.increment("p", "n", 5, int(clock.time_s) + 90)
         assert await store.get("p", "n") == item("n", number=10, expires_at_s=int(clock.time_s) + 60)
 
 
 class TestNewest:
     async def test_the_latest_come_first_and_only_those_with_a_time(self, store: Store) -> None:
         await store.put([item("a", updated_ms=2), item("b", updated_ms=3), item("c"), item("d", updated_ms=1)])
-        assert [one.sk for one in await store.newest("p", 10)] == ["b", "a", "d"]
+        assert [one.sk for one in await store.query_newest("p", 10)] == ["b", "a", "d"]
 
     async def test_page_after_page_gives_each_once(self, store: Store) -> None:
         await store.put([item(f"{n}", updated_ms=1 + n // 2) for n in range(7)])
         seen: list[Item] = []
-        while page := await store.newest("p", 3, seen[-1] if seen else None):
+        while page := await store.query_newest("p", 3, seen[-1] if seen else None):
             seen += page
         assert len(seen) == 7
         assert [one.updated_ms for one in seen] == [4, 3, 3, 2, 2, 1, 1]
@@ -132,16 +132,16 @@ class TestNewest:
 
     async def test_a_page_is_filled_past_what_has_expired(self, store: Store, clock: Clock) -> None:
         await store.put([item(f"{n}", updated_ms=9 - n, expires_at_s=int(clock.time_s) * (n < 4)) for n in range(8)])
-        assert [one.sk for one in await store.newest("p", 3)] == ["4", "5", "6"]
+        assert [one.sk for one in await store.query_newest("p", 3)] == ["4", "5", "6"]
 
 
 class TestExpiry:
     async def test_what_has_expired_is_not_seen(self, store: Store, clock: Clock) -> None:
         await store.put([item("a", expires_at_s=int(clock.time_s) + 5), item("b")])
         clock.time_s += 4.9
-        assert len(await store.partition("p")) == 2
+        assert len(await store.query_partition("p")) == 2
         clock.time_s += 0.1
-        assert await store.partition("p") == [item("b")]
+        assert await store.query_partition("p") == [item("b")]
         assert await store.get("p", "a") is None
 
     @pytest.mark.parametrize("store", ["memory", "file"], indirect=True)
@@ -153,10 +153,10 @@ class TestExpiry:
             case "put":
                 await store.put([item("b")])
             case "add":
-                await store.add("p", "n", 1, 0)
+                await store.increment("p", "n", 1, 0)
             case _:
-                await store.replace(item("b", number=1))
-        assert await store._call(lambda backend: backend.get("p", "a")) is None
+                await store.compare_and_set(item("b", number=1))
+        assert await store._call_backend(lambda backend: backend.get("p", "a")) is None
 
 
 class TestAwayFromTheLoop:
@@ -172,7 +172,7 @@ class TestAwayFromTheLoop:
                 seen.append(threading.current_thread().name)
                 return super().get(pk, sk)
 
-        store = Store(Watching, threads=1, shared=False)
+        store = Store(Watching, threads=1, is_shared=False)
         await store.get("p", "a")
         await store.close()
         assert seen == ["store_0", "store_0"]
@@ -181,12 +181,12 @@ class TestAwayFromTheLoop:
         go = threading.Event()
 
         class Slow(MemoryBackend):
-            def partition(self, pk: str) -> list[Item]:
+            def query_partition(self, pk: str) -> list[Item]:
                 go.wait(10)
-                return super().partition(pk)
+                return super().query_partition(pk)
 
-        store = Store(Slow, threads=1, shared=False)
-        reading = asyncio.create_task(store.partition("p"))
+        store = Store(Slow, threads=1, is_shared=False)
+        reading = asyncio.create_task(store.query_partition("p"))
         await asyncio.sleep(0)
         go.set()  # only a free loop comes here
         assert await reading == []
@@ -196,14 +196,14 @@ class TestAwayFromTheLoop:
 class TestAway:
     async def test_a_store_that_cannot_be_opened_says_so_with_each_call(self, tmp_path: Path) -> None:
         store = make_store(Settings(store=f"file:{tmp_path}/missing/chat.db"))
-        with pytest.raises(StoreUnavailable) as failure:
+        with pytest.raises(StorageUnavailable) as failure:
             await store.get("p", "a")
         assert (failure.value.status, failure.value.code) == (503, "store_unavailable")
         assert str(tmp_path) not in str(failure.value)
 
     async def test_it_is_opened_as_soon_as_it_can_be(self, tmp_path: Path) -> None:
         store = make_store(Settings(store=f"file:{tmp_path}/later/chat.db"))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StorageUnavailable):
             await store.get("p", "a")
         (tmp_path / "later").mkdir()
         assert await store.get("p", "a") is None
@@ -212,7 +212,7 @@ class TestAway:
     async def test_a_file_that_is_something_else_stays_as_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "chat.db").write_text("a letter" * 1000)
         store = make_store(Settings(store=f"file:{tmp_path}/chat.db"))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StorageUnavailable):
             await store.put([item("a")])
         assert (tmp_path / "chat.db").read_text() == "a letter" * 1000
 
@@ -226,15 +226,15 @@ class TestAway:
             def put(self, items: Any) -> None:
                 raise OSError("disk full")
 
-        with pytest.raises(StoreUnavailable):
-            await Store(Broken, threads=0, shared=False).put([])
+        with pytest.raises(StorageUnavailable):
+            await Store(Broken, threads=0, is_shared=False).put([])
         assert "disk full" in caplog.text
         assert counted == ["StoreErrors"]
 
     async def test_a_table_that_is_not_there_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
         async with open_store("dynamodb", tmp_path, clock):
-            store = Store(lambda: DynamoBackend("other"), threads=1, shared=True)
-            with pytest.raises(StoreUnavailable):
+            store = Store(lambda: DynamoBackend("other"), threads=1, is_shared=True)
+            with pytest.raises(StorageUnavailable):
                 await store.get("p", "a")
             await store.close()
 
@@ -247,7 +247,7 @@ class TestSqlite:
             "from winterbourne.chat.storage.factory import make_store\n"
             "async def main():\n"
             "    store = make_store(Settings(store='file:' + sys.argv[1]))\n"
-            "    for _ in range(50): await store.add('p', 'n', 1, 0)\n"
+            "    for _ in range(50): await store.increment('p', 'n', 1, 0)\n"
             "    await store.close()\n"
             "asyncio.run(main())"
         )
@@ -306,26 +306,26 @@ class TestAnOverloadedTable:
 
     def test_in_the_end_it_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         backend, _ = self.backend(Overloaded(99), monkeypatch)
-        with pytest.raises(TimeoutError, match=f"after {BATCH_ATTEMPTS} attempts"):
+        with pytest.raises(TimeoutError, match=f"after {MAX_BATCH_ATTEMPTS} attempts"):
             backend.put([item(str(n)) for n in range(20)])
 
 
 class TestKeys:
     @given(st.lists(st.text(), min_size=1), st.lists(st.text(), min_size=1))
     def test_different_parts_never_give_the_same_key(self, some: list[str], others: list[str]) -> None:
-        assert (key(*some) == key(*others)) == (some == others)
+        assert (encode_key(*some) == encode_key(*others)) == (some == others)
 
     @given(st.lists(st.text(st.characters(codec=None), max_size=100)))
     def test_a_key_is_ascii_whatever_the_parts_have(self, parts: list[str]) -> None:
-        assert key(*parts).isascii()
+        assert encode_key(*parts).isascii()
 
     @given(st.text(min_size=300), st.text(min_size=300))
     def test_long_parts_give_short_keys_that_differ_as_well(self, one: str, other: str) -> None:
-        assert (key(one, "x") == key(other, "x")) == (one == other)
-        assert max(len(key(one)), len(key("%%" + one))) <= 512
+        assert (encode_key(one, "x") == encode_key(other, "x")) == (one == other)
+        assert max(len(encode_key(one)), len(encode_key("%%" + one))) <= 512
 
     def test_an_arn_stays_readable(self) -> None:
-        assert key("iam:arn:aws:iam::1:user/me", "a#b") == "iam:arn:aws:iam::1:user/me#a%23b"
+        assert encode_key("iam:arn:aws:iam::1:user/me", "a#b") == "iam:arn:aws:iam::1:user/me#a%23b"
 
 
 class TestChoosing:
@@ -338,7 +338,7 @@ class TestChoosing:
         check = (
             "import sys; from winterbourne.chat.storage.factory import make_store\n"
             "from winterbourne.chat.settings import Settings\n"
-            "assert not make_store(Settings()).shared\n"
+            "assert not make_store(Settings()).is_shared\n"
             "storage = 'winterbourne.chat.storage.'\n"
             "assert not {'sqlite3', 'boto3', storage + 'sqlite', storage + 'dynamodb'} & set(sys.modules)"
         )
@@ -354,5 +354,5 @@ class TestChoosing:
         monkeypatch.setattr(aws_clients, "client", client)
         store = make_store(Settings(store="dynamodb:chat"))
         assert asked.result(10).startswith("store_")  # before the first call
-        assert store.shared
+        assert store.is_shared
         await store.close()

@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.chat.stores import Clock
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
-from winterbourne.chat.errors import RequestRejected, StoreUnavailable
+from winterbourne.chat.errors import RequestRejected, StorageUnavailable
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Item, Store
-from winterbourne.chat.storage.conversation_items import Head
-from winterbourne.chat.storage.conversations import Conversations, Record
-from winterbourne.chat.storage.lease import Lease, is_running
+from winterbourne.chat.storage.conversation_items import ConversationMetadata
+from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
+from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.memory import MemoryBackend
 
 LEASE_S = 30.0
@@ -56,7 +56,7 @@ class TestOneLease:
 
     @pytest.fixture
     def store(self, wire: Wire, clock: Clock) -> Store:
-        return Store(lambda: wire, threads=0, shared=True, now=clock)
+        return Store(lambda: wire, threads=0, is_shared=True, now=clock)
 
     def lease(self, store: Store) -> Lease:
         return Lease(store, "me", "c", LEASE_S, 3600)
@@ -65,7 +65,7 @@ class TestOneLease:
         lease = self.lease(store)
         await lease.read()
         now_ms = int(clock.time_s * 1000)
-        assert await lease.take("hello") == Head(
+        assert await lease.acquire("hello") == ConversationMetadata(
             id="c", title="hello", created_ms=now_ms, epoch=now_ms, expires_at_s=int(clock.time_s) + 3600
         )
 
@@ -74,65 +74,65 @@ class TestOneLease:
         for _ in range(3):
             lease = self.lease(store)
             await lease.read()
-            head = await lease.take("hello" if not epochs else "other")
+            head = await lease.acquire("hello" if not epochs else "other")
             epochs.append(head.epoch)
             assert head.title == "hello"
-            await lease.give_back()
+            await lease.release()
         assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
 
     async def test_of_two_that_read_the_same_state_one_takes_it(self, store: Store) -> None:
         one, other = self.lease(store), self.lease(store)
         await one.read()
         await other.read()
-        await one.take("")
+        await one.acquire("")
         with pytest.raises(RequestRejected, match="another request"):
-            await other.take("")
+            await other.acquire("")
 
     async def test_renewed_it_holds_on(self, store: Store, clock: Clock) -> None:
         lease = self.lease(store)
         await lease.read()
-        await lease.take("")
+        await lease.acquire("")
         for _ in range(5):
             clock.time_s += LEASE_S - 1
             await lease.renew()
-        assert lease.head
-        assert is_running(lease.head, clock.time_s * 1000)
+        assert lease.metadata
+        assert is_leased(lease.metadata, clock.time_s * 1000)
 
     async def test_one_that_was_lost_says_so_once_and_takes_nothing_back(
         self, store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:
         lost, taken = self.lease(store), self.lease(store)
         await lost.read()
-        await lost.take("")
+        await lost.acquire("")
         clock.time_s += LEASE_S
         await taken.read()
-        await taken.take("")
+        await taken.acquire("")
         await lost.renew()
         await lost.renew()
-        await lost.give_back()
+        await lost.release()
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         await taken.read()
-        assert taken.head
-        assert is_running(taken.head, clock.time_s * 1000)
+        assert taken.metadata
+        assert is_leased(taken.metadata, clock.time_s * 1000)
 
     async def test_a_store_that_is_away_for_a_moment_does_not_lose_it(self, store: Store, wire: Wire) -> None:
         lease = self.lease(store)
         await lease.read()
-        await lease.take("")
+        await lease.acquire("")
         wire.is_cut = True
         await lease.renew()
         wire.is_cut = False
         await lease.renew()
-        await lease.give_back()
+        await lease.release()
         await lease.read()
-        assert lease.head
-        assert lease.head.lease_until_ms == 0
+        assert lease.metadata
+        assert lease.metadata.lease_until_ms == 0
 
 
 class Session:
     """One request in one environment, from its beginning to its end or its death."""
 
-    def __init__(self, wire: Wire, opened: Any, record: Record, until_s: float) -> None:
+    def __init__(self, wire: Wire, opened: Any, record: OpenConversation, until_s: float) -> None:
         self.wire, self.opened, self.record, self.until_s = wire, opened, record, until_s
         self.texts: list[str] = []
         self.is_over = False
@@ -154,10 +154,10 @@ class Environments(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         wire = Wire(self.shared)
-        store = Store(lambda: wire, threads=0, shared=True, now=self.clock)
+        store = Store(lambda: wire, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        opened = Conversations(store, Settings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
+        opened = ConversationStore(store, Settings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
         someone_has_it = any(not one.is_over and self.clock.time_s < one.until_s for one in self.sessions)
         if someone_has_it:
             with pytest.raises(RequestRejected, match="another request is running"):
@@ -210,12 +210,12 @@ class Environments(RuleBasedStateMachine):
         return [one for one in self.sessions if not one.is_over and not one.wire.is_cut]
 
     def _end(self, session: Session) -> None:
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StorageUnavailable):
             self.runner.run(session.opened.__aexit__(None, None, None))
 
     async def _kept(self) -> list[str]:
-        store = Store(lambda: Wire(self.shared), threads=0, shared=True, now=self.clock)
-        shown = json.loads(await Conversations(store, Settings()).show(ANONYMOUS, "c"))
+        store = Store(lambda: Wire(self.shared), threads=0, is_shared=True, now=self.clock)
+        shown = json.loads(await ConversationStore(store, Settings()).get(ANONYMOUS, "c"))
         return [part["text"] for message in shown["messages"] for part in message["parts"]]
 
 

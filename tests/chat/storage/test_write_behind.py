@@ -7,18 +7,18 @@ from typing import Self
 import pytest
 
 from tests.clock import jumping
-from winterbourne.chat.errors import StoreUnavailable
+from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage import write_behind as writer_module
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
-from winterbourne.chat.storage.write_behind import FLUSH_TIMEOUT_S, Writer
+from winterbourne.chat.storage.write_behind import FLUSH_TIMEOUT_S, WriteBehindQueue
 
 
 class Slow(Store):
     """Takes some time for each write, and is away for a while when told to."""
 
     def __init__(self, delay_s: float = 0.1) -> None:
-        super().__init__(MemoryBackend, threads=0, shared=False)
+        super().__init__(MemoryBackend, threads=0, is_shared=False)
         self.delay_s = delay_s
         self.failures = 0
         self.writes: list[list[str]] = []
@@ -27,7 +27,7 @@ class Slow(Store):
         await asyncio.sleep(self.delay_s)
         if self.failures:
             self.failures -= 1
-            raise StoreUnavailable
+            raise StorageUnavailable
         self.writes.append([item.sk for item in items])
 
 
@@ -58,7 +58,7 @@ class TestWhileTheStreamRuns:
     @jumping
     async def test_handing_over_takes_no_time_and_the_writing_overlaps(self) -> None:
         store, loop = Slow(delay_s=1), asyncio.get_running_loop()
-        async with Writer(store, never, 60) as writer:
+        async with WriteBehindQueue(store, never, 60) as writer:
             before = loop.time()
             writer.put([item("a")])
             assert loop.time() - before < 0.5
@@ -68,7 +68,7 @@ class TestWhileTheStreamRuns:
     @jumping
     async def test_what_comes_during_a_write_goes_together_in_the_next(self) -> None:
         store = Slow(delay_s=1)
-        async with Writer(store, never, 60) as writer:
+        async with WriteBehindQueue(store, never, 60) as writer:
             writer.put([item("a")])
             await asyncio.sleep(0.5)
             writer.put([item("b")])
@@ -77,7 +77,7 @@ class TestWhileTheStreamRuns:
 
     @jumping
     async def test_it_renews_in_time_also_when_nothing_is_written(self) -> None:
-        async with Renewals() as renewals, Writer(Slow(), renewals, 10):
+        async with Renewals() as renewals, WriteBehindQueue(Slow(), renewals, 10):
             await asyncio.sleep(35)
         assert renewals.at_s == [10, 20, 30]
 
@@ -86,17 +86,17 @@ class TestAtTheEnd:
     @jumping
     async def test_the_last_write_is_waited_for(self) -> None:
         store = Slow(delay_s=1)
-        async with Writer(store, never, 60) as writer:
+        async with WriteBehindQueue(store, never, 60) as writer:
             writer.put([item("a")])
         assert store.writes == [["a"]]
-        assert writer.is_done
+        assert writer.is_flushed
 
     @jumping
     async def test_also_when_the_stream_was_cancelled(self) -> None:
         store = Slow(delay_s=1)
 
         async def stream() -> None:
-            async with Writer(store, never, 60) as writer:
+            async with WriteBehindQueue(store, never, 60) as writer:
                 writer.put([item("a")])
                 await asyncio.sleep(3600)
 
@@ -111,16 +111,16 @@ class TestAtTheEnd:
     async def test_a_store_that_hangs_is_given_up(self) -> None:
         loop = asyncio.get_running_loop()
         before = loop.time()
-        async with Writer(Slow(delay_s=3600), never, 7200) as writer:
+        async with WriteBehindQueue(Slow(delay_s=3600), never, 7200) as writer:
             writer.put([item("a")])
         assert FLUSH_TIMEOUT_S <= loop.time() - before < FLUSH_TIMEOUT_S + 1
-        assert not writer.is_done
+        assert not writer.is_flushed
         assert writer._task.done()
 
     @jumping
     async def test_nothing_to_write_writes_nothing(self) -> None:
         store = Slow()
-        async with Writer(store, never, 60):
+        async with WriteBehindQueue(store, never, 60):
             pass
         assert store.writes == []
 
@@ -130,7 +130,7 @@ class TestAStoreThatIsAway:
     async def test_what_it_did_not_take_is_written_at_the_next_occasion_in_order(self) -> None:
         store = Slow()
         store.failures = 1
-        async with Writer(store, never, 60) as writer:
+        async with WriteBehindQueue(store, never, 60) as writer:
             writer.put([item("a")])
             await asyncio.sleep(5)
             writer.put([item("b")])
@@ -143,7 +143,7 @@ class TestAStoreThatIsAway:
         monkeypatch.setattr(writer_module, "measure", measured.append)
         store = Slow(delay_s=0)
         store.failures = 9
-        async with Writer(store, never, 60) as writer:
+        async with WriteBehindQueue(store, never, 60) as writer:
             writer.put([item("a"), item("b")])
         assert "the last 2 items of a conversation could not be kept" in caplog.text
         assert measured == ["ConversationsCut"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from winterbourne.chat.core.events import Batch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
+from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -20,7 +20,7 @@ class Heard:
     def __init__(self) -> None:
         self.batches: list[list[ToolEvent]] = []
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batch: EventBatch) -> None:
         events = [
             event for event in batch if isinstance(event, ToolQueued | ToolStarted | ToolProgressed | ToolFinished)
         ]
@@ -51,7 +51,7 @@ class Deaf(Heard):
         super().__init__()
         self._left = after
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batch: EventBatch) -> None:
         if self._left == 0:
             raise ConnectionResetError("gone")
         self._left -= 1
@@ -65,7 +65,7 @@ class Stalled(Heard):
         super().__init__()
         self._left = after
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batch: EventBatch) -> None:
         await super().__call__(batch)
         self._left -= 1
         if self._left < 0:
@@ -88,9 +88,9 @@ async def answers(runner: ToolRunner, *calls: ToolCall, heard: Heard | None = No
 @contextlib.contextmanager
 def measured() -> Iterator[list[tuple[str, float, str]]]:
     """The metrics (name, value, tool) that are measured inside."""
-    record = telemetry.Record(0, "test")
-    token = telemetry._current.set(record)
+    record = telemetry.RequestRecord(0, "test")
+    token = telemetry._current_record.set(record)
     try:
-        yield record.values
+        yield record.measurements
     finally:
-        telemetry._current.reset(token)
+        telemetry._current_record.reset(token)

@@ -1,16 +1,16 @@
 """A batch has its jobs in order until its window closes."""
 
-from winterbourne.chat.tool_runtime.batching import Batch
+from winterbourne.chat.tool_runtime.batching import CallBatch
 
 
 def test_each_job_knows_its_place() -> None:
-    batch = Batch("first")
+    batch = CallBatch("first")
     assert [batch.add("second"), batch.add("third")] == [1, 2]
     assert batch.close() == ["first", "second", "third"]
 
 
 def test_it_is_open_until_it_is_closed() -> None:
-    batch = Batch("first")
-    assert batch.open
+    batch = CallBatch("first")
+    assert batch.is_open
     batch.close()
-    assert not batch.open
+    assert not batch.is_open

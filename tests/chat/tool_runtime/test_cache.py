@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from winterbourne.chat.tool_runtime.cache import Key, ResultCache
+from winterbourne.chat.tool_runtime.cache import CacheKey, ResultCache
 
 
 class Clock:
@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-A, B = Key("t", "", b'{"a":1}'), Key("t", "", b'{"b":1}')
+A, B = CacheKey("t", "", b'{"a":1}'), CacheKey("t", "", b'{"b":1}')
 
 
 def test_a_result_is_fresh_for_its_time() -> None:
@@ -40,7 +40,7 @@ def test_the_least_recently_used_makes_room() -> None:
     cache.put(A, b"x" * 40, ttl_s=10)
     cache.put(B, b"x" * 40, ttl_s=10)
     cache.get(A)
-    cache.put(Key("t", "", b"{}"), b"x" * 40, ttl_s=10)
+    cache.put(CacheKey("t", "", b"{}"), b"x" * 40, ttl_s=10)
     assert (cache.get(A), cache.get(B)) == (b"x" * 40, None)
 
 

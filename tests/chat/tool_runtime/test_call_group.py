@@ -178,9 +178,9 @@ class TestTimeout:
         (message,) = await answers(runner, asked("stubborn", seconds=60))
         assert message.content == "stubborn did not finish within 2 seconds and was stopped."
         assert loop.time() - began < 2.5
-        assert runner.abandoned == 1
+        assert runner.abandoned_count == 1
         await asyncio.sleep(60)
-        assert runner.abandoned == 0
+        assert runner.abandoned_count == 0
 
     @jumping
     async def test_so_many_that_ignore_it_mark_the_environment_for_retirement(self) -> None:
@@ -188,9 +188,9 @@ class TestTimeout:
         seen = []
         for _ in range(2):
             await answers(runner, asked("stubborn", seconds=60))
-            seen.append(runner.retiring)
+            seen.append(runner.should_retire)
         await asyncio.sleep(60)
-        assert [*seen, runner.retiring] == [False, True, False]
+        assert [*seen, runner.should_retire] == [False, True, False]
 
     @jumping
     async def test_closing_the_runner_cancels_what_was_left_behind_and_does_not_wait_for_ever(self) -> None:
@@ -260,7 +260,7 @@ class TestCancellation:
             turn.start(asked("stubborn", seconds=60))
             await asyncio.sleep(1)
         assert loop.time() - began < 1.5
-        assert runner.abandoned == 1
+        assert runner.abandoned_count == 1
         await asyncio.sleep(60)
 
     @jumping
@@ -276,7 +276,7 @@ class TestCancellation:
         await asyncio.wait((task,))
         assert task.cancelled()
         assert cleaned == ["wait"]
-        assert runner.abandoned == 1
+        assert runner.abandoned_count == 1
         await asyncio.sleep(60)
 
     @jumping

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from tests.chat.tool_runtime.hearing import Heard, asked, measured
-from winterbourne.chat.core.events import Batch, ToolFinished, ToolStarted
-from winterbourne.chat.tool_runtime.call_reporter import Call
+from winterbourne.chat.core.events import EventBatch, ToolFinished, ToolStarted
+from winterbourne.chat.tool_runtime.call_reporter import CallReporter
 from winterbourne.chat.tool_runtime.results import CANCELLED, Outcome, failed, timed_out
 
 FINE = Outcome("completed", b'{"a":1}')
@@ -14,8 +14,8 @@ FINE = Outcome("completed", b'{"a":1}')
 
 async def test_the_final_word_is_said_once() -> None:
     heard = Heard()
-    call = Call(asked("t"), "t", heard)
-    await call.started()
+    call = CallReporter(asked("t"), "t", heard)
+    await call.report_started()
     first = await call.finish(FINE)
     assert await call.finish(CANCELLED) is first
     assert heard.kinds("1") == ["Started", "Finished"]
@@ -23,12 +23,12 @@ async def test_the_final_word_is_said_once() -> None:
 
 async def test_a_call_that_never_ran_is_started_and_finished_at_once() -> None:
     heard = Heard()
-    await Call(asked("t"), "t", heard).finish(failed("no"))
+    await CallReporter(asked("t"), "t", heard).finish(failed("no"))
     assert heard.batches == [[ToolStarted("1", "t"), ToolFinished("1", "t", "failed", 0, error="no")]]
 
 
 async def test_the_message_for_the_model_is_the_result_or_the_error() -> None:
-    messages = [await Call(asked("t"), "t", Heard()).finish(outcome) for outcome in (FINE, failed("no"))]
+    messages = [await CallReporter(asked("t"), "t", Heard()).finish(outcome) for outcome in (FINE, failed("no"))]
     assert [(message.content, message.is_error) for message in messages] == [('{"a":1}', False), ("no", True)]
 
 
@@ -43,7 +43,7 @@ async def test_the_message_for_the_model_is_the_result_or_the_error() -> None:
 )
 async def test_what_is_measured(outcome: Outcome, counted: list[str]) -> None:
     with measured() as values:
-        await Call(asked("made_up"), "unknown", Heard()).finish(outcome)
+        await CallReporter(asked("made_up"), "unknown", Heard()).finish(outcome)
     assert [name for name, _, _ in values] == ["ToolCalls", "ToolDuration", *counted]
     assert {tool for _, _, tool in values} == {"unknown"}
 
@@ -51,26 +51,26 @@ async def test_what_is_measured(outcome: Outcome, counted: list[str]) -> None:
 async def test_the_client_hears_the_final_word_before_the_log_and_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
     told: list[int] = []
 
-    async def emit(_: Batch) -> None:
+    async def emit(_: EventBatch) -> None:
         told.append(len(caplog.records) + len(values))
 
     with caplog.at_level(logging.INFO, "chat"), measured() as values:
-        await Call(asked("t"), "t", emit).finish(FINE)
+        await CallReporter(asked("t"), "t", emit).finish(FINE)
         assert (told, len(caplog.records), len(values)) == ([0], 1, 2)
 
 
 async def test_a_client_that_is_gone_takes_nothing_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async def emit(_: Batch) -> None:
+    async def emit(_: EventBatch) -> None:
         raise ConnectionResetError
 
     with caplog.at_level(logging.INFO, "chat"), pytest.raises(ConnectionResetError):
-        await Call(asked("t"), "t", emit).finish(FINE)
+        await CallReporter(asked("t"), "t", emit).finish(FINE)
     assert len(caplog.records) == 1
 
 
 async def test_the_log_has_the_tool_the_time_and_the_status_but_no_content(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "chat"):
-        await Call(asked("t", question="secret"), "t", Heard()).finish(failed("secret"))
+        await CallReporter(asked("t", question="secret"), "t", Heard()).finish(failed("secret"))
     (record,) = caplog.records
     assert record.getMessage() == "tool t executed in 0.000s"
     assert record.__dict__["tool_status"] == "failed"

@@ -7,10 +7,10 @@ import pytest
 
 from tests.chat.handed import keys_of
 from tests.clock import jumping
-from winterbourne.chat.errors import ToolError, ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.context import Clients, ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 
 
@@ -41,7 +41,7 @@ def test_no_client_is_made_before_a_tool_asks_for_it() -> None:
         raise AssertionError
 
     async def run() -> None:
-        ToolContext(clients=Clients(asynchronous=never))
+        ToolContext(clients=HttpClients(asynchronous=never))
 
     asyncio.run(run())
 
@@ -67,24 +67,24 @@ async def test_a_tool_is_handed_no_setting_but_those_it_names() -> None:
     assert await context.key("FINNHUB_API_KEY") == "k"
     assert context.setting("FINNHUB_BASE_URL") == settings.finnhub_base_url
     for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS", "MODEL_API_KEY", "HTTP_TIMEOUT"):
-        with pytest.raises(ToolMisdeclared, match=f"reads {name} without naming it"):
+        with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without naming it"):
             await context.key(name)
-        with pytest.raises(ToolMisdeclared, match=f"reads {name} without naming it"):
+        with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without naming it"):
             context.setting(name)
     assert not hasattr(context, "settings")
 
 
 async def test_a_key_is_not_read_like_a_setting_which_need_not_be_in_a_secret() -> None:
-    with pytest.raises(ToolMisdeclared, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
+    with pytest.raises(InvalidToolDeclaration, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
         ToolContext(keys=keys_of(quoting, Settings(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
 
 
 async def test_without_keys_there_are_none() -> None:
-    with pytest.raises(ToolMisdeclared):
+    with pytest.raises(InvalidToolDeclaration):
         await ToolContext().key("OPENAI_API_KEY")
 
 
 async def test_who_asks_is_not_told_where_all_callers_share_the_results() -> None:
     assert ToolContext(caller="ada").caller == "ada"
-    with pytest.raises(ToolMisdeclared, match="cache_per_caller"):
+    with pytest.raises(InvalidToolDeclaration, match="cache_per_caller"):
         assert ToolContext(caller=None).caller

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions, tool
 
@@ -151,7 +151,11 @@ class TestForms:
             return arguments
 
         far = Tool(
-            name="far", description="Far away.", parameters={"type": "object"}, read=msgspec.json.decode, call=call
+            name="far",
+            description="Far away.",
+            parameters={"type": "object"},
+            validate_arguments=msgspec.json.decode,
+            call=call,
         )
         assert far.schema.name == "far"
         assert far.options == ToolOptions()
@@ -202,12 +206,12 @@ class TestMisdeclared:
         ],
     )
     def test_a_function_that_cannot_be_a_tool_says_why(self, function: Any, reason: str) -> None:
-        with pytest.raises(ToolMisdeclared, match=reason):
+        with pytest.raises(InvalidToolDeclaration, match=reason):
             tool(function)
 
     def test_what_the_strict_form_cannot_say_is_found_at_once(self) -> None:
         assert tool(free_keys).name == "free_keys"
-        with pytest.raises(ToolMisdeclared, match="no strict form"):
+        with pytest.raises(InvalidToolDeclaration, match="no strict form"):
             tool(strict=True)(free_keys)
 
     @pytest.mark.parametrize(
@@ -223,5 +227,5 @@ class TestMisdeclared:
         ],
     )
     def test_options_that_cannot_be_say_which(self, options: Any, reason: str) -> None:
-        with pytest.raises(ToolMisdeclared, match=reason):
+        with pytest.raises(InvalidToolDeclaration, match=reason):
             tool(**options)(fine)

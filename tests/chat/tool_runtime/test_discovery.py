@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from chat import tools
-from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.tool_runtime.discovery import discover
 
 TOOL = '''
@@ -59,7 +59,7 @@ def test_modules_with_an_underscore_are_helpers(package: Path) -> None:
 def test_duplicate_names_are_an_error_that_names_both_modules(package: Path) -> None:
     (package / "a.py").write_text(TOOL.format(name="same"))
     (package / "b.py").write_text(TOOL.format(name="same"))
-    with pytest.raises(ToolMisdeclared, match=r"named same: one in found_tools\.a, one in found_tools\.b"):
+    with pytest.raises(InvalidToolDeclaration, match=r"named same: one in found_tools\.a, one in found_tools\.b"):
         discover(imported())
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.tool_runtime.docstring import read
+from winterbourne.chat.tool_runtime.docstring import parse
 
 GOOGLE = """The weather in a city.
 
@@ -57,7 +57,7 @@ SPHINX = """The weather in a city.
 
 @pytest.mark.parametrize("text", [GOOGLE, NUMPY, SPHINX])
 def test_description_and_parameters_are_found(text: str) -> None:
-    read_text = read(text)
+    read_text = parse(text)
     assert read_text.description == "The weather in a city.\n\nFor now and later."
     assert read_text.parameters == {
         "city": "Where, with as many words as it takes.",
@@ -67,20 +67,20 @@ def test_description_and_parameters_are_found(text: str) -> None:
 
 
 def test_a_docstring_without_sections_is_all_description() -> None:
-    assert read("One line.") == ("One line.", {})
+    assert parse("One line.") == ("One line.", {})
 
 
 def test_a_word_with_a_colon_is_no_section() -> None:
-    assert read("Note this: it is text.\n\nBeware:\n    still text.").parameters == {}
+    assert parse("Note this: it is text.\n\nBeware:\n    still text.").parameters == {}
 
 
 def test_no_docstring_is_no_description() -> None:
-    assert read("") == ("", {})
+    assert parse("") == ("", {})
 
 
 @given(st.text(alphabet=st.sampled_from("abc :-\n\t()*_ArgsParameters"), max_size=200))
 def test_any_text_gives_some_result(text: str) -> None:
-    read_text = read(text)
+    read_text = parse(text)
     assert all(name.isidentifier() or name.isalnum() for name in read_text.parameters)
 
 
@@ -91,5 +91,5 @@ def test_any_text_gives_some_result(text: str) -> None:
 )
 def test_what_is_written_in_google_style_is_read_back(parameters: dict[str, str]) -> None:
     lines = [f"    {name}: {text}" for name, text in parameters.items()]
-    found = read("\n".join(["Do it.", "", "Args:", *lines])).parameters
+    found = parse("\n".join(["Do it.", "", "Args:", *lines])).parameters
     assert found == {name: " ".join(text.split()) for name, text in parameters.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.functions.chat.tools.asking import Service
 from winterbourne.chat.errors import ToolError, ToolUnavailable
-from winterbourne.chat.tool_runtime.get_json import MAX_BYTES, get_json
+from winterbourne.chat.tool_runtime.get_json import MAX_RESPONSE_BYTES, get_json
 
 
 class Answer(msgspec.Struct):
@@ -46,7 +46,7 @@ async def test_the_query_is_quoted() -> None:
         (httpx.ConnectError("[Errno 111] at 10.0.0.1"), r"^The number service cannot be reached\.$"),
         (httpx.Response(200, text="<html>"), r"The number service sent an answer that cannot be read\."),
         (httpx.Response(200, json={"number": "5"}), r"The number service sent an answer that cannot be read\."),
-        (httpx.Response(200, content=endless()), rf"The number service sent more than {MAX_BYTES} bytes\."),
+        (httpx.Response(200, content=endless()), rf"The number service sent more than {MAX_RESPONSE_BYTES} bytes\."),
     ],
 )
 async def test_what_may_pass_is_worth_another_try(answer: httpx.Response | Exception, sentence: str) -> None:

@@ -2,27 +2,27 @@
 
 import pytest
 
-from winterbourne.chat.errors import SettingsError, ToolError, ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError, ToolError
 from winterbourne.chat.infra import secrets
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.keys import KeyRing, given, known
+from winterbourne.chat.tool_runtime.keys import KeyRing, is_known_setting, is_set
 
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finnhub"
 
 
 def test_a_key_is_given_by_its_variable_or_by_its_secret() -> None:
-    assert not given(Settings(), "FINNHUB_API_KEY")
-    assert given(Settings(finnhub_api_key="k"), "FINNHUB_API_KEY")
-    assert given(Settings(finnhub_api_key_secret_arn=ARN), "FINNHUB_API_KEY")
+    assert not is_set(Settings(), "FINNHUB_API_KEY")
+    assert is_set(Settings(finnhub_api_key="k"), "FINNHUB_API_KEY")
+    assert is_set(Settings(finnhub_api_key_secret_arn=ARN), "FINNHUB_API_KEY")
 
 
 def test_only_settings_are_known() -> None:
-    assert known("FINNHUB_API_KEY")
-    assert not known("FROM_ENVIRONMENT")
+    assert is_known_setting("FINNHUB_API_KEY")
+    assert not is_known_setting("FROM_ENVIRONMENT")
 
 
 async def test_the_variable_is_read() -> None:
-    assert await KeyRing(Settings(finnhub_api_key="k")).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") == "k"
+    assert await KeyRing(Settings(finnhub_api_key="k")).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") == "k"
 
 
 async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch)
         return '{"api_key":"from the secret"}'
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
-    keys = KeyRing(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN)).only(["FINNHUB_API_KEY"])
+    keys = KeyRing(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN)).restricted_to(["FINNHUB_API_KEY"])
     assert [await keys.key("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
     assert read == [ARN]
 
@@ -44,11 +44,13 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
     with pytest.raises(SettingsError, match=r"^FINNHUB_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError$"):
-        await KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
+        await (
+            KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
+        )
 
 
 async def test_a_setting_without_a_value_is_empty() -> None:
-    held = KeyRing(Settings()).only(["MODEL_TEMPERATURE"])
+    held = KeyRing(Settings()).restricted_to(["MODEL_TEMPERATURE"])
     assert held.setting("MODEL_TEMPERATURE") == ""
     with pytest.raises(ToolError, match="MODEL_TEMPERATURE is not set"):
         await held.key("MODEL_TEMPERATURE")
@@ -56,14 +58,14 @@ async def test_a_setting_without_a_value_is_empty() -> None:
 
 async def test_one_that_is_not_set_is_an_error() -> None:
     with pytest.raises(ToolError, match="FINNHUB_API_KEY is not set"):
-        await KeyRing(Settings()).only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
+        await KeyRing(Settings()).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
 
 
 def test_a_ring_gives_a_tool_what_it_names() -> None:
     ring = KeyRing(Settings(finnhub_base_url="http://127.0.0.1:1"))
-    assert ring.only(["FINNHUB_BASE_URL"]).setting("FINNHUB_BASE_URL") == "http://127.0.0.1:1"
-    with pytest.raises(ToolMisdeclared, match=r"@tool\(needs=\['FINNHUB_BASE_URL'\]\)"):
-        ring.only(["FINNHUB_API_KEY"]).setting("FINNHUB_BASE_URL")
+    assert ring.restricted_to(["FINNHUB_BASE_URL"]).setting("FINNHUB_BASE_URL") == "http://127.0.0.1:1"
+    with pytest.raises(InvalidToolDeclaration, match=r"@tool\(needs=\['FINNHUB_BASE_URL'\]\)"):
+        ring.restricted_to(["FINNHUB_API_KEY"]).setting("FINNHUB_BASE_URL")
 
 
 async def test_two_tools_read_one_secret_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,5 +77,7 @@ async def test_two_tools_read_one_secret_once(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
     ring = KeyRing(Settings(finnhub_api_key_secret_arn=ARN))
-    assert [await ring.only(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
+    assert [await ring.restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") for _ in range(2)] == [
+        "from the secret"
+    ] * 2
     assert read == [ARN]

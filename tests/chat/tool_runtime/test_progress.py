@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.clock import jumping
-from winterbourne.chat.tool_runtime.progress import last_of
+from winterbourne.chat.tool_runtime.progress import stream_progress
 
 
 def collecting() -> tuple[list[Any], Any]:
@@ -32,7 +32,7 @@ def test_all_but_the_last_are_sent_in_order_whether_the_generator_waits_or_not(i
     @jumping
     async def run() -> None:
         sent, send = collecting()
-        last = await last_of(generate(), send)
+        last = await stream_progress(generate(), send)
         numbers = [item for item, _ in items]
         assert sent == numbers[:-1]
         assert last == (numbers[-1] if numbers else None)
@@ -52,7 +52,7 @@ async def test_what_the_generator_raises_is_raised_and_it_is_closed() -> None:
             closed.append(True)
 
     with pytest.raises(KeyError):
-        await last_of(generate(), collecting()[1])
+        await stream_progress(generate(), collecting()[1])
     assert closed
 
 
@@ -68,7 +68,7 @@ async def test_a_generator_is_closed_when_nobody_waits_for_it() -> None:
         finally:
             closed.append(True)
 
-    task = asyncio.create_task(last_of(generate(), collecting()[1]))
+    task = asyncio.create_task(stream_progress(generate(), collecting()[1]))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -87,7 +87,7 @@ async def test_timeouts_inside_a_generator_hold_across_its_items() -> None:
         except TimeoutError:
             yield 2
 
-    assert await last_of(generate(), collecting()[1]) == 2
+    assert await stream_progress(generate(), collecting()[1]) == 2
 
 
 @jumping
@@ -101,4 +101,4 @@ async def test_what_sending_raises_is_raised() -> None:
         yield 2
 
     with pytest.raises(ConnectionError):
-        await last_of(generate(), send)
+        await stream_progress(generate(), send)

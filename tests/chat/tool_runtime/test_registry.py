@@ -7,10 +7,10 @@ import pytest
 
 from tests.chat.log_lines import log_lines
 from tests.chat.tool_runtime.hearing import asked
-from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import tool
-from winterbourne.chat.tool_runtime.registry import Registry
+from winterbourne.chat.tool_runtime.registry import ToolRegistry
 from winterbourne.chat.tool_runtime.results import Outcome
 
 RAISED: dict[str, type[BaseException]] = {
@@ -60,7 +60,9 @@ async def mistyped() -> int:
 @pytest.mark.parametrize("log_messages", [False, True])
 def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str, *, log_messages: bool) -> None:
     with log_lines() as lines:
-        outcome = Registry([moor], Settings(log_messages=log_messages)).judge(asked("moor", berth={"ship": ship}), "")
+        outcome = ToolRegistry([moor], Settings(log_messages=log_messages)).resolve(
+            asked("moor", berth={"ship": ship}), ""
+        )
     assert isinstance(outcome, Outcome)
     assert outcome.error.startswith(told)
     assert outcome.status == "failed"
@@ -70,28 +72,28 @@ def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str
 
 
 def test_two_tools_of_one_name_are_an_init_error() -> None:
-    with pytest.raises(ToolMisdeclared, match="Two tools are named needy"):
-        Registry([needy, namesake], Settings())
+    with pytest.raises(InvalidToolDeclaration, match="Two tools are named needy"):
+        ToolRegistry([needy, namesake], Settings())
 
 
 def test_a_need_that_is_no_setting_is_an_init_error() -> None:
-    with pytest.raises(ToolMisdeclared, match="mistyped needs FINHUB_API_KEY, which is no setting"):
-        Registry([mistyped], Settings())
+    with pytest.raises(InvalidToolDeclaration, match="mistyped needs FINHUB_API_KEY, which is no setting"):
+        ToolRegistry([mistyped], Settings())
 
 
 def test_a_setting_that_is_missing_is_told_at_init_and_to_the_model(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        registry = Registry([needy], Settings())
+        registry = ToolRegistry([needy], Settings())
     assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
-    outcome = registry.judge(asked("needy"), "")
+    outcome = registry.resolve(asked("needy"), "")
     assert isinstance(outcome, Outcome)
     assert outcome.error == "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
 
 
 def test_a_setting_that_is_there_lets_it_run() -> None:
-    assert not isinstance(Registry([needy], Settings(finnhub_api_key="k")).judge(asked("needy"), ""), Outcome)
+    assert not isinstance(ToolRegistry([needy], Settings(finnhub_api_key="k")).resolve(asked("needy"), ""), Outcome)
 
 
 def test_made_up_names_share_one_label() -> None:
-    registry = Registry([needy], Settings())
-    assert [registry.label(name) for name in ("needy", "made_up", "x" * 1000)] == ["needy", "unknown", "unknown"]
+    registry = ToolRegistry([needy], Settings())
+    assert [registry.metric_label(name) for name in ("needy", "made_up", "x" * 1000)] == ["needy", "unknown", "unknown"]

@@ -15,10 +15,10 @@ from msgspec import Meta
 from tests.chat.handed import keys_of
 from tests.chat.tool_runtime.hearing import answers, asked
 from winterbourne.chat.errors import ToolError, ToolUnavailable
-from winterbourne.chat.infra.decompression import decompressed
+from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime import remote
-from winterbourne.chat.tool_runtime.context import Clients, ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.remote import remote_tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -57,7 +57,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 async def api() -> AsyncIterator[tuple[Lambda, ToolContext]]:
     api = Lambda()
     async with httpx.AsyncClient(transport=api) as client:
-        clients = Clients(asynchronous=lambda: client)
+        clients = HttpClients(asynchronous=lambda: client)
         yield (
             api,
             ToolContext(request_id="r-1", caller="ada", keys=keys_of(double, SETTINGS), clients=clients, deadline=1e12),
@@ -65,7 +65,7 @@ async def api() -> AsyncIterator[tuple[Lambda, ToolContext]]:
 
 
 async def run(tool: Tool, arguments: str, context: ToolContext) -> Any:
-    return await tool.call(tool.read(arguments), context)
+    return await tool.call(tool.validate_arguments(arguments), context)
 
 
 class TestACall:
@@ -106,7 +106,7 @@ class TestACall:
         settings = Settings(
             aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
         )
-        clients = Clients(asynchronous=lambda: api[1].http)
+        clients = HttpClients(asynchronous=lambda: api[1].http)
         context = ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
         await run(double, '{"number":21}', context)
         assert api[0].requests[0].url.host == "127.0.0.1"
@@ -138,8 +138,8 @@ class TestAnArn:
 class TestWhoAsks:
     async def sent(self, api: tuple[Lambda, ToolContext], **options: Any) -> tuple[Tool, str]:
         tool = remote_tool("w", **options)(halve)
-        clients = Clients(asynchronous=lambda: api[1].http)
-        caller = None if tool.shared else "ada"
+        clients = HttpClients(asynchronous=lambda: api[1].http)
+        caller = None if tool.is_cache_shared else "ada"
         context = ToolContext(caller=caller, keys=keys_of(tool, SETTINGS), clients=clients, deadline=1e12)
         await run(tool, '{"number":21}', context)
         return tool, msgspec.json.decode(api[0].requests[-1].content)["caller"]
@@ -149,11 +149,11 @@ class TestWhoAsks:
         self, api: tuple[Lambda, ToolContext], options: dict[str, Any]
     ) -> None:
         tool, caller = await self.sent(api, **options)
-        assert (tool.shared, caller) == (False, "ada")
+        assert (tool.is_cache_shared, caller) == (False, "ada")
 
     async def test_is_told_to_nobody_where_all_callers_share_the_results(self, api: tuple[Lambda, ToolContext]) -> None:
         tool, caller = await self.sent(api, cache_ttl_s=60, cache_per_caller=False)
-        assert (tool.shared, caller) == (True, "")
+        assert (tool.is_cache_shared, caller) == (True, "")
 
 
 class TestTrouble:
@@ -197,7 +197,7 @@ class TestTrouble:
         self, api: tuple[Lambda, ToolContext], encoding: str
     ) -> None:
         packed = httpx.ByteStream(gzip.compress(gzip.compress(b"{}")))
-        api[0].answer = lambda: decompressed(httpx.Response(200, headers={"content-encoding": encoding}, stream=packed))
+        api[0].answer = lambda: decompress(httpx.Response(200, headers={"content-encoding": encoding}, stream=packed))
         with pytest.raises(ToolUnavailable, match="cannot be read"):
             await run(double, '{"number":21}', api[1])
 
@@ -231,7 +231,7 @@ async def cloud() -> AsyncIterator[tuple[str, ToolContext]]:
     url = "http://{}:{}".format(*server.get_host_and_port())
     settings = Settings(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
     async with httpx.AsyncClient() as client:
-        clients = Clients(asynchronous=lambda: client)
+        clients = HttpClients(asynchronous=lambda: client)
         yield url, ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
     server.stop()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.tool_runtime.results import cut, encode, failed, failed_by, timed_out
+from winterbourne.chat.tool_runtime.results import encode, failed, outcome_for_exception, timed_out, truncate
 
 
 class Point(msgspec.Struct):
@@ -80,7 +80,7 @@ class TestCut:
 
     @given(st.text(min_size=1, max_size=8).map(lambda text: text * 300), st.integers(256, 299))
     def test_keeps_as_much_as_fits(self, text: str, limit: int) -> None:
-        written = cut(orjson.dumps(text), limit)
+        written = truncate(orjson.dumps(text), limit)
         assert limit - 8 < len(written) <= limit, "one more character would be too much"
 
 
@@ -100,19 +100,19 @@ class TestErrors:
         ],
     )
     def test_whatever_was_raised_is_told_in_one_sentence(self, error: BaseException) -> None:
-        assert failed_by("find", error).error == "find failed because of an internal error."
+        assert outcome_for_exception("find", error).error == "find failed because of an internal error."
 
     def test_a_tool_error_is_shown_as_written(self) -> None:
-        assert failed_by("find", ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
+        assert outcome_for_exception("find", ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
 
     def test_a_flood_of_words_is_cut(self) -> None:
-        assert len(failed_by("find", ToolError("x" * 100_000)).error) < 2100
+        assert len(outcome_for_exception("find", ToolError("x" * 100_000)).error) < 2100
         assert len(failed("x" * 100_000).error) < 2100
         assert len(timed_out("x" * 100_000).error) < 2100
 
     def test_only_what_breaks_is_a_fault(self) -> None:
         errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
-        assert [failed_by("find", error).fault for error in errors] == [True, True, False]
+        assert [outcome_for_exception("find", error).fault for error in errors] == [True, True, False]
 
 
 class TestSecrets:
@@ -122,7 +122,7 @@ class TestSecrets:
 
     def test_are_in_no_error(self) -> None:
         said = "not with sk-harbour"
-        outcomes = (failed(said), timed_out(said), failed_by("find", ToolError(said)))
+        outcomes = (failed(said), timed_out(said), outcome_for_exception("find", ToolError(said)))
         assert {outcome.error for outcome in outcomes} == {"not with [redacted]"}
 
     def test_are_in_no_result(self) -> None:

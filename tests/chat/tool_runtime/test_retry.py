@@ -8,7 +8,7 @@ import pytest
 
 from tests.clock import jumping
 from winterbourne.chat.errors import ToolError, ToolUnavailable
-from winterbourne.chat.tool_runtime.retry import LONGEST_PAUSE_S, retried
+from winterbourne.chat.tool_runtime.retry import BACKOFF_MAX_S, with_retry
 
 
 def failing(*errors: Exception) -> tuple[list[float], Callable[[], Awaitable[str]]]:
@@ -27,7 +27,7 @@ def failing(*errors: Exception) -> tuple[list[float], Callable[[], Awaitable[str
 @jumping
 async def test_a_failure_is_tried_again_until_it_works() -> None:
     tried, work = failing(RuntimeError(), ToolUnavailable())
-    assert await retried("t", 2, work) == "done"
+    assert await with_retry("t", 2, work) == "done"
     assert len(tried) == 3
 
 
@@ -35,7 +35,7 @@ async def test_a_failure_is_tried_again_until_it_works() -> None:
 async def test_the_last_failure_is_raised_as_it_was() -> None:
     tried, work = failing(RuntimeError("1"), RuntimeError("2"), RuntimeError("3"))
     with pytest.raises(RuntimeError, match="3"):
-        await retried("t", 2, work)
+        await with_retry("t", 2, work)
     assert len(tried) == 3
 
 
@@ -43,7 +43,7 @@ async def test_the_last_failure_is_raised_as_it_was() -> None:
 async def test_a_tool_that_does_not_say_it_is_safe_is_tried_once() -> None:
     tried, work = failing(RuntimeError())
     with pytest.raises(RuntimeError):
-        await retried("t", 0, work)
+        await with_retry("t", 0, work)
     assert len(tried) == 1
 
 
@@ -51,23 +51,23 @@ async def test_a_tool_that_does_not_say_it_is_safe_is_tried_once() -> None:
 async def test_what_a_tool_says_on_purpose_is_not_tried_again() -> None:
     tried, work = failing(ToolError("no such city"))
     with pytest.raises(ToolError):
-        await retried("t", 5, work)
+        await with_retry("t", 5, work)
     assert len(tried) == 1
 
 
 @jumping
 async def test_pauses_are_jittered_and_bounded() -> None:
     tried, work = failing(*[RuntimeError()] * 10)
-    await retried("t", 10, work)
+    await with_retry("t", 10, work)
     pauses = [after - before for before, after in itertools.pairwise(tried)]
-    assert all(0 <= pause <= LONGEST_PAUSE_S + 0.1 for pause in pauses)
+    assert all(0 <= pause <= BACKOFF_MAX_S + 0.1 for pause in pauses)
     assert len({round(pause, 6) for pause in pauses}) > 5, "no two environments try at the same time"
 
 
 @jumping
 async def test_a_cancellation_ends_it_during_a_pause() -> None:
     tried, work = failing(*[RuntimeError()] * 10)
-    task = asyncio.create_task(retried("t", 10, work))
+    task = asyncio.create_task(with_retry("t", 10, work))
     await asyncio.sleep(0.3)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -47,8 +47,8 @@ class World:
 
     def busy(self) -> bool:
         """Whether a thread is at work whose end the clock must await: not one that is stuck until `go`."""
-        threads = self.runner._workshop.threads
-        return threads.working > self.entered - threads.abandoned
+        threads = self.runner._executor.thread_pool
+        return threads.active_count > self.entered - threads.abandoned_count
 
     @contextlib.contextmanager
     def something_open(self) -> Iterator[None]:
@@ -181,7 +181,7 @@ async def live(world: World, calls: list[tuple[str, float]], left_s: float | Non
     assert world.open == 0, "what tools had open is closed when the turn is over"
     world.go.set()
     await asyncio.sleep(60)  # the stubborn ones end by themselves
-    while world.runner.abandoned:  # noqa: ASYNC110  (threads tell nobody when they come)
+    while world.runner.abandoned_count:  # noqa: ASYNC110  (threads tell nobody when they come)
         await asyncio.sleep(0.001)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await world.runner.close()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from winterbourne.chat.tool_runtime.schema import accepts_null, parameters, resolved, strict_form
+from winterbourne.chat.tool_runtime.schema import accepts_null, parameters_schema, resolve_ref, strict_form
 
 
 class Inner(msgspec.Struct):
@@ -27,14 +27,14 @@ class Closed(msgspec.Struct):
 
 
 def test_a_description_of_the_type_wins_over_the_docstrings() -> None:
-    schema = parameters(Outer, {"told": "Not this.", "untold": "This.", "unknown": "Dropped."})
+    schema = parameters_schema(Outer, {"told": "Not this.", "untold": "This.", "unknown": "Dropped."})
     properties = schema["properties"]
     assert [properties[name]["description"] for name in ("told", "untold")] == ["Told by the type.", "This."]
     assert "unknown" not in properties
 
 
 def test_definitions_stand_inside_and_every_struct_is_closed() -> None:
-    schema = parameters(Outer, {})
+    schema = parameters_schema(Outer, {})
     assert schema["$defs"]["Inner"]["additionalProperties"] is False
     assert schema["additionalProperties"] is False
     assert schema["properties"]["free"]["additionalProperties"] == {"type": "integer"}, "free keys stay free"
@@ -42,7 +42,7 @@ def test_definitions_stand_inside_and_every_struct_is_closed() -> None:
 
 def test_a_struct_inside_may_have_the_same_name() -> None:
     outer = msgspec.defstruct("Inner", [("inner", Inner)], module="elsewhere")
-    assert list(parameters(outer, {})["properties"]) == ["inner"]
+    assert list(parameters_schema(outer, {})["properties"]) == ["inner"]
 
 
 def test_a_type_without_a_schema_is_an_error() -> None:
@@ -50,11 +50,11 @@ def test_a_type_without_a_schema_is_an_error() -> None:
         value: complex
 
     with pytest.raises(TypeError):
-        parameters(Odd, {})
+        parameters_schema(Odd, {})
 
 
 def test_the_strict_form_requires_everything_on_every_level() -> None:
-    schema = strict_form(parameters(Closed, {}))
+    schema = strict_form(parameters_schema(Closed, {}))
     assert schema["required"] == ["inner"]
     assert schema["$defs"]["Inner"]["required"] == ["value"]
     assert schema["$defs"]["Inner"]["properties"]["value"] == {"anyOf": [{"type": "integer"}, {"type": "null"}]}
@@ -62,11 +62,11 @@ def test_the_strict_form_requires_everything_on_every_level() -> None:
 
 def test_free_keys_have_no_strict_form() -> None:
     with pytest.raises(TypeError, match="free keys"):
-        strict_form(parameters(Outer, {}))
+        strict_form(parameters_schema(Outer, {}))
 
 
 def test_making_the_strict_form_leaves_the_plain_one_as_it_was() -> None:
-    schema = parameters(Closed, {})
+    schema = parameters_schema(Closed, {})
     before = msgspec.json.encode(schema)
     strict_form(schema)
     assert msgspec.json.encode(schema) == before
@@ -89,5 +89,5 @@ def test_where_null_is_a_value(schema: dict[str, Any], *, accepts: bool) -> None
 
 
 def test_references_are_followed() -> None:
-    assert resolved({"$ref": "#/$defs/A"}, {"A": {"type": "string"}}) == {"type": "string"}
-    assert resolved({"type": "null"}, {}) == {"type": "null"}
+    assert resolve_ref({"$ref": "#/$defs/A"}, {"A": {"type": "string"}}) == {"type": "string"}
+    assert resolve_ref({"type": "null"}, {}) == {"type": "null"}

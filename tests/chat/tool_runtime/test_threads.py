@@ -16,7 +16,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
-from winterbourne.chat.tool_runtime.threads import Threads
+from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
@@ -27,21 +27,21 @@ async def until(seen: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def until_free(threads: Threads) -> None:
-    await until(lambda: not threads.abandoned)
+async def until_free(threads: ThreadPool) -> None:
+    await until(lambda: not threads.abandoned_count)
 
 
 class TestRun:
     async def test_context_variables_are_carried_over(self) -> None:
         who.set("me")
-        assert await Threads().run(who.get) == "me"
+        assert await ThreadPool().run(who.get) == "me"
 
     async def test_what_a_function_sets_stays_in_its_copy(self) -> None:
-        await Threads().run(lambda: who.set("somebody else"))
+        await ThreadPool().run(lambda: who.set("somebody else"))
         assert who.get() == "nobody"
 
     async def test_a_thread_is_used_again(self) -> None:
-        threads = Threads()
+        threads = ThreadPool()
         names = [await threads.run(threading.get_ident) for _ in range(5)]
         assert len(set(names)) == 1
         threads.close()
@@ -52,11 +52,11 @@ class TestRun:
             raise error("in the thread")
 
         with pytest.raises(error, match="in the thread"):
-            await Threads().run(work)
+            await ThreadPool().run(work)
 
     async def test_the_loop_goes_on_meanwhile(self) -> None:
         go = threading.Event()
-        task = asyncio.create_task(Threads().run(go.wait))
+        task = asyncio.create_task(ThreadPool().run(go.wait))
         await asyncio.sleep(0)
         go.set()
         assert await task
@@ -64,16 +64,16 @@ class TestRun:
 
 class TestAbandoned:
     async def test_a_thread_that_outlives_its_timeout_is_counted_until_it_ends(self) -> None:
-        threads, go = Threads(), threading.Event()
+        threads, go = ThreadPool(), threading.Event()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await threads.run(go.wait)
-        assert (threads.abandoned, threads.working) == (1, 0)
+        assert (threads.abandoned_count, threads.active_count) == (1, 0)
         go.set()
         await until_free(threads)
 
     async def test_it_is_counted_in_a_metric(self) -> None:
-        threads, go = Threads(), threading.Event()
+        threads, go = ThreadPool(), threading.Event()
         with measured() as values:
             task = asyncio.create_task(threads.run(go.wait))
             await asyncio.sleep(0)
@@ -84,7 +84,7 @@ class TestAbandoned:
         await until_free(threads)
 
     async def test_others_have_a_fresh_thread_in_its_place(self) -> None:
-        threads, go = Threads(), threading.Event()
+        threads, go = ThreadPool(), threading.Event()
         task = asyncio.create_task(threads.run(go.wait))
         await asyncio.sleep(0)
         task.cancel()
@@ -93,7 +93,7 @@ class TestAbandoned:
         await until_free(threads)
 
     async def test_too_many_are_an_error_in_words_instead_of_starving(self) -> None:
-        threads, go = Threads(abandoned_limit=2), threading.Event()
+        threads, go = ThreadPool(abandoned_limit=2), threading.Event()
         tasks = [asyncio.create_task(threads.run(go.wait)) for _ in range(2)]
         await asyncio.sleep(0)
         for task in tasks:
@@ -113,7 +113,7 @@ class TestAbandoned:
             ended.set()
 
         async def abandon() -> None:
-            task = asyncio.create_task(Threads().run(work))
+            task = asyncio.create_task(ThreadPool().run(work))
             await asyncio.sleep(0)
             task.cancel()
 
@@ -125,7 +125,7 @@ class TestAbandoned:
         go = threading.Event()
 
         async def abandon() -> list[threading.Thread]:
-            task = asyncio.create_task(Threads().run(go.wait))
+            task = asyncio.create_task(ThreadPool().run(go.wait))
             await asyncio.sleep(0)
             threads = [thread for thread in threading.enumerate() if thread.name == "tool"]
             task.cancel()
@@ -137,7 +137,7 @@ class TestAbandoned:
     @given(st.lists(st.sampled_from(["done", "raises", "abandoned"]), max_size=12))
     def test_threads_are_never_lost_nor_invented(self, fates: list[str]) -> None:
         async def run() -> None:
-            threads, go = Threads(abandoned_limit=100), threading.Event()
+            threads, go = ThreadPool(abandoned_limit=100), threading.Event()
             for fate in fates:
                 works: dict[str, Callable[[], object]] = {"done": int, "raises": [].pop, "abandoned": go.wait}
                 task = asyncio.create_task(threads.run(works[fate]))
@@ -147,7 +147,7 @@ class TestAbandoned:
                 await asyncio.wait((task,))
                 if not task.cancelled():
                     task.exception()
-            assert (threads.abandoned, threads.working) == (fates.count("abandoned"), 0)
+            assert (threads.abandoned_count, threads.active_count) == (fates.count("abandoned"), 0)
             go.set()
             await until_free(threads)
             threads.close()
@@ -194,7 +194,7 @@ class TestSynchronousTools:
         stuck, done = await answers(runner, asked("blocks", "1"), asked("quick", "2"))
         assert stuck.content == "blocks did not finish within 0.02 seconds and was stopped."
         assert done.content == "1"
-        assert runner.abandoned == 1
+        assert runner.abandoned_count == 1
         go.set()
 
     async def test_it_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions, tool
-from winterbourne.chat.tool_runtime.validated_call import Job
+from winterbourne.chat.tool_runtime.validated_call import ValidatedCall
 
 
 @tool(cache_ttl_s=1)
@@ -45,23 +45,25 @@ async def plain(key: str) -> None:
     """Never the same."""
 
 
-def job(arguments: str, caller: str = "me") -> Job:
-    return Job.of(shared, shared.read(arguments), caller)
+def job(arguments: str, caller: str = "me") -> ValidatedCall:
+    return ValidatedCall.create(shared, shared.validate_arguments(arguments), caller)
 
 
 def test_the_order_and_the_spelling_of_arguments_do_not_matter() -> None:
     one, other = job('{"key":"a","tags":["x","y"]}'), job(' {"tags": ["y","x"], "key": "\\u0061"}')
-    assert one.key == other.key
+    assert one.cache_key == other.cache_key
 
 
 def test_other_arguments_are_another_job() -> None:
-    assert job('{"key":"a"}').key != job('{"key":"b"}').key
+    assert job('{"key":"a"}').cache_key != job('{"key":"b"}').cache_key
 
 
 def are_one(tool: Tool) -> bool:
     """Whether two callers' calls with the same arguments are one job."""
-    mine, yours = (Job.of(tool, tool.read('{"key":"a"}'), caller) for caller in ("me", "you"))
-    return mine.key == yours.key
+    mine, yours = (
+        ValidatedCall.create(tool, tool.validate_arguments('{"key":"a"}'), caller) for caller in ("me", "you")
+    )
+    return mine.cache_key == yours.cache_key
 
 
 def test_the_caller_matters_where_the_tool_could_know_who_asks() -> None:
@@ -80,7 +82,7 @@ def test_the_caller_matters_in_tools_of_other_origins() -> None:
         name="far",
         description="Of a server.",
         parameters={},
-        read=msgspec.json.decode,
+        validate_arguments=msgspec.json.decode,
         call=asking.call,
         options=ToolOptions(cache_ttl_s=1),
     )
@@ -88,10 +90,12 @@ def test_the_caller_matters_in_tools_of_other_origins() -> None:
 
 
 def test_without_a_cache_every_job_is_its_own() -> None:
-    assert Job.of(plain, plain.read('{"key":"a"}'), "").key is None
+    assert ValidatedCall.create(plain, plain.validate_arguments('{"key":"a"}'), "").cache_key is None
 
 
 def test_arguments_of_other_origins_have_a_key_too() -> None:
-    far = msgspec.structs.replace(shared, read=msgspec.json.decode)
-    one, other = (Job.of(far, far.read(text), "") for text in ('{"a":1,"b":[2]}', '{"b":[2],"a":1}'))
-    assert one.key == other.key
+    far = msgspec.structs.replace(shared, validate_arguments=msgspec.json.decode)
+    one, other = (
+        ValidatedCall.create(far, far.validate_arguments(text), "") for text in ('{"a":1,"b":[2]}', '{"b":[2],"a":1}')
+    )
+    assert one.cache_key == other.cache_key

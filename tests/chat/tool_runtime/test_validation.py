@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.schema import parameters, strict_form
-from winterbourne.chat.tool_runtime.validation import ArgumentsReader
+from winterbourne.chat.tool_runtime.schema import parameters_schema, strict_form
+from winterbourne.chat.tool_runtime.validation import ArgumentValidator
 
 
 class Leg(msgspec.Struct):
@@ -39,9 +39,9 @@ class Trip(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     note: str | None = "none given"
 
 
-SCHEMA = parameters(Trip, {})
-read = ArgumentsReader("plan", Trip, SCHEMA)
-read_strictly = ArgumentsReader("plan", Trip, SCHEMA, strict=True)
+SCHEMA = parameters_schema(Trip, {})
+read = ArgumentValidator("plan", Trip, SCHEMA)
+read_strictly = ArgumentValidator("plan", Trip, SCHEMA, strict=True)
 
 
 def sentence(text: str) -> str:

@@ -1,9 +1,11 @@
 """How a list of findings reads."""
 
-from winterbourne.local.doctor.findings import ok, report, unknown, wrong
+from winterbourne.local.doctor.findings import format_findings, ok, unknown, wrong
 
 
 def test_what_is_wrong_stands_out_and_says_how_to_mend_it() -> None:
-    lines = list(report([ok("clock", "0 s apart"), unknown("model", "no key"), wrong("table", "gone", "make deploy")]))
+    lines = list(
+        format_findings([ok("clock", "0 s apart"), unknown("model", "no key"), wrong("table", "gone", "make deploy")])
+    )
     assert [line.split()[0] for line in lines] == ["ok", "?", "WRONG", "→"]
     assert lines[-1].endswith("→ make deploy")

@@ -43,7 +43,7 @@ class Deployment:
         }
         given = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
         self.client("cloudformation").create_stack(StackName=NAME, TemplateBody=json.dumps(template), Parameters=given)
-        self.function = self.stack.ids()["ChatFunction"]
+        self.function = self.stack.physical_ids()["ChatFunction"]
         layers = [self._layer("runtime"), self._layer("dependencies")]
         self.awslambda.update_function_configuration(FunctionName=self.function, Layers=layers)
         self.open_url()
@@ -51,7 +51,7 @@ class Deployment:
 
     def forget(self, *, after: bool) -> None:
         self.client("dynamodb").update_time_to_live(
-            TableName=self.stack.ids()["Conversations"],
+            TableName=self.stack.physical_ids()["Conversations"],
             TimeToLiveSpecification={"Enabled": after, "AttributeName": "expires_at_s"},
         )
 
@@ -68,13 +68,13 @@ class Deployment:
 
     def open_url(self, mode: str = "RESPONSE_STREAM") -> None:
         self.awslambda.create_function_url_config(FunctionName=self.function, AuthType="NONE", InvokeMode=mode)
-        for action in on_aws.NEEDED:
+        for action in on_aws.REQUIRED_ACTIONS:
             self.awslambda.add_permission(
                 FunctionName=self.function, StatementId=action[7:], Action=action, Principal="*"
             )
 
     def look(self) -> dict[str, Finding]:
-        return {f.about: f for f in on_aws.look(self.stack)}
+        return {f.subject: f for f in on_aws.run_checks(self.stack)}
 
 
 def _zip() -> bytes:
@@ -119,7 +119,7 @@ class TestAHealthyDeployment:
         assert set(found) == {"stack", "function", "url", "permissions", "keys", "table", "alarms"}
 
     def test_gives_its_url_and_its_first_key_to_the_checks_of_the_url(self, healthy: Deployment) -> None:
-        assert on_aws.url(healthy.stack) == "https://x.on.aws"
+        assert on_aws.public_url(healthy.stack) == "https://x.on.aws"
         assert on_aws.api_key(healthy.stack) == "k-1"
 
 
@@ -132,7 +132,7 @@ class TestCallsThatMustBeSigned:
         self, deployment: Deployment, capsys: pytest.CaptureFixture[str], parameters: dict[str, str]
     ) -> None:
         deployment.deploy(**parameters)
-        assert on_aws.url(deployment.stack) == ""
+        assert on_aws.public_url(deployment.stack) == ""
         command.main(["--stack", NAME, "--region", REGION])
         assert "there is no URL that takes unsigned calls" in capsys.readouterr().out
 
@@ -141,7 +141,7 @@ class TestTheStack:
     def test_is_not_there(self, deployment: Deployment) -> None:
         (finding,) = deployment.look().values()
         assert finding.state == "wrong"
-        assert "make deploy" in finding.mend
+        assert "make deploy" in finding.fix
 
     @pytest.mark.parametrize(
         ("status", "state"),
@@ -159,8 +159,8 @@ class TestTheStack:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-        (finding,) = on_aws.look(on_aws.Stack(NAME, boto3.Session(region_name=REGION).client))  # type: ignore[arg-type]  # overloaded
-        assert "AWS_PROFILE" in finding.mend
+        (finding,) = on_aws.run_checks(on_aws.Stack(NAME, boto3.Session(region_name=REGION).client))  # type: ignore[arg-type]  # overloaded
+        assert "AWS_PROFILE" in finding.fix
 
 
 class TestTheFunction:
@@ -175,12 +175,12 @@ class TestTheFunction:
 
     def test_url_that_is_missing_is_wrong(self, healthy: Deployment) -> None:
         healthy.awslambda.delete_function_url_config(FunctionName=healthy.function)
-        assert healthy.look()["url"].mend == "make deploy"
+        assert healthy.look()["url"].fix == "make deploy"
 
-    @pytest.mark.parametrize("action", on_aws.NEEDED)
+    @pytest.mark.parametrize("action", on_aws.REQUIRED_ACTIONS)
     def test_each_missing_permission_is_named(self, healthy: Deployment, action: str) -> None:
         healthy.awslambda.remove_permission(FunctionName=healthy.function, StatementId=action[7:])
-        assert f"needs {action} too" in healthy.look()["permissions"].says
+        assert f"needs {action} too" in healthy.look()["permissions"].message
 
     def test_snapshot_older_than_the_configuration_is_wrong(self, deployment: Deployment) -> None:
         deployment.deploy(SnapStart="PublishedVersions")
@@ -188,7 +188,7 @@ class TestTheFunction:
         deployment.awslambda.create_alias(FunctionName=deployment.function, Name="live", FunctionVersion=version)
         assert deployment.look()["snapshot"].state == "ok"
         deployment.awslambda.update_function_configuration(FunctionName=deployment.function, Timeout=60)
-        assert "Release" in deployment.look()["snapshot"].mend
+        assert "Release" in deployment.look()["snapshot"].fix
 
 
 class TestSecrets:
@@ -218,16 +218,16 @@ class TestTheRest:
         healthy.client("cloudwatch").set_alarm_state(
             AlarmName=f"{NAME}-errors", StateValue="ALARM", StateReason="a test"
         )
-        assert healthy.look()["alarms"].mend == "docs/operate.md#errors"
+        assert healthy.look()["alarms"].fix == "docs/operate.md#errors"
 
 
 def test_what_aws_could_not_be_asked_is_unknown_and_ends_nothing() -> None:
     def unreachable() -> Finding:
         raise EndpointConnectionError(endpoint_url="https://dynamodb.invalid")
 
-    (finding,) = on_aws._tried("table", unreachable)
-    assert (finding.about, finding.state) == ("table", "unknown")
-    assert "https://dynamodb.invalid" in finding.says
+    (finding,) = on_aws._run_check("table", unreachable)
+    assert (finding.subject, finding.state) == ("table", "unknown")
+    assert "https://dynamodb.invalid" in finding.message
 
 
 class TestTheCommand:

@@ -10,7 +10,7 @@ import pytest
 
 from winterbourne.local.doctor import over_http
 from winterbourne.local.doctor.findings import Finding
-from winterbourne.local.doctor.over_http import Caller, Heard
+from winterbourne.local.doctor.over_http import Caller, StreamedResponse
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DONE = [{"type": "start", "model": "scripted"}, {"type": "content", "delta": "one"}, {"type": "done"}]
@@ -45,14 +45,14 @@ def _asks(request: httpx.Request) -> bool:
 def look(handler: Handler, caller: Caller | None = None) -> dict[str, Finding]:
     caller = caller or Caller("https://x.lambda-url.eu-central-1.on.aws", "sesame")
     with httpx.Client(transport=httpx.MockTransport(handler)) as client:
-        return {f.about: f for f in over_http.look(caller, client, lambda: NOW)}
+        return {f.subject: f for f in over_http.run_checks(caller, client, lambda: NOW)}
 
 
 class TestAHealthyDeployment:
     def test_has_nothing_wrong(self) -> None:
         found = look(chat)
         assert [f for f in found.values() if f.state == "wrong"] == []
-        assert found["model"].says == "scripted answers"
+        assert found["model"].message == "scripted answers"
         assert found["closed"].state == "ok"
 
 
@@ -69,14 +69,14 @@ class TestReachable:
 
         found = look(dies)["connection"]
         assert found.state == "wrong"
-        assert "peer closed connection" in found.says
+        assert "peer closed connection" in found.message
 
     def test_nothing_answers(self) -> None:
         def nobody(request: httpx.Request) -> httpx.Response:
             raise httpx.ConnectError("refused", request=request)
 
         (finding,) = look(nobody, Caller("http://127.0.0.1:3000")).values()
-        assert (finding.state, finding.mend) == ("wrong", "make run, in another terminal")
+        assert (finding.state, finding.fix) == ("wrong", "make run, in another terminal")
 
     @pytest.mark.parametrize(
         ("status", "mend"), [(403, "permissions"), (429, "ReservedConcurrency"), (502, "log"), (404, "right URL")]
@@ -84,7 +84,7 @@ class TestReachable:
     def test_something_else_answers(self, status: int, mend: str) -> None:
         (finding,) = look(lambda _: httpx.Response(status)).values()
         assert finding.state == "wrong"
-        assert mend in finding.mend
+        assert mend in finding.fix
 
 
 class TestReady:
@@ -94,7 +94,7 @@ class TestReady:
                 return httpx.Response(503, json={"error": {"code": "settings_error", "message": "no key"}})
             return chat(request)
 
-        assert look(unready)["ready"].says == "503 settings_error: no key"
+        assert look(unready)["ready"].message == "503 settings_error: no key"
 
 
 class TestClosed:
@@ -102,18 +102,18 @@ class TestClosed:
         def open_to_all(request: httpx.Request) -> httpx.Response:
             return httpx.Response(400) if request.content == b"{}" else chat(request)
 
-        assert look(open_to_all)["closed"].mend == "make deploy PARAMETERS=Auth=api_key"
+        assert look(open_to_all)["closed"].fix == "make deploy PARAMETERS=Auth=api_key"
         assert look(open_to_all, Caller("http://127.0.0.1:3000", "sesame"))["closed"].state == "ok"
 
 
 class TestClock:
     def test_a_clock_that_is_off_is_wrong(self) -> None:
         headers = {"date": format_datetime(NOW - timedelta(minutes=6), usegmt=True)}
-        assert "360 s apart" in over_http.check_clock(headers, NOW).says
-        assert over_http.check_clock(headers, NOW).state == "wrong"
+        assert "360 s apart" in over_http.check_clock_skew(headers, NOW).message
+        assert over_http.check_clock_skew(headers, NOW).state == "wrong"
 
     def test_without_a_date_it_cannot_be_told(self) -> None:
-        assert over_http.check_clock({}, NOW).state == "unknown"
+        assert over_http.check_clock_skew({}, NOW).state == "unknown"
 
 
 class TestCors:
@@ -130,7 +130,7 @@ class TestCors:
 
         found = look(configured, Caller("https://x.on.aws", "sesame", "https://a.example"))["cors"]
         assert found.state == state
-        assert ("AllowedOrigins=https://a.example" in found.mend) == (state == "wrong")
+        assert ("AllowedOrigins=https://a.example" in found.fix) == (state == "wrong")
 
 
 class TestModel:
@@ -140,8 +140,8 @@ class TestModel:
     def test_what_it_says_in_the_stream_is_said_again_with_what_to_do(self, code: str, mend: str) -> None:
         frames = [{"type": "start", "model": "m"}, {"type": "error", "code": code, "message": "no"}]
         found = look(lambda request: chat(request, frames=frames))["model"]
-        assert found.says == f"{code}: no"
-        assert mend in found.mend
+        assert found.message == f"{code}: no"
+        assert mend in found.fix
 
     def test_an_end_without_a_last_word_is_wrong(self) -> None:
         assert look(lambda request: chat(request, frames=DONE[:2]))["model"].state == "wrong"
@@ -150,19 +150,19 @@ class TestModel:
         assert look(chat, Caller("https://x.on.aws"))["model"].state == "unknown"
 
     def test_a_key_that_is_refused_is_wrong(self) -> None:
-        assert "FetchKey" in look(chat, Caller("https://x.on.aws", "old"))["key"].mend
+        assert "FetchKey" in look(chat, Caller("https://x.on.aws", "old"))["key"].fix
 
 
 class TestStreaming:
     @pytest.mark.parametrize(
         ("heard", "state"),
         [
-            (Heard([0.4, 0.5, 2.1]), "ok"),
-            (Heard([2.1, 2.1, 2.101]), "wrong"),
-            (Heard([2.1]), "wrong"),
-            (Heard([0.01, 0.011]), "unknown"),
-            (Heard([0.4, 2.1], whole_at_once=True), "wrong"),
+            (StreamedResponse([0.4, 0.5, 2.1]), "ok"),
+            (StreamedResponse([2.1, 2.1, 2.101]), "wrong"),
+            (StreamedResponse([2.1]), "wrong"),
+            (StreamedResponse([0.01, 0.011]), "unknown"),
+            (StreamedResponse([0.4, 2.1], has_content_length=True), "wrong"),
         ],
     )
-    def test_is_told_by_when_the_pieces_came(self, heard: Heard, state: str) -> None:
+    def test_is_told_by_when_the_pieces_came(self, heard: StreamedResponse, state: str) -> None:
         assert over_http.check_streaming(heard).state == state

@@ -19,9 +19,9 @@ from winterbourne.lifecycle import on_shutdown, on_startup
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
 
-__all__ = ["AsgiHandler", "scope_of"]
+__all__ = ["AsgiHandler", "build_scope"]
 
-log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 Application = Callable[
@@ -29,7 +29,7 @@ Application = Callable[
 ]
 
 # From 2.4 on, `send` raises OSError once the client is gone; StreamLost is one.
-VERSION = {"version": "3.0", "spec_version": "2.4"}
+ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
 
 
 class AsgiHandler:
@@ -42,8 +42,8 @@ class AsgiHandler:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._lifespan = _Lifespan(application)
-        on_startup(self._lifespan.start)
-        on_shutdown(self._lifespan.stop)
+        on_startup(self._lifespan.startup)
+        on_shutdown(self._lifespan.shutdown)
 
     async def __call__(self, event: Any, stream: ResponseStream, context: LambdaContext) -> None:
         """Answer one HTTP event.
@@ -52,43 +52,43 @@ class AsgiHandler:
             Fault: The event is not one of HTTP.
             StreamMisused: The application returned without a response.
         """
-        scope = {**scope_of(event), "aws.event": event, "aws.context": context, "state": self._lifespan.state.copy()}
-        exchange = _Exchange(_body_of(event), stream)
-        await self._application(scope, exchange.receive, exchange.send)
+        scope = {**build_scope(event), "aws.event": event, "aws.context": context, "state": self._lifespan.state.copy()}
+        cycle = _HttpCycle(_decode_body(event), stream)
+        await self._application(scope, cycle.receive, cycle.send)
         if not stream.started:
             raise StreamMisused("the application returned without a response")
 
 
-class _Exchange:
+class _HttpCycle:
     """One request and its response, as the application sees them."""
 
     def __init__(self, body: bytes, stream: ResponseStream) -> None:
         self._body: bytes | None = body
         self._stream = stream
-        self._over = asyncio.Event()
+        self._disconnected = asyncio.Event()
 
     async def receive(self) -> Message:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._over.wait()  # Lambda tells nobody that a client has gone; only our own end is known
+        await self._disconnected.wait()  # Lambda tells nobody that a client has gone; only our own end is known
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         try:
-            await self._take(message)
+            await self._handle_message(message)
         except StreamLost:
-            self._over.set()
+            self._disconnected.set()
             raise
 
-    async def _take(self, message: Message) -> None:
+    async def _handle_message(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._stream.start(_response(message["status"], message.get("headers", ())))
+            await self._stream.start(_build_response(message["status"], message.get("headers", ())))
         elif message["type"] == "http.response.body":
             await self._stream.write(message.get("body", b""))
             if not message.get("more_body", False):
                 await self._stream.end()  # the client has its answer while background tasks go on
-                self._over.set()
+                self._disconnected.set()
 
 
 class _Lifespan:
@@ -97,46 +97,46 @@ class _Lifespan:
     def __init__(self, application: Application) -> None:
         self.state: dict[str, Any] = {}
         self._application = application
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
-        self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._receive_queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._send_queue: asyncio.Queue[Message | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def startup(self) -> None:
         """Start the application up.
 
         Raises:
             Fault: It says that it cannot start.
         """
         self._task = asyncio.create_task(self._run(), name="lifespan")
-        await self._pass("startup")
+        await self._run_phase("startup")
 
-    async def stop(self) -> None:
+    async def shutdown(self) -> None:
         """Shut it down, if it takes part in that at all."""
         if self._task is None or self._task.done():
             return
         try:
-            await self._pass("shutdown")
+            await self._run_phase("shutdown")
         finally:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _pass(self, phase: str) -> None:
-        self._messages.put_nowait({"type": f"lifespan.{phase}"})
-        answer = await self._answers.get()
-        if answer and answer["type"] == f"lifespan.{phase}.failed":
-            raise Fault("Runtime.LifespanFailed", f"the application failed at {phase}: {answer.get('message', '')}")
+    async def _run_phase(self, phase: str) -> None:
+        self._receive_queue.put_nowait({"type": f"lifespan.{phase}"})
+        reply = await self._send_queue.get()
+        if reply and reply["type"] == f"lifespan.{phase}.failed":
+            raise Fault("Runtime.LifespanFailed", f"the application failed at {phase}: {reply.get('message', '')}")
 
     async def _run(self) -> None:
-        scope = {"type": "lifespan", "asgi": VERSION, "state": self.state}
+        scope = {"type": "lifespan", "asgi": ASGI_VERSION, "state": self.state}
         try:
-            await self._application(scope, self._messages.get, self._answers.put)
+            await self._application(scope, self._receive_queue.get, self._send_queue.put)
         except Exception:  # by the specification: it does not know lifespans, and goes without
-            log.info("the application takes no part in its lifespan", exc_info=True)
+            _LOGGER.info("the application takes no part in its lifespan", exc_info=True)
         finally:
-            self._answers.put_nowait(None)
+            self._send_queue.put_nowait(None)
 
 
-def scope_of(event: Any) -> Message:
+def build_scope(event: Any) -> Message:
     """The `http` scope of an event.
 
     Raises:
@@ -144,14 +144,14 @@ def scope_of(event: Any) -> Message:
     """
     if not is_http(event):
         raise Fault("Runtime.NotAnHttpEvent", "an ASGI application takes events of function URLs and REST APIs only")
-    scope = _scope_of_rest_api(event) if is_rest_api(event) else _scope_of_url(event)
-    found = dict(scope["headers"])
-    host, port = _host_and_port(found.get(b"host", b"").decode("latin-1"))
-    scheme = found.get(b"x-forwarded-proto", b"https").decode("latin-1")
-    port = found.get(b"x-forwarded-port", b"").decode("latin-1") or port
-    default = 80 if scheme == "http" else 443
-    common = {"type": "http", "asgi": VERSION, "http_version": "1.1", "scheme": scheme}
-    return {**common, "server": (host, int(port) if port.isdecimal() else default), **scope}
+    scope = _rest_api_scope(event) if is_rest_api(event) else _function_url_scope(event)
+    headers = dict(scope["headers"])
+    host, port = _host_and_port(headers.get(b"host", b"").decode("latin-1"))
+    scheme = headers.get(b"x-forwarded-proto", b"https").decode("latin-1")
+    port = headers.get(b"x-forwarded-port", b"").decode("latin-1") or port
+    default_port = 80 if scheme == "http" else 443
+    common = {"type": "http", "asgi": ASGI_VERSION, "http_version": "1.1", "scheme": scheme}
+    return {**common, "server": (host, int(port) if port.isdecimal() else default_port), **scope}
 
 
 def _host_and_port(text: str) -> tuple[str, str]:
@@ -160,10 +160,10 @@ def _host_and_port(text: str) -> tuple[str, str]:
     return (host, port) if colon and not port.endswith("]") else (text, "")
 
 
-def _scope_of_url(event: Message) -> Message:
+def _function_url_scope(event: Message) -> Message:
     """Payload 2.0: one value per header, cookies apart."""
     http = event["requestContext"]["http"]
-    headers = _encoded(event.get("headers", {}).items())
+    headers = _encode_headers(event.get("headers", {}).items())
     if cookies := event.get("cookies"):
         headers = [each for each in headers if each[0] != b"cookie"]
         headers.append((b"cookie", "; ".join(cookies).encode("latin-1", "replace")))
@@ -179,33 +179,35 @@ def _scope_of_url(event: Message) -> Message:
     }
 
 
-def _scope_of_rest_api(event: Message) -> Message:
+def _rest_api_scope(event: Message) -> Message:
     """Payload 1.0: lists of values; the stage is a part of the path that the application does not see."""
     request = event["requestContext"]
-    multi = event.get("multiValueHeaders") or {name: [value] for name, value in (event.get("headers") or {}).items()}
-    single = {name: [value] for name, value in (event.get("queryStringParameters") or {}).items()}
-    query = event.get("multiValueQueryStringParameters") or single
-    full, path = request.get("path", ""), event.get("path") or "/"
-    root = full[: -len(path)] if full != path and full.endswith(path) else ""
+    multi_value_headers = event.get("multiValueHeaders") or {
+        name: [value] for name, value in (event.get("headers") or {}).items()
+    }
+    single_value_query = {name: [value] for name, value in (event.get("queryStringParameters") or {}).items()}
+    query = event.get("multiValueQueryStringParameters") or single_value_query
+    full_path, path = request.get("path", ""), event.get("path") or "/"
+    root_path = full_path[: -len(path)] if full_path != path and full_path.endswith(path) else ""
     return {
         "method": event["httpMethod"],
-        "path": root + path,
-        "raw_path": (root + path).encode(),
-        "root_path": root,
+        "path": root_path + path,
+        "raw_path": (root_path + path).encode(),
+        "root_path": root_path,
         "query_string": urlencode(query, doseq=True).encode(),
-        "headers": _encoded((name, value) for name, values in multi.items() for value in values),
+        "headers": _encode_headers((name, value) for name, values in multi_value_headers.items() for value in values),
         "client": (request.get("identity", {}).get("sourceIp", ""), 0),
     }
 
 
-def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+def _encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
 
 
-def _body_of(event: Message) -> bytes:
+def _decode_body(event: Message) -> bytes:
     body: str = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
 
 
-def _response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
+def _build_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
     return Response(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])

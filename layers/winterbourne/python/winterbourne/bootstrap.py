@@ -13,26 +13,26 @@ from typing import Any
 
 from winterbourne.errors import Fault
 
-__all__ = ["load_handler", "prepare"]
+__all__ = ["load_handler", "prepare_environment"]
 
 
-def prepare(environ: MutableMapping[str, str], layer: str) -> None:
+def prepare_environment(environ: MutableMapping[str, str], layer_dir: str) -> None:
     """Make sys.path, `.pth` files, PYTHONPATH and AWS_EXECUTION_ENV as the stock bootstrap does.
 
     Args:
         environ: Lambda's environment variables.
-        layer: The folder `python` of the layers, `/opt/python`.
+        layer_dir: The folder `python` of the layers, `/opt/python`.
     """
     task_root = environ.get("LAMBDA_TASK_ROOT") or os.getcwd()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    layers = [] if "PYTHONPATH" in environ else [f"{layer}/lib/python{version}/site-packages", layer]
+    layer_dirs = [] if "PYTHONPATH" in environ else [f"{layer_dir}/lib/python{version}/site-packages", layer_dir]
     # The stock bootstrap lies in this folder, which is why Python has put it on the path.
-    runtime = [environ["LAMBDA_RUNTIME_DIR"]] if "LAMBDA_RUNTIME_DIR" in environ else []
-    sys.path[:0] = [task_root, *layers, *runtime]
-    for folder in (task_root, *layers):
+    runtime_dirs = [environ["LAMBDA_RUNTIME_DIR"]] if "LAMBDA_RUNTIME_DIR" in environ else []
+    sys.path[:0] = [task_root, *layer_dirs, *runtime_dirs]
+    for folder in (task_root, *layer_dirs):
         site.addsitedir(folder)
-    if runtime:
-        environ.setdefault("PYTHONPATH", runtime[0])
+    if runtime_dirs:
+        environ.setdefault("PYTHONPATH", runtime_dirs[0])
     environ.setdefault("AWS_EXECUTION_ENV", f"AWS_Lambda_python{version}")
 
 
@@ -50,14 +50,14 @@ def load_handler(name: str) -> Callable[..., Any]:
         )
     if module_name.split(".")[0] in sys.builtin_module_names:
         raise Fault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {module_name} as a handler module")
-    module = _import(module_name)
+    module = _import_module(module_name)
     if not hasattr(module, function):
         raise Fault("Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'")
     handler: Callable[..., Any] = getattr(module, function)
     return handler
 
 
-def _import(name: str) -> Any:
+def _import_module(name: str) -> Any:
     try:
         return importlib.import_module(name.replace("/", "."))
     except ImportError as error:

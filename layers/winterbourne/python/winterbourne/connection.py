@@ -7,15 +7,15 @@ the connection gone and opens another.
 import asyncio
 from collections.abc import Callable
 
-from winterbourne.errors import ErrorReport, RuntimeApiDown, RuntimeApiError, StreamLost
+from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
 from winterbourne.invocation import Invocation
-from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR, RESTORE_NEXT, Exchange, Reply, State
+from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR, RESTORE_NEXT, Reply, RuntimeApiProtocol, State
 
 __all__ = ["RuntimeClient"]
 
 # As the stock client where many invocations share an environment: five attempts, 0.1 s before the second, doubling.
-ATTEMPTS = 5
-FIRST_DELAY_S = 0.1
+MAX_ATTEMPTS = 5
+INITIAL_BACKOFF_S = 0.1
 
 
 class RuntimeClient:
@@ -28,59 +28,59 @@ class RuntimeClient:
     def __init__(self, address: str) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
-        self._exchange = Exchange(address)
-        self._line: _Line | None = None
-        self._asked: asyncio.Future[Reply] | None = None
-        self._why_lost = ""
+        self._protocol = RuntimeApiProtocol(address)
+        self._connection: _Connection | None = None
+        self._pending_next: asyncio.Future[Reply] | None = None
+        self._lost_reason = ""
 
     @property
-    def sending(self) -> bool:
+    def is_streaming(self) -> bool:
         """Whether a streamed response is under way."""
-        return self._exchange.state is State.SENDING
+        return self._protocol.state is State.STREAMING
 
     @property
-    def undecided(self) -> bool:
+    def is_unanswered(self) -> bool:
         """Whether the invocation in hand has seen neither response nor error."""
-        return self._exchange.state is State.OPEN
+        return self._protocol.state is State.HANDLING
 
-    async def next(self) -> Invocation:
+    async def next_invocation(self) -> Invocation:
         """Wait for the next invocation, as long as it takes.
 
         Raises:
             RuntimeApiDown: Every attempt failed, or the Runtime API answered 500.
         """
-        delay_s = FIRST_DELAY_S
-        for attempt in range(1, ATTEMPTS + 1):
+        backoff_s = INITIAL_BACKOFF_S
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                asked, self._asked = self._asked, None
-                reply = await (self._settled(asked) if asked else self._request(self._exchange.ask))
+                pending, self._pending_next = self._pending_next, None
+                reply = await (self._await_reply(pending) if pending else self._request(self._protocol.request_next))
                 return Invocation(reply.headers, reply.body)
             except (OSError, RuntimeApiError) as error:
-                self._drop(str(error))
-                if attempt == ATTEMPTS:
-                    raise RuntimeApiDown(f"no invocation after {ATTEMPTS} attempts: {error}") from error
-            await asyncio.sleep(delay_s)
-            delay_s *= 2
+                self._close_connection(str(error))
+                if attempt == MAX_ATTEMPTS:
+                    raise RuntimeApiUnavailable(f"no invocation after {MAX_ATTEMPTS} attempts: {error}") from error
+            await asyncio.sleep(backoff_s)
+            backoff_s *= 2
         raise AssertionError  # unreachable: the last attempt returned or raised
 
-    def ask(self) -> None:
+    def request_next(self) -> None:
         """Ask for the next invocation now, if the connection stands; `next` waits for the answer."""
-        if self._line is not None:
-            self._asked = self._line.request(self._exchange.ask())
+        if self._connection is not None:
+            self._pending_next = self._connection.request(self._protocol.request_next())
 
-    async def begin(self, content_type: str, first: bytes) -> None:
+    async def start_response(self, content_type: str, prelude: bytes) -> None:
         """Begin a streamed response; on the socket before the first suspension unless the connection had gone.
 
         Raises:
             StreamLost: The Runtime API cannot be reached.
         """
         try:
-            line = self._line or await self._connect()
+            connection = self._connection or await self._connect()
         except OSError as error:
             raise StreamLost(str(error)) from error
-        line.transport.write(self._exchange.begin(content_type, first))
+        connection.transport.write(self._protocol.start_response(content_type, prelude))
 
-    def send(self, data: bytes) -> bool:
+    def write(self, data: bytes) -> bool:
         """Put a piece of the body on the socket, at once.
 
         Returns:
@@ -89,68 +89,68 @@ class RuntimeClient:
         Raises:
             StreamLost: Lambda has closed the response.
         """
-        line = self._line
-        if line is None:
-            raise StreamLost(self._why_lost)
-        line.transport.write(self._exchange.chunk(data))
-        return line.paused
+        connection = self._connection
+        if connection is None:
+            raise StreamLost(self._lost_reason)
+        connection.transport.write(self._protocol.chunk(data))
+        return connection.is_write_paused
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until the socket takes more.
 
         Raises:
             StreamLost: Lambda has closed the response meanwhile.
         """
-        line = self._line
-        if line is not None:
-            await line.resumed.wait()
-        if line is None or self._line is not line:
-            raise StreamLost(self._why_lost)
+        connection = self._connection
+        if connection is not None:
+            await connection.write_resumed.wait()
+        if connection is None or self._connection is not connection:
+            raise StreamLost(self._lost_reason)
 
-    async def finish(self) -> None:
+    async def end_response(self) -> None:
         """End the streamed response and wait for its acknowledgement.
 
         Raises:
             StreamLost: It was lost before.
         """
-        if not self.sending:
-            raise StreamLost(self._why_lost)
-        await self._conclude(self._exchange.finish)
+        if not self.is_streaming:
+            raise StreamLost(self._lost_reason)
+        await self._deliver(self._protocol.end_response)
 
-    async def fail(self, error: ErrorReport) -> None:
+    async def fail_response(self, error: ErrorReport) -> None:
         """End the streamed response with error trailers."""
-        await self._conclude(lambda: self._exchange.fail(error))
+        await self._deliver(lambda: self._protocol.fail_response(error))
 
-    async def answer(self, body: bytes, content_type: str) -> None:
+    async def send_response(self, body: bytes, content_type: str) -> None:
         """Send a buffered response."""
-        await self._conclude(lambda: self._exchange.answer(body, content_type))
+        await self._deliver(lambda: self._protocol.send_response(body, content_type))
 
-    async def report(self, error: ErrorReport) -> None:
+    async def send_error(self, error: ErrorReport) -> None:
         """Send an error in place of a response."""
-        await self._conclude(lambda: self._exchange.report(error))
+        await self._deliver(lambda: self._protocol.send_error(error))
 
-    async def init_error(self, error: ErrorReport, error_type: str = "") -> None:
+    async def send_init_error(self, error: ErrorReport, error_type: str = "") -> None:
         """Tell that the function could not be started."""
-        await self._conclude(lambda: self._exchange.call(INIT_ERROR, error, error_type))
+        await self._deliver(lambda: self._protocol.call(INIT_ERROR, error, error_type))
 
     async def restore_next(self) -> None:
         """Say that a snapshot may be taken; return once the environment was restored from it, on a new connection."""
-        (await self._request(lambda: self._exchange.call(RESTORE_NEXT))).require_success()
-        self._drop("the connection was made before the snapshot")
+        (await self._request(lambda: self._protocol.call(RESTORE_NEXT))).raise_for_status()
+        self._close_connection("the connection was made before the snapshot")
 
-    async def restore_error(self, error: ErrorReport, error_type: str) -> None:
+    async def send_restore_error(self, error: ErrorReport, error_type: str) -> None:
         """Tell that a hook failed after the restore."""
-        await self._conclude(lambda: self._exchange.call(RESTORE_ERROR, error, error_type))
+        await self._deliver(lambda: self._protocol.call(RESTORE_ERROR, error, error_type))
 
     def close(self) -> None:
         """Close the connection; whatever was in flight is lost."""
-        if self._asked is not None:
-            self._asked.cancel()
-        self._drop("this process closed it")
+        if self._pending_next is not None:
+            self._pending_next.cancel()
+        self._close_connection("this process closed it")
 
     # Private methods
 
-    async def _conclude(self, step: Callable[[], bytes]) -> None:
+    async def _deliver(self, build_request: Callable[[], bytes]) -> None:
         """Take a step that Lambda acknowledges.
 
         Raises:
@@ -159,63 +159,65 @@ class RuntimeClient:
             RuntimeApiDown: It answered 500.
         """
         try:
-            await self._request(step)
+            await self._request(build_request)
         except OSError as error:
             raise StreamLost(str(error)) from error
 
-    async def _request(self, step: Callable[[], bytes]) -> Reply:
-        line = self._line or await self._connect()
-        return await self._settled(line.request(step()))
+    async def _request(self, build_request: Callable[[], bytes]) -> Reply:
+        connection = self._connection or await self._connect()
+        return await self._await_reply(connection.request(build_request()))
 
-    async def _settled(self, asked: asyncio.Future[Reply]) -> Reply:
-        reply = await asked
-        if not self._exchange.reusable:
-            self._drop("the Runtime API closed it")
+    async def _await_reply(self, pending: asyncio.Future[Reply]) -> Reply:
+        reply = await pending
+        if not self._protocol.reusable:
+            self._close_connection("the Runtime API closed it")
         if reply.status == 500:
-            raise RuntimeApiDown(f"the Runtime API answered 500 to {reply.path}: it asks this process to end")
-        return reply.require_success()
+            raise RuntimeApiUnavailable(f"the Runtime API answered 500 to {reply.path}: it asks this process to end")
+        return reply.raise_for_status()
 
-    async def _connect(self) -> "_Line":
+    async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
-        _, line = await loop.create_connection(lambda: _Line(self._exchange, self._lost), self._host, self._port)
-        self._line = line
-        return line
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._protocol, self._on_connection_lost), self._host, self._port
+        )
+        self._connection = connection
+        return connection
 
-    def _lost(self, line: "_Line", why: str) -> None:
-        if line is self._line:
-            self._drop(why)
+    def _on_connection_lost(self, connection: "_Connection", reason: str) -> None:
+        if connection is self._connection:
+            self._close_connection(reason)
 
-    def _drop(self, why: str) -> None:
-        line, self._line, self._why_lost = self._line, None, why
-        if line is not None:
-            self._exchange.lost()
-            line.drop()
+    def _close_connection(self, reason: str) -> None:
+        connection, self._connection, self._lost_reason = self._connection, None, reason
+        if connection is not None:
+            self._protocol.connection_lost()
+            connection.abort()
 
 
-class _Line(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """One connection: bytes in go to the exchange, its reply goes to the one who waits for it."""
 
     transport: asyncio.Transport
 
-    def __init__(self, exchange: Exchange, lost: "Callable[[_Line, str], None]") -> None:
-        self.paused = False
-        self.resumed = asyncio.Event()
-        self._exchange = exchange
-        self._lost = lost
-        self._reply: asyncio.Future[Reply] | None = None
+    def __init__(self, protocol: RuntimeApiProtocol, on_lost: "Callable[[_Connection, str], None]") -> None:
+        self.is_write_paused = False
+        self.write_resumed = asyncio.Event()
+        self._protocol = protocol
+        self._on_lost = on_lost
+        self._pending_reply: asyncio.Future[Reply] | None = None
 
     def request(self, data: bytes) -> asyncio.Future[Reply]:
         """Write the end of a request; its reply will come."""
-        self._reply = asyncio.get_running_loop().create_future()
+        self._pending_reply = asyncio.get_running_loop().create_future()
         self.transport.write(data)
-        return self._reply
+        return self._pending_reply
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Close it and wake everyone who waits for it."""
         self.transport.abort()
-        self.resumed.set()
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
+        self.write_resumed.set()
+        if self._pending_reply is not None and not self._pending_reply.done():
+            self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
     # Callbacks of asyncio
 
@@ -225,28 +227,28 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            reply = self._exchange.feed(data)
+            reply = self._protocol.receive_data(data)
         except RuntimeApiError as error:
-            self._lost(self, str(error))
+            self._on_lost(self, str(error))
             return
         if reply is None:
             return
-        if self._reply is None or self._reply.done():
-            answer = f"the Runtime API answered {reply.status} before the response had ended: "
-            self._lost(self, answer + reply.body.decode(errors="replace"))
+        if self._pending_reply is None or self._pending_reply.done():
+            reason = f"the Runtime API answered {reply.status} before the response had ended: "
+            self._on_lost(self, reason + reply.body.decode(errors="replace"))
         else:
-            self._reply.set_result(reply)
+            self._pending_reply.set_result(reply)
 
     def eof_received(self) -> None:
         self.data_received(b"")  # the end of a reply that has no length is the end of the connection
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(self, str(exc or "the Runtime API closed the connection"))
+        self._on_lost(self, str(exc or "the Runtime API closed the connection"))
 
     def pause_writing(self) -> None:
-        self.paused = True
-        self.resumed.clear()
+        self.is_write_paused = True
+        self.write_resumed.clear()
 
     def resume_writing(self) -> None:
-        self.paused = False
-        self.resumed.set()
+        self.is_write_paused = False
+        self.write_resumed.set()

@@ -45,10 +45,10 @@ class LambdaContext:
         self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
         self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
         self._deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
-        client = _json(get("lambda-runtime-client-context"), "Client Context")
-        self._w3c = _take_w3c(client)
+        client = _parse_json_header(get("lambda-runtime-client-context"), "Client Context")
+        self._trace_context = _pop_trace_context(client)
         self.client_context = _client_context(client)
-        self.identity = _identity(_json(get("lambda-runtime-cognito-identity"), "Cognito Identity"))
+        self.identity = _identity(_parse_json_header(get("lambda-runtime-cognito-identity"), "Cognito Identity"))
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends the invocation; 0 when that has passed."""
@@ -56,7 +56,7 @@ class LambdaContext:
 
     def w3c(self) -> dict[str, str]:
         """The W3C trace context the caller sent: any of `traceparent`, `tracestate` and `baggage`."""
-        return dict(self._w3c)
+        return dict(self._trace_context)
 
     def log(self, message: object) -> None:
         """Write to the function's log as it is, without level and request id."""
@@ -100,35 +100,35 @@ TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=N
 REQUEST_IDS: ContextVar[tuple[str, str | None]] = ContextVar("winterbourne_request_ids", default=("", None))
 
 
-def _json(header: str | None, what: str) -> Any:
+def _parse_json_header(header: str | None, label: str) -> Any:
     if not header:
         return None
     try:
         return json.loads(header)
     except ValueError as error:
-        raise Fault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {what} JSON: {error}") from error
+        raise Fault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {label} JSON: {error}") from error
 
 
-def _take_w3c(client: Any) -> dict[str, str]:
-    given = client.pop("w3c", None) if isinstance(client, dict) else None
-    if not isinstance(given, dict):
+def _pop_trace_context(client: Any) -> dict[str, str]:
+    trace_context = client.pop("w3c", None) if isinstance(client, dict) else None
+    if not isinstance(trace_context, dict):
         return {}
-    return {name: given[name] for name in W3C_FIELDS if isinstance(given.get(name), str)}
+    return {name: trace_context[name] for name in W3C_FIELDS if isinstance(trace_context.get(name), str)}
 
 
-def _client_context(given: dict[str, Any] | None) -> SimpleNamespace | None:
-    if given is None:
+def _client_context(fields: dict[str, Any] | None) -> SimpleNamespace | None:
+    if fields is None:
         return None
-    client = given.get("client")
+    client = fields.get("client")
     return SimpleNamespace(
-        custom=given.get("custom"),
-        env=given.get("env"),
+        custom=fields.get("custom"),
+        env=fields.get("env"),
         client=None if client is None else SimpleNamespace(**{name: client.get(name) for name in CLIENT_FIELDS}),
     )
 
 
-def _identity(given: dict[str, Any] | None) -> SimpleNamespace:
-    identity = given or {}
+def _identity(fields: dict[str, Any] | None) -> SimpleNamespace:
+    identity = fields or {}
     return SimpleNamespace(
         cognito_identity_id=identity.get("cognitoIdentityId"),
         cognito_identity_pool_id=identity.get("cognitoIdentityPoolId"),

@@ -18,24 +18,24 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from winterbourne.redaction import redacted
+from winterbourne.redaction import redact_text
 
 __all__ = [
     "DeadlineReached",
     "ErrorReport",
     "Fault",
-    "IllegalMove",
+    "IllegalTransition",
     "PreludeTooLarge",
-    "RuntimeApiDown",
     "RuntimeApiError",
+    "RuntimeApiUnavailable",
     "ShuttingDown",
     "StreamLost",
     "StreamMisused",
     "WinterbourneError",
 ]
 
-XRAY_LIMIT_BYTES = 1024 * 1024  # a larger cause is refused together with the report that carries it
-MACHINERY = (
+MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # a larger cause is refused together with the report that carries it
+INTERNAL_PATHS = (
     os.path.dirname(__file__) + os.sep,
     f"{os.sep}concurrent{os.sep}futures{os.sep}",
     f"{os.sep}asyncio{os.sep}",
@@ -57,9 +57,9 @@ class Fault(WinterbourneError):
         trace: Lines that lead to the place, where there are any.
     """
 
-    def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:
+    def __init__(self, error_type: str, message: str, trace: list[str] | None = None) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.error_type = error_type
         self.trace = trace or []
 
 
@@ -83,7 +83,7 @@ class ShuttingDown(WinterbourneError):
     """The handler was cancelled because the execution environment shuts down."""
 
 
-class IllegalMove(WinterbourneError):
+class IllegalTransition(WinterbourneError):
     """A step that the table of the exchange does not list: a bug of the caller, found before any byte was written."""
 
 
@@ -101,7 +101,7 @@ class RuntimeApiError(WinterbourneError):
         self.status = status
 
 
-class RuntimeApiDown(WinterbourneError):
+class RuntimeApiUnavailable(WinterbourneError):
     """The Runtime API cannot be reached, or answered 500: nothing more can be done in this process."""
 
 
@@ -114,18 +114,18 @@ class ErrorReport:
     """
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
-        self.message = redacted(_text(error))
+        self.message = redact_text(_safe_str(error))
         self.request_id = request_id
         self.frames: list[traceback.FrameSummary] = []
         if isinstance(error, Fault):
-            self.name = self.kind = error.kind
+            self.name = self.error_type = error.error_type
             self.xray_type = "LambdaValidationError"  # as the stock client calls all of these
-            self.stack = [redacted(line) for line in error.trace]
+            self.stack = [redact_text(line) for line in error.trace]
             return
         self.name = self.xray_type = type(error).__name__
         # A header is ASCII; Lambda itself shows what is not made of plain letters as Unknown.
-        self.kind = f"Function.{self.name}" if self.name.isascii() else "Function.Unknown"
-        self.frames = _frames(error.__traceback__)
+        self.error_type = f"Function.{self.name}" if self.name.isascii() else "Function.Unknown"
+        self.frames = _user_frames(error.__traceback__)
         self.stack = traceback.format_list(self.frames)
 
     @property
@@ -153,10 +153,10 @@ class ErrorReport:
             "paths": sorted({frame.filename for frame in self.frames}),
         }
         text = json.dumps(cause)
-        return text if len(text) < XRAY_LIMIT_BYTES else ""
+        return text if len(text) < MAX_XRAY_CAUSE_BYTES else ""
 
 
-def _text(error: BaseException) -> str:
+def _safe_str(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as worse:  # noqa: BLE001 - somebody's __str__; their error must be told all the same
@@ -170,12 +170,12 @@ def _working_directory() -> str:
         return ""
 
 
-def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+def _user_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     """The frames from the handler on: how the layer called it tells its developer nothing."""
     frames = list(traceback.extract_tb(trace))
-    first = next((i for i, frame in enumerate(frames) if not _is_machinery(frame.filename)), 0)
+    first = next((i for i, frame in enumerate(frames) if not _is_internal(frame.filename)), 0)
     return frames[first:]
 
 
-def _is_machinery(filename: str) -> bool:
-    return any(place in filename for place in MACHINERY)
+def _is_internal(filename: str) -> bool:
+    return any(place in filename for place in INTERNAL_PATHS)

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from winterbourne.context import CONTEXT, LambdaContext
 from winterbourne.invocation import is_http, is_rest_api
 from winterbourne.prelude import Response
-from winterbourne.stream import Collected, ResponseStream
+from winterbourne.stream import BufferedSink, ResponseStream
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["Serve", "StreamingHandler", "adapt", "streamify_response"]
+__all__ = ["AsyncHandler", "StreamingHandler", "adapt_handler", "streamify_response"]
 
 T = TypeVar("T")
-Serve = Callable[[Any, ResponseStream, LambdaContext], Awaitable[Any]]
+AsyncHandler = Callable[[Any, ResponseStream, LambdaContext], Awaitable[Any]]
 
 # Threads come when they are needed and stay; those that a cancelled handler still occupies must not starve the others.
 MAX_THREADS = 256
 
-ONE = inspect.Parameter.POSITIONAL_OR_KEYWORD
+POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
-_stream: ContextVar[ResponseStream | None] = ContextVar("winterbourne_stream", default=None)
+_current_stream: ContextVar[ResponseStream | None] = ContextVar("winterbourne_stream", default=None)
 
 
 class StreamingHandler:
@@ -45,18 +45,20 @@ class StreamingHandler:
     def __init__(self, handler: Callable[..., Any]) -> None:
         functools.update_wrapper(self, handler)
         # What decorators around this object call, whatever the wrapped function takes.
-        self.__signature__ = inspect.Signature([inspect.Parameter(n, ONE) for n in ("event", "context")])
-        self._serve = _serve_with(handler)
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter(n, POSITIONAL_OR_KEYWORD) for n in ("event", "context")]
+        )
+        self._serve = _build_async_handler(handler)
 
     def __call__(self, event: Any, context: LambdaContext) -> Any:
         """Under this layer, a coroutine that streams; elsewhere, the buffered answer.
 
         A decorator of another library sits between the layer and this object and passes on what it returns.
         """
-        stream = _stream.get()
+        stream = _current_stream.get()
         if stream is not None:
             return self.serve(event, stream, context)
-        return _own_loop().run_until_complete(self._collect(event, context))
+        return _fallback_event_loop().run_until_complete(self._serve_buffered(event, context))
 
     async def serve(self, event: Any, stream: ResponseStream, context: LambdaContext) -> Any:
         """Answer one event; a handler that neither streams nor returns anything sends an empty response."""
@@ -65,12 +67,12 @@ class StreamingHandler:
             await stream.start()
         return result
 
-    async def _collect(self, event: Any, context: LambdaContext) -> Any:
+    async def _serve_buffered(self, event: Any, context: LambdaContext) -> Any:
         CONTEXT.set(context)
-        sink = Collected()
+        sink = BufferedSink()
         stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
         result = await self.serve(event, stream, context)
-        return sink.answer(stream.response) if stream.started else result
+        return sink.result(stream.response) if stream.started else result
 
 
 def streamify_response(handler: Callable[..., Any]) -> StreamingHandler:
@@ -82,7 +84,7 @@ def streamify_response(handler: Callable[..., Any]) -> StreamingHandler:
     return StreamingHandler(handler)
 
 
-def adapt(handler: Callable[..., Any]) -> Serve:
+def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
     """One way to call a handler of any shape.
 
     Returns:
@@ -91,23 +93,23 @@ def adapt(handler: Callable[..., Any]) -> Serve:
     """
     if isinstance(handler, StreamingHandler):
         return handler.serve
-    return _serve_with(handler)
+    return _build_async_handler(handler)
 
 
 # Private functions
 
 
-def _serve_with(handler: Callable[..., Any]) -> Serve:
+def _build_async_handler(handler: Callable[..., Any]) -> AsyncHandler:
     parameters = _required_parameters(handler)
     if len(parameters) == 3 and parameters[0] == "scope":
         from winterbourne.asgi import AsgiHandler  # noqa: PLC0415 - only where an application is served
 
         return AsgiHandler(handler)
-    call = functools.partial(_call, handler, on_loop=_is_async(handler))
+    call = functools.partial(_invoke, handler, on_loop=_is_async(handler))
     return functools.partial(call, takes_stream=len(parameters) == 3)
 
 
-async def _call(
+async def _invoke(
     handler: Callable[..., Any],
     event: Any,
     stream: ResponseStream,
@@ -116,20 +118,20 @@ async def _call(
     on_loop: bool,
     takes_stream: bool,
 ) -> Any:
-    _stream.set(stream)
+    _current_stream.set(stream)
     arguments = (event, stream, context) if takes_stream else (event, context)
-    result = handler(*arguments) if on_loop else await _in_thread(copy_context(), handler, *arguments)
-    return await _settle(result, stream)
+    result = handler(*arguments) if on_loop else await _run_in_thread(copy_context(), handler, *arguments)
+    return await _resolve_result(result, stream)
 
 
-async def _settle(result: Any, stream: ResponseStream) -> Any:
+async def _resolve_result(result: Any, stream: ResponseStream) -> Any:
     """What a handler gave back → a value, or None where it was streamed."""
     if isinstance(result, AsyncGenerator):
         return await _stream_items(result, stream)
     if isinstance(result, Generator):
-        return await _stream_items(_from_thread(result), stream)
+        return await _stream_items(_iterate_in_thread(result), stream)
     if isinstance(result, Awaitable):
-        return await _settle(await result, stream)
+        return await _resolve_result(await result, stream)
     return result
 
 
@@ -144,37 +146,39 @@ async def _stream_items(items: AsyncGenerator[Any], stream: ResponseStream) -> N
         await stream.start()
 
 
-async def _from_thread(items: Generator[Any]) -> AsyncGenerator[Any]:
+async def _iterate_in_thread(items: Generator[Any]) -> AsyncGenerator[Any]:
     """The items of a generator, each made in a thread; all in one context, and closed when it is not at work."""
-    context, end, at_work = copy_context(), object(), threading.Lock()
+    context, exhausted, generator_lock = copy_context(), object(), threading.Lock()
 
-    def step() -> Any:
-        with at_work:
-            return next(items, end)
+    def next_item() -> Any:
+        with generator_lock:
+            return next(items, exhausted)
 
     try:
-        while (item := await _in_thread(context, step)) is not end:
+        while (item := await _run_in_thread(context, next_item)) is not exhausted:
             yield item
     finally:
         # Nobody waits for it: a generator that hangs in a thread cannot be interrupted, and the stream must end.
-        _threads().submit(_close, items, at_work)
+        _thread_pool().submit(_close_generator, items, generator_lock)
 
 
-def _close(items: Generator[Any], at_work: threading.Lock) -> None:
+def _close_generator(items: Generator[Any], generator_lock: threading.Lock) -> None:
     try:
-        with at_work:
+        with generator_lock:
             items.close()
     except Exception:
         logging.getLogger(__name__).exception("the generator failed while it was closed")
 
 
-async def _in_thread(context: Context, function: Callable[..., T], *arguments: Any) -> T:
+async def _run_in_thread(context: Context, function: Callable[..., T], *arguments: Any) -> T:
     """Call it in a thread. Cancelling this stops the waiting; a thread cannot be stopped."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads(), functools.partial(context.run, _called, function, *arguments))
+    return await loop.run_in_executor(
+        _thread_pool(), functools.partial(context.run, _convert_stop_iteration, function, *arguments)
+    )
 
 
-def _called(function: Callable[..., T], *arguments: Any) -> T:
+def _convert_stop_iteration(function: Callable[..., T], *arguments: Any) -> T:
     try:
         return function(*arguments)
     except StopIteration as error:  # no future takes it; whoever awaits one would wait for ever
@@ -182,14 +186,14 @@ def _called(function: Callable[..., T], *arguments: Any) -> T:
 
 
 @functools.cache
-def _threads() -> "ThreadPoolExecutor":
+def _thread_pool() -> "ThreadPoolExecutor":
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where a handler is synchronous
 
     return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler")
 
 
 @functools.cache
-def _own_loop() -> asyncio.AbstractEventLoop:
+def _fallback_event_loop() -> asyncio.AbstractEventLoop:
     """The loop for a client that has none; it lives as long as the process, as what handlers keep on it does."""
     return asyncio.new_event_loop()
 
@@ -199,7 +203,7 @@ def _required_parameters(handler: Callable[..., Any]) -> list[str]:
         parameters = inspect.signature(handler).parameters.values()
     except ValueError:  # written in C, without a signature
         return []
-    positional = (inspect.Parameter.POSITIONAL_ONLY, ONE)
+    positional = (inspect.Parameter.POSITIONAL_ONLY, POSITIONAL_OR_KEYWORD)
     return [each.name for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
 
 

@@ -16,8 +16,8 @@ from winterbourne.errors import Fault
 __all__ = ["Invocation", "encode_result", "is_http", "is_rest_api"]
 
 # A Decimal is written as the number it is, which the json module cannot: it leaves as a string that bears this mark.
-MARK = f"decimal-{os.urandom(8).hex()}:"
-MARKED = re.compile(f'"{MARK}([^"]*)"')
+DECIMAL_MARKER = f"decimal-{os.urandom(8).hex()}:"
+DECIMAL_PATTERN = re.compile(f'"{DECIMAL_MARKER}([^"]*)"')
 
 
 class Invocation:
@@ -77,25 +77,25 @@ def encode_result(result: Any) -> tuple[bytes, str]:
     if isinstance(result, bytes):
         return result, "application/unknown"
     try:
-        text = _dump(result, ascii_only=False)
+        text = _dumps(result, ascii_only=False)
         try:
             return text.encode(), "application/json"
         except UnicodeEncodeError:  # a lone surrogate; escaped, it is still JSON
-            return _dump(result, ascii_only=True).encode(), "application/json"
+            return _dumps(result, ascii_only=True).encode(), "application/json"
     except Exception as error:  # a __str__ or a circle in somebody's object may raise anything
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
 
 
-def _dump(result: Any, *, ascii_only: bool) -> str:
-    text = json.dumps(result, ensure_ascii=ascii_only, default=_other)
-    return MARKED.sub(r"\1", text) if MARK in text else text
+def _dumps(result: Any, *, ascii_only: bool) -> str:
+    text = json.dumps(result, ensure_ascii=ascii_only, default=_json_default)
+    return DECIMAL_PATTERN.sub(r"\1", text) if DECIMAL_MARKER in text else text
 
 
-def _other(value: object) -> Any:
+def _json_default(value: object) -> Any:
     """What json does not know and the stock client does: Decimal, and bytes that hold text."""
-    kind = type(value).__name__
-    if kind == "Decimal":
-        return math.nan if value.is_nan() else f"{MARK}{value}"  # type: ignore[attr-defined]
+    type_name = type(value).__name__
+    if type_name == "Decimal":
+        return math.nan if value.is_nan() else f"{DECIMAL_MARKER}{value}"  # type: ignore[attr-defined]
     if isinstance(value, bytes):
         return value.decode()
-    raise TypeError(f"Object of type {kind} is not JSON serializable")
+    raise TypeError(f"Object of type {type_name} is not JSON serializable")

@@ -20,23 +20,28 @@ from typing import Any, ClassVar, Protocol
 
 from winterbourne.context import REQUEST_IDS
 from winterbourne.errors import ErrorReport
-from winterbourne.redaction import redacted
+from winterbourne.redaction import redact_text
 
-__all__ = ["LogSink", "end_printed_lines", "log_error", "redirect_to_provider", "set_up"]
+__all__ = ["LogSink", "configure_logging", "flush_partial_lines", "log_error", "redirect_to_log_socket"]
 
 TEXT_FRAME = 0xA55A0003
 JSON_FRAME = 0xA55A0002
 LEVEL_BITS = {logging.DEBUG: 0x8, logging.INFO: 0xC, logging.WARNING: 0x10, logging.ERROR: 0x14, logging.CRITICAL: 0x18}
 TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
-TEXT_TIME = "%Y-%m-%dT%H:%M:%S"
-JSON_TIME = "%Y-%m-%dT%H:%M:%SZ"
+TEXT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
+JSON_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
 
 # Attributes every record has, and those that `_Ids` adds: what else is there came through `extra`.
-ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"aws_request_id", "tenant_id", "taskName", "message"}
+STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "aws_request_id",
+    "tenant_id",
+    "taskName",
+    "message",
+}
 
 
-_Ids = tuple[str, str | None]  # of the request and of the tenant
+_RequestIds = tuple[str, str | None]  # of the request and of the tenant
 
 
 class LogSink(Protocol):
@@ -59,16 +64,16 @@ class FramedSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._whole = threading.Lock()
+        self._write_lock = threading.Lock()
 
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
         """Write one frame."""
-        data = redacted(text).encode(errors="backslashreplace")
+        data = redact_text(text).encode(errors="backslashreplace")
         head = (
             frame_type.to_bytes(4, "big") + len(data).to_bytes(4, "big") + (time.time_ns() // 1000).to_bytes(8, "big")
         )
         rest = memoryview(head + data)
-        with self._whole:  # a pipe takes long frames in parts
+        with self._write_lock:  # a pipe takes long frames in parts
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
@@ -86,23 +91,26 @@ class StdoutSink:
         self._stdout.write(text)
 
 
-def set_up(environ: MutableMapping[str, str]) -> None:
+def configure_logging(environ: MutableMapping[str, str]) -> None:
     """Route logging, print and uncaught errors to Lambda.
 
     Args:
         environ: `_LAMBDA_TELEMETRY_LOG_FD` is taken out of it, so that no child process writes there.
     """
-    _unbuffer()
+    _unbuffer_stdio()
     descriptor = environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
     sink: LogSink = FramedSink(int(descriptor)) if descriptor else StdoutSink()
     as_json = environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     logging.Formatter.converter = time.gmtime
-    _set_up_root(_Handler(sink, as_json=as_json, typed=as_json or bool(level)), "DEBUG" if level == "TRACE" else level)
+    _configure_root_logger(
+        _LambdaLogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
+        "DEBUG" if level == "TRACE" else level,
+    )
     if as_json:
-        sys.stdout = _Printed(sys.stdout, sink, logging.INFO)
-        sys.stderr = _Printed(sys.stderr, sink, logging.ERROR)
-    threading.excepthook = _log_thread
+        sys.stdout = _JsonLineStream(sys.stdout, sink, logging.INFO)
+        sys.stderr = _JsonLineStream(sys.stderr, sink, logging.ERROR)
+    threading.excepthook = _log_thread_exception
 
 
 def log_error(report: ErrorReport) -> None:
@@ -110,28 +118,28 @@ def log_error(report: ErrorReport) -> None:
 
     It goes there even if the function took our handler off the root logger, as `basicConfig(force=True)` does.
     """
-    handler = _Handler.set_up
+    handler = _LambdaLogHandler.installed
     if handler.as_json:
-        stamp = time.strftime(JSON_TIME, time.gmtime())
+        stamp = time.strftime(JSON_TIME_FORMAT, time.gmtime())
         document = {"timestamp": stamp, "level": "ERROR", **report.document}
         text = json.dumps(document, ensure_ascii=False)
         handler.log_sink.log(
             text + "\n" * isinstance(handler.log_sink, StdoutSink), JSON_FRAME | LEVEL_BITS[logging.ERROR]
         )
         return
-    text = handler.log_sink.separator.join(_error_lines(report))
+    text = handler.log_sink.separator.join(_format_error_lines(report))
     end = "\n" * isinstance(handler.log_sink, StdoutSink)
     handler.log_sink.log(text + end, TEXT_FRAME | LEVEL_BITS[logging.ERROR])
 
 
-def end_printed_lines() -> None:
+def flush_partial_lines() -> None:
     """Put out what this invocation has printed without a newline: the environment may be frozen after it for good."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, _Printed):
+        if isinstance(stream, _JsonLineStream):
             stream.flush()
 
 
-def redirect_to_provider(path: str) -> None:
+def redirect_to_log_socket(path: str) -> None:
     """Send stdout and stderr through the socket that Lambda Managed Instances collect logs from."""
     import socket  # noqa: PLC0415 - asyncio has it already; named here where it is used
 
@@ -144,22 +152,24 @@ def redirect_to_provider(path: str) -> None:
 # Private classes and functions
 
 
-class _Handler(logging.Handler):
+class _LambdaLogHandler(logging.Handler):
     """The root logger's handler; other libraries know it by its `log_sink`."""
 
-    set_up: "ClassVar[_Handler]"  # the one of this process
+    installed: "ClassVar[_LambdaLogHandler]"  # the one of this process
 
-    def __init__(self, sink: LogSink, *, as_json: bool, typed: bool) -> None:
+    def __init__(self, sink: LogSink, *, as_json: bool, with_level_bits: bool) -> None:
         super().__init__()
         self.log_sink = sink
         self.as_json = as_json
-        self._typed = typed
-        self.setFormatter(_JsonFormatter(datefmt=JSON_TIME) if as_json else logging.Formatter(TEXT_FORMAT, TEXT_TIME))
+        self._with_level_bits = with_level_bits
+        self.setFormatter(
+            _JsonFormatter(datefmt=JSON_TIME_FORMAT) if as_json else logging.Formatter(TEXT_FORMAT, TEXT_TIME_FORMAT)
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
         base = JSON_FRAME if self.as_json else TEXT_FRAME
-        bits = LEVEL_BITS.get(_level(record), 0) if self._typed else 0
+        bits = LEVEL_BITS.get(_standard_level(record), 0) if self._with_level_bits else 0
         try:
             self.log_sink.log(self.format(record), base | bits)
         except Exception:  # noqa: BLE001 - logging's own contract: a record that cannot be written harms nobody
@@ -168,11 +178,11 @@ class _Handler(logging.Handler):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        trace, kind, message, location = _exception(record)
+        trace, kind, message, location = _exception_fields(record)
         return _json_line(
             {
                 "timestamp": self.formatTime(record, self.datefmt),
-                "level": logging.getLevelName(_level(record)),
+                "level": logging.getLevelName(_standard_level(record)),
                 "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
                 "logger": record.name,
                 "stackTrace": trace,
@@ -186,15 +196,15 @@ class _JsonFormatter(logging.Formatter):
         )
 
 
-class _Stream(io.TextIOWrapper):
+class _RedactingStream(io.TextIOWrapper):
     """stdout or stderr, redacted."""
 
     def write(self, text: str) -> int:
-        super().write(redacted(text))
+        super().write(redact_text(text))
         return len(text)
 
 
-class _Printed(io.TextIOBase):
+class _JsonLineStream(io.TextIOBase):
     """What is printed → one JSON record per line, with the ids of the invocation that prints."""
 
     def __init__(self, stream: Any, sink: LogSink, level: int) -> None:
@@ -202,24 +212,24 @@ class _Printed(io.TextIOBase):
         self._sink = sink
         self._level = level
         # A line may come in pieces, while other invocations and other threads print theirs.
-        self._begun: dict[tuple[_Ids, int], str] = {}
+        self._partial_lines: dict[tuple[_RequestIds, int], str] = {}
 
     def write(self, text: str) -> int:
         ids = REQUEST_IDS.get()
-        printing = ids, threading.get_ident()
-        *lines, rest = (self._begun.pop(printing, "") + text).split("\n")
-        if rest:
-            self._begun[printing] = rest
+        writer_key = ids, threading.get_ident()
+        *lines, partial_line = (self._partial_lines.pop(writer_key, "") + text).split("\n")
+        if partial_line:
+            self._partial_lines[writer_key] = partial_line
         for line in lines:
-            self._put(line, ids)
+            self._emit_line(line, ids)
         return len(text)
 
     def flush(self) -> None:
         """Put out the lines that this invocation has begun and not ended."""
         ids = REQUEST_IDS.get()
-        for printing in list(self._begun):
-            if printing[0] == ids:
-                self._put(self._begun.pop(printing, ""), ids)
+        for writer_key in list(self._partial_lines):
+            if writer_key[0] == ids:
+                self._emit_line(self._partial_lines.pop(writer_key, ""), ids)
 
     def writable(self) -> bool:
         return True
@@ -232,17 +242,17 @@ class _Printed(io.TextIOBase):
     def fileno(self) -> int:
         return int(self._stream.fileno())
 
-    def _put(self, line: str, ids: _Ids) -> None:
+    def _emit_line(self, line: str, ids: _RequestIds) -> None:
         if line:
-            self._sink.log(self._record(line, ids), JSON_FRAME | LEVEL_BITS[self._level])
+            self._sink.log(self._format_line(line, ids), JSON_FRAME | LEVEL_BITS[self._level])
 
-    def _record(self, line: str, ids: _Ids) -> str:
+    def _format_line(self, line: str, ids: _RequestIds) -> str:
         if line.startswith("{") and _is_json(line):
             return line + "\n"
         request_id, tenant_id = ids
         return _json_line(
             {
-                "timestamp": time.strftime(JSON_TIME, time.gmtime()),
+                "timestamp": time.strftime(JSON_TIME_FORMAT, time.gmtime()),
                 "level": logging.getLevelName(self._level),
                 "message": line,
                 "requestId": request_id or None,
@@ -251,8 +261,8 @@ class _Printed(io.TextIOBase):
         )
 
 
-def _set_up_root(handler: _Handler, level: str) -> None:
-    _Handler.set_up = handler
+def _configure_root_logger(handler: _LambdaLogHandler, level: str) -> None:
+    _LambdaLogHandler.installed = handler
     logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines tell of the loop, not of the function
     root = logging.getLogger()
     if level in logging.getLevelNamesMapping():
@@ -260,25 +270,25 @@ def _set_up_root(handler: _Handler, level: str) -> None:
     root.addHandler(handler)
 
 
-def _unbuffer() -> None:
+def _unbuffer_stdio() -> None:
     """As `python -u` does: what is printed must be out before the environment is frozen."""
     for name in ("stdout", "stderr"):
         buffer = getattr(sys, name).buffer
         raw = getattr(buffer, "raw", buffer)  # under `python -u` it is raw already
-        setattr(sys, name, _Stream(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
+        setattr(sys, name, _RedactingStream(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
 
 
-def _log_thread(arguments: threading.ExceptHookArgs) -> None:
+def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:
     where = arguments.thread.name if arguments.thread else "a thread"
-    information = (arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback)
-    logging.getLogger().error("uncaught in %s", where, exc_info=information)
+    exc_info = (arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback)
+    logging.getLogger().error("uncaught in %s", where, exc_info=exc_info)
 
 
-def _level(record: logging.LogRecord) -> int:
+def _standard_level(record: logging.LogRecord) -> int:
     return min(50, max(0, record.levelno)) // 10 * 10
 
 
-def _exception(record: logging.LogRecord) -> tuple[list[str] | None, str | None, str | None, str | None]:
+def _exception_fields(record: logging.LogRecord) -> tuple[list[str] | None, str | None, str | None, str | None]:
     """Stack trace, type, message and place of the error in a record; all None where there is none."""
     if not record.exc_info or record.exc_info[0] is None:
         return None, None, None, None
@@ -287,9 +297,9 @@ def _exception(record: logging.LogRecord) -> tuple[list[str] | None, str | None,
     return traceback.format_tb(trace), kind.__name__, str(value), place
 
 
-def _json_line(entry: dict[str, Any], more: dict[str, Any] | None = None) -> str:
-    for name, value in (more or {}).items():
-        if name not in ORDINARY and name not in entry:
+def _json_line(entry: dict[str, Any], extra: dict[str, Any] | None = None) -> str:
+    for name, value in (extra or {}).items():
+        if name not in STANDARD_ATTRIBUTES and name not in entry:
             entry[name] = value
     return json.dumps({k: v for k, v in entry.items() if v is not None}, ensure_ascii=False, default=str) + "\n"
 
@@ -302,7 +312,7 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _error_lines(report: ErrorReport) -> list[str]:
+def _format_error_lines(report: ErrorReport) -> list[str]:
     head = "[ERROR]"
     if report.name:
         head += f" {report.name}" + ":" * bool(report.message)
@@ -310,10 +320,10 @@ def _error_lines(report: ErrorReport) -> list[str]:
         head += f" {report.message}"
     lines = [head, "Traceback (most recent call last):"]
     for element in report.stack:
-        lines += [_indented(line) for line in element.splitlines()] or [""]
+        lines += [_preserve_indent(line) for line in element.splitlines()] or [""]
     return lines
 
 
-def _indented(line: str) -> str:
+def _preserve_indent(line: str) -> str:
     text = line.lstrip(" ")
     return NO_BREAK_SPACE * (len(line) - len(text)) + text

@@ -13,16 +13,23 @@ from typing import Any
 
 from winterbourne.connection import RuntimeClient
 from winterbourne.context import CONTEXT, REQUEST_IDS, TRACE_ID
-from winterbourne.errors import DeadlineReached, ErrorReport, Fault, RuntimeApiDown, ShuttingDown, WinterbourneError
-from winterbourne.handlers import Serve
+from winterbourne.errors import (
+    DeadlineReached,
+    ErrorReport,
+    Fault,
+    RuntimeApiUnavailable,
+    ShuttingDown,
+    WinterbourneError,
+)
+from winterbourne.handlers import AsyncHandler
 from winterbourne.invocation import Invocation, encode_result, is_http, is_rest_api
 from winterbourne.lifecycle import error_frame
-from winterbourne.logs import end_printed_lines, log_error
-from winterbourne.stream import Collected, ResponseStream, as_bytes
+from winterbourne.logs import flush_partial_lines, log_error
+from winterbourne.stream import BufferedSink, ResponseStream, as_bytes
 
 __all__ = ["Poller"]
 
-log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 class Poller:
@@ -38,14 +45,20 @@ class Poller:
     """
 
     def __init__(
-        self, client: RuntimeClient, serve: Serve, *, margin_ms: int, collect: bool = False, alone: bool = True
+        self,
+        client: RuntimeClient,
+        handler: AsyncHandler,
+        *,
+        deadline_margin_ms: int,
+        buffer_responses: bool = False,
+        sole: bool = True,
     ) -> None:
         self._client = client
-        self._serve = serve
-        self._margin_ms = margin_ms
-        self._collect = collect
-        self._alone = alone
-        self._stopping = self._leaving = self._waiting = False
+        self._handler = handler
+        self._deadline_margin_ms = deadline_margin_ms
+        self._buffer_responses = buffer_responses
+        self._sole = sole
+        self._stopping = self._draining = self._polling = False
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -54,66 +67,66 @@ class Poller:
         Raises:
             RuntimeApiDown: The Runtime API is gone.
         """
-        while not self._leaving:
+        while not self._draining:
             # A task for each, so that what a handler puts into context variables is gone with its invocation.
-            self._task = asyncio.create_task(self._one())
+            self._task = asyncio.create_task(self._serve_one())
             try:
                 await self._task
             except asyncio.CancelledError:
-                if not self._leaving:
+                if not self._draining:
                     raise
 
     def stop(self) -> None:
         """Cancel what is under way: the wait for an invocation, or the handler, whose stream is still ended."""
-        self._stopping = self._leaving = True
+        self._stopping = self._draining = True
         if self._task:
             self._task.cancel()
 
-    def leave(self) -> None:
+    def drain(self) -> None:
         """Serve what is under way and nothing after it."""
-        self._leaving = True
-        if self._task and self._waiting:
+        self._draining = True
+        if self._task and self._polling:
             self._task.cancel()
 
     # Private methods
 
-    async def _one(self) -> None:
-        self._waiting = True
-        invocation = await self._client.next()
-        self._waiting = False
+    async def _serve_one(self) -> None:
+        self._polling = True
+        invocation = await self._client.next_invocation()
+        self._polling = False
         REQUEST_IDS.set((invocation.request_id, invocation.tenant_id))
         TRACE_ID.set(invocation.trace_id)
-        if self._alone:
+        if self._sole:
             _export_trace_id(invocation.trace_id)
         try:
-            await self._answer(invocation)
-        except RuntimeApiDown:
+            await self._handle_invocation(invocation)
+        except RuntimeApiUnavailable:
             raise
         except WinterbourneError as error:
             # The response is lost, the process is not: `next` makes a new connection.
-            log.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback is all ours
-        end_printed_lines()
-        if not self._leaving:
-            self._client.ask()
+            _LOGGER.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback is all ours
+        flush_partial_lines()
+        if not self._draining:
+            self._client.request_next()
 
-    async def _answer(self, invocation: Invocation) -> None:
-        sink = Collected() if self._collect else self._client
+    async def _handle_invocation(self, invocation: Invocation) -> None:
+        sink = BufferedSink() if self._buffer_responses else self._client
         stream = None
         try:
             event, context = invocation.event(), invocation.context()
             CONTEXT.set(context)
             stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
-            result = await self._handle(self._serve(event, stream, context), invocation.deadline_ms)
-            await self._succeed(stream, sink, result)
-        except RuntimeApiDown:
+            result = await self._run_with_deadline(self._handler(event, stream, context), invocation.deadline_ms)
+            await self._complete_response(stream, sink, result)
+        except RuntimeApiUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the edge: it becomes a log line and Lambda's error
-            await self._fail(ErrorReport(error, invocation.request_id), error)
+            await self._fail_response(ErrorReport(error, invocation.request_id), error)
         finally:
             if stream is not None:
                 stream.close()
 
-    async def _handle(self, work: Awaitable[Any], deadline_ms: int) -> Any:
+    async def _run_with_deadline(self, handler_call: Awaitable[Any], deadline_ms: int) -> Any:
         """Run the handler to its end or its deadline.
 
         Raises:
@@ -122,62 +135,62 @@ class Poller:
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: this is a coroutine
-        timer = self._timer(deadline_ms, task)
+        timer = self._schedule_deadline(deadline_ms, task)
         try:
-            return await work
+            return await handler_call
         except asyncio.CancelledError as error:
             while task.uncancel():  # the stream has still to be ended, by this very task
                 pass
             # With the traceback of where the handler was cancelled: that is what it was waiting for.
-            raise self._reason(timer).with_traceback(error.__traceback__) from error
+            raise self._cancellation_error(timer).with_traceback(error.__traceback__) from error
         except Exception:
             raise
         except BaseException as error:
-            if self._alone:
+            if self._sole:
                 raise
             raise Fault("Runtime.ExitError", f"the handler left with {error!r}") from error
         finally:
             if timer is not None:
                 timer.cancel()
 
-    def _timer(self, deadline_ms: int, task: "asyncio.Task[Any]") -> asyncio.TimerHandle | None:
+    def _schedule_deadline(self, deadline_ms: int, task: "asyncio.Task[Any]") -> asyncio.TimerHandle | None:
         if not deadline_ms:
             return None
-        left_s = (deadline_ms - self._margin_ms) / 1000 - time.time()
-        return asyncio.get_running_loop().call_later(max(0.0, left_s), task.cancel)
+        remaining_s = (deadline_ms - self._deadline_margin_ms) / 1000 - time.time()
+        return asyncio.get_running_loop().call_later(max(0.0, remaining_s), task.cancel)
 
-    def _reason(self, timer: asyncio.TimerHandle | None) -> Exception:
+    def _cancellation_error(self, timer: asyncio.TimerHandle | None) -> Exception:
         """Why the handler was cancelled."""
         if self._stopping:
             return ShuttingDown("the execution environment is shutting down")
         if timer is not None and asyncio.get_running_loop().time() >= timer.when():
-            return DeadlineReached(f"cancelled {self._margin_ms} ms before the deadline")
+            return DeadlineReached(f"cancelled {self._deadline_margin_ms} ms before the deadline")
         return RuntimeError("the handler was cancelled from within")
 
-    async def _succeed(self, stream: ResponseStream, sink: object, result: Any) -> None:
-        if isinstance(sink, Collected) and stream.started:
-            await self._client.answer(*encode_result(sink.answer(stream.response)))
+    async def _complete_response(self, stream: ResponseStream, sink: object, result: Any) -> None:
+        if isinstance(sink, BufferedSink) and stream.started:
+            await self._client.send_response(*encode_result(sink.result(stream.response)))
         elif stream.started:
             await stream.end()
         else:
-            await self._client.answer(*encode_result(result))
+            await self._client.send_response(*encode_result(result))
 
-    async def _fail(self, report: ErrorReport, error: BaseException) -> None:
+    async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
         log_error(report)
-        if self._client.undecided:
-            await self._client.report(report)
-        elif self._client.sending:
-            if frame := _frame(error):
-                self._client.send(frame)
-            await self._client.fail(report)
+        if self._client.is_unanswered:
+            await self._client.send_error(report)
+        elif self._client.is_streaming:
+            if frame := _safe_error_frame(error):
+                self._client.write(frame)
+            await self._client.fail_response(report)
 
 
-def _frame(error: BaseException) -> bytes:
+def _safe_error_frame(error: BaseException) -> bytes:
     """The function's own error frame; a hook that fails must not cost the trailers."""
     try:
         return as_bytes(error_frame(error))
     except Exception:
-        log.exception("the stream error hook failed")
+        _LOGGER.exception("the stream error hook failed")
         return b""
 
 

@@ -12,17 +12,17 @@ from typing import Any
 
 from winterbourne.errors import PreludeTooLarge
 
-__all__ = ["CONTENT_TYPE", "LIMIT_BYTES", "SEPARATOR", "Response", "buffered", "encode"]
+__all__ = ["MAX_PRELUDE_BYTES", "PRELUDE_CONTENT_TYPE", "SEPARATOR", "Response", "buffered_response", "encode_prelude"]
 
-CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
+PRELUDE_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-LIMIT_BYTES = 16 * 1024  # the separator must end within these
+MAX_PRELUDE_BYTES = 16 * 1024  # the separator must end within these
 
 # JSON writes NUL as \u0000, so the eight raw NULs can only be the separator.
 SEPARATOR = b"\0" * 8
 
 # Of one connection, not of the message (RFC 9110 section 7.6.1), or settled by how Lambda frames the body.
-DROPPED = frozenset(
+HOP_BY_HOP_HEADERS = frozenset(
     {
         "connection",
         "content-length",
@@ -54,7 +54,7 @@ class Response:
     cookies: Sequence[str] = ()
 
 
-def encode(response: Response, *, rest_api: bool = False) -> bytes:
+def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
     """The prelude with its separator.
 
     Args:
@@ -64,21 +64,23 @@ def encode(response: Response, *, rest_api: bool = False) -> bytes:
     Raises:
         PreludeTooLarge: It is longer than `LIMIT_BYTES`.
     """
-    headers, cookies = _settle(response)
+    headers, cookies = _normalize_headers(response)
     prelude: dict[str, Any] = {"statusCode": response.status, "headers": headers}
     if cookies and rest_api:
         prelude["multiValueHeaders"] = {"set-cookie": cookies}
     elif cookies:
         prelude["cookies"] = cookies
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
-    if len(encoded) > LIMIT_BYTES:
-        raise PreludeTooLarge(f"status, headers and cookies take {len(encoded)} bytes; Lambda reads {LIMIT_BYTES}")
+    if len(encoded) > MAX_PRELUDE_BYTES:
+        raise PreludeTooLarge(
+            f"status, headers and cookies take {len(encoded)} bytes; Lambda reads {MAX_PRELUDE_BYTES}"
+        )
     return encoded
 
 
-def buffered(response: Response, body: bytes) -> dict[str, Any]:
+def buffered_response(response: Response, body: bytes) -> dict[str, Any]:
     """The same response as an ordinary, buffered function-URL answer; base64 where the body is not UTF-8."""
-    headers, cookies = _settle(response)
+    headers, cookies = _normalize_headers(response)
     answer = {"statusCode": response.status, "headers": headers, "cookies": cookies}
     try:
         return {**answer, "body": body.decode(), "isBase64Encoded": False}
@@ -88,13 +90,16 @@ def buffered(response: Response, body: bytes) -> dict[str, Any]:
         return {**answer, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
 
-def _settle(response: Response) -> tuple[dict[str, str], list[str]]:
+def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
     """Headers as one value per lower-case name, and cookies."""
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
-    given = response.headers
-    pairs = [(name.lower(), value) for name, value in (given.items() if isinstance(given, Mapping) else given)]
-    dropped = DROPPED.union(*(_named(value) for name, value in pairs if name == "connection"))
+    raw_headers = response.headers
+    pairs = [
+        (name.lower(), value)
+        for name, value in (raw_headers.items() if isinstance(raw_headers, Mapping) else raw_headers)
+    ]
+    dropped = HOP_BY_HOP_HEADERS.union(*(_connection_options(value) for name, value in pairs if name == "connection"))
     for name, value in pairs:
         if name == "set-cookie":
             cookies.append(value)
@@ -104,6 +109,6 @@ def _settle(response: Response) -> tuple[dict[str, str], list[str]]:
     return headers, cookies
 
 
-def _named(connection: str) -> set[str]:
+def _connection_options(connection: str) -> set[str]:
     """The headers that a `Connection` header declares to be of the connection too."""
     return {name.strip().lower() for name in connection.split(",")}

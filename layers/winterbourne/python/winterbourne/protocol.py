@@ -14,25 +14,25 @@ from typing import Final
 
 import h11
 
-from winterbourne.errors import ErrorReport, IllegalMove, RuntimeApiError
+from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
 
-__all__ = ["MOVES", "Exchange", "Reply", "State", "Step"]
+__all__ = ["TRANSITIONS", "Reply", "RuntimeApiProtocol", "State", "Trigger"]
 
-VERSION = "/2018-06-01/runtime"
-NEXT = f"{VERSION}/invocation/next"
-INIT_ERROR = f"{VERSION}/init/error"
-RESTORE_NEXT = f"{VERSION}/restore/next"
-RESTORE_ERROR = f"{VERSION}/restore/error"
-ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
-ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
-XRAY_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
-RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
-ATTEMPT = "Lambda-Runtime-Invocation-Id"
+API_BASE_PATH = "/2018-06-01/runtime"
+INVOCATION_NEXT = f"{API_BASE_PATH}/invocation/next"
+INIT_ERROR = f"{API_BASE_PATH}/init/error"
+RESTORE_NEXT = f"{API_BASE_PATH}/restore/next"
+RESTORE_ERROR = f"{API_BASE_PATH}/restore/error"
+ERROR_TYPE_HEADER = "Lambda-Runtime-Function-Error-Type"
+ERROR_BODY_HEADER = "Lambda-Runtime-Function-Error-Body"
+XRAY_CAUSE_HEADER = "Lambda-Runtime-Function-XRay-Error-Cause"
+RESPONSE_MODE_HEADER = "Lambda-Runtime-Function-Response-Mode"
+INVOCATION_ID_HEADER = "Lambda-Runtime-Invocation-Id"
 
 # The answer to `next` carries client context and identity in its headers, each of some kilobytes.
-HEADERS_LIMIT_BYTES = 1024 * 1024
+MAX_HEADER_BYTES = 1024 * 1024
 
-END: Final = h11.EndOfMessage()
+END_OF_MESSAGE: Final = h11.EndOfMessage()
 
 Headers = list[tuple[str, str]]
 
@@ -42,51 +42,54 @@ class State(Enum):
 
     IDLE = "nothing is asked for"
     CALLING = "an init error or a restore is under way"
-    WAITING = "the next invocation is asked for"
-    OPEN = "an invocation is here, nothing is sent"
-    SENDING = "a streamed response is under way"
-    SENT = "the response or error is out, unacknowledged"
+    POLLING = "the next invocation is asked for"
+    HANDLING = "an invocation is here, nothing is sent"
+    STREAMING = "a streamed response is under way"
+    AWAITING_ACK = "the response or error is out, unacknowledged"
 
 
-class Step(Enum):
+class Trigger(Enum):
     """What can happen."""
 
     CALL = "call another endpoint"
-    ASK = "ask for the next invocation"
-    BEGIN = "begin a streamed response"
+    REQUEST_NEXT = "ask for the next invocation"
+    START_RESPONSE = "begin a streamed response"
     CHUNK = "send a piece of it"
-    FINISH = "end it"
-    FAIL = "end it with error trailers"
-    ANSWER = "send a buffered response"
-    REPORT = "report an error"
+    END_RESPONSE = "end it"
+    FAIL_RESPONSE = "end it with error trailers"
+    SEND_RESPONSE = "send a buffered response"
+    SEND_ERROR = "report an error"
     ACCEPTED = "the Runtime API answers 2xx"
-    REFUSED = "the Runtime API answers something else"
-    LOST = "the connection is gone"
+    REJECTED = "the Runtime API answers something else"
+    CONNECTION_LOST = "the connection is gone"
 
 
-MOVES: Final = {
-    (State.IDLE, Step.CALL): State.CALLING,
-    (State.IDLE, Step.ASK): State.WAITING,
-    (State.IDLE, Step.LOST): State.IDLE,
-    (State.CALLING, Step.ACCEPTED): State.IDLE,
-    (State.CALLING, Step.REFUSED): State.IDLE,
-    (State.CALLING, Step.LOST): State.IDLE,
-    (State.WAITING, Step.ACCEPTED): State.OPEN,
-    (State.WAITING, Step.REFUSED): State.IDLE,
-    (State.WAITING, Step.LOST): State.IDLE,
-    (State.OPEN, Step.BEGIN): State.SENDING,
-    (State.OPEN, Step.ANSWER): State.SENT,
-    (State.OPEN, Step.REPORT): State.SENT,
-    (State.OPEN, Step.LOST): State.OPEN,  # the handler works on; its response takes a new connection
-    (State.SENDING, Step.CHUNK): State.SENDING,
-    (State.SENDING, Step.FINISH): State.SENT,
-    (State.SENDING, Step.FAIL): State.SENT,
-    (State.SENDING, Step.ACCEPTED): State.IDLE,  # answered before its end: what follows would go nowhere
-    (State.SENDING, Step.REFUSED): State.IDLE,
-    (State.SENDING, Step.LOST): State.IDLE,
-    (State.SENT, Step.ACCEPTED): State.IDLE,
-    (State.SENT, Step.REFUSED): State.IDLE,
-    (State.SENT, Step.LOST): State.IDLE,
+TRANSITIONS: Final = {
+    (State.IDLE, Trigger.CALL): State.CALLING,
+    (State.IDLE, Trigger.REQUEST_NEXT): State.POLLING,
+    (State.IDLE, Trigger.CONNECTION_LOST): State.IDLE,
+    (State.CALLING, Trigger.ACCEPTED): State.IDLE,
+    (State.CALLING, Trigger.REJECTED): State.IDLE,
+    (State.CALLING, Trigger.CONNECTION_LOST): State.IDLE,
+    (State.POLLING, Trigger.ACCEPTED): State.HANDLING,
+    (State.POLLING, Trigger.REJECTED): State.IDLE,
+    (State.POLLING, Trigger.CONNECTION_LOST): State.IDLE,
+    (State.HANDLING, Trigger.START_RESPONSE): State.STREAMING,
+    (State.HANDLING, Trigger.SEND_RESPONSE): State.AWAITING_ACK,
+    (State.HANDLING, Trigger.SEND_ERROR): State.AWAITING_ACK,
+    (
+        State.HANDLING,
+        Trigger.CONNECTION_LOST,
+    ): State.HANDLING,  # the handler works on; its response takes a new connection
+    (State.STREAMING, Trigger.CHUNK): State.STREAMING,
+    (State.STREAMING, Trigger.END_RESPONSE): State.AWAITING_ACK,
+    (State.STREAMING, Trigger.FAIL_RESPONSE): State.AWAITING_ACK,
+    (State.STREAMING, Trigger.ACCEPTED): State.IDLE,  # answered before its end: what follows would go nowhere
+    (State.STREAMING, Trigger.REJECTED): State.IDLE,
+    (State.STREAMING, Trigger.CONNECTION_LOST): State.IDLE,
+    (State.AWAITING_ACK, Trigger.ACCEPTED): State.IDLE,
+    (State.AWAITING_ACK, Trigger.REJECTED): State.IDLE,
+    (State.AWAITING_ACK, Trigger.CONNECTION_LOST): State.IDLE,
 }
 
 
@@ -108,7 +111,7 @@ class Reply:
         self.headers = headers
         self.body = body
 
-    def require_success(self) -> "Reply":
+    def raise_for_status(self) -> "Reply":
         """This reply, if it is a 2xx.
 
         Raises:
@@ -119,7 +122,7 @@ class Reply:
         return self
 
 
-class Exchange:
+class RuntimeApiProtocol:
     """The state of one exchange. Every step raises IllegalMove, before it makes a byte, where MOVES does not list it.
 
     Args:
@@ -128,138 +131,138 @@ class Exchange:
 
     def __init__(self, host: str) -> None:
         self.state = State.IDLE
-        self._common = [("Host", host), ("User-Agent", "winterbourne")]
-        self._open = ("", "")  # path and attempt id of the invocation in hand
-        self._path = ""
-        self._ask = self._request("GET", NEXT, [])
-        self.lost()
+        self._common_headers = [("Host", host), ("User-Agent", "winterbourne")]
+        self._invocation_ids = ("", "")  # path and attempt id of the invocation in hand
+        self._request_path = ""
+        self._next_request = self._build_request("GET", INVOCATION_NEXT, [])
+        self.connection_lost()
 
     @property
     def reusable(self) -> bool:
         """Whether the connection can carry another request."""
-        return self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
+        return self._h11.our_state is h11.IDLE and self._h11.their_state is h11.IDLE
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is gone: what was in flight with it is lost, and a new one starts afresh."""
-        self._move(Step.LOST)
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADERS_LIMIT_BYTES)
-        self._head: h11.Response | None = None
-        self._body: list[bytes] = []
+        self._transition(Trigger.CONNECTION_LOST)
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
+        self._reply_head: h11.Response | None = None
+        self._reply_body: list[bytes] = []
 
     def call(self, path: str, error: ErrorReport | None = None, error_type: str = "") -> bytes:
         """`/init/error`, `/restore/error` (both with a report), or `/restore/next`."""
-        self._move(Step.CALL)
+        self._transition(Trigger.CALL)
         if error is None:
             return self._get(path)
-        return self._post(path, [(ERROR_TYPE, error_type or error.kind)], error.body, "application/json")
+        return self._post(path, [(ERROR_TYPE_HEADER, error_type or error.error_type)], error.body, "application/json")
 
-    def ask(self) -> bytes:
+    def request_next(self) -> bytes:
         """`/invocation/next`."""
-        self._move(Step.ASK)
-        self._path = NEXT
-        return self._send(self._ask) + self._send(END)
+        self._transition(Trigger.REQUEST_NEXT)
+        self._request_path = INVOCATION_NEXT
+        return self._send(self._next_request) + self._send(END_OF_MESSAGE)
 
-    def begin(self, content_type: str, first: bytes = b"") -> bytes:
+    def start_response(self, content_type: str, prelude: bytes = b"") -> bytes:
         """The head of a streamed response with its first chunk (the prelude)."""
-        self._move(Step.BEGIN)
+        self._transition(Trigger.START_RESPONSE)
         headers = [
-            (RESPONSE_MODE, "streaming"),
+            (RESPONSE_MODE_HEADER, "streaming"),
             ("Transfer-Encoding", "chunked"),
-            ("Trailer", f"{ERROR_TYPE}, {ERROR_BODY}"),
+            ("Trailer", f"{ERROR_TYPE_HEADER}, {ERROR_BODY_HEADER}"),
             ("Content-Type", content_type),
         ]
-        head = self._send(self._request("POST", self._response_path("response"), headers))
-        return head + self.chunk(first) if first else head
+        head = self._send(self._build_request("POST", self._invocation_path("response"), headers))
+        return head + self.chunk(prelude) if prelude else head
 
     def chunk(self, data: bytes) -> bytes:
         """A piece of the body; `data` is not empty, for an empty chunk would be its end."""
-        if self.state is not State.SENDING:  # what _move does, without its price
-            self._move(Step.CHUNK)
+        if self.state is not State.STREAMING:  # what _move does, without its price
+            self._transition(Trigger.CHUNK)
         return b"%x\r\n%b\r\n" % (len(data), data)
 
-    def finish(self) -> bytes:
+    def end_response(self) -> bytes:
         """The end of the body."""
-        self._move(Step.FINISH)
-        return self._send(END)
+        self._transition(Trigger.END_RESPONSE)
+        return self._send(END_OF_MESSAGE)
 
-    def fail(self, error: ErrorReport) -> bytes:
+    def fail_response(self, error: ErrorReport) -> bytes:
         """The end of the body, with the error in its trailers."""
-        self._move(Step.FAIL)
+        self._transition(Trigger.FAIL_RESPONSE)
         body = base64.b64encode(error.body).decode()
-        return self._send(h11.EndOfMessage(headers=[(ERROR_TYPE, error.kind), (ERROR_BODY, body)]))
+        return self._send(h11.EndOfMessage(headers=[(ERROR_TYPE_HEADER, error.error_type), (ERROR_BODY_HEADER, body)]))
 
-    def answer(self, body: bytes, content_type: str) -> bytes:
+    def send_response(self, body: bytes, content_type: str) -> bytes:
         """A buffered response."""
-        self._move(Step.ANSWER)
-        return self._post(self._response_path("response"), [], body, content_type)
+        self._transition(Trigger.SEND_RESPONSE)
+        return self._post(self._invocation_path("response"), [], body, content_type)
 
-    def report(self, error: ErrorReport) -> bytes:
+    def send_error(self, error: ErrorReport) -> bytes:
         """An error in place of a response."""
-        self._move(Step.REPORT)
-        headers = [(ERROR_TYPE, error.kind)]
+        self._transition(Trigger.SEND_ERROR)
+        headers = [(ERROR_TYPE_HEADER, error.error_type)]
         if cause := error.xray_cause:
-            headers.append((XRAY_CAUSE, cause))
-        return self._post(self._response_path("error"), headers, error.body, "application/json")
+            headers.append((XRAY_CAUSE_HEADER, cause))
+        return self._post(self._invocation_path("error"), headers, error.body, "application/json")
 
-    def feed(self, data: bytes) -> Reply | None:
+    def receive_data(self, data: bytes) -> Reply | None:
         """Take bytes from the Runtime API; give its reply once that is whole.
 
         Raises:
             RuntimeApiError: They are not HTTP.
         """
         try:
-            self._http.receive_data(data)
-            while (event := self._http.next_event()) is not h11.NEED_DATA:
+            self._h11.receive_data(data)
+            while (event := self._h11.next_event()) is not h11.NEED_DATA:
                 if isinstance(event, h11.Response):
-                    self._head = event
+                    self._reply_head = event
                 elif isinstance(event, h11.Data):
-                    self._body.append(bytes(event.data))
+                    self._reply_body.append(bytes(event.data))
                 elif isinstance(event, h11.EndOfMessage):
-                    return self._replied()
+                    return self._complete_reply()
                 elif event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
                     break
         except h11.RemoteProtocolError as error:
-            raise RuntimeApiError(self._path, 0, str(error).encode()) from error
+            raise RuntimeApiError(self._request_path, 0, str(error).encode()) from error
         return None
 
     # Private methods
 
-    def _move(self, step: Step) -> None:
-        state = MOVES.get((self.state, step))
-        if state is None:
-            raise IllegalMove(f"cannot {step.value} while {self.state.value}")
-        self.state = state
+    def _transition(self, trigger: Trigger) -> None:
+        new_state = TRANSITIONS.get((self.state, trigger))
+        if new_state is None:
+            raise IllegalTransition(f"cannot {trigger.value} while {self.state.value}")
+        self.state = new_state
 
-    def _replied(self) -> Reply:
-        head = self._head
+    def _complete_reply(self) -> Reply:
+        head = self._reply_head
         assert head is not None  # noqa: S101 - h11 gives no end without a beginning
-        reply = Reply(self._path, head.status_code, list(head.headers), b"".join(self._body))
-        self._move(Step.ACCEPTED if reply.status // 100 == 2 else Step.REFUSED)
-        if self.state is State.OPEN:
-            found = dict(reply.headers)
-            request_id = found.get(b"lambda-runtime-aws-request-id", b"").decode("latin-1")
-            self._open = (request_id, found.get(b"lambda-runtime-invocation-id", b"").decode("latin-1"))
-        self._head, self._body = None, []
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
+        reply = Reply(self._request_path, head.status_code, list(head.headers), b"".join(self._reply_body))
+        self._transition(Trigger.ACCEPTED if reply.status // 100 == 2 else Trigger.REJECTED)
+        if self.state is State.HANDLING:
+            headers = dict(reply.headers)
+            request_id = headers.get(b"lambda-runtime-aws-request-id", b"").decode("latin-1")
+            self._invocation_ids = (request_id, headers.get(b"lambda-runtime-invocation-id", b"").decode("latin-1"))
+        self._reply_head, self._reply_body = None, []
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
         return reply
 
-    def _response_path(self, what: str) -> str:
-        return f"{VERSION}/invocation/{self._open[0]}/{what}"
+    def _invocation_path(self, endpoint: str) -> str:
+        return f"{API_BASE_PATH}/invocation/{self._invocation_ids[0]}/{endpoint}"
 
     def _get(self, path: str) -> bytes:
-        return self._send(self._request("GET", path, [])) + self._send(END)
+        return self._send(self._build_request("GET", path, [])) + self._send(END_OF_MESSAGE)
 
     def _post(self, path: str, headers: Headers, body: bytes, content_type: str) -> bytes:
         headers = [*headers, ("Content-Type", content_type), ("Content-Length", str(len(body)))]
-        head = self._send(self._request("POST", path, headers))
-        return head + self._send(h11.Data(data=body)) + self._send(END)
+        head = self._send(self._build_request("POST", path, headers))
+        return head + self._send(h11.Data(data=body)) + self._send(END_OF_MESSAGE)
 
-    def _request(self, method: str, path: str, headers: Headers) -> h11.Request:
-        self._path = path
-        if method == "POST" and self._open[1]:
-            headers = [*headers, (ATTEMPT, self._open[1])]
-        return h11.Request(method=method, target=path, headers=[*self._common, *headers])
+    def _build_request(self, method: str, path: str, headers: Headers) -> h11.Request:
+        self._request_path = path
+        if method == "POST" and self._invocation_ids[1]:
+            headers = [*headers, (INVOCATION_ID_HEADER, self._invocation_ids[1])]
+        return h11.Request(method=method, target=path, headers=[*self._common_headers, *headers])
 
     def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> bytes:
-        return self._http.send(event) or b""
+        return self._h11.send(event) or b""

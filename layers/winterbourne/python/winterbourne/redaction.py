@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-__all__ = ["redact_logs", "redacted"]
+__all__ = ["redact_logs", "redact_text"]
 
 
 def redact_logs(redact: Callable[[str], str]) -> None:
@@ -15,16 +15,16 @@ def redact_logs(redact: Callable[[str], str]) -> None:
         redact: Any text in, the text without its secrets out. Called from any thread, and may see a text twice. The
             last one given counts.
     """
-    _Redaction.of = redact
+    _Redactor.redact = redact
 
 
-def redacted(text: str) -> str:
+def redact_text(text: str) -> str:
     """The text as it may leave. Where that cannot be found out, it does not leave."""
     try:
-        return _Redaction.of(text)
+        return _Redactor.redact(text)
     except Exception as error:  # noqa: BLE001 - the function's own; it must not cost the invocation, nor let a secret out
         return f"<not shown: redaction raised {type(error).__name__}>" + "\n" * text.endswith("\n")
 
 
-class _Redaction:
-    of: Callable[[str], str] = staticmethod(str)
+class _Redactor:
+    redact: Callable[[str], str] = staticmethod(str)

@@ -7,24 +7,24 @@ import asyncio
 from typing import Any, Protocol
 
 from winterbourne.errors import StreamMisused
-from winterbourne.prelude import CONTENT_TYPE, DEFAULT_CONTENT_TYPE, Response, buffered, encode
+from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 
-__all__ = ["Collected", "ResponseStream", "Sink", "as_bytes"]
+__all__ = ["BufferedSink", "ResponseStream", "Sink", "as_bytes"]
 
 
 class Sink(Protocol):
     """Where the bytes of a response stream go."""
 
-    async def begin(self, content_type: str, first: bytes) -> None:
+    async def start_response(self, content_type: str, prelude: bytes) -> None:
         """Begin with the prelude, which is empty where nobody would read one."""
 
-    def send(self, data: bytes) -> bool:
+    def write(self, data: bytes) -> bool:
         """Take a piece at once; say whether the sender must wait for `drained`."""
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until more can be taken."""
 
-    async def finish(self) -> None:
+    async def end_response(self) -> None:
         """End the response."""
 
 
@@ -40,11 +40,11 @@ class ResponseStream:
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
         self._sink = sink
-        self._send = sink.send
+        self._sink_write = sink.write
         self._http = http
         self._rest_api = rest_api
-        self._started = self._open = self._ended = False
-        self._opening = asyncio.Lock()
+        self._started = self._is_open = self._ended = False
+        self._start_lock = asyncio.Lock()
 
     @property
     def started(self) -> bool:
@@ -71,12 +71,12 @@ class ResponseStream:
         if self._started or self._ended:
             raise StreamMisused("a response stream starts once")
         response = response or (Response() if self._http else None)
-        prelude = encode(response, rest_api=self._rest_api) if response else b""
+        prelude = encode_prelude(response, rest_api=self._rest_api) if response else b""
         self.response = response
         self._started = True
-        async with self._opening:
-            await self._sink.begin(CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude)
-            self._open = True
+        async with self._start_lock:
+            await self._sink.start_response(PRELUDE_CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude)
+            self._is_open = True
 
     async def write(self, data: bytes | str) -> None:
         """Send a piece of the body.
@@ -90,12 +90,12 @@ class ResponseStream:
             StreamMisused: The stream has ended.
             StreamLost: Lambda has closed the response; whatever is written goes nowhere.
         """
-        if not self._open or self._ended:
-            await self._prepare()
+        if not self._is_open or self._ended:
+            await self._ensure_open()
         if not isinstance(data, bytes):
             data = as_bytes(data)
-        if data and self._send(data):
-            await self._sink.drained()
+        if data and self._sink_write(data):
+            await self._sink.drain()
 
     async def end(self) -> None:
         """End the response now, while the handler goes on; without this it ends when the handler returns."""
@@ -104,49 +104,49 @@ class ResponseStream:
         if not self._started:
             await self.start()
         self._ended = True
-        await self._sink.finish()
+        await self._sink.end_response()
 
     def close(self) -> None:
         """Refuse everything from here on; sends nothing."""
         self._ended = True
 
-    async def _prepare(self) -> None:
+    async def _ensure_open(self) -> None:
         if self._ended:
             raise StreamMisused("the response has ended")
         if not self._started:
             await self.start()
-        async with self._opening:  # another task may be at it, on a connection that has to be made anew
-            if not self._open:
+        async with self._start_lock:  # another task may be at it, on a connection that has to be made anew
+            if not self._is_open:
                 raise StreamMisused("the response could not be started")
 
 
-class Collected:
+class BufferedSink:
     """A sink that keeps everything, for one buffered answer: under a client that cannot stream, and under sam."""
 
     def __init__(self) -> None:
         self._content_type = ""
         self._body = bytearray()
 
-    async def begin(self, content_type: str, first: bytes) -> None:  # noqa: ARG002 - `answer` makes its own head
+    async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - `answer` makes its own head
         """Keep whether a prelude was wanted."""
         self._content_type = content_type
 
-    def send(self, data: bytes) -> bool:
+    def write(self, data: bytes) -> bool:
         """Keep it."""
         self._body += data
         return False
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Return at once: memory always takes more."""
 
-    async def finish(self) -> None:
+    async def end_response(self) -> None:
         """Do nothing: the answer goes out when the handler returns."""
 
-    def answer(self, response: Response | None) -> Any:
+    def result(self, response: Response | None) -> Any:
         """What a handler that does not stream would have returned."""
         if response is None:
             return bytes(self._body)
-        return buffered(response, bytes(self._body))
+        return buffered_response(response, bytes(self._body))
 
 
 def as_bytes(data: object) -> bytes:

@@ -125,7 +125,7 @@ class TestEvents:
         assert said(BEGUN, e.ConversationStopped("user"))[-1]["outcome"] == {"type": "cancelled"}
 
     def test_every_event_has_its_place_in_the_table(self) -> None:
-        assert set(AgUiEncoder.frames) == set(get_args(e.ChatEvent))
+        assert set(AgUiEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 
 @settings(max_examples=60)

@@ -135,7 +135,7 @@ class TestChunks:
         assert AiSdkEncoder().headers["x-vercel-ai-ui-message-stream"] == "v1"
 
     def test_every_event_has_its_place_in_the_table(self) -> None:
-        assert set(AiSdkEncoder.frames) == set(get_args(e.ChatEvent))
+        assert set(AiSdkEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 
 @settings(max_examples=60)

@@ -8,7 +8,7 @@ from hypothesis import given
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
 from tests.chat.formats.wire import read, refusal
-from winterbourne.chat.core.history import UNFINISHED
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
@@ -18,7 +18,7 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
-from winterbourne.chat.formats.ai_sdk.decode import FRONTEND
+from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 
 
 def user(*parts: Any, id_: str = "u1") -> dict[str, Any]:
@@ -36,10 +36,10 @@ def call(state: str, **more: Any) -> dict[str, Any]:
 class TestHistory:
     @given(histories())
     def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, writers.ai_sdk(history)).messages == history
+        assert read(FORMAT, writers.ai_sdk(history)).messages == history
 
     def test_the_chat_is_the_conversation(self) -> None:
-        chat = read(FRONTEND, {"id": "chat-1", "messages": [user()]})
+        chat = read(FORMAT, {"id": "chat-1", "messages": [user()]})
         assert chat.conversation_id == "chat-1"
         assert chat.messages == (UserMessage((Text("Hi"),), "u1"),)
 
@@ -51,7 +51,7 @@ class TestHistory:
             {"type": "step-start"},
             {"type": "text", "text": "It is 1."},
         )
-        assert read(FRONTEND, {"messages": [user(), answer]}).messages[1:] == (
+        assert read(FORMAT, {"messages": [user(), answer]}).messages[1:] == (
             AssistantMessage((Text("Let me see."), ToolCall("c1", "x", '{"a":1}')), "a1"),
             ToolMessage("c1", "x", '{"t":1}'),
             AssistantMessage((Text("It is 1."),), "a1"),
@@ -59,32 +59,32 @@ class TestHistory:
 
     def test_a_typed_tool_part_names_its_tool_in_its_type(self) -> None:
         answer = assistant({**call("output-available", output=1), "type": "tool-get_weather", "toolName": ""})
-        assert read(FRONTEND, {"messages": [user(), answer]}).messages[2] == ToolMessage("c1", "get_weather", "1")
+        assert read(FORMAT, {"messages": [user(), answer]}).messages[2] == ToolMessage("c1", "get_weather", "1")
 
     @pytest.mark.parametrize("state", ["input-available", "approval-requested", "approval-responded"])
     def test_a_call_without_an_outcome_is_answered(self, state: str) -> None:
-        messages = read(FRONTEND, {"messages": [user(), assistant(call(state)), user(id_="u2")]}).messages
-        assert messages[2] == ToolMessage("c1", "x", UNFINISHED, is_error=True)
+        messages = read(FORMAT, {"messages": [user(), assistant(call(state)), user(id_="u2")]}).messages
+        assert messages[2] == ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True)
 
     def test_a_preliminary_output_is_no_outcome(self) -> None:
         answer = assistant(call("output-available", output=1, preliminary=True))
-        assert read(FRONTEND, {"messages": [user(), answer]}).messages[2] == ToolMessage(
-            "c1", "x", UNFINISHED, is_error=True
+        assert read(FORMAT, {"messages": [user(), answer]}).messages[2] == ToolMessage(
+            "c1", "x", INTERRUPTED_CALL_RESULT, is_error=True
         )
 
     def test_a_call_whose_arguments_were_still_coming_is_left_out(self) -> None:
         answer = assistant({"type": "text", "text": "Let"}, call("input-streaming"))
-        messages = read(FRONTEND, {"messages": [user(), answer, user(id_="u2")]}).messages
+        messages = read(FORMAT, {"messages": [user(), answer, user(id_="u2")]}).messages
         assert messages[1] == AssistantMessage((Text("Let"),), "a1", incomplete=True)
         assert len(messages) == 3
 
     def test_a_denied_call_says_so(self) -> None:
-        messages = read(FRONTEND, {"messages": [user(), assistant(call("output-denied"))]}).messages
+        messages = read(FORMAT, {"messages": [user(), assistant(call("output-denied"))]}).messages
         assert messages[2] == ToolMessage("c1", "x", "The user did not allow this call.", is_error=True)
 
     def test_broken_arguments_come_back_as_they_were(self) -> None:
         answer = assistant({**call("output-error", errorText="no JSON", rawInput='{"a'), "input": None})
-        assert read(FRONTEND, {"messages": [user(), answer]}).messages[1] == AssistantMessage(
+        assert read(FORMAT, {"messages": [user(), answer]}).messages[1] == AssistantMessage(
             (ToolCall("c1", "x", '{"a'),), "a1"
         )
 
@@ -93,27 +93,27 @@ class TestHistory:
             {"type": "data-chart", "data": [1]},
             {"type": "source-url", "sourceId": "1", "url": "https://example.com"},
         ]
-        assert read(FRONTEND, {"messages": [user(), assistant(*shown), user(id_="u2")]}).messages == (
+        assert read(FORMAT, {"messages": [user(), assistant(*shown), user(id_="u2")]}).messages == (
             UserMessage((Text("Hi"),), "u1"),
             UserMessage((Text("Hi"),), "u2"),
         )
 
     def test_a_text_file_is_read_and_another_kind_refused(self) -> None:
         note = {"type": "file", "mediaType": "text/plain", "url": "data:text/plain;base64,aGVsbG8="}
-        assert read(FRONTEND, {"messages": [user(note)]}).messages == (UserMessage((Text("Hi"), Text("hello")), "u1"),)
+        assert read(FORMAT, {"messages": [user(note)]}).messages == (UserMessage((Text("Hi"), Text("hello")), "u1"),)
         pdf = {"type": "file", "mediaType": "application/pdf", "url": "data:application/pdf;base64,aGk="}
-        assert refusal(FRONTEND, {"messages": [user(pdf)]}) == (400, "unsupported_media")
+        assert refusal(FORMAT, {"messages": [user(pdf)]}) == (400, "unsupported_media")
 
     def test_after_the_frontends_own_tools_the_same_answer_goes_on(self) -> None:
         tools = {"ask": {"description": "Ask", "parameters": {"type": "object"}}}
         answer = assistant(call("output-available", output="yes"))
-        chat = read(FRONTEND, {"messages": [user(), answer], "tools": tools})
+        chat = read(FORMAT, {"messages": [user(), answer], "tools": tools})
         assert chat.message_id == "a1"
         assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
 
     def test_of_a_kept_conversation_only_what_is_new_is_taken(self) -> None:
         body = {"messages": [user(), assistant(call("output-available", output=1)), user(id_="u2")], "store": True}
-        chat = read(FRONTEND, body)
+        chat = read(FORMAT, body)
         assert chat.store
         assert chat.messages == (UserMessage((Text("Hi"),), "u2"),)
 
@@ -122,14 +122,14 @@ class TestHistory:
         theirs = {"type": "tool-ask", "toolCallId": "c2", "state": "output-available", "input": {}, "output": "yes"}
         tools = {"ask": {"parameters": {"type": "object"}}}
         body = {"messages": [user(), assistant({"type": "step-start"}, ours, theirs)], "tools": tools, "store": True}
-        assert read(FRONTEND, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
+        assert read(FORMAT, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
 
     def test_two_messages_of_one_id_are_refused(self) -> None:
-        assert refusal(FRONTEND, {"messages": [user(), user()]}) == (400, "duplicate_id")
+        assert refusal(FORMAT, {"messages": [user(), user()]}) == (400, "duplicate_id")
 
     def test_two_calls_of_one_id_are_refused(self) -> None:
         answer = assistant(call("output-available", output=1), call("output-available", output=2))
-        assert refusal(FRONTEND, {"messages": [user(), answer]}) == (400, "duplicate_id")
+        assert refusal(FORMAT, {"messages": [user(), answer]}) == (400, "duplicate_id")
 
     @pytest.mark.parametrize(
         "message",
@@ -142,4 +142,4 @@ class TestHistory:
         ],
     )
     def test_a_message_of_another_shape_is_refused(self, message: object) -> None:
-        assert refusal(FRONTEND, {"messages": [message]}) == (400, "invalid_request")
+        assert refusal(FORMAT, {"messages": [message]}) == (400, "invalid_request")

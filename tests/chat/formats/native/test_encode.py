@@ -11,7 +11,7 @@ from tests.chat.formats import writers
 from tests.chat.formats.wire import data_of, post, read, refusal, sent
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import Image, Message, Text, ToolMessage, UserMessage
-from winterbourne.chat.formats.native.decode import FRONTEND
+from winterbourne.chat.formats.native.decode import FORMAT
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.settings import Settings
 
@@ -105,7 +105,7 @@ class TestFrames:
         assert (first["delta"] + second["delta"]).encode("utf-16", "surrogatepass").decode("utf-16") == "😀"
 
     def test_every_event_has_its_place_in_the_table(self) -> None:
-        assert set(NativeEncoder.frames) == set(get_args(e.ChatEvent))
+        assert set(NativeEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 
 @settings(max_examples=60)
@@ -128,13 +128,13 @@ def test_batches_cut_nothing_apart(data: st.DataObject) -> None:
 
 class TestBodies:
     def test_the_shortest_body_is_one_message(self) -> None:
-        chat = read(FRONTEND, {"messages": [{"role": "user", "content": "Hi"}]})
+        chat = read(FORMAT, {"messages": [{"role": "user", "content": "Hi"}]})
         assert chat.messages == (UserMessage((Text("Hi"),)),)
         assert not chat.store
 
     def test_options_are_taken_over(self) -> None:
         chat = read(
-            FRONTEND,
+            FORMAT,
             {
                 "messages": [{"role": "user", "content": "Hi"}],
                 "conversation_id": "c_1",
@@ -152,18 +152,18 @@ class TestBodies:
 
     @given(histories())
     def test_a_history_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, writers.native(history)).messages == history
+        assert read(FORMAT, writers.native(history)).messages == history
 
     def test_what_is_new_for_the_store_may_answer_calls_that_are_in_the_store(self) -> None:
         result = {"role": "tool", "tool_call_id": "c1", "content": "{}"}
-        assert read(FRONTEND, {"messages": [result], "store": True}).messages == (ToolMessage("c1", "", "{}"),)
+        assert read(FORMAT, {"messages": [result], "store": True}).messages == (ToolMessage("c1", "", "{}"),)
 
     def test_an_image_has_data_or_an_address(self) -> None:
         part = {"type": "image", "media_type": "image/png", "data": "aGk="}
-        chat = read(FRONTEND, {"messages": [{"role": "user", "content": [part]}]})
+        chat = read(FORMAT, {"messages": [{"role": "user", "content": [part]}]})
         assert chat.messages == (UserMessage((Image("image/png", "aGk="),)),)
         body = {"messages": [{"role": "user", "content": [{**part, "url": "https://example.com/a.png"}]}]}
-        assert refusal(FRONTEND, body) == (400, "unsupported_media")
+        assert refusal(FORMAT, body) == (400, "unsupported_media")
 
     @pytest.mark.parametrize(
         ("body", "code"),
@@ -181,11 +181,11 @@ class TestBodies:
         ],
     )
     def test_a_body_that_makes_no_sense_is_refused(self, body: object, code: str) -> None:
-        assert refusal(FRONTEND, body) == (400, code)
+        assert refusal(FORMAT, body) == (400, code)
 
     def test_the_refusal_names_the_field(self) -> None:
         with pytest.raises(Exception, match=r"^messages\[0\]\.content: expected "):
-            FRONTEND.read(post({"messages": [{"role": "user", "content": 5}]}), Settings())
+            FORMAT.decode(post({"messages": [{"role": "user", "content": 5}]}), Settings())
 
     def test_an_error_body_has_code_and_message(self) -> None:
-        assert FRONTEND.error_body(400, "x", 'say "please"') == b'{"error":{"code":"x","message":"say \\"please\\""}}'
+        assert FORMAT.error_body(400, "x", 'say "please"') == b'{"error":{"code":"x","message":"say \\"please\\""}}'

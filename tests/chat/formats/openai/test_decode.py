@@ -7,7 +7,7 @@ import pytest
 
 from tests.chat.formats.wire import read, refusal
 from winterbourne.chat.core.messages import ToolSchema
-from winterbourne.chat.formats.openai.decode import FRONTEND, models_body
+from winterbourne.chat.formats.openai.decode import FORMAT, models_body
 from winterbourne.chat.settings import Settings
 
 HI = {"role": "user", "content": "Hi"}
@@ -18,7 +18,7 @@ class TestOptions:
     def test_tools_and_choice_are_passed_on(self) -> None:
         strict = {"type": "function", "function": {"name": "x", "description": "X", "strict": True}}
         choice = {"type": "function", "function": {"name": "x"}}
-        chat = read(FRONTEND, {"messages": [HI], "tools": [TOOL, strict], "tool_choice": choice})
+        chat = read(FORMAT, {"messages": [HI], "tools": [TOOL, strict], "tool_choice": choice})
         assert chat.tool_choice == "x"
         empty: dict[str, object] = {"type": "object", "properties": {}}
         assert chat.client_tools == (
@@ -27,24 +27,24 @@ class TestOptions:
         )
 
     def test_a_conversation_may_be_named_so_that_it_can_be_stopped(self) -> None:
-        assert read(FRONTEND, {"messages": [HI], "metadata": {"conversation_id": "c_1"}}).conversation_id == "c_1"
+        assert read(FORMAT, {"messages": [HI], "metadata": {"conversation_id": "c_1"}}).conversation_id == "c_1"
 
     def test_limits_on_the_answer_go_by_both_their_names(self) -> None:
-        assert read(FRONTEND, {"messages": [HI], "max_tokens": 5}).max_tokens == 5
-        assert read(FRONTEND, {"messages": [HI], "max_completion_tokens": 6, "max_tokens": 5}).max_tokens == 6
+        assert read(FORMAT, {"messages": [HI], "max_tokens": 5}).max_tokens == 5
+        assert read(FORMAT, {"messages": [HI], "max_completion_tokens": 6, "max_tokens": 5}).max_tokens == 6
 
     @pytest.mark.parametrize("option", [{"n": 2}, {"response_format": {"type": "json_object"}}])
     def test_what_would_change_the_answers_shape_is_refused(self, option: dict[str, Any]) -> None:
-        assert refusal(FRONTEND, {"messages": [HI], **option}) == (400, "unsupported_parameter")
+        assert refusal(FORMAT, {"messages": [HI], **option}) == (400, "unsupported_parameter")
 
     def test_the_default_model_goes_by_its_name_or_by_none(self) -> None:
         settings = Settings(model_id="big", model_choices="small")
-        assert read(FRONTEND, {"messages": [HI], "model": "big"}, settings).model_id is None
-        assert read(FRONTEND, {"messages": [HI]}, settings).model_id is None
-        assert read(FRONTEND, {"messages": [HI], "model": "small"}, settings).model_id == "small"
+        assert read(FORMAT, {"messages": [HI], "model": "big"}, settings).model_id is None
+        assert read(FORMAT, {"messages": [HI]}, settings).model_id is None
+        assert read(FORMAT, {"messages": [HI], "model": "small"}, settings).model_id == "small"
 
     def test_a_model_that_is_not_offered_is_not_found(self) -> None:
-        assert refusal(FRONTEND, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
+        assert refusal(FORMAT, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
 
     def test_the_models_offered_are_listed(self) -> None:
         listed = orjson.loads(models_body(Settings(model_id="big", model_choices="small, big")))
@@ -60,5 +60,5 @@ class TestOptions:
         ],
     )
     def test_an_error_body_has_the_sdks_shape(self, status: int, kind: str) -> None:
-        body = orjson.loads(FRONTEND.error_body(status, "x", "no"))
+        body = orjson.loads(FORMAT.error_body(status, "x", "no"))
         assert body == {"error": {"message": "no", "type": kind, "param": None, "code": "x"}}

@@ -12,8 +12,8 @@ from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, loads, post, sent
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats.base import Encoder
-from winterbourne.chat.formats.openai.decode import FRONTEND
-from winterbourne.chat.formats.openai.encode import OpenAiEncoder
+from winterbourne.chat.formats.openai.decode import FORMAT
+from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder
 from winterbourne.chat.settings import Settings
 
 HI = {"role": "user", "content": "Hi"}
@@ -22,7 +22,7 @@ BEGUN = e.ConversationStarted("c", "m", "scripted")
 
 
 def encoder(**options: Any) -> Encoder:
-    return FRONTEND.read(post({"messages": [HI], "model": "scripted", "tools": [TOOL], **options}), Settings())[1]
+    return FORMAT.decode(post({"messages": [HI], "model": "scripted", "tools": [TOOL], **options}), Settings())[1]
 
 
 def chunks(*events: e.ChatEvent, **options: Any) -> list[Any]:
@@ -111,7 +111,7 @@ class TestChunks:
         assert (stopped["choices"][0]["finish_reason"], stopped["stopped"], done) == ("length", "user", "[DONE]")
 
     def test_every_event_has_its_place_in_the_table(self) -> None:
-        assert set(OpenAiEncoder.frames) == set(get_args(e.ChatEvent))
+        assert set(OpenAiChunkEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 
 class TestInOnePiece:

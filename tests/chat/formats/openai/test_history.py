@@ -15,7 +15,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.formats.openai.decode import FRONTEND
+from winterbourne.chat.formats.openai.decode import FORMAT
 
 HI = {"role": "user", "content": "Hi"}
 
@@ -33,13 +33,13 @@ def without_ids(message: Message) -> Message:
 class TestHistory:
     @given(histories(reasoning=False, errors=False))
     def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FRONTEND, writers.openai(history)).messages == tuple(without_ids(message) for message in history)
+        assert read(FORMAT, writers.openai(history)).messages == tuple(without_ids(message) for message in history)
 
     def test_texts_in_parts_refusals_and_thoughts_are_read(self) -> None:
         parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
         answer = {"role": "assistant", "content": parts, "reasoning_content": "hm"}
         developer = {"role": "developer", "content": [{"type": "text", "text": "Be short."}]}
-        assert read(FRONTEND, {"messages": [developer, HI, answer]}).messages == (
+        assert read(FORMAT, {"messages": [developer, HI, answer]}).messages == (
             SystemMessage("Be short."),
             UserMessage((Text("Hi"),)),
             AssistantMessage((Reasoning("hm"), Text("a"), Text("b"))),
@@ -49,11 +49,11 @@ class TestHistory:
         call = {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
         messages = [HI, {"role": "assistant", "content": None, "tool_calls": [call]}]
         result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
-        assert read(FRONTEND, {"messages": [*messages, result]}).messages[1:] == (
+        assert read(FORMAT, {"messages": [*messages, result]}).messages[1:] == (
             AssistantMessage((ToolCall("c1", "ask_user", "{}"),)),
             ToolMessage("c1", "ask_user", "yes"),
         )
 
     def test_a_result_without_a_call_is_refused(self) -> None:
         result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
-        assert refusal(FRONTEND, {"messages": [HI, result]}) == (400, "unknown_tool_call")
+        assert refusal(FORMAT, {"messages": [HI, result]}) == (400, "unknown_tool_call")

@@ -10,19 +10,19 @@ from tests.chat.exchanges import Answered, FixedContext, event
 from tests.chat.fakes import ScriptModel, SleepingTools, Step, answer, asks, pause
 from tests.clock import jumping
 from winterbourne import ResponseStream
-from winterbourne.chat.auth.none import Anyone
+from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.formats import native, openai
-from winterbourne.chat.http.endpoints.chat import BOOK_TIMEOUT_S, Answer
-from winterbourne.chat.http.endpoints.conversations import Kept
+from winterbourne.chat.http.endpoints.chat import USAGE_WRITE_TIMEOUT_S, ChatEndpoint
+from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import redaction, telemetry
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.conversations import Conversations
+from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
-from winterbourne.chat.storage.rate_limits import Limits
-from winterbourne.chat.storage.stop_signals import Stops
+from winterbourne.chat.storage.rate_limits import RateLimiter
+from winterbourne.chat.storage.stop_signals import StopSignals
 
 
 class House:
@@ -32,20 +32,20 @@ class House:
         self.model = ScriptModel(*turns)
         chosen = Settings(auth="none", **settings)
         store = make_store(chosen)
-        conversations, stops = Conversations(store, chosen), Stops(store, chosen.stop_poll_interval)
-        chats = Answer(chosen, self.model, SleepingTools(), conversations, Limits(store, chosen), stops)
-        kept = Kept(conversations, stops)
-        error_body = native.FRONTEND.error_body
+        conversations, stops = ConversationStore(store, chosen), StopSignals(store, chosen.stop_poll_interval)
+        chats = ChatEndpoint(chosen, self.model, SleepingTools(), conversations, RateLimiter(store, chosen), stops)
+        kept = ConversationsEndpoint(conversations, stops)
+        error_body = native.FORMAT.error_body
         mine = partial(Endpoint, error_body=error_body)
         routes = {
-            ("POST", "/chat"): mine(act=partial(chats.chat, native.FRONTEND)),
-            ("POST", "/v1/chat/completions"): mine(act=partial(chats.chat, openai.FRONTEND)),
-            ("POST", "/chat/{id}/stop"): mine(act=kept.stop),
-            ("GET", "/conversations"): mine(act=kept.page),
-            ("GET", "/conversations/{id}"): mine(act=kept.show),
-            ("DELETE", "/conversations/{id}"): mine(act=kept.delete),
+            ("POST", "/chat"): mine(handler=partial(chats.handle, native.FORMAT)),
+            ("POST", "/v1/chat/completions"): mine(handler=partial(chats.handle, openai.FORMAT)),
+            ("POST", "/chat/{id}/stop"): mine(handler=kept.stop),
+            ("GET", "/conversations"): mine(handler=kept.list_page),
+            ("GET", "/conversations/{id}"): mine(handler=kept.get),
+            ("DELETE", "/conversations/{id}"): mine(handler=kept.delete),
         }
-        self.service = Service(routes, Anyone(), error_body, telemetry.log(), telemetry.SERVICE)
+        self.service = Service(routes, AnonymousAuthenticator(), error_body, telemetry.make_logger(), telemetry.SERVICE)
 
     async def ask(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> Answered:
         answered = Answered()
@@ -228,13 +228,13 @@ class TestLimits:
             said.extend(frame["type"] for frame in answered.frames)
             await asyncio.sleep(3600)
 
-        monkeypatch.setattr(Limits, "spend", hang)
+        monkeypatch.setattr(RateLimiter, "record_usage", hang)
         house, answered, began = House(answer("a")), Answered(), asyncio.get_running_loop().time()
         body = {"messages": [{"role": "user", "content": "hi"}]}
         stream = cast("ResponseStream", answered)
         await house.service.handle(event("POST", "/chat", body), stream, FixedContext(remaining_ms=60_000))
         assert said[-1] == "done"
-        assert asyncio.get_running_loop().time() - began <= BOOK_TIMEOUT_S + 0.1
+        assert asyncio.get_running_loop().time() - began <= USAGE_WRITE_TIMEOUT_S + 0.1
         assert "5 tokens of anonymous were not counted" in caplog.text
 
 

@@ -10,12 +10,12 @@ from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.endpoints.conversations import Kept
-from winterbourne.chat.http.service import Act, Call
+from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
+from winterbourne.chat.http.service import Handler, RequestContext
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.conversations import Conversations
+from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
-from winterbourne.chat.storage.stop_signals import Stops
+from winterbourne.chat.storage.stop_signals import StopSignals
 
 ADA, BOB = Caller("key:ada", "ada"), Caller("key:bob", "bob")
 HELLO = UserMessage((Text("hello"),))
@@ -27,8 +27,8 @@ class House:
     def __init__(self) -> None:
         settings = Settings()
         store = make_store(settings)
-        self.conversations, self.stops = Conversations(store, settings), Stops(store, 0.5)
-        self.kept = Kept(self.conversations, self.stops)
+        self.conversations, self.stops = ConversationStore(store, settings), StopSignals(store, 0.5)
+        self.kept = ConversationsEndpoint(self.conversations, self.stops)
 
     async def furnished(self) -> "House":
         asked = ChatRequest(messages=(HELLO,), conversation_id="c-1", store=True)
@@ -37,26 +37,30 @@ class House:
         return self
 
 
-async def call(act: Act, caller: Caller, **names: str) -> Answered:
+async def call(act: Handler, caller: Caller, **names: str) -> Answered:
     answered = Answered()
     stream = cast("ResponseStream", answered)
-    await act(Call(request=request("GET", "/"), caller=caller, names=names, stream=stream, context=FixedContext()))
+    await act(
+        RequestContext(
+            request=request("GET", "/"), caller=caller, path_params=names, stream=stream, lambda_context=FixedContext()
+        )
+    )
     return answered
 
 
 async def test_they_are_listed_shown_and_deleted() -> None:
     kept = (await House().furnished()).kept
-    assert [one["id"] for one in (await call(kept.page, ADA)).json["conversations"]] == ["c-1"]
-    assert [one["role"] for one in (await call(kept.show, ADA, id="c-1")).json["messages"]] == ["user", "assistant"]
+    assert [one["id"] for one in (await call(kept.list_page, ADA)).json["conversations"]] == ["c-1"]
+    assert [one["role"] for one in (await call(kept.get, ADA, id="c-1")).json["messages"]] == ["user", "assistant"]
     answered = await call(kept.delete, ADA, id="c-1")
     assert (answered.status, answered.body) == (204, b"")
-    assert (await call(kept.page, ADA)).json["conversations"] == []
+    assert (await call(kept.list_page, ADA)).json["conversations"] == []
 
 
 async def test_nobody_elses_are_there() -> None:
     kept = (await House().furnished()).kept
-    assert (await call(kept.page, BOB)).json["conversations"] == []
-    for act in (kept.show, kept.delete):
+    assert (await call(kept.list_page, BOB)).json["conversations"] == []
+    for act in (kept.get, kept.delete):
         with pytest.raises(RequestRejected) as refusal:
             await call(act, BOB, id="c-1")
         assert refusal.value.status == 404

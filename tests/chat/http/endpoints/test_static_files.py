@@ -13,14 +13,14 @@ from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.endpoints import static_files as page
-from winterbourne.chat.http.endpoints.static_files import FOLDER, StaticFile, site
-from winterbourne.chat.http.service import Call
+from winterbourne.chat.http.endpoints.static_files import FOLDER, StaticFile, serve_static_file
+from winterbourne.chat.http.service import RequestContext
 
 BUDGET_BYTES = 60_000
 
 
 def asked(path: str) -> StaticFile:
-    file = page.page(path)
+    file = page.find_static_file(path)
     assert file is not None, path
     return file
 
@@ -45,7 +45,7 @@ class TestTheTable:
         assert named == set(page.ASSETS)
 
     def test_every_file_of_the_folder_is_served(self) -> None:
-        assert {file.name for file in FOLDER.iterdir()} == {page.PAGE, *page.ASSETS}
+        assert {file.name for file in FOLDER.iterdir()} == {page.INDEX_HTML, *page.ASSETS}
 
     def test_each_file_has_its_own_type(self) -> None:
         types = {link.rpartition(".")[2]: asked(f"/{link}").content_type for link in links()}
@@ -75,12 +75,12 @@ class TestTheTable:
         ],
     )
     def test_nothing_else_is(self, path: str) -> None:
-        assert page.page(path) is None
+        assert page.find_static_file(path) is None
 
     @given(st.text())
     def test_no_path_leads_out_of_the_table(self, text: str) -> None:
         for path in (text, f"/{text}", f"/web/{text}", f"/web/x/{text}"):
-            file = page.page(path)
+            file = page.find_static_file(path)
             assert file is None or path == "/" or path.rpartition("/")[2] in page.ASSETS
 
 
@@ -141,7 +141,7 @@ class TestCaching:
             (tmp_path / file.name).write_bytes(file.read_bytes())
         (tmp_path / "turns.js").write_bytes(b"// changed")
         monkeypatch.setattr(page, "FOLDER", tmp_path)
-        caches = (page._contents, page._version, page._table)
+        caches = (page._contents, page._version, page._static_files)
         try:
             for cached in caches:
                 cached.cache_clear()
@@ -158,8 +158,8 @@ class TestCaching:
     def test_who_has_the_file_is_not_sent_it_again(self) -> None:
         file = asked("/")
         etag = file.headers["etag"]
-        assert all(file.is_known(header) for header in (etag, f"W/{etag}", f'"other", {etag}', "*"))
-        assert not any(file.is_known(header) for header in ("", '"other"', etag.strip('"')))
+        assert all(file.is_not_modified(header) for header in (etag, f"W/{etag}", f'"other", {etag}', "*"))
+        assert not any(file.is_not_modified(header) for header in ("", '"other"', etag.strip('"')))
 
 
 class TestTheBudget:
@@ -172,7 +172,9 @@ async def visit(path: str, **headers: str) -> Answered:
     answered = Answered()
     asked = request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     stream = cast("ResponseStream", answered)
-    await site(Call(request=asked, caller=ANONYMOUS, names={}, stream=stream, context=FixedContext()))
+    await serve_static_file(
+        RequestContext(request=asked, caller=ANONYMOUS, path_params={}, stream=stream, lambda_context=FixedContext())
+    )
     return answered
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.providers.scripted.intents import wishes
+from winterbourne.chat.providers.scripted.intents import parse_intents
 
 
 class TestHearing:
@@ -54,8 +54,8 @@ class TestHearing:
         ],
     )
     def test_words_become_wishes(self, words: str, expected: list[tuple[str, dict[str, object]]]) -> None:
-        assert wishes(words) == expected
+        assert parse_intents(words) == expected
 
     @given(st.text())
     def test_no_words_are_too_odd(self, words: str) -> None:
-        assert wishes(words) == wishes(words)
+        assert parse_intents(words) == parse_intents(words)

@@ -3,7 +3,7 @@
 import pytest
 
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
-from winterbourne.chat.providers.scripted.replies import reply
+from winterbourne.chat.providers.scripted.replies import compose_reply
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from winterbourne.chat.providers.scripted.replies import reply
 )
 def test_a_result_becomes_a_sentence(tool: str, result: str, sentence: str) -> None:
     call = ToolCall("call_1", tool, '{"a":"x"}')
-    assert f"- {sentence}" in reply([call], [ToolMessage("call_1", tool, result)])
+    assert f"- {sentence}" in compose_reply([call], [ToolMessage("call_1", tool, result)])
 
 
 class TestWhatIsNestedTooDeep:
@@ -46,8 +46,12 @@ class TestWhatIsNestedTooDeep:
     @pytest.mark.parametrize("levels", [253, 255, 1000])
     def test_in_a_result_is_told_as_it_came(self, levels: int) -> None:
         result = f'{{"a":{"[" * levels}{"]" * levels}}}'
-        assert "[" * levels in reply([ToolCall("call_1", "other", "{}")], [ToolMessage("call_1", "other", result)])
+        assert "[" * levels in compose_reply(
+            [ToolCall("call_1", "other", "{}")], [ToolMessage("call_1", "other", result)]
+        )
 
     def test_in_arguments_leaves_the_name_of_the_tool(self) -> None:
         arguments = f'{{"a":{"[" * 1000}{"]" * 1000}}}'
-        assert "**other**" in reply([ToolCall("call_1", "other", arguments)], [ToolMessage("call_1", "other", "no")])
+        assert "**other**" in compose_reply(
+            [ToolCall("call_1", "other", arguments)], [ToolMessage("call_1", "other", "no")]
+        )

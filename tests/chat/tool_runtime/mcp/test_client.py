@@ -16,12 +16,12 @@ import pytest
 import winterbourne
 from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.decompression import decompressed
+from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.mcp.client import McpServer
+from winterbourne.chat.tool_runtime.mcp.client import McpClient
 
 SERVER = Path(__file__).with_name("server.py")
 
@@ -35,44 +35,44 @@ def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[s
 
 
 @pytest.fixture
-async def server(process: tuple[subprocess.Popen[str], str]) -> AsyncIterator[McpServer]:
+async def server(process: tuple[subprocess.Popen[str], str]) -> AsyncIterator[McpClient]:
     http_pool.configure(Settings())
-    yield McpServer("station", process[1])
+    yield McpClient("station", process[1])
     await http_pool.close()
 
 
-async def tool(server: McpServer, name: str) -> Tool:
-    return {tool.name: tool for tool in await server.tools()}[f"station_{name}"]
+async def tool(server: McpClient, name: str) -> Tool:
+    return {tool.name: tool for tool in await server.list_tools()}[f"station_{name}"]
 
 
-async def run(server: McpServer, name: str, arguments: str, **context: Any) -> Any:
+async def run(server: McpClient, name: str, arguments: str, **context: Any) -> Any:
     chosen = await tool(server, name)
-    return await chosen.call(chosen.read(arguments), ToolContext(**context))
+    return await chosen.call(chosen.validate_arguments(arguments), ToolContext(**context))
 
 
 class TestARealServer:
-    async def test_lists_its_tools_under_its_name(self, server: McpServer) -> None:
-        assert {tool.name for tool in await server.tools()} == {
+    async def test_lists_its_tools_under_its_name(self, server: McpClient) -> None:
+        assert {tool.name for tool in await server.list_tools()} == {
             f"station_{name}" for name in ("add", "say", "fail", "count", "hang")
         }
 
-    async def test_gives_description_and_schema(self, server: McpServer) -> None:
+    async def test_gives_description_and_schema(self, server: McpClient) -> None:
         add = await tool(server, "add")
         assert add.description == "Add two numbers."
         assert add.schema.parameters["required"] == ["a", "b"]
 
-    async def test_answers_with_structure_where_it_has_one(self, server: McpServer) -> None:
+    async def test_answers_with_structure_where_it_has_one(self, server: McpClient) -> None:
         assert await run(server, "add", '{"a":1,"b":2}') == {"result": 3}
 
-    async def test_says_in_its_own_words_that_a_tool_failed(self, server: McpServer) -> None:
+    async def test_says_in_its_own_words_that_a_tool_failed(self, server: McpClient) -> None:
         with pytest.raises(ToolError, match="the sensor is broken"):
             await run(server, "fail", "")
 
-    async def test_judges_the_types_of_arguments(self, server: McpServer) -> None:
+    async def test_judges_the_types_of_arguments(self, server: McpClient) -> None:
         with pytest.raises(ToolError, match="valid integer"):
             await run(server, "add", '{"a":"one","b":2}')
 
-    async def test_can_be_called_many_times_at_once(self, server: McpServer) -> None:
+    async def test_can_be_called_many_times_at_once(self, server: McpClient) -> None:
         add = await tool(server, "add")
         sums = [add.call({"a": number, "b": 1}, ToolContext()) for number in range(20)]
         assert await asyncio.gather(*sums) == [{"result": number + 1} for number in range(20)]
@@ -80,7 +80,7 @@ class TestARealServer:
 
 @pytest.mark.parametrize("process", ["stateful", "stateless"], indirect=True)
 class TestProgress:
-    async def test_of_a_server_that_streams_reaches_the_client(self, server: McpServer) -> None:
+    async def test_of_a_server_that_streams_reaches_the_client(self, server: McpClient) -> None:
         reported: list[bytes] = []
 
         async def report(data: bytes) -> None:
@@ -103,18 +103,18 @@ class TestArguments:
             (f'{{"b":1,"a":{2**64}}}', "more than 64 bits"),
         ],
     )
-    async def test_that_cannot_be_right_are_not_sent(self, server: McpServer, arguments: str, reason: str) -> None:
+    async def test_that_cannot_be_right_are_not_sent(self, server: McpClient, arguments: str, reason: str) -> None:
         add = await tool(server, "add")
         with pytest.raises(ToolError, match=reason):
-            add.read(arguments)
+            add.validate_arguments(arguments)
 
 
 class TestASessionThatTheServerForgot:
-    async def test_is_opened_again_without_a_word(self, server: McpServer) -> None:
-        await server.tools()
-        assert server._session is not None
-        if "mcp-session-id" in server._session:
-            server._session["mcp-session-id"] = "0" * 32
+    async def test_is_opened_again_without_a_word(self, server: McpClient) -> None:
+        await server.list_tools()
+        assert server._session_headers is not None
+        if "mcp-session-id" in server._session_headers:
+            server._session_headers["mcp-session-id"] = "0" * 32
         assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
 
 
@@ -140,7 +140,7 @@ class Forgetting(httpx.AsyncBaseTransport):
 async def test_calls_that_lose_their_session_at_once_open_one_new_one() -> None:
     forgetting = Forgetting()
     async with httpx.AsyncClient(transport=forgetting) as client:
-        (say,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+        (say,) = await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
         await asyncio.gather(*(say.call({}, ToolContext()) for _ in range(2)))
     assert forgetting.sessions == 2
 
@@ -155,8 +155,10 @@ async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only()
         result = {"tools": [{"name": "say"}]}
         return httpx.Response(200, headers=headers, json={"id": message.get("id"), "result": result})
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(serve), cookies=http_pool._no_cookies()) as client:
-        await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(serve), cookies=http_pool._rejecting_cookie_jar()
+    ) as client:
+        await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
     assert heads == [None, "instance=2", "instance=2"]
 
 
@@ -168,12 +170,12 @@ async def test_a_bomb_of_an_answer_is_read_within_its_bound(kind: str, encoding:
 
     def serve(_: httpx.Request) -> httpx.Response:
         headers = {"content-type": kind, "content-encoding": encoding}
-        return decompressed(httpx.Response(200, headers=headers, stream=httpx.ByteStream(body)))
+        return decompress(httpx.Response(200, headers=headers, stream=httpx.ByteStream(body)))
 
     tracemalloc.start()
     async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
         with pytest.raises(ToolUnavailable, match=r"cannot be read|more than"):
-            await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+            await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40_000_000
@@ -206,7 +208,7 @@ class TestAServerInTrouble:
     async def test_is_one_sentence_for_the_model(self, response: Answering, error: type[ToolError], words: str) -> None:
         async with httpx.AsyncClient(transport=response) as client:
             with pytest.raises(error, match=words):
-                await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+                await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
 
     async def test_whose_tool_has_no_name_is_not_understood(self) -> None:
         def nameless(request: httpx.Request) -> httpx.Response:
@@ -214,19 +216,19 @@ class TestAServerInTrouble:
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(nameless)) as client:
             with pytest.raises(ToolUnavailable, match="cannot be read"):
-                await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+                await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
 
     async def test_that_is_not_there_is_unavailable(self) -> None:
         async with httpx.AsyncClient() as client:
             with pytest.raises(ToolUnavailable, match="cannot be reached"):
-                await McpServer("station", "http://127.0.0.1:9/mcp", client=lambda: client).tools()
+                await McpClient("station", "http://127.0.0.1:9/mcp", client=lambda: client).list_tools()
 
 
 @pytest.mark.parametrize("process", ["stateful"], indirect=True)  # without a session there is nobody to tell
 async def test_a_call_that_is_cancelled_ends_on_the_server(process: tuple[subprocess.Popen[str], str]) -> None:
     started, url = process
     http_pool.configure(Settings())
-    server = McpServer("station", url)
+    server = McpClient("station", url)
     hang = await tool(server, "hang")
     calling = asyncio.ensure_future(hang.call({}, ToolContext()))
     assert started.stdout
@@ -254,7 +256,7 @@ async def test_a_token_that_cannot_be_read_does_not_take_the_place_of_a_cancella
         return "t"
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
-        (tool,) = await McpServer("station", "http://127.0.0.1/mcp", token=token, client=lambda: client).tools()
+        (tool,) = await McpClient("station", "http://127.0.0.1/mcp", token=token, client=lambda: client).list_tools()
         calling = asyncio.ensure_future(tool.call({}, ToolContext()))
         await called.wait()
         calling.cancel()
@@ -277,7 +279,7 @@ async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=in_reads(event))
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(say)) as client:
-        (tool,) = await McpServer("station", "http://127.0.0.1/mcp", client=lambda: client).tools()
+        (tool,) = await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
         assert await tool.call({}, ToolContext()) == text
 
 

@@ -12,7 +12,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.mcp import servers
-from winterbourne.chat.tool_runtime.mcp.servers import CONNECT_S, RETRY_S, McpServers
+from winterbourne.chat.tool_runtime.mcp.servers import CONNECT_TIMEOUT_S, RETRY_INTERVAL_S, McpServers
 
 
 @tool
@@ -31,7 +31,7 @@ class Station:
         self.name = name
         self.url = url
 
-    async def tools(self) -> list[Tool]:
+    async def list_tools(self) -> list[Tool]:
         self.asked.append(self.name)
         if self.away.get(self.name, 0):
             self.away[self.name] -= 1
@@ -44,7 +44,7 @@ class Station:
 @pytest.fixture(autouse=True)
 def stations(monkeypatch: pytest.MonkeyPatch) -> type[Station]:
     Station.away, Station.asked = {}, []
-    monkeypatch.setattr(servers, "McpServer", Station)
+    monkeypatch.setattr(servers, "McpClient", Station)
     return Station
 
 
@@ -68,9 +68,9 @@ class Kitchen:
 
     async def later(self) -> None:
         """A request after the time in which nobody is asked again, and all that it began."""
-        self.now += RETRY_S
+        self.now += RETRY_INTERVAL_S
         await self.servers.connect()
-        await asyncio.sleep(CONNECT_S + 1)
+        await asyncio.sleep(CONNECT_TIMEOUT_S + 1)
 
 
 class TestConnecting:
@@ -112,7 +112,7 @@ class TestConnecting:
         Station.away = {"one": 1}
         kitchen = Kitchen("one=http://a/mcp")
         await kitchen.servers.connect()
-        kitchen.now -= 1000 + RETRY_S
+        kitchen.now -= 1000 + RETRY_INTERVAL_S
         await kitchen.later()
         assert kitchen.tools == [look]
 
@@ -121,7 +121,7 @@ class TestConnecting:
         kitchen, loop = Kitchen("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
         began = loop.time()
         await kitchen.servers.connect()
-        assert loop.time() - began == pytest.approx(CONNECT_S, abs=0.1)
+        assert loop.time() - began == pytest.approx(CONNECT_TIMEOUT_S, abs=0.1)
         assert kitchen.tools == [look]
 
 
@@ -130,7 +130,7 @@ class TestAskingAgain:
     async def test_keeps_no_request_waiting(self) -> None:
         kitchen, loop = Kitchen("slow=http://a/mcp"), asyncio.get_running_loop()
         await kitchen.servers.connect()
-        began, kitchen.now = loop.time(), RETRY_S
+        began, kitchen.now = loop.time(), RETRY_INTERVAL_S
         await kitchen.servers.connect()
         assert loop.time() == began
         await asyncio.sleep(0)
@@ -143,7 +143,7 @@ class TestAskingAgain:
         kitchen = Kitchen("slow=http://a/mcp")
         await kitchen.servers.connect()
         for _ in range(3):
-            kitchen.now += RETRY_S
+            kitchen.now += RETRY_INTERVAL_S
             await kitchen.servers.connect()
             await asyncio.sleep(1)
         assert Station.asked == ["slow", "slow"]
@@ -153,7 +153,7 @@ class TestAskingAgain:
     async def test_ends_with_the_environment(self) -> None:
         kitchen = Kitchen("slow=http://a/mcp")
         await kitchen.servers.connect()
-        kitchen.now += RETRY_S
+        kitchen.now += RETRY_INTERVAL_S
         await kitchen.servers.connect()
         await asyncio.sleep(1)
         await kitchen.servers.close()
@@ -167,7 +167,7 @@ async def test_a_server_whose_listing_breaks_in_a_new_way_costs_nobody_the_chat(
     async def broken(_: Station) -> list[Tool]:
         raise LookupError("never seen before")
 
-    monkeypatch.setattr(Station, "tools", broken)
+    monkeypatch.setattr(Station, "list_tools", broken)
     await Kitchen("one=http://a/mcp").servers.connect()
     assert "MCP server one" in caplog.text
     assert "never seen before" in caplog.text

@@ -6,7 +6,7 @@ import httpx
 
 from tests.chat.handed import keys_of
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.context import Clients, ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 
 __all__ = ["Service"]
@@ -27,7 +27,7 @@ class Service:
         """The context of a call of this tool, whose client asks this service."""
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         keys = keys_of(tool, settings) if tool else None
-        return ToolContext(keys=keys, clients=Clients(asynchronous=lambda: client))
+        return ToolContext(keys=keys, clients=HttpClients(asynchronous=lambda: client))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = self._answers[len(self.requests)]

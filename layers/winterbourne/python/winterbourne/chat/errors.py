@@ -22,10 +22,11 @@ token, no address of ours.
 """
 
 __all__ = [
-    "BROKEN",
+    "INTERNAL_ERROR_MESSAGE",
     "ChatError",
     "CredentialsMissing",
     "DeadlineReached",
+    "InvalidToolDeclaration",
     "ModelBusy",
     "ModelError",
     "ModelGarbled",
@@ -35,14 +36,13 @@ __all__ = [
     "ModelUnreachable",
     "RequestRejected",
     "SettingsError",
-    "StoreUnavailable",
+    "StorageUnavailable",
     "ToolError",
-    "ToolMisdeclared",
     "ToolUnavailable",
 ]
 
 
-BROKEN = "something went wrong here; the log has the details"
+INTERNAL_ERROR_MESSAGE = "something went wrong here; the log has the details"
 """What callers are told of an error that none of these is."""
 
 
@@ -58,7 +58,7 @@ class SettingsError(ChatError):
     code = "settings_error"
 
 
-class ToolMisdeclared(ChatError):
+class InvalidToolDeclaration(ChatError):
     """A function, its options or its name cannot make a tool; the message says what to write instead."""
 
     code = "tool_misdeclared"
@@ -87,7 +87,7 @@ class RequestRejected(ChatError):
         self.headers = headers or {}
 
 
-class StoreUnavailable(RequestRejected):
+class StorageUnavailable(RequestRejected):
     """What is kept cannot be read or written now."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from winterbourne.chat.settings import Settings
 
 __all__ = ["set_up"]
 
-AWS_SECRETS: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+AWS_SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 """Variables that Lambda sets. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
 
 
@@ -24,12 +24,12 @@ def set_up(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
         SettingsError: A setting cannot be; the message names the variable.
     """
     settings = Settings.from_environment(environment)
-    redaction.register(*settings.secrets(), *map(environment.get, AWS_SECRETS))
+    redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
     redact_logs(redaction.redact_line)  # what libraries write and what is printed too, and errors that Lambda is told
 
     @on_startup
-    def watch() -> None:
+    def install_exception_handler() -> None:
         log_unhandled(asyncio.get_running_loop(), log_messages=settings.log_messages)
 
     http_pool.configure(settings)
-    return settings, telemetry.log(service=settings.service_name)
+    return settings, telemetry.make_logger(service=settings.service_name)

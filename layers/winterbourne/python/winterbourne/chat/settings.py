@@ -10,14 +10,14 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra.secret_values import secrets_in, secrets_in_address
+from winterbourne.chat.infra.secret_values import find_secrets, find_secrets_in_urls
 
 __all__ = ["Settings"]
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 # How the names of fields end whose values are nobody's business.
-SECRET: Final = ("_key", "_keys", "aws_bearer_token_bedrock", "mcp_tokens")
+SECRET_SUFFIXES: Final = ("_key", "_keys", "aws_bearer_token_bedrock", "mcp_tokens")
 Limit = Annotated[int, Meta(ge=0)]
 
 
@@ -131,27 +131,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         try:
             return msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(_sentence(str(error))) from None
+            raise SettingsError(_format_validation_error(str(error))) from None
 
-    def secrets(self) -> Iterator[str]:
+    def secret_values(self) -> Iterator[str]:
         """Every secret value in here: keys, keys within JSON, and what addresses have of them."""
         for name, value in msgspec.structs.asdict(self).items():
-            if isinstance(value, str) and name.endswith(SECRET):
-                yield from secrets_in(value, by_name=False) if value else ()
+            if isinstance(value, str) and name.endswith(SECRET_SUFFIXES):
+                yield from find_secrets(value, by_name=False) if value else ()
             elif isinstance(value, str):
-                yield from secrets_in_address(value)
+                yield from find_secrets_in_urls(value)
 
     def __repr__(self) -> str:
         """What differs from the defaults, without the secrets: no log line can have them by mistake."""
         changed = {name: value for name, value in msgspec.structs.asdict(self).items() if value != _DEFAULTS[name]}
-        shown = (f"{name}={'…' if name.endswith(SECRET) else repr(value)}" for name, value in changed.items())
+        shown = (f"{name}={'…' if name.endswith(SECRET_SUFFIXES) else repr(value)}" for name, value in changed.items())
         return f"Settings({', '.join(shown)})"
 
 
 _DEFAULTS: Final = msgspec.structs.asdict(Settings())
 
 
-def _sentence(reason: str) -> str:
+def _format_validation_error(message: str) -> str:
     """`Expected `int`, got `str` - at `$.MAX_TURNS`` → `MAX_TURNS: expected int, got str`. Values are never shown."""
-    what, _, path = reason.replace("`", "").partition(" - at $.")
+    what, _, path = message.replace("`", "").partition(" - at $.")
     return f"{path}: {what[:1].lower()}{what[1:]}"

@@ -11,114 +11,116 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from winterbourne.local import chat_settings, command_line
-from winterbourne.local.banner import banner
+from winterbourne.local.banner import format_banner
 from winterbourne.local.cors import Cors
-from winterbourne.local.cors_template import TemplateUnreadable, cors_of
-from winterbourne.local.environment import Function
-from winterbourne.local.response_limits import Shape
-from winterbourne.local.server import Addresses, Plan, running
+from winterbourne.local.cors_template import TemplateError, read_cors
+from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.server import Addresses, ServerConfig, run_server
 
 
 def main() -> int:
     """Run until SIGINT, SIGTERM or SIGHUP; 0 then, 1 and one line where an address cannot be had."""
-    given = command_line.parse()
+    args = command_line.parse()
     try:
         with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
-            asyncio.run(_serve(given, _plan(given, Path(scratch))))
-    except (OSError, TemplateUnreadable) as error:
-        sys.stderr.write(f"python -m winterbourne.local: {_sentence(error)}\n")
+            asyncio.run(_serve(args, _server_config(args, Path(scratch))))
+    except (OSError, TemplateError) as error:
+        sys.stderr.write(f"python -m winterbourne.local: {_error_message(error)}\n")
         return 1
     return 0
 
 
-async def _serve(given: Namespace, plan: Plan) -> None:
+async def _serve(args: Namespace, config: ServerConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(plan) as addresses:
-        _announce(given, plan, addresses)
+    async with run_server(config) as addresses:
+        _announce(args, config, addresses)
         await stop.wait()
 
 
-def _plan(given: Namespace, scratch: Path) -> Plan:
-    return Plan(
-        function=_function(given, scratch),
-        host=given.host,
-        port=given.port,
-        invoke_port=given.invoke_port,
-        concurrency=given.concurrency,
-        freezes=not given.no_freeze,
-        cors=_cors(given),
-        shape=Shape(given.burst, given.rate, given.limit),
-        practice=_practises(given),
-        log=given.log.resolve(),
+def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
+    return ServerConfig(
+        function=_function_config(args, scratch),
+        host=args.host,
+        port=args.port,
+        invoke_port=args.invoke_port,
+        concurrency=args.concurrency,
+        freeze_when_idle=not args.no_freeze,
+        cors=_cors(args),
+        response_limits=ResponseLimits(args.burst, args.rate, args.limit),
+        use_stub_services=_uses_stub_services(args),
+        log_file=args.log.resolve(),
     )
 
 
-def _practises(given: Namespace) -> bool:
-    return chat_settings.is_chat(given.task_root) and not given.no_practice
+def _uses_stub_services(args: Namespace) -> bool:
+    return chat_settings.is_chat(args.task_root) and not args.no_practice
 
 
-def _function(given: Namespace, scratch: Path) -> Function:
-    return Function(
-        task_root=given.task_root,
-        handler=given.handler,
-        python=given.python,
-        wrapper=str(given.opt / "winterbourne"),
-        name=given.name,
-        memory_mb=given.memory,
-        timeout_s=given.timeout,
-        variables={**_chat_settings(given.task_root, scratch), **dict(given.env)},
-        managed_instances=given.managed_instances,
-        snap_start=given.snap_start,
+def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
+    return FunctionConfig(
+        task_root=args.task_root,
+        handler=args.handler,
+        python=args.python,
+        wrapper=str(args.opt / "winterbourne"),
+        name=args.name,
+        memory_mb=args.memory,
+        timeout_s=args.timeout,
+        variables={**_chat_settings(args.task_root, scratch), **dict(args.env)},
+        managed_instances=args.managed_instances,
+        snap_start=args.snap_start,
     )
 
 
 def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
     if not chat_settings.is_chat(task_root):
         return {}
-    return {**chat_settings.local_settings(scratch), **chat_settings.users_settings(os.environ)}
+    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(os.environ)}
 
 
-def _cors(given: Namespace) -> Cors:
+def _cors(args: Namespace) -> Cors:
     """What the flags say; what they leave open is the template's, where one is given."""
     flags = Cors(
-        allow_origins=tuple(given.cors_allow_origin),
-        allow_methods=tuple(given.cors_allow_method),
-        allow_headers=tuple(given.cors_allow_header),
-        expose_headers=tuple(given.cors_expose_header),
-        allow_credentials=given.cors_allow_credentials,
-        max_age=given.cors_max_age,
+        allow_origins=tuple(args.cors_allow_origin),
+        allow_methods=tuple(args.cors_allow_method),
+        allow_headers=tuple(args.cors_allow_header),
+        expose_headers=tuple(args.cors_expose_header),
+        allow_credentials=args.cors_allow_credentials,
+        max_age=args.cors_max_age,
     )
-    if given.cors_template is None:
+    if args.cors_template is None:
         return flags
-    said = {field.name: value for field in fields(flags) if (value := getattr(flags, field.name))}
-    return replace(cors_of(given.cors_template), **said)
+    overrides = {field.name: value for field in fields(flags) if (value := getattr(flags, field.name))}
+    return replace(read_cors(args.cors_template), **overrides)
 
 
-def _announce(given: Namespace, plan: Plan, addresses: Addresses) -> None:
-    text = banner(
-        plan.function,
+def _announce(args: Namespace, config: ServerConfig, addresses: Addresses) -> None:
+    text = format_banner(
+        config.function,
         url=addresses.url,
         invoke_url=addresses.invoke_url,
-        log=str(plan.log),
-        chat=chat_settings.is_chat(given.task_root),
-        practice=plan.practice,
+        log=str(config.log_file),
+        chat=chat_settings.is_chat(args.task_root),
+        use_stub_services=config.use_stub_services,
     )
     print(text, flush=True)  # noqa: T201 - what the user has to know
-    if given.ready_file:
-        _tell(given.ready_file, {"url": addresses.url, "invoke_url": addresses.invoke_url, "log": str(plan.log)})
+    if args.ready_file:
+        _write_ready_file(
+            args.ready_file, {"url": addresses.url, "invoke_url": addresses.invoke_url, "log": str(config.log_file)}
+        )
 
 
-def _tell(ready_file: Path, known: dict[str, str]) -> None:
+def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:
     """Renamed into place, so that who waits for the file never reads half of it."""
-    draft = ready_file.with_name(ready_file.name + ".draft")
-    draft.write_text(json.dumps(known), encoding="utf-8")
-    draft.rename(ready_file)
+    temporary_file = ready_file.with_name(ready_file.name + ".draft")
+    temporary_file.write_text(json.dumps(addresses), encoding="utf-8")
+    temporary_file.rename(ready_file)
 
 
-def _sentence(error: OSError | TemplateUnreadable) -> str:
-    if isinstance(error, TemplateUnreadable) or not error.strerror:
+def _error_message(error: OSError | TemplateError) -> str:
+    if isinstance(error, TemplateError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 

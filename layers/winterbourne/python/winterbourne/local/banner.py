@@ -1,13 +1,15 @@
 """What the local server says when it has started. Pure."""
 
-from winterbourne.local.environment import Function
+from winterbourne.local.function_config import FunctionConfig
 
-__all__ = ["banner"]
+__all__ = ["format_banner"]
 
 QUESTION = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
 
 
-def banner(function: Function, *, url: str, invoke_url: str, log: str, chat: bool, practice: bool) -> str:
+def format_banner(
+    function: FunctionConfig, *, url: str, invoke_url: str, log: str, chat: bool, use_stub_services: bool
+) -> str:
     """The addresses, a line to paste, where the log is, and what of all this is not real."""
     rows = {
         "function URL": url,
@@ -16,21 +18,21 @@ def banner(function: Function, *, url: str, invoke_url: str, log: str, chat: boo
         "invoke API": f"{invoke_url}  (function name: {function.name})" if invoke_url else "",
         "log": log,
         "model": _model(function) if chat else "",
-        "tools": _tools(practice=practice) if chat else "",
+        "tools": _tools(use_stub_services=use_stub_services) if chat else "",
     }
     table = "\n".join(f"{name:<12}  {value}" for name, value in rows.items() if value)
     return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(url, chat=chat)}\n"
 
 
-def _model(function: Function) -> str:
+def _model(function: FunctionConfig) -> str:
     provider = function.variables.get("MODEL_PROVIDER") or "scripted"
     if provider != "scripted":
         return provider
     return "scripted: a fixed script for trying out, no real model (MODEL_PROVIDER chooses one)"
 
 
-def _tools(*, practice: bool) -> str:
-    if practice:
+def _tools(*, use_stub_services: bool) -> str:
+    if use_stub_services:
         return "practice data: made-up quotes, weather and exchange rates (--no-practice asks the real services)"
     return "the real services, over the network"
 

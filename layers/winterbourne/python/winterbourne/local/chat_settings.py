@@ -6,7 +6,7 @@ Any other function gets nothing of this, only Lambda's environment and what `--e
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["is_chat", "local_settings", "users_settings"]
+__all__ = ["is_chat", "local_settings", "user_settings"]
 
 
 def is_chat(task_root: Path) -> bool:
@@ -15,7 +15,7 @@ def is_chat(task_root: Path) -> bool:
     return app.exists() and "winterbourne.chat" in app.read_text(encoding="utf-8")
 
 
-def users_settings(environ: Mapping[str, str]) -> dict[str, str]:
+def user_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Those of the user's environment variables that are settings of the engine."""
     import msgspec  # noqa: PLC0415 - a function that is no chat needs neither
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from winterbourne.local.environment import LAYER
+from winterbourne.local.function_config import LAYER_DIR
 
 __all__ = ["parse"]
 
-FUNCTIONS: Final = "functions"
+DEFAULT_TASK_ROOT: Final = "functions"
 
-ABOUT: Final = """\
+DESCRIPTION: Final = """\
 Serve a Lambda function at a function URL on this machine, streaming included. The function runs in the very process
 that Lambda would start, behind a real Runtime API; nothing is deployed and no account is needed."""
 
@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 and a sentence where it cannot be."""
     parser = argparse.ArgumentParser(
         prog="python -m winterbourne.local",
-        description=ABOUT,
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_function(parser.add_argument_group("the function"))
     _add_environments(parser.add_argument_group("its execution environments"))
     _add_cors(parser.add_argument_group("CORS, as the function URL's `Cors` property"))
-    _add_shape(parser.add_argument_group("limits of a streamed response; 0 lifts one"))
+    _add_response_limits(parser.add_argument_group("limits of a streamed response; 0 lifts one"))
     return parser.parse_args(arguments)
 
 
@@ -63,15 +63,15 @@ def _add_address(group: _Group) -> None:
 def _add_function(group: _Group) -> None:
     group.add_argument(
         "--task-root",
-        type=_folder,
-        default=FUNCTIONS,
+        type=_directory,
+        default=DEFAULT_TASK_ROOT,
         metavar="DIR",
         help="the function's folder, /var/task on Lambda (functions)",
     )
     group.add_argument(
         "--opt",
-        type=_folder,
-        default=LAYER,
+        type=_directory,
+        default=LAYER_DIR,
         metavar="DIR",
         help="the layers' folder, /opt on Lambda (the runtime layer)",
     )
@@ -82,17 +82,21 @@ def _add_function(group: _Group) -> None:
     group.add_argument("--name", default="local", help="its name (%(default)s)")
     group.add_argument(
         "--timeout",
-        type=_positive,
+        type=_positive_float,
         default=120.0,
         metavar="SECONDS",
         help="seconds one invocation may take (%(default)g)",
     )
     group.add_argument(
-        "--memory", type=_count, default=1024, metavar="MB", help="memory it is told it has; not enforced (%(default)s)"
+        "--memory",
+        type=_positive_int,
+        default=1024,
+        metavar="MB",
+        help="memory it is told it has; not enforced (%(default)s)",
     )
     group.add_argument(
         "--env",
-        type=_variable,
+        type=_environment_variable,
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -106,14 +110,14 @@ def _add_function(group: _Group) -> None:
 def _add_environments(group: _Group) -> None:
     group.add_argument(
         "--concurrency",
-        type=_count,
+        type=_positive_int,
         default=4,
         metavar="N",
         help="processes at most; each serves one request at a time (%(default)s)",
     )
     group.add_argument(
         "--managed-instances",
-        type=_count,
+        type=_positive_int,
         default=0,
         metavar="N",
         help="one process that serves N requests at once, as on Lambda Managed Instances",
@@ -141,11 +145,11 @@ def _add_cors(group: _Group) -> None:
     group.add_argument("--cors-expose-header", action="append", default=[], metavar="HEADER", help="may be repeated")
     group.add_argument("--cors-allow-credentials", action="store_true", help="let browsers send cookies")
     group.add_argument(
-        "--cors-max-age", type=_count, metavar="SECONDS", help="how long browsers may keep a preflight's answer"
+        "--cors-max-age", type=_positive_int, metavar="SECONDS", help="how long browsers may keep a preflight's answer"
     )
 
 
-def _add_shape(group: _Group) -> None:
+def _add_response_limits(group: _Group) -> None:
     group.add_argument(
         "--burst", type=_megabytes, default="6", metavar="MB", help="megabytes that pass at once (%(default)s)"
     )
@@ -161,27 +165,27 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _count(text: str) -> int:
+def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return int(text)
 
 
-def _positive(text: str) -> float:
-    number = _number(text)
+def _positive_float(text: str) -> float:
+    number = _float_or_nan(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0")
     return number
 
 
 def _megabytes(text: str) -> int:
-    number = _number(text)
+    number = _float_or_nan(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
     return int(number * 1024 * 1024)
 
 
-def _number(text: str) -> float:
+def _float_or_nan(text: str) -> float:
     """NaN, which is in no range, for what is no number."""
     try:
         return float(text)
@@ -189,14 +193,14 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _folder(text: str) -> Path:
-    folder = Path(text).resolve()
-    if not folder.is_dir():
+def _directory(text: str) -> Path:
+    directory = Path(text).resolve()
+    if not directory.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder")
-    return folder
+    return directory
 
 
-def _variable(text: str) -> tuple[str, str]:
+def _environment_variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")

@@ -24,44 +24,44 @@ class Cors:
     max_age: int | None = None
 
     @property
-    def configured(self) -> bool:
+    def is_configured(self) -> bool:
         """Whether there is anything to do; without, preflights go to the function like any request."""
         return self != Cors()
 
-    def answers(self, method: str, headers: Mapping[str, str]) -> bool:
+    def handles_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
         """Whether a request is a preflight that the URL answers itself. Header names are in lower case."""
         is_preflight = method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
-        return self.configured and is_preflight
+        return self.is_configured and is_preflight
 
-    def preflight(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    def preflight_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers that answer a preflight."""
         requested = headers.get("access-control-request-method", "")
-        if not self._origin(headers) or not ({requested, "*"} & set(self.allow_methods)):
+        if not self._allowed_origin(headers) or not ({requested, "*"} & set(self.allow_methods)):
             return []
         answer = [
-            *self._common(headers),
+            *self._common_headers(headers),
             ("access-control-allow-methods", ",".join(self.allow_methods)),
             ("access-control-allow-headers", ",".join(self.allow_headers)),
             ("access-control-max-age", "" if self.max_age is None else str(self.max_age)),
         ]
         return [(name, value) for name, value in answer if value]
 
-    def added(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    def response_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers to add to the function's response to a request with these headers."""
-        if not self._origin(headers):
+        if not self._allowed_origin(headers):
             return []
         exposed = [("access-control-expose-headers", ",".join(self.expose_headers))] if self.expose_headers else []
-        return [*self._common(headers), *exposed]
+        return [*self._common_headers(headers), *exposed]
 
-    def _common(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-        answer = [("access-control-allow-origin", self._origin(headers))]
+    def _common_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        answer = [("access-control-allow-origin", self._allowed_origin(headers))]
         if self.allow_credentials:
             answer.append(("access-control-allow-credentials", "true"))
-        if self._origin(headers) != "*":
+        if self._allowed_origin(headers) != "*":
             answer.append(("vary", "Origin"))
         return answer
 
-    def _origin(self, headers: Mapping[str, str]) -> str:
+    def _allowed_origin(self, headers: Mapping[str, str]) -> str:
         """The value that lets this origin in, empty where it may not. Browsers take no `*` with credentials."""
         origin = headers.get("origin", "")
         if "*" in self.allow_origins:

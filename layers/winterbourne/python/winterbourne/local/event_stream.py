@@ -11,14 +11,14 @@ import zlib
 
 from winterbourne.local.invocation import FunctionError
 
-__all__ = ["frame", "invoke_complete", "payload_chunk"]
+__all__ = ["encode_message", "invoke_complete", "payload_chunk"]
 
-STRING = 7
+STRING_TYPE = 7
 
 
-def frame(headers: dict[str, str], payload: bytes) -> bytes:
+def encode_message(headers: dict[str, str], payload: bytes) -> bytes:
     """One message. Header names take at most 255 bytes, values 65,535."""
-    encoded = b"".join(_header(name.encode(), value.encode()) for name, value in headers.items())
+    encoded = b"".join(_encode_header(name.encode(), value.encode()) for name, value in headers.items())
     prelude = struct.pack(">II", 16 + len(encoded) + len(payload), len(encoded))
     head = prelude + struct.pack(">I", zlib.crc32(prelude)) + encoded
     crc = zlib.crc32(payload, zlib.crc32(head))
@@ -27,23 +27,23 @@ def frame(headers: dict[str, str], payload: bytes) -> bytes:
 
 def payload_chunk(data: bytes) -> bytes:
     """A PayloadChunk event: more of the response."""
-    return frame(_event("PayloadChunk", "application/octet-stream"), data)
+    return encode_message(_event_headers("PayloadChunk", "application/octet-stream"), data)
 
 
 def invoke_complete(error: FunctionError | None, log_result: str) -> bytes:
     """The InvokeComplete event, the last one; `log_result` is base64 or empty."""
-    said = {
+    details = {
         "ErrorCode": error.type if error else None,
         "ErrorDetails": error.document.decode(errors="replace") if error else None,
         "LogResult": log_result or None,
     }
-    document = json.dumps({name: value for name, value in said.items() if value is not None})
-    return frame(_event("InvokeComplete", "application/json"), document.encode())
+    document = json.dumps({name: value for name, value in details.items() if value is not None})
+    return encode_message(_event_headers("InvokeComplete", "application/json"), document.encode())
 
 
-def _event(kind: str, content_type: str) -> dict[str, str]:
-    return {":message-type": "event", ":event-type": kind, ":content-type": content_type}
+def _event_headers(event_type: str, content_type: str) -> dict[str, str]:
+    return {":message-type": "event", ":event-type": event_type, ":content-type": content_type}
 
 
-def _header(name: bytes, value: bytes) -> bytes:
-    return struct.pack(f">B{len(name)}sBH{len(value)}s", len(name), name, STRING, len(value), value)
+def _encode_header(name: bytes, value: bytes) -> bytes:
+    return struct.pack(f">B{len(name)}sBH{len(value)}s", len(name), name, STRING_TYPE, len(value), value)

@@ -9,23 +9,25 @@ from datetime import UTC, datetime
 from typing import Final
 
 from winterbourne.local.cors import Cors
-from winterbourne.local.function_response import BadResponse, Head, PreludeReader, buffered
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Server
-from winterbourne.local.invocation import HTTP_INTEGRATION, FunctionError, Invocation
-from winterbourne.local.request_event import Request, event_of
+from winterbourne.local.function_response import BadResponse, PreludeReader, ResponseHead, parse_buffered_response
+from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
+from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
+from winterbourne.local.request_event import Request, build_event
 
-__all__ = ["FunctionUrl", "UrlSink"]
+__all__ = ["FunctionUrl", "HttpResponseSink"]
 
 REQUEST_LIMIT: Final = 6 * 1024 * 1024
-TOO_LARGE: Final = b'{"Message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}'
-TEXT: Final = [("content-type", "text/plain")]
-JSON: Final = [("content-type", "application/json")]
+REQUEST_TOO_LARGE_BODY: Final = (
+    b'{"Message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}'
+)
+PLAIN_TEXT_HEADERS: Final = [("content-type", "text/plain")]
+JSON_HEADERS: Final = [("content-type", "application/json")]
 
-Page = Callable[[Exchange], Awaitable[None]]
+PageHandler = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass(eq=False)
-class UrlSink:
+class HttpResponseSink:
     """The response of one invocation on its way to the client.
 
     A client that has left does not stop the function: Lambda has no signal for it either. What the function still
@@ -37,11 +39,11 @@ class UrlSink:
     """
 
     exchange: Exchange
-    extra: list[tuple[str, str]]
+    extra_headers: list[tuple[str, str]]
     error: FunctionError | None = None
-    client_left: bool = False
-    first_byte_s: float | None = None
-    _begun_at: float = field(default_factory=time.perf_counter)
+    client_disconnected: bool = False
+    time_to_first_byte_s: float | None = None
+    _started_at: float = field(default_factory=time.perf_counter)
     _prelude: PreludeReader | None = None
     _buffer: list[bytes] | None = None
 
@@ -49,10 +51,10 @@ class UrlSink:
         """Find out what kind of response comes."""
         if not streaming:
             self._buffer = []
-        elif content_type == HTTP_INTEGRATION:
+        elif content_type == HTTP_INTEGRATION_CONTENT_TYPE:
             self._prelude = PreludeReader()
         else:
-            await self._start(Head(200, [("content-type", content_type)]))
+            await self._start_response(ResponseHead(200, [("content-type", content_type)]))
 
     async def write(self, data: bytes) -> None:
         """Send what can be sent now."""
@@ -61,68 +63,68 @@ class UrlSink:
         elif self._prelude is not None:
             await self._read_prelude(data)
         else:
-            await self._send(data)
+            await self._send_body(data)
 
     async def finish(self, error: FunctionError | None) -> None:
         """Complete the response, or say in the way that is still open that it failed."""
         self.error = self.error or error
         if self._buffer is not None and not self.error:
-            await self._answer_buffered(b"".join(self._buffer))
+            await self._send_buffered(b"".join(self._buffer))
         elif self._prelude is not None and not self.error:
-            self.error = FunctionError.of("InvalidResponse", "The response ended within its prelude.")
+            self.error = FunctionError.from_message("InvalidResponse", "The response ended within its prelude.")
         try:
-            await self._close()
+            await self._end_response()
         except ConnectionError:
-            self.client_left = True
+            self.client_disconnected = True
 
-    async def _close(self) -> None:
-        if self.error and self.exchange.started:
-            self.exchange.break_off()
+    async def _end_response(self) -> None:
+        if self.error and self.exchange.response_started:
+            self.exchange.abort()
         elif self.error:
             # A function URL makes no difference between a timeout and other failures.
-            await self.exchange.answer(502, TEXT + self.extra, b"Internal Server Error")
-        elif not self.client_left:
-            await self.exchange.end()
+            await self.exchange.respond(502, PLAIN_TEXT_HEADERS + self.extra_headers, b"Internal Server Error")
+        elif not self.client_disconnected:
+            await self.exchange.end_response()
 
     async def _read_prelude(self, data: bytes) -> None:
         if self.error or self._prelude is None:
             return
         try:
-            if (found := self._prelude.feed(data)) is None:
+            if (parsed := self._prelude.feed(data)) is None:
                 return
         except BadResponse as error:
-            self.error = FunctionError.of("InvalidResponse", str(error))
+            self.error = FunctionError.from_message("InvalidResponse", str(error))
             return
         self._prelude = None
-        head, body = found
-        await self._start(head)
-        await self._send(body)
+        head, body = parsed
+        await self._start_response(head)
+        await self._send_body(body)
 
-    async def _answer_buffered(self, document: bytes) -> None:
+    async def _send_buffered(self, document: bytes) -> None:
         try:
-            head, body = buffered(document)
+            head, body = parse_buffered_response(document)
         except BadResponse as error:
-            self.error = FunctionError.of("InvalidResponse", str(error))
+            self.error = FunctionError.from_message("InvalidResponse", str(error))
             return
-        await self._start(Head(head.status, [*head.headers, ("content-length", str(len(body)))]))
-        await self._send(body)
+        await self._start_response(ResponseHead(head.status, [*head.headers, ("content-length", str(len(body)))]))
+        await self._send_body(body)
 
-    async def _start(self, head: Head) -> None:
+    async def _start_response(self, head: ResponseHead) -> None:
         try:
-            await self.exchange.start(head.status, [*head.headers, *self.extra])
-            self.first_byte_s = time.perf_counter() - self._begun_at
+            await self.exchange.start_response(head.status, [*head.headers, *self.extra_headers])
+            self.time_to_first_byte_s = time.perf_counter() - self._started_at
         except ValueError as error:
-            self.error = FunctionError.of("InvalidResponse", str(error))
+            self.error = FunctionError.from_message("InvalidResponse", str(error))
         except ConnectionError:
-            self.client_left = True
+            self.client_disconnected = True
 
-    async def _send(self, data: bytes) -> None:
-        if self.client_left or self.error:
+    async def _send_body(self, data: bytes) -> None:
+        if self.client_disconnected or self.error:
             return
         try:
             await self.exchange.write(data)
         except ConnectionError:
-            self.client_left = True
+            self.client_disconnected = True
 
 
 class FunctionUrl:
@@ -140,36 +142,36 @@ class FunctionUrl:
         invoke: Callable[[Invocation], Awaitable[None]],
         *,
         cors: Cors,
-        report: Callable[[str], None],
-        pages: dict[str, Page],
+        log_access: Callable[[str], None],
+        pages: dict[str, PageHandler],
     ) -> None:
-        self._invoke, self._cors, self._report, self._pages = invoke, cors, report, pages
-        self.server = Server(self._answer)
+        self._invoke, self._cors, self._log_access, self._pages = invoke, cors, log_access, pages
+        self.server = HttpServer(self._handle_request)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _handle_request(self, exchange: Exchange) -> None:
         headers = dict(exchange.headers)
         if page := self._pages.get(exchange.target.partition("?")[0]):
             await page(exchange)
-        elif self._cors.answers(exchange.method, headers):
-            await exchange.answer(200, self._cors.preflight(headers))
+        elif self._cors.handles_preflight(exchange.method, headers):
+            await exchange.respond(200, self._cors.preflight_headers(headers))
         else:
-            await self._run(exchange, headers)
+            await self._run_invocation(exchange, headers)
 
-    async def _run(self, exchange: Exchange, headers: dict[str, str]) -> None:
+    async def _run_invocation(self, exchange: Exchange, headers: dict[str, str]) -> None:
         try:
-            body = await exchange.body(REQUEST_LIMIT)
+            body = await exchange.read_body(REQUEST_LIMIT)
         except BodyTooLarge:
-            await exchange.answer(413, [*JSON, ("connection", "close")], TOO_LARGE)
+            await exchange.respond(413, [*JSON_HEADERS, ("connection", "close")], REQUEST_TOO_LARGE_BODY)
             return
-        sink = UrlSink(exchange, [])
-        invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _trace_id())
-        sink.extra = [*self._own_headers(invocation), *self._cors.added(headers)]
-        invocation.payload = self._event(exchange, body, invocation)
-        began = time.perf_counter()
+        sink = HttpResponseSink(exchange, [])
+        invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _make_trace_id())
+        sink.extra_headers = [*self._response_headers(invocation), *self._cors.response_headers(headers)]
+        invocation.payload = self._encode_event(exchange, body, invocation)
+        started_at = time.perf_counter()
         await self._invoke(invocation)
-        self._report(_line(exchange, sink, time.perf_counter() - began))
+        self._log_access(_access_log_line(exchange, sink, time.perf_counter() - started_at))
 
-    def _own_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
+    def _response_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
         date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
         return [
             ("date", date),
@@ -177,7 +179,7 @@ class FunctionUrl:
             ("x-amzn-trace-id", invocation.trace_id),
         ]
 
-    def _event(self, exchange: Exchange, body: bytes, invocation: Invocation) -> bytes:
+    def _encode_event(self, exchange: Exchange, body: bytes, invocation: Invocation) -> bytes:
         request = Request(
             method=exchange.method,
             target=exchange.target,
@@ -186,17 +188,23 @@ class FunctionUrl:
             source_ip=exchange.peer,
             port=self.server.port,
         )
-        event = event_of(request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=datetime.now(UTC))
+        event = build_event(
+            request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=datetime.now(UTC)
+        )
         return json.dumps(event, separators=(",", ":")).encode()
 
 
-def _trace_id() -> str:
+def _make_trace_id() -> str:
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
 
 
-def _line(exchange: Exchange, sink: UrlSink, seconds: float) -> str:
-    first = "" if sink.first_byte_s is None else f", first byte after {sink.first_byte_s:.3f} s"
-    left = ", the client left before the end" if sink.client_left else ""
+def _access_log_line(exchange: Exchange, sink: HttpResponseSink, duration_s: float) -> str:
+    time_to_first_byte = (
+        "" if sink.time_to_first_byte_s is None else f", first byte after {sink.time_to_first_byte_s:.3f} s"
+    )
+    disconnected = ", the client left before the end" if sink.client_disconnected else ""
     error = f", {sink.error.type}: {sink.error.message}" if sink.error else ""
-    size = f"{exchange.bytes_out:,} bytes in {seconds:.3f} s"
-    return f"{exchange.method} {exchange.target} {exchange.status or '-'} {size}{first}{left}{error}"
+    size = f"{exchange.bytes_out:,} bytes in {duration_s:.3f} s"
+    return (
+        f"{exchange.method} {exchange.target} {exchange.status or '-'} {size}{time_to_first_byte}{disconnected}{error}"
+    )

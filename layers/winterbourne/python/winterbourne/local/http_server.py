@@ -15,17 +15,17 @@ from typing import Final, Self
 
 import h11
 
-__all__ = ["BodyTooLarge", "Exchange", "Handler", "Headers", "Server", "Truncated"]
+__all__ = ["BodyTooLarge", "Exchange", "Handler", "Headers", "HttpServer", "IncompleteRequest"]
 
 Headers = Iterable[tuple[str, str]]
 
-CHUNK: Final = 64 * 1024
-HEAD_LIMIT: Final = 64 * 1024
+READ_SIZE: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
 
-logger = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
-class Truncated(Exception):
+class IncompleteRequest(Exception):
     """The peer broke HTTP, or left, before its request was whole."""
 
 
@@ -48,7 +48,7 @@ class Exchange:
         self.peer: str = writer.get_extra_info("peername", ("",))[0]
         self.status = 0
         self.bytes_out = 0
-        self.cut = False
+        self.aborted = False
 
     def header(self, name: str) -> str:
         """The first value of a header, or an empty string. `name` is in lower case."""
@@ -56,7 +56,7 @@ class Exchange:
 
     # The request
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def iter_body(self) -> AsyncIterator[bytes]:
         """The body as it comes.
 
         Raises:
@@ -66,11 +66,11 @@ class Exchange:
             self._send(h11.InformationalResponse(status_code=100, headers=[]))
         while not isinstance(event := await _next_event(self._http, self._reader), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
-                raise Truncated(f"expected a body, got {type(event).__name__}")
+                raise IncompleteRequest(f"expected a body, got {type(event).__name__}")
             yield bytes(event.data)
-        self.trailers = _text(event.headers)
+        self.trailers = _decode_headers(event.headers)
 
-    async def body(self, limit: int) -> bytes:
+    async def read_body(self, max_bytes: int) -> bytes:
         """The whole body, at most `limit` bytes.
 
         Raises:
@@ -78,33 +78,33 @@ class Exchange:
             Truncated: The peer left, or broke the framing.
         """
         parts, size = [], 0
-        async for chunk in self.chunks():
+        async for chunk in self.iter_body():
             size += len(chunk)
-            if size > limit:
+            if size > max_bytes:
                 raise BodyTooLarge
             parts.append(chunk)
         return b"".join(parts)
 
-    async def gone(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         """Return when the peer has left. What it sends until then is kept for the next request."""
-        while data := await self._reader.read(CHUNK):
+        while data := await self._reader.read(READ_SIZE):
             self._http.receive_data(data)
 
     # The response
 
     @property
-    def started(self) -> bool:
+    def response_started(self) -> bool:
         """Whether the response's head is out."""
         return self.status != 0
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start_response(self, status: int, headers: Headers) -> None:
         """Send the head at once.
 
         Raises:
             ValueError: Status or headers are none that HTTP allows; nothing was sent.
             ConnectionError: The peer has left.
         """
-        await self._start(status, headers)
+        await self._send_head(status, headers)
 
     async def write(self, data: bytes) -> None:
         """Send more of the body; waits while the peer reads too slowly. Where no body may be, it is dropped.
@@ -112,12 +112,12 @@ class Exchange:
         Raises:
             ConnectionError: The peer has left.
         """
-        if data and not self._bodiless(self.status):
+        if data and not self._must_not_have_body(self.status):
             self.bytes_out += len(data)
             self._send(h11.Data(data=data))
             await self._writer.drain()
 
-    async def end(self) -> None:
+    async def end_response(self) -> None:
         """Complete the response.
 
         Raises:
@@ -126,7 +126,7 @@ class Exchange:
         self._send(h11.EndOfMessage())
         await self._writer.drain()
 
-    async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """A whole response with its length, in one piece: whoever waits for it is woken once.
 
         Raises:
@@ -134,22 +134,22 @@ class Exchange:
             ConnectionError: The peer has left.
         """
         length = [] if status == 204 else [("content-length", str(len(body)))]
-        if self._bodiless(status):
+        if self._must_not_have_body(status):
             body = b""
-        await self._start(status, [*headers, *length], h11.Data(data=body), h11.EndOfMessage())
+        await self._send_head(status, [*headers, *length], h11.Data(data=body), h11.EndOfMessage())
         self.bytes_out += len(body)
 
-    def break_off(self) -> None:
+    def abort(self) -> None:
         """Close the connection without completing the response: the peer sees what was written, and that it broke."""
-        self.cut = True
+        self.aborted = True
         self._writer.close()
 
     # Private methods
 
-    def _bodiless(self, status: int) -> bool:
+    def _must_not_have_body(self, status: int) -> bool:
         return self.method == "HEAD" or status in {204, 304}
 
-    async def _start(self, status: int, headers: Headers, *more: h11.Event) -> None:
+    async def _send_head(self, status: int, headers: Headers, *more: h11.Event) -> None:
         head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         try:
             self._send(h11.Response(status_code=status, headers=head), *more)
@@ -171,15 +171,15 @@ class Exchange:
         if not isinstance(event, h11.Request):
             return False
         self.method, self.target = event.method.decode("ascii"), event.target.decode("latin-1")
-        self.headers = _text(event.headers)
+        self.headers = _decode_headers(event.headers)
         return True
 
-    def _next_cycle(self) -> bool:
+    def _start_next_cycle(self) -> bool:
         """Make the connection ready for one more request, if it can take one: a body nobody read ends it."""
-        if not self.cut and self._http.their_state is h11.SEND_BODY:
+        if not self.aborted and self._http.their_state is h11.SEND_BODY:
             with contextlib.suppress(h11.RemoteProtocolError):
                 self._http.next_event()  # the end of a request without a body, which nobody had to ask for
-        if self.cut or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+        if self.aborted or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
         return True
@@ -188,7 +188,7 @@ class Exchange:
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
-class Server:
+class HttpServer:
     """Listens on one address and gives every request to `handler`. An async context manager; `close` ends it all.
 
     A handler that raises gives a 500 where nothing was sent yet, a broken stream where something was, and a log line.
@@ -207,10 +207,10 @@ class Server:
             OSError: The address cannot be had; its `strerror` is a sentence that says which and why.
         """
         try:
-            self._server = await asyncio.start_server(self._connected, host, port, backlog=1024)
+            self._server = await asyncio.start_server(self._on_connection, host, port, backlog=1024)
         except OSError as error:
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
-            raise OSError(error.errno, f"{host}:{port} {why}") from error
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+            raise OSError(error.errno, f"{host}:{port} {reason}") from error
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -231,54 +231,54 @@ class Server:
 
     # Private methods
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+    def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve_connection(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         exchange = Exchange(http, reader, writer)
         try:
             while await exchange._read_head():  # noqa: SLF001 - the two halves of one module
-                await self._handle(exchange)
-                if not exchange._next_cycle():  # noqa: SLF001 - likewise
+                await self._handle_request(exchange)
+                if not exchange._start_next_cycle():  # noqa: SLF001 - likewise
                     break
                 exchange = Exchange(http, reader, writer)
-        except Truncated:
-            await _refuse(exchange)
+        except IncompleteRequest:
+            await _send_bad_request(exchange)
         except ConnectionError:
-            logger.debug("the peer left while it was answered")
+            _LOGGER.debug("the peer left while it was answered")
         finally:
             writer.close()
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle_request(self, exchange: Exchange) -> None:
         try:
             await self._handler(exchange)
-        except (ConnectionError, Truncated):
+        except (ConnectionError, IncompleteRequest):
             raise
         except Exception:
-            logger.exception("%s %s failed", exchange.method, exchange.target)
-            if exchange.started:
-                exchange.break_off()
+            _LOGGER.exception("%s %s failed", exchange.method, exchange.target)
+            if exchange.response_started:
+                exchange.abort()
             else:
-                await exchange.answer(500, [("content-type", "text/plain")], b"Internal Server Error")
+                await exchange.respond(500, [("content-type", "text/plain")], b"Internal Server Error")
 
 
 async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> object:
     try:
         while (event := http.next_event()) is h11.NEED_DATA:
-            http.receive_data(await reader.read(CHUNK))
+            http.receive_data(await reader.read(READ_SIZE))
     except h11.RemoteProtocolError as error:
-        raise Truncated(str(error)) from error
+        raise IncompleteRequest(str(error)) from error
     return event
 
 
-async def _refuse(exchange: Exchange) -> None:
+async def _send_bad_request(exchange: Exchange) -> None:
     """Answer what is no HTTP, if anything may still be said."""
     with contextlib.suppress(h11.LocalProtocolError, ConnectionError):
-        await exchange.answer(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
+        await exchange.respond(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
 
 
-def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

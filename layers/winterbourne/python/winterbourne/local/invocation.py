@@ -6,9 +6,9 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-__all__ = ["HTTP_INTEGRATION", "FunctionError", "Invocation", "Sink", "make_request_id"]
+__all__ = ["HTTP_INTEGRATION_CONTENT_TYPE", "FunctionError", "Invocation", "ResponseSink", "make_request_id"]
 
-HTTP_INTEGRATION: Final = "application/vnd.awslambda.http-integration-response"
+HTTP_INTEGRATION_CONTENT_TYPE: Final = "application/vnd.awslambda.http-integration-response"
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class FunctionError:
     document: bytes
 
     @classmethod
-    def of(cls, kind: str, message: str) -> "FunctionError":
+    def from_message(cls, error_type: str, message: str) -> "FunctionError":
         """An error of the execution environment's own."""
-        return cls(kind, json.dumps({"errorType": kind, "errorMessage": message}).encode())
+        return cls(error_type, json.dumps({"errorType": error_type, "errorMessage": message}).encode())
 
     @property
     def message(self) -> str:
@@ -37,7 +37,7 @@ class FunctionError:
             return self.document[:200].decode(errors="replace")
 
 
-class Sink(Protocol):
+class ResponseSink(Protocol):
     """Where the response of an invocation goes, piece by piece, while it comes."""
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
@@ -67,7 +67,7 @@ class Invocation:
     """
 
     payload: bytes
-    sink: Sink
+    sink: ResponseSink
     request_id: str = field(default_factory=make_request_id)
     trace_id: str = ""
     client_context: str = ""
@@ -75,8 +75,8 @@ class Invocation:
     bytes_out: int = 0
     error: FunctionError | None = None
     log: list[str] = field(default_factory=list)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    response_done: asyncio.Event = field(default_factory=asyncio.Event)
+    runtime_done: asyncio.Event = field(default_factory=asyncio.Event)
     _finished: bool = False
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
@@ -98,7 +98,7 @@ class Invocation:
         try:
             await self.sink.finish(error)
         finally:
-            self.over.set()
+            self.response_done.set()
 
     @property
     def finished(self) -> bool:

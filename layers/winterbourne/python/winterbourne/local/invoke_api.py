@@ -14,21 +14,21 @@ from typing import Final
 from urllib.parse import unquote
 
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Server
+from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
 from winterbourne.local.invocation import FunctionError, Invocation, make_request_id
 
 __all__ = ["InvokeApi"]
 
 PAYLOAD_LIMIT: Final = 6 * 1024 * 1024
-LOG_TAIL: Final = 4096
-JSON: Final = ("content-type", "application/json")
+LOG_TAIL_BYTES: Final = 4096
+JSON_CONTENT_TYPE: Final = ("content-type", "application/json")
 _ROUTE: Final = re.compile(
     r"/(?:2015-03-31/functions/(?P<whole>[^/?]+)/invocations"
     r"|2021-11-15/functions/(?P<streamed>[^/?]+)/response-streaming-invocations)(?:\?.*)?"
 )
 
 
-class _Whole:
+class _BufferedSink:
     """A response collected until it is whole, 6 MB at most."""
 
     def __init__(self) -> None:
@@ -52,14 +52,14 @@ class _Whole:
         if self._size <= PAYLOAD_LIMIT:
             return None
         message = f"Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
-        return FunctionError.of("Function.ResponseSizeTooLarge", message)
+        return FunctionError.from_message("Function.ResponseSizeTooLarge", message)
 
     def payload(self) -> bytes:
         """What came."""
         return b"".join(self._parts)
 
 
-class _Streamed:
+class _EventStreamSink:
     """A response sent on in event-stream frames as it comes. A caller that left does not stop the function."""
 
     def __init__(self, exchange: Exchange, request_id: str) -> None:
@@ -67,25 +67,27 @@ class _Streamed:
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:  # noqa: ARG002 - both come in frames
         """Open the stream; Content-Type is what boto3 calls ResponseStreamContentType."""
-        await self._say(self._exchange.start(200, _head(self._request_id, content_type or "application/json")))
+        await self._ignore_disconnect(
+            self._exchange.start_response(200, _response_headers(self._request_id, content_type or "application/json"))
+        )
 
     async def write(self, data: bytes) -> None:
         """Send a frame."""
-        await self._say(self._exchange.write(payload_chunk(data)))
+        await self._ignore_disconnect(self._exchange.write(payload_chunk(data)))
 
     async def finish(self, error: FunctionError | None) -> None:  # noqa: ARG002 - `complete` says it
         """Open the stream if the function never began to answer; its end is said by `complete`."""
-        if not self._exchange.started:
+        if not self._exchange.response_started:
             await self.begin("application/octet-stream", streaming=True)
 
     async def complete(self, error: FunctionError | None, log_result: str) -> None:
         """Say how it ended."""
-        await self._say(self._exchange.write(invoke_complete(error, log_result)))
-        await self._say(self._exchange.end())
+        await self._ignore_disconnect(self._exchange.write(invoke_complete(error, log_result)))
+        await self._ignore_disconnect(self._exchange.end_response())
 
-    async def _say(self, step: Awaitable[None]) -> None:
+    async def _ignore_disconnect(self, operation: Awaitable[None]) -> None:
         with contextlib.suppress(ConnectionError):
-            await step
+            await operation
 
 
 class InvokeApi:
@@ -98,84 +100,90 @@ class InvokeApi:
 
     def __init__(self, name: str, invoke: Callable[[Invocation], Awaitable[None]]) -> None:
         self._name, self._invoke = name, invoke
-        self._events: set[asyncio.Task[None]] = set()
-        self.server = Server(self._answer)
+        self._async_invocations: set[asyncio.Task[None]] = set()
+        self.server = HttpServer(self._handle_request)
 
     async def close(self) -> None:
         """Stop listening and give up the events that still run."""
         await self.server.close()
-        for event in self._events:
-            event.cancel()
-        await asyncio.gather(*self._events, return_exceptions=True)
+        for task in self._async_invocations:
+            task.cancel()
+        await asyncio.gather(*self._async_invocations, return_exceptions=True)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _handle_request(self, exchange: Exchange) -> None:
         route = _ROUTE.fullmatch(exchange.target)
         if exchange.method != "POST" or route is None:
-            await _refuse(exchange, 404, "UnknownOperationException", "No such operation here.")
+            await _send_error(exchange, 404, "UnknownOperationException", "No such operation here.")
             return
         name = unquote(route["whole"] or route["streamed"])
         if name.removesuffix(":$LATEST").split(":")[-1] != self._name:
-            await _refuse(exchange, 404, "ResourceNotFoundException", f"Function not found: {name}")
-        elif (payload := await _payload(exchange)) is not None:
-            await (self._whole if route["whole"] else self._streamed)(exchange, payload)
+            await _send_error(exchange, 404, "ResourceNotFoundException", f"Function not found: {name}")
+        elif (payload := await _read_payload(exchange)) is not None:
+            await (self._handle_invoke if route["whole"] else self._handle_invoke_with_response_stream)(
+                exchange, payload
+            )
 
-    async def _whole(self, exchange: Exchange, payload: bytes) -> None:
+    async def _handle_invoke(self, exchange: Exchange, payload: bytes) -> None:
         match exchange.header("x-amz-invocation-type") or "RequestResponse":
             case "DryRun":
-                await exchange.answer(204, [("x-amzn-requestid", make_request_id())])
+                await exchange.respond(204, [("x-amzn-requestid", make_request_id())])
             case "Event":
-                await self._event(exchange, payload)
+                await self._invoke_asynchronously(exchange, payload)
             case "RequestResponse":
-                await self._request_response(exchange, payload)
+                await self._invoke_synchronously(exchange, payload)
             case kind:
-                await _refuse(exchange, 400, "InvalidParameterValueException", f"No such invocation type: {kind}")
+                await _send_error(exchange, 400, "InvalidParameterValueException", f"No such invocation type: {kind}")
 
-    async def _event(self, exchange: Exchange, payload: bytes) -> None:
-        invocation = _invocation(exchange, payload, _Whole())
-        task = asyncio.get_running_loop().create_task(self._run(invocation))
-        self._events.add(task)
-        task.add_done_callback(self._events.discard)
-        await exchange.answer(202, [("x-amzn-requestid", invocation.request_id)])
+    async def _invoke_asynchronously(self, exchange: Exchange, payload: bytes) -> None:
+        invocation = _make_invocation(exchange, payload, _BufferedSink())
+        task = asyncio.get_running_loop().create_task(self._run_invocation(invocation))
+        self._async_invocations.add(task)
+        task.add_done_callback(self._async_invocations.discard)
+        await exchange.respond(202, [("x-amzn-requestid", invocation.request_id)])
 
-    async def _run(self, invocation: Invocation) -> None:
+    async def _run_invocation(self, invocation: Invocation) -> None:
         await self._invoke(invocation)
 
-    async def _request_response(self, exchange: Exchange, payload: bytes) -> None:
-        sink = _Whole()
-        invocation = _invocation(exchange, payload, sink)
+    async def _invoke_synchronously(self, exchange: Exchange, payload: bytes) -> None:
+        sink = _BufferedSink()
+        invocation = _make_invocation(exchange, payload, sink)
         await self._invoke(invocation)
         error = invocation.error or sink.error()
         headers = [
-            *_head(invocation.request_id, "application/json"),
+            *_response_headers(invocation.request_id, "application/json"),
             *(("x-amz-function-error", "Unhandled") for _ in range(bool(error))),
         ]
         if log_result := await _log_result(exchange, invocation):
             headers.append(("x-amz-log-result", log_result))
-        await exchange.answer(200, headers, error.document if error else sink.payload())
+        await exchange.respond(200, headers, error.document if error else sink.payload())
 
-    async def _streamed(self, exchange: Exchange, payload: bytes) -> None:
+    async def _handle_invoke_with_response_stream(self, exchange: Exchange, payload: bytes) -> None:
         request_id = make_request_id()
-        sink = _Streamed(exchange, request_id)
-        invocation = _invocation(exchange, payload, sink, request_id)
+        sink = _EventStreamSink(exchange, request_id)
+        invocation = _make_invocation(exchange, payload, sink, request_id)
         await self._invoke(invocation)
         await sink.complete(invocation.error, await _log_result(exchange, invocation))
 
 
-async def _payload(exchange: Exchange) -> bytes | None:
+async def _read_payload(exchange: Exchange) -> bytes | None:
     """The event, checked; None when the request has been refused."""
     try:
-        payload = await exchange.body(PAYLOAD_LIMIT) or b"{}"
+        payload = await exchange.read_body(PAYLOAD_LIMIT) or b"{}"
         json.loads(payload)
     except BodyTooLarge:
-        await _refuse(exchange, 413, "RequestTooLargeException", f"Request must be smaller than {PAYLOAD_LIMIT} bytes.")
+        await _send_error(
+            exchange, 413, "RequestTooLargeException", f"Request must be smaller than {PAYLOAD_LIMIT} bytes."
+        )
     except ValueError:
-        await _refuse(exchange, 400, "InvalidRequestContentException", "Could not parse request body into json.")
+        await _send_error(exchange, 400, "InvalidRequestContentException", "Could not parse request body into json.")
     else:
         return payload
     return None
 
 
-def _invocation(exchange: Exchange, payload: bytes, sink: _Whole | _Streamed, request_id: str = "") -> Invocation:
+def _make_invocation(
+    exchange: Exchange, payload: bytes, sink: _BufferedSink | _EventStreamSink, request_id: str = ""
+) -> Invocation:
     try:
         client_context = base64.b64decode(exchange.header("x-amz-client-context"), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -194,11 +202,11 @@ async def _log_result(exchange: Exchange, invocation: Invocation) -> str:
     """The log's last 4 KB in base64 if the caller asked for it; complete once the environment has settled."""
     if exchange.header("x-amz-log-type") != "Tail":
         return ""
-    await invocation.settled.wait()
-    return base64.b64encode("\n".join(invocation.log).encode()[-LOG_TAIL:]).decode("ascii")
+    await invocation.runtime_done.wait()
+    return base64.b64encode("\n".join(invocation.log).encode()[-LOG_TAIL_BYTES:]).decode("ascii")
 
 
-def _head(request_id: str, content_type: str) -> list[tuple[str, str]]:
+def _response_headers(request_id: str, content_type: str) -> list[tuple[str, str]]:
     return [
         ("content-type", content_type),
         ("x-amzn-requestid", request_id),
@@ -206,6 +214,6 @@ def _head(request_id: str, content_type: str) -> list[tuple[str, str]]:
     ]
 
 
-async def _refuse(exchange: Exchange, status: int, kind: str, message: str) -> None:
-    headers = [JSON, ("x-amzn-errortype", kind), ("connection", "close")]
-    await exchange.answer(status, headers, json.dumps({"Type": "User", "Message": message}).encode())
+async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:
+    headers = [JSON_CONTENT_TYPE, ("x-amzn-errortype", error_type), ("connection", "close")]
+    await exchange.respond(status, headers, json.dumps({"Type": "User", "Message": message}).encode())

@@ -12,31 +12,31 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final
 
-__all__ = ["FrameSplitter", "LineSplitter", "LogPipe", "Splitter", "for_people"]
+__all__ = ["FrameSplitter", "LineSplitter", "LogPipe", "Splitter", "format_for_console"]
 
-MAGIC: Final = 0xA55A0000
-HEADER: Final = struct.Struct(">IIQ")  # type, length, microseconds since 1970
-LONGEST_FRAME: Final = 8 * 1024 * 1024
-READS_AT_ONCE: Final = 16
+FRAME_MAGIC: Final = 0xA55A0000
+FRAME_HEADER: Final = struct.Struct(">IIQ")  # type, length, microseconds since 1970
+MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
+MAX_READS_PER_DRAIN: Final = 16
 
 
 class LineSplitter:
     """Bytes, cut anywhere, → lines of text without their ends."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._buffer = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
         """The lines that `data` completes."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace").rstrip("\r")
 
-    def end(self) -> Iterator[str]:
+    def flush(self) -> Iterator[str]:
         """What is left when nothing more comes."""
-        if self._rest:
-            yield self._rest.decode(errors="replace")
-        self._rest = b""
+        if self._buffer:
+            yield self._buffer.decode(errors="replace")
+        self._buffer = b""
 
 
 class FrameSplitter:
@@ -46,28 +46,30 @@ class FrameSplitter:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._buffer = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
         """The records that `data` completes."""
-        self._rest += data
-        while len(self._rest) >= HEADER.size:
-            kind, length, _ = HEADER.unpack_from(self._rest)
-            if kind & 0xFFFF0000 != MAGIC or length > LONGEST_FRAME:
-                yield from self.end()
-            elif len(self._rest) < HEADER.size + length:
+        self._buffer += data
+        while len(self._buffer) >= FRAME_HEADER.size:
+            frame_type, length, _ = FRAME_HEADER.unpack_from(self._buffer)
+            if frame_type & 0xFFFF0000 != FRAME_MAGIC or length > MAX_FRAME_BYTES:
+                yield from self.flush()
+            elif len(self._buffer) < FRAME_HEADER.size + length:
                 return
             else:
-                yield self._take(HEADER.size + length)[HEADER.size :].decode(errors="replace").rstrip("\n")
+                yield (
+                    self._consume(FRAME_HEADER.size + length)[FRAME_HEADER.size :].decode(errors="replace").rstrip("\n")
+                )
 
-    def end(self) -> Iterator[str]:
+    def flush(self) -> Iterator[str]:
         """What is left when nothing more comes."""
-        if self._rest:
-            yield self._take(len(self._rest)).decode(errors="replace").rstrip("\n")
+        if self._buffer:
+            yield self._consume(len(self._buffer)).decode(errors="replace").rstrip("\n")
 
-    def _take(self, size: int) -> bytes:
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
+    def _consume(self, size: int) -> bytes:
+        consumed, self._buffer = self._buffer[:size], self._buffer[size:]
+        return consumed
 
 
 Splitter = LineSplitter | FrameSplitter
@@ -81,45 +83,45 @@ class LogPipe:
         out: Gets each record.
     """
 
-    def __init__(self, splitter: Splitter, out: Callable[[str], None]) -> None:
-        self._splitter, self._out = splitter, out
+    def __init__(self, splitter: Splitter, on_record: Callable[[str], None]) -> None:
+        self._splitter, self._on_record = splitter, on_record
         self._read_fd, self.write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._read_fd, self.drain)
 
-    def release(self) -> None:
+    def close_write_end(self) -> None:
         """The process has its own copy of the writing end: close ours."""
         os.close(self.write_fd)
 
     def drain(self) -> None:
         """Read what is there now; a process that never stops writing does not keep the loop."""
         with contextlib.suppress(BlockingIOError):
-            for _ in range(READS_AT_ONCE):
+            for _ in range(MAX_READS_PER_DRAIN):
                 data = os.read(self._read_fd, 64 * 1024)
                 if not data:
                     self._loop.remove_reader(self._read_fd)
                     return
                 for record in self._splitter.feed(data):
-                    self._out(record)
+                    self._on_record(record)
 
     def close(self) -> None:
         """Read the rest and let go of the pipe."""
         self.drain()
-        for record in self._splitter.end():
-            self._out(record)
+        for record in self._splitter.flush():
+            self._on_record(record)
         self._loop.remove_reader(self._read_fd)
         os.close(self._read_fd)
 
 
-def for_people(record: str) -> str:
+def format_for_console(record: str) -> str:
     """A record as the screen shows it: of a JSON line the level, the message and the traceback, else all of it."""
     if not record.startswith("{"):
         return record
     try:
-        said = json.loads(record)
-        text = f"{said['level']:<7} {said['message']}"
+        document = json.loads(record)
+        text = f"{document['level']:<7} {document['message']}"
     except (ValueError, KeyError, TypeError):
         return record
-    traceback = said.get("exception") or said.get("stackTrace") or ""
+    traceback = document.get("exception") or document.get("stackTrace") or ""
     return "\n".join((text, *(traceback if isinstance(traceback, list) else str(traceback).splitlines())))

@@ -37,15 +37,15 @@ class Metrics:
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], Series] = {}
 
-    def read(self, record: str) -> bool:
+    def ingest(self, record: str) -> bool:
         """Take one log record; says whether it was metrics. Anything else, or EMF that is none, is left alone."""
         if '"_aws"' not in record:
             return False
         try:
-            found = list(_values(json.loads(record)))
+            values = list(_parse_emf(json.loads(record)))
         except (ValueError, KeyError, TypeError, AttributeError):
             return False
-        for name, dimensions, unit, value in found:
+        for name, dimensions, unit, value in values:
             self._series.setdefault((name, dimensions), Series(name, dimensions, unit)).add(value)
         return True
 
@@ -54,7 +54,7 @@ class Metrics:
         return [self._series[key] for key in sorted(self._series)]
 
 
-def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
+def _parse_emf(document: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
     """Name, dimensions, unit and value of everything in one EMF document."""
     for directive in document["_aws"]["CloudWatchMetrics"]:
         for names in directive.get("Dimensions") or [[]]:

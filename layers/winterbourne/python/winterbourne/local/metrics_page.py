@@ -80,14 +80,14 @@ class MetricsPage:
         """One request more, newest first."""
         self._requests.appendleft(line)
 
-    async def answer(self, exchange: Exchange) -> None:
+    async def handle_request(self, exchange: Exchange) -> None:
         """Serve the page, or its figures."""
         if exchange.method not in {"GET", "HEAD"}:
-            await exchange.answer(405, [("allow", "GET, HEAD"), ("connection", "close")])
+            await exchange.respond(405, [("allow", "GET, HEAD"), ("connection", "close")])
             return
         if "application/json" in exchange.header("accept"):
-            shown = {"metrics": [asdict(one) for one in self._metrics.series()], "requests": list(self._requests)}
-            kind, body = "application/json", json.dumps(shown)
+            document = {"metrics": [asdict(one) for one in self._metrics.series()], "requests": list(self._requests)}
+            content_type, body = "application/json", json.dumps(document)
         else:
-            kind, body = "text/html; charset=utf-8", PAGE
-        await exchange.answer(200, [("content-type", kind), ("cache-control", "no-store")], body.encode())
+            content_type, body = "text/html; charset=utf-8", PAGE
+        await exchange.respond(200, [("content-type", content_type), ("cache-control", "no-store")], body.encode())

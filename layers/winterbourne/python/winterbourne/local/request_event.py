@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["Request", "event_of"]
+__all__ = ["Request", "build_event"]
 
 URL_ID: Final = "local"
 # Headers that speak of one connection, or that the function URL sets itself so that no caller can forge them.
-OWN: Final = frozenset(
+NOT_FORWARDED_HEADERS: Final = frozenset(
     {
         "connection",
         "keep-alive",
@@ -41,7 +41,7 @@ class Request:
     port: int
 
 
-def event_of(request: Request, *, request_id: str, trace_id: str, now: datetime) -> dict[str, Any]:
+def build_event(request: Request, *, request_id: str, trace_id: str, now: datetime) -> dict[str, Any]:
     """The event, ready for JSON. `now` is aware of its time zone."""
     path, _, query = request.target.partition("?")
     headers = _headers(request, trace_id)
@@ -52,15 +52,17 @@ def event_of(request: Request, *, request_id: str, trace_id: str, now: datetime)
         "rawQueryString": query,
         "cookies": _cookies(request.headers),
         "headers": headers,
-        "queryStringParameters": _joined(parse_qsl(query, keep_blank_values=True)),
-        "requestContext": _context(request, path, headers, request_id, now),
+        "queryStringParameters": _join_repeated(parse_qsl(query, keep_blank_values=True)),
+        "requestContext": _request_context(request, path, headers, request_id, now),
         **_body(request.body, headers.get("content-type", "")),
     }
     # Lambda leaves out what is empty.
     return {key: value for key, value in event.items() if value or key not in {"cookies", "queryStringParameters"}}
 
 
-def _context(request: Request, path: str, headers: dict[str, str], request_id: str, now: datetime) -> dict[str, Any]:
+def _request_context(
+    request: Request, path: str, headers: dict[str, str], request_id: str, now: datetime
+) -> dict[str, Any]:
     return {
         "accountId": "anonymous",
         "apiId": URL_ID,
@@ -83,7 +85,7 @@ def _context(request: Request, path: str, headers: dict[str, str], request_id: s
 
 def _headers(request: Request, trace_id: str) -> dict[str, str]:
     return {
-        **_joined((name, value) for name, value in request.headers if name not in OWN),
+        **_join_repeated((name, value) for name, value in request.headers if name not in NOT_FORWARDED_HEADERS),
         "x-amzn-trace-id": trace_id,
         "x-forwarded-for": request.source_ip,
         "x-forwarded-port": str(request.port),
@@ -91,7 +93,7 @@ def _headers(request: Request, trace_id: str) -> dict[str, str]:
     }
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _join_repeated(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Values of one name joined by commas, in the order they came."""
     values: dict[str, list[str]] = {}
     for name, value in pairs:
@@ -100,8 +102,8 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _cookies(headers: Iterable[tuple[str, str]]) -> list[str]:
-    given = (cookie.strip() for name, value in headers if name == "cookie" for cookie in value.split(";"))
-    return [cookie for cookie in given if cookie]
+    cookies = (cookie.strip() for name, value in headers if name == "cookie" for cookie in value.split(";"))
+    return [cookie for cookie in cookies if cookie]
 
 
 def _body(body: bytes, content_type: str) -> dict[str, Any]:
@@ -117,5 +119,5 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
 
 def _is_text(content_type: str) -> bool:
     """Forms and unnamed types come in base64, as from API Gateway's payload 2.0."""
-    media = content_type.partition(";")[0].strip().lower()
-    return media.startswith("text/") or media.endswith(("/json", "+json", "/xml", "+xml", "/javascript"))
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type.startswith("text/") or media_type.endswith(("/json", "+json", "/xml", "+xml", "/javascript"))

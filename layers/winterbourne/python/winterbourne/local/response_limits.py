@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Bucket", "Shape", "TooLarge"]
+__all__ = ["ResponseLimits", "ResponseTooLarge", "TokenBucket"]
 
 MB: Final = 1024 * 1024
 
 
-class TooLarge(Exception):
+class ResponseTooLarge(Exception):
     """The response has grown past its limit."""
 
 
 @dataclass(frozen=True)
-class Shape:
+class ResponseLimits:
     """The limits of one response.
 
     Args:
@@ -26,12 +26,12 @@ class Shape:
         limit: Bytes at most; 0 is no limit.
     """
 
-    burst: int = 6 * MB
-    rate: int = 2 * MB
-    limit: int = 200 * MB
+    burst_bytes: int = 6 * MB
+    bytes_per_s: int = 2 * MB
+    max_bytes: int = 200 * MB
 
 
-class Bucket:
+class TokenBucket:
     """One response on its way through its shape.
 
     Args:
@@ -39,12 +39,12 @@ class Bucket:
         clock: Seconds, never going back.
     """
 
-    def __init__(self, shape: Shape, clock: Callable[[], float]) -> None:
-        self._shape, self._clock = shape, clock
-        self._tokens, self._filled_at = float(shape.burst), clock()
-        self.passed = 0
+    def __init__(self, limits: ResponseLimits, clock: Callable[[], float]) -> None:
+        self._limits, self._clock = limits, clock
+        self._tokens, self._refilled_at = float(limits.burst_bytes), clock()
+        self.total_bytes = 0
 
-    def take(self, size: int) -> float:
+    def reserve(self, size: int) -> float:
         """Let `size` bytes pass.
 
         Returns:
@@ -53,16 +53,16 @@ class Bucket:
         Raises:
             TooLarge: They may not pass at all.
         """
-        if self._shape.limit and self.passed + size > self._shape.limit:
-            raise TooLarge
-        self.passed += size
-        if not self._shape.rate:
+        if self._limits.max_bytes and self.total_bytes + size > self._limits.max_bytes:
+            raise ResponseTooLarge
+        self.total_bytes += size
+        if not self._limits.bytes_per_s:
             return 0.0
-        self._fill()
+        self._refill()
         self._tokens -= size
-        return max(0.0, -self._tokens / self._shape.rate)
+        return max(0.0, -self._tokens / self._limits.bytes_per_s)
 
-    def _fill(self) -> None:
+    def _refill(self) -> None:
         now = self._clock()
-        earned = (now - self._filled_at) * self._shape.rate
-        self._tokens, self._filled_at = min(float(self._shape.burst), self._tokens + earned), now
+        new_tokens = (now - self._refilled_at) * self._limits.bytes_per_s
+        self._tokens, self._refilled_at = min(float(self._limits.burst_bytes), self._tokens + new_tokens), now

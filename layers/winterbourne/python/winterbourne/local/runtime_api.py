@@ -17,25 +17,25 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Server, Truncated
+from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer, IncompleteRequest
 from winterbourne.local.invocation import FunctionError, Invocation, make_request_id
-from winterbourne.local.response_limits import Bucket, Shape, TooLarge
+from winterbourne.local.response_limits import ResponseLimits, ResponseTooLarge, TokenBucket
 
-__all__ = ["BUFFERED_LIMIT", "Events", "RuntimeApi", "Seat"]
+__all__ = ["BUFFERED_LIMIT", "EnvironmentConfig", "RuntimeApi", "RuntimeCallbacks"]
 
 BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 """Bytes of a response that is not streamed, as AWS's emulator counts them."""
 
 ERROR_LIMIT: Final = 1024 * 1024
-TRAILER_TYPE: Final = "lambda-runtime-function-error-type"
-TRAILER_BODY: Final = "lambda-runtime-function-error-body"
-TOO_LARGE: Final = "Response payload size exceeded maximum allowed payload size ({} bytes)."
+ERROR_TYPE_TRAILER: Final = "lambda-runtime-function-error-type"
+ERROR_BODY_TRAILER: Final = "lambda-runtime-function-error-body"
+RESPONSE_TOO_LARGE: Final = "Response payload size exceeded maximum allowed payload size ({} bytes)."
 
 _ROUTE: Final = re.compile(r"/2018-06-01/runtime/(invocation|init|restore)/(?:([^/]+)/)?(next|response|error)")
 
 
 @dataclass(frozen=True)
-class Events:
+class RuntimeCallbacks:
     """What the environment is told.
 
     Args:
@@ -45,30 +45,30 @@ class Events:
         init_failed: The process said why it cannot start, or cannot be restored.
     """
 
-    ready: Callable[[], None]
-    withdrawn: Callable[[], None]
-    answered: Callable[[Invocation], None]
-    init_failed: Callable[[FunctionError], None]
+    on_ready: Callable[[], None]
+    on_unavailable: Callable[[], None]
+    on_response_done: Callable[[Invocation], None]
+    on_init_failed: Callable[[FunctionError], None]
 
 
 @dataclass(frozen=True)
-class Seat:
+class EnvironmentConfig:
     """What the environment is: ARN and timeout of its function, places for invocations, shape of its responses."""
 
     function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:local"
     timeout_s: float = 30.0
-    places: int = 1
+    max_concurrency: int = 1
     snap_start: bool = False
-    shape: Shape = field(default_factory=Shape)
+    response_limits: ResponseLimits = field(default_factory=ResponseLimits)
 
 
 class RuntimeApi:
     """One execution environment's end of the Runtime API. An async context manager; `address` is set inside it."""
 
-    def __init__(self, seat: Seat, events: Events) -> None:
-        self._seat, self._events = seat, events
-        self._server = Server(self._answer)
-        self._waiting: deque[_Place] = deque()
+    def __init__(self, config: EnvironmentConfig, callbacks: RuntimeCallbacks) -> None:
+        self._config, self._callbacks = config, callbacks
+        self._server = HttpServer(self._handle_request)
+        self._waiting_polls: deque[_NextPoll] = deque()
         self._running: dict[str, Invocation] = {}
         self._responding: set[str] = set()
         self._initialized = self._restored = False
@@ -83,12 +83,12 @@ class RuntimeApi:
         """Whether the process has ever asked for an invocation."""
         return self._initialized
 
-    def give(self, invocation: Invocation) -> None:
+    def dispatch(self, invocation: Invocation) -> None:
         """Hand an invocation to a waiting place. The process's time for it starts now."""
         self._running[invocation.request_id] = invocation
-        self._waiting.popleft().set_result(invocation)
+        self._waiting_polls.popleft().set_result(invocation)
 
-    async def abandon(self, invocation: Invocation, error: FunctionError) -> None:
+    async def fail_invocation(self, invocation: Invocation, error: FunctionError) -> None:
         """Take an invocation back: it has failed, and what the process still says of it counts no more."""
         await invocation.finish(error)
         self._release(invocation)
@@ -104,55 +104,55 @@ class RuntimeApi:
 
     # Private methods: the routes
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _handle_request(self, exchange: Exchange) -> None:
         match self._route(exchange):
             case ("GET", "invocation", None, "next"):
-                await self._next(exchange)
+                await self._next_invocation(exchange)
             case ("POST", "invocation", str(request_id), "response"):
-                await self._with_invocation(exchange, request_id, self._response)
+                await self._with_invocation(exchange, request_id, self._invocation_response)
             case ("POST", "invocation", str(request_id), "error"):
-                await self._with_invocation(exchange, request_id, self._error)
+                await self._with_invocation(exchange, request_id, self._invocation_error)
             case ("POST", "init", None, "error"):
                 await self._init_error(exchange)
-            case ("GET", "restore", None, "next") if self._seat.snap_start:
+            case ("GET", "restore", None, "next") if self._config.snap_start:
                 await self._restore_next(exchange)
-            case ("POST", "restore", None, "error") if self._seat.snap_start:
+            case ("POST", "restore", None, "error") if self._config.snap_start:
                 await self._init_error(exchange)
             case _:
-                await exchange.answer(404, [("content-type", "text/plain")], b"404 page not found\n")
+                await exchange.respond(404, [("content-type", "text/plain")], b"404 page not found\n")
 
     def _route(self, exchange: Exchange) -> tuple[str, str, str | None, str] | None:
         match = _ROUTE.fullmatch(exchange.target)
         return (exchange.method, match[1], match[2], match[3]) if match else None
 
-    async def _next(self, exchange: Exchange) -> None:
-        if len(self._waiting) + len(self._running) >= self._seat.places:
-            await _refuse(exchange, 403, "InvalidStateTransition", "An invocation is still under way.")
+    async def _next_invocation(self, exchange: Exchange) -> None:
+        if len(self._waiting_polls) + len(self._running) >= self._config.max_concurrency:
+            await _send_error(exchange, 403, "InvalidStateTransition", "An invocation is still under way.")
             return
-        place: _Place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        poll: _NextPoll = asyncio.get_running_loop().create_future()
+        self._waiting_polls.append(poll)
         self._initialized = True
-        self._events.ready()
-        gone = asyncio.create_task(exchange.gone())
-        gone.add_done_callback(lambda _: self._withdraw(place))
+        self._callbacks.on_ready()
+        disconnect = asyncio.create_task(exchange.wait_for_disconnect())
+        disconnect.add_done_callback(lambda _: self._cancel_poll(poll))
         try:
-            if invocation := await place:
-                await exchange.answer(200, self._head_of(invocation), invocation.payload)
+            if invocation := await poll:
+                await exchange.respond(200, self._invocation_headers(invocation), invocation.payload)
         finally:  # only now: the process is at work already
-            self._withdraw(place)
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
+            self._cancel_poll(poll)
+            disconnect.cancel()
+            await asyncio.gather(disconnect, return_exceptions=True)
 
-    def _withdraw(self, place: "_Place") -> None:
+    def _cancel_poll(self, poll: "_NextPoll") -> None:
         """Wait no more; nothing happens to a place that has had its invocation."""
-        if place in self._waiting:
-            self._waiting.remove(place)
-            self._events.withdrawn()
-        if not place.done():
-            place.set_result(None)
+        if poll in self._waiting_polls:
+            self._waiting_polls.remove(poll)
+            self._callbacks.on_unavailable()
+        if not poll.done():
+            poll.set_result(None)
 
-    def _head_of(self, invocation: Invocation) -> list[tuple[str, str]]:
-        deadline_ms = int((time.time() + self._seat.timeout_s) * 1000)
+    def _invocation_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
+        deadline_ms = int((time.time() + self._config.timeout_s) * 1000)
         optional = {
             "Lambda-Runtime-Trace-Id": invocation.trace_id,
             "Lambda-Runtime-Client-Context": invocation.client_context,
@@ -163,137 +163,145 @@ class RuntimeApi:
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
             ("Lambda-Runtime-Invocation-Id", make_request_id()),
             ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", self._seat.function_arn),
+            ("Lambda-Runtime-Invoked-Function-Arn", self._config.function_arn),
             *((name, value) for name, value in optional.items() if value),
         ]
 
-    async def _with_invocation(self, exchange: Exchange, request_id: str, answer: "_Step") -> None:
+    async def _with_invocation(self, exchange: Exchange, request_id: str, handler: "_InvocationHandler") -> None:
         invocation = self._running.get(request_id)
         if invocation is None:
-            await _refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
+            await _send_error(exchange, 400, "InvalidRequestID", "Invalid request ID")
         elif request_id in self._responding or invocation.finished:
-            await _refuse(exchange, 403, "InvalidStateTransition", "The invocation has been answered.")
+            await _send_error(exchange, 403, "InvalidStateTransition", "The invocation has been answered.")
         else:
             self._responding.add(request_id)
             try:
-                await answer(exchange, invocation)
+                await handler(exchange, invocation)
             finally:
                 self._responding.discard(request_id)
 
-    async def _settle(self, exchange: Exchange, invocation: Invocation, error: FunctionError | None = None) -> None:
+    async def _complete_invocation(
+        self, exchange: Exchange, invocation: Invocation, error: FunctionError | None = None
+    ) -> None:
         """The invocation has been answered: tell its sink, free its place, acknowledge."""
         await invocation.finish(error)
         self._release(invocation)
-        await _accept(exchange)
+        await _send_accepted(exchange)
 
     def _release(self, invocation: Invocation) -> None:
         if self._running.pop(invocation.request_id, None):
-            self._events.answered(invocation)
+            self._callbacks.on_response_done(invocation)
 
-    async def _response(self, exchange: Exchange, invocation: Invocation) -> None:
+    async def _invocation_response(self, exchange: Exchange, invocation: Invocation) -> None:
         mode = exchange.header("lambda-runtime-function-response-mode")
         if mode == "streaming":
-            await self._streamed(exchange, invocation)
+            await self._streamed_response(exchange, invocation)
         elif mode:
-            error = FunctionError.of("Runtime.InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
-            await self._reject(exchange, invocation, 400, error)
+            error = FunctionError.from_message("Runtime.InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
+            await self._reject_response(exchange, invocation, 400, error)
         else:
-            await self._buffered(exchange, invocation)
+            await self._buffered_response(exchange, invocation)
 
-    async def _buffered(self, exchange: Exchange, invocation: Invocation) -> None:
+    async def _buffered_response(self, exchange: Exchange, invocation: Invocation) -> None:
         try:
-            body = await exchange.body(BUFFERED_LIMIT)
+            body = await exchange.read_body(BUFFERED_LIMIT)
         except BodyTooLarge:
-            error = FunctionError.of("Function.ResponseSizeTooLarge", TOO_LARGE.format(BUFFERED_LIMIT))
-            await self._reject(exchange, invocation, 413, error)
+            error = FunctionError.from_message(
+                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(BUFFERED_LIMIT)
+            )
+            await self._reject_response(exchange, invocation, 413, error)
             return
         await invocation.begin(exchange.header("content-type"), streaming=False)
         await invocation.write(body)
-        await self._settle(exchange, invocation)
+        await self._complete_invocation(exchange, invocation)
 
-    async def _streamed(self, exchange: Exchange, invocation: Invocation) -> None:
+    async def _streamed_response(self, exchange: Exchange, invocation: Invocation) -> None:
         await invocation.begin(exchange.header("content-type") or "application/octet-stream", streaming=True)
         try:
-            await self._pass_on(exchange, invocation)
-        except TooLarge:
-            error = FunctionError.of("Function.ResponseSizeTooLarge", TOO_LARGE.format(self._seat.shape.limit))
-            await self._reject(exchange, invocation, 413, error)
-        except Truncated:
-            error = FunctionError.of("Runtime.TruncatedResponse", "The response ended before it was whole.")
-            await self._reject(exchange, invocation, 400, error)
+            await self._forward_rate_limited(exchange, invocation)
+        except ResponseTooLarge:
+            error = FunctionError.from_message(
+                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(self._config.response_limits.max_bytes)
+            )
+            await self._reject_response(exchange, invocation, 413, error)
+        except IncompleteRequest:
+            error = FunctionError.from_message("Runtime.TruncatedResponse", "The response ended before it was whole.")
+            await self._reject_response(exchange, invocation, 400, error)
         else:
-            await self._settle(exchange, invocation, error_of(exchange.trailers))
+            await self._complete_invocation(exchange, invocation, error_from_trailers(exchange.trailers))
 
-    async def _pass_on(self, exchange: Exchange, invocation: Invocation) -> None:
-        bucket = Bucket(self._seat.shape, asyncio.get_running_loop().time)
-        async for chunk in exchange.chunks():
-            if wait_s := bucket.take(len(chunk)):
+    async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:
+        bucket = TokenBucket(self._config.response_limits, asyncio.get_running_loop().time)
+        async for chunk in exchange.iter_body():
+            if wait_s := bucket.reserve(len(chunk)):
                 await asyncio.sleep(wait_s)
             await invocation.write(chunk)
 
-    async def _reject(self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError) -> None:
+    async def _reject_response(
+        self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError
+    ) -> None:
         """The answer is none: the invocation fails, and the process is told."""
         await invocation.finish(error)
         self._release(invocation)
         with contextlib.suppress(ConnectionError):
-            await _refuse(exchange, status, error.type, error.message)
+            await _send_error(exchange, status, error.type, error.message)
 
-    async def _error(self, exchange: Exchange, invocation: Invocation) -> None:
-        await self._settle(exchange, invocation, await _reported(exchange))
+    async def _invocation_error(self, exchange: Exchange, invocation: Invocation) -> None:
+        await self._complete_invocation(exchange, invocation, await _read_error_report(exchange))
 
     async def _init_error(self, exchange: Exchange) -> None:
-        error = await _reported(exchange)
-        if self._initialized and not self._seat.snap_start:
-            await _refuse(exchange, 403, "InvalidStateTransition", "The environment is already initialized.")
+        error = await _read_error_report(exchange)
+        if self._initialized and not self._config.snap_start:
+            await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already initialized.")
             return
-        self._events.init_failed(error)
-        await _accept(exchange)
+        self._callbacks.on_init_failed(error)
+        await _send_accepted(exchange)
 
     async def _restore_next(self, exchange: Exchange) -> None:
         if self._restored or self._initialized:
-            await _refuse(exchange, 403, "InvalidStateTransition", "The environment is already restored.")
+            await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already restored.")
             return
         self._restored = True
-        await exchange.answer(200, [("content-type", "application/json")])
+        await exchange.respond(200, [("content-type", "application/json")])
 
 
-_Step = Callable[[Exchange, Invocation], Coroutine[None, None, None]]
-_Place = asyncio.Future[Invocation | None]
+_InvocationHandler = Callable[[Exchange, Invocation], Coroutine[None, None, None]]
+_NextPoll = asyncio.Future[Invocation | None]
 
 
-def error_of(trailers: list[tuple[str, str]]) -> FunctionError | None:
+def error_from_trailers(trailers: list[tuple[str, str]]) -> FunctionError | None:
     """What error trailers say, None where there are none.
 
     A body that is not base64 is taken as it stands: what the function wanted to say is worth more than its form.
     """
     values = dict(trailers)
-    if TRAILER_TYPE not in values:
+    if ERROR_TYPE_TRAILER not in values:
         return None
-    encoded = values.get(TRAILER_BODY, "")
+    encoded = values.get(ERROR_BODY_TRAILER, "")
     try:
         document = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         document = encoded.encode("latin-1")
-    return FunctionError(values[TRAILER_TYPE], document)
+    return FunctionError(values[ERROR_TYPE_TRAILER], document)
 
 
-async def _reported(exchange: Exchange) -> FunctionError:
+async def _read_error_report(exchange: Exchange) -> FunctionError:
     """The error a process reports: type from the header, else from the document."""
     try:
-        document = await exchange.body(ERROR_LIMIT)
+        document = await exchange.read_body(ERROR_LIMIT)
     except BodyTooLarge:
         document = b'{"errorMessage":"The error has more to say than 1 MiB.","errorType":"Runtime.ErrorTooLarge"}'
-    kind = exchange.header(TRAILER_TYPE)
-    if not kind:
+    error_type = exchange.header(ERROR_TYPE_TRAILER)
+    if not error_type:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            kind = str(json.loads(document)["errorType"])
-    return FunctionError(kind or "Runtime.Unknown", document)
+            error_type = str(json.loads(document)["errorType"])
+    return FunctionError(error_type or "Runtime.Unknown", document)
 
 
-async def _accept(exchange: Exchange) -> None:
-    await exchange.answer(202, [("content-type", "application/json")], b'{"status":"OK"}\n')
+async def _send_accepted(exchange: Exchange) -> None:
+    await exchange.respond(202, [("content-type", "application/json")], b'{"status":"OK"}\n')
 
 
-async def _refuse(exchange: Exchange, status: int, kind: str, message: str) -> None:
-    body = json.dumps({"errorMessage": message, "errorType": kind}).encode()
-    await exchange.answer(status, [("content-type", "application/json")], body)
+async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:
+    body = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+    await exchange.respond(status, [("content-type", "application/json")], body)

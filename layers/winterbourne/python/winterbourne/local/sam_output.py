@@ -9,38 +9,38 @@ import sys
 from http import HTTPStatus
 from typing import Any
 
-__all__ = ["read"]
+__all__ = ["format_response"]
 
 
-def read(printed: str) -> str:
+def format_response(output: str) -> str:
     """Turn the emulator's output into status line, headers and body.
 
     Raises:
         ValueError: It is no answer; the message says what it is instead.
     """
-    if not printed.strip():
+    if not output.strip():
         raise ValueError("no answer: the function timed out, or the emulator could not start it; its log is above")
     try:
-        answer = json.loads(printed)
+        response = json.loads(output)
     except ValueError:
-        raise ValueError(f"no function-URL answer: {printed.strip()}") from None
-    if not isinstance(answer, dict) or "statusCode" not in answer:
-        raise ValueError(f"no function-URL answer: {printed.strip()}")
-    status = HTTPStatus(answer["statusCode"])
-    headers = "".join(f"{name}: {value}\n" for name, value in answer.get("headers", {}).items())
-    cookies = "".join(f"set-cookie: {cookie}\n" for cookie in answer.get("cookies", ()))
-    return f"{status} {status.phrase}\n{headers}{cookies}\n{_body(answer)}"
+        raise ValueError(f"no function-URL answer: {output.strip()}") from None
+    if not isinstance(response, dict) or "statusCode" not in response:
+        raise ValueError(f"no function-URL answer: {output.strip()}")
+    status = HTTPStatus(response["statusCode"])
+    headers = "".join(f"{name}: {value}\n" for name, value in response.get("headers", {}).items())
+    cookies = "".join(f"set-cookie: {cookie}\n" for cookie in response.get("cookies", ()))
+    return f"{status} {status.phrase}\n{headers}{cookies}\n{_body(response)}"
 
 
-def _body(answer: dict[str, Any]) -> str:
-    body = str(answer.get("body", ""))
-    return base64.b64decode(body).decode(errors="replace") if answer.get("isBase64Encoded") else body
+def _body(response: dict[str, Any]) -> str:
+    body = str(response.get("body", ""))
+    return base64.b64decode(body).decode(errors="replace") if response.get("isBase64Encoded") else body
 
 
 def main() -> int:
     """Read standard input, print the answer or the reason why there is none."""
     try:
-        sys.stdout.write(read(sys.stdin.read()))
+        sys.stdout.write(format_response(sys.stdin.read()))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 1

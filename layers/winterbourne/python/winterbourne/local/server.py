@@ -7,26 +7,26 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from winterbourne.local.cors import Cors
-from winterbourne.local.environment import Function
-from winterbourne.local.environment_pool import Fleet
+from winterbourne.local.environment_pool import EnvironmentPool
+from winterbourne.local.execution_environment import EnvironmentCallbacks, ExecutionEnvironment
+from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.function_url import FunctionUrl
-from winterbourne.local.http_server import Server
+from winterbourne.local.http_server import HttpServer
 from winterbourne.local.invoke_api import InvokeApi
-from winterbourne.local.logs import for_people
+from winterbourne.local.logs import format_for_console
 from winterbourne.local.metrics import Metrics
 from winterbourne.local.metrics_page import MetricsPage
-from winterbourne.local.response_limits import Shape
-from winterbourne.local.sandbox import Listener, Sandbox
-from winterbourne.local.stub_services import Practice
+from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.stub_services import StubServices
 
-__all__ = ["Addresses", "Plan", "running"]
+__all__ = ["Addresses", "ServerConfig", "run_server"]
 
 METRICS_PATH: Final = "/__local/metrics"
-PLATFORM: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
+PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ServerConfig:
     """What is to run.
 
     Args:
@@ -42,16 +42,16 @@ class Plan:
         log: File the log is appended to.
     """
 
-    function: Function
+    function: FunctionConfig
     host: str = "127.0.0.1"
     port: int = 0
     invoke_port: int | None = None
     concurrency: int = 4
-    freezes: bool = True
+    freeze_when_idle: bool = True
     cors: Cors = field(default_factory=Cors)
-    shape: Shape = field(default_factory=Shape)
-    practice: bool = False
-    log: Path = Path("local.log")
+    response_limits: ResponseLimits = field(default_factory=ResponseLimits)
+    use_stub_services: bool = False
+    log_file: Path = Path("local.log")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Addresses:
 
 
 @contextlib.asynccontextmanager
-async def running(plan: Plan) -> AsyncIterator[Addresses]:
+async def run_server(config: ServerConfig) -> AsyncIterator[Addresses]:
     """Run it all while the block lasts. When it ends, nothing that was started here is left.
 
     Raises:
@@ -72,81 +72,89 @@ async def running(plan: Plan) -> AsyncIterator[Addresses]:
     metrics = Metrics()
     page = MetricsPage(metrics)
     async with contextlib.AsyncExitStack() as stack:
-        write = _writer(stack.enter_context(plan.log.open("a", encoding="utf-8", buffering=1)))
-        record = _recorder(metrics, write)
-        fleet = _fleet(plan, await _function(plan, record, stack), record)
-        stack.push_async_callback(fleet.stop)
-        report = _reporter(page, write)
-        url = FunctionUrl(fleet.invoke, cors=plan.cors, report=report, pages={METRICS_PATH: page.answer})
-        invoke = InvokeApi(plan.function.name, fleet.invoke)
-        addresses = Addresses(
-            await _listen(stack, url.server, plan.host, plan.port),
-            await _listen(stack, invoke.server, plan.host, plan.invoke_port),
+        write_line = _line_writer(stack.enter_context(config.log_file.open("a", encoding="utf-8", buffering=1)))
+        log_record = _record_logger(metrics, write_line)
+        pool = _environment_pool(config, await _with_stub_services(config, log_record, stack), log_record)
+        stack.push_async_callback(pool.stop)
+        log_access = _access_logger(page, write_line)
+        function_url = FunctionUrl(
+            pool.invoke, cors=config.cors, log_access=log_access, pages={METRICS_PATH: page.handle_request}
         )
-        stack.push_async_callback(invoke.close)
-        fleet.start()
+        invoke_api = InvokeApi(config.function.name, pool.invoke)
+        addresses = Addresses(
+            await _listen(stack, function_url.server, config.host, config.port),
+            await _listen(stack, invoke_api.server, config.host, config.invoke_port),
+        )
+        stack.push_async_callback(invoke_api.close)
+        pool.start_environment()
         yield addresses
 
 
-async def _listen(stack: contextlib.AsyncExitStack, server: Server, host: str, port: int | None) -> str:
+async def _listen(stack: contextlib.AsyncExitStack, server: HttpServer, host: str, port: int | None) -> str:
     """Listen until the stack ends; the address, empty where there is no port to listen on."""
     if port is None:
         return ""
     stack.push_async_callback(server.close)
     await server.listen(host, port)
-    return _url(host, server.port)
+    return _base_url(host, server.port)
 
 
-def _url(host: str, port: int) -> str:
+def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _function(plan: Plan, record: Callable[[str], None], stack: contextlib.AsyncExitStack) -> Function:
+async def _with_stub_services(
+    config: ServerConfig, log_record: Callable[[str], None], stack: contextlib.AsyncExitStack
+) -> FunctionConfig:
     """The function with its way to the practice data, if it shall have them. What the user has set goes first."""
-    if not plan.practice:
-        return plan.function
-    practice = Practice(record)
-    await _listen(stack, practice.server, "127.0.0.1", 0)
-    return replace(plan.function, variables={**practice.settings, **plan.function.variables})
+    if not config.use_stub_services:
+        return config.function
+    stub_services = StubServices(log_record)
+    await _listen(stack, stub_services.server, "127.0.0.1", 0)
+    return replace(config.function, variables={**stub_services.settings, **config.function.variables})
 
 
-def _fleet(plan: Plan, function: Function, record: Callable[[str], None]) -> Fleet:
-    def make(number: int) -> Sandbox:
-        listener = Listener(fleet.ready, fleet.withdrawn, record)
-        return Sandbox(number, function, plan.shape, listener, freezes=plan.freezes)
+def _environment_pool(
+    config: ServerConfig, function: FunctionConfig, log_record: Callable[[str], None]
+) -> EnvironmentPool:
+    def make_environment(number: int) -> ExecutionEnvironment:
+        callbacks = EnvironmentCallbacks(pool.on_ready, pool.on_unavailable, log_record)
+        return ExecutionEnvironment(
+            number, function, config.response_limits, callbacks, freeze_when_idle=config.freeze_when_idle
+        )
 
-    fleet = Fleet(make, 1 if function.managed_instances else plan.concurrency, record)
-    return fleet
+    pool = EnvironmentPool(make_environment, 1 if function.managed_instances else config.concurrency, log_record)
+    return pool
 
 
-def _recorder(metrics: Metrics, log: Callable[[str], None]) -> Callable[[str], None]:
+def _record_logger(metrics: Metrics, write_line: Callable[[str], None]) -> Callable[[str], None]:
     """A record of the function's log: to the file all of it, to the screen what is for people."""
 
-    def record(text: str) -> None:
-        log(text)
-        if not metrics.read(text) and not text.startswith(PLATFORM):
-            _show(for_people(text))
+    def log_record(record: str) -> None:
+        write_line(record)
+        if not metrics.ingest(record) and not record.startswith(PLATFORM_RECORD_PREFIXES):
+            _print_line(format_for_console(record))
 
-    return record
+    return log_record
 
 
-def _reporter(page: MetricsPage, log: Callable[[str], None]) -> Callable[[str], None]:
-    def report(line: str) -> None:
-        log(line)
+def _access_logger(page: MetricsPage, write_line: Callable[[str], None]) -> Callable[[str], None]:
+    def log_access(line: str) -> None:
+        write_line(line)
         page.add_request(line)
-        _show(line)
+        _print_line(line)
 
-    return report
+    return log_access
 
 
-def _show(text: str) -> None:
+def _print_line(text: str) -> None:
     # When nobody looks at the screen any more (`| head`), requests are answered all the same; the file has it all.
     with contextlib.suppress(BrokenPipeError):
         print(text, flush=True)  # noqa: T201 - the screen is where it belongs
 
 
-def _writer(file: TextIO) -> Callable[[str], None]:
-    def line(text: str) -> None:
+def _line_writer(file: TextIO) -> Callable[[str], None]:
+    def write_line(text: str) -> None:
         file.write(text + "\n")
 
-    return line
+    return write_line

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 __all__ = ["ROUTES", "SOURCE", "delay_s"]
 
 Query: TypeAlias = Mapping[str, str]
-Answer: TypeAlias = tuple[int, dict[str, Any]]
+Response: TypeAlias = tuple[int, dict[str, Any]]
 
 SOURCE: Final = "practice data"
 
@@ -53,7 +53,7 @@ CITIES: Final = (
     ("Vienna", "Austria", 48.21, 16.37),
     ("Zurich", "Switzerland", 47.37, 8.55),
 )
-PLAIN: Final = str.maketrans("áãéíóúü", "aaeiouu")
+ACCENT_FOLDING: Final = str.maketrans("áãéíóúü", "aaeiouu")
 
 # What one euro buys.
 RATES: Final = {
@@ -81,73 +81,73 @@ CONDITIONS: Final = (0, 1, 2, 3, 45, 51, 61, 80, 95)
 
 def delay_s(target: str) -> float:
     """How long an answer takes, 0.15 to 0.65 seconds, so that one can see tools finish each in its own time."""
-    return 0.15 + _dice(target, 500) / 1000
+    return 0.15 + _pseudo_random(target, 500) / 1000
 
 
-def _quote(query: Query, now: datetime) -> Answer:
+def _quote(query: Query, now: datetime) -> Response:
     symbol = query.get("symbol", "").upper()
     if not (symbol.isascii() and symbol.isalpha() and len(symbol) <= 5):
         return 200, {"c": 0, "d": None, "dp": None, "h": 0, "l": 0, "o": 0, "pc": 0, "t": 0, "source": SOURCE}
-    before = 20 + _dice(symbol, 48000) / 100
-    change = round(before * (_dice(symbol + "/change", 800) - 400) / 10000, 2)
-    price = round(before + change, 2)
+    previous_close = 20 + _pseudo_random(symbol, 48000) / 100
+    change = round(previous_close * (_pseudo_random(symbol + "/change", 800) - 400) / 10000, 2)
+    price = round(previous_close + change, 2)
     return 200, {
         "c": price,
         "d": change,
-        "dp": round(100 * change / before, 4),
-        "h": max(price, before),
-        "l": min(price, before),
-        "o": before,
-        "pc": before,
+        "dp": round(100 * change / previous_close, 4),
+        "h": max(price, previous_close),
+        "l": min(price, previous_close),
+        "o": previous_close,
+        "pc": previous_close,
         "t": int(now.timestamp()),
         "source": SOURCE,
     }
 
 
-def _search(query: Query, now: datetime) -> Answer:  # noqa: ARG001 - as all routes are called
-    wanted = _plain(query.get("name", ""))
-    found = [city for city in CITIES if _plain(city[0]) == wanted]
+def _search(query: Query, now: datetime) -> Response:  # noqa: ARG001 - as all routes are called
+    name = _fold_accents(query.get("name", ""))
+    found = [city for city in CITIES if _fold_accents(city[0]) == name]
     results = [dict(zip(("name", "country", "latitude", "longitude"), city, strict=True)) for city in found]
     return 200, {"results": results, "source": SOURCE} if results else {"source": SOURCE}
 
 
-def _forecast(query: Query, now: datetime) -> Answer:
+def _forecast(query: Query, now: datetime) -> Response:
     try:
         latitude, longitude = float(query["latitude"]), float(query["longitude"])
     except (KeyError, ValueError):
         return 400, {"error": True, "reason": "Parameters 'latitude' and 'longitude' must be numbers", "source": SOURCE}
     place = f"{latitude:.2f},{longitude:.2f}"
-    temperature = round(30 - abs(latitude) / 2 + (_dice(place, 80) - 40) / 10, 1)
+    temperature = round(30 - abs(latitude) / 2 + (_pseudo_random(place, 80) - 40) / 10, 1)
     current = {
         "time": now.strftime("%Y-%m-%dT%H:%M"),
         "interval": 900,
         "temperature_2m": temperature,
-        "apparent_temperature": round(temperature - _dice(place + "/wind", 30) / 10, 1),
-        "relative_humidity_2m": 35 + _dice(place + "/humidity", 60),
-        "weather_code": CONDITIONS[_dice(place + "/code", len(CONDITIONS))],
-        "wind_speed_10m": 2 + _dice(place + "/wind", 30),
+        "apparent_temperature": round(temperature - _pseudo_random(place + "/wind", 30) / 10, 1),
+        "relative_humidity_2m": 35 + _pseudo_random(place + "/humidity", 60),
+        "weather_code": CONDITIONS[_pseudo_random(place + "/code", len(CONDITIONS))],
+        "wind_speed_10m": 2 + _pseudo_random(place + "/wind", 30),
     }
     return 200, {"latitude": latitude, "longitude": longitude, "current": current, "source": SOURCE}
 
 
-def _latest(query: Query, now: datetime) -> Answer:
+def _latest(query: Query, now: datetime) -> Response:
     base = query.get("base", "EUR").upper()
-    wanted = [symbol for symbol in query.get("symbols", ",".join(RATES)).upper().split(",") if symbol != base]
-    if base not in RATES or not all(symbol in RATES for symbol in wanted):
+    symbols = [symbol for symbol in query.get("symbols", ",".join(RATES)).upper().split(",") if symbol != base]
+    if base not in RATES or not all(symbol in RATES for symbol in symbols):
         return 404, {"message": "not found", "source": SOURCE}
-    rates = {symbol: round(RATES[symbol] / RATES[base], 5) for symbol in wanted}
+    rates = {symbol: round(RATES[symbol] / RATES[base], 5) for symbol in symbols}
     return 200, {"amount": 1.0, "base": base, "date": f"{now:%Y-%m-%d}", "rates": rates, "source": SOURCE}
 
 
-def _plain(name: str) -> str:
-    return name.casefold().translate(PLAIN)
+def _fold_accents(name: str) -> str:
+    return name.casefold().translate(ACCENT_FOLDING)
 
 
-def _dice(text: str, sides: int) -> int:
-    return zlib.crc32(text.encode()) % sides
+def _pseudo_random(text: str, modulus: int) -> int:
+    return zlib.crc32(text.encode()) % modulus
 
 
-ROUTES: Final[Mapping[str, Callable[[Query, datetime], Answer]]] = {
+ROUTES: Final[Mapping[str, Callable[[Query, datetime], Response]]] = {
     "/finnhub/quote": _quote,
     "/geocoding/search": _search,
     "/open-meteo/forecast": _forecast,

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-from winterbourne.local.http_server import Exchange, Server
+from winterbourne.local.http_server import Exchange, HttpServer
 from winterbourne.local.stub_data import ROUTES, SOURCE, delay_s
 
-__all__ = ["Practice"]
+__all__ = ["StubServices"]
 
 
-class Practice:
+class StubServices:
     """Answers in the place of the services that the tools ask.
 
     Args:
@@ -24,30 +24,30 @@ class Practice:
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
-        self.server = Server(self._answer)
+        self.server = HttpServer(self._handle_request)
 
     @property
     def settings(self) -> dict[str, str]:
         """The chat's settings that lead its tools here; there once the server listens."""
-        here = f"http://127.0.0.1:{self.server.port}"
+        base_url = f"http://127.0.0.1:{self.server.port}"
         return {
-            "FINNHUB_BASE_URL": f"{here}/finnhub",
+            "FINNHUB_BASE_URL": f"{base_url}/finnhub",
             "FINNHUB_API_KEY": "any",
-            "OPEN_METEO_BASE_URL": f"{here}/open-meteo",
-            "OPEN_METEO_GEOCODING_BASE_URL": f"{here}/geocoding",
-            "FRANKFURTER_BASE_URL": f"{here}/frankfurter",
+            "OPEN_METEO_BASE_URL": f"{base_url}/open-meteo",
+            "OPEN_METEO_GEOCODING_BASE_URL": f"{base_url}/geocoding",
+            "FRANKFURTER_BASE_URL": f"{base_url}/frankfurter",
         }
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _handle_request(self, exchange: Exchange) -> None:
         path, _, query = exchange.target.partition("?")
         if exchange.method != "GET" or path not in ROUTES:
-            await _say(exchange, 404, {"message": "no such practice data", "source": SOURCE})
+            await _send_json(exchange, 404, {"message": "no such practice data", "source": SOURCE})
             return
         await asyncio.sleep(delay_s(exchange.target))
         self._log(f"{SOURCE}: {exchange.target}")
-        await _say(exchange, *ROUTES[path](dict(parse_qsl(query)), datetime.now(UTC)))
+        await _send_json(exchange, *ROUTES[path](dict(parse_qsl(query)), datetime.now(UTC)))
 
 
-async def _say(exchange: Exchange, status: int, answer: dict[str, object]) -> None:
+async def _send_json(exchange: Exchange, status: int, document: dict[str, object]) -> None:
     headers = [("content-type", "application/json"), ("x-practice-data", "true")]
-    await exchange.answer(status, headers, json.dumps(answer).encode())
+    await exchange.respond(status, headers, json.dumps(document).encode())

@@ -10,14 +10,14 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.auth.base import Caller, credential, unauthorized, unavailable
+from winterbourne.chat.auth.base import Caller, auth_unavailable, extract_credential, unauthorized
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import redaction, secrets
-from winterbourne.chat.infra.refreshing_cache import Refreshed
+from winterbourne.chat.infra.refreshing_cache import RefreshingCache
 from winterbourne.chat.settings import Settings
 
-__all__ = ["UNKNOWN_KEY_MAX_AGE_S", "ApiKeys", "Keys", "from_settings", "parse_keys"]
+__all__ = ["UNKNOWN_KEY_MAX_AGE_S", "ApiKeyAuthenticator", "KeyDigests", "make_api_key_authenticator", "parse_keys"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
 """An unknown key may be a new one: then the secret is read again, but not more often than this."""
 
 
-Keys: TypeAlias = tuple[tuple[bytes, Caller], ...]
+KeyDigests: TypeAlias = tuple[tuple[bytes, Caller], ...]
 """The digest of each key with its caller."""
 
 
-class ApiKeys:
+class ApiKeyAuthenticator:
     """Callers known by a key.
 
     Args:
@@ -40,36 +40,36 @@ class ApiKeys:
 
     def __init__(self, read: Callable[[], Awaitable[str]], now: Callable[[], float] = time.time) -> None:
         self._read = read
-        self._keys = Refreshed("the API keys", self._fetch, now)
+        self._keys = RefreshingCache("the API keys", self._fetch_keys, now)
 
     async def prepare(self) -> None:
         """See `Authenticator`."""
         with contextlib.suppress(RequestRejected):
-            await self._known(secrets.MAX_AGE_S)
+            await self._get_keys(secrets.MAX_AGE_S)
 
-    async def identify(self, request: Request) -> Caller:
+    async def authenticate(self, request: Request) -> Caller:
         """See `Authenticator`. A key that was just added is known after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
-        key = credential(request)
+        key = extract_credential(request)
         for max_age_s in (secrets.MAX_AGE_S, UNKNOWN_KEY_MAX_AGE_S):
-            if caller := _owner(key, await self._known(max_age_s)):
+            if caller := _find_caller(key, await self._get_keys(max_age_s)):
                 return caller
         raise unauthorized("this key is not known")
 
-    async def _known(self, max_age_s: float) -> Keys:
+    async def _get_keys(self, max_age_s: float) -> KeyDigests:
         try:
             return await self._keys.get(max_age_s)
         except Exception as error:
             _LOGGER.exception("the API keys cannot be read")
-            raise unavailable("keys cannot be checked now") from error
+            raise auth_unavailable("keys cannot be checked now") from error
 
-    async def _fetch(self) -> Keys:
+    async def _fetch_keys(self) -> KeyDigests:
         if keys := parse_keys(await self._read()):
             return keys
         _LOGGER.warning("AUTH=api_key and no keys: every call is refused; set API_KEYS_SECRET_ARN or API_KEYS")
         return keys
 
 
-def parse_keys(text: str) -> Keys:
+def parse_keys(text: str) -> KeyDigests:
     """Keys as JSON → each key's digest with its caller.
 
     Raises:
@@ -86,30 +86,30 @@ def parse_keys(text: str) -> Keys:
     return tuple((_digest(key), Caller(f"key:{name}", name)) for name, key in pairs)
 
 
-def from_settings(settings: Settings) -> ApiKeys:
+def make_api_key_authenticator(settings: Settings) -> ApiKeyAuthenticator:
     """Keys from the secret that API_KEYS_SECRET_ARN names, else from API_KEYS.
 
     Raises:
         SettingsError: API_KEYS is malformed.
     """
     if arn := settings.api_keys_secret_arn:
-        return ApiKeys(lambda: secrets.read(arn, "API_KEYS_SECRET_ARN"))
+        return ApiKeyAuthenticator(lambda: secrets.read_secret(arn, "API_KEYS_SECRET_ARN"))
     keys = settings.api_keys or "{}"
     parse_keys(keys)
 
     async def read() -> str:
         return keys
 
-    return ApiKeys(read)
+    return ApiKeyAuthenticator(read)
 
 
-def _owner(key: str, known: Keys) -> Caller | None:
+def _find_caller(key: str, keys: KeyDigests) -> Caller | None:
     """Compare with every key, in a time that tells nothing of which one was near, nor where it differed."""
-    digest, owner = _digest(key), None
-    for other, caller in known:
-        if hmac.compare_digest(digest, other):
-            owner = caller
-    return owner
+    digest, found = _digest(key), None
+    for known_digest, caller in keys:
+        if hmac.compare_digest(digest, known_digest):
+            found = caller
+    return found
 
 
 def _digest(key: str) -> bytes:

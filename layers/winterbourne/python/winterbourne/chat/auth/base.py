@@ -7,7 +7,7 @@ import msgspec
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.request import Request
 
-__all__ = ["ANONYMOUS", "Authenticator", "Caller", "credential", "unauthorized", "unavailable"]
+__all__ = ["ANONYMOUS", "Authenticator", "Caller", "auth_unavailable", "extract_credential", "unauthorized"]
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Authenticator(Protocol):
     async def prepare(self) -> None:
         """Fetch what is needed, while the environment starts. Where that fails the log says so; requests try again."""
 
-    async def identify(self, request: Request) -> Caller:
+    async def authenticate(self, request: Request) -> Caller:
         """The caller.
 
         Raises:
@@ -35,7 +35,7 @@ class Authenticator(Protocol):
         ...
 
 
-def credential(request: Request) -> str:
+def extract_credential(request: Request) -> str:
     """The key or token: `authorization: Bearer …`, else `x-api-key`, which a signing CDN leaves alone.
 
     Raises:
@@ -49,7 +49,7 @@ def credential(request: Request) -> str:
     raise unauthorized("send a key as authorization: Bearer, or as x-api-key")
 
 
-def unavailable(message: str) -> RequestRejected:
+def auth_unavailable(message: str) -> RequestRejected:
     """The refusal where it cannot be told now who calls."""
     return RequestRejected(503, "auth_unavailable", message, {"retry-after": "10"})
 

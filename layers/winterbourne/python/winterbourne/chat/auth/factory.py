@@ -4,10 +4,10 @@ AUTH chooses the one way in: `api_key` (the default, closed until there are keys
 Knows nothing of what a caller then does. No key and no token is ever logged or quoted in an error.
 """
 
-from winterbourne.chat.auth.api_key import from_settings
+from winterbourne.chat.auth.api_key import make_api_key_authenticator
 from winterbourne.chat.auth.base import Authenticator
-from winterbourne.chat.auth.iam import Iam
-from winterbourne.chat.auth.none import Anyone
+from winterbourne.chat.auth.iam import IamAuthenticator
+from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.settings import Settings
 
 __all__ = [
@@ -23,12 +23,12 @@ def make_authenticator(settings: Settings) -> Authenticator:
     """
     match settings.auth:
         case "api_key":
-            return from_settings(settings)
+            return make_api_key_authenticator(settings)
         case "jwt":
-            from winterbourne.chat.auth.jwt import Tokens  # noqa: PLC0415  (PyJWT is heavy)
+            from winterbourne.chat.auth.jwt import JwtAuthenticator  # noqa: PLC0415  (PyJWT is heavy)
 
-            return Tokens(settings)
+            return JwtAuthenticator(settings)
         case "iam":
-            return Iam()
+            return IamAuthenticator()
         case "none":
-            return Anyone()
+            return AnonymousAuthenticator()

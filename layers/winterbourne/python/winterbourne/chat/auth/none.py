@@ -8,17 +8,17 @@ from winterbourne.chat.http.request import Request
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-__all__ = ["Anyone"]
+__all__ = ["AnonymousAuthenticator"]
 
 
-class Anyone:
+class AnonymousAuthenticator:
     """No check at all."""
 
     async def prepare(self) -> None:
         """See `Authenticator`."""
         _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, and the model's bill is yours")
 
-    async def identify(self, request: Request) -> Caller:
+    async def authenticate(self, request: Request) -> Caller:
         """See `Authenticator`."""
         del request
         return ANONYMOUS

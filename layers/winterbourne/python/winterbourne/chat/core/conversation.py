@@ -28,7 +28,7 @@ from winterbourne.chat.core.events import (
     Usage,
 )
 from winterbourne.chat.core.messages import (
-    AUTO,
+    TOOL_CHOICE_AUTO,
     AssistantMessage,
     AssistantPart,
     ChatRequest,
@@ -39,23 +39,23 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     ToolSchema,
 )
-from winterbourne.chat.core.usage import estimated
+from winterbourne.chat.core.usage import estimate_usage
 from winterbourne.chat.errors import ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
-from winterbourne.chat.providers.base import Model, ModelRequest
+from winterbourne.chat.providers.base import ModelRequest, Provider
 
-__all__ = ["Conversation", "Tools", "ToolsOfTurn"]
+__all__ = ["Conversation", "Tools", "TurnToolCalls"]
 
-FORBIDDEN: Final = "No tool is run for this request. Answer without tools."
+TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
 
-class ToolsOfTurn(Protocol):
+class TurnToolCalls(Protocol):
     """The calls of one model turn. Leaving the block cancels what still runs and waits for it."""
 
     def start(self, call: ToolCall, /) -> None:
         """Run a call from now on, beside the others."""
 
-    def refuse(self, call: ToolCall, why: str, /) -> None:
+    def refuse(self, call: ToolCall, reason: str, /) -> None:
         """Run nothing: the call's result is this error."""
 
     async def results(self) -> Sequence[ToolMessage]:
@@ -76,7 +76,7 @@ class Tools(Protocol):
         """What the model is told of them."""
         ...
 
-    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller: str) -> ToolsOfTurn:
+    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller: str) -> TurnToolCalls:
         """The runner of one model turn; `deadline` is on the event loop's clock."""
         ...
 
@@ -99,11 +99,11 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: ChatRequest
-    model: Model
+    provider: Provider
     tools: Tools
     emit: Emit
-    keep: Callable[[Message], None]
-    spend: Callable[[Usage], None]
+    on_message: Callable[[Message], None]
+    on_usage: Callable[[Usage], None]
     max_turns: int
     deadline: float = float("inf")
     request_id: str = ""
@@ -120,16 +120,16 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         Cancellation:
             Closes the upstream response, cancels every running tool and waits for both.
         """
-        started = ConversationStarted(self.request.conversation_id, self.request.message_id, self.model.name)
+        started = ConversationStarted(self.request.conversation_id, self.request.message_id, self.provider.name)
         await self.emit((started,))
         history = list(self.request.messages)
         usage = Usage()
         for number in range(1, self.max_turns + 1):
-            turn = _Turn(self)
-            ended = await turn.take(history, number)
+            turn = _ModelTurn(self)
+            ended = await turn.run(history, number)
             usage += ended.usage
             await self.emit((ended,))
-            if reason := turn.final(ended.stop_reason):
+            if reason := turn.final_stop_reason(ended.stop_reason):
                 break
         else:
             reason = "max_turns"
@@ -137,38 +137,43 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         await self.emit((ConversationEnded(reason, usage, number),))
 
 
-class _Turn:
+class _ModelTurn:
     """One model turn with its tools; gathers the message while its events pass by."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._parts: list[AssistantPart] = []
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._clients = {tool.name for tool in conversation.request.client_tools}
-        self._ended: TurnEnded | None = None
-        self._runs_tools = False
-        self._said_chars = 0
+        self._text_buffer: list[str] = []
+        self._reasoning_buffer: list[str] = []
+        self._client_tool_names = {tool.name for tool in conversation.request.client_tools}
+        self._turn_ended: TurnEnded | None = None
+        self._has_server_tool_calls = False
+        self._output_chars = 0
 
-    async def take(self, history: list[Message], number: int) -> TurnEnded:
+    async def run(self, history: list[Message], number: int) -> TurnEnded:
         """Ask, stream, run; append what was said and found to `history`, also when the turn breaks."""
-        talk = self._conversation
-        await talk.emit((TurnStarted(number),))
-        tools = talk.tools.turn(talk.emit, deadline=talk.deadline, request_id=talk.request_id, caller=talk.caller)
+        conversation = self._conversation
+        await conversation.emit((TurnStarted(number),))
+        tools = conversation.tools.turn(
+            conversation.emit,
+            deadline=conversation.deadline,
+            request_id=conversation.request_id,
+            caller=conversation.caller,
+        )
         try:
             async with tools:
-                ended = await self._listen(self._ask(history, number), tools)
-                if self._runs_tools:
+                ended = await self._consume_stream(self._build_request(history, number), tools)
+                if self._has_server_tool_calls:
                     await tools.results()
         finally:
-            self._flush()
-            self._remember(history, await tools.results())
+            self._flush_buffers()
+            self._append_to_history(history, await tools.results())
         return ended
 
-    def final(self, reason: StopReason) -> StopReason | None:
+    def final_stop_reason(self, reason: StopReason) -> StopReason | None:
         """Why the conversation ends with this turn, or None where the model is to be asked again."""
         calls = [part for part in self._parts if isinstance(part, ToolCall)]
-        if any(call.name in self._clients for call in calls):
+        if any(call.name in self._client_tool_names for call in calls):
             return "tool_calls"
         if reason == "pause" or (calls and reason in {"tool_calls", "stop"}):
             return None
@@ -176,13 +181,13 @@ class _Turn:
 
     # Private methods
 
-    def _ask(self, history: list[Message], number: int) -> ModelRequest:
-        request, ours = self._conversation.request, self._conversation.tools.schemas
+    def _build_request(self, history: list[Message], number: int) -> ModelRequest:
+        request, server_tools = self._conversation.request, self._conversation.tools.schemas
         return ModelRequest(
             messages=tuple(history),
-            tools=(*(tool for tool in ours if tool.name not in self._clients), *request.client_tools),
+            tools=(*(tool for tool in server_tools if tool.name not in self._client_tool_names), *request.client_tools),
             # A choice that forces a call would force one in every turn, and no answer would ever come.
-            tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else AUTO,
+            tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else TOOL_CHOICE_AUTO,
             system=request.system or "",
             model_id=request.model_id or "",
             temperature=request.temperature,
@@ -190,83 +195,83 @@ class _Turn:
             deadline=self._conversation.deadline,
         )
 
-    async def _listen(self, request: ModelRequest, tools: ToolsOfTurn) -> TurnEnded:
+    async def _consume_stream(self, request: ModelRequest, tools: TurnToolCalls) -> TurnEnded:
         try:
-            async with aclosing(self._conversation.model.stream(request)) as batches:
+            async with aclosing(self._conversation.provider.stream(request)) as batches:
                 async for batch in batches:
-                    await self._pass_on(batch, tools)
+                    await self._handle_batch(batch, tools)
         finally:
-            self._account(request, sys.exception())
-        if self._ended is None:
+            self._record_estimated_usage(request, sys.exception())
+        if self._turn_ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
-        return self._ended
+        return self._turn_ended
 
-    async def _pass_on(self, batch: Sequence[ModelEvent], tools: ToolsOfTurn) -> None:
+    async def _handle_batch(self, batch: Sequence[ModelEvent], tools: TurnToolCalls) -> None:
         for event in batch:
-            self._note(event, tools)
-        if self._ended is None:
+            self._handle_event(event, tools)
+        if self._turn_ended is None:
             await self._conversation.emit(batch)
         elif len(batch) > 1:  # the turn's end is told when its tools are done
             await self._conversation.emit(batch[:-1])
 
-    def _note(self, event: ModelEvent, tools: ToolsOfTurn) -> None:
+    def _handle_event(self, event: ModelEvent, tools: TurnToolCalls) -> None:
         match event:
             case TextDelta(text):
-                telemetry.first_token()
-                self._said_chars += len(text)
-                self._text.append(text)
+                telemetry.note_first_token()
+                self._output_chars += len(text)
+                self._text_buffer.append(text)
             case ReasoningDelta(text):
-                self._said_chars += len(text)
-                self._reasoning.append(text)
+                self._output_chars += len(text)
+                self._reasoning_buffer.append(text)
             case ToolArgumentsDelta(_, json):
-                self._said_chars += len(json)
+                self._output_chars += len(json)
             case ReasoningEnded(signature, redacted):
                 self._flush_text()
-                self._parts.append(Reasoning("".join(self._reasoning), signature, redacted))
-                self._reasoning.clear()
+                self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted))
+                self._reasoning_buffer.clear()
             case ToolCallReady(id, name, arguments):
-                self._flush()
-                telemetry.used(name)
+                self._flush_buffers()
+                telemetry.note_tool_call(name)
                 call = ToolCall(id, name, arguments)
                 self._parts.append(call)
-                if name not in self._clients:
-                    self._runs_tools = True
-                    self._run(call, tools)
+                if name not in self._client_tool_names:
+                    self._has_server_tool_calls = True
+                    self._start_tool_call(call, tools)
             case TurnEnded(_, usage):
-                self._ended = event
-                self._conversation.spend(usage)  # at once: it is paid for, also where the tools are stopped
+                self._turn_ended = event
+                self._conversation.on_usage(usage)  # at once: it is paid for, also where the tools are stopped
 
-    def _run(self, call: ToolCall, tools: ToolsOfTurn) -> None:
+    def _start_tool_call(self, call: ToolCall, tools: TurnToolCalls) -> None:
         """Not every provider has a word for `none`, and no model is bound by it."""
         if self._conversation.request.tool_choice == "none":
-            tools.refuse(call, FORBIDDEN)
+            tools.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
             tools.start(call)
 
-    def _account(self, request: ModelRequest, broken: BaseException | None) -> None:
+    def _record_estimated_usage(self, request: ModelRequest, error: BaseException | None) -> None:
         """Spend an estimate for a turn whose model has not come to say what it used.
 
         A provider that failed without a word is owed nothing.
         """
-        if self._ended is None and (self._said_chars or not isinstance(broken, ModelError)):
-            self._conversation.spend(estimated(request, self._said_chars))
+        if self._turn_ended is None and (self._output_chars or not isinstance(error, ModelError)):
+            self._conversation.on_usage(estimate_usage(request, self._output_chars))
 
-    def _flush(self) -> None:
-        if self._reasoning:
-            self._parts.append(Reasoning("".join(self._reasoning)))
-            self._reasoning.clear()
+    def _flush_buffers(self) -> None:
+        if self._reasoning_buffer:
+            self._parts.append(Reasoning("".join(self._reasoning_buffer)))
+            self._reasoning_buffer.clear()
         self._flush_text()
 
     def _flush_text(self) -> None:
-        if self._text:
-            self._parts.append(Text("".join(self._text)))
-            self._text.clear()
+        if self._text_buffer:
+            self._parts.append(Text("".join(self._text_buffer)))
+            self._text_buffer.clear()
 
-    def _remember(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
+    def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
         if not self._parts:
             return
-        message = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._ended is None)
-        said: tuple[Message, ...] = (message, *results)
-        for one in said:
+        message = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._turn_ended is None)
+        messages: tuple[Message, ...] = (message, *results)
+        for one in messages:
             history.append(one)
-            self._conversation.keep(one)
+            self._conversation.on_message(one)

@@ -13,13 +13,13 @@ from typing import Literal, TypeAlias
 import msgspec
 
 __all__ = [
-    "Batch",
     "ChatEvent",
     "ConversationEnded",
     "ConversationFailed",
     "ConversationStarted",
     "ConversationStopped",
     "Emit",
+    "EventBatch",
     "ModelEvent",
     "ReasoningDelta",
     "ReasoningEnded",
@@ -202,7 +202,7 @@ ChatEvent: TypeAlias = (
     | ConversationStopped
 )
 
-Batch: TypeAlias = Sequence[ChatEvent]
+EventBatch: TypeAlias = Sequence[ChatEvent]
 
-Emit: TypeAlias = Callable[[Batch], Awaitable[None]]
+Emit: TypeAlias = Callable[[EventBatch], Awaitable[None]]
 """Where events go. Synchronous until the bytes are on the socket; waits only while the client reads too slowly."""

@@ -22,18 +22,27 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
 
-__all__ = ["UNFINISHED", "Id", "MaxTokens", "Temperature", "ToolName", "bounded", "checked", "settled"]
+__all__ = [
+    "INTERRUPTED_CALL_RESULT",
+    "Id",
+    "MaxTokens",
+    "Temperature",
+    "ToolName",
+    "limit_messages",
+    "normalize_history",
+    "validate_history",
+]
 
 Id = Annotated[str, Meta(max_length=200)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # what every provider takes
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
 
-UNFINISHED = "This call was interrupted before it gave a result."
+INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
 """What a model is told of a call whose result never came. Providers refuse a call that has no result."""
 
 
-def settled(messages: Iterable[Message]) -> tuple[Message, ...]:
+def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
     """A whole history as providers take it: behind each turn the results of its calls, in their order, one per call.
 
     Results that came late are moved up, calls without one are answered with UNFINISHED, turns that said nothing are
@@ -43,107 +52,111 @@ def settled(messages: Iterable[Message]) -> tuple[Message, ...]:
         RequestRejected: 400 where two calls of a turn share an id, or a result belongs to no call or to one that has
             its result.
     """
-    history: list[Message | _Turn] = []
-    calls = _Calls()
+    history: list[Message | _AssistantTurn] = []
+    calls = _PendingCalls()
     for message in messages:
         match message:
             case AssistantMessage(parts=parts) if all(isinstance(part, Reasoning) for part in parts):
                 continue
             case AssistantMessage():
-                history.append(calls.asked(message))
+                history.append(calls.add_turn(message))
             case ToolMessage():
-                calls.answered(message)
+                calls.add_result(message)
             case _:
                 history.append(message)
-    return tuple(one for entry in history for one in (entry.settled() if isinstance(entry, _Turn) else (entry,)))
+    return tuple(
+        one for entry in history for one in (entry.with_results() if isinstance(entry, _AssistantTurn) else (entry,))
+    )
 
 
-def bounded(messages: Iterable[Message], settings: Settings) -> tuple[Message, ...]:
+def limit_messages(messages: Iterable[Message], settings: Settings) -> tuple[Message, ...]:
     """The messages, if there are no more than MAX_MESSAGES; nothing is done with more than that.
 
     Raises:
         RequestRejected: 413.
     """
-    some = tuple(itertools.islice(messages, settings.max_messages + 1))
-    if len(some) > settings.max_messages:
+    limited = tuple(itertools.islice(messages, settings.max_messages + 1))
+    if len(limited) > settings.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {settings.max_messages} at most")
-    return some
+    return limited
 
 
-def checked(chat: ChatRequest, settings: Settings) -> ChatRequest:
+def validate_history(request: ChatRequest, settings: Settings) -> ChatRequest:
     """The same request, if it keeps the limits.
 
     Raises:
         RequestRejected: 400 without messages or with an empty one, 400 where two messages share an id, 413 for more or
             longer messages, more images or more tools than the settings allow.
     """
-    messages = chat.messages
+    messages = request.messages
     if not messages:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
-    _expect_unique("message", _message_ids(messages))
-    _expect_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
-    longest = max(len(chat.system or ""), *(_length(message) for message in messages))
-    _expect_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
-    _expect_at_most(settings.max_images, _images(messages), "too_many_images", "images")
-    _expect_at_most(settings.max_client_tools, len(chat.client_tools), "too_many_tools", "tools")
-    _expect_unique("tool", [tool.name for tool in chat.client_tools])
-    return chat
+    _require_unique("message", _message_ids(messages))
+    _require_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
+    longest = max(len(request.system or ""), *(_message_length(message) for message in messages))
+    _require_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
+    _require_at_most(settings.max_images, _image_count(messages), "too_many_images", "images")
+    _require_at_most(settings.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
+    _require_unique("tool", [tool.name for tool in request.client_tools])
+    return request
 
 
 def _message_ids(messages: Iterable[Message]) -> list[str]:
     """One id per message as its writer counts them: all turns of one answer go by one id."""
     ids: list[str] = []
-    before: Message | None = None
+    previous: Message | None = None
     for message in messages:
         match message:
-            case AssistantMessage(id=id_) if isinstance(before, AssistantMessage) and before.id == id_:
+            case AssistantMessage(id=id_) if isinstance(previous, AssistantMessage) and previous.id == id_:
                 pass
             case UserMessage(id=id_) | AssistantMessage(id=id_) if id_:
                 ids.append(id_)
-        before = before if isinstance(message, ToolMessage) else message
+        previous = previous if isinstance(message, ToolMessage) else message
     return ids
 
 
-class _Turn:
+class _AssistantTurn:
     """A turn, and the results of its calls so far."""
 
     def __init__(self, message: AssistantMessage) -> None:
         self._message = message
         self.results: dict[str, ToolMessage] = {}
 
-    def settled(self) -> Iterator[Message]:
+    def with_results(self) -> Iterator[Message]:
         yield self._message
         for call in self._message.tool_calls:
-            result = self.results.get(call.id) or ToolMessage(call.id, call.name, UNFINISHED, is_error=True)
+            result = self.results.get(call.id) or ToolMessage(
+                call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True
+            )
             yield ToolMessage(call.id, call.name, result.content, result.is_error)
 
 
-class _Calls:
+class _PendingCalls:
     """Which turns wait for the result of which call, the latest last."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[_Turn]] = {}
+        self._pending: dict[str, list[_AssistantTurn]] = {}
 
-    def asked(self, message: AssistantMessage) -> _Turn:
-        turn = _Turn(message)
-        _expect_unique("tool call", [call.id for call in message.tool_calls])
+    def add_turn(self, message: AssistantMessage) -> _AssistantTurn:
+        turn = _AssistantTurn(message)
+        _require_unique("tool call", [call.id for call in message.tool_calls])
         for call in message.tool_calls:
-            self._waiting.setdefault(call.id, []).append(turn)
+            self._pending.setdefault(call.id, []).append(turn)
         return turn
 
-    def answered(self, result: ToolMessage) -> None:
-        call = result.tool_call_id
-        turns = self._waiting.get(call)
+    def add_result(self, result: ToolMessage) -> None:
+        call_id = result.tool_call_id
+        turns = self._pending.get(call_id)
         if turns is None:
-            raise RequestRejected(400, "unknown_tool_call", f"messages: {call[:64]!r} is no call before its result")
+            raise RequestRejected(400, "unknown_tool_call", f"messages: {call_id[:64]!r} is no call before its result")
         if not turns:
-            raise RequestRejected(400, "duplicate_id", f"messages: the call {call[:64]!r} has two results")
-        turns.pop().results[call] = result
+            raise RequestRejected(400, "duplicate_id", f"messages: the call {call_id[:64]!r} has two results")
+        turns.pop().results[call_id] = result
 
 
-def _expect_unique(what: str, ids: Sequence[str]) -> None:
+def _require_unique(what: str, ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for one in ids:
         if one in seen:
@@ -151,12 +164,12 @@ def _expect_unique(what: str, ids: Sequence[str]) -> None:
         seen.add(one)
 
 
-def _expect_at_most(limit: int, count: int, code: str, what: str) -> None:
+def _require_at_most(limit: int, count: int, code: str, what: str) -> None:
     if count > limit:
         raise RequestRejected(413, code, f"{count} {what}, {limit} at most")
 
 
-def _length(message: Message) -> int:
+def _message_length(message: Message) -> int:
     match message:
         case UserMessage(parts=parts) | AssistantMessage(parts=parts):
             return sum(_part_length(part) for part in parts)
@@ -176,6 +189,6 @@ def _part_length(part: object) -> int:
             return len(getattr(part, "text", ""))
 
 
-def _images(messages: Iterable[Message]) -> int:
+def _image_count(messages: Iterable[Message]) -> int:
     users = (message for message in messages if isinstance(message, UserMessage))
     return sum(isinstance(part, Image) for message in users for part in message.parts)

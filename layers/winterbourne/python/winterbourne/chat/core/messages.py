@@ -126,7 +126,7 @@ class ToolSchema(msgspec.Struct, frozen=True):
 ToolChoice: TypeAlias = str
 """`auto`, `none`, `required`, or the name of one tool."""
 
-AUTO: Final[ToolChoice] = "auto"
+TOOL_CHOICE_AUTO: Final[ToolChoice] = "auto"
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,5 +146,5 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
-    tool_choice: ToolChoice = AUTO
+    tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     client_tools: tuple[ToolSchema, ...] = ()

@@ -11,10 +11,10 @@ from winterbourne.chat.core.messages import ChatRequest, Image, Message, SystemM
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
 
-__all__ = ["within_limits"]
+__all__ = ["validate_options"]
 
 
-def within_limits(
+def validate_options(
     request: ChatRequest, settings: Settings, tools: Iterable[ToolSchema], *, takes_image_urls: bool = True
 ) -> ChatRequest:
     """The request with every option it left out filled in from the settings, SYSTEM_PROMPT above its own.
@@ -30,46 +30,46 @@ def within_limits(
             not take; the message names it.
     """
     if not takes_image_urls:
-        _expect_no_image_url(request.messages)
-    _expect_to_be_there(request.tool_choice, (*tools, *request.client_tools))
+        _require_no_image_url(request.messages)
+    _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(
         request,
-        system=_system(request, settings),
+        system=_system_prompt(request, settings),
         temperature=_temperature(request.temperature, settings),
         max_tokens=_max_tokens(request.max_tokens, settings.model_max_tokens),
     )
 
 
-def _expect_to_be_there(choice: str, tools: Iterable[ToolSchema]) -> None:
+def _require_known_tool(choice: str, tools: Iterable[ToolSchema]) -> None:
     if choice not in {"auto", "none", "required", *(tool.name for tool in tools)}:
         raise RequestRejected(400, "unknown_tool", f"tool_choice: there is no tool named {choice[:64]!r}")
 
 
-def _expect_no_image_url(messages: Iterable[Message]) -> None:
+def _require_no_image_url(messages: Iterable[Message]) -> None:
     parts = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
     if any(isinstance(part, Image) and part.url for part in parts):
         raise RequestRejected(400, "image_url_not_allowed", "messages: the model here takes images as data, not by URL")
 
 
-def _system(request: ChatRequest, settings: Settings) -> str:
-    asked = bool(request.system) or any(isinstance(message, SystemMessage) for message in request.messages)
-    if asked and not settings.system_prompt_from_request:
+def _system_prompt(request: ChatRequest, settings: Settings) -> str:
+    has_system = bool(request.system) or any(isinstance(message, SystemMessage) for message in request.messages)
+    if has_system and not settings.system_prompt_from_request:
         raise RequestRejected(400, "system_not_allowed", "system: instructions come from this server alone")
     return "\n\n".join(filter(None, (settings.system_prompt, request.system)))
 
 
-def _temperature(asked: float | None, settings: Settings) -> float | None:
-    if asked is None:
+def _temperature(requested: float | None, settings: Settings) -> float | None:
+    if requested is None:
         return settings.model_temperature
-    if not 0 <= asked <= settings.model_temperature_max:
+    if not 0 <= requested <= settings.model_temperature_max:
         limit = f"temperature: from 0 to {settings.model_temperature_max:g}"
         raise RequestRejected(400, "temperature_not_allowed", limit)
-    return asked
+    return requested
 
 
-def _max_tokens(asked: int | None, limit: int) -> int:
-    if asked is None:
+def _max_tokens(requested: int | None, limit: int) -> int:
+    if requested is None:
         return limit
-    if not 1 <= asked <= limit:
+    if not 1 <= requested <= limit:
         raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
-    return asked
+    return requested

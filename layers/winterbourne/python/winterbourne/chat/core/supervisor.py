@@ -10,16 +10,22 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from winterbourne.chat.core.events import Batch, ChatEvent, ConversationEnded, ConversationFailed, ConversationStopped
-from winterbourne.chat.errors import BROKEN, ChatError, DeadlineReached
+from winterbourne.chat.core.events import (
+    ChatEvent,
+    ConversationEnded,
+    ConversationFailed,
+    ConversationStopped,
+    EventBatch,
+)
+from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, DeadlineReached
 from winterbourne.chat.infra import redaction, telemetry
 
-__all__ = ["Encoder", "Outlet", "pump"]
+__all__ = ["Encoder", "EventWriter", "supervise"]
 
 # What a cancelled conversation may take to tidy up before the last word is said without it.
-TIDY_S: Final = 1.0
+CANCEL_GRACE_S: Final = 1.0
 
-LAST_WORDS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
+TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -27,12 +33,12 @@ _LOGGER: Final = logging.getLogger(__name__)
 class Encoder(Protocol):
     """Turns events into one format's bytes; may give none for an event that the format has no word for."""
 
-    def encode(self, batch: Batch, /) -> bytes:
+    def encode(self, batch: EventBatch, /) -> bytes:
         """The frames of a batch, in order."""
         ...
 
 
-class Outlet:
+class EventWriter:
     """Where a conversation's events leave: encoded and on the wire before anything else runs.
 
     Args:
@@ -46,84 +52,93 @@ class Outlet:
         self._write = write
         self._heartbeat = heartbeat
         self._closed = False
-        self._written_at = asyncio.get_running_loop().time()
+        self._last_write_at = asyncio.get_running_loop().time()
 
-    async def emit(self, batch: Batch) -> None:
+    async def emit(self, batch: EventBatch) -> None:
         """Send a batch; after the last word, nothing."""
         if self._closed:
             return
         # Closed before it waits: whoever is cancelled while the client reads slowly has said its word already.
-        self._closed = isinstance(batch[-1], LAST_WORDS)
+        self._closed = isinstance(batch[-1], TERMINAL_EVENTS)
         if data := self._encoder.encode(batch):
-            self._written_at = asyncio.get_running_loop().time()
+            self._last_write_at = asyncio.get_running_loop().time()
             await self._write(data)
 
-    async def beat(self, interval_s: float) -> None:
+    async def send_heartbeats(self, interval_s: float) -> None:
         """Send a heartbeat whenever nothing was sent for `interval_s`; ends after the last word."""
         loop = asyncio.get_running_loop()
         while self._heartbeat and not self._closed:
-            silent_s = loop.time() - self._written_at
-            if silent_s >= interval_s:
-                self._written_at = loop.time()
+            idle_s = loop.time() - self._last_write_at
+            if idle_s >= interval_s:
+                self._last_write_at = loop.time()
                 telemetry.measure("Heartbeats")
                 await self._write(self._heartbeat)
             else:
-                await asyncio.sleep(interval_s - silent_s)
+                await asyncio.sleep(interval_s - idle_s)
 
 
-async def pump(
-    talk: Coroutine[Any, Any, None],
-    outlet: Outlet,
+async def supervise(
+    conversation: Coroutine[Any, Any, None],
+    writer: EventWriter,
     *,
-    stopped: Callable[[], Awaitable[None]],
+    wait_for_stop: Callable[[], Awaitable[None]],
     deadline: float,
     heartbeat_interval_s: float,
 ) -> None:
     """Run a conversation to its last word.
 
     Args:
-        talk: The conversation; emits into the outlet, its ConversationEnded too.
-        outlet: Where the last word goes when the conversation cannot say it.
-        stopped: Returns when the user wants an end.
+        conversation: The conversation; emits into the outlet, its ConversationEnded too.
+        writer: Where the last word goes when the conversation cannot say it.
+        wait_for_stop: Returns when the user wants an end.
         deadline: When the last word must be said at the latest, on the event loop's clock.
         heartbeat_interval_s: Seconds of silence before a heartbeat.
 
     Cancellation:
         Cancels the conversation, waits for it at most TIDY_S seconds, says that the stream was stopped and raises.
     """
-    talking = asyncio.create_task(talk)
-    helpers = [asyncio.create_task(outlet.beat(heartbeat_interval_s)), asyncio.create_task(_until(stopped))]
+    conversation_task = asyncio.create_task(conversation)
+    helper_tasks = [
+        asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s)),
+        asyncio.create_task(_wait_for_stop_request(wait_for_stop)),
+    ]
     try:
-        last_word = await _outcome(talking, helpers[1], deadline)
+        terminal_event = await _await_terminal_event(conversation_task, helper_tasks[1], deadline)
     except asyncio.CancelledError:
-        await _cancel(talking)
+        await _cancel_and_wait(conversation_task)
         telemetry.note(stop_reason="shutdown")
-        await outlet.emit((ConversationStopped("shutdown"),))
+        await writer.emit((ConversationStopped("shutdown"),))
         raise
     finally:
-        await _cancel(*helpers)
-    if last_word:
-        await outlet.emit((last_word,))
+        await _cancel_and_wait(*helper_tasks)
+    if terminal_event:
+        await writer.emit((terminal_event,))
 
 
 # Private functions
 
 
-async def _outcome(talking: asyncio.Task[None], stopping: asyncio.Task[None], deadline: float) -> ChatEvent | None:
+async def _await_terminal_event(
+    conversation_task: asyncio.Task[None], stop_task: asyncio.Task[None], deadline: float
+) -> ChatEvent | None:
     """The last word that is still to be said; None where the conversation said its own."""
-    left_s = max(0.0, deadline - asyncio.get_running_loop().time())
-    done, _ = await asyncio.wait({talking, stopping}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-    if talking in done:
-        return _verdict(asyncio.CancelledError() if talking.cancelled() else talking.exception())
-    await _cancel(talking)
-    if stopping in done:
+    remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
+    done, _ = await asyncio.wait(
+        {conversation_task, stop_task}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED
+    )
+    if conversation_task in done:
+        return _failure_event(
+            asyncio.CancelledError() if conversation_task.cancelled() else conversation_task.exception()
+        )
+    await _cancel_and_wait(conversation_task)
+    if stop_task in done:
         telemetry.measure("Stops")
         telemetry.note(stop_reason="user")
         return ConversationStopped("user")
-    return _verdict(DeadlineReached("the time for one request is up"))
+    return _failure_event(DeadlineReached("the time for one request is up"))
 
 
-def _verdict(error: BaseException | None) -> ChatEvent | None:
+def _failure_event(error: BaseException | None) -> ChatEvent | None:
     if error is None:
         return None
     telemetry.measure("Errors")
@@ -132,25 +147,25 @@ def _verdict(error: BaseException | None) -> ChatEvent | None:
         _LOGGER.error("the conversation failed: %s", error, exc_info=error)
         return ConversationFailed(error.code, redaction.redact(str(error)))
     _LOGGER.error("the conversation broke", exc_info=error)
-    return ConversationFailed("internal_error", BROKEN)
+    return ConversationFailed("internal_error", INTERNAL_ERROR_MESSAGE)
 
 
-async def _until(stopped: Callable[[], Awaitable[None]]) -> None:
+async def _wait_for_stop_request(wait_for_stop: Callable[[], Awaitable[None]]) -> None:
     """Return when a stop was asked for. Where that cannot be found out, the conversation goes on without it."""
     try:
-        await stopped()
+        await wait_for_stop()
     except Exception:
         _LOGGER.exception("stop requests cannot be seen for this conversation")
         await asyncio.get_running_loop().create_future()
 
 
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
+async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
-    done, late = await asyncio.wait(tasks, timeout=TIDY_S)
+    done, still_running = await asyncio.wait(tasks, timeout=CANCEL_GRACE_S)
     for task in done:
         with contextlib.suppress(asyncio.CancelledError):
             if error := task.exception():
                 _LOGGER.error("while tidying up", exc_info=error)
-    if late:
-        _LOGGER.error("not tidied up in %s s: %s", TIDY_S, ", ".join(task.get_name() for task in late))
+    if still_running:
+        _LOGGER.error("not tidied up in %s s: %s", CANCEL_GRACE_S, ", ".join(task.get_name() for task in still_running))

@@ -22,25 +22,25 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.providers.base import ModelRequest
 
-__all__ = ["CHARS_PER_TOKEN", "IMAGE_TOKENS", "estimated"]
+__all__ = ["CHARS_PER_TOKEN", "TOKENS_PER_IMAGE", "estimate_usage"]
 
 CHARS_PER_TOKEN: Final = 4
 """The providers' own rule of thumb, for English; other languages and code have fewer characters to a token."""
 
-IMAGE_TOKENS: Final = 1000
+TOKENS_PER_IMAGE: Final = 1000
 """Of one image, whatever its size: providers scale large ones down to about this."""
 
 
-def estimated(request: ModelRequest, said_chars: int) -> Usage:
+def estimate_usage(request: ModelRequest, output_chars: int) -> Usage:
     """The tokens of a request and of so many characters of an answer.
 
     Args:
         request: What was sent; its tools count as the JSON they are sent as.
-        said_chars: Of text, reasoning and arguments of calls.
+        output_chars: Of text, reasoning and arguments of calls.
     """
-    tools = len(msgspec.json.encode(request.tools)) if request.tools else 0
-    sent = len(request.system) + tools + sum(map(_message_chars, request.messages))
-    return Usage(sent // CHARS_PER_TOKEN, said_chars // CHARS_PER_TOKEN)
+    tool_chars = len(msgspec.json.encode(request.tools)) if request.tools else 0
+    input_chars = len(request.system) + tool_chars + sum(map(_message_chars, request.messages))
+    return Usage(input_chars // CHARS_PER_TOKEN, output_chars // CHARS_PER_TOKEN)
 
 
 def _message_chars(message: Message) -> int:
@@ -59,5 +59,5 @@ def _part_chars(part: UserPart | AssistantPart) -> int:
         case ToolCall(_, name, arguments):
             return len(name) + len(arguments)
         case Image():
-            return IMAGE_TOKENS * CHARS_PER_TOKEN
+            return TOKENS_PER_IMAGE * CHARS_PER_TOKEN
     assert_never(part)

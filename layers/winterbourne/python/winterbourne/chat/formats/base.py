@@ -7,12 +7,12 @@ does I/O: both are plain functions from values to values.
 from collections.abc import Mapping
 from typing import Protocol
 
-from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.settings import Settings
 
-__all__ = ["Encoder", "Frontend"]
+__all__ = ["Encoder", "Format"]
 
 
 class Encoder(Protocol):
@@ -33,7 +33,7 @@ class Encoder(Protocol):
         """What may be written into a silence; empty where the format has no place for it."""
         ...
 
-    def encode(self, batch: Batch, /) -> bytes:
+    def encode(self, batch: EventBatch, /) -> bytes:
         """Turn events into the frames they are on the wire, possibly none.
 
         The response is begun with the first bytes that are not empty: a stream says something at once, an answer
@@ -42,7 +42,7 @@ class Encoder(Protocol):
         ...
 
 
-class Frontend(Protocol):
+class Format(Protocol):
     """One wire format."""
 
     @property
@@ -50,7 +50,7 @@ class Frontend(Protocol):
         """Where it is served, by POST."""
         ...
 
-    def read(self, request: Request, settings: Settings, /) -> tuple[ChatRequest, Encoder]:
+    def decode(self, request: Request, settings: Settings, /) -> tuple[ChatRequest, Encoder]:
         """Understand a request body and make ready for its answer.
 
         Raises:

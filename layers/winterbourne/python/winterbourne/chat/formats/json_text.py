@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-__all__ = ["one_line", "quoted", "written"]
+__all__ = ["dumps", "dumps_str", "single_line"]
 
 
-def quoted(text: str) -> bytes:
+def dumps_str(text: str) -> bytes:
     """Any text → a JSON string in ASCII or UTF-8, never with a raw line break."""
     try:
         return orjson.dumps(text)
@@ -20,7 +20,7 @@ def quoted(text: str) -> bytes:
         return json.dumps(text).encode()
 
 
-def written(value: Any) -> bytes:
+def dumps(value: Any) -> bytes:
     """Any JSON value → its text."""
     try:
         return orjson.dumps(value)
@@ -28,11 +28,11 @@ def written(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def one_line(text: bytes) -> bytes:
+def single_line(text: bytes) -> bytes:
     """JSON text as it may stand in a frame: raw line breaks are only ever white space between tokens."""
     if b"\n" in text or b"\r" in text:
-        return text.translate(_BREAKS_TO_SPACES)
+        return text.translate(_NEWLINES_TO_SPACES)
     return text
 
 
-_BREAKS_TO_SPACES = bytes.maketrans(b"\r\n", b"  ")
+_NEWLINES_TO_SPACES = bytes.maketrans(b"\r\n", b"  ")

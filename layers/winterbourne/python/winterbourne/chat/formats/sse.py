@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeAlias
 
-from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.events import EventBatch
 
-__all__ = ["DONE", "HEADERS", "HEARTBEAT", "Frames", "SseEncoder", "frame", "nothing"]
+__all__ = ["DONE", "HEADERS", "HEARTBEAT", "DispatchTable", "SseEncoder", "frame", "no_frames"]
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -25,7 +25,7 @@ HEARTBEAT: Final = b": keep-alive\n\n"
 DONE: Final = b"data: [DONE]\n\n"
 """The last frame of the formats that took it over from OpenAI."""
 
-Frames: TypeAlias = Mapping[type, Callable[[Any, Any], bytes]]
+DispatchTable: TypeAlias = Mapping[type, Callable[[Any, Any], bytes]]
 """Which function of (encoder, event) makes which event's frames. Each table covers the whole ChatEvent union."""
 
 
@@ -34,7 +34,7 @@ def frame(data: bytes) -> bytes:
     return b"data: %b\n\n" % data
 
 
-def nothing(_encoder: object, _event: object) -> bytes:
+def no_frames(_encoder: object, _event: object) -> bytes:
     """What a format says of an event it has no word for."""
     return b""
 
@@ -45,12 +45,12 @@ class SseEncoder:
     status = 200
     headers: Mapping[str, str] = HEADERS
     heartbeat = HEARTBEAT
-    frames: ClassVar[Frames]
+    dispatch_table: ClassVar[DispatchTable]
 
-    def encode(self, batch: Batch) -> bytes:
+    def encode(self, batch: EventBatch) -> bytes:
         """The frames of a batch, joined."""
-        frames = self.frames
+        dispatch_table = self.dispatch_table
         if len(batch) == 1:  # by far the most common: one read of the network brought one piece of text
             event = batch[0]
-            return frames[type(event)](self, event)
-        return b"".join([frames[type(event)](self, event) for event in batch])
+            return dispatch_table[type(event)](self, event)
+        return b"".join([dispatch_table[type(event)](self, event) for event in batch])

@@ -16,11 +16,11 @@ import orjson
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
 
-__all__ = ["Request", "parse"]
+__all__ = ["Request", "parse_struct"]
 
 T = TypeVar("T")
 
-LONGEST_REASON: Final = 300
+MAX_REASON_CHARS: Final = 300
 """Characters of a reason shown to the caller; a reason may quote the body, and a body may be long."""
 
 
@@ -63,10 +63,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             RequestRejected: 413 for more than `max_bytes` bytes, 400 for base64 that is none.
         """
         if len(self.raw_body) > max_bytes * 2:  # even base64 is shorter than that: refuse without decoding
-            raise _too_large(max_bytes)
-        body = self._decoded()
+            raise _body_too_large(max_bytes)
+        body = self._decode_body()
         if len(body) > max_bytes:
-            raise _too_large(max_bytes)
+            raise _body_too_large(max_bytes)
         return body
 
     def json_object(self, settings: Settings) -> dict[str, Any]:
@@ -76,24 +76,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             RequestRejected: 415 for another content type, 413 for a body too large, 400 for anything but a JSON
                 object in UTF-8 that nests no deeper than MAX_JSON_DEPTH.
         """
-        self._expect_json()
+        self._require_json_content_type()
         body = self.body(settings.max_body_bytes)
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise _not_json(body, error) from None
+            raise _invalid_json(body, error) from None
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", "the body must be a JSON object")
-        if not _is_within(value, settings.max_json_depth):
+        if not _is_within_depth(value, settings.max_json_depth):
             raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {settings.max_json_depth} levels")
         return value
 
-    def _expect_json(self) -> None:
+    def _require_json_content_type(self) -> None:
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
 
-    def _decoded(self) -> bytes:
+    def _decode_body(self) -> bytes:
         if not self.is_base64:
             return self.raw_body.encode("utf-8", "surrogatepass")
         try:
@@ -102,22 +102,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise RequestRejected(400, "invalid_body", "the body is not the base64 it is said to be") from None
 
 
-def parse(value: dict[str, Any], shape: type[T]) -> T:
+def parse_struct(value: dict[str, Any], struct_type: type[T]) -> T:
     """A JSON object → the struct it should be; unknown fields are let pass.
 
     Raises:
         RequestRejected: 400; the message names the field.
     """
     try:
-        return msgspec.convert(value, shape)
+        return msgspec.convert(value, struct_type)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).replace("`", "").partition(" - at ")
-        place = where.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
-        message = f"{place}: {reason[:1].lower()}{reason[1:]}"
-        raise RequestRejected(400, "invalid_request", message[:LONGEST_REASON]) from None
+        reason, _, json_path = str(error).replace("`", "").partition(" - at ")
+        field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
+        message = f"{field}: {reason[:1].lower()}{reason[1:]}"
+        raise RequestRejected(400, "invalid_request", message[:MAX_REASON_CHARS]) from None
 
 
-def _is_within(value: object, max_depth: int) -> bool:
+def _is_within_depth(value: object, max_depth: int) -> bool:
     """Whether containers nest at most `max_depth` deep. Level by level: deep JSON must not deepen our stack."""
     level: list[Any] = [value]
     for _ in range(max_depth):
@@ -128,15 +128,15 @@ def _is_within(value: object, max_depth: int) -> bool:
     return False
 
 
-def _too_large(max_bytes: int) -> RequestRejected:
+def _body_too_large(max_bytes: int) -> RequestRejected:
     return RequestRejected(413, "body_too_large", f"the body may have {max_bytes} bytes at most")
 
 
-def _not_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected:
+def _invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected:
     try:
         body.decode()
-    except UnicodeDecodeError as fault:
-        return RequestRejected(400, "invalid_utf8", f"the body is not UTF-8 at byte {fault.start}")
+    except UnicodeDecodeError as decode_error:
+        return RequestRejected(400, "invalid_utf8", f"the body is not UTF-8 at byte {decode_error.start}")
     if "depth" in error.msg:
         return RequestRejected(400, "json_too_deep", "the body nests too deep")
-    return RequestRejected(400, "invalid_json", f"the body is not JSON: {error.msg}"[:LONGEST_REASON])
+    return RequestRejected(400, "invalid_json", f"the body is not JSON: {error.msg}"[:MAX_REASON_CHARS])

@@ -14,19 +14,28 @@ from aws_lambda_powertools import Logger
 
 from winterbourne import Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
-from winterbourne.chat.errors import BROKEN, ChatError, RequestRejected
+from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, RequestRejected
 from winterbourne.chat.http.request import Request
-from winterbourne.chat.http.router import Routes
+from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
 
-__all__ = ["JSON", "Call", "Context", "Endpoint", "ErrorBody", "Service", "reply", "reply_json"]
+__all__ = [
+    "JSON_HEADERS",
+    "Endpoint",
+    "ErrorEncoder",
+    "InvocationContext",
+    "RequestContext",
+    "Service",
+    "reply",
+    "reply_json",
+]
 
-JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
+JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Context(Protocol):
+class InvocationContext(Protocol):
     """What is used of Lambda's context object."""
 
     @property
@@ -39,18 +48,18 @@ class Context(Protocol):
         ...
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """One request on its way: who calls, what stood in the path's named places, and where the answer goes."""
 
     request: Request
     caller: Caller
-    names: Mapping[str, str]
+    path_params: Mapping[str, str]
     stream: ResponseStream
-    context: Context
+    lambda_context: InvocationContext
 
 
-Act = Callable[[Call], Awaitable[None]]
-ErrorBody = Callable[[int, str, str], bytes]
+Handler = Callable[[RequestContext], Awaitable[None]]
+ErrorEncoder = Callable[[int, str, str], bytes]
 """(status, code, message) → the JSON body of a refusal."""
 
 
@@ -63,9 +72,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         error_body: The shape of its refusals.
     """
 
-    act: Act
-    is_open: bool = False
-    error_body: ErrorBody
+    handler: Handler
+    is_public: bool = False
+    error_body: ErrorEncoder
 
 
 class Service:
@@ -83,60 +92,68 @@ class Service:
         self,
         routes: Mapping[tuple[str, str], Endpoint],
         authenticator: Authenticator,
-        error_body: ErrorBody,
+        error_body: ErrorEncoder,
         logger: Logger,
-        name: str,
+        service_name: str,
     ) -> None:
-        self._routes = Routes(routes)
+        self._router = Router(routes)
         self._authenticator = authenticator
         self._error_body = error_body
         self._logger = logger
-        self._name = name
+        self._service_name = service_name
 
-    async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: Context) -> None:
+    async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: InvocationContext) -> None:
         """Answer one invocation. Every request gets an answer, also where something broke before the stream opened.
 
         Raises:
             ChatError: Something broke after the stream was opened; the runtime ends the stream with an error then.
         """
-        with telemetry.request(context.aws_request_id, self._logger, self._name):
+        with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name):
             request = Request.from_event(event)
-            http_pool.outgoing.set(tracing.carried(request.headers, os.environ.get("_X_AMZN_TRACE_ID", "")))
+            http_pool.outgoing_headers.set(
+                tracing.propagated_headers(request.headers, os.environ.get("_X_AMZN_TRACE_ID", ""))
+            )
             telemetry.note(method=request.method, path=request.path)
             try:
-                await self._serve(request, stream, context)
+                await self._dispatch(request, stream, context)
             finally:
-                _measure_the_pool()
+                _record_pool_metrics()
 
     # Private methods
 
-    async def _serve(self, request: Request, stream: ResponseStream, context: Context) -> None:
+    async def _dispatch(self, request: Request, stream: ResponseStream, context: InvocationContext) -> None:
         error_body = self._error_body
         try:
-            endpoint, names = self._routes.find(request.method, request.path)
+            endpoint, path_params = self._router.match(request.method, request.path)
             error_body = endpoint.error_body
-            caller = ANONYMOUS if endpoint.is_open else await self._authenticator.identify(request)
+            caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
             telemetry.note(caller=caller.name)
-            await endpoint.act(Call(request=request, caller=caller, names=names, stream=stream, context=context))
+            await endpoint.handler(
+                RequestContext(
+                    request=request, caller=caller, path_params=path_params, stream=stream, lambda_context=context
+                )
+            )
         except RequestRejected as rejected:
             telemetry.measure("Rejections")
             telemetry.note(error_type=rejected.code, status=rejected.status)
             body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
-            await reply(stream, rejected.status, body, JSON | rejected.headers)
+            await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
         except Exception as error:
             telemetry.measure("Errors")
             telemetry.note(error_type=type(error).__name__, status=500)
             _LOGGER.exception("the request broke")
             if stream.started:
-                raise ChatError(BROKEN) from None  # Lambda tells callers of its own API what an error says
-            await reply(stream, 500, error_body(500, "internal_error", BROKEN), JSON)
+                raise ChatError(
+                    INTERNAL_ERROR_MESSAGE
+                ) from None  # Lambda tells callers of its own API what an error says
+            await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
 
 
-def _measure_the_pool() -> None:
-    figures = http_pool.figures()
-    telemetry.measure("PoolConnectionsOpen", figures.open)
-    telemetry.measure("PoolConnectionsIdle", figures.idle)
-    telemetry.measure("PoolRequestsWaiting", figures.waiting)
+def _record_pool_metrics() -> None:
+    pool_stats = http_pool.stats()
+    telemetry.measure("PoolConnectionsOpen", pool_stats.open)
+    telemetry.measure("PoolConnectionsIdle", pool_stats.idle)
+    telemetry.measure("PoolRequestsWaiting", pool_stats.waiting)
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:
@@ -148,4 +165,4 @@ async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mappi
 
 async def reply_json(stream: ResponseStream, value: object, status: int = 200) -> None:
     """Answer with one JSON value."""
-    await reply(stream, status, orjson.dumps(value), JSON)
+    await reply(stream, status, orjson.dumps(value), JSON_HEADERS)

@@ -10,12 +10,12 @@ from typing import Any, Final
 __all__ = ["client"]
 
 # boto3's default session is not thread-safe while it makes a client.
-_MAKING: Final = threading.Lock()
+_CLIENTS_LOCK: Final = threading.Lock()
 _CLIENTS: Final[dict[tuple[str, str | None], Any]] = {}
 
 CONNECT_TIMEOUT_S: Final = 2
 READ_TIMEOUT_S: Final = 5
-ATTEMPTS: Final = 3
+MAX_ATTEMPTS: Final = 3
 
 
 def client(service: str, region: str | None = None) -> Any:
@@ -25,7 +25,7 @@ def client(service: str, region: str | None = None) -> Any:
         service: As boto3 names it.
         region: Another than the environment's, where a resource lives elsewhere.
     """
-    with _MAKING:
+    with _CLIENTS_LOCK:
         if (service, region) not in _CLIENTS:
             _CLIENTS[service, region] = _make(service, region)
         return _CLIENTS[service, region]
@@ -35,7 +35,7 @@ def _make(service: str, region: str | None) -> Any:
     import boto3  # noqa: PLC0415  (heavy: only where AWS is really called)
     from botocore.config import Config  # noqa: PLC0415  (likewise)
 
-    retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    retries: Any = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
     config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
-    make: Any = boto3.client  # its stubs want a literal name
-    return make(service, region_name=region, config=config)
+    make_client: Any = boto3.client  # its stubs want a literal name
+    return make_client(service, region_name=region, config=config)

@@ -13,35 +13,37 @@ from typing import Final, cast
 
 import httpx
 
-__all__ = ["ACCEPTED", "MAX_BYTES", "PIECE_BYTES", "decompressed", "decompressed_sync"]
+__all__ = ["ACCEPT_ENCODING", "CHUNK_BYTES", "MAX_DECOMPRESSED_BYTES", "decompress", "decompress_sync"]
 
-ACCEPTED: Final = "gzip"
+ACCEPT_ENCODING: Final = "gzip"
 """What requests ask for, unless they say otherwise."""
 
-PIECE_BYTES: Final = 64 * 1024
-MAX_BYTES: Final = 32 * 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024
+MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
 """Of one response, decompressed. Whoever reads it usually has a lower limit."""
 
-_EITHER: Final = 32 + zlib.MAX_WBITS  # zlib's way to say: with the header of gzip (RFC 1952) or of zlib (RFC 1950)
-_NAMES: Final = frozenset({"gzip", "x-gzip", "deflate"})  # RFC 9110, section 8.4.1
-_COMPRESSIONS: Final = _NAMES | {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
-_DESCRIBES_ENCODED: Final = ("content-encoding", "content-length")
+_GZIP_OR_ZLIB_WBITS: Final = (
+    32 + zlib.MAX_WBITS
+)  # zlib's way to say: with the header of gzip (RFC 1952) or of zlib (RFC 1950)
+_SUPPORTED_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})  # RFC 9110, section 8.4.1
+_KNOWN_ENCODINGS: Final = _SUPPORTED_ENCODINGS | {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
+_ENCODED_BODY_HEADERS: Final = ("content-encoding", "content-length")
 
 
-def decompressed(response: httpx.Response) -> httpx.Response:
+def decompress(response: httpx.Response) -> httpx.Response:
     """The response with a body that is read as it was before it was compressed; itself where it was not.
 
     Reading it raises httpx.DecodingError for another encoding, where it is broken or cut, and beyond MAX_BYTES.
     Closing it closes the response.
     """
-    encodings = _encodings(response)
+    encodings = _content_encodings(response)
     stream = cast("httpx.AsyncByteStream", response.stream)
     return _with_stream(response, _AsyncBody(stream, encodings)) if encodings else response
 
 
-def decompressed_sync(response: httpx.Response) -> httpx.Response:
+def decompress_sync(response: httpx.Response) -> httpx.Response:
     """The same for responses of a sync client."""
-    encodings = _encodings(response)
+    encodings = _content_encodings(response)
     stream = cast("httpx.SyncByteStream", response.stream)
     return _with_stream(response, _SyncBody(stream, encodings)) if encodings else response
 
@@ -49,13 +51,15 @@ def decompressed_sync(response: httpx.Response) -> httpx.Response:
 # Private functions and classes
 
 
-def _encodings(response: httpx.Response) -> list[str]:
+def _content_encodings(response: httpx.Response) -> list[str]:
     names = (name.strip().lower() for name in response.headers.get("content-encoding", "").split(","))
-    return [name for name in names if name in _COMPRESSIONS]
+    return [name for name in names if name in _KNOWN_ENCODINGS]
 
 
 def _with_stream(response: httpx.Response, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> httpx.Response:
-    headers = [(name, value) for name, value in response.headers.raw if name.lower().decode() not in _DESCRIBES_ENCODED]
+    headers = [
+        (name, value) for name, value in response.headers.raw if name.lower().decode() not in _ENCODED_BODY_HEADERS
+    ]
     return httpx.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
 
 
@@ -64,38 +68,41 @@ class _Inflater:
 
     def __init__(self, encodings: list[str]) -> None:
         self._encodings = encodings
-        self._zlib = zlib.decompressobj(_EITHER)
-        self._begun = self._has_given = False
-        self._left = MAX_BYTES
+        self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB_WBITS)
+        self._has_input = self._has_output = False
+        self._remaining_bytes = MAX_DECOMPRESSED_BYTES
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if len(self._encodings) > 1 or self._encodings[0] not in _NAMES:
+        if len(self._encodings) > 1 or self._encodings[0] not in _SUPPORTED_ENCODINGS:
             raise httpx.DecodingError(f"the response is encoded as {', '.join(self._encodings)[:100]}")
-        self._begun = has_more = True
+        self._has_input = has_more = True
         while has_more and not self._zlib.eof:
-            piece = self._inflated(data)
+            chunk = self._inflate(data)
             data = self._zlib.unconsumed_tail
-            has_more = bool(data) or len(piece) == PIECE_BYTES
-            if piece:
-                yield piece
+            has_more = bool(data) or len(chunk) == CHUNK_BYTES
+            if chunk:
+                yield chunk
 
     def close(self) -> None:
-        if self._begun and not self._zlib.eof:
+        if self._has_input and not self._zlib.eof:
             raise httpx.DecodingError("the compressed response is cut")
 
-    def _inflated(self, data: bytes) -> bytes:
+    def _inflate(self, data: bytes) -> bytes:
         try:
-            piece = self._zlib.decompress(data, PIECE_BYTES)
+            chunk = self._zlib.decompress(data, CHUNK_BYTES)
         except zlib.error as error:
-            if self._has_given or self._encodings != ["deflate"]:
+            if self._has_output or self._encodings != ["deflate"]:
                 raise httpx.DecodingError("the compressed response is broken") from error
-            self._zlib, self._has_given = zlib.decompressobj(-zlib.MAX_WBITS), True  # some servers leave the header out
-            return self._inflated(data)
-        self._has_given = True
-        self._left -= len(piece)
-        if self._left < 0:
-            raise httpx.DecodingError(f"the response has more than {MAX_BYTES} bytes when decompressed")
-        return piece
+            self._zlib, self._has_output = (
+                zlib.decompressobj(-zlib.MAX_WBITS),
+                True,
+            )  # some servers leave the header out
+            return self._inflate(data)
+        self._has_output = True
+        self._remaining_bytes -= len(chunk)
+        if self._remaining_bytes < 0:
+            raise httpx.DecodingError(f"the response has more than {MAX_DECOMPRESSED_BYTES} bytes when decompressed")
+        return chunk
 
 
 class _AsyncBody(httpx.AsyncByteStream):
@@ -105,8 +112,8 @@ class _AsyncBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for data in self._stream:
-            for piece in self._inflater.feed(data):
-                yield piece
+            for chunk in self._inflater.feed(data):
+                yield chunk
                 await asyncio.sleep(0)  # one read may bring megabytes, and others want their turn
         self._inflater.close()
 

@@ -15,17 +15,17 @@ from typing import Any, Final
 from winterbourne.chat.infra import redaction
 
 __all__ = [
-    "HIDDEN",
-    "MAX_CHARS",
+    "EXCEPTION_REDACTOR",
     "MAX_FRAMES",
-    "Hidden",
+    "MAX_MESSAGE_CHARS",
+    "ArgumentRedactor",
+    "exception_class_name",
     "exception_notes",
     "format_exception",
     "format_message",
-    "name_of",
 ]
 
-MAX_CHARS: Final = 2000
+MAX_MESSAGE_CHARS: Final = 2000
 """Of one message; what follows is cut before it is formatted."""
 
 MAX_FRAMES: Final = 20
@@ -34,16 +34,16 @@ MAX_FRAMES: Final = 20
 MAX_EXCEPTIONS: Final = 8
 """Of one text: causes and members of groups. Of one exception: notes."""
 
-MAX_VALUES: Final = 20
+MAX_LONG_VALUES: Final = 20
 """Of the arguments are looked for as a whole, the longest first; their words are looked for all."""
 
 MASK: Final = "[argument]"
 
-CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
-DURING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
+CAUSE_SEPARATOR: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+CONTEXT_SEPARATOR: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-class Hidden:
+class ArgumentRedactor:
     """What must not be in the log: the arguments of tools, or all that an exception says.
 
     Args:
@@ -53,44 +53,48 @@ class Hidden:
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
 
-    def out_of(self, words: str) -> str:
+    def redact(self, text: str) -> str:
         """The words without it: arguments that stand there as a whole, and every word of theirs but common ones."""
         if not self._arguments:
-            return f"[not shown: {len(words)} characters]"
-        for form in self._whole:
-            words = words.replace(form, MASK)
-        return _WORD.sub(lambda word: MASK if word[0].casefold() in self._words else word[0], words)
+            return f"[not shown: {len(text)} characters]"
+        for form in self._long_value_forms:
+            text = text.replace(form, MASK)
+        return _WORD.sub(lambda word: MASK if word[0].casefold() in self._argument_words else word[0], text)
 
     # Private methods
 
     @functools.cached_property
-    def _values(self) -> list[str]:
-        values = (value for text in self._arguments for value in _values(_decoded(text)))
+    def _argument_values(self) -> list[str]:
+        values = (value for text in self._arguments for value in _leaf_values(_decode_json(text)))
         return sorted(map(str, values), key=len, reverse=True)
 
     @functools.cached_property
-    def _whole(self) -> list[str]:
-        longest = [value for value in self._values if _SHORT_CHARS < len(value) <= MAX_CHARS][:MAX_VALUES]
-        return [form for value in longest for form in redaction.forms_of(value)]
+    def _long_value_forms(self) -> list[str]:
+        long_values = [value for value in self._argument_values if _SHORT_CHARS < len(value) <= MAX_MESSAGE_CHARS][
+            :MAX_LONG_VALUES
+        ]
+        return [form for value in long_values for form in redaction.encoded_forms(value)]
 
     @functools.cached_property
-    def _words(self) -> set[str]:
-        return {word for value in self._values for word in _telling_words(value.casefold())}
+    def _argument_words(self) -> set[str]:
+        return {word for value in self._argument_values for word in _significant_words(value.casefold())}
 
 
-HIDDEN: Final[contextvars.ContextVar[Hidden | None]] = contextvars.ContextVar("HIDDEN", default=None)
+EXCEPTION_REDACTOR: Final[contextvars.ContextVar[ArgumentRedactor | None]] = contextvars.ContextVar(
+    "HIDDEN", default=None
+)
 """What the log may not have of exceptions in this context."""
 
 
 def format_exception(error: BaseException) -> str:
     """An exception with its traceback, its causes and the members of a group, much as Python shows it."""
     try:
-        return "".join(_Description().of(error))
+        return "".join(_ExceptionFormatter().format(error))
     except BaseException as worse:  # noqa: BLE001  (somebody's properties; the log must have a line all the same)
-        return f"<an exception that cannot be told: telling it raises {name_of(worse)}>\n"
+        return f"<an exception that cannot be told: telling it raises {exception_class_name(worse)}>\n"
 
 
-def name_of(error: BaseException) -> str:
+def exception_class_name(error: BaseException) -> str:
     """The name of its class, whatever a metaclass says of it."""
     return str(type.__dict__["__name__"].__get__(type(error)))
 
@@ -98,16 +102,16 @@ def name_of(error: BaseException) -> str:
 def format_message(error: BaseException) -> str:
     """What the exception says: at most MAX_CHARS characters, without what is HIDDEN."""
     try:
-        words = str(error)
+        text = str(error)
     except BaseException as worse:  # noqa: BLE001  (somebody's __str__, which may even exit; the error is told all the same)
-        return f"<{name_of(error)} whose text raises {name_of(worse)}>"
-    return _loggable(words)
+        return f"<{exception_class_name(error)} whose text raises {exception_class_name(worse)}>"
+    return _redact_and_truncate(text)
 
 
 def exception_notes(error: BaseException) -> list[str]:
     """Its notes: at most MAX_EXCEPTIONS of MAX_CHARS characters, without what is HIDDEN."""
     try:
-        return [_loggable(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
+        return [_redact_and_truncate(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
     except BaseException:  # noqa: BLE001  (there are none, or they are no list of texts)
         return []
 
@@ -118,7 +122,7 @@ _SHORT_CHARS: Final = 3  # so short values are words
 _WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # an escape of an address is no part of a word
 _WORD_AT_END: Final = re.compile(r"\w+\Z")
 # Words of every sentence tell nothing, and without them no message can be read.
-_COMMON: Final = frozenset(
+_STOP_WORDS: Final = frozenset(
     re.findall(
         r"\w+",
         "a an and are as at be been but by can cannot could did do does for from get had has have he her his i if in"
@@ -129,82 +133,82 @@ _COMMON: Final = frozenset(
 )
 
 
-def _loggable(words: str) -> str:
-    hidden = HIDDEN.get()
-    if len(words) <= MAX_CHARS:
-        words = redaction.redact(words)  # first: what is left of a secret without an argument could be read
-        return hidden.out_of(words) if hidden and words else words
-    whole_words = _WORD_AT_END.sub("", redaction.redact_start(words, MAX_CHARS))
-    shown = hidden.out_of(whole_words) if hidden else whole_words
-    return f"{shown} … [cut: {len(words)} characters]"
+def _redact_and_truncate(text: str) -> str:
+    redactor = EXCEPTION_REDACTOR.get()
+    if len(text) <= MAX_MESSAGE_CHARS:
+        text = redaction.redact(text)  # first: what is left of a secret without an argument could be read
+        return redactor.redact(text) if redactor and text else text
+    whole_words = _WORD_AT_END.sub("", redaction.redact_prefix(text, MAX_MESSAGE_CHARS))
+    shown = redactor.redact(whole_words) if redactor else whole_words
+    return f"{shown} … [cut: {len(text)} characters]"
 
 
-def _decoded(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     try:
         return json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
         return text  # what is no JSON is all words
 
 
-def _values(value: Any, *, names: bool = False) -> Iterator[Any]:
+def _leaf_values(value: Any, *, include_names: bool = False) -> Iterator[Any]:
     """Everything in the arguments that a model wrote; the names of the parameters are the tool's own."""
     match value:
         case dict():
-            if names:
+            if include_names:
                 yield from value
             for inner in value.values():
-                yield from _values(inner, names=True)
+                yield from _leaf_values(inner, include_names=True)
         case list():
             for inner in value:
-                yield from _values(inner, names=True)
+                yield from _leaf_values(inner, include_names=True)
         case None | bool():
             pass
         case _:
             yield value
 
 
-def _telling_words(value: str) -> Iterable[str]:
+def _significant_words(value: str) -> Iterable[str]:
     found = _WORD.findall(value)
-    return found if len(found) == 1 else (word for word in found if word not in _COMMON)
+    return found if len(found) == 1 else (word for word in found if word not in _STOP_WORDS)
 
 
-class _Description:
+class _ExceptionFormatter:
     """One text; remembers what it has told, since causes may go in circles."""
 
     def __init__(self) -> None:
-        self._told: set[int] = set()
+        self._seen: set[int] = set()
 
-    def of(self, error: BaseException) -> Iterator[str]:
-        if id(error) in self._told or len(self._told) >= MAX_EXCEPTIONS:
+    def format(self, error: BaseException) -> Iterator[str]:
+        if id(error) in self._seen or len(self._seen) >= MAX_EXCEPTIONS:
             return
-        self._told.add(id(error))
+        self._seen.add(id(error))
         if error.__cause__ is not None:
-            yield from self._before(error.__cause__, CAUSED)
+            yield from self._format_cause(error.__cause__, CAUSE_SEPARATOR)
         elif error.__context__ is not None and not error.__suppress_context__:
-            yield from self._before(error.__context__, DURING)
-        yield from _frames(error)
-        yield f"{_full_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
+            yield from self._format_cause(error.__context__, CONTEXT_SEPARATOR)
+        yield from _format_frames(error)
+        yield f"{_qualified_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
         yield from (f"{note}\n" for note in exception_notes(error))
         if isinstance(error, BaseExceptionGroup):
             for number, member in enumerate(error.exceptions, 1):
-                yield from self._member(number, member)
+                yield from self._format_group_member(number, member)
 
-    def _before(self, earlier: BaseException, between: str) -> Iterator[str]:
-        if told := "".join(self.of(earlier)):
-            yield told + between
+    def _format_cause(self, cause: BaseException, separator: str) -> Iterator[str]:
+        if text := "".join(self.format(cause)):
+            yield text + separator
 
-    def _member(self, number: int, member: BaseException) -> Iterator[str]:
-        if told := "".join(self.of(member)):
-            yield f"---------------- {number} ----------------\n{told}"
+    def _format_group_member(self, number: int, member: BaseException) -> Iterator[str]:
+        if text := "".join(self.format(member)):
+            yield f"---------------- {number} ----------------\n{text}"
 
 
-def _frames(error: BaseException) -> Iterator[str]:
+def _format_frames(error: BaseException) -> Iterator[str]:
     if error.__traceback__:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__, -MAX_FRAMES)
 
 
-def _full_name(error: BaseException) -> str:
+def _qualified_name(error: BaseException) -> str:
     kind = type(error)
     return (
         kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"

@@ -23,34 +23,34 @@ from typing import Final, NamedTuple, cast
 
 import httpx
 
-from winterbourne.chat.infra.decompression import ACCEPTED, decompressed, decompressed_sync
+from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress, decompress_sync
 from winterbourne.chat.settings import Settings
 
 __all__ = [
     "BodyTooLarge",
-    "PoolFigures",
+    "PoolStats",
     "PoolTransport",
     "SyncPoolTransport",
-    "body",
     "client",
     "close",
     "configure",
-    "figures",
-    "is_outdated",
-    "outgoing",
+    "is_stale",
+    "outgoing_headers",
+    "read_body",
+    "stats",
     "sync_client",
 ]
 
 # Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
-IDLE_LIMIT_S: Final = 55.0
+KEEPALIVE_EXPIRY_S: Final = 55.0
 
 # RFC 9110, section 9.2.2: safe to send again without knowing whether the first one was processed.
-IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-STALE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
-_HEADERS: Final = {"accept-encoding": ACCEPTED}
+_DEFAULT_HEADERS: Final = {"accept-encoding": ACCEPT_ENCODING}
 
-outgoing: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing")
+outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing")
 """Headers for every request sent on behalf of the current invocation: its trace ids."""
 
 
@@ -58,7 +58,7 @@ class BodyTooLarge(httpx.DecodingError):
     """A response has more bytes than whoever asked wants to read."""
 
 
-class PoolFigures(NamedTuple):
+class PoolStats(NamedTuple):
     """Connections that are open, those of them that are idle, and requests that wait for one."""
 
     open: int
@@ -66,9 +66,9 @@ class PoolFigures(NamedTuple):
     waiting: int
 
 
-def is_outdated(last_used_s: float, now_s: float) -> bool:
+def is_stale(last_used_s: float, now_s: float) -> bool:
     """Whether connections may be dead that were last used then. A clock that was set back says nothing of them."""
-    return not 0 <= now_s - last_used_s <= IDLE_LIMIT_S
+    return not 0 <= now_s - last_used_s <= KEEPALIVE_EXPIRY_S
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
@@ -79,11 +79,13 @@ class PoolTransport(httpx.AsyncBaseTransport):
         now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncHTTPTransport], now: Callable[[], float] = time.time) -> None:
-        self._make = make
+    def __init__(
+        self, make_transport: Callable[[], httpx.AsyncHTTPTransport], now: Callable[[], float] = time.time
+    ) -> None:
+        self._make_transport = make_transport
         self._now = now
         self._last_used = now()
-        self._current = make()
+        self._current = make_transport()
         self._retired: list[httpx.AsyncHTTPTransport] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -92,19 +94,19 @@ class PoolTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: As the transport raises it.
         """
-        await self._renew_after_a_pause()
-        request.headers.update(outgoing.get({}))
+        await self._replace_if_stale()
+        request.headers.update(outgoing_headers.get({}))
         try:
-            return decompressed(await self._current.handle_async_request(request))
-        except STALE:
-            if not _repeatable(request):
+            return decompress(await self._current.handle_async_request(request))
+        except STALE_CONNECTION_ERRORS:
+            if not _is_retryable(request):
                 raise
             self._replace()  # the other idle connections are as old as the dead one
-            return decompressed(await self._current.handle_async_request(request))
+            return decompress(await self._current.handle_async_request(request))
 
-    def figures(self) -> PoolFigures:
+    def stats(self) -> PoolStats:
         """What the pool looks like now."""
-        return PoolFigures(*map(sum, zip(*map(_figures, (self._current, *self._retired)), strict=True)))
+        return PoolStats(*map(sum, zip(*map(_transport_stats, (self._current, *self._retired)), strict=True)))
 
     async def aclose(self) -> None:
         """Close everything, also what is under way."""
@@ -113,22 +115,22 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     # Private methods
 
-    async def _renew_after_a_pause(self) -> None:
+    async def _replace_if_stale(self) -> None:
         before, self._last_used = self._last_used, self._now()
-        if is_outdated(before, self._last_used):
+        if is_stale(before, self._last_used):
             self._replace()
         if self._retired:
-            await self._sweep()
+            await self._close_drained()
 
     def _replace(self) -> None:
         self._retired.append(self._current)
-        self._current = self._make()
+        self._current = self._make_transport()
 
-    async def _sweep(self) -> None:
+    async def _close_drained(self) -> None:
         """Close the transports that were replaced and have nothing under way any more."""
-        done = [transport for transport in self._retired if _unused(_figures(transport))]
-        self._retired = [transport for transport in self._retired if transport not in done]
-        for transport in done:
+        drained = [transport for transport in self._retired if _is_idle(_transport_stats(transport))]
+        self._retired = [transport for transport in self._retired if transport not in drained]
+        for transport in drained:
             await transport.aclose()
 
 
@@ -140,12 +142,12 @@ class SyncPoolTransport(httpx.BaseTransport):
         now: Wall clock, seconds.
     """
 
-    def __init__(self, make: Callable[[], httpx.HTTPTransport], now: Callable[[], float] = time.time) -> None:
-        self._make = make
+    def __init__(self, make_transport: Callable[[], httpx.HTTPTransport], now: Callable[[], float] = time.time) -> None:
+        self._make_transport = make_transport
         self._now = now
         self._lock = threading.Lock()
         self._last_used = now()
-        self._current = make()
+        self._current = make_transport()
         self._retired: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -154,14 +156,14 @@ class SyncPoolTransport(httpx.BaseTransport):
         Raises:
             httpx.TransportError: As the transport raises it.
         """
-        request.headers.update(outgoing.get({}))
-        transport = self._after_a_pause()
+        request.headers.update(outgoing_headers.get({}))
+        transport = self._fresh_transport()
         try:
-            return decompressed_sync(transport.handle_request(request))
-        except STALE:
-            if not _repeatable(request):
+            return decompress_sync(transport.handle_request(request))
+        except STALE_CONNECTION_ERRORS:
+            if not _is_retryable(request):
                 raise
-            return decompressed_sync(self._instead_of(transport).handle_request(request))
+            return decompress_sync(self._replacement_for(transport).handle_request(request))
 
     def close(self) -> None:
         """Close everything, also what is under way."""
@@ -170,25 +172,25 @@ class SyncPoolTransport(httpx.BaseTransport):
 
     # Private methods
 
-    def _after_a_pause(self) -> httpx.HTTPTransport:
+    def _fresh_transport(self) -> httpx.HTTPTransport:
         with self._lock:
             before, self._last_used = self._last_used, self._now()
-            if is_outdated(before, self._last_used):
+            if is_stale(before, self._last_used):
                 self._replace()
             return self._current
 
-    def _instead_of(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
+    def _replacement_for(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
         with self._lock:
             if self._current is dead:  # else another thread has found it dead before us
                 self._replace()
             return self._current
 
     def _replace(self) -> None:
-        for transport in [transport for transport in self._retired if _unused(_figures(transport))]:
+        for transport in [transport for transport in self._retired if _is_idle(_transport_stats(transport))]:
             self._retired.remove(transport)
             transport.close()
         self._retired.append(self._current)
-        self._current = self._make()
+        self._current = self._make_transport()
 
 
 class _Pool:
@@ -210,10 +212,13 @@ def configure(settings: Settings) -> None:
 def client() -> httpx.AsyncClient:
     """The async client. Its `HTTP_TIMEOUT` seconds hold for each phase of a request."""
     if _Pool.client is None:
-        context, limits = _tls(), _limits()
+        context, limits = _ssl_context(), _pool_limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
         _Pool.client = httpx.AsyncClient(
-            transport=_Pool.transport, timeout=_Pool.settings.http_timeout, headers=_HEADERS, cookies=_no_cookies()
+            transport=_Pool.transport,
+            timeout=_Pool.settings.http_timeout,
+            headers=_DEFAULT_HEADERS,
+            cookies=_rejecting_cookie_jar(),
         )
     return _Pool.client
 
@@ -222,35 +227,38 @@ def sync_client() -> httpx.Client:
     """The sync client, with the same limits and timeouts; for tools that run in threads, several of them at once."""
     with _Pool.lock:
         if _Pool.sync_client is None:
-            context, limits = _tls(), _limits()
+            context, limits = _ssl_context(), _pool_limits()
             transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
             _Pool.sync_client = httpx.Client(
-                transport=transport, timeout=_Pool.settings.http_timeout, headers=_HEADERS, cookies=_no_cookies()
+                transport=transport,
+                timeout=_Pool.settings.http_timeout,
+                headers=_DEFAULT_HEADERS,
+                cookies=_rejecting_cookie_jar(),
             )
         return _Pool.sync_client
 
 
-def figures() -> PoolFigures:
+def stats() -> PoolStats:
     """What the async client's pool looks like now."""
-    return _Pool.transport.figures() if _Pool.transport else PoolFigures(0, 0, 0)
+    return _Pool.transport.stats() if _Pool.transport else PoolStats(0, 0, 0)
 
 
-async def body(response: httpx.Response, max_bytes: int) -> bytes:
+async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
     """Read a streamed response to its end and close it.
 
     Raises:
         BodyTooLarge: It has more than `max_bytes`, decompressed.
         httpx.RequestError: As httpx raises it.
     """
-    read = bytearray()
+    content = bytearray()
     # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
-    pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
-    async with contextlib.aclosing(response), contextlib.aclosing(pieces):
-        async for piece in pieces:
-            read += piece
-            if len(read) > max_bytes:
+    chunks = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+    async with contextlib.aclosing(response), contextlib.aclosing(chunks):
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > max_bytes:
                 raise BodyTooLarge(f"the response has more than {max_bytes} bytes", request=response.request)
-    return bytes(read)
+    return bytes(content)
 
 
 async def close() -> None:
@@ -263,36 +271,36 @@ async def close() -> None:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def _ssl_context() -> ssl.SSLContext:
     """The certificates take tens of milliseconds to read. They have no socket, so they outlive the clients."""
     return httpx.create_ssl_context()
 
 
-def _no_cookies() -> CookieJar:
+def _rejecting_cookie_jar() -> CookieJar:
     """A jar that takes nothing: what a service sets in one caller's request is not for another's."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
-def _limits() -> httpx.Limits:
+def _pool_limits() -> httpx.Limits:
     return httpx.Limits(
         max_keepalive_connections=_Pool.settings.http_pool_connections,
         max_connections=_Pool.settings.http_pool_maxsize,
-        keepalive_expiry=IDLE_LIMIT_S,
+        keepalive_expiry=KEEPALIVE_EXPIRY_S,
     )
 
 
-def _repeatable(request: httpx.Request) -> bool:
-    safe = request.method in IDEMPOTENT or bool(request.extensions.get("repeatable"))
+def _is_retryable(request: httpx.Request) -> bool:
+    safe = request.method in IDEMPOTENT_METHODS or bool(request.extensions.get("repeatable"))
     return safe and isinstance(request.stream, httpx.ByteStream)
 
 
-def _unused(figures: PoolFigures) -> bool:
-    return figures.open == figures.idle and not figures.waiting
+def _is_idle(stats: PoolStats) -> bool:
+    return stats.open == stats.idle and not stats.waiting
 
 
-def _figures(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolFigures:
+def _transport_stats(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolStats:
     # httpx shows no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
     pool = transport._pool  # noqa: SLF001  (no public way; the versions are locked and a test watches it)
     idle = sum(connection.is_idle() for connection in pool.connections)
     waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001  (as above)
-    return PoolFigures(len(pool.connections), idle, waiting)
+    return PoolStats(len(pool.connections), idle, waiting)

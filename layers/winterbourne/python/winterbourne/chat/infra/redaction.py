@@ -18,12 +18,12 @@ __all__ = [
     "MIN_CHARS",
     "StreamRedactor",
     "clear",
-    "forms_of",
+    "encoded_forms",
     "redact",
     "redact_json",
     "redact_json_text",
     "redact_line",
-    "redact_start",
+    "redact_prefix",
     "register",
 ]
 
@@ -35,20 +35,20 @@ MIN_CHARS: Final = 7
 MAX_VALUES: Final = 10_000
 """A secret of 64 KB with the keys of all callers has fewer; of values that rotate, the oldest are forgotten."""
 
-_TELLING_CHARS: Final = 8
+_MIN_PREFIX_CHARS: Final = 8
 """So much of the beginning of a secret is no accident."""
 
-_LINE_CHARS: Final = 16
+_MIN_LINE_CHARS: Final = 16
 """Of a secret of several lines, such as a private key, each so long is one by itself: output comes line by line."""
 
-_GRAM: Final = 4
+_NGRAM_CHARS: Final = 4
 """A secret is looked for by pieces of so many characters; so much of one at the end of a read is held back. A shorter
 beginning ends too many ordinary reads."""
 
-_STRIDE: Final = MIN_CHARS - _GRAM + 1
+_STRIDE: Final = MIN_CHARS - _NGRAM_CHARS + 1
 """Wherever a secret stands, one of its last `_STRIDE` pieces begins at a multiple of this."""
 
-_FEW: Final = 100
+_MAX_LINEAR_SCAN: Final = 100
 """So many forms are faster looked for one by one: 4 µs each in 32 KB, against 0.7 ms by their pieces."""
 
 
@@ -56,11 +56,11 @@ class _Index(NamedTuple):
     """What is looked for: every form of every secret, the longest first, by its beginning, and by its last pieces."""
 
     forms: tuple[str, ...] = ()
-    heads: Mapping[str, list[str]] = {}
-    grams: Mapping[str, list[str]] = {}
+    prefixes: Mapping[str, list[str]] = {}
+    ngrams: Mapping[str, list[str]] = {}
 
 
-class _Known:
+class _Registry:
     """What the module owns. The index is replaced as a whole, since other threads read it."""
 
     lock = threading.Lock()
@@ -72,17 +72,17 @@ def register(*values: str | None) -> None:
     """Mask these values from now on. Those with fewer than MIN_CHARS characters are left alone. For any thread."""
     stripped = (value.strip() for value in values if value)
     new = dict.fromkeys(value for value in stripped if len(value) >= MIN_CHARS and value not in MASK)
-    with _Known.lock:
-        if not new.keys() <= set(_Known.values):
-            kept = (value for value in _Known.values if value not in new)
-            _Known.values = (*kept, *new)[-MAX_VALUES:]
-            _Known.index = _index(_Known.values)
+    with _Registry.lock:
+        if not new.keys() <= set(_Registry.values):
+            others = (value for value in _Registry.values if value not in new)
+            _Registry.values = (*others, *new)[-MAX_VALUES:]
+            _Registry.index = _build_index(_Registry.values)
 
 
 def clear() -> None:
     """Know no secret any more: for tests, which share a process."""
-    with _Known.lock:
-        _Known.values, _Known.index = (), _Index()
+    with _Registry.lock:
+        _Registry.values, _Registry.index = (), _Index()
 
 
 def redact(text: str) -> str:
@@ -98,7 +98,7 @@ def redact_json(text: bytes) -> bytes:
 
     Numbers are no secrets, nor are names of fields that are all letters: a key that is a word must not rename them.
     """
-    if not _Known.index.forms:
+    if not _Registry.index.forms:
         return text
     before = text.decode("utf-8", "surrogateescape")
     after = redact_json_text(before)
@@ -110,7 +110,7 @@ def redact_json_text(text: str) -> str:
     plain = redact(text)
     if plain is text:
         return text
-    in_strings = _STRING.sub(_redacted_string, text)
+    in_strings = _JSON_STRING.sub(_redact_json_string, text)
     return in_strings if _is_json(text) else plain
 
 
@@ -119,12 +119,12 @@ def redact_line(line: str) -> str:
     return redact_json_text(line) if line.startswith("{") else redact(line)
 
 
-def redact_start(text: str, limit: int) -> str:
+def redact_prefix(text: str, limit: int) -> str:
     """The first `limit` characters without the secrets, or somewhat fewer: what begins one at the cut is left out."""
     return (redact(text) if len(text) <= limit else StreamRedactor().feed(text[:limit]))[:limit]
 
 
-def forms_of(value: str) -> set[str]:
+def encoded_forms(value: str) -> set[str]:
     """A value as it is, and as it stands in JSON, in JSON within JSON, in addresses, in a `repr` and in base64."""
     in_json, in_ascii = json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]
     data = value.encode("utf-8", "surrogatepass")
@@ -140,11 +140,11 @@ def forms_of(value: str) -> set[str]:
         quote(data),
         quote(data, safe=""),
         quote_plus(data),
-        _ESCAPE.sub(lambda escape: escape[0].lower(), quote(data, safe="")),
+        _PERCENT_ESCAPE.sub(lambda escape: escape[0].lower(), quote(data, safe="")),
         repr(value)[1:-1],
         ascii(value)[1:-1],
         in_base64,
-        *(line for line in value.splitlines() if len(line) >= _LINE_CHARS and not line.startswith("-----")),
+        *(line for line in value.splitlines() if len(line) >= _MIN_LINE_CHARS and not line.startswith("-----")),
     }
 
 
@@ -158,48 +158,48 @@ class StreamRedactor:
         in_json: Whether the text is JSON, in which digits may be a number, and a number is no secret.
     """
 
-    __slots__ = ("_before", "_in_json", "has_masked", "held")
+    __slots__ = ("_in_json", "_lookbehind", "has_redacted", "held_back")
 
     def __init__(self, *, in_json: bool = False) -> None:
         self._in_json = in_json
-        self.has_masked = False
+        self.has_redacted = False
         """Whether what went out is not what came in."""
-        self.held = ""
+        self.held_back = ""
         """What is held back."""
-        self._before = ""  # the end of what came in and is not held, as far as a secret may have begun there
+        self._lookbehind = ""  # the end of what came in and is not held, as far as a secret may have begun there
 
     def feed(self, piece: str) -> str:
         """What may go out now."""
-        index = _Known.index
+        index = _Registry.index
         if not index.forms:
             return piece
-        begun = len(self._before)
-        whole = self._before + self.held + piece
-        near = self._near(whole, index)
+        begun = len(self._lookbehind)
+        whole = self._lookbehind + self.held_back + piece
+        near = self._possible_secrets(whole, index)
         safe = _safe_end(whole, near) if near else len(whole)
         end = max(begun, safe)
-        out = self._masked(whole[:end], near, begun) if near else whole[begun:]
-        self._before, self.held = whole[max(0, min(safe, end - _GRAM + 1)) : end], whole[end:]
+        out = self._mask(whole[:end], near, begun) if near else whole[begun:]
+        self._lookbehind, self.held_back = whole[max(0, min(safe, end - _NGRAM_CHARS + 1)) : end], whole[end:]
         return out
 
-    def pause(self) -> str:
+    def flush(self) -> str:
         """What is held back, since something else follows: masked if it is a secret or most probably begins one.
 
         The text may go on with `feed`: a secret that goes on is recognized.
         """
-        whole = self._before + self.held
-        near = self._near(whole, _Known.index)
-        out = self._masked(whole, near, len(self._before))
-        if out == self.held and len(whole) - _safe_end(whole, near) >= _TELLING_CHARS:
-            out, self.has_masked = MASK, True
-        self._before, self.held = whole, ""
+        whole = self._lookbehind + self.held_back
+        near = self._possible_secrets(whole, _Registry.index)
+        out = self._mask(whole, near, len(self._lookbehind))
+        if out == self.held_back and len(whole) - _safe_end(whole, near) >= _MIN_PREFIX_CHARS:
+            out, self.has_redacted = MASK, True
+        self._lookbehind, self.held_back = whole, ""
         return out
 
-    def _near(self, whole: str, index: _Index) -> Sequence[str]:
-        near = _near(whole, index)
+    def _possible_secrets(self, whole: str, index: _Index) -> Sequence[str]:
+        near = _prefix_candidates(whole, index)
         return [secret for secret in near if not secret.isdigit()] if self._in_json and near else near
 
-    def _masked(self, whole: str, secrets: Iterable[str], begun: int) -> str:
+    def _mask(self, whole: str, secrets: Iterable[str], begun: int) -> str:
         """What comes after `begun`. Of a secret that began before it, only what follows can still be masked."""
         out, over = whole[begun:], begun
         for secret in secrets:
@@ -209,29 +209,29 @@ class StreamRedactor:
         clean = (MASK if over > begun else "") + whole[over:]
         for secret in secrets:
             clean = clean.replace(secret, MASK)
-        self.has_masked |= clean != out
+        self.has_redacted |= clean != out
         return clean
 
 
 # Private functions
 
-_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
+_PERCENT_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
 
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
+_JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
 
 
-def _redacted_string(match: re.Match[str]) -> str:
+def _redact_json_string(match: re.Match[str]) -> str:
     """A string of JSON text, or a name with its colon. JSON within a string stays JSON too."""
-    written, colon = match[0], match[1] or ""
+    literal, colon = match[0], match[1] or ""
     try:
-        value: str = json.loads(written.removesuffix(colon), strict=False)
+        value: str = json.loads(literal.removesuffix(colon), strict=False)
     except ValueError:
-        return written
+        return literal
     if colon and value.replace("_", "").isalpha():
-        return written
+        return literal
     clean = redact_json_text(value) if value[:1] in {"{", "["} else redact(value)
-    return written if clean is value else json.dumps(clean, ensure_ascii=written.isascii()) + colon
+    return literal if clean is value else json.dumps(clean, ensure_ascii=literal.isascii()) + colon
 
 
 def _is_json(text: str) -> bool:
@@ -242,36 +242,40 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _index(values: Iterable[str]) -> _Index:
-    forms = tuple(sorted({form for value in values for form in forms_of(value)}, key=lambda form: (-len(form), form)))
-    grams: dict[str, list[str]] = {}
+def _build_index(values: Iterable[str]) -> _Index:
+    forms = tuple(
+        sorted({form for value in values for form in encoded_forms(value)}, key=lambda form: (-len(form), form))
+    )
+    ngrams: dict[str, list[str]] = {}
     for form in forms:
         # From the end: keys of one kind begin alike, and each ends in its own way.
         for end in range(len(form), len(form) - _STRIDE, -1):
-            grams.setdefault(form[end - _GRAM : end], []).append(form)
-    heads: dict[str, list[str]] = {}
+            ngrams.setdefault(form[end - _NGRAM_CHARS : end], []).append(form)
+    prefixes: dict[str, list[str]] = {}
     for form in forms:
-        heads.setdefault(form[:_GRAM], []).append(form)
-    return _Index(forms, heads, grams)
+        prefixes.setdefault(form[:_NGRAM_CHARS], []).append(form)
+    return _Index(forms, prefixes, ngrams)
 
 
 def _candidates(text: str) -> Iterable[str]:
     """The secrets that may stand in a text, the longest first."""
-    index = _Known.index
-    if len(index.forms) <= _FEW:
+    index = _Registry.index
+    if len(index.forms) <= _MAX_LINEAR_SCAN:
         return index.forms
-    pieces = {text[at : at + _GRAM] for at in range(0, len(text), _STRIDE)}
-    found = {form for gram in index.grams.keys() & pieces for form in index.grams[gram]}
+    pieces = {text[at : at + _NGRAM_CHARS] for at in range(0, len(text), _STRIDE)}
+    found = {form for gram in index.ngrams.keys() & pieces for form in index.ngrams[gram]}
     return sorted(found, key=len, reverse=True)
 
 
-def _near(whole: str, index: _Index) -> Sequence[str]:
+def _prefix_candidates(whole: str, index: _Index) -> Sequence[str]:
     """The secrets whose beginning stands in a text."""
-    heads: Iterable[str] = index.heads
-    if len(index.heads) > _FEW:
-        heads = index.heads.keys() & {whole[at : at + _GRAM] for at in range(len(whole) - _GRAM + 1)}
-    begun = [head for head in heads if head in whole]
-    return sorted((form for head in begun for form in index.heads[head]), key=len, reverse=True) if begun else ()
+    prefixes: Iterable[str] = index.prefixes
+    if len(index.prefixes) > _MAX_LINEAR_SCAN:
+        prefixes = index.prefixes.keys() & {
+            whole[at : at + _NGRAM_CHARS] for at in range(len(whole) - _NGRAM_CHARS + 1)
+        }
+    found = [head for head in prefixes if head in whole]
+    return sorted((form for head in found for form in index.prefixes[head]), key=len, reverse=True) if found else ()
 
 
 def _safe_end(whole: str, secrets: Iterable[str]) -> int:
@@ -284,7 +288,7 @@ def _safe_end(whole: str, secrets: Iterable[str]) -> int:
 
 def _overlap(whole: str, secret: str) -> int:
     """How many characters at the end may be the beginning of this secret."""
-    beginning = secret[:_GRAM]
+    beginning = secret[:_NGRAM_CHARS]
     at = whole.find(beginning, max(0, len(whole) - len(secret) + 1))
     while at >= 0 and not secret.startswith(whole[at:]):
         at = whole.find(beginning, at + 1)

@@ -12,17 +12,17 @@ from typing import Final, Generic, TypeVar
 
 from winterbourne.chat.errors import ChatError
 
-__all__ = ["Refreshed"]
+__all__ = ["RefreshingCache"]
 
 T = TypeVar("T")
 
-RENEWAL_TIMEOUT_S: Final = 2.0
+REFRESH_TIMEOUT_S: Final = 2.0
 """Requests wait for a renewal, but not for one that hangs while there is an old value."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Refreshed(Generic[T]):
+class RefreshingCache(Generic[T]):
     """The last value that `fetch` gave.
 
     Args:
@@ -36,8 +36,8 @@ class Refreshed(Generic[T]):
         self._fetch = fetch
         self._now = now
         self._lock = asyncio.Lock()
-        self._asked_at = -math.inf
-        self._kept: tuple[T] | None = None
+        self._last_refresh_at = -math.inf
+        self._cached: tuple[T] | None = None
 
     async def get(self, max_age_s: float) -> T:
         """The value; asked for again when that was not done within the last `max_age_s` seconds.
@@ -49,24 +49,24 @@ class Refreshed(Generic[T]):
             Exception: What `fetch` raised, when there is no value at all.
         """
         async with self._lock:
-            if self._kept is None or not 0 <= self._now() - self._asked_at < max_age_s:
-                self._kept = (await self._renewed(),)
-                self._asked_at = self._now()
-            return self._kept[0]
+            if self._cached is None or not 0 <= self._now() - self._last_refresh_at < max_age_s:
+                self._cached = (await self._fetch_or_stale(),)
+                self._last_refresh_at = self._now()
+            return self._cached[0]
 
-    def forget(self, value: T) -> None:
+    def invalidate(self, value: T) -> None:
         """Somebody refused this value: the next `get` fetches, unless that has happened meanwhile."""
-        if self._kept == (value,):
-            self._asked_at = -math.inf
+        if self._cached == (value,):
+            self._last_refresh_at = -math.inf
 
-    async def _renewed(self) -> T:
+    async def _fetch_or_stale(self) -> T:
         try:
-            async with asyncio.timeout(RENEWAL_TIMEOUT_S if self._kept else None):
+            async with asyncio.timeout(REFRESH_TIMEOUT_S if self._cached else None):
                 return await self._fetch()
         except Exception as error:
-            if self._kept is None:
+            if self._cached is None:
                 raise
             # A message is shown only of our own errors: another's may quote what was fetched.
             reason = str(error) if isinstance(error, ChatError) else type(error).__name__
             _LOGGER.warning("%s not renewed, the old one is used on: %s", self._name, reason)
-            return self._kept[0]
+            return self._cached[0]

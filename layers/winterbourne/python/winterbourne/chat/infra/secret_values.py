@@ -8,14 +8,14 @@ from urllib.parse import unquote
 
 import orjson
 
-__all__ = ["secrets_in", "secrets_in_address"]
+__all__ = ["find_secrets", "find_secrets_in_urls"]
 
 # The last word of a field's name: `api_key` and `apiKey`, but neither `monkey` nor `keyboard`.
-_SECRET_NAME: Final = re.compile(
+_SECRET_FIELD_NAME: Final = re.compile(
     r"(?:^|[^a-zA-Z])(?i:key|token|secret|password|passwd|passphrase|pwd|credential)(?i:s?)$"
     r"|(?<=[a-z0-9])(?:Key|Token|Secret|Password|Passwd|Passphrase|Pwd|Credential)s?$"
 )
-_IN_ADDRESS: Final = re.compile(
+_URL_SECRET: Final = re.compile(
     r"://(?P<user>[^\s/@:]*):(?P<password>[^\s/]+)@"
     r"|://(?P<token>[^\s/@:]{16,})@"
     r"|[?&#](?:[^\s=&#]*(?:key|token|secret|password|signature)[^\s=&#]*|sig|code|pwd|auth)=(?P<value>[^\s&#,]+)",
@@ -23,7 +23,7 @@ _IN_ADDRESS: Final = re.compile(
 )
 
 
-def secrets_in(value: str, *, by_name: bool = True) -> Iterator[str]:
+def find_secrets(value: str, *, by_name: bool = True) -> Iterator[str]:
     """The secret values in a stored secret: a key by itself, keys in JSON, an address with a password.
 
     Args:
@@ -35,14 +35,14 @@ def secrets_in(value: str, *, by_name: bool = True) -> Iterator[str]:
         stored = orjson.loads(value)
     except orjson.JSONDecodeError:
         stored = None
-    for leaf in _leaves(stored, by_name=by_name) if isinstance(stored, dict | list) else [value]:
+    for leaf in _leaf_values(stored, by_name=by_name) if isinstance(stored, dict | list) else [value]:
         yield leaf
-        yield from secrets_in_address(leaf)
+        yield from find_secrets_in_urls(leaf)
 
 
-def secrets_in_address(value: str) -> Iterator[str]:
+def find_secrets_in_urls(value: str) -> Iterator[str]:
     """The secret values in text that may have addresses in it: passwords, tokens, keys in queries."""
-    for match in _IN_ADDRESS.finditer(value) if "://" in value else ():
+    for match in _URL_SECRET.finditer(value) if "://" in value else ():
         found = match["password"] or match["token"] or match["value"]
         yield from {found, unquote(found)}
         if match["password"]:  # as RFC 7617 sends them
@@ -53,13 +53,13 @@ def secrets_in_address(value: str) -> Iterator[str]:
 # Private functions
 
 
-def _leaves(value: Any, *, by_name: bool) -> Iterator[str]:
+def _leaf_values(value: Any, *, by_name: bool) -> Iterator[str]:
     match value:
         case str() | int():
             yield str(value)
         case dict():
-            for name in (by_name and list(filter(_SECRET_NAME.search, value))) or value:
-                yield from _leaves(value[name], by_name=by_name)
+            for name in (by_name and list(filter(_SECRET_FIELD_NAME.search, value))) or value:
+                yield from _leaf_values(value[name], by_name=by_name)
         case list():
             for inner in value:
-                yield from _leaves(inner, by_name=by_name)
+                yield from _leaf_values(inner, by_name=by_name)

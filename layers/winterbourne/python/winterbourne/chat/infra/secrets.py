@@ -14,10 +14,10 @@ import orjson
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import aws_clients, redaction
-from winterbourne.chat.infra.refreshing_cache import Refreshed
-from winterbourne.chat.infra.secret_values import secrets_in
+from winterbourne.chat.infra.refreshing_cache import RefreshingCache
+from winterbourne.chat.infra.secret_values import find_secrets
 
-__all__ = ["MAX_AGE_S", "Secret", "only_value", "read"]
+__all__ = ["MAX_AGE_S", "Secret", "read_secret", "unwrap_single_value"]
 
 MAX_AGE_S: Final = 300.0
 """Seconds after which a rotated secret is seen at the latest."""
@@ -41,7 +41,7 @@ class Secret:
         fetch: Callable[[str], str] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._kept = Refreshed(setting, lambda: read(arn, setting, fetch), now)
+        self._cache = RefreshingCache(setting, lambda: read_secret(arn, setting, fetch), now)
 
     async def read(self) -> str:
         """The value, as it was stored. Readers at the same time share one call.
@@ -51,14 +51,14 @@ class Secret:
         Raises:
             SettingsError: It cannot be read and never was; the message names the setting and AWS's error code.
         """
-        return await self._kept.get(MAX_AGE_S)
+        return await self._cache.get(MAX_AGE_S)
 
-    def forget(self, value: str) -> None:
+    def invalidate(self, value: str) -> None:
         """Somebody refused this value: the next `read` fetches again, unless that has happened meanwhile."""
-        self._kept.forget(value)
+        self._cache.invalidate(value)
 
 
-async def read(arn: str, setting: str, fetch: Callable[[str], str] | None = None) -> str:
+async def read_secret(arn: str, setting: str, fetch: Callable[[str], str] | None = None) -> str:
     """The value of a secret as it is now; the arguments are those of `Secret`.
 
     Raises:
@@ -67,12 +67,12 @@ async def read(arn: str, setting: str, fetch: Callable[[str], str] | None = None
     try:
         value = await asyncio.to_thread(fetch or _fetch, arn)
     except Exception as error:  # noqa: BLE001  (boto3's many parts raise anything; here it becomes one error)
-        raise SettingsError(f"{setting}: the secret cannot be read: {_code(error)}") from None
-    redaction.register(*secrets_in(value))
+        raise SettingsError(f"{setting}: the secret cannot be read: {_error_code(error)}") from None
+    redaction.register(*find_secrets(value))
     return value
 
 
-def only_value(text: str) -> str:
+def unwrap_single_value(text: str) -> str:
     """`{"api_key": "x"}`, as the console stores a secret, → `x`; other text stays as it is, without outer blanks."""
     try:
         value = orjson.loads(text)
@@ -90,12 +90,12 @@ def _fetch(arn: str) -> str:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html"""
     _, _, service, region, *_ = arn.split(":")
     if service == "ssm":
-        answer: Any = aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)
-        return str(answer["Parameter"]["Value"])
+        response: Any = aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)
+        return str(response["Parameter"]["Value"])
     return str(aws_clients.client("secretsmanager", region).get_secret_value(SecretId=arn)["SecretString"])
 
 
-def _code(error: Exception) -> str:
+def _error_code(error: Exception) -> str:
     """`AccessDeniedException` rather than a message, which would name the ARN and with it the account."""
     response: Any = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code") or type(error).__name__)

@@ -28,13 +28,13 @@ async def sign(request: httpx.Request, service: str, region: str) -> None:
     Raises:
         CredentialsMissing: Nothing to sign with.
     """
-    request.headers.update(await asyncio.to_thread(_signed, request, service, region))
+    request.headers.update(await asyncio.to_thread(_signed_headers, request, service, region))
 
 
 # Private functions
 
 
-def _signed(request: httpx.Request, service: str, region: str) -> dict[str, str]:
+def _signed_headers(request: httpx.Request, service: str, region: str) -> dict[str, str]:
     from botocore.auth import SigV4Auth  # noqa: PLC0415  (heavy: only where AWS is really called)
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415  (likewise)
 
@@ -43,10 +43,10 @@ def _signed(request: httpx.Request, service: str, region: str) -> dict[str, str]
         raise CredentialsMissing("there are no AWS credentials to sign the request with")
     frozen = credentials.get_frozen_credentials()
     redaction.register(frozen.secret_key, frozen.token)
-    kept = {name: request.headers[name] for name in ("content-type", "host") if name in request.headers}
-    unsigned = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=kept)
-    SigV4Auth(frozen, service, region).add_auth(unsigned)
-    return dict(unsigned.headers.items())
+    headers_to_sign = {name: request.headers[name] for name in ("content-type", "host") if name in request.headers}
+    aws_request = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=headers_to_sign)
+    SigV4Auth(frozen, service, region).add_auth(aws_request)
+    return dict(aws_request.headers.items())
 
 
 @functools.cache

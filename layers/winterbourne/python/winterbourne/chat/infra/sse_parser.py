@@ -23,11 +23,13 @@ class SseParser:
         error: Makes the error for a larger one.
     """
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, error: Callable[[str], Exception] = ValueError) -> None:
+    def __init__(
+        self, max_event_bytes: int = MAX_EVENT_BYTES, make_error: Callable[[str], Exception] = ValueError
+    ) -> None:
         self._max_event_bytes = max_event_bytes
-        self._error = error
-        self._line: list[bytes] = []  # a line whose end has not come yet
-        self._data: list[bytes] = []  # the data lines of an event whose end has not come yet
+        self._make_error = make_error
+        self._partial_line: list[bytes] = []  # a line whose end has not come yet
+        self._data_lines: list[bytes] = []  # the data lines of an event whose end has not come yet
         self._line_bytes = self._data_bytes = 0
         self._after_cr = False  # the last line ended with CR; an LF that comes next belongs to it
         self._at_start = True
@@ -43,16 +45,16 @@ class SseParser:
         if b"\r" in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *ended, rest = data.split(b"\n")
-        if ended and self._line:
-            ended[0] = b"".join((*self._line, ended[0]))
-            self._line.clear()
-        payloads = self._lines(ended)
+        *complete_lines, rest = data.split(b"\n")
+        if complete_lines and self._partial_line:
+            complete_lines[0] = b"".join((*self._partial_line, complete_lines[0]))
+            self._partial_line.clear()
+        payloads = self._parse_lines(complete_lines)
         if rest:
-            self._line.append(rest)
-        self._line_bytes = len(rest) + (0 if ended else self._line_bytes)
+            self._partial_line.append(rest)
+        self._line_bytes = len(rest) + (0 if complete_lines else self._line_bytes)
         if self._line_bytes + self._data_bytes > self._max_event_bytes:
-            raise self._error(f"the server sent an event of more than {self._max_event_bytes} bytes")
+            raise self._make_error(f"the server sent an event of more than {self._max_event_bytes} bytes")
         return payloads
 
     def close(self) -> list[bytes]:
@@ -64,11 +66,11 @@ class SseParser:
 
     # Private methods
 
-    def _lines(self, lines: list[bytes]) -> list[bytes]:
+    def _parse_lines(self, lines: list[bytes]) -> list[bytes]:
         if lines and self._at_start:
             lines[0], self._at_start = lines[0].removeprefix(_BOM), False
         payloads = []
-        data = self._data
+        data = self._data_lines
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])

@@ -29,14 +29,14 @@ __all__ = [
     "NAMESPACE",
     "SERVICE",
     "TOOL_METRICS",
-    "Record",
-    "first_token",
-    "log",
+    "RequestRecord",
+    "make_logger",
+    "mark_ready",
     "measure",
     "note",
-    "ready",
-    "request",
-    "used",
+    "note_first_token",
+    "note_tool_call",
+    "request_scope",
 ]
 
 NAMESPACE: Final = "Winterbourne"
@@ -88,7 +88,7 @@ LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
 _LOGGER: Final = logging.getLogger("winterbourne.chat.request")
 
 
-class Record:
+class RequestRecord:
     """What is known of one request.
 
     Args:
@@ -96,33 +96,33 @@ class Record:
         service: The dimension that tells one deployment's metrics from another's.
     """
 
-    def __init__(self, clock: float, service: str) -> None:
-        self.started = clock
+    def __init__(self, started_at: float, service: str) -> None:
+        self.started_at = started_at
         self.service = service
         self.fields: dict[str, object] = {}
-        self.values: list[tuple[str, float, str]] = []
+        self.measurements: list[tuple[str, float, str]] = []
         self.tools: list[str] = []
-        self.spoke = False
+        self.has_first_token = False
 
     def emit(self) -> None:
         """Write the metrics: one EMF object for the request and one for each tool that was used."""
-        for tool in dict.fromkeys(tool for _, _, tool in self.values):
+        for tool in dict.fromkeys(tool for _, _, tool in self.measurements):
             metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self.service)
             if tool:
                 metrics.add_dimension("tool", tool)
             else:
                 metrics.add_metadata("request_id", self.fields.get("request_id", ""))
-            for name, unit, value in self._points(tool):
+            for name, unit, value in self._aggregate(tool):
                 metrics.add_metric(name, unit, value)
             if metrics.metric_set:  # a hundred values of one metric were written on the way
                 metrics.flush_metrics()
 
     # Private methods
 
-    def _points(self, tool: str) -> Iterator[tuple[str, str, float]]:
+    def _aggregate(self, tool: str) -> Iterator[tuple[str, str, float]]:
         """The values of one tool, or of the request: durations one by one, counts as their sum."""
         counts: dict[str, float] = {}
-        for name, value, of_tool in self.values:
+        for name, value, of_tool in self.measurements:
             if of_tool == tool and name in UNITS:
                 yield name, UNITS[name], value
             elif of_tool == tool:
@@ -146,7 +146,7 @@ class _Formatter(LambdaPowertoolsFormatter):
 
 
 def _exception_fields(error: BaseException) -> dict[str, object]:
-    name = exception_text.name_of(error)
+    name = exception_text.exception_class_name(error)
     frames = traceback.extract_tb(error.__traceback__, -exception_text.MAX_FRAMES)
     return {
         "exception": exception_text.format_exception(error),
@@ -161,16 +161,16 @@ def _exception_fields(error: BaseException) -> dict[str, object]:
     }
 
 
-class _Environment:
+class _ColdStart:
     """What is known of this execution environment: how long it took to start, until its first request has told."""
 
     init_ms: float | None = None
 
 
-_current: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
+_current_record: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("record", default=None)
 
 
-def log(level: str = "INFO", service: str = SERVICE) -> Logger:
+def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
     """Make the JSON logger that the engine and the functions write to, see LOGGERS; called once at init.
 
     Args:
@@ -182,49 +182,49 @@ def log(level: str = "INFO", service: str = SERVICE) -> Logger:
     logger = Logger(service=engine, level=level, logger_formatter=_Formatter())
     logger.append_keys(service=service)
     for name in functions:
-        theirs = logging.getLogger(name)
-        theirs.handlers, theirs.propagate = [logger.registered_handler], False
-        theirs.setLevel(level)
+        function_logger = logging.getLogger(name)
+        function_logger.handlers, function_logger.propagate = [logger.registered_handler], False
+        function_logger.setLevel(level)
     return logger
 
 
-def ready() -> None:
+def mark_ready() -> None:
     """Say that the environment has started; its first request will count as a cold start.
 
     Its beginning is that of the process, as Linux knows it: importing us came later.
     """
-    _Environment.init_ms = _age_s() * 1000
+    _ColdStart.init_ms = _process_age_s() * 1000
 
 
 def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
     """Add one value of a metric to the current request. Durations are in milliseconds, memory in megabytes."""
-    if record := _current.get():
-        record.values.append((name, value, tool))
+    if record := _current_record.get():
+        record.measurements.append((name, value, tool))
 
 
 def note(**fields: object) -> None:
     """Add fields to the current request's log line."""
-    if record := _current.get():
+    if record := _current_record.get():
         record.fields.update(fields)
 
 
-def used(tool: str) -> None:
+def note_tool_call(tool: str) -> None:
     """Add a tool to the list of those that the model asked for, in the request's log line."""
-    if record := _current.get():
+    if record := _current_record.get():
         record.tools.append(tool)
 
 
-def first_token() -> None:
+def note_first_token() -> None:
     """Say that the answer's text flows; only the first time counts."""
-    if (record := _current.get()) and not record.spoke:
-        record.spoke = True
-        elapsed_ms = round((time.monotonic() - record.started) * 1000)
+    if (record := _current_record.get()) and not record.has_first_token:
+        record.has_first_token = True
+        elapsed_ms = round((time.monotonic() - record.started_at) * 1000)
         record.fields["time_to_first_token_ms"] = elapsed_ms
-        record.values.append(("TimeToFirstToken", elapsed_ms, ""))
+        record.measurements.append(("TimeToFirstToken", elapsed_ms, ""))
 
 
 @contextlib.contextmanager
-def request(request_id: str, logger: Logger, service: str) -> Iterator[Record]:
+def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[RequestRecord]:
     """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened.
 
     Args:
@@ -232,14 +232,14 @@ def request(request_id: str, logger: Logger, service: str) -> Iterator[Record]:
         logger: Whose lines carry it.
         service: The metrics' dimension; see `Record`.
     """
-    record = Record(time.monotonic(), service)
-    token = _current.set(record)
+    record = RequestRecord(time.monotonic(), service)
+    token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id)
     try:
         yield record
     finally:
-        duration_ms = round((time.monotonic() - record.started) * 1000)
-        _tell_cold_start()
+        duration_ms = round((time.monotonic() - record.started_at) * 1000)
+        _record_cold_start()
         measure("Requests")
         measure("StreamDuration", duration_ms)
         measure("MemoryUsed", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -247,10 +247,10 @@ def request(request_id: str, logger: Logger, service: str) -> Iterator[Record]:
         record.fields["request_id"] = request_id
         record.emit()
         logger.thread_safe_clear_keys()
-        _current.reset(token)
+        _current_record.reset(token)
 
 
-def _age_s() -> float:
+def _process_age_s() -> float:
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
@@ -258,9 +258,9 @@ def _age_s() -> float:
         return time.process_time()
 
 
-def _tell_cold_start() -> None:
-    if _Environment.init_ms is not None:
+def _record_cold_start() -> None:
+    if _ColdStart.init_ms is not None:
         measure("ColdStarts")
-        measure("InitDuration", _Environment.init_ms)
-        note(init_duration_ms=round(_Environment.init_ms))
-        _Environment.init_ms = None
+        measure("InitDuration", _ColdStart.init_ms)
+        note(init_duration_ms=round(_ColdStart.init_ms))
+        _ColdStart.init_ms = None

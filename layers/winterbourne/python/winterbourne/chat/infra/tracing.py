@@ -8,15 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["carried"]
+__all__ = ["propagated_headers"]
 
-XRAY: Final = "x-amzn-trace-id"
-ROOT: Final = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24})")
-PARENT: Final = re.compile(r"Parent=([0-9a-f]{16})")
+XRAY_HEADER: Final = "x-amzn-trace-id"
+XRAY_ROOT: Final = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24})")
+XRAY_PARENT: Final = re.compile(r"Parent=([0-9a-f]{16})")
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def carried(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
+def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
     """What to send on.
 
     Args:
@@ -27,12 +27,12 @@ def carried(headers: Mapping[str, str], environment_trace: str = "") -> dict[str
         `x-amzn-trace-id` where there is one, and `traceparent`: the caller's own with its `tracestate`, else one with
         the ids of the X-Ray trace. What is not well formed is not carried.
     """
-    xray = environment_trace or headers.get(XRAY, "")
-    sent = {XRAY: xray} if ROOT.search(xray) else {}
+    xray = environment_trace or headers.get(XRAY_HEADER, "")
+    propagated = {XRAY_HEADER: xray} if XRAY_ROOT.search(xray) else {}
     if TRACEPARENT.fullmatch(headers.get("traceparent", "")):
         kept = ("traceparent", "tracestate")
-        return sent | {name: headers[name] for name in kept if name in headers}
-    if (root := ROOT.search(xray)) and (parent := PARENT.search(xray)):
+        return propagated | {name: headers[name] for name in kept if name in headers}
+    if (root := XRAY_ROOT.search(xray)) and (parent := XRAY_PARENT.search(xray)):
         sampled = "01" if "Sampled=1" in xray else "00"
-        sent["traceparent"] = f"00-{root[1]}{root[2]}-{parent[1]}-{sampled}"
-    return sent
+        propagated["traceparent"] = f"00-{root[1]}{root[2]}-{parent[1]}-{sampled}"
+    return propagated

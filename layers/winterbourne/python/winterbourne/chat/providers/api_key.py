@@ -2,12 +2,12 @@
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.secrets import Secret, only_value
+from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
 from winterbourne.chat.settings import Settings
 
 __all__ = ["ApiKey"]
 
-_ARN = "MODEL_API_KEY_SECRET_ARN"
+_ARN_SETTING = "MODEL_API_KEY_SECRET_ARN"
 
 
 class ApiKey:
@@ -21,13 +21,13 @@ class ApiKey:
 
     def __init__(self, value: str, setting: str, settings: Settings) -> None:
         arn = settings.model_api_key_secret_arn
-        self._secret = Secret(arn, _ARN) if arn else None
-        self.setting = _ARN if arn else setting
-        self._value = "" if arn else _checked(value.strip(), setting)
+        self._secret = Secret(arn, _ARN_SETTING) if arn else None
+        self.setting = _ARN_SETTING if arn else setting
+        self._value = "" if arn else _validate_header_value(value.strip(), setting)
         redaction.register(self._value)
 
     @property
-    def given(self) -> bool:
+    def is_set(self) -> bool:
         """Whether there is a key at all."""
         return bool(self._secret or self._value)
 
@@ -37,20 +37,24 @@ class ApiKey:
         Raises:
             SettingsError: The secret cannot be read, or holds what no header can carry.
         """
-        return _checked(only_value(await self._secret.read()), _ARN) if self._secret else self._value
+        return (
+            _validate_header_value(unwrap_single_value(await self._secret.read()), _ARN_SETTING)
+            if self._secret
+            else self._value
+        )
 
-    async def renewed(self, refused: str) -> str:
+    async def refresh(self, rejected_key: str) -> str:
         """The key after `refused` was: a rotated secret is read again. Empty where there is no other key."""
         if self._secret is None:
             return ""
         stored = await self._secret.read()
-        if only_value(stored) == refused:  # else somebody has renewed it meanwhile
-            self._secret.forget(stored)
+        if unwrap_single_value(stored) == rejected_key:  # else somebody has renewed it meanwhile
+            self._secret.invalidate(stored)
         key = await self.read()
-        return key if key != refused else ""
+        return key if key != rejected_key else ""
 
 
-def _checked(key: str, setting: str) -> str:
+def _validate_header_value(key: str, setting: str) -> str:
     if not key.isascii() or not key.replace(" ", "").isprintable():
         raise SettingsError(f"{setting}: a key has only letters, digits and signs")
     return key

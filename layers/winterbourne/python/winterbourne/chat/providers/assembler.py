@@ -31,13 +31,13 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.errors import ModelStreamTruncated
 from winterbourne.chat.infra.redaction import StreamRedactor, redact, redact_json_text
 
-__all__ = ["ObjectEnd", "Turn"]
+__all__ = ["JsonObjectScanner", "TurnAssembler"]
 
-_CUT: Final = frozenset({"max_tokens", "content_filter", "refusal"})
-_MARK: Final = re.compile(r'\\.|\\$|["{}]', re.DOTALL)
+_TRUNCATING_STOP_REASONS: Final = frozenset({"max_tokens", "content_filter", "refusal"})
+_JSON_TOKEN: Final = re.compile(r'\\.|\\$|["{}]', re.DOTALL)
 
 
-class ObjectEnd:
+class JsonObjectScanner:
     """Says when the JSON object that text begins with has closed, wherever the text is cut. One pass, no parsing."""
 
     __slots__ = ("_depth", "_escaped", "_quoted")
@@ -51,7 +51,7 @@ class ObjectEnd:
         """How much of this piece belongs to the object that closed within it; 0 while it is open."""
         at = 1 if self._escaped else 0
         self._escaped = self._escaped and not text
-        for match in _MARK.finditer(text, at):
+        for match in _JSON_TOKEN.finditer(text, at):
             mark = match[0]
             if mark == '"':
                 self._quoted = not self._quoted
@@ -64,7 +64,7 @@ class ObjectEnd:
         return 0
 
 
-class _Call:
+class _PendingToolCall:
     """A call whose arguments are coming."""
 
     __slots__ = ("as_delta", "end", "id", "name", "pieces", "ready", "redactor", "stopped")
@@ -73,24 +73,24 @@ class _Call:
         self.id = call_id
         self.name = name
         self.pieces: list[str] = []
-        self.end = ObjectEnd()
+        self.end = JsonObjectScanner()
         self.stopped = False
         self.ready = False
         self.redactor = StreamRedactor(in_json=True)  # of its own: calls may come piece by piece side by side
         self.as_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
 
     @property
-    def placeholder(self) -> bool:
+    def is_placeholder(self) -> bool:
         """Only `{}` came: no arguments, or what some servers send before the real ones."""
         return self.pieces == ["{}"]
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether an object has closed."""
-        return self.ready or self.placeholder
+        return self.ready or self.is_placeholder
 
 
-class Turn:
+class TurnAssembler:
     """The events of one turn.
 
     Args:
@@ -100,94 +100,94 @@ class Turn:
     """
 
     def __init__(
-        self, taken: Collection[str] = (), make_id: Callable[[], str] = lambda: f"call_{uuid4().hex[:24]}"
+        self, used_ids: Collection[str] = (), make_id: Callable[[], str] = lambda: f"call_{uuid4().hex[:24]}"
     ) -> None:
         self.ended = False
         self.stop_reason: StopReason | None = None
         self.usage = Usage()
-        self.calls: dict[Hashable, _Call] = {}
-        self._all: list[_Call] = []
-        self._taken = set(taken)
+        self.calls: dict[Hashable, _PendingToolCall] = {}
+        self._all_calls: list[_PendingToolCall] = []
+        self._used_ids = set(used_ids)
         self._make_id = make_id
         self._events: list[ModelEvent] = []
         self._pieces: list[str] = []
-        self._texts = self._redactor = StreamRedactor()
-        self._thoughts = StreamRedactor()
-        self._as_event: Callable[[str], ModelEvent] = TextDelta
-        self._thinking = False
+        self._text_redactor = self._redactor = StreamRedactor()
+        self._reasoning_redactor = StreamRedactor()
+        self._make_delta: Callable[[str], ModelEvent] = TextDelta
+        self._in_reasoning = False
 
-    def text(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         """More of the answer."""
-        if self._as_event is not TextDelta:
-            self._turn_to(TextDelta, self._texts)
+        if self._make_delta is not TextDelta:
+            self._switch_to(TextDelta, self._text_redactor)
         self._pieces.append(text)
 
-    def think(self, text: str) -> None:
+    def add_reasoning(self, text: str) -> None:
         """More reasoning."""
-        if self._as_event is not ReasoningDelta:
-            self._turn_to(ReasoningDelta, self._thoughts)
-        self._thinking = True
+        if self._make_delta is not ReasoningDelta:
+            self._switch_to(ReasoningDelta, self._reasoning_redactor)
+        self._in_reasoning = True
         self._pieces.append(text)
 
-    def thought(self, signature: str = "", redacted: str = "") -> None:
+    def end_reasoning(self, signature: str = "", redacted: str = "") -> None:
         """One block of reasoning is whole. With a secret masked in it, its signature is worth nothing any more."""
         self._flush()
-        self._thinking = False
-        masked, self._thoughts.has_masked = self._thoughts.has_masked, False
+        self._in_reasoning = False
+        masked, self._reasoning_redactor.has_redacted = self._reasoning_redactor.has_redacted, False
         self._events.append(ReasoningEnded("" if masked else signature, redacted))
 
-    def call(self, key: Hashable, call_id: str, name: str) -> None:
+    def start_tool_call(self, key: Hashable, call_id: str, name: str) -> None:
         """A call begins; `key` is how the provider refers to it from now on."""
-        self.next_block()
-        self._turn_to(TextDelta, self._texts)
+        self.next_content_block()
+        self._switch_to(TextDelta, self._text_redactor)
         call_id = redact(call_id)
-        unique = call_id if call_id and call_id not in self._taken else self._make_id()
-        self._taken.add(unique)
-        call = self.calls[key] = _Call(unique, redact(name))
-        self._all.append(call)
+        unique = call_id if call_id and call_id not in self._used_ids else self._make_id()
+        self._used_ids.add(unique)
+        call = self.calls[key] = _PendingToolCall(unique, redact(name))
+        self._all_calls.append(call)
         self._events.append(ToolCallStarted(unique, call.name))
 
-    def arguments(self, key: Hashable, json: str) -> None:
+    def add_arguments(self, key: Hashable, json: str) -> None:
         """More of a call's arguments. What follows the end of the object is dropped."""
         call = self.calls.get(key)
         if call is None or call.ready or not json:
             return
-        if call.placeholder:
+        if call.is_placeholder:
             if json.isspace():
                 return
             call.pieces.clear()
-            call.end = ObjectEnd()
+            call.end = JsonObjectScanner()
         closed = call.end.feed(json)
         json = json[: closed or None]
         call.pieces.append(json)
-        if call.placeholder:
+        if call.is_placeholder:
             return
-        if self._as_event is not call.as_delta:
-            self._turn_to(call.as_delta, call.redactor)
+        if self._make_delta is not call.as_delta:
+            self._switch_to(call.as_delta, call.redactor)
         self._pieces.append(json)
         if closed:
-            self._ready(call)
+            self._complete_call(call)
 
-    def stopped(self, key: Hashable) -> None:
+    def mark_arguments_ended(self, key: Hashable) -> None:
         """The provider says that this call's arguments are over; a cut call gets the same word."""
         if call := self.calls.get(key):
             call.stopped = True
 
-    def next_block(self) -> None:
+    def next_content_block(self) -> None:
         """The model went on to something else, so what had stopped was not cut."""
-        for call in self._all:
-            if not call.ready and (call.stopped or call.placeholder):
-                self._ready(call)
+        for call in self._all_calls:
+            if not call.ready and (call.stopped or call.is_placeholder):
+                self._complete_call(call)
 
-    def stop(self, reason: StopReason) -> None:
+    def set_stop_reason(self, reason: StopReason) -> None:
         """The model says why it stopped. Calls that it did not cut are ready."""
-        self._turn_to(TextDelta, self._texts)
-        for call in self._all:
-            if not call.ready and (reason not in _CUT or call.placeholder):
-                self._ready(call)
-        self.stop_reason = "tool_calls" if reason == "stop" and self._all else reason
+        self._switch_to(TextDelta, self._text_redactor)
+        for call in self._all_calls:
+            if not call.ready and (reason not in _TRUNCATING_STOP_REASONS or call.is_placeholder):
+                self._complete_call(call)
+        self.stop_reason = "tool_calls" if reason == "stop" and self._all_calls else reason
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """The format's own end has come.
 
         Raises:
@@ -199,7 +199,7 @@ class Turn:
         self.ended = True
         self._events.append(TurnEnded(self.stop_reason, self.usage))
 
-    def take(self, *, is_last: bool = False) -> list[ModelEvent]:
+    def drain_events(self, *, is_last: bool = False) -> list[ModelEvent]:
         """The events since the last `take`, neighbouring text joined; held back is only what may begin a secret.
 
         Args:
@@ -208,37 +208,37 @@ class Turn:
         if is_last:
             self._flush()
         elif self._pieces:
-            self._say(self._redactor.feed("".join(self._pieces)))
+            self._append_delta(self._redactor.feed("".join(self._pieces)))
         events, self._events = self._events, []
         return events
 
     # Private methods
 
-    def _turn_to(self, as_event: Callable[[str], ModelEvent], redactor: StreamRedactor) -> None:
+    def _switch_to(self, make_delta: Callable[[str], ModelEvent], redactor: StreamRedactor) -> None:
         """Something else begins."""
         self._flush()
-        if self._thinking and as_event is not ReasoningDelta:
-            self.thought()
-        self._as_event, self._redactor = as_event, redactor
+        if self._in_reasoning and make_delta is not ReasoningDelta:
+            self.end_reasoning()
+        self._make_delta, self._redactor = make_delta, redactor
 
     def _flush(self) -> None:
         """What was under way gives way to something else; of a call, what is held back waits until it goes on."""
         text = self._redactor.feed("".join(self._pieces)) if self._pieces else ""
-        if self._redactor.held and self._as_event in {TextDelta, ReasoningDelta}:
-            text += self._redactor.pause()
-        self._say(text)
+        if self._redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
+            text += self._redactor.flush()
+        self._append_delta(text)
 
-    def _say(self, text: str) -> None:
+    def _append_delta(self, text: str) -> None:
         self._pieces.clear()
         if text:
-            self._events.append(self._as_event(text))
+            self._events.append(self._make_delta(text))
 
-    def _ready(self, call: _Call) -> None:
+    def _complete_call(self, call: _PendingToolCall) -> None:
         self._flush()
         arguments = redact_json_text("".join(call.pieces))
-        if call.redactor.held:
-            self._events.append(ToolArgumentsDelta(call.id, call.redactor.pause()))
-        if call.placeholder:
+        if call.redactor.held_back:
+            self._events.append(ToolArgumentsDelta(call.id, call.redactor.flush()))
+        if call.is_placeholder:
             self._events.append(ToolArgumentsDelta(call.id, arguments))
         call.ready = True
         self._events.append(ToolCallReady(call.id, call.name, arguments))

@@ -6,9 +6,9 @@ from typing import Protocol
 import msgspec
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AUTO, Message, ToolChoice, ToolSchema
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ToolChoice, ToolSchema
 
-__all__ = ["Model", "ModelRequest"]
+__all__ = ["ModelRequest", "Provider"]
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSchema, ...] = ()
-    tool_choice: ToolChoice = AUTO
+    tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     system: str = ""
     model_id: str = ""
     temperature: float | None = None
@@ -27,7 +27,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float = float("inf")
 
 
-class Model(Protocol):
+class Provider(Protocol):
     """A provider's model behind the shared HTTP pool."""
 
     name: str

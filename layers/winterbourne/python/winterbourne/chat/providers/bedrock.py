@@ -29,22 +29,27 @@ from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.providers.api_key import ApiKey
 from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.errors import Signposts, reported
-from winterbourne.chat.providers.event_stream import EventStreamFrames, EventStreamMessage
-from winterbourne.chat.providers.history import alternating, arguments, call_ids, system_text
-from winterbourne.chat.providers.http_model import HttpModel
-from winterbourne.chat.providers.provider_config import base_url, extra_body
-from winterbourne.chat.providers.stream_parser import TurnParser, decoded
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
+from winterbourne.chat.providers.history import (
+    arguments_json,
+    build_system_prompt,
+    to_alternating_messages,
+    tool_call_ids,
+)
+from winterbourne.chat.providers.http_provider import HttpProvider
+from winterbourne.chat.providers.provider_config import extra_body, parse_base_url
+from winterbourne.chat.providers.stream_parser import StreamParser, decode_json
 from winterbourne.chat.settings import Settings
 
-__all__ = ["BedrockModel", "BedrockParser", "body", "make"]
+__all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, and open without an application
-_ACCESS: Final = "the role's right to bedrock:InvokeModelWithResponseStream on MODEL_ID"
-_CREDENTIALS: Final = "the AWS credentials"
+_ACCESS_HINT: Final = "the role's right to bedrock:InvokeModelWithResponseStream on MODEL_ID"
+_CREDENTIALS_HINT: Final = "the AWS credentials"
 
 
-def make(settings: Settings) -> "BedrockModel":
+def make(settings: Settings) -> "BedrockProvider":
     """The models of BEDROCK_REGION.
 
     Raises:
@@ -52,89 +57,91 @@ def make(settings: Settings) -> "BedrockModel":
     """
     key = ApiKey(settings.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings)
     region = settings.bedrock_region or settings.aws_region
-    if not region and not (key.given and settings.bedrock_base_url):
+    if not region and not (key.is_set and settings.bedrock_base_url):
         raise SettingsError("BEDROCK_REGION: needed where AWS_REGION is not set")
-    where = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
-    signposts = Signposts(key.setting if key.given else _CREDENTIALS, where, _ACCESS)
+    endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
+    error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
     url = settings.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
-    return BedrockModel(settings, key, signposts, base_url(url, "BEDROCK_BASE_URL"), region)
+    return BedrockProvider(settings, key, error_hints, parse_base_url(url, "BEDROCK_BASE_URL"), region)
 
 
-class BedrockModel(HttpModel):
+class BedrockProvider(HttpProvider):
     """ConverseStream through the shared pool, with a Bedrock API key or signed with the environment's credentials."""
 
     name = "bedrock"
     takes_image_urls = False
 
-    def __init__(self, settings: Settings, key: ApiKey, signposts: Signposts, base_url: str, region: str) -> None:
-        super().__init__(settings, key, signposts, base_url)
+    def __init__(
+        self, settings: Settings, api_key: ApiKey, error_hints: ErrorHints, base_url: str, region: str
+    ) -> None:
+        super().__init__(settings, api_key, error_hints, base_url)
         self._region = region
 
-    async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
+    async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
         url = f"{self._base_url}/model/{quote(model_id, safe='')}/converse-stream"
-        content = redact_json(body(request, self._settings))
+        content = redact_json(build_request_body(request, self._settings))
         headers = {
             "content-type": "application/json",
             "accept": "application/vnd.amazon.eventstream",
             "accept-encoding": "identity",
         }
-        upstream = http_pool.client().build_request(
+        http_request = http_pool.client().build_request(
             "POST", url, content=content, headers=headers, timeout=self._timeout
         )
         if key:
-            upstream.headers["authorization"] = f"Bearer {key}"
+            http_request.headers["authorization"] = f"Bearer {key}"
         else:
-            await sign(upstream, "bedrock", self._region)
-        return upstream
+            await sign(http_request, "bedrock", self._region)
+        return http_request
 
-    def _parser(self, request: ModelRequest) -> "BedrockParser":
-        return BedrockParser(call_ids(request))
+    def _make_parser(self, request: ModelRequest) -> "BedrockParser":
+        return BedrockParser(tool_call_ids(request))
 
 
 # What we send
 
 
-def body(request: ModelRequest, settings: Settings) -> bytes:
+def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
     """The request's JSON.
 
     Raises:
         ModelRefused: A kept conversation has an image by its URL, from the time of another provider.
     """
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
-    text = system_text(request)
-    said = {
-        "messages": alternating(request.messages, _block, _result),
+    text = build_system_prompt(request)
+    fields = {
+        "messages": to_alternating_messages(request.messages, _encode_block, _encode_tool_result),
         "system": [{"text": text}] if text else None,
         "inferenceConfig": {name: value for name, value in limits.items() if value is not None},
-        "toolConfig": _tools(request.tools, request.tool_choice) if _may_call(request) else None,
+        "toolConfig": _encode_tools(request.tools, request.tool_choice) if _should_send_tools(request) else None,
         **extra_body(settings),
     }
-    return orjson.dumps({name: value for name, value in said.items() if value is not None})
+    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
 
-def _may_call(request: ModelRequest) -> bool:
+def _should_send_tools(request: ModelRequest) -> bool:
     """Bedrock has no choice `none`: the tools are left out then, unless the history has calls, which need them.
 
     What the model asks for nevertheless, the conversation does not run.
     """
-    return bool(request.tools) and (request.tool_choice != "none" or bool(call_ids(request)))
+    return bool(request.tools) and (request.tool_choice != "none" or bool(tool_call_ids(request)))
 
 
-def _result(message: ToolMessage) -> dict[str, Any]:
+def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
     status = "error" if message.is_error else "success"
-    said = {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}
-    return {"toolResult": said}
+    fields = {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}
+    return {"toolResult": fields}
 
 
-def _block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
+def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     match part:
         case Text(text):
             return {"text": text} if text.strip() else None  # blank text is rejected
         case Image():
-            return {"image": _image(part)}
+            return {"image": _encode_image(part)}
         case ToolCall(id, name):
-            return {"toolUse": {"toolUseId": id, "name": name, "input": orjson.Fragment(arguments(part))}}
+            return {"toolUse": {"toolUseId": id, "name": name, "input": orjson.Fragment(arguments_json(part))}}
         case Reasoning(_, _, redacted) if redacted:
             return {"reasoningContent": {"redactedContent": redacted}}
         case Reasoning(text, signature) if signature:
@@ -142,24 +149,24 @@ def _block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     return None  # thoughts of another provider
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _encode_image(image: Image) -> dict[str, Any]:
     if image.url:
         raise ModelRefused("Bedrock takes images as data, not by their URL")
     kind = image.media_type.removeprefix("image/")
     return {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": image.data}}
 
 
-def _tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
+def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     kinds: dict[str, Any] = {"auto": {"auto": {}}, "none": {"auto": {}}, "required": {"any": {}}}
     return {
-        "tools": [{"toolSpec": _spec(tool)} for tool in tools],
+        "tools": [{"toolSpec": _encode_tool_spec(tool)} for tool in tools],
         "toolChoice": kinds.get(choice, {"tool": {"name": choice}}),
     }
 
 
-def _spec(tool: ToolSchema) -> dict[str, Any]:
-    said = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
-    return {**said, "description": tool.description} if tool.description else said
+def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
+    fields = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
+    return {**fields, "description": tool.description} if tool.description else fields
 
 
 # What we hear
@@ -206,7 +213,7 @@ class _Event(msgspec.Struct, rename="camel"):
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
-_REASONS: Final[dict[str, StopReason]] = {
+_STOP_REASONS: Final[dict[str, StopReason]] = {
     "max_tokens": "max_tokens",
     "model_context_window_exceeded": "max_tokens",
     "tool_use": "tool_calls",
@@ -215,76 +222,76 @@ _REASONS: Final[dict[str, StopReason]] = {
 }
 
 
-class BedrockParser(TurnParser[EventStreamMessage]):
+class BedrockParser(StreamParser[EventStreamMessage]):
     """The bytes of one streamed conversation turn → events.
 
     Args:
         taken: Ids of the history's calls.
     """
 
-    def __init__(self, taken: Collection[str] = ()) -> None:
-        super().__init__(EventStreamFrames(), taken)
+    def __init__(self, used_ids: Collection[str] = ()) -> None:
+        super().__init__(EventStreamDecoder(), used_ids)
         self._reasoning: _ReasoningContent | None = None
 
-    def _take(self, frame: EventStreamMessage) -> None:
+    def _handle_frame(self, frame: EventStreamMessage) -> None:
         headers = frame.headers
         if headers.get(":message-type") != "event":
-            raise reported(_error(frame))
-        event = decoded(frame.payload, _decode, _Event)
+            raise mid_stream_error(_error_object(frame))
+        event = decode_json(frame.payload, _decode, _Event)
         match headers.get(":event-type"):
             case "contentBlockDelta":
-                self._delta(event.content_block_index, event.delta or _NO_DELTA)
+                self._handle_delta(event.content_block_index, event.delta or _NO_DELTA)
             case "contentBlockStart":
-                self._start(event.content_block_index, event.start)
+                self._handle_block_start(event.content_block_index, event.start)
             case "contentBlockStop":
-                self._stop(event.content_block_index)
+                self._handle_block_stop(event.content_block_index)
             case "messageStop":
-                self._stopping(event.stop_reason)
+                self._handle_message_stop(event.stop_reason)
             case "metadata":
-                self._metadata(event.usage)
+                self._handle_metadata(event.usage)
 
-    def _start(self, index: int, start: _Start | None) -> None:
-        self._turn.next_block()
+    def _handle_block_start(self, index: int, start: _Start | None) -> None:
+        self._assembler.next_content_block()
         if start and (use := start.tool_use):
-            self._turn.call(index, use.tool_use_id, use.name)
+            self._assembler.start_tool_call(index, use.tool_use_id, use.name)
 
-    def _delta(self, index: int, delta: _Delta) -> None:
+    def _handle_delta(self, index: int, delta: _Delta) -> None:
         if delta.text:
-            self._turn.text(delta.text)
+            self._assembler.add_text(delta.text)
         if delta.tool_use:
-            self._turn.arguments(index, delta.tool_use.input)
-        if thought := delta.reasoning_content:
-            self._think(thought)
+            self._assembler.add_arguments(index, delta.tool_use.input)
+        if reasoning := delta.reasoning_content:
+            self._handle_reasoning(reasoning)
 
-    def _think(self, thought: _ReasoningContent) -> None:
+    def _handle_reasoning(self, reasoning: _ReasoningContent) -> None:
         block = self._reasoning = self._reasoning or _ReasoningContent()
-        block.signature += thought.signature
-        block.redacted_content += thought.redacted_content
-        if thought.text:
-            self._turn.think(thought.text)
+        block.signature += reasoning.signature
+        block.redacted_content += reasoning.redacted_content
+        if reasoning.text:
+            self._assembler.add_reasoning(reasoning.text)
 
-    def _stop(self, index: int) -> None:
+    def _handle_block_stop(self, index: int) -> None:
         if block := self._reasoning:
-            self._turn.thought(block.signature, block.redacted_content)
+            self._assembler.end_reasoning(block.signature, block.redacted_content)
             self._reasoning = None
-        self._turn.stopped(index)
+        self._assembler.mark_arguments_ended(index)
 
-    def _stopping(self, reason: str) -> None:
+    def _handle_message_stop(self, reason: str) -> None:
         if reason.startswith("malformed"):
             raise ModelGarbled(f"the model's provider gave up an answer of the model's ({reason})")
-        self._turn.stop(_REASONS.get(reason, "stop"))
+        self._assembler.set_stop_reason(_STOP_REASONS.get(reason, "stop"))
 
-    def _metadata(self, usage: _Usage | None) -> None:
+    def _handle_metadata(self, usage: _Usage | None) -> None:
         """The last event of all."""
         if usage:
             cached = usage.cache_read_input_tokens or 0
-            read = usage.input_tokens + cached + (usage.cache_write_input_tokens or 0)
-            self._turn.usage = Usage(read, usage.output_tokens, cached)
-        if self._turn.stop_reason:
-            self._turn.end()
+            input_tokens = usage.input_tokens + cached + (usage.cache_write_input_tokens or 0)
+            self._assembler.usage = Usage(input_tokens, usage.output_tokens, cached)
+        if self._assembler.stop_reason:
+            self._assembler.finish()
 
 
-def _error(frame: EventStreamMessage) -> dict[str, Any]:
+def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
     headers = frame.headers
     try:
         message = orjson.loads(frame.payload).get("message", "")

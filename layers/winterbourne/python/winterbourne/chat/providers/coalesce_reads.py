@@ -13,15 +13,15 @@ from typing import Any, Final, cast
 import h11
 import httpx
 
-__all__ = ["reads"]
+__all__ = ["coalesce_reads"]
 
-_ENDED: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
+_TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
 # httpx and httpcore have no public way to it; the versions are locked, a test watches it, and without it all goes on
 # to work, chunk by chunk.
-_PARSER: Final = operator.attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state")
+_GET_H11_CONNECTION: Final = operator.attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state")
 
 
-async def reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The body of a streamed response as it comes. One that is compressed, unasked, was decompressed by the pool.
 
     Raises:
@@ -31,31 +31,31 @@ async def reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     Cancellation:
         Closing it leaves the response to its owner, who closes it.
     """
-    parser = _parser(response)
-    async with aclosing(_generator(response.aiter_raw())) as chunks:
+    parser = _find_h11_connection(response)
+    async with aclosing(_as_generator(response.aiter_raw())) as chunks:
         async for data in chunks:
-            yield data + _held(parser) if parser else data
-            if parser and parser.their_state in _ENDED:
+            yield data + _buffered_body(parser) if parser else data
+            if parser and parser.their_state in _TERMINAL_STATES:
                 return  # the end was among what was held, and httpcore would wait for another one
 
 
 # Private functions
 
 
-def _generator(chunks: Any) -> AsyncGenerator[bytes, None]:
+def _as_generator(chunks: Any) -> AsyncGenerator[bytes, None]:
     # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
     return cast("AsyncGenerator[bytes, None]", chunks)
 
 
-def _parser(response: httpx.Response) -> h11.Connection | None:
+def _find_h11_connection(response: httpx.Response) -> h11.Connection | None:
     try:
-        parser = _PARSER(response)
+        parser = _GET_H11_CONNECTION(response)
     except AttributeError:
         return None
     return parser if isinstance(parser, h11.Connection) else None
 
 
-def _held(parser: h11.Connection) -> bytes:
+def _buffered_body(parser: h11.Connection) -> bytes:
     """What the parser can give without another read."""
     pieces = []
     try:

@@ -10,7 +10,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 
 from winterbourne.chat.errors import ModelGarbled
 
-__all__ = ["EventStreamFrames", "EventStreamMessage"]
+__all__ = ["EventStreamDecoder", "EventStreamMessage"]
 
 
 class EventStreamMessage(NamedTuple):
@@ -20,7 +20,7 @@ class EventStreamMessage(NamedTuple):
     payload: bytes
 
 
-class EventStreamFrames:
+class EventStreamDecoder:
     """A push parser; memory is bounded by botocore's limit for one message, 24 MiB."""
 
     def __init__(self) -> None:

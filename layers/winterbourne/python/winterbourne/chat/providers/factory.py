@@ -4,21 +4,21 @@ from importlib import import_module
 from typing import Final, cast
 
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.providers.base import Model
+from winterbourne.chat.providers.base import Provider
 from winterbourne.chat.settings import Settings
 
-__all__ = ["PROVIDERS", "make_model"]
+__all__ = ["PROVIDERS", "make_provider"]
 
 # Each module has a `make(settings) -> Model`.
 PROVIDERS: Final = {
-    "scripted": "winterbourne.chat.providers.scripted.model",
+    "scripted": "winterbourne.chat.providers.scripted.provider",
     "openai": "winterbourne.chat.providers.openai",
     "anthropic": "winterbourne.chat.providers.anthropic",
     "bedrock": "winterbourne.chat.providers.bedrock",
 }
 
 
-def make_model(settings: Settings) -> Model:
+def make_provider(settings: Settings) -> Provider:
     """Make the model that the settings choose. No I/O happens here.
 
     Raises:
@@ -26,4 +26,4 @@ def make_model(settings: Settings) -> Model:
     """
     if settings.model_provider not in PROVIDERS:
         raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(PROVIDERS)}")
-    return cast("Model", import_module(PROVIDERS[settings.model_provider]).make(settings))
+    return cast("Provider", import_module(PROVIDERS[settings.model_provider]).make(settings))

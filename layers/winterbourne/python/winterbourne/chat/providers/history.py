@@ -17,35 +17,41 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.providers.base import ModelRequest
 
-__all__ = ["alternating", "arguments", "call_ids", "mended", "system_text"]
+__all__ = [
+    "arguments_json",
+    "build_system_prompt",
+    "normalize_for_provider",
+    "to_alternating_messages",
+    "tool_call_ids",
+]
 
 
-def mended(messages: Sequence[Message]) -> list[Message]:
+def normalize_for_provider(messages: Sequence[Message]) -> list[Message]:
     """The messages without system ones, where each call is followed at once by its one result.
 
     Histories come from callers and from streams that broke. Providers reject a call without a result as well as a
     result without a call, so a missing result becomes an error result and one too many is left out. Ids may come
     again in later turns: a result belongs to the turn before it.
     """
-    said: list[Message] = []
+    normalized: list[Message] = []
     results: dict[str, ToolMessage] = {}
     for message in reversed(messages):
         match message:
             case ToolMessage():
                 results[message.tool_call_id] = message
             case AssistantMessage():
-                said += (results.get(call.id) or _missing(call) for call in reversed(message.tool_calls))
-                said.append(message)
+                normalized += (results.get(call.id) or _missing_result(call) for call in reversed(message.tool_calls))
+                normalized.append(message)
                 results = {}
             case UserMessage():
-                said.append(message)
-    return said[::-1]
+                normalized.append(message)
+    return normalized[::-1]
 
 
-def alternating(
+def to_alternating_messages(
     messages: Sequence[Message],
-    block: Callable[[UserPart | AssistantPart], dict[str, Any] | None],
-    result: Callable[[ToolMessage], dict[str, Any]],
+    make_block: Callable[[UserPart | AssistantPart], dict[str, Any] | None],
+    make_result_block: Callable[[ToolMessage], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """The messages in content blocks, user and assistant in turn.
 
@@ -53,16 +59,16 @@ def alternating(
 
     Args:
         messages: The history.
-        block: Makes a provider's block of a part; None leaves the part out.
-        result: Makes a provider's block of a tool's result.
+        make_block: Makes a provider's block of a part; None leaves the part out.
+        make_result_block: Makes a provider's block of a tool's result.
     """
     turns: list[dict[str, Any]] = []
-    for message in mended(messages):
+    for message in normalize_for_provider(messages):
         role = "assistant" if isinstance(message, AssistantMessage) else "user"
         parts = () if isinstance(message, (ToolMessage, SystemMessage)) else message.parts
-        blocks = [made for part in parts if (made := block(part))]
+        blocks = [made for part in parts if (made := make_block(part))]
         if isinstance(message, ToolMessage):
-            blocks = [result(message)]
+            blocks = [make_result_block(message)]
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         elif blocks:
@@ -70,20 +76,20 @@ def alternating(
     return turns
 
 
-def system_text(request: ModelRequest) -> str:
+def build_system_prompt(request: ModelRequest) -> str:
     """All instructions, the request's own first."""
-    said = (message.text for message in request.messages if isinstance(message, SystemMessage))
-    return "\n\n".join(text for text in (request.system, *said) if text)
+    texts = (message.text for message in request.messages if isinstance(message, SystemMessage))
+    return "\n\n".join(text for text in (request.system, *texts) if text)
 
 
-def call_ids(request: ModelRequest) -> set[str]:
+def tool_call_ids(request: ModelRequest) -> set[str]:
     """The ids of all earlier calls."""
     return {
         call.id for message in request.messages if isinstance(message, AssistantMessage) for call in message.tool_calls
     }
 
 
-def arguments(call: ToolCall) -> str:
+def arguments_json(call: ToolCall) -> str:
     """A call's arguments as JSON text of an object, which is what providers take back; broken ones within one.
 
     What the model wrote goes back as it is: its provider's cache knows it, and orjson reads deeper JSON than it writes.
@@ -98,5 +104,5 @@ def arguments(call: ToolCall) -> str:
 # Private functions
 
 
-def _missing(call: ToolCall) -> ToolMessage:
+def _missing_result(call: ToolCall) -> ToolMessage:
     return ToolMessage(call.id, call.name, "there is no result", is_error=True)

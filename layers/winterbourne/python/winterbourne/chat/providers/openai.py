@@ -20,41 +20,51 @@ from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.providers.api_key import ApiKey
 from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.errors import Signposts, reported
-from winterbourne.chat.providers.history import arguments, call_ids, mended, system_text
-from winterbourne.chat.providers.http_model import HttpModel
-from winterbourne.chat.providers.provider_config import base_url, extra_body
-from winterbourne.chat.providers.stream_parser import TurnParser, decoded, encoded
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.providers.history import (
+    arguments_json,
+    build_system_prompt,
+    normalize_for_provider,
+    tool_call_ids,
+)
+from winterbourne.chat.providers.http_provider import HttpProvider
+from winterbourne.chat.providers.provider_config import extra_body, parse_base_url
+from winterbourne.chat.providers.stream_parser import StreamParser, decode_json, encode_arguments
 from winterbourne.chat.settings import Settings
 
-__all__ = ["OpenAIModel", "OpenAIParser", "body", "make"]
+__all__ = ["OpenAIParser", "OpenAIProvider", "build_request_body", "make"]
 
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
-_VENDOR: Final = "api.openai.com"
+_OFFICIAL_HOST: Final = "api.openai.com"
 
 
-def make(settings: Settings) -> "OpenAIModel":
+def make(settings: Settings) -> "OpenAIProvider":
     """The model of OPENAI_BASE_URL.
 
     Raises:
         SettingsError: OpenAI itself is meant and there is no key.
     """
     key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings)
-    if not key.given and urlsplit(settings.openai_base_url).hostname == _VENDOR:
+    if not key.is_set and urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST:
         raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return OpenAIModel(
-        settings, key, Signposts(key.setting, "OPENAI_BASE_URL"), base_url(settings.openai_base_url, "OPENAI_BASE_URL")
+    return OpenAIProvider(
+        settings,
+        key,
+        ErrorHints(key.setting, "OPENAI_BASE_URL"),
+        parse_base_url(settings.openai_base_url, "OPENAI_BASE_URL"),
     )
 
 
-class OpenAIModel(HttpModel):
+class OpenAIProvider(HttpProvider):
     """Chat Completions through the shared pool."""
 
     name = "openai"
 
-    async def _prepare(self, request: ModelRequest, key: str) -> httpx.Request:
-        new_names = urlsplit(self._base_url).hostname == _VENDOR
-        content = redact_json(body(request, self._settings, new_names=new_names))
+    async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
+        use_max_completion_tokens = urlsplit(self._base_url).hostname == _OFFICIAL_HOST
+        content = redact_json(
+            build_request_body(request, self._settings, use_max_completion_tokens=use_max_completion_tokens)
+        )
         headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -62,86 +72,92 @@ class OpenAIModel(HttpModel):
             "POST", f"{self._base_url}/chat/completions", content=content, headers=headers, timeout=self._timeout
         )
 
-    def _parser(self, request: ModelRequest) -> "OpenAIParser":
-        return OpenAIParser(call_ids(request))
+    def _make_parser(self, request: ModelRequest) -> "OpenAIParser":
+        return OpenAIParser(tool_call_ids(request))
 
 
 # What we send
 
 
-def body(request: ModelRequest, settings: Settings, *, new_names: bool = False) -> bytes:
+def build_request_body(request: ModelRequest, settings: Settings, *, use_max_completion_tokens: bool = False) -> bytes:
     """The request's JSON.
 
     Args:
         request: The turn.
         settings: For defaults and MODEL_EXTRA_BODY.
-        new_names: `max_completion_tokens`, which OpenAI wants and others do not know.
+        use_max_completion_tokens: `max_completion_tokens`, which OpenAI wants and others do not know.
     """
-    said = {
+    fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
-        "messages": [*_system(request), *map(_message, filter(_speaks, mended(request.messages)))],
+        "messages": [
+            *_system_messages(request),
+            *map(_encode_message, filter(_has_content, normalize_for_provider(request.messages))),
+        ],
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": request.temperature,
-        "max_completion_tokens" if new_names else "max_tokens": request.max_tokens,
-        **(_tools(request.tools, request.tool_choice) if request.tools else {}),
+        "max_completion_tokens" if use_max_completion_tokens else "max_tokens": request.max_tokens,
+        **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
         **extra_body(settings),
     }
-    return orjson.dumps({name: value for name, value in said.items() if value is not None})
+    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
 
-def _system(request: ModelRequest) -> Iterator[dict[str, Any]]:
-    if text := system_text(request):
+def _system_messages(request: ModelRequest) -> Iterator[dict[str, Any]]:
+    if text := build_system_prompt(request):
         yield {"role": "system", "content": text}
 
 
-def _speaks(message: Message) -> bool:
+def _has_content(message: Message) -> bool:
     """An assistant turn of nothing but thoughts is rejected as empty."""
     return not isinstance(message, AssistantMessage) or bool(message.text or message.tool_calls)
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _encode_message(message: Message) -> dict[str, Any]:
     match message:
         case UserMessage():
-            return {"role": "user", "content": _content(message)}
+            return {"role": "user", "content": _encode_content(message)}
         case AssistantMessage():
             calls = [
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": arguments(call)},
+                    "function": {"name": call.name, "arguments": arguments_json(call)},
                 }
                 for call in message.tool_calls
             ]
-            said: dict[str, Any] = {"role": "assistant", "content": message.text or None}
-            return {**said, "tool_calls": calls} if calls else said
+            encoded_message: dict[str, Any] = {"role": "assistant", "content": message.text or None}
+            return {**encoded_message, "tool_calls": calls} if calls else encoded_message
         case ToolMessage():
             return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
     raise TypeError(message)  # `mended` gives no others
 
 
-def _content(message: UserMessage) -> str | list[dict[str, Any]]:
+def _encode_content(message: UserMessage) -> str | list[dict[str, Any]]:
     # Some servers take only text as a string, and parts only for images.
     if all(isinstance(part, Text) for part in message.parts):
         return "".join(part.text for part in message.parts if isinstance(part, Text))
-    return [_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text} for part in message.parts]
+    return [
+        _encode_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text}
+        for part in message.parts
+    ]
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _encode_image(image: Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
 
 
-def _tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
-    named = choice not in {"auto", "none", "required"}
+def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
+    is_named_tool = choice not in {"auto", "none", "required"}
     return {
-        "tools": [{"type": "function", "function": _function(tool)} for tool in tools],
-        "tool_choice": {"type": "function", "function": {"name": choice}} if named else choice,
+        "tools": [{"type": "function", "function": _encode_function(tool)} for tool in tools],
+        "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
     }
 
 
-def _function(tool: ToolSchema) -> dict[str, Any]:
-    said = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {**said, "strict": True} if tool.strict else said
+def _encode_function(tool: ToolSchema) -> dict[str, Any]:
+    fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {**fields, "strict": True} if tool.strict else fields
 
 
 # What we hear
@@ -152,7 +168,7 @@ class _Function(msgspec.Struct):
     arguments: str | dict[str, Any] | None = None
 
 
-class _Fragment(msgspec.Struct):
+class _ToolCallDelta(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
@@ -162,7 +178,7 @@ class _Delta(msgspec.Struct):
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None  # DeepSeek, older vLLM, LiteLLM
     reasoning: Any = None  # vLLM, Ollama, Groq, OpenRouter
-    tool_calls: list[_Fragment] | None = None
+    tool_calls: list[_ToolCallDelta] | None = None
     refusal: str | None = None
 
 
@@ -172,14 +188,14 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Details(msgspec.Struct):
+class _PromptTokensDetails(msgspec.Struct):
     cached_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: _PromptTokensDetails | None = None
 
 
 class _Chunk(msgspec.Struct):
@@ -194,7 +210,7 @@ class _Chunk(msgspec.Struct):
 
 _decode: Final = msgspec.json.Decoder(_Chunk).decode
 _NO_FUNCTION: Final = _Function()
-_REASONS: Final[dict[str, StopReason]] = {
+_FINISH_REASONS: Final[dict[str, StopReason]] = {
     "length": "max_tokens",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
@@ -202,100 +218,100 @@ _REASONS: Final[dict[str, StopReason]] = {
 }
 
 
-class OpenAIParser(TurnParser[bytes]):
+class OpenAIParser(StreamParser[bytes]):
     """The bytes of one streamed completion → events.
 
     Args:
         taken: Ids of the history's calls; some servers count from zero in every turn.
     """
 
-    def __init__(self, taken: Collection[str] = ()) -> None:
-        super().__init__(SseParser(error=ModelGarbled), taken)
+    def __init__(self, used_ids: Collection[str] = ()) -> None:
+        super().__init__(SseParser(make_error=ModelGarbled), used_ids)
         self._ids: dict[int, str] = {}  # what the provider calls the call that is open at an index
-        self._last = 0
+        self._last_index = 0
         self._refused = False
 
-    def _take(self, frame: bytes) -> None:
+    def _handle_frame(self, frame: bytes) -> None:
         if frame == b"[DONE]":
-            self._done()
+            self._handle_done()
             return
-        chunk = decoded(frame, _decode, _Chunk)
+        chunk = decode_json(frame, _decode, _Chunk)
         if chunk.usage:
-            self._turn.usage = _usage(chunk.usage)
+            self._assembler.usage = _to_usage(chunk.usage)
         for choice in chunk.choices or ():
             if not choice.index:  # several answers are never asked for
-                self._choice(choice)
+                self._handle_choice(choice)
         if not chunk.choices:
-            _check(chunk)
+            _raise_if_error(chunk)
 
-    def _choice(self, choice: _Choice) -> None:
+    def _handle_choice(self, choice: _Choice) -> None:
         if delta := choice.delta:
-            self._delta(delta)
+            self._handle_delta(delta)
         if reason := choice.finish_reason:
-            self._turn.stop("refusal" if self._refused else _REASONS.get(reason, "stop"))
+            self._assembler.set_stop_reason("refusal" if self._refused else _FINISH_REASONS.get(reason, "stop"))
 
-    def _delta(self, delta: _Delta) -> None:
-        if (thought := delta.reasoning_content or delta.reasoning) and isinstance(thought, str):
-            self._turn.think(thought)
+    def _handle_delta(self, delta: _Delta) -> None:
+        if (reasoning := delta.reasoning_content or delta.reasoning) and isinstance(reasoning, str):
+            self._assembler.add_reasoning(reasoning)
         if content := delta.content:
             if isinstance(content, str):
-                self._turn.text(content)
+                self._assembler.add_text(content)
             else:
-                self._parts(content)
+                self._handle_content_parts(content)
         if delta.refusal:
             self._refused = True
-            self._turn.text(delta.refusal)
+            self._assembler.add_text(delta.refusal)
         for fragment in delta.tool_calls or ():
-            self._fragment(fragment)
+            self._handle_tool_call_delta(fragment)
 
-    def _parts(self, parts: list[dict[str, Any]]) -> None:
+    def _handle_content_parts(self, parts: list[dict[str, Any]]) -> None:
         """Mistral's reasoning models send content in parts."""
         for part in parts:
             if text := part.get("text"):
-                self._turn.text(str(text))
+                self._assembler.add_text(str(text))
             for thought in part.get("thinking") or ():
-                self._turn.think(str(thought.get("text", "")))
+                self._assembler.add_reasoning(str(thought.get("text", "")))
 
-    def _fragment(self, fragment: _Fragment) -> None:
+    def _handle_tool_call_delta(self, fragment: _ToolCallDelta) -> None:
         function = fragment.function or _NO_FUNCTION
-        index = self._last if fragment.index is None else fragment.index
-        if self._begins(index, fragment.id or "", function.name or ""):
+        index = self._last_index if fragment.index is None else fragment.index
+        if self._starts_tool_call(index, fragment.id or "", function.name or ""):
             self._ids[index] = fragment.id or ""
-            self._turn.call(index, fragment.id or "", function.name or "")
-        self._last = index
+            self._assembler.start_tool_call(index, fragment.id or "", function.name or "")
+        self._last_index = index
         if arguments := function.arguments:
-            text = arguments if isinstance(arguments, str) else encoded(arguments)
-            self._turn.arguments(index, text)
+            text = arguments if isinstance(arguments, str) else encode_arguments(arguments)
+            self._assembler.add_arguments(index, text)
 
-    def _begins(self, index: int, call_id: str, name: str) -> bool:
+    def _starts_tool_call(self, index: int, call_id: str, name: str) -> bool:
         """Whether a fragment begins a call.
 
         Ollama and shims before Gemini send every parallel call with index 0 and an id of its own, others without
         ids; some servers repeat id and name on every fragment.
         """
-        call = self._turn.calls.get(index)
+        call = self._assembler.calls.get(index)
         if call is None:
             return True
-        known = self._ids[index]
+        known_id = self._ids[index]
         if call_id:
-            return call_id != known and bool(known or name)
-        return bool(name) and (name != call.name or call.whole)
+            return call_id != known_id and bool(known_id or name)
+        return bool(name) and (name != call.name or call.is_complete)
 
-    def _done(self) -> None:
-        if self._turn.stop_reason is None:  # some servers never say why
-            self._turn.stop("refusal" if self._refused else "stop")
-        self._turn.end()
+    def _handle_done(self) -> None:
+        if self._assembler.stop_reason is None:  # some servers never say why
+            self._assembler.set_stop_reason("refusal" if self._refused else "stop")
+        self._assembler.finish()
 
 
-def _check(chunk: _Chunk) -> None:
+def _raise_if_error(chunk: _Chunk) -> None:
     """A chunk without choices brings usage, nothing at all, or one of the shapes of an error."""
     if chunk.error:
-        raise reported(chunk.error)
+        raise mid_stream_error(chunk.error)
     if chunk.object == "error" or chunk.detail or (chunk.message and not chunk.usage):
-        raise reported({"message": chunk.message or chunk.detail, "code": chunk.code})
+        raise mid_stream_error({"message": chunk.message or chunk.detail, "code": chunk.code})
 
 
-def _usage(usage: _Usage) -> Usage:
+def _to_usage(usage: _Usage) -> Usage:
     details = usage.prompt_tokens_details
     cached = details.cached_tokens if details else None
     return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached or 0)

@@ -9,23 +9,23 @@ import orjson
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.settings import Settings
 
-__all__ = ["base_url", "extra_body"]
+__all__ = ["extra_body", "parse_base_url"]
 
 
-def base_url(given: str, setting: str) -> str:
+def parse_base_url(value: str, setting: str) -> str:
     """The address without its last slash.
 
     Raises:
         SettingsError: It is no http or https address.
     """
     try:
-        parts = urlsplit(given)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        parts = urlsplit(value)
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        good = False
-    if not good or not given.isascii() or not given.isprintable() or " " in given:
+        is_valid = False
+    if not is_valid or not value.isascii() or not value.isprintable() or " " in value:
         raise SettingsError(f"{setting}: expected an address such as https://example.com/v1")
-    return given.rstrip("/")
+    return value.rstrip("/")
 
 
 def extra_body(settings: Settings) -> dict[str, Any]:
@@ -34,11 +34,11 @@ def extra_body(settings: Settings) -> dict[str, Any]:
     Raises:
         SettingsError: It is no JSON object.
     """
-    return _parsed(settings.model_extra_body) if settings.model_extra_body else {}
+    return _parse_json_object(settings.model_extra_body) if settings.model_extra_body else {}
 
 
 @functools.cache
-def _parsed(text: str) -> dict[str, Any]:
+def _parse_json_object(text: str) -> dict[str, Any]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -14,7 +14,7 @@ from winterbourne.chat.errors import ModelBusy, ModelError, ModelUnreachable
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-__all__ = ["MAX_ATTEMPTS", "persist"]
+__all__ = ["MAX_ATTEMPTS", "stream_with_retry"]
 
 MAX_ATTEMPTS: Final = 5
 
@@ -23,11 +23,13 @@ T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-async def persist(attempt: Callable[[], AsyncGenerator[T, None]], deadline: float) -> AsyncGenerator[T, None]:
+async def stream_with_retry(
+    start_attempt: Callable[[], AsyncGenerator[T, None]], deadline: float
+) -> AsyncGenerator[T, None]:
     """Yield what an attempt yields; start another one where it failed before its first item.
 
     Args:
-        attempt: Starts one; it yields at least one item or raises.
+        start_attempt: Starts one; it yields at least one item or raises.
         deadline: On the event loop's clock, seconds. An attempt that could not start before it is not waited for.
 
     Raises:
@@ -36,11 +38,11 @@ async def persist(attempt: Callable[[], AsyncGenerator[T, None]], deadline: floa
     Cancellation:
         Reaches the attempt under way, and the wait between two.
     """
-    stream = attempt()
+    stream = start_attempt()
     try:
         first = await anext(stream)
     except (ModelBusy, ModelUnreachable) as error:
-        stream, first = await _again(attempt, error, deadline)
+        stream, first = await _retry(start_attempt, error, deadline)
     async with aclosing(stream):
         yield first
         async for item in stream:
@@ -50,8 +52,8 @@ async def persist(attempt: Callable[[], AsyncGenerator[T, None]], deadline: floa
 # Private functions
 
 
-async def _again(
-    attempt: Callable[[], AsyncGenerator[T, None]], error: ModelError, deadline: float
+async def _retry(
+    start_attempt: Callable[[], AsyncGenerator[T, None]], error: ModelError, deadline: float
 ) -> tuple[AsyncGenerator[T, None], T]:
     from tenacity import AsyncRetrying, retry_if_exception_type  # noqa: PLC0415  (10 ms only failures pay)
 
@@ -60,35 +62,35 @@ async def _again(
     async def first_item() -> tuple[AsyncGenerator[T, None], T]:
         if failures:
             raise failures.pop()  # the first attempt counts as the first
-        stream = attempt()
+        stream = start_attempt()
         return stream, await anext(stream)
 
     retrying = AsyncRetrying(
         sleep=asyncio.sleep,
         retry=retry_if_exception_type((ModelBusy, ModelUnreachable)),
-        wait=_wait_s,
-        stop=lambda state: _in_vain(state, deadline),
-        before_sleep=_tell,
+        wait=_backoff_with_jitter_s,
+        stop=lambda state: _should_stop(state, deadline),
+        before_sleep=_log_retry,
         reraise=True,
     )
     return await retrying(first_item)
 
 
-def _wait_s(state: "RetryCallState") -> float:
+def _backoff_with_jitter_s(state: "RetryCallState") -> float:
     """Exponential backoff with full jitter; what the provider asks for comes first, jitter on top of it."""
     from tenacity import wait_random_exponential  # noqa: PLC0415  (see above)
 
     backoff_s = wait_random_exponential(multiplier=0.5, max=8)(state)
     error = state.outcome.exception() if state.outcome else None
-    asked_s = error.retry_after_s if isinstance(error, ModelBusy) else None
-    return backoff_s if asked_s is None else asked_s + backoff_s / 4
+    retry_after_s = error.retry_after_s if isinstance(error, ModelBusy) else None
+    return backoff_s if retry_after_s is None else retry_after_s + backoff_s / 4
 
 
-def _tell(state: "RetryCallState") -> None:
+def _log_retry(state: "RetryCallState") -> None:
     error = state.outcome.exception() if state.outcome else None
     _LOGGER.warning("the model is asked again in %.1f s: %s", state.upcoming_sleep, error)
 
 
-def _in_vain(state: "RetryCallState", deadline: float) -> bool:
-    too_late = asyncio.get_running_loop().time() + state.upcoming_sleep >= deadline
-    return too_late or state.attempt_number >= MAX_ATTEMPTS
+def _should_stop(state: "RetryCallState", deadline: float) -> bool:
+    past_deadline = asyncio.get_running_loop().time() + state.upcoming_sleep >= deadline
+    return past_deadline or state.attempt_number >= MAX_ATTEMPTS

@@ -9,16 +9,16 @@ import msgspec
 
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.errors import ModelError, ModelGarbled
-from winterbourne.chat.providers.assembler import Turn
+from winterbourne.chat.providers.assembler import TurnAssembler
 
-__all__ = ["Frames", "TurnParser", "decoded", "encoded"]
+__all__ = ["FrameDecoder", "StreamParser", "decode_json", "encode_arguments"]
 
 T = TypeVar("T")
 
 Frame = TypeVar("Frame")
 
 
-class Frames(Protocol[Frame]):
+class FrameDecoder(Protocol[Frame]):
     """Cuts bytes into frames."""
 
     def feed(self, data: bytes, /) -> list[Frame]:
@@ -30,7 +30,7 @@ class Frames(Protocol[Frame]):
         ...
 
 
-class TurnParser(ABC, Generic[Frame]):
+class StreamParser(ABC, Generic[Frame]):
     """A provider's format, pure: bytes in, events out, wherever the bytes are cut.
 
     Args:
@@ -38,16 +38,16 @@ class TurnParser(ABC, Generic[Frame]):
         taken: Ids of the history's calls; see `Turn`.
     """
 
-    def __init__(self, frames: Frames[Frame], taken: Collection[str] = ()) -> None:
+    def __init__(self, frame_decoder: FrameDecoder[Frame], used_ids: Collection[str] = ()) -> None:
         self.failure: ModelError | None = None
         """What went wrong. Events given before and together with it are valid; none follow."""
-        self._frames = frames
-        self._turn = Turn(taken)
+        self._frame_decoder = frame_decoder
+        self._assembler = TurnAssembler(used_ids)
 
     @property
     def ended(self) -> bool:
         """Whether the TurnEnded has been given."""
-        return self._turn.ended
+        return self._assembler.ended
 
     def feed(self, data: bytes) -> list[ModelEvent]:
         """Take what one read brought; give the events that it completed, neighbouring text joined.
@@ -55,44 +55,44 @@ class TurnParser(ABC, Generic[Frame]):
         Afterwards `failure` says whether the provider reported an error or broke its own format.
         """
         try:
-            for frame in self._frames.feed(data):
+            for frame in self._frame_decoder.feed(data):
                 if frame:  # an empty one says nothing in any format
-                    self._take(frame)
-                if self._turn.ended:
+                    self._handle_frame(frame)
+                if self._assembler.ended:
                     break
         except ModelError as error:
             self.failure = error
-        return self._turn.take(is_last=self.failure is not None)
+        return self._assembler.drain_events(is_last=self.failure is not None)
 
     def close(self) -> list[ModelEvent]:
         """The connection ended, well or not. Gives at least the TurnEnded, or sets `failure`."""
         try:
-            self._leftover()
-            if not self._turn.ended:
-                self._end()
+            self._handle_remaining_frames()
+            if not self._assembler.ended:
+                self._handle_eof()
         except ModelError as error:
             self.failure = error
-        return self._turn.take(is_last=True)
+        return self._assembler.drain_events(is_last=True)
 
     @abstractmethod
-    def _take(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         """Tell the turn what one frame says. Raises ModelError."""
 
-    def _end(self) -> None:
+    def _handle_eof(self) -> None:
         """The stream is over without its last frame: fine where the turn is known to have ended."""
-        self._turn.end()
+        self._assembler.finish()
 
     # Private methods
 
-    def _leftover(self) -> None:
+    def _handle_remaining_frames(self) -> None:
         try:
-            for frame in filter(None, self._frames.close()):
-                self._take(frame)
+            for frame in filter(None, self._frame_decoder.close()):
+                self._handle_frame(frame)
         except ModelGarbled:
             pass  # half a frame: the stream was cut, which `_end` judges
 
 
-def decoded(data: bytes, decode: Callable[[bytes], T], kind: type[T]) -> T:
+def decode_json(data: bytes, decode: Callable[[bytes], T], struct_type: type[T]) -> T:
     """JSON → a struct. What a strict decoder refuses and still can be read, broken UTF-8 and lone surrogates, is read.
 
     Raises:
@@ -101,10 +101,10 @@ def decoded(data: bytes, decode: Callable[[bytes], T], kind: type[T]) -> T:
     try:
         return decode(data)
     except (ValueError, RecursionError):
-        return _leniently(data, kind)
+        return _decode_leniently(data, struct_type)
 
 
-def encoded(value: dict[str, Any]) -> str:
+def encode_arguments(value: dict[str, Any]) -> str:
     """Arguments that came as an object instead of its text → their text.
 
     Raises:
@@ -116,11 +116,11 @@ def encoded(value: dict[str, Any]) -> str:
         raise ModelGarbled("the model's provider sent arguments that nest too deep") from error
 
 
-def _leniently(data: bytes, kind: type[T]) -> T:
+def _decode_leniently(data: bytes, struct_type: type[T]) -> T:
     try:
         value = json.loads(data.decode(errors="replace"), parse_constant=str)
         # Half a surrogate pair is no character; the way through UTF-16 joins whole pairs and marks the others.
         text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return msgspec.json.decode(text, type=kind)
+        return msgspec.json.decode(text, type=struct_type)
     except (ValueError, RecursionError) as error:
         raise ModelGarbled("the model's provider sent what its own format does not allow") from error

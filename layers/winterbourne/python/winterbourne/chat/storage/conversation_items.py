@@ -12,32 +12,32 @@ from typing import Final
 
 import msgspec
 
-from winterbourne.chat.core.history import settled
+from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, UserMessage
 from winterbourne.chat.infra.redaction import redact, redact_json
-from winterbourne.chat.storage.base import Item, key
+from winterbourne.chat.storage.base import Item, encode_key
 
 __all__ = [
-    "PART_BYTES",
-    "Head",
-    "Stored",
-    "continued",
-    "head_key",
-    "heads_key",
-    "join",
-    "messages_key",
-    "rewound",
-    "split",
-    "title_of",
+    "MAX_PART_BYTES",
+    "ConversationMetadata",
+    "StoredMessage",
+    "conversation_key",
+    "conversations_partition",
+    "derive_title",
+    "join_items",
+    "merge_history",
+    "messages_partition",
+    "split_into_items",
+    "truncate_from",
 ]
 
-PART_BYTES: Final = 350_000
+MAX_PART_BYTES: Final = 350_000
 """DynamoDB takes 400 KB per item (409,600 bytes), names and keys among them; our keys may have 3 KB."""
 
-LONGEST_TITLE: Final = 80
+MAX_TITLE_CHARS: Final = 80
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a conversation without reading it. Its item's `number` grows with every change.
 
     Args:
@@ -57,55 +57,55 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     lease_until_ms: int = 0
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredMessage(msgspec.Struct, frozen=True):
     """A message and where it lies: `sk` of its first item."""
 
     sk: str
     message: Message
 
 
-def heads_key(caller_id: str) -> str:
+def conversations_partition(caller_id: str) -> str:
     """The partition of one caller's heads."""
-    return key("conversations", caller_id)
+    return encode_key("conversations", caller_id)
 
 
-def head_key(caller_id: str, conversation_id: str) -> tuple[str, str]:
+def conversation_key(caller_id: str, conversation_id: str) -> tuple[str, str]:
     """(pk, sk) of one head."""
-    return heads_key(caller_id), key(conversation_id)
+    return conversations_partition(caller_id), encode_key(conversation_id)
 
 
-def messages_key(caller_id: str, conversation_id: str) -> str:
+def messages_partition(caller_id: str, conversation_id: str) -> str:
     """The partition of one conversation's messages."""
-    return key("messages", caller_id, conversation_id)
+    return encode_key("messages", caller_id, conversation_id)
 
 
-def split(message: Message, pk: str, epoch: int, place: int, expires_at_s: int) -> list[Item]:
+def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
     """A message → its items: the parts of its JSON without secrets, each with the number of parts."""
-    text = redact_json(_encoded(message))
-    parts = [text[start : start + PART_BYTES] for start in range(0, len(text), PART_BYTES)]
+    text = redact_json(_encode(message))
+    parts = [text[start : start + MAX_PART_BYTES] for start in range(0, len(text), MAX_PART_BYTES)]
     return [
-        Item(pk=pk, sk=f"{epoch:014}#{place:06}#{n:04}", body=part, number=len(parts), expires_at_s=expires_at_s)
+        Item(pk=pk, sk=f"{epoch:014}#{position:06}#{n:04}", body=part, number=len(parts), expires_at_s=expires_at_s)
         for n, part in enumerate(parts)
     ]
 
 
-def join(items: Sequence[Item], first_epoch: int) -> list[Stored]:
+def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
     """The items of a partition, in order → its messages, without the secrets that earlier versions kept.
 
     What belongs to an earlier conversation of the same name, or was not written to its end, is left out.
     """
-    ours = (item for item in items if item.sk >= f"{first_epoch:014}")
-    return list(_joined(groupby(ours, lambda item: item.sk[:21])))
+    current = (item for item in items if item.sk >= f"{first_epoch:014}")
+    return list(_join_groups(groupby(current, lambda item: item.sk[:21])))
 
 
-def rewound(stored: Sequence[Stored], new: Iterable[Message]) -> list[Stored]:
+def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> list[StoredMessage]:
     """What stays when a request repeats a message of the user: what was said before that message."""
     ids = {message.id for message in new if isinstance(message, UserMessage) and message.id}
     kept = takewhile(lambda one: not (isinstance(one.message, UserMessage) and one.message.id in ids), stored)
     return list(kept)
 
 
-def continued(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
+def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
     """What a model is asked: what was said, then what is new, and behind every turn a result for each of its calls.
 
     Turn by turn, because only within a turn an id of a call need not come again.
@@ -118,10 +118,10 @@ def continued(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Messag
         if isinstance(message, AssistantMessage):
             turns.append([])
         turns[-1].append(message)
-    return tuple(message for turn in turns for message in settled(turn))
+    return tuple(message for turn in turns for message in normalize_history(turn))
 
 
-def title_of(messages: Iterable[Message]) -> str:
+def derive_title(messages: Iterable[Message]) -> str:
     """The beginning of the first text a user wrote, in one line and without secrets."""
     texts = (
         part.text
@@ -131,10 +131,10 @@ def title_of(messages: Iterable[Message]) -> str:
         if isinstance(part, Text)
     )
     line = " ".join(redact(next(texts, "")).split())
-    return line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1]}…"
+    return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
 
 
-def _encoded(message: Message) -> bytes:
+def _encode(message: Message) -> bytes:
     """A message as JSON. Surrogates, which a model leaves that cuts an emoji in two, are paired or replaced."""
     try:
         return msgspec.json.encode(message)
@@ -143,9 +143,9 @@ def _encoded(message: Message) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _joined(groups: Iterable[tuple[str, Iterable[Item]]]) -> Iterator[Stored]:
+def _join_groups(groups: Iterable[tuple[str, Iterable[Item]]]) -> Iterator[StoredMessage]:
     for _, group in groups:
         parts = list(group)
         if len(parts) == parts[0].number:
             text = b"".join(part.body for part in parts)
-            yield Stored(parts[0].sk, msgspec.json.decode(redact_json(text), type=Message))
+            yield StoredMessage(parts[0].sk, msgspec.json.decode(redact_json(text), type=Message))

@@ -16,25 +16,25 @@ from msgspec import Meta
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import ChatRequest, Message
-from winterbourne.chat.errors import RequestRejected, StoreUnavailable
+from winterbourne.chat.errors import RequestRejected, StorageUnavailable
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import (
-    Head,
-    continued,
-    head_key,
-    heads_key,
-    join,
-    messages_key,
-    rewound,
-    split,
-    title_of,
+    ConversationMetadata,
+    conversation_key,
+    conversations_partition,
+    derive_title,
+    join_items,
+    merge_history,
+    messages_partition,
+    split_into_items,
+    truncate_from,
 )
-from winterbourne.chat.storage.lease import Lease, is_running
-from winterbourne.chat.storage.write_behind import Writer
+from winterbourne.chat.storage.lease import Lease, is_leased
+from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
-__all__ = ["Conversations", "Record"]
+__all__ = ["ConversationStore", "OpenConversation"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -43,11 +43,11 @@ Cursor = tuple[Annotated[int, Meta(ge=1, le=2**53)], Annotated[str, Meta(min_len
 """`updated_ms` and `sk` of the last conversation of a page."""
 
 DAY_S: Final = 86_400
-PAGE: Final = 30
-LARGEST_PAGE: Final = 100
+DEFAULT_PAGE_SIZE: Final = 30
+MAX_PAGE_SIZE: Final = 100
 
 
-class Record(msgspec.Struct, frozen=True):
+class OpenConversation(msgspec.Struct, frozen=True):
     """One request's part of a conversation.
 
     Args:
@@ -59,7 +59,7 @@ class Record(msgspec.Struct, frozen=True):
     append: Callable[[Message], None]
 
 
-class Conversations:
+class ConversationStore:
     """The conversations of all callers.
 
     Args:
@@ -69,11 +69,11 @@ class Conversations:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._kept_s = settings.conversation_ttl_days * DAY_S
+        self._ttl_s = settings.conversation_ttl_days * DAY_S
         self._lease_s = settings.conversation_lease
 
     @contextlib.asynccontextmanager
-    async def open(self, caller: Caller, request: ChatRequest) -> AsyncIterator[Record]:
+    async def open(self, caller: Caller, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         """Have a conversation for oneself while the block runs; it begins with the first request that names its id.
 
         A request that brings the whole history itself (`store` is False) is not kept. A message of the user whose id
@@ -87,17 +87,17 @@ class Conversations:
             What was appended is still written, for FLUSH_TIMEOUT_S seconds at most.
         """
         if not request.store:
-            yield Record(request.messages, _forget)
+            yield OpenConversation(request.messages, _discard)
             return
         lease = self._lease(caller, request.conversation_id)
         await lease.read()
-        if lease.head is None:
-            continued((), request.messages)  # nothing is begun by messages that do not fit
-        pk = messages_key(caller.id, request.conversation_id)
-        async with _given_back(lease), self._record(lease, pk, request) as record:
-            yield record
+        if lease.metadata is None:
+            merge_history((), request.messages)  # nothing is begun by messages that do not fit
+        pk = messages_partition(caller.id, request.conversation_id)
+        async with _releasing(lease), self._open_leased(lease, pk, request) as conversation:
+            yield conversation
 
-    async def page(self, caller: Caller, query: Mapping[str, str]) -> bytes:
+    async def list_page(self, caller: Caller, query: Mapping[str, str]) -> bytes:
         """`GET /conversations`: a caller's conversations as JSON, the latest first.
 
         Args:
@@ -108,26 +108,31 @@ class Conversations:
             RequestRejected: 400, one of them cannot be.
             StoreUnavailable: They cannot be read.
         """
-        pk, limit = heads_key(caller.id), _limit(query.get("limit", ""))
-        items = await self._store.newest(pk, limit, _decoded(pk, query.get("after", "")))
-        listed = [_shown(msgspec.json.decode(item.body, type=Head), item.updated_ms, self._now_ms()) for item in items]
-        following = _encoded(items[-1]) if len(items) == limit else None
-        return msgspec.json.encode({"conversations": listed, "next": following})
+        pk, limit = conversations_partition(caller.id), _parse_limit(query.get("limit", ""))
+        items = await self._store.query_newest(pk, limit, _decode_cursor(pk, query.get("after", "")))
+        summaries = [
+            _summary(msgspec.json.decode(item.body, type=ConversationMetadata), item.updated_ms, self._now_ms())
+            for item in items
+        ]
+        next_cursor = _encode_cursor(items[-1]) if len(items) == limit else None
+        return msgspec.json.encode({"conversations": summaries, "next": next_cursor})
 
-    async def show(self, caller: Caller, conversation_id: str) -> bytes:
+    async def get(self, caller: Caller, conversation_id: str) -> bytes:
         """`GET /conversations/{id}`: one conversation with its messages, as JSON.
 
         Raises:
             RequestRejected: 404, this caller has none of that id.
             StoreUnavailable: It cannot be read.
         """
-        item = await self._store.get(*head_key(caller.id, conversation_id))
+        item = await self._store.get(*conversation_key(caller.id, conversation_id))
         if item is None:
-            raise _not_found()
-        head = msgspec.json.decode(item.body, type=Head)
-        stored = join(await self._store.partition(messages_key(caller.id, conversation_id)), head.created_ms)
-        shown = _shown(head, item.updated_ms, self._now_ms())
-        return msgspec.json.encode(shown | {"messages": [one.message for one in stored]})
+            raise _not_found_error()
+        metadata = msgspec.json.decode(item.body, type=ConversationMetadata)
+        stored = join_items(
+            await self._store.query_partition(messages_partition(caller.id, conversation_id)), metadata.created_ms
+        )
+        summary = _summary(metadata, item.updated_ms, self._now_ms())
+        return msgspec.json.encode(summary | {"messages": [one.message for one in stored]})
 
     async def delete(self, caller: Caller, conversation_id: str) -> None:
         """`DELETE /conversations/{id}`: answered with 204.
@@ -138,72 +143,76 @@ class Conversations:
         """
         lease = self._lease(caller, conversation_id)
         await lease.read()
-        if lease.head is None:
-            raise _not_found()
-        pk = messages_key(caller.id, conversation_id)
-        async with _given_back(lease):
-            await lease.take("")
-            await self._store.delete([(pk, item.sk) for item in await self._store.partition(pk)])
-            await lease.remove()
+        if lease.metadata is None:
+            raise _not_found_error()
+        pk = messages_partition(caller.id, conversation_id)
+        async with _releasing(lease):
+            await lease.acquire("")
+            await self._store.delete([(pk, item.sk) for item in await self._store.query_partition(pk)])
+            await lease.delete_metadata()
 
     # Private methods
 
     @contextlib.asynccontextmanager
-    async def _record(self, lease: Lease, pk: str, request: ChatRequest) -> AsyncIterator[Record]:
-        head, items = await _both(lease.take(title_of(request.messages)), self._store.partition(pk))
-        stored = join(items, head.created_ms)
-        kept = rewound(stored, request.messages)
-        messages = continued([one.message for one in kept], request.messages)
+    async def _open_leased(self, lease: Lease, pk: str, request: ChatRequest) -> AsyncIterator[OpenConversation]:
+        metadata, items = await _gather_both(
+            lease.acquire(derive_title(request.messages)), self._store.query_partition(pk)
+        )
+        stored = join_items(items, metadata.created_ms)
+        kept = truncate_from(stored, request.messages)
+        messages = merge_history([one.message for one in kept], request.messages)
         if len(kept) < len(stored):
-            items = await self._cut(items, stored[len(kept)].sk)
-        places = itertools.count()
-        async with self._refreshing(lease, head, items) as writer:
+            items = await self._truncate(items, stored[len(kept)].sk)
+        positions = itertools.count()
+        async with self._write_behind_queue(lease, metadata, items) as queue:
 
             def append(message: Message) -> None:
-                writer.put(split(message, pk, head.epoch, next(places), lease.expires_at_s))
+                queue.put(split_into_items(message, pk, metadata.epoch, next(positions), lease.item_expires_at_s))
 
             for message in request.messages:
                 append(message)
-            yield Record(messages, append)
+            yield OpenConversation(messages, append)
 
-    async def _cut(self, items: list[Item], sk: str) -> list[Item]:
+    async def _truncate(self, items: list[Item], sk: str) -> list[Item]:
         """Forget what lies at `sk` and behind it; what stays."""
         await self._store.delete([(item.pk, item.sk) for item in items if item.sk >= sk])
         return [item for item in items if item.sk < sk]
 
     @contextlib.asynccontextmanager
-    async def _refreshing(self, lease: Lease, head: Head, items: list[Item]) -> AsyncIterator[Writer]:
+    async def _write_behind_queue(
+        self, lease: Lease, metadata: ConversationMetadata, items: list[Item]
+    ) -> AsyncIterator[WriteBehindQueue]:
         """A writer which, when half their time is over, also writes the old messages anew: what is used is kept."""
-        is_ageing = lease.expires_at_s - head.expires_at_s > self._kept_s / 2
-        async with Writer(self._store, lease.renew, self._lease_s / 3) as writer:
-            if is_ageing:
-                writer.put([msgspec.structs.replace(item, expires_at_s=lease.expires_at_s) for item in items])
-            yield writer
-        if is_ageing and writer.is_done:
-            lease.postpone()
+        needs_ttl_refresh = lease.item_expires_at_s - metadata.expires_at_s > self._ttl_s / 2
+        async with WriteBehindQueue(self._store, lease.renew, self._lease_s / 3) as queue:
+            if needs_ttl_refresh:
+                queue.put([msgspec.structs.replace(item, expires_at_s=lease.item_expires_at_s) for item in items])
+            yield queue
+        if needs_ttl_refresh and queue.is_flushed:
+            lease.extend_ttl()
 
     def _lease(self, caller: Caller, conversation_id: str) -> Lease:
-        return Lease(self._store, caller.id, conversation_id, self._lease_s, self._kept_s)
+        return Lease(self._store, caller.id, conversation_id, self._lease_s, self._ttl_s)
 
     def _now_ms(self) -> int:
         return int(self._store.now() * 1000)
 
 
 @contextlib.asynccontextmanager
-async def _given_back(lease: Lease) -> AsyncIterator[None]:
+async def _releasing(lease: Lease) -> AsyncIterator[None]:
     """At the end of the block others may have the conversation."""
     try:
         yield
     finally:
-        with contextlib.suppress(StoreUnavailable):  # the store has logged it; the lease ends by itself
-            await lease.give_back()
+        with contextlib.suppress(StorageUnavailable):  # the store has logged it; the lease ends by itself
+            await lease.release()
 
 
-def _forget(_: Message) -> None:
+def _discard(_: Message) -> None:
     """Keep nothing."""
 
 
-async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
     """Wait for both, also where one fails."""
     first, second = await asyncio.gather(one, other, return_exceptions=True)
     if isinstance(first, BaseException):
@@ -213,30 +222,30 @@ async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
     return first, second
 
 
-def _shown(head: Head, updated_ms: int, now_ms: int) -> dict[str, object]:
+def _summary(metadata: ConversationMetadata, updated_ms: int, now_ms: int) -> dict[str, object]:
     return {
-        "id": head.id,
-        "title": redaction.redact(head.title),
-        "created_at": datetime.fromtimestamp(head.created_ms / 1000, UTC),
+        "id": metadata.id,
+        "title": redaction.redact(metadata.title),
+        "created_at": datetime.fromtimestamp(metadata.created_ms / 1000, UTC),
         "updated_at": datetime.fromtimestamp(updated_ms / 1000, UTC),
-        "running": is_running(head, now_ms),
+        "running": is_leased(metadata, now_ms),
     }
 
 
-def _limit(text: str) -> int:
+def _parse_limit(text: str) -> int:
     if not text:
-        return PAGE
-    if text in map(str, range(1, LARGEST_PAGE + 1)):
+        return DEFAULT_PAGE_SIZE
+    if text in map(str, range(1, MAX_PAGE_SIZE + 1)):
         return int(text)
-    raise RequestRejected(400, "invalid_limit", f"limit: expected a number from 1 to {LARGEST_PAGE}")
+    raise RequestRejected(400, "invalid_limit", f"limit: expected a number from 1 to {MAX_PAGE_SIZE}")
 
 
-def _encoded(item: Item) -> str:
+def _encode_cursor(item: Item) -> str:
     """Where the next page begins; opaque to the caller."""
     return base64.urlsafe_b64encode(msgspec.json.encode((item.updated_ms, item.sk))).decode()
 
 
-def _decoded(pk: str, cursor: str) -> Item | None:
+def _decode_cursor(pk: str, cursor: str) -> Item | None:
     if not cursor:
         return None
     try:
@@ -246,6 +255,6 @@ def _decoded(pk: str, cursor: str) -> Item | None:
     return Item(pk=pk, sk=sk, updated_ms=updated_ms)
 
 
-def _not_found() -> RequestRejected:
+def _not_found_error() -> RequestRejected:
     """The refusal where there is no such conversation, or it is somebody else's: nobody is told which."""
     return RequestRejected(404, "conversation_not_found", "there is no such conversation")

@@ -17,13 +17,13 @@ from winterbourne.chat.storage.base import Item
 __all__ = ["DynamoBackend"]
 
 INDEX: Final = "newest"
-BATCH: Final = 25  # writes that BatchWriteItem takes; 25 of our largest items are within its 16 MB
-BATCH_ATTEMPTS: Final = 5
+MAX_BATCH_WRITES: Final = 25  # writes that BatchWriteItem takes; 25 of our largest items are within its 16 MB
+MAX_BATCH_ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.05
 
 # What is there is the version before, or nothing; what has expired may be there for days and counts as nothing.
-IS_NEXT: Final = "#n = :before"
-IS_FIRST: Final = "attribute_not_exists(pk) or expires_at_s <= :now"
+IS_NEXT_VERSION: Final = "#n = :before"
+IS_FIRST_VERSION: Final = "attribute_not_exists(pk) or expires_at_s <= :now"
 
 
 class DynamoBackend:
@@ -37,27 +37,30 @@ class DynamoBackend:
         botocore.exceptions.BotoCoreError: There is no region.
     """
 
-    def __init__(self, table: str, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, table: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = aws_clients.client("dynamodb")
         self._table = table
-        self._pause = pause
+        self._sleep = sleep
 
     def get(self, pk: str, sk: str) -> Item | None:
         """See `store.Backend`."""
-        answer = self._client.get_item(TableName=self._table, Key=_key(pk, sk), ConsistentRead=True)
-        return _item(answer["Item"]) if "Item" in answer else None
+        response = self._client.get_item(TableName=self._table, Key=_primary_key(pk, sk), ConsistentRead=True)
+        return _from_attributes(response["Item"]) if "Item" in response else None
 
-    def partition(self, pk: str) -> list[Item]:
+    def query_partition(self, pk: str) -> list[Item]:
         """See `store.Backend`."""
         return list(self._query(pk))
 
-    def newest(self, pk: str, limit: int, after: Item | None) -> list[Item]:
+    def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         """See `store.Backend`."""
-        more: dict[str, Any] = {"IndexName": INDEX, "ScanIndexForward": False, "Limit": limit}
-        if after:
-            more["ExclusiveStartKey"] = {**_key(pk, after.sk), "updated_ms": {"N": str(after.updated_ms)}}
+        arguments: dict[str, Any] = {"IndexName": INDEX, "ScanIndexForward": False, "Limit": limit}
+        if cursor:
+            arguments["ExclusiveStartKey"] = {
+                **_primary_key(pk, cursor.sk),
+                "updated_ms": {"N": str(cursor.updated_ms)},
+            }
         found = []
-        for item in self._query(pk, **more):
+        for item in self._query(pk, **arguments):
             found.append(item)
             if len(found) == limit:
                 break
@@ -65,31 +68,36 @@ class DynamoBackend:
 
     def put(self, items: Sequence[Item]) -> None:
         """See `store.Backend`."""
-        self._write([{"PutRequest": {"Item": _attributes(item)}} for item in items])
+        self._write_in_batches([{"PutRequest": {"Item": _to_attributes(item)}} for item in items])
 
-    def replace(self, item: Item, now_s: float) -> bool:
+    def compare_and_set(self, item: Item, now_s: float) -> bool:
         """See `store.Backend`."""
         if item.number == 1:
-            return self._put_if(item, IS_FIRST, {":now": _number(int(now_s))})
-        return self._put_if(item, IS_NEXT, {":before": _number(item.number - 1)}, {"#n": "number"})
+            return self._conditional_put(item, IS_FIRST_VERSION, {":now": _number_attribute(int(now_s))})
+        return self._conditional_put(
+            item, IS_NEXT_VERSION, {":before": _number_attribute(item.number - 1)}, {"#n": "number"}
+        )
 
-    def add(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """See `store.Backend`."""
-        answer = self._client.update_item(
+        response = self._client.update_item(
             TableName=self._table,
-            Key=_key(pk, sk),
+            Key=_primary_key(pk, sk),
             UpdateExpression="add #n :amount set expires_at_s = if_not_exists(expires_at_s, :expires)",
             ExpressionAttributeNames={"#n": "number"},
-            ExpressionAttributeValues={":amount": _number(amount), ":expires": _number(expires_at_s)},
+            ExpressionAttributeValues={
+                ":amount": _number_attribute(amount),
+                ":expires": _number_attribute(expires_at_s),
+            },
             ReturnValues="UPDATED_NEW",
         )
-        return int(answer["Attributes"]["number"]["N"])
+        return int(response["Attributes"]["number"]["N"])
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
         """See `store.Backend`."""
-        self._write([{"DeleteRequest": {"Key": _key(pk, sk)}} for pk, sk in keys])
+        self._write_in_batches([{"DeleteRequest": {"Key": _primary_key(pk, sk)}} for pk, sk in keys])
 
-    def sweep(self, now_s: float) -> None:
+    def delete_expired(self, now_s: float) -> None:
         """DynamoDB removes what has expired by itself, within days."""
 
     def close(self) -> None:
@@ -97,66 +105,70 @@ class DynamoBackend:
 
     # Private methods
 
-    def _query(self, pk: str, **more: Any) -> Iterator[Item]:
+    def _query(self, pk: str, **arguments: Any) -> Iterator[Item]:
         """Query page after page, lazily."""
         while True:
-            answer = self._client.query(
+            response = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="pk = :pk",
                 ExpressionAttributeValues={":pk": {"S": pk}},
                 ConsistentRead=True,
-                **more,
+                **arguments,
             )
-            yield from map(_item, answer["Items"])
-            if "LastEvaluatedKey" not in answer:
+            yield from map(_from_attributes, response["Items"])
+            if "LastEvaluatedKey" not in response:
                 return
-            more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            arguments["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
-    def _put_if(self, item: Item, condition: str, values: dict[str, Any], names: dict[str, str] | None = None) -> bool:
-        more = {"ExpressionAttributeNames": names} if names else {}
+    def _conditional_put(
+        self, item: Item, condition: str, values: dict[str, Any], names: dict[str, str] | None = None
+    ) -> bool:
+        arguments = {"ExpressionAttributeNames": names} if names else {}
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_attributes(item),
+                Item=_to_attributes(item),
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
-                **more,
+                **arguments,
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
 
-    def _write(self, writes: list[dict[str, Any]]) -> None:
-        for start in range(0, len(writes), BATCH):
-            self._write_batch(writes[start : start + BATCH])
+    def _write_in_batches(self, writes: list[dict[str, Any]]) -> None:
+        for start in range(0, len(writes), MAX_BATCH_WRITES):
+            self._write_batch(writes[start : start + MAX_BATCH_WRITES])
 
     def _write_batch(self, writes: list[dict[str, Any]]) -> None:
         """Write, and again what DynamoDB gives back because it has too much to do."""
-        for attempt in range(BATCH_ATTEMPTS):
-            answer = self._client.batch_write_item(RequestItems={self._table: writes})
-            writes = answer["UnprocessedItems"].get(self._table, [])
+        for attempt in range(MAX_BATCH_ATTEMPTS):
+            response = self._client.batch_write_item(RequestItems={self._table: writes})
+            writes = response["UnprocessedItems"].get(self._table, [])
             if not writes:
                 return
-            self._pause(random.uniform(0, BACKOFF_S * 2**attempt))
-        raise TimeoutError(f"DynamoDB left {len(writes)} writes undone after {BATCH_ATTEMPTS} attempts")
+            self._sleep(random.uniform(0, BACKOFF_S * 2**attempt))
+        raise TimeoutError(f"DynamoDB left {len(writes)} writes undone after {MAX_BATCH_ATTEMPTS} attempts")
 
 
-def _key(pk: str, sk: str) -> dict[str, Any]:
+def _primary_key(pk: str, sk: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
 
 
-def _number(value: int) -> dict[str, str]:
+def _number_attribute(value: int) -> dict[str, str]:
     return {"N": str(value)}
 
 
-def _attributes(item: Item) -> dict[str, Any]:
+def _to_attributes(item: Item) -> dict[str, Any]:
     """An item as DynamoDB has it. What is 0 is left out, and so the index leaves out what has no time."""
     numbers = {"number": item.number, "updated_ms": item.updated_ms, "expires_at_s": item.expires_at_s}
-    attributes = _key(item.pk, item.sk) | {name: _number(value) for name, value in numbers.items() if value}
+    attributes = _primary_key(item.pk, item.sk) | {
+        name: _number_attribute(value) for name, value in numbers.items() if value
+    }
     return attributes | {"body": {"B": item.body}} if item.body else attributes
 
 
-def _item(attributes: dict[str, Any]) -> Item:
+def _from_attributes(attributes: dict[str, Any]) -> Item:
     numbers = {
         name: int(attributes[name]["N"]) for name in ("number", "updated_ms", "expires_at_s") if name in attributes
     }

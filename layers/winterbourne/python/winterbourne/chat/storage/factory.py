@@ -12,17 +12,19 @@ DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 def make_store(settings: Settings) -> Store:
     """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; threads do the rest."""
-    kind, _, where = settings.store.partition(":")
-    match kind:
+    scheme, _, location = settings.store.partition(":")
+    match scheme:
         case "file":
             from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415  (only where it is asked for)
 
-            return Store(lambda: SqliteBackend(where), threads=1, shared=True)  # SQLite's connection has one thread
+            return Store(
+                lambda: SqliteBackend(location), threads=1, is_shared=True
+            )  # SQLite's connection has one thread
         case "dynamodb":
             from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415  (likewise)
 
-            return Store(lambda: DynamoBackend(where), threads=DYNAMODB_THREADS, shared=True)
+            return Store(lambda: DynamoBackend(location), threads=DYNAMODB_THREADS, is_shared=True)
         case _:
             from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415  (likewise)
 
-            return Store(MemoryBackend, threads=0, shared=False)
+            return Store(MemoryBackend, threads=0, is_shared=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from winterbourne.chat.storage.base import Item, may_replace
+from winterbourne.chat.storage.base import Item, is_next_version
 
 __all__ = ["MemoryBackend"]
 
@@ -19,33 +19,33 @@ class MemoryBackend:
         """See `store.Backend`."""
         return self._partitions.get(pk, {}).get(sk)
 
-    def partition(self, pk: str) -> list[Item]:
+    def query_partition(self, pk: str) -> list[Item]:
         """See `store.Backend`."""
         return [item for _, item in sorted(self._partitions.get(pk, {}).items())]
 
-    def newest(self, pk: str, limit: int, after: Item | None) -> list[Item]:
+    def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         """See `store.Backend`."""
-        listed = sorted((item for item in self.partition(pk) if item.updated_ms), key=_age, reverse=True)
-        return [item for item in listed if after is None or _age(item) < _age(after)][:limit]
+        listed = sorted((item for item in self.query_partition(pk) if item.updated_ms), key=_recency_key, reverse=True)
+        return [item for item in listed if cursor is None or _recency_key(item) < _recency_key(cursor)][:limit]
 
     def put(self, items: Sequence[Item]) -> None:
         """See `store.Backend`."""
         for item in items:
             self._partitions.setdefault(item.pk, {})[item.sk] = item
 
-    def replace(self, item: Item, now_s: float) -> bool:
+    def compare_and_set(self, item: Item, now_s: float) -> bool:
         """See `store.Backend`."""
-        if not may_replace(self.get(item.pk, item.sk), item, now_s):
+        if not is_next_version(self.get(item.pk, item.sk), item, now_s):
             return False
         self.put([item])
         return True
 
-    def add(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """See `store.Backend`."""
-        there = self.get(pk, sk) or Item(pk=pk, sk=sk, expires_at_s=expires_at_s)
-        there = msgspec.structs.replace(there, number=there.number + amount)
-        self.put([there])
-        return there.number
+        counter = self.get(pk, sk) or Item(pk=pk, sk=sk, expires_at_s=expires_at_s)
+        counter = msgspec.structs.replace(counter, number=counter.number + amount)
+        self.put([counter])
+        return counter.number
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
         """See `store.Backend`."""
@@ -55,7 +55,7 @@ class MemoryBackend:
                 if not partition:
                     del self._partitions[pk]
 
-    def sweep(self, now_s: float) -> None:
+    def delete_expired(self, now_s: float) -> None:
         """See `store.Backend`."""
         items = [item for partition in self._partitions.values() for item in partition.values()]
         self.delete([(item.pk, item.sk) for item in items if 0 < item.expires_at_s <= now_s])
@@ -65,5 +65,5 @@ class MemoryBackend:
         self._partitions.clear()
 
 
-def _age(item: Item) -> tuple[int, str]:
+def _recency_key(item: Item) -> tuple[int, str]:
     return item.updated_ms, item.sk

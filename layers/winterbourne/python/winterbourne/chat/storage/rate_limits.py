@@ -10,15 +10,15 @@ from typing import Final
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.base import Store, key
+from winterbourne.chat.storage.base import Store, encode_key
 
-__all__ = ["Limits"]
+__all__ = ["RateLimiter"]
 
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400
 
 
-class Limits:
+class RateLimiter:
     """The limits of all callers.
 
     Args:
@@ -28,8 +28,8 @@ class Limits:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._requests = settings.limit_requests_per_minute
-        self._tokens = settings.limit_tokens_per_day
+        self._max_requests = settings.limit_requests_per_minute
+        self._max_tokens = settings.limit_tokens_per_day
 
     async def check(self, caller: Caller) -> None:
         """Count a request, and let it pass if it is within the limits.
@@ -38,36 +38,36 @@ class Limits:
             RequestRejected: 429 with `retry-after` in seconds.
             StoreUnavailable: It cannot be told; a limit that money depends on stays shut.
         """
-        if self._requests and await self._count("requests", caller, 1, MINUTE_S) > self._requests:
-            raise self._refused(f"{self._requests} requests per minute", MINUTE_S)
-        if self._tokens and await self._used(caller) >= self._tokens:
-            raise self._refused(f"{self._tokens} tokens per day", DAY_S)
+        if self._max_requests and await self._increment("requests", caller, 1, MINUTE_S) > self._max_requests:
+            raise self._rate_limited_error(f"{self._max_requests} requests per minute", MINUTE_S)
+        if self._max_tokens and await self._used_tokens(caller) >= self._max_tokens:
+            raise self._rate_limited_error(f"{self._max_tokens} tokens per day", DAY_S)
 
-    async def spend(self, caller: Caller, tokens: int) -> None:
+    async def record_usage(self, caller: Caller, tokens: int) -> None:
         """Count tokens that were used. The request that passes the limit is still answered to its end.
 
         Raises:
             StoreUnavailable: They were not counted.
         """
-        if self._tokens and tokens:
-            await self._count("tokens", caller, tokens, DAY_S)
+        if self._max_tokens and tokens:
+            await self._increment("tokens", caller, tokens, DAY_S)
 
     # Private methods
 
-    async def _count(self, what: str, caller: Caller, amount: int, window_s: int) -> int:
-        pk, sk, ends_at_s = self._window(what, caller, window_s)
-        return await self._store.add(pk, sk, amount, ends_at_s)
+    async def _increment(self, counter: str, caller: Caller, amount: int, window_s: int) -> int:
+        pk, sk, ends_at_s = self._fixed_window(counter, caller, window_s)
+        return await self._store.increment(pk, sk, amount, ends_at_s)
 
-    async def _used(self, caller: Caller) -> int:
-        pk, sk, _ = self._window("tokens", caller, DAY_S)
+    async def _used_tokens(self, caller: Caller) -> int:
+        pk, sk, _ = self._fixed_window("tokens", caller, DAY_S)
         counter = await self._store.get(pk, sk)
         return counter.number if counter else 0
 
-    def _window(self, what: str, caller: Caller, window_s: int) -> tuple[str, str, int]:
+    def _fixed_window(self, counter: str, caller: Caller, window_s: int) -> tuple[str, str, int]:
         """The counter of the current window, and when the window ends."""
         number = int(self._store.now() // window_s)
-        return key("limits", caller.id), key(what, str(number)), (number + 1) * window_s
+        return encode_key("limits", caller.id), encode_key(counter, str(number)), (number + 1) * window_s
 
-    def _refused(self, limit: str, window_s: int) -> RequestRejected:
-        wait_s = math.ceil(window_s - self._store.now() % window_s)
-        return RequestRejected(429, "rate_limited", f"the limit is {limit}", {"retry-after": str(wait_s)})
+    def _rate_limited_error(self, limit: str, window_s: int) -> RequestRejected:
+        retry_after_s = math.ceil(window_s - self._store.now() % window_s)
+        return RequestRejected(429, "rate_limited", f"the limit is {limit}", {"retry-after": str(retry_after_s)})

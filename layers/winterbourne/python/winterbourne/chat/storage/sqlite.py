@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from winterbourne.chat.storage.base import Item, may_replace
+from winterbourne.chat.storage.base import Item, is_next_version
 
 __all__ = ["SqliteBackend"]
 
@@ -20,10 +20,14 @@ create table if not exists items (
 create index if not exists newest on items (pk, updated_ms, sk) where updated_ms > 0;
 create index if not exists expiring on items (expires_at_s) where expires_at_s > 0;
 """
-ITEMS: Final = "select pk, sk, body, number, updated_ms, expires_at_s from items where pk = ?"
-NEWEST: Final = f"{ITEMS} and updated_ms > 0 and (updated_ms, sk) < (?, ?) order by updated_ms desc, sk desc limit ?"
-PUT: Final = "insert or replace into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, ?, ?, ?, ?)"
-ADD: Final = """
+SELECT_ITEMS: Final = "select pk, sk, body, number, updated_ms, expires_at_s from items where pk = ?"
+SELECT_NEWEST: Final = (
+    f"{SELECT_ITEMS} and updated_ms > 0 and (updated_ms, sk) < (?, ?) order by updated_ms desc, sk desc limit ?"
+)
+UPSERT_ITEM: Final = (
+    "insert or replace into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, ?, ?, ?, ?)"
+)
+INCREMENT_COUNTER: Final = """
 insert into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, x'', ?, 0, ?)
 on conflict do update set number = number + excluded.number returning number
 """
@@ -42,71 +46,71 @@ class SqliteBackend:
 
     def __init__(self, path: str) -> None:
         # Without an isolation level each statement is its own transaction, unless one was begun.
-        self._file = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            self._file.execute("pragma journal_mode = wal")  # readers and a writer do not wait for each other
-            self._file.execute("pragma synchronous = normal")
-            self._file.executescript(SCHEMA)
+            self._connection.execute("pragma journal_mode = wal")  # readers and a writer do not wait for each other
+            self._connection.execute("pragma synchronous = normal")
+            self._connection.executescript(SCHEMA)
         except sqlite3.Error:
-            self._file.close()
+            self._connection.close()
             raise
 
     def get(self, pk: str, sk: str) -> Item | None:
         """See `store.Backend`."""
-        return next(self._items(f"{ITEMS} and sk = ?", pk, sk), None)
+        return next(self._select(f"{SELECT_ITEMS} and sk = ?", pk, sk), None)
 
-    def partition(self, pk: str) -> list[Item]:
+    def query_partition(self, pk: str) -> list[Item]:
         """See `store.Backend`."""
-        return list(self._items(f"{ITEMS} order by sk", pk))
+        return list(self._select(f"{SELECT_ITEMS} order by sk", pk))
 
-    def newest(self, pk: str, limit: int, after: Item | None) -> list[Item]:
+    def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         """See `store.Backend`."""
-        updated_ms, sk = (after.updated_ms, after.sk) if after else (END_OF_TIME_MS, "")
-        return list(self._items(NEWEST, pk, updated_ms, sk, limit))
+        updated_ms, sk = (cursor.updated_ms, cursor.sk) if cursor else (END_OF_TIME_MS, "")
+        return list(self._select(SELECT_NEWEST, pk, updated_ms, sk, limit))
 
     def put(self, items: Sequence[Item]) -> None:
         """See `store.Backend`. Here it is one transaction."""
         with self._transaction():
-            self._file.executemany(PUT, map(_row, items))
+            self._connection.executemany(UPSERT_ITEM, map(_to_row, items))
 
-    def replace(self, item: Item, now_s: float) -> bool:
+    def compare_and_set(self, item: Item, now_s: float) -> bool:
         """See `store.Backend`."""
         with self._transaction():
-            if not may_replace(self.get(item.pk, item.sk), item, now_s):
+            if not is_next_version(self.get(item.pk, item.sk), item, now_s):
                 return False
-            self._file.execute(PUT, _row(item))
+            self._connection.execute(UPSERT_ITEM, _to_row(item))
             return True
 
-    def add(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """See `store.Backend`."""
-        return int(self._file.execute(ADD, (pk, sk, amount, expires_at_s)).fetchall()[0][0])
+        return int(self._connection.execute(INCREMENT_COUNTER, (pk, sk, amount, expires_at_s)).fetchall()[0][0])
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
         """See `store.Backend`. Here it is one transaction."""
         with self._transaction():
-            self._file.executemany("delete from items where pk = ? and sk = ?", keys)
+            self._connection.executemany("delete from items where pk = ? and sk = ?", keys)
 
-    def sweep(self, now_s: float) -> None:
+    def delete_expired(self, now_s: float) -> None:
         """See `store.Backend`."""
-        self._file.execute("delete from items where expires_at_s > 0 and expires_at_s <= ?", (now_s,))
+        self._connection.execute("delete from items where expires_at_s > 0 and expires_at_s <= ?", (now_s,))
 
     def close(self) -> None:
         """See `store.Backend`."""
-        self._file.close()
+        self._connection.close()
 
     # Private methods
 
-    def _items(self, query: str, *values: str | int) -> Iterator[Item]:
-        for pk, sk, body, number, updated_ms, expires_at_s in self._file.execute(query, values):
+    def _select(self, query: str, *values: str | int) -> Iterator[Item]:
+        for pk, sk, body, number, updated_ms, expires_at_s in self._connection.execute(query, values):
             yield Item(pk=pk, sk=sk, body=body, number=number, updated_ms=updated_ms, expires_at_s=expires_at_s)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """Begin as a writer: one that began as a reader could find itself unable to become one."""
-        self._file.execute("begin immediate")
-        with self._file:
+        self._connection.execute("begin immediate")
+        with self._connection:
             yield
 
 
-def _row(item: Item) -> tuple[str, str, bytes, int, int, int]:
+def _to_row(item: Item) -> tuple[str, str, bytes, int, int, int]:
     return item.pk, item.sk, item.body, item.number, item.updated_ms, item.expires_at_s

@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from typing import Final
 
 from winterbourne.chat.auth.base import Caller
-from winterbourne.chat.errors import StoreUnavailable
-from winterbourne.chat.storage.base import Item, Store, key
+from winterbourne.chat.errors import StorageUnavailable
+from winterbourne.chat.storage.base import Item, Store, encode_key
 
-__all__ = ["Stops"]
+__all__ = ["StopSignals"]
 
-KEPT_S: Final = 3600
+SIGNAL_TTL_S: Final = 3600
 """Longer than Lambda lets anything run."""
 
-LONGEST_PAUSE_S: Final = 10.0
+MAX_BACKOFF_S: Final = 10.0
 """Between two looks at a store that is away: each look that fails is a line in the log, for every stream."""
 
 
-class Stops:
+class StopSignals:
     """Stop requests of all callers.
 
     Args:
@@ -32,10 +32,10 @@ class Stops:
 
     def __init__(self, store: Store, poll_interval_s: float) -> None:
         self._store = store
-        self._poll_interval_s = poll_interval_s if store.shared else None
+        self._poll_interval_s = poll_interval_s if store.is_shared else None
         self._listeners: dict[tuple[str, str], set[asyncio.Event]] = {}
 
-    async def request(self, caller: Caller, conversation_id: str, at_ms: int | None = None) -> None:
+    async def send(self, caller: Caller, conversation_id: str, at_ms: int | None = None) -> None:
         """Ask that this caller's conversation stops; where none of that id runs, nothing happens.
 
         Args:
@@ -48,8 +48,8 @@ class Stops:
         """
         for listener in self._listeners.get((caller.id, conversation_id), ()):
             listener.set()
-        pk, sk = _place(caller, conversation_id)
-        expires_at_s = int(self._store.now()) + KEPT_S
+        pk, sk = _signal_key(caller, conversation_id)
+        expires_at_s = int(self._store.now()) + SIGNAL_TTL_S
         await self._store.put([Item(pk=pk, sk=sk, number=at_ms or self._now_ms(), expires_at_s=expires_at_s)])
 
     async def wait(self, caller: Caller, conversation_id: str, since_ms: int | None = None) -> None:
@@ -64,51 +64,51 @@ class Stops:
         A store that is away is looked at more and more rarely, until it is back. Cancellation ends the looking.
         """
         since_ms, failures = since_ms or self._now_ms(), 0
-        with self._listening(caller, conversation_id) as heard:
-            while not heard.is_set():
+        with self._subscribe(caller, conversation_id) as stopped:
+            while not stopped.is_set():
                 try:
-                    if await self._is_marked(caller, conversation_id, since_ms):
+                    if await self._is_stop_requested(caller, conversation_id, since_ms):
                         return
                     failures = 0
-                except StoreUnavailable:  # the store has logged it
+                except StorageUnavailable:  # the store has logged it
                     failures += 1
-                await _set_within(heard, self._pause_s(failures))
+                await _wait_with_timeout(stopped, self._backoff_s(failures))
 
     # Private methods
 
-    async def _is_marked(self, caller: Caller, conversation_id: str, since_ms: int) -> bool:
-        mark = await self._store.get(*_place(caller, conversation_id))
-        return mark is not None and mark.number >= since_ms
+    async def _is_stop_requested(self, caller: Caller, conversation_id: str, since_ms: int) -> bool:
+        signal = await self._store.get(*_signal_key(caller, conversation_id))
+        return signal is not None and signal.number >= since_ms
 
-    def _pause_s(self, failures: int) -> float | None:
+    def _backoff_s(self, failures: int) -> float | None:
         """Until the next look, after so many failures in a row; None where there is none."""
         if self._poll_interval_s is None:
             return None
-        longest_s = max(self._poll_interval_s, LONGEST_PAUSE_S)
-        return min(self._poll_interval_s * 2.0 ** min(failures, 10), longest_s)
+        max_s = max(self._poll_interval_s, MAX_BACKOFF_S)
+        return min(self._poll_interval_s * 2.0 ** min(failures, 10), max_s)
 
     @contextlib.contextmanager
-    def _listening(self, caller: Caller, conversation_id: str) -> Iterator[asyncio.Event]:
-        place, heard = (caller.id, conversation_id), asyncio.Event()
-        listeners = self._listeners.setdefault(place, set())
-        listeners.add(heard)
+    def _subscribe(self, caller: Caller, conversation_id: str) -> Iterator[asyncio.Event]:
+        listener_key, stopped = (caller.id, conversation_id), asyncio.Event()
+        listeners = self._listeners.setdefault(listener_key, set())
+        listeners.add(stopped)
         try:
-            yield heard
+            yield stopped
         finally:
-            listeners.discard(heard)
+            listeners.discard(stopped)
             if not listeners:
-                self._listeners.pop(place, None)
+                self._listeners.pop(listener_key, None)
 
     def _now_ms(self) -> int:
         return int(self._store.now() * 1000)
 
 
-async def _set_within(event: asyncio.Event, timeout_s: float | None) -> None:
+async def _wait_with_timeout(event: asyncio.Event, timeout_s: float | None) -> None:
     """Wait for an event, not longer than that."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
 
 
-def _place(caller: Caller, conversation_id: str) -> tuple[str, str]:
-    return key("stops", caller.id), key(conversation_id)
+def _signal_key(caller: Caller, conversation_id: str) -> tuple[str, str]:
+    return encode_key("stops", caller.id), encode_key(conversation_id)

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Self
 
-from winterbourne.chat.errors import StoreUnavailable
+from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.storage.base import Item, Store
 
-__all__ = ["Writer"]
+__all__ = ["WriteBehindQueue"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ FLUSH_TIMEOUT_S: Final = 2.0
 """What the end of a request may wait for its last writes; less than the margin that is left before a deadline."""
 
 
-class Writer:
+class WriteBehindQueue:
     """Puts items into the store, in order, while the block runs; leaving it waits for the last ones.
 
     Args:
@@ -34,19 +34,19 @@ class Writer:
         self._renew = renew
         self._renew_interval_s = renew_interval_s
         self._renew_at = 0.0
-        self._waiting: list[Item] = []
-        self._woken = asyncio.Event()
-        self._closing = False
+        self._pending: list[Item] = []
+        self._wake_up = asyncio.Event()
+        self._is_closing = False
 
     @property
-    def is_done(self) -> bool:
+    def is_flushed(self) -> bool:
         """Whether everything was written."""
-        return not self._waiting
+        return not self._pending
 
     def put(self, items: Sequence[Item]) -> None:
         """Have items written soon. Never waits."""
-        self._waiting += items
-        self._woken.set()
+        self._pending += items
+        self._wake_up.set()
 
     async def __aenter__(self) -> Self:
         self._renew_at = asyncio.get_running_loop().time() + self._renew_interval_s
@@ -54,35 +54,35 @@ class Writer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closing = True
-        self._woken.set()
+        self._is_closing = True
+        self._wake_up.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 await self._task
-        if not self.is_done:
+        if not self.is_flushed:
             measure("ConversationsCut")
-            _LOGGER.error("the last %s items of a conversation could not be kept", len(self._waiting))
+            _LOGGER.error("the last %s items of a conversation could not be kept", len(self._pending))
 
     # Private methods
 
     async def _run(self) -> None:
-        while not self._closing:
-            await self._nap()
-            await self._write()
+        while not self._is_closing:
+            await self._wait_for_work()
+            await self._flush()
             if asyncio.get_running_loop().time() >= self._renew_at:
                 self._renew_at += self._renew_interval_s
                 await self._renew()
-        await self._write()
+        await self._flush()
 
-    async def _nap(self) -> None:
+    async def _wait_for_work(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._renew_at):
-                await self._woken.wait()
-        self._woken.clear()
+                await self._wake_up.wait()
+        self._wake_up.clear()
 
-    async def _write(self) -> None:
+    async def _flush(self) -> None:
         """Write what waits. What the store does not take waits for the next occasion; the store has logged why."""
-        if items := self._waiting[:]:
-            with contextlib.suppress(StoreUnavailable):
+        if items := self._pending[:]:
+            with contextlib.suppress(StorageUnavailable):
                 await self._store.put(items)
-                del self._waiting[: len(items)]
+                del self._pending[: len(items)]

@@ -2,24 +2,24 @@
 
 from typing import Generic, TypeVar
 
-__all__ = ["Batch"]
+__all__ = ["CallBatch"]
 
 J = TypeVar("J")
 
 
-class Batch(Generic[J]):
+class CallBatch(Generic[J]):
     """Jobs in the order they came, until the window closes."""
 
     def __init__(self, first: J) -> None:
-        self.jobs = [first]
-        self.open = True
+        self.calls = [first]
+        self.is_open = True
 
-    def add(self, job: J) -> int:
+    def add(self, call: J) -> int:
         """Take a job along; its result will have this position."""
-        self.jobs.append(job)
-        return len(self.jobs) - 1
+        self.calls.append(call)
+        return len(self.calls) - 1
 
     def close(self) -> list[J]:
         """No further job; the ones it has."""
-        self.open = False
-        return self.jobs
+        self.is_open = False
+        return self.calls

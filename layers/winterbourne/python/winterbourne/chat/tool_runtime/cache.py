@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from cachetools import TLRUCache
 
-__all__ = ["Key", "ResultCache"]
+__all__ = ["CacheKey", "ResultCache"]
 
 
-class Key(NamedTuple):
+class CacheKey(NamedTuple):
     """What makes two calls identical. `caller` is empty where results are shared by all callers."""
 
     tool: str
@@ -18,7 +18,7 @@ class Key(NamedTuple):
     arguments: bytes
 
 
-class _Item(NamedTuple):
+class _CacheEntry(NamedTuple):
     result: bytes
     ttl_s: float
     size: int
@@ -35,30 +35,30 @@ class ResultCache:
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._items: TLRUCache[Key, _Item] | None = None
+        self._cache: TLRUCache[CacheKey, _CacheEntry] | None = None
 
-    def get(self, key: Key) -> bytes | None:
+    def get(self, key: CacheKey) -> bytes | None:
         """A result that is still fresh."""
-        item = self._items.get(key) if self._items is not None else None
-        return item.result if item else None
+        entry = self._cache.get(key) if self._cache is not None else None
+        return entry.result if entry else None
 
-    def put(self, key: Key, result: bytes, ttl_s: float) -> None:
+    def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
         """Keep a result for so many seconds, unless it alone is larger than the cache."""
         size = len(result) + sum(map(len, key))
         if ttl_s and size <= self._max_bytes:
-            self._made()[key] = _Item(result, ttl_s, size)
+            self._ensure_cache()[key] = _CacheEntry(result, ttl_s, size)
 
-    def _made(self) -> "TLRUCache[Key, _Item]":
-        if self._items is None:
+    def _ensure_cache(self) -> "TLRUCache[CacheKey, _CacheEntry]":
+        if self._cache is None:
             from cachetools import TLRUCache  # noqa: PLC0415  (3 ms that only caching tools need)
 
-            self._items = TLRUCache(self._max_bytes, ttu=_expiry, timer=self._clock, getsizeof=_size)
-        return self._items
+            self._cache = TLRUCache(self._max_bytes, ttu=_expiry, timer=self._clock, getsizeof=_entry_size)
+        return self._cache
 
 
-def _expiry(_: Key, item: _Item, now: float) -> float:
-    return now + item.ttl_s
+def _expiry(_: CacheKey, entry: _CacheEntry, now: float) -> float:
+    return now + entry.ttl_s
 
 
-def _size(item: _Item) -> int:
-    return item.size
+def _entry_size(entry: _CacheEntry) -> int:
+    return entry.size

@@ -12,57 +12,64 @@ from typing import Any, Final, Self, TypeAlias
 
 from winterbourne.chat.core.events import Emit
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
-from winterbourne.chat.tool_runtime.batching import Batch
-from winterbourne.chat.tool_runtime.call_reporter import Call
+from winterbourne.chat.tool_runtime.batching import CallBatch
+from winterbourne.chat.tool_runtime.call_reporter import CallReporter
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.executor import Workshop
-from winterbourne.chat.tool_runtime.permits import Kind
-from winterbourne.chat.tool_runtime.registry import Registry
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.chat.tool_runtime.permits import Semaphore
+from winterbourne.chat.tool_runtime.registry import ToolRegistry
 from winterbourne.chat.tool_runtime.results import CANCELLED, Outcome, failed, timed_out
-from winterbourne.chat.tool_runtime.shared_run import Listener, Run
-from winterbourne.chat.tool_runtime.validated_call import Job
+from winterbourne.chat.tool_runtime.shared_run import ProgressCallback, SharedRun
+from winterbourne.chat.tool_runtime.validated_call import ValidatedCall
 
-__all__ = ["GRACE_S", "Turn"]
+__all__ = ["CANCEL_GRACE_S", "ToolCallGroup"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-GRACE_S: Final = 0.25
+CANCEL_GRACE_S: Final = 0.25
 """A cancelled tool may close what it has open; one that ignores its cancellation is left after so many seconds."""
 
 
-Seat: TypeAlias = tuple[Run, int]
+RunSlot: TypeAlias = tuple[SharedRun, int]
 """A run, and which of its outcomes is meant."""
 
 
-class Turn:
+class ToolCallGroup:
     """Made by `ToolRunner.turn`, used with `async with`."""
 
     def __init__(
-        self, registry: Registry, workshop: Workshop, emit: Emit, *, deadline: float, request_id: str, caller: str
+        self,
+        registry: ToolRegistry,
+        executor: ToolExecutor,
+        emit: Emit,
+        *,
+        deadline: float,
+        request_id: str,
+        caller: str,
     ) -> None:
         self._registry = registry
-        self._workshop = workshop
+        self._executor = executor
         self._emit = emit
         self._clock = asyncio.get_running_loop().time
-        self._latest = deadline - workshop.settings.tool_answer_reserve
+        self._tool_deadline = deadline - executor.settings.tool_answer_reserve
         self._request_id = request_id
         self._caller = caller
-        self._place = Kind(workshop.settings.tool_concurrency)
-        self._calls: list[Call] = []
+        self._turn_semaphore = Semaphore(executor.settings.tool_concurrency)
+        self._reporters: list[CallReporter] = []
         self._tasks: list[asyncio.Task[ToolMessage]] = []
-        self._runs: set[Run] = set()
-        self._broken: Exception | None = None
-        self._left = False
-        self._batches: dict[str, tuple[Batch[Job], Run]] = {}
+        self._runs: set[SharedRun] = set()
+        self._emit_error: Exception | None = None
+        self._has_exited = False
+        self._batches: dict[str, tuple[CallBatch[ValidatedCall], SharedRun]] = {}
 
-    def start(self, asked: ToolCall) -> None:
+    def start(self, tool_call: ToolCall) -> None:
         """Run a call, beginning in the next turn of the loop. May be called while the model goes on talking."""
-        self._begin(asked, self._answer)
+        self._start_task(tool_call, self._run_call)
 
-    def refuse(self, asked: ToolCall, why: str) -> None:
+    def refuse(self, tool_call: ToolCall, reason: str) -> None:
         """Run nothing: the call's last word is this error."""
-        self._begin(asked, lambda call: call.finish(failed(why)))
+        self._start_task(tool_call, lambda call: call.finish(failed(reason)))
 
     async def results(self) -> list[ToolMessage]:
         """Wait for all calls. After the block: at once, cancelled calls among them.
@@ -75,8 +82,8 @@ class Turn:
 
         Cancellation: cancels all calls and waits for their last words.
         """
-        if self._left:
-            return [call.message for call in self._calls if call.message]
+        if self._has_exited:
+            return [reporter.message for reporter in self._reporters if reporter.message]
         messages = await asyncio.gather(*self._tasks)
         if messages:
             names = ", ".join(message.name for message in messages)
@@ -94,138 +101,142 @@ class Turn:
         Raises:
             Exception: What `emit` raised, unless the block is left with an error already.
         """
-        self._left = True
+        self._has_exited = True
         try:
-            await self._cancel()
-            await self._last_words()
+            await self._cancel_all()
+            await self._finish_all()
         except Exception:
             if error is None:  # else what the block was left with stands; a client that is gone breaks `emit` too
                 raise
 
     # Private methods: the end
 
-    async def _cancel(self) -> None:
+    async def _cancel_all(self) -> None:
         """Cancel and await all that runs; what ignores it for GRACE_S is left to the workshop."""
         try:
-            await _cancelled(self._tasks)  # each ends within GRACE_S, whatever its tool does
-            await _cancelled([run.task for run in self._runs if run.deserted], GRACE_S)
+            await _cancel_and_wait(self._tasks)  # each ends within GRACE_S, whatever its tool does
+            await _cancel_and_wait([run.task for run in self._runs if run.is_abandoned], CANCEL_GRACE_S)
         finally:
-            self._workshop.leave(run.task for run in self._runs if run.deserted and not run.task.done())
+            self._executor.adopt_stuck(run.task for run in self._runs if run.is_abandoned and not run.task.done())
 
-    async def _last_words(self) -> None:
-        for call in self._calls:
-            if not call.message:  # its task was cancelled before it had begun
-                await self._finish_cancelled(call)
+    async def _finish_all(self) -> None:
+        for reporter in self._reporters:
+            if not reporter.message:  # its task was cancelled before it had begun
+                await self._finish_cancelled(reporter)
         for task in self._tasks:
             if not task.cancelled() and (error := task.exception()):
                 raise error
-        if self._broken:
-            raise self._broken
+        if self._emit_error:
+            raise self._emit_error
 
     # Private methods: one call
 
-    def _begin(self, asked: ToolCall, answer: Callable[[Call], Coroutine[Any, Any, ToolMessage]]) -> None:
-        call = Call(asked, self._registry.label(asked.name), self._emit)
-        self._calls.append(call)
-        self._tasks.append(asyncio.create_task(answer(call)))
+    def _start_task(
+        self, tool_call: ToolCall, run_call: Callable[[CallReporter], Coroutine[Any, Any, ToolMessage]]
+    ) -> None:
+        reporter = CallReporter(tool_call, self._registry.metric_label(tool_call.name), self._emit)
+        self._reporters.append(reporter)
+        self._tasks.append(asyncio.create_task(run_call(reporter)))
 
-    async def _answer(self, call: Call) -> ToolMessage:
+    async def _run_call(self, reporter: CallReporter) -> ToolMessage:
         try:
-            outcome = await self._outcome(call)
+            outcome = await self._execute(reporter)
         except asyncio.CancelledError:
-            return await self._finish_cancelled(call)
-        return await call.finish(outcome)
+            return await self._finish_cancelled(reporter)
+        return await reporter.finish(outcome)
 
-    async def _finish_cancelled(self, call: Call) -> ToolMessage:
+    async def _finish_cancelled(self, reporter: CallReporter) -> ToolMessage:
         """Bounded, since a client that reads no more must not hold up a cancellation.
 
         What `emit` raises is kept for the end of the block: raised here, it would take the cancellation's place.
         """
         try:
-            async with asyncio.timeout(GRACE_S):
-                return await call.finish(CANCELLED)
+            async with asyncio.timeout(CANCEL_GRACE_S):
+                return await reporter.finish(CANCELLED)
         except Exception as error:  # noqa: BLE001  (kept, and raised by `_last_words`)
-            self._broken = error
-            return await call.finish(CANCELLED)  # the message; nothing is sent twice
+            self._emit_error = error
+            return await reporter.finish(CANCELLED)  # the message; nothing is sent twice
 
-    async def _outcome(self, call: Call) -> Outcome:
-        job = self._registry.judge(call.asked, self._caller)
-        if isinstance(job, Outcome):
-            return job
-        if answer := self._workshop.at_once(job):
-            return answer
+    async def _execute(self, reporter: CallReporter) -> Outcome:
+        call = self._registry.resolve(reporter.tool_call, self._caller)
+        if isinstance(call, Outcome):
+            return call
+        if ready := self._executor.cached_or_refused(call):
+            return ready
         try:
-            async with asyncio.timeout_at(self._latest) as scope:
-                return await self._joined(call, job, scope)
+            async with asyncio.timeout_at(self._tool_deadline) as timeout:
+                return await self._await_shared_run(reporter, call, timeout)
         except TimeoutError:
-            if not scope.expired():
+            if not timeout.expired():
                 raise
-            return self._too_late(job.tool)
+            return self._timeout_outcome(call.tool)
 
-    async def _joined(self, call: Call, job: Job, scope: asyncio.Timeout) -> Outcome:
+    async def _await_shared_run(
+        self, reporter: CallReporter, call: ValidatedCall, deadline: asyncio.Timeout
+    ) -> Outcome:
         """Take part in a run, under the timeout of a call that starts now."""
-        seat = await self._seat(call, job)
-        if isinstance(seat, Outcome):
-            return seat
-        run, number = seat
+        slot = await self._acquire_slot(reporter, call)
+        if isinstance(slot, Outcome):
+            return slot
+        run, index = slot
         self._runs.add(run)
-        scope.reschedule(min(self._clock() + self._timeout_s(job.tool), self._latest))
-        run.join(call.progressed)
+        deadline.reschedule(min(self._clock() + self._timeout_s(call.tool), self._tool_deadline))
+        run.subscribe(reporter.report_progress)
         try:
-            await call.started()
-            return (await run.end())[number]
+            await reporter.report_started()
+            return (await run.wait())[index]
         finally:
-            run.leave(call.progressed)
+            run.unsubscribe(reporter.report_progress)
 
-    async def _seat(self, call: Call, job: Job) -> Seat | Outcome:
+    async def _acquire_slot(self, reporter: CallReporter, call: ValidatedCall) -> RunSlot | Outcome:
         """A seat in a run that can be joined, else in a new one as soon as there is a place for it."""
-        if seat := self._free_seat(job):
-            return seat
-        kinds = [self._place, *self._workshop.kinds(job.tool)]
-        places = self._workshop.places
-        if not places.take(kinds):
-            await call.queued()
-            await places.wait(kinds)
-            if answer := self._workshop.at_once(job) or self._free_seat(job):
-                places.give_back(kinds)
-                return answer
-        return self._new_seat(job, functools.partial(places.give_back, kinds))
+        if slot := self._join_existing_run(call):
+            return slot
+        semaphores = [self._turn_semaphore, *self._executor.required_semaphores(call.tool)]
+        permits = self._executor.permits
+        if not permits.try_acquire(semaphores):
+            await reporter.report_queued()
+            await permits.acquire_queued(semaphores)
+            if ready := self._executor.cached_or_refused(call) or self._join_existing_run(call):
+                permits.release(semaphores)
+                return ready
+        return self._start_run(call, functools.partial(permits.release, semaphores))
 
-    def _free_seat(self, job: Job) -> Seat | None:
-        if run := self._workshop.under_way(job):
+    def _join_existing_run(self, call: ValidatedCall) -> RunSlot | None:
+        if run := self._executor.in_flight(call):
             return run, 0
-        batch, run = self._batches.get(job.tool.name, (None, None))
-        return (run, batch.add(job)) if batch and run and batch.open and not run.deserted else None
+        batch, run = self._batches.get(call.tool.name, (None, None))
+        return (run, batch.add(call)) if batch and run and batch.is_open and not run.is_abandoned else None
 
-    def _new_seat(self, job: Job, release: Callable[[], None]) -> Seat:
-        context_for = functools.partial(self._context, job.tool)
-        if job.tool.batch:
-            batch = Batch(job)
-            run = self._workshop.start_batch(batch, job.tool.batch, context_for, release)
-            self._batches[job.tool.name] = batch, run
+    def _start_run(self, call: ValidatedCall, release: Callable[[], None]) -> RunSlot:
+        make_context = functools.partial(self._make_context, call.tool)
+        if call.tool.batch:
+            batch = CallBatch(call)
+            run = self._executor.start_batch(batch, call.tool.batch, make_context, release)
+            self._batches[call.tool.name] = batch, run
         else:
-            run = self._workshop.start(job, context_for, release)
+            run = self._executor.start(call, make_context, release)
         return run, 0
 
-    def _context(self, tool: Tool, report: Listener) -> ToolContext:
-        patience = self._clock() + self._timeout_s(tool)
+    def _make_context(self, tool: Tool, on_progress: ProgressCallback) -> ToolContext:
+        timeout_at = self._clock() + self._timeout_s(tool)
         return ToolContext(
             request_id=self._request_id,
-            caller=None if tool.shared else self._caller,
-            deadline=min(patience, self._latest),
-            patience=patience,
-            max_progress_bytes=self._workshop.settings.tool_max_result_bytes,
-            clients=self._workshop.clients,
-            keys=self._workshop.keys(tool),
-            threads=self._workshop.threads,
-            report=report,
+            caller=None if tool.is_cache_shared else self._caller,
+            deadline=min(timeout_at, self._tool_deadline),
+            patience=timeout_at,
+            max_progress_bytes=self._executor.settings.tool_max_result_bytes,
+            clients=self._executor.http_clients,
+            keys=self._executor.keys_for(tool),
+            threads=self._executor.thread_pool,
+            report=on_progress,
         )
 
     def _timeout_s(self, tool: Tool) -> float:
-        return tool.options.timeout_s or self._workshop.settings.tool_execution_timeout
+        return tool.options.timeout_s or self._executor.settings.tool_execution_timeout
 
-    def _too_late(self, tool: Tool) -> Outcome:
-        if self._clock() >= self._latest:
+    def _timeout_outcome(self, tool: Tool) -> Outcome:
+        if self._clock() >= self._tool_deadline:
             return timed_out(f"{tool.name} was stopped: the time that is left is needed for the answer.")
         return timed_out(f"{tool.name} did not finish within {self._timeout_s(tool):g} seconds and was stopped.")
 
@@ -233,7 +244,7 @@ class Turn:
 # Private functions
 
 
-async def _cancelled(tasks: Sequence[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
+async def _cancel_and_wait(tasks: Sequence[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
     """Cancel what is not done and wait for it."""
     running = [task for task in tasks if not task.done()]
     for task in running:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["MOVES", "Allow", "Answer", "Breaker", "Refuse", "State", "Step"]
+__all__ = ["TRANSITIONS", "Allow", "CircuitBreaker", "Decision", "Refuse", "State", "Trigger"]
 
 
 class State(enum.Enum):
@@ -20,24 +20,24 @@ class State(enum.Enum):
     HALF_OPEN = enum.auto()
 
 
-class Step(enum.Enum):
+class Trigger(enum.Enum):
     """What can happen to a breaker. `TRIPPED` is the failure that is one too many; `PAUSED` the end of the pause."""
 
     SUCCEEDED = enum.auto()
     FAILED = enum.auto()
     TRIPPED = enum.auto()
-    PAUSED = enum.auto()
+    OPEN_TIME_ELAPSED = enum.auto()
 
 
-MOVES: Final[Mapping[tuple[State, Step], State]] = MappingProxyType(
+TRANSITIONS: Final[Mapping[tuple[State, Trigger], State]] = MappingProxyType(
     {
-        (State.CLOSED, Step.SUCCEEDED): State.CLOSED,
-        (State.CLOSED, Step.FAILED): State.CLOSED,
-        (State.CLOSED, Step.TRIPPED): State.OPEN,
-        (State.OPEN, Step.PAUSED): State.HALF_OPEN,
-        (State.HALF_OPEN, Step.PAUSED): State.HALF_OPEN,
-        (State.HALF_OPEN, Step.SUCCEEDED): State.CLOSED,
-        (State.HALF_OPEN, Step.TRIPPED): State.OPEN,
+        (State.CLOSED, Trigger.SUCCEEDED): State.CLOSED,
+        (State.CLOSED, Trigger.FAILED): State.CLOSED,
+        (State.CLOSED, Trigger.TRIPPED): State.OPEN,
+        (State.OPEN, Trigger.OPEN_TIME_ELAPSED): State.HALF_OPEN,
+        (State.HALF_OPEN, Trigger.OPEN_TIME_ELAPSED): State.HALF_OPEN,
+        (State.HALF_OPEN, Trigger.SUCCEEDED): State.CLOSED,
+        (State.HALF_OPEN, Trigger.TRIPPED): State.OPEN,
     }
 )
 """Every move there is; any other pair is a mistake in this module and raises KeyError."""
@@ -46,19 +46,19 @@ MOVES: Final[Mapping[tuple[State, Step], State]] = MappingProxyType(
 class Allow(NamedTuple):
     """The call may run. `round` names the time it belongs to: what is heard of it later counts only then."""
 
-    round: int
+    generation: int
 
 
 class Refuse(NamedTuple):
     """The call must not run; it may be tried again in so many seconds."""
 
-    wait_s: float
+    retry_after_s: float
 
 
-Answer: TypeAlias = Allow | Refuse
+Decision: TypeAlias = Allow | Refuse
 
 
-class Breaker:
+class CircuitBreaker:
     """One breaker.
 
     Args:
@@ -66,25 +66,25 @@ class Breaker:
         open_s: Seconds it stays open before one call may try.
     """
 
-    def __init__(self, failures: int, open_s: float) -> None:
+    def __init__(self, failure_threshold: int, open_s: float) -> None:
         self.state = State.CLOSED
-        self._limit = failures
+        self._failure_threshold = failure_threshold
         self._open_s = open_s
-        self._failures = 0
-        self._until = 0.0
-        self._round = 0
+        self._consecutive_failures = 0
+        self._open_until = 0.0
+        self._generation = 0
 
-    def refuses_s(self, now: float) -> float:
+    def remaining_open_s(self, now: float) -> float:
         """For how many more seconds calls are refused; 0 where one may run. Changes nothing."""
-        return 0.0 if self.state is State.CLOSED else max(0.0, self._until - now)
+        return 0.0 if self.state is State.CLOSED else max(0.0, self._open_until - now)
 
-    def ask(self, now: float) -> Answer:
+    def try_acquire(self, now: float) -> Decision:
         """Whether a call may run now. It is the one that may try, if the breaker was open."""
-        if wait_s := self.refuses_s(now):
-            return Refuse(wait_s)
+        if retry_after_s := self.remaining_open_s(now):
+            return Refuse(retry_after_s)
         if self.state is not State.CLOSED:
-            self._step(Step.PAUSED, now)
-        return Allow(self._round)
+            self._transition(Trigger.OPEN_TIME_ELAPSED, now)
+        return Allow(self._generation)
 
     def record(self, allowed: Allow, *, succeeded: bool, now: float) -> bool:
         """How an allowed call ended, once. Calls of an earlier round are not heard.
@@ -92,18 +92,18 @@ class Breaker:
         Returns:
             Whether this opened the breaker.
         """
-        if allowed.round != self._round:
+        if allowed.generation != self._generation:
             return False
-        self._failures = 0 if succeeded else self._failures + 1
-        tripped = self._failures >= (self._limit if self.state is State.CLOSED else 1)
-        self._step(Step.SUCCEEDED if succeeded else Step.TRIPPED if tripped else Step.FAILED, now)
+        self._consecutive_failures = 0 if succeeded else self._consecutive_failures + 1
+        tripped = self._consecutive_failures >= (self._failure_threshold if self.state is State.CLOSED else 1)
+        self._transition(Trigger.SUCCEEDED if succeeded else Trigger.TRIPPED if tripped else Trigger.FAILED, now)
         return tripped
 
     # Private methods
 
-    def _step(self, step: Step, now: float) -> None:
-        before, self.state = self.state, MOVES[self.state, step]
-        if before is not self.state or step is Step.PAUSED:
-            self._round += 1
-            self._failures = 0
-            self._until = now + self._open_s
+    def _transition(self, trigger: Trigger, now: float) -> None:
+        before, self.state = self.state, TRANSITIONS[self.state, trigger]
+        if before is not self.state or trigger is Trigger.OPEN_TIME_ELAPSED:
+            self._generation += 1
+            self._consecutive_failures = 0
+            self._open_until = now + self._open_s

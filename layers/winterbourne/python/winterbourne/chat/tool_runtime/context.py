@@ -7,18 +7,18 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.tool_runtime.keys import Keys
+from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.results import encode
-from winterbourne.chat.tool_runtime.threads import Threads
+from winterbourne.chat.tool_runtime.threads import ThreadPool
 
-__all__ = ["Clients", "ToolContext"]
+__all__ = ["HttpClients", "ToolContext"]
 
 T = TypeVar("T")
 
 
-class Clients(msgspec.Struct, frozen=True):
+class HttpClients(msgspec.Struct, frozen=True):
     """Where tools get their HTTP clients from: functions, so that a client is made when first used."""
 
     asynchronous: Callable[[], httpx.AsyncClient] = http_pool.client
@@ -55,9 +55,9 @@ class ToolContext:
         deadline: float = float("inf"),
         patience: float = float("inf"),
         max_progress_bytes: int = 32 * 1024,
-        clients: Clients | None = None,
-        keys: Keys | None = None,
-        threads: Threads | None = None,
+        clients: HttpClients | None = None,
+        keys: ToolKeys | None = None,
+        threads: ThreadPool | None = None,
         report: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self.request_id = request_id
@@ -65,9 +65,9 @@ class ToolContext:
         self.patience = patience
         self._caller = caller
         self._max_progress_bytes = max_progress_bytes
-        self._clients = clients or Clients()
-        self._keys = keys or Keys({})
-        self._threads = threads or Threads()
+        self._clients = clients or HttpClients()
+        self._keys = keys or ToolKeys({})
+        self._threads = threads or ThreadPool()
         self._report = report
         self._loop = asyncio.get_running_loop()
 
@@ -79,7 +79,7 @@ class ToolContext:
             ToolMisdeclared: All callers share the tool's results (`cache_per_caller=False`), so none may be known.
         """
         if self._caller is None:
-            raise ToolMisdeclared("a tool with cache_per_caller=False may not ask who its caller is")
+            raise InvalidToolDeclaration("a tool with cache_per_caller=False may not ask who its caller is")
         return self._caller
 
     @property

@@ -19,11 +19,11 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.messages import ToolSchema
-from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.tool_runtime import docstring, schema
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.progress import last_of
-from winterbourne.chat.tool_runtime.validation import ArgumentsReader
+from winterbourne.chat.tool_runtime.progress import stream_progress
+from winterbourne.chat.tool_runtime.validation import ArgumentValidator
 
 __all__ = ["BatchCall", "Call", "Function", "Tool", "ToolContext", "ToolOptions", "tool"]
 
@@ -31,7 +31,7 @@ Function: TypeAlias = Callable[..., Any]
 Call: TypeAlias = Callable[[Any, ToolContext], Awaitable[Any]]
 BatchCall: TypeAlias = Callable[[Sequence[Any], ToolContext], Awaitable[Sequence[Any]]]
 
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what all providers take
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what all providers take
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -81,18 +81,18 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     parameters: dict[str, Any]
-    read: Callable[[str], Any]
+    validate_arguments: Callable[[str], Any]
     call: Call
     batch: BatchCall | None = None
     options: ToolOptions = ToolOptions()
     strict: bool = False
     blocking: bool = False
     takes_context: bool = True
-    reads: tuple[str, ...] = ()
+    optional_settings: tuple[str, ...] = ()
     function: Function | None = None
 
     @property
-    def shared(self) -> bool:
+    def is_cache_shared(self) -> bool:
         """Whether identical calls of all callers have one result."""
         per_caller = self.options.cache_per_caller
         return self.options.cache_ttl_s is not None and not (self.takes_context if per_caller is None else per_caller)
@@ -150,7 +150,7 @@ def tool(
     """
 
     def declare(function: Function) -> Tool:
-        return _declared(name or function.__name__, function, batch, _options(name, options), strict=strict)
+        return _make_tool(name or function.__name__, function, batch, _validate_options(name, options), strict=strict)
 
     return declare(function) if function else declare
 
@@ -158,65 +158,67 @@ def tool(
 # Private functions
 
 
-def _options(name: str, given: Mapping[str, Any]) -> ToolOptions:
+def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
     try:
-        return msgspec.convert({**given, "needs": tuple(given.get("needs", ()))}, ToolOptions)
+        return msgspec.convert({**options, "needs": tuple(options.get("needs", ()))}, ToolOptions)
     except msgspec.ValidationError as error:
-        raise ToolMisdeclared(f"The options of tool {name} cannot be: {error}.") from None
+        raise InvalidToolDeclaration(f"The options of tool {name} cannot be: {error}.") from None
 
 
-def _declared(name: str, function: Function, batch: Function | None, options: ToolOptions, *, strict: bool) -> Tool:
-    text = docstring.read(function.__doc__ or "")
-    if not _NAME.fullmatch(name):
-        raise ToolMisdeclared(f"{name!r} is no name for a tool: letters, digits, _ and -, at most 64.")
-    if not text.description:
-        raise ToolMisdeclared(f"Tool {name} needs a docstring: it is what the model reads.")
-    hints = _hints(name, function)
-    struct, parameters = _parameters(name, function, hints, text, strict=strict)
-    context = _context_parameter(hints)
-    batched = _context_parameter(_hints(name, batch)) if batch else ""
+def _make_tool(name: str, function: Function, batch: Function | None, options: ToolOptions, *, strict: bool) -> Tool:
+    doc = docstring.parse(function.__doc__ or "")
+    if not _TOOL_NAME.fullmatch(name):
+        raise InvalidToolDeclaration(f"{name!r} is no name for a tool: letters, digits, _ and -, at most 64.")
+    if not doc.description:
+        raise InvalidToolDeclaration(f"Tool {name} needs a docstring: it is what the model reads.")
+    hints = _type_hints(name, function)
+    arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc, strict=strict)
+    context_name = _context_parameter_name(hints)
+    batch_context_name = _context_parameter_name(_type_hints(name, batch)) if batch else ""
     return Tool(
         name=name,
-        description=text.description,
+        description=doc.description,
         parameters=parameters,
-        read=ArgumentsReader(name, struct, parameters, strict=strict),
-        call=_call(function, context),
-        batch=_batch_call(name, batch, batched) if batch else None,
+        validate_arguments=ArgumentValidator(name, arguments_struct, parameters, strict=strict),
+        call=_adapt_function(function, context_name),
+        batch=_adapt_batch_function(name, batch, batch_context_name) if batch else None,
         options=options,
         strict=strict,
         blocking=not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)),
-        takes_context=bool(context or batched),
+        takes_context=bool(context_name or batch_context_name),
         function=function,
     )
 
 
-def _hints(name: str, function: Function) -> dict[str, Any]:
+def _type_hints(name: str, function: Function) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise ToolMisdeclared(f"The annotations of tool {name} cannot be read: {error}.") from error
+        raise InvalidToolDeclaration(f"The annotations of tool {name} cannot be read: {error}.") from error
 
 
-def _context_parameter(hints: Mapping[str, Any]) -> str:
+def _context_parameter_name(hints: Mapping[str, Any]) -> str:
     return next((name for name, hint in hints.items() if hint is ToolContext and name != "return"), "")
 
 
-def _parameters(
-    name: str, function: Function, hints: Mapping[str, Any], text: docstring.Docstring, *, strict: bool
+def _arguments_struct_and_schema(
+    name: str, function: Function, hints: Mapping[str, Any], doc: docstring.Docstring, *, strict: bool
 ) -> tuple[type[msgspec.Struct], schema.Schema]:
-    given = [p for p in inspect.signature(function).parameters.values() if hints.get(p.name) is not ToolContext]
+    model_parameters = [
+        p for p in inspect.signature(function).parameters.values() if hints.get(p.name) is not ToolContext
+    ]
     try:
-        fields = [_field(parameter, hints) for parameter in given]
+        fields = [_struct_field(parameter, hints) for parameter in model_parameters]
         struct = msgspec.defstruct(name.replace("-", "_"), fields, kw_only=True, forbid_unknown_fields=True)
-        parameters = schema.parameters(struct, text.parameters)
+        parameters = schema.parameters_schema(struct, doc.parameters)
         if strict:
             schema.strict_form(parameters)
     except (TypeError, ValueError) as error:
-        raise ToolMisdeclared(f"The parameters of tool {name} cannot be: {error}") from error
+        raise InvalidToolDeclaration(f"The parameters of tool {name} cannot be: {error}") from error
     return struct, parameters
 
 
-def _field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+def _struct_field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
         raise TypeError(f"{parameter} has no name a model could use.")
     if parameter.name not in hints:
@@ -226,29 +228,29 @@ def _field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     return parameter.name, hints[parameter.name], parameter.default
 
 
-def _call(function: Function, context_name: str) -> Call:
+def _adapt_function(function: Function, context_name: str) -> Call:
     """The one shape of a call, from any shape of a function."""
 
-    def given(arguments: msgspec.Struct, context: ToolContext) -> dict[str, Any]:
+    def keyword_arguments(arguments: msgspec.Struct, context: ToolContext) -> dict[str, Any]:
         return msgspec.structs.asdict(arguments) | ({context_name: context} if context_name else {})
 
-    async def awaited(arguments: Any, context: ToolContext) -> Any:
-        return await function(**given(arguments, context))
+    async def call_coroutine(arguments: Any, context: ToolContext) -> Any:
+        return await function(**keyword_arguments(arguments, context))
 
-    async def generated(arguments: Any, context: ToolContext) -> Any:
-        return await last_of(function(**given(arguments, context)), context.progress)
+    async def call_generator(arguments: Any, context: ToolContext) -> Any:
+        return await stream_progress(function(**keyword_arguments(arguments, context)), context.progress)
 
-    async def threaded(arguments: Any, context: ToolContext) -> Any:
-        return await context.in_thread(lambda: function(**given(arguments, context)))
+    async def call_in_thread(arguments: Any, context: ToolContext) -> Any:
+        return await context.in_thread(lambda: function(**keyword_arguments(arguments, context)))
 
     if inspect.isasyncgenfunction(function):
-        return generated
-    return awaited if inspect.iscoroutinefunction(function) else threaded
+        return call_generator
+    return call_coroutine if inspect.iscoroutinefunction(function) else call_in_thread
 
 
-def _batch_call(name: str, batch: Function, context_name: str) -> BatchCall:
+def _adapt_batch_function(name: str, batch: Function, context_name: str) -> BatchCall:
     if not inspect.iscoroutinefunction(batch):
-        raise ToolMisdeclared(f"The batch form of tool {name} must be an async function.")
+        raise InvalidToolDeclaration(f"The batch form of tool {name} must be an async function.")
 
     async def call(arguments: Sequence[Any], context: ToolContext) -> Sequence[Any]:
         results: Sequence[Any] = await batch(arguments, **({context_name: context} if context_name else {}))

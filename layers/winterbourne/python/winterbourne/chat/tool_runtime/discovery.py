@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from winterbourne.chat.errors import ToolMisdeclared
+from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.tool_runtime.declaration import Tool
 
 __all__ = ["discover"]
@@ -21,12 +21,14 @@ def discover(package: ModuleType) -> list[Tool]:
     found: dict[str, tuple[Tool, str]] = {}
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if not info.name.rpartition(".")[2].startswith("_"):
-            for tool in _tools(importlib.import_module(info.name)):
-                known, where = found.setdefault(tool.name, (tool, info.name))
-                if known is not tool:
-                    raise ToolMisdeclared(f"Two tools are named {tool.name}: one in {where}, one in {info.name}.")
+            for tool in _tools_in(importlib.import_module(info.name)):
+                existing, defined_in = found.setdefault(tool.name, (tool, info.name))
+                if existing is not tool:
+                    raise InvalidToolDeclaration(
+                        f"Two tools are named {tool.name}: one in {defined_in}, one in {info.name}."
+                    )
     return [tool for tool, _ in found.values()]
 
 
-def _tools(module: ModuleType) -> list[Tool]:
+def _tools_in(module: ModuleType) -> list[Tool]:
     return [value for value in vars(module).values() if isinstance(value, Tool)]

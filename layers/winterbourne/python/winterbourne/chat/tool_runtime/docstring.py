@@ -9,17 +9,17 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["Docstring", "read"]
+__all__ = ["Docstring", "parse"]
 
-_SECTION: Final = re.compile(
+_SECTION_HEADING: Final = re.compile(
     r"(?:Args|Arguments|Parameters|Params|Returns|Return|Raises|Yields|Yield|Example|Examples|Note|Notes|Warns"
     r"|See Also|References|Attributes|Cancellation)"
 )
-_PARAMETERS: Final = frozenset({"Args", "Arguments", "Parameters", "Params"})
+_PARAMETER_SECTIONS: Final = frozenset({"Args", "Arguments", "Parameters", "Params"})
 _UNDERLINE: Final = re.compile(r"-{3,}\s*")
-_GOOGLE: Final = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
-_NUMPY: Final = re.compile(r"\*{0,2}(\w+)\s*(?::.*)?")
-_SPHINX: Final = re.compile(r":(\w+)(?:\s+[^:]*?(\w+))?\s*:\s*(.*)")
+_GOOGLE_ITEM: Final = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
+_NUMPY_ITEM: Final = re.compile(r"\*{0,2}(\w+)\s*(?::.*)?")
+_SPHINX_FIELD: Final = re.compile(r":(\w+)(?:\s+[^:]*?(\w+))?\s*:\s*(.*)")
 
 
 class Docstring(NamedTuple):
@@ -29,62 +29,62 @@ class Docstring(NamedTuple):
     parameters: dict[str, str]
 
 
-def read(text: str) -> Docstring:
+def parse(text: str) -> Docstring:
     """Take a docstring apart. Lines of one paragraph are joined; other sections than the parameters' are dropped."""
     description: list[str] = []
     parameters: dict[str, str] = {}
-    for section, lines in _sections(inspect.cleandoc(text).splitlines()):
+    for section, lines in _split_sections(inspect.cleandoc(text).splitlines()):
         if not section:
             description += lines
-        elif section in _PARAMETERS:
-            parameters |= _numpy(lines[1:]) if lines and _UNDERLINE.fullmatch(lines[0]) else _google(lines)
+        elif section in _PARAMETER_SECTIONS:
+            parameters |= _parse_numpy(lines[1:]) if lines and _UNDERLINE.fullmatch(lines[0]) else _parse_google(lines)
         elif section == "param":
-            parameters |= _sphinx(lines)
-    return Docstring(_joined(description), parameters)
+            parameters |= _parse_sphinx(lines)
+    return Docstring(_join_paragraphs(description), parameters)
 
 
 # Private functions
 
 
-def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+def _split_sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Cut where a heading stands: (heading or empty, lines)."""
-    heading, held = "", list[str]()
+    heading, section_lines = "", list[str]()
     for number, line in enumerate(lines):
-        following = lines[number + 1] if number + 1 < len(lines) else ""
-        if found := _heading(line, following):
-            yield heading, held
-            heading, held = found, [line] if found in {"param", "field"} else []
+        next_line = lines[number + 1] if number + 1 < len(lines) else ""
+        if next_heading := _match_heading(line, next_line):
+            yield heading, section_lines
+            heading, section_lines = next_heading, [line] if next_heading in {"param", "field"} else []
         else:
-            held.append(line)
-    yield heading, held
+            section_lines.append(line)
+    yield heading, section_lines
 
 
-def _heading(line: str, following: str) -> str:
+def _match_heading(line: str, next_line: str) -> str:
     """The section that begins here, or nothing."""
-    if match := _SPHINX.fullmatch(line):
+    if match := _SPHINX_FIELD.fullmatch(line):
         return "param" if match[1] in {"param", "parameter", "arg", "argument"} else "field"
     title = line.rstrip().removesuffix(":")
-    starts = line.rstrip().endswith(":") or bool(_UNDERLINE.fullmatch(following))
-    return title if starts and _SECTION.fullmatch(title) else ""
+    is_heading = line.rstrip().endswith(":") or bool(_UNDERLINE.fullmatch(next_line))
+    return title if is_heading and _SECTION_HEADING.fullmatch(title) else ""
 
 
-def _google(lines: list[str]) -> dict[str, str]:
+def _parse_google(lines: list[str]) -> dict[str, str]:
     """`name (type): text`, with more lines of the text indented below it."""
-    return _items(inspect.cleandoc("\n".join(["", *lines])).splitlines(), _GOOGLE)
+    return _parse_items(inspect.cleandoc("\n".join(["", *lines])).splitlines(), _GOOGLE_ITEM)
 
 
-def _numpy(lines: list[str]) -> dict[str, str]:
+def _parse_numpy(lines: list[str]) -> dict[str, str]:
     """`name : type`, with the text indented below it."""
-    return _items(lines, _NUMPY)
+    return _parse_items(lines, _NUMPY_ITEM)
 
 
-def _sphinx(lines: list[str]) -> dict[str, str]:
+def _parse_sphinx(lines: list[str]) -> dict[str, str]:
     """`:param type name: text`, with more lines of the text below it."""
-    match = _SPHINX.fullmatch(lines[0])
-    return {match[2]: _joined([match[3], *lines[1:]])} if match and match[2] else {}
+    match = _SPHINX_FIELD.fullmatch(lines[0])
+    return {match[2]: _join_paragraphs([match[3], *lines[1:]])} if match and match[2] else {}
 
 
-def _items(lines: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
+def _parse_items(lines: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
     items: dict[str, list[str]] = {}
     current: list[str] = []
     for line in lines:
@@ -94,10 +94,10 @@ def _items(lines: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
             current += match.groups()[1:]
         else:
             current.append(line)
-    return {name: _joined(text) for name, text in items.items()}
+    return {name: _join_paragraphs(text) for name, text in items.items()}
 
 
-def _joined(lines: list[str]) -> str:
+def _join_paragraphs(lines: list[str]) -> str:
     """Paragraphs stay apart; the lines of one become one."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(line.strip() for line in lines).strip())
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

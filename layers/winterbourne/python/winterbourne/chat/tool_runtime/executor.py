@@ -11,31 +11,31 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.exception_text import HIDDEN, Hidden
+from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.batching import Batch
-from winterbourne.chat.tool_runtime.cache import Key, ResultCache
-from winterbourne.chat.tool_runtime.circuit_breakers import Breakers
-from winterbourne.chat.tool_runtime.context import Clients, ToolContext
+from winterbourne.chat.tool_runtime.batching import CallBatch
+from winterbourne.chat.tool_runtime.cache import CacheKey, ResultCache
+from winterbourne.chat.tool_runtime.circuit_breakers import CircuitBreakers
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import BatchCall, Tool
-from winterbourne.chat.tool_runtime.keys import KeyRing, Keys
-from winterbourne.chat.tool_runtime.permits import Kind, Places
+from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
+from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
 from winterbourne.chat.tool_runtime.results import Outcome, encode
-from winterbourne.chat.tool_runtime.retry import retried
-from winterbourne.chat.tool_runtime.shared_run import Listener, Run, failure_of, outcome_of
-from winterbourne.chat.tool_runtime.threads import Threads
-from winterbourne.chat.tool_runtime.validated_call import Job
+from winterbourne.chat.tool_runtime.retry import with_retry
+from winterbourne.chat.tool_runtime.shared_run import ProgressCallback, SharedRun, handle_exception, run_to_outcome
+from winterbourne.chat.tool_runtime.threads import ThreadPool
+from winterbourne.chat.tool_runtime.validated_call import ValidatedCall
 
-__all__ = ["ContextFor", "Workshop"]
+__all__ = ["ContextFactory", "ToolExecutor"]
 
 T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
-ContextFor: TypeAlias = Callable[[Listener], ToolContext]
+ContextFactory: TypeAlias = Callable[[ProgressCallback], ToolContext]
 """Makes the context of a run from where its progress goes."""
 
 
-class Workshop:
+class ToolExecutor:
     """Where jobs become runs.
 
     Args:
@@ -44,137 +44,145 @@ class Workshop:
         wall_clock: Seconds; what kept results age by, and pauses of breakers.
     """
 
-    def __init__(self, settings: Settings, clients: Clients, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, http_clients: HttpClients, wall_clock: Callable[[], float]) -> None:
         self.settings = settings
-        self.clients = clients
-        self._keys = KeyRing(settings)
-        self.threads = Threads(settings.tool_abandoned_limit)
-        self.places = Places()
-        self._thread_places = Kind(settings.tool_executor_max_workers)
-        self._tool_places: dict[str, Kind] = {}
+        self.http_clients = http_clients
+        self._key_ring = KeyRing(settings)
+        self.thread_pool = ThreadPool(settings.tool_abandoned_limit)
+        self.permits = Permits()
+        self._thread_semaphore = Semaphore(settings.tool_executor_max_workers)
+        self._tool_semaphores: dict[str, Semaphore] = {}
         self._cache = ResultCache(settings.tool_cache_bytes, wall_clock)
-        self._breakers = Breakers(settings, wall_clock)
-        self._under_way: dict[Key, Run] = {}
-        self._left: set[asyncio.Task[Any]] = set()
+        self._breakers = CircuitBreakers(settings, wall_clock)
+        self._in_flight: dict[CacheKey, SharedRun] = {}
+        self._stuck_tasks: set[asyncio.Task[Any]] = set()
 
     @property
-    def abandoned(self) -> int:
+    def abandoned_count(self) -> int:
         """Threads and tasks of tools that did not end when they were told to, and still run."""
-        return self.threads.abandoned + len(self._left)
+        return self.thread_pool.abandoned_count + len(self._stuck_tasks)
 
-    def kinds(self, tool: Tool) -> list[Kind]:
+    def required_semaphores(self, tool: Tool) -> list[Semaphore]:
         """The places a run of this tool needs, beside its conversation's."""
         limit = tool.options.concurrency
-        own = [self._tool_places.setdefault(tool.name, Kind(limit))] if limit else []
-        return [*own, self._thread_places] if tool.blocking else own
+        tool_semaphores = [self._tool_semaphores.setdefault(tool.name, Semaphore(limit))] if limit else []
+        return [*tool_semaphores, self._thread_semaphore] if tool.blocking else tool_semaphores
 
-    def keys(self, tool: Tool) -> Keys:
+    def keys_for(self, tool: Tool) -> ToolKeys:
         """The settings that a tool may read: those it names."""
-        return self._keys.only((*tool.options.needs, *tool.reads))
+        return self._key_ring.restricted_to((*tool.options.needs, *tool.optional_settings))
 
-    def at_once(self, job: Job) -> Outcome | None:
+    def cached_or_refused(self, call: ValidatedCall) -> Outcome | None:
         """What can be answered without a run: a result that is still fresh, or that the breaker is open."""
-        if job.key and (result := self._cache.get(job.key)) is not None:
-            measure("CacheHits", tool=job.tool.name)
+        if call.cache_key and (result := self._cache.get(call.cache_key)) is not None:
+            measure("CacheHits", tool=call.tool.name)
             return Outcome("completed", redaction.redact_json(result))  # a secret may have become known meanwhile
-        return self._breakers.refusal(job.tool)
+        return self._breakers.refusal_if_open(call.tool)
 
-    def under_way(self, job: Job) -> Run | None:
+    def in_flight(self, call: ValidatedCall) -> SharedRun | None:
         """The run of an identical job, which may be joined."""
-        return self._under_way.get(job.key) if job.key else None
+        return self._in_flight.get(call.cache_key) if call.cache_key else None
 
-    def start(self, job: Job, context_for: ContextFor, release: Callable[[], None]) -> Run:
+    def start(self, call: ValidatedCall, make_context: ContextFactory, release: Callable[[], None]) -> SharedRun:
         """Run a job. `release` is called once, when it is over or deserted."""
 
-        def over() -> None:
+        def on_done() -> None:
             release()
-            if job.key:
-                del self._under_way[job.key]
+            if call.cache_key:
+                del self._in_flight[call.cache_key]
 
-        run = Run(lambda run: self._one(job, context_for(run.report)), over)
-        if job.key:
-            self._under_way[job.key] = run
+        run = SharedRun(lambda run: self._execute(call, make_context(run.publish_progress)), on_done)
+        if call.cache_key:
+            self._in_flight[call.cache_key] = run
         return run
 
     def start_batch(
-        self, batch: Batch[Job], call: BatchCall, context_for: ContextFor, release: Callable[[], None]
-    ) -> Run:
+        self,
+        batch: CallBatch[ValidatedCall],
+        batch_call: BatchCall,
+        make_context: ContextFactory,
+        release: Callable[[], None],
+    ) -> SharedRun:
         """Run the jobs that a batch has when its window closes; the outcomes are in their order."""
-        return Run(lambda run: self._many(batch, call, context_for(run.report)), release)
+        return SharedRun(
+            lambda run: self._execute_batch(batch, batch_call, make_context(run.publish_progress)), release
+        )
 
-    def leave(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+    def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Take over tasks that did not end when they were cancelled."""
         for task in tasks:
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
-            _LOGGER.warning("a tool ignored its cancellation and was left behind; %d are now", len(self._left))
+            self._stuck_tasks.add(task)
+            task.add_done_callback(self._stuck_tasks.discard)
+            _LOGGER.warning("a tool ignored its cancellation and was left behind; %d are now", len(self._stuck_tasks))
 
     async def close(self, grace_s: float) -> None:
         """Cancel what was left behind once more, wait a little, and let the idle threads end."""
-        for task in self._left:
+        for task in self._stuck_tasks:
             task.cancel()
-        if self._left:
-            await asyncio.wait(self._left, timeout=grace_s)
-        self.threads.close()
+        if self._stuck_tasks:
+            await asyncio.wait(self._stuck_tasks, timeout=grace_s)
+        self.thread_pool.close()
 
     # Private methods
 
-    async def _one(self, job: Job, context: ToolContext) -> Sequence[Outcome]:
-        tool = job.tool
-        self._hide_from_log(job)
+    async def _execute(self, call: ValidatedCall, context: ToolContext) -> Sequence[Outcome]:
+        tool = call.tool
+        self._redact_arguments_from_log(call)
 
-        async def work() -> Outcome:
-            return self._completed(tool, await job.tool.call(job.arguments, context))
+        async def call_tool() -> Outcome:
+            return self._completed_outcome(tool, await call.tool.call(call.arguments, context))
 
-        outcome = await self._breakers.guard(tool, context.patience, lambda: _tried(tool, work))
-        self._keep(job, outcome)
+        outcome = await self._breakers.guard(tool, context.patience, lambda: _run_with_retry(tool, call_tool))
+        self._cache_result(call, outcome)
         return [outcome]
 
-    async def _many(self, batch: Batch[Job], call: BatchCall, context: ToolContext) -> Sequence[Outcome]:
-        tool = batch.jobs[0].tool
+    async def _execute_batch(
+        self, batch: CallBatch[ValidatedCall], batch_call: BatchCall, context: ToolContext
+    ) -> Sequence[Outcome]:
+        tool = batch.calls[0].tool
         await asyncio.sleep(tool.options.batch_window_s)
-        jobs = batch.close()
-        if len(jobs) == 1:
-            return await self._one(jobs[0], context)
+        calls = batch.close()
+        if len(calls) == 1:
+            return await self._execute(calls[0], context)
 
-        self._hide_from_log(*jobs)
+        self._redact_arguments_from_log(*calls)
 
-        async def work() -> Sequence[Outcome]:
-            return self._answers(tool, len(jobs), await call([job.arguments for job in jobs], context))
+        async def call_tool_batch() -> Sequence[Outcome]:
+            return self._batch_outcomes(tool, len(calls), await batch_call([call.arguments for call in calls], context))
 
-        outcomes = await self._breakers.guard(tool, context.patience, lambda: _tried(tool, work))
+        outcomes = await self._breakers.guard(tool, context.patience, lambda: _run_with_retry(tool, call_tool_batch))
         if isinstance(outcomes, Outcome):
-            return [outcomes] * len(jobs)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            self._keep(job, outcome)
+            return [outcomes] * len(calls)
+        for job, outcome in zip(calls, outcomes, strict=True):
+            self._cache_result(job, outcome)
         return outcomes
 
-    def _hide_from_log(self, *jobs: Job) -> None:
+    def _redact_arguments_from_log(self, *calls: ValidatedCall) -> None:
         """Their arguments, from here on, in this run's own task and context."""
         if not self.settings.log_messages:
-            HIDDEN.set(Hidden(*(job.text for job in jobs)))
+            EXCEPTION_REDACTOR.set(ArgumentRedactor(*(call.arguments_json for call in calls)))
 
-    def _answers(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
+    def _batch_outcomes(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
         if len(values) != count:
             raise ToolError(f"{tool.name} was asked {count} things at once and gave {len(values)} answers.")
-        return [self._answer(tool, value) for value in values]
+        return [self._batch_item_outcome(tool, value) for value in values]
 
-    def _answer(self, tool: Tool, value: Any) -> Outcome:
+    def _batch_item_outcome(self, tool: Tool, value: Any) -> Outcome:
         if isinstance(value, Exception):
-            return failure_of(tool.name, value)
+            return handle_exception(tool.name, value)
         try:
-            return self._completed(tool, value)
+            return self._completed_outcome(tool, value)
         except ToolError as error:
-            return failure_of(tool.name, error)
+            return handle_exception(tool.name, error)
 
-    def _completed(self, tool: Tool, value: Any) -> Outcome:
+    def _completed_outcome(self, tool: Tool, value: Any) -> Outcome:
         return Outcome("completed", encode(value, tool.options.max_result_bytes or self.settings.tool_max_result_bytes))
 
-    def _keep(self, job: Job, outcome: Outcome) -> None:
-        if job.key and outcome.status == "completed":
-            self._cache.put(job.key, outcome.result, job.tool.options.cache_ttl_s or 0)
+    def _cache_result(self, call: ValidatedCall, outcome: Outcome) -> None:
+        if call.cache_key and outcome.status == "completed":
+            self._cache.put(call.cache_key, outcome.result, call.tool.options.cache_ttl_s or 0)
 
 
-async def _tried(tool: Tool, work: Callable[[], Awaitable[T]]) -> T | Outcome:
+async def _run_with_retry(tool: Tool, work: Callable[[], Awaitable[T]]) -> T | Outcome:
     """As often as the tool's options say."""
-    return await outcome_of(tool.name, lambda: retried(tool.name, tool.options.retries, work))
+    return await run_to_outcome(tool.name, lambda: with_retry(tool.name, tool.options.retries, work))

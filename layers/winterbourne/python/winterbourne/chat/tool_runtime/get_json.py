@@ -14,7 +14,7 @@ __all__ = ["get_json"]
 
 T = TypeVar("T")
 
-MAX_BYTES: Final = 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 1024 * 1024
 
 
 async def get_json(
@@ -44,19 +44,19 @@ async def get_json(
     """
     try:
         async with context.http.stream("GET", url, params=dict(params), headers=dict(headers or {})) as response:
-            _judge(service, response.status_code, not_found)
-            return msgspec.json.decode(await http_pool.body(response, MAX_BYTES), type=answer)
+            _raise_for_status(service, response.status_code, not_found)
+            return msgspec.json.decode(await http_pool.read_body(response, MAX_RESPONSE_BYTES), type=answer)
     except httpx.TimeoutException:
         raise ToolUnavailable(f"The {service} did not answer in time.") from None
     except http_pool.BodyTooLarge:
-        raise ToolUnavailable(f"The {service} sent more than {MAX_BYTES} bytes.") from None
+        raise ToolUnavailable(f"The {service} sent more than {MAX_RESPONSE_BYTES} bytes.") from None
     except httpx.TransportError as error:
         raise ToolUnavailable(f"The {service} cannot be reached.") from error
     except (httpx.RequestError, msgspec.DecodeError) as error:
         raise ToolUnavailable(f"The {service} sent an answer that cannot be read.") from error
 
 
-def _judge(service: str, status: int, not_found: str) -> None:
+def _raise_for_status(service: str, status: int, not_found: str) -> None:
     if status in {404, 422} and not_found:
         raise ToolError(not_found)
     if status in {401, 403}:

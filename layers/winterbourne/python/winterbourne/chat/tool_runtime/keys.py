@@ -6,21 +6,21 @@ variable `NAME`.
 
 from collections.abc import Iterable, Mapping
 
-from winterbourne.chat.errors import ToolError, ToolMisdeclared
-from winterbourne.chat.infra.secrets import Secret, only_value
-from winterbourne.chat.settings import SECRET, Settings
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
+from winterbourne.chat.settings import SECRET_SUFFIXES, Settings
 
-__all__ = ["KeyRing", "Keys", "given", "known"]
+__all__ = ["KeyRing", "ToolKeys", "is_known_setting", "is_set"]
 
 
-def known(name: str) -> bool:
+def is_known_setting(name: str) -> bool:
     """Whether there is such a setting."""
     return name.lower() in Settings.__struct_fields__
 
 
-def given(settings: Settings, name: str) -> bool:
+def is_set(settings: Settings, name: str) -> bool:
     """Whether it is set, itself or as a secret."""
-    return bool(getattr(settings, name.lower()) or _arn(settings, name))
+    return bool(getattr(settings, name.lower()) or _secret_arn(settings, name))
 
 
 class KeyRing:
@@ -30,22 +30,22 @@ class KeyRing:
         self._settings = settings
         self._secrets: dict[str, Secret] = {}
 
-    def only(self, names: Iterable[str]) -> "Keys":
+    def restricted_to(self, names: Iterable[str]) -> "ToolKeys":
         """What a tool is handed that names these."""
-        return Keys({name: self._held(name) for name in names})
+        return ToolKeys({name: self._value_or_secret(name) for name in names})
 
-    def _held(self, name: str) -> Secret | str:
-        if arn := _arn(self._settings, name):
+    def _value_or_secret(self, name: str) -> Secret | str:
+        if arn := _secret_arn(self._settings, name):
             return self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
         value = getattr(self._settings, name.lower())
         return "" if value is None else str(value)
 
 
-class Keys:
+class ToolKeys:
     """The settings that one tool may read, by the names of their variables."""
 
-    def __init__(self, held: Mapping[str, Secret | str]) -> None:
-        self._held = held
+    def __init__(self, values: Mapping[str, Secret | str]) -> None:
+        self._values = values
 
     async def key(self, name: str) -> str:
         """The value of a key.
@@ -55,8 +55,12 @@ class Keys:
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
-        held = self._named(name)
-        value = only_value(await held.read()) if isinstance(held, Secret) else held
+        value_or_secret = self._lookup(name)
+        value = (
+            unwrap_single_value(await value_or_secret.read())
+            if isinstance(value_or_secret, Secret)
+            else value_or_secret
+        )
         if not value:
             raise ToolError(f"{name} is not set.")
         return value
@@ -67,16 +71,16 @@ class Keys:
         Raises:
             ToolMisdeclared: The tool does not name it, or it is a secret: that is what `key` is for.
         """
-        held = self._named(name)
-        if isinstance(held, Secret) or name.lower().endswith(SECRET):
-            raise ToolMisdeclared(f"{name} is a secret: read it with `await context.key({name!r})`")
-        return held
+        value_or_secret = self._lookup(name)
+        if isinstance(value_or_secret, Secret) or name.lower().endswith(SECRET_SUFFIXES):
+            raise InvalidToolDeclaration(f"{name} is a secret: read it with `await context.key({name!r})`")
+        return value_or_secret
 
-    def _named(self, name: str) -> Secret | str:
-        if name not in self._held:
-            raise ToolMisdeclared(f"the tool reads {name} without naming it: @tool(needs=[{name!r}])")
-        return self._held[name]
+    def _lookup(self, name: str) -> Secret | str:
+        if name not in self._values:
+            raise InvalidToolDeclaration(f"the tool reads {name} without naming it: @tool(needs=[{name!r}])")
+        return self._values[name]
 
 
-def _arn(settings: Settings, name: str) -> str:
+def _secret_arn(settings: Settings, name: str) -> str:
     return str(getattr(settings, f"{name.lower()}_secret_arn", ""))

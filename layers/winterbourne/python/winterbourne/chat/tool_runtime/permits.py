@@ -7,59 +7,59 @@ never blocks those that do not need it. First come, first served among those tha
 import asyncio
 from collections.abc import Sequence
 
-__all__ = ["Kind", "Places"]
+__all__ = ["Permits", "Semaphore"]
 
 
-class Kind:
+class Semaphore:
     """A kind of place, and how many of it are free."""
 
-    __slots__ = ("free",)
+    __slots__ = ("available",)
 
     def __init__(self, count: int) -> None:
-        self.free = count
+        self.available = count
 
 
-class Places:
+class Permits:
     """Hands out places of any kinds, and keeps the queue for them."""
 
     def __init__(self) -> None:
-        self._queue: list[tuple[Sequence[Kind], asyncio.Future[None]]] = []
+        self._waiters: list[tuple[Sequence[Semaphore], asyncio.Future[None]]] = []
 
-    def take(self, kinds: Sequence[Kind]) -> bool:
+    def try_acquire(self, semaphores: Sequence[Semaphore]) -> bool:
         """Take one place of each kind, or none at all."""
-        if not all(kind.free for kind in kinds):
+        if not all(semaphore.available for semaphore in semaphores):
             return False
-        for kind in kinds:
-            kind.free -= 1
+        for kind in semaphores:
+            kind.available -= 1
         return True
 
-    async def wait(self, kinds: Sequence[Kind]) -> None:
+    async def acquire_queued(self, semaphores: Sequence[Semaphore]) -> None:
         """Queue until one place of each kind was taken.
 
         Cancellation: leaves the queue; a place that was just handed over goes to the next.
         """
-        handed = asyncio.get_running_loop().create_future()
-        entry = (kinds, handed)
-        self._queue.append(entry)
+        granted = asyncio.get_running_loop().create_future()
+        waiter = (semaphores, granted)
+        self._waiters.append(waiter)
         try:
-            await handed
+            await granted
         except asyncio.CancelledError:
-            if handed.done() and not handed.cancelled():
-                self.give_back(kinds)
+            if granted.done() and not granted.cancelled():
+                self.release(semaphores)
             else:
-                self._queue.remove(entry)
+                self._waiters.remove(waiter)
             raise
 
-    def give_back(self, kinds: Sequence[Kind]) -> None:
+    def release(self, semaphores: Sequence[Semaphore]) -> None:
         """Free the places and hand them to those who have waited longest."""
-        for kind in kinds:
-            kind.free += 1
-        waiting, self._queue = self._queue, []
-        for number, entry in enumerate(waiting):
-            if not any(kind.free for kind in kinds):  # whoever follows waits for what others hold
-                self._queue += waiting[number:]
+        for semaphore in semaphores:
+            semaphore.available += 1
+        waiters, self._waiters = self._waiters, []
+        for index, waiter in enumerate(waiters):
+            if not any(kind.available for kind in semaphores):  # whoever follows waits for what others hold
+                self._waiters += waiters[index:]
                 break
-            if entry[1].cancelled() or not self.take(entry[0]):
-                self._queue.append(entry)
+            if waiter[1].cancelled() or not self.try_acquire(waiter[0]):
+                self._waiters.append(waiter)
             else:
-                entry[1].set_result(None)
+                waiter[1].set_result(None)

@@ -9,10 +9,10 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Self
 
-__all__ = ["last_of"]
+__all__ = ["stream_progress"]
 
 
-async def last_of(items: AsyncGenerator[Any, None], send: Callable[[Any], Awaitable[None]]) -> Any:
+async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any], Awaitable[None]]) -> Any:
     """Exhaust a generator.
 
     Returns:
@@ -24,14 +24,14 @@ async def last_of(items: AsyncGenerator[Any, None], send: Callable[[Any], Awaita
     Cancellation: closes the generator, which runs its `finally` clauses.
     """
     last: Any = None
-    async with contextlib.aclosing(items), _Sender(send) as sender:
+    async with contextlib.aclosing(items), _LookaheadSender(send) as sender:
         async for item in items:
             await sender.push(item)
             last = item
     return last
 
 
-class _Sender:
+class _LookaheadSender:
     """Sends one item behind: in a task that begins when the generator waits."""
 
     def __init__(self, send: Callable[[Any], Awaitable[None]]) -> None:
@@ -42,7 +42,7 @@ class _Sender:
         """Wait until the item before is sent; send this one once the loop is free."""
         if self._task is not None:
             await self._task
-        self._task = asyncio.create_task(self._sent(item))
+        self._task = asyncio.create_task(self._send_item(item))
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,5 +53,5 @@ class _Sender:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _sent(self, item: Any) -> None:
+    async def _send_item(self, item: Any) -> None:
         await self._send(item)

@@ -5,20 +5,20 @@ from collections.abc import Iterable
 from typing import Final
 
 from winterbourne.chat.core.messages import ToolCall, ToolSchema
-from winterbourne.chat.errors import ToolError, ToolMisdeclared
-from winterbourne.chat.infra.exception_text import HIDDEN, Hidden, name_of
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime import keys
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.results import Outcome, failed, failed_by
-from winterbourne.chat.tool_runtime.validated_call import Job
+from winterbourne.chat.tool_runtime.results import Outcome, failed, outcome_for_exception
+from winterbourne.chat.tool_runtime.validated_call import ValidatedCall
 
-__all__ = ["Registry"]
+__all__ = ["ToolRegistry"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Registry:
+class ToolRegistry:
     """Tools of any origin.
 
     Args:
@@ -32,7 +32,7 @@ class Registry:
     def __init__(self, tools: Iterable[Tool], settings: Settings) -> None:
         self._settings = settings
         self._tools: dict[str, Tool] = {}
-        self._missing: dict[str, str] = {}
+        self._missing_settings: dict[str, str] = {}
         self.schemas: tuple[ToolSchema, ...] = ()
         self.add(tools)
 
@@ -41,49 +41,51 @@ class Registry:
         added: dict[str, Tool] = {}
         for tool in tools:
             if tool.name in self._tools or added.setdefault(tool.name, tool) is not tool:
-                raise ToolMisdeclared(f"Two tools are named {tool.name}.")
-        self._missing |= {name: _missing(tool, self._settings) for name, tool in added.items()}
+                raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
+        self._missing_settings |= {name: _first_missing_setting(tool, self._settings) for name, tool in added.items()}
         self._tools |= added
         self.schemas += tuple(tool.schema for tool in added.values())
 
-    def judge(self, asked: ToolCall, caller: str) -> Job | Outcome:
+    def resolve(self, tool_call: ToolCall, caller: str) -> ValidatedCall | Outcome:
         """What is to be run, or the failure that a call is from the start."""
-        if (tool := self._tools.get(asked.name)) is None:
-            return failed(f"There is no tool named {asked.name}; the tools are {', '.join(self._tools) or 'none'}.")
-        if missing := self._missing[tool.name]:
+        if (tool := self._tools.get(tool_call.name)) is None:
+            return failed(f"There is no tool named {tool_call.name}; the tools are {', '.join(self._tools) or 'none'}.")
+        if missing := self._missing_settings[tool.name]:
             return failed(f"{tool.name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
-            return Job.of(tool, tool.read(asked.arguments), caller, asked.arguments)
+            return ValidatedCall.create(tool, tool.validate_arguments(tool_call.arguments), caller, tool_call.arguments)
         except ToolError as error:
             if error.__cause__ is not None:
-                self._log(tool, asked, error.__cause__)
+                self._log_argument_error(tool, tool_call, error.__cause__)
             return failed(str(error))
         except BaseException as error:  # noqa: BLE001  (of a type of the tool's own, which may even exit: a failed call)
-            self._log(tool, asked, error)
-            return failed_by(tool.name, error)
+            self._log_argument_error(tool, tool_call, error)
+            return outcome_for_exception(tool.name, error)
 
-    def label(self, name: str) -> str:
+    def metric_label(self, name: str) -> str:
         """The name in metrics and logs, from a closed set: a model may make up any other."""
         return name if name in self._tools else "unknown"
 
-    def _log(self, tool: Tool, asked: ToolCall, error: BaseException) -> None:
-        token = HIDDEN.set(None if self._settings.log_messages else Hidden(asked.arguments))
+    def _log_argument_error(self, tool: Tool, tool_call: ToolCall, error: BaseException) -> None:
+        token = EXCEPTION_REDACTOR.set(None if self._settings.log_messages else ArgumentRedactor(tool_call.arguments))
         try:
-            _LOGGER.warning("tool %s could not take its arguments: %s", tool.name, name_of(error), exc_info=error)
+            _LOGGER.warning(
+                "tool %s could not take its arguments: %s", tool.name, exception_class_name(error), exc_info=error
+            )
         finally:
-            HIDDEN.reset(token)
+            EXCEPTION_REDACTOR.reset(token)
 
 
-def _missing(tool: Tool, settings: Settings) -> str:
+def _first_missing_setting(tool: Tool, settings: Settings) -> str:
     """The first setting the tool needs and has not.
 
     Raises:
         ToolMisdeclared: There is no such setting.
     """
     for name in tool.options.needs:
-        if not keys.known(name):
-            raise ToolMisdeclared(f"Tool {tool.name} needs {name}, which is no setting.")
-        if not keys.given(settings, name):
+        if not keys.is_known_setting(name):
+            raise InvalidToolDeclaration(f"Tool {tool.name} needs {name}, which is no setting.")
+        if not keys.is_set(settings, name):
             _LOGGER.warning("tool %s is not available: %s is not set", tool.name, name)
             return name
     return ""

@@ -26,7 +26,7 @@ __all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
 # Of a synchronous invocation, each way: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 
-READS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
+LAMBDA_API_SETTINGS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
 """Settings by which Lambda's API is found."""
 
 
@@ -75,16 +75,18 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
         declared = msgspec.structs.replace(tool(needs=needs, **options)(function), takes_context=True)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
-            remote = RemoteCall(
+            remote_call = RemoteCall(
                 tool=declared.name,
                 arguments=arguments,
                 timeout_s=context.remaining_s,
                 request_id=context.request_id,
-                caller="" if declared.shared else context.caller,
+                caller="" if declared.is_cache_shared else context.caller,
             )
-            return await _invoke(context.setting(setting) if setting else function_name, remote, context)
+            return await _invoke(context.setting(setting) if setting else function_name, remote_call, context)
 
-        return msgspec.structs.replace(declared, call=call, blocking=False, reads=READS, function=None)
+        return msgspec.structs.replace(
+            declared, call=call, blocking=False, optional_settings=LAMBDA_API_SETTINGS, function=None
+        )
 
     return declare
 
@@ -92,12 +94,12 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
 # Private functions
 
 
-async def _invoke(target: str, call: RemoteCall, context: ToolContext) -> Any:
-    request = _request(target, call, context)
+async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) -> Any:
+    request = _build_request(target, remote_call, context)
     try:
         await sign(request, "lambda", _region(target, context))
         response = await context.http.send(request, stream=True)
-        return _result(response, await http_pool.body(response, MAX_PAYLOAD_BYTES))
+        return _parse_response(response, await http_pool.read_body(response, MAX_PAYLOAD_BYTES))
     except CredentialsMissing as error:
         raise ToolError(f"The tool's function cannot be called: {error}.") from None
     except httpx.TimeoutException:
@@ -108,8 +110,8 @@ async def _invoke(target: str, call: RemoteCall, context: ToolContext) -> Any:
         raise ToolUnavailable("The tool's function sent an answer that cannot be read.") from error
 
 
-def _request(target: str, call: RemoteCall, context: ToolContext) -> httpx.Request:
-    payload = msgspec.json.encode(call)
+def _build_request(target: str, remote_call: RemoteCall, context: ToolContext) -> httpx.Request:
+    payload = msgspec.json.encode(remote_call)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function takes {MAX_PAYLOAD_BYTES}.")
     url = f"{_endpoint(target, context)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
@@ -132,7 +134,7 @@ def _region(target: str, context: ToolContext) -> str:
     return target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
 
 
-def _result(response: httpx.Response, body: bytes) -> Any:
+def _parse_response(response: httpx.Response, body: bytes) -> Any:
     if response.status_code == 429 or response.status_code >= 500:
         raise ToolUnavailable(f"The tool's function is busy or broken (HTTP {response.status_code}).")
     if response.status_code != 200:

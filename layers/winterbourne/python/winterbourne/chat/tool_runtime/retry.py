@@ -6,16 +6,16 @@ from typing import Final, TypeVar
 
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 
-__all__ = ["retried"]
+__all__ = ["with_retry"]
 
 T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
 
-FIRST_PAUSE_S: Final = 0.2
-LONGEST_PAUSE_S: Final = 5.0
+BACKOFF_BASE_S: Final = 0.2
+BACKOFF_MAX_S: Final = 5.0
 
 
-async def retried(name: str, retries: int, work: Callable[[], Awaitable[T]]) -> T:
+async def with_retry(name: str, retries: int, work: Callable[[], Awaitable[T]]) -> T:
     """Do a piece of work, and up to `retries` times more while it fails.
 
     What a tool says on purpose (a ToolError) is no failure, unless it says that something is away.
@@ -26,19 +26,19 @@ async def retried(name: str, retries: int, work: Callable[[], Awaitable[T]]) -> 
     try:
         return await work()
     except Exception as error:
-        if not retries or not _worth_it(error):
+        if not retries or not _is_retryable(error):
             raise
-        first = error
-    return await _again(name, retries, work, first)
+        first_error = error
+    return await _retry(name, retries, work, first_error)
 
 
-async def _again(name: str, retries: int, work: Callable[[], Awaitable[T]], first: BaseException) -> T:
+async def _retry(name: str, retries: int, work: Callable[[], Awaitable[T]], first_error: BaseException) -> T:
     import tenacity  # noqa: PLC0415  (11 ms that only a failure needs)
 
-    def note(state: tenacity.RetryCallState) -> None:
+    def log_retry(state: tenacity.RetryCallState) -> None:
         _LOGGER.info("tool %s is tried again after attempt %d", name, state.attempt_number)
 
-    failures = [first]
+    failures = [first_error]
 
     async def attempt() -> T:
         if failures:
@@ -47,12 +47,12 @@ async def _again(name: str, retries: int, work: Callable[[], Awaitable[T]], firs
 
     return await tenacity.AsyncRetrying(
         stop=tenacity.stop_after_attempt(retries + 1),
-        wait=tenacity.wait_random_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S),
-        retry=tenacity.retry_if_exception(_worth_it),
-        before_sleep=note,
+        wait=tenacity.wait_random_exponential(multiplier=BACKOFF_BASE_S, max=BACKOFF_MAX_S),
+        retry=tenacity.retry_if_exception(_is_retryable),
+        before_sleep=log_retry,
         reraise=True,
     )(attempt)
 
 
-def _worth_it(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, Exception) and (not isinstance(error, ToolError) or isinstance(error, ToolUnavailable))

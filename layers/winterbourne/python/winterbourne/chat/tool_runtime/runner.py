@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from winterbourne.chat.core.events import Emit
 from winterbourne.chat.core.messages import ToolSchema
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.call_group import GRACE_S, Turn
-from winterbourne.chat.tool_runtime.context import Clients
+from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup
+from winterbourne.chat.tool_runtime.context import HttpClients
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.executor import Workshop
-from winterbourne.chat.tool_runtime.registry import Registry
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.chat.tool_runtime.registry import ToolRegistry
 
 __all__ = ["ToolRunner"]
 
@@ -36,12 +36,12 @@ class ToolRunner:
         tools: Iterable[Tool],
         settings: Settings | None = None,
         *,
-        clients: Clients | None = None,
+        clients: HttpClients | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings or Settings()
-        self._registry = Registry(tools, self._settings)
-        self._workshop = Workshop(self._settings, clients or Clients(), wall_clock)
+        self._registry = ToolRegistry(tools, self._settings)
+        self._executor = ToolExecutor(self._settings, clients or HttpClients(), wall_clock)
 
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
@@ -56,7 +56,9 @@ class ToolRunner:
         """
         self._registry.add(tools)
 
-    def turn(self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller: str = "") -> Turn:
+    def turn(
+        self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller: str = ""
+    ) -> ToolCallGroup:
         """One model turn's calls, as an async context manager.
 
         Args:
@@ -65,18 +67,20 @@ class ToolRunner:
             request_id: For the tools' contexts.
             caller: Likewise, and for results that are kept per caller.
         """
-        return Turn(self._registry, self._workshop, emit, deadline=deadline, request_id=request_id, caller=caller)
+        return ToolCallGroup(
+            self._registry, self._executor, emit, deadline=deadline, request_id=request_id, caller=caller
+        )
 
     @property
-    def abandoned(self) -> int:
+    def abandoned_count(self) -> int:
         """Threads and tasks of tools that did not end when they were told to, and still run."""
-        return self._workshop.abandoned
+        return self._executor.abandoned_count
 
     @property
-    def retiring(self) -> bool:
+    def should_retire(self) -> bool:
         """Whether so much is stuck that this environment should end after the invocations it has."""
-        return self.abandoned >= self._settings.tool_abandoned_limit
+        return self.abandoned_count >= self._settings.tool_abandoned_limit
 
     async def close(self) -> None:
         """At shutdown: cancel what was left behind once more, wait a little, let the idle threads end."""
-        await self._workshop.close(GRACE_S)
+        await self._executor.close(CANCEL_GRACE_S)

@@ -10,17 +10,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from winterbourne.chat.errors import ToolError
-from winterbourne.chat.infra.exception_text import name_of
-from winterbourne.chat.tool_runtime.results import Outcome, failed, failed_by
+from winterbourne.chat.infra.exception_text import exception_class_name
+from winterbourne.chat.tool_runtime.results import Outcome, failed, outcome_for_exception
 
-__all__ = ["Listener", "Run", "failure_of", "outcome_of"]
+__all__ = ["ProgressCallback", "SharedRun", "handle_exception", "run_to_outcome"]
 
 T = TypeVar("T")
-Listener: TypeAlias = Callable[[bytes], Awaitable[None]]
+ProgressCallback: TypeAlias = Callable[[bytes], Awaitable[None]]
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Run:
+class SharedRun:
     """A task with listeners. The last one who leaves cancels it.
 
     Args:
@@ -29,35 +29,35 @@ class Run:
     """
 
     def __init__(
-        self, work: Callable[["Run"], Coroutine[Any, Any, Sequence[Outcome]]], release: Callable[[], None]
+        self, work: Callable[["SharedRun"], Coroutine[Any, Any, Sequence[Outcome]]], release: Callable[[], None]
     ) -> None:
-        self._listeners: list[Listener] = []
+        self._subscribers: list[ProgressCallback] = []
         self._release: Callable[[], None] | None = release
         self.task = asyncio.create_task(work(self))
-        self.task.add_done_callback(self._over)
+        self.task.add_done_callback(self._release_once)
 
     @property
-    def deserted(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether nobody waits for it any more; it must not be joined then."""
-        return not self._listeners
+        return not self._subscribers
 
-    def join(self, listener: Listener) -> None:
+    def subscribe(self, on_progress: ProgressCallback) -> None:
         """Wait for it from now on; `leave` must follow."""
-        self._listeners.append(listener)
+        self._subscribers.append(on_progress)
 
-    def leave(self, listener: Listener) -> None:
+    def unsubscribe(self, on_progress: ProgressCallback) -> None:
         """Wait no more. The last one who leaves cancels the task; who leaves last of all is its turn's business."""
-        self._listeners.remove(listener)
-        if self.deserted:
+        self._subscribers.remove(on_progress)
+        if self.is_abandoned:
             self.task.cancel()
-            self._over()
+            self._release_once()
 
-    async def report(self, data: bytes) -> None:
+    async def publish_progress(self, data: bytes) -> None:
         """Pass progress to everybody who waits."""
-        for listener in tuple(self._listeners):
-            await listener(data)
+        for on_progress in tuple(self._subscribers):
+            await on_progress(data)
 
-    async def end(self) -> Sequence[Outcome]:
+    async def wait(self) -> Sequence[Outcome]:
         """Wait until it is over, and return what the work ended with.
 
         Cancellation: ends the waiting and not the work; see `leave`.
@@ -67,13 +67,13 @@ class Run:
 
     # Private methods
 
-    def _over(self, _: object = None) -> None:
-        release, self._release = self._release, None
-        if release:
-            release()
+    def _release_once(self, _: object = None) -> None:
+        release_permits, self._release = self._release, None
+        if release_permits:
+            release_permits()
 
 
-async def outcome_of(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome:
+async def run_to_outcome(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome:
     """What a piece of work returns, or the outcome of what it raises.
 
     Cancellation: passes through, but only what was meant for this task: a tool that cancels itself has failed.
@@ -86,11 +86,11 @@ async def outcome_of(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome
             raise
         return failed(f"{name} cancelled itself.", fault=True)
     except BaseException as error:  # noqa: BLE001  (SystemExit too: a tool that calls sys.exit must not end the process)
-        return failure_of(name, error)
+        return handle_exception(name, error)
 
 
-def failure_of(name: str, error: BaseException) -> Outcome:
+def handle_exception(name: str, error: BaseException) -> Outcome:
     """The outcome of what a tool raised. What nobody else is told of it goes into the log."""
     if not isinstance(error, ToolError):
-        _LOGGER.warning("tool %s raised %s", name, name_of(error), exc_info=error)
-    return failed_by(name, error)
+        _LOGGER.warning("tool %s raised %s", name, exception_class_name(error), exc_info=error)
+    return outcome_for_exception(name, error)

@@ -15,10 +15,10 @@ from typing import Any
 from winterbourne.chat.errors import ToolUnavailable
 from winterbourne.chat.infra.telemetry import measure
 
-__all__ = ["Threads"]
+__all__ = ["ThreadPool"]
 
 
-class Threads:
+class ThreadPool:
     """The threads of one event loop.
 
     Args:
@@ -26,11 +26,11 @@ class Threads:
     """
 
     def __init__(self, abandoned_limit: int = 8) -> None:
-        self._limit = abandoned_limit
-        self._idle: list[_Worker] = []
-        self.abandoned = 0
+        self._abandoned_limit = abandoned_limit
+        self._idle_workers: list[_Worker] = []
+        self.abandoned_count = 0
         """Threads that were left at their work and still are."""
-        self.working = 0
+        self.active_count = 0
         """Threads at work that somebody waits for."""
 
     async def run(self, function: Callable[[], Any]) -> Any:
@@ -43,19 +43,19 @@ class Threads:
         Cancellation:
             Returns at once; a thread that has begun is abandoned to its work.
         """
-        if self.abandoned >= self._limit:
+        if self.abandoned_count >= self._abandoned_limit:
             raise ToolUnavailable(
                 "Too many threads of earlier tools are stuck; this tool can run again after a restart."
             )
-        worker = self._idle.pop() if self._idle else _Worker()
+        worker = self._idle_workers.pop() if self._idle_workers else _Worker()
         future = asyncio.get_running_loop().create_future()
         context = contextvars.copy_context()
-        self.working += 1
-        worker.jobs.put(lambda: self._work(worker, future, lambda: context.run(function)))
+        self.active_count += 1
+        worker.jobs.put(lambda: self._run_job(worker, future, lambda: context.run(function)))
         try:
             succeeded, value = await future
         except asyncio.CancelledError:
-            self._abandon(future)
+            self._mark_abandoned(future)
             raise
         if not succeeded:
             raise value
@@ -63,36 +63,36 @@ class Threads:
 
     def close(self) -> None:
         """Let the idle threads end. Those at work end with the process."""
-        while self._idle:
-            self._idle.pop().jobs.put(None)
+        while self._idle_workers:
+            self._idle_workers.pop().jobs.put(None)
 
     # Private methods
 
-    def _abandon(self, future: "asyncio.Future[Any]") -> None:
+    def _mark_abandoned(self, future: "asyncio.Future[Any]") -> None:
         if future.cancelled():
-            self.working -= 1
-            self.abandoned += 1
+            self.active_count -= 1
+            self.abandoned_count += 1
             measure("AbandonedThreads")
 
-    def _work(self, worker: "_Worker", future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
+    def _run_job(self, worker: "_Worker", future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
         """In the thread: call, and hand the outcome to the loop."""
         try:
             outcome = (True, function())
         except BaseException as error:  # noqa: BLE001  (SystemExit and StopIteration too: it is raised in `run`)
             outcome = (False, error)
         try:
-            future.get_loop().call_soon_threadsafe(self._done, worker, future, outcome)
+            future.get_loop().call_soon_threadsafe(self._on_job_done, worker, future, outcome)
         except RuntimeError:  # the loop is closed: nobody waits any more
             worker.jobs.put(None)
 
-    def _done(self, worker: "_Worker", future: "asyncio.Future[Any]", outcome: tuple[bool, Any]) -> None:
+    def _on_job_done(self, worker: "_Worker", future: "asyncio.Future[Any]", outcome: tuple[bool, Any]) -> None:
         """In the loop: a thread is back."""
         if future.cancelled():
-            self.abandoned -= 1
+            self.abandoned_count -= 1
             worker.jobs.put(None)  # it was replaced when it was abandoned
             return
-        self.working -= 1
-        self._idle.append(worker)
+        self.active_count -= 1
+        self._idle_workers.append(worker)
         future.set_result(outcome)
 
 

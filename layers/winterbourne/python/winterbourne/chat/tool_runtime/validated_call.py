@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from winterbourne.chat.tool_runtime.cache import Key
+from winterbourne.chat.tool_runtime.cache import CacheKey
 from winterbourne.chat.tool_runtime.declaration import Tool
 
-__all__ = ["Job"]
+__all__ = ["ValidatedCall"]
 
 
-class Job(msgspec.Struct, frozen=True):
+class ValidatedCall(msgspec.Struct, frozen=True):
     """A tool with checked arguments, and their JSON text as the model wrote it.
 
     Jobs with the same key are identical; without one, every job runs.
@@ -18,13 +18,18 @@ class Job(msgspec.Struct, frozen=True):
 
     tool: Tool
     arguments: Any
-    key: Key | None
-    text: str = ""
+    cache_key: CacheKey | None
+    arguments_json: str = ""
 
     @classmethod
-    def of(cls, tool: Tool, arguments: Any, caller: str, text: str = "") -> "Job":
+    def create(cls, tool: Tool, arguments: Any, caller: str, arguments_json: str = "") -> "ValidatedCall":
         """With the key that the tool's options ask for."""
         if tool.options.cache_ttl_s is None:
-            return cls(tool, arguments, None, text)
-        identity = msgspec.json.encode(arguments, order="sorted")
-        return cls(tool, arguments, Key(tool.name, "" if tool.shared else caller, identity), text)
+            return cls(tool, arguments, None, arguments_json)
+        canonical_arguments = msgspec.json.encode(arguments, order="sorted")
+        return cls(
+            tool,
+            arguments,
+            CacheKey(tool.name, "" if tool.is_cache_shared else caller, canonical_arguments),
+            arguments_json,
+        )

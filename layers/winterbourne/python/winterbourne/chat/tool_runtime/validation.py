@@ -11,14 +11,14 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.schema import Schema, accepts_null, resolved
+from winterbourne.chat.tool_runtime.schema import Schema, accepts_null, resolve_ref
 
-__all__ = ["ArgumentsReader"]
+__all__ = ["ArgumentValidator"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class ArgumentsReader(Generic[S]):
+class ArgumentValidator(Generic[S]):
     """Reads JSON text into a struct.
 
     Args:
@@ -43,84 +43,84 @@ class ArgumentsReader(Generic[S]):
                 the tool's own types raised.
         """
         try:
-            known = self._known(_decoded(text or "{}"), self._parameters, "$")
+            checked = self._reject_unknown_fields(_decode_json(text or "{}"), self._parameters, "$")
         except msgspec.ValidationError as error:
-            raise self._unfit(str(error)) from None
+            raise self._argument_error(str(error)) from None
         except RecursionError:
-            raise self._unfit("the JSON text is nested too deep") from None
-        return self._converted(known)
+            raise self._argument_error("the JSON text is nested too deep") from None
+        return self._convert(checked)
 
     # Private methods
 
-    def _converted(self, known: Any) -> S:
+    def _convert(self, checked: Any) -> S:
         try:
-            return msgspec.convert(known, self._struct, str_keys=True)
+            return msgspec.convert(checked, self._struct, str_keys=True)
         except msgspec.ValidationError as error:
-            if _is_msgspecs_own(error):
-                raise self._unfit(str(error)) from None
+            if _is_raised_by_msgspec(error):
+                raise self._argument_error(str(error)) from None
             path = _PATH_AT_END.search(str(error))
-            raise self._unfit(f"a value is refused{path[0] if path else ''}") from error
+            raise self._argument_error(f"a value is refused{path[0] if path else ''}") from error
 
-    def _unfit(self, reason: str) -> ToolError:
-        what, _, path = reason.partition(" - at ")
+    def _argument_error(self, reason: str) -> ToolError:
+        problem, _, path = reason.partition(" - at ")
         return ToolError(
-            f"The arguments of {self._name} do not fit its schema: {_lowered(what)}, at {path or '`$`'};"
+            f"The arguments of {self._name} do not fit its schema: {_lowercase_first(problem)}, at {path or '`$`'};"
             " mend that and call it again."
         )
 
-    def _known(self, value: Any, schema: Schema, path: str) -> Any:
+    def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> Any:
         """The value as msgspec shall convert it.
 
         Raises:
             msgspec.ValidationError: A field is unknown, on any level.
         """
         if isinstance(value, dict):
-            return self._known_object(value, self._meant(value, schema), path)
+            return self._reject_unknown_fields_of_object(value, self._matching_object_schema(value, schema), path)
         if isinstance(value, list):
-            item_schema: Schema = next((part["items"] for part in self._parts(schema) if "items" in part), {})
-            return [self._known(item, item_schema, f"{path}[{at}]") for at, item in enumerate(value)]
+            item_schema: Schema = next((part["items"] for part in self._union_members(schema) if "items" in part), {})
+            return [self._reject_unknown_fields(item, item_schema, f"{path}[{at}]") for at, item in enumerate(value)]
         return value
 
-    def _known_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
-        others = schema.get("additionalProperties") or {}
-        properties = schema.get("properties", dict.fromkeys(value, others))
+    def _reject_unknown_fields_of_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
+        additional_properties = schema.get("additionalProperties") or {}
+        properties = schema.get("properties", dict.fromkeys(value, additional_properties))
         if unknown := [key for key in value if key not in properties]:
             names = ", ".join(f"`{name}`" for name in properties) or "none"
             raise msgspec.ValidationError(f"unknown field `{unknown[0]}` (the fields are {names}) - at `{path}`")
         return {
-            key: self._known(item, properties[key], f"{path}.{key}")
+            key: self._reject_unknown_fields(item, properties[key], f"{path}.{key}")
             for key, item in value.items()
-            if not (self._strict and item is None and self._stands_for_absence(key, schema))
+            if not (self._strict and item is None and self._null_means_omitted(key, schema))
         }
 
-    def _stands_for_absence(self, key: str, schema: Schema) -> bool:
+    def _null_means_omitted(self, key: str, schema: Schema) -> bool:
         optional = key in schema.get("properties", ()) and key not in schema.get("required", ())
         return optional and not accepts_null(schema["properties"][key], self._definitions)
 
-    def _meant(self, value: dict[str, Any], schema: Schema) -> Schema:
+    def _matching_object_schema(self, value: dict[str, Any], schema: Schema) -> Schema:
         """The object schema that is meant, in a union by its tag; an empty one where msgspec shall refuse the value."""
-        objects = [part for part in self._parts(schema) if part.get("type") == "object"]
-        fitting = objects if len(objects) == 1 else [part for part in objects if _tag_fits(value, part)]
-        return fitting[0] if fitting else {}
+        objects = [part for part in self._union_members(schema) if part.get("type") == "object"]
+        matching = objects if len(objects) == 1 else [part for part in objects if _matches_tag(value, part)]
+        return matching[0] if matching else {}
 
-    def _parts(self, schema: Schema) -> Iterator[Schema]:
+    def _union_members(self, schema: Schema) -> Iterator[Schema]:
         """The members of a union, also of one within a union, or the schema itself; references followed."""
-        whole = resolved(schema, self._definitions)
-        if "anyOf" not in whole:
-            yield whole
-        for part in whole.get("anyOf", ()):
-            yield from self._parts(part)
+        target = resolve_ref(schema, self._definitions)
+        if "anyOf" not in target:
+            yield target
+        for part in target.get("anyOf", ()):
+            yield from self._union_members(part)
 
 
 # Private functions
 
 
-def _is_msgspecs_own(error: msgspec.ValidationError) -> bool:
+def _is_raised_by_msgspec(error: msgspec.ValidationError) -> bool:
     """Whether no code of the tool's own types has raised it: then nothing in Python stands below our own frame."""
     return error.__cause__ is None and error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
-def _decoded(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     """Any JSON value.
 
     Raises:
@@ -129,35 +129,37 @@ def _decoded(text: str) -> Any:
     """
     try:
         value = msgspec.json.decode(text)
-        _ONCE.decode(text)
+        _DUPLICATE_KEY_CHECKER.decode(text)
     except msgspec.ValidationError:
         raise
     except UnicodeEncodeError:
         raise msgspec.ValidationError("the JSON text contains half of a surrogate pair") from None
     except msgspec.DecodeError as error:
-        raise msgspec.ValidationError(f"the text is not valid JSON ({_lowered(str(error))})") from None
+        raise msgspec.ValidationError(f"the text is not valid JSON ({_lowercase_first(str(error))})") from None
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
     """Which of two values for one field is meant would be a guess."""
     names = [name for name, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise msgspec.ValidationError(f"the field `{twice[0]}` is given twice - at `$..{twice[0]}`")
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise msgspec.ValidationError(f"the field `{duplicates[0]}` is given twice - at `$..{duplicates[0]}`")
 
 
 # What msgspec adds to the words of a type of the tool's own.
 _PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
 
 # Fast readers keep the last of two values without a word; so the text is looked through once more, for names alone.
-_ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
+_DUPLICATE_KEY_CHECKER: Final = json.JSONDecoder(
+    object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str
+)
 
 
-def _tag_fits(value: Mapping[str, Any], schema: Schema) -> bool:
+def _matches_tag(value: Mapping[str, Any], schema: Schema) -> bool:
     """Whether the fields that have a closed list of values have one of them; a union's tag is such a field."""
-    closed: Iterable[tuple[str, Schema]] = schema.get("properties", {}).items()
-    return all(value[key] in part["enum"] for key, part in closed if "enum" in part and key in value)
+    properties: Iterable[tuple[str, Schema]] = schema.get("properties", {}).items()
+    return all(value[key] in part["enum"] for key, part in properties if "enum" in part and key in value)
 
 
-def _lowered(text: str) -> str:
+def _lowercase_first(text: str) -> str:
     return text if text.startswith("JSON") else text[:1].lower() + text[1:]

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Finding", "ok", "report", "unknown", "wrong"]
+__all__ = ["Finding", "format_findings", "ok", "unknown", "wrong"]
 
 State = Literal["ok", "wrong", "unknown"]
 
-WORDS: Final[dict[State, str]] = {"ok": "ok   ", "wrong": "WRONG", "unknown": "?    "}
+STATE_LABELS: Final[dict[State, str]] = {"ok": "ok   ", "wrong": "WRONG", "unknown": "?    "}
 
 
 @dataclass(frozen=True)
@@ -22,30 +22,30 @@ class Finding:
         mend: What to do, a command where there is one; empty unless something is wrong.
     """
 
-    about: str
+    subject: str
     state: State
-    says: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
-def ok(about: str, says: str) -> Finding:
+def ok(subject: str, message: str) -> Finding:
     """It is as it should be."""
-    return Finding(about, "ok", says)
+    return Finding(subject, "ok", message)
 
 
-def wrong(about: str, says: str, mend: str) -> Finding:
+def wrong(subject: str, message: str, fix: str) -> Finding:
     """It is not, and this mends it."""
-    return Finding(about, "wrong", says, mend)
+    return Finding(subject, "wrong", message, fix)
 
 
-def unknown(about: str, says: str) -> Finding:
+def unknown(subject: str, message: str) -> Finding:
     """It could not be told."""
-    return Finding(about, "unknown", says)
+    return Finding(subject, "unknown", message)
 
 
-def report(findings: Iterable[Finding]) -> Iterator[str]:
+def format_findings(findings: Iterable[Finding]) -> Iterator[str]:
     """One line for each finding, and one more for what mends it."""
     for finding in findings:
-        yield f"{WORDS[finding.state]}  {finding.about:<12} {finding.says}"
-        if finding.mend:
-            yield f"       {'':<12} → {finding.mend}"
+        yield f"{STATE_LABELS[finding.state]}  {finding.subject:<12} {finding.message}"
+        if finding.fix:
+            yield f"       {'':<12} → {finding.fix}"

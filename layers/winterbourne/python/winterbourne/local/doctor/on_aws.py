@@ -12,10 +12,10 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from winterbourne.local.doctor.findings import Finding, ok, unknown, wrong
 
-__all__ = ["Stack", "api_key", "look", "url"]
+__all__ = ["Stack", "api_key", "public_url", "run_checks"]
 
-DEPLOY: Final = "make deploy"
-NEEDED: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
+DEPLOY_COMMAND: Final = "make deploy"
+REQUIRED_ACTIONS: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
 
 
 @dataclass(frozen=True)
@@ -32,55 +32,55 @@ class Stack:
 
     def outputs(self) -> dict[str, str]:
         """By name. What boto3 raises, passes."""
-        return {o["OutputKey"]: o["OutputValue"] for o in self._described().get("Outputs", [])}
+        return {o["OutputKey"]: o["OutputValue"] for o in self._describe().get("Outputs", [])}
 
     def parameters(self) -> dict[str, str]:
         """By name, with their values."""
-        return {p["ParameterKey"]: p["ParameterValue"] for p in self._described().get("Parameters", [])}
+        return {p["ParameterKey"]: p["ParameterValue"] for p in self._describe().get("Parameters", [])}
 
     def status(self) -> str:
         """As CloudFormation spells it."""
-        return str(self._described()["StackStatus"])
+        return str(self._describe()["StackStatus"])
 
-    def ids(self) -> dict[str, str]:
+    def physical_ids(self) -> dict[str, str]:
         """Physical ids by logical ids."""
         found = self.client("cloudformation").describe_stack_resources(StackName=self.name)["StackResources"]
         return {r["LogicalResourceId"]: r.get("PhysicalResourceId", "") for r in found}
 
     def settings(self) -> dict[str, str]:
         """The function's environment variables."""
-        found = self.client("lambda").get_function_configuration(FunctionName=self.ids()["ChatFunction"])
+        found = self.client("lambda").get_function_configuration(FunctionName=self.physical_ids()["ChatFunction"])
         return dict(found.get("Environment", {}).get("Variables", {}))
 
-    def _described(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         described: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
         return described
 
 
-def look(stack: Stack) -> Iterator[Finding]:
+def run_checks(stack: Stack) -> Iterator[Finding]:
     """Check everything; where there is no such stack, that is the one finding."""
     try:
-        yield _deployed(stack.status())
-        ids, parameters, settings = stack.ids(), stack.parameters(), stack.settings()
+        yield _check_stack(stack.status())
+        ids, parameters, settings = stack.physical_ids(), stack.parameters(), stack.settings()
     except (BotoCoreError, ClientError) as error:
-        yield _no_stack(stack, error)
+        yield _stack_unavailable(stack, error)
         return
-    called = {"FunctionName": ids["ChatFunction"]}
+    function_args = {"FunctionName": ids["ChatFunction"]}
     if parameters.get("SnapStart") == "PublishedVersions":
-        called["Qualifier"] = "live"
-        yield from _tried("snapshot", lambda: _snapshot(stack, called))
-    yield from _tried("function", lambda: _function(stack, called))
-    yield from _tried("url", lambda: _url(stack, called))
-    yield from _tried("permissions", lambda: _permissions(stack, called, parameters.get("Auth", "")))
+        function_args["Qualifier"] = "live"
+        yield from _run_check("snapshot", lambda: _check_snapshot(stack, function_args))
+    yield from _run_check("function", lambda: _check_function(stack, function_args))
+    yield from _run_check("url", lambda: _check_function_url(stack, function_args))
+    yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, parameters.get("Auth", "")))
     if secret := settings.get("API_KEYS_SECRET_ARN"):
-        yield from _tried("keys", lambda: _keys(stack, secret))
+        yield from _run_check("keys", lambda: _check_api_keys(stack, secret))
     if arn := settings.get("MODEL_API_KEY_SECRET_ARN"):
-        yield from _tried("model key", lambda: _model_key(stack, arn))
-    yield from _tried("table", lambda: _table(stack, ids["Conversations"]))
-    yield from _tried("alarms", lambda: _alarms(stack))
+        yield from _run_check("model key", lambda: _check_model_key(stack, arn))
+    yield from _run_check("table", lambda: _check_table(stack, ids["Conversations"]))
+    yield from _run_check("alarms", lambda: _check_alarms(stack))
 
 
-def url(stack: Stack) -> str:
+def public_url(stack: Stack) -> str:
     """Where anybody may knock, without a last slash; empty where there is nothing, or calls must be signed."""
     try:
         parameters = stack.parameters()
@@ -103,21 +103,21 @@ def api_key(stack: Stack) -> str:
 # Private functions
 
 
-def _tried(about: str, check: Callable[[], Finding]) -> Iterator[Finding]:
+def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
     """A check that AWS refuses is a finding, too: a thing is missing, or we may not see it."""
     try:
         yield check()
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if "AccessDenied" in code or "Unauthorized" in code:
-            yield unknown(about, f"you may not look ({code})")
+            yield unknown(subject, f"you may not look ({code})")
         else:
-            yield wrong(about, str(error), DEPLOY)
+            yield wrong(subject, str(error), DEPLOY_COMMAND)
     except BotoCoreError as error:  # nothing was refused: AWS was not reached at all
-        yield unknown(about, str(error))
+        yield unknown(subject, str(error))
 
 
-def _no_stack(stack: Stack, error: Exception) -> Finding:
+def _stack_unavailable(stack: Stack, error: Exception) -> Finding:
     match error:
         case NoCredentialsError():
             return wrong("stack", "no AWS credentials", "export AWS_PROFILE=…, or aws sso login")
@@ -129,7 +129,7 @@ def _no_stack(stack: Stack, error: Exception) -> Finding:
             )
 
 
-def _deployed(status: str) -> Finding:
+def _check_stack(status: str) -> Finding:
     if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
         return ok("stack", status)
     if status.endswith("IN_PROGRESS"):
@@ -137,63 +137,66 @@ def _deployed(status: str) -> Finding:
     return wrong("stack", status, "read its events: aws cloudformation describe-stack-events; then make deploy")
 
 
-def _function(stack: Stack, called: dict[str, str]) -> Finding:
-    found = stack.client("lambda").get_function_configuration(**called)
+def _check_function(stack: Stack, function_args: dict[str, str]) -> Finding:
+    found = stack.client("lambda").get_function_configuration(**function_args)
     wrapper = found.get("Environment", {}).get("Variables", {}).get("AWS_LAMBDA_EXEC_WRAPPER")
     if wrapper != "/opt/winterbourne" or len(found.get("Layers", [])) < 2:
-        return wrong("function", "without the runtime layer it cannot stream", DEPLOY)
+        return wrong("function", "without the runtime layer it cannot stream", DEPLOY_COMMAND)
     return ok("function", f"{found['Runtime']}, {found['MemorySize']} MB, {found['Timeout']} s")
 
 
-def _snapshot(stack: Stack, called: dict[str, str]) -> Finding:
+def _check_snapshot(stack: Stack, function_args: dict[str, str]) -> Finding:
     """CloudFormation publishes nothing for a parameter alone: then callers still get what was published before."""
     client = stack.client("lambda")
-    told = [
-        _telling(client.get_function_configuration(**c)) for c in (called, {"FunctionName": called["FunctionName"]})
+    configurations = [
+        _comparable_configuration(client.get_function_configuration(**c))
+        for c in (function_args, {"FunctionName": function_args["FunctionName"]})
     ]
-    if told[0] == told[1]:
+    if configurations[0] == configurations[1]:
         return ok("snapshot", "of the function as it is configured now")
     return wrong("snapshot", "older than the configuration", "make deploy PARAMETERS=Release=… with a new value")
 
 
-def _telling(found: dict[str, Any]) -> tuple[object, ...]:
+def _comparable_configuration(found: dict[str, Any]) -> tuple[object, ...]:
     layers = [layer["Arn"] for layer in found.get("Layers", [])]
     return found.get("Environment"), found["CodeSha256"], found["MemorySize"], found["Timeout"], layers
 
 
-def _url(stack: Stack, called: dict[str, str]) -> Finding:
-    found = stack.client("lambda").get_function_url_config(**called)
+def _check_function_url(stack: Stack, function_args: dict[str, str]) -> Finding:
+    found = stack.client("lambda").get_function_url_config(**function_args)
     if found.get("InvokeMode") != "RESPONSE_STREAM":
-        return wrong("url", "it collects every answer before it sends it", f"{DEPLOY} (InvokeMode RESPONSE_STREAM)")
+        return wrong(
+            "url", "it collects every answer before it sends it", f"{DEPLOY_COMMAND} (InvokeMode RESPONSE_STREAM)"
+        )
     return ok("url", f"streams, {found['AuthType']}")
 
 
-def _permissions(stack: Stack, called: dict[str, str], auth: str) -> Finding:
+def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -> Finding:
     if auth == "iam":
         return ok("permissions", "given by the callers' own policies")
     try:
-        policy = json.loads(stack.client("lambda").get_policy(**called)["Policy"])
+        policy = json.loads(stack.client("lambda").get_policy(**function_args)["Policy"])
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
         policy = {"Statement": []}
-    given = {s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"}
-    if missing := [action for action in NEEDED if action not in given]:
-        return wrong("permissions", f"a public URL needs {' and '.join(missing)} too: callers get 403", DEPLOY)
+    allowed = {s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"}
+    if missing := [action for action in REQUIRED_ACTIONS if action not in allowed]:
+        return wrong("permissions", f"a public URL needs {' and '.join(missing)} too: callers get 403", DEPLOY_COMMAND)
     return ok("permissions", "both that a public URL needs")
 
 
-def _keys(stack: Stack, secret_id: str) -> Finding:
-    mend = """aws secretsmanager put-secret-value --secret-id … --secret-string '{"first":"…"}'"""
+def _check_api_keys(stack: Stack, secret_id: str) -> Finding:
+    fix = """aws secretsmanager put-secret-value --secret-id … --secret-string '{"first":"…"}'"""
     text = stack.client("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
     try:
         names = list(json.loads(text))
     except ValueError:
-        return wrong("keys", "the secret is no JSON of names and keys", mend)
-    return ok("keys", f"of {', '.join(names)}") if names else wrong("keys", "there is none: nobody may call", mend)
+        return wrong("keys", "the secret is no JSON of names and keys", fix)
+    return ok("keys", f"of {', '.join(names)}") if names else wrong("keys", "there is none: nobody may call", fix)
 
 
-def _model_key(stack: Stack, arn: str) -> Finding:
+def _check_model_key(stack: Stack, arn: str) -> Finding:
     if ":ssm:" in arn:
         stack.client("ssm").get_parameter(Name=arn, WithDecryption=True)
     else:
@@ -201,20 +204,20 @@ def _model_key(stack: Stack, arn: str) -> Finding:
     return ok("model key", "can be read")
 
 
-def _table(stack: Stack, name: str) -> Finding:
+def _check_table(stack: Stack, name: str) -> Finding:
     client = stack.client("dynamodb")
     status = client.describe_table(TableName=name)["Table"]["TableStatus"]
-    forgets = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
+    ttl_status = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
     if status != "ACTIVE":
         return wrong("table", f"is {status}", "wait until it is ACTIVE")
-    if forgets not in {"ENABLED", "ENABLING"}:
-        return wrong("table", "nothing in it ever expires", DEPLOY)
+    if ttl_status not in {"ENABLED", "ENABLING"}:
+        return wrong("table", "nothing in it ever expires", DEPLOY_COMMAND)
     return ok("table", "active, and forgets in time")
 
 
-def _alarms(stack: Stack) -> Finding:
+def _check_alarms(stack: Stack) -> Finding:
     found = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
-    loud = [alarm["AlarmName"].removeprefix(f"{stack.name}-") for alarm in found if alarm["StateValue"] == "ALARM"]
-    if loud:
-        return wrong("alarms", ", ".join(loud), "; ".join(f"docs/operate.md#{name}" for name in loud))
-    return ok("alarms", f"all {len(found)} are quiet") if found else wrong("alarms", "there are none", DEPLOY)
+    firing = [alarm["AlarmName"].removeprefix(f"{stack.name}-") for alarm in found if alarm["StateValue"] == "ALARM"]
+    if firing:
+        return wrong("alarms", ", ".join(firing), "; ".join(f"docs/operate.md#{name}" for name in firing))
+    return ok("alarms", f"all {len(found)} are quiet") if found else wrong("alarms", "there are none", DEPLOY_COMMAND)

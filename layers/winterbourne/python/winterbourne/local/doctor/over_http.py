@@ -16,12 +16,12 @@ import httpx
 
 from winterbourne.local.doctor.findings import Finding, ok, unknown, wrong
 
-__all__ = ["Caller", "Heard", "check_clock", "check_cors", "check_streaming", "look"]
+__all__ = ["Caller", "StreamedResponse", "check_clock_skew", "check_cors", "check_streaming", "run_checks"]
 
 QUESTION: Final = "Count from one to twenty, in words."
-CLOCK_S: Final = 30.0
+MAX_CLOCK_SKEW_S: Final = 30.0
 """Seconds our clock may differ: AWS signatures allow 300, tokens are checked with 30."""
-AT_ONCE_S: Final = 0.02
+MIN_STREAM_SPREAD_S: Final = 0.02
 """An answer whose pieces all came within this was not seen to stream."""
 
 
@@ -36,7 +36,7 @@ class Caller:
     """
 
     url: str
-    key: str = ""
+    api_key: str = ""
     origin: str = ""
 
     @property
@@ -46,41 +46,39 @@ class Caller:
 
 
 @dataclass
-class Heard:
+class StreamedResponse:
     """One streamed answer: when its pieces came (seconds since it was asked for), and its frames."""
 
     arrivals: list[float] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
-    whole_at_once: bool = False
+    has_content_length: bool = False
 
 
-def look(
+def run_checks(
     caller: Caller, client: httpx.Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Iterator[Finding]:
     """Check everything; where nothing answers, that is the one finding, and where a connection breaks, the last."""
     try:
-        answer = client.get(f"{caller.url}/healthz", headers={"origin": "https://example.com"})
+        response = client.get(f"{caller.url}/healthz", headers={"origin": "https://example.com"})
     except httpx.HTTPError as error:
         yield _unreachable(caller, error)
         return
-    yield _reachable(answer)
-    if answer.status_code == httpx.codes.OK:
+    yield _check_reachable(response)
+    if response.status_code == httpx.codes.OK:
         try:
-            yield from _closer(caller, client, answer, now())
+            yield from _remaining_checks(caller, client, response, now())
         except httpx.HTTPError as error:
             yield wrong("connection", f"it broke: {error}", "read the function's log: it crashed, or ran out of time")
 
 
-def check_clock(headers: Mapping[str, str], now: datetime) -> Finding:
+def check_clock_skew(headers: Mapping[str, str], now: datetime) -> Finding:
     """Compare the answer's date with ours."""
     if "date" not in headers:
         return unknown("clock", "the answer has no date to compare with")
-    apart_s = abs((parsedate_to_datetime(headers["date"]) - now).total_seconds())
-    if apart_s <= CLOCK_S:
-        return ok("clock", f"{apart_s:.0f} s apart")
-    return wrong(
-        "clock", f"{apart_s:.0f} s apart: signatures and tokens are refused", "set this machine's clock by NTP"
-    )
+    skew_s = abs((parsedate_to_datetime(headers["date"]) - now).total_seconds())
+    if skew_s <= MAX_CLOCK_SKEW_S:
+        return ok("clock", f"{skew_s:.0f} s apart")
+    return wrong("clock", f"{skew_s:.0f} s apart: signatures and tokens are refused", "set this machine's clock by NTP")
 
 
 def check_cors(headers: httpx.Headers, origin: str) -> Finding:
@@ -95,45 +93,47 @@ def check_cors(headers: httpx.Headers, origin: str) -> Finding:
     return wrong("cors", f"pages of {origin} may not call", f"make deploy PARAMETERS='AllowedOrigins={origin}'")
 
 
-def check_streaming(heard: Heard) -> Finding:
+def check_streaming(streamed: StreamedResponse) -> Finding:
     """From when the pieces came: a buffered answer has no pieces, or all of them at its end."""
-    mend = "set InvokeMode to RESPONSE_STREAM, and take every proxy that buffers out of the way"
-    if heard.whole_at_once:
-        return wrong("streaming", "the answer came with a content-length, so somebody collects it first", mend)
-    first_s, last_s = heard.arrivals[0], heard.arrivals[-1]
-    times = f"first words after {first_s:.2f} s, last after {last_s:.2f} s, {len(heard.arrivals)} pieces"
-    if last_s - first_s > AT_ONCE_S:
-        return ok("streaming", times)
-    if last_s < 10 * AT_ONCE_S:
-        return unknown("streaming", f"{times}: too quick to tell")
-    return wrong("streaming", f"{times}: all at once", mend)
+    fix = "set InvokeMode to RESPONSE_STREAM, and take every proxy that buffers out of the way"
+    if streamed.has_content_length:
+        return wrong("streaming", "the answer came with a content-length, so somebody collects it first", fix)
+    first_s, last_s = streamed.arrivals[0], streamed.arrivals[-1]
+    timing = f"first words after {first_s:.2f} s, last after {last_s:.2f} s, {len(streamed.arrivals)} pieces"
+    if last_s - first_s > MIN_STREAM_SPREAD_S:
+        return ok("streaming", timing)
+    if last_s < 10 * MIN_STREAM_SPREAD_S:
+        return unknown("streaming", f"{timing}: too quick to tell")
+    return wrong("streaming", f"{timing}: all at once", fix)
 
 
 # Private functions
 
 
-def _closer(caller: Caller, client: httpx.Client, answer: httpx.Response, now: datetime) -> Iterator[Finding]:
-    yield check_clock(answer.headers, now)
-    yield check_cors(answer.headers, "")
+def _remaining_checks(
+    caller: Caller, client: httpx.Client, response: httpx.Response, now: datetime
+) -> Iterator[Finding]:
+    yield check_clock_skew(response.headers, now)
+    yield check_cors(response.headers, "")
     if caller.origin:
-        yield check_cors(_preflight(caller, client), caller.origin)
-    yield _ready(client.get(f"{caller.url}/readyz"))
-    yield _closed(caller, client.post(f"{caller.url}/chat", json={}))
-    yield from _chat(caller, client)
+        yield check_cors(_preflight_headers(caller, client), caller.origin)
+    yield _check_readiness(client.get(f"{caller.url}/readyz"))
+    yield _check_authentication(caller, client.post(f"{caller.url}/chat", json={}))
+    yield from _check_chat(caller, client)
 
 
 def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
-    mend = "make run, in another terminal" if caller.is_local else "see the output Url of the stack: was it deleted?"
-    return wrong("reachable", f"nothing answers at {caller.url}: {error}", mend)
+    fix = "make run, in another terminal" if caller.is_local else "see the output Url of the stack: was it deleted?"
+    return wrong("reachable", f"nothing answers at {caller.url}: {error}", fix)
 
 
-def _reachable(answer: httpx.Response) -> Finding:
-    match answer.status_code:
+def _check_reachable(response: httpx.Response) -> Finding:
+    match response.status_code:
         case httpx.codes.OK:
-            return ok("reachable", str(answer.url))
+            return ok("reachable", str(response.url))
         case httpx.codes.FORBIDDEN:
-            mend = "make deploy (both permissions of a public URL); with Auth iam calls must be signed"
-            return wrong("reachable", "the function URL lets nobody in", mend)
+            fix = "make deploy (both permissions of a public URL); with Auth iam calls must be signed"
+            return wrong("reachable", "the function URL lets nobody in", fix)
         case httpx.codes.TOO_MANY_REQUESTS:
             return wrong("reachable", "throttled", "raise ReservedConcurrency, or the account's quota")
         case httpx.codes.BAD_GATEWAY:
@@ -142,74 +142,76 @@ def _reachable(answer: httpx.Response) -> Finding:
             return wrong("reachable", f"/healthz says {status}", "is this the right URL?")
 
 
-def _ready(answer: httpx.Response) -> Finding:
-    if answer.status_code == httpx.codes.OK:
+def _check_readiness(response: httpx.Response) -> Finding:
+    if response.status_code == httpx.codes.OK:
         return ok("ready", "what the function needs is there")
-    return wrong("ready", _words(answer), "mend what the message names, then make deploy")
+    return wrong("ready", _error_text(response), "mend what the message names, then make deploy")
 
 
-def _closed(caller: Caller, answer: httpx.Response) -> Finding:
-    if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+def _check_authentication(caller: Caller, response: httpx.Response) -> Finding:
+    if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return ok("closed", "without a key nobody is let in")
     if caller.is_local:
         return ok("closed", "open, and only this machine can call it")
     return wrong("closed", "anybody can call, and the model costs money", "make deploy PARAMETERS=Auth=api_key")
 
 
-def _preflight(caller: Caller, client: httpx.Client) -> httpx.Headers:
-    asks = {"origin": caller.origin, "access-control-request-method": "POST"}
-    asks["access-control-request-headers"] = "content-type,x-api-key"
-    return client.options(f"{caller.url}/chat", headers=asks).headers
+def _preflight_headers(caller: Caller, client: httpx.Client) -> httpx.Headers:
+    request_headers = {"origin": caller.origin, "access-control-request-method": "POST"}
+    request_headers["access-control-request-headers"] = "content-type,x-api-key"
+    return client.options(f"{caller.url}/chat", headers=request_headers).headers
 
 
-def _chat(caller: Caller, client: httpx.Client) -> Iterator[Finding]:
+def _check_chat(caller: Caller, client: httpx.Client) -> Iterator[Finding]:
     """One short question, which costs some tokens."""
     body = {"messages": [{"role": "user", "content": QUESTION}]}
-    keys = {"x-api-key": caller.key} if caller.key else {}
-    with client.stream("POST", f"{caller.url}/chat", json=body, headers=keys) as response:
+    auth_headers = {"x-api-key": caller.api_key} if caller.api_key else {}
+    with client.stream("POST", f"{caller.url}/chat", json=body, headers=auth_headers) as response:
         if response.status_code != httpx.codes.OK:
             response.read()
-            yield _refused(caller, response)
+            yield _check_error_response(caller, response)
             return
-        heard = _hear(response)
-    yield _model(heard.frames)
-    yield check_streaming(heard)
+        streamed = _read_stream(response)
+    yield _check_model(streamed.frames)
+    yield check_streaming(streamed)
 
 
-def _hear(response: httpx.Response) -> Heard:
-    heard, started, text = Heard(), time.monotonic(), b""
-    heard.whole_at_once = "content-length" in response.headers
+def _read_stream(response: httpx.Response) -> StreamedResponse:
+    streamed, started, body = StreamedResponse(), time.monotonic(), b""
+    streamed.has_content_length = "content-length" in response.headers
     for piece in response.iter_raw():
-        heard.arrivals.append(time.monotonic() - started)
-        text += piece
-    lines = [line.removeprefix("data: ") for line in text.decode(errors="replace").splitlines()]
-    heard.frames = [json.loads(line) for line in lines if line.startswith("{")]
-    return heard
+        streamed.arrivals.append(time.monotonic() - started)
+        body += piece
+    lines = [line.removeprefix("data: ") for line in body.decode(errors="replace").splitlines()]
+    streamed.frames = [json.loads(line) for line in lines if line.startswith("{")]
+    return streamed
 
 
-def _refused(caller: Caller, response: httpx.Response) -> Finding:
+def _check_error_response(caller: Caller, response: httpx.Response) -> Finding:
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        if not caller.key:
+        if not caller.api_key:
             return unknown("model", "not asked, for want of a key: set KEY, or give the stack's name")
-        return wrong("key", _words(response), "fetch it anew: the output FetchKey of the stack")
-    return wrong("model", _words(response), "mend what the message names")
+        return wrong("key", _error_text(response), "fetch it anew: the output FetchKey of the stack")
+    return wrong("model", _error_text(response), "mend what the message names")
 
 
-def _model(frames: Sequence[Mapping[str, Any]]) -> Finding:
+def _check_model(frames: Sequence[Mapping[str, Any]]) -> Finding:
     last = frames[-1] if frames else {}
     if last.get("type") == "done":
-        return ok("model", f"{_name(frames)} answers")
+        return ok("model", f"{_model_name(frames)} answers")
     if last.get("type") == "error":
-        return wrong("model", f"{last.get('code')}: {last.get('message')}", _MENDS.get(str(last.get("code")), _MEND))
+        return wrong(
+            "model", f"{last.get('code')}: {last.get('message')}", _FIXES.get(str(last.get("code")), _DEFAULT_FIX)
+        )
     return wrong("model", "the stream ended without a last word", "read the function's log")
 
 
-def _name(frames: Sequence[Mapping[str, Any]]) -> str:
+def _model_name(frames: Sequence[Mapping[str, Any]]) -> str:
     return str(frames[0].get("model") or "the model")
 
 
-_MEND: Final = "read the function's log for this request"
-_MENDS: Final = {
+_DEFAULT_FIX: Final = "read the function's log for this request"
+_FIXES: Final = {
     "credentials_missing": "make deploy PARAMETERS='ModelApiKeySecretArn=…'",
     "model_busy": "wait, or ask the provider for a higher quota",
     "model_refused": "check ModelId, the key in ModelApiKeySecretArn, and on Bedrock the access to that model",
@@ -217,13 +219,13 @@ _MENDS: Final = {
 }
 
 
-def _words(answer: httpx.Response) -> str:
+def _error_text(response: httpx.Response) -> str:
     try:
-        error = answer.json()["error"]
+        error = response.json()["error"]
     except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code}: {answer.text[:200]}"
+        return f"{response.status_code}: {response.text[:200]}"
     return (
-        f"{answer.status_code} {error['code']}: {error['message']}"
+        f"{response.status_code} {error['code']}: {error['message']}"
         if isinstance(error, dict)
-        else f"{answer.status_code}: {error}"
+        else f"{response.status_code}: {error}"
     )

@@ -4,15 +4,15 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.history import Id, ToolName, bounded, checked, settled
+from winterbourne.chat.core.history import Id, ToolName, limit_messages, normalize_history, validate_history
 from winterbourne.chat.core.messages import ChatRequest, Text, ToolSchema, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
-from winterbourne.chat.formats.ag_ui.history import AgUiMessage, history
-from winterbourne.chat.formats.json_text import quoted
-from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
+from winterbourne.chat.formats.json_text import dumps_str
+from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
-__all__ = ["FRONTEND", "AgUi"]
+__all__ = ["FORMAT", "AgUiFormat"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -34,34 +34,37 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     context: tuple[_Context, ...] = ()
 
 
-def _told(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
+def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
     """What the page wants known, as one message. It comes from the user's side and has no more say than the user."""
     lines = [f"{entry.description}: {entry.value}" for entry in context]
     return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
 
 
-def _schema(tool: _Tool) -> ToolSchema:
+def _tool_schema(tool: _Tool) -> ToolSchema:
     return ToolSchema(tool.name, tool.description, tool.parameters or {"type": "object", "properties": {}})
 
 
-class AgUi:
+class AgUiFormat:
     """AG-UI over server-sent events."""
 
     path = "/agui"
 
-    def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, AgUiEncoder]:
+    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, AgUiEncoder]:
         """See `Frontend.read`. The page's own tools come along in `tools`."""
-        body = parse(request.json_object(settings), _Body)
-        chat = ChatRequest(
-            messages=(*_told(body.context), *settled(bounded(history(body.messages), settings))),
+        body = parse_struct(request.json_object(settings), _Body)
+        chat_request = ChatRequest(
+            messages=(
+                *_context_messages(body.context),
+                *normalize_history(limit_messages(decode_history(body.messages), settings)),
+            ),
             conversation_id=body.thread_id,
-            client_tools=tuple(_schema(tool) for tool in body.tools),
+            client_tools=tuple(_tool_schema(tool) for tool in body.tools),
         )
-        return checked(chat, settings), AgUiEncoder(body.thread_id, body.run_id)
+        return validate_history(chat_request, settings), AgUiEncoder(body.thread_id, body.run_id)
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`; the client shows it as it is."""
-        return b'{"error":{"code":%b,"message":%b}}' % (quoted(code), quoted(message))
+        return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
 
 
-FRONTEND: Final = AgUi()
+FORMAT: Final = AgUiFormat()

@@ -24,12 +24,12 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.formats.json_text import written
-from winterbourne.chat.formats.media import image
+from winterbourne.chat.formats.json_text import dumps
+from winterbourne.chat.formats.media import parse_image
 
-__all__ = ["OUR_KEY", "AgUiMessage", "encrypted", "history"]
+__all__ = ["METADATA_KEY", "AgUiMessage", "decode_history", "encode_encrypted_value"]
 
-OUR_KEY = "winterbourne"
+METADATA_KEY = "winterbourne"
 """Under this name our metadata stands beside other people's."""
 
 
@@ -76,23 +76,23 @@ class _Function(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _ToolCall(msgspec.Struct, frozen=True):
     id: Annotated[Id, Meta(min_length=1)]
     function: _Function
 
 
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role", rename="camel"):
     content: str | None = None
-    tool_calls: tuple[_Call, ...] | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
     id: Id = ""
 
 
-class _Outcome(msgspec.Struct, frozen=True):
+class _ResultMetadata(msgspec.Struct, frozen=True):
     status: str = "completed"
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    winterbourne: _Outcome = _Outcome()
+    winterbourne: _ResultMetadata = _ResultMetadata()
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role", rename="camel"):
@@ -114,75 +114,75 @@ class _ReasoningMessage(msgspec.Struct, frozen=True, tag="reasoning", tag_field=
 AgUiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool | _Activity | _ReasoningMessage
 
 
-class _Seal(msgspec.Struct, frozen=True):
+class _EncryptedValue(msgspec.Struct, frozen=True):
     signature: str = ""
     redacted: str = ""
 
 
-def encrypted(signature: str, redacted: str) -> str:
+def encode_encrypted_value(signature: str, redacted: str) -> str:
     """A provider's opaque strings as one `encryptedValue`."""
-    return written({"signature": signature, "redacted": redacted}).decode()
+    return dumps({"signature": signature, "redacted": redacted}).decode()
 
 
-def history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
+def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
     """Our messages, in the same order."""
-    thoughts: list[Reasoning] = []
+    pending_reasoning: list[Reasoning] = []
     for message in messages:
         match message:
             case _System(text) | _Developer(text):
                 yield SystemMessage(text)
             case _User(content, id_):
-                thoughts.clear()  # they led to no answer
-                yield UserMessage(tuple(_parts(content)), id_)
+                pending_reasoning.clear()  # they led to no answer
+                yield UserMessage(tuple(_content_parts(content)), id_)
             case _ReasoningMessage():
-                thoughts.append(_reasoning(message))
+                pending_reasoning.append(_decode_reasoning(message))
             case _Assistant():
-                yield AssistantMessage((*thoughts, *_said(message)), message.id)
-                thoughts.clear()
+                yield AssistantMessage((*pending_reasoning, *_assistant_parts(message)), message.id)
+                pending_reasoning.clear()
             case _Tool():
-                yield _result(message)
+                yield _tool_message(message)
             case _Activity():
                 pass
 
 
-def _parts(content: _Content) -> Iterator[Text | Image]:
+def _content_parts(content: _Content) -> Iterator[Text | Image]:
     for part in (_TextPart(content),) if isinstance(content, str) else content:
         match part:
             case _TextPart(text):
                 if text:
                     yield Text(text)
             case _ImagePart(source):
-                yield image(source.mime_type, **{source.type: source.value})
+                yield parse_image(source.mime_type, **{source.type: source.value})
             case _BinaryPart():
-                yield image(part.mime_type, data=part.data, url=part.url)
+                yield parse_image(part.mime_type, data=part.data, url=part.url)
 
 
-def _said(message: _Assistant) -> Iterator[AssistantPart]:
+def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.content:
         yield Text(message.content)
     for call in message.tool_calls or ():
         yield ToolCall(call.id, call.function.name, call.function.arguments)
 
 
-def _reasoning(message: _ReasoningMessage) -> Reasoning:
+def _decode_reasoning(message: _ReasoningMessage) -> Reasoning:
     """What another agent's `encryptedValue` means we do not know; without ours there is only the text."""
     try:
-        seal = msgspec.json.decode(message.encrypted_value or "{}", type=_Seal)
+        encrypted_value = msgspec.json.decode(message.encrypted_value or "{}", type=_EncryptedValue)
     except msgspec.DecodeError:
-        seal = _Seal()
-    return Reasoning(message.content, seal.signature, seal.redacted)
+        encrypted_value = _EncryptedValue()
+    return Reasoning(message.content, encrypted_value.signature, encrypted_value.redacted)
 
 
-def _result(message: _Tool) -> ToolMessage:
-    text = "".join(part.text for part in _parts(message.content) if isinstance(part, Text))
+def _tool_message(message: _Tool) -> ToolMessage:
+    text = "".join(part.text for part in _content_parts(message.content) if isinstance(part, Text))
     if message.error:
         return ToolMessage(message.tool_call_id, "", message.error, is_error=True)
     if message.metadata and message.metadata.winterbourne.status != "completed":
-        return ToolMessage(message.tool_call_id, "", _error(text), is_error=True)
+        return ToolMessage(message.tool_call_id, "", _error_text(text), is_error=True)
     return ToolMessage(message.tool_call_id, "", text)
 
 
-def _error(text: str) -> str:
+def _error_text(text: str) -> str:
     """`{"error":"..."}` → the sentence in it."""
     try:
         value: Any = orjson.loads(text)

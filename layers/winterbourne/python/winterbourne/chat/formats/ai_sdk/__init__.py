@@ -1,5 +1,5 @@
 """AI SDK UI message stream v1, `POST /api/chat`: what `useChat` speaks in versions 5, 6 and 7 of the SDK."""
 
-from winterbourne.chat.formats.ai_sdk.decode import FRONTEND
+from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 
-__all__ = ["FRONTEND"]
+__all__ = ["FORMAT"]

@@ -5,16 +5,24 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.history import Id, MaxTokens, Temperature, ToolName, bounded, checked, settled
+from winterbourne.chat.core.history import (
+    Id,
+    MaxTokens,
+    Temperature,
+    ToolName,
+    limit_messages,
+    normalize_history,
+    validate_history,
+)
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
-from winterbourne.chat.formats.ai_sdk.history import UIMessage, history
-from winterbourne.chat.formats.json_text import quoted
-from winterbourne.chat.formats.model_choices import chosen
-from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
+from winterbourne.chat.formats.json_text import dumps_str
+from winterbourne.chat.formats.model_choices import resolve_model
+from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
-__all__ = ["FRONTEND", "AiSdk"]
+__all__ = ["FORMAT", "AiSdkFormat"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -35,43 +43,45 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     store: bool = False
 
 
-def _continued(messages: tuple[UIMessage, ...]) -> str:
+def _continued_message_id(messages: tuple[UIMessage, ...]) -> str:
     """The id of the answer that goes on after the frontend has run its own tools, or nothing."""
     return messages[-1].id if messages and messages[-1].role == "assistant" else ""
 
 
-def _new(messages: Sequence[Message], tools: Container[str]) -> tuple[Message, ...]:
+def _new_messages(messages: Sequence[Message], tools: Container[str]) -> tuple[Message, ...]:
     """Of a history, what the store cannot have: what came after the last turn, but for results of our own tools."""
-    last = max((at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)), default=-1)
-    return tuple(m for m in messages[last + 1 :] if not isinstance(m, ToolMessage) or m.name in tools)
+    last_turn_index = max(
+        (at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)), default=-1
+    )
+    return tuple(m for m in messages[last_turn_index + 1 :] if not isinstance(m, ToolMessage) or m.name in tools)
 
 
-class AiSdk:
+class AiSdkFormat:
     """The UI message stream."""
 
     path = "/api/chat"
 
-    def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, AiSdkEncoder]:
+    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, AiSdkEncoder]:
         """See `Frontend.read`. With `store`, only what is new in `messages` is taken from them."""
-        body = parse(request.json_object(settings), _Body)
+        body = parse_struct(request.json_object(settings), _Body)
         tools = body.tools or {}
-        messages = bounded(history(body.messages), settings)
-        chat = ChatRequest(
-            messages=_new(messages, tools) if body.store else settled(messages),
+        messages = limit_messages(decode_history(body.messages), settings)
+        chat_request = ChatRequest(
+            messages=_new_messages(messages, tools) if body.store else normalize_history(messages),
             conversation_id=body.id,
-            message_id=_continued(body.messages),
+            message_id=_continued_message_id(body.messages),
             store=body.store,
             system=body.system,
-            model_id=chosen(body.model, settings),
+            model_id=resolve_model(body.model, settings),
             temperature=body.temperature,
             max_tokens=body.max_tokens,
             client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         )
-        return checked(chat, settings), AiSdkEncoder(frozenset(tools))
+        return validate_history(chat_request, settings), AiSdkEncoder(frozenset(tools))
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`; the SDK shows the whole body as the error's message."""
-        return b'{"error":{"code":%b,"message":%b}}' % (quoted(code), quoted(message))
+        return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
 
 
-FRONTEND: Final = AiSdk()
+FORMAT: Final = AiSdkFormat()

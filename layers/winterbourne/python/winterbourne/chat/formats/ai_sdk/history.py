@@ -23,30 +23,30 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.json_text import written
-from winterbourne.chat.formats.media import file
+from winterbourne.chat.formats.json_text import dumps
+from winterbourne.chat.formats.media import parse_file
 
-__all__ = ["Metadata", "UIMessage", "history"]
+__all__ = ["ReasoningMetadata", "UIMessage", "decode_history"]
 
-DENIED = "The user did not allow this call."
+TOOL_DENIED = "The user did not allow this call."
 
 
-class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReasoningMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """What we put on a reasoning part under our name and want back unchanged."""
 
     signature: str = ""
     redacted: str = ""
 
-    def wrapped(self) -> dict[str, Any]:
+    def to_provider_metadata(self) -> dict[str, Any]:
         """As `providerMetadata`."""
         return {"winterbourne": msgspec.to_builtins(self)}
 
 
 class _ProviderMetadata(msgspec.Struct, frozen=True):
-    winterbourne: Metadata = Metadata()
+    winterbourne: ReasoningMetadata = ReasoningMetadata()
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Any part of any type; a field a part does not have is empty."""
 
     type: Annotated[str, Meta(min_length=1)]
@@ -64,7 +64,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     provider_metadata: _ProviderMetadata | None = None
 
     @property
-    def tool(self) -> str:
+    def resolved_tool_name(self) -> str:
         """The tool's name, empty for a part that is no call."""
         if self.type == "dynamic-tool":
             return self.tool_name
@@ -75,11 +75,11 @@ class UIMessage(msgspec.Struct, frozen=True):
     """One message as the SDK keeps it."""
 
     role: Literal["system", "user", "assistant"]
-    parts: tuple[Part, ...]
+    parts: tuple[UIMessagePart, ...]
     id: Id = ""
 
 
-def history(messages: Iterable[UIMessage]) -> Iterator[Message]:
+def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
     """Our messages, results right behind their calls' turns; calls whose result never came have none."""
     for message in messages:
         match message.role:
@@ -88,20 +88,20 @@ def history(messages: Iterable[UIMessage]) -> Iterator[Message]:
             case "user":
                 yield UserMessage(tuple(_user_parts(message.parts)), message.id)
             case "assistant":
-                for step in _steps(message.parts):
-                    yield from _turn(step, message.id)
+                for step in _split_steps(message.parts):
+                    yield from _decode_step(step, message.id)
 
 
-def _user_parts(parts: Iterable[Part]) -> Iterator[UserPart]:
+def _user_parts(parts: Iterable[UIMessagePart]) -> Iterator[UserPart]:
     for part in parts:
         if part.type == "text" and part.text:
             yield Text(part.text)
         elif part.type == "file":
-            yield file(part.url, part.media_type)
+            yield parse_file(part.url, part.media_type)
 
 
-def _steps(parts: Iterable[Part]) -> list[list[Part]]:
-    steps: list[list[Part]] = [[]]
+def _split_steps(parts: Iterable[UIMessagePart]) -> list[list[UIMessagePart]]:
+    steps: list[list[UIMessagePart]] = [[]]
     for part in parts:
         if part.type == "step-start":
             steps.append([])
@@ -110,41 +110,43 @@ def _steps(parts: Iterable[Part]) -> list[list[Part]]:
     return [step for step in steps if step]
 
 
-def _turn(step: Sequence[Part], message_id: str) -> Iterator[Message]:
+def _decode_step(step: Sequence[UIMessagePart], message_id: str) -> Iterator[Message]:
     # A call whose arguments were still coming has none that could be sent anywhere: it is left out.
-    kept = [part for part in step if not (part.tool and part.state == "input-streaming")]
-    said = tuple(said for part in kept if (said := _assistant_part(part)) is not None)
-    yield AssistantMessage(said, message_id, incomplete=any(part.state in _STREAMING for part in step))
-    yield from (result for part in kept if part.tool and (result := _result(part)) is not None)
+    usable_parts = [part for part in step if not (part.resolved_tool_name and part.state == "input-streaming")]
+    converted = tuple(converted for part in usable_parts if (converted := _assistant_part(part)) is not None)
+    yield AssistantMessage(converted, message_id, incomplete=any(part.state in _STREAMING_STATES for part in step))
+    yield from (
+        result for part in usable_parts if part.resolved_tool_name and (result := _tool_message(part)) is not None
+    )
 
 
-_STREAMING = frozenset({"streaming", "input-streaming"})
+_STREAMING_STATES = frozenset({"streaming", "input-streaming"})
 
 
-def _assistant_part(part: Part) -> AssistantPart | None:
-    if part.tool:
-        return ToolCall(part.tool_call_id, part.tool, _arguments(part))
+def _assistant_part(part: UIMessagePart) -> AssistantPart | None:
+    if part.resolved_tool_name:
+        return ToolCall(part.tool_call_id, part.resolved_tool_name, _tool_arguments(part))
     if part.type == "reasoning":
-        ours = (part.provider_metadata or _ProviderMetadata()).winterbourne
-        return Reasoning(part.text, ours.signature, ours.redacted)
+        metadata = (part.provider_metadata or _ProviderMetadata()).winterbourne
+        return Reasoning(part.text, metadata.signature, metadata.redacted)
     if part.type == "text" and part.text:
         return Text(part.text)
     return None
 
 
-def _arguments(part: Part) -> str:
+def _tool_arguments(part: UIMessagePart) -> str:
     """Arguments that were no JSON object went out as the text they were, and come back as such."""
     value = part.raw_input if part.input is None else part.input
     if value is None:
         return "{}"
-    return value if isinstance(value, str) else written(value).decode()
+    return value if isinstance(value, str) else dumps(value).decode()
 
 
-def _result(part: Part) -> ToolMessage | None:
+def _tool_message(part: UIMessagePart) -> ToolMessage | None:
     if part.state == "output-available" and not part.preliminary:
-        return ToolMessage(part.tool_call_id, part.tool, written(part.output).decode())
+        return ToolMessage(part.tool_call_id, part.resolved_tool_name, dumps(part.output).decode())
     if part.state == "output-error":
-        return ToolMessage(part.tool_call_id, part.tool, part.error_text or "failed", is_error=True)
+        return ToolMessage(part.tool_call_id, part.resolved_tool_name, part.error_text or "failed", is_error=True)
     if part.state == "output-denied":
-        return ToolMessage(part.tool_call_id, part.tool, DENIED, is_error=True)
+        return ToolMessage(part.tool_call_id, part.resolved_tool_name, TOOL_DENIED, is_error=True)
     return None

@@ -1,5 +1,5 @@
 """The native format, `POST /chat`: our own words, one JSON object per event, `type` first."""
 
-from winterbourne.chat.formats.native.decode import FRONTEND
+from winterbourne.chat.formats.native.decode import FORMAT
 
-__all__ = ["FRONTEND"]
+__all__ = ["FORMAT"]

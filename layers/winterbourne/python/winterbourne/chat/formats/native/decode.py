@@ -4,9 +4,16 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.core.history import Id, MaxTokens, Temperature, bounded, checked, settled
+from winterbourne.chat.core.history import (
+    Id,
+    MaxTokens,
+    Temperature,
+    limit_messages,
+    normalize_history,
+    validate_history,
+)
 from winterbourne.chat.core.messages import (
-    AUTO,
+    TOOL_CHOICE_AUTO,
     AssistantMessage,
     AssistantPart,
     ChatRequest,
@@ -19,14 +26,14 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.json_text import quoted
-from winterbourne.chat.formats.media import image
-from winterbourne.chat.formats.model_choices import chosen
+from winterbourne.chat.formats.json_text import dumps_str
+from winterbourne.chat.formats.media import parse_image
+from winterbourne.chat.formats.model_choices import resolve_model
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
-__all__ = ["FRONTEND", "Native"]
+__all__ = ["FORMAT", "NativeFormat"]
 
 
 class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
@@ -62,10 +69,10 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     model: Id | None = None
     temperature: Temperature | None = None
     max_tokens: MaxTokens | None = None
-    tool_choice: ToolChoice = AUTO
+    tool_choice: ToolChoice = TOOL_CHOICE_AUTO
 
 
-def _message(message: _Message) -> Message:
+def _decode_message(message: _Message) -> Message:
     match message:
         case _System(content):
             return SystemMessage(content)
@@ -85,34 +92,35 @@ def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
     if isinstance(content, str):
         return _text_parts(content)
     return tuple(
-        image(part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part for part in content
+        parse_image(part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part
+        for part in content
     )
 
 
-class Native:
+class NativeFormat:
     """The native format."""
 
     path = "/chat"
 
-    def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, NativeEncoder]:
+    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, NativeEncoder]:
         """See `Frontend.read`. With `store`, `messages` are only what is new."""
-        body = parse(request.json_object(settings), _Body)
-        messages = bounded((_message(message) for message in body.messages), settings)
-        chat = ChatRequest(
-            messages=messages if body.store else settled(messages),
+        body = parse_struct(request.json_object(settings), _Body)
+        messages = limit_messages((_decode_message(message) for message in body.messages), settings)
+        chat_request = ChatRequest(
+            messages=messages if body.store else normalize_history(messages),
             conversation_id=body.conversation_id,
             store=body.store,
             system=body.system,
-            model_id=chosen(body.model, settings),
+            model_id=resolve_model(body.model, settings),
             temperature=body.temperature,
             max_tokens=body.max_tokens,
             tool_choice=body.tool_choice,
         )
-        return checked(chat, settings), NativeEncoder()
+        return validate_history(chat_request, settings), NativeEncoder()
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`"""
-        return b'{"error":{"code":%b,"message":%b}}' % (quoted(code), quoted(message))
+        return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
 
 
-FRONTEND: Final = Native()
+FORMAT: Final = NativeFormat()

@@ -18,59 +18,59 @@ from orjson import JSONEncodeError, dumps
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.json_text import one_line, quoted
+from winterbourne.chat.formats.json_text import dumps_str, single_line
 
-__all__ = ["NativeEncoder", "call_frame"]
+__all__ = ["NativeEncoder", "tool_call_frame_prefix"]
 
 
 @functools.lru_cache(maxsize=512)
-def call_frame(name: str, status: str) -> bytes:
+def tool_call_frame_prefix(name: str, status: str) -> bytes:
     """How the frames of one tool in one state begin. Bounded, because a model may make names up."""
-    return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (quoted(name), status.encode())
+    return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (dumps_str(name), status.encode())
 
 
-def _started(_: object, event: e.ConversationStarted) -> bytes:
+def _conversation_started(_: object, event: e.ConversationStarted) -> bytes:
     return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % (
-        quoted(event.conversation_id),
-        quoted(event.message_id),
-        quoted(event.model),
+        dumps_str(event.conversation_id),
+        dumps_str(event.message_id),
+        dumps_str(event.model),
     )
 
 
-def _content(_: object, event: e.TextDelta) -> bytes:
+def _text_delta(_: object, event: e.TextDelta) -> bytes:
     try:
         return b'data: {"type":"content","delta":%b}\n\n' % dumps(event.text)
     except JSONEncodeError:
-        return b'data: {"type":"content","delta":%b}\n\n' % quoted(event.text)
+        return b'data: {"type":"content","delta":%b}\n\n' % dumps_str(event.text)
 
 
-def _reasoning(_: object, event: e.ReasoningDelta) -> bytes:
-    return b'data: {"type":"reasoning","delta":%b}\n\n' % quoted(event.text)
+def _reasoning_delta(_: object, event: e.ReasoningDelta) -> bytes:
+    return b'data: {"type":"reasoning","delta":%b}\n\n' % dumps_str(event.text)
 
 
-def _queued(_: object, event: e.ToolQueued) -> bytes:
-    return b'%b,"id":%b}\n\n' % (call_frame(event.name, "queued"), quoted(event.id))
+def _tool_queued(_: object, event: e.ToolQueued) -> bytes:
+    return b'%b,"id":%b}\n\n' % (tool_call_frame_prefix(event.name, "queued"), dumps_str(event.id))
 
 
-def _progressed(_: object, event: e.ToolProgressed) -> bytes:
+def _tool_progressed(_: object, event: e.ToolProgressed) -> bytes:
     return b'%b,"id":%b,"data":%b}\n\n' % (
-        call_frame(event.name, "progress"),
-        quoted(event.id),
-        one_line(event.data),
+        tool_call_frame_prefix(event.name, "progress"),
+        dumps_str(event.id),
+        single_line(event.data),
     )
 
 
-def _finished(_: object, event: e.ToolFinished) -> bytes:
+def _tool_finished(_: object, event: e.ToolFinished) -> bytes:
     outcome = b""
     if event.result:
-        outcome = b',"result":%b' % one_line(event.result)
+        outcome = b',"result":%b' % single_line(event.result)
     elif event.error:
-        outcome = b',"error":%b' % quoted(event.error)
-    begin = call_frame(event.name, event.status)
-    return b'%b,"id":%b,"duration_ms":%d%b}\n\n' % (begin, quoted(event.id), event.duration_ms, outcome)
+        outcome = b',"error":%b' % dumps_str(event.error)
+    prefix = tool_call_frame_prefix(event.name, event.status)
+    return b'%b,"id":%b,"duration_ms":%d%b}\n\n' % (prefix, dumps_str(event.id), event.duration_ms, outcome)
 
 
-def _ended(_: object, event: e.ConversationEnded) -> bytes:
+def _conversation_ended(_: object, event: e.ConversationEnded) -> bytes:
     usage = event.usage
     return (b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n') % (
         event.stop_reason.encode(),
@@ -81,11 +81,11 @@ def _ended(_: object, event: e.ConversationEnded) -> bytes:
     )
 
 
-def _failed(_: object, event: e.ConversationFailed) -> bytes:
-    return b'data: {"type":"error","code":%b,"message":%b}\n\n' % (quoted(event.code), quoted(event.message))
+def _conversation_failed(_: object, event: e.ConversationFailed) -> bytes:
+    return b'data: {"type":"error","code":%b,"message":%b}\n\n' % (dumps_str(event.code), dumps_str(event.message))
 
 
-def _stopped(_: object, event: e.ConversationStopped) -> bytes:
+def _conversation_stopped(_: object, event: e.ConversationStopped) -> bytes:
     return b'data: {"type":"stopped","reason":"%b"}\n\n' % event.reason.encode()
 
 
@@ -93,31 +93,31 @@ class NativeEncoder(sse.SseEncoder):
     """Events → native frames."""
 
     def __init__(self) -> None:
-        self._arguments: dict[str, str] = {}
+        self._pending_arguments: dict[str, str] = {}
 
-    def _ready(self, event: e.ToolCallReady) -> bytes:
-        self._arguments[event.id] = event.arguments
+    def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
+        self._pending_arguments[event.id] = event.arguments
         return b""
 
-    def _call_started(self, event: e.ToolStarted) -> bytes:
-        begin, arguments = call_frame(event.name, "started"), self._arguments.pop(event.id, "")
-        return b'%b,"id":%b,"arguments":%b}\n\n' % (begin, quoted(event.id), quoted(arguments))
+    def _tool_started(self, event: e.ToolStarted) -> bytes:
+        prefix, arguments = tool_call_frame_prefix(event.name, "started"), self._pending_arguments.pop(event.id, "")
+        return b'%b,"id":%b,"arguments":%b}\n\n' % (prefix, dumps_str(event.id), dumps_str(arguments))
 
-    frames: ClassVar[sse.Frames] = {
-        e.ConversationStarted: _started,
-        e.TurnStarted: sse.nothing,
-        e.TextDelta: _content,
-        e.ReasoningDelta: _reasoning,
-        e.ReasoningEnded: sse.nothing,
-        e.ToolCallStarted: sse.nothing,
-        e.ToolArgumentsDelta: sse.nothing,
-        e.ToolCallReady: _ready,
-        e.ToolQueued: _queued,
-        e.ToolStarted: _call_started,
-        e.ToolProgressed: _progressed,
-        e.ToolFinished: _finished,
-        e.TurnEnded: sse.nothing,
-        e.ConversationEnded: _ended,
-        e.ConversationFailed: _failed,
-        e.ConversationStopped: _stopped,
+    dispatch_table: ClassVar[sse.DispatchTable] = {
+        e.ConversationStarted: _conversation_started,
+        e.TurnStarted: sse.no_frames,
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ReasoningEnded: sse.no_frames,
+        e.ToolCallStarted: sse.no_frames,
+        e.ToolArgumentsDelta: sse.no_frames,
+        e.ToolCallReady: _tool_call_ready,
+        e.ToolQueued: _tool_queued,
+        e.ToolStarted: _tool_started,
+        e.ToolProgressed: _tool_progressed,
+        e.ToolFinished: _tool_finished,
+        e.TurnEnded: sse.no_frames,
+        e.ConversationEnded: _conversation_ended,
+        e.ConversationFailed: _conversation_failed,
+        e.ConversationStopped: _conversation_stopped,
     }

@@ -1,5 +1,5 @@
 """OpenAI chat completions, `POST /v1/chat/completions` and `GET /v1/models`."""
 
-from winterbourne.chat.formats.openai.decode import FRONTEND, models_body
+from winterbourne.chat.formats.openai.decode import FORMAT, models_body
 
-__all__ = ["FRONTEND", "models_body"]
+__all__ = ["FORMAT", "models_body"]

@@ -9,18 +9,26 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from winterbourne.chat.core.history import Id, MaxTokens, Temperature, ToolName, bounded, checked, settled
-from winterbourne.chat.core.messages import AUTO, ChatRequest, ToolChoice, ToolSchema
+from winterbourne.chat.core.history import (
+    Id,
+    MaxTokens,
+    Temperature,
+    ToolName,
+    limit_messages,
+    normalize_history,
+    validate_history,
+)
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice, ToolSchema
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import Encoder
-from winterbourne.chat.formats.json_text import written
-from winterbourne.chat.formats.model_choices import chosen, offered
-from winterbourne.chat.formats.openai.encode import OpenAiEncoder, OpenAiWhole, error
-from winterbourne.chat.formats.openai.history import OpenAiMessage, history
-from winterbourne.chat.http.request import Request, parse
+from winterbourne.chat.formats.json_text import dumps
+from winterbourne.chat.formats.model_choices import available_models, resolve_model
+from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
+from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
+from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
-__all__ = ["FRONTEND", "OpenAi", "models_body"]
+__all__ = ["FORMAT", "OpenAiFormat", "models_body"]
 
 # The body
 
@@ -37,20 +45,20 @@ class _Tool(msgspec.Struct, frozen=True):
     function: _Function
 
 
-class _Named(msgspec.Struct, frozen=True):
+class _FunctionName(msgspec.Struct, frozen=True):
     name: Id
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _NamedToolChoice(msgspec.Struct, frozen=True):
     type: Literal["function"]
-    function: _Named
+    function: _FunctionName
 
 
 class _StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class _Format(msgspec.Struct, frozen=True):
+class _ResponseFormat(msgspec.Struct, frozen=True):
     type: str
 
 
@@ -69,13 +77,13 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     tools: tuple[_Tool, ...] | None = None
-    tool_choice: Literal["auto", "none", "required"] | _Choice | None = None
+    tool_choice: Literal["auto", "none", "required"] | _NamedToolChoice | None = None
     n: int | None = None
-    response_format: _Format | None = None
+    response_format: _ResponseFormat | None = None
     metadata: _Metadata | None = None
 
 
-def _refuse_what_we_cannot(body: _Body) -> None:
+def _reject_unsupported_parameters(body: _Body) -> None:
     """Options that would change the answer's shape, and that nobody here heeds."""
     if body.n not in {None, 1}:
         raise RequestRejected(400, "unsupported_parameter", "n: only one choice is given")
@@ -83,54 +91,56 @@ def _refuse_what_we_cannot(body: _Body) -> None:
         raise RequestRejected(400, "unsupported_parameter", "response_format: only text is given")
 
 
-def _schema(tool: _Tool) -> ToolSchema:
+def _tool_schema(tool: _Tool) -> ToolSchema:
     function = tool.function
     parameters = function.parameters or {"type": "object", "properties": {}}
     return ToolSchema(function.name, function.description or "", parameters, bool(function.strict))
 
 
-def _choice(choice: str | _Choice | None) -> ToolChoice:
-    return choice.function.name if isinstance(choice, _Choice) else choice or AUTO
+def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
+    return choice.function.name if isinstance(choice, _NamedToolChoice) else choice or TOOL_CHOICE_AUTO
 
 
 def models_body(settings: Settings) -> bytes:
     """What `GET /v1/models` answers: the models a caller may choose from."""
-    models = [{"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in offered(settings)]
-    return written({"object": "list", "data": models})
+    models = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in available_models(settings)
+    ]
+    return dumps({"object": "list", "data": models})
 
 
-class OpenAi:
+class OpenAiFormat:
     """Chat completions, as a stream or in one piece."""
 
     path = "/v1/chat/completions"
 
-    def read(self, request: Request, settings: Settings) -> tuple[ChatRequest, Encoder]:
+    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, Encoder]:
         """See `Frontend.read`. A request without `stream` is answered in one piece."""
-        body = parse(request.json_object(settings), _Body)
-        _refuse_what_we_cannot(body)
-        tools = tuple(_schema(tool) for tool in body.tools or ())
-        chat = ChatRequest(
-            messages=settled(bounded(history(body.messages), settings)),
+        body = parse_struct(request.json_object(settings), _Body)
+        _reject_unsupported_parameters(body)
+        tools = tuple(_tool_schema(tool) for tool in body.tools or ())
+        chat_request = ChatRequest(
+            messages=normalize_history(limit_messages(decode_history(body.messages), settings)),
             conversation_id=body.metadata.conversation_id if body.metadata else "",
-            model_id=chosen(body.model, settings),
+            model_id=resolve_model(body.model, settings),
             temperature=body.temperature,
             max_tokens=body.max_completion_tokens or body.max_tokens,
-            tool_choice=_choice(body.tool_choice),
+            tool_choice=_tool_choice(body.tool_choice),
             client_tools=tools,
         )
-        return checked(chat, settings), _encoder(body, frozenset(tool.name for tool in tools))
+        return validate_history(chat_request, settings), _make_encoder(body, frozenset(tool.name for tool in tools))
 
     def error_body(self, status: int, code: str, message: str) -> bytes:
         """`{"error":{"message","type","param","code"}}`, as the SDKs read it."""
-        return error(status, code, message)
+        return encode_error(status, code, message)
 
 
-def _encoder(body: _Body, tools: frozenset[str]) -> Encoder:
+def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     model, created = body.model or "", int(time.time())
     if not body.stream:
-        return OpenAiWhole(model, tools, created=created)
-    with_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return OpenAiEncoder(model, tools, with_usage=with_usage, created=created)
+        return OpenAiCompletionEncoder(model, client_tools, created=created)
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    return OpenAiChunkEncoder(model, client_tools, include_usage=include_usage, created=created)
 
 
-FRONTEND: Final = OpenAi()
+FORMAT: Final = OpenAiFormat()

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.events import Batch
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.json_text import quoted, written
+from winterbourne.chat.formats.json_text import dumps, dumps_str
 
-__all__ = ["OpenAiEncoder", "OpenAiWhole", "error"]
+__all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error"]
 
 FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
     {
@@ -26,7 +26,7 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
     }
 )
 
-BETWEEN_TURNS: Final = "\n\n"
+TURN_SEPARATOR: Final = "\n\n"
 """One answer may take several turns with tools between them; here it is one text, and the tools do not show."""
 
 ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
@@ -38,11 +38,11 @@ ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
-FAILED_STATUSES: Final[Mapping[str, int]] = MappingProxyType({"model_busy": 503, "deadline_reached": 504})
+STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = MappingProxyType({"model_busy": 503, "deadline_reached": 504})
 """HTTP status of an answer in one piece that failed, by code; any other failure of a model is 502."""
 
 
-class OpenAiEncoder(sse.SseEncoder):
+class OpenAiChunkEncoder(sse.SseEncoder):
     """Events → chat completion chunks.
 
     Args:
@@ -52,98 +52,98 @@ class OpenAiEncoder(sse.SseEncoder):
         created: Seconds since 1970.
     """
 
-    def __init__(self, model: str, client_tools: frozenset[str], *, with_usage: bool, created: int) -> None:
+    def __init__(self, model: str, client_tools: frozenset[str], *, include_usage: bool, created: int) -> None:
         self._model = model
         self._client_tools = client_tools
-        self._with_usage = with_usage
+        self._include_usage = include_usage
         self._created = created
-        self._calls: dict[str, int] = {}
-        self._begin = b""
-        self._said = False
-        self._gap = ""
+        self._call_indexes: dict[str, int] = {}
+        self._chunk_prefix = b""
+        self._has_text = False
+        self._separator = ""
 
     # One function per event
 
-    def _started(self, event: e.ConversationStarted) -> bytes:
+    def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
-            quoted(f"chatcmpl-{event.message_id}"),
+            dumps_str(f"chatcmpl-{event.message_id}"),
             self._created,
-            quoted(self._model or event.model),
+            dumps_str(self._model or event.model),
         )
-        self._begin = b"data: " + head
+        self._chunk_prefix = b"data: " + head
         return self._chunk(b'{"role":"assistant","content":""}')
 
     def _text_delta(self, event: e.TextDelta) -> bytes:
-        gap, self._gap, self._said = self._gap, "", True
-        return self._chunk(b'{"content":%b}' % quoted(gap + event.text))
+        separator, self._separator, self._has_text = self._separator, "", True
+        return self._chunk(b'{"content":%b}' % dumps_str(separator + event.text))
 
     def _turn_started(self, _: e.TurnStarted) -> bytes:
-        self._gap = BETWEEN_TURNS if self._said else ""
+        self._separator = TURN_SEPARATOR if self._has_text else ""
         return b""
 
     def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
-        return self._chunk(b'{"reasoning_content":%b}' % quoted(event.text))
+        return self._chunk(b'{"reasoning_content":%b}' % dumps_str(event.text))
 
-    def _call_started(self, event: e.ToolCallStarted) -> bytes:
+    def _tool_call_started(self, event: e.ToolCallStarted) -> bytes:
         if event.name not in self._client_tools:
             return b""
-        index = self._calls[event.id] = len(self._calls)
+        index = self._call_indexes[event.id] = len(self._call_indexes)
         call = b'{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}'
-        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, quoted(event.id), quoted(event.name))))
+        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, dumps_str(event.id), dumps_str(event.name))))
 
-    def _arguments(self, event: e.ToolArgumentsDelta) -> bytes:
-        if event.id not in self._calls:
+    def _tool_arguments_delta(self, event: e.ToolArgumentsDelta) -> bytes:
+        if event.id not in self._call_indexes:
             return b""
-        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._calls[event.id], quoted(event.json))
+        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[event.id], dumps_str(event.json))
         return self._chunk(b'{"tool_calls":[%b]}' % call)
 
-    def _call_ready(self, event: e.ToolCallReady) -> bytes:
+    def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
         if event.arguments:
             return b""  # they went out as they came
-        return self._arguments(e.ToolArgumentsDelta(event.id, "{}"))
+        return self._tool_arguments_delta(e.ToolArgumentsDelta(event.id, "{}"))
 
-    def _ended(self, event: e.ConversationEnded) -> bytes:
+    def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS[event.stop_reason].encode())
-        if self._with_usage:
-            last += b'%b],"usage":%b}\n\n' % (self._begin, written(_usage(event.usage)))
+        if self._include_usage:
+            last += b'%b],"usage":%b}\n\n' % (self._chunk_prefix, dumps(_usage(event.usage)))
         return last + sse.DONE
 
-    def _failed(self, event: e.ConversationFailed) -> bytes:
-        return sse.frame(error(_failed_status(event.code), event.code, event.message)) + sse.DONE
+    def _conversation_failed(self, event: e.ConversationFailed) -> bytes:
+        return sse.frame(encode_error(_status_for_error_code(event.code), event.code, event.message)) + sse.DONE
 
-    def _stopped(self, event: e.ConversationStopped) -> bytes:
+    def _conversation_stopped(self, event: e.ConversationStopped) -> bytes:
         # The format has no word for it: `length` says that more would have come, `stopped` says why it did not.
         return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % event.reason.encode()) + sse.DONE
 
-    frames: ClassVar[sse.Frames] = {
-        e.ConversationStarted: _started,
+    dispatch_table: ClassVar[sse.DispatchTable] = {
+        e.ConversationStarted: _conversation_started,
         e.TurnStarted: _turn_started,
         e.TextDelta: _text_delta,
         e.ReasoningDelta: _reasoning_delta,
-        e.ReasoningEnded: sse.nothing,
-        e.ToolCallStarted: _call_started,
-        e.ToolArgumentsDelta: _arguments,
-        e.ToolCallReady: _call_ready,
-        e.ToolQueued: sse.nothing,
-        e.ToolStarted: sse.nothing,
-        e.ToolProgressed: sse.nothing,
-        e.ToolFinished: sse.nothing,
-        e.TurnEnded: sse.nothing,
-        e.ConversationEnded: _ended,
-        e.ConversationFailed: _failed,
-        e.ConversationStopped: _stopped,
+        e.ReasoningEnded: sse.no_frames,
+        e.ToolCallStarted: _tool_call_started,
+        e.ToolArgumentsDelta: _tool_arguments_delta,
+        e.ToolCallReady: _tool_call_ready,
+        e.ToolQueued: sse.no_frames,
+        e.ToolStarted: sse.no_frames,
+        e.ToolProgressed: sse.no_frames,
+        e.ToolFinished: sse.no_frames,
+        e.TurnEnded: sse.no_frames,
+        e.ConversationEnded: _conversation_ended,
+        e.ConversationFailed: _conversation_failed,
+        e.ConversationStopped: _conversation_stopped,
     }
 
-    def _chunk(self, delta: bytes, reason: bytes = b"null", more: bytes = b"") -> bytes:
+    def _chunk(self, delta: bytes, finish_reason: bytes = b"null", extra_fields: bytes = b"") -> bytes:
         return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (
-            self._begin,
+            self._chunk_prefix,
             delta,
-            reason,
-            more,
+            finish_reason,
+            extra_fields,
         )
 
 
-class OpenAiWhole:
+class OpenAiCompletionEncoder:
     """Events → one chat completion, with the last event.
 
     Args:
@@ -161,13 +161,13 @@ class OpenAiWhole:
         self._id = ""
         self._turns: list[list[str]] = []
         self._reasoning: list[str] = []
-        self._calls: list[dict[str, Any]] = []
+        self._tool_calls: list[dict[str, Any]] = []
 
-    def encode(self, batch: Batch) -> bytes:
+    def encode(self, batch: EventBatch) -> bytes:
         """Nothing until the last event, then everything."""
-        return b"".join([self._take(event) for event in batch])
+        return b"".join([self._encode_event(event) for event in batch])
 
-    def _take(self, event: e.ChatEvent) -> bytes:
+    def _encode_event(self, event: e.ChatEvent) -> bytes:
         match event:
             case e.ConversationStarted():
                 self._id, self._model = f"chatcmpl-{event.message_id}", self._model or event.model
@@ -179,36 +179,36 @@ class OpenAiWhole:
                 self._reasoning.append(text)
             case e.ToolCallReady(id, name, arguments) if name in self._client_tools:
                 function = {"name": name, "arguments": arguments or "{}"}
-                self._calls.append({"id": id, "type": "function", "function": function})
+                self._tool_calls.append({"id": id, "type": "function", "function": function})
             case e.ConversationEnded():
-                return self._whole(FINISH_REASONS[event.stop_reason], event.usage)
+                return self._completion(FINISH_REASONS[event.stop_reason], event.usage)
             case e.ConversationStopped():
-                return self._whole("length", e.Usage(), stopped=event.reason)
+                return self._completion("length", e.Usage(), stopped=event.reason)
             case e.ConversationFailed(code, message):
-                self.status = _failed_status(code)
-                return error(self.status, code, message)
+                self.status = _status_for_error_code(code)
+                return encode_error(self.status, code, message)
             case _:  # what a completion in one piece has no place for
                 pass
         return b""
 
-    def _whole(self, reason: str, usage: e.Usage, **more: str) -> bytes:
-        choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": reason}
+    def _completion(self, finish_reason: str, usage: e.Usage, **extra_fields: str) -> bytes:
+        choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": finish_reason}
         head = {"id": self._id, "object": "chat.completion", "created": self._created, "model": self._model}
-        return written({**head, "choices": [choice], "usage": _usage(usage), **more})
+        return dumps({**head, "choices": [choice], "usage": _usage(usage), **extra_fields})
 
     def _message(self) -> dict[str, Any]:
         turns = ("".join(turn) for turn in self._turns)
-        text = BETWEEN_TURNS.join(turn for turn in turns if turn) or (None if self._calls else "")
+        text = TURN_SEPARATOR.join(turn for turn in turns if turn) or (None if self._tool_calls else "")
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
-        if self._calls:
-            message["tool_calls"] = self._calls
+        if self._tool_calls:
+            message["tool_calls"] = self._tool_calls
         return message
 
 
-def _failed_status(code: str) -> int:
-    return FAILED_STATUSES.get(code, 502 if code.startswith("model_") else 500)
+def _status_for_error_code(code: str) -> int:
+    return STATUS_BY_ERROR_CODE.get(code, 502 if code.startswith("model_") else 500)
 
 
 def _usage(usage: e.Usage) -> dict[str, Any]:
@@ -220,11 +220,11 @@ def _usage(usage: e.Usage) -> dict[str, Any]:
     }
 
 
-def error(status: int, code: str, message: str) -> bytes:
+def encode_error(status: int, code: str, message: str) -> bytes:
     """The format's error object, as the SDKs read it."""
-    kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error_type = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % (
-        quoted(message),
-        kind.encode(),
-        quoted(code),
+        dumps_str(message),
+        error_type.encode(),
+        dumps_str(code),
     )

@@ -19,9 +19,9 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.media import image
+from winterbourne.chat.formats.media import parse_image
 
-__all__ = ["OpenAiMessage", "history"]
+__all__ = ["OpenAiMessage", "decode_history"]
 
 
 class _TextPart(msgspec.Struct, frozen=True, tag="text"):
@@ -40,15 +40,15 @@ class _ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
     image_url: _ImageUrl
 
 
-_Texts: TypeAlias = str | tuple[_TextPart, ...]
+_TextContent: TypeAlias = str | tuple[_TextPart, ...]
 
 
 class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
-    content: _Texts
+    content: _TextContent
 
 
 class _Developer(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
-    content: _Texts
+    content: _TextContent
 
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
@@ -60,7 +60,7 @@ class _Function(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _ToolCall(msgspec.Struct, frozen=True):
     id: Annotated[Id, Meta(min_length=1)]
     function: _Function
     type: Literal["function"] = "function"
@@ -70,52 +70,52 @@ class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role")
     content: str | tuple[_TextPart | _RefusalPart, ...] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: tuple[_Call, ...] | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
     tool_call_id: Id
-    content: _Texts
+    content: _TextContent
 
 
 OpenAiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool
 
 
-def history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
+def decode_history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
     """Our messages, one for one. A result does not say whether it is an error: the format has no word for it."""
     for message in messages:
         match message:
             case _System(content) | _Developer(content):
-                yield SystemMessage(_joined(content))
+                yield SystemMessage(_join_text(content))
             case _User(content):
                 yield UserMessage(tuple(_user_parts(content)))
             case _Assistant():
-                yield AssistantMessage(tuple(_said(message)))
+                yield AssistantMessage(tuple(_assistant_parts(message)))
             case _Tool(call, content):
-                yield ToolMessage(call, "", _joined(content))
+                yield ToolMessage(call, "", _join_text(content))
 
 
-def _joined(content: _Texts) -> str:
+def _join_text(content: _TextContent) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 def _user_parts(content: str | tuple[_TextPart | _ImagePart, ...]) -> Iterator[UserPart]:
     for part in (_TextPart(content),) if isinstance(content, str) else content:
         if isinstance(part, _ImagePart):
-            yield image("", url=part.image_url.url)
+            yield parse_image("", url=part.image_url.url)
         elif part.text:
             yield Text(part.text)
 
 
-def _said(message: _Assistant) -> Iterator[AssistantPart]:
+def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.reasoning_content:
         yield Reasoning(message.reasoning_content)
-    yield from (Text(text) for text in _texts(message) if text)
+    yield from (Text(text) for text in _assistant_texts(message) if text)
     for call in message.tool_calls or ():
         yield ToolCall(call.id, call.function.name, call.function.arguments)
 
 
-def _texts(message: _Assistant) -> Iterator[str]:
+def _assistant_texts(message: _Assistant) -> Iterator[str]:
     """A refusal is what the model said; to the next turn it is text like any other."""
     content = message.content or ()
     for part in (_TextPart(content),) if isinstance(content, str) else content:

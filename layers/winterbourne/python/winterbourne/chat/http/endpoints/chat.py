@@ -18,27 +18,27 @@ from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message
-from winterbourne.chat.core.options import within_limits
-from winterbourne.chat.core.supervisor import Outlet, pump
-from winterbourne.chat.errors import StoreUnavailable
-from winterbourne.chat.formats.base import Encoder, Frontend
-from winterbourne.chat.http.service import Call
+from winterbourne.chat.core.options import validate_options
+from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.errors import StorageUnavailable
+from winterbourne.chat.formats.base import Encoder, Format
+from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.infra import telemetry
-from winterbourne.chat.providers.base import Model
+from winterbourne.chat.providers.base import Provider
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.conversations import Conversations, Record
-from winterbourne.chat.storage.rate_limits import Limits
-from winterbourne.chat.storage.stop_signals import Stops
+from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
+from winterbourne.chat.storage.rate_limits import RateLimiter
+from winterbourne.chat.storage.stop_signals import StopSignals
 
-__all__ = ["Answer"]
+__all__ = ["ChatEndpoint"]
 
-BOOK_TIMEOUT_S: Final = 1.0
+USAGE_WRITE_TIMEOUT_S: Final = 1.0
 """A store that is slow must not hold an answer that is over: the client waits for the end of the response."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Answer:
+class ChatEndpoint:
     """Answers chats.
 
     Args:
@@ -53,20 +53,20 @@ class Answer:
     def __init__(
         self,
         settings: Settings,
-        model: Model,
+        provider: Provider,
         tools: Tools,
-        conversations: Conversations,
-        limits: Limits,
-        stops: Stops,
+        conversations: ConversationStore,
+        rate_limiter: RateLimiter,
+        stop_signals: StopSignals,
     ) -> None:
         self._settings = settings
-        self._model = model
+        self._provider = provider
         self._tools = tools
         self._conversations = conversations
-        self._limits = limits
-        self._stops = stops
+        self._rate_limiter = rate_limiter
+        self._stop_signals = stop_signals
 
-    async def chat(self, frontend: Frontend, call: Call) -> None:
+    async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat in one wire format.
 
         Raises:
@@ -76,90 +76,112 @@ class Answer:
         Cancellation:
             Says that the stream was stopped; what was said is still written and what was used still booked.
         """
-        read, encoder = frontend.read(call.request, self._settings)
-        takes_urls = self._model.takes_image_urls
-        asked = _named(within_limits(read, self._settings, self._tools.schemas, takes_image_urls=takes_urls))
-        await self._limits.check(call.caller)
-        telemetry.note(conversation_id=asked.conversation_id, model=self._model.name, model_id=asked.model_id or "")
-        async with self._booked(call.caller) as spent, self._conversations.open(call.caller, asked) as record:
-            outlet = Outlet(encoder, _begin_and_write(encoder, call.stream), encoder.heartbeat)
-            await self._converse(asked, self._overheard(record), outlet, call, spent)
+        decoded, encoder = wire_format.decode(context.request, self._settings)
+        takes_image_urls = self._provider.takes_image_urls
+        request = _with_ids(
+            validate_options(decoded, self._settings, self._tools.schemas, takes_image_urls=takes_image_urls)
+        )
+        await self._rate_limiter.check(context.caller)
+        telemetry.note(
+            conversation_id=request.conversation_id, model=self._provider.name, model_id=request.model_id or ""
+        )
+        async with (
+            self._recording_usage(context.caller) as usages,
+            self._conversations.open(context.caller, request) as open_conversation,
+        ):
+            writer = EventWriter(encoder, _start_on_first_write(encoder, context.stream), encoder.heartbeat)
+            await self._run_conversation(
+                request, self._with_message_logging(open_conversation), writer, context, usages
+            )
 
     # Private methods
 
-    async def _converse(
-        self, asked: ChatRequest, record: Record, outlet: Outlet, call: Call, spent: list[Usage]
+    async def _run_conversation(
+        self,
+        request: ChatRequest,
+        open_conversation: OpenConversation,
+        writer: EventWriter,
+        context: RequestContext,
+        usages: list[Usage],
     ) -> None:
         """Hold the conversation; what each turn used of the model goes into `spent`, also where it broke."""
-        time_s = call.context.get_remaining_time_in_millis() / 1000 - self._settings.deadline_margin
-        deadline = asyncio.get_running_loop().time() + time_s
-        talk = Conversation(
-            request=msgspec.structs.replace(asked, messages=record.messages),
-            model=self._model,
+        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self._settings.deadline_margin
+        deadline = asyncio.get_running_loop().time() + remaining_s
+        conversation = Conversation(
+            request=msgspec.structs.replace(request, messages=open_conversation.messages),
+            provider=self._provider,
             tools=self._tools,
-            emit=outlet.emit,
-            keep=record.append,
-            spend=spent.append,
+            emit=writer.emit,
+            on_message=open_conversation.append,
+            on_usage=usages.append,
             max_turns=self._settings.max_turns,
             deadline=deadline,
-            request_id=call.context.aws_request_id,
-            caller=call.caller.id,
+            request_id=context.lambda_context.aws_request_id,
+            caller=context.caller.id,
         )
-        stopped = partial(self._stops.wait, call.caller, asked.conversation_id, call.request.received_ms)
-        beat_s = self._settings.heartbeat_interval
+        wait_for_stop = partial(
+            self._stop_signals.wait, context.caller, request.conversation_id, context.request.received_ms
+        )
+        heartbeat_interval_s = self._settings.heartbeat_interval
         try:
-            await pump(talk.run(), outlet, stopped=stopped, deadline=deadline, heartbeat_interval_s=beat_s)
+            await supervise(
+                conversation.run(),
+                writer,
+                wait_for_stop=wait_for_stop,
+                deadline=deadline,
+                heartbeat_interval_s=heartbeat_interval_s,
+            )
         finally:
-            _tell(spent)
+            _report_usage(usages)
 
-    def _overheard(self, record: Record) -> Record:
+    def _with_message_logging(self, open_conversation: OpenConversation) -> OpenConversation:
         """The same record; where LOG_MESSAGES says so, what is said goes into the log line too."""
         if not self._settings.log_messages:
-            return record
-        said = [msgspec.to_builtins(message) for message in record.messages[-1:]]
-        telemetry.note(messages=said)
+            return open_conversation
+        logged_messages = [msgspec.to_builtins(message) for message in open_conversation.messages[-1:]]
+        telemetry.note(messages=logged_messages)
 
         def append(message: Message) -> None:
-            said.append(msgspec.to_builtins(message))
-            record.append(message)
+            logged_messages.append(msgspec.to_builtins(message))
+            open_conversation.append(message)
 
-        return msgspec.structs.replace(record, append=append)
+        return msgspec.structs.replace(open_conversation, append=append)
 
     @contextlib.asynccontextmanager
-    async def _booked(self, caller: Caller) -> AsyncIterator[list[Usage]]:
+    async def _recording_usage(self, caller: Caller) -> AsyncIterator[list[Usage]]:
         """Count what the block used, however it is left: its last word is said by then."""
-        spent: list[Usage] = []
+        usages: list[Usage] = []
         try:
-            yield spent
+            yield usages
         finally:
-            await self._book(caller, sum(used.input + used.output for used in spent))
+            await self._record_usage(caller, sum(used.input + used.output for used in usages))
 
-    async def _book(self, caller: Caller, tokens: int) -> None:
+    async def _record_usage(self, caller: Caller, tokens: int) -> None:
         try:
-            async with asyncio.timeout(BOOK_TIMEOUT_S):
-                await self._limits.spend(caller, tokens)
-        except (StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
+                await self._rate_limiter.record_usage(caller, tokens)
+        except (StorageUnavailable, TimeoutError):
             _LOGGER.warning("%d tokens of %s were not counted", tokens, caller.name)
 
 
-def _named(asked: ChatRequest) -> ChatRequest:
+def _with_ids(request: ChatRequest) -> ChatRequest:
     """With ids where the caller gave none."""
     return msgspec.structs.replace(
-        asked,
-        conversation_id=asked.conversation_id or f"c_{uuid.uuid4().hex}",
-        message_id=asked.message_id or f"m_{uuid.uuid4().hex}",
+        request,
+        conversation_id=request.conversation_id or f"c_{uuid.uuid4().hex}",
+        message_id=request.message_id or f"m_{uuid.uuid4().hex}",
     )
 
 
-def _tell(spent: list[Usage]) -> None:
+def _report_usage(usages: list[Usage]) -> None:
     """The sum of all turns goes into the log and the metrics too."""
-    used = sum(spent, Usage())
-    telemetry.note(turns=len(spent), input_tokens=used.input, output_tokens=used.output)
-    telemetry.measure("InputTokens", used.input)
-    telemetry.measure("OutputTokens", used.output)
+    total = sum(usages, Usage())
+    telemetry.note(turns=len(usages), input_tokens=total.input, output_tokens=total.output)
+    telemetry.measure("InputTokens", total.input)
+    telemetry.measure("OutputTokens", total.output)
 
 
-def _begin_and_write(encoder: Encoder, stream: ResponseStream) -> Callable[[bytes], Awaitable[None]]:
+def _start_on_first_write(encoder: Encoder, stream: ResponseStream) -> Callable[[bytes], Awaitable[None]]:
     """The response begins with its first bytes: an answer in one piece has its status only then."""
 
     async def write(data: bytes) -> None:

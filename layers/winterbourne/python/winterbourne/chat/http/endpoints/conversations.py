@@ -3,14 +3,14 @@
 Only ever the caller's own; what that means, `conversations` and `stops` know.
 """
 
-from winterbourne.chat.http.service import JSON, Call, reply, reply_json
-from winterbourne.chat.storage.conversations import Conversations
-from winterbourne.chat.storage.stop_signals import Stops
+from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
+from winterbourne.chat.storage.conversations import ConversationStore
+from winterbourne.chat.storage.stop_signals import StopSignals
 
-__all__ = ["Kept"]
+__all__ = ["ConversationsEndpoint"]
 
 
-class Kept:
+class ConversationsEndpoint:
     """Lists, shows, deletes and stops conversations.
 
     Args:
@@ -18,25 +18,32 @@ class Kept:
         stops: Where requests to stop are left.
     """
 
-    def __init__(self, conversations: Conversations, stops: Stops) -> None:
+    def __init__(self, conversations: ConversationStore, stop_signals: StopSignals) -> None:
         self._conversations = conversations
-        self._stops = stops
+        self._stop_signals = stop_signals
 
-    async def page(self, call: Call) -> None:
+    async def list_page(self, context: RequestContext) -> None:
         """The caller's conversations, the latest first, a page at a time."""
-        await reply(call.stream, 200, await self._conversations.page(call.caller, call.request.query), JSON)
+        await reply(
+            context.stream,
+            200,
+            await self._conversations.list_page(context.caller, context.request.query),
+            JSON_HEADERS,
+        )
 
-    async def show(self, call: Call) -> None:
+    async def get(self, context: RequestContext) -> None:
         """One conversation with its messages."""
-        await reply(call.stream, 200, await self._conversations.show(call.caller, call.names["id"]), JSON)
+        await reply(
+            context.stream, 200, await self._conversations.get(context.caller, context.path_params["id"]), JSON_HEADERS
+        )
 
-    async def delete(self, call: Call) -> None:
+    async def delete(self, context: RequestContext) -> None:
         """Forget one conversation."""
-        await self._conversations.delete(call.caller, call.names["id"])
-        await reply(call.stream, 204, b"", {})
+        await self._conversations.delete(context.caller, context.path_params["id"])
+        await reply(context.stream, 204, b"", {})
 
-    async def stop(self, call: Call) -> None:
+    async def stop(self, context: RequestContext) -> None:
         """Ask that a conversation stops; where it runs, it ends within a second, in whatever environment."""
-        conversation_id = call.names["id"]
-        await self._stops.request(call.caller, conversation_id, call.request.received_ms)
-        await reply_json(call.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
+        conversation_id = context.path_params["id"]
+        await self._stop_signals.send(context.caller, conversation_id, context.request.received_ms)
+        await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)

@@ -1,13 +1,13 @@
 """`/healthz`: the process answers. `/readyz`: it has what a chat needs, and says what that is."""
 
 from winterbourne.chat.core.conversation import Tools
-from winterbourne.chat.http.service import Call, reply_json
-from winterbourne.chat.providers.base import Model
+from winterbourne.chat.http.service import RequestContext, reply_json
+from winterbourne.chat.providers.base import Provider
 
-__all__ = ["Probes"]
+__all__ = ["HealthEndpoint"]
 
 
-class Probes:
+class HealthEndpoint:
     """The two probes. Neither calls the model: a probe must cost nothing.
 
     Args:
@@ -15,15 +15,15 @@ class Probes:
         tools: What the model would be told it may use.
     """
 
-    def __init__(self, model: Model, tools: Tools) -> None:
-        self._model = model
+    def __init__(self, provider: Provider, tools: Tools) -> None:
+        self._provider = provider
         self._tools = tools
 
-    async def health(self, call: Call) -> None:
+    async def liveness(self, context: RequestContext) -> None:
         """200 as long as the process lives."""
-        await reply_json(call.stream, {"status": "ok"})
+        await reply_json(context.stream, {"status": "ok"})
 
-    async def readiness(self, call: Call) -> None:
+    async def readiness(self, context: RequestContext) -> None:
         """200: an environment whose settings were wrong would not have started."""
-        ready = {"status": "ready", "model": self._model.name, "tools": [tool.name for tool in self._tools.schemas]}
-        await reply_json(call.stream, ready)
+        status = {"status": "ready", "model": self._provider.name, "tools": [tool.name for tool in self._tools.schemas]}
+        await reply_json(context.stream, status)

@@ -12,13 +12,13 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.service import Call, reply
+from winterbourne.chat.http.service import RequestContext, reply
 
-__all__ = ["StaticFile", "page", "site"]
+__all__ = ["StaticFile", "find_static_file", "serve_static_file"]
 
 FOLDER: Final = Path(__file__).parents[2] / "page"
 
-PAGE: Final = "index.html"
+INDEX_HTML: Final = "index.html"
 
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -51,7 +51,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
-HEADERS: Final = {
+SECURITY_HEADERS: Final = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
@@ -61,8 +61,8 @@ HEADERS: Final = {
 
 # The page names its files under their version. So a browser asks for each of them once per deployment, and every
 # further visit costs one invocation: "is the page still this one?".
-ASK_AGAIN: Final = "no-cache"
-KEEP: Final = "public, max-age=31536000, immutable"
+CACHE_REVALIDATE: Final = "no-cache"
+CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 class StaticFile(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class StaticFile(msgspec.Struct, frozen=True):
     content_type: str
     headers: Mapping[str, str]
 
-    def is_known(self, if_none_match: str) -> bool:
+    def is_not_modified(self, if_none_match: str) -> bool:
         """Whether the caller has these very bytes: a 304 without a body is the answer then.
 
         Source: RFC 9110, 13.1.2 (weak comparison, as proxies that compress weaken the tag).
@@ -81,23 +81,23 @@ class StaticFile(msgspec.Struct, frozen=True):
         return self.headers["etag"] in tags or "*" in tags
 
 
-async def site(call: Call) -> None:
+async def serve_static_file(context: RequestContext) -> None:
     """Answer with the file at the path; 304 where the browser has it.
 
     Raises:
         RequestRejected: 404, there is none.
     """
-    file = page(call.request.path)
+    file = find_static_file(context.request.path)
     if file is None:
         raise RequestRejected(404, "not_found", "there is nothing at this path")
     headers = {"content-type": file.content_type, **file.headers}
-    if file.is_known(call.request.headers.get("if-none-match", "")):
-        await reply(call.stream, 304, b"", headers)
+    if file.is_not_modified(context.request.headers.get("if-none-match", "")):
+        await reply(context.stream, 304, b"", headers)
     else:
-        await reply(call.stream, 200, file.body, headers)
+        await reply(context.stream, 200, file.body, headers)
 
 
-def page(path: str) -> StaticFile | None:
+def find_static_file(path: str) -> StaticFile | None:
     """The file at a path, or None where there is none.
 
     `/` is the page, `/web/VERSION/NAME` its files. A version that is not ours, as a page loaded just before a
@@ -107,35 +107,35 @@ def page(path: str) -> StaticFile | None:
         OSError: The folder is incomplete; only ever at the first call.
     """
     if path == "/":
-        return _table()[PAGE]
+        return _static_files()[INDEX_HTML]
     match path.split("/"):
         case ["", "web", version, name] if name in ASSETS:
-            file = _table()[name]
-            return file if version == _version() else _not_to_be_kept(file)
+            file = _static_files()[name]
+            return file if version == _version() else _with_revalidation(file)
     return None
 
 
-def _not_to_be_kept(file: StaticFile) -> StaticFile:
-    return msgspec.structs.replace(file, headers={**file.headers, "cache-control": ASK_AGAIN})
+def _with_revalidation(file: StaticFile) -> StaticFile:
+    return msgspec.structs.replace(file, headers={**file.headers, "cache-control": CACHE_REVALIDATE})
 
 
 @functools.cache
-def _table() -> Mapping[str, StaticFile]:
-    html = _contents()[PAGE].replace(b'"web/', b'"web/%s/' % _version().encode())
+def _static_files() -> Mapping[str, StaticFile]:
+    html = _contents()[INDEX_HTML].replace(b'"web/', b'"web/%s/' % _version().encode())
     return {
-        PAGE: _static_file(PAGE, html, ASK_AGAIN),
-        **{name: _static_file(name, _contents()[name], KEEP) for name in ASSETS},
+        INDEX_HTML: _make_static_file(INDEX_HTML, html, CACHE_REVALIDATE),
+        **{name: _make_static_file(name, _contents()[name], CACHE_IMMUTABLE) for name in ASSETS},
     }
 
 
-def _static_file(name: str, body: bytes, cache_control: str) -> StaticFile:
-    headers = {**HEADERS, "cache-control": cache_control, "etag": f'"{_digest(body)}"'}
+def _make_static_file(name: str, body: bytes, cache_control: str) -> StaticFile:
+    headers = {**SECURITY_HEADERS, "cache-control": cache_control, "etag": f'"{_digest(body)}"'}
     return StaticFile(body=body, content_type=CONTENT_TYPES[Path(name).suffix], headers=headers)
 
 
 @functools.cache
 def _contents() -> Mapping[str, bytes]:
-    return {name: (FOLDER / name).read_bytes() for name in (PAGE, *ASSETS)}
+    return {name: (FOLDER / name).read_bytes() for name in (INDEX_HTML, *ASSETS)}
 
 
 @functools.cache

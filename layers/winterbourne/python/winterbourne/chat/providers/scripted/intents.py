@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["Wish", "follow_up", "wishes"]
+__all__ = ["Intent", "parse_follow_up", "parse_intents"]
 
 
-class Wish(NamedTuple):
+class Intent(NamedTuple):
     """A tool that would help, and what to ask it."""
 
     tool: str
     arguments: dict[str, object]
 
 
-Reader: TypeAlias = Callable[[str], Iterator[Wish]]
+IntentParser: TypeAlias = Callable[[str], Iterator[Intent]]
 
 COMPANIES: Final = {
     "alphabet": "GOOGL",
@@ -34,7 +34,7 @@ COMPANIES: Final = {
     "tesla": "TSLA",
 }
 
-CODES: Final = frozenset(
+CURRENCY_CODES: Final = frozenset(
     re.findall(
         r"\w+",
         "AUD BGN BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PHP PLN RON SEK SGD"
@@ -42,7 +42,7 @@ CODES: Final = frozenset(
     )
 )
 
-UNITS: Final = {code.lower(): code for code in CODES} | {
+CURRENCIES: Final = {code.lower(): code for code in CURRENCY_CODES} | {
     "$": "USD",
     "dollar": "USD",
     "dollars": "USD",
@@ -58,7 +58,7 @@ UNITS: Final = {code.lower(): code for code in CODES} | {
     "€": "EUR",
 }
 
-ZONES: Final = {
+TIMEZONES: Final = {
     "berlin": "Europe/Berlin",
     "cairo": "Africa/Cairo",
     "chicago": "America/Chicago",
@@ -81,7 +81,9 @@ ZONES: Final = {
 }
 
 _UNIT = (
-    "(?:" + "|".join(re.escape(u) + (r"\b" if u.isalpha() else "") for u in sorted(UNITS, key=len, reverse=True)) + ")"
+    "(?:"
+    + "|".join(re.escape(u) + (r"\b" if u.isalpha() else "") for u in sorted(CURRENCIES, key=len, reverse=True))
+    + ")"
 )
 _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
 
@@ -98,7 +100,7 @@ _TIME = re.compile(
 )
 _ZONE = re.compile(r"\b(?:Africa|America|Asia|Atlantic|Australia|Europe|Pacific)/[A-Z]\w+(?:/[A-Z]\w+)?")
 _PLACES = re.compile(r"\b(?:in|for|at|of|about)\s+([^.?!\n]+)", re.IGNORECASE)
-_BETWEEN = re.compile(r"\s*(?:,|;|&|\b(?:and|or|vs|versus)\b)\s*")
+_LIST_SEPARATOR = re.compile(r"\s*(?:,|;|&|\b(?:and|or|vs|versus)\b)\s*")
 _CAPITALISED = re.compile(r"[A-Z][\w'-]*(?: (?:de |la |do )?[A-Z][\w'-]*)*")
 _UNCAPITALISED = re.compile(r"[^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2}$")
 _WHEN = re.compile(r"\s*\b(?:right now|now|today|tomorrow|tonight|please|this week)\b.*$", re.IGNORECASE)
@@ -119,116 +121,121 @@ _HOW_MANY = re.compile(
 )
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s?(?:%|percent) of (\d+(?:\.\d+)?)", re.IGNORECASE)
 _ROOT = re.compile(r"(?:square root of |sqrt\s?\(?\s?)(\d+(?:\.\d+)?)", re.IGNORECASE)
-_SUM = re.compile(r"(?<![\w.,])[(\d-][\d\s.()+*/-]*[\d)](?![\w])")
-_IS_SUM = re.compile(r"\d[\s)]*(?:\*\*|[-+*/])[\s(]*-?[\s(]*\d")
+_EXPRESSION = re.compile(r"(?<![\w.,])[(\d-][\d\s.()+*/-]*[\d)](?![\w])")
+_HAS_OPERATOR = re.compile(r"\d[\s)]*(?:\*\*|[-+*/])[\s(]*-?[\s(]*\d")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_PLAIN = str.maketrans(
+_CHARACTER_REPLACEMENTS = str.maketrans(
     {"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MULTIPLICATION SIGN}": "*", "\N{DIVISION SIGN}": "/", "^": "**"}
 )
 _OPERATORS = {"plus": "+", "minus": "-", "times": "*", "divided by": "/", "over": "/"}
-_SPOKEN = re.compile(r"(?<=[\d)])\s+(plus|minus|times|divided by|over)\s+(?=[\d(])", re.IGNORECASE)
-_FOLLOWS = re.compile(r"\s*(?:and|what about|how about|also|now)\b", re.IGNORECASE)
+_OPERATOR_WORD = re.compile(r"(?<=[\d)])\s+(plus|minus|times|divided by|over)\s+(?=[\d(])", re.IGNORECASE)
+_FOLLOW_UP_PREFIX = re.compile(r"\s*(?:and|what about|how about|also|now)\b", re.IGNORECASE)
 
 
-def wishes(words: str) -> list[Wish]:
+def parse_intents(text: str) -> list[Intent]:
     """Every wish in the words, in the order of the shipped tools, each once."""
-    plain = words.translate(_PLAIN)
-    found = (wish for reader in _READERS for wish in reader(plain))
+    normalized = text.translate(_CHARACTER_REPLACEMENTS)
+    found = (intent for parse in _INTENT_PARSERS for intent in parse(normalized))
     return [*{repr(wish): wish for wish in found}.values()]
 
 
-def follow_up(words: str, last: Wish) -> list[Wish]:
+def parse_follow_up(text: str, last_intent: Intent) -> list[Intent]:
     """`And in Rome?` after a wish for the weather in Paris is a wish for the weather in Rome."""
-    follows = _FOLLOWS.match(words)
+    follows = _FOLLOW_UP_PREFIX.match(text)
     if not follows:
         return []
-    rest = words[follows.end() :]
-    match last.tool:
+    rest = text[follows.end() :]
+    match last_intent.tool:
         case "get_weather":
-            return [Wish(last.tool, {"city": place}) for place in _places(rest)]
+            return [Intent(last_intent.tool, {"city": place}) for place in _split_places(rest)]
         case "current_time":
-            return [Wish(last.tool, {"timezone": _zone(place)}) for place in _places(rest)]
+            return [Intent(last_intent.tool, {"timezone": _to_timezone(place)}) for place in _split_places(rest)]
         case "convert_currency":
-            return [Wish(last.tool, last.arguments | {"to_currency": unit}) for unit in _units(rest)]
+            return [
+                Intent(last_intent.tool, last_intent.arguments | {"to_currency": unit})
+                for unit in _find_currencies(rest)
+            ]
         case "get_stock_quote":
-            return [Wish(last.tool, {"symbol": symbol}) for symbol in _symbols(rest, about_stocks=True)]
+            return [Intent(last_intent.tool, {"symbol": symbol}) for symbol in _find_symbols(rest, about_stocks=True)]
     return []
 
 
 # Private functions: one reader per tool
 
 
-def _stocks(words: str) -> Iterator[Wish]:
-    for symbol in _symbols(words, about_stocks=bool(_STOCKS.search(words)) and not words.isupper()):
-        yield Wish("get_stock_quote", {"symbol": symbol})
+def _parse_stocks(text: str) -> Iterator[Intent]:
+    for symbol in _find_symbols(text, about_stocks=bool(_STOCKS.search(text)) and not text.isupper()):
+        yield Intent("get_stock_quote", {"symbol": symbol})
 
 
-def _symbols(words: str, *, about_stocks: bool) -> Iterator[str]:
+def _find_symbols(text: str, *, about_stocks: bool) -> Iterator[str]:
     """Well-known symbols always; other words in capitals and names of companies only where stocks are the matter."""
-    for word in re.findall(r"\w+", words):
-        if word in COMPANIES.values() or (about_stocks and _SYMBOL.fullmatch(word) and word not in CODES):
+    for word in re.findall(r"\w+", text):
+        if word in COMPANIES.values() or (about_stocks and _SYMBOL.fullmatch(word) and word not in CURRENCY_CODES):
             yield word
         elif about_stocks and word.lower() in COMPANIES:
             yield COMPANIES[word.lower()]
 
 
-def _weather(words: str) -> Iterator[Wish]:
-    for asked in _WEATHER.finditer(words):
-        named = [match[1].strip() for match in _WEATHER_OF.finditer(words) if not _NO_PLACE.match(match[1])]
-        for place in named or _listed(words[asked.end() :]):
-            yield Wish("get_weather", {"city": place})
+def _parse_weather(text: str) -> Iterator[Intent]:
+    for keyword in _WEATHER.finditer(text):
+        named = [match[1].strip() for match in _WEATHER_OF.finditer(text) if not _NO_PLACE.match(match[1])]
+        for place in named or _places_after_preposition(text[keyword.end() :]):
+            yield Intent("get_weather", {"city": place})
 
 
-def _money(words: str) -> Iterator[Wish]:
-    for match in (*_EXCHANGE.finditer(words), *_HOW_MANY.finditer(words)):
+def _parse_currency_conversions(text: str) -> Iterator[Intent]:
+    for match in (*_EXCHANGE.finditer(text), *_HOW_MANY.finditer(text)):
         if source := match["source"] or match["sign"]:
             amount = float(match["amount"].replace(",", ""))
-            for target in _units(match["targets"]):
-                yield Wish(
+            for target in _find_currencies(match["targets"]):
+                yield Intent(
                     "convert_currency",
                     {
                         "amount": int(amount) if amount.is_integer() else amount,
-                        "from_currency": UNITS[source.lower()],
+                        "from_currency": CURRENCIES[source.lower()],
                         "to_currency": target,
                     },
                 )
 
 
-def _units(words: str) -> Iterator[str]:
-    return (UNITS[unit.lower()] for unit in re.findall(_UNIT, words, re.IGNORECASE))
+def _find_currencies(text: str) -> Iterator[str]:
+    return (CURRENCIES[unit.lower()] for unit in re.findall(_UNIT, text, re.IGNORECASE))
 
 
-def _sums(words: str) -> Iterator[Wish]:
-    for part, whole in _PERCENT.findall(words):
-        yield Wish("calculate", {"expression": f"{part} / 100 * {whole}"})
-    for number in _ROOT.findall(words):
-        yield Wish("calculate", {"expression": f"{number} ** 0.5"})
-    spoken = _SPOKEN.sub(lambda match: f" {_OPERATORS[match[1].lower()]} ", words)
-    for match in _SUM.finditer(_DATE.sub("", spoken)):
-        if _IS_SUM.search(match[0]) and match[0].count("(") == match[0].count(")"):
-            yield Wish("calculate", {"expression": match[0].strip()})
+def _parse_calculations(text: str) -> Iterator[Intent]:
+    for part, whole in _PERCENT.findall(text):
+        yield Intent("calculate", {"expression": f"{part} / 100 * {whole}"})
+    for number in _ROOT.findall(text):
+        yield Intent("calculate", {"expression": f"{number} ** 0.5"})
+    with_operators = _OPERATOR_WORD.sub(lambda match: f" {_OPERATORS[match[1].lower()]} ", text)
+    for match in _EXPRESSION.finditer(_DATE.sub("", with_operators)):
+        if _HAS_OPERATOR.search(match[0]) and match[0].count("(") == match[0].count(")"):
+            yield Intent("calculate", {"expression": match[0].strip()})
 
 
-def _time(words: str) -> Iterator[Wish]:
-    if asked := _TIME.search(words):
-        zones = _ZONE.findall(words) or [_zone(place) for place in _listed(words[asked.start() :])]
+def _parse_times(text: str) -> Iterator[Intent]:
+    if keyword := _TIME.search(text):
+        zones = _ZONE.findall(text) or [
+            _to_timezone(place) for place in _places_after_preposition(text[keyword.start() :])
+        ]
         for zone in zones or ["UTC"]:
-            yield Wish("current_time", {"timezone": zone})
+            yield Intent("current_time", {"timezone": zone})
 
 
-def _zone(place: str) -> str:
-    return ZONES.get(place.lower(), place)
+def _to_timezone(place: str) -> str:
+    return TIMEZONES.get(place.lower(), place)
 
 
-def _listed(words: str) -> Iterable[str]:
+def _places_after_preposition(text: str) -> Iterable[str]:
     """The places that follow the first `in`, `for`, `at`, `of` or `about`."""
-    match = _PLACES.search(words)
-    return _places(match[1]) if match else ()
+    match = _PLACES.search(text)
+    return _split_places(match[1]) if match else ()
 
 
-def _places(words: str) -> Iterator[str]:
+def _split_places(text: str) -> Iterator[str]:
     """`Paris and Lima, and 1200 EUR in USD` → Paris, Lima: the items of a list, until one is no place."""
-    for item in _BETWEEN.split(re.sub(r"^\s*(?:in|for|at)\s+", "", words).rstrip(" ?!.")):
+    for item in _LIST_SEPARATOR.split(re.sub(r"^\s*(?:in|for|at)\s+", "", text).rstrip(" ?!.")):
         place = _CAPITALISED.match(item) or _UNCAPITALISED.match(_WHEN.sub("", item))
         if item and (not place or _NO_PLACE.match(item)):
             return
@@ -236,4 +243,10 @@ def _places(words: str) -> Iterator[str]:
             yield _WHEN.sub("", place[0])
 
 
-_READERS: Final[tuple[Reader, ...]] = (_stocks, _weather, _money, _sums, _time)
+_INTENT_PARSERS: Final[tuple[IntentParser, ...]] = (
+    _parse_stocks,
+    _parse_weather,
+    _parse_currency_conversions,
+    _parse_calculations,
+    _parse_times,
+)

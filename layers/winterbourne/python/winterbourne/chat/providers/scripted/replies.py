@@ -7,28 +7,28 @@ import orjson
 
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 
-__all__ = ["GREETING", "as_object", "reply"]
+__all__ = ["GREETING", "compose_reply", "parse_json_object"]
 
-Told: TypeAlias = dict[str, Any]
+ResultData: TypeAlias = dict[str, Any]
 
 GREETING: Final = (
     "I am the scripted model: no network, no key, the same words every time. I can look up share prices, the weather,"
     " exchange rates and the time, and do sums. Try: *Compare AAPL and MSFT, the weather in Paris and Lima, and"
     " 1200 EUR in USD*. Set `MODEL_PROVIDER` to talk to a real model."
 )
-_PRACTICE: Final = "\n\nSome of these are practice data, made up on this machine."
+_STUB_DATA_NOTE: Final = "\n\nSome of these are practice data, made up on this machine."
 
 
-def reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
+def compose_reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
     """One line per result, in the order of the calls; failures in their own words; practice data named as such."""
     by_id = {result.tool_call_id: result for result in results}
-    lines = [f"- {_line(call, by_id[call.id])}" for call in calls if call.id in by_id]
+    lines = [f"- {_format_line(call, by_id[call.id])}" for call in calls if call.id in by_id]
     head = "Here is what I found:" if any(not result.is_error for result in results) else "I could not find out:"
-    practice = _PRACTICE if any("practice" in result.content.lower() for result in results) else ""
-    return f"{head}\n\n" + "\n".join(lines) + practice
+    stub_data_note = _STUB_DATA_NOTE if any("practice" in result.content.lower() for result in results) else ""
+    return f"{head}\n\n" + "\n".join(lines) + stub_data_note
 
 
-def as_object(text: str) -> dict[str, Any]:
+def parse_json_object(text: str) -> dict[str, Any]:
     """The object that JSON text holds; an empty one where it holds none, or one too deep to be written again."""
     try:
         value = orjson.loads(text or "{}")
@@ -38,54 +38,54 @@ def as_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _line(call: ToolCall, result: ToolMessage) -> str:
-    about = " ".join(str(value) for value in as_object(call.arguments).values()) or call.name
+def _format_line(call: ToolCall, result: ToolMessage) -> str:
+    subject = " ".join(str(value) for value in parse_json_object(call.arguments).values()) or call.name
     if result.is_error:
-        return f"**{about}**: {call.name} failed: {result.content}"
-    told = as_object(result.content)
+        return f"**{subject}**: {call.name} failed: {result.content}"
+    data = parse_json_object(result.content)
     try:
-        return _SENTENCES[call.name](told)
+        return _FORMATTERS[call.name](data)
     except (KeyError, TypeError, ValueError):
-        return f"**{about}**: {_plain(told) or result.content}"
+        return f"**{subject}**: {_format_generic(data) or result.content}"
 
 
-def _quote(told: Told) -> str:
-    change = float(told["change"])
-    moved = f"{'up' if change >= 0 else 'down'} {abs(change):.2f} ({abs(float(told['change_percent'])):.1f} %)"
-    return f"**{told['symbol']}** is at {float(told['price']):.2f}, {moved} since the last close."
+def _format_quote(data: ResultData) -> str:
+    change = float(data["change"])
+    moved = f"{'up' if change >= 0 else 'down'} {abs(change):.2f} ({abs(float(data['change_percent'])):.1f} %)"
+    return f"**{data['symbol']}** is at {float(data['price']):.2f}, {moved} since the last close."
 
 
-def _weather(told: Told) -> str:
-    felt = f"feels like {told['feels_like_c']} °C"
-    return f"**{told['city']}**, {told['country']}: {told['temperature_c']} °C and {told['conditions']}, {felt}."
+def _format_weather(data: ResultData) -> str:
+    felt = f"feels like {data['feels_like_c']} °C"
+    return f"**{data['city']}**, {data['country']}: {data['temperature_c']} °C and {data['conditions']}, {felt}."
 
 
-def _conversion(told: Told) -> str:
-    amount = f"{float(told['amount']):,.2f} {told['from_currency']}"
-    return f"{amount} is **{float(told['result']):,.2f} {told['to_currency']}**, at a rate of {told['rate']}."
+def _format_conversion(data: ResultData) -> str:
+    amount = f"{float(data['amount']):,.2f} {data['from_currency']}"
+    return f"{amount} is **{float(data['result']):,.2f} {data['to_currency']}**, at a rate of {data['rate']}."
 
 
-def _sum(told: Told) -> str:
-    return f"`{told['expression']}` is **{told['result']}**."
+def _format_calculation(data: ResultData) -> str:
+    return f"`{data['expression']}` is **{data['result']}**."
 
 
-def _time(told: Told) -> str:
-    return f"In {told['timezone']} it is **{told['time'][11:16]}** on {told['weekday']}, {told['time'][:10]}."
+def _format_time(data: ResultData) -> str:
+    return f"In {data['timezone']} it is **{data['time'][11:16]}** on {data['weekday']}, {data['time'][:10]}."
 
 
-_SENTENCES: Final[Mapping[str, Callable[[Told], str]]] = {
-    "get_stock_quote": _quote,
-    "get_weather": _weather,
-    "convert_currency": _conversion,
-    "calculate": _sum,
-    "current_time": _time,
+_FORMATTERS: Final[Mapping[str, Callable[[ResultData], str]]] = {
+    "get_stock_quote": _format_quote,
+    "get_weather": _format_weather,
+    "convert_currency": _format_conversion,
+    "calculate": _format_calculation,
+    "current_time": _format_time,
 }
 
 
-def _plain(told: Told) -> str:
+def _format_generic(data: ResultData) -> str:
     """`{"price": 1.5, "currency": "USD"}` → `price 1.5, currency USD`; for tools that the script does not know."""
-    return ", ".join(f"{name.replace('_', ' ')} {_short(item)}" for name, item in told.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_format_value(item)}" for name, item in data.items())
 
 
-def _short(item: Any) -> str:
+def _format_value(item: Any) -> str:
     return item if isinstance(item, str) else orjson.dumps(item).decode()

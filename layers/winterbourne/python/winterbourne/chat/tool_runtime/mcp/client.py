@@ -23,21 +23,21 @@ from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
 
-__all__ = ["PROTOCOL_VERSION", "McpServer"]
+__all__ = ["PROTOCOL_VERSION", "McpClient"]
 
 PROTOCOL_VERSION: Final = "2025-11-25"
 
 # A server that lists more pages than this is not to be trusted with our memory.
 MAX_PAGES: Final = 50
-MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 
 # How long a call that was cancelled may take to tell the server so.
-FAREWELL_S: Final = 0.2
+CANCEL_NOTIFY_TIMEOUT_S: Final = 0.2
 
-_NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_INVALID_NAME_CHARS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-class _SessionGone(Exception):
+class _SessionExpired(Exception):
     """The server has forgotten our session; a new one is to be opened (404, see "Session Management")."""
 
 
@@ -45,7 +45,7 @@ async def _no_token() -> str:
     return ""
 
 
-class McpServer:
+class McpClient:
     """One server. Its session is opened at first use and opened again when the server has forgotten it.
 
     Args:
@@ -70,86 +70,86 @@ class McpServer:
         self._token = token
         self._client = client
         self._options = options or ToolOptions(breaker=f"mcp:{name}")
-        self._ids = itertools.count(1)
-        self._session: dict[str, str] | None = None
-        self._opening = asyncio.Lock()
+        self._request_ids = itertools.count(1)
+        self._session_headers: dict[str, str] | None = None
+        self._session_lock = asyncio.Lock()
 
-    async def tools(self) -> list[Tool]:
+    async def list_tools(self) -> list[Tool]:
         """List what the server offers, page by page.
 
         Raises:
             ToolUnavailable: It cannot be reached or breaks the protocol.
             ToolError: It refuses us.
         """
-        found: list[Tool] = []
+        tools: list[Tool] = []
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
             page = await self._request("tools/list", cursor)
-            with self._troubles_told():
-                found += [self._tool(described) for described in page.get("tools", ())]
+            with self._translate_errors():
+                tools += [self._make_tool(definition) for definition in page.get("tools", ())]
             if not page.get("nextCursor"):
-                return found
+                return tools
             cursor = {"cursor": page["nextCursor"]}
         raise ToolUnavailable(f"The MCP server {self.name} lists more than {MAX_PAGES} pages of tools.")
 
     # Private methods
 
-    def _tool(self, described: Mapping[str, Any]) -> Tool:
-        theirs = described["name"]
-        name = _NOT_IN_A_NAME.sub("_", f"{self.name}_{theirs}")[:64]
-        parameters = {"type": "object", **(described.get("inputSchema") or {})}
+    def _make_tool(self, definition: Mapping[str, Any]) -> Tool:
+        server_tool_name = definition["name"]
+        name = _INVALID_NAME_CHARS.sub("_", f"{self.name}_{server_tool_name}")[:64]
+        parameters = {"type": "object", **(definition.get("inputSchema") or {})}
 
         async def call(arguments: Any, context: ToolContext) -> Any:
-            return await self._call(theirs, arguments, context)
+            return await self._call_tool(server_tool_name, arguments, context)
 
         return Tool(
             name=name,
-            description=described.get("description") or described.get("title") or theirs,
+            description=definition.get("description") or definition.get("title") or server_tool_name,
             parameters=parameters,
-            read=_reader(name, parameters),
+            validate_arguments=_argument_validator(name, parameters),
             call=call,
             options=self._options,
         )
 
-    async def _call(self, name: str, arguments: Any, context: ToolContext) -> Any:
-        request_id = next(self._ids)
+    async def _call_tool(self, name: str, arguments: Any, context: ToolContext) -> Any:
+        request_id = next(self._request_ids)
         params = {"name": name, "arguments": arguments, "_meta": {"progressToken": request_id}}
         try:
-            return _told(await self._request("tools/call", params, request_id, context))
+            return _tool_result(await self._request("tools/call", params, request_id, context))
         except asyncio.CancelledError:
-            await self._say_cancelled(request_id)
+            await self._notify_cancelled(request_id)
             raise
 
     async def _request(
         self, method: str, params: Mapping[str, Any], request_id: int = 0, context: ToolContext | None = None
     ) -> dict[str, Any]:
-        message = {"jsonrpc": "2.0", "id": request_id or next(self._ids), "method": method, "params": params}
-        with self._troubles_told():
-            session = await self._opened()
+        message = {"jsonrpc": "2.0", "id": request_id or next(self._request_ids), "method": method, "params": params}
+        with self._translate_errors():
+            session_headers = await self._ensure_session()
             try:
-                return await self._exchange(message, session, context)
-            except _SessionGone:  # it did not see the request, so it may be sent again
-                if self._session is session:  # else another call has opened a new one already
-                    self._session = None
-                return await self._exchange(message, await self._opened(), context)
+                return await self._send_request(message, session_headers, context)
+            except _SessionExpired:  # it did not see the request, so it may be sent again
+                if self._session_headers is session_headers:  # else another call has opened a new one already
+                    self._session_headers = None
+                return await self._send_request(message, await self._ensure_session(), context)
 
-    async def _opened(self) -> dict[str, str]:
+    async def _ensure_session(self) -> dict[str, str]:
         """The headers of an open session."""
-        async with self._opening:
-            if self._session is None:
-                self._session = await self._open()
-            return self._session
+        async with self._session_lock:
+            if self._session_headers is None:
+                self._session_headers = await self._initialize()
+            return self._session_headers
 
-    async def _open(self) -> dict[str, str]:
-        offer = {
+    async def _initialize(self) -> dict[str, str]:
+        params = {
             "protocolVersion": PROTOCOL_VERSION,
             "capabilities": {},
             "clientInfo": {"name": "winterbourne", "version": "1"},
         }
-        message = {"jsonrpc": "2.0", "id": next(self._ids), "method": "initialize", "params": offer}
+        message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
         async with self._post(message, {}) as response:
-            agreed = await _result_of(response, message["id"], None)
-            headers = {"mcp-protocol-version": agreed.get("protocolVersion", PROTOCOL_VERSION)}
+            result = await _read_result(response, message["id"], None)
+            headers = {"mcp-protocol-version": result.get("protocolVersion", PROTOCOL_VERSION)}
             if session_id := response.headers.get("mcp-session-id"):
                 headers["mcp-session-id"] = session_id
             if response.cookies:  # by which a load balancer finds the instance that has the session
@@ -157,40 +157,44 @@ class McpServer:
         await self._notify("notifications/initialized", {}, headers)
         return headers
 
-    async def _exchange(
+    async def _send_request(
         self, message: Mapping[str, Any], headers: Mapping[str, str], context: ToolContext | None
     ) -> dict[str, Any]:
         async with self._post(message, headers) as response:
-            return await _result_of(response, message["id"], context)
+            return await _read_result(response, message["id"], context)
 
     async def _notify(self, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         async with self._post({"jsonrpc": "2.0", "method": method, "params": params}, headers):
             pass
 
-    async def _say_cancelled(self, request_id: int) -> None:
+    async def _notify_cancelled(self, request_id: int) -> None:
         """Best effort, and short: whoever cancelled us waits."""
         params = {"requestId": request_id, "reason": "no longer wanted"}
-        with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError, _SessionGone):
-            async with asyncio.timeout(FAREWELL_S):
-                await self._notify("notifications/cancelled", params, self._session or {})
+        with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError, _SessionExpired):
+            async with asyncio.timeout(CANCEL_NOTIFY_TIMEOUT_S):
+                await self._notify("notifications/cancelled", params, self._session_headers or {})
 
     @contextlib.asynccontextmanager
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        sent = {"content-type": "application/json", "accept": "application/json, text/event-stream", **headers}
+        request_headers = {
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            **headers,
+        }
         if token := await self._token():
-            sent["authorization"] = f"Bearer {token}"
+            request_headers["authorization"] = f"Bearer {token}"
         client = self._client()
         # A tool takes the time it takes; its own timeout ends it.
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         body = orjson.dumps(message)
-        async with client.stream("POST", self._url, content=body, headers=sent, timeout=timeout) as response:
-            self._judge(response, in_session="mcp-session-id" in headers)
+        async with client.stream("POST", self._url, content=body, headers=request_headers, timeout=timeout) as response:
+            self._raise_for_status(response, in_session="mcp-session-id" in headers)
             yield response
 
-    def _judge(self, response: httpx.Response, *, in_session: bool) -> None:
+    def _raise_for_status(self, response: httpx.Response, *, in_session: bool) -> None:
         status = response.status_code
         if status == 404 and in_session:
-            raise _SessionGone
+            raise _SessionExpired
         if status in {401, 403}:
             raise ToolError(f"The MCP server {self.name} does not accept our token; the operator must look at it.")
         if status == 429 or status >= 500:
@@ -199,11 +203,11 @@ class McpServer:
             raise ToolError(f"The MCP server {self.name} refused the request (HTTP {status}).")
 
     @contextlib.contextmanager
-    def _troubles_told(self) -> Any:
+    def _translate_errors(self) -> Any:
         """What can go wrong on the way, as one sentence for the model."""
         try:
             yield
-        except _SessionGone:
+        except _SessionExpired:
             raise ToolUnavailable(f"The MCP server {self.name} does not keep its sessions.") from None
         except httpx.TimeoutException:
             raise ToolUnavailable(f"The MCP server {self.name} did not answer in time.") from None
@@ -216,14 +220,14 @@ class McpServer:
 # Private functions
 
 
-async def _result_of(response: httpx.Response, request_id: object, context: ToolContext | None) -> dict[str, Any]:
+async def _read_result(response: httpx.Response, request_id: object, context: ToolContext | None) -> dict[str, Any]:
     """The result of one request, from a JSON body or from the stream that ends with it.
 
     Raises:
         ToolError: The server answered with a JSON-RPC error.
         ToolUnavailable: It ended without an answer.
     """
-    async for message in _messages(response):
+    async for message in _read_messages(response):
         if message.get("method") == "notifications/progress" and context is not None:
             await context.progress(message["params"])
         elif message.get("id") == request_id and "error" in message:
@@ -234,28 +238,28 @@ async def _result_of(response: httpx.Response, request_id: object, context: Tool
     raise ToolUnavailable("The tool's server ended its answer before the result.")
 
 
-async def _messages(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+async def _read_messages(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        body = b"".join([piece async for piece in _bounded(response)])
+        body = b"".join([chunk async for chunk in _read_bounded(response)])
         yield orjson.loads(body)
         return
-    parser = SseParser(MAX_BYTES)
-    async for piece in _bounded(response):
+    parser = SseParser(MAX_RESPONSE_BYTES)
+    async for piece in _read_bounded(response):
         for payload in parser.feed(piece):
             if payload:  # servers begin a resumable stream with an empty event
                 yield orjson.loads(payload)
 
 
-async def _bounded(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _read_bounded(response: httpx.Response) -> AsyncIterator[bytes]:
     size = 0
-    async for piece in response.aiter_bytes():
-        size += len(piece)
-        if size > MAX_BYTES:
-            raise ToolUnavailable(f"The tool's server sent more than {MAX_BYTES} bytes.")
-        yield piece
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > MAX_RESPONSE_BYTES:
+            raise ToolUnavailable(f"The tool's server sent more than {MAX_RESPONSE_BYTES} bytes.")
+        yield chunk
 
 
-def _told(result: Mapping[str, Any]) -> Any:
+def _tool_result(result: Mapping[str, Any]) -> Any:
     """What the model is told: the structured result where there is one, else the text, else the parts themselves.
 
     Raises:
@@ -270,28 +274,28 @@ def _told(result: Mapping[str, Any]) -> Any:
     return "\n".join(texts) if len(texts) == len(parts) else parts
 
 
-def _reader(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
+def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
     """Checks what can be checked without a JSON schema library; types are for the server, which has one."""
     required = parameters.get("required", ())
-    known = parameters.get("properties", {})
+    properties = parameters.get("properties", {})
     is_closed = parameters.get("additionalProperties") is False
 
-    def read(text: str) -> dict[str, Any]:
+    def validate(text: str) -> dict[str, Any]:
         try:
             arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
             orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; it writes less than was read
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise _unfit(name, f"{error}, at `$`") from None
+            raise _argument_error(name, f"{error}, at `$`") from None
         except (orjson.JSONEncodeError, RecursionError):
-            raise _unfit(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
+            raise _argument_error(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
         if missing := [field for field in required if field not in arguments]:
-            raise _unfit(name, f"the required field `{missing[0]}` is missing, at `$`")
-        if is_closed and (unknown := [field for field in arguments if field not in known]):
-            raise _unfit(name, f"there is no field `{unknown[0]}`, at `$.{unknown[0]}`")
+            raise _argument_error(name, f"the required field `{missing[0]}` is missing, at `$`")
+        if is_closed and (unknown := [field for field in arguments if field not in properties]):
+            raise _argument_error(name, f"there is no field `{unknown[0]}`, at `$.{unknown[0]}`")
         return arguments
 
-    return read
+    return validate
 
 
-def _unfit(name: str, reason: str) -> ToolError:
+def _argument_error(name: str, reason: str) -> ToolError:
     return ToolError(f"The arguments of {name} do not fit its schema: {reason}; mend that and call it again.")

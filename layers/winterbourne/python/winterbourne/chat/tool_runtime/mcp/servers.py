@@ -17,12 +17,12 @@ from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.mcp.client import McpServer
+from winterbourne.chat.tool_runtime.mcp.client import McpClient
 
 __all__ = ["McpServers"]
 
-CONNECT_S: Final = 5.0
-RETRY_S: Final = 60.0
+CONNECT_TIMEOUT_S: Final = 5.0
+RETRY_INTERVAL_S: Final = 60.0
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -40,17 +40,17 @@ class McpServers:
     """
 
     def __init__(
-        self, settings: Settings, add: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
+        self, settings: Settings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
-        tokens = _tokens(settings)
-        self._away = [
-            McpServer(name, url, token=lambda name=name: _token(tokens, name))  # type: ignore[misc]  # bound now
-            for name, url in _named(settings.mcp_servers)
+        read_tokens = _token_reader(settings)
+        self._unlisted = [
+            McpClient(name, url, token=lambda name=name: _token_for(read_tokens, name))  # type: ignore[misc]  # bound now
+            for name, url in _parse_servers(settings.mcp_servers)
         ]
-        self._add = add
+        self._add_tools = add_tools
         self._now = now
-        self._asked_at = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._last_attempt_at = float("-inf")
+        self._listing_task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """List those that were not listed yet; at most every RETRY_S seconds, for CONNECT_S seconds at most.
@@ -58,41 +58,41 @@ class McpServers:
         The first time this waits for them. Later they are listed beside what the caller does next, and `close` ends
         that: nobody's answer begins later because a server is away.
         """
-        is_first = self._asking is None
+        is_first = self._listing_task is None
         if self._is_due():
-            self._asked_at = self._now()
-            self._asking = asyncio.create_task(self._list_all())
+            self._last_attempt_at = self._now()
+            self._listing_task = asyncio.create_task(self._list_unlisted())
             if is_first:
-                await self._asking
+                await self._listing_task
 
     async def close(self) -> None:
         """End what is under way."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        if self._listing_task is not None:
+            self._listing_task.cancel()
+            await asyncio.gather(self._listing_task, return_exceptions=True)
 
     # Private methods
 
     def _is_due(self) -> bool:
-        if not self._away or (self._asking is not None and not self._asking.done()):
+        if not self._unlisted or (self._listing_task is not None and not self._listing_task.done()):
             return False
-        return not 0 <= self._now() - self._asked_at < RETRY_S
+        return not 0 <= self._now() - self._last_attempt_at < RETRY_INTERVAL_S
 
-    async def _list_all(self) -> None:
-        await asyncio.gather(*map(self._list, tuple(self._away)))
+    async def _list_unlisted(self) -> None:
+        await asyncio.gather(*map(self._list_tools_of, tuple(self._unlisted)))
 
-    async def _list(self, server: McpServer) -> None:
+    async def _list_tools_of(self, client: McpClient) -> None:
         try:
-            async with asyncio.timeout(CONNECT_S):
-                self._add(await server.tools())
-            self._away.remove(server)  # one whose listing was cancelled stays, and is asked again
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                self._add_tools(await client.list_tools())
+            self._unlisted.remove(client)  # one whose listing was cancelled stays, and is asked again
         except (ChatError, TimeoutError) as error:
-            _LOGGER.error("the tools of MCP server %s are missing for now: %s", server.name, error or "no answer")  # noqa: TRY400  (no bug of ours: the sentence says it all)
+            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error or "no answer")  # noqa: TRY400  (no bug of ours: the sentence says it all)
         except Exception:
-            _LOGGER.exception("the tools of MCP server %s are missing for now", server.name)
+            _LOGGER.exception("the tools of MCP server %s are missing for now", client.name)
 
 
-def _named(servers: str) -> list[tuple[str, str]]:
+def _parse_servers(servers: str) -> list[tuple[str, str]]:
     pairs = [entry.strip().partition("=") for entry in servers.split(",") if entry.strip()]
     for name, _, url in pairs:
         if not name.isidentifier() or not url.startswith(("http://", "https://")):
@@ -100,22 +100,22 @@ def _named(servers: str) -> list[tuple[str, str]]:
     return [(name, url) for name, _, url in pairs]
 
 
-def _tokens(settings: Settings) -> Callable[[], Awaitable[str]]:
+def _token_reader(settings: Settings) -> Callable[[], Awaitable[str]]:
     if settings.mcp_tokens_secret_arn:
         return Secret(settings.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
-    _parsed(settings.mcp_tokens)
+    _parse_tokens(settings.mcp_tokens)
 
-    async def given() -> str:
+    async def read_setting() -> str:
         return settings.mcp_tokens
 
-    return given
+    return read_setting
 
 
-async def _token(tokens: Callable[[], Awaitable[str]], name: str) -> str:
-    return _parsed(await tokens()).get(name, "")
+async def _token_for(read_tokens: Callable[[], Awaitable[str]], name: str) -> str:
+    return _parse_tokens(await read_tokens()).get(name, "")
 
 
-def _parsed(tokens: str) -> dict[str, str]:
+def _parse_tokens(tokens: str) -> dict[str, str]:
     try:
         parsed = msgspec.json.decode(tokens or "{}", type=dict[str, str])
     except msgspec.DecodeError:

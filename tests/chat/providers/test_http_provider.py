@@ -21,9 +21,9 @@ from winterbourne.chat.core.messages import AssistantMessage, Text, ToolCall, To
 from winterbourne.chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
-from winterbourne.chat.providers import http_model as shell
-from winterbourne.chat.providers.base import Model, ModelRequest
-from winterbourne.chat.providers.factory import make_model
+from winterbourne.chat.providers import http_provider as shell
+from winterbourne.chat.providers.base import ModelRequest, Provider
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
@@ -53,7 +53,7 @@ class TestAGoodAnswer:
             model = openai(server)
             for _ in range(3):
                 await said(model)
-            assert http_pool.figures().idle == 1
+            assert http_pool.stats().idle == 1
         assert server.connections == 1
 
     async def test_the_key_goes_in_its_header_and_compression_is_not_asked_for(self) -> None:
@@ -142,7 +142,7 @@ class TestAProviderThatQuotesOurKey:
 
     KEY = "made up of words"
 
-    def model(self, server: Upstream) -> Model:
+    def model(self, server: Upstream) -> Provider:
         return openai(server, openai_api_key=self.KEY)
 
     @pytest.mark.parametrize("status", [400, 404, 422, 429, 503])
@@ -242,7 +242,7 @@ async def test_no_secret_is_in_what_a_provider_is_asked(provider: str) -> None:
     )
     async with upstream(failing(400)) as server:
         urls: dict[str, Any] = {f"{name}_base_url": server.url for name in ("openai", "anthropic", "bedrock")}
-        await failure(make_model(Settings(**settings, **urls)), asked)
+        await failure(make_provider(Settings(**settings, **urls)), asked)
     body = server.requests[0].body.decode()
     assert key not in body
     assert body.count("[redacted]") >= 6
@@ -404,7 +404,7 @@ class TestFloods:
         assert server.requests[0].sent < MAX_EVENT_BYTES * 16
 
     async def test_an_answer_without_end_is_refused_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shell, "_TURN_BYTES", 1_000_000)
+        monkeypatch.setattr(shell, "_MAX_RESPONSE_BYTES", 1_000_000)
 
         async def endless(exchange: Exchange) -> None:
             await exchange.start()
@@ -431,7 +431,7 @@ class TestClosing:
             batches = openai(server).stream(HELLO)
             await anext(batches)
             await batches.aclose()
-            assert http_pool.figures().open == 0
+            assert http_pool.stats().open == 0
             await asyncio.wait_for(hung_up.wait(), 5)
 
     @pytest.mark.parametrize("begun", [False, True])
@@ -453,7 +453,7 @@ class TestClosing:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            assert http_pool.figures().open == 0
+            assert http_pool.stats().open == 0
             await asyncio.wait_for(hung_up.wait(), 5)
 
     @jumping
@@ -464,7 +464,7 @@ class TestClosing:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert http_pool.figures().waiting == 0
+            assert http_pool.stats().waiting == 0
         assert len(server.requests) == 1
 
     async def test_a_provider_that_talks_on_after_the_end_is_left(self) -> None:
@@ -477,5 +477,5 @@ class TestClosing:
 
         async with upstream(chatter) as server:
             events = await said(openai(server))
-            assert http_pool.figures().open == 0
+            assert http_pool.stats().open == 0
         assert text(events) == "Hello, wörld 🌍!"

@@ -28,8 +28,8 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.factory import make_model
-from winterbourne.chat.providers.scripted.model import ScriptedModel
+from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.providers.scripted.provider import ScriptedProvider
 from winterbourne.chat.settings import Settings
 
 SHIPPED = tuple(
@@ -42,12 +42,12 @@ FIVE = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in US
 async def turn(
     *messages: Message | str,
     tools: Sequence[ToolSchema] = SHIPPED,
-    model: ScriptedModel | None = None,
+    model: ScriptedProvider | None = None,
     **options: object,
 ) -> list[ModelEvent]:
     said = tuple(UserMessage((Text(message),)) if isinstance(message, str) else message for message in messages)
     request = ModelRequest(messages=said, tools=tuple(tools), **options)  # type: ignore[arg-type]
-    return [event async for batch in (model or ScriptedModel()).stream(request) for event in batch]
+    return [event async for batch in (model or ScriptedProvider()).stream(request) for event in batch]
 
 
 def asked(events: Sequence[ModelEvent]) -> list[tuple[str, object]]:
@@ -216,7 +216,9 @@ class TestSpecialWords:
         said: list[ModelEvent] = []
 
         async def listen() -> None:
-            async for batch in ScriptedModel().stream(ModelRequest(messages=(UserMessage((Text("fail halfway"),)),))):
+            async for batch in ScriptedProvider().stream(
+                ModelRequest(messages=(UserMessage((Text("fail halfway"),)),))
+            ):
                 said.extend(batch)
 
         with pytest.raises(ModelBusy, match="as it was asked to"):
@@ -232,8 +234,8 @@ class TestSpecialWords:
 class TestPace:
     @jumping
     async def test_words_come_at_the_set_pace(self) -> None:
-        loop, model = asyncio.get_running_loop(), make_model(Settings(scripted_words_per_second=4))
+        loop, model = asyncio.get_running_loop(), make_provider(Settings(scripted_words_per_second=4))
         began = loop.time()
-        assert isinstance(model, ScriptedModel)
+        assert isinstance(model, ScriptedProvider)
         await turn("count to 39", model=model)
         assert loop.time() - began == pytest.approx(10, abs=0.2)

@@ -36,25 +36,25 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.scripted.intents import Wish, follow_up, wishes
-from winterbourne.chat.providers.scripted.replies import GREETING, as_object, reply
+from winterbourne.chat.providers.scripted.intents import Intent, parse_follow_up, parse_intents
+from winterbourne.chat.providers.scripted.replies import GREETING, compose_reply, parse_json_object
 from winterbourne.chat.settings import Settings
 
-__all__ = ["ScriptedModel", "make"]
+__all__ = ["ScriptedProvider", "make"]
 
 _WORD: Final = re.compile(r"\s*\S+|\s+$")
 _COUNT: Final = re.compile(r"\bcount to (\d{1,5})\b", re.IGNORECASE)
 _THINK: Final = re.compile(r"\bthink\b", re.IGNORECASE)
 _FAIL: Final = re.compile(r"\bfail halfway\b", re.IGNORECASE)
-_PIECE: Final = 8
+_ARGUMENTS_DELTA_CHARS: Final = 8
 
 
-def make(settings: Settings) -> "ScriptedModel":
+def make(settings: Settings) -> "ScriptedProvider":
     """The scripted model at the pace of SCRIPTED_WORDS_PER_SECOND."""
-    return ScriptedModel(settings.scripted_words_per_second)
+    return ScriptedProvider(settings.scripted_words_per_second)
 
 
-class ScriptedModel:
+class ScriptedProvider:
     """A model that follows a script.
 
     Args:
@@ -73,7 +73,7 @@ class ScriptedModel:
         Raises:
             ModelBusy: It was asked to `fail halfway`.
         """
-        for batch in _turn(request):
+        for batch in _play_turn(request):
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
             yield batch
@@ -82,101 +82,107 @@ class ScriptedModel:
 # Private functions
 
 
-def _turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
-    words = _last_words(request.messages)
-    results = _results(request.messages)
-    calls = [] if results else _calls(request, words)
-    pieces = [*_thoughts(words), *_texts(_answer(request, words, results, calls))]
+def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
+    prompt = _last_user_text(request.messages)
+    results = _latest_tool_results(request.messages)
+    calls = [] if results else _plan_tool_calls(request, prompt)
+    pieces = [*_reasoning_events(prompt), *_text_deltas(_answer_text(request, prompt, results, calls))]
     allowed = pieces[: request.max_tokens]
     usage = Usage(sum(len(_WORD.findall(repr(message))) for message in request.messages), len(allowed))
     yield from ([piece] for piece in allowed)
     if len(allowed) < len(pieces):
         yield [TurnEnded("max_tokens", usage)]
         return
-    if _FAIL.search(words):
+    if _FAIL.search(prompt):
         raise ModelBusy("the script breaks off here, as it was asked to")
     for call in calls:
-        yield from _asking(call)
+        yield from _tool_call_batches(call)
     yield [TurnEnded("tool_calls" if calls else "stop", usage)]
 
 
-def _answer(request: ModelRequest, words: str, results: Sequence[ToolMessage], calls: Sequence[ToolCall]) -> str:
+def _answer_text(request: ModelRequest, prompt: str, results: Sequence[ToolMessage], calls: Sequence[ToolCall]) -> str:
     if results:
-        return reply([call for message in request.messages for call in _calls_of(message)], results)
+        return compose_reply([call for message in request.messages for call in _calls_of(message)], results)
     if calls:
         return "Let me look that up.\n\n"
-    if count := _COUNT.search(words):
+    if count := _COUNT.search(prompt):
         return " ".join(str(number) for number in range(1, int(count[1]) + 1))
-    if missing := sorted({wish.tool for wish in _heard(request.messages, words)}):
+    if missing := sorted({intent.tool for intent in _recognize_intents(request.messages, prompt)}):
         return f"For that I would need {', '.join(missing)}, which I was not given."
     return GREETING
 
 
-def _calls(request: ModelRequest, words: str) -> list[ToolCall]:
+def _plan_tool_calls(request: ModelRequest, prompt: str) -> list[ToolCall]:
     """The wishes for which there is a tool that may be called, as calls."""
     tools = {tool.name: tool for tool in request.tools if request.tool_choice in {"auto", "required", tool.name}}
-    wished = [wish for wish in _heard(request.messages, words) if wish.tool in tools]
-    wished += [_by_name(tool, words) for tool in tools.values() if re.search(rf"\b{re.escape(tool.name)}\b", words)]
-    if not wished and tools and request.tool_choice != "auto":
-        wished = [_by_name(next(iter(tools.values())), words)]
+    intents = [intent for intent in _recognize_intents(request.messages, prompt) if intent.tool in tools]
+    intents += [
+        _intent_for_tool(tool, prompt) for tool in tools.values() if re.search(rf"\b{re.escape(tool.name)}\b", prompt)
+    ]
+    if not intents and tools and request.tool_choice != "auto":
+        intents = [_intent_for_tool(next(iter(tools.values())), prompt)]
     first = 1 + sum(len(_calls_of(message)) for message in request.messages)
     return [
         ToolCall(f"call_{number}", wish.tool, orjson.dumps(wish.arguments).decode())
-        for number, wish in enumerate(wished, first)
+        for number, wish in enumerate(intents, first)
     ]
 
 
-def _heard(messages: Sequence[Message], words: str) -> list[Wish]:
-    before = [call for message in messages for call in _calls_of(message)]
-    return wishes(words) or (follow_up(words, _wish(before[-1])) if before else [])
+def _recognize_intents(messages: Sequence[Message], prompt: str) -> list[Intent]:
+    previous_calls = [call for message in messages for call in _calls_of(message)]
+    return parse_intents(prompt) or (
+        parse_follow_up(prompt, _intent_from_call(previous_calls[-1])) if previous_calls else []
+    )
 
 
-def _wish(call: ToolCall) -> Wish:
-    return Wish(call.name, as_object(call.arguments))
+def _intent_from_call(call: ToolCall) -> Intent:
+    return Intent(call.name, parse_json_object(call.arguments))
 
 
-def _by_name(tool: ToolSchema, words: str) -> Wish:
+def _intent_for_tool(tool: ToolSchema, prompt: str) -> Intent:
     """A call of a tool the script does not know: what it requires, filled with what comes nearest."""
     properties: Any = tool.parameters.get("properties", {})
     required: Any = tool.parameters.get("required", [])
-    return Wish(tool.name, {name: _fill(properties.get(name, {}), words) for name in required})
+    return Intent(tool.name, {name: _example_value(properties.get(name, {}), prompt) for name in required})
 
 
-def _fill(schema: dict[str, Any], words: str) -> object:
+def _example_value(schema: dict[str, Any], prompt: str) -> object:
     if "enum" in schema:
         return schema["enum"][0]
-    number = re.search(r"\d+", words)
-    fillings = {"integer": int(number[0]) if number else 1, "boolean": True, "array": [], "object": {}}
-    fillings["number"] = fillings["integer"]
-    return fillings.get(schema.get("type", ""), words)
+    number = re.search(r"\d+", prompt)
+    examples = {"integer": int(number[0]) if number else 1, "boolean": True, "array": [], "object": {}}
+    examples["number"] = examples["integer"]
+    return examples.get(schema.get("type", ""), prompt)
 
 
-def _thoughts(words: str) -> Iterator[ModelEvent]:
-    if _THINK.search(words):
+def _reasoning_events(prompt: str) -> Iterator[ModelEvent]:
+    if _THINK.search(prompt):
         yield from (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
         yield ReasoningEnded()
 
 
-def _texts(answer: str) -> Iterator[ModelEvent]:
+def _text_deltas(answer: str) -> Iterator[ModelEvent]:
     return (TextDelta(word) for word in _WORD.findall(answer))
 
 
-def _asking(call: ToolCall) -> Iterable[Sequence[ModelEvent]]:
+def _tool_call_batches(call: ToolCall) -> Iterable[Sequence[ModelEvent]]:
     yield [ToolCallStarted(call.id, call.name)]
-    pieces = [call.arguments[at : at + _PIECE] for at in range(0, len(call.arguments), _PIECE)]
+    pieces = [
+        call.arguments[at : at + _ARGUMENTS_DELTA_CHARS] for at in range(0, len(call.arguments), _ARGUMENTS_DELTA_CHARS)
+    ]
     for piece in pieces[:-1]:
         yield [ToolArgumentsDelta(call.id, piece)]
     yield [ToolArgumentsDelta(call.id, pieces[-1]), ToolCallReady(call.id, call.name, call.arguments)]
 
 
-def _last_words(messages: Sequence[Message]) -> str:
+def _last_user_text(messages: Sequence[Message]) -> str:
     for message in reversed(messages):
         if isinstance(message, UserMessage):
             return " ".join(part.text for part in message.parts if isinstance(part, Text))
     return ""
 
 
-def _results(messages: Sequence[Message]) -> list[ToolMessage]:
+def _latest_tool_results(messages: Sequence[Message]) -> list[ToolMessage]:
     """The results since the user last spoke."""
     results: list[ToolMessage] = []
     for message in reversed(messages):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LAYER", "Function", "variables"]
+__all__ = ["LAYER_DIR", "FunctionConfig", "environment_variables"]
 
-LAYER: Final = Path(__file__).resolve().parents[3]
+LAYER_DIR: Final = Path(__file__).resolve().parents[3]
 """The runtime layer as it lies in the tree; on Lambda it is /opt."""
 
 # The user's own credentials and where to use them: on Lambda they are the execution role's.
-CREDENTIALS: Final = (
+CREDENTIAL_VARIABLES: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -26,7 +26,7 @@ CREDENTIALS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Function:
+class FunctionConfig:
     """The function to serve, as its deployment describes it.
 
     Args:
@@ -50,7 +50,7 @@ class Function:
     timeout_s: float = 30.0
     variables: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
-    wrapper: str = str(LAYER / "winterbourne")
+    wrapper: str = str(LAYER_DIR / "winterbourne")
     bootstrap: str = "/var/runtime/bootstrap.py"
     managed_instances: int = 0
     snap_start: bool = False
@@ -58,8 +58,8 @@ class Function:
     @property
     def command(self) -> tuple[str, ...]:
         """What is executed: the wrapper with the Python and the bootstrap as its arguments."""
-        start = (self.python, self.bootstrap)
-        return (self.wrapper, *start) if self.wrapper else start
+        runtime_command = (self.python, self.bootstrap)
+        return (self.wrapper, *runtime_command) if self.wrapper else runtime_command
 
     @property
     def arn(self) -> str:
@@ -74,8 +74,8 @@ class Function:
         return "snap-start" if self.snap_start else "on-demand"
 
 
-def variables(
-    function: Function, *, runtime_api: str, log_stream: str, log_fd: int, users: Mapping[str, str]
+def environment_variables(
+    function: FunctionConfig, *, runtime_api: str, log_stream: str, log_fd: int, user_environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Every variable of one process. See "Defined runtime environment variables" in Lambda's guide.
 
@@ -84,14 +84,14 @@ def variables(
         runtime_api: Host and port.
         log_stream: A name of its own for each execution environment.
         log_fd: The file descriptor for log frames.
-        users: The user's own environment, of which only credentials and the region are taken.
+        user_environment: The user's own environment, of which only credentials and the region are taken.
     """
-    region = users.get("AWS_REGION") or users.get("AWS_DEFAULT_REGION") or "us-east-1"
-    lambdas = {
+    region = user_environment.get("AWS_REGION") or user_environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+    lambda_variables = {
         "_HANDLER": function.handler,
         "_LAMBDA_TELEMETRY_LOG_FD": str(log_fd),
         "AWS_DEFAULT_REGION": region,
-        "AWS_EXECUTION_ENV": _runtime() if function.python == sys.executable else "",
+        "AWS_EXECUTION_ENV": _execution_env() if function.python == sys.executable else "",
         "AWS_LAMBDA_EXEC_WRAPPER": function.wrapper,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -108,10 +108,10 @@ def variables(
         "PATH": os.defpath + ":/usr/local/bin:/opt/bin",
         "TZ": ":UTC",
     }
-    given = {name: users[name] for name in CREDENTIALS if users.get(name)}
-    return {name: value for name, value in {**lambdas, **given, **function.variables}.items() if value}
+    credentials = {name: user_environment[name] for name in CREDENTIAL_VARIABLES if user_environment.get(name)}
+    return {name: value for name, value in {**lambda_variables, **credentials, **function.variables}.items() if value}
 
 
-def _runtime() -> str:
+def _execution_env() -> str:
     """What the runtime's own bootstrap would set; another Python than ours has to find it out by itself, as it does."""
     return f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}"

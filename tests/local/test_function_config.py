@@ -2,15 +2,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from winterbourne.local.environment import LAYER, Function, variables
+from winterbourne.local.function_config import LAYER_DIR, FunctionConfig, environment_variables
 
 
-def made(function: Function, **users: str) -> dict[str, str]:
-    return variables(function, runtime_api="127.0.0.1:9001", log_stream="s", log_fd=5, users=users)
+def made(function: FunctionConfig, **users: str) -> dict[str, str]:
+    return environment_variables(
+        function, runtime_api="127.0.0.1:9001", log_stream="s", log_fd=5, user_environment=users
+    )
 
 
-def function(**changes: Any) -> Function:
-    return Function(**{"task_root": Path("/var/task"), "handler": "app.handler", **changes})
+def function(**changes: Any) -> FunctionConfig:
+    return FunctionConfig(**{"task_root": Path("/var/task"), "handler": "app.handler", **changes})
 
 
 class TestTheVariables:
@@ -20,7 +22,7 @@ class TestTheVariables:
             "_LAMBDA_TELEMETRY_LOG_FD": "5",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info[1]}",
-            "AWS_LAMBDA_EXEC_WRAPPER": str(LAYER / "winterbourne"),
+            "AWS_LAMBDA_EXEC_WRAPPER": str(LAYER_DIR / "winterbourne"),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
             "AWS_LAMBDA_FUNCTION_NAME": "f",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -55,7 +57,7 @@ class TestTheVariables:
 
 class TestTheCommand:
     def test_is_the_wrapper_with_python_and_bootstrap(self) -> None:
-        assert function().command == (str(LAYER / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+        assert function().command == (str(LAYER_DIR / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
 
     def test_is_the_bootstrap_under_python_where_there_is_no_wrapper(self) -> None:
         assert function(wrapper="", bootstrap="b.py").command == (sys.executable, "b.py")

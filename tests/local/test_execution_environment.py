@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.sinks import RAW, fleet, raw_function, until
-from winterbourne.local.response_limits import Shape
+from winterbourne.local.response_limits import ResponseLimits
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes under /proc")
 
@@ -121,15 +121,15 @@ class TestFreezing:
             lingering = run.invocation("linger", seconds=0.3)
             await run.run(lingering)
             assert state(pid) != "T"
-            assert not lingering.settled.is_set()
-            await lingering.settled.wait()
+            assert not lingering.runtime_done.is_set()
+            await lingering.runtime_done.wait()
             await until(lambda: state(pid) == "T")
 
     async def test_can_be_turned_off(self) -> None:
         async with fleet(freezes=False) as run:
             invocation = run.invocation("surroundings")
             pid = json.loads((await run.run(invocation)).body)["pid"]
-            await invocation.settled.wait()
+            await invocation.runtime_done.wait()
             assert state(pid) in {"S", "R"}
 
 
@@ -209,7 +209,7 @@ class TestTheStart:
         assert sink.error.message == "No such file or directory: /no/such/wrapper"
 
     async def test_that_takes_too_long_is_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("winterbourne.local.sandbox.INIT_LIMIT_S", 0.2)
+        monkeypatch.setattr("winterbourne.local.execution_environment.INIT_TIMEOUT_S", 0.2)
         async with fleet(raw_function(variables={"INIT": "hang"}, timeout_s=0.2)) as run:
             sink = await run("echo")
         assert sink.error
@@ -217,8 +217,8 @@ class TestTheStart:
 
     async def test_ahead_of_a_request_says_in_the_log_what_failed(self) -> None:
         async with fleet(raw_function(variables={"INIT": "fail"})) as run:
-            run.fleet.start()
-            await until(lambda: not run.fleet._alive)
+            run.fleet.start_environment()
+            await until(lambda: not run.fleet._tasks)
         assert run.log == ["Environment 1 ended: Runtime.ImportModuleError: no module"]
 
     async def test_with_snap_start_goes_through_the_restore(self) -> None:
@@ -233,7 +233,7 @@ class TestTheLog:
         async with fleet() as run:
             invocation = run.invocation("log")
             await run.run(invocation)
-            await invocation.settled.wait()
+            await invocation.runtime_done.wait()
         start, *said, end, report = invocation.log
         assert start == f"START RequestId: {invocation.request_id} Version: $LATEST"
         assert sorted(said) == ["a frame\nof two lines", "a line"]
@@ -246,7 +246,7 @@ class TestTheLog:
             for _ in range(2):
                 invocation = run.invocation("echo")
                 await run.run(invocation)
-                await invocation.settled.wait()
+                await invocation.runtime_done.wait()
         reports = [line for line in run.log if line.startswith("REPORT")]
         assert ["Init Duration" in line for line in reports] == [True, False]
 
@@ -278,7 +278,7 @@ class TestManagedInstances:
         async with fleet(function, size=1) as run:
             invocation = run.invocation("meet", guests=1)
             pid = json.loads((await run.run(invocation)).body)
-            await invocation.settled.wait()
+            await invocation.runtime_done.wait()
             assert state(pid) != "T"
 
     async def test_a_timeout_ends_one_invocation_and_not_the_process(self) -> None:
@@ -292,7 +292,7 @@ class TestManagedInstances:
 
 
 async def test_the_shape_of_responses_is_kept() -> None:
-    async with fleet(shape=Shape(burst=0, rate=0, limit=1024 * 1024)) as run:
+    async with fleet(shape=ResponseLimits(burst_bytes=0, bytes_per_s=0, max_bytes=1024 * 1024)) as run:
         sink = await run("large", megabytes=2)
     assert sink.error
     assert sink.error.type == "Function.ResponseSizeTooLarge"
@@ -306,6 +306,6 @@ async def test_a_stream_arrives_while_it_is_made() -> None:
         asked = asyncio.create_task(run.run(invocation))
         sink = invocation.sink
         await until(lambda: sink.body.endswith(b"one"))  # type: ignore[attr-defined]
-        assert not invocation.over.is_set()
+        assert not invocation.response_done.is_set()
         await asked
         assert time.monotonic() - began > 0.5

@@ -1,0 +1,295 @@
+"""One execution environment: the function process, started, frozen, thawed, timed and ended as Lambda does it.
+
+Knows the process and its Runtime API; which invocation goes where is the fleet's to say.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from winterbourne.local.function_config import FunctionConfig, environment_variables
+from winterbourne.local.invocation import FunctionError, Invocation
+from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter
+from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.runtime_api import EnvironmentConfig, RuntimeApi, RuntimeCallbacks
+
+__all__ = ["EnvironmentCallbacks", "ExecutionEnvironment"]
+
+INIT_TIMEOUT_S: Final = 10.0
+"""Lambda's init phase has ten seconds; a function with a longer timeout gets that."""
+
+SHUTDOWN_GRACE_S: Final = 2.0
+"""What a process gets between SIGTERM and SIGKILL, as Lambda's shutdown phase with an extension."""
+
+
+@dataclass(frozen=True)
+class EnvironmentCallbacks:
+    """Who wants to know what happens in an environment.
+
+    Args:
+        ready: It can take one invocation more.
+        withdrawn: It can take one less.
+        log: One record of the function's log, or of the platform's own.
+    """
+
+    on_ready: Callable[["ExecutionEnvironment"], None]
+    on_unavailable: Callable[["ExecutionEnvironment"], None]
+    on_log_record: Callable[[str], None]
+
+
+@dataclass
+class _InFlight:
+    invocation: Invocation
+    started_at: float
+    timeout_task: asyncio.Task[None]
+
+
+class ExecutionEnvironment:
+    """One execution environment.
+
+    Args:
+        number: Which of its fleet, from 1.
+        function: What runs in it.
+        shape: Limits of its responses.
+        freezes: Whether it stands still while it has nothing to do.
+        listener: Who is told.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        function: FunctionConfig,
+        response_limits: ResponseLimits,
+        callbacks: EnvironmentCallbacks,
+        *,
+        freeze_when_idle: bool,
+    ) -> None:
+        self._number, self._is_cold_start = number, True
+        self._function, self._callbacks = function, callbacks
+        self._freeze_when_idle = freeze_when_idle and not function.managed_instances
+        runtime_callbacks = RuntimeCallbacks(
+            self._on_ready, self._on_unavailable, self._on_response_done, self._on_init_failed
+        )
+        self._api = RuntimeApi(self._environment_config(response_limits), runtime_callbacks)
+        self._process: asyncio.subprocess.Process | None = None
+        self._exit_error: FunctionError | None = None
+        self._started_at = self._init_ms = 0.0
+        self._log_pipes: list[LogPipe] = []
+        self._in_flight: dict[str, _InFlight] = {}
+        self._shutting_down = False
+
+    async def run(self) -> FunctionError | None:
+        """Live from the start of the process to its end. Cancelling it ends the process, frozen or not.
+
+        Returns:
+            Why the process never came so far as to take an invocation; None if it did.
+        """
+        async with self._api:
+            with self._log_pipe(LineSplitter()) as lines, self._log_pipe(FrameSplitter()) as frames:
+                await self._start_process(lines, frames)
+                try:
+                    exit_code = await self._wait_for_exit()
+                finally:
+                    await self._shut_down()
+        error = self._exit_error or FunctionError.from_message(
+            "Runtime.ExitError", f"Runtime exited with error: {_exit_reason(exit_code)}"
+        )
+        self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
+        await self._fail_all(error)
+        return None if self._api.initialized else error
+
+    def dispatch(self, invocation: Invocation) -> None:
+        """Thaw, and hand over an invocation. Only after `ready` has promised a place."""
+        self._send_signal(signal.SIGCONT)
+        timeout_task = asyncio.get_running_loop().create_task(self._enforce_timeout(invocation))
+        self._in_flight[invocation.request_id] = _InFlight(invocation, time.perf_counter(), timeout_task)
+        self._log(f"START RequestId: {invocation.request_id} Version: $LATEST")
+        self._api.dispatch(invocation)
+
+    def freeze(self) -> None:
+        """Stand still until the next invocation."""
+        if self._freeze_when_idle:
+            self._send_signal(signal.SIGSTOP)
+
+    # Private methods: the process
+
+    def _environment_config(self, response_limits: ResponseLimits) -> EnvironmentConfig:
+        function = self._function
+        return EnvironmentConfig(
+            function_arn=function.arn,
+            timeout_s=function.timeout_s,
+            max_concurrency=function.managed_instances or 1,
+            snap_start=function.snap_start,
+            response_limits=response_limits,
+        )
+
+    async def _start_process(self, lines: LogPipe, frames: LogPipe) -> None:
+        self._started_at = time.perf_counter()
+        env = environment_variables(
+            self._function,
+            runtime_api=self._api.address,
+            log_stream=f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}",
+            log_fd=frames.write_fd,
+            user_environment=os.environ,
+        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._function.command,
+                cwd=self._function.task_root,
+                env=env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=lines.write_fd,
+                stderr=lines.write_fd,
+                pass_fds=[frames.write_fd],
+                # A group of its own gets no Ctrl-C from the terminal and is frozen as a whole. In our session it stays,
+                # so that the kernel ends it (SIGHUP, SIGCONT) should we be killed while it is frozen.
+                process_group=0,
+            )
+        except OSError as error:
+            self._exit_error = FunctionError.from_message(
+                "Runtime.InvalidEntrypoint", f"{error.strerror}: {self._function.command[0]}"
+            )
+        finally:
+            lines.close_write_end()
+            frames.close_write_end()
+
+    async def _wait_for_exit(self) -> int:
+        if self._process is None:
+            return 1
+        timeout_s = max(INIT_TIMEOUT_S, self._function.timeout_s)
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._on_init_timeout)
+        try:
+            return await self._process.wait()
+        finally:
+            timer.cancel()
+
+    async def _shut_down(self) -> None:
+        """No process is left when this returns."""
+        self._shutting_down = True
+        for in_flight in self._in_flight.values():
+            in_flight.timeout_task.cancel()
+        if self._process is None:
+            return
+        self._send_signal(signal.SIGTERM)
+        self._send_signal(signal.SIGCONT)
+        try:
+            await asyncio.wait_for(self._process.wait(), SHUTDOWN_GRACE_S)
+        except TimeoutError:
+            self._send_signal(signal.SIGKILL)
+            await self._process.wait()
+        finally:
+            # Children of the function that outlived it.
+            self._send_signal(signal.SIGKILL)
+
+    def _send_signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    @contextlib.contextmanager
+    def _log_pipe(self, splitter: Splitter) -> Iterator[LogPipe]:
+        pipe = LogPipe(splitter, self._log)
+        self._log_pipes.append(pipe)
+        try:
+            yield pipe
+        finally:
+            pipe.close()
+
+    # Private methods: what happens to it
+
+    def _on_ready(self) -> None:
+        """The process asks for an invocation: the one before is over, and its log is complete."""
+        for pipe in self._log_pipes:
+            pipe.drain()
+        if not self._init_ms:
+            self._init_ms = (time.perf_counter() - self._started_at) * 1000
+        if not self._function.managed_instances:
+            self._complete_all()
+        if not self._shutting_down:  # else it would be frozen on its way out, or given more to do
+            self._callbacks.on_ready(self)
+
+    def _on_unavailable(self) -> None:
+        if not self._shutting_down:
+            self._callbacks.on_unavailable(self)
+
+    def _on_response_done(self, invocation: Invocation) -> None:
+        """A response is complete. Where one process has many invocations, that is all that ends one."""
+        if self._function.managed_instances:
+            self._complete_invocation(invocation)
+
+    def _complete_all(self) -> None:
+        for in_flight in list(self._in_flight.values()):
+            self._complete_invocation(in_flight.invocation)
+
+    def _complete_invocation(self, invocation: Invocation) -> None:
+        """Nothing more is done for the invocation."""
+        in_flight = self._in_flight[invocation.request_id]
+        in_flight.timeout_task.cancel()
+        self._log_report(in_flight)
+        del self._in_flight[invocation.request_id]
+        self._is_cold_start = False
+        invocation.runtime_done.set()
+
+    def _log_report(self, in_flight: _InFlight) -> None:
+        duration_ms = (time.perf_counter() - in_flight.started_at) * 1000
+        request_id, error = in_flight.invocation.request_id, in_flight.invocation.error
+        init = f"\tInit Duration: {self._init_ms:.2f} ms" if self._is_cold_start else ""
+        status = f"\tStatus: error\tError Type: {error.type}" if error else ""
+        if error:
+            self._log(f"FAILED RequestId: {request_id} {error.type} {error.document.decode(errors='replace')}")
+        self._log(f"END RequestId: {request_id}")
+        self._log(
+            f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
+            f"Billed Duration: {int(duration_ms) + 1} ms\tMemory Size: {self._function.memory_mb} MB\t"
+            f"Max Memory Used: {self._peak_memory_mb()} MB{init}{status}"
+        )
+
+    def _peak_memory_mb(self) -> int:
+        """The most the process has used; 0 where the system does not say."""
+        pid = self._process.pid if self._process else 0
+        with contextlib.suppress(OSError, StopIteration, ValueError):
+            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+            return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
+        return 0
+
+    async def _enforce_timeout(self, invocation: Invocation) -> None:
+        """When its time is up the invocation fails, and the environment ends with it unless it has others too."""
+        await asyncio.sleep(self._function.timeout_s)
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        message = f"{timestamp} {invocation.request_id} Task timed out after {self._function.timeout_s:.2f} seconds"
+        self._log(message)
+        timed_out = FunctionError.from_message("Sandbox.Timedout", message)
+        await self._api.fail_invocation(invocation, timed_out)
+        if not self._function.managed_instances:
+            self._exit_error = timed_out
+            self._send_signal(signal.SIGKILL)
+
+    def _on_init_timeout(self) -> None:
+        if not self._api.initialized:
+            self._exit_error = FunctionError.from_message("Sandbox.Timedout", "The function did not start in time.")
+            self._send_signal(signal.SIGKILL)
+
+    def _on_init_failed(self, error: FunctionError) -> None:
+        self._exit_error = error
+
+    async def _fail_all(self, error: FunctionError) -> None:
+        for in_flight in list(self._in_flight.values()):
+            await in_flight.invocation.finish(error)
+        self._complete_all()
+
+    def _log(self, record: str) -> None:
+        if len(self._in_flight) == 1:
+            next(iter(self._in_flight.values())).invocation.log.append(record)
+        self._callbacks.on_log_record(record)
+
+
+def _exit_reason(exit_code: int) -> str:
+    return f"signal: {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit status {exit_code}"
