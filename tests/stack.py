@@ -99,8 +99,6 @@ class Stack:
                 return self._call(name.removeprefix("Fn::"), argument)
         return {k: v for k, v in ((k, self.value(v)) for k, v in node.items()) if v != NOTHING}
 
-    # Private methods
-
     def _kept(self, section: Mapping[str, Any]) -> dict[str, Any]:
         kept = {
             n: e for n, e in section.items() if self.value({"Condition": e["Condition"]} if "Condition" in e else True)

@@ -28,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (its name in the base class)
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
         pass
 
 

@@ -51,7 +51,7 @@ def _tools() -> list[Tool]:
     """The function's own, and those of the worker where there is one."""
     packages: list[ModuleType] = [tools]
     if _settings.tool_worker_function:
-        from chat.tools import worker  # noqa: PLC0415  (only where there is a worker)
+        from chat.tools import worker  # noqa: PLC0415 - only where there is a worker
 
         packages.append(worker)
     return [tool for package in packages for tool in discover(package)]
@@ -61,7 +61,7 @@ def _mcp_servers() -> "McpServers | None":
     """What brings the tools of MCP servers in, where there are any."""
     if not _settings.mcp_servers:
         return None
-    from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415  (only where there is one)
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only where there is one
 
     return McpServers(_settings, _runner.add)
 

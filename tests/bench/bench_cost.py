@@ -80,9 +80,6 @@ def billed_s(length: Length, cpu_s: float, memory_mb: int) -> float:
     return max(length.duration_s, cpu_s * CORE_MB / min(memory_mb, CORE_MB))
 
 
-# Private functions
-
-
 def _bill(length: Length, cpu_s: float) -> str:
     bills = ((mb, billed_s(length, cpu_s, mb)) for mb in MEMORY_MB)
     return ", ".join(f"{mb} MB: {seconds:.1f} s each, ${cost(seconds, mb):.3f}" for mb, seconds in bills)

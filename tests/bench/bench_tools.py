@@ -73,7 +73,7 @@ def figures() -> Iterable[Figure]:
     yield Figure(name="one call without work, the runner alone", ours=f"{_runner_us():.0f} µs")
 
 
-# Private functions: what the client sees
+# what the client sees
 
 
 def _at_once(rounds: Sequence[Seen]) -> Iterator[Figure]:
@@ -135,7 +135,7 @@ def _ask(client: http.client.HTTPConnection, turn_s: float, tools_s: Sequence[fl
     return Seen(at_s, late_s)
 
 
-# Private functions: beside others
+# beside others
 
 
 def _rival(script: str, package: str) -> dict[str, Any]:

@@ -55,9 +55,6 @@ def command_line() -> Names:
     return {", ".join(action.option_strings): _default(action.default) for action in parser._actions}
 
 
-# Private functions
-
-
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 

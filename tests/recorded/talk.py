@@ -56,8 +56,6 @@ class Talk:
         with httpx.Client(timeout=TIMEOUT_S) as client:
             return "\n".join("\n".join(self._exchange(client, exchange)) + "\n" for exchange in exchanges)
 
-    # Private methods
-
     def _exchange(self, client: httpx.Client, exchange: Exchange) -> Iterator[str]:
         yield from _request(exchange)
         answer, body, meanwhile = self._answered(client, exchange)

@@ -75,8 +75,6 @@ class _Times:
             own["number"] = self._after(int(item["number"]), epochs)
         return own | {name: self._named(name, item[name], epochs) for name in _times_of(item)}
 
-    # Private methods
-
     def _counter(self, item: Item) -> dict[str, Any]:
         """What a caller may use in a minute or on a day: it must be one of the time of writing, and end with it."""
         what, window = item["sk"].split("#")

@@ -51,9 +51,6 @@ def calculate(expression: Annotated[str, Meta(min_length=1, max_length=500)]) ->
     return Calculation(expression, _writable(result))
 
 
-# Private functions
-
-
 def _value(node: ast.expr) -> Number:
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):

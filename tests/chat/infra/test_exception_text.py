@@ -49,8 +49,8 @@ def hidden() -> Iterator[Any]:
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
     """The exception with a traceback."""
     try:
-        raise error from cause  # noqa: TRY301  (to have a traceback)
-    except BaseException as caught:  # noqa: BLE001  (whatever the test raises)
+        raise error from cause  # noqa: TRY301 - to have a traceback
+    except BaseException as caught:  # noqa: BLE001 - whatever the test raises
         return caught
 
 
@@ -65,7 +65,7 @@ class TestDescribed:
     def test_a_cause_that_was_put_aside_is_not_told(self) -> None:
         def aside() -> None:
             try:
-                raise KeyError("x")  # noqa: TRY301  (as careless code does)
+                raise KeyError("x")  # noqa: TRY301 - as careless code does
             except KeyError:
                 raise ValueError("odd") from None
 
@@ -76,9 +76,9 @@ class TestDescribed:
     def test_what_was_being_handled_is_told(self) -> None:
         def careless() -> None:
             try:
-                raise KeyError("x")  # noqa: TRY301  (as careless code does)
+                raise KeyError("x")  # noqa: TRY301 - as careless code does
             except KeyError:
-                raise ValueError("odd")  # noqa: B904  (that is the point)
+                raise ValueError("odd")  # noqa: B904 - that is the point
 
         with pytest.raises(ValueError, match="odd") as caught:
             careless()

@@ -67,7 +67,7 @@ class Server:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until the world is as it must be; pytest's timeout is the limit."""
-    while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event
         await asyncio.sleep(0)
 
 
@@ -243,7 +243,7 @@ class TestAConnectionThatDiesUnderARequest:
 )
 def test_connections_are_outdated_after_a_long_pause_and_where_the_clock_cannot_tell(
     paused_s: float,
-    expected: bool,  # noqa: FBT001  (a parameter of the table)
+    expected: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
     assert is_stale(1000.0, 1000.0 + paused_s) is expected
 

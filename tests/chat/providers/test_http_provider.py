@@ -435,7 +435,7 @@ class TestClosing:
             await asyncio.wait_for(hung_up.wait(), 5)
 
     @pytest.mark.parametrize("begun", [False, True])
-    async def test_cancelling_the_reader_hangs_up_at_once(self, begun: bool) -> None:  # noqa: FBT001  (a parameter)
+    async def test_cancelling_the_reader_hangs_up_at_once(self, begun: bool) -> None:  # noqa: FBT001 - a parameter
         asked, hung_up = asyncio.Event(), asyncio.Event()
 
         async def talk(exchange: Exchange) -> None:

@@ -276,7 +276,7 @@ class Overloaded:
         self.times = times
         self.written: list[Any] = []
 
-    def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803  (boto3's name)
+    def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
         writes = RequestItems[TABLE]
         if self.times:
             self.times -= 1

@@ -184,7 +184,7 @@ class Environments(RuleBasedStateMachine):
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), dies=st.booleans())
-    def end(self, data: st.DataObject, dies: bool) -> None:  # noqa: FBT001  (drawn by hypothesis)
+    def end(self, data: st.DataObject, dies: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
         session = data.draw(st.sampled_from(self._running()))
         session.wire.is_cut = dies
         self._end(session)

@@ -169,7 +169,7 @@ async def many(*values: int) -> None:
     """Many."""
 
 
-async def untyped(value) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  (what is refused)
+async def untyped(value) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - what is refused
     """Untyped."""
 
 
@@ -181,7 +181,7 @@ async def impossible(value: object | int | list[Leg] | tuple[Leg]) -> None:
     """A type that JSON cannot tell apart."""
 
 
-async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821  (what is refused)
+async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821 - what is refused
     """An annotation that names nothing."""
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.tool_runtime.docstring import parse
+from winterbourne.chat.tool_runtime.docstring import Docstring, parse
 
 GOOGLE = """The weather in a city.
 
@@ -67,7 +67,7 @@ def test_description_and_parameters_are_found(text: str) -> None:
 
 
 def test_a_docstring_without_sections_is_all_description() -> None:
-    assert parse("One line.") == ("One line.", {})
+    assert parse("One line.") == Docstring("One line.", {})
 
 
 def test_a_word_with_a_colon_is_no_section() -> None:
@@ -75,7 +75,7 @@ def test_a_word_with_a_colon_is_no_section() -> None:
 
 
 def test_no_docstring_is_no_description() -> None:
-    assert parse("") == ("", {})
+    assert parse("") == Docstring("", {})
 
 
 @given(st.text(alphabet=st.sampled_from("abc :-\n\t()*_ArgsParameters"), max_size=200))

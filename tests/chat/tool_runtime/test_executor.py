@@ -25,7 +25,7 @@ def _fresh() -> None:
 
 
 @tool(cache_ttl_s=60)
-async def kept(key: str, seconds: float = 1.0, fails: bool = False) -> str:  # noqa: FBT001, FBT002  (a model's words)
+async def kept(key: str, seconds: float = 1.0, fails: bool = False) -> str:  # noqa: FBT001, FBT002 - a model's words
     """Keep results for a minute."""
     runs.append(key)
     await asyncio.sleep(seconds)

@@ -181,7 +181,7 @@ async def live(world: World, calls: list[tuple[str, float]], left_s: float | Non
     assert world.open == 0, "what tools had open is closed when the turn is over"
     world.go.set()
     await asyncio.sleep(60)  # the stubborn ones end by themselves
-    while world.runner.abandoned_count:  # noqa: ASYNC110  (threads tell nobody when they come)
+    while world.runner.abandoned_count:  # noqa: ASYNC110 - threads tell nobody when they come
         await asyncio.sleep(0.001)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await world.runner.close()

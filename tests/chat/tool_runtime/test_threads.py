@@ -23,7 +23,7 @@ who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody
 
 async def until(seen: Callable[[], bool]) -> None:
     """Threads tell nobody when they come; so look until it is so."""
-    while not seen():  # noqa: ASYNC110  (there is no event to wait for)
+    while not seen():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0.001)
 
 

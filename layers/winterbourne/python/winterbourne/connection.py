@@ -148,8 +148,6 @@ class RuntimeClient:
             self._pending_next.cancel()
         self._close_connection("this process closed it")
 
-    # Private methods
-
     async def _deliver(self, build_request: Callable[[], bytes]) -> None:
         """Take a step that Lambda acknowledges.
 

@@ -96,9 +96,6 @@ def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
     return _build_async_handler(handler)
 
 
-# Private functions
-
-
 def _build_async_handler(handler: Callable[..., Any]) -> AsyncHandler:
     parameters = _required_parameters(handler)
     if len(parameters) == 3 and parameters[0] == "scope":

@@ -133,9 +133,6 @@ def error_frame(error: BaseException) -> bytes | str:
     return _stream_error_hooks[0](error) if _stream_error_hooks else b""
 
 
-# Private functions
-
-
 def _snapshot_registry() -> _SnapshotRegistry | None:
     """The one registry that the stock client runs as well, imported only where there can be a snapshot."""
     if not is_snap_start():

@@ -149,9 +149,6 @@ def redirect_to_log_socket(path: str) -> None:
             os.dup2(connection.fileno(), descriptor)
 
 
-# Private classes and functions
-
-
 class _LambdaLogHandler(logging.Handler):
     """The root logger's handler; other libraries know it by its `log_sink`."""
 

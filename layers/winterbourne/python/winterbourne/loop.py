@@ -88,8 +88,6 @@ class Poller:
         if self._task and self._polling:
             self._task.cancel()
 
-    # Private methods
-
     async def _serve_one(self) -> None:
         self._polling = True
         invocation = await self._client.next_invocation()

@@ -225,8 +225,6 @@ class RuntimeApiProtocol:
             raise RuntimeApiError(self._request_path, 0, str(error).encode()) from error
         return None
 
-    # Private methods
-
     def _transition(self, trigger: Trigger) -> None:
         new_state = TRANSITIONS.get((self.state, trigger))
         if new_state is None:

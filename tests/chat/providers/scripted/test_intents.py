@@ -54,7 +54,7 @@ class TestHearing:
         ],
     )
     def test_words_become_wishes(self, words: str, expected: list[tuple[str, dict[str, object]]]) -> None:
-        assert parse_intents(words) == expected
+        assert [(intent.tool, intent.arguments) for intent in parse_intents(words)] == expected
 
     @given(st.text())
     def test_no_words_are_too_odd(self, words: str) -> None:

@@ -70,8 +70,6 @@ class EnvironmentPool:
         if environment in self._idle:
             self._idle.remove(environment)
 
-    # Private methods
-
     def _dispatch(self) -> None:
         while self._pending and self._idle:
             self._idle.pop().dispatch(self._pending.popleft())

@@ -119,7 +119,7 @@ class ExecutionEnvironment:
         if self._freeze_when_idle:
             self._send_signal(signal.SIGSTOP)
 
-    # Private methods: the process
+    # the process
 
     def _environment_config(self, response_limits: ResponseLimits) -> EnvironmentConfig:
         function = self._function
@@ -203,7 +203,7 @@ class ExecutionEnvironment:
         finally:
             pipe.close()
 
-    # Private methods: what happens to it
+    # what happens to it
 
     def _on_ready(self) -> None:
         """The process asks for an invocation: the one before is over, and its log is complete."""

@@ -144,8 +144,6 @@ class Exchange:
         self.aborted = True
         self._writer.close()
 
-    # Private methods
-
     def _must_not_have_body(self, status: int) -> bool:
         return self.method == "HEAD" or status in {204, 304}
 
@@ -228,8 +226,6 @@ class HttpServer:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self.close()
-
-    # Private methods
 
     def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve_connection(reader, writer))

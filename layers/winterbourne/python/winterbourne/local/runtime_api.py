@@ -102,7 +102,7 @@ class RuntimeApi:
     ) -> None:
         await self._server.close()
 
-    # Private methods: the routes
+    # the routes
 
     async def _handle_request(self, exchange: Exchange) -> None:
         match self._route(exchange):

@@ -25,7 +25,7 @@ def make_authenticator(settings: Settings) -> Authenticator:
         case "api_key":
             return make_api_key_authenticator(settings)
         case "jwt":
-            from winterbourne.chat.auth.jwt import JwtAuthenticator  # noqa: PLC0415  (PyJWT is heavy)
+            from winterbourne.chat.auth.jwt import JwtAuthenticator  # noqa: PLC0415 - PyJWT is heavy
 
             return JwtAuthenticator(settings)
         case "iam":

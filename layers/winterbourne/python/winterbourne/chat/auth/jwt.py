@@ -60,8 +60,6 @@ class JwtAuthenticator:
             return Caller(f"jwt:{claims['sub']}", claims["sub"])
         raise _bearer_error(403, "insufficient_scope", f"this needs the scope {self._settings.jwt_scope}")
 
-    # Private methods
-
     def _verify_claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:
             claims: dict[str, Any] = jwt.decode(

@@ -179,8 +179,6 @@ class _ModelTurn:
             return None
         return "stop" if reason == "tool_calls" else reason  # a provider that speaks of calls and makes none
 
-    # Private methods
-
     def _build_request(self, history: list[Message], number: int) -> ModelRequest:
         request, server_tools = self._conversation.request, self._conversation.tools.schemas
         return ModelRequest(

@@ -115,9 +115,6 @@ async def supervise(
         await writer.emit((terminal_event,))
 
 
-# Private functions
-
-
 async def _await_terminal_event(
     conversation_task: asyncio.Task[None], stop_task: asyncio.Task[None], deadline: float
 ) -> ChatEvent | None:

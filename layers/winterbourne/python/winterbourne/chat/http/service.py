@@ -119,8 +119,6 @@ class Service:
             finally:
                 _record_pool_metrics()
 
-    # Private methods
-
     async def _dispatch(self, request: Request, stream: ResponseStream, context: InvocationContext) -> None:
         error_body = self._error_body
         try:

@@ -32,8 +32,8 @@ def client(service: str, region: str | None = None) -> Any:
 
 
 def _make(service: str, region: str | None) -> Any:
-    import boto3  # noqa: PLC0415  (heavy: only where AWS is really called)
-    from botocore.config import Config  # noqa: PLC0415  (likewise)
+    import boto3  # noqa: PLC0415 - heavy: only where AWS is really called
+    from botocore.config import Config  # noqa: PLC0415 - likewise
 
     retries: Any = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
     config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)

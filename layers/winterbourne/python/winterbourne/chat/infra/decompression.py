@@ -48,9 +48,6 @@ def decompress_sync(response: httpx.Response) -> httpx.Response:
     return _with_stream(response, _SyncBody(stream, encodings)) if encodings else response
 
 
-# Private functions and classes
-
-
 def _content_encodings(response: httpx.Response) -> list[str]:
     names = (name.strip().lower() for name in response.headers.get("content-encoding", "").split(","))
     return [name for name in names if name in _KNOWN_ENCODINGS]

@@ -61,8 +61,6 @@ class ArgumentRedactor:
             text = text.replace(form, MASK)
         return _WORD.sub(lambda word: MASK if word[0].casefold() in self._argument_words else word[0], text)
 
-    # Private methods
-
     @functools.cached_property
     def _argument_values(self) -> list[str]:
         values = (value for text in self._arguments for value in _leaf_values(_decode_json(text)))
@@ -90,7 +88,7 @@ def format_exception(error: BaseException) -> str:
     """An exception with its traceback, its causes and the members of a group, much as Python shows it."""
     try:
         return "".join(_ExceptionFormatter().format(error))
-    except BaseException as worse:  # noqa: BLE001  (somebody's properties; the log must have a line all the same)
+    except BaseException as worse:  # noqa: BLE001 - somebody's properties; the log must have a line all the same
         return f"<an exception that cannot be told: telling it raises {exception_class_name(worse)}>\n"
 
 
@@ -103,7 +101,7 @@ def format_message(error: BaseException) -> str:
     """What the exception says: at most MAX_CHARS characters, without what is HIDDEN."""
     try:
         text = str(error)
-    except BaseException as worse:  # noqa: BLE001  (somebody's __str__, which may even exit; the error is told all the same)
+    except BaseException as worse:  # noqa: BLE001 - somebody's __str__, which may even exit; the error is told all the same
         return f"<{exception_class_name(error)} whose text raises {exception_class_name(worse)}>"
     return _redact_and_truncate(text)
 
@@ -112,11 +110,9 @@ def exception_notes(error: BaseException) -> list[str]:
     """Its notes: at most MAX_EXCEPTIONS of MAX_CHARS characters, without what is HIDDEN."""
     try:
         return [_redact_and_truncate(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
-    except BaseException:  # noqa: BLE001  (there are none, or they are no list of texts)
+    except BaseException:  # noqa: BLE001 - there are none, or they are no list of texts
         return []
 
-
-# Private functions and classes
 
 _SHORT_CHARS: Final = 3  # so short values are words
 _WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # an escape of an address is no part of a word

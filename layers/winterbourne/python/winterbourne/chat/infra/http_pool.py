@@ -19,9 +19,10 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import httpx
+import msgspec
 
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress, decompress_sync
 from winterbourne.chat.settings import Settings
@@ -58,7 +59,7 @@ class BodyTooLarge(httpx.DecodingError):
     """A response has more bytes than whoever asked wants to read."""
 
 
-class PoolStats(NamedTuple):
+class PoolStats(msgspec.Struct, frozen=True):
     """Connections that are open, those of them that are idle, and requests that wait for one."""
 
     open: int
@@ -106,14 +107,13 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     def stats(self) -> PoolStats:
         """What the pool looks like now."""
-        return PoolStats(*map(sum, zip(*map(_transport_stats, (self._current, *self._retired)), strict=True)))
+        each = [_transport_stats(transport) for transport in (self._current, *self._retired)]
+        return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
 
     async def aclose(self) -> None:
         """Close everything, also what is under way."""
         for transport in (self._current, *self._retired):
             await transport.aclose()
-
-    # Private methods
 
     async def _replace_if_stale(self) -> None:
         before, self._last_used = self._last_used, self._now()
@@ -169,8 +169,6 @@ class SyncPoolTransport(httpx.BaseTransport):
         """Close everything, also what is under way."""
         for transport in (self._current, *self._retired):
             transport.close()
-
-    # Private methods
 
     def _fresh_transport(self) -> httpx.HTTPTransport:
         with self._lock:
@@ -300,7 +298,7 @@ def _is_idle(stats: PoolStats) -> bool:
 
 def _transport_stats(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolStats:
     # httpx shows no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
-    pool = transport._pool  # noqa: SLF001  (no public way; the versions are locked and a test watches it)
+    pool = transport._pool  # noqa: SLF001 - no public way; the versions are locked and a test watches it
     idle = sum(connection.is_idle() for connection in pool.connections)
-    waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001  (as above)
+    waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001 - as above
     return PoolStats(len(pool.connections), idle, waiting)

@@ -50,9 +50,6 @@ def find_secrets_in_urls(value: str) -> Iterator[str]:
             yield base64.b64encode(pair.encode()).decode()
 
 
-# Private functions
-
-
 def _leaf_values(value: Any, *, by_name: bool) -> Iterator[str]:
     match value:
         case str() | int():

@@ -66,7 +66,7 @@ async def read_secret(arn: str, setting: str, fetch: Callable[[str], str] | None
     """
     try:
         value = await asyncio.to_thread(fetch or _fetch, arn)
-    except Exception as error:  # noqa: BLE001  (boto3's many parts raise anything; here it becomes one error)
+    except Exception as error:  # noqa: BLE001 - boto3's many parts raise anything; here it becomes one error
         raise SettingsError(f"{setting}: the secret cannot be read: {_error_code(error)}") from None
     redaction.register(*find_secrets(value))
     return value
@@ -81,9 +81,6 @@ def unwrap_single_value(text: str) -> str:
     if isinstance(value, dict) and len(value) == 1:
         return str(next(iter(value.values()))).strip()
     return text.strip()
-
-
-# Private functions
 
 
 def _fetch(arn: str) -> str:

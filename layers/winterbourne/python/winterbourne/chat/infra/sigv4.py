@@ -31,12 +31,9 @@ async def sign(request: httpx.Request, service: str, region: str) -> None:
     request.headers.update(await asyncio.to_thread(_signed_headers, request, service, region))
 
 
-# Private functions
-
-
 def _signed_headers(request: httpx.Request, service: str, region: str) -> dict[str, str]:
-    from botocore.auth import SigV4Auth  # noqa: PLC0415  (heavy: only where AWS is really called)
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415  (likewise)
+    from botocore.auth import SigV4Auth  # noqa: PLC0415 - heavy: only where AWS is really called
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - likewise
 
     credentials = _credentials()
     if credentials is None:
@@ -51,6 +48,6 @@ def _signed_headers(request: httpx.Request, service: str, region: str) -> dict[s
 
 @functools.cache
 def _credentials() -> Any:
-    from botocore.session import Session  # noqa: PLC0415  (as above)
+    from botocore.session import Session  # noqa: PLC0415 - as above
 
     return Session().get_credentials()

@@ -64,8 +64,6 @@ class SseParser:
         """
         return self.feed(b"\n\n")
 
-    # Private methods
-
     def _parse_lines(self, lines: list[bytes]) -> list[bytes]:
         if lines and self._at_start:
             lines[0], self._at_start = lines[0].removeprefix(_BOM), False

@@ -117,8 +117,6 @@ class RequestRecord:
             if metrics.metric_set:  # a hundred values of one metric were written on the way
                 metrics.flush_metrics()
 
-    # Private methods
-
     def _aggregate(self, tool: str) -> Iterator[tuple[str, str, float]]:
         """The values of one tool, or of the request: durations one by one, counts as their sum."""
         counts: dict[str, float] = {}

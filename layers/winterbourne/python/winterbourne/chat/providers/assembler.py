@@ -212,8 +212,6 @@ class TurnAssembler:
         events, self._events = self._events, []
         return events
 
-    # Private methods
-
     def _switch_to(self, make_delta: Callable[[str], ModelEvent], redactor: StreamRedactor) -> None:
         """Something else begins."""
         self._flush()

@@ -39,9 +39,6 @@ async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None
                 return  # the end was among what was held, and httpcore would wait for another one
 
 
-# Private functions
-
-
 def _as_generator(chunks: Any) -> AsyncGenerator[bytes, None]:
     # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
     return cast("AsyncGenerator[bytes, None]", chunks)

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 import orjson
 
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
@@ -28,7 +29,7 @@ _SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A
 _MAX_MESSAGE_CHARS: Final = 300
 
 
-class ErrorHints(NamedTuple):
+class ErrorHints(msgspec.Struct, frozen=True):
     """Which settings to look at when a provider refuses."""
 
     key: str
@@ -87,9 +88,6 @@ def parse_error_object(body: Any) -> tuple[str, str]:
     code = next((str(code) for code in codes if isinstance(code, str | int) and code not in {"", "error"}), "")
     message = next((message for message in messages if isinstance(message, str)), "")
     return redaction.redact(code), redaction.redact(message)
-
-
-# Private functions
 
 
 def _format_status(status: int, code: str) -> str:

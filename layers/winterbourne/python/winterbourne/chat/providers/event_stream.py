@@ -4,8 +4,9 @@ https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#strea
 """
 
 import struct
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+import msgspec
 from botocore.eventstream import EventStreamBuffer, ParserError
 
 from winterbourne.chat.errors import ModelGarbled
@@ -13,7 +14,7 @@ from winterbourne.chat.errors import ModelGarbled
 __all__ = ["EventStreamDecoder", "EventStreamMessage"]
 
 
-class EventStreamMessage(NamedTuple):
+class EventStreamMessage(msgspec.Struct, frozen=True):
     """One message: its headers, `:message-type` among them, and its payload."""
 
     headers: dict[str, Any]

@@ -101,8 +101,5 @@ def arguments_json(call: ToolCall) -> str:
     return (call.arguments or "{}") if is_object else orjson.dumps({"broken_arguments": call.arguments}).decode()
 
 
-# Private functions
-
-
 def _missing_result(call: ToolCall) -> ToolMessage:
     return ToolMessage(call.id, call.name, "there is no result", is_error=True)

@@ -70,8 +70,6 @@ class HttpProvider(ABC):
     def _make_parser(self, request: ModelRequest) -> StreamParser[Any]:
         """A fresh parser for the answer."""
 
-    # Private methods
-
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         parser = self._make_parser(request)
         response = await self._open_stream(request)
@@ -157,9 +155,6 @@ class HttpProvider(ABC):
         return ModelSilent(
             f"the model's provider was silent for {self._idle_timeout_s:g} s; look at MODEL_IDLE_TIMEOUT"
         )
-
-
-# Private functions
 
 
 def _is_stream(response: httpx.Response) -> bool:

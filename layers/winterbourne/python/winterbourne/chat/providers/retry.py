@@ -49,13 +49,10 @@ async def stream_with_retry(
             yield item
 
 
-# Private functions
-
-
 async def _retry(
     start_attempt: Callable[[], AsyncGenerator[T, None]], error: ModelError, deadline: float
 ) -> tuple[AsyncGenerator[T, None], T]:
-    from tenacity import AsyncRetrying, retry_if_exception_type  # noqa: PLC0415  (10 ms only failures pay)
+    from tenacity import AsyncRetrying, retry_if_exception_type  # noqa: PLC0415 - 10 ms only failures pay
 
     failures: list[ModelError] = [error]
 
@@ -78,7 +75,7 @@ async def _retry(
 
 def _backoff_with_jitter_s(state: "RetryCallState") -> float:
     """Exponential backoff with full jitter; what the provider asks for comes first, jitter on top of it."""
-    from tenacity import wait_random_exponential  # noqa: PLC0415  (see above)
+    from tenacity import wait_random_exponential  # noqa: PLC0415 - see above
 
     backoff_s = wait_random_exponential(multiplier=0.5, max=8)(state)
     error = state.outcome.exception() if state.outcome else None

@@ -82,8 +82,6 @@ class StreamParser(ABC, Generic[Frame]):
         """The stream is over without its last frame: fine where the turn is known to have ended."""
         self._assembler.finish()
 
-    # Private methods
-
     def _handle_remaining_frames(self) -> None:
         try:
             for frame in filter(None, self._frame_decoder.close()):

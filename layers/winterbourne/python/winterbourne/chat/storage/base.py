@@ -164,8 +164,6 @@ class Store:
         if self._thread_pool:
             self._thread_pool.shutdown(wait=False)
 
-    # Private methods
-
     async def _query_page(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         return await self._call_backend(lambda backend: backend.query_newest(pk, limit, cursor))
 
@@ -177,7 +175,7 @@ class Store:
             return await loop.run_in_executor(self._thread_pool, lambda: operation(self._get_backend()))
         except Exception as error:
             measure("StoreErrors")
-            _LOGGER.error("the store did not do its part: %r", error)  # noqa: TRY400  (no trace: it may come often)
+            _LOGGER.error("the store did not do its part: %r", error)  # noqa: TRY400 - no trace: it may come often
             raise StorageUnavailable from error
 
     def _get_backend(self) -> Backend:

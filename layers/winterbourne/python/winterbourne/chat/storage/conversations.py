@@ -151,8 +151,6 @@ class ConversationStore:
             await self._store.delete([(pk, item.sk) for item in await self._store.query_partition(pk)])
             await lease.delete_metadata()
 
-    # Private methods
-
     @contextlib.asynccontextmanager
     async def _open_leased(self, lease: Lease, pk: str, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         metadata, items = await _gather_both(

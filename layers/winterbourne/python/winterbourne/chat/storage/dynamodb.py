@@ -103,8 +103,6 @@ class DynamoBackend:
     def close(self) -> None:
         """The client stays for whoever else uses it."""
 
-    # Private methods
-
     def _query(self, pk: str, **arguments: Any) -> Iterator[Item]:
         """Query page after page, lazily."""
         while True:

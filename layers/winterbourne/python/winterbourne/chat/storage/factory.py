@@ -15,16 +15,16 @@ def make_store(settings: Settings) -> Store:
     scheme, _, location = settings.store.partition(":")
     match scheme:
         case "file":
-            from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415  (only where it is asked for)
+            from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415 - only where it is asked for
 
             return Store(
                 lambda: SqliteBackend(location), threads=1, is_shared=True
             )  # SQLite's connection has one thread
         case "dynamodb":
-            from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415  (likewise)
+            from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415 - likewise
 
             return Store(lambda: DynamoBackend(location), threads=DYNAMODB_THREADS, is_shared=True)
         case _:
-            from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415  (likewise)
+            from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415 - likewise
 
             return Store(MemoryBackend, threads=0, is_shared=False)

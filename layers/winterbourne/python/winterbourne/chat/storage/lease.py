@@ -103,8 +103,6 @@ class Lease:
         """When something that is written now expires."""
         return int(self._store.now()) + self._ttl_s
 
-    # Private methods
-
     async def _acquire(self, metadata: ConversationMetadata) -> ConversationMetadata:
         if not await self._write_next_version(metadata, self._lease_s):
             raise self._busy_error()

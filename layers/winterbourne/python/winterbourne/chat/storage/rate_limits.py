@@ -52,8 +52,6 @@ class RateLimiter:
         if self._max_tokens and tokens:
             await self._increment("tokens", caller, tokens, DAY_S)
 
-    # Private methods
-
     async def _increment(self, counter: str, caller: Caller, amount: int, window_s: int) -> int:
         pk, sk, ends_at_s = self._fixed_window(counter, caller, window_s)
         return await self._store.increment(pk, sk, amount, ends_at_s)

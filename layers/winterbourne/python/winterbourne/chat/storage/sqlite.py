@@ -98,8 +98,6 @@ class SqliteBackend:
         """See `store.Backend`."""
         self._connection.close()
 
-    # Private methods
-
     def _select(self, query: str, *values: str | int) -> Iterator[Item]:
         for pk, sk, body, number, updated_ms, expires_at_s in self._connection.execute(query, values):
             yield Item(pk=pk, sk=sk, body=body, number=number, updated_ms=updated_ms, expires_at_s=expires_at_s)

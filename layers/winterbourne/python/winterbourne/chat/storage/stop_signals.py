@@ -74,8 +74,6 @@ class StopSignals:
                     failures += 1
                 await _wait_with_timeout(stopped, self._backoff_s(failures))
 
-    # Private methods
-
     async def _is_stop_requested(self, caller: Caller, conversation_id: str, since_ms: int) -> bool:
         signal = await self._store.get(*_signal_key(caller, conversation_id))
         return signal is not None and signal.number >= since_ms

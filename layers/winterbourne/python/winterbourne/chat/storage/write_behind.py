@@ -63,8 +63,6 @@ class WriteBehindQueue:
             measure("ConversationsCut")
             _LOGGER.error("the last %s items of a conversation could not be kept", len(self._pending))
 
-    # Private methods
-
     async def _run(self) -> None:
         while not self._is_closing:
             await self._wait_for_work()

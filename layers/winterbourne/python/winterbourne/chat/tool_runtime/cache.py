@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cachetools import TLRUCache
 
+import msgspec
+
 __all__ = ["CacheKey", "ResultCache"]
 
 
-class CacheKey(NamedTuple):
+class CacheKey(msgspec.Struct, frozen=True):
     """What makes two calls identical. `caller` is empty where results are shared by all callers."""
 
     tool: str
@@ -18,7 +20,7 @@ class CacheKey(NamedTuple):
     arguments: bytes
 
 
-class _CacheEntry(NamedTuple):
+class _CacheEntry(msgspec.Struct, frozen=True):
     result: bytes
     ttl_s: float
     size: int
@@ -44,13 +46,13 @@ class ResultCache:
 
     def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
         """Keep a result for so many seconds, unless it alone is larger than the cache."""
-        size = len(result) + sum(map(len, key))
+        size = len(result) + len(key.tool) + len(key.caller) + len(key.arguments)
         if ttl_s and size <= self._max_bytes:
             self._ensure_cache()[key] = _CacheEntry(result, ttl_s, size)
 
     def _ensure_cache(self) -> "TLRUCache[CacheKey, _CacheEntry]":
         if self._cache is None:
-            from cachetools import TLRUCache  # noqa: PLC0415  (3 ms that only caching tools need)
+            from cachetools import TLRUCache  # noqa: PLC0415 - 3 ms that only caching tools need
 
             self._cache = TLRUCache(self._max_bytes, ttu=_expiry, timer=self._clock, getsizeof=_entry_size)
         return self._cache

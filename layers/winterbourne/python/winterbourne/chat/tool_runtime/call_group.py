@@ -109,7 +109,7 @@ class ToolCallGroup:
             if error is None:  # else what the block was left with stands; a client that is gone breaks `emit` too
                 raise
 
-    # Private methods: the end
+    # the end
 
     async def _cancel_all(self) -> None:
         """Cancel and await all that runs; what ignores it for GRACE_S is left to the workshop."""
@@ -129,7 +129,7 @@ class ToolCallGroup:
         if self._emit_error:
             raise self._emit_error
 
-    # Private methods: one call
+    # one call
 
     def _start_task(
         self, tool_call: ToolCall, run_call: Callable[[CallReporter], Coroutine[Any, Any, ToolMessage]]
@@ -153,7 +153,7 @@ class ToolCallGroup:
         try:
             async with asyncio.timeout(CANCEL_GRACE_S):
                 return await reporter.finish(CANCELLED)
-        except Exception as error:  # noqa: BLE001  (kept, and raised by `_last_words`)
+        except Exception as error:  # noqa: BLE001 - kept, and raised by `_last_words`
             self._emit_error = error
             return await reporter.finish(CANCELLED)  # the message; nothing is sent twice
 
@@ -239,9 +239,6 @@ class ToolCallGroup:
         if self._clock() >= self._tool_deadline:
             return timed_out(f"{tool.name} was stopped: the time that is left is needed for the answer.")
         return timed_out(f"{tool.name} did not finish within {self._timeout_s(tool):g} seconds and was stopped.")
-
-
-# Private functions
 
 
 async def _cancel_and_wait(tasks: Sequence[asyncio.Task[Any]], timeout_s: float | None = None) -> None:

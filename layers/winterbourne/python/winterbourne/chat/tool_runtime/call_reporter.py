@@ -51,7 +51,7 @@ class CallReporter:
             return
         try:
             await self._emit((ToolProgressed(self.tool_call.id, self.tool_call.name, data),))
-        except Exception as error:  # noqa: BLE001  (kept, and raised by `finish`)
+        except Exception as error:  # noqa: BLE001 - kept, and raised by `finish`
             self._emit_error = error
 
     async def finish(self, outcome: Outcome) -> ToolMessage:
@@ -75,8 +75,6 @@ class CallReporter:
         finally:
             self._log_and_measure(outcome, duration_s)
         return self.message
-
-    # Private methods
 
     def _final_events(self, outcome: Outcome, duration_s: float) -> list[ToolEvent]:
         """A call that never ran is started and finished in one batch."""

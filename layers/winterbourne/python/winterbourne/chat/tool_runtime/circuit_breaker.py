@@ -7,7 +7,9 @@ call may try: it closes the breaker or opens it again; if nothing is heard of it
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
+
+import msgspec
 
 __all__ = ["TRANSITIONS", "Allow", "CircuitBreaker", "Decision", "Refuse", "State", "Trigger"]
 
@@ -43,13 +45,13 @@ TRANSITIONS: Final[Mapping[tuple[State, Trigger], State]] = MappingProxyType(
 """Every move there is; any other pair is a mistake in this module and raises KeyError."""
 
 
-class Allow(NamedTuple):
+class Allow(msgspec.Struct, frozen=True):
     """The call may run. `round` names the time it belongs to: what is heard of it later counts only then."""
 
     generation: int
 
 
-class Refuse(NamedTuple):
+class Refuse(msgspec.Struct, frozen=True):
     """The call must not run; it may be tried again in so many seconds."""
 
     retry_after_s: float
@@ -98,8 +100,6 @@ class CircuitBreaker:
         tripped = self._consecutive_failures >= (self._failure_threshold if self.state is State.CLOSED else 1)
         self._transition(Trigger.SUCCEEDED if succeeded else Trigger.TRIPPED if tripped else Trigger.FAILED, now)
         return tripped
-
-    # Private methods
 
     def _transition(self, trigger: Trigger, now: float) -> None:
         before, self.state = self.state, TRANSITIONS[self.state, trigger]

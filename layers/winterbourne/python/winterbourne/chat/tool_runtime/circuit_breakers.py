@@ -59,8 +59,6 @@ class CircuitBreakers:
         self._record(tool, allowed, succeeded=not (isinstance(result, Outcome) and result.fault))
         return result
 
-    # Private methods
-
     def _breaker_for(self, tool: Tool) -> CircuitBreaker:
         settings = self._settings
         new_breaker = CircuitBreaker(settings.tool_breaker_failures, settings.tool_breaker_open_time)

@@ -155,9 +155,6 @@ def tool(
     return declare(function) if function else declare
 
 
-# Private functions
-
-
 def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
     try:
         return msgspec.convert({**options, "needs": tuple(options.get("needs", ()))}, ToolOptions)

@@ -7,7 +7,9 @@ text gives some result. Knows nothing of signatures.
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 __all__ = ["Docstring", "parse"]
 
@@ -22,7 +24,7 @@ _NUMPY_ITEM: Final = re.compile(r"\*{0,2}(\w+)\s*(?::.*)?")
 _SPHINX_FIELD: Final = re.compile(r":(\w+)(?:\s+[^:]*?(\w+))?\s*:\s*(.*)")
 
 
-class Docstring(NamedTuple):
+class Docstring(msgspec.Struct, frozen=True):
     """What a docstring says: the text before its sections, and its parameters by name."""
 
     description: str
@@ -41,9 +43,6 @@ def parse(text: str) -> Docstring:
         elif section == "param":
             parameters |= _parse_sphinx(lines)
     return Docstring(_join_paragraphs(description), parameters)
-
-
-# Private functions
 
 
 def _split_sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:

@@ -123,8 +123,6 @@ class ToolExecutor:
             await asyncio.wait(self._stuck_tasks, timeout=grace_s)
         self.thread_pool.close()
 
-    # Private methods
-
     async def _execute(self, call: ValidatedCall, context: ToolContext) -> Sequence[Outcome]:
         tool = call.tool
         self._redact_arguments_from_log(call)

@@ -58,7 +58,7 @@ class ToolRegistry:
             if error.__cause__ is not None:
                 self._log_argument_error(tool, tool_call, error.__cause__)
             return failed(str(error))
-        except BaseException as error:  # noqa: BLE001  (of a type of the tool's own, which may even exit: a failed call)
+        except BaseException as error:  # noqa: BLE001 - of a type of the tool's own, which may even exit: a failed call
             self._log_argument_error(tool, tool_call, error)
             return outcome_for_exception(tool.name, error)
 

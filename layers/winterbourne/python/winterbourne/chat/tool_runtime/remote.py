@@ -91,9 +91,6 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
     return declare
 
 
-# Private functions
-
-
 async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) -> Any:
     request = _build_request(target, remote_call, context)
     try:

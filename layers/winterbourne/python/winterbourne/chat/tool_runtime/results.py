@@ -87,9 +87,6 @@ def truncate(encoded: bytes, max_bytes: int) -> bytes:
     )
 
 
-# Private functions
-
-
 def _encode_with_note(text: bytes, kept_bytes: int, note: str) -> bytes:
     return orjson.dumps(text[: max(kept_bytes, 0)].decode(errors="ignore") + note)
 
@@ -103,7 +100,7 @@ def _to_builtins(value: Any) -> Any:
 def _exception_message(error: BaseException) -> str:
     try:
         return str(error)
-    except BaseException:  # noqa: BLE001  (an exception whose text fails, or exits, is still only a failed tool)
+    except BaseException:  # noqa: BLE001 - an exception whose text fails, or exits, is still only a failed tool
         return ""
 
 

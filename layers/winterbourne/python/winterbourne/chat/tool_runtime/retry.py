@@ -33,7 +33,7 @@ async def with_retry(name: str, retries: int, work: Callable[[], Awaitable[T]]) 
 
 
 async def _retry(name: str, retries: int, work: Callable[[], Awaitable[T]], first_error: BaseException) -> T:
-    import tenacity  # noqa: PLC0415  (11 ms that only a failure needs)
+    import tenacity  # noqa: PLC0415 - 11 ms that only a failure needs
 
     def log_retry(state: tenacity.RetryCallState) -> None:
         _LOGGER.info("tool %s is tried again after attempt %d", name, state.attempt_number)

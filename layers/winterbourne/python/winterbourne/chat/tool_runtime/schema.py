@@ -61,9 +61,6 @@ def resolve_ref(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
     return definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
-# Private functions
-
-
 def _transform(schema: Any, transform: Callable[[Schema], Schema]) -> Any:
     """Change every schema within a schema, the innermost first."""
     if isinstance(schema, list):

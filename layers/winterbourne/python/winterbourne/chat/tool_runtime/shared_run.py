@@ -65,8 +65,6 @@ class SharedRun:
         await asyncio.wait((self.task,))
         return self.task.result()
 
-    # Private methods
-
     def _release_once(self, _: object = None) -> None:
         release_permits, self._release = self._release, None
         if release_permits:
@@ -85,7 +83,7 @@ async def run_to_outcome(name: str, work: Callable[[], Awaitable[T]]) -> T | Out
         if task and task.cancelling():
             raise
         return failed(f"{name} cancelled itself.", fault=True)
-    except BaseException as error:  # noqa: BLE001  (SystemExit too: a tool that calls sys.exit must not end the process)
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: a tool that calls sys.exit must not end the process
         return handle_exception(name, error)
 
 

@@ -66,8 +66,6 @@ class ThreadPool:
         while self._idle_workers:
             self._idle_workers.pop().jobs.put(None)
 
-    # Private methods
-
     def _mark_abandoned(self, future: "asyncio.Future[Any]") -> None:
         if future.cancelled():
             self.active_count -= 1
@@ -78,7 +76,7 @@ class ThreadPool:
         """In the thread: call, and hand the outcome to the loop."""
         try:
             outcome = (True, function())
-        except BaseException as error:  # noqa: BLE001  (SystemExit and StopIteration too: it is raised in `run`)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and StopIteration too: it is raised in `run`
             outcome = (False, error)
         try:
             future.get_loop().call_soon_threadsafe(self._on_job_done, worker, future, outcome)

@@ -50,8 +50,6 @@ class ArgumentValidator(Generic[S]):
             raise self._argument_error("the JSON text is nested too deep") from None
         return self._convert(checked)
 
-    # Private methods
-
     def _convert(self, checked: Any) -> S:
         try:
             return msgspec.convert(checked, self._struct, str_keys=True)
@@ -110,9 +108,6 @@ class ArgumentValidator(Generic[S]):
             yield target
         for part in target.get("anyOf", ()):
             yield from self._union_members(part)
-
-
-# Private functions
 
 
 def _is_raised_by_msgspec(error: msgspec.ValidationError) -> bool:

@@ -67,7 +67,7 @@ def _check_over_http(caller: over_http.Caller) -> Iterator[Finding]:
 
 
 def _client_factory(region: str | None) -> Any:
-    import boto3  # noqa: PLC0415  (slow to import, and not needed for a URL)
+    import boto3  # noqa: PLC0415 - slow to import, and not needed for a URL
 
     return boto3.Session(region_name=region or None).client
 

@@ -100,9 +100,6 @@ def api_key(stack: Stack) -> str:
     return str(first if isinstance(first, str) else first[0])
 
 
-# Private functions
-
-
 def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
     """A check that AWS refuses is a finding, too: a thing is missing, or we may not see it."""
     try:

@@ -107,9 +107,6 @@ def check_streaming(streamed: StreamedResponse) -> Finding:
     return wrong("streaming", f"{timing}: all at once", fix)
 
 
-# Private functions
-
-
 def _remaining_checks(
     caller: Caller, client: httpx.Client, response: httpx.Response, now: datetime
 ) -> Iterator[Finding]:

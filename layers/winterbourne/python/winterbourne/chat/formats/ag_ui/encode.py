@@ -35,8 +35,6 @@ class AgUiEncoder(sse.SseEncoder):
         self._open_calls: dict[str, bytes] = {}
         self._pending_calls: dict[str, bytes] = {}
 
-    # One function per event
-
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         thread, run = self._thread_id or event.conversation_id, self._run_id or event.message_id
         self._run_fields = b'"threadId":%b,"runId":%b' % (dumps_str(thread), dumps_str(run))

@@ -48,8 +48,6 @@ class AiSdkEncoder(sse.SseEncoder):
         self._reasoning_id = b""
         self._is_step_open = False
 
-    # One function per event
-
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         return sse.frame(b'{"type":"start","messageId":%b}' % dumps_str(event.message_id))
 

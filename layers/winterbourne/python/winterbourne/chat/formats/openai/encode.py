@@ -62,8 +62,6 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         self._has_text = False
         self._separator = ""
 
-    # One function per event
-
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
             dumps_str(f"chatcmpl-{event.message_id}"),

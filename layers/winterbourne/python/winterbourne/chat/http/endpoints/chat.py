@@ -94,8 +94,6 @@ class ChatEndpoint:
                 request, self._with_message_logging(open_conversation), writer, context, usages
             )
 
-    # Private methods
-
     async def _run_conversation(
         self,
         request: ChatRequest,

@@ -144,6 +144,6 @@ def _version() -> str:
 
 
 def _digest(body: bytes) -> str:
-    import hashlib  # noqa: PLC0415  only the page needs it, and a function that is never visited should not wait for it
+    import hashlib  # noqa: PLC0415 - only the page needs it, and a function that is never visited should not wait for it
 
     return hashlib.blake2b(body, digest_size=6).hexdigest()

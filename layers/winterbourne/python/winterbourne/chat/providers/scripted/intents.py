@@ -5,12 +5,14 @@ Pure patterns, for English and for the five shipped tools. Knows nothing of stre
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
+
+import msgspec
 
 __all__ = ["Intent", "parse_follow_up", "parse_intents"]
 
 
-class Intent(NamedTuple):
+class Intent(msgspec.Struct, frozen=True):
     """A tool that would help, and what to ask it."""
 
     tool: str
@@ -160,7 +162,7 @@ def parse_follow_up(text: str, last_intent: Intent) -> list[Intent]:
     return []
 
 
-# Private functions: one reader per tool
+# one reader per tool
 
 
 def _parse_stocks(text: str) -> Iterator[Intent]:

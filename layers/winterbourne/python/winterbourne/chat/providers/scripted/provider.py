@@ -79,9 +79,6 @@ class ScriptedProvider:
             yield batch
 
 
-# Private functions
-
-
 def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     prompt = _last_user_text(request.messages)
     results = _latest_tool_results(request.messages)

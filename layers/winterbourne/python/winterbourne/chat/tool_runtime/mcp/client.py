@@ -92,8 +92,6 @@ class McpClient:
             cursor = {"cursor": page["nextCursor"]}
         raise ToolUnavailable(f"The MCP server {self.name} lists more than {MAX_PAGES} pages of tools.")
 
-    # Private methods
-
     def _make_tool(self, definition: Mapping[str, Any]) -> Tool:
         server_tool_name = definition["name"]
         name = _INVALID_NAME_CHARS.sub("_", f"{self.name}_{server_tool_name}")[:64]
@@ -215,9 +213,6 @@ class McpClient:
             raise ToolUnavailable(f"The MCP server {self.name} cannot be reached.") from error
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ToolUnavailable(f"The MCP server {self.name} sent an answer that cannot be read.") from error
-
-
-# Private functions
 
 
 async def _read_result(response: httpx.Response, request_id: object, context: ToolContext | None) -> dict[str, Any]:

@@ -71,8 +71,6 @@ class McpServers:
             self._listing_task.cancel()
             await asyncio.gather(self._listing_task, return_exceptions=True)
 
-    # Private methods
-
     def _is_due(self) -> bool:
         if not self._unlisted or (self._listing_task is not None and not self._listing_task.done()):
             return False
@@ -87,7 +85,7 @@ class McpServers:
                 self._add_tools(await client.list_tools())
             self._unlisted.remove(client)  # one whose listing was cancelled stays, and is asked again
         except (ChatError, TimeoutError) as error:
-            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error or "no answer")  # noqa: TRY400  (no bug of ours: the sentence says it all)
+            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error or "no answer")  # noqa: TRY400 - no bug of ours: the sentence says it all
         except Exception:
             _LOGGER.exception("the tools of MCP server %s are missing for now", client.name)
 
