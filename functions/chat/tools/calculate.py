@@ -9,8 +9,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.declaration import tool
+from winterbourne.chat import ToolError, tool
 
 __all__ = ["Calculation", "calculate"]
 

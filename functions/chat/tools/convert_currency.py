@@ -8,10 +8,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.declaration import tool
-from winterbourne.chat.tool_runtime.get_json import get_json
+from winterbourne.chat import ToolContext, ToolError, get_json, tool
 
 __all__ = ["Conversion", "convert_currency"]
 

@@ -6,8 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.declaration import tool
+from winterbourne.chat import ToolError, tool
 
 __all__ = ["CurrentTime", "current_time"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat.tool_runtime.declaration import tool
+from winterbourne.chat import tool
 
 __all__ = ["Outcomes", "simulate_savings"]
 

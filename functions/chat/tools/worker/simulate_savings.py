@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.chat import remote_tool
 
 __all__ = ["simulate_savings"]
 
