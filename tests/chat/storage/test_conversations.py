@@ -476,4 +476,4 @@ class TestAStoreThatIsAway:
         async with conversations.open(ALICE, asks(user("one"))) as record:
             backend.broken = {"put", "replace"}
             record.append(said("1"))
-        assert "could not be kept" in caplog.text
+        assert "could not be saved" in caplog.text

@@ -46,7 +46,7 @@ class TestRequestsPerMinute:
         refused = await refusal(limits)
         assert (refused.status, refused.code) == (429, "rate_limited")
         assert refused.headers == {"retry-after": "30"}
-        assert str(refused) == "the limit is 2 requests per minute"
+        assert str(refused) == "rate limit exceeded: 2 requests per minute"
 
     async def test_others_have_their_own(self, limits: RateLimiter) -> None:
         await limits.check(ALICE)

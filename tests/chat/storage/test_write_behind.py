@@ -145,5 +145,5 @@ class TestAStoreThatIsAway:
         store.failures = 9
         async with WriteBehindQueue(store, never, 60) as writer:
             writer.put([item("a"), item("b")])
-        assert "the last 2 items of a conversation could not be kept" in caplog.text
+        assert "the last 2 items of a conversation could not be saved" in caplog.text
         assert measured == ["ConversationsCut"]

@@ -235,7 +235,7 @@ class TestLimits:
         await house.service.handle(event("POST", "/chat", body), stream, FixedContext(remaining_ms=60_000))
         assert said[-1] == "done"
         assert asyncio.get_running_loop().time() - began <= USAGE_WRITE_TIMEOUT_S + 0.1
-        assert "5 tokens of anonymous were not counted" in caplog.text
+        assert "5 tokens used by anonymous were not counted" in caplog.text
 
 
 class TestTheLogLine:

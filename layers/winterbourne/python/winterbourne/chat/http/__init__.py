@@ -1,1 +1,1 @@
-"""HTTP on the way in: one request type, a router, and a service that dispatches to endpoints."""
+"""Inbound HTTP: one request type, a router, and a service that dispatches requests to endpoints."""

@@ -1,6 +1,6 @@
-"""A function-URL event → Request, and its body → a JSON object within the limits.
+"""Request parsing: a function-URL event → Request, and its body → a JSON object within the size and depth limits.
 
-Knows HTTP and JSON as they come in, nothing of conversations and of wire formats.
+Independent of conversations and wire formats.
 Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 """
 
@@ -21,14 +21,14 @@ __all__ = ["Request", "parse_struct"]
 T = TypeVar("T")
 
 MAX_REASON_CHARS: Final = 300
-"""Characters of a reason shown to the caller; a reason may quote the body, and a body may be long."""
+"""Length limit of an error message: a parser's message may quote the body, and a body may be long."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request, header names in lower case.
+    """One HTTP request; header names are in lower case.
 
-    `identity` is what the function URL says of an IAM caller (`requestContext.authorizer.iam`), empty otherwise;
-    `received_ms` when it received the request, in epoch milliseconds.
+    `identity` is the function URL's description of an IAM caller (`requestContext.authorizer.iam`), empty for any
+    other caller; `received_ms` is when the function URL received the request, in epoch milliseconds.
     """
 
     method: str
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Request":
-        """Read payload format 2.0. What an event by hand leaves out is empty; the path is `/` then."""
+        """Read payload format 2.0. Missing fields (hand-written events) are left empty; a missing path is `/`."""
         context = event.get("requestContext") or {}
         http = context.get("http") or {}
         return cls(
@@ -60,9 +60,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """The body as it was sent.
 
         Raises:
-            RequestRejected: 413 for more than `max_bytes` bytes, 400 for base64 that is none.
+            RequestRejected: 413 if the body exceeds `max_bytes` bytes, 400 if it is not valid base64.
         """
-        if len(self.raw_body) > max_bytes * 2:  # even base64 is shorter than that: refuse without decoding
+        if len(self.raw_body) > max_bytes * 2:  # too large even as base64: reject without decoding
             raise _body_too_large(max_bytes)
         body = self._decode_body()
         if len(body) > max_bytes:
@@ -73,8 +73,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """The body as a JSON object.
 
         Raises:
-            RequestRejected: 415 for another content type, 413 for a body too large, 400 for anything but a JSON
-                object in UTF-8 that nests no deeper than MAX_JSON_DEPTH.
+            RequestRejected: 415 if the content type is not JSON, 413 if the body is too large, 400 if it is not a
+                JSON object in UTF-8 or is nested deeper than MAX_JSON_DEPTH.
         """
         self._require_json_content_type()
         body = self.body(settings.max_body_bytes)
@@ -99,14 +99,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return base64.b64decode(self.raw_body, validate=True)
         except (binascii.Error, ValueError):
-            raise RequestRejected(400, "invalid_body", "the body is not the base64 it is said to be") from None
+            raise RequestRejected(400, "invalid_body", "the body is not valid base64") from None
 
 
 def parse_struct(value: dict[str, Any], struct_type: type[T]) -> T:
-    """A JSON object → the struct it should be; unknown fields are let pass.
+    """Convert a JSON object to a struct; unknown fields are ignored.
 
     Raises:
-        RequestRejected: 400; the message names the field.
+        RequestRejected: 400 if a field is missing or invalid; the message names it.
     """
     try:
         return msgspec.convert(value, struct_type)
@@ -118,7 +118,7 @@ def parse_struct(value: dict[str, Any], struct_type: type[T]) -> T:
 
 
 def _is_within_depth(value: object, max_depth: int) -> bool:
-    """Whether containers nest at most `max_depth` deep. Level by level: deep JSON must not deepen our stack."""
+    """Whether containers nest at most `max_depth` deep. Iterative, so that deep JSON cannot exhaust the call stack."""
     level: list[Any] = [value]
     for _ in range(max_depth):
         children = (child for node in level for child in (node.values() if type(node) is dict else node))
@@ -129,7 +129,7 @@ def _is_within_depth(value: object, max_depth: int) -> bool:
 
 
 def _body_too_large(max_bytes: int) -> RequestRejected:
-    return RequestRejected(413, "body_too_large", f"the body may have {max_bytes} bytes at most")
+    return RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
 
 
 def _invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected:
@@ -138,5 +138,5 @@ def _invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected
     except UnicodeDecodeError as decode_error:
         return RequestRejected(400, "invalid_utf8", f"the body is not UTF-8 at byte {decode_error.start}")
     if "depth" in error.msg:
-        return RequestRejected(400, "json_too_deep", "the body nests too deep")
+        return RequestRejected(400, "json_too_deep", "the body nests too deeply")
     return RequestRejected(400, "invalid_json", f"the body is not JSON: {error.msg}"[:MAX_REASON_CHARS])

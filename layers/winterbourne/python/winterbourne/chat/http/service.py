@@ -1,6 +1,6 @@
-"""One request from its route to its last byte: route, authorise, answer; and what becomes of errors.
+"""Request dispatcher: routes and authenticates a request, calls its endpoint, and turns errors into responses.
 
-Knows which part does what and does nothing of it itself. Made once per execution environment by `app`.
+Contains no business logic. The app creates one `Service` per execution environment.
 """
 
 import logging
@@ -36,7 +36,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class InvocationContext(Protocol):
-    """What is used of Lambda's context object."""
+    """The part of Lambda's context object that the service uses."""
 
     @property
     def aws_request_id(self) -> str:
@@ -44,12 +44,12 @@ class InvocationContext(Protocol):
         ...
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the environment is stopped."""
+        """Milliseconds until the invocation times out."""
         ...
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
-    """One request on its way: who calls, what stood in the path's named places, and where the answer goes."""
+    """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response."""
 
     request: Request
     caller: Caller
@@ -60,16 +60,16 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 ErrorEncoder = Callable[[int, str, str], bytes]
-"""(status, code, message) → the JSON body of a refusal."""
+"""(status, code, message) → the JSON body of an error response."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands behind a route.
+    """The target of a route.
 
     Args:
-        act: Answers the call.
-        is_open: Whether anybody may call it.
-        error_body: The shape of its refusals.
+        handler: Answers the request.
+        is_public: Whether it may be called without authentication.
+        error_body: Encodes its error responses.
     """
 
     handler: Handler
@@ -78,14 +78,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service:
-    """Everything one execution environment serves.
+    """Serves all requests of one execution environment.
 
     Args:
         routes: (method, path) → endpoint.
-        authenticator: Tells who calls.
-        error_body: The shape of refusals outside any route.
-        logger: Whose lines carry the request's id.
-        name: SERVICE_NAME, for the metrics.
+        authenticator: Identifies the caller.
+        error_body: Encodes error responses when no route matches.
+        logger: The logger that is given the request id for each request.
+        service_name: SERVICE_NAME, for the metrics.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Service:
         self._service_name = service_name
 
     async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: InvocationContext) -> None:
-        """Answer one invocation. Every request gets an answer, also where something broke before the stream opened.
+        """Answer one invocation. An error before the stream is opened is answered with an error response.
 
         Raises:
-            ChatError: Something broke after the stream was opened; the runtime ends the stream with an error then.
+            ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
         with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name):
             request = Request.from_event(event)
@@ -139,11 +139,10 @@ class Service:
         except Exception as error:
             telemetry.measure("Errors")
             telemetry.note(error_type=type(error).__name__, status=500)
-            _LOGGER.exception("the request broke")
+            _LOGGER.exception("the request failed with an unexpected error")
             if stream.started:
-                raise ChatError(
-                    INTERNAL_ERROR_MESSAGE
-                ) from None  # Lambda tells callers of its own API what an error says
+                # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
+                raise ChatError(INTERNAL_ERROR_MESSAGE) from None
             await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
 
 
@@ -155,12 +154,12 @@ def _record_pool_metrics() -> None:
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-    """Answer in one piece."""
+    """Send a complete, non-streaming response."""
     await stream.start(Response(status, dict(headers)))
     if body:
         await stream.write(body)
 
 
 async def reply_json(stream: ResponseStream, value: object, status: int = 200) -> None:
-    """Answer with one JSON value."""
+    """Send a complete response with one JSON value."""
     await reply(stream, status, orjson.dumps(value), JSON_HEADERS)

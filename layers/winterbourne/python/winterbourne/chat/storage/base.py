@@ -1,9 +1,10 @@
-"""Where things are kept: a small table of items, shared by conversations, stop requests and limits.
+"""Item store: a small key-value table, shared by conversations, stop signals and rate limits.
 
-`Store` is the async shell around one of three plain, blocking backends: memory, SQLite, DynamoDB. It runs them in
-threads of its own, so that nothing kept ever delays a token. Knows nothing of what is kept.
+`Store` is the async wrapper around one of three blocking backends: memory, SQLite, DynamoDB. It runs the last two in
+its own thread pool, so that storage never delays a token. It does not interpret the items.
 
-An item stands under a partition key `pk` and a sort key `sk`. Reads see every write that has returned before.
+An item is addressed by a partition key `pk` and a sort key `sk`. Reads are strongly consistent: they see every write
+that has returned before.
 """
 
 import asyncio
@@ -28,19 +29,19 @@ T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
 
 TTL_SWEEP_INTERVAL_S: Final = 60.0
-MAX_KEY_PART_CHARS: Final = 512  # DynamoDB takes 2048 bytes of pk and 1024 of sk
+MAX_KEY_PART_CHARS: Final = 512  # DynamoDB allows 2048 bytes for pk and 1024 for sk
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One kept thing.
+    """One stored item.
 
     Args:
-        pk: Partition key; see `key`.
-        sk: Sort key; a partition is read in its order.
-        body: At most 350 KB, so that it fits into one item of DynamoDB.
-        number: The version of an item that is replaced, the count of a counter; otherwise free.
-        updated_ms: Epoch milliseconds by which `newest` orders; 0 leaves the item out of that.
-        expires_at_s: Epoch seconds after which the item is gone; 0 is never.
+        pk: Partition key, made by `encode_key`.
+        sk: Sort key; orders the items of a partition.
+        body: At most 350 KB, so that it fits into one DynamoDB item.
+        number: The version (optimistic locking, `compare_and_set`) or the count (`increment`); otherwise free to use.
+        updated_ms: Epoch milliseconds by which `query_newest` orders; items with 0 are left out there.
+        expires_at_s: Epoch seconds at which the item expires; 0 is never.
     """
 
     pk: str
@@ -52,53 +53,53 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backend(Protocol):
-    """What a backend does, blocking. Expired items may still be there; the shell hides them."""
+    """A blocking storage backend. It may still return expired items; `Store` filters them out."""
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """One item."""
+        """One item, or None."""
 
     def query_partition(self, pk: str) -> list[Item]:
         """All items of a partition, by sort key."""
         ...
 
     def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
-        """Items with `updated_ms`, the latest first, from the one after `after`; fewer than `limit` only at the end."""
+        """Items with `updated_ms`, newest first, starting after `cursor`; fewer than `limit` only on the last page."""
         ...
 
     def put(self, items: Sequence[Item]) -> None:
-        """Write, whatever was there. Not atomic over several."""
+        """Write items unconditionally. Several items are not written atomically."""
 
     def compare_and_set(self, item: Item, now_s: float) -> bool:
-        """Write if what is there has a `number` one less; nothing, or something expired, counts as 0."""
+        """Write if the stored `number` is one less (optimistic locking); a missing or expired item counts as 0."""
         ...
 
     def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
-        """Add to an item's `number` and return the sum, atomically."""
+        """Add to an item's `number` and return the sum, atomically. `expires_at_s` is set by the first call only."""
         ...
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Remove items by (pk, sk); what is not there is no error."""
+        """Delete items by (pk, sk); a missing item is not an error."""
 
     def delete_expired(self, now_s: float) -> None:
-        """Remove what has expired, if the backend does not do so by itself."""
+        """Delete expired items, unless the database does so by itself."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 class Store:
-    """A backend, off the event loop.
+    """Runs a backend off the event loop, in a thread pool.
 
     Args:
-        make: Makes the backend; called at once, in the first thread, and again with the next call if it failed.
-        threads: How many calls may be under way; 0 calls the backend directly, which then must not block.
-        shared: Whether other execution environments see the same items.
+        make_backend: Makes the backend; called at once, in a thread, and again by the next operation if it failed.
+        threads: Size of the thread pool; with 0 the backend is called directly and must not block.
+        is_shared: Whether other execution environments see the same items.
         now: Wall clock, seconds.
 
-    Every method may raise `StoreUnavailable`.
+    Every method may raise `StorageUnavailable`.
 
     Cancellation:
-        Stops the waiting, not the call: whether it still takes effect is unknown.
+        Stops waiting for the operation but not the operation itself: whether it takes effect is unknown.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Store:
         return list(self._unexpired(await self._call_backend(lambda backend: backend.query_partition(pk))))
 
     async def query_newest(self, pk: str, limit: int, cursor: Item | None = None) -> list[Item]:
-        """At most `limit` items with `updated_ms`, the latest first; of `after` only the keys and the time count."""
+        """At most `limit` items with `updated_ms`, newest first; only the keys and the time of `cursor` are used."""
         found: list[Item] = []
         while (missing := limit - len(found)) > 0:
             page = await self._query_page(pk, missing, cursor)
@@ -140,26 +141,26 @@ class Store:
         return found
 
     async def put(self, items: Sequence[Item]) -> None:
-        """Write items, whatever was there; several are not one transaction."""
+        """Write items unconditionally; several items are not one transaction."""
         await self._delete_expired_if_due()
         await self._call_backend(lambda backend: backend.put(items))
 
     async def compare_and_set(self, item: Item) -> bool:
-        """Write an item if what is there has a `number` one less (nothing there: 0); say whether it was written."""
+        """Write an item if the stored `number` is one less (no item: 0); return whether it was written."""
         await self._delete_expired_if_due()
         return await self._call_backend(lambda backend: backend.compare_and_set(item, self.now()))
 
     async def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
-        """Add to a counter and return what it is now; `expires_at_s` holds from its first addition."""
+        """Add to a counter and return the sum; `expires_at_s` is set by the first addition only."""
         await self._delete_expired_if_due()
         return await self._call_backend(lambda backend: backend.increment(pk, sk, amount, expires_at_s))
 
     async def delete(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Remove items by (pk, sk)."""
+        """Delete items by (pk, sk); a missing item is not an error."""
         await self._call_backend(lambda backend: backend.delete(keys))
 
     async def close(self) -> None:
-        """Let go of everything; nothing may be called afterwards."""
+        """Close the backend and the thread pool; the store cannot be used afterwards."""
         await self._call_backend(lambda backend: backend.close())
         if self._thread_pool:
             self._thread_pool.shutdown(wait=False)
@@ -175,7 +176,7 @@ class Store:
             return await loop.run_in_executor(self._thread_pool, lambda: operation(self._get_backend()))
         except Exception as error:
             measure("StoreErrors")
-            _LOGGER.error("the store did not do its part: %r", error)  # noqa: TRY400 - no trace: it may come often
+            _LOGGER.error("the storage operation failed: %r", error)  # noqa: TRY400 - no traceback: this may be frequent
             raise StorageUnavailable from error
 
     def _get_backend(self) -> Backend:
@@ -195,12 +196,12 @@ class Store:
 
 
 def encode_key(*parts: str) -> str:
-    """Parts → one key in ASCII. Different parts never give the same key, whatever characters they have."""
+    """Join parts into one ASCII key. Different parts never give the same key, whatever characters they contain."""
     return "#".join(map(_encode_key_part, parts))
 
 
 def is_next_version(current: Item | None, item: Item, now_s: float) -> bool:
-    """Whether `item` is the next version of what is there. Nothing, or something expired, is version 0."""
+    """Whether `item` is the next version of the stored item; a missing or expired item is version 0."""
     if current is None or 0 < current.expires_at_s <= now_s:
         return item.number == 1
     return item.number == current.number + 1
@@ -210,5 +211,5 @@ def _encode_key_part(part: str) -> str:
     quoted = quote(part, safe=":/@+=", errors="surrogatepass")
     if len(quoted) <= MAX_KEY_PART_CHARS:
         return quoted
-    # Nothing that was quoted has two percent signs in a row.
+    # Quoted text never has two percent signs in a row, so a hash cannot collide with it.
     return "%%" + hashlib.sha256(quoted.encode()).hexdigest()

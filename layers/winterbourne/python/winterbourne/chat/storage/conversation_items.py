@@ -1,8 +1,8 @@
-"""How a conversation lies in the store: one head, and its messages, each in as many items as it needs.
+"""Storage schema of a conversation: one metadata item, and each message in as many items as its size needs.
 
-Pure: keys, JSON, cutting and joining. The head is listed under its caller; the messages have a partition of their own.
-A message's sort key is the epoch of the request that brought it, its place there, and the number of the part: whatever
-a request writes late, it never comes between the messages of another.
+Pure functions: keys, JSON, splitting and joining. Metadata items are in the caller's partition; the messages of each
+conversation are in a partition of their own. A message's sort key is the epoch of the request that added it, its
+position in that request, and the number of the part: a late write never lands between another request's messages.
 """
 
 import json
@@ -32,21 +32,21 @@ __all__ = [
 ]
 
 MAX_PART_BYTES: Final = 350_000
-"""DynamoDB takes 400 KB per item (409,600 bytes), names and keys among them; our keys may have 3 KB."""
+"""DynamoDB allows 400 KB per item (409,600 bytes) including attribute names and keys; our keys may have 3 KB."""
 
 MAX_TITLE_CHARS: Final = 80
 
 
 class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a conversation without reading it. Its item's `number` grows with every change.
+    """A conversation's metadata, without its messages. The `number` of its item is incremented by every change.
 
     Args:
-        id: As the caller named it.
+        id: The id the caller gave it.
         title: The beginning of the first question.
-        created_ms: Epoch milliseconds; also the first epoch.
-        epoch: Of the latest request. Epochs are the milliseconds of their beginning, and grow.
+        created_ms: Epoch milliseconds; also the first request's `epoch`.
+        epoch: Identifies the latest request: the epoch milliseconds of its start, always greater than the last one.
         expires_at_s: When the first of the messages expires.
-        lease_until_ms: Until then the latest request has the conversation for itself.
+        lease_until_ms: When the latest request's lease ends, in epoch milliseconds; 0 if released.
     """
 
     id: str
@@ -58,29 +58,29 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """A message and where it lies: `sk` of its first item."""
+    """A message and its position in storage: the `sk` of its first item."""
 
     sk: str
     message: Message
 
 
 def conversations_partition(caller_id: str) -> str:
-    """The partition of one caller's heads."""
+    """The partition key of one caller's metadata items."""
     return encode_key("conversations", caller_id)
 
 
 def conversation_key(caller_id: str, conversation_id: str) -> tuple[str, str]:
-    """(pk, sk) of one head."""
+    """(pk, sk) of one conversation's metadata item."""
     return conversations_partition(caller_id), encode_key(conversation_id)
 
 
 def messages_partition(caller_id: str, conversation_id: str) -> str:
-    """The partition of one conversation's messages."""
+    """The partition key of one conversation's messages."""
     return encode_key("messages", caller_id, conversation_id)
 
 
 def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
-    """A message → its items: the parts of its JSON without secrets, each with the number of parts."""
+    """Split a message into items: the parts of its redacted JSON. Each item's `number` is the count of parts."""
     text = redact_json(_encode(message))
     parts = [text[start : start + MAX_PART_BYTES] for start in range(0, len(text), MAX_PART_BYTES)]
     return [
@@ -90,28 +90,28 @@ def split_into_items(message: Message, pk: str, epoch: int, position: int, expir
 
 
 def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
-    """The items of a partition, in order → its messages, without the secrets that earlier versions kept.
+    """Join the items of a partition, in order, into messages; redacts secrets that earlier versions of the code stored.
 
-    What belongs to an earlier conversation of the same name, or was not written to its end, is left out.
+    Leaves out messages of an earlier conversation with the same id and messages that were only partly written.
     """
     current = (item for item in items if item.sk >= f"{first_epoch:014}")
     return list(_join_groups(groupby(current, lambda item: item.sk[:21])))
 
 
 def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> list[StoredMessage]:
-    """What stays when a request repeats a message of the user: what was said before that message."""
+    """The messages to keep when a request repeats a user message (same id): those before that message."""
     ids = {message.id for message in new if isinstance(message, UserMessage) and message.id}
     kept = takewhile(lambda one: not (isinstance(one.message, UserMessage) and one.message.id in ids), stored)
     return list(kept)
 
 
 def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
-    """What a model is asked: what was said, then what is new, and behind every turn a result for each of its calls.
+    """The history to send to the model: stored, then new messages, with a result for every tool call of each turn.
 
-    Turn by turn, because only within a turn an id of a call need not come again.
+    Normalized turn by turn, because call ids are unique only within a turn.
 
     Raises:
-        RequestRejected: 400, a new result belongs to no call of the turn before it.
+        RequestRejected: 400 if a new result belongs to no call of the turn before it.
     """
     turns: list[list[Message]] = [[]]
     for message in (*stored, *new):
@@ -122,7 +122,7 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
 
 
 def derive_title(messages: Iterable[Message]) -> str:
-    """The beginning of the first text a user wrote, in one line and without secrets."""
+    """The beginning of the user's first text, on one line and redacted."""
     texts = (
         part.text
         for message in messages
@@ -135,7 +135,7 @@ def derive_title(messages: Iterable[Message]) -> str:
 
 
 def _encode(message: Message) -> bytes:
-    """A message as JSON. Surrogates, which a model leaves that cuts an emoji in two, are paired or replaced."""
+    """A message as JSON. Surrogates (left by a model that splits an emoji) are paired or, if alone, replaced."""
     try:
         return msgspec.json.encode(message)
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Conversations that are kept: continued by id, listed, read and deleted, each caller's own.
+"""Conversation store: continues a caller's conversations by id, lists (paginated by cursor), reads and deletes them.
 
-Knows when what is kept, not how it lies in the store (`items`) nor who may write (`lease`).
+The storage schema is in `conversation_items`, mutual exclusion between requests in `lease`.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 Cursor = tuple[Annotated[int, Meta(ge=1, le=2**53)], Annotated[str, Meta(min_length=1, max_length=512)]]
-"""`updated_ms` and `sk` of the last conversation of a page."""
+"""Pagination cursor: `updated_ms` and `sk` of the last conversation of a page."""
 
 DAY_S: Final = 86_400
 DEFAULT_PAGE_SIZE: Final = 30
@@ -48,11 +48,11 @@ MAX_PAGE_SIZE: Final = 100
 
 
 class OpenConversation(msgspec.Struct, frozen=True):
-    """One request's part of a conversation.
+    """A conversation while one request runs in it.
 
     Args:
-        messages: Everything said so far, the request's own messages last; what a model is to be asked.
-        append: Keeps one more message. Returns at once; the writing goes on beside.
+        messages: The history to send to the model; the request's own messages are last.
+        append: Saves one more message. Returns at once; it is written in the background.
     """
 
     messages: tuple[Message, ...]
@@ -63,7 +63,7 @@ class ConversationStore:
     """The conversations of all callers.
 
     Args:
-        store: Where they are kept.
+        store: Holds their items.
         settings: CONVERSATION_TTL_DAYS and CONVERSATION_LEASE.
     """
 
@@ -74,17 +74,17 @@ class ConversationStore:
 
     @contextlib.asynccontextmanager
     async def open(self, caller: Caller, request: ChatRequest) -> AsyncIterator[OpenConversation]:
-        """Have a conversation for oneself while the block runs; it begins with the first request that names its id.
+        """Lease a conversation while the block runs; it is created by the first request with its id.
 
-        A request that brings the whole history itself (`store` is False) is not kept. A message of the user whose id
-        is kept already takes its place: what followed it is forgotten, so that a request can be repeated.
+        A request that carries the whole history itself (`store` is False) is not saved. So that a request can be
+        repeated, a user message with an id that is stored already replaces that message and deletes all after it.
 
         Raises:
-            RequestRejected: 409 while another request runs in it; 400 for messages that do not fit what is kept.
-            StoreUnavailable: It cannot be read.
+            RequestRejected: 409 while another request runs in it; 400 if the messages do not fit the stored ones.
+            StorageUnavailable: It cannot be read or leased.
 
         Cancellation:
-            What was appended is still written, for FLUSH_TIMEOUT_S seconds at most.
+            Appended messages are still written, for FLUSH_TIMEOUT_S seconds at most.
         """
         if not request.store:
             yield OpenConversation(request.messages, _discard)
@@ -92,21 +92,21 @@ class ConversationStore:
         lease = self._lease(caller, request.conversation_id)
         await lease.read()
         if lease.metadata is None:
-            merge_history((), request.messages)  # nothing is begun by messages that do not fit
+            merge_history((), request.messages)  # raises before anything is created
         pk = messages_partition(caller.id, request.conversation_id)
         async with _releasing(lease), self._open_leased(lease, pk, request) as conversation:
             yield conversation
 
     async def list_page(self, caller: Caller, query: Mapping[str, str]) -> bytes:
-        """`GET /conversations`: a caller's conversations as JSON, the latest first.
+        """`GET /conversations`: one page of a caller's conversations as JSON, newest first.
 
         Args:
-            caller: Whose.
-            query: `limit` (30, at most 100) and `after`, the `next` of the page before.
+            caller: The owner of the conversations.
+            query: `limit` (default 30, at most 100) and `after`, the cursor: `next` of the previous page.
 
         Raises:
-            RequestRejected: 400, one of them cannot be.
-            StoreUnavailable: They cannot be read.
+            RequestRejected: 400 if `limit` or `after` is invalid.
+            StorageUnavailable: They cannot be read.
         """
         pk, limit = conversations_partition(caller.id), _parse_limit(query.get("limit", ""))
         items = await self._store.query_newest(pk, limit, _decode_cursor(pk, query.get("after", "")))
@@ -121,8 +121,8 @@ class ConversationStore:
         """`GET /conversations/{id}`: one conversation with its messages, as JSON.
 
         Raises:
-            RequestRejected: 404, this caller has none of that id.
-            StoreUnavailable: It cannot be read.
+            RequestRejected: 404 if this caller has no conversation with that id.
+            StorageUnavailable: It cannot be read.
         """
         item = await self._store.get(*conversation_key(caller.id, conversation_id))
         if item is None:
@@ -135,11 +135,11 @@ class ConversationStore:
         return msgspec.json.encode(summary | {"messages": [one.message for one in stored]})
 
     async def delete(self, caller: Caller, conversation_id: str) -> None:
-        """`DELETE /conversations/{id}`: answered with 204.
+        """`DELETE /conversations/{id}`: delete a conversation and its messages.
 
         Raises:
-            RequestRejected: 404, this caller has none of that id; 409 while a request runs in it.
-            StoreUnavailable: It is not deleted, or not all of it; it can be deleted again.
+            RequestRejected: 404 if this caller has no conversation with that id; 409 while a request runs in it.
+            StorageUnavailable: It was not deleted, or only in part; deleting it can be retried.
         """
         lease = self._lease(caller, conversation_id)
         await lease.read()
@@ -172,7 +172,7 @@ class ConversationStore:
             yield OpenConversation(messages, append)
 
     async def _truncate(self, items: list[Item], sk: str) -> list[Item]:
-        """Forget what lies at `sk` and behind it; what stays."""
+        """Delete the items from `sk` on; return the others."""
         await self._store.delete([(item.pk, item.sk) for item in items if item.sk >= sk])
         return [item for item in items if item.sk < sk]
 
@@ -180,7 +180,7 @@ class ConversationStore:
     async def _write_behind_queue(
         self, lease: Lease, metadata: ConversationMetadata, items: list[Item]
     ) -> AsyncIterator[WriteBehindQueue]:
-        """A writer which, when half their time is over, also writes the old messages anew: what is used is kept."""
+        """A queue that also rewrites old items once half their TTL is over: conversations in use do not expire."""
         needs_ttl_refresh = lease.item_expires_at_s - metadata.expires_at_s > self._ttl_s / 2
         async with WriteBehindQueue(self._store, lease.renew, self._lease_s / 3) as queue:
             if needs_ttl_refresh:
@@ -198,20 +198,20 @@ class ConversationStore:
 
 @contextlib.asynccontextmanager
 async def _releasing(lease: Lease) -> AsyncIterator[None]:
-    """At the end of the block others may have the conversation."""
+    """Release the lease at the end of the block."""
     try:
         yield
     finally:
-        with contextlib.suppress(StorageUnavailable):  # the store has logged it; the lease ends by itself
+        with contextlib.suppress(StorageUnavailable):  # `Store` has logged it; the lease expires by itself
             await lease.release()
 
 
 def _discard(_: Message) -> None:
-    """Keep nothing."""
+    """Save nothing: the `append` of a request with `store` False."""
 
 
 async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """Wait for both, also where one fails."""
+    """Wait for both to end, even if one fails; then raise the first error."""
     first, second = await asyncio.gather(one, other, return_exceptions=True)
     if isinstance(first, BaseException):
         raise first
@@ -239,7 +239,7 @@ def _parse_limit(text: str) -> int:
 
 
 def _encode_cursor(item: Item) -> str:
-    """Where the next page begins; opaque to the caller."""
+    """Make the cursor of the next page; opaque to the caller."""
     return base64.urlsafe_b64encode(msgspec.json.encode((item.updated_ms, item.sk))).decode()
 
 
@@ -248,11 +248,11 @@ def _decode_cursor(pk: str, cursor: str) -> Item | None:
         return None
     try:
         updated_ms, sk = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=Cursor)
-    except ValueError:  # of base64 and of msgspec
-        raise RequestRejected(400, "invalid_cursor", "after: expected the next of a page before") from None
+    except ValueError:  # raised by both base64 and msgspec
+        raise RequestRejected(400, "invalid_cursor", "after: expected the value of next from a previous page") from None
     return Item(pk=pk, sk=sk, updated_ms=updated_ms)
 
 
 def _not_found_error() -> RequestRejected:
-    """The refusal where there is no such conversation, or it is somebody else's: nobody is told which."""
+    """The same 404 whether the conversation does not exist or belongs to another caller, so as not to reveal which."""
     return RequestRejected(404, "conversation_not_found", "there is no such conversation")

@@ -1,9 +1,9 @@
-"""Items in a DynamoDB table: for all execution environments.
+"""DynamoDB storage backend: items in one table, shared by all execution environments.
 
 The table: on demand, partition key `pk` (S), sort key `sk` (S), TTL attribute `expires_at_s` (N), and a local secondary
 index `newest` on `pk` and `updated_ms` (N) with all attributes projected. The function must be allowed GetItem, Query,
 PutItem, UpdateItem and BatchWriteItem on the table, and Query on the index.
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html has the limits.
+Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 """
 
 import random
@@ -17,24 +17,24 @@ from winterbourne.chat.storage.base import Item
 __all__ = ["DynamoBackend"]
 
 INDEX: Final = "newest"
-MAX_BATCH_WRITES: Final = 25  # writes that BatchWriteItem takes; 25 of our largest items are within its 16 MB
+MAX_BATCH_WRITES: Final = 25  # BatchWriteItem's limit; 25 of our largest items stay below its 16 MB
 MAX_BATCH_ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.05
 
-# What is there is the version before, or nothing; what has expired may be there for days and counts as nothing.
+# Optimistic locking. DynamoDB may keep an expired item for days, so it counts as missing.
 IS_NEXT_VERSION: Final = "#n = :before"
 IS_FIRST_VERSION: Final = "attribute_not_exists(pk) or expires_at_s <= :now"
 
 
 class DynamoBackend:
-    """See `store.Backend`. May be called from several threads.
+    """A `Backend` in a DynamoDB table. Thread-safe.
 
     Args:
-        table: Its name or ARN.
-        pause: Waits so many seconds before what DynamoDB did not take is sent again.
+        table: Name or ARN of the table.
+        sleep: Blocks for so many seconds before unprocessed writes are retried.
 
     Raises:
-        botocore.exceptions.BotoCoreError: There is no region.
+        botocore.exceptions.BotoCoreError: No region is configured.
     """
 
     def __init__(self, table: str, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -43,16 +43,16 @@ class DynamoBackend:
         self._sleep = sleep
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """See `store.Backend`."""
+        """One strongly consistent GetItem."""
         response = self._client.get_item(TableName=self._table, Key=_primary_key(pk, sk), ConsistentRead=True)
         return _from_attributes(response["Item"]) if "Item" in response else None
 
     def query_partition(self, pk: str) -> list[Item]:
-        """See `store.Backend`."""
+        """Strongly consistent Query over all result pages."""
         return list(self._query(pk))
 
     def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
-        """See `store.Backend`."""
+        """Query on the local secondary index, in descending order, starting after the cursor's key."""
         arguments: dict[str, Any] = {"IndexName": INDEX, "ScanIndexForward": False, "Limit": limit}
         if cursor:
             arguments["ExclusiveStartKey"] = {
@@ -67,11 +67,11 @@ class DynamoBackend:
         return found
 
     def put(self, items: Sequence[Item]) -> None:
-        """See `store.Backend`."""
+        """BatchWriteItem, 25 items at a time."""
         self._write_in_batches([{"PutRequest": {"Item": _to_attributes(item)}} for item in items])
 
     def compare_and_set(self, item: Item, now_s: float) -> bool:
-        """See `store.Backend`."""
+        """PutItem with a condition on the stored version."""
         if item.number == 1:
             return self._conditional_put(item, IS_FIRST_VERSION, {":now": _number_attribute(int(now_s))})
         return self._conditional_put(
@@ -79,7 +79,7 @@ class DynamoBackend:
         )
 
     def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
-        """See `store.Backend`."""
+        """One atomic UpdateItem with ADD."""
         response = self._client.update_item(
             TableName=self._table,
             Key=_primary_key(pk, sk),
@@ -94,17 +94,17 @@ class DynamoBackend:
         return int(response["Attributes"]["number"]["N"])
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
-        """See `store.Backend`."""
+        """BatchWriteItem with delete requests, 25 at a time."""
         self._write_in_batches([{"DeleteRequest": {"Key": _primary_key(pk, sk)}} for pk, sk in keys])
 
     def delete_expired(self, now_s: float) -> None:
-        """DynamoDB removes what has expired by itself, within days."""
+        """Do nothing: DynamoDB deletes expired items by itself, within days."""
 
     def close(self) -> None:
-        """The client stays for whoever else uses it."""
+        """Do nothing: the client is shared within the process."""
 
     def _query(self, pk: str, **arguments: Any) -> Iterator[Item]:
-        """Query page after page, lazily."""
+        """Yield the items of all result pages; each page is fetched only when needed."""
         while True:
             response = self._client.query(
                 TableName=self._table,
@@ -139,14 +139,14 @@ class DynamoBackend:
             self._write_batch(writes[start : start + MAX_BATCH_WRITES])
 
     def _write_batch(self, writes: list[dict[str, Any]]) -> None:
-        """Write, and again what DynamoDB gives back because it has too much to do."""
+        """Write a batch; retry unprocessed writes (throttling) with exponential backoff and full jitter."""
         for attempt in range(MAX_BATCH_ATTEMPTS):
             response = self._client.batch_write_item(RequestItems={self._table: writes})
             writes = response["UnprocessedItems"].get(self._table, [])
             if not writes:
                 return
             self._sleep(random.uniform(0, BACKOFF_S * 2**attempt))
-        raise TimeoutError(f"DynamoDB left {len(writes)} writes undone after {MAX_BATCH_ATTEMPTS} attempts")
+        raise TimeoutError(f"DynamoDB left {len(writes)} writes unprocessed after {MAX_BATCH_ATTEMPTS} attempts")
 
 
 def _primary_key(pk: str, sk: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _number_attribute(value: int) -> dict[str, str]:
 
 
 def _to_attributes(item: Item) -> dict[str, Any]:
-    """An item as DynamoDB has it. What is 0 is left out, and so the index leaves out what has no time."""
+    """An item as DynamoDB attributes. Zeros are left out, which keeps items without `updated_ms` out of the index."""
     numbers = {"number": item.number, "updated_ms": item.updated_ms, "expires_at_s": item.expires_at_s}
     attributes = _primary_key(item.pk, item.sk) | {
         name: _number_attribute(value) for name, value in numbers.items() if value

@@ -1,4 +1,4 @@
-"""Which backend keeps things where STORE says. Only the chosen one is imported: each import costs cold start."""
+"""Store factory: makes the store that STORE names. Imports only its backend, to keep the cold start short."""
 
 from typing import Final
 
@@ -11,15 +11,14 @@ DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 
 def make_store(settings: Settings) -> Store:
-    """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; threads do the rest."""
+    """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; a thread connects it."""
     scheme, _, location = settings.store.partition(":")
     match scheme:
         case "file":
-            from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415 - only where it is asked for
+            from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415 - only if it is used
 
-            return Store(
-                lambda: SqliteBackend(location), threads=1, is_shared=True
-            )  # SQLite's connection has one thread
+            # One thread, because an SQLite connection may only be used in the thread that made it.
+            return Store(lambda: SqliteBackend(location), threads=1, is_shared=True)
         case "dynamodb":
             from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415 - likewise
 

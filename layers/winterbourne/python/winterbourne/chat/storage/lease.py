@@ -1,7 +1,7 @@
-"""One request at a time: a conversation belongs to the request that took it, until it is given back or left behind.
+"""Conversation lease: only one request at a time may run in a conversation.
 
-The lease stands in the conversation's head and is written with the head's version, so of two requests that take it at
-once one fails. It is renewed while the request runs; when an environment dies, it ends by itself.
+The lease is part of the conversation's metadata and is written with optimistic locking on its version, so if two
+requests acquire it at once, one fails. It is renewed while the request runs; if an environment dies, it expires.
 """
 
 import logging
@@ -19,14 +19,14 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Lease:
-    """The head of one conversation, and the right to write to it.
+    """The lease on one conversation, and the conversation's metadata, which holds it.
 
     Args:
-        store: Where it is kept.
-        caller_id: Whose it is.
-        conversation_id: Its name.
-        lease_s: Seconds until a lease that is not renewed ends.
-        kept_s: Seconds the head is kept after its last change.
+        store: Holds the metadata.
+        caller_id: The owner of the conversation.
+        conversation_id: The conversation.
+        lease_s: Seconds until a lease that is not renewed expires.
+        ttl_s: Seconds until the metadata expires after its last change.
     """
 
     def __init__(self, store: Store, caller_id: str, conversation_id: str, lease_s: float, ttl_s: int) -> None:
@@ -40,19 +40,19 @@ class Lease:
         self.metadata: ConversationMetadata | None = None
 
     async def read(self) -> None:
-        """Find out whether the conversation exists, and who has it."""
+        """Load the metadata: whether the conversation exists and is leased."""
         item = await self._store.get(*self._key)
         self._version = item.number if item else 0
         self.metadata = msgspec.json.decode(item.body, type=ConversationMetadata) if item else None
 
     async def acquire(self, title: str) -> ConversationMetadata:
-        """Have the conversation for ourselves, from the state that was read.
+        """Acquire the lease, based on the metadata that `read` loaded.
 
         Args:
-            title: Of a conversation that is new.
+            title: The title if the conversation is new.
 
         Raises:
-            RequestRejected: 409, somebody else has it or took it since.
+            RequestRejected: 409 if another request holds the lease or has acquired it since `read`.
         """
         now_ms = self._now_ms()
         if self.metadata is None:
@@ -69,38 +69,38 @@ class Lease:
         return await self._acquire(msgspec.structs.replace(self.metadata, epoch=max(now_ms, self.metadata.epoch + 1)))
 
     async def renew(self) -> None:
-        """Have it for another while. Where that fails the lease goes on for now; the log says so."""
+        """Extend the lease. If storage is unavailable, it stays held until it expires; a lost lease is logged."""
         if self._is_held and self.metadata:
             try:
                 self._is_held = await self._write_next_version(self.metadata, self._lease_s)
             except StorageUnavailable:
-                return  # the store has logged it, and there is time for another attempt
+                return  # `Store` has logged it, and there is time for another attempt
             if not self._is_held:
-                _LOGGER.error("another request has taken the conversation: this one had not renewed its lease in time")
+                _LOGGER.error("the lease was lost: not renewed in time, another request has acquired the conversation")
 
     def extend_ttl(self) -> None:
-        """All messages were written anew and expire when something does that is written now."""
+        """Note that all messages were rewritten, so that they expire no earlier than items written now."""
         if self.metadata:
             self.metadata = msgspec.structs.replace(self.metadata, expires_at_s=self.item_expires_at_s)
 
     async def release(self) -> None:
-        """Let the next request have it, if it is ours.
+        """Release the lease if it is held.
 
         Raises:
-            StoreUnavailable: The lease ends by itself.
+            StorageUnavailable: It was not released; it expires by itself.
         """
         if self._is_held and self.metadata:
             self._is_held = False
             await self._write_next_version(self.metadata, 0)
 
     async def delete_metadata(self) -> None:
-        """Let there be no such conversation any more. Its messages must be gone already."""
+        """Delete the metadata, and with it the lease. The messages must have been deleted already."""
         await self._store.delete([self._key])
         self._is_held = False
 
     @property
     def item_expires_at_s(self) -> int:
-        """When something that is written now expires."""
+        """When an item that is written now expires."""
         return int(self._store.now()) + self._ttl_s
 
     async def _acquire(self, metadata: ConversationMetadata) -> ConversationMetadata:
@@ -110,7 +110,7 @@ class Lease:
         return metadata
 
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
-        """Write the head as the version after the last we know of; False where there is another one."""
+        """Write the metadata as the next version; False if another request did so first (optimistic locking)."""
         now_ms = self._now_ms()
         metadata = msgspec.structs.replace(metadata, lease_until_ms=now_ms + int(lease_s * 1000) if lease_s else 0)
         pk, sk = self._key
@@ -130,5 +130,5 @@ class Lease:
 
 
 def is_leased(metadata: ConversationMetadata, now_ms: float) -> bool:
-    """Whether a request has the conversation."""
+    """Whether a request holds the lease."""
     return metadata.lease_until_ms > now_ms

@@ -1,7 +1,7 @@
-"""What one caller may use: requests per minute and tokens per day, counted in the store for all environments.
+"""Rate limits (fixed window) per caller: requests per minute and tokens per day, counted in the store.
 
-Minutes and days are those of the clock (UTC), so that one counter does for each: across the turn of a minute a caller
-may have the requests of both.
+All environments share the counters if they share the store. Windows are the minutes and days of the clock (UTC), so one
+counter per window is enough; around a window's end a caller may use the requests of both windows.
 """
 
 import math
@@ -19,11 +19,11 @@ DAY_S: Final = 86_400
 
 
 class RateLimiter:
-    """The limits of all callers.
+    """Enforces the rate limits of all callers.
 
     Args:
-        store: Where they are counted.
-        settings: LIMIT_REQUESTS_PER_MINUTE and LIMIT_TOKENS_PER_DAY; 0 is no limit, and then nothing is counted.
+        store: Holds the counters.
+        settings: LIMIT_REQUESTS_PER_MINUTE and LIMIT_TOKENS_PER_DAY; with 0 there is no limit and nothing is counted.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -32,11 +32,11 @@ class RateLimiter:
         self._max_tokens = settings.limit_tokens_per_day
 
     async def check(self, caller: Caller) -> None:
-        """Count a request, and let it pass if it is within the limits.
+        """Count a request and reject it if a limit of the caller is used up.
 
         Raises:
             RequestRejected: 429 with `retry-after` in seconds.
-            StoreUnavailable: It cannot be told; a limit that money depends on stays shut.
+            StorageUnavailable: The store is unavailable; limits fail closed, because they cap costs.
         """
         if self._max_requests and await self._increment("requests", caller, 1, MINUTE_S) > self._max_requests:
             raise self._rate_limited_error(f"{self._max_requests} requests per minute", MINUTE_S)
@@ -44,10 +44,10 @@ class RateLimiter:
             raise self._rate_limited_error(f"{self._max_tokens} tokens per day", DAY_S)
 
     async def record_usage(self, caller: Caller, tokens: int) -> None:
-        """Count tokens that were used. The request that passes the limit is still answered to its end.
+        """Count used tokens. The request that crosses the limit is still answered in full.
 
         Raises:
-            StoreUnavailable: They were not counted.
+            StorageUnavailable: The tokens may not have been counted.
         """
         if self._max_tokens and tokens:
             await self._increment("tokens", caller, tokens, DAY_S)
@@ -62,10 +62,11 @@ class RateLimiter:
         return counter.number if counter else 0
 
     def _fixed_window(self, counter: str, caller: Caller, window_s: int) -> tuple[str, str, int]:
-        """The counter of the current window, and when the window ends."""
+        """(pk, sk) of the current window's counter, and when the window ends in epoch seconds."""
         number = int(self._store.now() // window_s)
         return encode_key("limits", caller.id), encode_key(counter, str(number)), (number + 1) * window_s
 
     def _rate_limited_error(self, limit: str, window_s: int) -> RequestRejected:
         retry_after_s = math.ceil(window_s - self._store.now() % window_s)
-        return RequestRejected(429, "rate_limited", f"the limit is {limit}", {"retry-after": str(retry_after_s)})
+        message = f"rate limit exceeded: {limit}"
+        return RequestRejected(429, "rate_limited", message, {"retry-after": str(retry_after_s)})

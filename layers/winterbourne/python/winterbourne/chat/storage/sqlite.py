@@ -1,4 +1,4 @@
-"""Items in an SQLite file: for several processes on one machine."""
+"""SQLite storage backend: items in one file, shared by several processes on one machine."""
 
 import contextlib
 import sqlite3
@@ -35,20 +35,20 @@ END_OF_TIME_MS: Final = 1 << 62
 
 
 class SqliteBackend:
-    """See `store.Backend`. To be made, used and closed in one thread.
+    """A `Backend` in an SQLite file. Must be created, used and closed in the same thread.
 
     Args:
-        path: Of the file; made where it is missing, its folder is not.
+        path: Path of the file; the file is created if missing, its folder is not.
 
     Raises:
-        sqlite3.Error: The file cannot be opened, or is something else.
+        sqlite3.Error: The file cannot be opened or is not an SQLite database.
     """
 
     def __init__(self, path: str) -> None:
-        # Without an isolation level each statement is its own transaction, unless one was begun.
+        # Autocommit: each statement is its own transaction unless one was begun explicitly.
         self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            self._connection.execute("pragma journal_mode = wal")  # readers and a writer do not wait for each other
+            self._connection.execute("pragma journal_mode = wal")  # readers and a writer do not block each other
             self._connection.execute("pragma synchronous = normal")
             self._connection.executescript(SCHEMA)
         except sqlite3.Error:
@@ -56,25 +56,25 @@ class SqliteBackend:
             raise
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """See `store.Backend`."""
+        """One select by primary key."""
         return next(self._select(f"{SELECT_ITEMS} and sk = ?", pk, sk), None)
 
     def query_partition(self, pk: str) -> list[Item]:
-        """See `store.Backend`."""
+        """One select, ordered by sort key."""
         return list(self._select(f"{SELECT_ITEMS} order by sk", pk))
 
     def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
-        """See `store.Backend`."""
+        """One select over the partial index `newest`, with keyset pagination."""
         updated_ms, sk = (cursor.updated_ms, cursor.sk) if cursor else (END_OF_TIME_MS, "")
         return list(self._select(SELECT_NEWEST, pk, updated_ms, sk, limit))
 
     def put(self, items: Sequence[Item]) -> None:
-        """See `store.Backend`. Here it is one transaction."""
+        """Insert or replace all items in one transaction."""
         with self._transaction():
             self._connection.executemany(UPSERT_ITEM, map(_to_row, items))
 
     def compare_and_set(self, item: Item, now_s: float) -> bool:
-        """See `store.Backend`."""
+        """Check the version and write, in one write transaction."""
         with self._transaction():
             if not is_next_version(self.get(item.pk, item.sk), item, now_s):
                 return False
@@ -82,20 +82,20 @@ class SqliteBackend:
             return True
 
     def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
-        """See `store.Backend`."""
+        """One upsert that returns the sum."""
         return int(self._connection.execute(INCREMENT_COUNTER, (pk, sk, amount, expires_at_s)).fetchall()[0][0])
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
-        """See `store.Backend`. Here it is one transaction."""
+        """Delete all items in one transaction."""
         with self._transaction():
             self._connection.executemany("delete from items where pk = ? and sk = ?", keys)
 
     def delete_expired(self, now_s: float) -> None:
-        """See `store.Backend`."""
+        """One delete over the partial index `expiring`."""
         self._connection.execute("delete from items where expires_at_s > 0 and expires_at_s <= ?", (now_s,))
 
     def close(self) -> None:
-        """See `store.Backend`."""
+        """Close the connection."""
         self._connection.close()
 
     def _select(self, query: str, *values: str | int) -> Iterator[Item]:
@@ -104,7 +104,7 @@ class SqliteBackend:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Begin as a writer: one that began as a reader could find itself unable to become one."""
+        """Take the write lock at the start: upgrading a read transaction could fail because of another writer."""
         self._connection.execute("begin immediate")
         with self._connection:
             yield

@@ -1,7 +1,7 @@
-"""Stop requests: one request asks, another one, perhaps in another execution environment, hears it.
+"""Stop signals: one request stops a conversation that another one runs, perhaps in another execution environment.
 
-Lambda never tells a function that its client has gone, so stopping is a request of its own. It leaves a mark in the
-store; whoever runs the conversation looks for it. In the same environment nobody has to look: it is heard at once.
+Lambda does not notify a function when its client disconnects, so stopping is a separate request. It writes a signal to
+the store, which the request that runs the conversation polls. Within one environment it is delivered at once.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from winterbourne.chat.storage.base import Item, Store, encode_key
 __all__ = ["StopSignals"]
 
 SIGNAL_TTL_S: Final = 3600
-"""Longer than Lambda lets anything run."""
+"""Longer than any Lambda invocation may run."""
 
 MAX_BACKOFF_S: Final = 10.0
-"""Between two looks at a store that is away: each look that fails is a line in the log, for every stream."""
+"""Longest wait between polls while the store is unavailable: each failed poll logs a line, for every stream."""
 
 
 class StopSignals:
-    """Stop requests of all callers.
+    """Sends and receives the stop signals of all callers.
 
     Args:
-        store: Where they are kept.
-        poll_interval_s: Seconds between two looks.
+        store: Holds the signals.
+        poll_interval_s: Seconds between two polls; a store that is not shared is not polled.
     """
 
     def __init__(self, store: Store, poll_interval_s: float) -> None:
@@ -36,15 +36,15 @@ class StopSignals:
         self._listeners: dict[tuple[str, str], set[asyncio.Event]] = {}
 
     async def send(self, caller: Caller, conversation_id: str, at_ms: int | None = None) -> None:
-        """Ask that this caller's conversation stops; where none of that id runs, nothing happens.
+        """Request that this caller's conversation stop; does nothing if it is not running.
 
         Args:
-            caller: Who asks; the conversations of others have other keys and are out of reach.
-            conversation_id: Which one.
-            at_ms: When the request was received, epoch milliseconds; now, if not given.
+            caller: The owner; keys contain the caller's id, so other callers' conversations cannot be stopped.
+            conversation_id: The conversation to stop.
+            at_ms: When the stop request was received, in epoch milliseconds; defaults to now.
 
         Raises:
-            StoreUnavailable: Only this environment has heard it.
+            StorageUnavailable: The signal was delivered in this environment only.
         """
         for listener in self._listeners.get((caller.id, conversation_id), ()):
             listener.set()
@@ -55,13 +55,14 @@ class StopSignals:
     async def wait(self, caller: Caller, conversation_id: str, since_ms: int | None = None) -> None:
         """Return when this caller's conversation is to stop.
 
-        Args:
-            caller: Whose conversation it is.
-            conversation_id: Which one.
-            since_ms: When the running request was received, epoch milliseconds: older marks meant another one. Now,
-                if not given; better is the event's `timeEpoch`, so that a stop during a cold start is heard.
+        While the store is unavailable it is polled with exponential backoff. Cancellation ends the polling.
 
-        A store that is away is looked at more and more rarely, until it is back. Cancellation ends the looking.
+        Args:
+            caller: The owner of the conversation.
+            conversation_id: The conversation.
+            since_ms: When the running request was received, in epoch milliseconds; older signals were meant for an
+                earlier request. Defaults to now; pass the event's `timeEpoch` so as not to miss a stop during a cold
+                start.
         """
         since_ms, failures = since_ms or self._now_ms(), 0
         with self._subscribe(caller, conversation_id) as stopped:
@@ -70,7 +71,7 @@ class StopSignals:
                     if await self._is_stop_requested(caller, conversation_id, since_ms):
                         return
                     failures = 0
-                except StorageUnavailable:  # the store has logged it
+                except StorageUnavailable:  # `Store` has logged it
                     failures += 1
                 await _wait_with_timeout(stopped, self._backoff_s(failures))
 
@@ -79,7 +80,7 @@ class StopSignals:
         return signal is not None and signal.number >= since_ms
 
     def _backoff_s(self, failures: int) -> float | None:
-        """Until the next look, after so many failures in a row; None where there is none."""
+        """Seconds until the next poll, after so many failures in a row; None if the store is not polled."""
         if self._poll_interval_s is None:
             return None
         max_s = max(self._poll_interval_s, MAX_BACKOFF_S)
@@ -102,7 +103,7 @@ class StopSignals:
 
 
 async def _wait_with_timeout(event: asyncio.Event, timeout_s: float | None) -> None:
-    """Wait for an event, not longer than that."""
+    """Wait for an event, or until the timeout (None: no timeout)."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()

@@ -1,4 +1,4 @@
-"""Writing beside the stream: items are handed over in passing, and a task of its own puts them into the store."""
+"""Write-behind queue: items are queued without waiting, and a background task writes them to the store."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,20 @@ __all__ = ["WriteBehindQueue"]
 _LOGGER: Final = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S: Final = 2.0
-"""What the end of a request may wait for its last writes; less than the margin that is left before a deadline."""
+"""How long the end of a request waits for its last writes; less than the margin kept before the deadline."""
 
 
 class WriteBehindQueue:
-    """Puts items into the store, in order, while the block runs; leaving it waits for the last ones.
+    """Writes items to the store, in order, while the block runs; leaving the block waits for the last writes.
 
     Args:
-        store: Where they go.
-        renew: Called every `renew_interval_s` seconds, never beside a write.
+        store: Where the items are written.
+        renew: Called every `renew_interval_s` seconds, never during a write.
+        renew_interval_s: Seconds between two calls of `renew`.
 
     Cancellation:
-        Of the block: still waits for the last writes, FLUSH_TIMEOUT_S at most. Of that waiting: gives them up.
+        If the block is cancelled, the last writes are still awaited, for FLUSH_TIMEOUT_S at most; if that wait is
+        cancelled too, they are abandoned.
     """
 
     def __init__(self, store: Store, renew: Callable[[], Awaitable[None]], renew_interval_s: float) -> None:
@@ -40,11 +42,11 @@ class WriteBehindQueue:
 
     @property
     def is_flushed(self) -> bool:
-        """Whether everything was written."""
+        """Whether all queued items have been written."""
         return not self._pending
 
     def put(self, items: Sequence[Item]) -> None:
-        """Have items written soon. Never waits."""
+        """Queue items to be written soon. Never waits."""
         self._pending += items
         self._wake_up.set()
 
@@ -61,7 +63,7 @@ class WriteBehindQueue:
                 await self._task
         if not self.is_flushed:
             measure("ConversationsCut")
-            _LOGGER.error("the last %s items of a conversation could not be kept", len(self._pending))
+            _LOGGER.error("the last %s items of a conversation could not be saved", len(self._pending))
 
     async def _run(self) -> None:
         while not self._is_closing:
@@ -79,7 +81,7 @@ class WriteBehindQueue:
         self._wake_up.clear()
 
     async def _flush(self) -> None:
-        """Write what waits. What the store does not take waits for the next occasion; the store has logged why."""
+        """Write the pending items. If that fails, they stay pending for the next flush; `Store` has logged why."""
         if items := self._pending[:]:
             with contextlib.suppress(StorageUnavailable):
                 await self._store.put(items)

@@ -1,6 +1,6 @@
-"""The chat endpoints: a request body in a wire format → a conversation → its frames.
+"""Chat endpoint: decodes a request in a wire format, runs the conversation and streams its frames.
 
-Knows the order of things, nothing of formats, vendors and stores.
+Orchestrates only: independent of the wire format, the model's vendor and the storage backend.
 """
 
 import asyncio
@@ -33,21 +33,21 @@ from winterbourne.chat.storage.stop_signals import StopSignals
 __all__ = ["ChatEndpoint"]
 
 USAGE_WRITE_TIMEOUT_S: Final = 1.0
-"""A store that is slow must not hold an answer that is over: the client waits for the end of the response."""
+"""A slow store must not hold back a finished answer: the client waits for the end of the response."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 class ChatEndpoint:
-    """Answers chats.
+    """Answers chat requests.
 
     Args:
-        settings: Limits and times.
-        model: Who answers.
-        tools: What the model may use.
-        conversations: Where they are kept.
-        limits: What a caller may use.
-        stops: Where requests to stop are heard.
+        settings: Limits and timeouts.
+        provider: The model provider.
+        tools: The tools the model may call.
+        conversations: Stores the conversations.
+        rate_limiter: Enforces each caller's limits.
+        stop_signals: Delivers stop requests.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class ChatEndpoint:
         self._stop_signals = stop_signals
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
-        """Answer one chat in one wire format.
+        """Answer one chat request in the given wire format.
 
         Raises:
-            RequestRejected: The body cannot be answered, the caller has used what they may, or another request runs in
-                this conversation; the model was not asked.
+            RequestRejected: The body is invalid, the caller's limit is exceeded, or another request is running in
+                this conversation; the model was not called.
 
         Cancellation:
-            Says that the stream was stopped; what was said is still written and what was used still booked.
+            Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
         decoded, encoder = wire_format.decode(context.request, self._settings)
         takes_image_urls = self._provider.takes_image_urls
@@ -102,7 +102,7 @@ class ChatEndpoint:
         context: RequestContext,
         usages: list[Usage],
     ) -> None:
-        """Hold the conversation; what each turn used of the model goes into `spent`, also where it broke."""
+        """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self._settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + remaining_s
         conversation = Conversation(
@@ -133,7 +133,7 @@ class ChatEndpoint:
             _report_usage(usages)
 
     def _with_message_logging(self, open_conversation: OpenConversation) -> OpenConversation:
-        """The same record; where LOG_MESSAGES says so, what is said goes into the log line too."""
+        """With LOG_MESSAGES set, a copy that also adds the new messages to the request's log line."""
         if not self._settings.log_messages:
             return open_conversation
         logged_messages = [msgspec.to_builtins(message) for message in open_conversation.messages[-1:]]
@@ -147,7 +147,7 @@ class ChatEndpoint:
 
     @contextlib.asynccontextmanager
     async def _recording_usage(self, caller: Caller) -> AsyncIterator[list[Usage]]:
-        """Count what the block used, however it is left: its last word is said by then."""
+        """Record the block's usage however it ends; by then the terminal event has been sent."""
         usages: list[Usage] = []
         try:
             yield usages
@@ -159,11 +159,11 @@ class ChatEndpoint:
             async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
                 await self._rate_limiter.record_usage(caller, tokens)
         except (StorageUnavailable, TimeoutError):
-            _LOGGER.warning("%d tokens of %s were not counted", tokens, caller.name)
+            _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 
 
 def _with_ids(request: ChatRequest) -> ChatRequest:
-    """With ids where the caller gave none."""
+    """Generate the conversation and message ids that the caller left out."""
     return msgspec.structs.replace(
         request,
         conversation_id=request.conversation_id or f"c_{uuid.uuid4().hex}",
@@ -172,7 +172,7 @@ def _with_ids(request: ChatRequest) -> ChatRequest:
 
 
 def _report_usage(usages: list[Usage]) -> None:
-    """The sum of all turns goes into the log and the metrics too."""
+    """Add the sum of all turns to the log line and the metrics."""
     total = sum(usages, Usage())
     telemetry.note(turns=len(usages), input_tokens=total.input, output_tokens=total.output)
     telemetry.measure("InputTokens", total.input)
@@ -180,7 +180,7 @@ def _report_usage(usages: list[Usage]) -> None:
 
 
 def _start_on_first_write(encoder: Encoder, stream: ResponseStream) -> Callable[[bytes], Awaitable[None]]:
-    """The response begins with its first bytes: an answer in one piece has its status only then."""
+    """Start the response with its first bytes: the status of a non-streaming response is only known then."""
 
     async def write(data: bytes) -> None:
         if not stream.started:

@@ -1,6 +1,6 @@
-"""The endpoints beside the chat: what a caller has kept here, and what of theirs is running.
+"""Conversations endpoint: lists, shows, deletes and stops a caller's conversations.
 
-Only ever the caller's own; what that means, `conversations` and `stops` know.
+A caller reaches only their own; `ConversationStore` and `StopSignals` enforce that.
 """
 
 from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
@@ -14,8 +14,8 @@ class ConversationsEndpoint:
     """Lists, shows, deletes and stops conversations.
 
     Args:
-        conversations: Where they are kept.
-        stops: Where requests to stop are left.
+        conversations: Stores the conversations.
+        stop_signals: Delivers stop requests.
     """
 
     def __init__(self, conversations: ConversationStore, stop_signals: StopSignals) -> None:
@@ -23,7 +23,7 @@ class ConversationsEndpoint:
         self._stop_signals = stop_signals
 
     async def list_page(self, context: RequestContext) -> None:
-        """The caller's conversations, the latest first, a page at a time."""
+        """Send one page of the caller's conversations, newest first."""
         await reply(
             context.stream,
             200,
@@ -32,18 +32,18 @@ class ConversationsEndpoint:
         )
 
     async def get(self, context: RequestContext) -> None:
-        """One conversation with its messages."""
+        """Send one conversation with its messages."""
         await reply(
             context.stream, 200, await self._conversations.get(context.caller, context.path_params["id"]), JSON_HEADERS
         )
 
     async def delete(self, context: RequestContext) -> None:
-        """Forget one conversation."""
+        """Delete one conversation."""
         await self._conversations.delete(context.caller, context.path_params["id"])
         await reply(context.stream, 204, b"", {})
 
     async def stop(self, context: RequestContext) -> None:
-        """Ask that a conversation stops; where it runs, it ends within a second, in whatever environment."""
+        """Request that a conversation stop; if it is running, in any environment, it ends within a second."""
         conversation_id = context.path_params["id"]
         await self._stop_signals.send(context.caller, conversation_id, context.request.received_ms)
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)

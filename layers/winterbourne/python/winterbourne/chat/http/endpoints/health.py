@@ -1,4 +1,4 @@
-"""`/healthz`: the process answers. `/readyz`: it has what a chat needs, and says what that is."""
+"""Health endpoint: the liveness probe `/healthz`, and the readiness probe `/readyz`, which names model and tools."""
 
 from winterbourne.chat.core.conversation import Tools
 from winterbourne.chat.http.service import RequestContext, reply_json
@@ -8,11 +8,11 @@ __all__ = ["HealthEndpoint"]
 
 
 class HealthEndpoint:
-    """The two probes. Neither calls the model: a probe must cost nothing.
+    """Answers liveness and readiness probes. Neither calls the model: a probe must cost nothing.
 
     Args:
-        model: Who would answer.
-        tools: What the model would be told it may use.
+        provider: The model provider whose name is reported.
+        tools: The tools whose names are reported.
     """
 
     def __init__(self, provider: Provider, tools: Tools) -> None:
@@ -20,10 +20,10 @@ class HealthEndpoint:
         self._tools = tools
 
     async def liveness(self, context: RequestContext) -> None:
-        """200 as long as the process lives."""
+        """Send 200 as long as the process is running."""
         await reply_json(context.stream, {"status": "ok"})
 
     async def readiness(self, context: RequestContext) -> None:
-        """200: an environment whose settings were wrong would not have started."""
+        """Send 200: an environment with invalid settings would not have started."""
         status = {"status": "ready", "model": self._provider.name, "tools": [tool.name for tool in self._tools.schemas]}
         await reply_json(context.stream, status)

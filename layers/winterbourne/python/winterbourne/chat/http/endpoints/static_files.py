@@ -1,7 +1,7 @@
 """Static files: the chat page at `/` and its assets under `/web/`.
 
-Knows the folder `page` and reads it once, at the first request for it. What may be asked for is a table made from a
-fixed list, so no path leads out of the folder.
+Reads the folder `page` once, at the first request for a file. Only files on a fixed list are served, so no path can
+escape the folder.
 """
 
 import functools
@@ -43,8 +43,8 @@ ASSETS: Final = (
     "turns.js",
 )
 
-# Everything comes from here and nothing is made from strings: Trusted Types without a policy close every sink
-# that would read a string as HTML or as script. Styles that scripts set through the CSSOM need no exception.
+# Everything is loaded from this origin and no markup is built from strings: Trusted Types without a policy disable
+# every sink that would parse a string as HTML or script. Styles that scripts set through the CSSOM need no exception.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -59,33 +59,33 @@ SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 
-# The page names its files under their version. So a browser asks for each of them once per deployment, and every
-# further visit costs one invocation: "is the page still this one?".
+# The page's asset URLs contain their version, so a browser fetches each asset once per deployment; every further visit
+# costs one invocation, which revalidates the page.
 CACHE_REVALIDATE: Final = "no-cache"
 CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 class StaticFile(msgspec.Struct, frozen=True):
-    """One file as it is served, to GET and HEAD alone. `headers` have lower-case names, `etag` among them."""
+    """One file as served to GET and HEAD. Header names are in lower case; `etag` is always present."""
 
     body: bytes
     content_type: str
     headers: Mapping[str, str]
 
     def is_not_modified(self, if_none_match: str) -> bool:
-        """Whether the caller has these very bytes: a 304 without a body is the answer then.
+        """Whether the caller already has these bytes, so that the response is a 304 without a body.
 
-        Source: RFC 9110, 13.1.2 (weak comparison, as proxies that compress weaken the tag).
+        Source: RFC 9110, 13.1.2 (weak comparison, because compressing proxies weaken the tag).
         """
         tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
         return self.headers["etag"] in tags or "*" in tags
 
 
 async def serve_static_file(context: RequestContext) -> None:
-    """Answer with the file at the path; 304 where the browser has it.
+    """Send the file at the path, or 304 if the browser has it already.
 
     Raises:
-        RequestRejected: 404, there is none.
+        RequestRejected: 404 if there is no file at the path.
     """
     file = find_static_file(context.request.path)
     if file is None:
@@ -98,13 +98,13 @@ async def serve_static_file(context: RequestContext) -> None:
 
 
 def find_static_file(path: str) -> StaticFile | None:
-    """The file at a path, or None where there is none.
+    """The file at a path, or None.
 
-    `/` is the page, `/web/VERSION/NAME` its files. A version that is not ours, as a page loaded just before a
-    deployment asks for, gets today's file, not to be kept.
+    `/` is the page, `/web/VERSION/NAME` are its assets. For any other version, which a page loaded just before a
+    deployment asks for, the current file is returned, to be revalidated on every use.
 
     Raises:
-        OSError: The folder is incomplete; only ever at the first call.
+        OSError: A file is missing from the folder; never after a first successful call.
     """
     if path == "/":
         return _static_files()[INDEX_HTML]
@@ -144,6 +144,6 @@ def _version() -> str:
 
 
 def _digest(body: bytes) -> str:
-    import hashlib  # noqa: PLC0415 - only the page needs it, and a function that is never visited should not wait for it
+    import hashlib  # noqa: PLC0415 - only the page needs it; other requests should not pay for the import
 
     return hashlib.blake2b(body, digest_size=6).hexdigest()
