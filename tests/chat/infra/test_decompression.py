@@ -133,7 +133,7 @@ async def test_there_is_a_limit_for_those_who_have_none() -> None:
 )
 async def test_other_encodings_and_those_within_others_are_refused_before_they_are_read(encoding: str) -> None:
     twice = response(encoding, gzip.compress(nothing_but_zeros(10_000_000)))
-    with pytest.raises(httpx.DecodingError, match=r"^the response is encoded as .{2,100}$"):
+    with pytest.raises(httpx.DecodingError, match=r"^the response has an unsupported encoding: .{2,100}$"):
         await decompress(twice).aread()
 
 
@@ -141,7 +141,7 @@ async def test_other_encodings_and_those_within_others_are_refused_before_they_a
     "sent", [b"no gzip at all", gzip.compress(b"x" * 100, mtime=0)[:-20], gzip.compress(b"x", mtime=0)[:5]]
 )
 async def test_what_is_broken_or_cut_is_an_error(sent: bytes) -> None:
-    with pytest.raises(httpx.DecodingError, match=r"compressed response is (broken|cut)"):
+    with pytest.raises(httpx.DecodingError, match=r"compressed response is (corrupt|truncated)"):
         await decompress(response("gzip", sent)).aread()
 
 

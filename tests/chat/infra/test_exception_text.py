@@ -167,7 +167,7 @@ class TestDescribed:
                 return ExceptionGroup
 
         assert exception_class_name(Lies()) == "Lies"
-        assert format_exception(Lies("x")).startswith(("<an exception that cannot be told", "tests."))
+        assert format_exception(Lies("x")).startswith(("<an exception that cannot be formatted", "tests."))
 
     def test_one_without_words_has_its_name(self) -> None:
         assert format_exception(TimeoutError()) == "TimeoutError\n"

@@ -86,7 +86,7 @@ class TestAway:
         afar.error = error
         with caplog.at_level(logging.WARNING):
             await afar.value.get(0)
-        assert caplog.messages == [f"the number not renewed, the old one is used on: {reason}"]
+        assert caplog.messages == [f"refreshing the number failed, the stale value is kept: {reason}"]
 
     async def test_a_cancelled_fetch_leaves_the_next_caller_to_fetch(self, afar: Afar) -> None:
         first = asyncio.create_task(afar.value.get(60))

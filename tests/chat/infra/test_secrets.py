@@ -111,7 +111,7 @@ class TestRotation:
         vault.error = TimeoutError("first")
         with caplog.at_level(logging.WARNING):
             assert await secret.read() == "first"
-        assert "MODEL_API_KEY_SECRET_ARN not renewed" in caplog.text
+        assert "refreshing MODEL_API_KEY_SECRET_ARN failed" in caplog.text
         assert "first" not in caplog.text
 
 

@@ -52,7 +52,9 @@ async def test_of_a_thread(lines: list[str], *, log_messages: bool) -> None:
     thread.start()
     thread.join()
     (line,) = lines
-    assert json.loads(line)["message"] == ("uncaught in mooring" if log_messages else "uncaught in a thread")
+    assert json.loads(line)["message"] == (
+        "uncaught exception in mooring" if log_messages else "uncaught exception in a thread"
+    )
     assert ("no Endeavour" in line) == log_messages
 
 

@@ -1,1 +1,1 @@
-"""Infrastructure that everything else stands on: HTTP pool, AWS, secrets, redaction, telemetry."""
+"""Infrastructure shared by the chat engine: HTTP connection pool, AWS clients, secrets, redaction, telemetry."""

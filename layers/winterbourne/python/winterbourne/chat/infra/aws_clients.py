@@ -1,7 +1,7 @@
-"""boto3 clients, made when first needed and kept.
+"""A cache of boto3 clients, one per service and region, created on first use.
 
-Nothing here runs on the event loop: importing boto3 and making a client take tens of milliseconds, more in a small
-function, and boto3 itself blocks. Whoever needs none of AWS never pays for it.
+Call it in a thread, never on the event loop: importing boto3 and creating a client take tens of milliseconds, more in a
+small function, and boto3 itself blocks. A process that calls no AWS service never imports boto3.
 """
 
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 __all__ = ["client"]
 
-# boto3's default session is not thread-safe while it makes a client.
+# Creating a client with boto3's default session is not thread-safe.
 _CLIENTS_LOCK: Final = threading.Lock()
 _CLIENTS: Final[dict[tuple[str, str | None], Any]] = {}
 
@@ -19,11 +19,13 @@ MAX_ATTEMPTS: Final = 3
 
 
 def client(service: str, region: str | None = None) -> Any:
-    """The client of one service. Blocks: call it in a thread. Its calls take seconds at most, not minutes.
+    """Return the client of one service. Blocks: call it in a thread.
+
+    Timeouts and the retry limit keep the client's calls to seconds, not minutes.
 
     Args:
-        service: As boto3 names it.
-        region: Another than the environment's, where a resource lives elsewhere.
+        service: The service's name in boto3, such as `dynamodb`.
+        region: The resource's region, if it differs from the environment's.
     """
     with _CLIENTS_LOCK:
         if (service, region) not in _CLIENTS:
@@ -32,10 +34,10 @@ def client(service: str, region: str | None = None) -> Any:
 
 
 def _make(service: str, region: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - heavy: only where AWS is really called
+    import boto3  # noqa: PLC0415 - heavy: imported only when AWS is called
     from botocore.config import Config  # noqa: PLC0415 - likewise
 
     retries: Any = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
     config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
-    make_client: Any = boto3.client  # its stubs want a literal name
+    make_client: Any = boto3.client  # the stubs accept only a literal name
     return make_client(service, region_name=region, config=config)

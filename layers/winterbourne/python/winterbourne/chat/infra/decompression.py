@@ -1,9 +1,9 @@
-"""Decompresses responses a bounded piece at a time, before anybody reads them.
+"""Streaming decompression of HTTP responses with bounded memory, as a protection against decompression bombs.
 
-A few kilobytes of gzip may be gigabytes of text. httpx decompresses whatever one read of the socket brought in one go,
-and encodings within encodings too, so a limit on what comes out of it comes too late. Here it comes out in pieces of
-PIECE_BYTES, MAX_BYTES of it at most; encodings within encodings, and others than gzip and deflate, are refused. Words
-that name no compression, which some servers put there, are passed over, as httpx does.
+A few kilobytes of gzip may expand to gigabytes of text. httpx decompresses everything that one socket read brought in
+one go, nested encodings included, so a limit on its output comes too late. Here the output comes in chunks of at most
+CHUNK_BYTES, and MAX_DECOMPRESSED_BYTES in total. Nested encodings, and encodings other than gzip and deflate, are
+rejected. Content-encoding values that name no compression, which some servers send, are ignored, as httpx does.
 """
 
 import asyncio
@@ -16,25 +16,24 @@ import httpx
 __all__ = ["ACCEPT_ENCODING", "CHUNK_BYTES", "MAX_DECOMPRESSED_BYTES", "decompress", "decompress_sync"]
 
 ACCEPT_ENCODING: Final = "gzip"
-"""What requests ask for, unless they say otherwise."""
+"""The `accept-encoding` header of requests that do not set their own."""
 
 CHUNK_BYTES: Final = 64 * 1024
 MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
-"""Of one response, decompressed. Whoever reads it usually has a lower limit."""
+"""Limit for one decompressed response. The caller usually has a lower one."""
 
-_GZIP_OR_ZLIB_WBITS: Final = (
-    32 + zlib.MAX_WBITS
-)  # zlib's way to say: with the header of gzip (RFC 1952) or of zlib (RFC 1950)
+# Makes zlib detect the header: gzip (RFC 1952) or zlib (RFC 1950).
+_GZIP_OR_ZLIB_WBITS: Final = 32 + zlib.MAX_WBITS
 _SUPPORTED_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})  # RFC 9110, section 8.4.1
 _KNOWN_ENCODINGS: Final = _SUPPORTED_ENCODINGS | {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
 _ENCODED_BODY_HEADERS: Final = ("content-encoding", "content-length")
 
 
 def decompress(response: httpx.Response) -> httpx.Response:
-    """The response with a body that is read as it was before it was compressed; itself where it was not.
+    """Return the response with a body that is decompressed while it is read; the same object if it is not compressed.
 
-    Reading it raises httpx.DecodingError for another encoding, where it is broken or cut, and beyond MAX_BYTES.
-    Closing it closes the response.
+    Reading it raises httpx.DecodingError if the encoding is unsupported, the data is corrupt or truncated, or the
+    output exceeds MAX_DECOMPRESSED_BYTES. Closing it closes the original response.
     """
     encodings = _content_encodings(response)
     stream = cast("httpx.AsyncByteStream", response.stream)
@@ -42,7 +41,7 @@ def decompress(response: httpx.Response) -> httpx.Response:
 
 
 def decompress_sync(response: httpx.Response) -> httpx.Response:
-    """The same for responses of a sync client."""
+    """Like `decompress`, for the responses of a sync client."""
     encodings = _content_encodings(response)
     stream = cast("httpx.SyncByteStream", response.stream)
     return _with_stream(response, _SyncBody(stream, encodings)) if encodings else response
@@ -61,7 +60,7 @@ def _with_stream(response: httpx.Response, stream: httpx.AsyncByteStream | httpx
 
 
 class _Inflater:
-    """Compressed bytes in, pieces out. What follows the end of what was compressed is ignored, as browsers do."""
+    """Takes compressed bytes, yields decompressed chunks. Ignores bytes after the compressed data, as browsers do."""
 
     def __init__(self, encodings: list[str]) -> None:
         self._encodings = encodings
@@ -71,7 +70,7 @@ class _Inflater:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         if len(self._encodings) > 1 or self._encodings[0] not in _SUPPORTED_ENCODINGS:
-            raise httpx.DecodingError(f"the response is encoded as {', '.join(self._encodings)[:100]}")
+            raise httpx.DecodingError(f"the response has an unsupported encoding: {', '.join(self._encodings)[:100]}")
         self._has_input = has_more = True
         while has_more and not self._zlib.eof:
             chunk = self._inflate(data)
@@ -82,18 +81,16 @@ class _Inflater:
 
     def close(self) -> None:
         if self._has_input and not self._zlib.eof:
-            raise httpx.DecodingError("the compressed response is cut")
+            raise httpx.DecodingError("the compressed response is truncated")
 
     def _inflate(self, data: bytes) -> bytes:
         try:
             chunk = self._zlib.decompress(data, CHUNK_BYTES)
         except zlib.error as error:
             if self._has_output or self._encodings != ["deflate"]:
-                raise httpx.DecodingError("the compressed response is broken") from error
-            self._zlib, self._has_output = (
-                zlib.decompressobj(-zlib.MAX_WBITS),
-                True,
-            )  # some servers leave the header out
+                raise httpx.DecodingError("the compressed response is corrupt") from error
+            # Some servers omit the zlib header.
+            self._zlib, self._has_output = zlib.decompressobj(-zlib.MAX_WBITS), True
             return self._inflate(data)
         self._has_output = True
         self._remaining_bytes -= len(chunk)
@@ -111,7 +108,7 @@ class _AsyncBody(httpx.AsyncByteStream):
         async for data in self._stream:
             for chunk in self._inflater.feed(data):
                 yield chunk
-                await asyncio.sleep(0)  # one read may bring megabytes, and others want their turn
+                await asyncio.sleep(0)  # one read may expand to megabytes: let other tasks run
         self._inflater.close()
 
     async def aclose(self) -> None:

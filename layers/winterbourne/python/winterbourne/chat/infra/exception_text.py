@@ -1,7 +1,7 @@
-"""Exceptions as text for the log: bounded however much they say, with their causes and the members of groups.
+"""Formats exceptions for the log, with causes and group members, bounded in length, and redacts tool arguments.
 
-An exception's message may quote what it was raised over. While `HIDDEN` is set, the words of a tool's arguments are
-left out of it: what a user said is not for the log (LOG_MESSAGES). Frames show source lines and no values.
+An exception's message may quote the data that caused it. While `EXCEPTION_REDACTOR` is set, the words of a tool's
+arguments are masked: user content is logged only if LOG_MESSAGES allows it. Frames show source lines and no values.
 """
 
 import contextvars
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 MAX_MESSAGE_CHARS: Final = 2000
-"""Of one message; what follows is cut before it is formatted."""
+"""Per message; longer ones are truncated before formatting."""
 
 MAX_FRAMES: Final = 20
-"""The innermost of one traceback."""
+"""Per traceback: the innermost ones."""
 
 MAX_EXCEPTIONS: Final = 8
-"""Of one text: causes and members of groups. Of one exception: notes."""
+"""Per text, causes and group members included. Also the limit for the notes of one exception."""
 
 MAX_LONG_VALUES: Final = 20
-"""Of the arguments are looked for as a whole, the longest first; their words are looked for all."""
+"""How many argument values are searched for as a whole, the longest first. There is no limit for single words."""
 
 MASK: Final = "[argument]"
 
@@ -44,17 +44,17 @@ CONTEXT_SEPARATOR: Final = "\nDuring handling of the above exception, another ex
 
 
 class ArgumentRedactor:
-    """What must not be in the log: the arguments of tools, or all that an exception says.
+    """Masks tool arguments in exception messages, or hides the whole message.
 
     Args:
-        *arguments: As models wrote them, in JSON; none where it is not known what an exception may quote.
+        *arguments: JSON texts as the model wrote them. With none, messages are hidden: what they quote is unknown.
     """
 
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
 
     def redact(self, text: str) -> str:
-        """The words without it: arguments that stand there as a whole, and every word of theirs but common ones."""
+        """Return the text with argument values masked, and all their single words except common ones."""
         if not self._arguments:
             return f"[not shown: {len(text)} characters]"
         for form in self._long_value_forms:
@@ -79,45 +79,45 @@ class ArgumentRedactor:
 
 
 EXCEPTION_REDACTOR: Final[contextvars.ContextVar[ArgumentRedactor | None]] = contextvars.ContextVar(
-    "HIDDEN", default=None
+    "exception_redactor", default=None
 )
-"""What the log may not have of exceptions in this context."""
+"""Redacts the exception messages logged in this context; None masks only secrets."""
 
 
 def format_exception(error: BaseException) -> str:
-    """An exception with its traceback, its causes and the members of a group, much as Python shows it."""
+    """Return an exception with its traceback, causes and group members, much as Python prints it."""
     try:
         return "".join(_ExceptionFormatter().format(error))
-    except BaseException as worse:  # noqa: BLE001 - somebody's properties; the log must have a line all the same
-        return f"<an exception that cannot be told: telling it raises {exception_class_name(worse)}>\n"
+    except BaseException as worse:  # noqa: BLE001 - a property may raise anything; the line is logged anyway
+        return f"<an exception that cannot be formatted: formatting it raises {exception_class_name(worse)}>\n"
 
 
 def exception_class_name(error: BaseException) -> str:
-    """The name of its class, whatever a metaclass says of it."""
+    """Return the name of the exception's class, even if its metaclass overrides `__name__`."""
     return str(type.__dict__["__name__"].__get__(type(error)))
 
 
 def format_message(error: BaseException) -> str:
-    """What the exception says: at most MAX_CHARS characters, without what is HIDDEN."""
+    """Return the exception's message, redacted, at most MAX_MESSAGE_CHARS characters of it."""
     try:
         text = str(error)
-    except BaseException as worse:  # noqa: BLE001 - somebody's __str__, which may even exit; the error is told all the same
+    except BaseException as worse:  # noqa: BLE001 - a __str__ may raise anything, even SystemExit; the error is logged anyway
         return f"<{exception_class_name(error)} whose text raises {exception_class_name(worse)}>"
     return _redact_and_truncate(text)
 
 
 def exception_notes(error: BaseException) -> list[str]:
-    """Its notes: at most MAX_EXCEPTIONS of MAX_CHARS characters, without what is HIDDEN."""
+    """Return the exception's first MAX_EXCEPTIONS notes, redacted, at most MAX_MESSAGE_CHARS characters of each."""
     try:
         return [_redact_and_truncate(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
-    except BaseException:  # noqa: BLE001 - there are none, or they are no list of texts
+    except BaseException:  # noqa: BLE001 - there are no notes, or they cannot be read
         return []
 
 
-_SHORT_CHARS: Final = 3  # so short values are words
-_WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # an escape of an address is no part of a word
+_SHORT_CHARS: Final = 3  # values up to this length are searched for only as words
+_WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # a percent-escape of a URL is not part of a word
 _WORD_AT_END: Final = re.compile(r"\w+\Z")
-# Words of every sentence tell nothing, and without them no message can be read.
+# Common words reveal nothing, and a message with them masked would be unreadable.
 _STOP_WORDS: Final = frozenset(
     re.findall(
         r"\w+",
@@ -132,7 +132,7 @@ _STOP_WORDS: Final = frozenset(
 def _redact_and_truncate(text: str) -> str:
     redactor = EXCEPTION_REDACTOR.get()
     if len(text) <= MAX_MESSAGE_CHARS:
-        text = redaction.redact(text)  # first: what is left of a secret without an argument could be read
+        text = redaction.redact(text)  # first: masking an argument within a secret would leave the rest of it readable
         return redactor.redact(text) if redactor and text else text
     whole_words = _WORD_AT_END.sub("", redaction.redact_prefix(text, MAX_MESSAGE_CHARS))
     shown = redactor.redact(whole_words) if redactor else whole_words
@@ -143,11 +143,11 @@ def _decode_json(text: str) -> Any:
     try:
         return json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
-        return text  # what is no JSON is all words
+        return text  # not JSON: treated as one value
 
 
 def _leaf_values(value: Any, *, include_names: bool = False) -> Iterator[Any]:
-    """Everything in the arguments that a model wrote; the names of the parameters are the tool's own."""
+    """Yield every value that the model wrote. Top-level names are skipped: they are the tool's parameters."""
     match value:
         case dict():
             if include_names:
@@ -169,7 +169,7 @@ def _significant_words(value: str) -> Iterable[str]:
 
 
 class _ExceptionFormatter:
-    """One text; remembers what it has told, since causes may go in circles."""
+    """Formats one text; remembers the exceptions it has seen, since causes may form a cycle."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()

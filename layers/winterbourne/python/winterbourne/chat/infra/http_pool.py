@@ -1,14 +1,13 @@
-"""The one HTTP client of an execution environment, async, and its sync twin for tools that run in threads.
+"""HTTP connection pool of the process: one shared async httpx client, and a sync one for tools that run in threads.
 
-It keeps connections and nothing else: no cookies, and no response is larger than it may be before it is read.
+Both are created on first use and live as long as the process; no other module constructs a client. They share
+connections but no state: cookies are ignored. Responses are decompressed with bounded memory.
 
-Both are made on first use and live as long as the process. The module owns them: nothing else constructs a client.
-Knows what a freeze does to idle connections; knows nothing of who is called and why.
-
-A connection that the other side closed in the meantime must never fail a request. Three things see to it: httpcore
-drops an idle connection whose end has arrived; when nothing was sent for IDLE_LIMIT_S of wall clock the transport is
-replaced, since while we were frozen a peer or a NAT may have dropped us without a word we could have heard; and a
-request that may be repeated is sent once more when its connection died before any of the response came.
+A connection that the peer closed in the meantime must never fail a request. Three measures ensure this: httpcore drops
+an idle connection when it sees the close; after KEEPALIVE_EXPIRY_S of wall clock without a request the transport is
+replaced, since a peer or a NAT gateway may have dropped its connections unnoticed while the process was frozen; and a
+request that is safe to repeat is sent once more if its connection died before any of the response arrived. A request is
+safe to repeat if its body is in memory and its method is idempotent or it has the httpx extension `repeatable`.
 """
 
 import contextlib
@@ -45,22 +44,22 @@ __all__ = [
 # Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
 KEEPALIVE_EXPIRY_S: Final = 55.0
 
-# RFC 9110, section 9.2.2: safe to send again without knowing whether the first one was processed.
+# RFC 9110, section 9.2.2: safe to send again without knowing whether the first attempt was processed.
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 _DEFAULT_HEADERS: Final = {"accept-encoding": ACCEPT_ENCODING}
 
-outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing")
-"""Headers for every request sent on behalf of the current invocation: its trace ids."""
+outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing_headers")
+"""Headers added to every request sent on behalf of the current invocation: its trace ids."""
 
 
 class BodyTooLarge(httpx.DecodingError):
-    """A response has more bytes than whoever asked wants to read."""
+    """The response body is larger than the caller's limit."""
 
 
 class PoolStats(msgspec.Struct, frozen=True):
-    """Connections that are open, those of them that are idle, and requests that wait for one."""
+    """Numbers of open connections, of idle ones among them, and of requests that wait for a connection."""
 
     open: int
     idle: int
@@ -68,16 +67,16 @@ class PoolStats(msgspec.Struct, frozen=True):
 
 
 def is_stale(last_used_s: float, now_s: float) -> bool:
-    """Whether connections may be dead that were last used then. A clock that was set back says nothing of them."""
+    """Return whether connections last used then may be dead: idle for too long, or the clock was set back."""
     return not 0 <= now_s - last_used_s <= KEEPALIVE_EXPIRY_S
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
-    """httpx's transport, which can be replaced under the client without breaking a request under way.
+    """Wraps an httpx transport that can be replaced without breaking requests in flight.
 
     Args:
-        make: Makes a fresh transport.
-        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
+        make_transport: Makes a new transport.
+        now: Wall clock, in seconds. The monotonic clock may stand still while the environment is frozen.
     """
 
     def __init__(
@@ -90,10 +89,10 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self._retired: list[httpx.AsyncHTTPTransport] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send; once more on a fresh connection where that is safe and the first one turned out to be dead.
+        """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
 
         Raises:
-            httpx.TransportError: As the transport raises it.
+            httpx.TransportError: As raised by the transport.
         """
         await self._replace_if_stale()
         request.headers.update(outgoing_headers.get({}))
@@ -106,12 +105,12 @@ class PoolTransport(httpx.AsyncBaseTransport):
             return decompress(await self._current.handle_async_request(request))
 
     def stats(self) -> PoolStats:
-        """What the pool looks like now."""
+        """Return the pool's current figures, replaced transports included."""
         each = [_transport_stats(transport) for transport in (self._current, *self._retired)]
         return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
 
     async def aclose(self) -> None:
-        """Close everything, also what is under way."""
+        """Close all connections, including those in use."""
         for transport in (self._current, *self._retired):
             await transport.aclose()
 
@@ -127,7 +126,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self._current = self._make_transport()
 
     async def _close_drained(self) -> None:
-        """Close the transports that were replaced and have nothing under way any more."""
+        """Close the replaced transports that have no requests in flight any more."""
         drained = [transport for transport in self._retired if _is_idle(_transport_stats(transport))]
         self._retired = [transport for transport in self._retired if transport not in drained]
         for transport in drained:
@@ -135,11 +134,11 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
 
 class SyncPoolTransport(httpx.BaseTransport):
-    """The same for threads: what is replaced is decided under a lock, requests run side by side.
+    """Like `PoolTransport`, for threads: the transport is replaced under a lock, requests run concurrently.
 
     Args:
-        make: Makes a fresh transport.
-        now: Wall clock, seconds.
+        make_transport: Makes a new transport.
+        now: Wall clock, in seconds.
     """
 
     def __init__(self, make_transport: Callable[[], httpx.HTTPTransport], now: Callable[[], float] = time.time) -> None:
@@ -151,10 +150,10 @@ class SyncPoolTransport(httpx.BaseTransport):
         self._retired: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See `PoolTransport.handle_async_request`.
+        """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
 
         Raises:
-            httpx.TransportError: As the transport raises it.
+            httpx.TransportError: As raised by the transport.
         """
         request.headers.update(outgoing_headers.get({}))
         transport = self._fresh_transport()
@@ -166,7 +165,7 @@ class SyncPoolTransport(httpx.BaseTransport):
             return decompress_sync(self._replacement_for(transport).handle_request(request))
 
     def close(self) -> None:
-        """Close everything, also what is under way."""
+        """Close all connections, including those in use."""
         for transport in (self._current, *self._retired):
             transport.close()
 
@@ -179,7 +178,7 @@ class SyncPoolTransport(httpx.BaseTransport):
 
     def _replacement_for(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
         with self._lock:
-            if self._current is dead:  # else another thread has found it dead before us
+            if self._current is dead:  # else another thread has already replaced it
                 self._replace()
             return self._current
 
@@ -192,7 +191,7 @@ class SyncPoolTransport(httpx.BaseTransport):
 
 
 class _Pool:
-    """What the module owns."""
+    """Module state: the clients and their settings."""
 
     lock = threading.Lock()
 
@@ -203,12 +202,12 @@ class _Pool:
 
 
 def configure(settings: Settings) -> None:
-    """Set the limits; called once at init, before the first `client()`."""
+    """Set limits and timeout; called once at init, before the first `client()`."""
     _Pool.settings = settings
 
 
 def client() -> httpx.AsyncClient:
-    """The async client. Its `HTTP_TIMEOUT` seconds hold for each phase of a request."""
+    """Return the async client. Its timeout of `HTTP_TIMEOUT` seconds applies to each phase of a request."""
     if _Pool.client is None:
         context, limits = _ssl_context(), _pool_limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
@@ -222,7 +221,7 @@ def client() -> httpx.AsyncClient:
 
 
 def sync_client() -> httpx.Client:
-    """The sync client, with the same limits and timeouts; for tools that run in threads, several of them at once."""
+    """Return the sync client, for tools that run in threads. Same limits and timeouts; thread-safe."""
     with _Pool.lock:
         if _Pool.sync_client is None:
             context, limits = _ssl_context(), _pool_limits()
@@ -237,7 +236,7 @@ def sync_client() -> httpx.Client:
 
 
 def stats() -> PoolStats:
-    """What the async client's pool looks like now."""
+    """Return the current figures of the async client's pool."""
     return _Pool.transport.stats() if _Pool.transport else PoolStats(0, 0, 0)
 
 
@@ -245,11 +244,11 @@ async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
     """Read a streamed response to its end and close it.
 
     Raises:
-        BodyTooLarge: It has more than `max_bytes`, decompressed.
-        httpx.RequestError: As httpx raises it.
+        BodyTooLarge: The decompressed body has more than `max_bytes` bytes.
+        httpx.RequestError: As raised by httpx.
     """
     content = bytearray()
-    # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
+    # httpx declares an iterator, but it is a generator, and closing it ends a read in progress.
     chunks = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
     async with contextlib.aclosing(response), contextlib.aclosing(chunks):
         async for chunk in chunks:
@@ -260,7 +259,7 @@ async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
 
 
 async def close() -> None:
-    """Close both clients. The next `client()` makes a new one: before a snapshot, and at shutdown."""
+    """Close both clients, before a snapshot and at shutdown. The next `client()` makes a new one."""
     if _Pool.client is not None:
         await _Pool.client.aclose()
     if _Pool.sync_client is not None:
@@ -270,12 +269,12 @@ async def close() -> None:
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """The certificates take tens of milliseconds to read. They have no socket, so they outlive the clients."""
+    """Return the TLS context. It outlives the clients because loading the certificates takes tens of milliseconds."""
     return httpx.create_ssl_context()
 
 
 def _rejecting_cookie_jar() -> CookieJar:
-    """A jar that takes nothing: what a service sets in one caller's request is not for another's."""
+    """Return a cookie jar that stores nothing: cookies set in one caller's request must not be sent with another's."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
@@ -297,8 +296,8 @@ def _is_idle(stats: PoolStats) -> bool:
 
 
 def _transport_stats(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolStats:
-    # httpx shows no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
-    pool = transport._pool  # noqa: SLF001 - no public way; the versions are locked and a test watches it
+    # httpx exposes no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
+    pool = transport._pool  # noqa: SLF001 - no public API; versions are locked and a test covers it
     idle = sum(connection.is_idle() for connection in pool.connections)
     waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001 - as above
     return PoolStats(len(pool.connections), idle, waiting)

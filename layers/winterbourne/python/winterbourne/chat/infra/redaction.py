@@ -1,8 +1,8 @@
-"""Redacts text: replaces the secret values that this process knows.
+"""Redaction: masks the secret values that this process knows in text, JSON, log lines and streams.
 
-Whoever reads a secret says so with `register`: settings, Secrets Manager, the credentials that sign a request. Whoever
-lets text out, to callers, models, stores or the log, passes it through one of the other functions. There is one list
-for the process, as there is one log.
+Code that reads a secret registers it with `register`: settings, Secrets Manager, the credentials that sign requests.
+Code that sends text to callers, models, stores or the log passes it through one of the other functions. The registry is
+process-wide, as the log is.
 """
 
 import base64
@@ -32,30 +32,30 @@ __all__ = [
 MASK: Final = "[redacted]"
 
 MIN_CHARS: Final = 7
-"""Shorter values are placeholders, such as `x` or `ollama`: to mask them would garble ordinary text."""
+"""Shorter values are placeholders such as `x` or `ollama`; masking them would garble ordinary text."""
 
 MAX_VALUES: Final = 10_000
-"""A secret of 64 KB with the keys of all callers has fewer; of values that rotate, the oldest are forgotten."""
+"""A 64 KB secret with the keys of all callers has fewer. If rotation exceeds the limit, the oldest are forgotten."""
 
 _MIN_PREFIX_CHARS: Final = 8
-"""So much of the beginning of a secret is no accident."""
+"""A match of this many leading characters of a secret is not a coincidence."""
 
 _MIN_LINE_CHARS: Final = 16
-"""Of a secret of several lines, such as a private key, each so long is one by itself: output comes line by line."""
+"""Lines of a multi-line secret (a private key) are also masked singly from this length on: output comes by lines."""
 
 _NGRAM_CHARS: Final = 4
-"""A secret is looked for by pieces of so many characters; so much of one at the end of a read is held back. A shorter
-beginning ends too many ordinary reads."""
+"""Length of the n-grams by which secrets are looked up. At the end of a read, a beginning of a secret is held back from
+this length on; too many ordinary reads end with a shorter one."""
 
 _STRIDE: Final = MIN_CHARS - _NGRAM_CHARS + 1
-"""Wherever a secret stands, one of its last `_STRIDE` pieces begins at a multiple of this."""
+"""Wherever a secret occurs in a text, one of its last `_STRIDE` n-grams begins at a multiple of this."""
 
 _MAX_LINEAR_SCAN: Final = 100
-"""So many forms are faster looked for one by one: 4 µs each in 32 KB, against 0.7 ms by their pieces."""
+"""Up to this many forms are searched one by one, which is faster: 4 µs each in 32 KB, against 0.7 ms by n-grams."""
 
 
 class _Index(msgspec.Struct, frozen=True):
-    """What is looked for: every form of every secret, the longest first, by its beginning, and by its last pieces."""
+    """All encoded forms of all secrets, the longest first, and indexes of them by prefix and by their last n-grams."""
 
     forms: tuple[str, ...] = ()
     prefixes: Mapping[str, list[str]] = {}
@@ -63,7 +63,7 @@ class _Index(msgspec.Struct, frozen=True):
 
 
 class _Registry:
-    """What the module owns. The index is replaced as a whole, since other threads read it."""
+    """Module state. The index is replaced as a whole because other threads read it without the lock."""
 
     lock = threading.Lock()
     values: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class _Registry:
 
 
 def register(*values: str | None) -> None:
-    """Mask these values from now on. Those with fewer than MIN_CHARS characters are left alone. For any thread."""
+    """Mask these values from now on. Values shorter than MIN_CHARS are ignored. Thread-safe."""
     stripped = (value.strip() for value in values if value)
     new = dict.fromkeys(value for value in stripped if len(value) >= MIN_CHARS and value not in MASK)
     with _Registry.lock:
@@ -82,13 +82,13 @@ def register(*values: str | None) -> None:
 
 
 def clear() -> None:
-    """Know no secret any more: for tests, which share a process."""
+    """Forget all secrets; for tests, which share a process."""
     with _Registry.lock:
         _Registry.values, _Registry.index = (), _Index()
 
 
 def redact(text: str) -> str:
-    """A text without the secrets; the same object where there are none."""
+    """Return the text with secrets masked; the same object if it contains none."""
     for secret in _candidates(text):
         if secret in text:
             text = text.replace(secret, MASK)
@@ -96,9 +96,9 @@ def redact(text: str) -> str:
 
 
 def redact_json(text: bytes) -> bytes:
-    """JSON text without the secrets in its strings, still JSON; other bytes in UTF-8 as `redact` leaves them.
+    """Mask secrets in the strings of a JSON text (UTF-8), which stays valid JSON; other text is masked as by `redact`.
 
-    Numbers are no secrets, nor are names of fields that are all letters: a key that is a word must not rename them.
+    Numbers are not masked, nor are field names of letters only: a secret that is a word must not rename fields.
     """
     if not _Registry.index.forms:
         return text
@@ -108,7 +108,7 @@ def redact_json(text: bytes) -> bytes:
 
 
 def redact_json_text(text: str) -> str:
-    """The same for JSON text that is not encoded. What is no secret stays as it is written, letter by letter."""
+    """Like `redact_json`, for a `str`. Everything but the secrets stays exactly as it is written."""
     plain = redact(text)
     if plain is text:
         return text
@@ -117,20 +117,20 @@ def redact_json_text(text: str) -> str:
 
 
 def redact_line(line: str) -> str:
-    """A line of the log, which may be JSON, without the secrets."""
+    """Mask secrets in a log line, which may be JSON."""
     return redact_json_text(line) if line.startswith("{") else redact(line)
 
 
 def redact_prefix(text: str, limit: int) -> str:
-    """The first `limit` characters without the secrets, or somewhat fewer: what begins one at the cut is left out."""
+    """Return the first `limit` characters, redacted; what may be the beginning of a secret at the cut is left out."""
     return (redact(text) if len(text) <= limit else StreamRedactor().feed(text[:limit]))[:limit]
 
 
 def encoded_forms(value: str) -> set[str]:
-    """A value as it is, and as it stands in JSON, in JSON within JSON, in addresses, in a `repr` and in base64."""
+    """Return a value as it is, and as it is written in JSON, JSON within JSON, URLs, a `repr` and base64."""
     in_json, in_ascii = json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]
     data = value.encode("utf-8", "surrogatepass")
-    in_base64 = base64.b64encode(data).decode()[: len(data) // 3 * 4]  # what follows it may change the rest
+    in_base64 = base64.b64encode(data).decode()[: len(data) // 3 * 4]  # the rest depends on what follows the value
     return {
         value,
         in_json,
@@ -151,13 +151,13 @@ def encoded_forms(value: str) -> set[str]:
 
 
 class StreamRedactor:
-    """A text that comes in pieces, without the secrets, wherever it is cut.
+    """Redacts a text that arrives in pieces, wherever it is cut.
 
-    What may be the beginning of a secret is held back until the next piece has shown whether it is one. Up to three
-    characters of a secret may go out, if they came in pieces of their own.
+    What may be the beginning of a secret is held back until the next piece shows whether it is one. Up to three
+    characters of a secret may get out, if they arrived in pieces of their own.
 
     Args:
-        in_json: Whether the text is JSON, in which digits may be a number, and a number is no secret.
+        in_json: Whether the text is JSON. If so, secrets of digits only are not masked: they may be numbers.
     """
 
     __slots__ = ("_in_json", "_lookbehind", "has_redacted", "held_back")
@@ -165,50 +165,50 @@ class StreamRedactor:
     def __init__(self, *, in_json: bool = False) -> None:
         self._in_json = in_json
         self.has_redacted = False
-        """Whether what went out is not what came in."""
+        """Whether anything has been masked."""
         self.held_back = ""
-        """What is held back."""
-        self._lookbehind = ""  # the end of what came in and is not held, as far as a secret may have begun there
+        """Text that is held back because it may be the beginning of a secret."""
+        self._lookbehind = ""  # the end of the text already released, as far as a secret may begin in it
 
     def feed(self, piece: str) -> str:
-        """What may go out now."""
+        """Take the next piece; return the text that can be released now."""
         index = _Registry.index
         if not index.forms:
             return piece
-        begun = len(self._lookbehind)
+        released = len(self._lookbehind)
         whole = self._lookbehind + self.held_back + piece
-        near = self._possible_secrets(whole, index)
-        safe = _safe_end(whole, near) if near else len(whole)
-        end = max(begun, safe)
-        out = self._mask(whole[:end], near, begun) if near else whole[begun:]
+        candidates = self._possible_secrets(whole, index)
+        safe = _safe_end(whole, candidates) if candidates else len(whole)
+        end = max(released, safe)
+        out = self._mask(whole[:end], candidates, released) if candidates else whole[released:]
         self._lookbehind, self.held_back = whole[max(0, min(safe, end - _NGRAM_CHARS + 1)) : end], whole[end:]
         return out
 
     def flush(self) -> str:
-        """What is held back, since something else follows: masked if it is a secret or most probably begins one.
+        """Return what is held back because something else follows: masked if it is, or very probably begins, a secret.
 
-        The text may go on with `feed`: a secret that goes on is recognized.
+        More text may follow with `feed`: a secret that continues there is still recognized.
         """
         whole = self._lookbehind + self.held_back
-        near = self._possible_secrets(whole, _Registry.index)
-        out = self._mask(whole, near, len(self._lookbehind))
-        if out == self.held_back and len(whole) - _safe_end(whole, near) >= _MIN_PREFIX_CHARS:
+        candidates = self._possible_secrets(whole, _Registry.index)
+        out = self._mask(whole, candidates, len(self._lookbehind))
+        if out == self.held_back and len(whole) - _safe_end(whole, candidates) >= _MIN_PREFIX_CHARS:
             out, self.has_redacted = MASK, True
         self._lookbehind, self.held_back = whole, ""
         return out
 
     def _possible_secrets(self, whole: str, index: _Index) -> Sequence[str]:
-        near = _prefix_candidates(whole, index)
-        return [secret for secret in near if not secret.isdigit()] if self._in_json and near else near
+        candidates = _prefix_candidates(whole, index)
+        return [secret for secret in candidates if not secret.isdigit()] if self._in_json and candidates else candidates
 
-    def _mask(self, whole: str, secrets: Iterable[str], begun: int) -> str:
-        """What comes after `begun`. Of a secret that began before it, only what follows can still be masked."""
-        out, over = whole[begun:], begun
+    def _mask(self, whole: str, secrets: Iterable[str], released: int) -> str:
+        """Return the text after `released`, masked, including the rest of a secret that began before it."""
+        out, end = whole[released:], released
         for secret in secrets:
-            at = whole.find(secret, max(0, begun - len(secret) + 1), begun + len(secret) - 1)
-            if 0 <= at < begun:
-                over = max(over, at + len(secret))
-        clean = (MASK if over > begun else "") + whole[over:]
+            at = whole.find(secret, max(0, released - len(secret) + 1), released + len(secret) - 1)
+            if 0 <= at < released:
+                end = max(end, at + len(secret))
+        clean = (MASK if end > released else "") + whole[end:]
         for secret in secrets:
             clean = clean.replace(secret, MASK)
         self.has_redacted |= clean != out
@@ -216,13 +216,11 @@ class StreamRedactor:
 
 
 _PERCENT_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
-
-
 _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
 
 
 def _redact_json_string(match: re.Match[str]) -> str:
-    """A string of JSON text, or a name with its colon. JSON within a string stays JSON too."""
+    """Mask secrets in one JSON string, or in a field name with its colon. JSON within a string stays valid too."""
     literal, colon = match[0], match[1] or ""
     try:
         value: str = json.loads(literal.removesuffix(colon), strict=False)
@@ -248,7 +246,7 @@ def _build_index(values: Iterable[str]) -> _Index:
     )
     ngrams: dict[str, list[str]] = {}
     for form in forms:
-        # From the end: keys of one kind begin alike, and each ends in its own way.
+        # From the end: keys of one kind begin alike and differ at the end.
         for end in range(len(form), len(form) - _STRIDE, -1):
             ngrams.setdefault(form[end - _NGRAM_CHARS : end], []).append(form)
     prefixes: dict[str, list[str]] = {}
@@ -258,28 +256,28 @@ def _build_index(values: Iterable[str]) -> _Index:
 
 
 def _candidates(text: str) -> Iterable[str]:
-    """The secrets that may stand in a text, the longest first."""
+    """Return the secrets that may occur in a text, the longest first."""
     index = _Registry.index
     if len(index.forms) <= _MAX_LINEAR_SCAN:
         return index.forms
-    pieces = {text[at : at + _NGRAM_CHARS] for at in range(0, len(text), _STRIDE)}
-    found = {form for gram in index.ngrams.keys() & pieces for form in index.ngrams[gram]}
+    ngrams = {text[at : at + _NGRAM_CHARS] for at in range(0, len(text), _STRIDE)}
+    found = {form for ngram in index.ngrams.keys() & ngrams for form in index.ngrams[ngram]}
     return sorted(found, key=len, reverse=True)
 
 
 def _prefix_candidates(whole: str, index: _Index) -> Sequence[str]:
-    """The secrets whose beginning stands in a text."""
+    """Return the secrets whose beginning occurs in a text, the longest first."""
     prefixes: Iterable[str] = index.prefixes
     if len(index.prefixes) > _MAX_LINEAR_SCAN:
         prefixes = index.prefixes.keys() & {
             whole[at : at + _NGRAM_CHARS] for at in range(len(whole) - _NGRAM_CHARS + 1)
         }
-    found = [head for head in prefixes if head in whole]
-    return sorted((form for head in found for form in index.prefixes[head]), key=len, reverse=True) if found else ()
+    found = [prefix for prefix in prefixes if prefix in whole]
+    return sorted((form for prefix in found for form in index.prefixes[prefix]), key=len, reverse=True) if found else ()
 
 
 def _safe_end(whole: str, secrets: Iterable[str]) -> int:
-    """Up to where a text may go out: short of what may begin a secret, and of a whole one that reaches into that."""
+    """Return where to cut a text: before what may begin a secret, and before a whole secret that overlaps the cut."""
     end = len(whole) - max((_overlap(whole, secret) for secret in secrets), default=0)
     while cut := [at for secret in secrets if 0 <= (at := whole.find(secret, max(0, end - len(secret) + 1))) < end]:
         end = min(cut)
@@ -287,9 +285,9 @@ def _safe_end(whole: str, secrets: Iterable[str]) -> int:
 
 
 def _overlap(whole: str, secret: str) -> int:
-    """How many characters at the end may be the beginning of this secret."""
-    beginning = secret[:_NGRAM_CHARS]
-    at = whole.find(beginning, max(0, len(whole) - len(secret) + 1))
+    """Return how many characters at the end may be the beginning of this secret."""
+    prefix = secret[:_NGRAM_CHARS]
+    at = whole.find(prefix, max(0, len(whole) - len(secret) + 1))
     while at >= 0 and not secret.startswith(whole[at:]):
-        at = whole.find(beginning, at + 1)
+        at = whole.find(prefix, at + 1)
     return len(whole) - at if at >= 0 else 0

@@ -1,6 +1,6 @@
-"""A value from afar that is kept for a while: fetched when first needed, and again when it has grown old.
+"""Caches one remote value and refreshes it when it is too old: single-flight, stale-if-error.
 
-Knows nothing of what the value is; secrets, keys of callers and keys of token issuers are such values.
+Used for secrets, callers' API keys and token issuers' signing keys.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ __all__ = ["RefreshingCache"]
 T = TypeVar("T")
 
 REFRESH_TIMEOUT_S: Final = 2.0
-"""Requests wait for a renewal, but not for one that hangs while there is an old value."""
+"""How long requests wait for a refresh that hangs while there is a stale value to use."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 class RefreshingCache(Generic[T]):
-    """The last value that `fetch` gave.
+    """Caches the last value that `fetch` returned.
 
     Args:
-        name: For the log.
-        fetch: Gets the value; raises when it cannot.
-        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
+        name: Names the value in the log.
+        fetch: Fetches the value, or raises.
+        now: Wall clock, in seconds. The monotonic clock may stand still while the environment is frozen.
     """
 
     def __init__(self, name: str, fetch: Callable[[], Awaitable[T]], now: Callable[[], float] = time.time) -> None:
@@ -40,13 +40,13 @@ class RefreshingCache(Generic[T]):
         self._cached: tuple[T] | None = None
 
     async def get(self, max_age_s: float) -> T:
-        """The value; asked for again when that was not done within the last `max_age_s` seconds.
+        """Return the value, refreshing it first if the last refresh was at least `max_age_s` seconds ago.
 
-        However many ask at once, one fetches. A value that cannot be renewed is used on, and the log says so: better
-        an old key than no service.
+        Concurrent callers share one fetch. If refreshing fails, the stale value is kept and a warning is logged: an old
+        key is better than no service.
 
         Raises:
-            Exception: What `fetch` raised, when there is no value at all.
+            Exception: What `fetch` raised, if there is no value yet.
         """
         async with self._lock:
             if self._cached is None or not 0 <= self._now() - self._last_refresh_at < max_age_s:
@@ -55,7 +55,7 @@ class RefreshingCache(Generic[T]):
             return self._cached[0]
 
     def invalidate(self, value: T) -> None:
-        """Somebody refused this value: the next `get` fetches, unless that has happened meanwhile."""
+        """Report that this value was rejected: the next `get` fetches again, unless it has been replaced meanwhile."""
         if self._cached == (value,):
             self._last_refresh_at = -math.inf
 
@@ -66,7 +66,7 @@ class RefreshingCache(Generic[T]):
         except Exception as error:
             if self._cached is None:
                 raise
-            # A message is shown only of our own errors: another's may quote what was fetched.
+            # Only messages of our own errors are logged: others may quote what was fetched.
             reason = str(error) if isinstance(error, ChatError) else type(error).__name__
-            _LOGGER.warning("%s not renewed, the old one is used on: %s", self._name, reason)
+            _LOGGER.warning("refreshing %s failed, the stale value is kept: %s", self._name, reason)
             return self._cached[0]

@@ -1,4 +1,4 @@
-"""Finds the secret values in settings and in stored secrets, for `redaction` to know them."""
+"""Finds the secret values in settings and in stored secrets, to register them with `redaction`."""
 
 import base64
 import re
@@ -10,7 +10,7 @@ import orjson
 
 __all__ = ["find_secrets", "find_secrets_in_urls"]
 
-# The last word of a field's name: `api_key` and `apiKey`, but neither `monkey` nor `keyboard`.
+# Matches the last word of a field's name: `api_key` and `apiKey`, but neither `monkey` nor `keyboard`.
 _SECRET_FIELD_NAME: Final = re.compile(
     r"(?:^|[^a-zA-Z])(?i:key|token|secret|password|passwd|passphrase|pwd|credential)(?i:s?)$"
     r"|(?<=[a-z0-9])(?:Key|Token|Secret|Password|Passwd|Passphrase|Pwd|Credential)s?$"
@@ -24,12 +24,12 @@ _URL_SECRET: Final = re.compile(
 
 
 def find_secrets(value: str, *, by_name: bool = True) -> Iterator[str]:
-    """The secret values in a stored secret: a key by itself, keys in JSON, an address with a password.
+    """Yield the secret values in a stored secret: a plain key, keys in JSON, a URL with a password.
 
     Args:
-        value: As it is stored.
-        by_name: Whether of a JSON object that names what is secret, such as a database's user, host and password, only
-            that is taken; not where the names are those of callers or servers.
+        value: The secret as it is stored.
+        by_name: If a JSON object has fields with secret names, such as the `password` next to a database's user and
+            host, yield only those. Use False if the names are those of callers or servers.
     """
     try:
         stored = orjson.loads(value)
@@ -41,11 +41,11 @@ def find_secrets(value: str, *, by_name: bool = True) -> Iterator[str]:
 
 
 def find_secrets_in_urls(value: str) -> Iterator[str]:
-    """The secret values in text that may have addresses in it: passwords, tokens, keys in queries."""
+    """Yield the secret values in text that may contain URLs: passwords, tokens, keys in query strings."""
     for match in _URL_SECRET.finditer(value) if "://" in value else ():
         found = match["password"] or match["token"] or match["value"]
         yield from {found, unquote(found)}
-        if match["password"]:  # as RFC 7617 sends them
+        if match["password"]:  # as HTTP basic authentication sends them (RFC 7617)
             pair = f"{unquote(match['user'])}:{unquote(found)}"
             yield base64.b64encode(pair.encode()).decode()
 

@@ -1,8 +1,7 @@
-"""Secrets by ARN, from Secrets Manager or the SSM parameter store.
+"""Reads and caches secrets by ARN, from AWS Secrets Manager or the SSM Parameter Store.
 
-boto3 is imported in a thread at the first read, so a function without a secret never pays for it and the event loop
-never waits. Knows nothing of what a secret is for. A value is never logged and never part of an error, and every one
-that is read is redacted wherever it would leave the process (see `redaction`).
+boto3 is imported in a thread at the first read, so a function without secrets never imports it and the event loop is
+never blocked. Values never appear in logs or error messages: each one is registered with `redaction` when it is read.
 """
 
 import asyncio
@@ -20,17 +19,17 @@ from winterbourne.chat.infra.secret_values import find_secrets
 __all__ = ["MAX_AGE_S", "Secret", "read_secret", "unwrap_single_value"]
 
 MAX_AGE_S: Final = 300.0
-"""Seconds after which a rotated secret is seen at the latest."""
+"""A rotated secret is picked up after this many seconds at the latest."""
 
 
 class Secret:
-    """One secret, read when it is first needed and again when it is older than MAX_AGE_S.
+    """One secret, read on first use and again when the value is MAX_AGE_S old.
 
     Args:
-        arn: Of a Secrets Manager secret or an SSM parameter.
-        setting: The variable that holds the ARN; errors name it.
-        fetch: Reads the value of an ARN; blocking, called in a thread.
-        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
+        arn: ARN of a Secrets Manager secret or an SSM parameter.
+        setting: Name of the variable that holds the ARN, for error messages.
+        fetch: Reads the value of an ARN. It may block: it is called in a thread.
+        now: Wall clock, in seconds. The monotonic clock may stand still while the environment is frozen.
     """
 
     def __init__(
@@ -44,36 +43,36 @@ class Secret:
         self._cache = RefreshingCache(setting, lambda: read_secret(arn, setting, fetch), now)
 
     async def read(self) -> str:
-        """The value, as it was stored. Readers at the same time share one call.
+        """Return the value as it was stored. Concurrent callers share one read.
 
-        A value that cannot be renewed is kept while the service is away.
+        If refreshing fails, the stale value is kept.
 
         Raises:
-            SettingsError: It cannot be read and never was; the message names the setting and AWS's error code.
+            SettingsError: The first read failed; the message names the setting and AWS's error code.
         """
         return await self._cache.get(MAX_AGE_S)
 
     def invalidate(self, value: str) -> None:
-        """Somebody refused this value: the next `read` fetches again, unless that has happened meanwhile."""
+        """Report that this value was rejected: the next `read` fetches again, unless it has been replaced meanwhile."""
         self._cache.invalidate(value)
 
 
 async def read_secret(arn: str, setting: str, fetch: Callable[[str], str] | None = None) -> str:
-    """The value of a secret as it is now; the arguments are those of `Secret`.
+    """Read the current value of a secret, without a cache. The arguments are those of `Secret`.
 
     Raises:
-        SettingsError: It cannot be read; the message names the setting and AWS's error code.
+        SettingsError: The secret cannot be read; the message names the setting and AWS's error code.
     """
     try:
         value = await asyncio.to_thread(fetch or _fetch, arn)
-    except Exception as error:  # noqa: BLE001 - boto3's many parts raise anything; here it becomes one error
+    except Exception as error:  # noqa: BLE001 - boto3 raises errors of many types; callers get one
         raise SettingsError(f"{setting}: the secret cannot be read: {_error_code(error)}") from None
     redaction.register(*find_secrets(value))
     return value
 
 
 def unwrap_single_value(text: str) -> str:
-    """`{"api_key": "x"}`, as the console stores a secret, → `x`; other text stays as it is, without outer blanks."""
+    """Return `x` for `{"api_key": "x"}`, as the AWS console stores a secret; other text is only stripped."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -84,7 +83,10 @@ def unwrap_single_value(text: str) -> str:
 
 
 def _fetch(arn: str) -> str:
-    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html"""
+    """Read a secret from the service and region in its ARN.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    """
     _, _, service, region, *_ = arn.split(":")
     if service == "ssm":
         response: Any = aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)
@@ -93,6 +95,6 @@ def _fetch(arn: str) -> str:
 
 
 def _error_code(error: Exception) -> str:
-    """`AccessDeniedException` rather than a message, which would name the ARN and with it the account."""
+    """Return a code such as `AccessDeniedException`; the message would reveal the ARN and with it the account."""
     response: Any = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code") or type(error).__name__)

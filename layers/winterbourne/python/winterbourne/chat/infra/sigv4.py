@@ -1,7 +1,7 @@
-"""Sign requests to AWS services that are called over the shared pool, without an SDK client in between.
+"""Signs requests to AWS services (Signature Version 4) that go over the shared HTTP pool without an SDK client.
 
-botocore does the signing and finds the credentials: the environment's, or, under SnapStart, those of the container
-endpoint, which it refreshes. It is imported in a thread on first use; whoever signs nothing never pays for it.
+botocore does the signing and finds the credentials: the environment's or, under SnapStart, those of the container
+endpoint, which it refreshes. It is imported in a thread on first use; a process that signs nothing never imports it.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
 
@@ -21,18 +21,18 @@ async def sign(request: httpx.Request, service: str, region: str) -> None:
     """Add the headers of Signature Version 4 to a request whose body is bytes.
 
     Args:
-        request: Its `host` and every header set so far are left as they are; headers of httpx's own are not signed.
+        request: Its existing headers stay as they are. Only `content-type` and `host` of them are signed.
         service: The service's signing name, such as `bedrock` or `lambda`.
-        region: Such as `eu-central-1`.
+        region: The AWS region, such as `eu-central-1`.
 
     Raises:
-        CredentialsMissing: Nothing to sign with.
+        CredentialsMissing: There are no AWS credentials.
     """
     request.headers.update(await asyncio.to_thread(_signed_headers, request, service, region))
 
 
 def _signed_headers(request: httpx.Request, service: str, region: str) -> dict[str, str]:
-    from botocore.auth import SigV4Auth  # noqa: PLC0415 - heavy: only where AWS is really called
+    from botocore.auth import SigV4Auth  # noqa: PLC0415 - heavy: imported only when AWS is called
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - likewise
 
     credentials = _credentials()

@@ -1,7 +1,7 @@
-"""Server-sent events, incoming: bytes in, data payloads out. Pure; knows nothing of what the data mean.
+"""Incremental parser for server-sent events (SSE), sans-I/O: takes bytes, returns the payloads of the data fields.
 
-WHATWG HTML, section 9.2.6 "Interpreting an event stream". Only `data` is of use here: event names, ids and retry
-times of model providers and MCP servers repeat what their data say.
+WHATWG HTML, section 9.2.6 "Interpreting an event stream". Event names, ids and retry times are ignored: those of model
+providers and MCP servers repeat what is in the data.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from typing import Final
 __all__ = ["MAX_EVENT_BYTES", "SseParser"]
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
-"""Unless told otherwise: no model sends events of more than a few kilobytes; memory stays bounded whatever comes."""
+"""Default limit. Model providers send events of a few kilobytes at most; the limit bounds memory in any case."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class SseParser:
-    """A push parser that works on whole reads: one split, then one short step a line.
+    """A push parser that processes whole reads: one split, then one short step per line.
 
     Args:
-        max_event_bytes: Of one event, its field names included.
-        error: Makes the error for a larger one.
+        max_event_bytes: Limit for one event, its field names included.
+        make_error: Makes the exception for a larger event from a message.
     """
 
     def __init__(
@@ -28,17 +28,17 @@ class SseParser:
     ) -> None:
         self._max_event_bytes = max_event_bytes
         self._make_error = make_error
-        self._partial_line: list[bytes] = []  # a line whose end has not come yet
-        self._data_lines: list[bytes] = []  # the data lines of an event whose end has not come yet
+        self._partial_line: list[bytes] = []  # an incomplete line
+        self._data_lines: list[bytes] = []  # the data lines of an incomplete event
         self._line_bytes = self._data_bytes = 0
-        self._after_cr = False  # the last line ended with CR; an LF that comes next belongs to it
+        self._after_cr = False  # the last read ended with CR; if the next begins with LF, it is the same line end
         self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what one read brought; give the payloads of the events that are complete now.
+        """Take the bytes of one read; return the payloads of the events that are complete now.
 
         Raises:
-            ValueError: An event has more than `max_event_bytes`; or what `error` makes.
+            ValueError: An event has more than `max_event_bytes`. `make_error` may make another exception.
         """
         if self._after_cr and data:
             data, self._after_cr = data.removeprefix(b"\n"), False
@@ -58,9 +58,10 @@ class SseParser:
         return payloads
 
     def close(self) -> list[bytes]:
-        """The stream is over: give what it brought of an event without the blank line that should end it.
+        """End the stream: return the payload of a last event without its closing blank line.
 
-        The standard throws this away. Servers forget the last blank line, so whoever knows the format may look.
+        The standard discards such an event. Some servers omit the last blank line, so a caller that knows the format
+        can decide whether to use it.
         """
         return self.feed(b"\n\n")
 

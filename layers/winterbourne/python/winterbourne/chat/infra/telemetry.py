@@ -1,9 +1,9 @@
-"""One log line and one set of metrics per request, correct with many streams at once.
+"""Telemetry: one log line and one set of CloudWatch metrics per request, correct with many concurrent streams.
 
-A `Record` travels with its request in a context variable; `measure` and `note` add to it from anywhere, and where no
-request is under way they do nothing. Powertools writes the lines: Logger as JSON, Metrics in the embedded metric
-format (EMF), from an object of its own per request, since Powertools' `Metrics` shares one state between all.
-Knows nothing of what is measured; message content never comes here.
+A context variable holds the `RequestRecord` of the current request; `measure` and `note` add to it from anywhere, and
+do nothing outside a request. Powertools writes the output: Logger as JSON, metrics in the embedded metric format (EMF),
+from one provider object per request and tool, because Powertools' `Metrics` shares its state between all requests.
+Message content is noted only if LOG_MESSAGES allows it.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ Metric: TypeAlias = RequestMetric | ToolMetric
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
 METRICS: Final[tuple[str, ...]] = (*get_args(RequestMetric), *TOOL_METRICS)
-"""Every metric that can be emitted. Those of tools have the dimension `tool` beside `service`."""
+"""Every metric that can be emitted. Tool metrics have the dimension `tool` in addition to `service`."""
 
 UNITS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -80,20 +80,20 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
         "ToolDuration": "Milliseconds",
     }
 )
-"""Units that are not Count."""
+"""Units of the metrics that are not counts."""
 
 LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
-"""The engine's logger, and those of the functions in `functions/`, below which their modules log."""
+"""The engine's logger, and the parent loggers of the modules in `functions/`."""
 
 _LOGGER: Final = logging.getLogger("winterbourne.chat.request")
 
 
 class RequestRecord:
-    """What is known of one request.
+    """The log fields and measurements of one request.
 
     Args:
-        clock: Seconds; only differences count.
-        service: The dimension that tells one deployment's metrics from another's.
+        started_at: Monotonic clock, in seconds.
+        service: The metric dimension that distinguishes deployments.
     """
 
     def __init__(self, started_at: float, service: str) -> None:
@@ -105,7 +105,7 @@ class RequestRecord:
         self.has_first_token = False
 
     def emit(self) -> None:
-        """Write the metrics: one EMF object for the request and one for each tool that was used."""
+        """Write the metrics: one EMF object for the request and one for each tool it used."""
         for tool in dict.fromkeys(tool for _, _, tool in self.measurements):
             metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self.service)
             if tool:
@@ -114,11 +114,11 @@ class RequestRecord:
                 metrics.add_metadata("request_id", self.fields.get("request_id", ""))
             for name, unit, value in self._aggregate(tool):
                 metrics.add_metric(name, unit, value)
-            if metrics.metric_set:  # a hundred values of one metric were written on the way
+            if metrics.metric_set:  # empty if Powertools has just flushed: it does so at 100 values of a metric
                 metrics.flush_metrics()
 
     def _aggregate(self, tool: str) -> Iterator[tuple[str, str, float]]:
-        """The values of one tool, or of the request: durations one by one, counts as their sum."""
+        """Yield the metrics of one tool, or of the request if `tool` is empty: durations one by one, counts summed."""
         counts: dict[str, float] = {}
         for name, value, of_tool in self.measurements:
             if of_tool == tool and name in UNITS:
@@ -130,13 +130,13 @@ class RequestRecord:
 
 
 class _Formatter(LambdaPowertoolsFormatter):
-    """Powertools' lines, without secrets, and with exceptions cut before they are formatted."""
+    """Powertools' JSON formatter, with secrets redacted and exceptions truncated before they are formatted."""
 
     def __init__(self) -> None:
         super().__init__(serialize_stacktrace=False)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, with the fields that Powertools has for an exception."""
+        """Return the line, with Powertools' own field names for an exception."""
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             fields = _exception_fields(record.exc_info[1])
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields})
@@ -160,7 +160,7 @@ def _exception_fields(error: BaseException) -> dict[str, object]:
 
 
 class _ColdStart:
-    """What is known of this execution environment: how long it took to start, until its first request has told."""
+    """How long this execution environment took to start; None once its first request has recorded it."""
 
     init_ms: float | None = None
 
@@ -169,14 +169,14 @@ _current_record: contextvars.ContextVar[RequestRecord | None] = contextvars.Cont
 
 
 def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
-    """Make the JSON logger that the engine and the functions write to, see LOGGERS; called once at init.
+    """Make the JSON logger that the engine and the functions (LOGGERS) write to; called once at init.
 
     Args:
-        level: As `logging` names it.
+        level: A level name of `logging`.
         service: `Settings.service_name`.
     """
     engine, *functions = LOGGERS
-    # Powertools takes the service for the logger's name too.
+    # Powertools also uses the service as the logger's name.
     logger = Logger(service=engine, level=level, logger_formatter=_Formatter())
     logger.append_keys(service=service)
     for name in functions:
@@ -187,9 +187,9 @@ def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
 
 
 def mark_ready() -> None:
-    """Say that the environment has started; its first request will count as a cold start.
+    """Record that the environment has started; its first request will count as a cold start.
 
-    Its beginning is that of the process, as Linux knows it: importing us came later.
+    The duration counts from the start of the process as Linux reports it, which includes all imports.
     """
     _ColdStart.init_ms = _process_age_s() * 1000
 
@@ -207,13 +207,13 @@ def note(**fields: object) -> None:
 
 
 def note_tool_call(tool: str) -> None:
-    """Add a tool to the list of those that the model asked for, in the request's log line."""
+    """Add a tool that the model called to the list in the request's log line."""
     if record := _current_record.get():
         record.tools.append(tool)
 
 
 def note_first_token() -> None:
-    """Say that the answer's text flows; only the first time counts."""
+    """Record the time to the first token of the answer; later calls do nothing."""
     if (record := _current_record.get()) and not record.has_first_token:
         record.has_first_token = True
         elapsed_ms = round((time.monotonic() - record.started_at) * 1000)
@@ -223,12 +223,12 @@ def note_first_token() -> None:
 
 @contextlib.contextmanager
 def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[RequestRecord]:
-    """Everything inside belongs to one request; at the end its line and metrics are written, whatever happened.
+    """Record everything inside as one request; at the end, write its log line and metrics, even after an exception.
 
     Args:
         request_id: The invocation's id.
-        logger: Whose lines carry it.
-        service: The metrics' dimension; see `Record`.
+        logger: The logger whose lines carry the id.
+        service: The metric dimension, see `RequestRecord`.
     """
     record = RequestRecord(time.monotonic(), service)
     token = _current_record.set(record)
@@ -252,7 +252,7 @@ def _process_age_s() -> float:
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):  # the local server runs elsewhere too
+    except (OSError, AttributeError):  # not Linux: the local server runs elsewhere too
         return time.process_time()
 
 

@@ -1,4 +1,4 @@
-"""The trace ids of an invocation → the headers that carry them to every outgoing request.
+"""Trace context propagation: makes the headers that carry an invocation's trace ids to every outgoing request.
 
 X-Ray's header: https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 W3C's: https://www.w3.org/TR/trace-context/#traceparent-header
@@ -17,15 +17,15 @@ TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]
 
 
 def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
-    """What to send on.
+    """Return the trace headers for outgoing requests.
 
     Args:
-        headers: Of the request, names in lower case.
-        environment_trace: Lambda's `_X_AMZN_TRACE_ID`, which knows the function's own segment.
+        headers: Headers of the incoming request, names in lower case.
+        environment_trace: Lambda's `_X_AMZN_TRACE_ID`, which has the id of the function's own segment.
 
     Returns:
-        `x-amzn-trace-id` where there is one, and `traceparent`: the caller's own with its `tracestate`, else one with
-        the ids of the X-Ray trace. What is not well formed is not carried.
+        `x-amzn-trace-id` if there is one, and `traceparent`: the caller's own with its `tracestate`, else one with the
+        ids of the X-Ray trace. Malformed headers are dropped.
     """
     xray = environment_trace or headers.get(XRAY_HEADER, "")
     propagated = {XRAY_HEADER: xray} if XRAY_ROOT.search(xray) else {}

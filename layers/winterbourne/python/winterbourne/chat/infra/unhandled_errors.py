@@ -1,7 +1,7 @@
-"""Errors that nobody waits for, of tasks and threads that a tool left behind: logged without what they say.
+"""Logs unhandled exceptions, for example of tasks and threads that a tool left behind, without their messages.
 
-What such an error quotes cannot be told apart from what a user said, so its message is shown only where LOG_MESSAGES
-says that the log may have that.
+Such a message may quote what a user said. Since it is unknown here what that was, the whole message is hidden unless
+LOG_MESSAGES allows it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> None:
-    """Log the unhandled errors of this loop's tasks and callbacks, of this process's threads and of its `__del__`s."""
+    """Log unhandled exceptions of this loop's tasks and callbacks and of all threads and `__del__` methods."""
 
     def log(what: str, error: BaseException | None) -> None:
         token = EXCEPTION_REDACTOR.set(None if log_messages else ArgumentRedactor())
@@ -33,7 +33,7 @@ def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> Non
 
     def handle_thread_exception(arguments: threading.ExceptHookArgs) -> None:
         thread = arguments.thread.name if arguments.thread and log_messages else "a thread"
-        log(f"uncaught in {thread}", arguments.exc_value)
+        log(f"uncaught exception in {thread}", arguments.exc_value)
 
     def handle_unraisable(arguments: "sys.UnraisableHookArgs") -> None:
         log("an exception was ignored", arguments.exc_value)
@@ -44,6 +44,6 @@ def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> Non
 
 
 def _generic_message(message: str) -> str:
-    """Asyncio's own sentence, without the callback that it names: that shows its arguments."""
+    """Return asyncio's own sentence without the name of the callback, which includes its arguments."""
     known = ("Task exception was never retrieved", "Future exception was never retrieved", "Exception in callback")
     return next((sentence for sentence in known if message.startswith(sentence)), "an error in the event loop")
