@@ -1,7 +1,6 @@
-"""What the function knows of a wire format, and all it knows.
+"""The interface of a wire format: a `Format` decodes request bodies, its `Encoder` encodes the events of one answer.
 
-A frontend reads a request body in its own shape and hands out an encoder for the one answer that follows. Neither
-does I/O: both are plain functions from values to values.
+Both are sans-I/O: plain functions from values to values. The service uses nothing else of a format.
 """
 
 from collections.abc import Mapping
@@ -16,28 +15,28 @@ __all__ = ["Encoder", "Format"]
 
 
 class Encoder(Protocol):
-    """One answer's events → its bytes. Pure, stateful, made for one answer and thrown away after it."""
+    """Encodes the events of one answer as bytes. Stateful: made for one answer and discarded after it."""
 
     @property
     def status(self) -> int:
-        """The HTTP status of the answer. To be read when `encode` has given its first bytes, not before."""
+        """The HTTP status of the answer. Final only once `encode` has returned its first non-empty bytes."""
         ...
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The answer's headers, `content-type` among them; names in lower case."""
+        """The response headers, including `content-type`; names are lower case."""
         ...
 
     @property
     def heartbeat(self) -> bytes:
-        """What may be written into a silence; empty where the format has no place for it."""
+        """Bytes to write while no events arrive; empty if the format has no heartbeat."""
         ...
 
     def encode(self, batch: EventBatch, /) -> bytes:
-        """Turn events into the frames they are on the wire, possibly none.
+        """Encode a batch of events; the result may be empty.
 
-        The response is begun with the first bytes that are not empty: a stream says something at once, an answer
-        in one piece only with the last event. After a last event nothing may follow.
+        The first non-empty bytes start the response: a stream returns some for the first event, a non-streaming
+        answer only for the terminal event. No event may follow a terminal event.
         """
         ...
 
@@ -47,18 +46,17 @@ class Format(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it is served, by POST."""
+        """The path of its POST endpoint."""
         ...
 
     def decode(self, request: Request, settings: Settings, /) -> tuple[ChatRequest, Encoder]:
-        """Understand a request body and make ready for its answer.
+        """Decode a request and create the encoder for its answer.
 
         Raises:
-            RequestRejected: 400, 413 or 415 for a body that is not to be understood or too large, 404 for a model
-                that is not offered.
+            RequestRejected: 400, 413 or 415 if the body is invalid or too large, 404 if the model is not offered.
         """
         ...
 
     def error_body(self, status: int, code: str, message: str, /) -> bytes:
-        """The JSON body of an answer outside 200, in the shape this format's clients read."""
+        """The JSON body of a non-200 response, in the shape that this format's clients expect."""
         ...

@@ -1,7 +1,7 @@
-r"""JSON text for frames: fast for ordinary text, right for any text, always on one line.
+r"""JSON serialization for frames: fast for ordinary text, correct for any text, always on one line.
 
-orjson refuses a lone surrogate, which a provider may send when it cuts an emoji in two. Such text takes the slow way:
-escaped as `\udXXX`, so that a client that joins its pieces gets the emoji back.
+orjson rejects a lone surrogate, which a provider may send when it splits an emoji between two deltas. Such text takes
+the slow path: it is escaped as `\udXXX`, so a client that joins the deltas gets the emoji back.
 """
 
 import json
@@ -13,7 +13,7 @@ __all__ = ["dumps", "dumps_str", "single_line"]
 
 
 def dumps_str(text: str) -> bytes:
-    """Any text → a JSON string in ASCII or UTF-8, never with a raw line break."""
+    """Serialize any text as a JSON string in ASCII or UTF-8, without raw line breaks."""
     try:
         return orjson.dumps(text)
     except orjson.JSONEncodeError:
@@ -21,7 +21,7 @@ def dumps_str(text: str) -> bytes:
 
 
 def dumps(value: Any) -> bytes:
-    """Any JSON value → its text."""
+    """Serialize any JSON value."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
@@ -29,7 +29,7 @@ def dumps(value: Any) -> bytes:
 
 
 def single_line(text: bytes) -> bytes:
-    """JSON text as it may stand in a frame: raw line breaks are only ever white space between tokens."""
+    """Replace raw line breaks in JSON text with spaces; in JSON they only occur between tokens."""
     if b"\n" in text or b"\r" in text:
         return text.translate(_NEWLINES_TO_SPACES)
     return text

@@ -1,4 +1,4 @@
-"""Images and small text files as wire formats bring them: as data: URLs, as base64, as addresses."""
+"""Parses and validates the images and text files of a request: data: URLs, base64 data, https: URLs."""
 
 import base64
 import binascii
@@ -11,11 +11,11 @@ from winterbourne.chat.errors import RequestRejected
 __all__ = ["parse_file", "parse_image"]
 
 IMAGE_MEDIA_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-"""What every provider takes."""
+"""The image types that every provider accepts."""
 
 
 def parse_file(url: str, media_type: str = "") -> Image | Text:
-    """A file part → an image, or the text of a text file in a data: URL.
+    """Parse a file part: an image, or the text of a text file in a data: URL.
 
     Raises:
         RequestRejected: 400 for any other kind of file.
@@ -27,13 +27,13 @@ def parse_file(url: str, media_type: str = "") -> Image | Text:
 
 
 def parse_image(media_type: str, *, data: str = "", url: str = "") -> Image:
-    """An image from base64 `data` or from a `url` (https: or data:), of which exactly one is given.
+    """Parse an image from base64 `data` or from a `url` (https: or data:); exactly one of them must be set.
 
     Raises:
-        RequestRejected: 400 for another media type, another scheme, or base64 that is none.
+        RequestRejected: 400 for another media type or URL scheme, or if the data is not valid base64.
     """
     if bool(data) == bool(url):
-        raise _unsupported_media("an image has either data or a url")
+        raise _unsupported_media("an image needs exactly one of data and url")
     if url.startswith("data:"):
         head, _, data = url.partition(",")
         media_type, url = media_type or _data_url_media_type(head), ""
@@ -70,7 +70,7 @@ def _decode_text_data_url(url: str) -> str:
         raw = base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
         return raw.decode()
     except (binascii.Error, ValueError):
-        raise _unsupported_media("a text file is not UTF-8 in a data: URL") from None
+        raise _unsupported_media("a text file in a data: URL must be UTF-8, percent-encoded or base64") from None
 
 
 def _unsupported_media(reason: str) -> RequestRejected:

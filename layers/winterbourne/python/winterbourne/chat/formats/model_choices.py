@@ -1,4 +1,4 @@
-"""Which models a caller may choose from: MODEL_ID's, and those of MODEL_CHOICES. A model costs money."""
+"""Allowlist of models: callers may choose MODEL_ID or one of MODEL_CHOICES, because models cost money."""
 
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
@@ -7,17 +7,17 @@ __all__ = ["available_models", "resolve_model"]
 
 
 def available_models(settings: Settings) -> tuple[str, ...]:
-    """The names to choose from, the default first. Without MODEL_ID the default goes by its provider's name."""
+    """The names of the models on offer, the default first. Without MODEL_ID, the default has its provider's name."""
     default = settings.model_id or settings.model_provider
     choices = (choice.strip() for choice in settings.model_choices.split(","))
     return tuple(dict.fromkeys([default, *filter(None, choices)]))
 
 
 def resolve_model(requested: str | None, settings: Settings) -> str | None:
-    """What to ask the provider for: None for its default.
+    """Return the model to request from the provider, or None for the default.
 
     Raises:
-        RequestRejected: 404 for a model that is not offered.
+        RequestRejected: 404 if the model is not offered.
     """
     default, *others = available_models(settings)
     if not requested or requested == default:

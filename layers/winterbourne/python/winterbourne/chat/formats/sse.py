@@ -1,6 +1,6 @@
-"""Server-sent events: how a stream of frames is framed, and the encoder all streaming formats stand on.
+"""Server-sent events (SSE): framing, headers, heartbeat, and the base class of all streaming encoders.
 
-Knows nothing of what the frames say. https://html.spec.whatwg.org/multipage/server-sent-events.html
+Independent of what the frames contain. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from collections.abc import Callable, Mapping
@@ -15,32 +15,32 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "content-type": "text/event-stream",
         "cache-control": "no-cache, no-transform",
-        "x-accel-buffering": "no",  # nginx and its kin buffer otherwise
+        "x-accel-buffering": "no",  # nginx and similar proxies buffer the response otherwise
     }
 )
 
 HEARTBEAT: Final = b": keep-alive\n\n"
-"""A comment: clients skip it, proxies see that the connection lives."""
+"""An SSE comment: clients ignore it, proxies see that the connection is alive."""
 
 DONE: Final = b"data: [DONE]\n\n"
-"""The last frame of the formats that took it over from OpenAI."""
+"""The last frame of the formats that follow OpenAI in this."""
 
 DispatchTable: TypeAlias = Mapping[type, Callable[[Any, Any], bytes]]
-"""Which function of (encoder, event) makes which event's frames. Each table covers the whole ChatEvent union."""
+"""Event type → function of (encoder, event) that returns its frames. Each table covers the whole ChatEvent union."""
 
 
 def frame(data: bytes) -> bytes:
-    """One event. `data` is JSON on one line."""
+    """Frame one event. `data` must be JSON on one line."""
     return b"data: %b\n\n" % data
 
 
 def no_frames(_encoder: object, _event: object) -> bytes:
-    """What a format says of an event it has no word for."""
+    """Return no bytes: for events that a format does not send."""
     return b""
 
 
 class SseEncoder:
-    """Events → frames by one look into a table. A format fills the table and adds its own state."""
+    """Encodes each event with one table lookup. A format supplies the table and its own state."""
 
     status = 200
     headers: Mapping[str, str] = HEADERS
@@ -48,9 +48,9 @@ class SseEncoder:
     dispatch_table: ClassVar[DispatchTable]
 
     def encode(self, batch: EventBatch) -> bytes:
-        """The frames of a batch, joined."""
+        """Return the frames of a batch, joined."""
         dispatch_table = self.dispatch_table
-        if len(batch) == 1:  # by far the most common: one read of the network brought one piece of text
+        if len(batch) == 1:  # by far the most common: one network read brought one text delta
             event = batch[0]
             return dispatch_table[type(event)](self, event)
         return b"".join([dispatch_table[type(event)](self, event) for event in batch])

@@ -1,4 +1,4 @@
-"""AG-UI 1.0, `POST /agui`: what CopilotKit and `@ag-ui/client` speak."""
+"""AG-UI 1.0, `POST /agui`: the protocol of CopilotKit and `@ag-ui/client`."""
 
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
 

@@ -35,7 +35,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
-    """What the page wants known, as one message. It comes from the user's side and has no more say than the user."""
+    """The client's context as one user message: it comes from the user's side, with the user's authority only."""
     lines = [f"{entry.description}: {entry.value}" for entry in context]
     return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
 
@@ -50,7 +50,7 @@ class AgUiFormat:
     path = "/agui"
 
     def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, AgUiEncoder]:
-        """See `Frontend.read`. The page's own tools come along in `tools`."""
+        """Decode a run request; its `tools` are the client's own."""
         body = parse_struct(request.json_object(settings), _Body)
         chat_request = ChatRequest(
             messages=(
@@ -63,7 +63,7 @@ class AgUiFormat:
         return validate_history(chat_request, settings), AgUiEncoder(body.thread_id, body.run_id)
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
-        """`{"error":{"code","message"}}`; the client shows it as it is."""
+        """`{"error":{"code","message"}}`; the client shows it unchanged."""
         return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
 
 

@@ -1,7 +1,8 @@
-"""AG-UI 1.0, `POST /agui`: what CopilotKit and `@ag-ui/client` speak.
+"""Encodes events as AG-UI 1.0 events, which CopilotKit and `@ag-ui/client` read.
 
-One model turn is one assistant message of theirs; its calls name it as their parent. What one opens must be closed
-before the run may finish; two things are never open at once but calls. https://docs.ag-ui.com
+One model turn is one AG-UI assistant message, the parent of the turn's tool calls. Everything that was opened must be
+closed before the run finishes. A text or reasoning message is closed before anything else opens; tool calls may be
+open side by side. https://docs.ag-ui.com
 """
 
 from typing import ClassVar
@@ -15,11 +16,11 @@ __all__ = ["AgUiEncoder"]
 
 
 class AgUiEncoder(sse.SseEncoder):
-    """Events → AG-UI events. Knows what is open.
+    """Encodes events as AG-UI events. A state machine: it tracks the open step, messages and tool calls.
 
     Args:
-        thread_id: As the client names the conversation; empty for ours.
-        run_id: As the client names this answer; empty for our message id.
+        thread_id: The client's id for the conversation; if empty, our conversation id is sent.
+        run_id: The client's id for this answer; if empty, our message id is sent.
     """
 
     def __init__(self, thread_id: str = "", run_id: str = "") -> None:
@@ -142,8 +143,6 @@ class AgUiEncoder(sse.SseEncoder):
         e.ConversationFailed: _conversation_failed,
         e.ConversationStopped: _conversation_stopped,
     }
-
-    # What is open
 
     def _begin_reasoning(self) -> bytes:
         if self._reasoning_id:

@@ -1,7 +1,7 @@
-"""AG-UI messages → our messages.
+"""Decodes chat history: AG-UI messages → core messages.
 
-Theirs keep reasoning in messages of its own, before the answer it led to, and mark neither errors nor signatures;
-what we put into `metadata` and `encryptedValue` comes back and says so.
+In AG-UI, reasoning is a separate message before the answer that it led to. AG-UI itself marks neither failed results
+nor signatures: the encoder puts them into `metadata` and `encryptedValue`, which clients send back.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ from winterbourne.chat.formats.media import parse_image
 __all__ = ["METADATA_KEY", "AgUiMessage", "decode_history", "encode_encrypted_value"]
 
 METADATA_KEY = "winterbourne"
-"""Under this name our metadata stands beside other people's."""
+"""The key of our own entry in `metadata`."""
 
 
 class _Source(msgspec.Struct, frozen=True, rename="camel"):
@@ -48,7 +48,7 @@ class _ImagePart(msgspec.Struct, frozen=True, tag="image"):
 
 
 class _BinaryPart(msgspec.Struct, frozen=True, tag="binary", rename="camel"):
-    """What clients before 1.0 send for an image."""
+    """An image as clients before 1.0 send it."""
 
     mime_type: str
     data: str = ""
@@ -103,7 +103,7 @@ class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role", rename="c
 
 
 class _Activity(msgspec.Struct, frozen=True, tag="activity", tag_field="role"):
-    """Something for people to look at; no model is told of it."""
+    """Display-only content; it is not passed to the model."""
 
 
 class _ReasoningMessage(msgspec.Struct, frozen=True, tag="reasoning", tag_field="role", rename="camel"):
@@ -120,19 +120,19 @@ class _EncryptedValue(msgspec.Struct, frozen=True):
 
 
 def encode_encrypted_value(signature: str, redacted: str) -> str:
-    """A provider's opaque strings as one `encryptedValue`."""
+    """Pack a provider's opaque strings into one `encryptedValue`."""
     return dumps({"signature": signature, "redacted": redacted}).decode()
 
 
 def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
-    """Our messages, in the same order."""
+    """Yield core messages in the same order."""
     pending_reasoning: list[Reasoning] = []
     for message in messages:
         match message:
             case _System(text) | _Developer(text):
                 yield SystemMessage(text)
             case _User(content, id_):
-                pending_reasoning.clear()  # they led to no answer
+                pending_reasoning.clear()  # reasoning that led to no answer
                 yield UserMessage(tuple(_content_parts(content)), id_)
             case _ReasoningMessage():
                 pending_reasoning.append(_decode_reasoning(message))
@@ -165,7 +165,7 @@ def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
 
 
 def _decode_reasoning(message: _ReasoningMessage) -> Reasoning:
-    """What another agent's `encryptedValue` means we do not know; without ours there is only the text."""
+    """The text and our opaque strings. An `encryptedValue` of another agent is ignored."""
     try:
         encrypted_value = msgspec.json.decode(message.encrypted_value or "{}", type=_EncryptedValue)
     except msgspec.DecodeError:
@@ -183,7 +183,7 @@ def _tool_message(message: _Tool) -> ToolMessage:
 
 
 def _error_text(text: str) -> str:
-    """`{"error":"..."}` → the sentence in it."""
+    """Return the message in `{"error":"..."}`; any other text unchanged."""
     try:
         value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:

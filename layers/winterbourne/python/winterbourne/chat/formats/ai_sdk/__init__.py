@@ -1,4 +1,4 @@
-"""AI SDK UI message stream v1, `POST /api/chat`: what `useChat` speaks in versions 5, 6 and 7 of the SDK."""
+"""AI SDK UI message stream v1, `POST /api/chat`: the protocol of `useChat` in versions 5, 6 and 7 of the SDK."""
 
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 

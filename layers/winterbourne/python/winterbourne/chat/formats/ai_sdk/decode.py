@@ -26,7 +26,7 @@ __all__ = ["FORMAT", "AiSdkFormat"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
-    """A tool of the frontend, under its name, as assistant-ui sends them."""
+    """A client tool in the shape that assistant-ui sends; its name is the key in `tools`."""
 
     parameters: dict[str, Any]
     description: str | None = None
@@ -44,25 +44,25 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def _continued_message_id(messages: tuple[UIMessage, ...]) -> str:
-    """The id of the answer that goes on after the frontend has run its own tools, or nothing."""
+    """The id of the answer that continues after the client has run its own tools; empty for a new answer."""
     return messages[-1].id if messages and messages[-1].role == "assistant" else ""
 
 
 def _new_messages(messages: Sequence[Message], tools: Container[str]) -> tuple[Message, ...]:
-    """Of a history, what the store cannot have: what came after the last turn, but for results of our own tools."""
+    """The messages not yet in the store: those after the last assistant turn, except results of server-side tools."""
     last_turn_index = max(
-        (at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)), default=-1
+        (index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)), default=-1
     )
     return tuple(m for m in messages[last_turn_index + 1 :] if not isinstance(m, ToolMessage) or m.name in tools)
 
 
 class AiSdkFormat:
-    """The UI message stream."""
+    """AI SDK UI message stream."""
 
     path = "/api/chat"
 
     def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, AiSdkEncoder]:
-        """See `Frontend.read`. With `store`, only what is new in `messages` is taken from them."""
+        """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
         body = parse_struct(request.json_object(settings), _Body)
         tools = body.tools or {}
         messages = limit_messages(decode_history(body.messages), settings)

@@ -1,6 +1,6 @@
-"""AI SDK UI message stream v1, `POST /api/chat`: what `useChat` speaks in versions 5, 6 and 7 of the SDK.
+"""Encodes events as the AI SDK UI message stream v1, which `useChat` reads in versions 5, 6 and 7 of the SDK.
 
-Only chunk types that version 5 knows are sent: an unknown one ends the stream in the client.
+Only chunk types that version 5 knows are sent: an unknown type makes the client end the stream.
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
@@ -33,10 +33,13 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
 
 
 class AiSdkEncoder(sse.SseEncoder):
-    """Events → UI message chunks. Knows which text and which reasoning part is open; the SDK throws where one is not.
+    """Encodes events as UI message chunks.
+
+    A state machine: it tracks the open text and reasoning part, because the SDK throws on a delta for a part that is
+    not open.
 
     Args:
-        client_tools: Names of the tools the frontend runs; its own code knows their types, so they are not `dynamic`.
+        client_tools: Names of the tools that the client runs; it knows their types, so they are not sent as `dynamic`.
     """
 
     headers = HEADERS
@@ -133,8 +136,6 @@ class AiSdkEncoder(sse.SseEncoder):
         e.ConversationStopped: _conversation_stopped,
     }
 
-    # Parts and steps
-
     def _next_part_id(self) -> bytes:
         self._part_count += 1
         return b'"p%d"' % self._part_count
@@ -166,7 +167,7 @@ class AiSdkEncoder(sse.SseEncoder):
 
 
 def _tool_input(arguments: str) -> bytes:
-    """Arguments as the object they should be, or as the text they are."""
+    """The arguments as they are if they are a JSON object, otherwise as a JSON string."""
     try:
         value = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""UI messages, as the AI SDK keeps and sends them, → our messages.
+"""Decodes chat history: AI SDK UI messages → core messages.
 
-An assistant's UI message holds a whole answer: turns are cut at its `step-start` parts, and a tool part holds both
-the call and its result. What shows something to people only (`source-*`, `data-*`) is left out.
+An assistant's UI message holds a whole answer: it is split into turns at its `step-start` parts, and a tool part holds
+both the call and its result. Display-only parts (`source-*`, `data-*`) are left out.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,13 +32,13 @@ TOOL_DENIED = "The user did not allow this call."
 
 
 class ReasoningMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What we put on a reasoning part under our name and want back unchanged."""
+    """Our metadata on a reasoning part, which the client sends back unchanged."""
 
     signature: str = ""
     redacted: str = ""
 
     def to_provider_metadata(self) -> dict[str, Any]:
-        """As `providerMetadata`."""
+        """Return it as `providerMetadata`, under our own key."""
         return {"winterbourne": msgspec.to_builtins(self)}
 
 
@@ -47,7 +47,7 @@ class _ProviderMetadata(msgspec.Struct, frozen=True):
 
 
 class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Any part of any type; a field a part does not have is empty."""
+    """A message part of any type; fields that the part does not have are empty."""
 
     type: Annotated[str, Meta(min_length=1)]
     text: str = ""
@@ -65,14 +65,14 @@ class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def resolved_tool_name(self) -> str:
-        """The tool's name, empty for a part that is no call."""
+        """The tool's name; empty if the part is not a tool call."""
         if self.type == "dynamic-tool":
             return self.tool_name
         return self.type.removeprefix("tool-") if self.type.startswith("tool-") else ""
 
 
 class UIMessage(msgspec.Struct, frozen=True):
-    """One message as the SDK keeps it."""
+    """One message as the SDK stores it."""
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[UIMessagePart, ...]
@@ -80,7 +80,7 @@ class UIMessage(msgspec.Struct, frozen=True):
 
 
 def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
-    """Our messages, results right behind their calls' turns; calls whose result never came have none."""
+    """Yield core messages, each turn followed by the results of its calls, as far as there are any."""
     for message in messages:
         match message.role:
             case "system":
@@ -111,7 +111,7 @@ def _split_steps(parts: Iterable[UIMessagePart]) -> list[list[UIMessagePart]]:
 
 
 def _decode_step(step: Sequence[UIMessagePart], message_id: str) -> Iterator[Message]:
-    # A call whose arguments were still coming has none that could be sent anywhere: it is left out.
+    # A call whose arguments were still streaming has none that could be sent to a provider: leave it out.
     usable_parts = [part for part in step if not (part.resolved_tool_name and part.state == "input-streaming")]
     converted = tuple(converted for part in usable_parts if (converted := _assistant_part(part)) is not None)
     yield AssistantMessage(converted, message_id, incomplete=any(part.state in _STREAMING_STATES for part in step))
@@ -135,7 +135,7 @@ def _assistant_part(part: UIMessagePart) -> AssistantPart | None:
 
 
 def _tool_arguments(part: UIMessagePart) -> str:
-    """Arguments that were no JSON object went out as the text they were, and come back as such."""
+    """The arguments as JSON text; those that were not a JSON object were sent as plain text and stay unchanged."""
     value = part.raw_input if part.input is None else part.input
     if value is None:
         return "{}"

@@ -1,4 +1,4 @@
-"""The native format, `POST /chat`: our own words, one JSON object per event, `type` first."""
+"""The native format, `POST /chat`: server-sent events, one JSON object each, `type` first."""
 
 from winterbourne.chat.formats.native.decode import FORMAT
 

@@ -103,7 +103,7 @@ class NativeFormat:
     path = "/chat"
 
     def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, NativeEncoder]:
-        """See `Frontend.read`. With `store`, `messages` are only what is new."""
+        """Decode a native request. With `store`, `messages` holds only new messages and is not normalized here."""
         body = parse_struct(request.json_object(settings), _Body)
         messages = limit_messages((_decode_message(message) for message in body.messages), settings)
         chat_request = ChatRequest(

@@ -1,4 +1,4 @@
-"""The native format, `POST /chat`: our own words, one JSON object per event, `type` first.
+"""Encodes events in the native format: server-sent events, one JSON object each, `type` first.
 
     data: {"type":"start","conversation_id":"c_1","message_id":"m_1","model":"scripted"}
     data: {"type":"content","delta":"Hel"}
@@ -7,8 +7,8 @@
     data: {"type":"tool_call","name":"get_weather","status":"completed","id":"call_1","duration_ms":12,"result":{}}
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
-A call's status goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out` or `cancelled`.
-The last frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`).
+The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out` or `cancelled`.
+The terminal frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`).
 """
 
 import functools
@@ -25,7 +25,7 @@ __all__ = ["NativeEncoder", "tool_call_frame_prefix"]
 
 @functools.lru_cache(maxsize=512)
 def tool_call_frame_prefix(name: str, status: str) -> bytes:
-    """How the frames of one tool in one state begin. Bounded, because a model may make names up."""
+    """The start of all frames of one tool in one status. The cache is bounded: a model may invent tool names."""
     return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (dumps_str(name), status.encode())
 
 
@@ -90,7 +90,7 @@ def _conversation_stopped(_: object, event: e.ConversationStopped) -> bytes:
 
 
 class NativeEncoder(sse.SseEncoder):
-    """Events → native frames."""
+    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
 
     def __init__(self) -> None:
         self._pending_arguments: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""OpenAI chat completions, `POST /v1/chat/completions` and `GET /v1/models`.
+"""Decodes OpenAI requests: `POST /v1/chat/completions` → ChatRequest; `GET /v1/models` lists the models.
 
-Our own tools run inside and show nothing of themselves; calls of the caller's tools go out as `tool_calls`.
+Server-side tools run without being visible to the caller; calls of the caller's own tools are sent as `tool_calls`.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -29,8 +29,6 @@ from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
 __all__ = ["FORMAT", "OpenAiFormat", "models_body"]
-
-# The body
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -63,7 +61,7 @@ class _ResponseFormat(msgspec.Struct, frozen=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    """Free fields of the format; under this name a caller may give the conversation an id, to stop it by."""
+    """The format's free-form fields; with `conversation_id` a caller names the conversation, to be able to stop it."""
 
     conversation_id: Id = ""
 
@@ -84,11 +82,11 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _reject_unsupported_parameters(body: _Body) -> None:
-    """Options that would change the answer's shape, and that nobody here heeds."""
+    """Reject parameters that would change the shape of the answer and are not implemented."""
     if body.n not in {None, 1}:
-        raise RequestRejected(400, "unsupported_parameter", "n: only one choice is given")
+        raise RequestRejected(400, "unsupported_parameter", "n: only 1 is supported")
     if body.response_format and body.response_format.type != "text":
-        raise RequestRejected(400, "unsupported_parameter", "response_format: only text is given")
+        raise RequestRejected(400, "unsupported_parameter", "response_format: only the type text is supported")
 
 
 def _tool_schema(tool: _Tool) -> ToolSchema:
@@ -102,7 +100,7 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
 
 
 def models_body(settings: Settings) -> bytes:
-    """What `GET /v1/models` answers: the models a caller may choose from."""
+    """The body of `GET /v1/models`: the models that a caller may choose."""
     models = [
         {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in available_models(settings)
     ]
@@ -110,12 +108,12 @@ def models_body(settings: Settings) -> bytes:
 
 
 class OpenAiFormat:
-    """Chat completions, as a stream or in one piece."""
+    """OpenAI chat completions, streaming or not."""
 
     path = "/v1/chat/completions"
 
     def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, Encoder]:
-        """See `Frontend.read`. A request without `stream` is answered in one piece."""
+        """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
         body = parse_struct(request.json_object(settings), _Body)
         _reject_unsupported_parameters(body)
         tools = tuple(_tool_schema(tool) for tool in body.tools or ())
@@ -131,7 +129,7 @@ class OpenAiFormat:
         return validate_history(chat_request, settings), _make_encoder(body, frozenset(tool.name for tool in tools))
 
     def error_body(self, status: int, code: str, message: str) -> bytes:
-        """`{"error":{"message","type","param","code"}}`, as the SDKs read it."""
+        """`{"error":{"message","type","param","code"}}`, as the SDKs expect it."""
         return encode_error(status, code, message)
 
 

@@ -1,6 +1,6 @@
-"""How an OpenAI chat completion looks on the wire: in chunks, in one piece, and as an error.
+"""Encodes events as an OpenAI chat completion, streaming (chunks) or not (one JSON body), and errors.
 
-Knows nothing of requests.
+Independent of how requests are decoded.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
 )
 
 TURN_SEPARATOR: Final = "\n\n"
-"""One answer may take several turns with tools between them; here it is one text, and the tools do not show."""
+"""Joins the texts of an answer's turns: the format has one text per answer, and server-side tools are not shown."""
 
 ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -39,17 +39,17 @@ ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = MappingProxyType({"model_busy": 503, "deadline_reached": 504})
-"""HTTP status of an answer in one piece that failed, by code; any other failure of a model is 502."""
+"""HTTP status of a failed non-streaming answer, by error code; other `model_` codes give 502, all else 500."""
 
 
 class OpenAiChunkEncoder(sse.SseEncoder):
-    """Events → chat completion chunks.
+    """Encodes events as chat completion chunks.
 
     Args:
-        model: As the caller named it; empty for the name the conversation gives.
+        model: The name that the caller used; if empty, the name in ConversationStarted is sent.
         client_tools: Names of the caller's own tools.
-        with_usage: Whether the caller asked for a last chunk with the count of tokens.
-        created: Seconds since 1970.
+        include_usage: Whether the caller asked for a last chunk with token counts.
+        created: Unix time in seconds.
     """
 
     def __init__(self, model: str, client_tools: frozenset[str], *, include_usage: bool, created: int) -> None:
@@ -97,7 +97,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
 
     def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
         if event.arguments:
-            return b""  # they went out as they came
+            return b""  # already sent as deltas
         return self._tool_arguments_delta(e.ToolArgumentsDelta(event.id, "{}"))
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
@@ -110,7 +110,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         return sse.frame(encode_error(_status_for_error_code(event.code), event.code, event.message)) + sse.DONE
 
     def _conversation_stopped(self, event: e.ConversationStopped) -> bytes:
-        # The format has no word for it: `length` says that more would have come, `stopped` says why it did not.
+        # The format has no reason for this: `length` says that more would have come, `stopped` says why it did not.
         return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % event.reason.encode()) + sse.DONE
 
     dispatch_table: ClassVar[sse.DispatchTable] = {
@@ -142,10 +142,12 @@ class OpenAiChunkEncoder(sse.SseEncoder):
 
 
 class OpenAiCompletionEncoder:
-    """Events → one chat completion, with the last event.
+    """Encodes events as one chat completion, returned for the terminal event.
 
     Args:
-        model: As for OpenAiEncoder, likewise the others.
+        model: As for OpenAiChunkEncoder.
+        client_tools: Likewise.
+        created: Likewise.
     """
 
     headers: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
@@ -162,7 +164,7 @@ class OpenAiCompletionEncoder:
         self._tool_calls: list[dict[str, Any]] = []
 
     def encode(self, batch: EventBatch) -> bytes:
-        """Nothing until the last event, then everything."""
+        """Return nothing until the terminal event, then the whole body."""
         return b"".join([self._encode_event(event) for event in batch])
 
     def _encode_event(self, event: e.ChatEvent) -> bytes:
@@ -185,7 +187,7 @@ class OpenAiCompletionEncoder:
             case e.ConversationFailed(code, message):
                 self.status = _status_for_error_code(code)
                 return encode_error(self.status, code, message)
-            case _:  # what a completion in one piece has no place for
+            case _:  # not part of a non-streaming completion
                 pass
         return b""
 
@@ -219,7 +221,7 @@ def _usage(usage: e.Usage) -> dict[str, Any]:
 
 
 def encode_error(status: int, code: str, message: str) -> bytes:
-    """The format's error object, as the SDKs read it."""
+    """Return the format's error object, as the SDKs expect it."""
     error_type = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % (
         dumps_str(message),

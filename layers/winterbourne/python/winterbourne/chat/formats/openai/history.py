@@ -1,4 +1,4 @@
-"""OpenAI chat messages → our messages."""
+"""Decodes chat history: OpenAI chat messages → core messages."""
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias
@@ -82,7 +82,7 @@ OpenAiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool
 
 
 def decode_history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
-    """Our messages, one for one. A result does not say whether it is an error: the format has no word for it."""
+    """Yield one core message per message. A result never counts as an error: the format has no field for it."""
     for message in messages:
         match message:
             case _System(content) | _Developer(content):
@@ -116,7 +116,7 @@ def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
 
 
 def _assistant_texts(message: _Assistant) -> Iterator[str]:
-    """A refusal is what the model said; to the next turn it is text like any other."""
+    """The texts of a message, refusals included: for the next turn, a refusal is text like any other."""
     content = message.content or ()
     for part in (_TextPart(content),) if isinstance(content, str) else content:
         yield part.text if isinstance(part, _TextPart) else part.refusal
