@@ -1,4 +1,4 @@
-"""JSON text: right for any text, on one line."""
+"""JSON serialization: correct for any text, on one line."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Images and files of a message."""
+"""Images and text files in a request."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Which models a caller may choose from."""
+"""Allowlist of models that a caller may choose from."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_the_default_comes_first_and_each_once() -> None:
     assert available_models(SETTINGS) == ("big", "small", "tiny")
 
 
-def test_a_default_without_a_name_goes_by_its_providers() -> None:
+def test_a_default_without_a_model_id_has_its_providers_name() -> None:
     assert available_models(Settings(model_provider="bedrock")) == ("bedrock",)
 
 

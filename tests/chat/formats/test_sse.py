@@ -1,4 +1,4 @@
-"""Server-sent events: framing, as an independent reader sees it."""
+"""Server-sent events: framing as an independent parser sees it, and what all streaming formats share."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""One conversation in every format, byte for byte: what changes on the wire shows here, and to whoever reviews it."""
+"""One conversation in every format, byte for byte: any change on the wire shows in these golden files."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests of all wire formats share: requests as they come in, streams as a client reads them."""
+"""Helpers of the wire format tests: incoming requests, and streams as a client reads them."""
 
 import base64
 import json
@@ -38,36 +38,36 @@ def post(body: object, *, path: str = "/chat", content_type: str = "application/
     )
 
 
-def read(frontend: Format, body: object, settings: Settings = SETTINGS) -> ChatRequest:
-    """What a frontend makes of a body."""
-    return frontend.decode(post(body), settings)[0]
+def read(wire_format: Format, body: object, settings: Settings = SETTINGS) -> ChatRequest:
+    """Decode a body with a wire format."""
+    return wire_format.decode(post(body), settings)[0]
 
 
 def attempt(work: Callable[[], T]) -> T | RequestRejected:
-    """What came of it: a value, or the refusal it raised."""
+    """Return the value of `work`, or the RequestRejected that it raised."""
     try:
         return work()
     except RequestRejected as rejected:
         return rejected
 
 
-def refusal(frontend: Format, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
-    """Status and code with which a frontend refuses a body."""
+def refusal(wire_format: Format, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
+    """The status and code with which a wire format rejects a body."""
     with pytest.raises(RequestRejected) as refused:
-        frontend.decode(post(body), settings)
+        wire_format.decode(post(body), settings)
     rejected = refused.value
-    assert orjson.loads(frontend.error_body(rejected.status, rejected.code, str(rejected)))["error"]
+    assert orjson.loads(wire_format.error_body(rejected.status, rejected.code, str(rejected)))["error"]
     return rejected.status, rejected.code
 
 
 def sent(encoder: Encoder, batches: Sequence[Sequence[ChatEvent]], *, heartbeats: bool = True) -> bytes:
-    """All bytes of an answer, with a heartbeat in every silence."""
-    silence = encoder.heartbeat if heartbeats else b""
-    return b"".join(encoder.encode(batch) + silence for batch in batches)
+    """All bytes of an answer, with a heartbeat after each batch."""
+    heartbeat = encoder.heartbeat if heartbeats else b""
+    return b"".join(encoder.encode(batch) + heartbeat for batch in batches)
 
 
 def data_of(stream: bytes) -> list[Any]:
-    """The data of each event, as an independent reader of server-sent events sees it: JSON, or the word [DONE]."""
+    """The data of each event as an independent SSE parser reads it: JSON, or the text [DONE]."""
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
     events = list(EventSource(response).iter_sse())
     assert all(event.event == "message" and not event.id and event.retry is None for event in events)
@@ -75,5 +75,5 @@ def data_of(stream: bytes) -> list[Any]:
 
 
 def loads(text: str) -> Any:
-    """JSON → value; lone surrogates are let through, as browsers do."""
+    """Parse JSON; lone surrogates are accepted, as in browsers."""
     return json.loads(text)

@@ -1,4 +1,4 @@
-"""A history as the clients of each format keep it and send it: the other direction of what the frontends read."""
+"""Writes a history as the clients of each format store and send it: the inverse of what the formats decode."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,7 +47,7 @@ def _native_part(part: object) -> Any:
 
 
 def ai_sdk(messages: tuple[Message, ...]) -> dict[str, Any]:
-    """A history as the SDK keeps it: each turn one step of its own message."""
+    """A history as the SDK stores it: each turn is a message with one step."""
     results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
     body: list[dict[str, Any]] = []
     for message in messages:
@@ -85,7 +85,7 @@ def _ui_part(part: object, results: dict[str, ToolMessage]) -> dict[str, Any]:
 
 
 def ag_ui(messages: tuple[Message, ...]) -> dict[str, Any]:
-    """A history as the client keeps it."""
+    """A history as the client stores it."""
     body: list[dict[str, Any]] = []
     for number, message in enumerate(messages):
         match message:

@@ -1,4 +1,4 @@
-"""AG-UI: events, the rules its client enforces, messages as history."""
+"""AG-UI: events, and the rules that its client enforces."""
 
 from typing import Any, get_args
 
@@ -30,7 +30,7 @@ def said(*events: e.ChatEvent) -> list[Any]:
 
 
 def verify(stream: list[Any]) -> None:
-    """The rules of the client's verifier, and that nothing stays open when a run breaks."""
+    """The rules of the client's verifier, and that nothing stays open when a run fails."""
     assert stream[0]["type"] == "RUN_STARTED"
     assert stream[-1]["type"] in {"RUN_FINISHED", "RUN_ERROR"}
     open_things: set[tuple[str, str]] = set()
@@ -39,7 +39,7 @@ def verify(stream: list[Any]) -> None:
         kind = event["type"]
         name = event.get("toolCallId") or event.get("messageId") or event.get("stepName")
         if kind in {"TEXT_MESSAGE_START", "REASONING_START", "TOOL_CALL_START"}:
-            assert {end for end, _ in open_things} <= {"TOOL_CALL_END", "STEP_FINISHED"}, "older clients take one thing"
+            assert {end for end, _ in open_things} <= {"TOOL_CALL_END", "STEP_FINISHED"}, "older clients accept one"
         if kind in PAIRS:
             assert (PAIRS[kind], name) not in open_things
             open_things.add((PAIRS[kind], name))
@@ -58,10 +58,10 @@ def verify(stream: list[Any]) -> None:
 
 
 class TestEvents:
-    def test_a_run_bears_the_names_the_client_gave(self) -> None:
+    def test_a_run_has_the_ids_of_the_client(self) -> None:
         assert said(BEGUN) == [{"type": "RUN_STARTED", "threadId": "t1", "runId": "r1"}]
 
-    def test_without_names_it_bears_ours(self) -> None:
+    def test_without_ids_of_the_client_a_run_has_ours(self) -> None:
         [event] = data_of(AgUiEncoder().encode([BEGUN]))
         assert (event["threadId"], event["runId"]) == ("c", "m")
 
@@ -90,7 +90,7 @@ class TestEvents:
             {"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": "{}"},
         ]
 
-    def test_a_result_is_text_and_tells_how_the_call_went(self) -> None:
+    def test_a_result_is_text_with_the_status_of_the_call(self) -> None:
         done = e.ToolFinished("c1", "x", "completed", 5, b'{"t":1}')
         late = e.ToolFinished("c2", "x", "timed_out", 5, error="too slow")
         first, second = said(done, late)
@@ -110,7 +110,7 @@ class TestEvents:
         assert event["name"] == "tool_progress"
         assert event["value"] == {"toolCallId": "c1", "toolCallName": "x", "data": [1]}
 
-    def test_the_pages_own_calls_are_left_to_it(self) -> None:
+    def test_calls_of_client_tools_are_pending(self) -> None:
         calls = (e.ToolCallStarted("c1", "ask"), e.ToolCallReady("c1", "ask", ""), e.TurnEnded("tool_calls"))
         last = said(BEGUN, e.TurnStarted(1), *calls, e.ConversationEnded("tool_calls", e.Usage(), 1))[-1]
         assert last["outcome"] == {"type": "success", "pendingToolCallIds": ["c1"]}
@@ -124,7 +124,7 @@ class TestEvents:
     def test_a_stop_is_a_cancelled_run(self) -> None:
         assert said(BEGUN, e.ConversationStopped("user"))[-1]["outcome"] == {"type": "cancelled"}
 
-    def test_every_event_has_its_place_in_the_table(self) -> None:
+    def test_the_dispatch_table_covers_every_event(self) -> None:
         assert set(AgUiEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 

@@ -1,4 +1,4 @@
-"""The AI SDK's UI message stream: chunks, the rules its client enforces, UI messages as history."""
+"""AI SDK UI message stream: chunks, and the rules that its client enforces."""
 
 from typing import Any, get_args
 
@@ -37,7 +37,7 @@ def chunks(*events: e.ChatEvent, client_tools: frozenset[str] = frozenset()) -> 
 
 
 def verify(stream: list[Any]) -> None:
-    """The rules of the SDK's client, stricter where it lets things pass in silence."""
+    """The rules of the SDK's client, stricter where the SDK ignores errors silently."""
     assert stream[0]["type"] == "start"
     assert stream[-1] == "[DONE]"
     assert stream[-2]["type"] in {"finish", "abort", "error"}
@@ -89,7 +89,7 @@ class TestChunks:
         ready = [e.ToolCallReady("c1", "x", text) for text in ('{"a":1}', "", '{"a', "[1]")]
         assert [chunk["input"] for chunk in chunks(*ready)] == [{"a": 1}, {}, '{"a', "[1]"]
 
-    def test_a_tool_of_the_frontend_is_one_it_knows(self) -> None:
+    def test_a_client_tool_is_not_dynamic(self) -> None:
         [chunk] = chunks(e.ToolCallStarted("c1", "ask"), client_tools=frozenset({"ask"}))
         assert "dynamic" not in chunk
 
@@ -105,7 +105,7 @@ class TestChunks:
         [chunk] = chunks(e.ToolProgressed("c1", "x", b'{"at":1}'))
         assert (chunk["output"], chunk["preliminary"]) == ({"at": 1}, True)
 
-    def test_parts_stand_in_the_order_in_which_they_were_said(self) -> None:
+    def test_parts_keep_the_order_of_the_events(self) -> None:
         said = chunks(e.TurnStarted(1), e.TextDelta("a"), e.ReasoningDelta("hm"), e.ReasoningEnded(), e.TextDelta("b"))
         begun = [(chunk["type"], chunk["id"]) for chunk in said if chunk["type"].endswith("-start") and "id" in chunk]
         assert begun == [("text-start", "p1"), ("reasoning-start", "p2"), ("text-start", "p3")]
@@ -122,7 +122,7 @@ class TestChunks:
         usage = {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2}
         assert finish["messageMetadata"] == {"usage": usage}
 
-    def test_an_error_and_a_stop_are_last_words_too(self) -> None:
+    def test_an_error_and_a_stop_end_the_stream_too(self) -> None:
         opened = (e.TurnStarted(1), e.TextDelta("a"))
         assert [c["type"] for c in chunks(*opened, e.ConversationFailed("x", "no"))[3:-1]] == [
             "text-end",
@@ -134,7 +134,7 @@ class TestChunks:
     def test_the_headers_name_the_protocol(self) -> None:
         assert AiSdkEncoder().headers["x-vercel-ai-ui-message-stream"] == "v1"
 
-    def test_every_event_has_its_place_in_the_table(self) -> None:
+    def test_the_dispatch_table_covers_every_event(self) -> None:
         assert set(AiSdkEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 

@@ -1,47 +1,21 @@
-"""UI messages as a history, and what of them is taken."""
-
-from typing import Any
+"""AI SDK UI messages: what of them becomes a history, and how."""
 
 import pytest
 from hypothesis import given
 
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
+from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
 from tests.chat.formats.wire import read, refusal
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
-from winterbourne.chat.core.messages import (
-    AssistantMessage,
-    Message,
-    Text,
-    ToolCall,
-    ToolMessage,
-    ToolSchema,
-    UserMessage,
-)
+from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
-
-
-def user(*parts: Any, id_: str = "u1") -> dict[str, Any]:
-    return {"id": id_, "role": "user", "parts": [{"type": "text", "text": "Hi"}, *parts]}
-
-
-def assistant(*parts: Any, id_: str = "a1") -> dict[str, Any]:
-    return {"id": id_, "role": "assistant", "parts": list(parts)}
-
-
-def call(state: str, **more: Any) -> dict[str, Any]:
-    return {"type": "dynamic-tool", "toolName": "x", "toolCallId": "c1", "state": state, "input": {"a": 1}, **more}
 
 
 class TestHistory:
     @given(histories())
     def test_it_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
         assert read(FORMAT, writers.ai_sdk(history)).messages == history
-
-    def test_the_chat_is_the_conversation(self) -> None:
-        chat = read(FORMAT, {"id": "chat-1", "messages": [user()]})
-        assert chat.conversation_id == "chat-1"
-        assert chat.messages == (UserMessage((Text("Hi"),), "u1"),)
 
     def test_steps_become_turns(self) -> None:
         answer = assistant(
@@ -72,7 +46,7 @@ class TestHistory:
             "c1", "x", INTERRUPTED_CALL_RESULT, is_error=True
         )
 
-    def test_a_call_whose_arguments_were_still_coming_is_left_out(self) -> None:
+    def test_a_call_whose_arguments_were_still_streaming_is_left_out(self) -> None:
         answer = assistant({"type": "text", "text": "Let"}, call("input-streaming"))
         messages = read(FORMAT, {"messages": [user(), answer, user(id_="u2")]}).messages
         assert messages[1] == AssistantMessage((Text("Let"),), "a1", incomplete=True)
@@ -88,7 +62,7 @@ class TestHistory:
             (ToolCall("c1", "x", '{"a'),), "a1"
         )
 
-    def test_what_is_only_to_be_looked_at_is_left_out(self) -> None:
+    def test_display_only_parts_are_left_out(self) -> None:
         shown = [
             {"type": "data-chart", "data": [1]},
             {"type": "source-url", "sourceId": "1", "url": "https://example.com"},
@@ -103,33 +77,6 @@ class TestHistory:
         assert read(FORMAT, {"messages": [user(note)]}).messages == (UserMessage((Text("Hi"), Text("hello")), "u1"),)
         pdf = {"type": "file", "mediaType": "application/pdf", "url": "data:application/pdf;base64,aGk="}
         assert refusal(FORMAT, {"messages": [user(pdf)]}) == (400, "unsupported_media")
-
-    def test_after_the_frontends_own_tools_the_same_answer_goes_on(self) -> None:
-        tools = {"ask": {"description": "Ask", "parameters": {"type": "object"}}}
-        answer = assistant(call("output-available", output="yes"))
-        chat = read(FORMAT, {"messages": [user(), answer], "tools": tools})
-        assert chat.message_id == "a1"
-        assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
-
-    def test_of_a_kept_conversation_only_what_is_new_is_taken(self) -> None:
-        body = {"messages": [user(), assistant(call("output-available", output=1)), user(id_="u2")], "store": True}
-        chat = read(FORMAT, body)
-        assert chat.store
-        assert chat.messages == (UserMessage((Text("Hi"),), "u2"),)
-
-    def test_of_a_kept_answer_that_goes_on_only_the_frontends_own_results_are_new(self) -> None:
-        ours = call("output-available", output=1)
-        theirs = {"type": "tool-ask", "toolCallId": "c2", "state": "output-available", "input": {}, "output": "yes"}
-        tools = {"ask": {"parameters": {"type": "object"}}}
-        body = {"messages": [user(), assistant({"type": "step-start"}, ours, theirs)], "tools": tools, "store": True}
-        assert read(FORMAT, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
-
-    def test_two_messages_of_one_id_are_refused(self) -> None:
-        assert refusal(FORMAT, {"messages": [user(), user()]}) == (400, "duplicate_id")
-
-    def test_two_calls_of_one_id_are_refused(self) -> None:
-        answer = assistant(call("output-available", output=1), call("output-available", output=2))
-        assert refusal(FORMAT, {"messages": [user(), answer]}) == (400, "duplicate_id")
 
     @pytest.mark.parametrize(
         "message",

@@ -1,4 +1,4 @@
-"""The native format: frames byte for byte, bodies, histories."""
+"""The native format, encoding: frames byte for byte, and the order of a call's statuses."""
 
 from typing import Any, get_args
 
@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.chat.conversations import BAD_TEXT, batches, conversations, histories
-from tests.chat.formats import writers
-from tests.chat.formats.wire import data_of, post, read, refusal, sent
+from tests.chat.conversations import BAD_TEXT, batches, conversations
+from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import Image, Message, Text, ToolMessage, UserMessage
-from winterbourne.chat.formats.native.decode import FORMAT
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.settings import Settings
 
 FINAL = {"completed", "failed", "timed_out", "cancelled"}
 
@@ -23,7 +19,7 @@ def frames(*events: e.ChatEvent) -> bytes:
 
 
 def verify(stream: list[Any]) -> None:
-    """The rules of the format, as a client may rely on them."""
+    """The rules of the format that a client may rely on."""
     assert stream[0]["type"] == "start"
     assert stream[-1]["type"] in {"done", "error", "stopped"}
     state: dict[str, str] = {}
@@ -43,7 +39,7 @@ class TestFrames:
     def test_content_keeps_its_bytes(self) -> None:
         assert frames(e.TextDelta("Hel")) == b'data: {"type":"content","delta":"Hel"}\n\n'
 
-    def test_a_call_begins_with_the_bytes_of_old_and_more_fields_follow(self) -> None:
+    def test_a_call_keeps_its_first_bytes_and_more_fields_follow(self) -> None:
         frame = frames(e.ToolFinished("c1", "get_stock_quote", "completed", 230, b'{"price":1}'))
         assert frame == (
             b'data: {"type":"tool_call","name":"get_stock_quote","status":"completed"'
@@ -59,7 +55,7 @@ class TestFrames:
         )
 
     @pytest.mark.parametrize("status", ["failed", "timed_out", "cancelled"])
-    def test_a_call_that_came_to_nothing_says_why(self, status: e.ToolStatus) -> None:
+    def test_a_failed_call_says_why(self, status: e.ToolStatus) -> None:
         [frame] = data_of(frames(e.ToolFinished("c1", "x", status, 3, error="too slow")))
         assert frame == {
             "type": "tool_call",
@@ -70,7 +66,7 @@ class TestFrames:
             "error": "too slow",
         }
 
-    def test_waiting_and_progress_are_statuses_of_their_own(self) -> None:
+    def test_queued_and_progress_are_statuses(self) -> None:
         waits, reports = data_of(frames(e.ToolQueued("c1", "x"), e.ToolProgressed("c1", "x", b"[1]")))
         assert waits == {"type": "tool_call", "name": "x", "status": "queued", "id": "c1"}
         assert reports == {"type": "tool_call", "name": "x", "status": "progress", "id": "c1", "data": [1]}
@@ -92,7 +88,7 @@ class TestFrames:
             "turns": 2,
         }
 
-    def test_error_and_stopped_are_last_words_of_their_own(self) -> None:
+    def test_error_and_stopped_are_terminal_frames(self) -> None:
         error, stopped = data_of(frames(e.ConversationFailed("model_busy", "later"), e.ConversationStopped("user")))
         assert error == {"type": "error", "code": "model_busy", "message": "later"}
         assert stopped == {"type": "stopped", "reason": "user"}
@@ -104,7 +100,7 @@ class TestFrames:
         first, second = data_of(frames(e.TextDelta("\ud83d"), e.TextDelta("\ude00")))
         assert (first["delta"] + second["delta"]).encode("utf-16", "surrogatepass").decode("utf-16") == "😀"
 
-    def test_every_event_has_its_place_in_the_table(self) -> None:
+    def test_the_dispatch_table_covers_every_event(self) -> None:
         assert set(NativeEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 
@@ -120,72 +116,7 @@ def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObjec
 
 @settings(max_examples=60)
 @given(st.data())
-def test_batches_cut_nothing_apart(data: st.DataObject) -> None:
+def test_batching_does_not_change_the_bytes(data: st.DataObject) -> None:
     events = data.draw(conversations())
     one_by_one = sent(NativeEncoder(), [[event] for event in events], heartbeats=False)
     assert sent(NativeEncoder(), data.draw(batches(events)), heartbeats=False) == one_by_one
-
-
-class TestBodies:
-    def test_the_shortest_body_is_one_message(self) -> None:
-        chat = read(FORMAT, {"messages": [{"role": "user", "content": "Hi"}]})
-        assert chat.messages == (UserMessage((Text("Hi"),)),)
-        assert not chat.store
-
-    def test_options_are_taken_over(self) -> None:
-        chat = read(
-            FORMAT,
-            {
-                "messages": [{"role": "user", "content": "Hi"}],
-                "conversation_id": "c_1",
-                "model": "big",
-                "temperature": 0.5,
-                "max_tokens": 10,
-                "system": "Be short.",
-                "tool_choice": "none",
-                "store": True,
-            },
-            Settings(model_choices="small, big"),
-        )
-        assert (chat.conversation_id, chat.model_id, chat.temperature, chat.max_tokens) == ("c_1", "big", 0.5, 10)
-        assert (chat.system, chat.tool_choice, chat.store) == ("Be short.", "none", True)
-
-    @given(histories())
-    def test_a_history_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
-        assert read(FORMAT, writers.native(history)).messages == history
-
-    def test_what_is_new_for_the_store_may_answer_calls_that_are_in_the_store(self) -> None:
-        result = {"role": "tool", "tool_call_id": "c1", "content": "{}"}
-        assert read(FORMAT, {"messages": [result], "store": True}).messages == (ToolMessage("c1", "", "{}"),)
-
-    def test_an_image_has_data_or_an_address(self) -> None:
-        part = {"type": "image", "media_type": "image/png", "data": "aGk="}
-        chat = read(FORMAT, {"messages": [{"role": "user", "content": [part]}]})
-        assert chat.messages == (UserMessage((Image("image/png", "aGk="),)),)
-        body = {"messages": [{"role": "user", "content": [{**part, "url": "https://example.com/a.png"}]}]}
-        assert refusal(FORMAT, body) == (400, "unsupported_media")
-
-    @pytest.mark.parametrize(
-        ("body", "code"),
-        [
-            ({}, "invalid_request"),
-            ({"messages": []}, "no_messages"),
-            ({"messages": "Hi"}, "invalid_request"),
-            ({"messages": [{"role": "robot", "content": "Hi"}]}, "invalid_request"),
-            ({"messages": [{"content": "Hi"}]}, "invalid_request"),
-            ({"messages": [{"role": "user"}]}, "invalid_request"),
-            ({"messages": [{"role": "user", "content": ""}]}, "empty_message"),
-            ({"messages": [{"role": "user", "content": 5}]}, "invalid_request"),
-            ({"messages": [{"role": "user", "content": "Hi"}], "temperature": 9}, "invalid_request"),
-            ({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 0}, "invalid_request"),
-        ],
-    )
-    def test_a_body_that_makes_no_sense_is_refused(self, body: object, code: str) -> None:
-        assert refusal(FORMAT, body) == (400, code)
-
-    def test_the_refusal_names_the_field(self) -> None:
-        with pytest.raises(Exception, match=r"^messages\[0\]\.content: expected "):
-            FORMAT.decode(post({"messages": [{"role": "user", "content": 5}]}), Settings())
-
-    def test_an_error_body_has_code_and_message(self) -> None:
-        assert FORMAT.error_body(400, "x", 'say "please"') == b'{"error":{"code":"x","message":"say \\"please\\""}}'

@@ -1,4 +1,4 @@
-"""OpenAI chat completions: what a request may ask for, and the models that are offered."""
+"""OpenAI chat completion requests: their options, the models on offer, and error bodies."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}
 
 
-class TestOptions:
+class TestBodies:
     def test_tools_and_choice_are_passed_on(self) -> None:
         strict = {"type": "function", "function": {"name": "x", "description": "X", "strict": True}}
         choice = {"type": "function", "function": {"name": "x"}}
@@ -29,7 +29,7 @@ class TestOptions:
     def test_a_conversation_may_be_named_so_that_it_can_be_stopped(self) -> None:
         assert read(FORMAT, {"messages": [HI], "metadata": {"conversation_id": "c_1"}}).conversation_id == "c_1"
 
-    def test_limits_on_the_answer_go_by_both_their_names(self) -> None:
+    def test_both_names_of_the_token_limit_are_read(self) -> None:
         assert read(FORMAT, {"messages": [HI], "max_tokens": 5}).max_tokens == 5
         assert read(FORMAT, {"messages": [HI], "max_completion_tokens": 6, "max_tokens": 5}).max_tokens == 6
 
@@ -37,7 +37,7 @@ class TestOptions:
     def test_what_would_change_the_answers_shape_is_refused(self, option: dict[str, Any]) -> None:
         assert refusal(FORMAT, {"messages": [HI], **option}) == (400, "unsupported_parameter")
 
-    def test_the_default_model_goes_by_its_name_or_by_none(self) -> None:
+    def test_the_default_model_may_be_named_or_omitted(self) -> None:
         settings = Settings(model_id="big", model_choices="small")
         assert read(FORMAT, {"messages": [HI], "model": "big"}, settings).model_id is None
         assert read(FORMAT, {"messages": [HI]}, settings).model_id is None
@@ -49,6 +49,10 @@ class TestOptions:
     def test_the_models_offered_are_listed(self) -> None:
         listed = orjson.loads(models_body(Settings(model_id="big", model_choices="small, big")))
         assert [model["id"] for model in listed["data"]] == ["big", "small"]
+
+    def test_a_result_without_a_call_is_refused(self) -> None:
+        result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
+        assert refusal(FORMAT, {"messages": [HI, result]}) == (400, "unknown_tool_call")
 
     @pytest.mark.parametrize(
         ("status", "kind"),

@@ -1,4 +1,4 @@
-"""OpenAI chat completions: chunks, whole completions, errors."""
+"""OpenAI chat completions: chunks, non-streaming completions, errors."""
 
 from typing import Any, get_args
 
@@ -34,7 +34,7 @@ def deltas(stream: list[Any]) -> list[Any]:
 
 
 def text_of(events: list[e.ChatEvent]) -> str:
-    """What was said, a blank line between turns."""
+    """The text of the answer, with a blank line between turns."""
     turns: list[str] = []
     for event in events:
         if isinstance(event, e.TurnStarted):
@@ -45,7 +45,7 @@ def text_of(events: list[e.ChatEvent]) -> str:
 
 
 def verify(stream: list[Any]) -> None:
-    """What the SDKs rely on; they validate nothing themselves, so the types are checked here."""
+    """The rules that the SDKs rely on; they do not validate, so the types are checked here."""
     assert stream[-1] == "[DONE]"
     *most, last = stream[:-1]
     if "error" in last:
@@ -67,7 +67,7 @@ class TestChunks:
     def test_text_is_content(self) -> None:
         assert deltas(chunks(e.TextDelta("Hel"))) == [{"content": "Hel"}]
 
-    def test_our_own_tools_show_nothing_of_themselves(self) -> None:
+    def test_server_side_tools_are_not_shown(self) -> None:
         ours = (
             e.ToolCallStarted("c1", "get_weather"),
             e.ToolArgumentsDelta("c1", "{}"),
@@ -77,7 +77,7 @@ class TestChunks:
         )
         assert chunks(*ours) == []
 
-    def test_the_callers_tools_come_back_to_it(self) -> None:
+    def test_calls_of_client_tools_are_sent(self) -> None:
         theirs = (e.ToolCallStarted("c1", "ask_user"), e.ToolArgumentsDelta("c1", '{"q":1}'))
         last = chunks(*theirs, e.ConversationEnded("tool_calls", e.Usage(), 1))
         function = {"name": "ask_user", "arguments": ""}
@@ -94,7 +94,7 @@ class TestChunks:
     def test_reasoning_goes_where_clients_look_for_it(self) -> None:
         assert deltas(chunks(e.ReasoningDelta("hm"))) == [{"reasoning_content": "hm"}]
 
-    def test_usage_comes_last_where_it_was_asked_for(self) -> None:
+    def test_usage_comes_last_if_requested(self) -> None:
         ended = e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)
         usage = chunks(ended, stream_options={"include_usage": True})[-2]
         assert usage["choices"] == []
@@ -110,12 +110,12 @@ class TestChunks:
         stopped, done = chunks(e.ConversationStopped("user"))
         assert (stopped["choices"][0]["finish_reason"], stopped["stopped"], done) == ("length", "user", "[DONE]")
 
-    def test_every_event_has_its_place_in_the_table(self) -> None:
+    def test_the_dispatch_table_covers_every_event(self) -> None:
         assert set(OpenAiChunkEncoder.dispatch_table) == set(get_args(e.ChatEvent))
 
 
-class TestInOnePiece:
-    def test_nothing_is_said_until_all_is(self) -> None:
+class TestCompletion:
+    def test_nothing_is_sent_before_the_terminal_event(self) -> None:
         whole = encoder()
         assert whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
         answer = orjson.loads(whole.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))

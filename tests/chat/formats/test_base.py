@@ -1,4 +1,4 @@
-"""Any body, in every format: a ChatRequest, or a refusal in the format's own shape. Never anything else."""
+"""The `Format` contract, in every format: any body gives a ChatRequest or a RequestRejected, never another error."""
 
 import orjson
 import pytest
@@ -29,7 +29,7 @@ class TestAnyBody:
 
 @pytest.mark.parametrize("name", ["", "two words", "a" * 65, "line\n", "é"])
 @pytest.mark.parametrize("wire_format", FORMATS[1:], ids=lambda wire_format: wire_format.path)
-def test_a_tool_whose_name_no_provider_takes_is_refused_before_one_is_asked(wire_format: Format, name: str) -> None:
+def test_a_tool_name_that_no_provider_takes_is_refused(wire_format: Format, name: str) -> None:
     schema = {"type": "object", "properties": {}}
     tools = {
         "/api/chat": {name: {"parameters": schema}},

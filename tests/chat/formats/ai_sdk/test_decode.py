@@ -1,0 +1,40 @@
+"""AI SDK chat requests: conversation, client tools, and which messages are new."""
+
+from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
+from tests.chat.formats.wire import read, refusal
+from winterbourne.chat.core.messages import Text, ToolMessage, ToolSchema, UserMessage
+from winterbourne.chat.formats.ai_sdk.decode import FORMAT
+
+
+class TestBodies:
+    def test_the_chat_is_the_conversation(self) -> None:
+        chat = read(FORMAT, {"id": "chat-1", "messages": [user()]})
+        assert chat.conversation_id == "chat-1"
+        assert chat.messages == (UserMessage((Text("Hi"),), "u1"),)
+
+    def test_after_client_tools_the_same_answer_continues(self) -> None:
+        tools = {"ask": {"description": "Ask", "parameters": {"type": "object"}}}
+        answer = assistant(call("output-available", output="yes"))
+        chat = read(FORMAT, {"messages": [user(), answer], "tools": tools})
+        assert chat.message_id == "a1"
+        assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
+
+    def test_of_a_stored_conversation_only_new_messages_are_taken(self) -> None:
+        body = {"messages": [user(), assistant(call("output-available", output=1)), user(id_="u2")], "store": True}
+        chat = read(FORMAT, body)
+        assert chat.store
+        assert chat.messages == (UserMessage((Text("Hi"),), "u2"),)
+
+    def test_of_a_stored_answer_that_continues_only_client_tool_results_are_new(self) -> None:
+        ours = call("output-available", output=1)
+        theirs = {"type": "tool-ask", "toolCallId": "c2", "state": "output-available", "input": {}, "output": "yes"}
+        tools = {"ask": {"parameters": {"type": "object"}}}
+        body = {"messages": [user(), assistant({"type": "step-start"}, ours, theirs)], "tools": tools, "store": True}
+        assert read(FORMAT, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
+
+    def test_two_messages_of_one_id_are_refused(self) -> None:
+        assert refusal(FORMAT, {"messages": [user(), user()]}) == (400, "duplicate_id")
+
+    def test_two_calls_of_one_id_are_refused(self) -> None:
+        answer = assistant(call("output-available", output=1), call("output-available", output=2))
+        assert refusal(FORMAT, {"messages": [user(), answer]}) == (400, "duplicate_id")
