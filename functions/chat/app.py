@@ -1,6 +1,6 @@
-"""The handler, and everything that one execution environment makes once.
+"""The chat's Lambda handler, and everything that an execution environment creates once.
 
-Wrong settings are found here, while the environment starts, not in somebody's first request.
+Wrong settings are found here, at cold start, not in a user's first request.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ __all__ = ["handler"]
 
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
-PREPARE_TIMEOUT_S: Final = 3.0  # Lambda starts an environment anew that is not ready in 10 s
+PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -48,20 +48,20 @@ _settings, _logger = set_up(os.environ)
 
 
 def _tools() -> list[Tool]:
-    """The function's own, and those of the worker where there is one."""
+    """The function's own tools, and those of the worker if there is one."""
     packages: list[ModuleType] = [tools]
     if _settings.tool_worker_function:
-        from chat.tools import worker  # noqa: PLC0415 - only where there is a worker
+        from chat.tools import worker  # noqa: PLC0415 - only if there is a worker
 
         packages.append(worker)
     return [tool for package in packages for tool in discover(package)]
 
 
 def _mcp_servers() -> "McpServers | None":
-    """What brings the tools of MCP servers in, where there are any."""
+    """The MCP servers whose tools are added to the runner; None if the settings name none."""
     if not _settings.mcp_servers:
         return None
-    from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only where there is one
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
     return McpServers(_settings, _runner.add)
 
@@ -87,13 +87,13 @@ async def _chat(wire_format: Format, context: RequestContext) -> None:
     try:
         await _chat_endpoint.handle(wire_format, context)
     finally:
-        if _runner.should_retire:  # too many threads of tools hang; a fresh environment has none
+        if _runner.should_retire:  # too many tools are stuck; a new environment has none
             _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned_count)
             retire()
 
 
 async def _nothing_to_resume(context: RequestContext) -> None:
-    """A stream cannot be joined a second time; 204 is how the AI SDK is told so without an error."""
+    """A stream cannot be resumed; 204 tells the AI SDK so without an error."""
     await reply(context.stream, 204, b"", {})
 
 
@@ -127,9 +127,9 @@ _service = Service(_routes(), _authenticator, native.FORMAT.error_body, _logger,
 
 @on_startup
 async def _start() -> None:
-    """Reading certificates and keys takes tens of milliseconds: better now than in the first request."""
+    """Load certificates and keys at cold start: it takes tens of milliseconds, too much for the first request."""
     http_pool.client()
-    with contextlib.suppress(TimeoutError):  # requests try again
+    with contextlib.suppress(TimeoutError):  # requests retry it
         async with asyncio.timeout(PREPARE_TIMEOUT_S):
             await _authenticator.prepare()
     if _servers:
@@ -139,11 +139,11 @@ async def _start() -> None:
 
 @before_snapshot
 async def _close_the_pool() -> None:
-    """No socket survives a snapshot; the next use makes a new client."""
+    """Close the HTTP pool: no socket survives a snapshot; the next use creates a new client."""
     await http_pool.close()
 
 
-# Run in reverse, and each also where another one fails.
+# Run in reverse order, each even if another one fails.
 on_shutdown(http_pool.close)
 on_shutdown(_store.close)
 on_shutdown(_runner.close)
@@ -153,5 +153,5 @@ if _servers:
 
 @streamify_response
 async def handler(event: Mapping[str, Any], response_stream: ResponseStream, context: InvocationContext) -> None:
-    """One function-URL request: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html"""
+    """Handle one function-URL request: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html"""
     await _service.handle(event, response_stream, context)

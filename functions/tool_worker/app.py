@@ -1,6 +1,6 @@
-"""The worker's handler: one `RemoteCall` in, one `RemoteAnswer` out.
+"""Tool worker: the Lambda handler that takes one `RemoteCall` and returns one `RemoteAnswer`.
 
-The same runner as in the chat runs the tool: same checks, same timeouts, one answer whatever happens.
+The tool is run by the same runner as in the chat: same validation, same timeouts, one answer whatever happens.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _settings, _logger = set_up(os.environ)
 _runner = ToolRunner(discover(tools), _settings)
 
 
-# Run in reverse, and each also where another one fails.
+# Run in reverse order, each even if another one fails.
 on_shutdown(http_pool.close)
 on_shutdown(_runner.close)
 
@@ -39,28 +39,28 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
     Args:
         event: The fields of a RemoteCall.
-        context: Lambda's.
+        context: Lambda's context object.
 
     Returns:
         The fields of a RemoteAnswer.
 
     Raises:
-        msgspec.ValidationError: The event is no RemoteCall; Lambda reports it as the function's error.
+        msgspec.ValidationError: The event is not a RemoteCall; Lambda reports it as a function error.
     """
     call = msgspec.convert(event, RemoteCall)
     with telemetry.request_scope(context.aws_request_id, _logger, _settings.service_name):
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
         asked = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
-        # The reserve for an answer is the chat's to keep; here the tool is the answer.
+        # The runner reserves time for the model's answer; the worker writes none, so the reserve is added back.
         deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tool_answer_reserve
         async with _runner.turn(_nowhere, deadline=deadline, request_id=call.request_id, caller=call.caller) as turn:
             turn.start(asked)
             (result,) = await turn.results()
-    if _runner.should_retire:  # too many threads of tools hang; a fresh environment has none
+    if _runner.should_retire:  # too many tools are stuck; a new environment has none
         _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned_count)
         retire()
     return msgspec.structs.asdict(RemoteAnswer(content=result.content, is_error=result.is_error))
 
 
 async def _nowhere(batch: EventBatch) -> None:
-    """An answer in one piece has no place for events."""
+    """Drop events: the answer is sent in one piece."""

@@ -128,7 +128,7 @@ class TestOneThatGoesWrong:
         (message,) = await answers(ToolRunner(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), heard=heard)
         assert message.content == (
             "The arguments of wait do not fit its schema: expected `float`, got `str`, at `$.seconds`;"
-            " mend that and call it again."
+            " fix that and call it again."
         )
         assert len(heard.batches) == 1, "what is known at once is said at once"
 
@@ -160,7 +160,7 @@ class TestTimeout:
             turn.start(asked("wait", seconds=60))
             (message,) = await turn.results()
         assert loop.time() - began == pytest.approx(3, abs=0.05)
-        assert message.content == "wait was stopped: the time that is left is needed for the answer."
+        assert message.content == "wait was stopped because the remaining time is needed for the answer."
         assert heard.finished[0].status == "timed_out"
 
     @jumping

@@ -59,9 +59,7 @@ def test_an_open_breaker_answers_at_once_and_the_tool_is_not_called(error: Excep
             await say(runner, "ask_api")
         heard = Heard()
         (message,) = await answers(runner, asked("ask_api"), heard=heard)
-        assert message.content == (
-            "ask_api failed too often and is not called now; it may be tried again in 30 seconds."
-        )
+        assert message.content == "ask_api failed too often and is paused; it may be called again in 30 seconds."
         assert len(heard.batches) == 1
         assert len(runs) == 2
         assert (await say(runner, "ask_more")).startswith("ask_more failed too often"), "the host is shared"

@@ -67,9 +67,9 @@ async def test_a_tool_is_handed_no_setting_but_those_it_names() -> None:
     assert await context.key("FINNHUB_API_KEY") == "k"
     assert context.setting("FINNHUB_BASE_URL") == settings.finnhub_base_url
     for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS", "MODEL_API_KEY", "HTTP_TIMEOUT"):
-        with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without naming it"):
+        with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without declaring it"):
             await context.key(name)
-        with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without naming it"):
+        with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without declaring it"):
             context.setting(name)
     assert not hasattr(context, "settings")
 

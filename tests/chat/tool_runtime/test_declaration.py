@@ -198,9 +198,9 @@ class TestMisdeclared:
         ("function", "reason"),
         [
             (no_docstring, "needs a docstring"),
-            (many, "no name a model could use"),
+            (many, "cannot be passed by name"),
             (untyped, "needs a type"),
-            (positional, "no name a model could use"),
+            (positional, "cannot be passed by name"),
             (impossible, "parameters of tool impossible"),
             (unknown, "annotations of tool unknown"),
         ],
@@ -222,7 +222,7 @@ class TestMisdeclared:
             ({"max_result_bytes": 1}, "max_result_bytes"),
             ({"concurrency": 0}, "concurrency"),
             ({"cache_ttl": 3}, "cache_ttl"),
-            ({"name": "two words"}, "no name for a tool"),
+            ({"name": "two words"}, "not a valid tool name"),
             ({"batch": len}, "must be an async function"),
         ],
     )

@@ -156,7 +156,7 @@ class TestKept:
             turn.start(asked("careless"))
             (message,) = await turn.results()
         assert message.content == "careless failed because of an internal error."
-        assert "may not ask who its caller is" in caplog.text
+        assert "must not read its caller" in caplog.text
 
     @jumping
     async def test_a_hit_is_counted_in_a_metric(self) -> None:
@@ -362,7 +362,7 @@ class TestBatch:
     @jumping
     async def test_an_answer_missing_is_an_error_for_all_since_nobody_knows_whose_it_is(self) -> None:
         messages = await answers(ToolRunner([forgets]), *(asked("forgets", str(n), number=n) for n in range(3)))
-        assert {message.content for message in messages} == {"forgets was asked 3 things at once and gave 2 answers."}
+        assert {message.content for message in messages} == {"forgets got a batch of 3 calls and returned 2 results."}
 
     @jumping
     async def test_leaving_cancels_it_and_calls_that_come_after_are_run(self) -> None:

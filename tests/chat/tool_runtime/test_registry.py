@@ -77,7 +77,7 @@ def test_two_tools_of_one_name_are_an_init_error() -> None:
 
 
 def test_a_need_that_is_no_setting_is_an_init_error() -> None:
-    with pytest.raises(InvalidToolDeclaration, match="mistyped needs FINHUB_API_KEY, which is no setting"):
+    with pytest.raises(InvalidToolDeclaration, match="mistyped needs FINHUB_API_KEY, which is not a setting"):
         ToolRegistry([mistyped], Settings())
 
 

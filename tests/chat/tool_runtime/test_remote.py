@@ -166,7 +166,7 @@ class TestTrouble:
             (
                 lambda: httpx.Response(200, headers={"x-amz-function-error": "Unhandled"}, json={}),
                 ToolUnavailable,
-                "broke while it ran",
+                "failed while it ran",
             ),
             (lambda: httpx.Response(200, text="null"), ToolUnavailable, "cannot be read"),
             (lambda: httpx.Response(200, json={"content": "{"}), ToolUnavailable, "cannot be read"),
@@ -213,7 +213,7 @@ class TestTrouble:
         self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 100)
-        with pytest.raises(ToolError, match="takes 100"):
+        with pytest.raises(ToolError, match="accepts 100"):
             await run(double, json.dumps({"number": 1, "label": "x" * 100}), api[1])
         assert not api[0].requests
 

@@ -49,9 +49,9 @@ def sentence(text: str) -> str:
         read(text)
     message = str(raised.value)
     assert message.startswith("The arguments of plan do not fit its schema: ")
-    assert message.endswith("; mend that and call it again.")
+    assert message.endswith("; fix that and call it again.")
     return message.removeprefix("The arguments of plan do not fit its schema: ").removesuffix(
-        "; mend that and call it again."
+        "; fix that and call it again."
     )
 
 
@@ -72,7 +72,7 @@ def test_empty_text_means_no_arguments() -> None:
         ('{"city":"Lima"', "the text is not valid JSON (input data was truncated), at `$`"),
         ('{"city":"Lima"}}', "the text is not valid JSON (JSON is malformed: trailing characters (byte 16)), at `$`"),
         ('{"city":NaN}', "the text is not valid JSON (JSON is malformed: invalid character (byte 8)), at `$`"),
-        ('{"city":"\ud800"}', "the JSON text contains half of a surrogate pair, at `$`"),
+        ('{"city":"\ud800"}', "the JSON text contains a lone surrogate, at `$`"),
         ("[" * 100_000, "the JSON text is nested too deep, at `$`"),
         ("[]", "expected `object`, got `array`, at `$`"),
         ('"city"', "expected `object`, got `str`, at `$`"),

@@ -68,4 +68,4 @@ async def test_without_a_key_the_model_is_told_and_nobody_is_asked() -> None:
 async def test_what_is_no_symbol_is_not_sent(symbol: str) -> None:
     runner = ToolRunner([get_stock_quote], SETTINGS)
     (message,) = await answers(runner, asked("get_stock_quote", symbol=symbol))
-    assert message.content.endswith("at `$.symbol`; mend that and call it again.")
+    assert message.content.endswith("at `$.symbol`; fix that and call it again.")

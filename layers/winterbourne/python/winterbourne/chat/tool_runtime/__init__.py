@@ -1,1 +1,1 @@
-"""The tool runtime: declare tools, and run them so that none can hurt the stream or another tool."""
+"""Tool runtime: declares tools and runs them so that no tool can harm the stream or another tool."""

@@ -1,4 +1,4 @@
-"""Results kept for identical calls: by time and by size, in memory, for as long as the environment lives."""
+"""Result cache for identical calls: in memory, limited by TTL and size, for the life of the environment."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ __all__ = ["CacheKey", "ResultCache"]
 
 
 class CacheKey(msgspec.Struct, frozen=True):
-    """What makes two calls identical. `caller` is empty where results are shared by all callers."""
+    """What makes two calls identical. `caller` is empty if all callers share the results."""
 
     tool: str
     caller: str
@@ -27,11 +27,11 @@ class _CacheEntry(msgspec.Struct, frozen=True):
 
 
 class ResultCache:
-    """JSON results by key; the least recently used ones make room.
+    """JSON results by key; the least recently used (LRU) are evicted first.
 
     Args:
-        max_bytes: Of all keys and results together.
-        clock: Seconds of wall clock; the monotonic one may stand still while the environment is frozen.
+        max_bytes: Limit of all keys and results together.
+        clock: Wall clock, seconds; the monotonic clock may stop while the environment is frozen.
     """
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
@@ -40,12 +40,12 @@ class ResultCache:
         self._cache: TLRUCache[CacheKey, _CacheEntry] | None = None
 
     def get(self, key: CacheKey) -> bytes | None:
-        """A result that is still fresh."""
+        """The cached result, or None if there is none that is still fresh."""
         entry = self._cache.get(key) if self._cache is not None else None
         return entry.result if entry else None
 
     def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
-        """Keep a result for so many seconds, unless it alone is larger than the cache."""
+        """Cache a result for `ttl_s` seconds, unless it alone is larger than the cache."""
         size = len(result) + len(key.tool) + len(key.caller) + len(key.arguments)
         if ttl_s and size <= self._max_bytes:
             self._ensure_cache()[key] = _CacheEntry(result, ttl_s, size)

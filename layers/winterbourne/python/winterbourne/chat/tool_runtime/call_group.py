@@ -1,6 +1,6 @@
-"""The calls of one model turn, side by side.
+"""Tool call group: runs the tool calls of one model turn concurrently.
 
-What every call gets, whatever its tool does: one ToolFinished and one ToolMessage.
+Every call gets exactly one ToolFinished and one ToolMessage, whatever its tool does.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ __all__ = ["CANCEL_GRACE_S", "ToolCallGroup"]
 _LOGGER: Final = logging.getLogger(__name__)
 
 CANCEL_GRACE_S: Final = 0.25
-"""A cancelled tool may close what it has open; one that ignores its cancellation is left after so many seconds."""
+"""Seconds a cancelled tool has to clean up; one that ignores its cancellation is abandoned after that."""
 
 
 RunSlot: TypeAlias = tuple[SharedRun, int]
-"""A run, and which of its outcomes is meant."""
+"""A run, and the index of the call's outcome in it."""
 
 
 class ToolCallGroup:
-    """Made by `ToolRunner.turn`, used with `async with`."""
+    """Created by `ToolRunner.turn`, used with `async with`."""
 
     def __init__(
         self,
@@ -64,15 +64,15 @@ class ToolCallGroup:
         self._batches: dict[str, tuple[CallBatch[ValidatedCall], SharedRun]] = {}
 
     def start(self, tool_call: ToolCall) -> None:
-        """Run a call, beginning in the next turn of the loop. May be called while the model goes on talking."""
+        """Start a call in the next iteration of the event loop. May be called while the model is still streaming."""
         self._start_task(tool_call, self._run_call)
 
     def refuse(self, tool_call: ToolCall, reason: str) -> None:
-        """Run nothing: the call's last word is this error."""
-        self._start_task(tool_call, lambda call: call.finish(failed(reason)))
+        """Run nothing: finish the call with this error."""
+        self._start_task(tool_call, lambda reporter: reporter.finish(failed(reason)))
 
     async def results(self) -> list[ToolMessage]:
-        """Wait for all calls. After the block: at once, cancelled calls among them.
+        """Wait for all calls. After the block, returns at once and includes cancelled calls.
 
         Returns:
             Exactly one message per call, in the order in which the calls were started.
@@ -80,7 +80,7 @@ class ToolCallGroup:
         Raises:
             Exception: What `emit` raised; leaving the block cancels the other calls.
 
-        Cancellation: cancels all calls and waits for their last words.
+        Cancellation: cancels all calls and waits for their terminal events.
         """
         if self._has_exited:
             return [reporter.message for reporter in self._reporters if reporter.message]
@@ -96,40 +96,36 @@ class ToolCallGroup:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel and await whatever still runs; every call has its last word then.
+        """Cancel and await whatever still runs, until every call has its terminal event.
 
         Raises:
-            Exception: What `emit` raised, unless the block is left with an error already.
+            Exception: What `emit` raised, unless the block already ends with an error.
         """
         self._has_exited = True
         try:
             await self._cancel_all()
             await self._finish_all()
         except Exception:
-            if error is None:  # else what the block was left with stands; a client that is gone breaks `emit` too
+            if error is None:  # else the block's own error stands; if the client is gone, `emit` fails too
                 raise
 
-    # the end
-
     async def _cancel_all(self) -> None:
-        """Cancel and await all that runs; what ignores it for GRACE_S is left to the workshop."""
+        """Cancel and await all tasks; the executor adopts those that ignore it for CANCEL_GRACE_S."""
         try:
-            await _cancel_and_wait(self._tasks)  # each ends within GRACE_S, whatever its tool does
+            await _cancel_and_wait(self._tasks)  # each ends within CANCEL_GRACE_S, whatever its tool does
             await _cancel_and_wait([run.task for run in self._runs if run.is_abandoned], CANCEL_GRACE_S)
         finally:
             self._executor.adopt_stuck(run.task for run in self._runs if run.is_abandoned and not run.task.done())
 
     async def _finish_all(self) -> None:
         for reporter in self._reporters:
-            if not reporter.message:  # its task was cancelled before it had begun
+            if not reporter.message:  # its task was cancelled before it began
                 await self._finish_cancelled(reporter)
         for task in self._tasks:
             if not task.cancelled() and (error := task.exception()):
                 raise error
         if self._emit_error:
             raise self._emit_error
-
-    # one call
 
     def _start_task(
         self, tool_call: ToolCall, run_call: Callable[[CallReporter], Coroutine[Any, Any, ToolMessage]]
@@ -146,16 +142,16 @@ class ToolCallGroup:
         return await reporter.finish(outcome)
 
     async def _finish_cancelled(self, reporter: CallReporter) -> ToolMessage:
-        """Bounded, since a client that reads no more must not hold up a cancellation.
+        """Finish within CANCEL_GRACE_S, since a client that no longer reads must not hold up a cancellation.
 
-        What `emit` raises is kept for the end of the block: raised here, it would take the cancellation's place.
+        What `emit` raises is kept for the end of the block: raised here, it would replace the cancellation.
         """
         try:
             async with asyncio.timeout(CANCEL_GRACE_S):
                 return await reporter.finish(CANCELLED)
-        except Exception as error:  # noqa: BLE001 - kept, and raised by `_last_words`
+        except Exception as error:  # noqa: BLE001 - kept, and raised by `_finish_all`
             self._emit_error = error
-            return await reporter.finish(CANCELLED)  # the message; nothing is sent twice
+            return await reporter.finish(CANCELLED)  # returns the message; nothing is sent twice
 
     async def _execute(self, reporter: CallReporter) -> Outcome:
         call = self._registry.resolve(reporter.tool_call, self._caller)
@@ -172,15 +168,15 @@ class ToolCallGroup:
             return self._timeout_outcome(call.tool)
 
     async def _await_shared_run(
-        self, reporter: CallReporter, call: ValidatedCall, deadline: asyncio.Timeout
+        self, reporter: CallReporter, call: ValidatedCall, call_timeout: asyncio.Timeout
     ) -> Outcome:
-        """Take part in a run, under the timeout of a call that starts now."""
+        """Subscribe to a run and wait for its outcome; the call's timeout starts once it has a slot."""
         slot = await self._acquire_slot(reporter, call)
         if isinstance(slot, Outcome):
             return slot
         run, index = slot
         self._runs.add(run)
-        deadline.reschedule(min(self._clock() + self._timeout_s(call.tool), self._tool_deadline))
+        call_timeout.reschedule(min(self._clock() + self._timeout_s(call.tool), self._tool_deadline))
         run.subscribe(reporter.report_progress)
         try:
             await reporter.report_started()
@@ -189,7 +185,7 @@ class ToolCallGroup:
             run.unsubscribe(reporter.report_progress)
 
     async def _acquire_slot(self, reporter: CallReporter, call: ValidatedCall) -> RunSlot | Outcome:
-        """A seat in a run that can be joined, else in a new one as soon as there is a place for it."""
+        """A slot in a run that can be joined, else in a new run as soon as its permits are acquired."""
         if slot := self._join_existing_run(call):
             return slot
         semaphores = [self._turn_semaphore, *self._executor.required_semaphores(call.tool)]
@@ -237,12 +233,12 @@ class ToolCallGroup:
 
     def _timeout_outcome(self, tool: Tool) -> Outcome:
         if self._clock() >= self._tool_deadline:
-            return timed_out(f"{tool.name} was stopped: the time that is left is needed for the answer.")
+            return timed_out(f"{tool.name} was stopped because the remaining time is needed for the answer.")
         return timed_out(f"{tool.name} did not finish within {self._timeout_s(tool):g} seconds and was stopped.")
 
 
 async def _cancel_and_wait(tasks: Sequence[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
-    """Cancel what is not done and wait for it."""
+    """Cancel the tasks that are not done, and wait for them at most `timeout_s`."""
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()

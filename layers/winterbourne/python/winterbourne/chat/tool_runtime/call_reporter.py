@@ -1,4 +1,4 @@
-"""One call on its way to its one final word: the events, the log line and the metrics it leaves."""
+"""Reports one tool call: its events up to exactly one terminal event, its log line and its metrics."""
 
 import asyncio
 import logging
@@ -15,18 +15,18 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class CallReporter:
-    """A call and what was said of it.
+    """One tool call and what was reported about it.
 
     Args:
-        asked: What the model wrote.
-        label: The tool's name in metrics, from a closed set: a model may make up any name.
-        emit: Where events go. What it raises goes to whoever waits for the call.
+        tool_call: The call as the model wrote it.
+        label: The tool's name in logs and metrics, from a closed set: a model may make up any name.
+        emit: Receives the events. What it raises is raised to whoever awaits the call.
     """
 
     def __init__(self, tool_call: ToolCall, label: str, emit: Emit) -> None:
         self.tool_call = tool_call
         self.message: ToolMessage | None = None
-        """The final word; None until it was said."""
+        """The message for the model; None until the call is finished."""
         self._label = label
         self._emit = emit
         self._clock = asyncio.get_running_loop().time
@@ -34,18 +34,19 @@ class CallReporter:
         self._emit_error: Exception | None = None
 
     async def report_queued(self) -> None:
-        """Say that the call waits for a place."""
+        """Emit that the call waits for a permit."""
         await self._emit((ToolQueued(self.tool_call.id, self.tool_call.name),))
 
     async def report_started(self) -> None:
-        """Say that the call runs; its duration counts from here."""
+        """Emit that the call runs; its duration is measured from here."""
         self._started_at = self._clock()
         await self._emit((ToolStarted(self.tool_call.id, self.tool_call.name),))
 
     async def report_progress(self, data: bytes) -> None:
-        """Pass progress on, unless the final word was said.
+        """Emit progress, unless the call is finished.
 
-        A client that is gone is no fault of the tool, which others may share: `finish` raises it.
+        A disconnected client is not the tool's fault, and other calls may share the run: what `emit` raises is kept
+        and raised by `finish`.
         """
         if self.message or self._emit_error:
             return
@@ -55,7 +56,7 @@ class CallReporter:
             self._emit_error = error
 
     async def finish(self, outcome: Outcome) -> ToolMessage:
-        """Say the final word, once; later words are not heard. The log and the metrics hear of it after the client.
+        """Emit the terminal event, once; later outcomes are ignored. The log line and the metrics follow the event.
 
         Raises:
             Exception: What `emit` raises; the call is finished nevertheless.
@@ -77,7 +78,7 @@ class CallReporter:
         return self.message
 
     def _final_events(self, outcome: Outcome, duration_s: float) -> list[ToolEvent]:
-        """A call that never ran is started and finished in one batch."""
+        """The terminal event; a call that never ran is started and finished in one batch."""
         tool_call = self.tool_call
         first: list[ToolEvent] = [ToolStarted(tool_call.id, tool_call.name)] if self._started_at is None else []
         duration_ms = round(duration_s * 1000)

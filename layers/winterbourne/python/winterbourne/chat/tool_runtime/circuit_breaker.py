@@ -1,7 +1,8 @@
-"""A circuit breaker as a table: closed, open, half-open. Pure; the clock is passed in.
+"""Circuit breaker as a state machine: closed, open, half-open. Pure; the clock is passed in.
 
-Closed, calls pass and failures in a row are counted. Open, calls are refused until the pause is over. Half-open, one
-call may try: it closes the breaker or opens it again; if nothing is heard of it for another pause, the next may try.
+Closed: calls pass and consecutive failures are counted. Open: calls are refused until the open time has elapsed.
+Half-open: one trial call runs and closes the breaker or opens it again; if its outcome is not recorded within another
+open time, the next call is the trial.
 """
 
 import enum
@@ -15,7 +16,7 @@ __all__ = ["TRANSITIONS", "Allow", "CircuitBreaker", "Decision", "Refuse", "Stat
 
 
 class State(enum.Enum):
-    """Where a breaker stands."""
+    """The state of a breaker."""
 
     CLOSED = enum.auto()
     OPEN = enum.auto()
@@ -23,7 +24,7 @@ class State(enum.Enum):
 
 
 class Trigger(enum.Enum):
-    """What can happen to a breaker. `TRIPPED` is the failure that is one too many; `PAUSED` the end of the pause."""
+    """What can happen to a breaker. `TRIPPED` is a failure that opens it; a plain `FAILED` does not."""
 
     SUCCEEDED = enum.auto()
     FAILED = enum.auto()
@@ -42,17 +43,17 @@ TRANSITIONS: Final[Mapping[tuple[State, Trigger], State]] = MappingProxyType(
         (State.HALF_OPEN, Trigger.TRIPPED): State.OPEN,
     }
 )
-"""Every move there is; any other pair is a mistake in this module and raises KeyError."""
+"""All transitions; any other pair is a bug in this module and raises KeyError."""
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """The call may run. `round` names the time it belongs to: what is heard of it later counts only then."""
+    """The call may run. Its outcome counts only if the breaker is still in the same `generation` by then."""
 
     generation: int
 
 
 class Refuse(msgspec.Struct, frozen=True):
-    """The call must not run; it may be tried again in so many seconds."""
+    """The call must not run; it may be tried again in `retry_after_s` seconds."""
 
     retry_after_s: float
 
@@ -61,11 +62,11 @@ Decision: TypeAlias = Allow | Refuse
 
 
 class CircuitBreaker:
-    """One breaker.
+    """One circuit breaker.
 
     Args:
-        failures: So many in a row open it.
-        open_s: Seconds it stays open before one call may try.
+        failure_threshold: How many consecutive failures open it.
+        open_s: Seconds it stays open before a trial call may run.
     """
 
     def __init__(self, failure_threshold: int, open_s: float) -> None:
@@ -77,11 +78,11 @@ class CircuitBreaker:
         self._generation = 0
 
     def remaining_open_s(self, now: float) -> float:
-        """For how many more seconds calls are refused; 0 where one may run. Changes nothing."""
+        """For how many more seconds calls are refused; 0 if a call may run. Does not change the state."""
         return 0.0 if self.state is State.CLOSED else max(0.0, self._open_until - now)
 
     def try_acquire(self, now: float) -> Decision:
-        """Whether a call may run now. It is the one that may try, if the breaker was open."""
+        """Decide whether a call may run now. If the breaker was open, it is the trial call."""
         if retry_after_s := self.remaining_open_s(now):
             return Refuse(retry_after_s)
         if self.state is not State.CLOSED:
@@ -89,7 +90,7 @@ class CircuitBreaker:
         return Allow(self._generation)
 
     def record(self, allowed: Allow, *, succeeded: bool, now: float) -> bool:
-        """How an allowed call ended, once. Calls of an earlier round are not heard.
+        """Record once how an allowed call ended. Calls of an earlier generation are ignored.
 
         Returns:
             Whether this opened the breaker.

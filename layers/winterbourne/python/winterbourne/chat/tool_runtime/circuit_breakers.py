@@ -1,4 +1,4 @@
-"""The breakers of all tools, by name: refusals as outcomes, openings as a metric."""
+"""Circuit breakers of all tools, by name: turns refusals into outcomes and records openings as a metric."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class CircuitBreakers:
-    """One breaker for each name that tools give in their options; tools without a name have none.
+    """One breaker for each name in the `breaker` option of tools; a tool without a name has none.
 
     Args:
         settings: TOOL_BREAKER_FAILURES and TOOL_BREAKER_OPEN_TIME.
-        wall_clock: Seconds. The loop's clock may stand still while the environment is frozen, and pauses would not end.
+        wall_clock: Seconds. The loop's clock may stop while the environment is frozen, which would keep breakers open.
     """
 
     def __init__(self, settings: Settings, wall_clock: Callable[[], float]) -> None:
@@ -31,17 +31,17 @@ class CircuitBreakers:
         self._by_name: dict[str, CircuitBreaker] = {}
 
     def refusal_if_open(self, tool: Tool) -> Outcome | None:
-        """What a call is told while the tool's breaker is open."""
+        """The outcome of a call while the tool's breaker is open, else None."""
         retry_after_s = self._breaker_for(tool).remaining_open_s(self._now()) if tool.options.breaker else 0.0
         return _refusal_outcome(tool, retry_after_s) if retry_after_s else None
 
     async def guard(self, tool: Tool, timeout_at: float, work: Callable[[], Awaitable[T | Outcome]]) -> T | Outcome:
-        """Do a piece of work unless the breaker is open, and tell the breaker how it went.
+        """Do the work unless the breaker is open, and record how it ended.
 
         Args:
-            tool: Whose breaker.
-            timeout_at: When the work has had all its time, on the loop's clock; being cancelled then is a failure.
-            work: Ends with a result, or with the outcome of a failure.
+            tool: The tool whose breaker guards the work.
+            timeout_at: When the tool's timeout expires, on the loop's clock; a cancellation from then on is a failure.
+            work: Returns a result, or the outcome of a failure.
 
         Cancellation: passes through to the work.
         """
@@ -67,10 +67,8 @@ class CircuitBreakers:
     def _record(self, tool: Tool, allowed: Allow, *, succeeded: bool) -> None:
         if self._breaker_for(tool).record(allowed, succeeded=succeeded, now=self._now()):
             measure("BreakerOpenings", tool=tool.name)
-            _LOGGER.warning("breaker %s opened", tool.options.breaker)
+            _LOGGER.warning("circuit breaker %s opened", tool.options.breaker)
 
 
 def _refusal_outcome(tool: Tool, retry_after_s: float) -> Outcome:
-    return failed(
-        f"{tool.name} failed too often and is not called now; it may be tried again in {retry_after_s:.0f} seconds."
-    )
+    return failed(f"{tool.name} failed too often and is paused; it may be called again in {retry_after_s:.0f} seconds.")

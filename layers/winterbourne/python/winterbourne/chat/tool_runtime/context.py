@@ -1,4 +1,4 @@
-"""What a tool may know of its call: asked for by type, `async def my_tool(city: str, context: ToolContext)`."""
+"""The context of a tool call, requested by type: `async def my_tool(city: str, context: ToolContext)`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 class HttpClients(msgspec.Struct, frozen=True):
-    """Where tools get their HTTP clients from: functions, so that a client is made when first used."""
+    """Functions that return the HTTP clients for tools, so that a client is created only on first use."""
 
     asynchronous: Callable[[], httpx.AsyncClient] = http_pool.client
     synchronous: Callable[[], httpx.Client] = http_pool.sync_client
 
 
 class ToolContext:
-    """One run of a tool.
+    """The context of one run of a tool.
 
     Attributes:
-        request_id: Of the invocation the call belongs to.
+        request_id: Of the invocation that the call belongs to.
         deadline: When the tool is stopped, on the event loop's clock, in seconds.
-        patience: When the tool has had all the time it is given; later than `deadline` if the turn ends before.
+        patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
     """
 
     __slots__ = (
@@ -73,23 +73,24 @@ class ToolContext:
 
     @property
     def caller(self) -> str:
-        """Who asks; empty where nobody is known.
+        """Who made the request; empty if unknown.
 
         Raises:
-            ToolMisdeclared: All callers share the tool's results (`cache_per_caller=False`), so none may be known.
+            InvalidToolDeclaration: All callers share the tool's results (`cache_per_caller=False`), so that the tool
+                must not depend on the caller.
         """
         if self._caller is None:
-            raise InvalidToolDeclaration("a tool with cache_per_caller=False may not ask who its caller is")
+            raise InvalidToolDeclaration("a tool with cache_per_caller=False must not read its caller")
         return self._caller
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The shared client, for async tools."""
+        """The shared HTTP client for async tools."""
         return self._clients.asynchronous()
 
     @property
     def sync_http(self) -> httpx.Client:
-        """The shared client for synchronous tools, with the same limits and timeouts."""
+        """The shared HTTP client for synchronous tools, with the same limits and timeouts."""
         return self._clients.synchronous()
 
     @property
@@ -98,38 +99,40 @@ class ToolContext:
         return max(0.0, self.deadline - self._loop.time())
 
     async def key(self, name: str) -> str:
-        """A key by the name of its variable, from the secret `NAME_SECRET_ARN` where there is one.
+        """A key by the name of its variable, read from the secret `NAME_SECRET_ARN` if that is set.
 
         Raises:
-            ToolMisdeclared: The tool does not say that it `needs` it.
+            InvalidToolDeclaration: The tool does not declare it in `needs`.
+            ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
         return await self._keys.key(name)
 
     def setting(self, name: str) -> str:
-        """A setting that is no secret, by the name of its variable; numbers as text.
+        """A setting that is not a secret, by the name of its variable; numbers as text.
 
         Raises:
-            ToolMisdeclared: The tool does not say that it `needs` it, or it is a secret.
+            InvalidToolDeclaration: The tool does not declare it in `needs`, or it is a secret.
         """
         return self._keys.setting(name)
 
     async def progress(self, data: Any) -> None:
-        """Tell the client how far the tool is; `data` is anything that can be written as JSON.
+        """Send progress to the client; `data` is anything that can be encoded as JSON.
 
-        Waits while the client reads too slowly, and always lets others run, so that no tool can flood the loop.
+        Waits while the client reads too slowly (backpressure), and always yields to other tasks, so that no tool can
+        monopolize the loop.
 
         Raises:
-            ToolError: `data` cannot be written as JSON.
+            ToolError: `data` cannot be encoded as JSON.
         """
         if self._report is not None:
             await self._report(encode(data, self._max_progress_bytes))
         await asyncio.sleep(0)
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """For synchronous tools: `context.wait(context.progress(50))`, `context.wait(context.key("SOME_KEY"))`.
+        """Await from a synchronous tool: `context.wait(context.progress(50))`, `context.wait(context.key("SOME_KEY"))`.
 
-        Runs in the event loop and blocks the tool's thread meanwhile; never call it in the loop.
+        The coroutine runs in the event loop and blocks the tool's thread meanwhile; never call this in the loop.
 
         Raises:
             Exception: What the coroutine raises.
@@ -137,7 +140,7 @@ class ToolContext:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def in_thread(self, function: Callable[[], Any]) -> Any:
-        """Run a blocking function in a thread of the pool, with this task's context variables.
+        """Run a blocking function in the thread pool, with this task's context variables.
 
         Cancellation: returns at once; the thread cannot be stopped and is abandoned.
         """

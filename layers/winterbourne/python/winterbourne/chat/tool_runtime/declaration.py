@@ -4,9 +4,9 @@
     async def get_weather(city: str, days: Annotated[int, Meta(ge=1, le=7)] = 1) -> Forecast:
         ...  # with a docstring: it is what the model reads
 
-Name, description and schema come from the function; arguments are checked before it is called. It may be async or
-not (then it runs in a thread), or an async generator: its items are progress, its last one is the result. Tools of
-other origins make their own `Tool` with a reader and an async call.
+Name, description and schema come from the function; arguments are validated before it is called. It may be async,
+synchronous (then it runs in a thread), or an async generator: its items are progress, the last one is the result. Tools
+from other sources, such as MCP servers, build a `Tool` from an argument validator and an async call.
 """
 
 import inspect
@@ -31,7 +31,7 @@ Function: TypeAlias = Callable[..., Any]
 Call: TypeAlias = Callable[[Any, ToolContext], Awaitable[Any]]
 BatchCall: TypeAlias = Callable[[Sequence[Any], ToolContext], Awaitable[Sequence[Any]]]
 
-_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what all providers take
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what all providers accept
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -42,16 +42,17 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         timeout_s: How long one call may take; None means TOOL_EXECUTION_TIMEOUT.
-        retries: How often a failed call is tried again. Only for tools that are safe to repeat.
-        cache_ttl_s: How long a result may serve identical calls; identical calls under way share one run, also at 0.
-            None means that every call runs.
-        cache_per_caller: Whether results are kept apart by caller. None means that they are where the tool takes a
-            ToolContext, which says who asks; with False no caller is known to it.
-        batch_window_s: How long the first call of a turn waits for others, in tools with a batch form.
-        breaker: The name of its circuit breaker: the tool's own name, or a host that several tools share.
-        max_result_bytes: More JSON than this is cut; None means TOOL_MAX_RESULT_BYTES.
+        retries: How often a failed call is retried. Only for idempotent tools, which are safe to repeat.
+        cache_ttl_s: How long a result is cached for identical calls. Identical calls in flight share one run
+            (single-flight), even at 0. None means that every call runs.
+        cache_per_caller: Whether results are cached separately for each caller. None means that they are if the tool
+            takes a ToolContext, which identifies the caller; with False the tool cannot read the caller.
+        batch_window_s: How long the first call of a turn waits for others, for tools with a batch function.
+        breaker: The name of its circuit breaker: the tool's own name, or a host that several tools share; empty means
+            none.
+        max_result_bytes: Longer JSON results are cut; None means TOOL_MAX_RESULT_BYTES.
         concurrency: How many calls may run at once in this process.
-        needs: Settings that must be present, by the names of their variables.
+        needs: Settings that must be set, by the names of their variables.
     """
 
     timeout_s: Seconds | None = None
@@ -66,16 +67,17 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool of any origin, as the runner knows it.
+    """A tool from any source, as the runner uses it.
 
     Attributes:
-        read: JSON text to checked arguments; raises ToolError with a sentence for the model.
-        call: Runs it once; raises what went wrong.
-        batch: Runs many calls as one; one result, or an exception in its place, for each, in order.
+        validate_arguments: Converts JSON text to validated arguments; raises ToolError with a sentence for the model.
+        call: Runs the tool once; raises an exception if it fails.
+        batch: Runs many calls as one; returns one result, or an exception in its place, for each call, in order.
         blocking: Whether `call` occupies a thread.
-        takes_context: Whether what `call` returns may depend on its context, and so on who asks.
-        reads: Settings that `call` may read beside those it `needs`, by the names of their variables.
-        function: What was decorated, for tests of the function itself; None for tools of other origins.
+        takes_context: Whether the result of `call` may depend on its context, and so on the caller.
+        optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
+            variables.
+        function: The decorated function, for tests of the function itself; None for tools from other sources.
     """
 
     name: str
@@ -93,13 +95,13 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_cache_shared(self) -> bool:
-        """Whether identical calls of all callers have one result."""
+        """Whether all callers share the cached result of identical calls."""
         per_caller = self.options.cache_per_caller
         return self.options.cache_ttl_s is not None and not (self.takes_context if per_caller is None else per_caller)
 
     @property
     def schema(self) -> ToolSchema:
-        """The tool as a model is told of it."""
+        """The tool as the model sees it."""
         parameters = schema.strict_form(self.parameters) if self.strict else self.parameters
         return ToolSchema(self.name, self.description, parameters, self.strict)
 
@@ -135,18 +137,19 @@ def tool(
     batch: Function | None = None,
     **options: Any,
 ) -> Tool | Callable[[Function], Tool]:
-    """Make a function a tool; see `ToolOptions` for the options.
+    """Declare a function as a tool.
 
     Args:
-        function: Async, plain, or an async generator. A parameter of type ToolContext gets the call's context.
-        name: Instead of the function's own.
+        function: Async, synchronous, or an async generator. A parameter of type ToolContext gets the call's context.
+        name: Replaces the function's own name.
         strict: Whether the model gets the strict form of the schema.
-        batch: Async function of a list of arguments (objects with the parameters as attributes) and, if it asks for
-            it, the context, that answers many calls at once: one result, or an exception, for each, in order.
-        **options: The fields of ToolOptions.
+        batch: Async function that runs many calls at once. It takes a list of arguments (objects with the parameters
+            as attributes) and, if it has a parameter of that type, the ToolContext; it returns one result, or an
+            exception, for each call, in order.
+        **options: The fields of `ToolOptions`.
 
     Raises:
-        ToolMisdeclared: The function, its name or its options cannot make a tool.
+        InvalidToolDeclaration: The function, its name or its options are invalid.
     """
 
     def declare(function: Function) -> Tool:
@@ -159,13 +162,13 @@ def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
     try:
         return msgspec.convert({**options, "needs": tuple(options.get("needs", ()))}, ToolOptions)
     except msgspec.ValidationError as error:
-        raise InvalidToolDeclaration(f"The options of tool {name} cannot be: {error}.") from None
+        raise InvalidToolDeclaration(f"The options of tool {name} are invalid: {error}.") from None
 
 
 def _make_tool(name: str, function: Function, batch: Function | None, options: ToolOptions, *, strict: bool) -> Tool:
     doc = docstring.parse(function.__doc__ or "")
     if not _TOOL_NAME.fullmatch(name):
-        raise InvalidToolDeclaration(f"{name!r} is no name for a tool: letters, digits, _ and -, at most 64.")
+        raise InvalidToolDeclaration(f"{name!r} is not a valid tool name: use letters, digits, _ and -, at most 64.")
     if not doc.description:
         raise InvalidToolDeclaration(f"Tool {name} needs a docstring: it is what the model reads.")
     hints = _type_hints(name, function)
@@ -211,13 +214,13 @@ def _arguments_struct_and_schema(
         if strict:
             schema.strict_form(parameters)
     except (TypeError, ValueError) as error:
-        raise InvalidToolDeclaration(f"The parameters of tool {name} cannot be: {error}") from error
+        raise InvalidToolDeclaration(f"The parameters of tool {name} are invalid: {error}") from error
     return struct, parameters
 
 
 def _struct_field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-        raise TypeError(f"{parameter} has no name a model could use.")
+        raise TypeError(f"{parameter} cannot be passed by name.")
     if parameter.name not in hints:
         raise TypeError(f"{parameter.name} needs a type.")
     if parameter.default is parameter.empty:
@@ -226,7 +229,7 @@ def _struct_field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any
 
 
 def _adapt_function(function: Function, context_name: str) -> Call:
-    """The one shape of a call, from any shape of a function."""
+    """Adapt an async, synchronous or async-generator function to the one signature of `Tool.call`."""
 
     def keyword_arguments(arguments: msgspec.Struct, context: ToolContext) -> dict[str, Any]:
         return msgspec.structs.asdict(arguments) | ({context_name: context} if context_name else {})

@@ -1,4 +1,4 @@
-"""Registration is finding: every `Tool` a module of a package declares is a tool."""
+"""Tool discovery: collects every `Tool` that the modules of a package declare."""
 
 import importlib
 import pkgutil
@@ -13,10 +13,10 @@ __all__ = ["discover"]
 def discover(package: ModuleType) -> list[Tool]:
     """Import the modules of a package, in the order of their names, and collect their tools.
 
-    Modules whose names begin with an underscore are helpers and are left alone.
+    Modules whose names begin with an underscore are helpers and are skipped.
 
     Raises:
-        ToolMisdeclared: Two tools have one name.
+        InvalidToolDeclaration: Two tools have the same name.
     """
     found: dict[str, tuple[Tool, str]] = {}
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):

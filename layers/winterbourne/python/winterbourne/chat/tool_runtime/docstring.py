@@ -1,7 +1,7 @@
-"""Docstring → what a model reads: the description, and a sentence for each parameter.
+"""Docstring parser: extracts what a model reads, the description and a sentence for each parameter.
 
-Understands the sections of Google (`Args:`), NumPy (`Parameters` underlined) and Sphinx (`:param name:`). Pure; any
-text gives some result. Knows nothing of signatures.
+Understands the sections of Google (`Args:`), NumPy (`Parameters` underlined) and Sphinx (`:param name:`). Pure; accepts
+any text and does not look at signatures.
 """
 
 import inspect
@@ -25,14 +25,14 @@ _SPHINX_FIELD: Final = re.compile(r":(\w+)(?:\s+[^:]*?(\w+))?\s*:\s*(.*)")
 
 
 class Docstring(msgspec.Struct, frozen=True):
-    """What a docstring says: the text before its sections, and its parameters by name."""
+    """A parsed docstring: the text before its sections, and the descriptions of its parameters by name."""
 
     description: str
     parameters: dict[str, str]
 
 
 def parse(text: str) -> Docstring:
-    """Take a docstring apart. Lines of one paragraph are joined; other sections than the parameters' are dropped."""
+    """Parse a docstring. Lines of one paragraph are joined; all sections except the parameters are dropped."""
     description: list[str] = []
     parameters: dict[str, str] = {}
     for section, lines in _split_sections(inspect.cleandoc(text).splitlines()):
@@ -46,7 +46,7 @@ def parse(text: str) -> Docstring:
 
 
 def _split_sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Cut where a heading stands: (heading or empty, lines)."""
+    """Split at headings into pairs of heading (empty for the text before the first one) and lines."""
     heading, section_lines = "", list[str]()
     for number, line in enumerate(lines):
         next_line = lines[number + 1] if number + 1 < len(lines) else ""
@@ -59,7 +59,7 @@ def _split_sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _match_heading(line: str, next_line: str) -> str:
-    """The section that begins here, or nothing."""
+    """The heading of the section that begins on this line, or an empty string."""
     if match := _SPHINX_FIELD.fullmatch(line):
         return "param" if match[1] in {"param", "parameter", "arg", "argument"} else "field"
     title = line.rstrip().removesuffix(":")
@@ -68,7 +68,7 @@ def _match_heading(line: str, next_line: str) -> str:
 
 
 def _parse_google(lines: list[str]) -> dict[str, str]:
-    """`name (type): text`, with more lines of the text indented below it."""
+    """`name (type): text`, with continuation lines indented below it."""
     return _parse_items(inspect.cleandoc("\n".join(["", *lines])).splitlines(), _GOOGLE_ITEM)
 
 
@@ -78,7 +78,7 @@ def _parse_numpy(lines: list[str]) -> dict[str, str]:
 
 
 def _parse_sphinx(lines: list[str]) -> dict[str, str]:
-    """`:param type name: text`, with more lines of the text below it."""
+    """`:param type name: text`, with continuation lines below it."""
     match = _SPHINX_FIELD.fullmatch(lines[0])
     return {match[2]: _join_paragraphs([match[3], *lines[1:]])} if match and match[2] else {}
 
@@ -97,6 +97,6 @@ def _parse_items(lines: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
 
 
 def _join_paragraphs(lines: list[str]) -> str:
-    """Paragraphs stay apart; the lines of one become one."""
+    """Join the lines of each paragraph; paragraphs stay separate."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(line.strip() for line in lines).strip())
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -1,7 +1,7 @@
-"""From a checked call to a run under way: places, threads, kept results, identical calls, breakers, retries, batches.
+"""Tool executor: runs validated calls, and holds what runs share across turns and conversations.
 
-What runs share across turns and conversations lives here. Who waits for a run, and for how long, is the turns'
-business.
+Semaphores, a thread pool, a result cache, single-flight for identical calls, circuit breakers, retries and batches are
+combined here. `ToolCallGroup` decides who waits for a run, and for how long.
 """
 
 import asyncio
@@ -32,16 +32,16 @@ __all__ = ["ContextFactory", "ToolExecutor"]
 T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
 ContextFactory: TypeAlias = Callable[[ProgressCallback], ToolContext]
-"""Makes the context of a run from where its progress goes."""
+"""Makes the context of a run; takes the callback for its progress."""
 
 
 class ToolExecutor:
-    """Where jobs become runs.
+    """Runs validated calls, for all conversations of a process.
 
     Args:
         settings: The limits.
-        clients: For the contexts of runs.
-        wall_clock: Seconds; what kept results age by, and pauses of breakers.
+        http_clients: The HTTP clients in the contexts of runs.
+        wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
     """
 
     def __init__(self, settings: Settings, http_clients: HttpClients, wall_clock: Callable[[], float]) -> None:
@@ -59,32 +59,32 @@ class ToolExecutor:
 
     @property
     def abandoned_count(self) -> int:
-        """Threads and tasks of tools that did not end when they were told to, and still run."""
+        """Threads and tasks of tools that ignored their cancellation and are still running."""
         return self.thread_pool.abandoned_count + len(self._stuck_tasks)
 
     def required_semaphores(self, tool: Tool) -> list[Semaphore]:
-        """The places a run of this tool needs, beside its conversation's."""
+        """The semaphores a run of this tool must acquire, besides that of its turn."""
         limit = tool.options.concurrency
         tool_semaphores = [self._tool_semaphores.setdefault(tool.name, Semaphore(limit))] if limit else []
         return [*tool_semaphores, self._thread_semaphore] if tool.blocking else tool_semaphores
 
     def keys_for(self, tool: Tool) -> ToolKeys:
-        """The settings that a tool may read: those it names."""
+        """The settings that a tool may read: those it declares."""
         return self._key_ring.restricted_to((*tool.options.needs, *tool.optional_settings))
 
     def cached_or_refused(self, call: ValidatedCall) -> Outcome | None:
-        """What can be answered without a run: a result that is still fresh, or that the breaker is open."""
+        """The outcome if no run is needed: a cached result, or a refusal because the breaker is open; else None."""
         if call.cache_key and (result := self._cache.get(call.cache_key)) is not None:
             measure("CacheHits", tool=call.tool.name)
-            return Outcome("completed", redaction.redact_json(result))  # a secret may have become known meanwhile
+            return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
         return self._breakers.refusal_if_open(call.tool)
 
     def in_flight(self, call: ValidatedCall) -> SharedRun | None:
-        """The run of an identical job, which may be joined."""
+        """The run of an identical call, which may be joined (single-flight)."""
         return self._in_flight.get(call.cache_key) if call.cache_key else None
 
     def start(self, call: ValidatedCall, make_context: ContextFactory, release: Callable[[], None]) -> SharedRun:
-        """Run a job. `release` is called once, when it is over or deserted."""
+        """Start a run. `release` is called once, when the run is done or abandoned."""
 
         def on_done() -> None:
             release()
@@ -103,20 +103,20 @@ class ToolExecutor:
         make_context: ContextFactory,
         release: Callable[[], None],
     ) -> SharedRun:
-        """Run the jobs that a batch has when its window closes; the outcomes are in their order."""
+        """Start a run of all calls in the batch when its window closes; the outcomes are in the order of the calls."""
         return SharedRun(
             lambda run: self._execute_batch(batch, batch_call, make_context(run.publish_progress)), release
         )
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
-        """Take over tasks that did not end when they were cancelled."""
+        """Keep track of tasks that did not end when they were cancelled."""
         for task in tasks:
             self._stuck_tasks.add(task)
             task.add_done_callback(self._stuck_tasks.discard)
-            _LOGGER.warning("a tool ignored its cancellation and was left behind; %d are now", len(self._stuck_tasks))
+            _LOGGER.warning("a tool ignored its cancellation; %d such tasks are still running", len(self._stuck_tasks))
 
     async def close(self, grace_s: float) -> None:
-        """Cancel what was left behind once more, wait a little, and let the idle threads end."""
+        """Cancel stuck tasks once more, wait for them at most `grace_s`, and stop the idle threads."""
         for task in self._stuck_tasks:
             task.cancel()
         if self._stuck_tasks:
@@ -151,18 +151,18 @@ class ToolExecutor:
         outcomes = await self._breakers.guard(tool, context.patience, lambda: _run_with_retry(tool, call_tool_batch))
         if isinstance(outcomes, Outcome):
             return [outcomes] * len(calls)
-        for job, outcome in zip(calls, outcomes, strict=True):
-            self._cache_result(job, outcome)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            self._cache_result(call, outcome)
         return outcomes
 
     def _redact_arguments_from_log(self, *calls: ValidatedCall) -> None:
-        """Their arguments, from here on, in this run's own task and context."""
+        """Redact the arguments of these calls in logged exceptions, from here on and only in the task of this run."""
         if not self.settings.log_messages:
             EXCEPTION_REDACTOR.set(ArgumentRedactor(*(call.arguments_json for call in calls)))
 
     def _batch_outcomes(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
         if len(values) != count:
-            raise ToolError(f"{tool.name} was asked {count} things at once and gave {len(values)} answers.")
+            raise ToolError(f"{tool.name} got a batch of {count} calls and returned {len(values)} results.")
         return [self._batch_item_outcome(tool, value) for value in values]
 
     def _batch_item_outcome(self, tool: Tool, value: Any) -> Outcome:
@@ -182,5 +182,5 @@ class ToolExecutor:
 
 
 async def _run_with_retry(tool: Tool, work: Callable[[], Awaitable[T]]) -> T | Outcome:
-    """As often as the tool's options say."""
+    """Do the work with as many retries as the tool's options allow."""
     return await run_to_outcome(tool.name, lambda: with_retry(tool.name, tool.options.retries, work))

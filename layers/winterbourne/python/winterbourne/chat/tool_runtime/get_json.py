@@ -1,4 +1,4 @@
-"""JSON from a web service, or one clear sentence for the model. For tools; knows no service."""
+"""HTTP GET for tools: fetches JSON from any web service, or raises one clear sentence for the model."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -27,19 +27,19 @@ async def get_json(
     headers: Mapping[str, str] | None = None,
     not_found: str = "",
 ) -> T:
-    """Ask a service by GET through the shared pool; HTTP_TIMEOUT holds.
+    """Send a GET request through the shared connection pool; HTTP_TIMEOUT applies.
 
     Args:
-        context: Of the call.
-        service: Its name in sentences, such as `weather service`.
-        url: Without a query.
-        answer: What the JSON is expected to be.
-        params: The query.
-        headers: Further ones, such as a key.
-        not_found: What a 404 or a 422 means, as a sentence.
+        context: The call's context.
+        service: The service's name in error messages, such as `weather service`.
+        url: Without a query string.
+        answer: The type that the JSON is decoded to.
+        params: The query parameters.
+        headers: Additional headers, such as a key.
+        not_found: The error message for a 404 or a 422.
 
     Raises:
-        ToolUnavailable: No answer, a 429 or a 5xx, or an answer that cannot be read.
+        ToolUnavailable: No response, a 429 or a 5xx, or a response that cannot be read.
         ToolError: The service refused the request.
     """
     try:

@@ -1,6 +1,6 @@
-"""Settings that tools need, by the names of their variables: each tool is handed those that it names and no other.
+"""Keys and settings of tools, by the names of their variables: each tool receives only those it declares.
 
-A key may be in a secret instead: where there is a setting `NAME_SECRET_ARN`, the secret it names wins over the
+A key may be stored in a secret instead: if the setting `NAME_SECRET_ARN` is set, that secret takes precedence over the
 variable `NAME`.
 """
 
@@ -14,12 +14,12 @@ __all__ = ["KeyRing", "ToolKeys", "is_known_setting", "is_set"]
 
 
 def is_known_setting(name: str) -> bool:
-    """Whether there is such a setting."""
+    """Whether a setting of this name exists."""
     return name.lower() in Settings.__struct_fields__
 
 
 def is_set(settings: Settings, name: str) -> bool:
-    """Whether it is set, itself or as a secret."""
+    """Whether the setting is set, directly or as a secret."""
     return bool(getattr(settings, name.lower()) or _secret_arn(settings, name))
 
 
@@ -31,7 +31,7 @@ class KeyRing:
         self._secrets: dict[str, Secret] = {}
 
     def restricted_to(self, names: Iterable[str]) -> "ToolKeys":
-        """What a tool is handed that names these."""
+        """The settings of a tool that declares these names."""
         return ToolKeys({name: self._value_or_secret(name) for name in names})
 
     def _value_or_secret(self, name: str) -> Secret | str:
@@ -51,7 +51,7 @@ class ToolKeys:
         """The value of a key.
 
         Raises:
-            ToolMisdeclared: The tool does not name it.
+            InvalidToolDeclaration: The tool does not declare it.
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
@@ -66,10 +66,10 @@ class ToolKeys:
         return value
 
     def setting(self, name: str) -> str:
-        """The value of a setting that is no secret; empty where it is not set.
+        """The value of a setting that is not a secret; empty if it is not set.
 
         Raises:
-            ToolMisdeclared: The tool does not name it, or it is a secret: that is what `key` is for.
+            InvalidToolDeclaration: The tool does not declare it, or it is a secret, which only `key` reads.
         """
         value_or_secret = self._lookup(name)
         if isinstance(value_or_secret, Secret) or name.lower().endswith(SECRET_SUFFIXES):
@@ -78,7 +78,7 @@ class ToolKeys:
 
     def _lookup(self, name: str) -> Secret | str:
         if name not in self._values:
-            raise InvalidToolDeclaration(f"the tool reads {name} without naming it: @tool(needs=[{name!r}])")
+            raise InvalidToolDeclaration(f"the tool reads {name} without declaring it: @tool(needs=[{name!r}])")
         return self._values[name]
 
 

@@ -1,7 +1,7 @@
-"""Counted places: how many calls may run at once, per conversation, per tool, and in threads.
+"""Counting semaphores with one FIFO queue: limit how many calls run at once, per turn, per tool, and in threads.
 
-A call takes one place of each kind it needs, or waits and holds none, so that a call which waits for a rare place
-never blocks those that do not need it. First come, first served among those that could go on.
+A call acquires a permit of every semaphore it needs, or waits and holds none, so a call waiting for a scarce permit
+never blocks calls that do not need it. Among waiting calls that could proceed, first come, first served.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ __all__ = ["Permits", "Semaphore"]
 
 
 class Semaphore:
-    """A kind of place, and how many of it are free."""
+    """A counting semaphore: `available` permits are free."""
 
     __slots__ = ("available",)
 
@@ -20,23 +20,23 @@ class Semaphore:
 
 
 class Permits:
-    """Hands out places of any kinds, and keeps the queue for them."""
+    """Acquires permits of several semaphores at once, and keeps the queue of waiters."""
 
     def __init__(self) -> None:
         self._waiters: list[tuple[Sequence[Semaphore], asyncio.Future[None]]] = []
 
     def try_acquire(self, semaphores: Sequence[Semaphore]) -> bool:
-        """Take one place of each kind, or none at all."""
+        """Acquire one permit of each semaphore, or none at all."""
         if not all(semaphore.available for semaphore in semaphores):
             return False
-        for kind in semaphores:
-            kind.available -= 1
+        for semaphore in semaphores:
+            semaphore.available -= 1
         return True
 
     async def acquire_queued(self, semaphores: Sequence[Semaphore]) -> None:
-        """Queue until one place of each kind was taken.
+        """Queue until one permit of each semaphore is acquired.
 
-        Cancellation: leaves the queue; a place that was just handed over goes to the next.
+        Cancellation: leaves the queue; permits that were just granted go to the next waiter.
         """
         granted = asyncio.get_running_loop().create_future()
         waiter = (semaphores, granted)
@@ -51,12 +51,12 @@ class Permits:
             raise
 
     def release(self, semaphores: Sequence[Semaphore]) -> None:
-        """Free the places and hand them to those who have waited longest."""
+        """Release one permit of each semaphore, and grant permits to waiters that can proceed, longest wait first."""
         for semaphore in semaphores:
             semaphore.available += 1
         waiters, self._waiters = self._waiters, []
         for index, waiter in enumerate(waiters):
-            if not any(kind.available for kind in semaphores):  # whoever follows waits for what others hold
+            if not any(semaphore.available for semaphore in semaphores):  # the rest wait for permits that others hold
                 self._waiters += waiters[index:]
                 break
             if waiter[1].cancelled() or not self.try_acquire(waiter[0]):

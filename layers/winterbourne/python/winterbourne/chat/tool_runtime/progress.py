@@ -1,7 +1,7 @@
-"""An async generator as a tool: every item is sent as it comes, the last one is the result.
+"""Progress of an async-generator tool: each item is sent as it is yielded, the last one is the result.
 
-Which item is the last is only known when the generator ends. So an item is sent as soon as the generator waits for
-something or makes a further item, and kept back when it ends instead.
+Which item is the last is known only when the generator ends. An item is therefore sent once the generator awaits
+something or yields another item, and is held back if the generator ends instead.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ __all__ = ["stream_progress"]
 
 
 async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any], Awaitable[None]]) -> Any:
-    """Exhaust a generator.
+    """Exhaust a generator and send every item but the last.
 
     Returns:
-        Its last item; None if there was none.
+        The last item; None if there was none.
 
     Raises:
         Exception: What the generator or `send` raises.
@@ -32,14 +32,14 @@ async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any]
 
 
 class _LookaheadSender:
-    """Sends one item behind: in a task that begins when the generator waits."""
+    """Sends each item in a task of its own, which starts once the generator waits."""
 
     def __init__(self, send: Callable[[Any], Awaitable[None]]) -> None:
         self._send = send
         self._task: asyncio.Task[None] | None = None
 
     async def push(self, item: Any) -> None:
-        """Wait until the item before is sent; send this one once the loop is free."""
+        """Wait until the previous item is sent; send this one once the loop is free."""
         if self._task is not None:
             await self._task
         self._task = asyncio.create_task(self._send_item(item))
@@ -48,7 +48,7 @@ class _LookaheadSender:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Drop the last item if it is not yet being sent: it is the result."""
+        """Drop the last item if it has not been sent yet: it is the result."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The tools by name, and what a call can be told before anything runs."""
+"""Tool registry: tools by name. Resolves a call to a validated call, or to the reason why it cannot run."""
 
 import logging
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class ToolRegistry:
-    """Tools of any origin.
+    """Tools from any source.
 
     Args:
         tools: Their names must differ.
-        settings: Where what they need must be set.
+        settings: A tool is unavailable if a setting that it needs is not set here.
 
     Raises:
-        ToolMisdeclared: Two tools have one name, or a tool needs a setting that does not exist.
+        InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
     """
 
     def __init__(self, tools: Iterable[Tool], settings: Settings) -> None:
@@ -37,7 +37,7 @@ class ToolRegistry:
         self.add(tools)
 
     def add(self, tools: Iterable[Tool]) -> None:
-        """Take more tools, all of them or, where one of them cannot be, none."""
+        """Add tools: all of them or, if one is invalid, none."""
         added: dict[str, Tool] = {}
         for tool in tools:
             if tool.name in self._tools or added.setdefault(tool.name, tool) is not tool:
@@ -47,7 +47,7 @@ class ToolRegistry:
         self.schemas += tuple(tool.schema for tool in added.values())
 
     def resolve(self, tool_call: ToolCall, caller: str) -> ValidatedCall | Outcome:
-        """What is to be run, or the failure that a call is from the start."""
+        """The validated call to run, or the failed outcome of a call that cannot run."""
         if (tool := self._tools.get(tool_call.name)) is None:
             return failed(f"There is no tool named {tool_call.name}; the tools are {', '.join(self._tools) or 'none'}.")
         if missing := self._missing_settings[tool.name]:
@@ -58,33 +58,36 @@ class ToolRegistry:
             if error.__cause__ is not None:
                 self._log_argument_error(tool, tool_call, error.__cause__)
             return failed(str(error))
-        except BaseException as error:  # noqa: BLE001 - of a type of the tool's own, which may even exit: a failed call
+        except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
             self._log_argument_error(tool, tool_call, error)
             return outcome_for_exception(tool.name, error)
 
     def metric_label(self, name: str) -> str:
-        """The name in metrics and logs, from a closed set: a model may make up any other."""
+        """The tool's name in metrics and logs, from a closed set: a model may make up any name."""
         return name if name in self._tools else "unknown"
 
     def _log_argument_error(self, tool: Tool, tool_call: ToolCall, error: BaseException) -> None:
         token = EXCEPTION_REDACTOR.set(None if self._settings.log_messages else ArgumentRedactor(tool_call.arguments))
         try:
             _LOGGER.warning(
-                "tool %s could not take its arguments: %s", tool.name, exception_class_name(error), exc_info=error
+                "the arguments of tool %s could not be validated: %s",
+                tool.name,
+                exception_class_name(error),
+                exc_info=error,
             )
         finally:
             EXCEPTION_REDACTOR.reset(token)
 
 
 def _first_missing_setting(tool: Tool, settings: Settings) -> str:
-    """The first setting the tool needs and has not.
+    """The first setting that the tool needs and that is not set; empty if all are set.
 
     Raises:
-        ToolMisdeclared: There is no such setting.
+        InvalidToolDeclaration: There is no such setting.
     """
     for name in tool.options.needs:
         if not keys.is_known_setting(name):
-            raise InvalidToolDeclaration(f"Tool {tool.name} needs {name}, which is no setting.")
+            raise InvalidToolDeclaration(f"Tool {tool.name} needs {name}, which is not a setting.")
         if not keys.is_set(settings, name):
             _LOGGER.warning("tool %s is not available: %s is not set", tool.name, name)
             return name

@@ -1,8 +1,8 @@
-"""A tool that lives in another Lambda function: `@remote_tool("its-function")` here, the same tool declared there.
+"""Remote tool: runs in another Lambda function. `@remote_tool("its-function")` here, the same tool declared there.
 
-Both sides declare the same signature, so the model's arguments are checked before anything is sent. The call goes
-through Lambda's API over the shared pool, signed; no SDK client stands in between. The other side is `tool_worker`,
-or anything that answers the same payload.
+Both sides declare the same signature, so the model's arguments are validated before anything is sent. The call is a
+signed request to Lambda's API over the shared connection pool, without an SDK client. The other side is `tool_worker`,
+or any function that accepts the same payload.
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 
@@ -23,22 +23,23 @@ from winterbourne.chat.tool_runtime.declaration import Function, Tool, tool
 
 __all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
 
-# Of a synchronous invocation, each way: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+# For the request and the response of a synchronous invocation:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 
 LAMBDA_API_SETTINGS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
-"""Settings by which Lambda's API is found."""
+"""Settings that determine the endpoint of Lambda's API."""
 
 
 class RemoteCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent.
+    """The request payload.
 
     Attributes:
-        tool: Its name there.
-        arguments: As the model wrote them, checked.
-        timeout_s: How long the answer is waited for.
-        request_id: Of the invocation here, for the log there.
-        caller: Who asks.
+        tool: The tool's name in the other function.
+        arguments: The model's arguments, validated.
+        timeout_s: How long the caller waits for the answer.
+        request_id: Of the invocation that calls, for the other function's log.
+        caller: Who made the request; empty if unknown or if all callers share the tool's results.
     """
 
     tool: str
@@ -49,24 +50,24 @@ class RemoteCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes back: JSON of the tool's result as text, or a sentence for the model."""
+    """The response payload: the tool's result as JSON text, or an error message for the model."""
 
     content: str
     is_error: bool = False
 
 
 def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool]:
-    """Declare a tool whose work is done in another function.
+    """Declare a tool that runs in another Lambda function.
 
     Args:
-        function_name: Name, partial ARN or ARN; or, in braces like `{TOOL_WORKER_FUNCTION}`, the setting that has it.
-        **options: As those of `tool`.
+        function_name: Name, partial ARN or ARN; or, in braces like `{TOOL_WORKER_FUNCTION}`, the setting that holds it.
+        **options: Those of `tool`.
 
     Returns:
         A decorator for a typed function with a docstring; its body is never run.
 
     Raises:
-        ToolMisdeclared: As `tool`.
+        InvalidToolDeclaration: As for `tool`.
     """
     setting = function_name[1:-1] if function_name.startswith("{") else ""
     needs = (*options.pop("needs", ()), *([setting] if setting else []))
@@ -110,9 +111,9 @@ async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) ->
 def _build_request(target: str, remote_call: RemoteCall, context: ToolContext) -> httpx.Request:
     payload = msgspec.json.encode(remote_call)
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function takes {MAX_PAYLOAD_BYTES}.")
+        raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function accepts {MAX_PAYLOAD_BYTES}.")
     url = f"{_endpoint(target, context)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
-    # A tool takes the time it takes; its own timeout ends it.
+    # No read timeout: a tool may take long, and its own timeout ends it.
     timeout = httpx.Timeout(context.http.timeout.connect, read=None)
     return context.http.build_request(
         "POST", url, content=payload, headers={"content-type": "application/json"}, timeout=timeout
@@ -120,14 +121,14 @@ def _build_request(target: str, remote_call: RemoteCall, context: ToolContext) -
 
 
 def _endpoint(target: str, context: ToolContext) -> str:
-    """https://docs.aws.amazon.com/general/latest/gr/lambda-service.html"""
+    """The endpoint of Lambda's API: https://docs.aws.amazon.com/general/latest/gr/lambda-service.html"""
     region = _region(target, context)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
 
 
 def _region(target: str, context: ToolContext) -> str:
-    """An ARN's own: the API of another region does not know the function."""
+    """The region in the ARN, since no other region's API has the function; else AWS_REGION."""
     return target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
 
 
@@ -137,7 +138,7 @@ def _parse_response(response: httpx.Response, body: bytes) -> Any:
     if response.status_code != 200:
         raise ToolError(f"The tool's function cannot be called (HTTP {response.status_code}).")
     if "x-amz-function-error" in response.headers:
-        raise ToolUnavailable("The tool's function broke while it ran; its log has the details.")
+        raise ToolUnavailable("The tool's function failed while it ran; its log has the details.")
     answer = msgspec.json.decode(body, type=RemoteAnswer)
     if answer.is_error:
         raise ToolError(answer.content)

@@ -1,7 +1,8 @@
-"""What comes back from a tool → what the model and the client are told.
+"""Tool results: what a tool returns or raises → what the model and the client receive.
 
-Results are JSON by orjson, errors are sentences; both have a limit, and neither has a secret in it. Of what a tool
-raises only the words of a `ToolError` are told: they were written for the model. Everything else is for the log.
+Results are JSON encoded by orjson, errors are sentences; both are limited in size, and secrets are redacted. Of the
+exceptions a tool raises, only the text of a `ToolError` is passed on, since it was written for the model. Everything
+else goes to the log.
 """
 
 import bisect
@@ -25,7 +26,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 class Outcome(msgspec.Struct, frozen=True):
     """How a call ended. `result` is JSON text and empty unless completed; `error` is empty if it is.
 
-    `fault` says that the tool, or what it needs, is to blame; not the arguments, nor those who stopped it.
+    `fault` is true if the tool or a service it depends on failed, false for wrong arguments or a cancellation.
     """
 
     status: ToolStatus
@@ -38,27 +39,27 @@ CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it wa
 
 
 def failed(error: str, *, fault: bool = False) -> Outcome:
-    """A failure in these words."""
+    """A failed outcome with this message, redacted and limited in length."""
     return Outcome("failed", error=_error_message(error), fault=fault)
 
 
 def timed_out(error: str) -> Outcome:
-    """A timeout in these words."""
+    """A timed-out outcome with this message, redacted and limited in length."""
     return Outcome("timed_out", error=_error_message(error))
 
 
 def outcome_for_exception(name: str, error: BaseException) -> Outcome:
-    """A failure of the tool of this name by an exception: a ToolError in its own words, any other in one sentence."""
+    """The failed outcome of an exception: the text of a ToolError, or one generic sentence for any other exception."""
     message = _exception_message(error) if isinstance(error, ToolError) else ""
     fault = not isinstance(error, ToolError) or isinstance(error, ToolUnavailable)
     return failed(message or f"{name} failed because of an internal error.", fault=fault)
 
 
 def encode(value: Any, max_bytes: int) -> bytes:
-    """A value as JSON text of at most `limit` bytes; a larger one is cut to a JSON string that says so.
+    """Encode a value as JSON text of at most `max_bytes`; a larger one is cut to a JSON string that says so.
 
     Raises:
-        ToolError: orjson cannot write it; the log says why.
+        ToolError: orjson cannot encode it; the log says why.
     """
     try:
         encoded = orjson.dumps(value, default=_to_builtins, option=orjson.OPT_NON_STR_KEYS)
@@ -70,9 +71,9 @@ def encode(value: Any, max_bytes: int) -> bytes:
 
 
 def truncate(encoded: bytes, max_bytes: int) -> bytes:
-    """The beginning of a JSON text without secrets, as a JSON string of at most `limit` bytes with a note at its end.
+    """Cut JSON text to a JSON string of at most `max_bytes`, redacted, with a note at its end.
 
-    A text is cut as the text it is; anything else is cut as the JSON it was written in.
+    A JSON string is cut as the text it holds, any other value as its JSON text.
     """
     decoded = orjson.loads(encoded) if encoded.startswith(b'"') else encoded.decode()
     text = redaction.redact_prefix(decoded, max_bytes).encode()
@@ -81,7 +82,7 @@ def truncate(encoded: bytes, max_bytes: int) -> bytes:
     def encoded_size(kept_bytes: int) -> int:
         return len(_encode_with_note(text, kept_bytes, note))
 
-    # The size grows with what is kept; escaping decides by how much.
+    # Binary search: the encoded size grows with the bytes kept, but unevenly because of escaping.
     return _encode_with_note(
         text, bisect.bisect_right(range(min(len(text), max_bytes)), max_bytes, key=encoded_size) - 1, note
     )
@@ -100,7 +101,7 @@ def _to_builtins(value: Any) -> Any:
 def _exception_message(error: BaseException) -> str:
     try:
         return str(error)
-    except BaseException:  # noqa: BLE001 - an exception whose text fails, or exits, is still only a failed tool
+    except BaseException:  # noqa: BLE001 - an exception whose str() raises, even SystemExit, fails only this call
         return ""
 
 

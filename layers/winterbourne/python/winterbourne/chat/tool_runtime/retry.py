@@ -1,4 +1,4 @@
-"""Try again, with backoff and jitter; for tools that say they are safe to repeat."""
+"""Retry with exponential backoff and jitter, for tools declared as idempotent (safe to repeat)."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,9 +16,9 @@ BACKOFF_MAX_S: Final = 5.0
 
 
 async def with_retry(name: str, retries: int, work: Callable[[], Awaitable[T]]) -> T:
-    """Do a piece of work, and up to `retries` times more while it fails.
+    """Do the work, and repeat it up to `retries` times while it fails.
 
-    What a tool says on purpose (a ToolError) is no failure, unless it says that something is away.
+    A ToolError is raised on purpose and not retried, unless it is a ToolUnavailable.
 
     Raises:
         Exception: What the last attempt raised.
@@ -36,13 +36,13 @@ async def _retry(name: str, retries: int, work: Callable[[], Awaitable[T]], firs
     import tenacity  # noqa: PLC0415 - 11 ms that only a failure needs
 
     def log_retry(state: tenacity.RetryCallState) -> None:
-        _LOGGER.info("tool %s is tried again after attempt %d", name, state.attempt_number)
+        _LOGGER.info("retrying tool %s after attempt %d", name, state.attempt_number)
 
     failures = [first_error]
 
     async def attempt() -> T:
         if failures:
-            raise failures.pop()  # the attempt that was made already
+            raise failures.pop()  # stands for the attempt already made
         return await work()
 
     return await tenacity.AsyncRetrying(

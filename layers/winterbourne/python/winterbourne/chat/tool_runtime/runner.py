@@ -1,6 +1,6 @@
-"""The tools of an execution environment. `turn` runs the calls of one model turn.
+"""Tool runner: the tools of an execution environment. `turn` runs the calls of one model turn.
 
-Knows nothing of providers or of the wire: ToolCall in, events on the way, ToolMessage out.
+Independent of providers and wire formats: takes ToolCalls, emits events, returns ToolMessages.
 """
 
 import time
@@ -19,16 +19,16 @@ __all__ = ["ToolRunner"]
 
 
 class ToolRunner:
-    """Made once, with or without an event loop, and used in one.
+    """Created once, with or without a running event loop, and used in one loop.
 
     Args:
-        tools: Any number, from any origin; their names must differ.
-        settings: The TOOL_ settings are read here, all of them by the tools.
-        clients: Where tools get their HTTP clients; the shared pool's.
-        wall_clock: Seconds; what kept results age by, and pauses of breakers.
+        tools: Any number, from any source; their names must differ.
+        settings: The TOOL_ settings apply here; tools may read the settings they declare.
+        clients: Where tools get their HTTP clients; by default the shared connection pool.
+        wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
 
     Raises:
-        ToolMisdeclared: Two tools have one name, or a tool needs a setting that does not exist.
+        InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
     """
 
     def __init__(
@@ -45,27 +45,27 @@ class ToolRunner:
 
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
-        """The tools as a model is told of them."""
+        """The tools as the model sees them."""
         return self._registry.schemas
 
     def add(self, tools: Iterable[Tool]) -> None:
-        """Take more tools, such as those of a server that was listed late.
+        """Add tools, such as those of an MCP server that was listed late.
 
         Raises:
-            ToolMisdeclared: One has the name of another; none of them is taken.
+            InvalidToolDeclaration: A name is taken, or a needed setting does not exist; none of the tools is added.
         """
         self._registry.add(tools)
 
     def turn(
         self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller: str = ""
     ) -> ToolCallGroup:
-        """One model turn's calls, as an async context manager.
+        """Create the call group of one model turn, an async context manager.
 
         Args:
-            emit: Where events go, from any number of tasks.
-            deadline: Of the invocation, on the event loop's clock, in seconds; TOOL_ANSWER_RESERVE is kept back.
+            emit: Receives the events; called from any number of tasks.
+            deadline: Of the invocation, on the event loop's clock, in seconds; tools end TOOL_ANSWER_RESERVE before it.
             request_id: For the tools' contexts.
-            caller: Likewise, and for results that are kept per caller.
+            caller: For the tools' contexts, and for results that are cached per caller.
         """
         return ToolCallGroup(
             self._registry, self._executor, emit, deadline=deadline, request_id=request_id, caller=caller
@@ -73,14 +73,14 @@ class ToolRunner:
 
     @property
     def abandoned_count(self) -> int:
-        """Threads and tasks of tools that did not end when they were told to, and still run."""
+        """Threads and tasks of tools that ignored their cancellation and are still running."""
         return self._executor.abandoned_count
 
     @property
     def should_retire(self) -> bool:
-        """Whether so much is stuck that this environment should end after the invocations it has."""
+        """Whether so many tools are stuck that this environment should end after its current invocations."""
         return self.abandoned_count >= self._settings.tool_abandoned_limit
 
     async def close(self) -> None:
-        """At shutdown: cancel what was left behind once more, wait a little, let the idle threads end."""
+        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads."""
         await self._executor.close(CANCEL_GRACE_S)

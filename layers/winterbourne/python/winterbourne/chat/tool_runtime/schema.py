@@ -1,6 +1,6 @@
-"""JSON schemas of a tool's parameters, from the msgspec struct that holds them.
+"""JSON Schema of a tool's parameters, derived from the msgspec struct that holds them.
 
-Two forms: the plain one, closed to unknown fields on every level; and the strict one some providers ask for, where
+Two forms: the plain one, closed to unknown fields on every level; and the strict one that some providers require, where
 every property is required and an optional one may be null instead. Pure.
 """
 
@@ -17,11 +17,11 @@ _SUBSCHEMA_MAPS: Final = ("properties", "$defs")
 
 
 def parameters_schema(struct: type[msgspec.Struct], descriptions: Mapping[str, str]) -> Schema:
-    """The schema of a struct, as an object with its definitions inside.
+    """The schema of a struct: one object schema that includes its definitions.
 
     Args:
         struct: Has a field for each parameter.
-        descriptions: By parameter; used where the type itself says nothing.
+        descriptions: By parameter; used if the type itself has no description.
 
     Raises:
         TypeError: A type has no JSON schema.
@@ -39,17 +39,17 @@ def parameters_schema(struct: type[msgspec.Struct], descriptions: Mapping[str, s
 
 
 def strict_form(schema: Schema) -> Schema:
-    """The same schema with every property required; one that was optional may be null, which means its default.
+    """The same schema with every property required; an optional one may be null, which means its default.
 
     Raises:
-        TypeError: Some object has free keys, which the strict form cannot say.
+        TypeError: Some object has arbitrary keys, which the strict form cannot express.
     """
     strict: Schema = _transform(schema, lambda part: _require_all_properties(part, schema.get("$defs", {})))
     return strict
 
 
 def accepts_null(schema: Schema, definitions: Mapping[str, Schema]) -> bool:
-    """Whether null is a value of its own here."""
+    """Whether the schema itself allows null."""
     target = resolve_ref(schema, definitions)
     if "anyOf" in target:
         return any(accepts_null(part, definitions) for part in target["anyOf"])
@@ -62,7 +62,7 @@ def resolve_ref(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 
 def _transform(schema: Any, transform: Callable[[Schema], Schema]) -> Any:
-    """Change every schema within a schema, the innermost first."""
+    """Apply `transform` to a schema and every schema within it, innermost first."""
     if isinstance(schema, list):
         return [_transform(part, transform) for part in schema]
     if not isinstance(schema, dict):
@@ -84,7 +84,7 @@ def _forbid_additional_properties(schema: Schema) -> Schema:
 
 def _require_all_properties(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
     if isinstance(schema.get("additionalProperties"), dict) or schema == {"type": "object"}:
-        raise TypeError("an object with free keys has no strict form")
+        raise TypeError("an object with arbitrary keys has no strict form")
     if "properties" not in schema:
         return schema
     optional = set(schema["properties"]) - set(schema.get("required", ()))

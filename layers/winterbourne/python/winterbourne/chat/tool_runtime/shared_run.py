@@ -1,7 +1,7 @@
-"""One run of a tool: a task of its own, and the calls that wait for it.
+"""Shared run (single-flight): one run of a tool in its own task, and the calls that wait for it.
 
-The task is its own so that a tool that ignores its cancellation holds up nobody, and so that identical calls can
-share it. It ends with an outcome whatever the tool does; only being deserted by those who waited ends it otherwise.
+A separate task, so that a tool that ignores its cancellation holds up no caller, and so that identical calls can share
+it. It ends with an outcome whatever the tool does, unless all its subscribers leave: then it is cancelled.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class SharedRun:
-    """A task with listeners. The last one who leaves cancels it.
+    """A task with subscribers. The last subscriber to leave cancels it.
 
     Args:
-        work: Ends with the outcomes: one, or those of a batch.
-        release: Called once, when the work is over or nobody waits for it any more.
+        work: Returns the outcomes: one, or those of a batch.
+        release: Called once, when the work is done or the last subscriber has left.
     """
 
     def __init__(
@@ -38,29 +38,29 @@ class SharedRun:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody waits for it any more; it must not be joined then."""
+        """Whether it has no subscribers; it must not be joined then."""
         return not self._subscribers
 
     def subscribe(self, on_progress: ProgressCallback) -> None:
-        """Wait for it from now on; `leave` must follow."""
+        """Add a subscriber; `unsubscribe` must follow."""
         self._subscribers.append(on_progress)
 
     def unsubscribe(self, on_progress: ProgressCallback) -> None:
-        """Wait no more. The last one who leaves cancels the task; who leaves last of all is its turn's business."""
+        """Remove a subscriber. The last one to leave cancels the task; its turn then waits for the task."""
         self._subscribers.remove(on_progress)
         if self.is_abandoned:
             self.task.cancel()
             self._release_once()
 
     async def publish_progress(self, data: bytes) -> None:
-        """Pass progress to everybody who waits."""
+        """Send progress to all subscribers."""
         for on_progress in tuple(self._subscribers):
             await on_progress(data)
 
     async def wait(self) -> Sequence[Outcome]:
-        """Wait until it is over, and return what the work ended with.
+        """Wait until the work is done, and return its outcomes.
 
-        Cancellation: ends the waiting and not the work; see `leave`.
+        Cancellation: ends the wait, not the work; see `unsubscribe`.
         """
         await asyncio.wait((self.task,))
         return self.task.result()
@@ -74,7 +74,7 @@ class SharedRun:
 async def run_to_outcome(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome:
     """What a piece of work returns, or the outcome of what it raises.
 
-    Cancellation: passes through, but only what was meant for this task: a tool that cancels itself has failed.
+    Cancellation: passes through only if this task was cancelled from outside: a tool that cancels itself has failed.
     """
     try:
         return await work()
@@ -88,7 +88,7 @@ async def run_to_outcome(name: str, work: Callable[[], Awaitable[T]]) -> T | Out
 
 
 def handle_exception(name: str, error: BaseException) -> Outcome:
-    """The outcome of what a tool raised. What nobody else is told of it goes into the log."""
+    """The outcome of an exception that a tool raised. It is logged, unless it is a ToolError."""
     if not isinstance(error, ToolError):
         _LOGGER.warning("tool %s raised %s", name, exception_class_name(error), exc_info=error)
     return outcome_for_exception(name, error)

@@ -1,8 +1,7 @@
-"""Threads for synchronous tools: kept for reuse, abandoned when they outlive their timeout.
+"""Thread pool for synchronous tools: reuses threads, and abandons those that outlive their timeout.
 
-How many may run at once is decided by who calls (see `places`); here, a thread that cannot be stopped is counted and
-its successor is a fresh one, so that the stuck one costs no place. All threads are daemons: none holds up the end of
-the process.
+The caller limits how many run at once (see `permits`). A thread that cannot be stopped is counted here and replaced by
+a new one, so that it holds no permit. All threads are daemons, so none delays the exit of the process.
 """
 
 import asyncio
@@ -19,19 +18,19 @@ __all__ = ["ThreadPool"]
 
 
 class ThreadPool:
-    """The threads of one event loop.
+    """The thread pool of one event loop.
 
     Args:
-        abandoned_limit: So many stuck threads are let be; then nothing is run any more.
+        abandoned_limit: How many stuck threads are tolerated; once there are that many, `run` refuses more work.
     """
 
     def __init__(self, abandoned_limit: int = 8) -> None:
         self._abandoned_limit = abandoned_limit
         self._idle_workers: list[_Worker] = []
         self.abandoned_count = 0
-        """Threads that were left at their work and still are."""
+        """Threads still running although their call was cancelled."""
         self.active_count = 0
-        """Threads at work that somebody waits for."""
+        """Threads running a call that is still awaited."""
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Call a function in a thread, with a copy of this task's context variables.
@@ -41,7 +40,7 @@ class ThreadPool:
             BaseException: What the function raises.
 
         Cancellation:
-            Returns at once; a thread that has begun is abandoned to its work.
+            Returns at once; the thread cannot be stopped and is abandoned.
         """
         if self.abandoned_count >= self._abandoned_limit:
             raise ToolUnavailable(
@@ -62,7 +61,7 @@ class ThreadPool:
         return value
 
     def close(self) -> None:
-        """Let the idle threads end. Those at work end with the process."""
+        """Stop the idle threads. Busy ones end with the process."""
         while self._idle_workers:
             self._idle_workers.pop().jobs.put(None)
 
@@ -73,18 +72,18 @@ class ThreadPool:
             measure("AbandonedThreads")
 
     def _run_job(self, worker: "_Worker", future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
-        """In the thread: call, and hand the outcome to the loop."""
+        """Runs in the thread: call the function and hand the outcome to the loop."""
         try:
             outcome = (True, function())
-        except BaseException as error:  # noqa: BLE001 - SystemExit and StopIteration too: it is raised in `run`
+        except BaseException as error:  # noqa: BLE001 - also SystemExit and StopIteration: `run` raises it
             outcome = (False, error)
         try:
             future.get_loop().call_soon_threadsafe(self._on_job_done, worker, future, outcome)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed; nobody is waiting any more
             worker.jobs.put(None)
 
     def _on_job_done(self, worker: "_Worker", future: "asyncio.Future[Any]", outcome: tuple[bool, Any]) -> None:
-        """In the loop: a thread is back."""
+        """Runs in the loop: the thread has finished its job."""
         if future.cancelled():
             self.abandoned_count -= 1
             worker.jobs.put(None)  # it was replaced when it was abandoned
@@ -95,7 +94,7 @@ class ThreadPool:
 
 
 class _Worker:
-    """A thread and its jobs, one at a time; None ends it."""
+    """A thread that runs the jobs of its queue one at a time; None stops it."""
 
     def __init__(self) -> None:
         self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -104,4 +103,4 @@ class _Worker:
     def _run(self) -> None:
         while (job := self.jobs.get()) is not None:
             job()
-            del job  # nothing is kept alive while waiting
+            del job  # else it is kept alive while the thread waits for the next

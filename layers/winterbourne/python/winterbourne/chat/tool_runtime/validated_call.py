@@ -1,4 +1,4 @@
-"""A checked call, ready to be run."""
+"""A validated tool call, ready to run."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ __all__ = ["ValidatedCall"]
 
 
 class ValidatedCall(msgspec.Struct, frozen=True):
-    """A tool with checked arguments, and their JSON text as the model wrote it.
+    """A tool with validated arguments, and their JSON text as the model wrote it.
 
-    Jobs with the same key are identical; without one, every job runs.
+    Calls with the same `cache_key` are identical; without one, every call runs.
     """
 
     tool: Tool
@@ -23,7 +23,7 @@ class ValidatedCall(msgspec.Struct, frozen=True):
 
     @classmethod
     def create(cls, tool: Tool, arguments: Any, caller: str, arguments_json: str = "") -> "ValidatedCall":
-        """With the key that the tool's options ask for."""
+        """Create a call with the cache key that the tool's options require."""
         if tool.options.cache_ttl_s is None:
             return cls(tool, arguments, None, arguments_json)
         canonical_arguments = msgspec.json.encode(arguments, order="sorted")

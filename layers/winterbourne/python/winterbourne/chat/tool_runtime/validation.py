@@ -1,6 +1,6 @@
-"""The arguments a model wrote → checked values, or one sentence that tells it what to mend.
+"""Argument validation: the JSON a model wrote → typed values, or one sentence that says what to fix.
 
-Nothing is guessed: no text becomes a number, no unknown field is dropped. Pure; knows nothing of tools.
+Nothing is guessed: no string becomes a number, no unknown field is dropped. Pure; independent of tools.
 """
 
 import json
@@ -19,13 +19,13 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class ArgumentValidator(Generic[S]):
-    """Reads JSON text into a struct.
+    """Validates JSON text and converts it to a struct.
 
     Args:
-        name: The tool's, for the sentence.
-        struct: One field per parameter.
-        parameters: The struct's schema, closed on every level (see `schema.parameters`).
-        strict: Whether the model was given the strict form, in which null stands for an optional field left out.
+        name: The tool's name, for error messages.
+        struct: Has one field per parameter.
+        parameters: The struct's schema, closed on every level (see `schema.parameters_schema`).
+        strict: Whether the model was given the strict form, in which null stands for an omitted optional field.
     """
 
     def __init__(self, name: str, struct: type[S], parameters: Schema, *, strict: bool = False) -> None:
@@ -36,11 +36,11 @@ class ArgumentValidator(Generic[S]):
         self._strict = strict
 
     def __call__(self, text: str) -> S:
-        """Check arguments. Empty text means no arguments.
+        """Validate arguments. Empty text means no arguments.
 
         Raises:
-            ToolError: With the one sentence for the model, the JSON path in it; its cause is what a `__post_init__` of
-                the tool's own types raised.
+            ToolError: One sentence for the model that names the JSON path; its cause, if any, is what a
+                `__post_init__` of the tool's own types raised.
         """
         try:
             checked = self._reject_unknown_fields(_decode_json(text or "{}"), self._parameters, "$")
@@ -63,11 +63,11 @@ class ArgumentValidator(Generic[S]):
         problem, _, path = reason.partition(" - at ")
         return ToolError(
             f"The arguments of {self._name} do not fit its schema: {_lowercase_first(problem)}, at {path or '`$`'};"
-            " mend that and call it again."
+            " fix that and call it again."
         )
 
     def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> Any:
-        """The value as msgspec shall convert it.
+        """The value for msgspec to convert: without the nulls that stand for omitted fields.
 
         Raises:
             msgspec.ValidationError: A field is unknown, on any level.
@@ -96,13 +96,13 @@ class ArgumentValidator(Generic[S]):
         return optional and not accepts_null(schema["properties"][key], self._definitions)
 
     def _matching_object_schema(self, value: dict[str, Any], schema: Schema) -> Schema:
-        """The object schema that is meant, in a union by its tag; an empty one where msgspec shall refuse the value."""
+        """The object schema of a value, in a union by its tag; empty if none fits, then msgspec rejects the value."""
         objects = [part for part in self._union_members(schema) if part.get("type") == "object"]
         matching = objects if len(objects) == 1 else [part for part in objects if _matches_tag(value, part)]
         return matching[0] if matching else {}
 
     def _union_members(self, schema: Schema) -> Iterator[Schema]:
-        """The members of a union, also of one within a union, or the schema itself; references followed."""
+        """The members of a union, nested unions included, or the schema itself; references are resolved."""
         target = resolve_ref(schema, self._definitions)
         if "anyOf" not in target:
             yield target
@@ -111,15 +111,15 @@ class ArgumentValidator(Generic[S]):
 
 
 def _is_raised_by_msgspec(error: msgspec.ValidationError) -> bool:
-    """Whether no code of the tool's own types has raised it: then nothing in Python stands below our own frame."""
+    """Whether msgspec raised it, not code of the tool's own types: then no Python frame is below our own."""
     return error.__cause__ is None and error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
 def _decode_json(text: str) -> Any:
-    """Any JSON value.
+    """Decode any JSON value.
 
     Raises:
-        msgspec.ValidationError: The text is not JSON, or says something twice.
+        msgspec.ValidationError: The text is not JSON, or an object has a duplicate key.
         RecursionError: It is nested too deep.
     """
     try:
@@ -128,30 +128,30 @@ def _decode_json(text: str) -> Any:
     except msgspec.ValidationError:
         raise
     except UnicodeEncodeError:
-        raise msgspec.ValidationError("the JSON text contains half of a surrogate pair") from None
+        raise msgspec.ValidationError("the JSON text contains a lone surrogate") from None
     except msgspec.DecodeError as error:
         raise msgspec.ValidationError(f"the text is not valid JSON ({_lowercase_first(str(error))})") from None
     return value
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
-    """Which of two values for one field is meant would be a guess."""
+    """Reject duplicate keys: which of the two values is meant would be a guess."""
     names = [name for name, _ in pairs]
     if duplicates := [name for name in names if names.count(name) > 1]:
         raise msgspec.ValidationError(f"the field `{duplicates[0]}` is given twice - at `$..{duplicates[0]}`")
 
 
-# What msgspec adds to the words of a type of the tool's own.
+# The path that msgspec appends to the error message of a tool's own type.
 _PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
 
-# Fast readers keep the last of two values without a word; so the text is looked through once more, for names alone.
+# msgspec silently keeps the last value of a duplicate key, so the text is parsed again just for its keys.
 _DUPLICATE_KEY_CHECKER: Final = json.JSONDecoder(
     object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str
 )
 
 
 def _matches_tag(value: Mapping[str, Any], schema: Schema) -> bool:
-    """Whether the fields that have a closed list of values have one of them; a union's tag is such a field."""
+    """Whether every enum field in the value has an allowed value; a union's tag is such a field."""
     properties: Iterable[tuple[str, Schema]] = schema.get("properties", {}).items()
     return all(value[key] in part["enum"] for key, part in properties if "enum" in part and key in value)
 

@@ -1,8 +1,8 @@
-"""Tools of MCP servers over streamable HTTP, called through the shared pool.
+"""MCP client: tools of an MCP server over streamable HTTP, called through the shared connection pool.
 
-Speaks the four messages that tools need (`initialize`, `notifications/initialized`, `tools/list`, `tools/call`, and
-`notifications/progress` coming back), not the whole protocol: the official package costs several times the cold
-start of everything else together. Knows nothing of the runner.
+Implements only the messages that tools need (`initialize`, `notifications/initialized`, `tools/list`, `tools/call`,
+`notifications/cancelled`, and incoming `notifications/progress`), not the whole protocol: the official package costs
+several times the cold start of everything else together. Independent of the tool runner.
 https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
 """
 
@@ -27,18 +27,18 @@ __all__ = ["PROTOCOL_VERSION", "McpClient"]
 
 PROTOCOL_VERSION: Final = "2025-11-25"
 
-# A server that lists more pages than this is not to be trusted with our memory.
+# Limits pagination (cursor), so that a server cannot use up our memory.
 MAX_PAGES: Final = 50
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 
-# How long a call that was cancelled may take to tell the server so.
+# How long a cancelled call may take to notify the server.
 CANCEL_NOTIFY_TIMEOUT_S: Final = 0.2
 
 _INVALID_NAME_CHARS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class _SessionExpired(Exception):
-    """The server has forgotten our session; a new one is to be opened (404, see "Session Management")."""
+    """The server no longer has our session (404); a new one must be opened (specification, "Session Management")."""
 
 
 async def _no_token() -> str:
@@ -46,14 +46,14 @@ async def _no_token() -> str:
 
 
 class McpClient:
-    """One server. Its session is opened at first use and opened again when the server has forgotten it.
+    """Client of one MCP server. Its session is opened on first use, and again when the server no longer has it.
 
     Args:
-        name: Goes before the names of its tools, so that two servers never clash.
-        url: Of its MCP endpoint.
-        token: Gives the bearer token for it, or an empty text.
-        client: Gives the shared HTTP client.
-        options: How its tools are run; a breaker of the server's own if they name none.
+        name: Prefix of the names of its tools, so that two servers never clash.
+        url: The server's MCP endpoint.
+        token: Returns the server's bearer token, or an empty string.
+        client: Returns the shared HTTP client.
+        options: How its tools are run; by default with one circuit breaker for the server.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class McpClient:
         self._session_lock = asyncio.Lock()
 
     async def list_tools(self) -> list[Tool]:
-        """List what the server offers, page by page.
+        """List the server's tools, following its pagination (cursor).
 
         Raises:
-            ToolUnavailable: It cannot be reached or breaks the protocol.
-            ToolError: It refuses us.
+            ToolUnavailable: The server cannot be reached or violates the protocol.
+            ToolError: The server refuses the request.
         """
         tools: list[Tool] = []
         cursor: dict[str, str] = {}
@@ -126,13 +126,13 @@ class McpClient:
             session_headers = await self._ensure_session()
             try:
                 return await self._send_request(message, session_headers, context)
-            except _SessionExpired:  # it did not see the request, so it may be sent again
-                if self._session_headers is session_headers:  # else another call has opened a new one already
+            except _SessionExpired:  # the server did not process the request, so it may be sent again
+                if self._session_headers is session_headers:  # else another call has already opened a new one
                     self._session_headers = None
                 return await self._send_request(message, await self._ensure_session(), context)
 
     async def _ensure_session(self) -> dict[str, str]:
-        """The headers of an open session."""
+        """The headers of the open session; opens one if there is none."""
         async with self._session_lock:
             if self._session_headers is None:
                 self._session_headers = await self._initialize()
@@ -150,7 +150,7 @@ class McpClient:
             headers = {"mcp-protocol-version": result.get("protocolVersion", PROTOCOL_VERSION)}
             if session_id := response.headers.get("mcp-session-id"):
                 headers["mcp-session-id"] = session_id
-            if response.cookies:  # by which a load balancer finds the instance that has the session
+            if response.cookies:  # a load balancer finds the instance with the session by them
                 headers["cookie"] = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
         await self._notify("notifications/initialized", {}, headers)
         return headers
@@ -166,7 +166,7 @@ class McpClient:
             pass
 
     async def _notify_cancelled(self, request_id: int) -> None:
-        """Best effort, and short: whoever cancelled us waits."""
+        """Notify the server of a cancelled call: best effort and brief, since the cancelling task is waiting."""
         params = {"requestId": request_id, "reason": "no longer wanted"}
         with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError, _SessionExpired):
             async with asyncio.timeout(CANCEL_NOTIFY_TIMEOUT_S):
@@ -182,7 +182,7 @@ class McpClient:
         if token := await self._token():
             request_headers["authorization"] = f"Bearer {token}"
         client = self._client()
-        # A tool takes the time it takes; its own timeout ends it.
+        # No read timeout: a tool may take long, and its own timeout ends it.
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         body = orjson.dumps(message)
         async with client.stream("POST", self._url, content=body, headers=request_headers, timeout=timeout) as response:
@@ -202,7 +202,7 @@ class McpClient:
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Any:
-        """What can go wrong on the way, as one sentence for the model."""
+        """Translate HTTP, session and decoding errors into one sentence for the model."""
         try:
             yield
         except _SessionExpired:
@@ -216,11 +216,11 @@ class McpClient:
 
 
 async def _read_result(response: httpx.Response, request_id: object, context: ToolContext | None) -> dict[str, Any]:
-    """The result of one request, from a JSON body or from the stream that ends with it.
+    """Read the result of one request, from a JSON body or from the event stream that ends with it.
 
     Raises:
         ToolError: The server answered with a JSON-RPC error.
-        ToolUnavailable: It ended without an answer.
+        ToolUnavailable: The response ended without a result.
     """
     async for message in _read_messages(response):
         if message.get("method") == "notifications/progress" and context is not None:
@@ -239,9 +239,9 @@ async def _read_messages(response: httpx.Response) -> AsyncIterator[dict[str, An
         yield orjson.loads(body)
         return
     parser = SseParser(MAX_RESPONSE_BYTES)
-    async for piece in _read_bounded(response):
-        for payload in parser.feed(piece):
-            if payload:  # servers begin a resumable stream with an empty event
+    async for chunk in _read_bounded(response):
+        for payload in parser.feed(chunk):
+            if payload:  # a resumable stream begins with an empty event
                 yield orjson.loads(payload)
 
 
@@ -255,10 +255,10 @@ async def _read_bounded(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _tool_result(result: Mapping[str, Any]) -> Any:
-    """What the model is told: the structured result where there is one, else the text, else the parts themselves.
+    """The result for the model: the structured content if there is any, else the text, else the content parts.
 
     Raises:
-        ToolError: The tool says that it failed, in its own words.
+        ToolError: The tool reported an error; the message is the tool's own.
     """
     parts = result.get("content", [])
     texts = [part["text"] for part in parts if part.get("type") == "text"]
@@ -270,7 +270,7 @@ def _tool_result(result: Mapping[str, Any]) -> Any:
 
 
 def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
-    """Checks what can be checked without a JSON schema library; types are for the server, which has one."""
+    """Validate what needs no JSON Schema library; the server, which has one, checks the types."""
     required = parameters.get("required", ())
     properties = parameters.get("properties", {})
     is_closed = parameters.get("additionalProperties") is False
@@ -278,7 +278,7 @@ def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[s
     def validate(text: str) -> dict[str, Any]:
         try:
             arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
-            orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; it writes less than was read
+            orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; orjson accepts less than msgspec
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise _argument_error(name, f"{error}, at `$`") from None
         except (orjson.JSONEncodeError, RecursionError):
@@ -293,4 +293,4 @@ def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[s
 
 
 def _argument_error(name: str, reason: str) -> ToolError:
-    return ToolError(f"The arguments of {name} do not fit its schema: {reason}; mend that and call it again.")
+    return ToolError(f"The arguments of {name} do not fit its schema: {reason}; fix that and call it again.")

@@ -1,7 +1,7 @@
-"""The MCP servers that the settings name: their tools join the function's own.
+"""The MCP servers named in the settings: lists their tools and adds them to the function's own.
 
-They are listed side by side while the environment starts. One that is away then is asked again beside later
-requests, never often and never for long: it must cost nobody the chat, nor a moment of it.
+All servers are listed concurrently at cold start. One that is unavailable then is retried in the background of later
+requests, at most every RETRY_INTERVAL_S seconds, so that it neither breaks nor delays a chat.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class McpServers:
-    """All of them.
+    """All MCP servers named in the settings.
 
     Args:
         settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
-        add: Takes the tools of a server that was listed.
-        now: Wall clock, seconds. The monotonic one may stand still while the environment is frozen.
+        add_tools: Receives the tools of each server that was listed.
+        now: Wall clock, seconds. The monotonic clock may stop while the environment is frozen.
 
     Raises:
         SettingsError: MCP_SERVERS or MCP_TOKENS cannot be read.
@@ -53,10 +53,10 @@ class McpServers:
         self._listing_task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """List those that were not listed yet; at most every RETRY_S seconds, for CONNECT_S seconds at most.
+        """List the servers not listed yet: at most every RETRY_INTERVAL_S, each for at most CONNECT_TIMEOUT_S.
 
-        The first time this waits for them. Later they are listed beside what the caller does next, and `close` ends
-        that: nobody's answer begins later because a server is away.
+        The first call waits for the listing. Later ones run it in the background, so that an unavailable server delays
+        no answer; `close` cancels it.
         """
         is_first = self._listing_task is None
         if self._is_due():
@@ -66,7 +66,7 @@ class McpServers:
                 await self._listing_task
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel a listing in progress."""
         if self._listing_task is not None:
             self._listing_task.cancel()
             await asyncio.gather(self._listing_task, return_exceptions=True)
@@ -83,9 +83,9 @@ class McpServers:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self._add_tools(await client.list_tools())
-            self._unlisted.remove(client)  # one whose listing was cancelled stays, and is asked again
+            self._unlisted.remove(client)  # one whose listing was cancelled stays and is retried
         except (ChatError, TimeoutError) as error:
-            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error or "no answer")  # noqa: TRY400 - no bug of ours: the sentence says it all
+            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error or "no answer")  # noqa: TRY400 - not a bug of ours: the message is enough
         except Exception:
             _LOGGER.exception("the tools of MCP server %s are missing for now", client.name)
 
@@ -94,7 +94,7 @@ def _parse_servers(servers: str) -> list[tuple[str, str]]:
     pairs = [entry.strip().partition("=") for entry in servers.split(",") if entry.strip()]
     for name, _, url in pairs:
         if not name.isidentifier() or not url.startswith(("http://", "https://")):
-            raise SettingsError("MCP_SERVERS: expected name=url, several with commas")
+            raise SettingsError("MCP_SERVERS: expected name=url, several separated by commas")
     return [(name, url) for name, _, url in pairs]
 
 
