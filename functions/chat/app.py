@@ -88,7 +88,7 @@ async def _chat(wire_format: Format, context: RequestContext) -> None:
         await _chat_endpoint.handle(wire_format, context)
     finally:
         if _runner.should_retire:  # too many tools are stuck; a new environment has none
-            _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned_count)
+            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", _runner.abandoned_count)
             retire()
 
 

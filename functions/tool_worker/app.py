@@ -50,17 +50,19 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     call = msgspec.convert(event, RemoteCall)
     with telemetry.request_scope(context.aws_request_id, _logger, _settings.service_name):
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
-        asked = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
+        tool_call = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
         # The runner reserves time for the model's answer; the worker writes none, so the reserve is added back.
         deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tool_answer_reserve
-        async with _runner.turn(_nowhere, deadline=deadline, request_id=call.request_id, caller=call.caller) as turn:
-            turn.start(asked)
+        async with _runner.turn(
+            _discard_events, deadline=deadline, request_id=call.request_id, caller=call.caller
+        ) as turn:
+            turn.start(tool_call)
             (result,) = await turn.results()
     if _runner.should_retire:  # too many tools are stuck; a new environment has none
-        _LOGGER.warning("this environment ends: %d threads and tasks of tools are stuck", _runner.abandoned_count)
+        _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", _runner.abandoned_count)
         retire()
     return msgspec.structs.asdict(RemoteAnswer(content=result.content, is_error=result.is_error))
 
 
-async def _nowhere(batch: EventBatch) -> None:
+async def _discard_events(batch: EventBatch) -> None:
     """Drop events: the answer is sent in one piece."""

@@ -45,7 +45,7 @@ class TestSideBySide:
     async def test_a_turn_without_calls_has_no_results_and_nothing_to_log(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with caplog.at_level(logging.INFO, "chat"):
+        with caplog.at_level(logging.INFO, "winterbourne.chat"):
             assert await answers(ToolRunner(TOOLS)) == []
         assert not caplog.records
 
@@ -57,7 +57,7 @@ class TestSideBySide:
 
     @jumping
     async def test_what_the_log_says(self, caplog: pytest.LogCaptureFixture) -> None:
-        with caplog.at_level(logging.INFO, "chat"):
+        with caplog.at_level(logging.INFO, "winterbourne.chat"):
             await answers(ToolRunner(TOOLS), asked("wait", "1", seconds=1), asked("fail", "2"))
         lines = [record.getMessage() for record in caplog.records]
         assert any(line.startswith("tool wait executed in 1.0") and line.endswith("s") for line in lines)

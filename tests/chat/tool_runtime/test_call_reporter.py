@@ -54,7 +54,7 @@ async def test_the_client_hears_the_final_word_before_the_log_and_the_metrics(ca
     async def emit(_: EventBatch) -> None:
         told.append(len(caplog.records) + len(values))
 
-    with caplog.at_level(logging.INFO, "chat"), measured() as values:
+    with caplog.at_level(logging.INFO, "winterbourne.chat"), measured() as values:
         await CallReporter(asked("t"), "t", emit).finish(FINE)
         assert (told, len(caplog.records), len(values)) == ([0], 1, 2)
 
@@ -63,13 +63,13 @@ async def test_a_client_that_is_gone_takes_nothing_from_the_log(caplog: pytest.L
     async def emit(_: EventBatch) -> None:
         raise ConnectionResetError
 
-    with caplog.at_level(logging.INFO, "chat"), pytest.raises(ConnectionResetError):
+    with caplog.at_level(logging.INFO, "winterbourne.chat"), pytest.raises(ConnectionResetError):
         await CallReporter(asked("t"), "t", emit).finish(FINE)
     assert len(caplog.records) == 1
 
 
 async def test_the_log_has_the_tool_the_time_and_the_status_but_no_content(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "chat"):
+    with caplog.at_level(logging.INFO, "winterbourne.chat"):
         await CallReporter(asked("t", question="secret"), "t", Heard()).finish(failed("secret"))
     (record,) = caplog.records
     assert record.getMessage() == "tool t executed in 0.000s"
