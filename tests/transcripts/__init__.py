@@ -1,7 +1,7 @@
-"""Streams of model providers as they come over the wire, made by hand, and the events they mean.
+"""Hand-written provider streams as sent on the wire, with the model events expected from each.
 
-`PROVIDER/NAME.sse` (or `.jsonl` for Amazon's event stream: one `[type, payload]` a line, `!` before an exception's) is
-what comes in; `NAME.events` beside it is what it means, one event a line. Ids that we make are `~1`, `~2`, ...
+`PROVIDER/NAME.sse` is the input (`.jsonl` for Amazon's event stream: one `[type, payload]` per line, with `!` before an
+exception's type); `NAME.events` beside it has the expected events, one per line. Ids that we make are `~1`, `~2`, ...
 """
 
 import json
@@ -21,7 +21,7 @@ from winterbourne.chat.core.events import (
     TurnEnded,
 )
 
-__all__ = ["event_stream_message", "expected", "names", "told", "wire"]
+__all__ = ["event_stream_message", "expected", "format_events", "names", "wire"]
 
 HOME = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def names(provider: str) -> list[str]:
 
 
 def wire(provider: str, name: str) -> bytes:
-    """The bytes of a transcript."""
+    """The bytes of a transcript as sent on the wire."""
     if provider == "bedrock":
         lines = (HOME / provider / f"{name}.jsonl").read_text("utf-8").splitlines()
         return b"".join(event_stream_message(*json.loads(line)) for line in lines)
@@ -40,18 +40,18 @@ def wire(provider: str, name: str) -> bytes:
 
 
 def expected(provider: str, name: str) -> list[str]:
-    """What a transcript means, one line an event."""
+    """The expected events of a transcript, one line per event."""
     return (HOME / provider / f"{name}.events").read_text("utf-8").splitlines()
 
 
 def event_stream_message(kind: str, payload: object) -> bytes:
-    """One message of Amazon's event stream, encoded here and not by the library that decodes it."""
-    what = "exception" if kind.startswith("!") else "event"
+    """Encode one message of Amazon's event stream, independently of the library that decodes it."""
+    message_type = "exception" if kind.startswith("!") else "event"
     headers = b"".join(
         struct.pack(f">B{len(name)}sBH", len(name), name.encode(), 7, len(value)) + value.encode()
         for name, value in (
-            (":message-type", what),
-            (f":{what}-type", kind.removeprefix("!")),
+            (":message-type", message_type),
+            (f":{message_type}-type", kind.removeprefix("!")),
             (":content-type", "application/json"),
         )
     )
@@ -61,26 +61,26 @@ def event_stream_message(kind: str, payload: object) -> bytes:
     return message + struct.pack(">I", zlib.crc32(message))
 
 
-def told(events: Iterable[ModelEvent], failure: Exception | None = None) -> list[str]:
-    """Events as lines, neighbouring pieces of one kind joined, as they do not depend on how the bytes were cut."""
-    made: dict[str, str] = {}
+def format_events(events: Iterable[ModelEvent], failure: Exception | None = None) -> list[str]:
+    """Events as lines, with adjacent deltas of one kind merged, so that how the bytes were split does not matter."""
+    made_ids: dict[str, str] = {}
     lines: list[str] = []
-    joined = ""
-    for kind, text in _said(events, made):
-        if kind == joined:
+    mergeable_kind = ""
+    for kind, text in _labelled(events, made_ids):
+        if kind == mergeable_kind:
             lines[-1] += text
         else:
             lines.append(f"{kind} {text}")
-        joined = kind if kind.startswith(("text", "reasoning:", "arguments")) else ""
+        mergeable_kind = kind if kind.startswith(("text", "reasoning:", "arguments")) else ""
     if failure:
         lines.append(f"{type(failure).__name__}: {failure}")
     return [line.rstrip() for line in lines]
 
 
-def _said(events: Iterable[ModelEvent], made: dict[str, str]) -> Iterator[tuple[str, str]]:
-    def known(call_id: str) -> str:
-        ours = call_id.startswith("call_") and len(call_id) == len("call_") + 24
-        return made.setdefault(call_id, f"~{len(made) + 1}") if ours else call_id
+def _labelled(events: Iterable[ModelEvent], made_ids: dict[str, str]) -> Iterator[tuple[str, str]]:
+    def stable_id(call_id: str) -> str:
+        is_made = call_id.startswith("call_") and len(call_id) == len("call_") + 24
+        return made_ids.setdefault(call_id, f"~{len(made_ids) + 1}") if is_made else call_id
 
     for event in events:
         match event:
@@ -91,11 +91,11 @@ def _said(events: Iterable[ModelEvent], made: dict[str, str]) -> Iterator[tuple[
             case ReasoningEnded(signature, redacted):
                 yield "reasoning ended", f"signature={signature} redacted={redacted}"
             case ToolCallStarted(id, name):
-                yield "call", f"{known(id)} {name}"
+                yield "call", f"{stable_id(id)} {name}"
             case ToolArgumentsDelta(id, piece):
-                yield f"arguments {known(id)}:", _escaped(piece)
+                yield f"arguments {stable_id(id)}:", _escaped(piece)
             case ToolCallReady(id, name, arguments):
-                yield "ready", f"{known(id)} {name} {_escaped(arguments)}"
+                yield "ready", f"{stable_id(id)} {name} {_escaped(arguments)}"
             case TurnEnded(reason, usage):
                 yield "ended", f"{reason} input={usage.input} output={usage.output} cached={usage.cached}"
 

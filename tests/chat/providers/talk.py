@@ -1,4 +1,4 @@
-"""A history with everything in it, a provider to speak to, and what it says: for the tests of the models."""
+"""Helpers for the provider tests: a history with every kind of message, a provider, and its collected events."""
 
 import base64
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What Anthropic is sent."""
+"""Requests sent to Anthropic."""
 
 import json
 from typing import Any

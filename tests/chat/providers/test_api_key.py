@@ -1,4 +1,4 @@
-"""A provider's key: from its variable or its secret, renewed when it is refused, never shown."""
+"""API keys come from a variable or a secret, are refreshed after a 401, and never appear in errors."""
 
 import pytest
 

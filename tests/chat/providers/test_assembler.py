@@ -1,4 +1,4 @@
-"""When a call's arguments are complete, and when a call was cut."""
+"""The assembler decides which calls are complete and which were truncated, merges text and redacts secrets."""
 
 import json
 
@@ -86,7 +86,7 @@ class TestCalls:
         assert ready(turn) == []
 
     @pytest.mark.parametrize("arguments", ["", '{"x":', "nonsense", "[1]"])
-    def test_what_the_model_itself_got_wrong_is_ready_for_the_runner_to_judge(self, arguments: str) -> None:
+    def test_what_the_model_itself_got_wrong_is_ready_for_the_tool_runner_to_validate(self, arguments: str) -> None:
         turn = TurnAssembler()
         turn.start_tool_call(0, "a", "f")
         turn.add_arguments(0, arguments)

@@ -1,4 +1,4 @@
-"""What Bedrock is sent, and how it is signed."""
+"""Requests sent to Bedrock, and their signature."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""A body comes in one item for each read of the socket, whatever HTTP makes of it."""
+"""A body is yielded as one item per socket read, however HTTP frames it."""
 
 import contextlib
 import zlib

@@ -1,4 +1,4 @@
-"""A real provider's events through the conversation and back to the provider: what it must get again, it gets."""
+"""Round trip of a provider's events through the conversation: the next request returns what the provider needs."""
 
 import json
 from typing import Any

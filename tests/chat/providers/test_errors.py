@@ -1,4 +1,4 @@
-"""What a provider's error means, and what of it may be told."""
+"""Mapping of provider errors to ours, without secrets."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -8,11 +8,11 @@ import pytest
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status, mid_stream_error
 
-SIGNS = ErrorHints("OPENAI_API_KEY", "OPENAI_BASE_URL")
+HINTS = ErrorHints("OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
 def busy(status: int = 429, **headers: str) -> ModelBusy:
-    error = error_for_status(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"", SIGNS)
+    error = error_for_status(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"", HINTS)
     assert isinstance(error, ModelBusy)
     return error
 
@@ -52,28 +52,28 @@ class TestShapes:
         ],
     )
     def test_code_and_message_are_found(self, body: bytes) -> None:
-        error = error_for_status(400, {}, body, SIGNS)
+        error = error_for_status(400, {}, body, HINTS)
         assert "context_length_exceeded" in str(error)
         assert str(error).endswith(": too long")
 
     def test_amazon_says_the_code_in_a_header(self) -> None:
         headers = {"x-amzn-errortype": "ValidationException:http://internal.amazon.com/coral/"}
-        error = error_for_status(400, headers, b'{"message":"The provided model identifier is invalid."}', SIGNS)
+        error = error_for_status(400, headers, b'{"message":"The provided model identifier is invalid."}', HINTS)
         assert "(400 ValidationException)" in str(error)
 
     @pytest.mark.parametrize(
         "body", [b"", b"<html>", b"[]", b'"oops"', b'{"error":null}', b'{"error":[1]}', b'{"code":[1],"type":{}}']
     )
     def test_a_body_that_says_nothing_is_no_crash(self, body: bytes) -> None:
-        assert isinstance(error_for_status(400, {}, body, SIGNS), ModelRefused)
-        assert isinstance(error_for_non_stream_body(body, SIGNS), ModelError)
+        assert isinstance(error_for_status(400, {}, body, HINTS), ModelRefused)
+        assert isinstance(error_for_non_stream_body(body, HINTS), ModelError)
 
 
 class TestSecrets:
     @pytest.mark.parametrize("status", [401, 403])
     def test_who_we_are_is_not_told(self, status: int) -> None:
         body = b'{"message":"User: arn:aws:sts::123456789012:assumed-role/x is not authorized, key abc"}'
-        assert "User" not in str(error_for_status(status, {}, body, SIGNS))
+        assert "User" not in str(error_for_status(status, {}, body, HINTS))
 
     @pytest.mark.parametrize(
         "secret", ["sk-proj-abcdefgh1234", "arn:aws:bedrock:us-east-1:1:model/x", "https://10.0.0.1/v1"]

@@ -1,4 +1,4 @@
-"""Amazon's event stream: whole messages only, checksums verified, damage refused."""
+"""Amazon's event stream: only whole messages are returned, checksums are verified, damage is an error."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""One table of providers; nobody pays for those that were not chosen."""
+"""The factory imports only the selected provider."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Histories with faults are mended before a provider sees them."""
+"""Faulty histories are normalized before they are sent to a provider."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The shell around the parsers, against real sockets: silence, cuts, floods, refusals, and closing at once."""
+"""HTTP providers against real sockets: timeouts, broken connections, floods, error statuses, and prompt closing."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from winterbourne.chat.settings import Settings
 
 
 def breaking_after(good: bytes) -> Script:
-    """Answer compressed; behind the good part there is none of that."""
+    """Answer with a compressed body that is valid up to the end of `good` and broken after it."""
 
     async def answer(exchange: Exchange) -> None:
         packer = zlib.compressobj()
@@ -138,7 +138,7 @@ class TestRefusals:
 
 
 class TestAProviderThatQuotesOurKey:
-    """Keys that look like none, so that nothing but knowing them takes them out."""
+    """The key does not look like one, so only its registration for redaction can mask it."""
 
     KEY = "made up of words"
 
@@ -249,7 +249,7 @@ async def test_no_secret_is_in_what_a_provider_is_asked(provider: str) -> None:
 
 
 class TestABombOfABody:
-    """A few kilobytes on the wire that are a gigabyte when they are decompressed."""
+    """A few kilobytes on the wire that decompress to 100 MB."""
 
     BOMB = gzip.compress(gzip.compress(bytes(100_000_000)))
     EVENT = gzip.compress(b"data: " + bytes(100_000_000))
@@ -337,7 +337,7 @@ class TestSilence:
         async with upstream(Exchange.gone) as server:
             _, error = await failure(openai(server, model_idle_timeout=5.0))
         assert isinstance(error, ModelSilent)
-        assert "5 s; look at MODEL_IDLE_TIMEOUT" in str(error)
+        assert "5 s; check MODEL_IDLE_TIMEOUT" in str(error)
 
     @jumping
     async def test_a_stalled_answer_is_given_up_after_the_idle_timeout(self) -> None:

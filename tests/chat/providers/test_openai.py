@@ -1,4 +1,4 @@
-"""What OpenAI-compatible servers are sent."""
+"""Requests sent to OpenAI-compatible servers."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an operator gives is checked while the environment starts."""
+"""Provider settings are validated at init."""
 
 import pytest
 

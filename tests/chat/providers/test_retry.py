@@ -1,4 +1,4 @@
-"""A provider is asked again only while nothing of its answer was seen."""
+"""Requests are retried only as long as nothing of the response has been yielded."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ class TestRetrying:
         async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
             await said(openai_model(server))
         logging.getLogger("winterbourne.chat.providers.retry").removeHandler(watch)
-        assert re.fullmatch(r"the model is asked again in 7\.\d s: .* busy \(429\)", lines.pop())
+        assert re.fullmatch(r"retrying the model's provider in 7\.\d s: .* busy \(429\)", lines.pop())
 
     @jumping
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])

@@ -1,4 +1,4 @@
-"""What providers send, oddities and all, means the same events wherever the network cuts it."""
+"""Stream parsers turn each transcript into the same events wherever its bytes are split."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def heard(provider: str, pieces: Sequence[bytes]) -> list[str]:
             break
     else:
         events += parser.close()
-    return transcripts.told(events, parser.failure)
+    return transcripts.format_events(events, parser.failure)
 
 
 @every_transcript

@@ -1,4 +1,4 @@
-"""The embedded model hears by pattern: words in, wishes out."""
+"""The scripted provider's intent parser: text in, intents out."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from winterbourne.chat.providers.scripted.intents import parse_intents
 
 
-class TestHearing:
+class TestParsing:
     @pytest.mark.parametrize(
         ("words", "expected"),
         [
@@ -53,7 +53,7 @@ class TestHearing:
             ),
         ],
     )
-    def test_words_become_wishes(self, words: str, expected: list[tuple[str, dict[str, object]]]) -> None:
+    def test_words_become_intents(self, words: str, expected: list[tuple[str, dict[str, object]]]) -> None:
         assert [(intent.tool, intent.arguments) for intent in parse_intents(words)] == expected
 
     @given(st.text())

@@ -1,4 +1,4 @@
-"""The embedded model: it hears by pattern, asks side by side, and answers from what the tools said."""
+"""The scripted provider matches patterns, calls tools in parallel, and answers from their results."""
 
 import asyncio
 from collections.abc import Sequence
@@ -134,7 +134,7 @@ class TestAnswering:
 
 
 class TestFollowUps:
-    async def test_a_place_alone_repeats_the_last_wish(self) -> None:
+    async def test_a_place_alone_repeats_the_last_intent(self) -> None:
         events = await turn("weather in Paris", TestAnswering.asking, "And in Rome?")
         assert asked(events) == [("get_weather", {"city": "Rome"})]
 

@@ -1,4 +1,4 @@
-"""The embedded model tells results in sentences."""
+"""The scripted provider formats tool results as sentences."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_a_result_becomes_a_sentence(tool: str, result: str, sentence: str) -> N
 
 
 class TestWhatIsNestedTooDeep:
-    """A caller's own history may hold anything; 254 levels is what can be written as JSON here."""
+    """A caller's history may contain anything; orjson serializes at most 254 levels of nesting."""
 
     @pytest.mark.parametrize("levels", [253, 255, 1000])
     def test_in_a_result_is_told_as_it_came(self, levels: int) -> None:

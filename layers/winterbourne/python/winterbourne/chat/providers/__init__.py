@@ -1,1 +1,1 @@
-"""Model providers, one module each, behind the protocol in `base`."""
+"""Model providers, one module each; all implement the `Provider` protocol in `base`."""

@@ -1,4 +1,4 @@
-"""Anthropic's Messages, streamed.
+"""Provider for Anthropic's Messages API, streamed.
 
 https://docs.anthropic.com/en/api/messages-streaming
 """
@@ -48,10 +48,10 @@ _OFFICIAL_HOST: Final = "api.anthropic.com"
 
 
 def make(settings: Settings) -> "AnthropicProvider":
-    """The model of ANTHROPIC_BASE_URL.
+    """Make the provider for ANTHROPIC_BASE_URL.
 
     Raises:
-        SettingsError: Anthropic itself is meant and there is no key.
+        SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or Anthropic's own URL has no key.
     """
     key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings)
     if not key.is_set and urlsplit(settings.anthropic_base_url).hostname == _OFFICIAL_HOST:
@@ -65,7 +65,7 @@ def make(settings: Settings) -> "AnthropicProvider":
 
 
 class AnthropicProvider(HttpProvider):
-    """Messages through the shared pool."""
+    """Calls the Messages API through the shared connection pool."""
 
     name = "anthropic"
 
@@ -86,11 +86,8 @@ class AnthropicProvider(HttpProvider):
         return AnthropicParser(tool_call_ids(request))
 
 
-# What we send
-
-
 def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
-    """The request's JSON."""
+    """Build the JSON body of the request."""
     fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
         "max_tokens": request.max_tokens or settings.model_max_tokens,
@@ -121,7 +118,7 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
             return {"type": "redacted_thinking", "data": redacted}
         case Reasoning(text, signature) if signature:
             return {"type": "thinking", "thinking": text, "signature": signature}
-    return None  # thoughts of another provider
+    return None  # reasoning of another provider
 
 
 def _encode_image_source(image: Image) -> dict[str, Any]:
@@ -138,9 +135,6 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
         ],
         "tool_choice": kinds.get(choice, {"type": "tool", "name": choice}),
     }
-
-
-# What we hear
 
 
 class _Usage(msgspec.Struct):
@@ -197,10 +191,10 @@ _STOP_REASONS: Final[dict[str, StopReason]] = {
 
 
 class AnthropicParser(StreamParser[bytes]):
-    """The bytes of one streamed message → events.
+    """Parses one streamed message into events.
 
     Args:
-        taken: Ids of the history's calls.
+        used_ids: Ids of the calls in the history.
     """
 
     def __init__(self, used_ids: Collection[str] = ()) -> None:
@@ -267,7 +261,7 @@ class AnthropicParser(StreamParser[bytes]):
             self._assembler.set_stop_reason(_STOP_REASONS.get(event.delta.stop_reason, "stop"))
 
     def _update_usage(self, usage: _Usage) -> None:
-        """Counts are cumulative, and those that do not change are not repeated."""
+        """Merge new token counts. Counts are cumulative, and those that did not change are not repeated."""
         for name in _Usage.__struct_fields__:
             if (value := getattr(usage, name)) is not None:
                 setattr(self._usage, name, value)

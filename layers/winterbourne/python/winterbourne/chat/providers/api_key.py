@@ -1,4 +1,4 @@
-"""A provider's API key: from its own variable, or from the secret that MODEL_API_KEY_SECRET_ARN names."""
+"""A provider's API key, from its environment variable or from the secret in MODEL_API_KEY_SECRET_ARN."""
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
@@ -11,12 +11,12 @@ _ARN_SETTING = "MODEL_API_KEY_SECRET_ARN"
 
 
 class ApiKey:
-    """One key. Where a secret is named, it wins over the variable.
+    """One API key. If a secret is configured, it takes precedence over the variable.
 
     Args:
         value: The variable's value; may be empty.
         setting: The variable's name.
-        settings: For the secret's ARN.
+        settings: Supplies the secret's ARN.
     """
 
     def __init__(self, value: str, setting: str, settings: Settings) -> None:
@@ -28,14 +28,14 @@ class ApiKey:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is a key at all."""
+        """Whether a key or a secret is configured."""
         return bool(self._secret or self._value)
 
     async def read(self) -> str:
-        """The key; empty where none is given.
+        """The key; empty if none is configured.
 
         Raises:
-            SettingsError: The secret cannot be read, or holds what no header can carry.
+            SettingsError: The secret cannot be read, or its value cannot be sent in a header.
         """
         return (
             _validate_header_value(unwrap_single_value(await self._secret.read()), _ARN_SETTING)
@@ -44,11 +44,14 @@ class ApiKey:
         )
 
     async def refresh(self, rejected_key: str) -> str:
-        """The key after `refused` was: a rotated secret is read again. Empty where there is no other key."""
+        """The key to use after the provider rejected `rejected_key`; empty if there is no other one.
+
+        The secret is read again, since it may have been rotated.
+        """
         if self._secret is None:
             return ""
         stored = await self._secret.read()
-        if unwrap_single_value(stored) == rejected_key:  # else somebody has renewed it meanwhile
+        if unwrap_single_value(stored) == rejected_key:  # otherwise another request has already refreshed it
             self._secret.invalidate(stored)
         key = await self.read()
         return key if key != rejected_key else ""
@@ -56,5 +59,5 @@ class ApiKey:
 
 def _validate_header_value(key: str, setting: str) -> str:
     if not key.isascii() or not key.replace(" ", "").isprintable():
-        raise SettingsError(f"{setting}: a key has only letters, digits and signs")
+        raise SettingsError(f"{setting}: a key may contain only printable ASCII characters")
     return key

@@ -1,13 +1,13 @@
-"""One turn of a model, put together from what any provider's stream brings: pieces in, model events out.
+"""Assembles the pieces of any provider's stream into the model events of one turn.
 
-It joins neighbouring text, masks secrets in it, opens and closes reasoning, gives every call an id of its own, and
-decides when a call's arguments are complete:
+It merges adjacent text, redacts secrets in it, opens and closes reasoning, gives every call a unique id, and decides
+when a call's arguments are complete:
 
-- its JSON object has closed, even while the same read goes on;
-- or the model has gone on to something else after the call's own end (`next_block`);
-- or the turn has ended in a way that cuts nothing off.
+- their JSON object has closed, even if the same read contains more;
+- or the provider has ended the call and the model has started another block (`next_content_block`);
+- or the turn has ended for a reason that truncates nothing.
 
-A call for which none of this comes true was cut, and is never ready.
+A call that meets none of these conditions was truncated and never becomes ready.
 """
 
 import re
@@ -38,7 +38,7 @@ _JSON_TOKEN: Final = re.compile(r'\\.|\\$|["{}]', re.DOTALL)
 
 
 class JsonObjectScanner:
-    """Says when the JSON object that text begins with has closed, wherever the text is cut. One pass, no parsing."""
+    """Finds the end of the JSON object that a text begins with, wherever the text is split. One pass, no parsing."""
 
     __slots__ = ("_depth", "_escaped", "_quoted")
 
@@ -48,7 +48,7 @@ class JsonObjectScanner:
         self._escaped = False
 
     def feed(self, text: str) -> int:
-        """How much of this piece belongs to the object that closed within it; 0 while it is open."""
+        """The number of characters up to the end of the object, if it closes in this piece; 0 while it is open."""
         at = 1 if self._escaped else 0
         self._escaped = self._escaped and not text
         for match in _JSON_TOKEN.finditer(text, at):
@@ -65,7 +65,7 @@ class JsonObjectScanner:
 
 
 class _PendingToolCall:
-    """A call whose arguments are coming."""
+    """A tool call and the arguments received for it so far."""
 
     __slots__ = ("as_delta", "end", "id", "name", "pieces", "ready", "redactor", "stopped")
 
@@ -76,26 +76,26 @@ class _PendingToolCall:
         self.end = JsonObjectScanner()
         self.stopped = False
         self.ready = False
-        self.redactor = StreamRedactor(in_json=True)  # of its own: calls may come piece by piece side by side
+        self.redactor = StreamRedactor(in_json=True)  # one per call: pieces of several calls may be interleaved
         self.as_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
 
     @property
     def is_placeholder(self) -> bool:
-        """Only `{}` came: no arguments, or what some servers send before the real ones."""
+        """Whether only `{}` has arrived: no arguments, or what some servers send before the real ones."""
         return self.pieces == ["{}"]
 
     @property
     def is_complete(self) -> bool:
-        """Whether an object has closed."""
+        """Whether the call is ready or, so far, has `{}` as its arguments."""
         return self.ready or self.is_placeholder
 
 
 class TurnAssembler:
-    """The events of one turn.
+    """Builds the events of one turn.
 
     Args:
-        taken: Ids of earlier calls. A call whose id is among them, or has none, gets a new one, since everybody
-            after us tells calls apart by their ids.
+        used_ids: Ids of earlier calls. A call that has one of these ids, or none, gets a new one, because all later
+            stages identify calls by their ids.
         make_id: Makes a new id.
     """
 
@@ -117,27 +117,27 @@ class TurnAssembler:
         self._in_reasoning = False
 
     def add_text(self, text: str) -> None:
-        """More of the answer."""
+        """Add text of the answer."""
         if self._make_delta is not TextDelta:
             self._switch_to(TextDelta, self._text_redactor)
         self._pieces.append(text)
 
     def add_reasoning(self, text: str) -> None:
-        """More reasoning."""
+        """Add reasoning text."""
         if self._make_delta is not ReasoningDelta:
             self._switch_to(ReasoningDelta, self._reasoning_redactor)
         self._in_reasoning = True
         self._pieces.append(text)
 
     def end_reasoning(self, signature: str = "", redacted: str = "") -> None:
-        """One block of reasoning is whole. With a secret masked in it, its signature is worth nothing any more."""
+        """End a block of reasoning. If a secret was redacted in it, its signature is no longer valid and is dropped."""
         self._flush()
         self._in_reasoning = False
-        masked, self._reasoning_redactor.has_redacted = self._reasoning_redactor.has_redacted, False
-        self._events.append(ReasoningEnded("" if masked else signature, redacted))
+        was_redacted, self._reasoning_redactor.has_redacted = self._reasoning_redactor.has_redacted, False
+        self._events.append(ReasoningEnded("" if was_redacted else signature, redacted))
 
     def start_tool_call(self, key: Hashable, call_id: str, name: str) -> None:
-        """A call begins; `key` is how the provider refers to it from now on."""
+        """Start a call; `key` is how the provider refers to it from now on."""
         self.next_content_block()
         self._switch_to(TextDelta, self._text_redactor)
         call_id = redact(call_id)
@@ -148,7 +148,7 @@ class TurnAssembler:
         self._events.append(ToolCallStarted(unique, call.name))
 
     def add_arguments(self, key: Hashable, json: str) -> None:
-        """More of a call's arguments. What follows the end of the object is dropped."""
+        """Add a piece of a call's arguments. Anything after the end of the object is dropped."""
         call = self.calls.get(key)
         if call is None or call.ready or not json:
             return
@@ -169,18 +169,18 @@ class TurnAssembler:
             self._complete_call(call)
 
     def mark_arguments_ended(self, key: Hashable) -> None:
-        """The provider says that this call's arguments are over; a cut call gets the same word."""
+        """Note that the provider has ended this call's arguments, which it also does for a truncated call."""
         if call := self.calls.get(key):
             call.stopped = True
 
     def next_content_block(self) -> None:
-        """The model went on to something else, so what had stopped was not cut."""
+        """Start another block. Calls that the provider had ended before it were not truncated, so they become ready."""
         for call in self._all_calls:
             if not call.ready and (call.stopped or call.is_placeholder):
                 self._complete_call(call)
 
     def set_stop_reason(self, reason: StopReason) -> None:
-        """The model says why it stopped. Calls that it did not cut are ready."""
+        """Set why the model stopped. Calls that were not truncated become ready."""
         self._switch_to(TextDelta, self._text_redactor)
         for call in self._all_calls:
             if not call.ready and (reason not in _TRUNCATING_STOP_REASONS or call.is_placeholder):
@@ -188,10 +188,10 @@ class TurnAssembler:
         self.stop_reason = "tool_calls" if reason == "stop" and self._all_calls else reason
 
     def finish(self) -> None:
-        """The format's own end has come.
+        """End the turn: the format's own end of the stream has arrived.
 
         Raises:
-            ModelStreamTruncated: The model never said why it stopped.
+            ModelStreamTruncated: No stop reason has been set.
         """
         if self.stop_reason is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
@@ -200,10 +200,12 @@ class TurnAssembler:
         self._events.append(TurnEnded(self.stop_reason, self.usage))
 
     def drain_events(self, *, is_last: bool = False) -> list[ModelEvent]:
-        """The events since the last `take`, neighbouring text joined; held back is only what may begin a secret.
+        """Return the events since the last call, adjacent text merged.
+
+        Only text that may be the beginning of a secret is held back.
 
         Args:
-            is_last: Whether nothing more will come, so that nothing is held back.
+            is_last: Whether the stream has ended, so that nothing is held back.
         """
         if is_last:
             self._flush()
@@ -213,14 +215,14 @@ class TurnAssembler:
         return events
 
     def _switch_to(self, make_delta: Callable[[str], ModelEvent], redactor: StreamRedactor) -> None:
-        """Something else begins."""
+        """Flush pending text, end open reasoning, and continue with deltas of another kind."""
         self._flush()
         if self._in_reasoning and make_delta is not ReasoningDelta:
             self.end_reasoning()
         self._make_delta, self._redactor = make_delta, redactor
 
     def _flush(self) -> None:
-        """What was under way gives way to something else; of a call, what is held back waits until it goes on."""
+        """Emit pending text. Arguments held back stay so until the call continues or is complete."""
         text = self._redactor.feed("".join(self._pieces)) if self._pieces else ""
         if self._redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
             text += self._redactor.flush()

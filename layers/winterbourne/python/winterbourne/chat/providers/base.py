@@ -1,4 +1,4 @@
-"""What the conversation knows of a model, and all it knows."""
+"""The `Provider` protocol: the only interface between the conversation and a model provider."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
@@ -12,9 +12,9 @@ __all__ = ["ModelRequest", "Provider"]
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn to be taken. Options that are None are left to the provider.
+    """The request for one model turn. Options that are None are left to the provider.
 
-    `deadline` is on the event loop's clock, in seconds; retries never go past it.
+    `deadline` is in seconds on the event loop's clock; retries never go past it.
     """
 
     messages: tuple[Message, ...]
@@ -28,26 +28,27 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provider(Protocol):
-    """A provider's model behind the shared HTTP pool."""
+    """A model provider; it streams one model turn for each request."""
 
     name: str
-    """The provider's name as MODEL_PROVIDER spells it."""
+    """The provider's name, as written in MODEL_PROVIDER."""
 
     takes_image_urls: bool
-    """Whether an image may be given by its URL, which the provider fetches."""
+    """Whether an image may be sent as a URL, which the provider then fetches."""
 
     def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """Take one turn.
+        """Stream one model turn.
 
         Yields:
-            Batches: the events of everything that one read brought, never empty. Neighbouring text of one read is
+            Batches, never empty: all events that one socket read completed. Adjacent text of one read is merged into
             one TextDelta. The last event of the last batch is a TurnEnded.
 
         Raises:
-            ModelError: One of its kinds. Before the first batch, retries are over; after it, what came stays valid
-                and a call without its ToolCallReady must not be run.
+            ModelError: The turn failed; the subclass says how. Raised before the first batch, it has already been
+                retried if that made sense. Raised later, the events so far stay valid, and a call without its
+                ToolCallReady must not be run.
 
         Cancellation:
-            `aclose()` or cancelling the reader closes the upstream response at once.
+            `aclose()`, or cancelling the reading task, closes the upstream response at once.
         """
         ...

@@ -1,7 +1,7 @@
-"""Amazon Bedrock's ConverseStream, for every model that Bedrock has.
+"""Provider for Amazon Bedrock's ConverseStream, for every model that Bedrock offers.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
-botocore signs and cuts the frames; it is imported when this provider is chosen.
+botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
 from collections.abc import Collection, Sequence
@@ -44,21 +44,21 @@ from winterbourne.chat.settings import Settings
 
 __all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
 
-DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, and open without an application
-_ACCESS_HINT: Final = "the role's right to bedrock:InvokeModelWithResponseStream on MODEL_ID"
+DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
+_ACCESS_HINT: Final = "the role's permission for bedrock:InvokeModelWithResponseStream on MODEL_ID"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
 
 def make(settings: Settings) -> "BedrockProvider":
-    """The models of BEDROCK_REGION.
+    """Make the provider for BEDROCK_REGION.
 
     Raises:
-        SettingsError: No region is known.
+        SettingsError: No region is configured, or BEDROCK_BASE_URL, the key or MODEL_EXTRA_BODY is invalid.
     """
     key = ApiKey(settings.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings)
     region = settings.bedrock_region or settings.aws_region
     if not region and not (key.is_set and settings.bedrock_base_url):
-        raise SettingsError("BEDROCK_REGION: needed where AWS_REGION is not set")
+        raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
     endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
     error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
     url = settings.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
@@ -66,7 +66,7 @@ def make(settings: Settings) -> "BedrockProvider":
 
 
 class BedrockProvider(HttpProvider):
-    """ConverseStream through the shared pool, with a Bedrock API key or signed with the environment's credentials."""
+    """Calls ConverseStream through the shared pool, with a Bedrock API key or signed with the AWS credentials."""
 
     name = "bedrock"
     takes_image_urls = False
@@ -99,14 +99,11 @@ class BedrockProvider(HttpProvider):
         return BedrockParser(tool_call_ids(request))
 
 
-# What we send
-
-
 def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
-    """The request's JSON.
+    """Build the JSON body of the request.
 
     Raises:
-        ModelRefused: A kept conversation has an image by its URL, from the time of another provider.
+        ModelRefused: The history of a stored conversation has an image URL, sent while another provider was in use.
     """
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
     text = build_system_prompt(request)
@@ -121,9 +118,10 @@ def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
 
 
 def _should_send_tools(request: ModelRequest) -> bool:
-    """Bedrock has no choice `none`: the tools are left out then, unless the history has calls, which need them.
+    """Whether to send the tools.
 
-    What the model asks for nevertheless, the conversation does not run.
+    Bedrock has no tool choice `none`: the tools are omitted instead, unless the history has calls, which require them.
+    If the model calls one all the same, the conversation does not run it.
     """
     return bool(request.tools) and (request.tool_choice != "none" or bool(tool_call_ids(request)))
 
@@ -146,7 +144,7 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
             return {"reasoningContent": {"redactedContent": redacted}}
         case Reasoning(text, signature) if signature:
             return {"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}}
-    return None  # thoughts of another provider
+    return None  # reasoning of another provider
 
 
 def _encode_image(image: Image) -> dict[str, Any]:
@@ -167,9 +165,6 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
     fields = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     return {**fields, "description": tool.description} if tool.description else fields
-
-
-# What we hear
 
 
 class _ToolUse(msgspec.Struct, rename="camel"):
@@ -202,7 +197,7 @@ class _Usage(msgspec.Struct, rename="camel"):
 
 
 class _Event(msgspec.Struct, rename="camel"):
-    """The members of all events in one; which are set depends on the event's type."""
+    """The fields of all event types in one struct; which are set depends on the event's type."""
 
     content_block_index: int = 0
     start: _Start | None = None
@@ -223,10 +218,10 @@ _STOP_REASONS: Final[dict[str, StopReason]] = {
 
 
 class BedrockParser(StreamParser[EventStreamMessage]):
-    """The bytes of one streamed conversation turn → events.
+    """Parses one streamed conversation turn into events.
 
     Args:
-        taken: Ids of the history's calls.
+        used_ids: Ids of the calls in the history.
     """
 
     def __init__(self, used_ids: Collection[str] = ()) -> None:
@@ -278,11 +273,11 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
     def _handle_message_stop(self, reason: str) -> None:
         if reason.startswith("malformed"):
-            raise ModelGarbled(f"the model's provider gave up an answer of the model's ({reason})")
+            raise ModelGarbled(f"the model's provider discarded malformed output of the model ({reason})")
         self._assembler.set_stop_reason(_STOP_REASONS.get(reason, "stop"))
 
     def _handle_metadata(self, usage: _Usage | None) -> None:
-        """The last event of all."""
+        """Handle the last event of the stream."""
         if usage:
             cached = usage.cache_read_input_tokens or 0
             input_tokens = usage.input_tokens + cached + (usage.cache_write_input_tokens or 0)

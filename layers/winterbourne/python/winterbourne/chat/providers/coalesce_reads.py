@@ -1,8 +1,8 @@
-"""A response's body, one item for each read of the socket.
+"""Coalesces the HTTP chunks of a response's body: one item per socket read.
 
-httpx gives one item for each chunk of HTTP instead, and providers send every token in a chunk of its own: a read that
-brought fifty tokens would become fifty batches and fifty writes to the client. So what httpx's own HTTP/1.1 parser
-still holds of a read is taken from it at once, which also spares its layers. Knows nothing of what the bytes mean.
+httpx yields one item per HTTP chunk instead, and providers send every token in a chunk of its own: a read that brought
+fifty tokens would become fifty batches and fifty writes to the client. So whatever httpx's HTTP/1.1 parser (h11) has
+buffered from a read is taken from it directly, which also bypasses the layers in between.
 """
 
 import operator
@@ -16,31 +16,31 @@ import httpx
 __all__ = ["coalesce_reads"]
 
 _TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
-# httpx and httpcore have no public way to it; the versions are locked, a test watches it, and without it all goes on
-# to work, chunk by chunk.
+# Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
+# checks this path. If it cannot be found, everything still works, one item per chunk.
 _GET_H11_CONNECTION: Final = operator.attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state")
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body of a streamed response as it comes. One that is compressed, unasked, was decompressed by the pool.
+    """Yield the body of a streamed response, one item per read. The pool has already decompressed it if necessary.
 
     Raises:
-        httpx.TransportError: As httpx raises it.
-        httpx.DecodingError: What is compressed is broken, too much, or not gzip.
+        httpx.TransportError: Reading failed.
+        httpx.DecodingError: The compressed body is broken, too large, or in an unsupported encoding.
 
     Cancellation:
-        Closing it leaves the response to its owner, who closes it.
+        Closing this generator does not close the response; the caller must.
     """
     parser = _find_h11_connection(response)
     async with aclosing(_as_generator(response.aiter_raw())) as chunks:
         async for data in chunks:
             yield data + _buffered_body(parser) if parser else data
             if parser and parser.their_state in _TERMINAL_STATES:
-                return  # the end was among what was held, and httpcore would wait for another one
+                return  # the buffered data included the end of the body; httpcore would wait for another
 
 
 def _as_generator(chunks: Any) -> AsyncGenerator[bytes, None]:
-    # httpx declares an iterator; it is a generator, and closing it is what ends a read under way.
+    # httpx declares an iterator, but it is a generator, and closing it ends a read in progress.
     return cast("AsyncGenerator[bytes, None]", chunks)
 
 
@@ -53,11 +53,11 @@ def _find_h11_connection(response: httpx.Response) -> h11.Connection | None:
 
 
 def _buffered_body(parser: h11.Connection) -> bytes:
-    """What the parser can give without another read."""
+    """The body data that the parser can return without another socket read."""
     pieces = []
     try:
         while isinstance(event := parser.next_event(), h11.Data):
             pieces.append(event.data)
     except h11.RemoteProtocolError:
-        pass  # the parser is in its error state now; httpcore meets it there and raises
+        pass  # the parser is now in its error state, so httpcore raises on its next call
     return b"".join(pieces)

@@ -1,7 +1,7 @@
-"""What a provider's error means: status or error object in, one of our errors out.
+"""Maps a provider's HTTP status or error object to a ModelError.
 
-A message of ours names the setting to look at. The provider's own words are added where they help and cannot tell
-a secret: the message never of 401 and 403, which quote keys, accounts and roles.
+The error message names the setting to check. The provider's own message is appended if it helps and cannot reveal a
+secret; it is never appended for 401 and 403, whose messages quote keys, accounts and roles.
 """
 
 import re
@@ -30,7 +30,7 @@ _MAX_MESSAGE_CHARS: Final = 300
 
 
 class ErrorHints(msgspec.Struct, frozen=True):
-    """Which settings to look at when a provider refuses."""
+    """The settings that an error message tells the operator to check."""
 
     key: str
     base_url: str
@@ -38,34 +38,36 @@ class ErrorHints(msgspec.Struct, frozen=True):
 
 
 def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints: ErrorHints) -> ModelError:
-    """The error for a response that is not a 200."""
+    """The error for a response whose status is not 200."""
     code, message = parse_error_object(_parse_json(body))
     code = redaction.redact(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
     if code in _BILLING_ERROR_CODES:
-        return ModelRefused(f"the model's provider wants payment ({code}); look at the account of {hints.key}")
+        return ModelRefused(f"the model's provider requires payment ({code}); check the account of {hints.key}")
     if status in _RETRYABLE_STATUSES or status >= 500:
         return ModelBusy(
             f"the model's provider is busy ({_format_status(status, code)})", _parse_retry_after_s(headers)
         )
-    look_at = {
+    settings_to_check = {
         401: hints.key,
         403: f"{hints.key} and {hints.access}",
         404: f"MODEL_ID and {hints.base_url}",
     }.get(status, f"MODEL_ID and {hints.base_url}" if status < 400 else "MODEL_ID and the request's options")
     detail = "" if status in {401, 403} else _sanitize_message(message)
-    return ModelRefused(f"the model's provider refuses ({_format_status(status, code)}); look at {look_at}{detail}")
+    return ModelRefused(
+        f"the model's provider rejected the request ({_format_status(status, code)}); check {settings_to_check}{detail}"
+    )
 
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
-    """The error for a 200 that brings a document where a stream was due: an error in JSON, or the wrong address."""
+    """The error for a 200 whose body is a document instead of a stream: a JSON error, or the wrong address."""
     value = _parse_json(body)
     if isinstance(value, dict) and value.get("error"):
         return mid_stream_error(value["error"])
-    return ModelRefused(f"the model's provider answers with a document, not a stream; look at {hints.base_url}")
+    return ModelRefused(f"the model's provider sent a document instead of a stream; check {hints.base_url}")
 
 
 def mid_stream_error(error: Any) -> ModelError:
-    """The error for an error object inside a stream that began well."""
+    """The error for an error object inside a stream whose status was 200."""
     code, message = parse_error_object(error)
     text = f"the model's provider reports {code or 'an error'}{_sanitize_message(message)}"
     return (
@@ -76,9 +78,9 @@ def mid_stream_error(error: Any) -> ModelError:
 
 
 def parse_error_object(body: Any) -> tuple[str, str]:
-    """The short code and the message of an error object, in any of the usual shapes; empty where there is none.
+    """Extract the short code and the message from an error object in any of the usual shapes; empty if missing.
 
-    Gateways quote the key that they refuse, so known secrets are masked here, where the words come in.
+    Gateways quote the key that they reject, so known secrets are redacted here, before the text is used anywhere.
     """
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
@@ -95,13 +97,13 @@ def _format_status(status: int, code: str) -> str:
 
 
 def _sanitize_message(message: str) -> str:
-    """The provider's words on one line, cut, without what looks like a key, an ARN or an address."""
+    """The provider's message on one line, truncated, without anything that looks like a key, an ARN or a URL."""
     line = " ".join(_SENSITIVE_TEXT.sub("[...]", message).split())
     return f": {line[:_MAX_MESSAGE_CHARS]}" if line else ""
 
 
 def _parse_retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """RFC 9110, section 10.2.3: seconds or a date; and the header in milliseconds that OpenAI and Azure send."""
+    """Parse Retry-After (RFC 9110, section 10.2.3: seconds or a date) or the retry-after-ms of OpenAI and Azure."""
     milliseconds = _parse_number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000

@@ -1,4 +1,4 @@
-"""Amazon's event stream, incoming: bytes in, messages out. Pure; botocore cuts the frames and verifies checksums.
+"""Sans-I/O decoder for Amazon's event stream format. botocore splits the messages and verifies checksums.
 
 https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream
 """
@@ -15,20 +15,20 @@ __all__ = ["EventStreamDecoder", "EventStreamMessage"]
 
 
 class EventStreamMessage(msgspec.Struct, frozen=True):
-    """One message: its headers, `:message-type` among them, and its payload."""
+    """One message: its headers, including `:message-type`, and its payload."""
 
     headers: dict[str, Any]
     payload: bytes
 
 
 class EventStreamDecoder:
-    """A push parser; memory is bounded by botocore's limit for one message, 24 MiB."""
+    """An incremental decoder. botocore's limit of 24 MiB for one message bounds its memory."""
 
     def __init__(self) -> None:
         self._buffer = EventStreamBuffer()
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
-        """The messages that are complete now.
+        """Return the messages that this data completes.
 
         Raises:
             ModelGarbled: A checksum or a length is wrong.
@@ -40,5 +40,5 @@ class EventStreamDecoder:
             raise ModelGarbled("the model's provider sent a broken event stream") from error
 
     def close(self) -> list[EventStreamMessage]:
-        """Nothing: half a message says nothing."""
+        """Return no messages: an incomplete one is discarded."""
         return []

@@ -1,4 +1,4 @@
-"""Which module speaks for which MODEL_PROVIDER. Only the chosen one is imported: each import costs cold start."""
+"""Factory for the provider that MODEL_PROVIDER selects. Only its module is imported: each import costs cold start."""
 
 from importlib import import_module
 from typing import Final, cast
@@ -9,7 +9,7 @@ from winterbourne.chat.settings import Settings
 
 __all__ = ["PROVIDERS", "make_provider"]
 
-# Each module has a `make(settings) -> Model`.
+# Each module has a `make(settings) -> Provider`.
 PROVIDERS: Final = {
     "scripted": "winterbourne.chat.providers.scripted.provider",
     "openai": "winterbourne.chat.providers.openai",
@@ -19,10 +19,11 @@ PROVIDERS: Final = {
 
 
 def make_provider(settings: Settings) -> Provider:
-    """Make the model that the settings choose. No I/O happens here.
+    """Make the provider that MODEL_PROVIDER selects, without any I/O.
 
     Raises:
-        SettingsError: There is no such provider, or it lacks a setting it cannot do without; the message names it.
+        SettingsError: The provider is unknown, or a setting it needs is missing or invalid; the message names the
+            setting.
     """
     if settings.model_provider not in PROVIDERS:
         raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(PROVIDERS)}")

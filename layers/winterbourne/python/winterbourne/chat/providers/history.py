@@ -1,4 +1,4 @@
-"""A history as providers take it: every call answered, every answer asked for. Pure; shared by the providers."""
+"""History normalization shared by the providers: every call gets one result, every result has its call. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,11 +27,11 @@ __all__ = [
 
 
 def normalize_for_provider(messages: Sequence[Message]) -> list[Message]:
-    """The messages without system ones, where each call is followed at once by its one result.
+    """Drop system messages and put the results of each turn's calls directly after it, exactly one per call.
 
-    Histories come from callers and from streams that broke. Providers reject a call without a result as well as a
-    result without a call, so a missing result becomes an error result and one too many is left out. Ids may come
-    again in later turns: a result belongs to the turn before it.
+    Histories come from callers and from streams that broke. Providers reject a call without a result and a result
+    without a call, so a missing result becomes an error result and a surplus one is dropped. Call ids may repeat in
+    later turns: a result belongs to the turn before it.
     """
     normalized: list[Message] = []
     results: dict[str, ToolMessage] = {}
@@ -53,20 +53,20 @@ def to_alternating_messages(
     make_block: Callable[[UserPart | AssistantPart], dict[str, Any] | None],
     make_result_block: Callable[[ToolMessage], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """The messages in content blocks, user and assistant in turn.
+    """Encode the normalized history as content blocks in alternating user and assistant messages.
 
-    All results of one model turn go into one user message, together with what the user says next.
+    All results of one model turn go into one user message, together with the user's next message.
 
     Args:
         messages: The history.
-        make_block: Makes a provider's block of a part; None leaves the part out.
-        make_result_block: Makes a provider's block of a tool's result.
+        make_block: Encodes a part as a provider's block; returns None to omit the part.
+        make_result_block: Encodes a tool's result as a provider's block.
     """
     turns: list[dict[str, Any]] = []
     for message in normalize_for_provider(messages):
         role = "assistant" if isinstance(message, AssistantMessage) else "user"
         parts = () if isinstance(message, (ToolMessage, SystemMessage)) else message.parts
-        blocks = [made for part in parts if (made := make_block(part))]
+        blocks = [block for part in parts if (block := make_block(part))]
         if isinstance(message, ToolMessage):
             blocks = [make_result_block(message)]
         if turns and turns[-1]["role"] == role:
@@ -77,22 +77,23 @@ def to_alternating_messages(
 
 
 def build_system_prompt(request: ModelRequest) -> str:
-    """All instructions, the request's own first."""
+    """Join all system instructions, the request's own first."""
     texts = (message.text for message in request.messages if isinstance(message, SystemMessage))
     return "\n\n".join(text for text in (request.system, *texts) if text)
 
 
 def tool_call_ids(request: ModelRequest) -> set[str]:
-    """The ids of all earlier calls."""
+    """The ids of all tool calls in the history."""
     return {
         call.id for message in request.messages if isinstance(message, AssistantMessage) for call in message.tool_calls
     }
 
 
 def arguments_json(call: ToolCall) -> str:
-    """A call's arguments as JSON text of an object, which is what providers take back; broken ones within one.
+    """A call's arguments as the text of a JSON object, as providers require; broken ones are wrapped in an object.
 
-    What the model wrote goes back as it is: its provider's cache knows it, and orjson reads deeper JSON than it writes.
+    Valid arguments stay as the model wrote them, so that they match the provider's prompt cache, and because orjson
+    parses deeper JSON than it serializes.
     """
     try:
         is_object = isinstance(orjson.loads(call.arguments or "{}"), dict)

@@ -1,6 +1,6 @@
-"""The thin shell around a provider's pure core: one request through the shared pool, bytes to the parser, events out.
+"""Base class of the HTTP providers: sends a request through the shared connection pool and parses the response.
 
-Knows httpx and the clock; knows nothing of any provider's format.
+It does the I/O, timeouts and retries; each provider's format is in its request builder and its sans-I/O parser.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ from winterbourne.chat.settings import Settings
 
 __all__ = ["HttpProvider"]
 
-_MAX_ERROR_BODY_BYTES: Final = 64 * 1024  # of an error's body; more says no more
-_MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one answer on the wire, some 300,000 tokens
+_MAX_ERROR_BODY_BYTES: Final = 64 * 1024  # of an error's body; the rest is not read
+_MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one response on the wire, some 300,000 tokens
 _DRAIN_TIMEOUT_S: Final = 0.05
 _NON_STREAM_CONTENT_TYPES: Final = ("application/json", "text/html")
 
 
 class HttpProvider(ABC):
-    """A model behind HTTP.
+    """A model provider reached over HTTP.
 
     Args:
-        settings: MODEL_IDLE_TIMEOUT and HTTP_TIMEOUT are used here.
-        key: The provider's API key.
-        signposts: The settings to name when the provider refuses.
-        base_url: Where the provider is.
+        settings: This class uses MODEL_IDLE_TIMEOUT, HTTP_TIMEOUT and MODEL_EXTRA_BODY.
+        api_key: The provider's API key.
+        error_hints: The settings that error messages name.
+        base_url: The provider's base URL.
 
     Raises:
-        SettingsError: MODEL_EXTRA_BODY is no JSON object.
+        SettingsError: MODEL_EXTRA_BODY is not a JSON object.
     """
 
     name: str
     takes_image_urls = True
 
     def __init__(self, settings: Settings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
-        extra_body(settings)  # a wrong one is told now, not with the first request
+        extra_body(settings)  # validates it now, not on the first request
         self._settings = settings
         self._base_url = base_url
         self._api_key = api_key
@@ -59,16 +59,16 @@ class HttpProvider(ABC):
         self._timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_timeout_s, pool=connect_timeout_s)
 
     def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """Take one turn; see `Model.stream`."""
+        """Stream one turn, with retries until the first batch has been yielded."""
         return stream_with_retry(lambda: self._attempt(request), request.deadline)
 
     @abstractmethod
     async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
-        """The HTTP request for a turn. `key` is empty where none is set."""
+        """Build the HTTP request for a turn. `key` is empty if none is configured."""
 
     @abstractmethod
     def _make_parser(self, request: ModelRequest) -> StreamParser[Any]:
-        """A fresh parser for the answer."""
+        """Make a new parser for one response."""
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         parser = self._make_parser(request)
@@ -88,8 +88,8 @@ class HttpProvider(ABC):
                         return
                     received += len(data)
                     if received > _MAX_RESPONSE_BYTES:
-                        raise ModelGarbled(f"the provider sent more than {_MAX_RESPONSE_BYTES} bytes for one answer")
-        except httpx.RequestError as error:  # of the transport, and of what is compressed and broken
+                        raise ModelGarbled(f"the model's provider sent more than {_MAX_RESPONSE_BYTES} bytes")
+        except httpx.RequestError as error:  # a transport error, or a broken compressed body
             transport_error = error
         finally:
             await response.aclose()
@@ -99,7 +99,7 @@ class HttpProvider(ABC):
             raise self._classify_failure(transport_error, parser.failure, has_output=has_output) from transport_error
 
     async def _open_stream(self, request: ModelRequest) -> httpx.Response:
-        """Send, once more with a newer key if the first was refused, and give a response that streams."""
+        """Send the request and return a streaming response. After a 401, try once more if there is a newer key."""
         key = await self._api_key.read()
         response = await self._send(request, key)
         if _is_stream(response):
@@ -120,17 +120,17 @@ class HttpProvider(ABC):
             raise self._idle_timeout_error() from error
         except httpx.PoolTimeout as error:
             raise ModelUnreachable(
-                "no connection to the model's provider was free; look at HTTP_POOL_MAXSIZE"
+                "no connection to the model's provider became free; check HTTP_POOL_MAXSIZE"
             ) from error
         except httpx.TransportError as error:
-            where = self._error_hints.base_url
-            raise ModelUnreachable(f"the model's provider cannot be reached; look at {where}") from error
+            setting = self._error_hints.base_url
+            raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
 
     async def _error_from_response(self, response: httpx.Response) -> ModelError:
         try:
             body = await _read_error_body(response)
         except httpx.RequestError:
-            body = b""  # the status says enough
+            body = b""  # the status is enough
         finally:
             await response.aclose()
         if response.status_code != 200:
@@ -140,20 +140,20 @@ class HttpProvider(ABC):
     def _classify_failure(
         self, transport_error: httpx.RequestError | None, failure: ModelError, *, has_output: bool
     ) -> ModelError:
-        """What to call it when a stream ended too early: what the provider reported last comes first."""
+        """The error for a stream that ended too early. An error that the provider itself reported takes precedence."""
         if not isinstance(failure, ModelStreamTruncated):
             return failure
         if isinstance(transport_error, httpx.ReadTimeout):
             return self._idle_timeout_error()
         if isinstance(transport_error, httpx.DecodingError):
-            return ModelGarbled(f"the provider's answer cannot be read: {transport_error}")
+            return ModelGarbled(f"the response of the model's provider cannot be decoded: {transport_error}")
         if transport_error and not has_output:
-            return ModelUnreachable("the connection to the model's provider broke before its answer")
+            return ModelUnreachable("the connection to the model's provider broke before any output arrived")
         return failure
 
     def _idle_timeout_error(self) -> ModelSilent:
         return ModelSilent(
-            f"the model's provider was silent for {self._idle_timeout_s:g} s; look at MODEL_IDLE_TIMEOUT"
+            f"the model's provider sent nothing for {self._idle_timeout_s:g} s; check MODEL_IDLE_TIMEOUT"
         )
 
 
@@ -164,7 +164,7 @@ def _is_stream(response: httpx.Response) -> bool:
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
-    """Read to the end of a body that has said everything, so that its connection can be used again; not for long."""
+    """Read the rest of a body whose turn has ended, for a short time, so that its connection can be reused."""
     with contextlib.suppress(TimeoutError, httpx.RequestError):
         async with asyncio.timeout(_DRAIN_TIMEOUT_S):
             async for _ in chunks:

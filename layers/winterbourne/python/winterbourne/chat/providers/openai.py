@@ -1,7 +1,7 @@
-"""OpenAI's Chat Completions, streamed, and everything that speaks it: vLLM, Ollama, llama.cpp, Groq, LiteLLM, ...
+"""Provider for streamed OpenAI Chat Completions and compatible servers: vLLM, Ollama, llama.cpp, Groq, LiteLLM, ...
 
 https://platform.openai.com/docs/api-reference/chat-streaming
-Compatible servers differ in small ways; what is known of them is taken in `OpenAIParser`, each with its comment.
+Compatible servers differ in small ways; `OpenAIParser` accepts the known differences, each with a comment.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -39,10 +39,10 @@ _OFFICIAL_HOST: Final = "api.openai.com"
 
 
 def make(settings: Settings) -> "OpenAIProvider":
-    """The model of OPENAI_BASE_URL.
+    """Make the provider for OPENAI_BASE_URL.
 
     Raises:
-        SettingsError: OpenAI itself is meant and there is no key.
+        SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or OpenAI's own URL has no key.
     """
     key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings)
     if not key.is_set and urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST:
@@ -56,7 +56,7 @@ def make(settings: Settings) -> "OpenAIProvider":
 
 
 class OpenAIProvider(HttpProvider):
-    """Chat Completions through the shared pool."""
+    """Calls Chat Completions through the shared connection pool."""
 
     name = "openai"
 
@@ -76,16 +76,14 @@ class OpenAIProvider(HttpProvider):
         return OpenAIParser(tool_call_ids(request))
 
 
-# What we send
-
-
 def build_request_body(request: ModelRequest, settings: Settings, *, use_max_completion_tokens: bool = False) -> bytes:
-    """The request's JSON.
+    """Build the JSON body of the request.
 
     Args:
-        request: The turn.
-        settings: For defaults and MODEL_EXTRA_BODY.
-        use_max_completion_tokens: `max_completion_tokens`, which OpenAI wants and others do not know.
+        request: The turn to request.
+        settings: Supplies defaults and MODEL_EXTRA_BODY.
+        use_max_completion_tokens: Send `max_completion_tokens`, which OpenAI requires and other servers do not know,
+            instead of `max_tokens`.
     """
     fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
@@ -109,7 +107,7 @@ def _system_messages(request: ModelRequest) -> Iterator[dict[str, Any]]:
 
 
 def _has_content(message: Message) -> bool:
-    """An assistant turn of nothing but thoughts is rejected as empty."""
+    """Whether a message has more than reasoning. Servers reject an assistant turn of only reasoning as empty."""
     return not isinstance(message, AssistantMessage) or bool(message.text or message.tool_calls)
 
 
@@ -130,11 +128,11 @@ def _encode_message(message: Message) -> dict[str, Any]:
             return {**encoded_message, "tool_calls": calls} if calls else encoded_message
         case ToolMessage():
             return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
-    raise TypeError(message)  # `mended` gives no others
+    raise TypeError(message)  # `normalize_for_provider` returns no other kinds
 
 
 def _encode_content(message: UserMessage) -> str | list[dict[str, Any]]:
-    # Some servers take only text as a string, and parts only for images.
+    # Some servers accept text without images only as a string, so parts are sent only if there is an image.
     if all(isinstance(part, Text) for part in message.parts):
         return "".join(part.text for part in message.parts if isinstance(part, Text))
     return [
@@ -158,9 +156,6 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 def _encode_function(tool: ToolSchema) -> dict[str, Any]:
     fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {**fields, "strict": True} if tool.strict else fields
-
-
-# What we hear
 
 
 class _Function(msgspec.Struct):
@@ -219,15 +214,15 @@ _FINISH_REASONS: Final[dict[str, StopReason]] = {
 
 
 class OpenAIParser(StreamParser[bytes]):
-    """The bytes of one streamed completion → events.
+    """Parses one streamed completion into events.
 
     Args:
-        taken: Ids of the history's calls; some servers count from zero in every turn.
+        used_ids: Ids of the calls in the history; some servers number calls from zero in every turn.
     """
 
     def __init__(self, used_ids: Collection[str] = ()) -> None:
         super().__init__(SseParser(make_error=ModelGarbled), used_ids)
-        self._ids: dict[int, str] = {}  # what the provider calls the call that is open at an index
+        self._ids: dict[int, str] = {}  # the provider's own id of the call that is open at an index
         self._last_index = 0
         self._refused = False
 
@@ -239,7 +234,7 @@ class OpenAIParser(StreamParser[bytes]):
         if chunk.usage:
             self._assembler.usage = _to_usage(chunk.usage)
         for choice in chunk.choices or ():
-            if not choice.index:  # several answers are never asked for
+            if not choice.index:  # we never ask for more than one choice
                 self._handle_choice(choice)
         if not chunk.choices:
             _raise_if_error(chunk)
@@ -265,7 +260,7 @@ class OpenAIParser(StreamParser[bytes]):
             self._handle_tool_call_delta(fragment)
 
     def _handle_content_parts(self, parts: list[dict[str, Any]]) -> None:
-        """Mistral's reasoning models send content in parts."""
+        """Handle content in parts, as Mistral's reasoning models send it."""
         for part in parts:
             if text := part.get("text"):
                 self._assembler.add_text(str(text))
@@ -284,10 +279,10 @@ class OpenAIParser(StreamParser[bytes]):
             self._assembler.add_arguments(index, text)
 
     def _starts_tool_call(self, index: int, call_id: str, name: str) -> bool:
-        """Whether a fragment begins a call.
+        """Whether a fragment starts a new call.
 
-        Ollama and shims before Gemini send every parallel call with index 0 and an id of its own, others without
-        ids; some servers repeat id and name on every fragment.
+        Ollama and compatibility layers for Gemini send every parallel call with index 0 and an id of its own, others
+        without ids; some servers repeat id and name in every fragment.
         """
         call = self._assembler.calls.get(index)
         if call is None:
@@ -298,13 +293,13 @@ class OpenAIParser(StreamParser[bytes]):
         return bool(name) and (name != call.name or call.is_complete)
 
     def _handle_done(self) -> None:
-        if self._assembler.stop_reason is None:  # some servers never say why
+        if self._assembler.stop_reason is None:  # some servers never send a finish reason
             self._assembler.set_stop_reason("refusal" if self._refused else "stop")
         self._assembler.finish()
 
 
 def _raise_if_error(chunk: _Chunk) -> None:
-    """A chunk without choices brings usage, nothing at all, or one of the shapes of an error."""
+    """Raise if a chunk without choices is an error in one of its shapes; it may also be usage, or empty."""
     if chunk.error:
         raise mid_stream_error(chunk.error)
     if chunk.object == "error" or chunk.detail or (chunk.message and not chunk.usage):

@@ -1,4 +1,4 @@
-"""What an operator gives a provider beside its key, checked."""
+"""Validation of the provider settings other than the API key: base URL and extra request fields."""
 
 import functools
 from typing import Any
@@ -13,10 +13,10 @@ __all__ = ["extra_body", "parse_base_url"]
 
 
 def parse_base_url(value: str, setting: str) -> str:
-    """The address without its last slash.
+    """Validate a base URL and strip its trailing slashes.
 
     Raises:
-        SettingsError: It is no http or https address.
+        SettingsError: The value is not an http or https URL.
     """
     try:
         parts = urlsplit(value)
@@ -29,10 +29,10 @@ def parse_base_url(value: str, setting: str) -> str:
 
 
 def extra_body(settings: Settings) -> dict[str, Any]:
-    """The JSON object of MODEL_EXTRA_BODY, for what no other setting says; its names win over ours.
+    """The fields of MODEL_EXTRA_BODY, for options that have no setting of their own; they override our fields.
 
     Raises:
-        SettingsError: It is no JSON object.
+        SettingsError: The value is not a JSON object.
     """
     return _parse_json_object(settings.model_extra_body) if settings.model_extra_body else {}
 

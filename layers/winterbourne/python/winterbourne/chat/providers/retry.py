@@ -1,6 +1,6 @@
-"""Asking a provider again, only while nothing of its answer was seen.
+"""Retries a provider with exponential backoff and jitter, as long as nothing of its response has been yielded.
 
-tenacity decides how long to wait; it is imported when the first attempt has failed, so the good path never pays.
+tenacity runs the retries; it is imported only after the first attempt has failed, so success does not pay for it.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ _LOGGER: Final = logging.getLogger(__name__)
 async def stream_with_retry(
     start_attempt: Callable[[], AsyncGenerator[T, None]], deadline: float
 ) -> AsyncGenerator[T, None]:
-    """Yield what an attempt yields; start another one where it failed before its first item.
+    """Yield the items of an attempt; if it fails before its first item, start another one.
 
     Args:
-        start_attempt: Starts one; it yields at least one item or raises.
-        deadline: On the event loop's clock, seconds. An attempt that could not start before it is not waited for.
+        start_attempt: Starts an attempt, which yields at least one item or raises.
+        deadline: In seconds on the event loop's clock. A retry that could not start before it is not attempted.
 
     Raises:
-        ModelError: That of the last attempt. What is neither busy nor unreachable is not tried again.
+        ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
 
     Cancellation:
-        Reaches the attempt under way, and the wait between two.
+        Cancels the attempt in progress, or the wait between two attempts.
     """
     stream = start_attempt()
     try:
@@ -52,13 +52,13 @@ async def stream_with_retry(
 async def _retry(
     start_attempt: Callable[[], AsyncGenerator[T, None]], error: ModelError, deadline: float
 ) -> tuple[AsyncGenerator[T, None], T]:
-    from tenacity import AsyncRetrying, retry_if_exception_type  # noqa: PLC0415 - 10 ms only failures pay
+    from tenacity import AsyncRetrying, retry_if_exception_type  # noqa: PLC0415 - 10 ms, paid only after a failure
 
     failures: list[ModelError] = [error]
 
     async def first_item() -> tuple[AsyncGenerator[T, None], T]:
         if failures:
-            raise failures.pop()  # the first attempt counts as the first
+            raise failures.pop()  # the failed attempt counts as attempt 1
         stream = start_attempt()
         return stream, await anext(stream)
 
@@ -74,7 +74,7 @@ async def _retry(
 
 
 def _backoff_with_jitter_s(state: "RetryCallState") -> float:
-    """Exponential backoff with full jitter; what the provider asks for comes first, jitter on top of it."""
+    """Exponential backoff with full jitter. If the provider asked for a delay: that delay plus some jitter."""
     from tenacity import wait_random_exponential  # noqa: PLC0415 - see above
 
     backoff_s = wait_random_exponential(multiplier=0.5, max=8)(state)
@@ -85,7 +85,7 @@ def _backoff_with_jitter_s(state: "RetryCallState") -> float:
 
 def _log_retry(state: "RetryCallState") -> None:
     error = state.outcome.exception() if state.outcome else None
-    _LOGGER.warning("the model is asked again in %.1f s: %s", state.upcoming_sleep, error)
+    _LOGGER.warning("retrying the model's provider in %.1f s: %s", state.upcoming_sleep, error)
 
 
 def _should_stop(state: "RetryCallState", deadline: float) -> bool:

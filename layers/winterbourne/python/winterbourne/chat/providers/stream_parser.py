@@ -1,4 +1,7 @@
-"""What the cores of all providers share: frames in, a turn's events out, and an error that never swallows events."""
+"""Base class of the providers' sans-I/O stream parsers: frames in, model events out.
+
+Errors are stored in `failure` instead of being raised, so that events parsed before an error are not lost.
+"""
 
 import json
 from abc import ABC, abstractmethod
@@ -19,44 +22,44 @@ Frame = TypeVar("Frame")
 
 
 class FrameDecoder(Protocol[Frame]):
-    """Cuts bytes into frames."""
+    """Splits bytes into frames."""
 
     def feed(self, data: bytes, /) -> list[Frame]:
-        """The frames that are complete now. Raises ModelGarbled."""
+        """Return the frames that this data completes. Raises ModelGarbled."""
         ...
 
     def close(self) -> list[Frame]:
-        """What may be left of a frame whose end was forgotten."""
+        """Return what is left at the end of the stream: a frame whose terminator is missing, if any."""
         ...
 
 
 class StreamParser(ABC, Generic[Frame]):
-    """A provider's format, pure: bytes in, events out, wherever the bytes are cut.
+    """Parses one response in a provider's format into events, wherever the bytes are split. Pure.
 
     Args:
-        frames: Cuts the bytes.
-        taken: Ids of the history's calls; see `Turn`.
+        frame_decoder: Splits the bytes into frames.
+        used_ids: Ids of the calls in the history, which `TurnAssembler` does not use again.
     """
 
     def __init__(self, frame_decoder: FrameDecoder[Frame], used_ids: Collection[str] = ()) -> None:
         self.failure: ModelError | None = None
-        """What went wrong. Events given before and together with it are valid; none follow."""
+        """The error, if there was one. Events returned before it and together with it are valid; none follow."""
         self._frame_decoder = frame_decoder
         self._assembler = TurnAssembler(used_ids)
 
     @property
     def ended(self) -> bool:
-        """Whether the TurnEnded has been given."""
+        """Whether the TurnEnded has been returned."""
         return self._assembler.ended
 
     def feed(self, data: bytes) -> list[ModelEvent]:
-        """Take what one read brought; give the events that it completed, neighbouring text joined.
+        """Parse the data of one read; return the events that it completed, adjacent text merged.
 
-        Afterwards `failure` says whether the provider reported an error or broke its own format.
+        Afterwards `failure` is set if the provider reported an error or violated its own format.
         """
         try:
             for frame in self._frame_decoder.feed(data):
-                if frame:  # an empty one says nothing in any format
+                if frame:  # no format gives a meaning to an empty frame
                     self._handle_frame(frame)
                 if self._assembler.ended:
                     break
@@ -65,7 +68,7 @@ class StreamParser(ABC, Generic[Frame]):
         return self._assembler.drain_events(is_last=self.failure is not None)
 
     def close(self) -> list[ModelEvent]:
-        """The connection ended, well or not. Gives at least the TurnEnded, or sets `failure`."""
+        """Handle the end of the connection, clean or not. Returns at least the TurnEnded, or sets `failure`."""
         try:
             self._handle_remaining_frames()
             if not self._assembler.ended:
@@ -76,10 +79,10 @@ class StreamParser(ABC, Generic[Frame]):
 
     @abstractmethod
     def _handle_frame(self, frame: Frame) -> None:
-        """Tell the turn what one frame says. Raises ModelError."""
+        """Pass the contents of one frame to the assembler. Raises ModelError."""
 
     def _handle_eof(self) -> None:
-        """The stream is over without its last frame: fine where the turn is known to have ended."""
+        """Handle a stream without its final frame: not an error if the stop reason is known."""
         self._assembler.finish()
 
     def _handle_remaining_frames(self) -> None:
@@ -87,14 +90,14 @@ class StreamParser(ABC, Generic[Frame]):
             for frame in filter(None, self._frame_decoder.close()):
                 self._handle_frame(frame)
         except ModelGarbled:
-            pass  # half a frame: the stream was cut, which `_end` judges
+            pass  # an incomplete frame: the stream was truncated, which `_handle_eof` decides on
 
 
 def decode_json(data: bytes, decode: Callable[[bytes], T], struct_type: type[T]) -> T:
-    """JSON → a struct. What a strict decoder refuses and still can be read, broken UTF-8 and lone surrogates, is read.
+    """Decode JSON into a struct; tolerate invalid UTF-8 and lone surrogates, which a strict decoder rejects.
 
     Raises:
-        ModelGarbled: It is not JSON, or not what the format allows.
+        ModelGarbled: The data is not JSON, or does not match the struct.
     """
     try:
         return decode(data)
@@ -103,22 +106,22 @@ def decode_json(data: bytes, decode: Callable[[bytes], T], struct_type: type[T])
 
 
 def encode_arguments(value: dict[str, Any]) -> str:
-    """Arguments that came as an object instead of its text → their text.
+    """Encode arguments that arrived as an object instead of as JSON text.
 
     Raises:
-        ModelGarbled: They nest deeper than anybody reads.
+        ModelGarbled: They are nested too deeply to be encoded.
     """
     try:
         return msgspec.json.encode(value).decode()
     except RecursionError as error:
-        raise ModelGarbled("the model's provider sent arguments that nest too deep") from error
+        raise ModelGarbled("the model's provider sent arguments that are nested too deeply") from error
 
 
 def _decode_leniently(data: bytes, struct_type: type[T]) -> T:
     try:
         value = json.loads(data.decode(errors="replace"), parse_constant=str)
-        # Half a surrogate pair is no character; the way through UTF-16 joins whole pairs and marks the others.
+        # A lone surrogate is not a character: the round trip through UTF-16 joins pairs and replaces lone surrogates.
         text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return msgspec.json.decode(text, type=struct_type)
     except (ValueError, RecursionError) as error:
-        raise ModelGarbled("the model's provider sent what its own format does not allow") from error
+        raise ModelGarbled("the model's provider sent data that violates its own format") from error

@@ -1,1 +1,1 @@
-"""The scripted model: deterministic, without network; for trying things out and for tests."""
+"""The scripted provider: deterministic and offline, for demos and tests."""

@@ -1,6 +1,6 @@
-"""What the scripted model hears: words in, wishes out. A wish is a tool's name with its arguments.
+"""Intent parser of the scripted provider: text in, intents out. An intent is a tool's name with its arguments.
 
-Pure patterns, for English and for the five shipped tools. Knows nothing of streams and of results.
+Regular expressions only, for English and for the five shipped tools.
 """
 
 import re
@@ -13,7 +13,7 @@ __all__ = ["Intent", "parse_follow_up", "parse_intents"]
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A tool that would help, and what to ask it."""
+    """A tool that fits the text, and the arguments to call it with."""
 
     tool: str
     arguments: dict[str, object]
@@ -135,14 +135,14 @@ _FOLLOW_UP_PREFIX = re.compile(r"\s*(?:and|what about|how about|also|now)\b", re
 
 
 def parse_intents(text: str) -> list[Intent]:
-    """Every wish in the words, in the order of the shipped tools, each once."""
+    """Every intent in the text, in the order of the shipped tools, without duplicates."""
     normalized = text.translate(_CHARACTER_REPLACEMENTS)
     found = (intent for parse in _INTENT_PARSERS for intent in parse(normalized))
-    return [*{repr(wish): wish for wish in found}.values()]
+    return [*{repr(intent): intent for intent in found}.values()]
 
 
 def parse_follow_up(text: str, last_intent: Intent) -> list[Intent]:
-    """`And in Rome?` after a wish for the weather in Paris is a wish for the weather in Rome."""
+    """Parse a follow-up: `And in Rome?` after the weather in Paris asks for the weather in Rome."""
     follows = _FOLLOW_UP_PREFIX.match(text)
     if not follows:
         return []
@@ -162,16 +162,13 @@ def parse_follow_up(text: str, last_intent: Intent) -> list[Intent]:
     return []
 
 
-# one reader per tool
-
-
 def _parse_stocks(text: str) -> Iterator[Intent]:
     for symbol in _find_symbols(text, about_stocks=bool(_STOCKS.search(text)) and not text.isupper()):
         yield Intent("get_stock_quote", {"symbol": symbol})
 
 
 def _find_symbols(text: str, *, about_stocks: bool) -> Iterator[str]:
-    """Well-known symbols always; other words in capitals and names of companies only where stocks are the matter."""
+    """Well-known symbols always; other words in capitals and company names only if the text is about stocks."""
     for word in re.findall(r"\w+", text):
         if word in COMPANIES.values() or (about_stocks and _SYMBOL.fullmatch(word) and word not in CURRENCY_CODES):
             yield word
@@ -236,7 +233,7 @@ def _places_after_preposition(text: str) -> Iterable[str]:
 
 
 def _split_places(text: str) -> Iterator[str]:
-    """`Paris and Lima, and 1200 EUR in USD` → Paris, Lima: the items of a list, until one is no place."""
+    """`Paris and Lima, and 1200 EUR in USD` → Paris, Lima: the items of a list, up to the first that is not a place."""
     for item in _LIST_SEPARATOR.split(re.sub(r"^\s*(?:in|for|at)\s+", "", text).rstrip(" ?!.")):
         place = _CAPITALISED.match(item) or _UNCAPITALISED.match(_WHEN.sub("", item))
         if item and (not place or _NO_PLACE.match(item)):

@@ -1,10 +1,10 @@
-"""The embedded model: deterministic, without network, for trying out and for tests. It understands nothing.
+"""The scripted provider: deterministic and offline, for demos and tests. There is no model behind it.
 
-It reads the user's words by pattern (`scripted_wishes`), asks for the fitting tools side by side, its arguments
-streamed in pieces as real models do, and answers from the tools' results (`scripted_replies`) word by word at a set
-pace. Some words make it do what tests and demonstrations need: `count to 500` gives a long answer, `think` makes it
-think aloud, `fail halfway` makes it break off like a provider that is overloaded, the name of any tool makes it call
-that tool.
+It matches the user's text against patterns (`intents`), calls the matching tools in parallel with their arguments
+streamed in pieces, as real models do, and composes an answer from the tools' results (`replies`), word by word at a set
+pace. Some phrases trigger what tests and demos need: `count to 500` gives a long answer, `think` adds reasoning,
+`fail halfway` raises the error of an overloaded provider in mid-answer, and the name of any tool makes it call that
+tool.
 """
 
 import asyncio
@@ -50,15 +50,15 @@ _ARGUMENTS_DELTA_CHARS: Final = 8
 
 
 def make(settings: Settings) -> "ScriptedProvider":
-    """The scripted model at the pace of SCRIPTED_WORDS_PER_SECOND."""
+    """Make the scripted provider at the pace of SCRIPTED_WORDS_PER_SECOND."""
     return ScriptedProvider(settings.scripted_words_per_second)
 
 
 class ScriptedProvider:
-    """A model that follows a script.
+    """A provider that follows a script.
 
     Args:
-        words_per_second: Pace of words and of pieces of arguments; 0 means as fast as they are read.
+        words_per_second: Pace of words and of pieces of arguments; 0 means as fast as the reader takes them.
     """
 
     name = "scripted"
@@ -68,10 +68,10 @@ class ScriptedProvider:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """Take one turn, one word or piece of arguments a batch. See `Model.stream`.
+        """Stream one turn, one word or one piece of arguments per batch.
 
         Raises:
-            ModelBusy: It was asked to `fail halfway`.
+            ModelBusy: The user's text contains `fail halfway`.
         """
         for batch in _play_turn(request):
             if self._pause_s:
@@ -110,7 +110,7 @@ def _answer_text(request: ModelRequest, prompt: str, results: Sequence[ToolMessa
 
 
 def _plan_tool_calls(request: ModelRequest, prompt: str) -> list[ToolCall]:
-    """The wishes for which there is a tool that may be called, as calls."""
+    """Calls for the intents whose tool is available and allowed by `tool_choice`."""
     tools = {tool.name: tool for tool in request.tools if request.tool_choice in {"auto", "required", tool.name}}
     intents = [intent for intent in _recognize_intents(request.messages, prompt) if intent.tool in tools]
     intents += [
@@ -120,8 +120,8 @@ def _plan_tool_calls(request: ModelRequest, prompt: str) -> list[ToolCall]:
         intents = [_intent_for_tool(next(iter(tools.values())), prompt)]
     first = 1 + sum(len(_calls_of(message)) for message in request.messages)
     return [
-        ToolCall(f"call_{number}", wish.tool, orjson.dumps(wish.arguments).decode())
-        for number, wish in enumerate(intents, first)
+        ToolCall(f"call_{number}", intent.tool, orjson.dumps(intent.arguments).decode())
+        for number, intent in enumerate(intents, first)
     ]
 
 
@@ -137,7 +137,7 @@ def _intent_from_call(call: ToolCall) -> Intent:
 
 
 def _intent_for_tool(tool: ToolSchema, prompt: str) -> Intent:
-    """A call of a tool the script does not know: what it requires, filled with what comes nearest."""
+    """A call of a tool without a pattern of its own: example values for its required arguments."""
     properties: Any = tool.parameters.get("properties", {})
     required: Any = tool.parameters.get("required", [])
     return Intent(tool.name, {name: _example_value(properties.get(name, {}), prompt) for name in required})
@@ -180,7 +180,7 @@ def _last_user_text(messages: Sequence[Message]) -> str:
 
 
 def _latest_tool_results(messages: Sequence[Message]) -> list[ToolMessage]:
-    """The results since the user last spoke."""
+    """The tool results since the last user message."""
     results: list[ToolMessage] = []
     for message in reversed(messages):
         if isinstance(message, UserMessage):

@@ -1,4 +1,4 @@
-"""What the scripted model answers: results of tools in, Markdown out. Pure; knows nothing of streams."""
+"""Composes the replies of the scripted provider: tool results in, Markdown out. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -20,7 +20,7 @@ _STUB_DATA_NOTE: Final = "\n\nSome of these are practice data, made up on this m
 
 
 def compose_reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
-    """One line per result, in the order of the calls; failures in their own words; practice data named as such."""
+    """One line per result, in the order of the calls; failures as reported; a note if there is practice data."""
     by_id = {result.tool_call_id: result for result in results}
     lines = [f"- {_format_line(call, by_id[call.id])}" for call in calls if call.id in by_id]
     head = "Here is what I found:" if any(not result.is_error for result in results) else "I could not find out:"
@@ -29,10 +29,10 @@ def compose_reply(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> 
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
-    """The object that JSON text holds; an empty one where it holds none, or one too deep to be written again."""
+    """Parse JSON text; an empty object if it is not a JSON object, or is nested too deeply to be serialized again."""
     try:
         value = orjson.loads(text or "{}")
-        orjson.dumps(value)  # reads 1024 levels and writes 254
+        orjson.dumps(value)  # orjson parses 1024 levels of nesting but serializes only 254
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -83,7 +83,7 @@ _FORMATTERS: Final[Mapping[str, Callable[[ResultData], str]]] = {
 
 
 def _format_generic(data: ResultData) -> str:
-    """`{"price": 1.5, "currency": "USD"}` → `price 1.5, currency USD`; for tools that the script does not know."""
+    """`{"price": 1.5, "currency": "USD"}` → `price 1.5, currency USD`; for tools without a formatter."""
     return ", ".join(f"{name.replace('_', ' ')} {_format_value(item)}" for name, item in data.items())
 
 
