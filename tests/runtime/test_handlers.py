@@ -265,7 +265,7 @@ class TestClosing:
         async with serving(items) as api:
             await api.invoke()
             assert await asyncio.to_thread(failed.wait, 10)
-        while not any("failed while it was closed" in line for line in logged):  # noqa: ASYNC110 - a thread writes it
+        while not any("failed while it was being closed" in line for line in logged):  # noqa: ASYNC110 - a thread writes it
             await asyncio.sleep(0.001)
 
 

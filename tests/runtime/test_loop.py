@@ -65,7 +65,7 @@ class TestErrors:
         async with serving(large) as api:
             outcome = await api.invoke(url_event())
         assert outcome.json["errorType"] == "PreludeTooLarge"
-        assert "Lambda reads 16384" in outcome.json["errorMessage"]
+        assert "the limit is 16384" in outcome.json["errorMessage"]
 
     async def test_a_result_that_is_no_json_is_lambdas_marshal_error(self) -> None:
         async def strange(event: Any, context: Any) -> Any:

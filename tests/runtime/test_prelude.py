@@ -71,7 +71,7 @@ def test_so_are_those_that_the_connection_header_names() -> None:
 def test_the_largest_that_fits() -> None:
     spare = MAX_PRELUDE_BYTES - len(encode_prelude(Response(headers={"content-type": "x/y", "x-long": ""})))
     assert len(encode_prelude(Response(headers={"content-type": "x/y", "x-long": "a" * spare}))) == MAX_PRELUDE_BYTES
-    with pytest.raises(PreludeTooLarge, match="take 16385 bytes; Lambda reads 16384"):
+    with pytest.raises(PreludeTooLarge, match="take 16385 bytes; the limit is 16384"):
         encode_prelude(Response(headers={"content-type": "x/y", "x-long": "a" * (spare + 1)}))
 
 

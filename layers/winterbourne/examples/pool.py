@@ -1,4 +1,4 @@
-"""What an execution environment shares lives as long as it does: `pool.handler`."""
+"""A connection shared by all invocations of an execution environment, with lifecycle hooks: `pool.handler`."""
 
 import sqlite3
 

@@ -1,4 +1,4 @@
-"""As in Node.js: write to the stream from wherever something happens. `push.handler`."""
+"""Write to the response stream from concurrent tasks, as in Lambda's Node.js runtime: `push.handler`."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ async def handler(event, response_stream: ResponseStream, context):
         async with asyncio.TaskGroup() as group:
             group.create_task(worker("slow", 0.2))
             group.create_task(worker("quick", 0.1))
-    except asyncio.CancelledError:  # the deadline is near: there is time for a last word
+    except asyncio.CancelledError:  # the deadline is near: there is time for a final frame
         await response_stream.write("event: timeout\ndata: sorry\n\n")
         raise
 

@@ -1,4 +1,4 @@
-"""Ten lines that stream: `words.handler`."""
+"""A streaming handler in ten lines: `words.handler`."""
 
 import asyncio
 

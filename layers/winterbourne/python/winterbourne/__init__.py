@@ -1,6 +1,6 @@
-"""Response streaming for Python functions on AWS Lambda.
+"""Response streaming for Python functions on AWS Lambda: the public API of the runtime.
 
-Everything a function needs is named here. None of it opens a socket or starts a loop by itself.
+Importing it opens no socket and starts no event loop.
 """
 
 from winterbourne.context import LambdaContext, current_context, current_trace_id

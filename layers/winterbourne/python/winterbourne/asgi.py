@@ -1,4 +1,4 @@
-"""An ASGI application as a handler: event → scope, its messages → the response stream.
+"""ASGI adapter: turns an event into a scope, and an application's messages into writes to the response stream.
 
 For function URLs (payload 2.0) and API Gateway REST APIs with streaming (payload 1.0).
 https://asgi.readthedocs.io/en/stable/specs/www.html
@@ -28,12 +28,12 @@ Application = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
 
-# From 2.4 on, `send` raises OSError once the client is gone; StreamLost is one.
+# Since 2.4, `send` raises an OSError once the client has disconnected; StreamLost is one.
 ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
 
 
 class AsgiHandler:
-    """Serves an application; its lifespan is that of the execution environment.
+    """Serves an ASGI application; its lifespan is that of the execution environment.
 
     Args:
         application: A callable of `scope`, `receive` and `send`.
@@ -46,10 +46,10 @@ class AsgiHandler:
         on_shutdown(self._lifespan.shutdown)
 
     async def __call__(self, event: Any, stream: ResponseStream, context: LambdaContext) -> None:
-        """Answer one HTTP event.
+        """Handle one HTTP event.
 
         Raises:
-            Fault: The event is not one of HTTP.
+            Fault: The event is not an HTTP event.
             StreamMisused: The application returned without a response.
         """
         scope = {**build_scope(event), "aws.event": event, "aws.context": context, "state": self._lifespan.state.copy()}
@@ -60,7 +60,7 @@ class AsgiHandler:
 
 
 class _HttpCycle:
-    """One request and its response, as the application sees them."""
+    """One HTTP request and its response: the application's `receive` and `send`."""
 
     def __init__(self, body: bytes, stream: ResponseStream) -> None:
         self._body: bytes | None = body
@@ -71,7 +71,8 @@ class _HttpCycle:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._disconnected.wait()  # Lambda tells nobody that a client has gone; only our own end is known
+        # Lambda does not report disconnects: the event is set when the response ends or is lost.
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -87,12 +88,12 @@ class _HttpCycle:
         elif message["type"] == "http.response.body":
             await self._stream.write(message.get("body", b""))
             if not message.get("more_body", False):
-                await self._stream.end()  # the client has its answer while background tasks go on
+                await self._stream.end()  # the client has its response while background tasks run
                 self._disconnected.set()
 
 
 class _Lifespan:
-    """One run of the application's lifespan protocol, in a task that lives from `start` to `stop`."""
+    """The application's lifespan protocol, run in one task from `startup` to `shutdown`."""
 
     def __init__(self, application: Application) -> None:
         self.state: dict[str, Any] = {}
@@ -102,16 +103,16 @@ class _Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Start the application up.
+        """Run the application's startup.
 
         Raises:
-            Fault: It says that it cannot start.
+            Fault: The application sent `lifespan.startup.failed`.
         """
         self._task = asyncio.create_task(self._run(), name="lifespan")
         await self._run_phase("startup")
 
     async def shutdown(self) -> None:
-        """Shut it down, if it takes part in that at all."""
+        """Run the application's shutdown, if it supports the lifespan protocol."""
         if self._task is None or self._task.done():
             return
         try:
@@ -130,20 +131,20 @@ class _Lifespan:
         scope = {"type": "lifespan", "asgi": ASGI_VERSION, "state": self.state}
         try:
             await self._application(scope, self._receive_queue.get, self._send_queue.put)
-        except Exception:  # by the specification: it does not know lifespans, and goes without
-            _LOGGER.info("the application takes no part in its lifespan", exc_info=True)
+        except Exception:  # by the specification: no lifespan support; serve it without
+            _LOGGER.info("the application does not support the lifespan protocol", exc_info=True)
         finally:
             self._send_queue.put_nowait(None)
 
 
 def build_scope(event: Any) -> Message:
-    """The `http` scope of an event.
+    """Build the `http` scope for an event.
 
     Raises:
         Fault: The event did not come from an HTTP front end.
     """
     if not is_http(event):
-        raise Fault("Runtime.NotAnHttpEvent", "an ASGI application takes events of function URLs and REST APIs only")
+        raise Fault("Runtime.NotAnHttpEvent", "an ASGI application accepts events of function URLs and REST APIs only")
     scope = _rest_api_scope(event) if is_rest_api(event) else _function_url_scope(event)
     headers = dict(scope["headers"])
     host, port = _host_and_port(headers.get(b"host", b"").decode("latin-1"))
@@ -155,13 +156,13 @@ def build_scope(event: Any) -> Message:
 
 
 def _host_and_port(text: str) -> tuple[str, str]:
-    """Both parts of a Host header; an IPv6 address has colons of its own, in brackets."""
+    """Split a Host header; an IPv6 address contains colons, inside brackets."""
     host, colon, port = text.rpartition(":")
     return (host, port) if colon and not port.endswith("]") else (text, "")
 
 
 def _function_url_scope(event: Message) -> Message:
-    """Payload 2.0: one value per header, cookies apart."""
+    """Payload 2.0: one value per header, cookies listed separately."""
     http = event["requestContext"]["http"]
     headers = _encode_headers(event.get("headers", {}).items())
     if cookies := event.get("cookies"):
@@ -180,7 +181,7 @@ def _function_url_scope(event: Message) -> Message:
 
 
 def _rest_api_scope(event: Message) -> Message:
-    """Payload 1.0: lists of values; the stage is a part of the path that the application does not see."""
+    """Payload 1.0: lists of values; a stage or base path in front of `path` becomes the `root_path`."""
     request = event["requestContext"]
     multi_value_headers = event.get("multiValueHeaders") or {
         name: [value] for name, value in (event.get("headers") or {}).items()

@@ -1,7 +1,7 @@
-"""What the stock bootstrap does to sys.path and the environment before it imports the handler.
+"""Bootstrap: prepares sys.path and the environment as the stock bootstrap does, and imports the handler.
 
-The managed runtime starts `/var/runtime/bootstrap.py`, which prepares all of this; an exec wrapper replaces that file,
-so whatever it prepared has to be prepared again. https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
+The managed runtime starts `/var/runtime/bootstrap.py`, which prepares all of this. The exec wrapper starts this
+runtime in its place, so the runtime has to do the same. https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
 """
 
 import importlib
@@ -17,16 +17,16 @@ __all__ = ["load_handler", "prepare_environment"]
 
 
 def prepare_environment(environ: MutableMapping[str, str], layer_dir: str) -> None:
-    """Make sys.path, `.pth` files, PYTHONPATH and AWS_EXECUTION_ENV as the stock bootstrap does.
+    """Set up sys.path, `.pth` files, PYTHONPATH and AWS_EXECUTION_ENV as the stock bootstrap does.
 
     Args:
         environ: Lambda's environment variables.
-        layer_dir: The folder `python` of the layers, `/opt/python`.
+        layer_dir: The `python` folder of the layers, such as `/opt/python`.
     """
     task_root = environ.get("LAMBDA_TASK_ROOT") or os.getcwd()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     layer_dirs = [] if "PYTHONPATH" in environ else [f"{layer_dir}/lib/python{version}/site-packages", layer_dir]
-    # The stock bootstrap lies in this folder, which is why Python has put it on the path.
+    # Python puts this folder on sys.path for the stock bootstrap, which is run from it.
     runtime_dirs = [environ["LAMBDA_RUNTIME_DIR"]] if "LAMBDA_RUNTIME_DIR" in environ else []
     sys.path[:0] = [task_root, *layer_dirs, *runtime_dirs]
     for folder in (task_root, *layer_dirs):
@@ -40,8 +40,8 @@ def load_handler(name: str) -> Callable[..., Any]:
     """Import a handler by its name, `folder/module.function` or `package.module.function`.
 
     Raises:
-        Fault: With Lambda's name for what is wrong.
-        BaseException: What the module itself raised.
+        Fault: The handler cannot be loaded; its type is Lambda's own name for the reason.
+        BaseException: Anything else that the module itself raised.
     """
     module_name, dot, function = name.rpartition(".")
     if not dot:

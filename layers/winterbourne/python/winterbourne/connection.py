@@ -1,7 +1,7 @@
-"""The asyncio shell around the exchange: one connection to the Runtime API, made anew whenever it breaks.
+"""Client of the Lambda Runtime API on asyncio: one persistent connection, reopened whenever it breaks.
 
-Each poller has one client. A response that fails takes its connection with it, never the next invocation: `next` finds
-the connection gone and opens another.
+Each poller has its own client. A response that fails costs its connection but not the next invocation:
+`next_invocation` opens a new connection, with retries and exponential backoff.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR, RESTORE_NEXT, Reply
 
 __all__ = ["RuntimeClient"]
 
-# As the stock client where many invocations share an environment: five attempts, 0.1 s before the second, doubling.
+# As the stock client does where invocations share an environment: five attempts, 0.1 s backoff, doubling each time.
 MAX_ATTEMPTS = 5
 INITIAL_BACKOFF_S = 0.1
 
 
 class RuntimeClient:
-    """Speaks to the Runtime API for one poller; at most one invocation is in hand.
+    """Talks to the Runtime API for one poller; holds at most one invocation at a time.
 
     Args:
         address: `AWS_LAMBDA_RUNTIME_API`, as `host:port`.
@@ -35,19 +35,19 @@ class RuntimeClient:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether a streamed response is under way."""
+        """Whether a streamed response has started and not ended."""
         return self._protocol.state is State.STREAMING
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the invocation in hand has seen neither response nor error."""
+        """Whether neither a response nor an error was sent for the current invocation."""
         return self._protocol.state is State.HANDLING
 
     async def next_invocation(self) -> Invocation:
-        """Wait for the next invocation, as long as it takes.
+        """Wait for the next invocation, without a timeout.
 
         Raises:
-            RuntimeApiDown: Every attempt failed, or the Runtime API answered 500.
+            RuntimeApiUnavailable: Every attempt failed, or the Runtime API answered 500.
         """
         backoff_s = INITIAL_BACKOFF_S
         for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -64,12 +64,12 @@ class RuntimeClient:
         raise AssertionError  # unreachable: the last attempt returned or raised
 
     def request_next(self) -> None:
-        """Ask for the next invocation now, if the connection stands; `next` waits for the answer."""
+        """Request the next invocation now if there is a connection; `next_invocation` waits for the reply."""
         if self._connection is not None:
             self._pending_next = self._connection.request(self._protocol.request_next())
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
-        """Begin a streamed response; on the socket before the first suspension unless the connection had gone.
+        """Start a streamed response. Unless it has to reconnect, it writes to the socket before it first suspends.
 
         Raises:
             StreamLost: The Runtime API cannot be reached.
@@ -81,10 +81,10 @@ class RuntimeClient:
         connection.transport.write(self._protocol.start_response(content_type, prelude))
 
     def write(self, data: bytes) -> bool:
-        """Put a piece of the body on the socket, at once.
+        """Write a chunk of the body to the socket immediately.
 
         Returns:
-            Whether the sender must wait, with `drained`, for the reader to catch up.
+            Whether the caller must await `drain` for the reader to catch up (backpressure).
 
         Raises:
             StreamLost: Lambda has closed the response.
@@ -96,10 +96,10 @@ class RuntimeClient:
         return connection.is_write_paused
 
     async def drain(self) -> None:
-        """Wait until the socket takes more.
+        """Wait until the socket accepts more data.
 
         Raises:
-            StreamLost: Lambda has closed the response meanwhile.
+            StreamLost: Lambda closed the response in the meantime.
         """
         connection = self._connection
         if connection is not None:
@@ -111,7 +111,7 @@ class RuntimeClient:
         """End the streamed response and wait for its acknowledgement.
 
         Raises:
-            StreamLost: It was lost before.
+            StreamLost: The response was lost before its end.
         """
         if not self.is_streaming:
             raise StreamLost(self._lost_reason)
@@ -126,35 +126,35 @@ class RuntimeClient:
         await self._deliver(lambda: self._protocol.send_response(body, content_type))
 
     async def send_error(self, error: ErrorReport) -> None:
-        """Send an error in place of a response."""
+        """Send an error instead of a response."""
         await self._deliver(lambda: self._protocol.send_error(error))
 
     async def send_init_error(self, error: ErrorReport, error_type: str = "") -> None:
-        """Tell that the function could not be started."""
+        """Report that the function failed to initialize."""
         await self._deliver(lambda: self._protocol.call(INIT_ERROR, error, error_type))
 
     async def restore_next(self) -> None:
-        """Say that a snapshot may be taken; return once the environment was restored from it, on a new connection."""
+        """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
         (await self._request(lambda: self._protocol.call(RESTORE_NEXT))).raise_for_status()
         self._close_connection("the connection was made before the snapshot")
 
     async def send_restore_error(self, error: ErrorReport, error_type: str) -> None:
-        """Tell that a hook failed after the restore."""
+        """Report that an `after_restore` hook failed."""
         await self._deliver(lambda: self._protocol.call(RESTORE_ERROR, error, error_type))
 
     def close(self) -> None:
-        """Close the connection; whatever was in flight is lost."""
+        """Close the connection; anything in flight is lost."""
         if self._pending_next is not None:
             self._pending_next.cancel()
         self._close_connection("this process closed it")
 
     async def _deliver(self, build_request: Callable[[], bytes]) -> None:
-        """Take a step that Lambda acknowledges.
+        """Send a request and wait until Lambda acknowledges it.
 
         Raises:
-            StreamLost: The connection broke before it did.
-            RuntimeApiError: It refused.
-            RuntimeApiDown: It answered 500.
+            StreamLost: The connection broke before the acknowledgement.
+            RuntimeApiError: The Runtime API rejected the request.
+            RuntimeApiUnavailable: The Runtime API answered 500.
         """
         try:
             await self._request(build_request)
@@ -170,7 +170,7 @@ class RuntimeClient:
         if not self._protocol.reusable:
             self._close_connection("the Runtime API closed it")
         if reply.status == 500:
-            raise RuntimeApiUnavailable(f"the Runtime API answered 500 to {reply.path}: it asks this process to end")
+            raise RuntimeApiUnavailable(f"the Runtime API answered 500 to {reply.path}, so this process must exit")
         return reply.raise_for_status()
 
     async def _connect(self) -> "_Connection":
@@ -193,7 +193,7 @@ class RuntimeClient:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: bytes in go to the exchange, its reply goes to the one who waits for it."""
+    """One TCP connection: feeds received bytes to the protocol and resolves the pending request with the reply."""
 
     transport: asyncio.Transport
 
@@ -205,22 +205,20 @@ class _Connection(asyncio.Protocol):
         self._pending_reply: asyncio.Future[Reply] | None = None
 
     def request(self, data: bytes) -> asyncio.Future[Reply]:
-        """Write the end of a request; its reply will come."""
+        """Write a complete request, or the rest of one; the future resolves to its reply."""
         self._pending_reply = asyncio.get_running_loop().create_future()
         self.transport.write(data)
         return self._pending_reply
 
     def abort(self) -> None:
-        """Close it and wake everyone who waits for it."""
+        """Close the connection and wake everything that waits for it."""
         self.transport.abort()
         self.write_resumed.set()
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
-    # Callbacks of asyncio
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is for a stream connection
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: TCP transports are of this type
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -232,13 +230,13 @@ class _Connection(asyncio.Protocol):
         if reply is None:
             return
         if self._pending_reply is None or self._pending_reply.done():
-            reason = f"the Runtime API answered {reply.status} before the response had ended: "
+            reason = f"the Runtime API answered {reply.status} before the response ended: "
             self._on_lost(self, reason + reply.body.decode(errors="replace"))
         else:
             self._pending_reply.set_result(reply)
 
     def eof_received(self) -> None:
-        self.data_received(b"")  # the end of a reply that has no length is the end of the connection
+        self.data_received(b"")  # a reply without a length ends with the connection
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_lost(self, str(exc or "the Runtime API closed the connection"))

@@ -1,6 +1,7 @@
-"""The context object, attribute by attribute as the stock client's, and what the running invocation is.
+"""The Lambda context object, with the stock client's attributes, and the context variables of the invocation.
 
-`current_context()` works in any coroutine, task or thread that the handler started: it is a context variable.
+`current_context()` works in the handler, in every task it creates and in `asyncio.to_thread`; a `threading.Thread` of
+its own has to run in `contextvars.copy_context()`.
 """
 
 import json
@@ -22,14 +23,14 @@ CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_versio
 
 
 class LambdaContext:
-    """What a handler learns of its invocation.
+    """Information about the invocation and the function, passed to the handler.
 
     Args:
-        headers: Of the answer to `next`, names in lower case.
+        headers: Headers of the reply to `next`, names in lower case.
         environ: Lambda's environment variables.
 
     Raises:
-        Fault: The client context or the identity is not JSON.
+        Fault: The client context or the identity is not valid JSON.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
     """
@@ -51,15 +52,15 @@ class LambdaContext:
         self.identity = _identity(_parse_json_header(get("lambda-runtime-cognito-identity"), "Cognito Identity"))
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda ends the invocation; 0 when that has passed."""
+        """Milliseconds until the deadline of the invocation; 0 once it has passed."""
         return max(0, self._deadline_ms - int(time.time() * 1000))
 
     def w3c(self) -> dict[str, str]:
-        """The W3C trace context the caller sent: any of `traceparent`, `tracestate` and `baggage`."""
+        """The W3C trace context that the caller sent: any of `traceparent`, `tracestate` and `baggage`."""
         return dict(self._trace_context)
 
     def log(self, message: object) -> None:
-        """Write to the function's log as it is, without level and request id."""
+        """Write a message to the function's log unchanged, without level and request id."""
         for handler in logging.getLogger().handlers:
             if hasattr(handler, "log_sink"):
                 handler.log_sink.log(str(message))
@@ -86,12 +87,12 @@ class LambdaContext:
 
 
 def current_context() -> LambdaContext | None:
-    """The context of the invocation this code runs for; None outside of one."""
+    """Return the context of the current invocation, or None outside of an invocation."""
     return CONTEXT.get()
 
 
 def current_trace_id() -> str | None:
-    """The X-Ray trace header of the invocation this code runs for, also where many run in one process."""
+    """Return the X-Ray trace header of the current invocation, also with concurrent invocations in one process."""
     return TRACE_ID.get()
 
 

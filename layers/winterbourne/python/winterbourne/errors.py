@@ -1,15 +1,15 @@
-"""What can go wrong in the layer, and how an error is told to Lambda.
+"""The exceptions of the runtime, and the error report that is sent to Lambda.
 
 WinterbourneError
-├── Fault              the function or an event is not as it must be; carries Lambda's own name for that
-├── PreludeTooLarge    status, headers and cookies do not fit into the 16 KB that the front ends read
-├── StreamMisused      started twice, or written to after its end
-├── StreamLost         Lambda closed the response under way; also a ConnectionError
-├── DeadlineReached    the handler was cancelled because its time was up
-├── ShuttingDown       the handler was cancelled because the execution environment ends
-├── IllegalMove        a step that the table of the exchange does not list
-├── RuntimeApiError    the Runtime API answered with something else than it documents
-└── RuntimeApiDown     it cannot be reached or has given up; the process must end
+├── Fault                  the function, a setting or an event is invalid; carries the error type shown by Lambda
+├── PreludeTooLarge        status, headers and cookies exceed the 16 KB that the front ends read
+├── StreamMisused          the stream was started twice, or written to after its end
+├── StreamLost             Lambda closed the response before its end; also a ConnectionError
+├── DeadlineReached        the handler was cancelled because its deadline was near
+├── ShuttingDown           the handler was cancelled because the execution environment is shutting down
+├── IllegalTransition      a step that the protocol's state machine does not allow
+├── RuntimeApiError        the Runtime API rejected a request or sent an invalid reply
+└── RuntimeApiUnavailable  the Runtime API cannot be reached or answered 500; the process must exit
 """
 
 import json
@@ -34,7 +34,7 @@ __all__ = [
     "WinterbourneError",
 ]
 
-MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # a larger cause is refused together with the report that carries it
+MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # Lambda rejects the whole report if its cause is larger
 INTERNAL_PATHS = (
     os.path.dirname(__file__) + os.sep,
     f"{os.sep}concurrent{os.sep}futures{os.sep}",
@@ -45,16 +45,16 @@ INTERNAL_PATHS = (
 
 
 class WinterbourneError(Exception):
-    """The root: everything this layer raises by itself."""
+    """Base class of the runtime's own exceptions."""
 
 
 class Fault(WinterbourneError):
-    """The function or an event is not as it must be.
+    """The function, a setting or an event is invalid.
 
     Args:
-        kind: Lambda's name for it, such as `Runtime.ImportModuleError`.
-        message: What a developer reads.
-        trace: Lines that lead to the place, where there are any.
+        error_type: The type shown by Lambda, such as `Runtime.ImportModuleError`.
+        message: The message for the developer.
+        trace: Lines of the stack trace, if any.
     """
 
     def __init__(self, error_type: str, message: str, trace: list[str] | None = None) -> None:
@@ -64,7 +64,7 @@ class Fault(WinterbourneError):
 
 
 class PreludeTooLarge(WinterbourneError):
-    """The prelude does not fit into the bytes in which the front ends look for its end."""
+    """The prelude is longer than the front ends read."""
 
 
 class StreamMisused(WinterbourneError):
@@ -72,28 +72,28 @@ class StreamMisused(WinterbourneError):
 
 
 class StreamLost(WinterbourneError, ConnectionError):
-    """Lambda closed the connection or refused the response while it was being sent. What is written goes nowhere."""
+    """Lambda closed the connection or rejected the response while it was being sent; further data is discarded."""
 
 
 class DeadlineReached(WinterbourneError):
-    """The handler was cancelled so that its stream could still end before Lambda cuts it."""
+    """The handler was cancelled shortly before the deadline, so that its stream ends properly."""
 
 
 class ShuttingDown(WinterbourneError):
-    """The handler was cancelled because the execution environment shuts down."""
+    """The handler was cancelled because the execution environment is shutting down."""
 
 
 class IllegalTransition(WinterbourneError):
-    """A step that the table of the exchange does not list: a bug of the caller, found before any byte was written."""
+    """The protocol's state machine does not allow this step: a bug in the caller, raised before any byte is written."""
 
 
 class RuntimeApiError(WinterbourneError):
-    """The Runtime API refused a request.
+    """The Runtime API rejected a request, or its reply was not valid HTTP.
 
     Args:
-        path: What was asked of it.
-        status: The HTTP status of its answer.
-        body: Its answer.
+        path: Path of the request.
+        status: HTTP status of the reply; 0 if the reply was not valid HTTP.
+        body: Body of the reply, or what is wrong with it.
     """
 
     def __init__(self, path: str, status: int, body: bytes = b"") -> None:
@@ -102,15 +102,15 @@ class RuntimeApiError(WinterbourneError):
 
 
 class RuntimeApiUnavailable(WinterbourneError):
-    """The Runtime API cannot be reached, or answered 500: nothing more can be done in this process."""
+    """The Runtime API cannot be reached or answered 500; the process must exit."""
 
 
 class ErrorReport:
-    """One error as Lambda wants to hear of it.
+    """An error in the form in which Lambda accepts it, redacted.
 
     Args:
-        error: What was raised.
-        request_id: Of the invocation it belongs to; empty during init.
+        error: The exception.
+        request_id: Request id of the invocation; empty during init.
     """
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
@@ -119,18 +119,18 @@ class ErrorReport:
         self.frames: list[traceback.FrameSummary] = []
         if isinstance(error, Fault):
             self.name = self.error_type = error.error_type
-            self.xray_type = "LambdaValidationError"  # as the stock client calls all of these
+            self.xray_type = "LambdaValidationError"  # as in the stock client
             self.stack = [redact_text(line) for line in error.trace]
             return
         self.name = self.xray_type = type(error).__name__
-        # A header is ASCII; Lambda itself shows what is not made of plain letters as Unknown.
+        # Headers are ASCII, and Lambda shows error types with other characters as Unknown.
         self.error_type = f"Function.{self.name}" if self.name.isascii() else "Function.Unknown"
         self.frames = _user_frames(error.__traceback__)
         self.stack = traceback.format_list(self.frames)
 
     @property
     def document(self) -> dict[str, Any]:
-        """The error document, key by key as the stock client writes it."""
+        """The error document, with the same keys as the stock client's."""
         return {
             "errorMessage": self.message,
             "errorType": self.name,
@@ -140,12 +140,12 @@ class ErrorReport:
 
     @property
     def body(self) -> bytes:
-        """The error document as ASCII JSON, which holds any text, lone surrogates included."""
+        """The error document as ASCII JSON, which can represent any text, even lone surrogates."""
         return json.dumps(self.document).encode()
 
     @property
     def xray_cause(self) -> str:
-        """The value of Lambda-Runtime-Function-XRay-Error-Cause; empty where it would be too large."""
+        """The value of Lambda-Runtime-Function-XRay-Error-Cause; empty if it would be too large."""
         stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in self.frames]
         cause = {
             "working_directory": _working_directory(),
@@ -159,23 +159,23 @@ class ErrorReport:
 def _safe_str(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as worse:  # noqa: BLE001 - somebody's __str__; their error must be told all the same
+    except Exception as worse:  # noqa: BLE001 - a user's __str__; the error must still be reported
         return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
 
 
 def _working_directory() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # the function removed it
+    except FileNotFoundError:  # the function deleted it
         return ""
 
 
 def _user_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    """The frames from the handler on: how the layer called it tells its developer nothing."""
+    """Return the frames from the first one outside the runtime on; the runtime's own call path is noise."""
     frames = list(traceback.extract_tb(trace))
     first = next((i for i, frame in enumerate(frames) if not _is_internal(frame.filename)), 0)
     return frames[first:]
 
 
 def _is_internal(filename: str) -> bool:
-    return any(place in filename for place in INTERNAL_PATHS)
+    return any(path in filename for path in INTERNAL_PATHS)

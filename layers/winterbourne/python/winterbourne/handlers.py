@@ -1,8 +1,8 @@
-"""Any shape of handler → one way to call it.
+"""Handler adapters: wrap every supported kind of handler in one async call signature.
 
-Asynchronous handlers run on the loop, synchronous ones in a thread. What they give back decides: an async generator or
-a generator streams, anything else is a buffered answer. Three parameters that begin with `scope` are an ASGI
-application; three others are event, response stream and context.
+Asynchronous handlers run on the event loop, synchronous ones in a thread pool. A handler that returns a generator or an
+async generator streams; any other result is a buffered response. A handler with three parameters is an ASGI application
+if the first is called `scope`; otherwise it takes the event, the response stream and the context.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ __all__ = ["AsyncHandler", "StreamingHandler", "adapt_handler", "streamify_respo
 T = TypeVar("T")
 AsyncHandler = Callable[[Any, ResponseStream, LambdaContext], Awaitable[Any]]
 
-# Threads come when they are needed and stay; those that a cancelled handler still occupies must not starve the others.
+# Threads start on demand and stay. The limit is high because threads of cancelled handlers must not starve the others.
 MAX_THREADS = 256
 
 POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -36,24 +36,24 @@ _current_stream: ContextVar[ResponseStream | None] = ContextVar("winterbourne_st
 
 
 class StreamingHandler:
-    """A handler that streams under this layer, and answers buffered under a client that knows no streams.
+    """A handler that streams under this runtime and returns a buffered response under a client that cannot stream.
 
     Args:
-        handler: Any shape that `adapt` takes.
+        handler: Any kind of handler that `adapt_handler` accepts.
     """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         functools.update_wrapper(self, handler)
-        # What decorators around this object call, whatever the wrapped function takes.
+        # Decorators around this object call it with these two, whatever the wrapped function takes.
         self.__signature__ = inspect.Signature(
             [inspect.Parameter(n, POSITIONAL_OR_KEYWORD) for n in ("event", "context")]
         )
         self._serve = _build_async_handler(handler)
 
     def __call__(self, event: Any, context: LambdaContext) -> Any:
-        """Under this layer, a coroutine that streams; elsewhere, the buffered answer.
+        """Return a coroutine that streams under this runtime, or else the buffered response.
 
-        A decorator of another library sits between the layer and this object and passes on what it returns.
+        The runtime gets here through decorators of other libraries, which pass the coroutine on.
         """
         stream = _current_stream.get()
         if stream is not None:
@@ -61,7 +61,7 @@ class StreamingHandler:
         return _fallback_event_loop().run_until_complete(self._serve_buffered(event, context))
 
     async def serve(self, event: Any, stream: ResponseStream, context: LambdaContext) -> Any:
-        """Answer one event; a handler that neither streams nor returns anything sends an empty response."""
+        """Handle one event; a handler that neither streams nor returns anything sends an empty response."""
         result = await self._serve(event, stream, context)
         if result is None and not stream.started:
             await stream.start()
@@ -78,17 +78,17 @@ class StreamingHandler:
 def streamify_response(handler: Callable[..., Any]) -> StreamingHandler:
     """Make a handler stream: `async def handler(event, response_stream, context)`, as in Lambda's Node.js runtime.
 
-    Takes every other shape as well. The result can also be called as `handler(event, context)`, by Lambda's own Python
-    client or by a test, and then returns the response in one piece.
+    It accepts every other kind of handler as well. The result can also be called as `handler(event, context)`, by
+    Lambda's own Python client or by a test, and then returns the response in one piece.
     """
     return StreamingHandler(handler)
 
 
 def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
-    """One way to call a handler of any shape.
+    """Wrap a handler of any kind.
 
     Returns:
-        A coroutine function of event, response stream and context. What it returns is a buffered answer, unless the
+        A coroutine function of event, response stream and context. Its result is the buffered response, unless the
         stream was started.
     """
     if isinstance(handler, StreamingHandler):
@@ -99,7 +99,7 @@ def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
 def _build_async_handler(handler: Callable[..., Any]) -> AsyncHandler:
     parameters = _required_parameters(handler)
     if len(parameters) == 3 and parameters[0] == "scope":
-        from winterbourne.asgi import AsgiHandler  # noqa: PLC0415 - only where an application is served
+        from winterbourne.asgi import AsgiHandler  # noqa: PLC0415 - loaded only to serve an ASGI application
 
         return AsgiHandler(handler)
     call = functools.partial(_invoke, handler, on_loop=_is_async(handler))
@@ -122,7 +122,7 @@ async def _invoke(
 
 
 async def _resolve_result(result: Any, stream: ResponseStream) -> Any:
-    """What a handler gave back → a value, or None where it was streamed."""
+    """Resolve a handler's result: await an awaitable, stream a generator (and return None), return anything else."""
     if isinstance(result, AsyncGenerator):
         return await _stream_items(result, stream)
     if isinstance(result, Generator):
@@ -133,7 +133,7 @@ async def _resolve_result(result: Any, stream: ResponseStream) -> Any:
 
 
 async def _stream_items(items: AsyncGenerator[Any], stream: ResponseStream) -> None:
-    """Push every item; close the generator, whatever happens, so that its `finally` blocks run now."""
+    """Write every item to the stream; always close the generator, so that its `finally` blocks run now."""
     try:
         async for item in items:
             await (stream.start(item) if isinstance(item, Response) else stream.write(item))
@@ -144,7 +144,7 @@ async def _stream_items(items: AsyncGenerator[Any], stream: ResponseStream) -> N
 
 
 async def _iterate_in_thread(items: Generator[Any]) -> AsyncGenerator[Any]:
-    """The items of a generator, each made in a thread; all in one context, and closed when it is not at work."""
+    """Run a generator step by step in threads, all in one context; close it once no step is running."""
     context, exhausted, generator_lock = copy_context(), object(), threading.Lock()
 
     def next_item() -> Any:
@@ -155,7 +155,7 @@ async def _iterate_in_thread(items: Generator[Any]) -> AsyncGenerator[Any]:
         while (item := await _run_in_thread(context, next_item)) is not exhausted:
             yield item
     finally:
-        # Nobody waits for it: a generator that hangs in a thread cannot be interrupted, and the stream must end.
+        # Not awaited: a generator that hangs in a thread cannot be interrupted, and the stream must end.
         _thread_pool().submit(_close_generator, items, generator_lock)
 
 
@@ -164,11 +164,11 @@ def _close_generator(items: Generator[Any], generator_lock: threading.Lock) -> N
         with generator_lock:
             items.close()
     except Exception:
-        logging.getLogger(__name__).exception("the generator failed while it was closed")
+        logging.getLogger(__name__).exception("the generator failed while it was being closed")
 
 
 async def _run_in_thread(context: Context, function: Callable[..., T], *arguments: Any) -> T:
-    """Call it in a thread. Cancelling this stops the waiting; a thread cannot be stopped."""
+    """Call a function in the thread pool. Cancellation ends the wait; the thread itself cannot be stopped."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(
         _thread_pool(), functools.partial(context.run, _convert_stop_iteration, function, *arguments)
@@ -178,34 +178,34 @@ async def _run_in_thread(context: Context, function: Callable[..., T], *argument
 def _convert_stop_iteration(function: Callable[..., T], *arguments: Any) -> T:
     try:
         return function(*arguments)
-    except StopIteration as error:  # no future takes it; whoever awaits one would wait for ever
+    except StopIteration as error:  # a future cannot hold StopIteration: its awaiter would wait forever
         raise RuntimeError("the handler raised StopIteration") from error
 
 
 @functools.cache
 def _thread_pool() -> "ThreadPoolExecutor":
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where a handler is synchronous
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loaded only for synchronous handlers
 
     return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler")
 
 
 @functools.cache
 def _fallback_event_loop() -> asyncio.AbstractEventLoop:
-    """The loop for a client that has none; it lives as long as the process, as what handlers keep on it does."""
+    """Return the loop used under a client without one; never closed, because handlers keep clients and pools on it."""
     return asyncio.new_event_loop()
 
 
 def _required_parameters(handler: Callable[..., Any]) -> list[str]:
     try:
         parameters = inspect.signature(handler).parameters.values()
-    except ValueError:  # written in C, without a signature
+    except ValueError:  # implemented in C, without a signature
         return []
     positional = (inspect.Parameter.POSITIONAL_ONLY, POSITIONAL_OR_KEYWORD)
     return [each.name for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:
-    """Whether calling it only makes a coroutine or an async generator; decorators that say what they wrap count."""
+    """Whether a call only creates a coroutine or an async generator; follows `__wrapped__` through decorators."""
     inner = inspect.unwrap(handler)
     call = inner if inspect.isroutine(inner) or isinstance(inner, functools.partial) else type(inner).__call__
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)

@@ -1,6 +1,6 @@
-"""Headers and body of the answer to `next` → Invocation; what a handler returned → the body of an answer.
+"""Parses invocations (the reply to `next`) and serializes handler results. No I/O.
 
-Pure. JSON in and out as the stock client does it, but with the standard library's json.
+JSON is read and written as the stock client does, but with the standard library's json.
 """
 
 import json
@@ -15,17 +15,17 @@ from winterbourne.errors import Fault
 
 __all__ = ["Invocation", "encode_result", "is_http", "is_rest_api"]
 
-# A Decimal is written as the number it is, which the json module cannot: it leaves as a string that bears this mark.
+# The json module cannot write a Decimal as a number: it becomes a string with this prefix, which is then unquoted.
 DECIMAL_MARKER = f"decimal-{os.urandom(8).hex()}:"
 DECIMAL_PATTERN = re.compile(f'"{DECIMAL_MARKER}([^"]*)"')
 
 
 class Invocation:
-    """One answer to `next`.
+    """One invocation, as received in the reply to `next`.
 
     Args:
-        headers: Its headers, names in lower case.
-        body: Its body.
+        headers: Headers of the reply, names in lower case.
+        body: Body of the reply.
     """
 
     __slots__ = ("body", "deadline_ms", "headers", "request_id", "tenant_id", "trace_id")
@@ -39,10 +39,10 @@ class Invocation:
         self.deadline_ms = int(self.headers.get("lambda-runtime-deadline-ms", 0))
 
     def event(self) -> Any:
-        """The event: parsed where it is JSON, bytes where it is not.
+        """Return the event: parsed if its content type is JSON, otherwise bytes.
 
         Raises:
-            Fault: It says it is JSON, and is not.
+            Fault: The content type is JSON but the body is not.
         """
         if self.headers.get("content-type", "application/json") != "application/json":
             return self.body
@@ -52,7 +52,7 @@ class Invocation:
             raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
 
     def context(self) -> LambdaContext:
-        """The context object of this invocation."""
+        """Build the context object of this invocation."""
         return LambdaContext(self.headers)
 
 
@@ -64,12 +64,12 @@ def is_http(event: Any) -> bool:
 
 
 def is_rest_api(event: Any) -> bool:
-    """Whether it was an API Gateway REST API (payload 1.0)."""
+    """Whether an API Gateway REST API (payload 1.0) sent this event."""
     return isinstance(event, dict) and "httpMethod" in event and "requestContext" in event
 
 
 def encode_result(result: Any) -> tuple[bytes, str]:
-    """The body and the content type of a buffered answer.
+    """Return the body and the content type of a buffered response.
 
     Raises:
         Fault: The result is not JSON-serializable.
@@ -80,9 +80,9 @@ def encode_result(result: Any) -> tuple[bytes, str]:
         text = _dumps(result, ascii_only=False)
         try:
             return text.encode(), "application/json"
-        except UnicodeEncodeError:  # a lone surrogate; escaped, it is still JSON
+        except UnicodeEncodeError:  # a lone surrogate: valid JSON if escaped
             return _dumps(result, ascii_only=True).encode(), "application/json"
-    except Exception as error:  # a __str__ or a circle in somebody's object may raise anything
+    except Exception as error:  # a user's __str__ or a circular reference may raise anything
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
 
 
@@ -92,7 +92,7 @@ def _dumps(result: Any, *, ascii_only: bool) -> str:
 
 
 def _json_default(value: object) -> Any:
-    """What json does not know and the stock client does: Decimal, and bytes that hold text."""
+    """Serialize what the stock client supports and json does not: Decimal, and bytes that hold UTF-8."""
     type_name = type(value).__name__
     if type_name == "Decimal":
         return math.nan if value.is_nan() else f"{DECIMAL_MARKER}{value}"  # type: ignore[attr-defined]

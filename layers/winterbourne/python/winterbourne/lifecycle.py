@@ -1,6 +1,7 @@
-"""Hooks around the life of an execution environment: startup, shutdown, before a snapshot, after a restore.
+"""Lifecycle hooks of the execution environment: startup, shutdown, and SnapStart's snapshot and restore.
 
-Hooks take no arguments, may be async, and are returned as they are, so that each function here is a decorator.
+The `on_…`, `before_…` and `after_…` functions return the hook unchanged, so they work as decorators. Hooks take no
+arguments and may be async; the stream error hook instead takes the error and is synchronous.
 """
 
 import importlib
@@ -16,7 +17,7 @@ RegisteredHook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class _SnapshotRegistry(Protocol):
-    """What this module uses of `snapshot_restore_py`, which the managed runtimes bring along."""
+    """The part of `snapshot_restore_py` used here; the managed runtimes include that package."""
 
     def register_before_snapshot(self, func: Hook) -> Hook: ...
 
@@ -34,47 +35,47 @@ _stream_error_hooks: list[Callable[[BaseException], bytes | str]] = []
 
 
 def on_startup(hook: Hook) -> Hook:
-    """Run it once before the first invocation, in order of registration; if it raises, that is an init error."""
+    """Run a hook once before the first invocation, in order of registration; an exception is an init error."""
     _startup_hooks.append(hook)
     return hook
 
 
 def on_shutdown(hook: Hook) -> Hook:
-    """Run it when Lambda shuts the environment down (SIGTERM), last registered first.
+    """Run a hook for graceful shutdown, when Lambda sends SIGTERM; the last registered runs first.
 
-    Lambda signals a function only if an extension is registered, and leaves it half a second or less.
+    Lambda sends SIGTERM only if an extension is registered, and allows half a second or less.
     """
     _shutdown_hooks.append(hook)
     return hook
 
 
 def before_snapshot(hook: Hook) -> Hook:
-    """Run it before SnapStart takes its snapshot, last registered first; does nothing without SnapStart."""
+    """Run a hook before SnapStart takes its snapshot, last registered first; does nothing without SnapStart."""
     registry = _snapshot_registry()
     return registry.register_before_snapshot(hook) if registry else hook
 
 
 def after_restore(hook: Hook) -> Hook:
-    """Run it after SnapStart restored a snapshot, in order of registration; does nothing without SnapStart."""
+    """Run a hook after SnapStart restores a snapshot, in order of registration; does nothing without SnapStart."""
     registry = _snapshot_registry()
     return registry.register_after_restore(hook) if registry else hook
 
 
 def on_stream_error(hook: Hook) -> Hook:
-    """Say what goes into the body when a handler fails after its response began.
+    """Set the hook that writes the end of the body when a handler fails after its response has started.
 
-    The hook gets the error and returns bytes or text, such as an error frame in the function's own format; it is
-    written last, ahead of Lambda's error trailers, which most HTTP clients never see. The last hook registered counts.
+    The hook gets the error and returns bytes or text, such as an error frame in the function's own format. The frame
+    is written before Lambda's error trailers, which most HTTP clients never see. Only the last registered hook is used.
     """
     _stream_error_hooks[:] = [hook]
     return hook
 
 
 def retire() -> None:
-    """End this environment when the invocations under way are answered; Lambda starts another one for the next.
+    """Shut this environment down gracefully: finish the current invocations, run the shutdown hooks and exit.
 
-    For a function that knows it has become unfit: threads that hang, memory that does not come back. The shutdown
-    hooks run. An invocation that Lambda hands over in the very moment may fail.
+    For a function that knows it is no longer healthy, with hung threads or leaked memory. Lambda starts a new
+    environment for the next invocation. An invocation that Lambda assigns at that very moment may fail.
     """
     for hook in _retire_hooks:
         hook()
@@ -86,7 +87,7 @@ def is_snap_start() -> bool:
 
 
 def on_retire(hook: Callable[[], None]) -> None:
-    """Have `retire` call this; for the loop that polls."""
+    """Register a callback for `retire`; the runtime drains its pollers with it."""
     _retire_hooks.append(hook)
 
 
@@ -97,23 +98,23 @@ async def run_startup() -> None:
 
 
 async def run_shutdown() -> None:
-    """Run every shutdown hook.
+    """Run every shutdown hook, even if some fail.
 
     Raises:
-        ExceptionGroup: Those that failed; each of the others has run.
+        ExceptionGroup: The exceptions of the hooks that failed.
     """
     failures = []
     for hook in reversed(_shutdown_hooks):
         try:
             await _run_hook(hook)
-        except Exception as error:  # noqa: BLE001 - raised below, after the others had their turn
+        except Exception as error:  # noqa: BLE001 - raised below, once every hook has run
             failures.append(error)
     if failures:
         raise ExceptionGroup("shutdown hooks failed", failures)
 
 
 async def run_before_snapshot() -> None:
-    """Run the hooks before a snapshot, each once, last registered first."""
+    """Run the `before_snapshot` hooks, each once, last registered first."""
     registry: _SnapshotRegistry | None = sys.modules.get("snapshot_restore_py")
     hooks = registry.get_before_snapshot() if registry else []
     while hooks:
@@ -121,7 +122,7 @@ async def run_before_snapshot() -> None:
 
 
 async def run_after_restore() -> None:
-    """Give this copy of the snapshot its own randomness, then run the hooks."""
+    """Reseed the random number generators, then run the `after_restore` hooks."""
     _reseed_random()
     registry: _SnapshotRegistry | None = sys.modules.get("snapshot_restore_py")
     for entry in registry.get_after_restore() if registry else []:
@@ -129,12 +130,12 @@ async def run_after_restore() -> None:
 
 
 def error_frame(error: BaseException) -> bytes | str:
-    """What the function wants in its body for this error; empty without a hook."""
+    """Return the stream error hook's frame for this error; empty without a hook."""
     return _stream_error_hooks[0](error) if _stream_error_hooks else b""
 
 
 def _snapshot_registry() -> _SnapshotRegistry | None:
-    """The one registry that the stock client runs as well, imported only where there can be a snapshot."""
+    """Return the registry shared with the stock client, imported only if there can be a snapshot."""
     if not is_snap_start():
         return None
     registry: _SnapshotRegistry = importlib.import_module("snapshot_restore_py")
@@ -148,7 +149,7 @@ async def _run_hook(hook: Callable[..., Any], args: tuple[Any, ...] = (), kwargs
 
 
 def _reseed_random() -> None:
-    """Every restored copy would otherwise draw the same numbers. What reads os.urandom is fresh by itself."""
+    """Reseed, or every restored copy would draw the same numbers; whatever reads os.urandom needs no reseeding."""
     if random := sys.modules.get("random"):
         random.seed()
     if ssl := sys.modules.get("ssl"):

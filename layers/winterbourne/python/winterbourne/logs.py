@@ -1,8 +1,8 @@
-"""Log lines as Lambda wants them: frames on its telemetry descriptor, or lines on stdout; text or JSON.
+"""Logging for Lambda, as text or as structured JSON: framed on the telemetry file descriptor, or lines on stdout.
 
-The formats are the stock client's. Two things differ. In JSON, what is printed becomes a record, so that it has its
-request id (a line that already is a JSON object, as Powertools writes them, stays as it is). And ids come from context
-variables, so that they are right where many invocations share the process.
+The formats are the stock client's, with two differences. In JSON, each printed line becomes a record with its request
+id, unless it already is a JSON object, as written by Powertools. And the ids come from context variables, so that they
+are correct when concurrent invocations share the process.
 
 A frame: type u32 | length u32 | microseconds since 1970 u64 | text, all big-endian.
 """
@@ -32,7 +32,7 @@ TEXT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 JSON_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
 
-# Attributes every record has, and those that `_Ids` adds: what else is there came through `extra`.
+# Attributes that every record has, and the ids that `_LambdaLogHandler` adds; any others came through `extra`.
 STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
     "aws_request_id",
     "tenant_id",
@@ -41,11 +41,11 @@ STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
 }
 
 
-_RequestIds = tuple[str, str | None]  # of the request and of the tenant
+_RequestIds = tuple[str, str | None]  # request id and tenant id
 
 
 class LogSink(Protocol):
-    """Where log text goes."""
+    """A destination of log text."""
 
     separator: str  # between the lines of one entry
 
@@ -54,7 +54,7 @@ class LogSink(Protocol):
 
 
 class FramedSink:
-    """Frames on a file descriptor, by which Lambda knows where an entry ends.
+    """Writes frames to a file descriptor; they tell Lambda where each entry ends.
 
     Args:
         descriptor: `_LAMBDA_TELEMETRY_LOG_FD`.
@@ -73,13 +73,13 @@ class FramedSink:
             frame_type.to_bytes(4, "big") + len(data).to_bytes(4, "big") + (time.time_ns() // 1000).to_bytes(8, "big")
         )
         rest = memoryview(head + data)
-        with self._write_lock:  # a pipe takes long frames in parts
+        with self._write_lock:  # a pipe may accept only part of a long frame
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
 
 class StdoutSink:
-    """Lines on stdout; carriage returns keep the lines of one entry together in CloudWatch."""
+    """Writes lines to stdout; carriage returns keep the lines of one entry together in CloudWatch."""
 
     separator = "\r"
 
@@ -87,15 +87,15 @@ class StdoutSink:
         self._stdout = sys.stdout
 
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:  # noqa: ARG002 - lines have no type
-        """Write it."""
+        """Write one entry."""
         self._stdout.write(text)
 
 
 def configure_logging(environ: MutableMapping[str, str]) -> None:
-    """Route logging, print and uncaught errors to Lambda.
+    """Route logging, print and uncaught exceptions of threads to Lambda.
 
     Args:
-        environ: `_LAMBDA_TELEMETRY_LOG_FD` is taken out of it, so that no child process writes there.
+        environ: Environment variables; `_LAMBDA_TELEMETRY_LOG_FD` is removed, so that no child process writes there.
     """
     _unbuffer_stdio()
     descriptor = environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
@@ -114,9 +114,10 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
 
 
 def log_error(report: ErrorReport) -> None:
-    """Write an error as Lambda's own line for it, which alarms and filters look for.
+    """Write an error in the format of Lambda's own error line, which alarms and filters match.
 
-    It goes there even if the function took our handler off the root logger, as `basicConfig(force=True)` does.
+    It does so even if the function removed the runtime's handler from the root logger, as `basicConfig(force=True)`
+    does.
     """
     handler = _LambdaLogHandler.installed
     if handler.as_json:
@@ -133,15 +134,15 @@ def log_error(report: ErrorReport) -> None:
 
 
 def flush_partial_lines() -> None:
-    """Put out what this invocation has printed without a newline: the environment may be frozen after it for good."""
+    """Write what this invocation printed without a newline: the environment may be frozen and never thawed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, _JsonLineStream):
             stream.flush()
 
 
 def redirect_to_log_socket(path: str) -> None:
-    """Send stdout and stderr through the socket that Lambda Managed Instances collect logs from."""
-    import socket  # noqa: PLC0415 - asyncio has it already; named here where it is used
+    """Redirect stdout and stderr to the socket from which Lambda Managed Instances collect logs."""
+    import socket  # noqa: PLC0415 - asyncio imports it anyway; needed only here
 
     for descriptor in (1, 2):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -150,9 +151,9 @@ def redirect_to_log_socket(path: str) -> None:
 
 
 class _LambdaLogHandler(logging.Handler):
-    """The root logger's handler; other libraries know it by its `log_sink`."""
+    """The root logger's handler; other libraries recognize it by its `log_sink`."""
 
-    installed: "ClassVar[_LambdaLogHandler]"  # the one of this process
+    installed: "ClassVar[_LambdaLogHandler]"  # the handler of this process
 
     def __init__(self, sink: LogSink, *, as_json: bool, with_level_bits: bool) -> None:
         super().__init__()
@@ -169,7 +170,7 @@ class _LambdaLogHandler(logging.Handler):
         bits = LEVEL_BITS.get(_standard_level(record), 0) if self._with_level_bits else 0
         try:
             self.log_sink.log(self.format(record), base | bits)
-        except Exception:  # noqa: BLE001 - logging's own contract: a record that cannot be written harms nobody
+        except Exception:  # noqa: BLE001 - logging's contract: a record that cannot be written raises nothing
             self.handleError(record)
 
 
@@ -194,7 +195,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _RedactingStream(io.TextIOWrapper):
-    """stdout or stderr, redacted."""
+    """Redacts what is written to stdout or stderr."""
 
     def write(self, text: str) -> int:
         super().write(redact_text(text))
@@ -202,13 +203,13 @@ class _RedactingStream(io.TextIOWrapper):
 
 
 class _JsonLineStream(io.TextIOBase):
-    """What is printed → one JSON record per line, with the ids of the invocation that prints."""
+    """Turns printed lines into JSON records, with the ids of the invocation that prints them."""
 
     def __init__(self, stream: Any, sink: LogSink, level: int) -> None:
         self._stream = stream
         self._sink = sink
         self._level = level
-        # A line may come in pieces, while other invocations and other threads print theirs.
+        # A line may arrive in parts while other invocations and threads print theirs.
         self._partial_lines: dict[tuple[_RequestIds, int], str] = {}
 
     def write(self, text: str) -> int:
@@ -222,7 +223,7 @@ class _JsonLineStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Put out the lines that this invocation has begun and not ended."""
+        """Write the partial lines of this invocation."""
         ids = REQUEST_IDS.get()
         for writer_key in list(self._partial_lines):
             if writer_key[0] == ids:
@@ -233,7 +234,7 @@ class _JsonLineStream(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """Where bytes are written past all of this."""
+        """The underlying byte buffer; bytes written there become no records."""
         return self._stream.buffer
 
     def fileno(self) -> int:
@@ -260,7 +261,7 @@ class _JsonLineStream(io.TextIOBase):
 
 def _configure_root_logger(handler: _LambdaLogHandler, level: str) -> None:
     _LambdaLogHandler.installed = handler
-    logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines tell of the loop, not of the function
+    logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about the event loop, not the function
     root = logging.getLogger()
     if level in logging.getLevelNamesMapping():
         root.setLevel(level)
@@ -268,10 +269,10 @@ def _configure_root_logger(handler: _LambdaLogHandler, level: str) -> None:
 
 
 def _unbuffer_stdio() -> None:
-    """As `python -u` does: what is printed must be out before the environment is frozen."""
+    """Make stdout and stderr unbuffered, as `python -u` does: output must be out before the environment is frozen."""
     for name in ("stdout", "stderr"):
         buffer = getattr(sys, name).buffer
-        raw = getattr(buffer, "raw", buffer)  # under `python -u` it is raw already
+        raw = getattr(buffer, "raw", buffer)  # under `python -u` it already is raw
         setattr(sys, name, _RedactingStream(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
 
 
@@ -286,12 +287,12 @@ def _standard_level(record: logging.LogRecord) -> int:
 
 
 def _exception_fields(record: logging.LogRecord) -> tuple[list[str] | None, str | None, str | None, str | None]:
-    """Stack trace, type, message and place of the error in a record; all None where there is none."""
+    """Return stack trace, type, message and location of a record's exception; all None without an exception."""
     if not record.exc_info or record.exc_info[0] is None:
         return None, None, None, None
     kind, value, trace = record.exc_info
-    place = f"{record.pathname}:{record.funcName}:{record.lineno}"
-    return traceback.format_tb(trace), kind.__name__, str(value), place
+    location = f"{record.pathname}:{record.funcName}:{record.lineno}"
+    return traceback.format_tb(trace), kind.__name__, str(value), location
 
 
 def _json_line(entry: dict[str, Any], extra: dict[str, Any] | None = None) -> str:

@@ -1,6 +1,6 @@
-"""Pollers: next → handle → stream → acknowledge, for the life of the process.
+"""The invocation loop: pollers that fetch an invocation, run the handler, send its response, and repeat.
 
-One poller per invocation that may run at once, all on one loop.
+There is one poller per concurrent invocation, all on one event loop.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Poller:
-    """Serves one invocation after the other.
+    """Serves one invocation at a time.
 
     Args:
-        client: Its own client of the Runtime API.
-        serve: The handler.
-        margin_ms: How long before the deadline the handler is cancelled.
-        collect: Answer in one piece even what was streamed, as `sam local` needs it to show it.
-        alone: Whether this is the only poller of the process. Then `_X_AMZN_TRACE_ID` follows the invocation, and a
-            handler that exits takes the process with it, both as under the stock client.
+        client: This poller's own Runtime API client.
+        handler: The adapted handler.
+        deadline_margin_ms: How many milliseconds before the deadline the handler is cancelled.
+        buffer_responses: Send streamed responses in one piece, which is all that `sam local` can show.
+        sole: Whether this is the only poller of the process. If so, `_X_AMZN_TRACE_ID` is set for each invocation and a
+            handler that exits ends the process, both as under the stock client.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Serve until `stop` or `leave`.
+        """Serve invocations until `stop` or `drain`.
 
         Raises:
-            RuntimeApiDown: The Runtime API is gone.
+            RuntimeApiUnavailable: The Runtime API cannot be reached or answered 500.
         """
         while not self._draining:
-            # A task for each, so that what a handler puts into context variables is gone with its invocation.
+            # One task per invocation, so that context variables set by a handler do not outlive its invocation.
             self._task = asyncio.create_task(self._serve_one())
             try:
                 await self._task
@@ -77,13 +77,13 @@ class Poller:
                     raise
 
     def stop(self) -> None:
-        """Cancel what is under way: the wait for an invocation, or the handler, whose stream is still ended."""
+        """Stop now: cancel the wait for an invocation, or the handler; its stream is still ended properly."""
         self._stopping = self._draining = True
         if self._task:
             self._task.cancel()
 
     def drain(self) -> None:
-        """Serve what is under way and nothing after it."""
+        """Stop gracefully: finish the current invocation and accept no more."""
         self._draining = True
         if self._task and self._polling:
             self._task.cancel()
@@ -101,8 +101,8 @@ class Poller:
         except RuntimeApiUnavailable:
             raise
         except WinterbourneError as error:
-            # The response is lost, the process is not: `next` makes a new connection.
-            _LOGGER.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback is all ours
+            # Only this response is lost: `next_invocation` reconnects.
+            _LOGGER.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback shows only runtime code
         flush_partial_lines()
         if not self._draining:
             self._client.request_next()
@@ -118,18 +118,18 @@ class Poller:
             await self._complete_response(stream, sink, result)
         except RuntimeApiUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge: it becomes a log line and Lambda's error
+        except Exception as error:  # noqa: BLE001 - boundary: logged and reported to Lambda
             await self._fail_response(ErrorReport(error, invocation.request_id), error)
         finally:
             if stream is not None:
                 stream.close()
 
     async def _run_with_deadline(self, handler_call: Awaitable[Any], deadline_ms: int) -> Any:
-        """Run the handler to its end or its deadline.
+        """Run the handler; cancel it shortly before the deadline.
 
         Raises:
-            DeadlineReached: It was cancelled for that, and did not return on its own.
-            ShuttingDown: Likewise, by `stop`.
+            DeadlineReached: The handler was cancelled because of the deadline and did not return normally.
+            ShuttingDown: The same, because of `stop`.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: this is a coroutine
@@ -137,16 +137,16 @@ class Poller:
         try:
             return await handler_call
         except asyncio.CancelledError as error:
-            while task.uncancel():  # the stream has still to be ended, by this very task
+            while task.uncancel():  # this same task must still end the stream
                 pass
-            # With the traceback of where the handler was cancelled: that is what it was waiting for.
+            # Keep the traceback of the cancellation: it shows what the handler was waiting for.
             raise self._cancellation_error(timer).with_traceback(error.__traceback__) from error
         except Exception:
             raise
         except BaseException as error:
             if self._sole:
                 raise
-            raise Fault("Runtime.ExitError", f"the handler left with {error!r}") from error
+            raise Fault("Runtime.ExitError", f"the handler exited with {error!r}") from error
         finally:
             if timer is not None:
                 timer.cancel()
@@ -158,7 +158,7 @@ class Poller:
         return asyncio.get_running_loop().call_later(max(0.0, remaining_s), task.cancel)
 
     def _cancellation_error(self, timer: asyncio.TimerHandle | None) -> Exception:
-        """Why the handler was cancelled."""
+        """Return the exception that says why the handler was cancelled."""
         if self._stopping:
             return ShuttingDown("the execution environment is shutting down")
         if timer is not None and asyncio.get_running_loop().time() >= timer.when():
@@ -184,7 +184,7 @@ class Poller:
 
 
 def _safe_error_frame(error: BaseException) -> bytes:
-    """The function's own error frame; a hook that fails must not cost the trailers."""
+    """Return the function's own error frame; empty if its hook fails, so that the trailers are still sent."""
     try:
         return as_bytes(error_frame(error))
     except Exception:

@@ -1,6 +1,6 @@
-"""Status, headers and cookies → the JSON and the eight NULs that go ahead of a streamed body.
+"""The prelude of a streamed HTTP response: status, headers and cookies as JSON, then eight NUL bytes. No I/O.
 
-Pure. The front ends that read it are function URLs and API Gateway REST APIs:
+Function URLs and API Gateway REST APIs read it:
 https://docs.aws.amazon.com/lambda/latest/dg/response-streaming-tutorial.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html
 """
@@ -16,12 +16,12 @@ __all__ = ["MAX_PRELUDE_BYTES", "PRELUDE_CONTENT_TYPE", "SEPARATOR", "Response",
 
 PRELUDE_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-MAX_PRELUDE_BYTES = 16 * 1024  # the separator must end within these
+MAX_PRELUDE_BYTES = 16 * 1024  # including the separator
 
-# JSON writes NUL as \u0000, so the eight raw NULs can only be the separator.
+# JSON escapes NUL as \u0000, so eight raw NULs can only be the separator.
 SEPARATOR = b"\0" * 8
 
-# Of one connection, not of the message (RFC 9110 section 7.6.1), or settled by how Lambda frames the body.
+# Hop-by-hop headers (RFC 9110 section 7.6.1), and headers determined by how Lambda frames the body.
 HOP_BY_HOP_HEADERS = frozenset(
     {
         "connection",
@@ -40,12 +40,12 @@ HOP_BY_HOP_HEADERS = frozenset(
 
 @dataclass(frozen=True)
 class Response:
-    """What an HTTP client sees ahead of the body.
+    """Status, headers and cookies of an HTTP response.
 
     Args:
         status: The HTTP status.
-        headers: A mapping, or pairs where a name comes more than once: those are folded with commas. Headers of the
-            connection, `content-length` and `transfer-encoding` are dropped; `set-cookie` becomes a cookie.
+        headers: A mapping, or pairs if a name occurs more than once; repeated headers are joined with commas.
+            Hop-by-hop headers, `content-length` and `transfer-encoding` are dropped; `set-cookie` becomes a cookie.
         cookies: Values of `Set-Cookie`, such as `"theme=dark; Path=/"`.
     """
 
@@ -55,14 +55,14 @@ class Response:
 
 
 def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
-    """The prelude with its separator.
+    """Encode the prelude with its separator.
 
     Args:
         response: Status, headers and cookies.
-        rest_api: Whether an API Gateway REST API reads it, which knows no `cookies` key.
+        rest_api: Whether an API Gateway REST API reads it, which does not support the `cookies` key.
 
     Raises:
-        PreludeTooLarge: It is longer than `LIMIT_BYTES`.
+        PreludeTooLarge: The prelude is longer than `MAX_PRELUDE_BYTES`.
     """
     headers, cookies = _normalize_headers(response)
     prelude: dict[str, Any] = {"statusCode": response.status, "headers": headers}
@@ -73,25 +73,25 @@ def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
     if len(encoded) > MAX_PRELUDE_BYTES:
         raise PreludeTooLarge(
-            f"status, headers and cookies take {len(encoded)} bytes; Lambda reads {MAX_PRELUDE_BYTES}"
+            f"status, headers and cookies take {len(encoded)} bytes; the limit is {MAX_PRELUDE_BYTES}"
         )
     return encoded
 
 
 def buffered_response(response: Response, body: bytes) -> dict[str, Any]:
-    """The same response as an ordinary, buffered function-URL answer; base64 where the body is not UTF-8."""
+    """Build a buffered function URL response (payload 2.0); the body is base64 if it is not UTF-8."""
     headers, cookies = _normalize_headers(response)
     answer = {"statusCode": response.status, "headers": headers, "cookies": cookies}
     try:
         return {**answer, "body": body.decode(), "isBase64Encoded": False}
     except UnicodeDecodeError:
-        import base64  # noqa: PLC0415 - only where a binary body is collected, never on Lambda's streaming path
+        import base64  # noqa: PLC0415 - loaded only for a buffered binary body, never to stream
 
         return {**answer, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
 
 def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
-    """Headers as one value per lower-case name, and cookies."""
+    """Return the headers, with one value per lower-case name, and the cookies."""
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
     raw_headers = response.headers
@@ -110,5 +110,5 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
 
 
 def _connection_options(connection: str) -> set[str]:
-    """The headers that a `Connection` header declares to be of the connection too."""
+    """Return the further hop-by-hop headers that a `Connection` header names."""
     return {name.strip().lower() for name in connection.split(",")}

@@ -1,4 +1,4 @@
-"""What every line of the log and every error report passes before it leaves the process."""
+"""Redaction: every log line and error report passes through a function of the user's before it leaves the process."""
 
 from collections.abc import Callable
 
@@ -6,23 +6,23 @@ __all__ = ["redact_logs", "redact_text"]
 
 
 def redact_logs(redact: Callable[[str], str]) -> None:
-    """Pass whatever is logged or printed, and every error that is reported to Lambda, through this function.
+    """Redact everything that is logged or printed, and every error that is reported to Lambda.
 
-    For a function that knows its secrets: `redact_logs(lambda text: text.replace(KEY, "[redacted]"))`. What is
-    written past Python's own stdout and stderr, by a library in C or a child process, is out of its reach.
+    Example: `redact_logs(lambda text: text.replace(KEY, "[redacted]"))`. Output that bypasses Python's stdout and
+    stderr, from a C library or a child process, is not redacted.
 
     Args:
-        redact: Any text in, the text without its secrets out. Called from any thread, and may see a text twice. The
-            last one given counts.
+        redact: Takes any text and returns it without secrets. It is called from any thread, and may get the same text
+            twice. Only the last registered function is used.
     """
     _Redactor.redact = redact
 
 
 def redact_text(text: str) -> str:
-    """The text as it may leave. Where that cannot be found out, it does not leave."""
+    """Return the redacted text; if redaction fails, the text is withheld."""
     try:
         return _Redactor.redact(text)
-    except Exception as error:  # noqa: BLE001 - the function's own; it must not cost the invocation, nor let a secret out
+    except Exception as error:  # noqa: BLE001 - user code: fail closed without failing the invocation
         return f"<not shown: redaction raised {type(error).__name__}>" + "\n" * text.endswith("\n")
 
 

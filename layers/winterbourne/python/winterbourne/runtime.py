@@ -1,4 +1,4 @@
-"""The life of the process: start the handler, take part in a snapshot, poll, shut down."""
+"""The runtime process from init (cold start) to graceful shutdown: load the handler, snapshot and restore, poll."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ __all__ = ["main"]
 DEFAULT_DEADLINE_MARGIN_MS = 250
 EXIT_BEFORE_SNAPSHOT_FAILED = 64
 EXIT_AFTER_RESTORE_FAILED = 65
-EXIT_GRACE_S = 1.0  # for threads and what is registered with atexit, after the shutdown hooks
+EXIT_GRACE_S = 1.0  # after the shutdown hooks, for threads and atexit functions to finish
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,14 +29,15 @@ _LOGGER = logging.getLogger(__name__)
 def main(layer_dir: str = "/opt/python") -> int:
     """Run until Lambda ends the process.
 
-    The handler is named by the first argument or by `_HANDLER`. It is imported before the loop runs, so that its module
-    may run loops of its own.
+    The handler is named by the first command line argument or by `_HANDLER`. It is imported before the event loop
+    starts, so that its module may run event loops of its own.
 
     Args:
-        layer_dir: The folder `python` of the layers.
+        layer_dir: The `python` folder of the layers.
 
     Returns:
-        The exit status: 0 after SIGTERM, 1 after an init error or without a Runtime API, 64 and 65 around a snapshot.
+        The exit status: 0 after SIGTERM, SIGINT or `retire`, 1 after an init error or if the Runtime API is
+        unavailable, 64 if preparing a snapshot failed, 65 if an `after_restore` hook failed.
     """
     prepare_environment(os.environ, layer_dir)
     if socket := os.environ.get("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"):
@@ -46,7 +47,7 @@ def main(layer_dir: str = "/opt/python") -> int:
     handler_or_error: Callable[..., Any] | BaseException
     try:
         handler_or_error = load_handler(name)
-    except BaseException as error:  # noqa: BLE001 - a module may even exit; all of it is an init error
+    except BaseException as error:  # noqa: BLE001 - even a module that exits is an init error
         handler_or_error = error
     return asyncio.run(_run_process(handler_or_error, os.environ))
 
@@ -64,14 +65,14 @@ async def _run_process(handler_or_error: Callable[..., Any] | BaseException, env
 async def _init_and_serve(
     client: RuntimeClient, handler_or_error: Callable[..., Any] | BaseException, environ: Mapping[str, str]
 ) -> int:
-    """Start the handler, and serve it until the end; the exit status."""
+    """Initialize the handler and serve invocations until shutdown; return the exit status."""
     if isinstance(handler_or_error, BaseException):
         return await _report_init_error(client, handler_or_error)
     try:
         deadline_margin_ms = _deadline_margin_ms(environ)
         handler = adapt_handler(handler_or_error)
         await lifecycle.run_startup()
-    except Exception as error:  # noqa: BLE001 - the edge: it becomes an init error
+    except Exception as error:  # noqa: BLE001 - boundary: reported as an init error
         return await _report_init_error(client, error)
     if lifecycle.is_snap_start() and (status := await _snapshot_and_restore(client)):
         return status
@@ -79,7 +80,7 @@ async def _init_and_serve(
 
 
 def _force_exit_after(grace_s: float, status: int) -> None:
-    """Python waits for every thread before it ends, and one that hangs is why a function retires."""
+    """Exit after a grace period even if threads hang, as they may after `retire`; Python would wait for them."""
     timer = threading.Timer(grace_s, os._exit, [status])
     timer.daemon = True
     timer.start()
@@ -88,7 +89,9 @@ def _force_exit_after(grace_s: float, status: int) -> None:
 def _deadline_margin_ms(environ: Mapping[str, str]) -> int:
     text = environ.get("WINTERBOURNE_DEADLINE_MARGIN_MS") or str(DEFAULT_DEADLINE_MARGIN_MS)
     if not text.isdecimal():
-        raise Fault("Runtime.InvalidSetting", f"WINTERBOURNE_DEADLINE_MARGIN_MS: '{text}' is no number of milliseconds")
+        raise Fault(
+            "Runtime.InvalidSetting", f"WINTERBOURNE_DEADLINE_MARGIN_MS: '{text}' is not a whole number of milliseconds"
+        )
     return int(text)
 
 
@@ -99,28 +102,28 @@ async def _report_init_error(client: RuntimeClient, error: BaseException, error_
 
 
 async def _log_and_deliver(report: ErrorReport, delivery: Awaitable[None]) -> None:
-    """Log an error and deliver it; whether Lambda takes it changes nothing about how this process ends."""
+    """Log an error and deliver it to Lambda; a failed delivery is only logged, since the process exits anyway."""
     logs.log_error(report)
     try:
         await delivery
     except WinterbourneError as delivery_error:
-        _LOGGER.error("the init error could not be delivered: %s", delivery_error)  # noqa: TRY400 - the traceback is all ours
+        _LOGGER.error("the init error could not be delivered: %s", delivery_error)  # noqa: TRY400 - the traceback shows only runtime code
 
 
 async def _snapshot_and_restore(client: RuntimeClient) -> int:
-    """Take part in a snapshot.
+    """Run the hooks around a SnapStart snapshot, and wait for the restore in between.
 
     Returns:
-        0, or the exit status that Lambda expects where a hook failed.
+        0, or the exit status that Lambda expects if a hook failed.
     """
     try:
         await lifecycle.run_before_snapshot()
         await client.restore_next()
-    except BaseException as error:  # noqa: BLE001 - as the stock client: even a hook that exits
+    except BaseException as error:  # noqa: BLE001 - as in the stock client: even if a hook exits
         return await _report_init_error(client, error, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED)
     try:
         await lifecycle.run_after_restore()
-    except BaseException as error:  # noqa: BLE001 - likewise
+    except BaseException as error:  # noqa: BLE001 - the same
         report = ErrorReport(error)
         await _log_and_deliver(report, client.send_restore_error(report, "Runtime.AfterRestoreError"))
         return EXIT_AFTER_RESTORE_FAILED
@@ -162,7 +165,7 @@ def _stop_pollers(pollers: list[Poller]) -> None:
 
 
 async def _wait_for_shutdown(pollers: list[Poller], tasks: list["asyncio.Task[None]"]) -> int:
-    """Wait for SIGTERM, for the function to retire, or for a Runtime API that is gone; then run the shutdown hooks."""
+    """Wait for a signal, `retire` or an unavailable Runtime API; then stop the pollers and run the shutdown hooks."""
     status = 0
     await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     _stop_pollers(pollers)
@@ -175,5 +178,5 @@ async def _wait_for_shutdown(pollers: list[Poller], tasks: list["asyncio.Task[No
     try:
         await lifecycle.run_shutdown()
     except ExceptionGroup:
-        _LOGGER.exception("while shutting down")
+        _LOGGER.exception("one or more shutdown hooks failed")
     return status

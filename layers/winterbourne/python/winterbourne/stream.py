@@ -1,6 +1,7 @@
-"""The response stream a handler writes to, and the two places its bytes can go: Lambda's socket, or one answer.
+"""The response stream that a handler writes to, and its sinks: Lambda's socket, or a buffer.
 
-Push: what is written is handed to the socket in the caller's own turn of the loop; no queue and no task lie between.
+A write reaches the socket in the same event loop iteration, with no queue and no task in between. Backpressure: `write`
+waits while the reader is behind.
 """
 
 import asyncio
@@ -16,24 +17,24 @@ class Sink(Protocol):
     """Where the bytes of a response stream go."""
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
-        """Begin with the prelude, which is empty where nobody would read one."""
+        """Start the response with the prelude, which is empty if no HTTP front end reads it."""
 
     def write(self, data: bytes) -> bool:
-        """Take a piece at once; say whether the sender must wait for `drained`."""
+        """Write a chunk immediately; return whether the caller must await `drain` before the next one."""
 
     async def drain(self) -> None:
-        """Wait until more can be taken."""
+        """Wait until the sink accepts more data."""
 
     async def end_response(self) -> None:
         """End the response."""
 
 
 class ResponseStream:
-    """What a handler writes its response to. Every method may be called from any task of the loop.
+    """The response that a handler writes. Its methods may be called from any task of the loop.
 
     Args:
         sink: Where the bytes go.
-        http: Whether an HTTP front end reads them, so that a prelude goes first even if nobody gave a `Response`.
+        http: Whether an HTTP front end reads them; if so, a prelude is sent even without a `Response`.
         rest_api: Whether that front end is an API Gateway REST API.
     """
 
@@ -48,7 +49,7 @@ class ResponseStream:
 
     @property
     def started(self) -> bool:
-        """Whether status and headers are decided, so that an error can no longer become the response."""
+        """Whether status and headers are final, so that an error can no longer replace the response."""
         return self._started
 
     @property
@@ -57,19 +58,19 @@ class ResponseStream:
         return self._ended
 
     async def start(self, response: Response | None = None) -> None:
-        """Send status, headers and cookies, at once.
+        """Send status, headers and cookies immediately.
 
         Args:
-            response: None sends what `write` without a `start` sends: status 200 to an HTTP front end, and no
-                prelude to anyone else.
+            response: With None, as with `write` without `start`, an HTTP front end gets status 200 and any other
+                client gets no prelude.
 
         Raises:
-            StreamMisused: The stream was started before.
-            PreludeTooLarge: The response does not fit; the stream is as it was.
+            StreamMisused: The stream has already started or ended.
+            PreludeTooLarge: The prelude is too long; the stream is unchanged and can still be started.
             StreamLost: Lambda has closed the response.
         """
         if self._started or self._ended:
-            raise StreamMisused("a response stream starts once")
+            raise StreamMisused("the response stream has already started or ended")
         response = response or (Response() if self._http else None)
         prelude = encode_prelude(response, rest_api=self._rest_api) if response else b""
         self.response = response
@@ -79,16 +80,16 @@ class ResponseStream:
             self._is_open = True
 
     async def write(self, data: bytes | str) -> None:
-        """Send a piece of the body.
+        """Send a chunk of the body.
 
-        It is on the socket before the first suspension; then this waits only if the reader is slow.
+        The data is on the socket before this first suspends; it then waits only if the reader is slow.
 
         Args:
-            data: Bytes, or text to send as UTF-8. Empty pieces send nothing.
+            data: Bytes, or text to send as UTF-8. Empty data sends nothing.
 
         Raises:
             StreamMisused: The stream has ended.
-            StreamLost: Lambda has closed the response; whatever is written goes nowhere.
+            StreamLost: Lambda has closed the response; the data is discarded.
         """
         if not self._is_open or self._ended:
             await self._ensure_open()
@@ -98,7 +99,7 @@ class ResponseStream:
             await self._sink.drain()
 
     async def end(self) -> None:
-        """End the response now, while the handler goes on; without this it ends when the handler returns."""
+        """End the response now, while the handler keeps running; otherwise it ends when the handler returns."""
         if self._ended:
             return
         if not self._started:
@@ -107,7 +108,7 @@ class ResponseStream:
         await self._sink.end_response()
 
     def close(self) -> None:
-        """Refuse everything from here on; sends nothing."""
+        """Reject all further writes; sends nothing."""
         self._ended = True
 
     async def _ensure_open(self) -> None:
@@ -115,45 +116,45 @@ class ResponseStream:
             raise StreamMisused("the response has ended")
         if not self._started:
             await self.start()
-        async with self._start_lock:  # another task may be at it, on a connection that has to be made anew
+        async with self._start_lock:  # another task may be starting it while the client reconnects
             if not self._is_open:
                 raise StreamMisused("the response could not be started")
 
 
 class BufferedSink:
-    """A sink that keeps everything, for one buffered answer: under a client that cannot stream, and under sam."""
+    """Collects the response for one buffered reply: under a client that cannot stream, and under `sam local`."""
 
     def __init__(self) -> None:
         self._content_type = ""
         self._body = bytearray()
 
-    async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - `answer` makes its own head
-        """Keep whether a prelude was wanted."""
+    async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - `result` writes its own headers
+        """Store the content type."""
         self._content_type = content_type
 
     def write(self, data: bytes) -> bool:
-        """Keep it."""
+        """Append to the buffer."""
         self._body += data
         return False
 
     async def drain(self) -> None:
-        """Return at once: memory always takes more."""
+        """Return immediately: a buffer has no backpressure."""
 
     async def end_response(self) -> None:
-        """Do nothing: the answer goes out when the handler returns."""
+        """Do nothing: the response is sent when the handler returns."""
 
     def result(self, response: Response | None) -> Any:
-        """What a handler that does not stream would have returned."""
+        """Return what a handler that does not stream would have returned."""
         if response is None:
             return bytes(self._body)
         return buffered_response(response, bytes(self._body))
 
 
 def as_bytes(data: object) -> bytes:
-    """What a function gave for the body.
+    """Convert body data to bytes; text becomes UTF-8.
 
     Raises:
-        TypeError: It is neither bytes nor text.
+        TypeError: The data is neither bytes nor text.
     """
     if isinstance(data, str):
         return data.encode()
