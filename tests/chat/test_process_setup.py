@@ -1,4 +1,4 @@
-"""What a process of either function sets up before anything else, seen from outside."""
+"""Process setup of the chat and the tool worker, observed from outside."""
 
 import json
 

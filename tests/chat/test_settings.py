@@ -1,4 +1,4 @@
-"""Settings: what the environment says, checked once."""
+"""Settings: read from the environment and validated once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Callers by key: who is known, who is refused, and what a rotation does."""
+"""API key authentication: known and unknown keys, and key rotation."""
 
 import contextlib
 import hmac
@@ -18,7 +18,7 @@ from winterbourne.chat.infra import redaction
 
 
 class Secret:
-    """The keys as they are kept elsewhere; counts its readers."""
+    """A secret with the keys of callers; counts how often it is read."""
 
     def __init__(self, **keys: str | list[str]) -> None:
         self.keys = json.dumps(keys)

@@ -1,4 +1,4 @@
-"""Who may call: by key, by AWS identity, anyone by choice; otherwise nobody."""
+"""Selecting the authentication scheme: API keys by default and closed, JWT, IAM, or none if asked for by name."""
 
 import logging
 import subprocess

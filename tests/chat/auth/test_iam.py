@@ -1,4 +1,4 @@
-"""Callers by AWS identity."""
+"""IAM authentication."""
 
 import pytest
 

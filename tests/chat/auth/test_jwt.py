@@ -1,4 +1,4 @@
-"""Callers by token: real keys, a real key set over HTTP, and everything a token can get wrong."""
+"""JWT authentication: real keys, a real JWKS over HTTP, and every way in which a token can be invalid."""
 
 import asyncio
 import base64
@@ -41,7 +41,7 @@ def _jwk(key: Any) -> dict[str, Any]:
 
 
 class Issuer:
-    """Serves its keys on loopback; counts its readers."""
+    """Serves its JWKS on loopback; counts the requests."""
 
     def __init__(self) -> None:
         self.keys = published(r=RSA, e=EC)

@@ -1,4 +1,4 @@
-"""The conversation loop: ask, run tools, ask again."""
+"""The agent loop: ask the model, run its tools, ask again."""
 
 import asyncio
 from collections.abc import Callable
@@ -44,18 +44,18 @@ REQUEST = ChatRequest(messages=(HELLO,), conversation_id="c", message_id="m")
 def conversation(
     heard: Heard,
     model: ScriptModel,
-    keep: Callable[[Message], None] = lambda _: None,
+    on_message: Callable[[Message], None] = lambda _: None,
     max_turns: int = 10,
     request: ChatRequest = REQUEST,
-    spend: Callable[[Usage], None] = lambda _: None,
+    on_usage: Callable[[Usage], None] = lambda _: None,
 ) -> Conversation:
     return Conversation(
         request=request,
         provider=model,
         tools=SleepingTools(),
         emit=heard,
-        on_message=keep,
-        on_usage=spend,
+        on_message=on_message,
+        on_usage=on_usage,
         max_turns=max_turns,
     )
 
@@ -90,14 +90,14 @@ class TestAnAnswerWithoutTools:
             asyncio.get_running_loop().call_soon(order.append, "next turn of the loop")
 
         model = ScriptModel([read, [TextDelta("hi")], [TurnEnded("stop")]])
-        talk = conversation(Heard(), model)
+        chat = conversation(Heard(), model)
         await Conversation(
-            request=talk.request,
+            request=chat.request,
             provider=model,
-            tools=talk.tools,
+            tools=chat.tools,
             emit=emit,
-            on_message=talk.on_message,
-            on_usage=talk.on_usage,
+            on_message=chat.on_message,
+            on_usage=chat.on_usage,
             max_turns=1,
         ).run()
         await asyncio.sleep(0)
@@ -112,7 +112,7 @@ class TestAnAnswerWithoutTools:
 
 
 class TestToolsAskedForOneAfterAnother:
-    """The model asks for a slow and a quick tool and goes on talking."""
+    """The model calls a slow and a quick tool and keeps streaming."""
 
     MODEL = staticmethod(
         lambda: ScriptModel(
@@ -169,7 +169,7 @@ class TestTurns:
 
     @jumping
     async def test_for_calls_that_the_model_did_not_make_are_a_plain_end(self) -> None:
-        """A caller who is told of calls looks for them."""
+        """A client that gets the stop reason `tool_calls` looks for calls."""
         heard = Heard()
         await conversation(heard, ScriptModel([[TextDelta("hi")], [TurnEnded("tool_calls")]])).run()
         assert heard[-1] == ConversationEnded("stop", Usage(), 1)
@@ -271,13 +271,13 @@ class TestATurnThatBreaks:
 
     @jumping
     async def test_while_its_tools_run_has_spent_what_the_model_used(self) -> None:
-        """Else a caller with a limit of tokens could stop every request in time."""
+        """Otherwise a caller with a token limit could stop every request in time and never be charged."""
         spent: list[Usage] = []
-        talk = conversation(Heard(), ScriptModel(asks(("a", "sleep", "60"))), spend=spent.append)
-        talking = asyncio.create_task(talk.run())
+        chat = conversation(Heard(), ScriptModel(asks(("a", "sleep", "60"))), on_usage=spent.append)
+        task = asyncio.create_task(chat.run())
         await asyncio.sleep(1)
-        talking.cancel()
-        await asyncio.gather(talking, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         assert spent == [Usage(1, 1)]
 
     @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ class TestATurnThatBreaks:
         ],
     )
     def test_before_the_model_said_what_it_used_has_spent_an_estimate(self, said: ModelEvent) -> None:
-        """Else a caller with a limit of tokens could stop every answer just before its end."""
+        """Otherwise a caller with a token limit could stop every answer just before its end."""
 
         @jumping
         async def run() -> None:
@@ -314,30 +314,30 @@ class TestATurnThatBreaks:
         spent: list[Usage] = []
         model = ScriptModel(asks(("a", "sleep", "0")), [[TextDelta("x" * 40)], ModelBusy("busy")])
         with pytest.raises(ModelError):
-            await conversation(Heard(), model, spend=spent.append).run()
+            await conversation(Heard(), model, on_usage=spent.append).run()
         assert spent[0] == Usage(1, 1)
         assert spent[1].output == 10
 
     async def spent_when_cancelled(self, *steps: Step) -> list[Usage]:
-        """What a turn spends that is cancelled after a second; 400 characters are asked, with the tools."""
+        """The usage of a turn that is cancelled after one second; its request has 400 characters, tools included."""
         spent: list[Usage] = []
         rest = 400 - len(msgspec.json.encode(SleepingTools.schemas))
         asked = ChatRequest(messages=(UserMessage((Text("x" * rest),)),))
-        talking = asyncio.create_task(
-            conversation(Heard(), ScriptModel([*steps]), request=asked, spend=spent.append).run()
+        task = asyncio.create_task(
+            conversation(Heard(), ScriptModel([*steps]), request=asked, on_usage=spent.append).run()
         )
         await asyncio.sleep(1)
-        talking.cancel()
-        await asyncio.gather(talking, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         return spent
 
     @jumping
     async def test_cancelling_closes_the_model_and_cancels_the_tools(self) -> None:
         heard, model = Heard(), ScriptModel([[ToolCallReady("a", "sleep", "60")], pause(60)])
-        talking = asyncio.create_task(conversation(heard, model).run())
+        task = asyncio.create_task(conversation(heard, model).run())
         await asyncio.sleep(1)
-        talking.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await talking
+            await task
         assert model.open == 0
         assert heard[-1] == ToolFinished("a", "sleep", "cancelled", 0, error="cancelled")

@@ -1,4 +1,4 @@
-"""Histories: in order, complete, within the limits."""
+"""History normalization and validation: in order, complete, within the limits."""
 
 from collections.abc import Iterator
 from random import Random

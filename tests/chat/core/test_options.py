@@ -1,4 +1,4 @@
-"""Options: the request's own within the settings' limits, the settings' where it has none."""
+"""Options: the request's own within the limits of the settings, else the defaults of the settings."""
 
 import msgspec
 import pytest
@@ -57,7 +57,7 @@ def test_beyond_a_limit_the_request_is_refused_and_told_the_limit(
 
 @pytest.mark.parametrize("request_", [asking(system="x"), asking(messages=(SystemMessage("x"), *HELLO))])
 def test_instructions_from_requests_can_be_forbidden(request_: ChatRequest) -> None:
-    with pytest.raises(RequestRejected, match="this server alone"):
+    with pytest.raises(RequestRejected, match="accepts no instructions"):
         validate_options(request_, Settings(system_prompt_from_request=False), OURS)
 
 

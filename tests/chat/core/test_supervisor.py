@@ -1,4 +1,4 @@
-"""Heartbeat, deadline, stop and the last word."""
+"""The supervisor: heartbeats, deadline, stop requests and the terminal event."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -21,12 +21,12 @@ from winterbourne.chat.infra import telemetry
 
 
 class Wire:
-    """An outlet whose format is the events' own repr; what was written stands in `lines`, when in `at`."""
+    """An event writer that encodes events with `repr`; records what was written in `lines` and when in `at`."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.at: list[float] = []
-        self.outlet = EventWriter(self, self.write, b": beat")
+        self.writer = EventWriter(self, self.write, b": beat")
 
     def encode(self, batch: EventBatch) -> bytes:
         return "|".join(map(repr, batch)).encode()
@@ -44,10 +44,12 @@ async def after(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def run(talk: Coroutine[Any, Any, None], wire: Wire, stopped_after_s: float = 1e9, time_s: float = 1e9) -> None:
+async def run(
+    conversation: Coroutine[Any, Any, None], wire: Wire, stop_after_s: float = 1e9, time_s: float = 1e9
+) -> None:
     deadline = asyncio.get_running_loop().time() + time_s
     await supervise(
-        talk, wire.outlet, wait_for_stop=lambda: after(stopped_after_s), deadline=deadline, heartbeat_interval_s=10
+        conversation, wire.writer, wait_for_stop=lambda: after(stop_after_s), deadline=deadline, heartbeat_interval_s=10
     )
 
 
@@ -62,12 +64,12 @@ class TestHeartbeat:
     async def test_counts_from_the_last_word(self) -> None:
         wire, began = Wire(), asyncio.get_running_loop().time()
 
-        async def talk() -> None:
+        async def conversation() -> None:
             await asyncio.sleep(6)
-            await wire.outlet.emit((TextDelta("a"),))
+            await wire.writer.emit((TextDelta("a"),))
             await asyncio.sleep(11)
 
-        await run(talk(), wire)
+        await run(conversation(), wire)
         assert [line == ": beat" for line in wire.lines] == [False, True]
         assert wire.at[1] - began == pytest.approx(16, abs=0.1)
 
@@ -83,27 +85,27 @@ class TestTheLastWord:
     @jumping
     async def test_is_the_conversations_own_where_it_says_one(self) -> None:
         wire, ended = Wire(), ConversationEnded("stop", Usage(), 1)
-        await run(wire.outlet.emit((ended,)), wire)
+        await run(wire.writer.emit((ended,)), wire)
         assert wire.lines == [repr(ended)]
 
     @jumping
     async def test_is_an_error_where_the_model_failed(self) -> None:
         wire = Wire()
 
-        async def talk() -> None:
+        async def conversation() -> None:
             raise ModelBusy("the model is overloaded")
 
-        await run(talk(), wire)
+        await run(conversation(), wire)
         assert wire.lines == [repr(ConversationFailed("model_busy", "the model is overloaded"))]
 
     @jumping
     async def test_says_nothing_of_the_inside_where_a_bug_broke_it(self, caplog: pytest.LogCaptureFixture) -> None:
         wire = Wire()
 
-        async def talk() -> None:
+        async def conversation() -> None:
             raise ZeroDivisionError("secret detail")
 
-        await run(talk(), wire)
+        await run(conversation(), wire)
         assert "internal_error" in wire.lines[0]
         assert "secret detail" not in wire.lines[0]
         assert "secret detail" in caplog.text
@@ -118,14 +120,14 @@ class TestTheLastWord:
     @jumping
     async def test_is_stopped_where_the_user_stopped_it(self) -> None:
         wire = Wire()
-        await run(never(), wire, stopped_after_s=2)
+        await run(never(), wire, stop_after_s=2)
         assert wire.lines == [repr(ConversationStopped("user"))]
 
     @jumping
     async def test_is_followed_by_nothing(self) -> None:
         wire = Wire()
-        await run(never(), wire, stopped_after_s=2)
-        await wire.outlet.emit((TextDelta("late"),))
+        await run(never(), wire, stop_after_s=2)
+        await wire.writer.emit((TextDelta("late"),))
         assert len(wire.lines) == 1
 
     @jumping
@@ -136,19 +138,19 @@ class TestTheLastWord:
             await wire.write(data)
             await read.wait()
 
-        wire.outlet = EventWriter(wire, write, b": beat")
-        await run(wire.outlet.emit((ended,)), wire, time_s=25)
+        wire.writer = EventWriter(wire, write, b": beat")
+        await run(wire.writer.emit((ended,)), wire, time_s=25)
         assert wire.lines == [repr(ended)]
 
     @jumping
     async def test_is_said_on_cancellation_which_goes_on(self) -> None:
         wire = Wire()
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record:
-            pumping = asyncio.create_task(run(never(), wire))
+            supervising = asyncio.create_task(run(never(), wire))
             await asyncio.sleep(1)
-            pumping.cancel()
+            supervising.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await pumping
+                await supervising
         assert wire.lines == [repr(ConversationStopped("shutdown"))]
         assert record.fields["stop_reason"] == "shutdown"
 
@@ -165,7 +167,7 @@ class TestAConversationThatWillNotEnd:
                 except asyncio.CancelledError:
                     continue
 
-        await run(stubborn(), wire, stopped_after_s=2)
+        await run(stubborn(), wire, stop_after_s=2)
         assert wire.at[-1] - began == pytest.approx(2 + CANCEL_GRACE_S, abs=0.1)
         free.set()
         await asyncio.sleep(0)
@@ -176,13 +178,15 @@ class TestStopsThatCannotBeSeen:
     async def test_leave_the_conversation_alone(self, caplog: pytest.LogCaptureFixture) -> None:
         wire, ended = Wire(), ConversationEnded("stop", Usage(), 1)
 
-        async def talk() -> None:
+        async def conversation() -> None:
             await asyncio.sleep(5)
-            await wire.outlet.emit((ended,))
+            await wire.writer.emit((ended,))
 
         async def broken() -> None:
             raise ConnectionError("no store")
 
-        await supervise(talk(), wire.outlet, wait_for_stop=broken, deadline=float("inf"), heartbeat_interval_s=10)
+        await supervise(
+            conversation(), wire.writer, wait_for_stop=broken, deadline=float("inf"), heartbeat_interval_s=10
+        )
         assert wire.lines == [repr(ended)]
         assert "no store" in caplog.text

@@ -1,4 +1,4 @@
-"""What a turn used that broke off: an estimate by length."""
+"""Usage of a turn that failed or was stopped: estimated by length."""
 
 import pytest
 from hypothesis import given

@@ -107,7 +107,7 @@ class TestErrors:
             await reply(call.stream, 200, b"half", {})
             raise ZeroDivisionError("secret detail")
 
-        with pytest.raises(ChatError, match=r"^something went wrong here; the log has the details$"):
+        with pytest.raises(ChatError, match=r"^an internal error occurred; the log has the details$"):
             await serve(act)
 
     async def test_no_refusal_has_a_secret_in_it(self) -> None:

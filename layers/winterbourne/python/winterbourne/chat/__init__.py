@@ -1,7 +1,7 @@
 """The chat engine: model providers, the tool executor, wire formats, storage and the chat page.
 
-What the author of a tool needs is named here. It is imported when first used: a process that wants only, say, the
-settings does not pay for the rest.
+Exports what the author of a tool needs. Each name is imported on first use, so a process that needs only the settings,
+for example, does not pay for the rest.
 """
 
 import importlib
@@ -27,7 +27,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for (PEP 562)."""
+    """Import a public name on first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,24 +1,24 @@
-"""Every error the chat function raises on purpose.
+"""The exceptions that the chat engine raises on purpose.
 
 ChatError
-├── SettingsError             the operator's fault: a setting is missing or wrong; found at init
-├── CredentialsMissing        the operator's fault: nothing to sign a request to AWS with
-├── ToolMisdeclared           the developer's fault: a function cannot be a tool, or reads what it does not name
-├── RequestRejected           the caller's fault: answered with a 4xx before the stream opens
-│   └── StoreUnavailable      not theirs: what is kept cannot be reached now; a 503
-├── ModelError                the model's provider failed; an error frame once the stream is open
-│   ├── ModelRefused          400, 401, 403, 404: names the setting to look at; never retried
+├── SettingsError             operator error: a setting is missing or invalid; found at init
+├── CredentialsMissing        operator error: no AWS credentials to sign a request with
+├── InvalidToolDeclaration    developer error: a function cannot be a tool, or reads a setting it does not declare
+├── RequestRejected           client error: answered with a 4xx before the stream starts
+│   └── StorageUnavailable    not the client's fault: storage cannot be reached; answered with a 503
+├── ModelError                the model's provider failed; an error frame once the stream has started
+│   ├── ModelRefused          400, 401, 403, 404: names the setting to check; never retried
 │   ├── ModelBusy             429, 5xx, overloaded; may carry retry_after_s
-│   ├── ModelUnreachable      no connection, or it broke before an answer came
-│   ├── ModelGarbled          the provider broke its own format
-│   ├── ModelStreamTruncated  the stream ended without the format's own end
-│   └── ModelSilent           nothing came for MODEL_IDLE_TIMEOUT seconds
-├── DeadlineReached           Lambda's deadline is near; the stream ends with a word before it
-└── ToolError                 told to the model as written; the conversation goes on
-    └── ToolUnavailable       what the tool needs is away for now: may be tried again, and the breaker counts it
+│   ├── ModelUnreachable      no connection, or it broke before any of the response arrived
+│   ├── ModelGarbled          the provider violated its own format
+│   ├── ModelStreamTruncated  the stream ended without the end marker of its format
+│   └── ModelSilent           nothing arrived for MODEL_IDLE_TIMEOUT seconds
+├── DeadlineReached           Lambda's deadline is near; the stream gets its terminal event before it
+└── ToolError                 shown to the model as written; the conversation goes on
+    └── ToolUnavailable       a dependency is temporarily unavailable: may be retried, the circuit breaker counts it
 
-Each has a `code`, a short stable word a client may branch on, and a message that is safe to show: no key, no
-token, no address of ours.
+Each has a `code`, a short stable identifier that clients may branch on, and a message that is safe to show: no key, no
+token, no internal address.
 """
 
 __all__ = [
@@ -42,30 +42,30 @@ __all__ = [
 ]
 
 
-INTERNAL_ERROR_MESSAGE = "something went wrong here; the log has the details"
-"""What callers are told of an error that none of these is."""
+INTERNAL_ERROR_MESSAGE = "an internal error occurred; the log has the details"
+"""What callers are told about an exception that is not a ChatError."""
 
 
 class ChatError(Exception):
-    """The root. `str(error)` may be shown to the caller."""
+    """The base class. `str(error)` may be shown to the caller."""
 
     code = "internal_error"
 
 
 class SettingsError(ChatError):
-    """A setting is missing or has a value that cannot be; the message names the variable."""
+    """A setting is missing or invalid; the message names the variable."""
 
     code = "settings_error"
 
 
 class InvalidToolDeclaration(ChatError):
-    """A function, its options or its name cannot make a tool; the message says what to write instead."""
+    """A function cannot be a tool because of its signature, options or name; the message says what to write instead."""
 
     code = "tool_misdeclared"
 
 
 class CredentialsMissing(ChatError):
-    """There are no AWS credentials to sign with."""
+    """There are no AWS credentials to sign a request with."""
 
     code = "credentials_missing"
 
@@ -74,10 +74,10 @@ class RequestRejected(ChatError):
     """The request cannot be answered as it is.
 
     Args:
-        status: HTTP status, 400 to 499, or 503 where a dependency of the check is away.
-        code: A short stable word such as `body_too_large`.
-        message: One sentence that says what to mend.
-        headers: More response headers, for example `allow` or `retry-after`.
+        status: HTTP status, 400 to 499, or 503 if a service that the check depends on is unavailable.
+        code: A short stable identifier such as `body_too_large`.
+        message: One sentence that says what to fix.
+        headers: Additional response headers, for example `allow` or `retry-after`.
     """
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
@@ -88,26 +88,27 @@ class RequestRejected(ChatError):
 
 
 class StorageUnavailable(RequestRejected):
-    """What is kept cannot be read or written now."""
+    """Storage cannot be read or written at the moment."""
 
     def __init__(self) -> None:
-        super().__init__(503, "store_unavailable", "what is kept here cannot be reached now", {"retry-after": "5"})
+        message = "Conversation storage is temporarily unavailable."
+        super().__init__(503, "store_unavailable", message, {"retry-after": "5"})
 
 
 class ModelError(ChatError):
-    """The model's provider did not do its part."""
+    """The model's provider failed."""
 
     code = "model_error"
 
 
 class ModelRefused(ModelError):
-    """The provider will never take this request: wrong key, model, region or arguments."""
+    """The provider rejects this request for good: wrong key, model, region or arguments."""
 
     code = "model_refused"
 
 
 class ModelBusy(ModelError):
-    """The provider is overloaded or limits us. `retry_after_s` is what it asked for, in seconds, if it did."""
+    """The provider is overloaded or rate-limits us. `retry_after_s` is the wait it asked for, in seconds, if any."""
 
     code = "model_busy"
 
@@ -117,19 +118,19 @@ class ModelBusy(ModelError):
 
 
 class ModelUnreachable(ModelError):
-    """No connection to the provider, or it broke before any of the answer came."""
+    """No connection to the provider, or it broke before any of the response arrived."""
 
     code = "model_unreachable"
 
 
 class ModelGarbled(ModelError):
-    """The provider sent something its own format does not allow."""
+    """The provider sent something that its own format does not allow."""
 
     code = "model_garbled"
 
 
 class ModelStreamTruncated(ModelError):
-    """The provider's stream ended without the end its format demands; what came so far stays valid."""
+    """The provider's stream ended without the end marker of its format; what arrived before stays valid."""
 
     code = "model_stream_truncated"
 
@@ -141,18 +142,18 @@ class ModelSilent(ModelError):
 
 
 class DeadlineReached(ChatError):
-    """The execution environment's time is nearly up; the stream is ended while it still can be."""
+    """The deadline of the invocation is near; the stream is ended while that is still possible."""
 
     code = "deadline_reached"
 
 
 class ToolError(ChatError):
-    """Raised by a tool to tell the model something in its own words."""
+    """Raised by a tool to report a failure; model and user are shown the message as written."""
 
     code = "tool_error"
 
 
 class ToolUnavailable(ToolError):
-    """What the tool needs is away for now. A tool with `retries` tries again, and its breaker counts a failure."""
+    """A dependency of the tool is temporarily unavailable: retried by `retries`, counted by its circuit breaker."""
 
     code = "tool_unavailable"

@@ -1,4 +1,4 @@
-"""Sets up a process of either function: settings, redaction, log, HTTP pool."""
+"""Process setup of the chat and the tool worker: settings, redaction, log, HTTP connection pool."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from winterbourne.chat.settings import Settings
 __all__ = ["set_up"]
 
 AWS_SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
-"""Variables that Lambda sets. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+"""Secret variables that Lambda sets. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
 
 
 def set_up(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
-    """Read the settings, and have every line that leaves this process redacted before anything else is written.
+    """Read the settings and set up redaction of all output before anything is written.
 
     Raises:
-        SettingsError: A setting cannot be; the message names the variable.
+        SettingsError: A setting is invalid; the message names the variable.
     """
     settings = Settings.from_environment(environment)
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
-    redact_logs(redaction.redact_line)  # what libraries write and what is printed too, and errors that Lambda is told
+    redact_logs(redaction.redact_line)  # library logs, prints and errors reported to Lambda included
 
     @on_startup
     def install_exception_handler() -> None:

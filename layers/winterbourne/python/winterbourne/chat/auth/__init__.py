@@ -1,1 +1,1 @@
-"""Authentication: who may call, one module per scheme. AUTH chooses one."""
+"""Authentication of callers, one module per scheme. AUTH selects one."""

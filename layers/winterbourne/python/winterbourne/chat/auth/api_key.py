@@ -1,4 +1,4 @@
-"""Authentication by API key: AUTH=api_key, the default; closed until there are keys."""
+"""API key authentication (AUTH=api_key, the default): rejects every call until keys are configured."""
 
 import contextlib
 import hashlib
@@ -23,18 +23,18 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
-"""An unknown key may be a new one: then the secret is read again, but not more often than this."""
+"""An unknown key may be a new one, so the secret is read again, but at most once in this many seconds."""
 
 
 KeyDigests: TypeAlias = tuple[tuple[bytes, Caller], ...]
-"""The digest of each key with its caller."""
+"""The SHA-256 digest of each key with its caller."""
 
 
 class ApiKeyAuthenticator:
-    """Callers known by a key.
+    """Authenticates callers by API key.
 
     Args:
-        read: Gives the keys as JSON, see `parse_keys`.
+        read: Returns the keys as JSON, in the shape that `parse_keys` expects.
         now: Wall clock, seconds.
     """
 
@@ -43,12 +43,12 @@ class ApiKeyAuthenticator:
         self._keys = RefreshingCache("the API keys", self._fetch_keys, now)
 
     async def prepare(self) -> None:
-        """See `Authenticator`."""
+        """Read the keys. If that fails, it is logged and the next request tries again."""
         with contextlib.suppress(RequestRejected):
             await self._get_keys(secrets.MAX_AGE_S)
 
     async def authenticate(self, request: Request) -> Caller:
-        """See `Authenticator`. A key that was just added is known after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
+        """Look up the caller of the key. A new key is accepted after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
         key = extract_credential(request)
         for max_age_s in (secrets.MAX_AGE_S, UNKNOWN_KEY_MAX_AGE_S):
             if caller := _find_caller(key, await self._get_keys(max_age_s)):
@@ -70,10 +70,10 @@ class ApiKeyAuthenticator:
 
 
 def parse_keys(text: str) -> KeyDigests:
-    """Keys as JSON → each key's digest with its caller.
+    """Parse API keys from JSON, `{"name": "key"}` or `{"name": ["key", "next key"]}`, and register them for redaction.
 
     Raises:
-        SettingsError: Not of that shape, or an empty key. The message quotes nothing.
+        SettingsError: The JSON does not have that shape, or a key or name is empty. The message quotes none of it.
     """
     try:
         named = msgspec.json.decode(text, type=dict[str, str | list[str]])
@@ -87,7 +87,7 @@ def parse_keys(text: str) -> KeyDigests:
 
 
 def make_api_key_authenticator(settings: Settings) -> ApiKeyAuthenticator:
-    """Keys from the secret that API_KEYS_SECRET_ARN names, else from API_KEYS.
+    """Make an authenticator with the keys from the secret that API_KEYS_SECRET_ARN names, else from API_KEYS.
 
     Raises:
         SettingsError: API_KEYS is malformed.
@@ -104,7 +104,7 @@ def make_api_key_authenticator(settings: Settings) -> ApiKeyAuthenticator:
 
 
 def _find_caller(key: str, keys: KeyDigests) -> Caller | None:
-    """Compare with every key, in a time that tells nothing of which one was near, nor where it differed."""
+    """Compare with every known key in constant time: timing reveals neither a near match nor where it differs."""
     digest, found = _digest(key), None
     for known_digest, caller in keys:
         if hmac.compare_digest(digest, known_digest):

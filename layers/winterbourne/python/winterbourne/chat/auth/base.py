@@ -1,4 +1,4 @@
-"""Authentication: the protocol every scheme implements, and who a caller is."""
+"""The authentication protocol that every scheme implements, and the identity of a caller."""
 
 from typing import Final, Protocol
 
@@ -11,7 +11,7 @@ __all__ = ["ANONYMOUS", "Authenticator", "Caller", "auth_unavailable", "extract_
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls. What is kept is kept under `id`, which never changes; `name` is for the log."""
+    """An identified caller. Data is stored under `id`, which never changes; `name` is for the log."""
 
     id: str
     name: str
@@ -21,25 +21,25 @@ ANONYMOUS: Final = Caller("anonymous", "anonymous")
 
 
 class Authenticator(Protocol):
-    """One way to tell who calls."""
+    """An authentication scheme."""
 
     async def prepare(self) -> None:
-        """Fetch what is needed, while the environment starts. Where that fails the log says so; requests try again."""
+        """Fetch what is needed while the environment starts. If that fails, it is logged and requests try again."""
 
     async def authenticate(self, request: Request) -> Caller:
-        """The caller.
+        """Identify the caller.
 
         Raises:
-            RequestRejected: 401 where it is not known who calls, 403 where they may not, 503 where it cannot be told.
+            RequestRejected: 401 if the caller is unknown, 403 if not allowed, 503 if this cannot be checked now.
         """
         ...
 
 
 def extract_credential(request: Request) -> str:
-    """The key or token: `authorization: Bearer …`, else `x-api-key`, which a signing CDN leaves alone.
+    """The key or token from `authorization: Bearer …`, else from `x-api-key`, which a signing CDN does not overwrite.
 
     Raises:
-        RequestRejected: 401, there is none.
+        RequestRejected: 401 if neither is sent.
     """
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
@@ -50,10 +50,10 @@ def extract_credential(request: Request) -> str:
 
 
 def auth_unavailable(message: str) -> RequestRejected:
-    """The refusal where it cannot be told now who calls."""
+    """503: credentials cannot be checked at the moment."""
     return RequestRejected(503, "auth_unavailable", message, {"retry-after": "10"})
 
 
 def unauthorized(message: str) -> RequestRejected:
-    """401: no key or token, or one that is not known."""
+    """401: the key or token is missing or not valid."""
     return RequestRejected(401, "unauthorized", message, {"www-authenticate": 'Bearer realm="chat"'})

@@ -1,7 +1,7 @@
-"""Who may call: a request's headers → a `Caller`, or a refusal before anything costs money.
+"""Selects the authentication scheme: AUTH is `api_key` (the default), `jwt`, `iam` or `none`.
 
-AUTH chooses the one way in: `api_key` (the default, closed until there are keys), `jwt`, `iam`, or `none` by name.
-Knows nothing of what a caller then does. No key and no token is ever logged or quoted in an error.
+A scheme identifies the `Caller` of a request or rejects it before it costs anything; it does not decide what a caller
+may do (no authorization). No key or token is ever logged or quoted in an error.
 """
 
 from winterbourne.chat.auth.api_key import make_api_key_authenticator
@@ -16,10 +16,10 @@ __all__ = [
 
 
 def make_authenticator(settings: Settings) -> Authenticator:
-    """The way in that AUTH names; `prepare` then says loudly when it is open, or shut for everybody.
+    """Make the authenticator that AUTH names; its `prepare` logs a warning if it accepts everybody or nobody.
 
     Raises:
-        SettingsError: A setting that this way needs is missing or wrong.
+        SettingsError: A setting that the scheme needs is missing or invalid.
     """
     match settings.auth:
         case "api_key":

@@ -1,4 +1,4 @@
-"""Authentication by AWS signature: AUTH=iam; the function URL checks it (AuthType AWS_IAM)."""
+"""IAM authentication (AUTH=iam): the function URL verifies the AWS signature (AuthType AWS_IAM)."""
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import RequestRejected
@@ -8,14 +8,19 @@ __all__ = ["IamAuthenticator"]
 
 
 class IamAuthenticator:
-    """Callers that the function URL has let in by their AWS signature (AuthType AWS_IAM)."""
+    """Identifies callers by the IAM principal whose signature the function URL has verified."""
 
     async def prepare(self) -> None:
-        """See `Authenticator`."""
+        """Do nothing: nothing has to be fetched."""
 
     async def authenticate(self, request: Request) -> Caller:
-        """See `Authenticator`. https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads"""
-        # The unique id stays with one principal; an ARN may be given to another after it was deleted.
+        """Take the caller from the request context.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+        """
+        # A unique id is never reused; the ARN of a deleted principal can be given to another one.
         if user_id := request.identity.get("userId"):
             return Caller(f"iam:{user_id}", request.identity.get("userArn") or user_id)
-        raise RequestRejected(403, "forbidden", "the function URL did not say who calls: its AuthType must be AWS_IAM")
+        raise RequestRejected(
+            403, "forbidden", "the function URL passed no caller identity: its AuthType must be AWS_IAM"
+        )

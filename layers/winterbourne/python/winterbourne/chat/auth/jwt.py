@@ -1,6 +1,7 @@
-"""Callers known by a signed token: AUTH=jwt. PyJWT checks it; imported only where that is asked for.
+"""JWT authentication (AUTH=jwt): PyJWT verifies the bearer token; imported only if this scheme is selected.
 
-Knows issuer, audience and the issuer's published keys. https://www.rfc-editor.org/rfc/rfc8725 says what to refuse.
+Checks signature (against the issuer's published JWKS), issuer, audience and expiry, and rejects what
+https://www.rfc-editor.org/rfc/rfc8725 says to reject.
 """
 
 import contextlib
@@ -20,22 +21,22 @@ __all__ = ["JwtAuthenticator"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-# Public keys only: with HS256 somebody could sign with the published key, and `none` needs no key at all.
+# Asymmetric algorithms only: with HS256 anyone could sign with the published key, and `none` needs no key at all.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 JWKS_MAX_AGE_S: Final = 3600.0
 MAX_JWKS_BYTES: Final = 100 * 1024
 UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
-"""A token signed with a key we do not know may follow a rotation: the keys are read again, but not more often."""
+"""An unknown key may follow a key rotation, so the JWKS is read again, but at most once in this many seconds."""
 
-# OpenID Connect Core 1.0, section 2: `sub` has 255 ASCII characters at most. It becomes part of a key in the store.
+# OpenID Connect Core 1.0, section 2: `sub` has 255 ASCII characters at most. It becomes part of a storage key.
 MAX_SUBJECT_CHARS: Final = 255
 
 
 class JwtAuthenticator:
-    """Callers known by a token of one issuer.
+    """Authenticates callers by a JWT of one issuer.
 
     Raises:
-        SettingsError: JWT_ISSUER or JWT_AUDIENCE is missing, or JWT_JWKS_URL is no https URL.
+        SettingsError: JWT_ISSUER or JWT_AUDIENCE is missing, or JWT_JWKS_URL is neither https nor on this machine.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,12 +49,12 @@ class JwtAuthenticator:
         self._jwks = RefreshingCache("the token issuer's keys", self._fetch_jwks)
 
     async def prepare(self) -> None:
-        """See `auth.Authenticator`."""
+        """Fetch the issuer's keys. If that fails, it is logged and the next request tries again."""
         with contextlib.suppress(RequestRejected):
             await self._get_public_keys(JWKS_MAX_AGE_S)
 
     async def authenticate(self, request: Request) -> Caller:
-        """See `auth.Authenticator`. Who a token speaks of is its `sub`."""
+        """Verify the token and its scope; the caller is its `sub`."""
         token = extract_credential(request)
         claims = self._verify_claims(token, await self._get_signing_key(token))
         if not self._settings.jwt_scope or self._settings.jwt_scope in _scopes(claims):
@@ -110,7 +111,7 @@ class JwtAuthenticator:
 
 
 def _scopes(claims: dict[str, Any]) -> list[Any]:
-    """RFC 8693 has one string, `scope`; others have a list or the name `scp`."""
+    """The scopes of a token: RFC 8693 defines one string, `scope`; some issuers use a list or the name `scp`."""
     scopes = claims.get("scope") or claims.get("scp")
     if isinstance(scopes, str):
         return scopes.split()
@@ -118,7 +119,7 @@ def _scopes(claims: dict[str, Any]) -> list[Any]:
 
 
 def _bearer_error(status: int, error: str, message: str) -> RequestRejected:
-    """https://www.rfc-editor.org/rfc/rfc6750#section-3"""
+    """A rejection with a `WWW-Authenticate: Bearer` challenge. https://www.rfc-editor.org/rfc/rfc6750#section-3"""
     challenge = f'Bearer realm="chat", error="{error}", error_description="{message}"'
     code = "unauthorized" if status == 401 else "forbidden"
     return RequestRejected(status, code, message, {"www-authenticate": challenge})

@@ -1,4 +1,4 @@
-"""No authentication: AUTH=none, which has to be asked for by name."""
+"""No authentication (AUTH=none): everybody may call. Never the default."""
 
 import logging
 from typing import Final
@@ -12,13 +12,13 @@ __all__ = ["AnonymousAuthenticator"]
 
 
 class AnonymousAuthenticator:
-    """No check at all."""
+    """Accepts every request as the anonymous caller."""
 
     async def prepare(self) -> None:
-        """See `Authenticator`."""
+        """Log a warning that everybody may call."""
         _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, and the model's bill is yours")
 
     async def authenticate(self, request: Request) -> Caller:
-        """See `Authenticator`."""
+        """Return the anonymous caller, whatever the request."""
         del request
         return ANONYMOUS

@@ -1,1 +1,1 @@
-"""The conversation itself: messages, events, history, the turn loop and its supervisor."""
+"""The core of the chat engine: messages, events, history, the agent loop and its supervisor."""

@@ -1,7 +1,7 @@
-"""The loop: ask the model, run the tools it asks for, ask again, until it has answered.
+"""The agent loop: ask the model, run the tools it calls, ask again with their results, until it has answered.
 
-Events are pushed: `emit` puts them on the wire in the turn of the event loop in which they arose. A tool starts when
-its call is complete, while the model goes on talking. Knows neither wire formats nor vendors nor stores.
+Events are pushed: `emit` puts them on the wire in the event loop iteration in which they arise. A tool starts as soon
+as its call is complete, while the model is still streaming. Independent of wire formats, vendors and storage.
 """
 
 import sys
@@ -50,16 +50,16 @@ TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without
 
 
 class TurnToolCalls(Protocol):
-    """The calls of one model turn. Leaving the block cancels what still runs and waits for it."""
+    """The tool calls of one model turn. Leaving the block cancels the calls that still run and waits for them."""
 
     def start(self, call: ToolCall, /) -> None:
-        """Run a call from now on, beside the others."""
+        """Start a call; it runs concurrently with the others."""
 
     def refuse(self, call: ToolCall, reason: str, /) -> None:
-        """Run nothing: the call's result is this error."""
+        """Do not run a call; its result is this error."""
 
     async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all; one result per call, in the order of the calls. After the block: at once."""
+        """Wait for all calls; one result per call, in call order. Returns at once after the block was left."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -69,33 +69,33 @@ class TurnToolCalls(Protocol):
 
 
 class Tools(Protocol):
-    """What the conversation knows of the tool runner."""
+    """The conversation's interface to the tool runner."""
 
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
-        """What the model is told of them."""
+        """The tools as they are described to the model."""
         ...
 
     def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller: str) -> TurnToolCalls:
-        """The runner of one model turn; `deadline` is on the event loop's clock."""
+        """A group for the tool calls of one model turn; `deadline` is on the event loop's clock."""
         ...
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to be answered.
+    """One chat request and what is needed to answer it.
 
     Args:
-        request: What the caller wants; its options are already within the settings' limits.
-        model: Who answers.
-        tools: What the model may use.
-        emit: Where events go.
-        keep: Takes each message when it is whole, and an incomplete one when a turn broke. Must not wait.
-        spend: Told what each turn has used, as soon as the model has said so; of a turn that broke before, what it
-            has used by estimate.
-        max_turns: Model turns at most.
-        deadline: On the event loop's clock; handed to model and tools.
-        request_id: The invocation's id, for the tools.
-        caller: The id of who asks, for the tools.
+        request: The caller's request; its options have been validated against the settings' limits.
+        provider: Generates the model turns.
+        tools: The tools the model may call.
+        emit: Receives the events.
+        on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
+        on_usage: Called with the usage of each turn as soon as the provider reports it; with an estimate if the turn
+            fails before that.
+        max_turns: Maximum number of model turns.
+        deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
+        request_id: The invocation's id, passed to the tools.
+        caller: The caller's id, passed to the tools.
     """
 
     request: ChatRequest
@@ -112,10 +112,11 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     async def run(self) -> None:
         """Answer the request.
 
-        Emits everything from ConversationStarted to ConversationEnded.
+        Emits every event from ConversationStarted to ConversationEnded.
 
         Raises:
-            ModelError: The provider failed; what was emitted stays valid. The last word is the caller's to say.
+            ModelError: The provider failed. What was emitted stays valid; emitting the terminal event is up to whoever
+                called `run`.
 
         Cancellation:
             Closes the upstream response, cancels every running tool and waits for both.
@@ -138,7 +139,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ModelTurn:
-    """One model turn with its tools; gathers the message while its events pass by."""
+    """One model turn with its tool calls; builds the assistant message from the events while passing them on."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -151,7 +152,7 @@ class _ModelTurn:
         self._output_chars = 0
 
     async def run(self, history: list[Message], number: int) -> TurnEnded:
-        """Ask, stream, run; append what was said and found to `history`, also when the turn breaks."""
+        """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
         conversation = self._conversation
         await conversation.emit((TurnStarted(number),))
         tools = conversation.tools.turn(
@@ -171,20 +172,20 @@ class _ModelTurn:
         return ended
 
     def final_stop_reason(self, reason: StopReason) -> StopReason | None:
-        """Why the conversation ends with this turn, or None where the model is to be asked again."""
+        """Why the conversation ends with this turn, or None if the model must be asked again."""
         calls = [part for part in self._parts if isinstance(part, ToolCall)]
         if any(call.name in self._client_tool_names for call in calls):
             return "tool_calls"
         if reason == "pause" or (calls and reason in {"tool_calls", "stop"}):
             return None
-        return "stop" if reason == "tool_calls" else reason  # a provider that speaks of calls and makes none
+        return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
 
     def _build_request(self, history: list[Message], number: int) -> ModelRequest:
         request, server_tools = self._conversation.request, self._conversation.tools.schemas
         return ModelRequest(
             messages=tuple(history),
             tools=(*(tool for tool in server_tools if tool.name not in self._client_tool_names), *request.client_tools),
-            # A choice that forces a call would force one in every turn, and no answer would ever come.
+            # Forcing a call in every turn would never let the model answer, so only the first turn is forced.
             tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else TOOL_CHOICE_AUTO,
             system=request.system or "",
             model_id=request.model_id or "",
@@ -209,7 +210,7 @@ class _ModelTurn:
             self._handle_event(event, tools)
         if self._turn_ended is None:
             await self._conversation.emit(batch)
-        elif len(batch) > 1:  # the turn's end is told when its tools are done
+        elif len(batch) > 1:  # TurnEnded is emitted once the turn's tools have finished
             await self._conversation.emit(batch[:-1])
 
     def _handle_event(self, event: ModelEvent, tools: TurnToolCalls) -> None:
@@ -237,19 +238,19 @@ class _ModelTurn:
                     self._start_tool_call(call, tools)
             case TurnEnded(_, usage):
                 self._turn_ended = event
-                self._conversation.on_usage(usage)  # at once: it is paid for, also where the tools are stopped
+                self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
 
     def _start_tool_call(self, call: ToolCall, tools: TurnToolCalls) -> None:
-        """Not every provider has a word for `none`, and no model is bound by it."""
+        """Start a call, or refuse it if `tool_choice` is `none`: some providers lack that, and models may ignore it."""
         if self._conversation.request.tool_choice == "none":
             tools.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
             tools.start(call)
 
     def _record_estimated_usage(self, request: ModelRequest, error: BaseException | None) -> None:
-        """Spend an estimate for a turn whose model has not come to say what it used.
+        """Record estimated usage for a turn that ended before the provider reported what it used.
 
-        A provider that failed without a word is owed nothing.
+        If the provider failed before sending anything, no usage is recorded.
         """
         if self._turn_ended is None and (self._output_chars or not isinstance(error, ModelError)):
             self._conversation.on_usage(estimate_usage(request, self._output_chars))

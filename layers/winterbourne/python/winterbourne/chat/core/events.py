@@ -1,10 +1,10 @@
-"""Everything a conversation can say: two closed unions.
+"""The events of a conversation, as closed unions.
 
-`ModelEvent` is what a model says, `ToolEvent` what the tool runner says, `ChatEvent` what the conversation says:
-those two and its own words. Frontends turn chat events into frames; `typing.assert_never` keeps them complete.
-Events travel in batches: everything that one read of the network brought, so that it leaves in one write.
+Providers emit `ModelEvent`, the tool runner emits `ToolEvent`; a `ChatEvent` is either of them or one of the
+conversation's own events. Wire formats encode chat events into frames. Events travel in batches: everything that one
+network read brought leaves in one write.
 
-Knows nothing of wire formats and of vendors.
+Independent of wire formats and vendors.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,13 +40,13 @@ __all__ = [
 ]
 
 StopReason: TypeAlias = Literal["stop", "tool_calls", "max_tokens", "content_filter", "refusal", "max_turns", "pause"]
-"""Why a turn or a conversation ended. `max_turns` is the conversation's own; `pause` only a model's."""
+"""Why a turn or a conversation ended. Only a conversation ends with `max_turns`, only a turn with `pause`."""
 
 ToolStatus: TypeAlias = Literal["completed", "failed", "timed_out", "cancelled"]
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens, as the provider counted them. `cached` is the part of `input` read from the provider's cache."""
+    """Token counts, as reported or estimated. `cached` is the part of `input` read from the provider's cache."""
 
     input: int = 0
     output: int = 0
@@ -56,44 +56,41 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         return Usage(self.input + other.input, self.output + other.output, self.cached + other.cached)
 
 
-# What a model says
-
-
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
-    """More of the answer. Never empty."""
+    """More of the answer's text. Never empty."""
 
     text: str
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
-    """More of what the model thinks aloud. Never empty."""
+    """More of the model's reasoning. Never empty."""
 
     text: str
 
 
 class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
-    """One block of reasoning is whole; see `messages.Reasoning` for the opaque strings."""
+    """A block of reasoning is complete; `messages.Reasoning` explains the opaque strings."""
 
     signature: str = ""
     redacted: str = ""
 
 
 class ToolCallStarted(msgspec.Struct, frozen=True, gc=False):
-    """The model has named a call; its arguments follow."""
+    """The model has begun a tool call; its arguments follow."""
 
     id: str
     name: str
 
 
 class ToolArgumentsDelta(msgspec.Struct, frozen=True, gc=False):
-    """More of a call's arguments: a piece of JSON text, cut anywhere. Never empty."""
+    """More of a call's arguments: a fragment of JSON text, split anywhere. Never empty."""
 
     id: str
     json: str
 
 
 class ToolCallReady(msgspec.Struct, frozen=True, gc=False):
-    """A call's arguments are complete. Comes exactly once per call that may be run, after its ToolCallStarted."""
+    """A call's arguments are complete. Emitted exactly once per call that may be run, after its ToolCallStarted."""
 
     id: str
     name: str
@@ -101,7 +98,7 @@ class ToolCallReady(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnEnded(msgspec.Struct, frozen=True, gc=False):
-    """The model has finished its turn; the last event of a model's stream."""
+    """The model has finished its turn; the last event of a provider's stream."""
 
     stop_reason: StopReason
     usage: Usage = Usage()
@@ -112,25 +109,22 @@ ModelEvent: TypeAlias = (
 )
 
 
-# What the tool runner says
-
-
 class ToolQueued(msgspec.Struct, frozen=True, gc=False):
-    """A call waits for a free place; only sent when it has to wait."""
+    """A call is waiting for a permit; emitted only if it has to wait."""
 
     id: str
     name: str
 
 
 class ToolStarted(msgspec.Struct, frozen=True, gc=False):
-    """A call is being run. Its arguments may yet prove bad; then a ToolFinished says so."""
+    """A call has started. If its arguments turn out to be invalid, a failed ToolFinished follows."""
 
     id: str
     name: str
 
 
 class ToolProgressed(msgspec.Struct, frozen=True, gc=False):
-    """A running tool reports. `data` is JSON text."""
+    """A running tool reports progress. `data` is JSON text."""
 
     id: str
     name: str
@@ -138,7 +132,7 @@ class ToolProgressed(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolFinished(msgspec.Struct, frozen=True, gc=False):
-    """The one final word on a call. `result` is JSON text and empty on failure; `error` is empty on success."""
+    """The one last event of a call. `result` is JSON text, empty on failure; `error` is empty on success."""
 
     id: str
     name: str
@@ -151,11 +145,8 @@ class ToolFinished(msgspec.Struct, frozen=True, gc=False):
 ToolEvent: TypeAlias = ToolQueued | ToolStarted | ToolProgressed | ToolFinished
 
 
-# What the conversation itself says
-
-
 class ConversationStarted(msgspec.Struct, frozen=True, gc=False):
-    """The first event. `message_id` names the answer that follows."""
+    """The first event. `message_id` identifies the answer that follows."""
 
     conversation_id: str
     message_id: str
@@ -163,15 +154,15 @@ class ConversationStarted(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnStarted(msgspec.Struct, frozen=True, gc=False):
-    """The model is asked; `turn` counts from 1. Its TurnEnded comes after the results of its tools."""
+    """The model is being asked; `turn` counts from 1. Its TurnEnded comes after the results of the turn's tools."""
 
     turn: int
 
 
 class ConversationEnded(msgspec.Struct, frozen=True, gc=False):
-    """The last event of a conversation that was answered.
+    """Terminal event of a conversation that was answered.
 
-    `stop_reason` is `tool_calls` only where the caller's own tools were asked for.
+    `stop_reason` is `tool_calls` only if the model called the client's own tools.
     """
 
     stop_reason: StopReason
@@ -180,14 +171,14 @@ class ConversationEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConversationFailed(msgspec.Struct, frozen=True, gc=False):
-    """The last event of a conversation that broke. What was said before stays valid."""
+    """Terminal event of a conversation that failed. What was emitted before stays valid."""
 
     code: str
     message: str
 
 
 class ConversationStopped(msgspec.Struct, frozen=True, gc=False):
-    """The last event of a conversation that was stopped: by its user, or by the end of the environment's life."""
+    """Terminal event of a conversation stopped by its user or by the shutdown of the execution environment."""
 
     reason: Literal["user", "shutdown"]
 
@@ -205,4 +196,4 @@ ChatEvent: TypeAlias = (
 EventBatch: TypeAlias = Sequence[ChatEvent]
 
 Emit: TypeAlias = Callable[[EventBatch], Awaitable[None]]
-"""Where events go. Synchronous until the bytes are on the socket; waits only while the client reads too slowly."""
+"""Sends a batch. Runs without waiting until the bytes are on the socket; then waits only under backpressure."""

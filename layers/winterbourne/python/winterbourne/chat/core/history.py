@@ -1,6 +1,6 @@
-"""What every wire format asks of a history: in order, complete, within the limits.
+"""History normalization (normalisation) and validation: messages in order, complete and within the limits.
 
-Knows our messages, not how a format writes them.
+Used by every wire format; works on our own messages, not on a format's.
 """
 
 import itertools
@@ -34,23 +34,24 @@ __all__ = [
 ]
 
 Id = Annotated[str, Meta(max_length=200)]
-ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # what every provider takes
+ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
 
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
-"""What a model is told of a call whose result never came. Providers refuse a call that has no result."""
+"""The result the model gets for a call whose own result never came: providers reject a call without a result."""
 
 
 def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """A whole history as providers take it: behind each turn the results of its calls, in their order, one per call.
+    """Normalize a whole history for providers: each turn is followed by one result per call, in call order.
 
-    Results that came late are moved up, calls without one are answered with UNFINISHED, turns that said nothing are
-    left out. Ids of calls need only be unique within a turn: not every provider makes them so across turns.
+    Late results are moved up to their turn, calls without a result get INTERRUPTED_CALL_RESULT, and assistant turns
+    without text or calls are dropped. Call ids need only be unique within a turn: not every provider makes them unique
+    across turns.
 
     Raises:
-        RequestRejected: 400 where two calls of a turn share an id, or a result belongs to no call or to one that has
-            its result.
+        RequestRejected: 400 if two calls of a turn share an id, or if a result belongs to no call or to a call that
+            already has one.
     """
     history: list[Message | _AssistantTurn] = []
     calls = _PendingCalls()
@@ -70,10 +71,10 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 def limit_messages(messages: Iterable[Message], settings: Settings) -> tuple[Message, ...]:
-    """The messages, if there are no more than MAX_MESSAGES; nothing is done with more than that.
+    """The messages as a tuple; consumes at most one more than MAX_MESSAGES.
 
     Raises:
-        RequestRejected: 413.
+        RequestRejected: 413 if there are more than MAX_MESSAGES.
     """
     limited = tuple(itertools.islice(messages, settings.max_messages + 1))
     if len(limited) > settings.max_messages:
@@ -82,29 +83,29 @@ def limit_messages(messages: Iterable[Message], settings: Settings) -> tuple[Mes
 
 
 def validate_history(request: ChatRequest, settings: Settings) -> ChatRequest:
-    """The same request, if it keeps the limits.
+    """Return the same request if its history and client tools are valid and within the limits.
 
     Raises:
-        RequestRejected: 400 without messages or with an empty one, 400 where two messages share an id, 413 for more or
-            longer messages, more images or more tools than the settings allow.
+        RequestRejected: 400 if there are no messages, a user message is empty, or two messages or two tools share an
+            id; 413 for more or longer messages, more images or more tools than the settings allow.
     """
     messages = request.messages
     if not messages:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
-    _require_unique("message", _message_ids(messages))
+    _require_unique("messages: the message id", _message_ids(messages))
     _require_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
     longest = max(len(request.system or ""), *(_message_length(message) for message in messages))
     _require_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(settings.max_images, _image_count(messages), "too_many_images", "images")
     _require_at_most(settings.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
-    _require_unique("tool", [tool.name for tool in request.client_tools])
+    _require_unique("tools: the name", [tool.name for tool in request.client_tools])
     return request
 
 
 def _message_ids(messages: Iterable[Message]) -> list[str]:
-    """One id per message as its writer counts them: all turns of one answer go by one id."""
+    """The ids of the messages; adjacent assistant turns of one answer share an id, which is listed once."""
     ids: list[str] = []
     previous: Message | None = None
     for message in messages:
@@ -118,7 +119,7 @@ def _message_ids(messages: Iterable[Message]) -> list[str]:
 
 
 class _AssistantTurn:
-    """A turn, and the results of its calls so far."""
+    """An assistant turn and the results of its calls so far."""
 
     def __init__(self, message: AssistantMessage) -> None:
         self._message = message
@@ -134,14 +135,14 @@ class _AssistantTurn:
 
 
 class _PendingCalls:
-    """Which turns wait for the result of which call, the latest last."""
+    """The turns that still wait for a result, by call id, the latest last."""
 
     def __init__(self) -> None:
         self._pending: dict[str, list[_AssistantTurn]] = {}
 
     def add_turn(self, message: AssistantMessage) -> _AssistantTurn:
         turn = _AssistantTurn(message)
-        _require_unique("tool call", [call.id for call in message.tool_calls])
+        _require_unique("messages: the tool call id", [call.id for call in message.tool_calls])
         for call in message.tool_calls:
             self._pending.setdefault(call.id, []).append(turn)
         return turn
@@ -150,7 +151,7 @@ class _PendingCalls:
         call_id = result.tool_call_id
         turns = self._pending.get(call_id)
         if turns is None:
-            raise RequestRejected(400, "unknown_tool_call", f"messages: {call_id[:64]!r} is no call before its result")
+            raise RequestRejected(400, "unknown_tool_call", f"messages: no call before the result of {call_id[:64]!r}")
         if not turns:
             raise RequestRejected(400, "duplicate_id", f"messages: the call {call_id[:64]!r} has two results")
         turns.pop().results[call_id] = result
@@ -160,7 +161,7 @@ def _require_unique(what: str, ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for one in ids:
         if one in seen:
-            raise RequestRejected(400, "duplicate_id", f"messages: the {what} id {one[:64]!r} comes twice")
+            raise RequestRejected(400, "duplicate_id", f"{what} {one[:64]!r} is used twice")
         seen.add(one)
 
 
@@ -183,7 +184,7 @@ def _part_length(part: object) -> int:
     match part:
         case ToolCall(arguments=text):
             return len(text)
-        case Image():  # the body's own limit holds for images; their number is limited besides
+        case Image():  # images are limited by number and by the size of the body
             return 0
         case _:
             return len(getattr(part, "text", ""))

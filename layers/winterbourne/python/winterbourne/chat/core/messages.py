@@ -1,7 +1,7 @@
-"""What has been said so far, in no vendor's shape.
+"""The messages of a conversation, independent of any vendor's format.
 
-Frontends make these from their own history formats, models turn them into their providers' requests, the store
-keeps them as JSON. They are msgspec structs: `msgspec.json` encodes and checks them without more code.
+Wire formats build them from their own history formats, providers turn them into API requests, and the store keeps them
+as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them without further code.
 """
 
 from typing import Final, TypeAlias
@@ -41,10 +41,10 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
-    """What a model thought aloud.
+    """A block of a model's reasoning.
 
-    `signature` and `redacted` are the provider's own opaque strings; a provider that sent them wants them back
-    unchanged in the assistant turn that precedes the tool results, and no other provider understands them.
+    `signature` and `redacted` are opaque strings of the provider: it requires them back unchanged in the assistant turn
+    that precedes the tool results, and no other provider understands them.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
     """One call of a tool.
 
-    `arguments` is the JSON text exactly as the model wrote it, which may be broken; the runner judges it.
+    `arguments` is the JSON text exactly as the model wrote it; it may be invalid, and the tool runner validates it.
     An empty string means no arguments, `{}`.
     """
 
@@ -69,22 +69,22 @@ AssistantPart: TypeAlias = Text | Reasoning | ToolCall
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
-    """Instructions that stand above the conversation."""
+    """Instructions for the whole conversation."""
 
     text: str
 
 
 class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
-    """What the user said."""
+    """A message of the user."""
 
     parts: tuple[UserPart, ...]
     id: str = ""
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
-    """One model turn, its parts in the order the model gave them.
+    """One model turn, its parts in the order in which the model produced them.
 
-    `incomplete` marks what was streamed before a turn broke or was stopped.
+    `incomplete` marks a turn that failed or was stopped while it was streaming.
     """
 
     parts: tuple[AssistantPart, ...]
@@ -93,7 +93,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
 
     @property
     def text(self) -> str:
-        """The visible text, joined."""
+        """The visible text, concatenated."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
@@ -103,7 +103,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    """The one result of one tool call. `content` is JSON text or a sentence; `is_error` says which it means."""
+    """The only result of a tool call. `content` is JSON or plain text; `is_error` says whether the call failed."""
 
     tool_call_id: str
     name: str
@@ -115,7 +115,7 @@ Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessag
 
 
 class ToolSchema(msgspec.Struct, frozen=True):
-    """A tool as a model is told of it. `parameters` is a JSON schema of type object."""
+    """A tool as it is described to a model. `parameters` is a JSON schema of type object."""
 
     name: str
     description: str
@@ -130,12 +130,12 @@ TOOL_CHOICE_AUTO: Final[ToolChoice] = "auto"
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a frontend understood of a request body, whatever its format.
+    """A decoded chat request, the same for every wire format.
 
-    Unset options (None) fall back to the settings. `client_tools` are the caller's own tools: the model may call
-    them, nobody here runs them, and the conversation ends so that the caller can.
-    `conversation_id` is empty where the caller did not name one; a new id is made then.
-    `store` says whether `messages` are only what is new (the store has the rest) or, False, the whole history.
+    Unset options (None) fall back to the settings. `client_tools` are the client's own tools: the model may call them,
+    the server does not run them, and the conversation ends so that the client can.
+    `conversation_id` is empty if the client sent none; a new id is then generated.
+    `store` says whether `messages` has only the new messages (the store has the rest) or, if False, the whole history.
     """
 
     messages: tuple[Message, ...]

@@ -1,6 +1,6 @@
-"""What a request may ask of the model, within the limits that the settings draw. Pure.
+"""Validates a request's options against the settings' limits and fills in the defaults. Pure.
 
-Which models may be asked for is the frontends' matter: each says in its own format which there are.
+The choice of model is validated by the wire formats (`formats.model_choices`).
 """
 
 from collections.abc import Iterable
@@ -17,17 +17,17 @@ __all__ = ["validate_options"]
 def validate_options(
     request: ChatRequest, settings: Settings, tools: Iterable[ToolSchema], *, takes_image_urls: bool = True
 ) -> ChatRequest:
-    """The request with every option it left out filled in from the settings, SYSTEM_PROMPT above its own.
+    """The request with missing options filled in from the settings, and SYSTEM_PROMPT put before its own system prompt.
 
     Args:
-        request: As the caller wrote it.
+        request: As decoded by the wire format.
         settings: Limits and defaults.
-        tools: Our own; the request may choose one of them by name, or one of its own.
-        takes_image_urls: Whether the model does.
+        tools: The server's tools; `tool_choice` may name one of these or one of the request's own.
+        takes_image_urls: Whether the provider accepts images by URL.
 
     Raises:
-        RequestRejected: 400 for an option beyond its limit, a tool that is not there or an image that the model does
-            not take; the message names it.
+        RequestRejected: 400 for an option beyond its limit, an unknown tool, a system prompt that the settings do not
+            allow or an image URL that the provider does not accept; the message names the field.
     """
     if not takes_image_urls:
         _require_no_image_url(request.messages)
@@ -48,13 +48,13 @@ def _require_known_tool(choice: str, tools: Iterable[ToolSchema]) -> None:
 def _require_no_image_url(messages: Iterable[Message]) -> None:
     parts = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
     if any(isinstance(part, Image) and part.url for part in parts):
-        raise RequestRejected(400, "image_url_not_allowed", "messages: the model here takes images as data, not by URL")
+        raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
 
 
 def _system_prompt(request: ChatRequest, settings: Settings) -> str:
     has_system = bool(request.system) or any(isinstance(message, SystemMessage) for message in request.messages)
     if has_system and not settings.system_prompt_from_request:
-        raise RequestRejected(400, "system_not_allowed", "system: instructions come from this server alone")
+        raise RequestRejected(400, "system_not_allowed", "system: this server accepts no instructions from clients")
     return "\n\n".join(filter(None, (settings.system_prompt, request.system)))
 
 

@@ -1,7 +1,7 @@
-"""Heartbeat, deadline and stop around one conversation, and its last word.
+"""The supervisor of one conversation: sends heartbeats, enforces the deadline, honours stop requests.
 
-Whatever happens, the stream ends with exactly one of ConversationEnded, ConversationFailed and ConversationStopped,
-and nothing follows it. Knows neither what is said nor in which format.
+Whatever happens, it emits exactly one terminal event (ConversationEnded, ConversationFailed or ConversationStopped) and
+nothing after it. Independent of the content and of the wire format.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from winterbourne.chat.infra import redaction, telemetry
 
 __all__ = ["Encoder", "EventWriter", "supervise"]
 
-# What a cancelled conversation may take to tidy up before the last word is said without it.
+# How long a cancelled conversation may take to clean up before the terminal event is sent without waiting for it.
 CANCEL_GRACE_S: Final = 1.0
 
 TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
@@ -31,7 +31,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
-    """Turns events into one format's bytes; may give none for an event that the format has no word for."""
+    """Encodes events in one wire format; returns no bytes for events that the format cannot express."""
 
     def encode(self, batch: EventBatch, /) -> bytes:
         """The frames of a batch, in order."""
@@ -39,12 +39,12 @@ class Encoder(Protocol):
 
 
 class EventWriter:
-    """Where a conversation's events leave: encoded and on the wire before anything else runs.
+    """Writes a conversation's events: they are encoded and on the wire before anything else runs.
 
     Args:
-        encoder: Of the client's format.
-        write: Puts bytes on the wire at once; waits while the client reads too slowly.
-        heartbeat: What is sent into a silence; empty where the format has nothing that a client would ignore.
+        encoder: The encoder of the client's format.
+        write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
+        heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
     """
 
     def __init__(self, encoder: Encoder, write: Callable[[bytes], Awaitable[None]], heartbeat: bytes) -> None:
@@ -55,17 +55,17 @@ class EventWriter:
         self._last_write_at = asyncio.get_running_loop().time()
 
     async def emit(self, batch: EventBatch) -> None:
-        """Send a batch; after the last word, nothing."""
+        """Send a batch; does nothing after the terminal event."""
         if self._closed:
             return
-        # Closed before it waits: whoever is cancelled while the client reads slowly has said its word already.
+        # Set before waiting: if the task is cancelled during backpressure, the terminal event is already on the wire.
         self._closed = isinstance(batch[-1], TERMINAL_EVENTS)
         if data := self._encoder.encode(batch):
             self._last_write_at = asyncio.get_running_loop().time()
             await self._write(data)
 
     async def send_heartbeats(self, interval_s: float) -> None:
-        """Send a heartbeat whenever nothing was sent for `interval_s`; ends after the last word."""
+        """Send a heartbeat whenever nothing was sent for `interval_s` seconds; ends after the terminal event."""
         loop = asyncio.get_running_loop()
         while self._heartbeat and not self._closed:
             idle_s = loop.time() - self._last_write_at
@@ -85,17 +85,18 @@ async def supervise(
     deadline: float,
     heartbeat_interval_s: float,
 ) -> None:
-    """Run a conversation to its last word.
+    """Run a conversation until its terminal event is sent.
 
     Args:
-        conversation: The conversation; emits into the outlet, its ConversationEnded too.
-        writer: Where the last word goes when the conversation cannot say it.
-        wait_for_stop: Returns when the user wants an end.
-        deadline: When the last word must be said at the latest, on the event loop's clock.
+        conversation: Emits its events through `writer`, ConversationEnded included.
+        writer: Sends the terminal event if the conversation did not emit one.
+        wait_for_stop: Returns when the user has requested a stop.
+        deadline: When a running conversation is cancelled, on the event loop's clock; the terminal event follows within
+            CANCEL_GRACE_S seconds.
         heartbeat_interval_s: Seconds of silence before a heartbeat.
 
     Cancellation:
-        Cancels the conversation, waits for it at most TIDY_S seconds, says that the stream was stopped and raises.
+        Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
     """
     conversation_task = asyncio.create_task(conversation)
     helper_tasks = [
@@ -118,7 +119,7 @@ async def supervise(
 async def _await_terminal_event(
     conversation_task: asyncio.Task[None], stop_task: asyncio.Task[None], deadline: float
 ) -> ChatEvent | None:
-    """The last word that is still to be said; None where the conversation said its own."""
+    """The terminal event that is still to be sent; None if the conversation emitted its own."""
     remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
     done, _ = await asyncio.wait(
         {conversation_task, stop_task}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED
@@ -132,7 +133,7 @@ async def _await_terminal_event(
         telemetry.measure("Stops")
         telemetry.note(stop_reason="user")
         return ConversationStopped("user")
-    return _failure_event(DeadlineReached("the time for one request is up"))
+    return _failure_event(DeadlineReached("the time limit for this request was reached"))
 
 
 def _failure_event(error: BaseException | None) -> ChatEvent | None:
@@ -143,16 +144,16 @@ def _failure_event(error: BaseException | None) -> ChatEvent | None:
     if isinstance(error, ChatError):
         _LOGGER.error("the conversation failed: %s", error, exc_info=error)
         return ConversationFailed(error.code, redaction.redact(str(error)))
-    _LOGGER.error("the conversation broke", exc_info=error)
+    _LOGGER.error("the conversation failed with an unexpected error", exc_info=error)
     return ConversationFailed("internal_error", INTERNAL_ERROR_MESSAGE)
 
 
 async def _wait_for_stop_request(wait_for_stop: Callable[[], Awaitable[None]]) -> None:
-    """Return when a stop was asked for. Where that cannot be found out, the conversation goes on without it."""
+    """Return when a stop was requested. If the wait fails, log it and never return: the conversation goes on."""
     try:
         await wait_for_stop()
     except Exception:
-        _LOGGER.exception("stop requests cannot be seen for this conversation")
+        _LOGGER.exception("stop requests cannot be read for this conversation")
         await asyncio.get_running_loop().create_future()
 
 
@@ -163,6 +164,10 @@ async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
     for task in done:
         with contextlib.suppress(asyncio.CancelledError):
             if error := task.exception():
-                _LOGGER.error("while tidying up", exc_info=error)
+                _LOGGER.error("a supervised task failed", exc_info=error)
     if still_running:
-        _LOGGER.error("not tidied up in %s s: %s", CANCEL_GRACE_S, ", ".join(task.get_name() for task in still_running))
+        _LOGGER.error(
+            "still running %s s after cancellation: %s",
+            CANCEL_GRACE_S,
+            ", ".join(task.get_name() for task in still_running),
+        )

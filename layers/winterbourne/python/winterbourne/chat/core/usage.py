@@ -1,7 +1,7 @@
-"""What a model turn used, where it broke off before the provider had said so. Pure.
+"""Estimates the token usage of a model turn that ended before the provider reported it. Pure.
 
-An estimate from the length of what went to the model and of what it said. It keeps a limit of tokens a limit: else
-whoever stops each answer just before its end would pay for none.
+The estimate counts the characters sent to the model and the characters it produced. It keeps the token limit effective:
+without it, a caller who stops each answer just before its end would never be charged.
 """
 
 from typing import Final, assert_never
@@ -25,18 +25,18 @@ from winterbourne.chat.providers.base import ModelRequest
 __all__ = ["CHARS_PER_TOKEN", "TOKENS_PER_IMAGE", "estimate_usage"]
 
 CHARS_PER_TOKEN: Final = 4
-"""The providers' own rule of thumb, for English; other languages and code have fewer characters to a token."""
+"""The providers' own rule of thumb, for English; other languages and code have fewer characters per token."""
 
 TOKENS_PER_IMAGE: Final = 1000
-"""Of one image, whatever its size: providers scale large ones down to about this."""
+"""For each image, whatever its size: providers scale large ones down to about this."""
 
 
 def estimate_usage(request: ModelRequest, output_chars: int) -> Usage:
-    """The tokens of a request and of so many characters of an answer.
+    """Estimate the tokens of a request and of the output received so far.
 
     Args:
-        request: What was sent; its tools count as the JSON they are sent as.
-        output_chars: Of text, reasoning and arguments of calls.
+        request: What was sent to the provider; its tools count as the JSON they are sent as.
+        output_chars: Characters of text, reasoning and tool call arguments.
     """
     tool_chars = len(msgspec.json.encode(request.tools)) if request.tools else 0
     input_chars = len(request.system) + tool_chars + sum(map(_message_chars, request.messages))
