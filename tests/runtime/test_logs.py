@@ -194,7 +194,7 @@ class TestTheProcess:
         ((kind, text),) = frames.close()
         record = json.loads(text)
         assert kind == 0xA55A0016
-        assert record["message"] == "uncaught in helper"
+        assert record["message"] == "uncaught exception in helper"
         assert record["errorType"] == "ZeroDivisionError"
         assert "1 / 0" in record["stackTrace"][-1]
 

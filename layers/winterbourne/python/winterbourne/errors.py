@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # Lambda rejects the whole report if its cause is larger
+RUNTIME = os.path.dirname(__file__)
 INTERNAL_PATHS = (
-    os.path.dirname(__file__) + os.sep,
     f"{os.sep}concurrent{os.sep}futures{os.sep}",
     f"{os.sep}asyncio{os.sep}",
     f"{os.sep}importlib{os.sep}",
@@ -178,4 +178,5 @@ def _user_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
 
 
 def _is_internal(filename: str) -> bool:
-    return any(path in filename for path in INTERNAL_PATHS)
+    # Not what lies in folders below: the chat engine's frames tell why a handler failed.
+    return os.path.dirname(filename) == RUNTIME or any(path in filename for path in INTERNAL_PATHS)

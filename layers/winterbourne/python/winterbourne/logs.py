@@ -279,7 +279,7 @@ def _unbuffer_stdio() -> None:
 def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:
     where = arguments.thread.name if arguments.thread else "a thread"
     exc_info = (arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback)
-    logging.getLogger().error("uncaught in %s", where, exc_info=exc_info)
+    logging.getLogger().error("uncaught exception in %s", where, exc_info=exc_info)
 
 
 def _standard_level(record: logging.LogRecord) -> int:
