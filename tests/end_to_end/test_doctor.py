@@ -1,4 +1,4 @@
-"""`make doctor` against a running local server: it finds nothing wrong, and a stream that really streams."""
+"""`make doctor` against a running local server: it finds nothing wrong, and sees the response stream."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def test_a_local_server_is_well(tmp_path: Path) -> None:
     with local_server(tmp_path, *cors) as server:
         done = doctor("--url", server.url, "--origin", "https://app.example.com")
     found = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
-    assert found == dict.fromkeys(["reachable", "clock", "cors", "ready", "closed", "model", "streaming"], "ok"), (
+    assert found == dict.fromkeys(["reachable", "clock", "cors", "ready", "auth", "model", "streaming"], "ok"), (
         done.stdout
     )
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""What the function measures, live on a page of the local server."""
+"""The metrics page of the local server, live in a browser."""
 
 import httpx
 import pytest

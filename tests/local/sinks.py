@@ -1,4 +1,4 @@
-"""What the tests of the local server put behind an invocation, and the function process they start."""
+"""Helpers for tests of the local server: a collecting sink, and an environment pool of real function processes."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ RAW = Path(__file__).parent / "functions" / "raw.py"
 
 
 @dataclass
-class Kept:
-    """A sink that keeps what it hears."""
+class RecordingSink:
+    """A sink that records all calls."""
 
     began: tuple[str, bool] | None = None
     chunks: list[bytes] = field(default_factory=list)
@@ -43,28 +43,28 @@ class Kept:
 
 
 def raw_function(**changes: Any) -> FunctionConfig:
-    """The process of functions/raw.py."""
+    """The configuration of a function that runs functions/raw.py."""
     given = {"task_root": RAW.parent, "handler": "raw", "wrapper": "", "bootstrap": str(RAW), **changes}
     return FunctionConfig(**given)
 
 
 @dataclass
 class Run:
-    """A fleet at work: its log, and how to ask it something."""
+    """A running environment pool and its log; call it to run an invocation."""
 
-    fleet: EnvironmentPool
+    pool: EnvironmentPool
     log: list[str]
-    sandboxes: list[ExecutionEnvironment]
+    environments: list[ExecutionEnvironment]
 
     def invocation(self, do: str, **event: Any) -> Invocation:
-        return Invocation(payload=json.dumps({"do": do, **event}).encode(), sink=Kept())
+        return Invocation(payload=json.dumps({"do": do, **event}).encode(), sink=RecordingSink())
 
-    async def __call__(self, do: str, **event: Any) -> Kept:
+    async def __call__(self, do: str, **event: Any) -> RecordingSink:
         return await self.run(self.invocation(do, **event))
 
-    async def run(self, invocation: Invocation) -> Kept:
-        await self.fleet.invoke(invocation)
-        assert isinstance(invocation.sink, Kept)
+    async def run(self, invocation: Invocation) -> RecordingSink:
+        await self.pool.invoke(invocation)
+        assert isinstance(invocation.sink, RecordingSink)
         return invocation.sink
 
     async def surroundings(self) -> dict[str, Any]:
@@ -72,31 +72,39 @@ class Run:
 
 
 @contextlib.asynccontextmanager
-async def fleet(
-    function: FunctionConfig | None = None, *, size: int = 4, freezes: bool = True, shape: ResponseLimits | None = None
+async def running_pool(
+    function: FunctionConfig | None = None,
+    *,
+    size: int = 4,
+    freeze_when_idle: bool = True,
+    response_limits: ResponseLimits | None = None,
 ) -> AsyncIterator[Run]:
-    """A fleet of real processes, gone when the block ends."""
+    """An environment pool of real processes, stopped when the block ends."""
     log: list[str] = []
-    sandboxes: list[ExecutionEnvironment] = []
+    environments: list[ExecutionEnvironment] = []
 
     def make(number: int) -> ExecutionEnvironment:
-        listener = EnvironmentCallbacks(made.on_ready, made.on_unavailable, log.append)
-        sandboxes.append(
+        callbacks = EnvironmentCallbacks(made.on_ready, made.on_unavailable, log.append)
+        environments.append(
             ExecutionEnvironment(
-                number, function or raw_function(), shape or ResponseLimits(), listener, freeze_when_idle=freezes
+                number,
+                function or raw_function(),
+                response_limits or ResponseLimits(),
+                callbacks,
+                freeze_when_idle=freeze_when_idle,
             )
         )
-        return sandboxes[-1]
+        return environments[-1]
 
     made = EnvironmentPool(make, size, log.append)
     try:
-        yield Run(made, log, sandboxes)
+        yield Run(made, log, environments)
     finally:
         await made.stop()
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process is about to do."""
+    """Wait until another process has met the condition."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(0.005)

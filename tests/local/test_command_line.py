@@ -25,14 +25,14 @@ class TestFlags:
     @pytest.mark.parametrize(
         ("flags", "reason"),
         [
-            (["--port", "70000"], "70000 is no port"),
-            (["--port", "x"], "x is no port"),
-            (["--concurrency", "0"], "0 is not at least 1"),
-            (["--concurrency", "many"], "many is not at least 1"),
-            (["--timeout", "0"], "0 is not more than 0"),
-            (["--rate", "-1"], "-1 is not 0 or more"),
-            (["--rate", "nan"], "nan is not 0 or more"),
-            (["--task-root", "/no/such/folder"], "/no/such/folder is no folder"),
+            (["--port", "70000"], "70000 is not a port number"),
+            (["--port", "x"], "x is not a port number"),
+            (["--concurrency", "0"], "0 is not a positive integer"),
+            (["--concurrency", "many"], "many is not a positive integer"),
+            (["--timeout", "0"], "0 is not a positive number"),
+            (["--rate", "-1"], "-1 is not 0 or a positive number"),
+            (["--rate", "nan"], "nan is not 0 or a positive number"),
+            (["--task-root", "/no/such/folder"], "/no/such/folder is not a directory"),
             (["--env", "A"], "'A' is not KEY=VALUE"),
         ],
     )

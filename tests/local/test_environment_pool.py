@@ -1,48 +1,48 @@
 import asyncio
 
-from tests.local.sinks import fleet, raw_function, until
+from tests.local.sinks import raw_function, running_pool, until
 
 
 class TestRequestsAtOnce:
     async def test_get_an_environment_each(self) -> None:
-        async with fleet(size=3) as run:
+        async with running_pool(size=3) as run:
             hanging = [asyncio.create_task(run("hang")) for _ in range(2)]
             await run.surroundings()
-            assert len(run.sandboxes) == 3
+            assert len(run.environments) == 3
             for task in hanging:
                 task.cancel()
             await asyncio.gather(*hanging, return_exceptions=True)
 
     async def test_beyond_the_limit_wait_their_turn(self) -> None:
-        async with fleet(size=2) as run:
+        async with running_pool(size=2) as run:
             seen = await asyncio.gather(*(run.surroundings() for _ in range(6)))
-        assert len(run.sandboxes) == 2
+        assert len(run.environments) == 2
         assert len({each["pid"] for each in seen}) <= 2
 
     async def test_that_wait_are_told_of_in_the_log(self) -> None:
-        async with fleet(size=1) as run:
+        async with running_pool(size=1) as run:
             await asyncio.gather(run("echo"), run("echo"))
-        assert "A request waits: all environments are busy, and there may be 1 at most." in run.log
+        assert "A request is waiting: all environments are busy, and the limit is 1." in run.log
 
     async def test_that_need_not_wait_are_not(self) -> None:
-        async with fleet(size=2) as run:
+        async with running_pool(size=2) as run:
             await asyncio.gather(run("echo"), run("echo"))
-        assert not [line for line in run.log if "waits" in line]
+        assert not [line for line in run.log if "is waiting" in line]
 
     async def test_one_after_the_other_need_one_environment(self) -> None:
-        async with fleet(size=4) as run:
+        async with running_pool(size=4) as run:
             for _ in range(3):
                 invocation = run.invocation("echo")
                 await run.run(invocation)
                 await invocation.runtime_done.wait()
-        assert len(run.sandboxes) == 1
+        assert len(run.environments) == 1
 
     async def test_take_whichever_environment_is_free_first(self) -> None:
-        async with fleet(size=2) as run:
+        async with running_pool(size=2) as run:
             pid = (await run.surroundings())["pid"]
             hanging = asyncio.create_task(run("linger", seconds=0.2))
             seen = await asyncio.gather(run.surroundings(), run.surroundings())
-            assert len(run.sandboxes) == 2
+            assert len(run.environments) == 2
             assert all(each["pid"] for each in seen)
             assert pid
             await hanging
@@ -50,14 +50,14 @@ class TestRequestsAtOnce:
 
 class TestAFailedStart:
     async def test_answers_one_request_and_the_next_tries_again(self) -> None:
-        async with fleet(raw_function(variables={"INIT": "exit"}), size=1) as run:
+        async with running_pool(raw_function(variables={"INIT": "exit"}), size=1) as run:
             first, second = await asyncio.gather(run("echo"), run("echo"))
         assert first.error
         assert second.error
-        assert len(run.sandboxes) == 2
+        assert len(run.environments) == 2
 
     async def test_has_nothing_more_to_say_of_the_request_it_answers(self) -> None:
-        async with fleet(raw_function(variables={"INIT": "exit"}), size=1) as run:
+        async with running_pool(raw_function(variables={"INIT": "exit"}), size=1) as run:
             invocation = run.invocation("echo")
             await run.run(invocation)
             await asyncio.wait_for(invocation.runtime_done.wait(), 5)
@@ -65,15 +65,15 @@ class TestAFailedStart:
 
 class TestStarting:
     async def test_ahead_of_the_first_request_saves_it_the_wait(self) -> None:
-        async with fleet() as run:
-            run.fleet.start_environment()
-            await until(lambda: bool(run.fleet._idle))
+        async with running_pool() as run:
+            run.pool.start_environment()
+            await until(lambda: bool(run.pool._idle))
             await run("echo")
-        assert len(run.sandboxes) == 1
+        assert len(run.environments) == 1
 
 
-async def test_the_end_of_the_fleet_is_the_end_of_all_its_processes() -> None:
-    async with fleet(size=2) as run:
+async def test_stopping_the_pool_ends_all_its_processes() -> None:
+    async with running_pool(size=2) as run:
         await asyncio.gather(run.surroundings(), run.surroundings())
-        processes = [sandbox._process for sandbox in run.sandboxes]
+        processes = [environment._process for environment in run.environments]
     assert all(process is not None and process.returncode is not None for process in processes)

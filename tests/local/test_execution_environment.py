@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.sinks import RAW, fleet, raw_function, until
+from tests.local.sinks import RAW, raw_function, running_pool, until
 from winterbourne.local.response_limits import ResponseLimits
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes under /proc")
 
 
 def state(pid: int) -> str:
-    """As ps shows it: R running, S sleeping, T stopped; empty when it is gone."""
+    """The state as shown by ps: R running, S sleeping, T stopped; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -29,7 +29,7 @@ def is_gone(pid: int) -> bool:
 class TestTheProcess:
     async def test_starts_as_lambda_starts_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SOMETHING_OF_THE_USERS", "x")
-        async with fleet(raw_function(variables={"MINE": "1"})) as run:
+        async with running_pool(raw_function(variables={"MINE": "1"})) as run:
             seen = await run.surroundings()
         assert seen["cwd"] == str(RAW.parent)
         assert seen["argv"] == [str(RAW)]
@@ -41,33 +41,33 @@ class TestTheProcess:
         wrapper = tmp_path / "wrapper"
         wrapper.write_text(f'#!/bin/sh\nexec "$1" {RAW} "$@"\n')
         wrapper.chmod(0o755)
-        async with fleet(raw_function(wrapper=str(wrapper), bootstrap="/var/runtime/bootstrap.py")) as run:
+        async with running_pool(raw_function(wrapper=str(wrapper), bootstrap="/var/runtime/bootstrap.py")) as run:
             seen = await run.surroundings()
         assert seen["argv"][1:] == [sys.executable, "/var/runtime/bootstrap.py"]
         assert seen["env"]["AWS_LAMBDA_EXEC_WRAPPER"] == str(wrapper)
 
     async def test_lives_from_one_invocation_to_the_next(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             assert (await run.surroundings())["pid"] == (await run.surroundings())["pid"]
 
     async def test_that_died_is_replaced_for_the_next_invocation(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             first = await run.surroundings()
             await run("leave")
             second = await run.surroundings()
         assert first["pid"] != second["pid"]
 
     async def test_that_died_while_it_had_nothing_to_do_is_replaced_too(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
-            await until(lambda: bool(run.fleet._idle))
+            await until(lambda: bool(run.pool._idle))
             os.kill(pid, signal.SIGKILL)
-            await until(lambda: not run.fleet._idle)
+            await until(lambda: not run.pool._idle)
             assert (await run.surroundings())["pid"] != pid
 
     @needs_proc
     async def test_is_gone_with_its_children_when_the_environment_ends(self) -> None:
-        async with fleet(freezes=False) as run:
+        async with running_pool(freeze_when_idle=False) as run:
             pid = (await run.surroundings())["pid"]
             child = json.loads((await run("spawn")).body)
         assert is_gone(pid)
@@ -75,7 +75,7 @@ class TestTheProcess:
 
     @needs_proc
     async def test_is_gone_though_it_was_frozen(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             await until(lambda: state(pid) == "T")
         assert is_gone(pid)
@@ -85,9 +85,9 @@ class TestTheProcess:
         at_sigterm = "lambda *_: threading.Timer(0.4, os._exit, [0]).start()"
         head = f"import os, signal, threading; signal.signal(signal.SIGTERM, {at_sigterm})\n"
         polite.write_text(head + RAW.read_text())
-        async with fleet(raw_function(bootstrap=str(polite))) as run:
+        async with running_pool(raw_function(bootstrap=str(polite))) as run:
             await run("linger", seconds=0.2)
-        process = run.sandboxes[0]._process
+        process = run.environments[0]._process
         assert process
         assert process.returncode == 0
 
@@ -96,7 +96,7 @@ class TestTheProcess:
     async def test_that_takes_no_notice_of_sigterm_is_killed(self, tmp_path: Path) -> None:
         deaf = tmp_path / "deaf.py"
         deaf.write_text(f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{RAW.read_text()}")
-        async with fleet(raw_function(bootstrap=str(deaf))) as run:
+        async with running_pool(raw_function(bootstrap=str(deaf))) as run:
             pid = (await run.surroundings())["pid"]
         assert is_gone(pid)
 
@@ -104,19 +104,19 @@ class TestTheProcess:
 @needs_proc
 class TestFreezing:
     async def test_the_process_and_its_children_stand_still_between_invocations(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             child = json.loads((await run("spawn")).body)
             await until(lambda: state(pid) == state(child) == "T")
 
     async def test_it_goes_on_for_the_next_invocation(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             await until(lambda: state(pid) == "T")
             assert (await run("echo", a=1)).body == b'{"do": "echo", "a": 1}'
 
     async def test_it_works_on_after_the_response_until_it_asks_for_more(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             lingering = run.invocation("linger", seconds=0.3)
             await run.run(lingering)
@@ -126,7 +126,7 @@ class TestFreezing:
             await until(lambda: state(pid) == "T")
 
     async def test_can_be_turned_off(self) -> None:
-        async with fleet(freezes=False) as run:
+        async with running_pool(freeze_when_idle=False) as run:
             invocation = run.invocation("surroundings")
             pid = json.loads((await run.run(invocation)).body)["pid"]
             await invocation.runtime_done.wait()
@@ -135,7 +135,7 @@ class TestFreezing:
 
 class TestACrash:
     async def test_before_the_response_fails_the_invocation_with_the_exit_code(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             sink = await run("leave", code=9)
         assert sink.began is None
         assert sink.error
@@ -145,11 +145,11 @@ class TestACrash:
         )
 
     async def test_by_a_signal_names_it(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             hanging = run.invocation("hang")
             asked = asyncio.create_task(run.run(hanging))
             await until(lambda: any(line.startswith("START") for line in run.log))
-            process = run.sandboxes[0]._process
+            process = run.environments[0]._process
             assert process
             process.send_signal(signal.SIGSEGV)
             sink = await asked
@@ -157,7 +157,7 @@ class TestACrash:
         assert sink.error.message == "Runtime exited with error: signal: SIGSEGV"
 
     async def test_within_the_response_keeps_what_came(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             sink = await run("stream", pieces=["half"], then="exit")
         assert sink.body.endswith(b"half")
         assert sink.error
@@ -166,7 +166,7 @@ class TestACrash:
 
 class TestTheTimeout:
     async def test_fails_the_invocation_and_ends_the_process(self) -> None:
-        async with fleet(raw_function(timeout_s=0.5)) as run:
+        async with running_pool(raw_function(timeout_s=0.5)) as run:
             pid = (await run.surroundings())["pid"]
             sink = await run("hang")
             assert sink.error
@@ -176,14 +176,14 @@ class TestTheTimeout:
         assert any(line.endswith("Task timed out after 0.50 seconds") for line in run.log)
 
     async def test_within_the_response_keeps_what_came(self) -> None:
-        async with fleet(raw_function(timeout_s=0.5)) as run:
+        async with running_pool(raw_function(timeout_s=0.5)) as run:
             sink = await run("stream", pieces=["half"], then="hang")
         assert sink.body.endswith(b"half")
         assert sink.error
         assert sink.error.type == "Sandbox.Timedout"
 
     async def test_is_the_deadline_the_process_is_told(self) -> None:
-        async with fleet(raw_function(timeout_s=7)) as run:
+        async with running_pool(raw_function(timeout_s=7)) as run:
             seen = await run.surroundings()
         assert 6 < int(seen["headers"]["lambda-runtime-deadline-ms"]) / 1000 - seen["time"] <= 7
 
@@ -197,32 +197,32 @@ class TestTheStart:
         ],
     )
     async def test_that_fails_fails_the_invocation(self, how: str, type_: str, message: str) -> None:
-        async with fleet(raw_function(variables={"INIT": how})) as run:
+        async with running_pool(raw_function(variables={"INIT": how})) as run:
             sink = await run("echo")
         assert sink.error
         assert (sink.error.type, sink.error.message) == (type_, message)
 
     async def test_of_what_is_not_there_names_it(self) -> None:
-        async with fleet(raw_function(wrapper="/no/such/wrapper")) as run:
+        async with running_pool(raw_function(wrapper="/no/such/wrapper")) as run:
             sink = await run("echo")
         assert sink.error
         assert sink.error.message == "No such file or directory: /no/such/wrapper"
 
     async def test_that_takes_too_long_is_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("winterbourne.local.execution_environment.INIT_TIMEOUT_S", 0.2)
-        async with fleet(raw_function(variables={"INIT": "hang"}, timeout_s=0.2)) as run:
+        async with running_pool(raw_function(variables={"INIT": "hang"}, timeout_s=0.2)) as run:
             sink = await run("echo")
         assert sink.error
         assert sink.error.type == "Sandbox.Timedout"
 
     async def test_ahead_of_a_request_says_in_the_log_what_failed(self) -> None:
-        async with fleet(raw_function(variables={"INIT": "fail"})) as run:
-            run.fleet.start_environment()
-            await until(lambda: not run.fleet._tasks)
+        async with running_pool(raw_function(variables={"INIT": "fail"})) as run:
+            run.pool.start_environment()
+            await until(lambda: not run.pool._tasks)
         assert run.log == ["Environment 1 ended: Runtime.ImportModuleError: no module"]
 
     async def test_with_snap_start_goes_through_the_restore(self) -> None:
-        async with fleet(raw_function(variables={"INIT": "restore"}, snap_start=True)) as run:
+        async with running_pool(raw_function(variables={"INIT": "restore"}, snap_start=True)) as run:
             seen = await run.surroundings()
         assert "restored 200" in run.log
         assert seen["env"]["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
@@ -230,7 +230,7 @@ class TestTheStart:
 
 class TestTheLog:
     async def test_has_lines_and_frames_between_start_and_end(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             invocation = run.invocation("log")
             await run.run(invocation)
             await invocation.runtime_done.wait()
@@ -242,7 +242,7 @@ class TestTheLog:
         assert run.log == invocation.log
 
     async def test_reports_the_init_only_of_a_cold_start(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             for _ in range(2):
                 invocation = run.invocation("echo")
                 await run.run(invocation)
@@ -251,14 +251,14 @@ class TestTheLog:
         assert ["Init Duration" in line for line in reports] == [True, False]
 
     async def test_reports_what_failed(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             await run("fail")
             await until(lambda: any("REPORT" in line for line in run.log))
         assert any("Error Type: Function.KeyError" in line for line in run.log)
         assert any(line.startswith("FAILED") and '"errorMessage": "no"' in line for line in run.log)
 
     async def test_has_what_error_trailers_say(self) -> None:
-        async with fleet() as run:
+        async with running_pool() as run:
             await run("stream", pieces=["half"], then="fail")
             await until(lambda: any("REPORT" in line for line in run.log))
         (failed,) = [line for line in run.log if line.startswith("FAILED")]
@@ -268,14 +268,14 @@ class TestTheLog:
 class TestManagedInstances:
     async def test_one_process_has_many_invocations_at_once(self) -> None:
         function = raw_function(bootstrap=str(RAW.with_name("raw_threads.py")), managed_instances=3)
-        async with fleet(function, size=1) as run:
+        async with running_pool(function, size=1) as run:
             seen = await asyncio.gather(*(run("meet", guests=3) for _ in range(3)))
         pids = {json.loads(sink.body) for sink in seen}
         assert len(pids) == 1
 
     async def test_it_is_never_frozen(self) -> None:
         function = raw_function(bootstrap=str(RAW.with_name("raw_threads.py")), managed_instances=2)
-        async with fleet(function, size=1) as run:
+        async with running_pool(function, size=1) as run:
             invocation = run.invocation("meet", guests=1)
             pid = json.loads((await run.run(invocation)).body)
             await invocation.runtime_done.wait()
@@ -283,7 +283,7 @@ class TestManagedInstances:
 
     async def test_a_timeout_ends_one_invocation_and_not_the_process(self) -> None:
         function = raw_function(bootstrap=str(RAW.with_name("raw_threads.py")), managed_instances=2, timeout_s=0.5)
-        async with fleet(function, size=1) as run:
+        async with running_pool(function, size=1) as run:
             pid = json.loads((await run("meet", guests=1)).body)
             late = await run("hang")
             assert late.error
@@ -292,7 +292,7 @@ class TestManagedInstances:
 
 
 async def test_the_shape_of_responses_is_kept() -> None:
-    async with fleet(shape=ResponseLimits(burst_bytes=0, bytes_per_s=0, max_bytes=1024 * 1024)) as run:
+    async with running_pool(response_limits=ResponseLimits(burst_bytes=0, bytes_per_s=0, max_bytes=1024 * 1024)) as run:
         sink = await run("large", megabytes=2)
     assert sink.error
     assert sink.error.type == "Function.ResponseSizeTooLarge"
@@ -300,7 +300,7 @@ async def test_the_shape_of_responses_is_kept() -> None:
 
 
 async def test_a_stream_arrives_while_it_is_made() -> None:
-    async with fleet() as run:
+    async with running_pool() as run:
         invocation = run.invocation("stream", pieces=["one", "two"], pause_s=0.5)
         began = time.monotonic()
         asked = asyncio.create_task(run.run(invocation))

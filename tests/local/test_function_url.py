@@ -20,7 +20,7 @@ NO = FunctionError.from_message("Function.ValueError", "no")
 
 @dataclass
 class Front:
-    """A function URL before a function that is a few lines of the test."""
+    """A function URL in front of a function that the test supplies as a coroutine."""
 
     http: httpx.AsyncClient
     port: int
@@ -28,7 +28,7 @@ class Front:
     lines: list[str] = field(default_factory=list)
 
     async def line(self) -> str:
-        """The line about the one request; it comes once the response is complete."""
+        """The access log line of the only request; it is written once the response is complete."""
         await until(lambda: bool(self.lines))
         (line,) = self.lines
         return line
@@ -203,7 +203,7 @@ class TestAStream:
             async with at.http.stream("GET", "/"):
                 pass
             left.set()
-            assert "the client left before the end" in await at.line()
+            assert "the client disconnected before the end" in await at.line()
         assert len(written) == 20
 
 

@@ -28,7 +28,7 @@ async def streaming(handler: Handler) -> AsyncIterator[AsyncIterator[bytes]]:
 
 
 async def talk(server: HttpServer, *parts: bytes) -> bytes:
-    """Send raw bytes, one part after the other has been seen, and read until the server closes."""
+    """Send raw bytes, each part in its own turn, and read until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     for part in parts:
         writer.write(part)

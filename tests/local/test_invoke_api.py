@@ -11,12 +11,12 @@ import botocore.exceptions
 import httpx
 import pytest
 
-from tests.local.sinks import Run, fleet, until
+from tests.local.sinks import Run, running_pool, until
 from winterbourne.local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 
 
 class Api:
-    """The invoke API over real processes, and boto3 in a thread."""
+    """The Invoke API in front of real processes, called by boto3 in a thread."""
 
     def __init__(self, url: str, run: Run) -> None:
         self.url, self.run = url, run
@@ -48,8 +48,8 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Api]:
-    async with fleet() as run:
-        invoke = InvokeApi("local", run.fleet.invoke)
+    async with running_pool() as run:
+        invoke = InvokeApi("local", run.pool.invoke)
         await invoke.server.listen("127.0.0.1")
         api = Api(f"http://127.0.0.1:{invoke.server.port}", run)
         try:
@@ -125,7 +125,7 @@ class TestInvoke:
     async def test_as_a_dry_run_starts_nothing(self) -> None:
         async with serving() as api:
             assert (await api.invoke(InvocationType="DryRun"))["StatusCode"] == 204
-            assert not api.run.sandboxes
+            assert not api.run.environments
 
 
 class TestInvokeWithResponseStream:

@@ -30,14 +30,14 @@ FLAGS = ("--task-root", str(FUNCTIONS), "--handler", "app.handler")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """For tests that leave it as it is."""
+    """A server shared by tests that do not stop it."""
     with local_server(tmp_path_factory.mktemp("local"), *FLAGS) as running:
         yield running
 
 
 @pytest.fixture
 def doomed(tmp_path: Path) -> Iterator[LocalServer]:
-    """For tests that end it."""
+    """A server for a test that stops it."""
     with local_server(tmp_path, *FLAGS) as running:
         yield running
 
@@ -47,7 +47,7 @@ def process_of(server: LocalServer) -> int:
 
 
 def state(pid: int) -> str:
-    """As ps has it: R and S are at work, T stands still, Z has ended; empty when there is none."""
+    """The state as shown by ps: R running, S sleeping, T stopped, Z zombie; empty if there is no such process."""
     ps = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return ps.stdout.strip()[:1]
 
@@ -57,7 +57,7 @@ def is_gone(pid: int) -> bool:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait for what another process is about to do; False when it never does."""
+    """Wait until another process has met the condition; False if it never does."""
     for _ in range(500):
         if condition():
             return True
@@ -161,7 +161,7 @@ class TestStarting:
 
 
 class TestThePlan:
-    """What the flags mean; everything else here starts processes."""
+    """Flags → configuration; every other test here starts processes."""
 
     def test_has_every_flag(self, tmp_path: Path) -> None:
         cors = [flag for name in ("origin", "method", "header") for flag in (f"--cors-allow-{name}", name[0])]

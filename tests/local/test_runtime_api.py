@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.local.sinks import Kept, until
+from tests.local.sinks import RecordingSink, until
 from winterbourne.local.invocation import FunctionError, Invocation
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.runtime_api import (
@@ -29,7 +29,7 @@ PREFIX = "/2018-06-01/runtime"
 
 @dataclass
 class Desk:
-    """A Runtime API, a function's HTTP client, and what the API told."""
+    """A Runtime API, the HTTP client of a function, and the callbacks received."""
 
     api: RuntimeApi
     http: httpx.AsyncClient
@@ -39,8 +39,8 @@ class Desk:
     init_errors: list[FunctionError] = field(default_factory=list)
 
     async def take(self, **changes: Any) -> Invocation:
-        """The function asks for an invocation and gets one."""
-        invocation = Invocation(payload=b'{"a":1}', sink=Kept(), **changes)
+        """Let the function poll for an invocation and dispatch one to it."""
+        invocation = Invocation(payload=b'{"a":1}', sink=RecordingSink(), **changes)
         before = self.ready
         asking = asyncio.create_task(self.http.get("/invocation/next"))
         await until(lambda: self.ready > before)
@@ -56,7 +56,7 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(**seat: Any) -> AsyncIterator[Desk]:
+async def desk(**config: Any) -> AsyncIterator[Desk]:
     def ready() -> None:
         made.ready += 1
 
@@ -67,7 +67,7 @@ async def desk(**seat: Any) -> AsyncIterator[Desk]:
         made.withdrawn += 1
 
     events = RuntimeCallbacks(ready, withdrawn, answered.append, init_errors.append)
-    async with RuntimeApi(EnvironmentConfig(**seat), events) as api, httpx.AsyncClient() as http:
+    async with RuntimeApi(EnvironmentConfig(**config), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
         made = Desk(api, http, answered=answered, init_errors=init_errors)
         yield made
@@ -78,8 +78,8 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-def kept(invocation: Invocation) -> Kept:
-    assert isinstance(invocation.sink, Kept)
+def sink_of(invocation: Invocation) -> RecordingSink:
+    assert isinstance(invocation.sink, RecordingSink)
     return invocation.sink
 
 
@@ -130,7 +130,11 @@ class TestABufferedResponse:
             invocation = await at.take()
             ack = await at.post(f"/invocation/{invocation.request_id}/response", b"[1]")
         assert (ack.status_code, ack.json()) == (202, {"status": "OK"})
-        assert (kept(invocation).began, kept(invocation).body, kept(invocation).error) == (("", False), b"[1]", None)
+        assert (sink_of(invocation).began, sink_of(invocation).body, sink_of(invocation).error) == (
+            ("", False),
+            b"[1]",
+            None,
+        )
         assert at.answered == [invocation]
 
     async def test_that_is_too_large_gets_a_413_and_fails_the_invocation(self) -> None:
@@ -140,7 +144,7 @@ class TestABufferedResponse:
         assert ack.status_code == 413
         assert invocation.error
         assert invocation.error.type == "Function.ResponseSizeTooLarge"
-        assert kept(invocation).began is None
+        assert sink_of(invocation).began is None
 
     async def test_to_an_unknown_invocation_gets_a_400(self) -> None:
         async with desk() as at:
@@ -152,7 +156,7 @@ class TestABufferedResponse:
             invocation = await at.take()
             await at.post(f"/invocation/{invocation.request_id}/response", b"1")
             assert (await at.post(f"/invocation/{invocation.request_id}/response", b"2")).status_code == 400
-        assert kept(invocation).body == b"1"
+        assert sink_of(invocation).body == b"1"
 
     async def test_in_an_unknown_mode_gets_a_400_and_fails_the_invocation(self) -> None:
         async with desk() as at:
@@ -175,12 +179,12 @@ class TestAStreamedResponse:
                 yield b"two"
 
             posting = asyncio.create_task(at.stream(invocation, content()))
-            await kept(invocation).arrived.wait()
-            assert kept(invocation).chunks == [b"one"]
+            await sink_of(invocation).arrived.wait()
+            assert sink_of(invocation).chunks == [b"one"]
             more.set()
             assert (await posting).status_code == 202
-        assert kept(invocation).began == ("application/octet-stream", True)
-        assert (kept(invocation).body, kept(invocation).error, invocation.bytes_out) == (b"onetwo", None, 6)
+        assert sink_of(invocation).began == ("application/octet-stream", True)
+        assert (sink_of(invocation).body, sink_of(invocation).error, invocation.bytes_out) == (b"onetwo", None, 6)
 
     async def test_that_breaks_off_is_truncated(self) -> None:
         async with desk() as at:
@@ -189,18 +193,18 @@ class TestAStreamedResponse:
             head = f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
             rest = "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
             writer.write((head + rest).encode())
-            await kept(invocation).arrived.wait()
+            await sink_of(invocation).arrived.wait()
             writer.close()
             await invocation.response_done.wait()
         assert invocation.error
         assert invocation.error.type == "Runtime.TruncatedResponse"
-        assert kept(invocation).body == b"hi"
+        assert sink_of(invocation).body == b"hi"
 
     async def test_past_its_limit_is_ended_with_a_413(self) -> None:
         async with desk(response_limits=ResponseLimits(max_bytes=5)) as at:
             invocation = await at.take()
             ack = await at.stream(invocation, pieces(b"abc", b"def"))
-        assert (ack.status_code, kept(invocation).body) == (413, b"abc")
+        assert (ack.status_code, sink_of(invocation).body) == (413, b"abc")
         assert invocation.error
         assert invocation.error.type == "Function.ResponseSizeTooLarge"
 
@@ -222,11 +226,11 @@ class TestAStreamedResponse:
                 yield b"two"
 
             posting = asyncio.create_task(at.stream(invocation, content()))
-            await kept(invocation).arrived.wait()
+            await sink_of(invocation).arrived.wait()
             await at.api.fail_invocation(invocation, FunctionError.from_message("Sandbox.Timedout", "late"))
             more.set()
             await posting
-        assert (kept(invocation).body, kept(invocation).ends) == (b"one", 1)
+        assert (sink_of(invocation).body, sink_of(invocation).ends) == (b"one", 1)
 
     @settings(max_examples=25, deadline=None)
     @given(st.data())
@@ -255,7 +259,7 @@ class TestAStreamedResponse:
                 return invocation
 
         invocation = asyncio.run(run())
-        assert kept(invocation).body == b"hiyou"
+        assert sink_of(invocation).body == b"hiyou"
         assert invocation.error == FunctionError("Function.E", b'{"errorMessage":"no"}')
 
 
@@ -268,7 +272,7 @@ class TestErrors:
             ack = await at.post(path, document, **{"Lambda-Runtime-Function-Error-Type": "Function.KeyError"})
         assert ack.status_code == 202
         assert invocation.error == FunctionError("Function.KeyError", document)
-        assert kept(invocation).began is None
+        assert sink_of(invocation).began is None
 
     async def test_without_a_header_have_the_type_of_their_document(self) -> None:
         async with desk() as at:
@@ -355,7 +359,7 @@ STEPS = ("take", "buffered", "streamed", "failed", "wrong mode", "unknown", "nex
 
 
 async def take_step(at: Desk, name: str, taken: list[Invocation]) -> int:
-    """The status of the API's answer; 0 where the step is none to take now."""
+    """The status of the API's response; 0 if the step cannot be taken now."""
     if name == "take" and not at.api._running:
         taken.append(await at.take())
         return at.next.status_code
@@ -383,7 +387,7 @@ def test_any_order_of_steps_is_answered_and_every_invocation_ends_once(steps: li
         async with desk() as at:
             for name in steps:
                 assert await take_step(at, name, taken) in {0, 200, 202, 400, 403}
-        assert [kept(invocation).ends for invocation in at.answered] == [1] * len(at.answered)
+        assert [sink_of(invocation).ends for invocation in at.answered] == [1] * len(at.answered)
         assert len(at.answered) >= len(taken) - 1
 
     asyncio.run(run())

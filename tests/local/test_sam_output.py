@@ -1,4 +1,4 @@
-"""`make invoke` prints what the function answered, or says why it did not."""
+"""`make invoke` prints the function's response, or the reason why there is none."""
 
 import io
 import json
@@ -37,7 +37,7 @@ class TestNoAnswer:
 
     @pytest.mark.parametrize("printed", ["oh no", "[]", '{"errorType": "Runtime.ExitError"}'])
     def test_something_else_is_shown_as_it_is(self, printed: str) -> None:
-        with pytest.raises(ValueError, match="no function-URL answer") as raised:
+        with pytest.raises(ValueError, match="not a function URL response") as raised:
             sam_output.format_response(printed)
         assert printed in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""Everything together with the runtime layer: real processes, real sockets."""
+"""The whole local server with the runtime layer: real processes, real sockets."""
 
 import asyncio
 import contextlib

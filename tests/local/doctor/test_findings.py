@@ -1,4 +1,4 @@
-"""How a list of findings reads."""
+"""The format of a list of findings."""
 
 from winterbourne.local.doctor.findings import format_findings, ok, unknown, wrong
 

@@ -1,4 +1,4 @@
-"""What an owner can see to be wrong: our own template deployed to moto, with one fault at a time."""
+"""Checks of the account's owner: our own template deployed to moto, with one fault at a time."""
 
 import functools
 import io
@@ -23,7 +23,7 @@ ROLE = "arn:aws:iam::123456789012:role/chat"
 
 
 class Deployment:
-    """One stack in moto, healthy until a test breaks it. What moto's CloudFormation cannot make is made by hand."""
+    """One stack in moto, healthy until a test breaks it. What moto's CloudFormation lacks is created by hand."""
 
     def __init__(self) -> None:
         self.client: Any = functools.cache(boto3.Session(region_name=REGION).client)
@@ -134,7 +134,7 @@ class TestCallsThatMustBeSigned:
         deployment.deploy(**parameters)
         assert on_aws.public_url(deployment.stack) == ""
         command.main(["--stack", NAME, "--region", REGION])
-        assert "there is no URL that takes unsigned calls" in capsys.readouterr().out
+        assert "there is no URL that accepts unsigned requests" in capsys.readouterr().out
 
 
 class TestTheStack:
@@ -180,7 +180,7 @@ class TestTheFunction:
     @pytest.mark.parametrize("action", on_aws.REQUIRED_ACTIONS)
     def test_each_missing_permission_is_named(self, healthy: Deployment, action: str) -> None:
         healthy.awslambda.remove_permission(FunctionName=healthy.function, StatementId=action[7:])
-        assert f"needs {action} too" in healthy.look()["permissions"].message
+        assert f"also needs {action}" in healthy.look()["permissions"].message
 
     def test_snapshot_older_than_the_configuration_is_wrong(self, deployment: Deployment) -> None:
         deployment.deploy(SnapStart="PublishedVersions")
@@ -240,4 +240,4 @@ class TestTheCommand:
     def test_explains_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="0"):
             command.main(["--help"])
-        assert "how to mend it" in capsys.readouterr().out
+        assert "how to fix it" in capsys.readouterr().out

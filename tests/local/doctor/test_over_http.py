@@ -1,4 +1,4 @@
-"""What a caller can see to be wrong: a chat with one fault at a time, and the finding that names it."""
+"""Checks of a caller: a chat with one fault at a time, and the finding that names it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ class Pieces(httpx.SyncByteStream):
 
 
 def chat(request: httpx.Request, *, key: str = "sesame", frames: list[dict[str, str]] | None = None) -> httpx.Response:
-    """A healthy deployment."""
+    """The responses of a healthy deployment."""
     headers = {"date": format_datetime(NOW, usegmt=True)}
     if request.url.path != "/chat":
         return httpx.Response(200, headers=headers, json={"status": "ok"})
@@ -53,7 +53,7 @@ class TestAHealthyDeployment:
         found = look(chat)
         assert [f for f in found.values() if f.state == "wrong"] == []
         assert found["model"].message == "scripted answers"
-        assert found["closed"].state == "ok"
+        assert found["auth"].state == "ok"
 
 
 class TestReachable:
@@ -102,8 +102,8 @@ class TestClosed:
         def open_to_all(request: httpx.Request) -> httpx.Response:
             return httpx.Response(400) if request.content == b"{}" else chat(request)
 
-        assert look(open_to_all)["closed"].fix == "make deploy PARAMETERS=Auth=api_key"
-        assert look(open_to_all, Caller("http://127.0.0.1:3000", "sesame"))["closed"].state == "ok"
+        assert look(open_to_all)["auth"].fix == "make deploy PARAMETERS=Auth=api_key"
+        assert look(open_to_all, Caller("http://127.0.0.1:3000", "sesame"))["auth"].state == "ok"
 
 
 class TestClock:

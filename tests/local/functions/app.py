@@ -1,4 +1,4 @@
-"""A function for the layer, as its README has one: every way an answer can go."""
+"""A function for the runtime layer with every outcome a response can have, one per path."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
-"""A function process without a runtime layer: it speaks to the Runtime API by hand and does what its events say.
+"""A function process without the runtime layer: it calls the Runtime API directly and does what its events say.
 
-Started in the place of Lambda's bootstrap: `python raw.py`. INIT in the environment says how it starts.
+Started instead of Lambda's bootstrap: `python raw.py`. The environment variable INIT says how it starts.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""As raw.py, but several invocations at once: one thread for each of AWS_LAMBDA_MAX_CONCURRENCY."""
+"""Like raw.py, but with concurrent invocations: AWS_LAMBDA_MAX_CONCURRENCY threads."""
 
 import http.client
 import json

@@ -1,1 +1,1 @@
-"""The function URL on this machine: the same process, the same Runtime API, real streaming, no Docker."""
+"""Local Lambda emulator: a function URL with the same process, the same Runtime API and real streaming, no Docker."""

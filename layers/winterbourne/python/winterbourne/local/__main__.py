@@ -1,4 +1,4 @@
-"""`python -m winterbourne.local`: the function URL on this machine until Ctrl-C."""
+"""`python -m winterbourne.local`: serves the function URL on this machine until Ctrl-C."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from winterbourne.local.server import Addresses, ServerConfig, run_server
 
 
 def main() -> int:
-    """Run until SIGINT, SIGTERM or SIGHUP; 0 then, 1 and one line where an address cannot be had."""
+    """Serve until SIGINT, SIGTERM or SIGHUP, then return 0; if starting fails, print one line and return 1."""
     args = command_line.parse()
     try:
         with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
@@ -81,7 +81,7 @@ def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
 
 
 def _cors(args: Namespace) -> Cors:
-    """What the flags say; what they leave open is the template's, where one is given."""
+    """The CORS configuration from the flags; what they leave unset comes from the template, if one is given."""
     flags = Cors(
         allow_origins=tuple(args.cors_allow_origin),
         allow_methods=tuple(args.cors_allow_method),
@@ -105,7 +105,7 @@ def _announce(args: Namespace, config: ServerConfig, addresses: Addresses) -> No
         chat=chat_settings.is_chat(args.task_root),
         use_stub_services=config.use_stub_services,
     )
-    print(text, flush=True)  # noqa: T201 - what the user has to know
+    print(text, flush=True)  # noqa: T201 - the startup banner
     if args.ready_file:
         _write_ready_file(
             args.ready_file, {"url": addresses.url, "invoke_url": addresses.invoke_url, "log": str(config.log_file)}
@@ -113,7 +113,7 @@ def _announce(args: Namespace, config: ServerConfig, addresses: Addresses) -> No
 
 
 def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:
-    """Renamed into place, so that who waits for the file never reads half of it."""
+    """Write the file atomically (rename), so that a process that waits for it never reads half of it."""
     temporary_file = ready_file.with_name(ready_file.name + ".draft")
     temporary_file.write_text(json.dumps(addresses), encoding="utf-8")
     temporary_file.rename(ready_file)

@@ -1,4 +1,4 @@
-"""What the local server says when it has started. Pure."""
+"""Startup banner of the local server. Pure."""
 
 from winterbourne.local.function_config import FunctionConfig
 
@@ -10,7 +10,7 @@ QUESTION = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR i
 def format_banner(
     function: FunctionConfig, *, url: str, invoke_url: str, log: str, chat: bool, use_stub_services: bool
 ) -> str:
-    """The addresses, a line to paste, where the log is, and what of all this is not real."""
+    """The addresses, the log file, which parts are simulated, and a curl command to paste."""
     rows = {
         "function URL": url,
         "chat page": f"{url}/" if chat else "",
@@ -28,12 +28,12 @@ def _model(function: FunctionConfig) -> str:
     provider = function.variables.get("MODEL_PROVIDER") or "scripted"
     if provider != "scripted":
         return provider
-    return "scripted: a fixed script for trying out, no real model (MODEL_PROVIDER chooses one)"
+    return "scripted: replies from a fixed script, no real model (set MODEL_PROVIDER to use one)"
 
 
 def _tools(*, use_stub_services: bool) -> str:
     if use_stub_services:
-        return "practice data: made-up quotes, weather and exchange rates (--no-practice asks the real services)"
+        return "practice data: made-up quotes, weather and exchange rates (--no-practice calls the real services)"
     return "the real services, over the network"
 
 

@@ -1,6 +1,6 @@
-"""The settings the local server gives a chat function: the user's own, and what lets it run at once.
+"""Settings that the local server passes to a chat function: the user's own, and defaults that let it run without AWS.
 
-Any other function gets nothing of this, only Lambda's environment and what `--env` gives.
+Other functions get none of them, only Lambda's environment variables and those given with `--env`.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ __all__ = ["is_chat", "local_settings", "user_settings"]
 
 
 def is_chat(task_root: Path) -> bool:
-    """Whether a task root holds a chat function, as source or built."""
+    """Whether a task root contains a chat function, as source or built."""
     app = task_root / "chat" / "app.py"
     return app.exists() and "winterbourne.chat" in app.read_text(encoding="utf-8")
 
 
 def user_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of the user's environment variables that are settings of the engine."""
-    import msgspec  # noqa: PLC0415 - a function that is no chat needs neither
+    """The user's environment variables that are settings of the chat engine."""
+    import msgspec  # noqa: PLC0415 - needed only for a chat function
 
     from winterbourne.chat.settings import Settings  # noqa: PLC0415 - likewise
 
@@ -26,5 +26,5 @@ def user_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_settings(scratch: Path) -> dict[str, str]:
-    """What differs from a deployment: everyone may call, and all processes share one store in `scratch`."""
+    """What differs from a deployment: no authentication, and one store in `scratch` shared by all processes."""
     return {"AUTH": "none", "STORE": f"file:{scratch / 'store.sqlite3'}"}

@@ -1,4 +1,4 @@
-"""The command line of `python -m winterbourne.local`."""
+"""Command line parser of `python -m winterbourne.local`."""
 
 import argparse
 import math
@@ -14,21 +14,21 @@ __all__ = ["parse"]
 DEFAULT_TASK_ROOT: Final = "functions"
 
 DESCRIPTION: Final = """\
-Serve a Lambda function at a function URL on this machine, streaming included. The function runs in the very process
-that Lambda would start, behind a real Runtime API; nothing is deployed and no account is needed."""
+Serve a Lambda function at a function URL on this machine, streaming included. The function runs in the same process
+that Lambda would start, behind a real Runtime API; nothing is deployed and no AWS account is needed."""
 
 EXAMPLES: Final = """\
 examples:
-  python -m winterbourne.local                                         the chat, with scripted model and practice data
+  python -m winterbourne.local                                         the chat with a scripted model and practice data
   MODEL_PROVIDER=openai OPENAI_API_KEY=… python -m winterbourne.local  the chat with a real model
-  python -m winterbourne.local --task-root DIR --handler app.handler   any function of yours
-  python -m winterbourne.local --invoke-port 3001                      also for boto3's invoke and
+  python -m winterbourne.local --task-root DIR --handler app.handler   any other function
+  python -m winterbourne.local --invoke-port 3001                      also serve boto3's invoke and
                                                                        invoke_with_response_stream
 """
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with 2 and a sentence where it cannot be."""
+    """Parse the command line; if it is invalid, print an error and exit with status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m winterbourne.local",
         description=DESCRIPTION,
@@ -37,9 +37,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     _add_address(parser.add_argument_group("where to listen"))
     _add_function(parser.add_argument_group("the function"))
-    _add_environments(parser.add_argument_group("its execution environments"))
-    _add_cors(parser.add_argument_group("CORS, as the function URL's `Cors` property"))
-    _add_response_limits(parser.add_argument_group("limits of a streamed response; 0 lifts one"))
+    _add_environments(parser.add_argument_group("execution environments"))
+    _add_cors(parser.add_argument_group("CORS, as in the function URL's `Cors` property"))
+    _add_response_limits(parser.add_argument_group("limits of a streamed response (0 disables --rate and --limit)"))
     return parser.parse_args(arguments)
 
 
@@ -47,16 +47,28 @@ _Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse has no public name f
 
 
 def _add_address(group: _Group) -> None:
-    group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     group.add_argument(
-        "--port", type=_port, default=3000, help="port of the function URL, 0 for a free one (%(default)s)"
+        "--port",
+        type=_port,
+        default=3000,
+        help="port of the function URL; 0 chooses a free one (default: %(default)s)",
     )
-    group.add_argument("--invoke-port", type=_port, metavar="PORT", help="also serve the invoke API for boto3 there")
     group.add_argument(
-        "--log", type=Path, default=Path("local.log"), metavar="FILE", help="where the log goes (%(default)s)"
+        "--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port"
     )
     group.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="write the addresses there as JSON once all listens"
+        "--log",
+        type=Path,
+        default=Path("local.log"),
+        metavar="FILE",
+        help="file to append the log to (default: %(default)s)",
+    )
+    group.add_argument(
+        "--ready-file",
+        type=Path,
+        metavar="FILE",
+        help="write the addresses to this file as JSON once the server is listening",
     )
 
 
@@ -66,33 +78,36 @@ def _add_function(group: _Group) -> None:
         type=_directory,
         default=DEFAULT_TASK_ROOT,
         metavar="DIR",
-        help="the function's folder, /var/task on Lambda (functions)",
+        help="directory of the function's code, /var/task on Lambda (default: functions)",
     )
     group.add_argument(
         "--opt",
         type=_directory,
         default=LAYER_DIR,
         metavar="DIR",
-        help="the layers' folder, /opt on Lambda (the runtime layer)",
+        help="directory of the layers, /opt on Lambda (default: the runtime layer)",
     )
     group.add_argument(
-        "--python", default=sys.executable, metavar="FILE", help="the Python it is run by (the one that runs this)"
+        "--python",
+        default=sys.executable,
+        metavar="FILE",
+        help="Python interpreter to run the function with (default: this one)",
     )
-    group.add_argument("--handler", default="chat.app.handler", help="its handler (%(default)s)")
-    group.add_argument("--name", default="local", help="its name (%(default)s)")
+    group.add_argument("--handler", default="chat.app.handler", help="handler of the function (default: %(default)s)")
+    group.add_argument("--name", default="local", help="name of the function (default: %(default)s)")
     group.add_argument(
         "--timeout",
         type=_positive_float,
         default=120.0,
         metavar="SECONDS",
-        help="seconds one invocation may take (%(default)g)",
+        help="timeout of an invocation in seconds (default: %(default)g)",
     )
     group.add_argument(
         "--memory",
         type=_positive_int,
         default=1024,
         metavar="MB",
-        help="memory it is told it has; not enforced (%(default)s)",
+        help="memory size reported to the function; not enforced (default: %(default)s)",
     )
     group.add_argument(
         "--env",
@@ -100,10 +115,12 @@ def _add_function(group: _Group) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an environment variable for it; may be repeated",
+        help="environment variable for the function; may be repeated",
     )
     group.add_argument(
-        "--no-practice", action="store_true", help="let the chat's tools ask the real services instead of practice data"
+        "--no-practice",
+        action="store_true",
+        help="let the chat's tools call the real services instead of getting practice data",
     )
 
 
@@ -113,26 +130,29 @@ def _add_environments(group: _Group) -> None:
         type=_positive_int,
         default=4,
         metavar="N",
-        help="processes at most; each serves one request at a time (%(default)s)",
+        help="maximum number of processes; each serves one request at a time (default: %(default)s)",
     )
     group.add_argument(
         "--managed-instances",
         type=_positive_int,
         default=0,
         metavar="N",
-        help="one process that serves N requests at once, as on Lambda Managed Instances",
+        help="run one process that serves N requests concurrently, as on Lambda Managed Instances",
     )
     group.add_argument(
         "--snap-start",
         action="store_true",
-        help="let the process be restored before its first invocation, as with SnapStart",
+        help="restore the process before its first invocation, as with SnapStart",
     )
-    group.add_argument("--no-freeze", action="store_true", help="leave processes running between invocations")
+    group.add_argument("--no-freeze", action="store_true", help="do not freeze processes between invocations")
 
 
 def _add_cors(group: _Group) -> None:
     group.add_argument(
-        "--cors-template", type=Path, metavar="FILE", help="read it from this SAM template (needs PyYAML)"
+        "--cors-template",
+        type=Path,
+        metavar="FILE",
+        help="read the CORS configuration from this SAM template (needs PyYAML)",
     )
     for name, example in (("origin", "https://example.com"), ("method", "POST"), ("header", "content-type")):
         group.add_argument(
@@ -140,53 +160,76 @@ def _add_cors(group: _Group) -> None:
             action="append",
             default=[],
             metavar=name.upper(),
-            help=f"such as {example}, or *; may be repeated",
+            help=f"allowed {name}, such as {example}, or *; may be repeated",
         )
-    group.add_argument("--cors-expose-header", action="append", default=[], metavar="HEADER", help="may be repeated")
-    group.add_argument("--cors-allow-credentials", action="store_true", help="let browsers send cookies")
     group.add_argument(
-        "--cors-max-age", type=_positive_int, metavar="SECONDS", help="how long browsers may keep a preflight's answer"
+        "--cors-expose-header",
+        action="append",
+        default=[],
+        metavar="HEADER",
+        help="response header that pages may read; may be repeated",
+    )
+    group.add_argument("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
+    group.add_argument(
+        "--cors-max-age",
+        type=_positive_int,
+        metavar="SECONDS",
+        help="how long browsers may cache a preflight response",
     )
 
 
 def _add_response_limits(group: _Group) -> None:
     group.add_argument(
-        "--burst", type=_megabytes, default="6", metavar="MB", help="megabytes that pass at once (%(default)s)"
+        "--burst",
+        type=_megabytes,
+        default="6",
+        metavar="MB",
+        help="megabytes sent before the rate limit applies (default: %(default)s)",
     )
     group.add_argument(
-        "--rate", type=_megabytes, default="2", metavar="MB", help="megabytes per second after that (%(default)s)"
+        "--rate",
+        type=_megabytes,
+        default="2",
+        metavar="MB",
+        help="megabytes per second after the burst (default: %(default)s)",
     )
-    group.add_argument("--limit", type=_megabytes, default="200", metavar="MB", help="megabytes at most (%(default)s)")
+    group.add_argument(
+        "--limit",
+        type=_megabytes,
+        default="200",
+        metavar="MB",
+        help="maximum size of a response in megabytes (default: %(default)s)",
+    )
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port")
+        raise argparse.ArgumentTypeError(f"{text} is not a port number (0 to 65535)")
     return int(text)
 
 
 def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
     return int(text)
 
 
 def _positive_float(text: str) -> float:
     number = _float_or_nan(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
 
 
 def _megabytes(text: str) -> int:
     number = _float_or_nan(text)
     if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or a positive number")
     return int(number * 1024 * 1024)
 
 
 def _float_or_nan(text: str) -> float:
-    """NaN, which is in no range, for what is no number."""
+    """The number, or NaN if `text` is not one: NaN fails every range check."""
     try:
         return float(text)
     except ValueError:
@@ -196,7 +239,7 @@ def _float_or_nan(text: str) -> float:
 def _directory(text: str) -> Path:
     directory = Path(text).resolve()
     if not directory.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no folder")
+        raise argparse.ArgumentTypeError(f"{text} is not a directory")
     return directory
 
 

@@ -1,8 +1,8 @@
-"""CORS as a function URL does it. Pure: what to answer, and what to add.
+"""CORS as a function URL does it: preflight responses and response headers. Pure.
 
-Where CORS is configured, the URL itself answers a preflight with the configured values and the function never sees
-it. To every other response it adds its headers beside those of the function; a function that sets them as well
-gives browsers duplicates, which they refuse, and that should be seen here and not after deploying.
+If CORS is configured, the URL answers preflights itself with the configured values, and the function never sees them.
+To every other response it adds its headers to those of the function. A function that sets them as well sends
+duplicates, which browsers reject; that should show here and not after deploying.
 https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-cors
 """
 
@@ -25,7 +25,7 @@ class Cors:
 
     @property
     def is_configured(self) -> bool:
-        """Whether there is anything to do; without, preflights go to the function like any request."""
+        """Whether CORS is configured; if not, preflights go to the function like any other request."""
         return self != Cors()
 
     def handles_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
@@ -34,7 +34,7 @@ class Cors:
         return self.is_configured and is_preflight
 
     def preflight_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The headers that answer a preflight."""
+        """The headers of a preflight response; none if the origin or the method is not allowed."""
         requested = headers.get("access-control-request-method", "")
         if not self._allowed_origin(headers) or not ({requested, "*"} & set(self.allow_methods)):
             return []
@@ -62,7 +62,7 @@ class Cors:
         return answer
 
     def _allowed_origin(self, headers: Mapping[str, str]) -> str:
-        """The value that lets this origin in, empty where it may not. Browsers take no `*` with credentials."""
+        """The Access-Control-Allow-Origin value; empty if not allowed. Browsers reject `*` with credentials."""
         origin = headers.get("origin", "")
         if "*" in self.allow_origins:
             return (origin if self.allow_credentials else "*") if origin else ""

@@ -1,7 +1,7 @@
-"""The `Cors` property of a function URL, as a SAM template has it.
+"""Reads a function URL's `Cors` property from a SAM template.
 
-Reads only what has one plain meaning here: values as they stand, `!Ref` of a parameter's default, and of an `!If`
-the branch that configures something. Whatever else a template computes has to come from the flags.
+Resolves only literal values, `!Ref` (to the parameter's default) and `!If` (to the branch that configures something).
+Anything else that a template computes has to be given with flags.
 """
 
 from pathlib import Path
@@ -13,19 +13,19 @@ __all__ = ["TemplateError", "read_cors"]
 
 
 class TemplateError(ValueError):
-    """The template has nothing we can use; the message says why."""
+    """The template cannot be used; the message says why."""
 
 
 def read_cors(template: Path) -> Cors:
     """The CORS configuration of the first function URL in a template.
 
     Raises:
-        TemplateUnreadable: It cannot be read, or has no such thing.
+        TemplateError: It cannot be read, or has no function URL with CORS.
     """
     document = _load_template(template)
     for resource in document.get("Resources", {}).values():
         properties = resource.get("Properties", {})
-        # A function has its URL as a property, or the URL is a resource of its own.
+        # The URL is either a property of the function or a resource of its own.
         url = properties if resource.get("Type") == "AWS::Lambda::Url" else properties.get("FunctionUrlConfig", {})
         if cors := url.get("Cors"):
             return _parse_cors(_resolve_intrinsics(cors, document.get("Parameters", {})))
@@ -48,7 +48,7 @@ def _parse_cors(properties: dict[str, Any]) -> Cors:
 
 
 def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:
-    """Intrinsic functions, written by the loader as {"!Name": argument}, → values."""
+    """Replace intrinsic functions, which the loader represents as {"!Name": argument}, with values."""
     match value:
         case {"!Ref": name}:
             return parameters.get(name, {}).get("Default")
@@ -67,12 +67,12 @@ def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:
 
 def _load_template(template: Path) -> dict[str, Any]:
     try:
-        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - only development has it, and only this needs it
+        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - development dependency, only used here
     except ImportError:
-        raise TemplateError("reading a template needs PyYAML, which `make install` brings") from None
+        raise TemplateError("reading a template needs PyYAML, which `make install` installs") from None
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """Keeps the intrinsic functions' short forms."""
+        """A SafeLoader that accepts the short form of intrinsic functions."""
 
     def short_form(loader: Any, name: str, node: Any) -> dict[str, Any]:
         if isinstance(node, yaml.ScalarNode):
@@ -87,5 +87,5 @@ def _load_template(template: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise TemplateError(f"{template} cannot be read: {error}") from None
     if not isinstance(document, dict):
-        raise TemplateError(f"{template} is no template")
+        raise TemplateError(f"{template} is not a SAM template")
     return document

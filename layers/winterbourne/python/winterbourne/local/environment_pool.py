@@ -1,7 +1,7 @@
-"""The execution environments of one function: as many as there are requests at once, up to a limit.
+"""Pool of execution environments that scales with the concurrent requests, up to a limit.
 
-Lambda gives every concurrent request an environment of its own. So do we, up to `size`; beyond it requests wait
-their turn, since what limits us is a laptop and not a quota.
+Lambda gives every concurrent request its own environment. So does this pool, up to `max_size`; further requests are
+queued, because the limit here is a laptop and not a quota.
 """
 
 import asyncio
@@ -15,12 +15,13 @@ __all__ = ["EnvironmentPool"]
 
 
 class EnvironmentPool:
-    """Gives invocations to environments, and starts environments.
+    """Dispatches invocations to idle environments and starts new environments on demand.
 
     Args:
-        make: Makes environment number n; its listener's `ready` and `withdrawn` are this fleet's.
-        size: Environments at most.
-        log: Is told when a request has to wait.
+        make_environment: Creates environment number n; its callbacks must be this pool's `on_ready` and
+            `on_unavailable`.
+        max_size: Maximum number of environments.
+        log: Gets a line when a request has to wait.
     """
 
     def __init__(
@@ -34,22 +35,22 @@ class EnvironmentPool:
         self._pending: deque[Invocation] = deque()
 
     def start_environment(self) -> None:
-        """Start one environment ahead of the first request."""
+        """Start one environment without waiting for a request."""
         environment = self._make_environment(self._created_count + 1)
         self._created_count += 1
         self._starting.add(environment)
         self._tasks[environment] = asyncio.get_running_loop().create_task(self._run_environment(environment))
 
     async def invoke(self, invocation: Invocation) -> None:
-        """Run an invocation; returns when its response is complete, or it failed. Its sink hears of either."""
+        """Run an invocation; returns when its response is complete or it has failed. Its sink is told of either."""
         self._pending.append(invocation)
         self._dispatch()
         if len(self._pending) > len(self._starting):
-            self._log(f"A request waits: all environments are busy, and there may be {self._max_size} at most.")
+            self._log(f"A request is waiting: all environments are busy, and the limit is {self._max_size}.")
         await invocation.response_done.wait()
 
     async def stop(self) -> None:
-        """End every environment, frozen ones too, and wait until they are gone."""
+        """Stop every environment, including frozen ones, and wait until their processes have exited."""
         self._max_size = 0
         self._pending.clear()
         tasks = list(self._tasks.values())
@@ -58,7 +59,7 @@ class EnvironmentPool:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def on_ready(self, environment: ExecutionEnvironment) -> None:
-        """An environment can take one invocation more."""
+        """An environment can take one more invocation. If none is pending, the environment is frozen."""
         self._starting.discard(environment)
         self._idle.append(environment)
         self._dispatch()
@@ -66,7 +67,7 @@ class EnvironmentPool:
             environment.freeze()
 
     def on_unavailable(self, environment: ExecutionEnvironment) -> None:
-        """An environment that said it was ready can take one invocation less."""
+        """An environment that had reported ready can take one invocation fewer."""
         if environment in self._idle:
             self._idle.remove(environment)
 
@@ -77,7 +78,7 @@ class EnvironmentPool:
             self.start_environment()
 
     async def _run_environment(self, environment: ExecutionEnvironment) -> None:
-        """One environment's life. If it never started, the request that waits longest has the reason for its answer."""
+        """Run one environment to its end. If it failed to start, the oldest pending request fails with the reason."""
         try:
             error = await environment.run()
         finally:
@@ -87,5 +88,5 @@ class EnvironmentPool:
         if error is not None and self._pending:
             invocation = self._pending.popleft()
             await invocation.finish(error)
-            invocation.runtime_done.set()  # it never had an environment that could say so
+            invocation.runtime_done.set()  # it was never dispatched, so no environment sets this
         self._dispatch()

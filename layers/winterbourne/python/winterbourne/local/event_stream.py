@@ -1,6 +1,6 @@
-"""Amazon's event-stream frames (`application/vnd.amazon.eventstream`), as far as the invoke API sends them. Pure.
+"""Encoder for AWS event-stream messages (`application/vnd.amazon.eventstream`) that the Invoke API sends. Pure.
 
-A frame: total length u32, headers' length u32, CRC-32 of those eight bytes; headers; payload; CRC-32 of all before.
+A message: total length u32, headers' length u32, CRC-32 of those eight bytes; headers; payload; CRC-32 of all before.
 A header: name length u8, name, type u8 (7 is a string), value length u16, value. All big-endian.
 https://smithy.io/2.0/aws/amazon-eventstream.html
 """
@@ -17,7 +17,7 @@ STRING_TYPE = 7
 
 
 def encode_message(headers: dict[str, str], payload: bytes) -> bytes:
-    """One message. Header names take at most 255 bytes, values 65,535."""
+    """One message. Header names may have at most 255 bytes, values 65,535."""
     encoded = b"".join(_encode_header(name.encode(), value.encode()) for name, value in headers.items())
     prelude = struct.pack(">II", 16 + len(encoded) + len(payload), len(encoded))
     head = prelude + struct.pack(">I", zlib.crc32(prelude)) + encoded
@@ -31,7 +31,7 @@ def payload_chunk(data: bytes) -> bytes:
 
 
 def invoke_complete(error: FunctionError | None, log_result: str) -> bytes:
-    """The InvokeComplete event, the last one; `log_result` is base64 or empty."""
+    """The InvokeComplete event, always the last; `log_result` is base64 or empty."""
     details = {
         "ErrorCode": error.type if error else None,
         "ErrorDetails": error.document.decode(errors="replace") if error else None,

@@ -1,6 +1,6 @@
-"""One execution environment: the function process, started, frozen, thawed, timed and ended as Lambda does it.
+"""Lifecycle of one execution environment: starts, freezes, thaws, times out and stops a process as Lambda does.
 
-Knows the process and its Runtime API; which invocation goes where is the fleet's to say.
+Owns the process and its Runtime API; the environment pool decides which invocation goes to which environment.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ from winterbourne.local.runtime_api import EnvironmentConfig, RuntimeApi, Runtim
 __all__ = ["EnvironmentCallbacks", "ExecutionEnvironment"]
 
 INIT_TIMEOUT_S: Final = 10.0
-"""Lambda's init phase has ten seconds; a function with a longer timeout gets that."""
+"""Lambda limits the init phase to ten seconds; if the function's timeout is longer, that applies instead."""
 
 SHUTDOWN_GRACE_S: Final = 2.0
-"""What a process gets between SIGTERM and SIGKILL, as Lambda's shutdown phase with an extension."""
+"""Grace period between SIGTERM and SIGKILL, as in Lambda's shutdown phase with an extension."""
 
 
 @dataclass(frozen=True)
 class EnvironmentCallbacks:
-    """Who wants to know what happens in an environment.
+    """Called by an environment when its state changes.
 
     Args:
-        ready: It can take one invocation more.
-        withdrawn: It can take one less.
-        log: One record of the function's log, or of the platform's own.
+        on_ready: It can take one more invocation.
+        on_unavailable: It can take one invocation fewer.
+        on_log_record: One record of the function's log or of the platform's.
     """
 
     on_ready: Callable[["ExecutionEnvironment"], None]
@@ -56,11 +56,11 @@ class ExecutionEnvironment:
     """One execution environment.
 
     Args:
-        number: Which of its fleet, from 1.
-        function: What runs in it.
-        shape: Limits of its responses.
-        freezes: Whether it stands still while it has nothing to do.
-        listener: Who is told.
+        number: Its number in the pool, from 1.
+        function: The function to run.
+        response_limits: Limits of streamed responses.
+        callbacks: Called when its state changes.
+        freeze_when_idle: Whether its process is frozen while it has no invocation.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class ExecutionEnvironment:
         self._shutting_down = False
 
     async def run(self) -> FunctionError | None:
-        """Live from the start of the process to its end. Cancelling it ends the process, frozen or not.
+        """Start the process and wait until it exits. Cancelling this ends the process, even if it is frozen.
 
         Returns:
-            Why the process never came so far as to take an invocation; None if it did.
+            Why the process failed before it first asked for an invocation; None if it did ask.
         """
         async with self._api:
             with self._log_pipe(LineSplitter()) as lines, self._log_pipe(FrameSplitter()) as frames:
@@ -107,7 +107,7 @@ class ExecutionEnvironment:
         return None if self._api.initialized else error
 
     def dispatch(self, invocation: Invocation) -> None:
-        """Thaw, and hand over an invocation. Only after `ready` has promised a place."""
+        """Thaw the process and hand it an invocation. Call this at most once for each `on_ready`."""
         self._send_signal(signal.SIGCONT)
         timeout_task = asyncio.get_running_loop().create_task(self._enforce_timeout(invocation))
         self._in_flight[invocation.request_id] = _InFlight(invocation, time.perf_counter(), timeout_task)
@@ -115,11 +115,9 @@ class ExecutionEnvironment:
         self._api.dispatch(invocation)
 
     def freeze(self) -> None:
-        """Stand still until the next invocation."""
+        """Freeze the process (SIGSTOP) until the next invocation, if `freeze_when_idle` is set."""
         if self._freeze_when_idle:
             self._send_signal(signal.SIGSTOP)
-
-    # the process
 
     def _environment_config(self, response_limits: ResponseLimits) -> EnvironmentConfig:
         function = self._function
@@ -149,8 +147,8 @@ class ExecutionEnvironment:
                 stdout=lines.write_fd,
                 stderr=lines.write_fd,
                 pass_fds=[frames.write_fd],
-                # A group of its own gets no Ctrl-C from the terminal and is frozen as a whole. In our session it stays,
-                # so that the kernel ends it (SIGHUP, SIGCONT) should we be killed while it is frozen.
+                # A process group of its own gets no Ctrl-C from the terminal and can be frozen as a whole. It stays in
+                # our session, so that the kernel ends it (SIGHUP, SIGCONT) if we are killed while it is frozen.
                 process_group=0,
             )
         except OSError as error:
@@ -172,7 +170,7 @@ class ExecutionEnvironment:
             timer.cancel()
 
     async def _shut_down(self) -> None:
-        """No process is left when this returns."""
+        """Graceful shutdown: SIGTERM, then SIGKILL after the grace period. No process is left when this returns."""
         self._shutting_down = True
         for in_flight in self._in_flight.values():
             in_flight.timeout_task.cancel()
@@ -186,7 +184,7 @@ class ExecutionEnvironment:
             self._send_signal(signal.SIGKILL)
             await self._process.wait()
         finally:
-            # Children of the function that outlived it.
+            # Children that outlived the function's process.
             self._send_signal(signal.SIGKILL)
 
     def _send_signal(self, number: signal.Signals) -> None:
@@ -203,17 +201,15 @@ class ExecutionEnvironment:
         finally:
             pipe.close()
 
-    # what happens to it
-
     def _on_ready(self) -> None:
-        """The process asks for an invocation: the one before is over, and its log is complete."""
+        """The process asks for the next invocation, so the previous one is done and its log is complete."""
         for pipe in self._log_pipes:
             pipe.drain()
         if not self._init_ms:
             self._init_ms = (time.perf_counter() - self._started_at) * 1000
         if not self._function.managed_instances:
             self._complete_all()
-        if not self._shutting_down:  # else it would be frozen on its way out, or given more to do
+        if not self._shutting_down:  # a process that is exiting must not be frozen or get more work
             self._callbacks.on_ready(self)
 
     def _on_unavailable(self) -> None:
@@ -221,7 +217,7 @@ class ExecutionEnvironment:
             self._callbacks.on_unavailable(self)
 
     def _on_response_done(self, invocation: Invocation) -> None:
-        """A response is complete. Where one process has many invocations, that is all that ends one."""
+        """A response is complete. If a process runs several invocations, only this tells that one is done."""
         if self._function.managed_instances:
             self._complete_invocation(invocation)
 
@@ -230,7 +226,7 @@ class ExecutionEnvironment:
             self._complete_invocation(in_flight.invocation)
 
     def _complete_invocation(self, invocation: Invocation) -> None:
-        """Nothing more is done for the invocation."""
+        """Stop the timeout, log the END and REPORT records, and mark the invocation as done."""
         in_flight = self._in_flight[invocation.request_id]
         in_flight.timeout_task.cancel()
         self._log_report(in_flight)
@@ -253,7 +249,7 @@ class ExecutionEnvironment:
         )
 
     def _peak_memory_mb(self) -> int:
-        """The most the process has used; 0 where the system does not say."""
+        """Peak memory of the process in MB; 0 if the system does not report it."""
         pid = self._process.pid if self._process else 0
         with contextlib.suppress(OSError, StopIteration, ValueError):
             status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
@@ -261,7 +257,7 @@ class ExecutionEnvironment:
         return 0
 
     async def _enforce_timeout(self, invocation: Invocation) -> None:
-        """When its time is up the invocation fails, and the environment ends with it unless it has others too."""
+        """Fail the invocation at its timeout and kill the process, unless it runs concurrent invocations."""
         await asyncio.sleep(self._function.timeout_s)
         timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         message = f"{timestamp} {invocation.request_id} Task timed out after {self._function.timeout_s:.2f} seconds"

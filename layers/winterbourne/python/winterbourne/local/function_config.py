@@ -1,4 +1,4 @@
-"""The environment variables a function process starts with: Lambda's own, and what the user adds."""
+"""Configuration of the function to serve, and the environment variables its process starts with."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from typing import Final
 __all__ = ["LAYER_DIR", "FunctionConfig", "environment_variables"]
 
 LAYER_DIR: Final = Path(__file__).resolve().parents[3]
-"""The runtime layer as it lies in the tree; on Lambda it is /opt."""
+"""The runtime layer in the source tree; on Lambda it is /opt."""
 
-# The user's own credentials and where to use them: on Lambda they are the execution role's.
+# The user's own AWS credentials and where to find them; on Lambda the execution role supplies them.
 CREDENTIAL_VARIABLES: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -31,15 +31,15 @@ class FunctionConfig:
 
     Args:
         task_root: The folder Lambda mounts as /var/task.
-        handler: As the template spells it, such as `chat.app.handler`.
+        handler: The handler as in the template, such as `chat.app.handler`.
         name: The function's name.
-        memory_mb: Its memory; told to the function, not enforced.
-        timeout_s: Seconds an invocation may take.
-        variables: Environment variables of its own.
-        python: The Python it is run by; the one that runs us unless given.
-        wrapper: The exec wrapper; empty starts `bootstrap` under Python as Lambda does without one.
-        bootstrap: What Lambda's runtime would start.
-        managed_instances: Invocations at once in one process; 0 is the ordinary kind of function.
+        memory_mb: Memory size reported to the function; not enforced.
+        timeout_s: Timeout of an invocation in seconds.
+        variables: The function's own environment variables.
+        python: The Python interpreter that runs it; by default the current one.
+        wrapper: The exec wrapper; if empty, Python starts `bootstrap` directly, as on Lambda without a wrapper.
+        bootstrap: The file that Lambda's runtime would start.
+        managed_instances: Concurrent invocations in one process; 0 for an ordinary function.
         snap_start: Whether the process is restored before its first invocation.
     """
 
@@ -57,18 +57,18 @@ class FunctionConfig:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What is executed: the wrapper with the Python and the bootstrap as its arguments."""
+        """The command to execute: the wrapper with the Python interpreter and the bootstrap as its arguments."""
         runtime_command = (self.python, self.bootstrap)
         return (self.wrapper, *runtime_command) if self.wrapper else runtime_command
 
     @property
     def arn(self) -> str:
-        """A made-up ARN; nothing answers to it."""
+        """A made-up ARN; no AWS resource has it."""
         return f"arn:aws:lambda:us-east-1:123456789012:function:{self.name}"
 
     @property
     def initialization_type(self) -> str:
-        """What AWS_LAMBDA_INITIALIZATION_TYPE says."""
+        """The value of AWS_LAMBDA_INITIALIZATION_TYPE."""
         if self.managed_instances:
             return "lambda-managed-instances"
         return "snap-start" if self.snap_start else "on-demand"
@@ -77,14 +77,14 @@ class FunctionConfig:
 def environment_variables(
     function: FunctionConfig, *, runtime_api: str, log_stream: str, log_fd: int, user_environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """Every variable of one process. See "Defined runtime environment variables" in Lambda's guide.
+    """All variables of one process, as in "Defined runtime environment variables" of Lambda's guide.
 
     Args:
-        function: What is served.
-        runtime_api: Host and port.
-        log_stream: A name of its own for each execution environment.
+        function: The function to serve.
+        runtime_api: Host and port of the Runtime API.
+        log_stream: Name of the log stream, unique for each execution environment.
         log_fd: The file descriptor for log frames.
-        user_environment: The user's own environment, of which only credentials and the region are taken.
+        user_environment: The user's own environment; only credentials and the region are copied from it.
     """
     region = user_environment.get("AWS_REGION") or user_environment.get("AWS_DEFAULT_REGION") or "us-east-1"
     lambda_variables = {
@@ -113,5 +113,5 @@ def environment_variables(
 
 
 def _execution_env() -> str:
-    """What the runtime's own bootstrap would set; another Python than ours has to find it out by itself, as it does."""
+    """The value Lambda's bootstrap would set for this interpreter; any other determines it itself."""
     return f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}"

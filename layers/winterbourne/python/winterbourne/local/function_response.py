@@ -1,4 +1,4 @@
-"""What a function answered → status and headers as a function URL sends them. Pure.
+"""Function response → status, headers and body as a function URL sends them. Pure.
 
 Streamed: a JSON prelude, eight NUL bytes, then the body. Buffered: one JSON document of payload format 2.0.
 """
@@ -13,38 +13,38 @@ __all__ = ["BadResponse", "PreludeReader", "ResponseHead", "parse_buffered_respo
 
 DELIMITER: Final = b"\0" * 8
 PRELUDE_LIMIT: Final = 16 * 1024
-# Headers a function URL keeps for itself. What the function says under these names arrives under another,
-# as behind API Gateway.
+# Headers that a function URL reserves for itself. If the function sets one of them, it is sent under another name, as
+# behind API Gateway.
 REMAPPED_HEADERS: Final = frozenset({"connection", "content-length", "date", "host", "server", "www-authenticate"})
 DROPPED_HEADERS: Final = frozenset({"keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
 
 
 class BadResponse(Exception):
-    """The function's answer is none that a function URL can send."""
+    """A function URL cannot send this response."""
 
 
 @dataclass(frozen=True)
 class ResponseHead:
-    """Status and headers for the client; cookies are among the headers."""
+    """Status and headers for the client; cookies are included as Set-Cookie headers."""
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
 class PreludeReader:
-    """The streamed response's bytes, cut anywhere, until its prelude is there."""
+    """Parses the prelude of a streamed response from chunks of any size."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
-        """More bytes.
+        """Add a chunk.
 
         Returns:
-            None until the prelude is whole; then the head and what is already there of the body.
+            None until the prelude is complete; then the head, and the part of the body received so far.
 
         Raises:
-            BadResponse: What came is no prelude, or grows past 16 KB without an end.
+            BadResponse: The prelude is invalid or longer than 16 KB.
         """
         self._buffer += data
         prelude, delimiter, body = self._buffer.partition(DELIMITER)
@@ -54,12 +54,12 @@ class PreludeReader:
 
 
 def parse_buffered_response(document: bytes) -> tuple[ResponseHead, bytes]:
-    """A whole response.
+    """Parse a buffered response.
 
-    A document without `statusCode` is the body itself, as payload format 2.0 has it.
+    A document without `statusCode` is the body itself (payload format 2.0).
 
     Raises:
-        BadResponse: It cannot be sent.
+        BadResponse: The response is invalid.
     """
     try:
         response = json.loads(document)
@@ -97,7 +97,7 @@ def _validate_status(status: object) -> int:
     text = str(status)
     if isinstance(status, int | str) and text.isascii() and text.isdigit() and 200 <= int(text) <= 599:
         return int(text)
-    raise BadResponse(f"statusCode {text[:20]} is none of 200 to 599.")
+    raise BadResponse(f"statusCode {text[:20]} is not between 200 and 599.")
 
 
 def _remap_headers(headers: object) -> list[tuple[str, str]]:
@@ -112,7 +112,7 @@ def _remap_headers(headers: object) -> list[tuple[str, str]]:
 
 
 def _header_value(value: object) -> str:
-    """`true` and numbers as JSON writes them."""
+    """The value as text; other types (booleans, numbers) are written as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

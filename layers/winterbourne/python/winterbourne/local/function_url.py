@@ -1,4 +1,4 @@
-"""The function URL: HTTP in front of the fleet, bytes out as they come."""
+"""Function URL endpoint: turns HTTP requests into invocations and streams the responses back."""
 
 import json
 import secrets
@@ -28,14 +28,14 @@ PageHandler = Callable[[Exchange], Awaitable[None]]
 
 @dataclass(eq=False)
 class HttpResponseSink:
-    """The response of one invocation on its way to the client.
+    """Sends the response of one invocation to the HTTP client.
 
-    A client that has left does not stop the function: Lambda has no signal for it either. What the function still
-    says is thrown away then.
+    A client disconnect does not stop the function, because Lambda does not report it either. The rest of the response
+    is discarded then.
 
     Args:
         exchange: The client's request.
-        extra: Headers of the URL's own, beside those of the function.
+        extra_headers: Headers that the URL adds to those of the function.
     """
 
     exchange: Exchange
@@ -48,7 +48,7 @@ class HttpResponseSink:
     _buffer: list[bytes] | None = None
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
-        """Find out what kind of response comes."""
+        """Determine the kind of response: buffered, streamed with a prelude, or raw."""
         if not streaming:
             self._buffer = []
         elif content_type == HTTP_INTEGRATION_CONTENT_TYPE:
@@ -57,7 +57,7 @@ class HttpResponseSink:
             await self._start_response(ResponseHead(200, [("content-type", content_type)]))
 
     async def write(self, data: bytes) -> None:
-        """Send what can be sent now."""
+        """Send what can be sent so far."""
         if self._buffer is not None:
             self._buffer.append(data)
         elif self._prelude is not None:
@@ -66,7 +66,7 @@ class HttpResponseSink:
             await self._send_body(data)
 
     async def finish(self, error: FunctionError | None) -> None:
-        """Complete the response, or say in the way that is still open that it failed."""
+        """Complete the response. On failure send a 502, or abort the stream if it has started."""
         self.error = self.error or error
         if self._buffer is not None and not self.error:
             await self._send_buffered(b"".join(self._buffer))
@@ -81,7 +81,7 @@ class HttpResponseSink:
         if self.error and self.exchange.response_started:
             self.exchange.abort()
         elif self.error:
-            # A function URL makes no difference between a timeout and other failures.
+            # A function URL does not distinguish a timeout from other failures.
             await self.exchange.respond(502, PLAIN_TEXT_HEADERS + self.extra_headers, b"Internal Server Error")
         elif not self.client_disconnected:
             await self.exchange.end_response()
@@ -128,13 +128,13 @@ class HttpResponseSink:
 
 
 class FunctionUrl:
-    """Turns requests into invocations.
+    """Serves a function over HTTP: one invocation per request.
 
     Args:
         invoke: Runs an invocation to its end.
         cors: The URL's CORS configuration.
-        report: Gets one line per request.
-        pages: What is served beside the function, by path.
+        log_access: Gets one line per request.
+        pages: Handlers of pages that are served without the function, by path.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ def _access_log_line(exchange: Exchange, sink: HttpResponseSink, duration_s: flo
     time_to_first_byte = (
         "" if sink.time_to_first_byte_s is None else f", first byte after {sink.time_to_first_byte_s:.3f} s"
     )
-    disconnected = ", the client left before the end" if sink.client_disconnected else ""
+    disconnected = ", the client disconnected before the end" if sink.client_disconnected else ""
     error = f", {sink.error.type}: {sink.error.message}" if sink.error else ""
     size = f"{exchange.bytes_out:,} bytes in {duration_s:.3f} s"
     return (

@@ -1,8 +1,7 @@
-"""A small HTTP/1.1 server: h11 for the bytes, asyncio streams for the socket.
+"""A small HTTP/1.1 server: h11 for the protocol, asyncio streams for the socket.
 
-Everything here that listens is one of these: the function URL, the Runtime API, the invoke API, the practice data.
-It hands over a request body piece by piece as it comes, and what a handler writes is on the socket in the same loop
-turn. Knows nothing of Lambda.
+Serves the function URL, the Runtime API, the Invoke API and the stub services. Request bodies are streamed to the
+handler, and what a handler writes is sent in the same turn of the event loop. Not specific to Lambda.
 """
 
 import asyncio
@@ -26,17 +25,17 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class IncompleteRequest(Exception):
-    """The peer broke HTTP, or left, before its request was whole."""
+    """The peer sent invalid HTTP, or disconnected before its request was complete."""
 
 
 class BodyTooLarge(Exception):
-    """The request's body is larger than its reader allows."""
+    """The request body is larger than `max_bytes`."""
 
 
 class Exchange:
     """One request and its response.
 
-    `method`, `target` and `headers` (names in lower case) are there at once, `trailers` when the body has been read.
+    `method`, `target` and `headers` (names in lower case) are set from the start, `trailers` after the body was read.
     """
 
     def __init__(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,13 +53,11 @@ class Exchange:
         """The first value of a header, or an empty string. `name` is in lower case."""
         return next((value for key, value in self.headers if key == name), "")
 
-    # The request
-
     async def iter_body(self) -> AsyncIterator[bytes]:
-        """The body as it comes.
+        """The body in chunks, as it arrives.
 
         Raises:
-            Truncated: The peer left, or broke the framing.
+            IncompleteRequest: The peer disconnected or broke the framing.
         """
         if self._http.they_are_waiting_for_100_continue:
             self._send(h11.InformationalResponse(status_code=100, headers=[]))
@@ -71,11 +68,11 @@ class Exchange:
         self.trailers = _decode_headers(event.headers)
 
     async def read_body(self, max_bytes: int) -> bytes:
-        """The whole body, at most `limit` bytes.
+        """The whole body, at most `max_bytes` bytes.
 
         Raises:
-            BodyTooLarge: It is larger; the rest is not read and the connection ends with the response.
-            Truncated: The peer left, or broke the framing.
+            BodyTooLarge: It is larger; the rest is not read, and the connection is closed after the response.
+            IncompleteRequest: The peer disconnected or broke the framing.
         """
         parts, size = [], 0
         async for chunk in self.iter_body():
@@ -86,31 +83,29 @@ class Exchange:
         return b"".join(parts)
 
     async def wait_for_disconnect(self) -> None:
-        """Return when the peer has left. What it sends until then is kept for the next request."""
+        """Return when the peer has disconnected. Data it sends until then is kept for the next request."""
         while data := await self._reader.read(READ_SIZE):
             self._http.receive_data(data)
 
-    # The response
-
     @property
     def response_started(self) -> bool:
-        """Whether the response's head is out."""
+        """Whether the head of the response has been sent."""
         return self.status != 0
 
     async def start_response(self, status: int, headers: Headers) -> None:
         """Send the head at once.
 
         Raises:
-            ValueError: Status or headers are none that HTTP allows; nothing was sent.
-            ConnectionError: The peer has left.
+            ValueError: Status or headers are invalid in HTTP; nothing was sent.
+            ConnectionError: The peer has disconnected.
         """
         await self._send_head(status, headers)
 
     async def write(self, data: bytes) -> None:
-        """Send more of the body; waits while the peer reads too slowly. Where no body may be, it is dropped.
+        """Send more of the body; waits while the peer reads too slowly (backpressure). Dropped if no body is allowed.
 
         Raises:
-            ConnectionError: The peer has left.
+            ConnectionError: The peer has disconnected.
         """
         if data and not self._must_not_have_body(self.status):
             self.bytes_out += len(data)
@@ -121,17 +116,17 @@ class Exchange:
         """Complete the response.
 
         Raises:
-            ConnectionError: The peer has left.
+            ConnectionError: The peer has disconnected.
         """
         self._send(h11.EndOfMessage())
         await self._writer.drain()
 
     async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """A whole response with its length, in one piece: whoever waits for it is woken once.
+        """Send a whole response with its content-length in a single write, which wakes the peer only once.
 
         Raises:
-            ValueError: Status or headers are none that HTTP allows.
-            ConnectionError: The peer has left.
+            ValueError: Status or headers are invalid in HTTP.
+            ConnectionError: The peer has disconnected.
         """
         length = [] if status == 204 else [("content-length", str(len(body)))]
         if self._must_not_have_body(status):
@@ -140,7 +135,7 @@ class Exchange:
         self.bytes_out += len(body)
 
     def abort(self) -> None:
-        """Close the connection without completing the response: the peer sees what was written, and that it broke."""
+        """Close the connection without completing the response: the peer gets what was written, then an error."""
         self.aborted = True
         self._writer.close()
 
@@ -159,12 +154,12 @@ class Exchange:
     def _send(self, *events: h11.Event) -> None:
         data = b"".join([self._http.send(event) or b"" for event in events])
         if self._writer.is_closing():
-            raise ConnectionResetError("the peer has left")
+            raise ConnectionResetError("the peer has disconnected")
         if data:
             self._writer.write(data)
 
     async def _read_head(self) -> bool:
-        """Read until a request's head is there; False when the peer has no more."""
+        """Read the head of the next request; False if the peer sends no more requests."""
         event = await _next_event(self._http, self._reader)
         if not isinstance(event, h11.Request):
             return False
@@ -173,10 +168,10 @@ class Exchange:
         return True
 
     def _start_next_cycle(self) -> bool:
-        """Make the connection ready for one more request, if it can take one: a body nobody read ends it."""
+        """Prepare the connection for another request; False if it cannot be reused, as after an unread body."""
         if not self.aborted and self._http.their_state is h11.SEND_BODY:
             with contextlib.suppress(h11.RemoteProtocolError):
-                self._http.next_event()  # the end of a request without a body, which nobody had to ask for
+                self._http.next_event()  # the end of a request without a body, which no handler has to read
         if self.aborted or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -187,9 +182,9 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class HttpServer:
-    """Listens on one address and gives every request to `handler`. An async context manager; `close` ends it all.
+    """Listens on one address and passes every request to `handler`. An async context manager that calls `close`.
 
-    A handler that raises gives a 500 where nothing was sent yet, a broken stream where something was, and a log line.
+    If a handler raises, the error is logged, and the client gets a 500, or a broken stream if the response had started.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -199,20 +194,20 @@ class HttpServer:
         self.port = 0
 
     async def listen(self, host: str, port: int = 0) -> None:
-        """Start to listen; port 0 takes a free one. `self.port` is the port then.
+        """Start listening; port 0 chooses a free one. Sets `self.port`.
 
         Raises:
-            OSError: The address cannot be had; its `strerror` is a sentence that says which and why.
+            OSError: The address is not available; `strerror` says which one and why.
         """
         try:
             self._server = await asyncio.start_server(self._on_connection, host, port, backlog=1024)
         except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"is not available: {error.strerror}"
             raise OSError(error.errno, f"{host}:{port} {reason}") from error
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening, break off what is under way and wait until it has ended."""
+        """Stop listening, cancel open connections and wait until they have ended."""
         if self._server is not None:
             self._server.close()
         for connection in self._connections:
@@ -236,7 +231,7 @@ class HttpServer:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         exchange = Exchange(http, reader, writer)
         try:
-            while await exchange._read_head():  # noqa: SLF001 - the two halves of one module
+            while await exchange._read_head():  # noqa: SLF001 - same module
                 await self._handle_request(exchange)
                 if not exchange._start_next_cycle():  # noqa: SLF001 - likewise
                     break
@@ -244,7 +239,7 @@ class HttpServer:
         except IncompleteRequest:
             await _send_bad_request(exchange)
         except ConnectionError:
-            _LOGGER.debug("the peer left while it was answered")
+            _LOGGER.debug("the peer disconnected during a response")
         finally:
             writer.close()
 
@@ -271,7 +266,7 @@ async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> obj
 
 
 async def _send_bad_request(exchange: Exchange) -> None:
-    """Answer what is no HTTP, if anything may still be said."""
+    """Respond 400 to invalid HTTP, if a response can still be sent."""
     with contextlib.suppress(h11.LocalProtocolError, ConnectionError):
         await exchange.respond(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
 

@@ -1,4 +1,4 @@
-"""One invocation, between whoever asked for it and the execution environment that runs it."""
+"""One invocation: the link between its caller (a response sink) and the execution environment that runs it."""
 
 import asyncio
 import json
@@ -16,8 +16,8 @@ class FunctionError:
     """Why an invocation failed.
 
     Args:
-        type: As Lambda names it: `Function.ValueError`, `Runtime.ExitError`, `Sandbox.Timedout`, …
-        document: The JSON document of the error, `{"errorMessage", "errorType", …}`.
+        type: Lambda's error type: `Function.ValueError`, `Runtime.ExitError`, `Sandbox.Timedout`, …
+        document: The error as JSON, `{"errorMessage", "errorType", …}`.
     """
 
     type: str
@@ -25,12 +25,12 @@ class FunctionError:
 
     @classmethod
     def from_message(cls, error_type: str, message: str) -> "FunctionError":
-        """An error of the execution environment's own."""
+        """An error raised by the execution environment, not by the function."""
         return cls(error_type, json.dumps({"errorType": error_type, "errorMessage": message}).encode())
 
     @property
     def message(self) -> str:
-        """The error's own words, as far as the document has any."""
+        """The document's `errorMessage`; if it has none, the start of the document."""
         try:
             return str(json.loads(self.document)["errorMessage"])
         except (ValueError, KeyError, TypeError):
@@ -38,32 +38,32 @@ class FunctionError:
 
 
 class ResponseSink(Protocol):
-    """Where the response of an invocation goes, piece by piece, while it comes."""
+    """Receives the response of an invocation chunk by chunk, as it arrives."""
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
-        """The function has begun to answer. Not called when it never does."""
+        """The function has started its response. Not called if it never does."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """More of the response. Waits while the client reads too slowly."""
+        """More of the response. Waits while the client reads too slowly (backpressure)."""
         ...
 
     async def finish(self, error: FunctionError | None) -> None:
-        """The invocation is over; called exactly once, with `begin` before it or not."""
+        """The invocation is over; called exactly once, whether or not `begin` was called."""
         ...
 
 
 def make_request_id() -> str:
-    """A request id as Lambda makes them."""
+    """A request id in Lambda's format."""
     return str(uuid.uuid4())
 
 
 @dataclass(eq=False, kw_only=True)
 class Invocation:
-    """What is asked of the function, and how it went.
+    """A request to the function, and its outcome.
 
-    `over` is set when its response is complete, or it failed; `settled` when its environment has done with it, and
-    its `log` is whole. `bytes_out` counts what the function sent.
+    `response_done` is set when the response is complete or the invocation has failed; `runtime_done` when the
+    environment is done with it and its `log` is complete. `bytes_out` counts the bytes that the function sent.
     """
 
     payload: bytes
@@ -80,18 +80,18 @@ class Invocation:
     _finished: bool = False
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
-        """The function has begun to answer."""
+        """The function has started its response."""
         if not self._finished:
             await self.sink.begin(content_type, streaming=streaming)
 
     async def write(self, data: bytes) -> None:
-        """More of the response; nothing any more when the end has been said."""
+        """More of the response; ignored once the invocation has finished."""
         if not self._finished:
             self.bytes_out += len(data)
             await self.sink.write(data)
 
     async def finish(self, error: FunctionError | None = None) -> None:
-        """Tell the sink the end, once; the first word counts."""
+        """Finish the sink. Idempotent: only the first call counts."""
         if self._finished:
             return
         self._finished, self.error = True, error
@@ -102,5 +102,5 @@ class Invocation:
 
     @property
     def finished(self) -> bool:
-        """Whether the end has been said."""
+        """Whether `finish` has been called."""
         return self._finished

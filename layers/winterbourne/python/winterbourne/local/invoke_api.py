@@ -1,6 +1,6 @@
-"""Invoke and InvokeWithResponseStream, as boto3 calls them (`endpoint_url` is this server's address).
+"""Invoke API (Invoke and InvokeWithResponseStream) for boto3, with this server's address as its `endpoint_url`.
 
-Requests need no valid signature. https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+Signatures are not checked. https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 
 import asyncio
@@ -29,59 +29,59 @@ _ROUTE: Final = re.compile(
 
 
 class _BufferedSink:
-    """A response collected until it is whole, 6 MB at most."""
+    """Collects a response in memory, up to 6 MB."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
-        """Nothing to do: Invoke has no use for either."""
+        """Do nothing: Invoke needs neither argument."""
 
     async def write(self, data: bytes) -> None:
-        """Keep more of it."""
+        """Append to the response; chunks beyond the limit are dropped."""
         self._size += len(data)
         if self._size <= PAYLOAD_LIMIT:
             self._parts.append(data)
 
     async def finish(self, error: FunctionError | None) -> None:
-        """Nothing to do: the caller looks at the invocation."""
+        """Do nothing: the caller reads the error from the invocation."""
 
     def error(self) -> FunctionError | None:
-        """The error of a response that is too large."""
+        """The error if the response was too large, otherwise None."""
         if self._size <= PAYLOAD_LIMIT:
             return None
         message = f"Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
         return FunctionError.from_message("Function.ResponseSizeTooLarge", message)
 
     def payload(self) -> bytes:
-        """What came."""
+        """The collected response."""
         return b"".join(self._parts)
 
 
 class _EventStreamSink:
-    """A response sent on in event-stream frames as it comes. A caller that left does not stop the function."""
+    """Sends a response as event-stream messages, as it arrives. A client disconnect does not stop the function."""
 
     def __init__(self, exchange: Exchange, request_id: str) -> None:
         self._exchange, self._request_id = exchange, request_id
 
-    async def begin(self, content_type: str, *, streaming: bool) -> None:  # noqa: ARG002 - both come in frames
-        """Open the stream; Content-Type is what boto3 calls ResponseStreamContentType."""
+    async def begin(self, content_type: str, *, streaming: bool) -> None:  # noqa: ARG002 - both kinds are sent as messages
+        """Start the response; boto3 calls its Content-Type ResponseStreamContentType."""
         await self._ignore_disconnect(
             self._exchange.start_response(200, _response_headers(self._request_id, content_type or "application/json"))
         )
 
     async def write(self, data: bytes) -> None:
-        """Send a frame."""
+        """Send a PayloadChunk message."""
         await self._ignore_disconnect(self._exchange.write(payload_chunk(data)))
 
-    async def finish(self, error: FunctionError | None) -> None:  # noqa: ARG002 - `complete` says it
-        """Open the stream if the function never began to answer; its end is said by `complete`."""
+    async def finish(self, error: FunctionError | None) -> None:  # noqa: ARG002 - `complete` sends it
+        """Start the response if the function never did; `complete` sends its last message."""
         if not self._exchange.response_started:
             await self.begin("application/octet-stream", streaming=True)
 
     async def complete(self, error: FunctionError | None, log_result: str) -> None:
-        """Say how it ended."""
+        """Send the InvokeComplete message and end the response."""
         await self._ignore_disconnect(self._exchange.write(invoke_complete(error, log_result)))
         await self._ignore_disconnect(self._exchange.end_response())
 
@@ -91,10 +91,10 @@ class _EventStreamSink:
 
 
 class InvokeApi:
-    """Serves one function.
+    """Serves the Invoke API of one function.
 
     Args:
-        name: The function's name; others are not found.
+        name: The function's name; any other is not found.
         invoke: Runs an invocation to its end.
     """
 
@@ -104,7 +104,7 @@ class InvokeApi:
         self.server = HttpServer(self._handle_request)
 
     async def close(self) -> None:
-        """Stop listening and give up the events that still run."""
+        """Stop listening and cancel asynchronous invocations that are still running."""
         await self.server.close()
         for task in self._async_invocations:
             task.cancel()
@@ -166,7 +166,7 @@ class InvokeApi:
 
 
 async def _read_payload(exchange: Exchange) -> bytes | None:
-    """The event, checked; None when the request has been refused."""
+    """The validated event, or None if the request has been rejected."""
     try:
         payload = await exchange.read_body(PAYLOAD_LIMIT) or b"{}"
         json.loads(payload)
@@ -199,7 +199,7 @@ def _make_invocation(
 
 
 async def _log_result(exchange: Exchange, invocation: Invocation) -> str:
-    """The log's last 4 KB in base64 if the caller asked for it; complete once the environment has settled."""
+    """The last 4 KB of the log in base64, if the caller asked for it; waits until the log is complete."""
     if exchange.header("x-amz-log-type") != "Tail":
         return ""
     await invocation.runtime_done.wait()

@@ -1,7 +1,7 @@
-"""The function's log on its way from the process to the file and the screen.
+"""Reads the function's log from its process and formats it for the console.
 
-Two pipes leave a process: its standard output (and error) in lines, and Lambda's log frames, as offered in
-_LAMBDA_TELEMETRY_LOG_FD. Both are read by the loop as they come and can be drained before a freeze.
+A process writes to two pipes: lines on standard output and error, and Lambda's log frames on the file descriptor in
+_LAMBDA_TELEMETRY_LOG_FD. The event loop reads both as data arrives; both can be drained before a freeze.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ MAX_READS_PER_DRAIN: Final = 16
 
 
 class LineSplitter:
-    """Bytes, cut anywhere, → lines of text without their ends."""
+    """Splits chunks of any size into lines of text, without line endings."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -33,16 +33,16 @@ class LineSplitter:
             yield line.decode(errors="replace").rstrip("\r")
 
     def flush(self) -> Iterator[str]:
-        """What is left when nothing more comes."""
+        """The incomplete rest, at the end of the input."""
         if self._buffer:
             yield self._buffer.decode(errors="replace")
         self._buffer = b""
 
 
 class FrameSplitter:
-    """Bytes, cut anywhere, → the texts of Lambda's log frames: type u32, length u32, time u64, big-endian, text.
+    """Splits chunks of any size into texts of Lambda's log frames: type u32, length u32, time u64, text; big-endian.
 
-    Bytes that are no frame are given out as they stand, so that nothing a function says is lost.
+    Bytes that are not a frame are passed on unchanged, so that no output is lost.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class FrameSplitter:
                 )
 
     def flush(self) -> Iterator[str]:
-        """What is left when nothing more comes."""
+        """The incomplete rest, at the end of the input."""
         if self._buffer:
             yield self._consume(len(self._buffer)).decode(errors="replace").rstrip("\n")
 
@@ -76,11 +76,11 @@ Splitter = LineSplitter | FrameSplitter
 
 
 class LogPipe:
-    """The reading end of one pipe, in the hands of the running loop. `write_fd` goes to the process.
+    """A pipe whose reading end is watched by the running event loop. `write_fd` is for the process.
 
     Args:
-        splitter: How the bytes become records.
-        out: Gets each record.
+        splitter: Splits the bytes into records.
+        on_record: Called with each record.
     """
 
     def __init__(self, splitter: Splitter, on_record: Callable[[str], None]) -> None:
@@ -91,11 +91,11 @@ class LogPipe:
         self._loop.add_reader(self._read_fd, self.drain)
 
     def close_write_end(self) -> None:
-        """The process has its own copy of the writing end: close ours."""
+        """Close our copy of the writing end, once the process has its own."""
         os.close(self.write_fd)
 
     def drain(self) -> None:
-        """Read what is there now; a process that never stops writing does not keep the loop."""
+        """Read what is available now, within limits: a process that keeps writing must not block the event loop."""
         with contextlib.suppress(BlockingIOError):
             for _ in range(MAX_READS_PER_DRAIN):
                 data = os.read(self._read_fd, 64 * 1024)
@@ -106,7 +106,7 @@ class LogPipe:
                     self._on_record(record)
 
     def close(self) -> None:
-        """Read the rest and let go of the pipe."""
+        """Read the rest and close the reading end."""
         self.drain()
         for record in self._splitter.flush():
             self._on_record(record)
@@ -115,7 +115,7 @@ class LogPipe:
 
 
 def format_for_console(record: str) -> str:
-    """A record as the screen shows it: of a JSON line the level, the message and the traceback, else all of it."""
+    """A record for the console: level, message and traceback of a JSON record, any other record unchanged."""
     if not record.startswith("{"):
         return record
     try:

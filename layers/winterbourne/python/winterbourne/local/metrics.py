@@ -1,4 +1,4 @@
-"""The metrics that a function wrote to its log in the embedded metric format (EMF), added up. Pure.
+"""Aggregates the metrics that a function writes to its log in the embedded metric format (EMF). Pure.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -13,7 +13,7 @@ __all__ = ["Metrics", "Series"]
 
 @dataclass
 class Series:
-    """One metric under one set of dimensions, since the start."""
+    """One metric with one set of dimensions, aggregated since the start."""
 
     name: str
     dimensions: str
@@ -25,20 +25,20 @@ class Series:
     last: float = 0.0
 
     def add(self, value: float) -> None:
-        """One value more."""
+        """Add a value."""
         self.count += 1
         self.total += value
         self.least, self.most, self.last = min(self.least, value), max(self.most, value), value
 
 
 class Metrics:
-    """Reads a log, keeps the sums."""
+    """Collects metrics from log records."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], Series] = {}
 
     def ingest(self, record: str) -> bool:
-        """Take one log record; says whether it was metrics. Anything else, or EMF that is none, is left alone."""
+        """Process a log record and return whether it held metrics. Others, and invalid EMF, are ignored."""
         if '"_aws"' not in record:
             return False
         try:
@@ -50,12 +50,12 @@ class Metrics:
         return True
 
     def series(self) -> list[Series]:
-        """All of them, by name and dimensions."""
+        """All series, sorted by name and dimensions."""
         return [self._series[key] for key in sorted(self._series)]
 
 
 def _parse_emf(document: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
-    """Name, dimensions, unit and value of everything in one EMF document."""
+    """Name, dimensions, unit and value of every metric in an EMF document."""
     for directive in document["_aws"]["CloudWatchMetrics"]:
         for names in directive.get("Dimensions") or [[]]:
             dimensions = ", ".join(f"{name} {document[name]}" for name in names)

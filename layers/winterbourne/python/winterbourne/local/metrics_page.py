@@ -1,4 +1,4 @@
-"""GET /__local/metrics: a small page of what the function measured, live; JSON for who asks for it."""
+"""Metrics page (GET /__local/metrics): the function's metrics, live in HTML, or as JSON if the client accepts it."""
 
 import json
 from collections import deque
@@ -12,7 +12,7 @@ __all__ = ["MetricsPage"]
 
 REQUESTS_SHOWN: Final = 20
 
-# Whatever a metric or a request line contains goes in as text, never as markup.
+# The script inserts metrics and request lines as text, never as markup.
 PAGE: Final = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -29,9 +29,9 @@ th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
 pre { overflow-x: auto; }
 </style>
 <h1>Local metrics</h1>
-<p id="state" role="status">Nothing measured yet. Send a request, and the figures appear here.</p>
+<p id="state" role="status">No metrics yet. Send a request, and they will appear here.</p>
 <table hidden>
-<thead><tr><th>Metric<th>Dimensions<th>Count<th>Average<th>Least<th>Most<th>Last<th>Sum<th>Unit</tr></thead>
+<thead><tr><th>Metric<th>Dimensions<th>Count<th>Average<th>Minimum<th>Maximum<th>Last<th>Sum<th>Unit</tr></thead>
 <tbody></tbody>
 </table>
 <h2>Requests</h2>
@@ -53,9 +53,9 @@ const refresh = async () => {
     document.querySelector("tbody").replaceChildren(...metrics.map(row));
     document.querySelector("table").hidden = !metrics.length;
     document.getElementById("requests").textContent = requests.join("\\n");
-    if (metrics.length) state.textContent = "Since the local server started; renewed every second.";
+    if (metrics.length) state.textContent = "Since the local server started; refreshed every second.";
   } catch {
-    state.textContent = "The local server does not answer.";
+    state.textContent = "The local server does not respond.";
   }
   setTimeout(refresh, 1000);
 };
@@ -66,10 +66,10 @@ refresh();
 
 
 class MetricsPage:
-    """Keeps what the page shows.
+    """Serves the page and keeps the latest requests.
 
     Args:
-        metrics: What has been measured.
+        metrics: The metrics to show.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -77,11 +77,11 @@ class MetricsPage:
         self._requests: deque[str] = deque(maxlen=REQUESTS_SHOWN)
 
     def add_request(self, line: str) -> None:
-        """One request more, newest first."""
+        """Add a request's access log line; the page shows the newest first."""
         self._requests.appendleft(line)
 
     async def handle_request(self, exchange: Exchange) -> None:
-        """Serve the page, or its figures."""
+        """Serve the page, or its data as JSON."""
         if exchange.method not in {"GET", "HEAD"}:
             await exchange.respond(405, [("allow", "GET, HEAD"), ("connection", "close")])
             return

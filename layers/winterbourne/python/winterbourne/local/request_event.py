@@ -1,4 +1,4 @@
-"""An HTTP request → the event a function URL makes of it (payload format 2.0). Pure.
+"""HTTP request → function URL event (payload format 2.0). Pure.
 
 https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 """
@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl, unquote
 __all__ = ["Request", "build_event"]
 
 URL_ID: Final = "local"
-# Headers that speak of one connection, or that the function URL sets itself so that no caller can forge them.
+# Hop-by-hop headers, cookies (a field of their own), and headers that the function URL sets itself so that no caller
+# can forge them.
 NOT_FORWARDED_HEADERS: Final = frozenset(
     {
         "connection",
@@ -31,7 +32,7 @@ NOT_FORWARDED_HEADERS: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What came over HTTP. Header names are in lower case; repeated ones come as often as they came."""
+    """An HTTP request. Header names are in lower case; repeated headers are separate entries."""
 
     method: str
     target: str
@@ -42,7 +43,7 @@ class Request:
 
 
 def build_event(request: Request, *, request_id: str, trace_id: str, now: datetime) -> dict[str, Any]:
-    """The event, ready for JSON. `now` is aware of its time zone."""
+    """The event, ready for JSON. `now` must be timezone-aware."""
     path, _, query = request.target.partition("?")
     headers = _headers(request, trace_id)
     event = {
@@ -56,7 +57,7 @@ def build_event(request: Request, *, request_id: str, trace_id: str, now: dateti
         "requestContext": _request_context(request, path, headers, request_id, now),
         **_body(request.body, headers.get("content-type", "")),
     }
-    # Lambda leaves out what is empty.
+    # Lambda omits these two if they are empty.
     return {key: value for key, value in event.items() if value or key not in {"cookies", "queryStringParameters"}}
 
 
@@ -94,7 +95,7 @@ def _headers(request: Request, trace_id: str) -> dict[str, str]:
 
 
 def _join_repeated(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Values of one name joined by commas, in the order they came."""
+    """The values of a repeated name, joined by commas in order of arrival."""
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
@@ -113,11 +114,11 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
         try:
             return {"body": body.decode(), "isBase64Encoded": False}
         except UnicodeDecodeError:
-            pass  # it calls itself text and is none
+            pass  # declared as text, but not valid UTF-8
     return {"body": base64.b64encode(body).decode("ascii"), "isBase64Encoded": True}
 
 
 def _is_text(content_type: str) -> bool:
-    """Forms and unnamed types come in base64, as from API Gateway's payload 2.0."""
+    """Whether a body is passed as text. Forms and bodies without a type are base64, as in API Gateway's payload 2.0."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type.startswith("text/") or media_type.endswith(("/json", "+json", "/xml", "+xml", "/javascript"))

@@ -1,6 +1,7 @@
-"""How fast and how much Lambda lets a function stream: 6 MB at once, then 2 MB/s, 200 MB at most.
+"""Rate limit (token bucket) and size limit of a streamed response on Lambda: 6 MB burst, then 2 MB/s, 200 MB at most.
 
-Decides; who asks does the waiting. https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html
+Only computes waiting times; the caller does the waiting.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ MB: Final = 1024 * 1024
 
 
 class ResponseTooLarge(Exception):
-    """The response has grown past its limit."""
+    """The response exceeds its size limit."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class ResponseLimits:
     """The limits of one response.
 
     Args:
-        burst: Bytes that pass at once.
-        rate: Bytes per second after that; 0 is no limit.
-        limit: Bytes at most; 0 is no limit.
+        burst_bytes: Bytes that may be sent at once.
+        bytes_per_s: Bytes per second after the burst; 0 means no limit.
+        max_bytes: Maximum size; 0 means no limit.
     """
 
     burst_bytes: int = 6 * MB
@@ -32,11 +33,11 @@ class ResponseLimits:
 
 
 class TokenBucket:
-    """One response on its way through its shape.
+    """Token bucket of one response.
 
     Args:
-        shape: The limits.
-        clock: Seconds, never going back.
+        limits: The limits.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, limits: ResponseLimits, clock: Callable[[], float]) -> None:
@@ -45,13 +46,13 @@ class TokenBucket:
         self.total_bytes = 0
 
     def reserve(self, size: int) -> float:
-        """Let `size` bytes pass.
+        """Take tokens for `size` bytes.
 
         Returns:
-            Seconds to wait before they may be sent.
+            Seconds to wait before sending them.
 
         Raises:
-            TooLarge: They may not pass at all.
+            ResponseTooLarge: They would exceed the size limit.
         """
         if self._limits.max_bytes and self.total_bytes + size > self._limits.max_bytes:
             raise ResponseTooLarge

@@ -1,7 +1,7 @@
-"""The Runtime API of one execution environment, on loopback, as AWS's own answers it.
+"""Server of the Lambda Runtime API for one execution environment, on loopback; responds as AWS's own does.
 
-Takes invocations from one side and the function process's requests from the other. Who gets which invocation, and
-what a process is, is not known here. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+Invocations come from the environment, requests from the function process. Scheduling and process management are
+elsewhere. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from winterbourne.local.response_limits import ResponseLimits, ResponseTooLarge,
 __all__ = ["BUFFERED_LIMIT", "EnvironmentConfig", "RuntimeApi", "RuntimeCallbacks"]
 
 BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
-"""Bytes of a response that is not streamed, as AWS's emulator counts them."""
+"""Maximum size of a buffered (not streamed) response in bytes, as in AWS's emulator."""
 
 ERROR_LIMIT: Final = 1024 * 1024
 ERROR_TYPE_TRAILER: Final = "lambda-runtime-function-error-type"
@@ -36,13 +36,13 @@ _ROUTE: Final = re.compile(r"/2018-06-01/runtime/(invocation|init|restore)/(?:([
 
 @dataclass(frozen=True)
 class RuntimeCallbacks:
-    """What the environment is told.
+    """Called by the Runtime API to notify the environment.
 
     Args:
-        ready: The process waits for an invocation (one call for each place it has); answer with `give`.
-        withdrawn: One who waited has gone; there is a place less.
-        answered: An invocation's response is complete, or was refused.
-        init_failed: The process said why it cannot start, or cannot be restored.
+        on_ready: The process polls for an invocation (one call per poll); respond with `RuntimeApi.dispatch`.
+        on_unavailable: A poll ended without an invocation, so one fewer can be dispatched.
+        on_response_done: An invocation's response is complete or was rejected.
+        on_init_failed: The process reported why it failed to start or to be restored.
     """
 
     on_ready: Callable[[], None]
@@ -53,7 +53,7 @@ class RuntimeCallbacks:
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
-    """What the environment is: ARN and timeout of its function, places for invocations, shape of its responses."""
+    """Configuration of one environment: ARN and timeout of its function, maximum concurrency, response limits."""
 
     function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:local"
     timeout_s: float = 30.0
@@ -63,7 +63,7 @@ class EnvironmentConfig:
 
 
 class RuntimeApi:
-    """One execution environment's end of the Runtime API. An async context manager; `address` is set inside it."""
+    """The Runtime API of one execution environment. An async context manager; `address` is valid inside it."""
 
     def __init__(self, config: EnvironmentConfig, callbacks: RuntimeCallbacks) -> None:
         self._config, self._callbacks = config, callbacks
@@ -75,7 +75,7 @@ class RuntimeApi:
 
     @property
     def address(self) -> str:
-        """What AWS_LAMBDA_RUNTIME_API says: host and port."""
+        """The value of AWS_LAMBDA_RUNTIME_API: host and port."""
         return f"127.0.0.1:{self._server.port}"
 
     @property
@@ -84,12 +84,12 @@ class RuntimeApi:
         return self._initialized
 
     def dispatch(self, invocation: Invocation) -> None:
-        """Hand an invocation to a waiting place. The process's time for it starts now."""
+        """Hand an invocation to the oldest waiting poll. Its timeout starts now."""
         self._running[invocation.request_id] = invocation
         self._waiting_polls.popleft().set_result(invocation)
 
     async def fail_invocation(self, invocation: Invocation, error: FunctionError) -> None:
-        """Take an invocation back: it has failed, and what the process still says of it counts no more."""
+        """Fail an invocation; whatever the process still sends for it has no effect."""
         await invocation.finish(error)
         self._release(invocation)
 
@@ -101,8 +101,6 @@ class RuntimeApi:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self._server.close()
-
-    # the routes
 
     async def _handle_request(self, exchange: Exchange) -> None:
         match self._route(exchange):
@@ -138,13 +136,13 @@ class RuntimeApi:
         try:
             if invocation := await poll:
                 await exchange.respond(200, self._invocation_headers(invocation), invocation.payload)
-        finally:  # only now: the process is at work already
+        finally:  # after responding, so that cleaning up does not delay the process
             self._cancel_poll(poll)
             disconnect.cancel()
             await asyncio.gather(disconnect, return_exceptions=True)
 
     def _cancel_poll(self, poll: "_NextPoll") -> None:
-        """Wait no more; nothing happens to a place that has had its invocation."""
+        """Stop waiting; no effect on a poll that has received its invocation."""
         if poll in self._waiting_polls:
             self._waiting_polls.remove(poll)
             self._callbacks.on_unavailable()
@@ -183,7 +181,7 @@ class RuntimeApi:
     async def _complete_invocation(
         self, exchange: Exchange, invocation: Invocation, error: FunctionError | None = None
     ) -> None:
-        """The invocation has been answered: tell its sink, free its place, acknowledge."""
+        """Finish the invocation's sink, release the invocation and acknowledge the process's request."""
         await invocation.finish(error)
         self._release(invocation)
         await _send_accepted(exchange)
@@ -240,7 +238,7 @@ class RuntimeApi:
     async def _reject_response(
         self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError
     ) -> None:
-        """The answer is none: the invocation fails, and the process is told."""
+        """Reject an invalid response: fail the invocation and send the process the error."""
         await invocation.finish(error)
         self._release(invocation)
         with contextlib.suppress(ConnectionError):
@@ -270,9 +268,9 @@ _NextPoll = asyncio.Future[Invocation | None]
 
 
 def error_from_trailers(trailers: list[tuple[str, str]]) -> FunctionError | None:
-    """What error trailers say, None where there are none.
+    """The error in the trailers, or None if there is none.
 
-    A body that is not base64 is taken as it stands: what the function wanted to say is worth more than its form.
+    A body that is not valid base64 is kept as it is, so that the function's error is not lost.
     """
     values = dict(trailers)
     if ERROR_TYPE_TRAILER not in values:
@@ -286,11 +284,11 @@ def error_from_trailers(trailers: list[tuple[str, str]]) -> FunctionError | None
 
 
 async def _read_error_report(exchange: Exchange) -> FunctionError:
-    """The error a process reports: type from the header, else from the document."""
+    """The error a process reports; its type comes from the header, otherwise from the document."""
     try:
         document = await exchange.read_body(ERROR_LIMIT)
     except BodyTooLarge:
-        document = b'{"errorMessage":"The error has more to say than 1 MiB.","errorType":"Runtime.ErrorTooLarge"}'
+        document = b'{"errorMessage":"The error document is larger than 1 MiB.","errorType":"Runtime.ErrorTooLarge"}'
     error_type = exchange.header(ERROR_TYPE_TRAILER)
     if not error_type:
         with contextlib.suppress(ValueError, KeyError, TypeError):

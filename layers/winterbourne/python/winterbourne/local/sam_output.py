@@ -1,6 +1,6 @@
-"""Read what `sam local invoke` prints: `make invoke` pipes it here to show it as `curl -i` would.
+"""Formats the output of `sam local invoke` as `curl -i` would show it; used by `make invoke`.
 
-The emulator's exit code says nothing of the function, so this one's does: 0 for an answer, 1 for anything else.
+The emulator's exit code says nothing about the function, so this program's does: 0 for a response, 1 for anything else.
 """
 
 import base64
@@ -16,16 +16,16 @@ def format_response(output: str) -> str:
     """Turn the emulator's output into status line, headers and body.
 
     Raises:
-        ValueError: It is no answer; the message says what it is instead.
+        ValueError: It is not a function URL response; the message includes it.
     """
     if not output.strip():
-        raise ValueError("no answer: the function timed out, or the emulator could not start it; its log is above")
+        raise ValueError("no response: the function timed out, or the emulator could not start it; its log is above")
     try:
         response = json.loads(output)
     except ValueError:
-        raise ValueError(f"no function-URL answer: {output.strip()}") from None
+        raise ValueError(f"not a function URL response: {output.strip()}") from None
     if not isinstance(response, dict) or "statusCode" not in response:
-        raise ValueError(f"no function-URL answer: {output.strip()}")
+        raise ValueError(f"not a function URL response: {output.strip()}")
     status = HTTPStatus(response["statusCode"])
     headers = "".join(f"{name}: {value}\n" for name, value in response.get("headers", {}).items())
     cookies = "".join(f"set-cookie: {cookie}\n" for cookie in response.get("cookies", ()))
@@ -38,7 +38,7 @@ def _body(response: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Read standard input, print the answer or the reason why there is none."""
+    """Read standard input; print the response, or the reason why there is none."""
     try:
         sys.stdout.write(format_response(sys.stdin.read()))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Everything that one `python -m winterbourne.local` runs, put together, started and stopped."""
+"""Composition root of the local server: builds, starts and stops what `python -m winterbourne.local` runs."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -27,19 +27,19 @@ PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("STAR
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """What is to run.
+    """Configuration of the local server.
 
     Args:
-        function: The function.
+        function: The function to serve.
         host: Address to listen on.
-        port: Port of the function URL; 0 takes a free one.
-        invoke_port: Port of the invoke API; None serves none.
-        concurrency: Processes at most.
-        freezes: Whether processes stand still between invocations.
-        cors: The URL's CORS configuration.
-        shape: Limits of a streamed response.
-        practice: Whether the chat's tools get practice data.
-        log: File the log is appended to.
+        port: Port of the function URL; 0 chooses a free one.
+        invoke_port: Port of the Invoke API; None disables it.
+        concurrency: Maximum number of processes.
+        freeze_when_idle: Whether processes are frozen between invocations.
+        cors: The function URL's CORS configuration.
+        response_limits: Limits of a streamed response.
+        use_stub_services: Whether the chat's tools get practice data from stub services.
+        log_file: File the log is appended to.
     """
 
     function: FunctionConfig
@@ -56,7 +56,7 @@ class ServerConfig:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where it listens; `invoke_url` is empty where no invoke API is served."""
+    """The URLs the server listens at; `invoke_url` is empty if the Invoke API is not served."""
 
     url: str
     invoke_url: str
@@ -64,10 +64,10 @@ class Addresses:
 
 @contextlib.asynccontextmanager
 async def run_server(config: ServerConfig) -> AsyncIterator[Addresses]:
-    """Run it all while the block lasts. When it ends, nothing that was started here is left.
+    """Run the server until the block ends, then stop everything it started.
 
     Raises:
-        OSError: An address or the log cannot be had; nothing has been started.
+        OSError: An address or the log file is not available; no function process has been started.
     """
     metrics = Metrics()
     page = MetricsPage(metrics)
@@ -91,7 +91,7 @@ async def run_server(config: ServerConfig) -> AsyncIterator[Addresses]:
 
 
 async def _listen(stack: contextlib.AsyncExitStack, server: HttpServer, host: str, port: int | None) -> str:
-    """Listen until the stack ends; the address, empty where there is no port to listen on."""
+    """Listen until the stack is closed. Returns the URL, or an empty string if `port` is None."""
     if port is None:
         return ""
     stack.push_async_callback(server.close)
@@ -106,7 +106,7 @@ def _base_url(host: str, port: int) -> str:
 async def _with_stub_services(
     config: ServerConfig, log_record: Callable[[str], None], stack: contextlib.AsyncExitStack
 ) -> FunctionConfig:
-    """The function with its way to the practice data, if it shall have them. What the user has set goes first."""
+    """The function, configured to use stub services if they are enabled. The user's own settings take precedence."""
     if not config.use_stub_services:
         return config.function
     stub_services = StubServices(log_record)
@@ -128,7 +128,7 @@ def _environment_pool(
 
 
 def _record_logger(metrics: Metrics, write_line: Callable[[str], None]) -> Callable[[str], None]:
-    """A record of the function's log: to the file all of it, to the screen what is for people."""
+    """Returns a logger of function records: all go to the file, all but metrics and platform records to the console."""
 
     def log_record(record: str) -> None:
         write_line(record)
@@ -148,9 +148,9 @@ def _access_logger(page: MetricsPage, write_line: Callable[[str], None]) -> Call
 
 
 def _print_line(text: str) -> None:
-    # When nobody looks at the screen any more (`| head`), requests are answered all the same; the file has it all.
+    # If standard output is closed (`| head`), keep serving requests: the log file still has every line.
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)  # noqa: T201 - the screen is where it belongs
+        print(text, flush=True)  # noqa: T201 - console output is the purpose
 
 
 def _line_writer(file: TextIO) -> Callable[[str], None]:

@@ -1,6 +1,6 @@
-"""Made-up answers in the forms of Finnhub, Open-Meteo and Frankfurter. Pure, and the same for the same question.
+"""Made-up responses in the formats of Finnhub, Open-Meteo and Frankfurter. Pure and deterministic.
 
-Each says `"source": "practice data"`, which the tools pass on to the model.
+Each contains `"source": "practice data"`, which the tools pass on to the model.
 https://finnhub.io/docs/api/quote, https://open-meteo.com/en/docs, https://frankfurter.dev/v1
 """
 
@@ -55,7 +55,7 @@ CITIES: Final = (
 )
 ACCENT_FOLDING: Final = str.maketrans("áãéíóúü", "aaeiouu")
 
-# What one euro buys.
+# Units per euro.
 RATES: Final = {
     "AUD": 1.78,
     "BRL": 6.31,
@@ -80,7 +80,7 @@ CONDITIONS: Final = (0, 1, 2, 3, 45, 51, 61, 80, 95)
 
 
 def delay_s(target: str) -> float:
-    """How long an answer takes, 0.15 to 0.65 seconds, so that one can see tools finish each in its own time."""
+    """Simulated latency, 0.15 to 0.65 seconds, so that tools visibly finish at different times."""
     return 0.15 + _pseudo_random(target, 500) / 1000
 
 
@@ -104,7 +104,7 @@ def _quote(query: Query, now: datetime) -> Response:
     }
 
 
-def _search(query: Query, now: datetime) -> Response:  # noqa: ARG001 - as all routes are called
+def _search(query: Query, now: datetime) -> Response:  # noqa: ARG001 - the signature of all routes
     name = _fold_accents(query.get("name", ""))
     found = [city for city in CITIES if _fold_accents(city[0]) == name]
     results = [dict(zip(("name", "country", "latitude", "longitude"), city, strict=True)) for city in found]
@@ -153,4 +153,4 @@ ROUTES: Final[Mapping[str, Callable[[Query, datetime], Response]]] = {
     "/open-meteo/forecast": _forecast,
     "/frankfurter/latest": _latest,
 }
-"""Path → the answer to a query at a time."""
+"""Path → function from a query and the current time to a response."""

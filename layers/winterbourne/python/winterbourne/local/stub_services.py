@@ -1,6 +1,6 @@
-"""Practice data for the chat's three HTTP tools, over real HTTP: there is no internet on a train.
+"""Stub services for the chat's three HTTP tools: practice data over real HTTP, without access to the internet.
 
-Nothing of it is true. Every answer says so, and so does the log.
+The data is made up. Every response says so, and so does the log.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ __all__ = ["StubServices"]
 
 
 class StubServices:
-    """Answers in the place of the services that the tools ask.
+    """Responds in place of the services that the tools call.
 
     Args:
-        log: Gets one line per answer.
+        log: Gets one line per response.
     """
 
     def __init__(self, log: Callable[[str], None]) -> None:
@@ -28,7 +28,7 @@ class StubServices:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The chat's settings that lead its tools here; there once the server listens."""
+        """Chat settings that point its tools to this server; valid once it is listening."""
         base_url = f"http://127.0.0.1:{self.server.port}"
         return {
             "FINNHUB_BASE_URL": f"{base_url}/finnhub",

@@ -1,5 +1,5 @@
-"""What is wrong with a deployment or a local server, and how to mend it: `make doctor`.
+"""Diagnostics of a deployment or a local server: what is wrong, and how to fix it (`make doctor`).
 
-`over_http` looks as a caller does, `on_aws` as its owner; `findings` says what a finding is and how a list of them
-reads. It changes nothing, and asks the model one short question.
+`over_http` checks what callers see, `on_aws` what the owner of the AWS account sees; `findings` defines and formats the
+results. The doctor changes nothing, and asks the model one short question.
 """

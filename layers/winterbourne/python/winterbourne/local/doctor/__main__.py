@@ -1,4 +1,4 @@
-"""`python -m winterbourne.local.doctor`: look, say what is wrong, and end with 1 if anything is."""
+"""`python -m winterbourne.local.doctor`: runs all checks, prints findings, and exits with 1 if anything is wrong."""
 
 import argparse
 import os
@@ -16,16 +16,16 @@ __all__ = ["main"]
 
 LOCAL_URL: Final = "http://127.0.0.1:3000"
 TIMEOUT: Final = httpx.Timeout(10.0, read=120.0)
-"""Seconds; a model may think long before its first word."""
+"""Seconds; a model may take long to send its first token."""
 
 DESCRIPTION: Final = """\
-Says what is wrong with a chat and how to mend it. With --stack it looks at a deployment, with AWS credentials from the
-environment, and at its URL; with --url alone at what any caller sees. It changes nothing, and asks the model one short
-question. A caller's key is taken from the stack's secret, or from the environment variable KEY."""
+Reports what is wrong with a chat and how to fix it. With --stack it checks a deployment, with AWS credentials from the
+environment, and its URL; with --url alone, what any caller sees. It changes nothing, and asks the model one short
+question. The API key is taken from the environment variable KEY, otherwise from the stack's secret."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print every finding as it is made; 0 if nothing is wrong, 1 if anything is."""
+    """Print each finding as it is made; return 0 if nothing is wrong, otherwise 1."""
     args = _parse_args(arguments)
     failures = 0
     for finding in _run_checks(args):
@@ -37,10 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m winterbourne.local.doctor", description=DESCRIPTION)
-    parser.add_argument("--url", default="", help=f"of the chat; the stack's, or {LOCAL_URL}, unless given")
-    parser.add_argument("--stack", default="", help="name of a deployment, such as winterbourne-dev")
-    parser.add_argument("--region", help="where the deployment is; as the AWS configuration says unless given")
-    parser.add_argument("--origin", default="", help="a page's origin that must be able to call, for CORS")
+    parser.add_argument(
+        "--url", default="", help=f"URL of the chat (default: the stack's, or {LOCAL_URL} without a stack)"
+    )
+    parser.add_argument("--stack", default="", help="name of a deployed stack, such as winterbourne-dev")
+    parser.add_argument("--region", help="AWS region of the stack (default: from the AWS configuration)")
+    parser.add_argument("--origin", default="", help="origin of a web page that must be able to call the chat (CORS)")
     return parser.parse_args(arguments)
 
 
@@ -58,7 +60,7 @@ def _check_stack_url(stack: on_aws.Stack, args: argparse.Namespace) -> Iterator[
         key = os.environ.get("KEY") or on_aws.api_key(stack)
         yield from _check_over_http(over_http.Caller(url, key, args.origin))
     else:
-        yield unknown("callers", "there is no URL that takes unsigned calls; behind CloudFront name it with --url")
+        yield unknown("callers", "there is no URL that accepts unsigned requests; behind CloudFront, set it with --url")
 
 
 def _check_over_http(caller: over_http.Caller) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What a check found, and how a list of findings reads. Pure."""
+"""The result of a check (a finding), and how findings are printed. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ STATE_LABELS: Final[dict[State, str]] = {"ok": "ok   ", "wrong": "WRONG", "unkno
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Args:
-        about: What was looked at, in a word or two.
-        state: `unknown` where it could not be told, which is no fault.
-        says: What was seen.
-        mend: What to do, a command where there is one; empty unless something is wrong.
+        subject: What was checked, in a word or two.
+        state: `unknown` if the check was inconclusive, which is not a fault.
+        message: What was found.
+        fix: What to do about it, a command if possible; empty unless something is wrong.
     """
 
     subject: str
@@ -29,22 +29,22 @@ class Finding:
 
 
 def ok(subject: str, message: str) -> Finding:
-    """It is as it should be."""
+    """A check that passed."""
     return Finding(subject, "ok", message)
 
 
 def wrong(subject: str, message: str, fix: str) -> Finding:
-    """It is not, and this mends it."""
+    """A check that failed, and how to fix it."""
     return Finding(subject, "wrong", message, fix)
 
 
 def unknown(subject: str, message: str) -> Finding:
-    """It could not be told."""
+    """A check that was inconclusive."""
     return Finding(subject, "unknown", message)
 
 
 def format_findings(findings: Iterable[Finding]) -> Iterator[str]:
-    """One line for each finding, and one more for what mends it."""
+    """One line for each finding, followed by one for its fix, if any."""
     for finding in findings:
         yield f"{STATE_LABELS[finding.state]}  {finding.subject:<12} {finding.message}"
         if finding.fix:

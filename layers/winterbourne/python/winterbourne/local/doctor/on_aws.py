@@ -1,6 +1,6 @@
-"""A deployment as its owner sees it: the stack, the function, its URL, its secrets and table, and what alarms say.
+"""Checks a deployment as the owner of its AWS account: stack, function, function URL, secrets, table and alarms.
 
-Reads with the rights of whoever runs it, and says so where they do not suffice.
+Uses the permissions of whoever runs it, and reports where they are insufficient.
 """
 
 import json
@@ -23,27 +23,27 @@ class Stack:
     """One deployment.
 
     Args:
-        name: The stack's.
-        client: Makes a boto3 client by the name of its service.
+        name: Name of the CloudFormation stack.
+        client: Creates a boto3 client for a service name.
     """
 
     name: str
     client: Callable[[str], Any]
 
     def outputs(self) -> dict[str, str]:
-        """By name. What boto3 raises, passes."""
+        """Outputs by name. Exceptions of boto3 propagate, here and in the other methods."""
         return {o["OutputKey"]: o["OutputValue"] for o in self._describe().get("Outputs", [])}
 
     def parameters(self) -> dict[str, str]:
-        """By name, with their values."""
+        """Parameter values by name."""
         return {p["ParameterKey"]: p["ParameterValue"] for p in self._describe().get("Parameters", [])}
 
     def status(self) -> str:
-        """As CloudFormation spells it."""
+        """CloudFormation's status of the stack."""
         return str(self._describe()["StackStatus"])
 
     def physical_ids(self) -> dict[str, str]:
-        """Physical ids by logical ids."""
+        """Physical resource ids by logical id."""
         found = self.client("cloudformation").describe_stack_resources(StackName=self.name)["StackResources"]
         return {r["LogicalResourceId"]: r.get("PhysicalResourceId", "") for r in found}
 
@@ -58,7 +58,7 @@ class Stack:
 
 
 def run_checks(stack: Stack) -> Iterator[Finding]:
-    """Check everything; where there is no such stack, that is the one finding."""
+    """Run all checks. If the stack cannot be read, that is the only finding."""
     try:
         yield _check_stack(stack.status())
         ids, parameters, settings = stack.physical_ids(), stack.parameters(), stack.settings()
@@ -81,48 +81,48 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
 
 
 def public_url(stack: Stack) -> str:
-    """Where anybody may knock, without a last slash; empty where there is nothing, or calls must be signed."""
+    """The public URL without a trailing slash; empty if there is none or requests must be signed."""
     try:
         parameters = stack.parameters()
         signed = parameters.get("Auth") == "iam" or parameters.get("CloudFrontDistributionArn")
         return "" if signed else stack.outputs().get("Url", "").rstrip("/")
     except (BotoCoreError, ClientError):
-        return ""  # `stack` has said so
+        return ""  # reported by the check `stack`
 
 
 def api_key(stack: Stack) -> str:
-    """A caller's key of this deployment; empty where there is none, or where it may not be read."""
+    """A caller's API key of this deployment; empty if there is none or it cannot be read."""
     try:
         secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.settings()["API_KEYS_SECRET_ARN"])
         first = next(iter(json.loads(secret["SecretString"]).values()))
     except (BotoCoreError, ClientError, KeyError, ValueError, StopIteration):
-        return ""  # `keys` has said so
+        return ""  # reported by the check `keys`
     return str(first if isinstance(first, str) else first[0])
 
 
 def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
-    """A check that AWS refuses is a finding, too: a thing is missing, or we may not see it."""
+    """Run a check; an AWS error becomes a finding: a resource is missing, or access to it is denied."""
     try:
         yield check()
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if "AccessDenied" in code or "Unauthorized" in code:
-            yield unknown(subject, f"you may not look ({code})")
+            yield unknown(subject, f"your AWS permissions do not allow this check ({code})")
         else:
             yield wrong(subject, str(error), DEPLOY_COMMAND)
-    except BotoCoreError as error:  # nothing was refused: AWS was not reached at all
+    except BotoCoreError as error:  # no response from AWS, such as a connection error
         yield unknown(subject, str(error))
 
 
 def _stack_unavailable(stack: Stack, error: Exception) -> Finding:
     match error:
         case NoCredentialsError():
-            return wrong("stack", "no AWS credentials", "export AWS_PROFILE=…, or aws sso login")
+            return wrong("stack", "no AWS credentials found", "export AWS_PROFILE=…, or aws sso login")
         case NoRegionError():
-            return wrong("stack", "no region", "make doctor STACK=… REGION=…")
+            return wrong("stack", "no AWS region is configured", "make doctor STACK=… REGION=…")
         case _:
             return wrong(
-                "stack", str(error), f"make deploy, or look elsewhere: make doctor STACK={stack.name} REGION=…"
+                "stack", str(error), f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
             )
 
 
@@ -130,28 +130,30 @@ def _check_stack(status: str) -> Finding:
     if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
         return ok("stack", status)
     if status.endswith("IN_PROGRESS"):
-        return unknown("stack", f"{status}: look again when it is done")
-    return wrong("stack", status, "read its events: aws cloudformation describe-stack-events; then make deploy")
+        return unknown("stack", f"{status}: run the doctor again when it is done")
+    return wrong("stack", status, "read its events (aws cloudformation describe-stack-events), then make deploy")
 
 
 def _check_function(stack: Stack, function_args: dict[str, str]) -> Finding:
     found = stack.client("lambda").get_function_configuration(**function_args)
     wrapper = found.get("Environment", {}).get("Variables", {}).get("AWS_LAMBDA_EXEC_WRAPPER")
     if wrapper != "/opt/winterbourne" or len(found.get("Layers", [])) < 2:
-        return wrong("function", "without the runtime layer it cannot stream", DEPLOY_COMMAND)
+        return wrong("function", "it cannot stream: the runtime layer or its exec wrapper is missing", DEPLOY_COMMAND)
     return ok("function", f"{found['Runtime']}, {found['MemorySize']} MB, {found['Timeout']} s")
 
 
 def _check_snapshot(stack: Stack, function_args: dict[str, str]) -> Finding:
-    """CloudFormation publishes nothing for a parameter alone: then callers still get what was published before."""
+    """CloudFormation publishes no version for a changed parameter alone, so callers may still get an older one."""
     client = stack.client("lambda")
     configurations = [
         _comparable_configuration(client.get_function_configuration(**c))
         for c in (function_args, {"FunctionName": function_args["FunctionName"]})
     ]
     if configurations[0] == configurations[1]:
-        return ok("snapshot", "of the function as it is configured now")
-    return wrong("snapshot", "older than the configuration", "make deploy PARAMETERS=Release=… with a new value")
+        return ok("snapshot", "matches the current configuration")
+    return wrong(
+        "snapshot", "older than the current configuration", "make deploy PARAMETERS=Release=… with a new value"
+    )
 
 
 def _comparable_configuration(found: dict[str, Any]) -> tuple[object, ...]:
@@ -163,14 +165,14 @@ def _check_function_url(stack: Stack, function_args: dict[str, str]) -> Finding:
     found = stack.client("lambda").get_function_url_config(**function_args)
     if found.get("InvokeMode") != "RESPONSE_STREAM":
         return wrong(
-            "url", "it collects every answer before it sends it", f"{DEPLOY_COMMAND} (InvokeMode RESPONSE_STREAM)"
+            "url", "responses are buffered instead of streamed", f"{DEPLOY_COMMAND} (InvokeMode RESPONSE_STREAM)"
         )
-    return ok("url", f"streams, {found['AuthType']}")
+    return ok("url", f"streams responses, AuthType {found['AuthType']}")
 
 
 def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -> Finding:
     if auth == "iam":
-        return ok("permissions", "given by the callers' own policies")
+        return ok("permissions", "granted by the callers' own IAM policies")
     try:
         policy = json.loads(stack.client("lambda").get_policy(**function_args)["Policy"])
     except ClientError as error:
@@ -179,8 +181,8 @@ def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -
         policy = {"Statement": []}
     allowed = {s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"}
     if missing := [action for action in REQUIRED_ACTIONS if action not in allowed]:
-        return wrong("permissions", f"a public URL needs {' and '.join(missing)} too: callers get 403", DEPLOY_COMMAND)
-    return ok("permissions", "both that a public URL needs")
+        return wrong("permissions", f"a public URL also needs {' and '.join(missing)}: callers get 403", DEPLOY_COMMAND)
+    return ok("permissions", "both permissions of a public URL are granted")
 
 
 def _check_api_keys(stack: Stack, secret_id: str) -> Finding:
@@ -189,8 +191,10 @@ def _check_api_keys(stack: Stack, secret_id: str) -> Finding:
     try:
         names = list(json.loads(text))
     except ValueError:
-        return wrong("keys", "the secret is no JSON of names and keys", fix)
-    return ok("keys", f"of {', '.join(names)}") if names else wrong("keys", "there is none: nobody may call", fix)
+        return wrong("keys", "the secret is not a JSON object of names and keys", fix)
+    if not names:
+        return wrong("keys", "there are no API keys: nobody can call", fix)
+    return ok("keys", f"API keys of {', '.join(names)}")
 
 
 def _check_model_key(stack: Stack, arn: str) -> Finding:
@@ -206,10 +210,10 @@ def _check_table(stack: Stack, name: str) -> Finding:
     status = client.describe_table(TableName=name)["Table"]["TableStatus"]
     ttl_status = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
     if status != "ACTIVE":
-        return wrong("table", f"is {status}", "wait until it is ACTIVE")
+        return wrong("table", f"status is {status}", "wait until it is ACTIVE")
     if ttl_status not in {"ENABLED", "ENABLING"}:
-        return wrong("table", "nothing in it ever expires", DEPLOY_COMMAND)
-    return ok("table", "active, and forgets in time")
+        return wrong("table", "items never expire: time to live (TTL) is disabled", DEPLOY_COMMAND)
+    return ok("table", "active, and items expire (TTL)")
 
 
 def _check_alarms(stack: Stack) -> Finding:
@@ -217,4 +221,6 @@ def _check_alarms(stack: Stack) -> Finding:
     firing = [alarm["AlarmName"].removeprefix(f"{stack.name}-") for alarm in found if alarm["StateValue"] == "ALARM"]
     if firing:
         return wrong("alarms", ", ".join(firing), "; ".join(f"docs/operate.md#{name}" for name in firing))
-    return ok("alarms", f"all {len(found)} are quiet") if found else wrong("alarms", "there are none", DEPLOY_COMMAND)
+    if not found:
+        return wrong("alarms", "the stack has no alarms", DEPLOY_COMMAND)
+    return ok("alarms", f"none of {len(found)} is in state ALARM")

@@ -1,6 +1,6 @@
-"""A chat as its callers see it: reachable, ready, closed, on time, one CORS answer, and a stream that really streams.
+"""Checks a chat as its callers see it: reachability, readiness, authentication, clock skew, CORS, model and streaming.
 
-Knows a URL and perhaps a key, nothing of AWS accounts.
+Needs its URL and possibly an API key, but no access to the AWS account.
 """
 
 import json
@@ -20,19 +20,19 @@ __all__ = ["Caller", "StreamedResponse", "check_clock_skew", "check_cors", "chec
 
 QUESTION: Final = "Count from one to twenty, in words."
 MAX_CLOCK_SKEW_S: Final = 30.0
-"""Seconds our clock may differ: AWS signatures allow 300, tokens are checked with 30."""
+"""Allowed clock skew in seconds: AWS signatures allow 300, tokens are checked with 30."""
 MIN_STREAM_SPREAD_S: Final = 0.02
-"""An answer whose pieces all came within this was not seen to stream."""
+"""If all chunks of a response arrive within this many seconds, it does not count as streamed."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks.
+    """The caller that the checks act as.
 
     Args:
-        url: Of the chat, without a path.
-        key: For `x-api-key`; empty where there is none.
-        origin: Of a page that wants to call, such as `https://app.example.com`; empty where none does.
+        url: URL of the chat, without a path.
+        api_key: Value of `x-api-key`; empty if there is none.
+        origin: Origin of a web page that must be able to call, such as `https://app.example.com`; empty if none.
     """
 
     url: str
@@ -41,13 +41,13 @@ class Caller:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can call it."""
+        """Whether only this machine can call the chat."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass
 class StreamedResponse:
-    """One streamed answer: when its pieces came (seconds since it was asked for), and its frames."""
+    """A streamed response: when its chunks arrived (in seconds since its headers), and its frames."""
 
     arrivals: list[float] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class StreamedResponse:
 def run_checks(
     caller: Caller, client: httpx.Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Iterator[Finding]:
-    """Check everything; where nothing answers, that is the one finding, and where a connection breaks, the last."""
+    """Run all checks. If nothing responds, that is the only finding; if a connection breaks, that is the last."""
     try:
         response = client.get(f"{caller.url}/healthz", headers={"origin": "https://example.com"})
     except httpx.HTTPError as error:
@@ -68,43 +68,46 @@ def run_checks(
         try:
             yield from _remaining_checks(caller, client, response, now())
         except httpx.HTTPError as error:
-            yield wrong("connection", f"it broke: {error}", "read the function's log: it crashed, or ran out of time")
+            yield wrong("connection", f"it broke: {error}", "read the function's log: it crashed or timed out")
 
 
 def check_clock_skew(headers: Mapping[str, str], now: datetime) -> Finding:
-    """Compare the answer's date with ours."""
+    """Compare the response's date with our clock."""
     if "date" not in headers:
-        return unknown("clock", "the answer has no date to compare with")
+        return unknown("clock", "the response has no Date header to compare with")
     skew_s = abs((parsedate_to_datetime(headers["date"]) - now).total_seconds())
     if skew_s <= MAX_CLOCK_SKEW_S:
         return ok("clock", f"{skew_s:.0f} s apart")
-    return wrong("clock", f"{skew_s:.0f} s apart: signatures and tokens are refused", "set this machine's clock by NTP")
+    return wrong(
+        "clock", f"{skew_s:.0f} s apart: signatures and tokens are rejected", "synchronize this machine's clock (NTP)"
+    )
 
 
 def check_cors(headers: httpx.Headers, origin: str) -> Finding:
-    """Twice the same header, which browsers refuse; or, with an origin, whether its pages may call."""
+    """Check for a duplicate header, which browsers reject, and, given an origin, whether its pages may call."""
     allowed = headers.get_list("access-control-allow-origin")
     if len(allowed) > 1:
-        return wrong("cors", "answered twice, which browsers refuse", "leave CORS to the function URL (template.yaml)")
+        message = "access-control-allow-origin is sent twice, which browsers reject"
+        return wrong("cors", message, "configure CORS only at the function URL (template.yaml)")
     if not origin:
-        return ok("cors", "answered in one place at most")
+        return ok("cors", "no duplicate headers")
     if allowed and allowed[0] in {origin, "*"}:
         return ok("cors", f"pages of {origin} may call")
     return wrong("cors", f"pages of {origin} may not call", f"make deploy PARAMETERS='AllowedOrigins={origin}'")
 
 
 def check_streaming(streamed: StreamedResponse) -> Finding:
-    """From when the pieces came: a buffered answer has no pieces, or all of them at its end."""
-    fix = "set InvokeMode to RESPONSE_STREAM, and take every proxy that buffers out of the way"
+    """Check the arrival times: a buffered response comes as one chunk, or as several at the same time."""
+    fix = "set InvokeMode to RESPONSE_STREAM, and turn off buffering in every proxy"
     if streamed.has_content_length:
-        return wrong("streaming", "the answer came with a content-length, so somebody collects it first", fix)
+        return wrong("streaming", "the response has a content-length, so something buffers it", fix)
     first_s, last_s = streamed.arrivals[0], streamed.arrivals[-1]
-    timing = f"first words after {first_s:.2f} s, last after {last_s:.2f} s, {len(streamed.arrivals)} pieces"
+    timing = f"first chunk after {first_s:.2f} s, last after {last_s:.2f} s, {len(streamed.arrivals)} chunks"
     if last_s - first_s > MIN_STREAM_SPREAD_S:
         return ok("streaming", timing)
     if last_s < 10 * MIN_STREAM_SPREAD_S:
-        return unknown("streaming", f"{timing}: too quick to tell")
-    return wrong("streaming", f"{timing}: all at once", fix)
+        return unknown("streaming", f"{timing}: too fast to tell")
+    return wrong("streaming", f"{timing}: all at the same time", fix)
 
 
 def _remaining_checks(
@@ -120,8 +123,12 @@ def _remaining_checks(
 
 
 def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
-    fix = "make run, in another terminal" if caller.is_local else "see the output Url of the stack: was it deleted?"
-    return wrong("reachable", f"nothing answers at {caller.url}: {error}", fix)
+    fix = (
+        "make run, in another terminal"
+        if caller.is_local
+        else "compare it with the output Url of the stack, which may have been deleted"
+    )
+    return wrong("reachable", f"no response from {caller.url}: {error}", fix)
 
 
 def _check_reachable(response: httpx.Response) -> Finding:
@@ -129,28 +136,32 @@ def _check_reachable(response: httpx.Response) -> Finding:
         case httpx.codes.OK:
             return ok("reachable", str(response.url))
         case httpx.codes.FORBIDDEN:
-            fix = "make deploy (both permissions of a public URL); with Auth iam calls must be signed"
-            return wrong("reachable", "the function URL lets nobody in", fix)
+            fix = "make deploy (grants both permissions of a public URL); with Auth=iam, requests must be signed"
+            return wrong("reachable", "the function URL denies access (403)", fix)
         case httpx.codes.TOO_MANY_REQUESTS:
-            return wrong("reachable", "throttled", "raise ReservedConcurrency, or the account's quota")
+            return wrong("reachable", "throttled (429)", "raise ReservedConcurrency, or the account's quota")
         case httpx.codes.BAD_GATEWAY:
-            return wrong("reachable", "the function does not start", "read its log: the output FollowLog of the stack")
+            return wrong(
+                "reachable",
+                "the function does not start (502)",
+                "read its log with the command in the stack's output FollowLog",
+            )
         case status:
-            return wrong("reachable", f"/healthz says {status}", "is this the right URL?")
+            return wrong("reachable", f"/healthz responds with status {status}", "check that this is the right URL")
 
 
 def _check_readiness(response: httpx.Response) -> Finding:
     if response.status_code == httpx.codes.OK:
-        return ok("ready", "what the function needs is there")
-    return wrong("ready", _error_text(response), "mend what the message names, then make deploy")
+        return ok("ready", "everything the function needs is available")
+    return wrong("ready", _error_text(response), "fix what the message names, then make deploy")
 
 
 def _check_authentication(caller: Caller, response: httpx.Response) -> Finding:
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return ok("closed", "without a key nobody is let in")
+        return ok("auth", "requests without a key are rejected")
     if caller.is_local:
-        return ok("closed", "open, and only this machine can call it")
-    return wrong("closed", "anybody can call, and the model costs money", "make deploy PARAMETERS=Auth=api_key")
+        return ok("auth", "no authentication, but only this machine can call")
+    return wrong("auth", "anyone can call, and the model costs money", "make deploy PARAMETERS=Auth=api_key")
 
 
 def _preflight_headers(caller: Caller, client: httpx.Client) -> httpx.Headers:
@@ -160,7 +171,7 @@ def _preflight_headers(caller: Caller, client: httpx.Client) -> httpx.Headers:
 
 
 def _check_chat(caller: Caller, client: httpx.Client) -> Iterator[Finding]:
-    """One short question, which costs some tokens."""
+    """Ask one short question, which costs some tokens."""
     body = {"messages": [{"role": "user", "content": QUESTION}]}
     auth_headers = {"x-api-key": caller.api_key} if caller.api_key else {}
     with client.stream("POST", f"{caller.url}/chat", json=body, headers=auth_headers) as response:
@@ -187,9 +198,9 @@ def _read_stream(response: httpx.Response) -> StreamedResponse:
 def _check_error_response(caller: Caller, response: httpx.Response) -> Finding:
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         if not caller.api_key:
-            return unknown("model", "not asked, for want of a key: set KEY, or give the stack's name")
-        return wrong("key", _error_text(response), "fetch it anew: the output FetchKey of the stack")
-    return wrong("model", _error_text(response), "mend what the message names")
+            return unknown("model", "not asked, because there is no API key: set KEY, or give the stack's name")
+        return wrong("key", _error_text(response), "fetch it again with the command in the stack's output FetchKey")
+    return wrong("model", _error_text(response), "fix what the message names")
 
 
 def _check_model(frames: Sequence[Mapping[str, Any]]) -> Finding:
@@ -200,7 +211,7 @@ def _check_model(frames: Sequence[Mapping[str, Any]]) -> Finding:
         return wrong(
             "model", f"{last.get('code')}: {last.get('message')}", _FIXES.get(str(last.get("code")), _DEFAULT_FIX)
         )
-    return wrong("model", "the stream ended without a last word", "read the function's log")
+    return wrong("model", "the stream ended without a terminal event", "read the function's log")
 
 
 def _model_name(frames: Sequence[Mapping[str, Any]]) -> str:
