@@ -31,7 +31,7 @@ check: .venv/dev ## Check format, lint and types
 	$(bin)/ruff check .
 	$(bin)/mypy
 
-format: .venv/dev ## Format the code and mend what the linter can
+format: .venv/dev ## Format the code and fix what the linter can
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
 
@@ -49,7 +49,7 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
 	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(of_stage) $(PARAMETERS))
 
-doctor: .venv/dev ## Say what is wrong and how to mend it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
+doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m winterbourne.local.doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
 
 lock: .venv/dev ## Renew the lock files from the two pyproject.toml (UPGRADE= keeps the versions they have)

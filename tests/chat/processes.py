@@ -25,11 +25,11 @@ def hang() -> None:
 """
 
 
-def run(code: str, **environment: str) -> str:
-    """What the code prints, after BEGIN, in a process with this environment and nothing else of ours."""
+def run(code: str, *, begin: str = BEGIN, **environment: str) -> str:
+    """What the code prints, after what it begins with, in a process with this environment and nothing else of ours."""
     path = os.pathsep.join((str(ROOT / "functions"), str(ROOT / "layers" / "winterbourne" / "python")))
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + textwrap.dedent(code)],
+        [sys.executable, "-c", begin + textwrap.dedent(code)],
         env={"PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,

@@ -1,5 +1,7 @@
 """What `winterbourne.chat` exports, and what importing it costs."""
 
+import textwrap
+
 import pytest
 
 import winterbourne.chat
@@ -12,7 +14,7 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_a_misspelt_name_is_an_error() -> None:
-    with pytest.raises(AttributeError, match="'winterbourne.chat' has no attribute 'tol'"):
+    with pytest.raises(AttributeError, match=r"'winterbourne\.chat' has no attribute 'tol'"):
         _ = winterbourne.chat.tol  # type: ignore[attr-defined]
 
 

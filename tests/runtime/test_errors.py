@@ -54,6 +54,12 @@ async def test_the_trace_begins_in_the_handler_not_in_the_layer_that_called_it(h
     assert handler.__name__ in outcome.json["stackTrace"][0]
 
 
+def test_the_trace_begins_in_the_engine_where_the_runtime_calls_it() -> None:
+    runtime = Path(errors.__file__).parent
+    assert errors._is_internal(str(runtime / "loop.py"))
+    assert not errors._is_internal(str(runtime / "chat" / "process_setup.py"))
+
+
 def test_an_error_whose_text_raises_is_told_all_the_same() -> None:
     class Awkward(Exception):
         def __str__(self) -> str:
