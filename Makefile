@@ -72,21 +72,23 @@ runtime := layers/winterbourne/requirements.txt
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 
-# The engine runs from where it lies: a line in .venv says where that is.
-.venv/engine:
+# The engine is imported from this checkout, wherever that is: a line in .venv says so.
+.PHONY: engine
+engine:
 	@test -x $(bin)/python || $(PYTHON) -m venv .venv
-	@echo "$(CURDIR)/layers/winterbourne/python" \
-		>"$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/winterbourne.pth"
-	@touch $@
+	@for site in .venv/lib/python3.*/site-packages; do \
+		grep -qsxF "$(engine)" $$site/winterbourne.pth || echo "$(engine)" >$$site/winterbourne.pth; done
+
+engine := $(CURDIR)/layers/winterbourne/python
 
 # Running needs only what the function itself needs; the tools of development come when they are asked for.
-.venv/run: layers/dependencies/requirements.txt | .venv/engine
+.venv/run: layers/dependencies/requirements.txt | engine
 	@echo "installing what the function needs into .venv"
 	@$(pip) -r layers/dependencies/requirements.txt
 	@touch $@
 
 # By uv, itself installed by its line in the lock: pip takes minutes, and may stumble over extras of what is pinned.
-.venv/dev: requirements-dev.txt | .venv/engine
+.venv/dev: requirements-dev.txt | engine
 	@echo "installing what development needs into .venv"
 	@awk '/^[^ ]/ {ours = /^uv==/} ours' $< >.venv/uv.txt
 	@$(pip) -r .venv/uv.txt

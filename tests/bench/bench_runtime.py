@@ -1,4 +1,4 @@
-"""The runtime layer beside the stock client, and beside a web server in the function.
+"""The runtime beside the stock client, and beside a web server in the function.
 
 Every measured process talks to the same Runtime API in this process, which answers from prepared bytes so that its own
 share stays small. CPU is what the measured process itself counts.

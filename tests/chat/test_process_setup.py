@@ -21,7 +21,7 @@ from winterbourne import logs
 logs.configure_logging({})
 __import__(app)
 said = " ".join(os.environ.values())
-logging.getLogger("chat.tool").warning(said)
+logging.getLogger("winterbourne.chat.tool_runtime").warning(said)
 logging.getLogger("a.library").warning(said)
 print(said, file=sys.stderr)
 print(said)

@@ -158,7 +158,7 @@ class TestCompiledAhead:
 
 
 class TestTheBuiltFunction:
-    """Under the runtime layer, in a process of its own, with only the paths that Lambda has."""
+    """Under the engine layer, in a process of its own, with only the paths that Lambda has."""
 
     @pytest.fixture
     def url(self, run: Path, tmp_path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The whole local server with the runtime layer: real processes, real sockets."""
+"""The whole local server with the engine layer: real processes, real sockets."""
 
 import asyncio
 import contextlib

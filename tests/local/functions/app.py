@@ -1,4 +1,4 @@
-"""A function for the runtime layer with every outcome a response can have, one per path."""
+"""A function for the engine layer with every outcome a response can have, one per path."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A function process without the runtime layer: it calls the Runtime API directly and does what its events say.
+"""A function process without the engine layer: it calls the Runtime API directly and does what its events say.
 
 Started instead of Lambda's bootstrap: `python raw.py`. The environment variable INIT says how it starts.
 """

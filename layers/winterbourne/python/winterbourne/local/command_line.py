@@ -85,7 +85,7 @@ def _add_function(group: _Group) -> None:
         type=_directory,
         default=LAYER_DIR,
         metavar="DIR",
-        help="directory of the layers, /opt on Lambda (default: the runtime layer)",
+        help="directory of the layers, /opt on Lambda (default: the engine layer of this checkout)",
     )
     group.add_argument(
         "--python",

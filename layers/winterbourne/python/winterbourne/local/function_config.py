@@ -10,7 +10,7 @@ from typing import Final
 __all__ = ["LAYER_DIR", "FunctionConfig", "environment_variables"]
 
 LAYER_DIR: Final = Path(__file__).resolve().parents[3]
-"""The runtime layer in the source tree; on Lambda it is /opt."""
+"""The engine layer in the source tree; on Lambda it is /opt."""
 
 # The user's own AWS credentials and where to find them; on Lambda the execution role supplies them.
 CREDENTIAL_VARIABLES: Final = (

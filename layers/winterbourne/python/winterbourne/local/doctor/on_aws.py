@@ -138,7 +138,7 @@ def _check_function(stack: Stack, function_args: dict[str, str]) -> Finding:
     found = stack.client("lambda").get_function_configuration(**function_args)
     wrapper = found.get("Environment", {}).get("Variables", {}).get("AWS_LAMBDA_EXEC_WRAPPER")
     if wrapper != "/opt/winterbourne" or len(found.get("Layers", [])) < 2:
-        return wrong("function", "it cannot stream: the runtime layer or its exec wrapper is missing", DEPLOY_COMMAND)
+        return wrong("function", "it cannot stream: the engine layer or its exec wrapper is missing", DEPLOY_COMMAND)
     return ok("function", f"{found['Runtime']}, {found['MemorySize']} MB, {found['Timeout']} s")
 
 
