@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests import needs
+from tests import requirements
 from tests.npm import clients
 
 __all__ = ["aimock"]
@@ -25,7 +25,7 @@ def aimock(folder: Path, fixtures: Sequence[dict[str, Any]]) -> Iterator[str]:
     script = clients() / "node_modules/@copilotkit/aimock/dist/cli.js"
     file = folder / "fixtures.json"
     file.write_text(json.dumps({"fixtures": fixtures}))
-    command = [needs.node(), str(script), "--port", "0", "--fixtures", str(file), "--strict"]
+    command = [requirements.node(), str(script), "--port", "0", "--fixtures", str(file), "--strict"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield _address(process)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests import needs
+from tests import requirements
 
 __all__ = ["clients", "run"]
 
@@ -21,7 +21,7 @@ def clients() -> Path:
 
     Skips the test where Node is missing (fails in CI). Workers that run side by side wait for the first one.
     """
-    needs.node()
+    requirements.node()
     wanted = hashlib.sha256((HOME / "package-lock.json").read_bytes()).hexdigest()
     stamp = HOME / "node_modules" / ".installed"
     with (HOME / ".lock").open("w") as lock:

@@ -23,7 +23,7 @@ from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.static_files import serve_static_file
 from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, InvocationContext, RequestContext, Service, reply
 from winterbourne.chat.infra import http_pool, telemetry
-from winterbourne.chat.process_setup import set_up
+from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
@@ -44,7 +44,7 @@ PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not rea
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-_settings, _logger = set_up(os.environ)
+_settings, _logger = set_up_process(os.environ)
 
 
 def _tools() -> list[Tool]:
@@ -57,7 +57,7 @@ def _tools() -> list[Tool]:
     return [tool for package in packages for tool in discover(package)]
 
 
-def _mcp_servers() -> "McpServers | None":
+def _make_mcp_servers() -> "McpServers | None":
     """The MCP servers whose tools are added to the runner; None if the settings name none."""
     if not _settings.mcp_servers:
         return None
@@ -69,7 +69,7 @@ def _mcp_servers() -> "McpServers | None":
 _provider = make_provider(_settings)
 _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
-_servers = _mcp_servers()
+_servers = _make_mcp_servers()
 _conversations = ConversationStore(_store, _settings)
 _stop_signals = StopSignals(_store, _settings.stop_poll_interval)
 _chat_endpoint = ChatEndpoint(
@@ -77,11 +77,11 @@ _chat_endpoint = ChatEndpoint(
 )
 
 
-async def _models(context: RequestContext) -> None:
+async def _list_models(context: RequestContext) -> None:
     await reply(context.stream, 200, openai.models_body(_settings), JSON_HEADERS)
 
 
-async def _chat(wire_format: Format, context: RequestContext) -> None:
+async def _handle_chat(wire_format: Format, context: RequestContext) -> None:
     if _servers:
         await _servers.connect()
     try:
@@ -92,7 +92,7 @@ async def _chat(wire_format: Format, context: RequestContext) -> None:
             retire()
 
 
-async def _nothing_to_resume(context: RequestContext) -> None:
+async def _resume_stream(context: RequestContext) -> None:
     """A stream cannot be resumed; 204 tells the AI SDK so without an error."""
     await reply(context.stream, 204, b"", {})
 
@@ -112,10 +112,12 @@ def _routes() -> dict[tuple[str, str], Endpoint]:
         ("GET", "/conversations"): authenticated(handler=conversations.list_page),
         ("GET", "/conversations/{id}"): authenticated(handler=conversations.get),
         ("DELETE", "/conversations/{id}"): authenticated(handler=conversations.delete),
-        ("GET", "/api/chat/{id}/stream"): Endpoint(handler=_nothing_to_resume, error_body=error_body),
-        ("GET", "/v1/models"): Endpoint(handler=_models, error_body=openai.FORMAT.error_body),
+        ("GET", "/api/chat/{id}/stream"): Endpoint(handler=_resume_stream, error_body=error_body),
+        ("GET", "/v1/models"): Endpoint(handler=_list_models, error_body=openai.FORMAT.error_body),
         **{
-            ("POST", wire_format.path): Endpoint(handler=partial(_chat, wire_format), error_body=wire_format.error_body)
+            ("POST", wire_format.path): Endpoint(
+                handler=partial(_handle_chat, wire_format), error_body=wire_format.error_body
+            )
             for wire_format in FORMATS
         },
     }
@@ -126,7 +128,7 @@ _service = Service(_routes(), _authenticator, native.FORMAT.error_body, _logger,
 
 
 @on_startup
-async def _start() -> None:
+async def _warm_up() -> None:
     """Load certificates and keys at cold start: it takes tens of milliseconds, too much for the first request."""
     http_pool.client()
     with contextlib.suppress(TimeoutError):  # requests retry it
@@ -138,7 +140,7 @@ async def _start() -> None:
 
 
 @before_snapshot
-async def _close_the_pool() -> None:
+async def _close_http_pool() -> None:
     """Close the HTTP pool: no socket survives a snapshot; the next use creates a new client."""
     await http_pool.close()
 

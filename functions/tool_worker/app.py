@@ -16,7 +16,7 @@ from winterbourne import on_shutdown, retire
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.infra import http_pool, telemetry
-from winterbourne.chat.process_setup import set_up
+from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.tool_runtime.discovery import discover
 from winterbourne.chat.tool_runtime.remote import RemoteAnswer, RemoteCall
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -25,7 +25,7 @@ __all__ = ["handler"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-_settings, _logger = set_up(os.environ)
+_settings, _logger = set_up_process(os.environ)
 _runner = ToolRunner(discover(tools), _settings)
 
 
@@ -54,7 +54,7 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         # The runner reserves time for the model's answer; the worker writes none, so the reserve is added back.
         deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tool_answer_reserve
         async with _runner.turn(
-            _discard_events, deadline=deadline, request_id=call.request_id, caller=call.caller
+            _discard_events, deadline=deadline, request_id=call.request_id, caller_id=call.caller
         ) as turn:
             turn.start(tool_call)
             (result,) = await turn.results()

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.figure import Figure, environment
-from tests.bench.models.front import Front, chat_event
 from tests.bench.models.provider import TOKENS
+from tests.bench.models.runtime_api import FakeRuntimeApi, chat_event
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "models"
@@ -94,7 +94,7 @@ def _medians(contenders: list[Callable[[], Iterator[float]]], rounds: int) -> li
 def _ours(base_url: str) -> Callable[[], Iterator[float]]:
     def run() -> Iterator[float]:
         with asyncio.Runner() as runner:
-            front = runner.run(Front().__aenter__())
+            front = runner.run(FakeRuntimeApi().__aenter__())
             with process(
                 [sys.executable, "-m", "winterbourne", "chat.app.handler"], **_settings(base_url, front)
             ) as our:
@@ -106,7 +106,7 @@ def _ours(base_url: str) -> Callable[[], Iterator[float]]:
     return run
 
 
-def _settings(base_url: str, front: Front) -> dict[str, str]:
+def _settings(base_url: str, front: FakeRuntimeApi) -> dict[str, str]:
     return {
         "AWS_LAMBDA_RUNTIME_API": front.address,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
@@ -121,7 +121,7 @@ def _settings(base_url: str, front: Front) -> dict[str, str]:
 
 def _floor(base_url: str) -> Callable[[], Iterator[float]]:
     def run() -> Iterator[float]:
-        with process([sys.executable, str(HERE / "floor.py")]) as floor:
+        with process([sys.executable, str(HERE / "baseline.py")]) as floor:
             while True:
                 yield _cpu_of(floor, lambda: _tell(floor, base_url))
 
@@ -191,7 +191,7 @@ async def _first_bytes(base_url: str) -> list[float]:
         if match := re.search(rb'"content","delta":"(\d+)"', data):
             waited_ms.append((time.monotonic_ns() - int(match[1])) / 1e6)
 
-    async with Front(arrived) as front:
+    async with FakeRuntimeApi(arrived) as front:
         with process(OURS, **_settings(base_url, front)):
             for _ in range(FIRST_BYTES + 1):
                 await front.invoke(chat_event("hello"))

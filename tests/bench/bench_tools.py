@@ -3,7 +3,7 @@
 Every library runs the same turn with a model of its own kind for tests: 0.8 s long, asking one after another for
 tools of 1.5, 0.2, 0.6, 1.0 and 0.4 s. Ours is measured at the client, with everything in between; theirs at their own
 event stream, in their own process, which leaves out the way to a client. There every tool is an `asyncio.sleep`;
-our tools of 0.2 to 0.6 s take exactly that long (`exact.py`), so that what is more is ours.
+our tools of 0.2 to 0.6 s take exactly that long (`timerfd.py`), so that what is more is ours.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tests.bench.figure import Figure, environment
-from tests.bench.tools_function.asking import Asking, work
+from tests.bench.tools_function.scripted_provider import ToolCallingProvider, work
 from tests.local_server import local_server
 from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.events import EventBatch
@@ -169,7 +169,7 @@ def _conversation_s(count: int) -> float:
         began = time.perf_counter()
         await Conversation(
             request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
-            provider=Asking(0, [0] * count),
+            provider=ToolCallingProvider(0, [0] * count),
             tools=ToolRunner([work]),
             emit=emit,
             on_message=lambda _: None,

@@ -78,12 +78,12 @@ def conversations(draw: st.DrawFn, client_tools: Sequence[str] = ()) -> list[e.C
         calls_client = is_last and bool(client_tools) and draw(st.booleans())
         events.extend(draw(_turns(turn, draw(st.integers(0, 2)), client_tools if calls_client else ())))
         if calls_client:
-            return _broken_off(draw, [*events, e.ConversationEnded("tool_calls", usage, turn)])
+            return _maybe_truncated(draw, [*events, e.ConversationEnded("tool_calls", usage, turn)])
     reason = draw(st.sampled_from([r for r in get_args(e.StopReason) if r != "tool_calls"]))
-    return _broken_off(draw, [*events, e.ConversationEnded(reason, usage, turns)])
+    return _maybe_truncated(draw, [*events, e.ConversationEnded(reason, usage, turns)])
 
 
-def _broken_off(draw: st.DrawFn, events: list[e.ChatEvent]) -> list[e.ChatEvent]:
+def _maybe_truncated(draw: st.DrawFn, events: list[e.ChatEvent]) -> list[e.ChatEvent]:
     """Sometimes the conversation ends early with another last word, its running tools cancelled before that."""
     if draw(st.booleans()):
         return events
@@ -108,8 +108,8 @@ def _turns(draw: st.DrawFn, turn: int, calls: int, client_tools: Sequence[str]) 
     """One turn: strands (the model's text and calls, each tool's run) laid over each other in any order that holds."""
     own = [(f"call_{turn}_{n}", draw(st.sampled_from(NAMES))) for n in range(calls)]
     clients = [(f"client_{turn}_{n}", name) for n, name in enumerate(client_tools)]
-    said = draw(_said([*own, *clients]))
-    runs = {call: draw(_runs(call, name)) for call, name in own}
+    said = draw(_model_events([*own, *clients]))
+    runs = {call: draw(_tool_run_events(call, name)) for call, name in own}
     events: list[e.ChatEvent] = [e.TurnStarted(turn)]
     started: list[list[e.ChatEvent]] = []
     while said or any(started):
@@ -122,12 +122,12 @@ def _turns(draw: st.DrawFn, turn: int, calls: int, client_tools: Sequence[str]) 
 
 
 @st.composite
-def _said(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent]:
+def _model_events(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent]:
     """What the model says in one turn: text and thoughts, and calls whose arguments may mix."""
     strands: list[list[e.ChatEvent]] = [
         list(draw(st.lists(st.builds(e.TextDelta, any_text), max_size=2))),
-        draw(_thoughts()),
-        *[draw(_asked(call, name)) for call, name in calls],
+        draw(_reasoning_events()),
+        *[draw(_tool_call_events(call, name)) for call, name in calls],
     ]
     said: list[e.ChatEvent] = []
     while choices := [strand for strand in strands if strand]:
@@ -136,7 +136,7 @@ def _said(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent
 
 
 @st.composite
-def _thoughts(draw: st.DrawFn) -> list[e.ChatEvent]:
+def _reasoning_events(draw: st.DrawFn) -> list[e.ChatEvent]:
     thoughts: list[e.ChatEvent] = list(draw(st.lists(st.builds(e.ReasoningDelta, any_text), max_size=2)))
     if draw(st.booleans()):
         thoughts.append(e.ReasoningEnded(draw(st.sampled_from(["", "sig"])), draw(st.sampled_from(["", "opaque"]))))
@@ -144,7 +144,7 @@ def _thoughts(draw: st.DrawFn) -> list[e.ChatEvent]:
 
 
 @st.composite
-def _asked(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
+def _tool_call_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
     text = draw(st.sampled_from(['{"city":"Paris"}', "", '{"broken', "[]", '"\ud800"']))
     cut = draw(st.integers(0, len(text)))
     pieces = [piece for piece in (text[:cut], text[cut:]) if piece]
@@ -153,7 +153,7 @@ def _asked(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
 
 
 @st.composite
-def _runs(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
+def _tool_run_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
     queued = [e.ToolQueued(call, name)] if draw(st.booleans()) else []
     reports = [e.ToolProgressed(call, name, data) for data in draw(st.lists(json_texts(), max_size=2))]
     status = draw(st.sampled_from(get_args(e.ToolStatus)))
@@ -185,12 +185,12 @@ def histories(draw: st.DrawFn, *, reasoning: bool = True, errors: bool = True) -
     for number in range(draw(st.integers(1, 3))):
         parts = draw(st.lists(clean_text.map(Text) | images, min_size=1, max_size=3))
         messages.append(UserMessage(tuple(parts), f"u_{number}"))
-        messages.extend(draw(_answers(number, reasoning=reasoning, errors=errors)))
+        messages.extend(draw(_assistant_turn(number, reasoning=reasoning, errors=errors)))
     return tuple(messages)
 
 
 @st.composite
-def _answers(draw: st.DrawFn, number: int, *, reasoning: bool, errors: bool) -> list[Message]:
+def _assistant_turn(draw: st.DrawFn, number: int, *, reasoning: bool, errors: bool) -> list[Message]:
     calls = [
         ToolCall(f"call_{number}_{n}", draw(st.sampled_from(["get_weather", "calculate"])), '{"a":1}')
         for n in range(draw(st.integers(0, 2)))

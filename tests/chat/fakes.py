@@ -21,7 +21,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.messages import ToolCall, ToolMessage, ToolSchema
 from winterbourne.chat.providers.base import ModelRequest
 
-__all__ = ["Heard", "ScriptModel", "SleepingTools", "answer", "asks", "pause"]
+__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "answer", "calls_tools", "pause"]
 
 Step = Sequence[ModelEvent] | Callable[[], Awaitable[None]] | Exception
 
@@ -31,7 +31,7 @@ def answer(text: str) -> list[Step]:
     return [[TextDelta(text)], [TurnEnded("stop", Usage(2, 3))]]
 
 
-def asks(*calls: tuple[str, str, str]) -> list[Step]:
+def calls_tools(*calls: tuple[str, str, str]) -> list[Step]:
     """A turn that asks for tools: (id, name, arguments) each."""
     said: list[Step] = [[ToolCallStarted(call[0], call[1]), ToolCallReady(*call)] for call in calls]
     return [*said, [TurnEnded("tool_calls", Usage(1, 1))]]
@@ -42,7 +42,7 @@ def pause(seconds: float) -> Callable[[], Awaitable[None]]:
     return lambda: asyncio.sleep(seconds)
 
 
-class Heard(list[ChatEvent]):
+class RecordingEmit(list[ChatEvent]):
     """An emit that keeps what it hears, with the loop's time beside it."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Heard(list[ChatEvent]):
         return self.at[self.index(event)]
 
 
-class ScriptModel:
+class FakeProvider:
     """Plays one list of steps per turn: batches, pauses, errors."""
 
     name = "script"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests import needs
+from tests import requirements
+from tests.browser_page import FLAGS, KEY, Visits
 from tests.local_server import local_server
-from tests.page import FLAGS, KEY, Visits
 from tests.provider import Provider, provider
 
 
@@ -66,7 +66,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterat
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One per module, not per session: while it lives, its own event loop keeps asynchronous tests from theirs."""
-    path = needs.chromium()
+    path = requirements.chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.chat.bodies import bodies
+from tests.chat.request_bodies import bodies
 
 pytestmark = pytest.mark.slow
 

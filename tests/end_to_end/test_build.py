@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import needs
+from tests import requirements
 from tests.artifact import ARCHITECTURES, MACHINE, ROOT, Artifact, built, sam
 from tests.local_server import local_server
 
@@ -135,7 +135,7 @@ class TestAgain:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder, python = tmp_path_factory.mktemp("compiled"), Path(needs.python("3.13"))
+    folder, python = tmp_path_factory.mktemp("compiled"), Path(requirements.python("3.13"))
     done = sam("build", "--build-dir", str(folder / "built"), path=f"{python.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
     return Artifact(folder / "built")
@@ -164,7 +164,7 @@ class TestTheBuiltFunction:
     def url(self, run: Path, tmp_path: Path) -> Iterator[str]:
         artifact = built(run, MACHINE)
         flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(tmp_path / "opt"))]
-        flags += ["--python", needs.python("3.13"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
+        flags += ["--python", requirements.python("3.13"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
         with local_server(tmp_path, *flags) as server:
             yield server.url
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser_page import Visits, keep_picture
 from tests.end_to_end.native_client import FIVE_TOOLS, chat
-from tests.page import Visits, keep_picture
 
 pytestmark = pytest.mark.slow
 

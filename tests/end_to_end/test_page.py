@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page import FIVE, KEY, Visits, ask, has_ended, keep_picture, sent_body
+from tests.browser_page import FIVE, KEY, Visits, ask, has_ended, keep_picture, sent_body
 from tests.provider import Provider
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import npm
-from tests.page import FIVE, KEY, Visits, ask, has_ended, keep_picture
+from tests.browser_page import FIVE, KEY, Visits, ask, has_ended, keep_picture
 from tests.provider import Provider
 
 pytestmark = pytest.mark.slow

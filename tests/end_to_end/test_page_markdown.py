@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, expect
 
-from tests.page import KEY, Visits, ask, has_ended, keep_picture
+from tests.browser_page import KEY, Visits, ask, has_ended, keep_picture
 from tests.provider import Provider
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests import needs
+from tests import requirements
 from tests.artifact import BIN, MACHINE, ROOT, Artifact, built, environment, sam
 from winterbourne.local import sam_output
 
@@ -24,7 +24,7 @@ EVENTS = ROOT / "tests/events"
 
 @pytest.fixture(scope="session")
 def artifact(run: Path) -> Artifact:
-    needs.docker()
+    requirements.docker()
     return built(run, MACHINE)
 
 

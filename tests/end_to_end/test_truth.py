@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import emf, needs
+from tests import emf, requirements
 from tests.artifact import MACHINE, built
 from tests.end_to_end.native_client import FIVE_TOOLS
 from tests.local_server import local_server
@@ -25,7 +25,7 @@ QUESTIONS = ["What is 12 * 7?", "What is 1 / 0?", "Hello", "fail halfway", "", "
 
 
 @dataclass
-class Seen:
+class ClientTotals:
     """What all callers saw together."""
 
     answers: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Seen:
 
 
 @dataclass
-class Told:
+class LogTotals:
     """What the function wrote."""
 
     lines: list[dict[str, Any]]
@@ -59,18 +59,18 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Told]:
+def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClientTotals, LogTotals]:
     folder = tmp_path_factory.mktemp("truth")
     artifact = built(run, MACHINE)
     flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(folder / "opt"))]
-    flags += ["--python", needs.python("3.13"), "--concurrency", str(AT_ONCE)]
+    flags += ["--python", requirements.python("3.13"), "--concurrency", str(AT_ONCE)]
     with local_server(folder, *flags, "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
         seen = _ask(server.url)
-    return seen, Told(list(_json_lines(server.log)))
+    return seen, LogTotals(list(_json_lines(server.log)))
 
 
-def _ask(url: str) -> Seen:
-    seen = Seen()
+def _ask(url: str) -> ClientTotals:
+    seen = ClientTotals()
     questions = [FIVE_TOOLS if number % 10 == 0 else QUESTIONS[number % len(QUESTIONS)] for number in range(CHATS)]
     with httpx.Client(timeout=60) as client, ThreadPoolExecutor(AT_ONCE) as threads:
         for response in threads.map(lambda question: _post(client, url, question), questions):
@@ -94,26 +94,26 @@ def _json_lines(log: Path) -> Iterator[dict[str, Any]]:
 
 
 class TestTheLog:
-    def test_has_one_line_for_each_request(self, both: tuple[Seen, Told]) -> None:
+    def test_has_one_line_for_each_request(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         assert sum(seen.statuses.values()) == CHATS
         assert len({line["request_id"] for line in told.requests}) == len(told.requests) == CHATS
 
-    def test_adds_up_to_the_turns_and_tokens_that_were_shown(self, both: tuple[Seen, Told]) -> None:
+    def test_adds_up_to_the_turns_and_tokens_that_were_shown(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         finished = [line for line in told.requests if "error_type" not in line]
         assert sum(line["turns"] for line in finished) == sum(done["turns"] for done in seen.last("done"))
         assert sum(line["input_tokens"] for line in finished) == seen.tokens("input")
         assert sum(line["output_tokens"] for line in finished) == seen.tokens("output")
 
-    def test_names_how_each_request_ended(self, both: tuple[Seen, Told]) -> None:
+    def test_names_how_each_request_ended(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         reasons = Counter(line.get("stop_reason") for line in told.requests if "error_type" not in line)
         assert reasons == Counter(done["stop_reason"] for done in seen.last("done"))
         failed = Counter(line["error_type"] for line in told.requests if "error_type" in line)
         assert sum(failed.values()) == len(seen.last("error")) + seen.statuses[400]
 
-    def test_has_a_line_for_each_tool_that_ran(self, both: tuple[Seen, Told]) -> None:
+    def test_has_a_line_for_each_tool_that_ran(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         messages = [str(line.get("message")) for line in told.lines]
         ran = Counter(
@@ -123,13 +123,13 @@ class TestTheLog:
 
 
 class TestTheMetrics:
-    def test_count_requests_errors_and_rejections_as_callers_do(self, both: tuple[Seen, Told]) -> None:
+    def test_count_requests_errors_and_rejections_as_callers_do(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         assert told.totals["Requests", ""] == CHATS
         assert told.totals["Errors", ""] == len(seen.last("error")) > 0
         assert told.totals["Rejections", ""] == seen.statuses[400] > 0
 
-    def test_count_tools_as_callers_do(self, both: tuple[Seen, Told]) -> None:
+    def test_count_tools_as_callers_do(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         assert told.by_tool("ToolCalls") == seen.tools("completed", "failed", "timed_out")
         assert told.by_tool("ToolErrors") == seen.tools("failed")
@@ -137,22 +137,22 @@ class TestTheMetrics:
         durations = Counter({tool: n for (name, tool), n in told.counts.items() if name == "ToolDuration"})
         assert durations == told.by_tool("ToolCalls")
 
-    def test_add_up_to_the_tokens_that_were_shown(self, both: tuple[Seen, Told]) -> None:
+    def test_add_up_to_the_tokens_that_were_shown(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         assert told.totals["InputTokens", ""] >= seen.tokens("input") > 0
         assert told.totals["OutputTokens", ""] >= seen.tokens("output") > 0
 
-    def test_time_each_stream_once(self, both: tuple[Seen, Told]) -> None:
+    def test_time_each_stream_once(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         spoke = [answer for answer in seen.answers if any(frame["type"] == "content" for frame in answer)]
         assert told.counts["StreamDuration", ""] == CHATS
         assert told.counts["TimeToFirstToken", ""] == len(spoke)
 
-    def test_count_each_environment_that_started(self, both: tuple[Seen, Told]) -> None:
+    def test_count_each_environment_that_started(self, both: tuple[ClientTotals, LogTotals]) -> None:
         _, told = both
         assert 1 <= told.totals["ColdStarts", ""] == told.counts["InitDuration", ""] <= AT_ONCE
 
-    def test_are_in_the_one_namespace_under_the_one_service(self, both: tuple[Seen, Told]) -> None:
+    def test_are_in_the_one_namespace_under_the_one_service(self, both: tuple[ClientTotals, LogTotals]) -> None:
         _, told = both
         for document in told.metrics:
             (directive,) = document["_aws"]["CloudWatchMetrics"]

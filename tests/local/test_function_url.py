@@ -19,7 +19,7 @@ NO = FunctionError.from_message("Function.ValueError", "no")
 
 
 @dataclass
-class Front:
+class UrlFixture:
     """A function URL in front of a function that the test supplies as a coroutine."""
 
     http: httpx.AsyncClient
@@ -35,7 +35,7 @@ class Front:
 
 
 @contextlib.asynccontextmanager
-async def front(act: Act, cors: Cors | None = None) -> AsyncIterator[Front]:
+async def front(act: Act, cors: Cors | None = None) -> AsyncIterator[UrlFixture]:
     async def invoke(invocation: Invocation) -> None:
         made.invocations.append(invocation)
         await act(invocation)
@@ -48,7 +48,7 @@ async def front(act: Act, cors: Cors | None = None) -> AsyncIterator[Front]:
     async with url.server as server:
         await server.listen("127.0.0.1")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
-            made = Front(http, server.port, lines=lines)
+            made = UrlFixture(http, server.port, lines=lines)
             yield made
 
 

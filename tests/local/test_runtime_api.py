@@ -28,7 +28,7 @@ PREFIX = "/2018-06-01/runtime"
 
 
 @dataclass
-class Desk:
+class ApiFixture:
     """A Runtime API, the HTTP client of a function, and the callbacks received."""
 
     api: RuntimeApi
@@ -56,7 +56,7 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(**config: Any) -> AsyncIterator[Desk]:
+async def desk(**config: Any) -> AsyncIterator[ApiFixture]:
     def ready() -> None:
         made.ready += 1
 
@@ -69,7 +69,7 @@ async def desk(**config: Any) -> AsyncIterator[Desk]:
     events = RuntimeCallbacks(ready, withdrawn, answered.append, init_errors.append)
     async with RuntimeApi(EnvironmentConfig(**config), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
-        made = Desk(api, http, answered=answered, init_errors=init_errors)
+        made = ApiFixture(api, http, answered=answered, init_errors=init_errors)
         yield made
 
 
@@ -358,7 +358,7 @@ async def test_what_the_api_has_not_gets_a_404(method: str, path: str) -> None:
 STEPS = ("take", "buffered", "streamed", "failed", "wrong mode", "unknown", "next again", "init error")
 
 
-async def take_step(at: Desk, name: str, taken: list[Invocation]) -> int:
+async def take_step(at: ApiFixture, name: str, taken: list[Invocation]) -> int:
     """The status of the API's response; 0 if the step cannot be taken now."""
     if name == "take" and not at.api._running:
         taken.append(await at.take())

@@ -11,12 +11,12 @@ import httpx
 from tests.recorded import stores
 from tests.recorded.cases import kept as cases
 from tests.recorded.exchange import ALICE
+from tests.recorded.normalize import shortened, steady
 from tests.recorded.provider import Provider
+from tests.recorded.relative_times import told
 from tests.recorded.servers import COMMON, HOME, running, talking
-from tests.recorded.steady import shortened, steady
 from tests.recorded.stores import Item, Kept
-from tests.recorded.talk import Talk
-from tests.recorded.times import told
+from tests.recorded.transcript_client import Talk
 
 __all__ = [
     "KINDS",

@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from tests.chat.processes import run
-from tests.recorded import authors
-from tests.recorded.logged import log_fields
+from tests.recorded import public_api
+from tests.recorded.log_schema import log_fields
 from tests.recorded.provider import Provider
 from tests.recorded.servers import ENGINE, HOME
 from tests.recorded.stores import DynamoStore, table
@@ -83,7 +83,7 @@ def _metrics() -> Names:
 
 
 def _settings() -> Names:
-    return authors.fields(Settings)
+    return public_api.fields(Settings)
 
 
 def _table() -> Names:
@@ -199,14 +199,14 @@ def _worker() -> Names:
 
 
 SECTIONS: Final[Mapping[str, Callable[[], Names]]] = {
-    "command line": authors.command_line,
+    "command line": public_api.command_line,
     "errors": _errors,
     "metrics": _metrics,
     "routes": _routes,
-    "runtime": authors.of_the_runtime,
+    "runtime": public_api.of_the_runtime,
     "settings": _settings,
     "table": _table,
     "template": _template,
-    "tools": authors.of_tools,
+    "tools": public_api.of_tools,
     "worker": _worker,
 }

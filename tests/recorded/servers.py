@@ -14,7 +14,7 @@ import httpx
 
 from tests.local_server import ROOT, LocalServer, local_server
 from tests.recorded.provider import Provider
-from tests.recorded.talk import Talk
+from tests.recorded.transcript_client import Talk
 
 __all__ = ["COMMON", "ENGINE", "FUNCTIONS", "HOME", "KEYS", "SERVERS", "Servers", "running", "talking"]
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.chat.processes import run
 from tests.recorded import names
-from tests.recorded.logged import log_fields
+from tests.recorded.log_schema import log_fields
 from tests.recorded.provider import Provider
 from tests.stack import ROOT
 from winterbourne.chat.settings import Settings

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.recorded.exchange import Case
+from tests.recorded.normalize import steady
 from tests.recorded.servers import HOME, Servers
-from tests.recorded.steady import steady
 
 __all__ = ["record", "recorded", "recorded_titles", "transcript"]
 

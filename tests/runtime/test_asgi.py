@@ -31,7 +31,7 @@ from tests.runtime.harness import serving, url_event
 from tests.runtime.runtime_api import Outcome, RuntimeApi
 from winterbourne import lifecycle
 from winterbourne.asgi import build_scope
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 from winterbourne.handlers import adapt_handler
 
 REST_EVENT = {
@@ -100,7 +100,7 @@ class TestScope:
 
     @pytest.mark.parametrize("event", [None, {}, {"Records": []}, "text"])
     def test_of_anything_else_is_a_clear_error(self, event: Any) -> None:
-        with pytest.raises(Fault, match="function URLs and REST APIs only"):
+        with pytest.raises(RuntimeFault, match="function URLs and REST APIs only"):
             build_scope(event)
 
     @given(st.dictionaries(st.text("abc-XYZ", min_size=1), st.text(st.characters()), max_size=5), st.text())
@@ -318,7 +318,7 @@ class TestLifespan:
             yield
 
         adapt_handler(routed(None, lifespan=lifespan))
-        with pytest.raises(Fault, match="no database"):
+        with pytest.raises(RuntimeFault, match="no database"):
             await lifecycle.run_startup()
 
     async def test_an_application_without_one_goes_without(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from winterbourne.bootstrap import load_handler, prepare_environment
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -103,7 +103,7 @@ class TestHandlerNames:
         (tmp_path / "sample_fine.py").write_text("handler = print")
         (tmp_path / "sample_broken.py").write_text("def handler(:")
         sys.path.insert(0, str(tmp_path))
-        with pytest.raises(Fault, match=message) as raised:
+        with pytest.raises(RuntimeFault, match=message) as raised:
             load_handler(name)
         assert raised.value.error_type == kind
 

@@ -10,7 +10,7 @@ from awslambdaric.lambda_context import LambdaContext as StockContext
 
 from tests.runtime.harness import serving
 from winterbourne import LambdaContext, current_context, current_trace_id
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 
 ENVIRON = {
     "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/chat",
@@ -85,7 +85,7 @@ def test_without_client_and_identity() -> None:
 
 @pytest.mark.parametrize("name", ["lambda-runtime-client-context", "lambda-runtime-cognito-identity"])
 def test_a_header_that_is_no_json_is_lambdas_own_fault(name: str) -> None:
-    with pytest.raises(Fault, match="Unable to parse") as raised:
+    with pytest.raises(RuntimeFault, match="Unable to parse") as raised:
         LambdaContext({name: "{"}, {})
     assert raised.value.error_type == "Runtime.LambdaContextUnmarshalError"
 

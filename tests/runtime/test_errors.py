@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.runtime.harness import serving
 from winterbourne import errors
-from winterbourne.errors import ErrorReport, Fault, StreamLost, WinterbourneError
+from winterbourne.errors import ErrorReport, RuntimeFault, StreamLost, WinterbourneError
 
 
 async def fails_on_the_loop(event: Any, context: Any) -> None:
@@ -41,7 +41,7 @@ def test_the_type_for_lambda_is_the_exceptions_name_in_its_namespace() -> None:
 
 
 def test_a_fault_bears_lambdas_own_type_and_no_frames() -> None:
-    report = ErrorReport(Fault("Runtime.HandlerNotFound", "Handler 'x' missing", ["line"]))
+    report = ErrorReport(RuntimeFault("Runtime.HandlerNotFound", "Handler 'x' missing", ["line"]))
     assert report.error_type == report.document["errorType"] == "Runtime.HandlerNotFound"
     assert report.document["stackTrace"] == ["line"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.harness import url_event
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 from winterbourne.invocation import Invocation, encode_result, is_http, is_rest_api
 
 JSON = st.recursive(
@@ -46,7 +46,7 @@ def test_what_is_not_json_arrives_as_bytes() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff"])
 def test_json_that_is_none_is_lambdas_own_fault(body: bytes) -> None:
-    with pytest.raises(Fault, match="Unable to unmarshal input") as raised:
+    with pytest.raises(RuntimeFault, match="Unable to unmarshal input") as raised:
         invocation(body).event()
     assert raised.value.error_type == "Runtime.UnmarshalError"
 
@@ -92,6 +92,6 @@ class TestResults:
 
     @pytest.mark.parametrize("result", [object(), {1, 2}, {(1,): 2}, {"a": b"\xff"}])
     def test_anything_else_is_lambdas_own_fault(self, result: Any) -> None:
-        with pytest.raises(Fault, match="Unable to marshal response") as raised:
+        with pytest.raises(RuntimeFault, match="Unable to marshal response") as raised:
             encode_result(result)
         assert raised.value.error_type == "Runtime.MarshalError"

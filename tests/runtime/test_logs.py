@@ -61,7 +61,7 @@ def test_a_frame_longer_than_the_pipe_takes_at_once_arrives_whole() -> None:
     assert frames.close() == [(0xA55A0003, "x" * 1_000_000)]
 
 
-class Kept:
+class RecordingHandler:
     separator = "\n"
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Kept:
 
 class TestPrintedInJson:
     def printed(self, *pieces: str) -> list[Any]:
-        sink = Kept()
+        sink = RecordingHandler()
         stream = _JsonLineStream(None, sink, 20)
         for piece in pieces:
             stream.write(piece)
@@ -99,7 +99,7 @@ class TestPrintedInJson:
         assert self.printed("{no json\n")[0]["message"] == "{no json"
 
     def test_pieces_of_two_invocations_are_two_lines_each_with_its_own_id(self) -> None:
-        sink = Kept()
+        sink = RecordingHandler()
         stream = _JsonLineStream(None, sink, 20)
         for request_id, piece in [("r-1", "to"), ("r-2", "Wa"), ("r-1", "kens\n"), ("r-2", "ter\n")]:
             copy_context().run(lambda ids, text: (REQUEST_IDS.set(ids), stream.write(text)), (request_id, None), piece)

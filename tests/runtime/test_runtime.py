@@ -11,7 +11,7 @@ from typing import Any
 import h11
 import pytest
 
-from tests import needs
+from tests import requirements
 from tests.runtime.harness import LAYER, program, url_event
 from tests.runtime.runtime_api import RuntimeApi
 
@@ -69,7 +69,7 @@ async def test_the_same_layer_serves_other_pythons(version: str, function: Any, 
     )
     layer = shutil.copytree(LAYER, tmp_path / "opt")
     shutil.copytree(Path(h11.__file__).parent, layer / "python" / "h11")
-    wrapper = (str(layer / "winterbourne"), needs.python(version), "/var/runtime/bootstrap.py")
+    wrapper = (str(layer / "winterbourne"), requirements.python(version), "/var/runtime/bootstrap.py")
     async with RuntimeApi() as api, program(api, folder, "app.handler", *wrapper) as running:
         outcome = await api.invoke(url_event())
         assert outcome.payload == version.encode()

@@ -10,7 +10,7 @@ from winterbourne.prelude import PRELUDE_CONTENT_TYPE, encode_prelude
 from winterbourne.stream import BufferedSink
 
 
-class Wire:
+class RecordingSink:
     """A sink in memory; `full` makes it ask for patience."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Wire:
 
 class TestStart:
     async def test_sends_the_prelude_at_once(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         stream = ResponseStream(wire)
         response = Response(204)
         await stream.start(response)
@@ -47,13 +47,13 @@ class TestStart:
         assert wire.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(response))]
 
     async def test_once(self) -> None:
-        stream = ResponseStream(Wire())
+        stream = ResponseStream(RecordingSink())
         await stream.start()
         with pytest.raises(StreamMisused):
             await stream.start()
 
     async def test_what_does_not_fit_leaves_the_stream_as_it_was(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         stream = ResponseStream(wire)
         with pytest.raises(PreludeTooLarge):
             await stream.start(Response(headers={"x": "y" * 20_000}))
@@ -62,7 +62,7 @@ class TestStart:
         assert len(wire.heads) == 1
 
     async def test_without_an_http_front_end_there_is_no_prelude_unless_one_is_given(self) -> None:
-        bare, given = Wire(), Wire()
+        bare, given = RecordingSink(), RecordingSink()
         await ResponseStream(bare, http=False).write(b"x")
         await ResponseStream(given, http=False).start(Response())
         assert bare.heads == [("application/octet-stream", b"")]
@@ -71,13 +71,13 @@ class TestStart:
 
 class TestWrite:
     async def test_starts_with_status_200(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         await ResponseStream(wire).write("x")
         assert wire.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response()))]
 
     @pytest.mark.parametrize("data", ["grüß", "grüß".encode(), bytearray("grüß".encode()), memoryview("grüß".encode())])
     async def test_takes_text_and_bytes_of_any_kind(self, data: Any) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         await ResponseStream(wire).write(data)
         assert wire.sent == ["grüß".encode()]
         assert type(wire.sent[0]) is bytes
@@ -85,10 +85,10 @@ class TestWrite:
     @pytest.mark.parametrize("data", [5, None, {"a": 1}, ["x"]])
     async def test_refuses_anything_else_by_name(self, data: Any) -> None:
         with pytest.raises(TypeError, match=f"takes bytes or str, not {type(data).__name__}"):
-            await ResponseStream(Wire()).write(data)
+            await ResponseStream(RecordingSink()).write(data)
 
     async def test_an_empty_piece_sends_nothing_for_it_would_end_the_body(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         stream = ResponseStream(wire)
         await stream.write("")
         await stream.write(b"")
@@ -96,7 +96,7 @@ class TestWrite:
         assert wire.sent == []
 
     async def test_is_out_before_the_first_suspension(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         stream = ResponseStream(wire)
         await stream.start()
         with pytest.raises(StopIteration):
@@ -104,7 +104,7 @@ class TestWrite:
         assert wire.sent == [b"now"]
 
     async def test_waits_only_while_the_reader_is_behind(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         stream = ResponseStream(wire)
         await stream.start()
         wire.full = True
@@ -116,7 +116,7 @@ class TestWrite:
         await writing
 
     async def test_from_another_task_waits_for_a_start_that_is_under_way(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         wire.connected.clear()
         stream = ResponseStream(wire)
         starting = asyncio.create_task(stream.start(Response(201)))
@@ -132,13 +132,13 @@ class TestWrite:
 
 class TestEnd:
     async def test_sends_the_prelude_of_an_empty_response(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         await ResponseStream(wire).end()
         assert len(wire.heads) == 1
         assert wire.finished == 1
 
     async def test_happens_once(self) -> None:
-        wire = Wire()
+        wire = RecordingSink()
         stream = ResponseStream(wire)
         await stream.end()
         await stream.end()
@@ -146,7 +146,7 @@ class TestEnd:
 
     @pytest.mark.parametrize("how", ["end", "close"])
     async def test_nothing_can_be_written_after_it(self, how: str) -> None:
-        stream = ResponseStream(Wire())
+        stream = ResponseStream(RecordingSink())
         await stream.start()
         if how == "end":
             await stream.end()

@@ -47,25 +47,25 @@ def calculate(expression: Annotated[str, Meta(min_length=1, max_length=500)]) ->
         raise ToolError("This has no value; look at what its functions are given.") from None
     except (RecursionError, MemoryError):
         raise ToolError("This is nested too deep.") from None
-    return Calculation(expression, _writable(result))
+    return Calculation(expression, _to_json_number(result))
 
 
 def _value(node: ast.expr) -> Number:
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return _bounded(number)
+            return _check_magnitude(number)
         case ast.Name(id=name) if name in _CONSTANTS:
             return _CONSTANTS[name]
         case ast.UnaryOp(op=sign, operand=operand) if type(sign) in _SIGNS:
             return _SIGNS[type(sign)](_value(operand))
         case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
-            return _bounded(_OPERATORS[type(sign)](_value(left), _value(right)))
+            return _check_magnitude(_OPERATORS[type(sign)](_value(left), _value(right)))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            return _bounded(_FUNCTIONS[name](*map(_value, arguments)))
+            return _check_magnitude(_FUNCTIONS[name](*map(_value, arguments)))
     raise ToolError(f"{ast.unparse(node)!r} is not part of arithmetic.")
 
 
-def _bounded(number: Any) -> Number:
+def _check_magnitude(number: Any) -> Number:
     if isinstance(number, complex):
         raise ToolError("The result is not a real number.")
     if isinstance(number, int) and number.bit_length() > MAX_BITS:
@@ -84,23 +84,23 @@ def _power(base: Number, exponent: Number) -> Any:
 def _factorial(number: Number) -> int:
     if number > 450:  # 450! has some 3,300 bits
         raise ToolError("The numbers get too large.")
-    return math.factorial(_whole(number))
+    return math.factorial(_to_integer(number))
 
 
 def _round(number: Number, digits: Number = 0) -> Number:
-    places = _whole(digits)
+    places = _to_integer(digits)
     if abs(places) > 20:
         raise ToolError("round takes at most 20 digits.")
     return round(number, places) if places else round(number)
 
 
-def _whole(number: Number) -> int:
+def _to_integer(number: Number) -> int:
     if number != int(number):
         raise ToolError(f"{number} is not a whole number.")
     return int(number)
 
 
-def _writable(number: Number) -> Number | str:
+def _to_json_number(number: Number) -> Number | str:
     if isinstance(number, float):
         if not math.isfinite(number):
             raise ToolError("The result is not a finite number.")

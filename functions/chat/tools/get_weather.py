@@ -13,7 +13,7 @@ from winterbourne.chat import ToolContext, ToolError, get_json, tool
 __all__ = ["Weather", "get_weather"]
 
 # WMO code 4677 in the groups that Open-Meteo uses; the first code of each group.
-WORDS: Final = {
+WEATHER_CODES: Final = {
     0: "clear sky",
     1: "mainly clear",
     2: "partly cloudy",
@@ -99,7 +99,7 @@ async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], 
             "timezone": "auto",
         },
     )
-    return _told(place, forecast)
+    return _to_weather(place, forecast)
 
 
 async def _place(city: str, context: ToolContext) -> _Place:
@@ -115,13 +115,13 @@ async def _place(city: str, context: ToolContext) -> _Place:
     return places.results[0]
 
 
-def _told(place: _Place, forecast: _Forecast) -> Weather:
+def _to_weather(place: _Place, forecast: _Forecast) -> Weather:
     now = forecast.current
-    group = max((code for code in WORDS if code <= now.weather_code), default=0)
+    group = max((code for code in WEATHER_CODES if code <= now.weather_code), default=0)
     return Weather(
         city=place.name,
         country=place.country,
-        conditions=WORDS[group],
+        conditions=WEATHER_CODES[group],
         temperature_c=now.temperature_2m,
         feels_like_c=now.apparent_temperature,
         humidity_percent=now.relative_humidity_2m,

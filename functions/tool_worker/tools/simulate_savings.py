@@ -12,7 +12,7 @@ from winterbourne.chat import tool
 
 __all__ = ["Outcomes", "simulate_savings"]
 
-FUTURES: Final = 2000
+SIMULATIONS: Final = 2000
 # The same question has the same answer: a cache may keep it, and a reader may check it.
 SEED: Final = 1
 
@@ -44,20 +44,20 @@ def simulate_savings(
     """
     sigma = volatility_percent / 100 / math.sqrt(12)
     drift = math.log1p(mean_return_percent / 100) / 12 - sigma * sigma / 2
-    draw = random.Random(SEED)
-    ends = [_end(monthly_amount, years * 12, drift, sigma, draw) for _ in range(FUTURES)]
-    deciles = statistics.quantiles(ends, n=10)
+    rng = random.Random(SEED)
+    balances = [_simulate_balance(monthly_amount, years * 12, drift, sigma, rng) for _ in range(SIMULATIONS)]
+    deciles = statistics.quantiles(balances, n=10)
     return Outcomes(
         paid_in=monthly_amount * years * 12,
         median=round(deciles[4], 2),
         percentile_10=round(deciles[0], 2),
         percentile_90=round(deciles[8], 2),
-        futures=FUTURES,
+        futures=SIMULATIONS,
     )
 
 
-def _end(amount: float, months: int, drift: float, sigma: float, draw: random.Random) -> float:
-    worth = 0.0
+def _simulate_balance(amount: float, months: int, drift: float, sigma: float, rng: random.Random) -> float:
+    balance = 0.0
     for _ in range(months):
-        worth = worth * math.exp(drift + sigma * draw.gauss(0, 1)) + amount
-    return worth
+        balance = balance * math.exp(drift + sigma * rng.gauss(0, 1)) + amount
+    return balance

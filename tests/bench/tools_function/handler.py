@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.bench.tools_function.asking import Asking, wait, work
+from tests.bench.tools_function.scripted_provider import ToolCallingProvider, wait, work
 from winterbourne import Response, ResponseStream, streamify_response
 from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.events import EventBatch
@@ -27,7 +27,7 @@ async def handler(event: dict[str, Any], response_stream: ResponseStream, _: obj
     await response_stream.start(Response(200, {"content-type": "text/event-stream"}))
     await Conversation(
         request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
-        provider=Asking(**asked),
+        provider=ToolCallingProvider(**asked),
         tools=_runner,
         emit=emit,
         on_message=lambda _: None,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.auth.calls import request
+from tests.chat.auth.requests import request
 from winterbourne.chat.auth import api_key
 from winterbourne.chat.auth.api_key import ApiKeyAuthenticator, parse_keys
 from winterbourne.chat.auth.base import Caller

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chat.auth.calls import request
+from tests.chat.auth.requests import request
 from winterbourne.chat.auth.base import extract_credential
 from winterbourne.chat.errors import RequestRejected
 

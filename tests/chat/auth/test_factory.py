@@ -10,7 +10,7 @@ import moto
 import pytest
 
 import winterbourne
-from tests.chat.auth.calls import request
+from tests.chat.auth.requests import request
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.auth.factory import make_authenticator
 from winterbourne.chat.auth.iam import IamAuthenticator

@@ -20,7 +20,7 @@ from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.infra import telemetry
 
 
-class Wire:
+class RecordingWriter:
     """An event writer that encodes events with `repr`; records what was written in `lines` and when in `at`."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ async def after(seconds: float) -> None:
 
 
 async def run(
-    conversation: Coroutine[Any, Any, None], wire: Wire, stop_after_s: float = 1e9, time_s: float = 1e9
+    conversation: Coroutine[Any, Any, None], wire: RecordingWriter, stop_after_s: float = 1e9, time_s: float = 1e9
 ) -> None:
     deadline = asyncio.get_running_loop().time() + time_s
     await supervise(
@@ -56,13 +56,13 @@ async def run(
 class TestHeartbeat:
     @jumping
     async def test_comes_after_each_interval_of_silence_also_before_the_first_word(self) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
         await run(after(35), wire)
         assert wire.lines == [": beat"] * 3
 
     @jumping
     async def test_counts_from_the_last_word(self) -> None:
-        wire, began = Wire(), asyncio.get_running_loop().time()
+        wire, began = RecordingWriter(), asyncio.get_running_loop().time()
 
         async def conversation() -> None:
             await asyncio.sleep(6)
@@ -75,7 +75,7 @@ class TestHeartbeat:
 
     @jumping
     async def test_ends_with_the_conversation(self) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
         await run(after(1), wire)
         await asyncio.sleep(100)
         assert wire.lines == []
@@ -84,13 +84,13 @@ class TestHeartbeat:
 class TestTheLastWord:
     @jumping
     async def test_is_the_conversations_own_where_it_says_one(self) -> None:
-        wire, ended = Wire(), ConversationEnded("stop", Usage(), 1)
+        wire, ended = RecordingWriter(), ConversationEnded("stop", Usage(), 1)
         await run(wire.writer.emit((ended,)), wire)
         assert wire.lines == [repr(ended)]
 
     @jumping
     async def test_is_an_error_where_the_model_failed(self) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
 
         async def conversation() -> None:
             raise ModelBusy("the model is overloaded")
@@ -100,7 +100,7 @@ class TestTheLastWord:
 
     @jumping
     async def test_says_nothing_of_the_inside_where_a_bug_broke_it(self, caplog: pytest.LogCaptureFixture) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
 
         async def conversation() -> None:
             raise ZeroDivisionError("secret detail")
@@ -112,27 +112,27 @@ class TestTheLastWord:
 
     @jumping
     async def test_comes_before_the_deadline_cuts_the_stream(self) -> None:
-        wire, began = Wire(), asyncio.get_running_loop().time()
+        wire, began = RecordingWriter(), asyncio.get_running_loop().time()
         await run(never(), wire, time_s=5)
         assert "deadline_reached" in wire.lines[-1]
         assert wire.at[-1] - began == pytest.approx(5, abs=0.1)
 
     @jumping
     async def test_is_stopped_where_the_user_stopped_it(self) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
         await run(never(), wire, stop_after_s=2)
         assert wire.lines == [repr(ConversationStopped("user"))]
 
     @jumping
     async def test_is_followed_by_nothing(self) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
         await run(never(), wire, stop_after_s=2)
         await wire.writer.emit((TextDelta("late"),))
         assert len(wire.lines) == 1
 
     @jumping
     async def test_is_one_also_where_the_time_is_up_while_a_slow_client_has_yet_to_read_it(self) -> None:
-        wire, ended, read = Wire(), ConversationEnded("stop", Usage(), 1), asyncio.Event()
+        wire, ended, read = RecordingWriter(), ConversationEnded("stop", Usage(), 1), asyncio.Event()
 
         async def write(data: bytes) -> None:
             await wire.write(data)
@@ -144,7 +144,7 @@ class TestTheLastWord:
 
     @jumping
     async def test_is_said_on_cancellation_which_goes_on(self) -> None:
-        wire = Wire()
+        wire = RecordingWriter()
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record:
             supervising = asyncio.create_task(run(never(), wire))
             await asyncio.sleep(1)
@@ -158,7 +158,7 @@ class TestTheLastWord:
 class TestAConversationThatWillNotEnd:
     @jumping
     async def test_delays_the_last_word_by_no_more_than_the_time_to_tidy_up(self) -> None:
-        wire, began, free = Wire(), asyncio.get_running_loop().time(), asyncio.Event()
+        wire, began, free = RecordingWriter(), asyncio.get_running_loop().time(), asyncio.Event()
 
         async def stubborn() -> None:
             while not free.is_set():
@@ -176,7 +176,7 @@ class TestAConversationThatWillNotEnd:
 class TestStopsThatCannotBeSeen:
     @jumping
     async def test_leave_the_conversation_alone(self, caplog: pytest.LogCaptureFixture) -> None:
-        wire, ended = Wire(), ConversationEnded("stop", Usage(), 1)
+        wire, ended = RecordingWriter(), ConversationEnded("stop", Usage(), 1)
 
         async def conversation() -> None:
             await asyncio.sleep(5)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.bodies import bodies
 from tests.chat.formats.wire import attempt, post
+from tests.chat.request_bodies import bodies
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai

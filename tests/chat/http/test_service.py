@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.chat.exchanges import Answered, FixedContext, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller
 from winterbourne.chat.errors import ChatError, RequestRejected, StorageUnavailable
@@ -22,7 +22,7 @@ def other_error_body(_status: int, code: str, message: str) -> bytes:
     return json.dumps({"other": code, "message": message}).encode()
 
 
-class Doorman:
+class FakeAuthenticator:
     """Lets in whoever says so."""
 
     async def prepare(self) -> None:
@@ -34,12 +34,12 @@ class Doorman:
         return Caller("id-1", request.headers["x-name"])
 
 
-async def serve(act: Handler, *, is_open: bool = True, **request: Any) -> Answered:
+async def serve(act: Handler, *, is_open: bool = True, **request: Any) -> RecordedResponse:
     routes = {("GET", "/thing/{id}"): Endpoint(handler=act, is_public=is_open, error_body=other_error_body)}
-    service = Service(routes, Doorman(), error_body, telemetry.make_logger(), "winterbourne-dev")
-    answered = Answered()
+    service = Service(routes, FakeAuthenticator(), error_body, telemetry.make_logger(), "winterbourne-dev")
+    answered = RecordedResponse()
     asked = {"method": "GET", "path": "/thing/7"} | request
-    await service.handle(event(**asked), cast("ResponseStream", answered), FixedContext())
+    await service.handle(event(**asked), cast("ResponseStream", answered), FakeLambdaContext())
     return answered
 
 

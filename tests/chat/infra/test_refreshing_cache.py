@@ -10,7 +10,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.refreshing_cache import REFRESH_TIMEOUT_S, RefreshingCache
 
 
-class Afar:
+class RemoteValue:
     """Gives the number of times it was asked, unless it is away."""
 
     def __init__(self) -> None:
@@ -29,30 +29,30 @@ class Afar:
 
 
 @pytest.fixture
-def afar() -> Afar:
-    return Afar()
+def afar() -> RemoteValue:
+    return RemoteValue()
 
 
-async def test_however_many_ask_at_once_one_fetches(afar: Afar) -> None:
+async def test_however_many_ask_at_once_one_fetches(afar: RemoteValue) -> None:
     assert await asyncio.gather(*(afar.value.get(60) for _ in range(9))) == [1] * 9
 
 
 @pytest.mark.parametrize(("later_s", "value"), [(59, 1), (60, 2), (-1, 2)])
 async def test_it_is_asked_for_again_when_it_is_old_or_the_clock_went_back(
-    afar: Afar, later_s: float, value: int
+    afar: RemoteValue, later_s: float, value: int
 ) -> None:
     await afar.value.get(60)
     afar.time_s += later_s
     assert await afar.value.get(60) == value
 
 
-async def test_who_is_in_doubt_may_ask_for_a_younger_one(afar: Afar) -> None:
+async def test_who_is_in_doubt_may_ask_for_a_younger_one(afar: RemoteValue) -> None:
     await afar.value.get(60)
     afar.time_s += 10
     assert await afar.value.get(10) == 2
 
 
-async def test_a_refused_value_is_asked_for_again_and_another_one_is_not(afar: Afar) -> None:
+async def test_a_refused_value_is_asked_for_again_and_another_one_is_not(afar: RemoteValue) -> None:
     first = await afar.value.get(60)
     afar.value.invalidate(first + 1)
     assert await afar.value.get(60) == first
@@ -61,14 +61,16 @@ async def test_a_refused_value_is_asked_for_again_and_another_one_is_not(afar: A
 
 
 class TestAway:
-    async def test_without_a_value_the_error_is_the_callers_and_the_next_call_tries_again(self, afar: Afar) -> None:
+    async def test_without_a_value_the_error_is_the_callers_and_the_next_call_tries_again(
+        self, afar: RemoteValue
+    ) -> None:
         afar.error = TimeoutError()
         with pytest.raises(TimeoutError):
             await afar.value.get(60)
         afar.error = None
         assert await afar.value.get(60) == 2
 
-    async def test_the_old_value_is_used_on_and_not_asked_for_with_every_call(self, afar: Afar) -> None:
+    async def test_the_old_value_is_used_on_and_not_asked_for_with_every_call(self, afar: RemoteValue) -> None:
         await afar.value.get(60)
         afar.time_s += 60
         afar.error = TimeoutError()
@@ -80,7 +82,7 @@ class TestAway:
         [(SettingsError("X: cannot be read"), "X: cannot be read"), (ValueError("s3cr3t"), "ValueError")],
     )
     async def test_the_log_says_so_and_quotes_nothing_foreign(
-        self, afar: Afar, caplog: pytest.LogCaptureFixture, error: Exception, reason: str
+        self, afar: RemoteValue, caplog: pytest.LogCaptureFixture, error: Exception, reason: str
     ) -> None:
         await afar.value.get(60)
         afar.error = error
@@ -88,7 +90,7 @@ class TestAway:
             await afar.value.get(0)
         assert caplog.messages == [f"refreshing the number failed, the stale value is kept: {reason}"]
 
-    async def test_a_cancelled_fetch_leaves_the_next_caller_to_fetch(self, afar: Afar) -> None:
+    async def test_a_cancelled_fetch_leaves_the_next_caller_to_fetch(self, afar: RemoteValue) -> None:
         first = asyncio.create_task(afar.value.get(60))
         second = asyncio.create_task(afar.value.get(60))
         await asyncio.sleep(0)
@@ -97,7 +99,7 @@ class TestAway:
 
     @jumping
     async def test_a_renewal_that_hangs_is_given_up_while_there_is_an_old_value(self) -> None:
-        afar = Afar()
+        afar = RemoteValue()
         await afar.value.get(60)
         afar.hangs = True
         before = asyncio.get_running_loop().time()

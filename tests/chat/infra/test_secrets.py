@@ -19,7 +19,7 @@ from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret, unwrap_single_val
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
 
 
-class Vault:
+class FakeSecretsService:
     """Stands for the service: counts its readers, changes its value, fails when told to."""
 
     def __init__(self) -> None:
@@ -40,19 +40,19 @@ class Vault:
 
 class TestReading:
     async def test_what_was_read_is_redacted_from_then_on(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         vault.value = '{"api_key":"sk-harbour-42"}'
         await vault.secret().read()
         assert redaction.redact("with sk-harbour-42") == "with [redacted]"
 
     async def test_many_readers_share_one_call(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         assert await asyncio.gather(*(secret.read() for _ in range(5))) == ["first"] * 5
         assert vault.reads == 1
 
     async def test_a_failure_names_the_setting_and_not_the_arn(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         vault.error = RuntimeError(ARN)
         with pytest.raises(SettingsError) as failure:
             await vault.secret().read()
@@ -60,7 +60,7 @@ class TestReading:
         assert failure.value.__cause__ is None
 
     async def test_after_a_failure_the_next_reader_tries_again(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         vault.error = RuntimeError()
         with pytest.raises(SettingsError):
@@ -71,7 +71,7 @@ class TestReading:
 
 class TestRotation:
     async def test_a_young_value_is_kept(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         await secret.read()
         vault.value = "second"
@@ -79,7 +79,7 @@ class TestRotation:
         assert await secret.read() == "first"
 
     async def test_an_old_value_is_read_again(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         await secret.read()
         vault.value = "second"
@@ -87,14 +87,14 @@ class TestRotation:
         assert await secret.read() == "second"
 
     async def test_a_refused_value_is_read_again_at_once(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         secret.invalidate(await secret.read())
         vault.value = "second"
         assert await secret.read() == "second"
 
     async def test_a_late_refusal_of_the_old_value_leaves_the_new_one(self) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         secret.invalidate(await secret.read())
         vault.value = "second"
@@ -104,7 +104,7 @@ class TestRotation:
         assert vault.reads == 2
 
     async def test_an_old_value_outlives_a_service_that_is_away(self, caplog: pytest.LogCaptureFixture) -> None:
-        vault = Vault()
+        vault = FakeSecretsService()
         secret = vault.secret()
         await secret.read()
         vault.time_s += MAX_AGE_S

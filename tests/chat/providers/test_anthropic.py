@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.talk import PNG, SCHEMA, SETTINGS, TOOLS, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
 from winterbourne.chat.providers import anthropic

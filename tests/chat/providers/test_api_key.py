@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.chat.providers.talk import TEXT, failure, said, text
-from tests.chat.providers.talk import openai as openai_model
+from tests.chat.providers.provider_helpers import TEXT, collect_events, failure, text
+from tests.chat.providers.provider_helpers import openai as openai_model
 from tests.upstream import failing, saying, upstream
 from winterbourne.chat.errors import ChatError
 from winterbourne.chat.infra import redaction, secrets
@@ -28,7 +28,7 @@ class TestKeysFromSecrets:
         monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
         async with upstream(failing(401), saying(TEXT)) as server:
             arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
-            assert text(await said(openai_model(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai_model(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
         used = [request.headers["authorization"] for request in server.requests]
         assert used == ["Bearer sk-old", "Bearer sk-new"]
 

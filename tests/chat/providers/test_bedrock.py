@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 
 from tests import transcripts
-from tests.chat.providers.talk import PNG, SCHEMA, SETTINGS, TOOLS, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
 from winterbourne.chat.errors import ModelRefused

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests import transcripts
-from tests.chat.fakes import Heard
+from tests.chat.fakes import RecordingEmit
 from tests.upstream import Upstream, saying, upstream
 from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.events import ConversationEnded
@@ -27,8 +27,8 @@ async def f(x: int) -> int:
     return 2 * x
 
 
-async def talked(provider: str, server: Upstream) -> Heard:
-    heard, kept = Heard(), list[Message]()
+async def talked(provider: str, server: Upstream) -> RecordingEmit:
+    heard, kept = RecordingEmit(), list[Message]()
     settings = Settings(
         model_provider=provider,
         anthropic_base_url=server.url,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.providers.talk import SETTINGS, request
+from tests.chat.providers.provider_helpers import SETTINGS, request
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
 from winterbourne.chat.providers import anthropic, bedrock, openai
 from winterbourne.chat.providers.history import normalize_for_provider

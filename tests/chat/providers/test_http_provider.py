@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.talk import DELTA, HELLO, KEY, TEXT, failure, openai, said, text
+from tests.chat.providers.provider_helpers import DELTA, HELLO, KEY, TEXT, collect_events, failure, openai, text
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
 from winterbourne.chat.core.events import TextDelta, TurnEnded
@@ -52,13 +52,13 @@ class TestAGoodAnswer:
         async with upstream(saying(TEXT)) as server:
             model = openai(server)
             for _ in range(3):
-                await said(model)
+                await collect_events(model)
             assert http_pool.stats().idle == 1
         assert server.connections == 1
 
     async def test_the_key_goes_in_its_header_and_compression_is_not_asked_for(self) -> None:
         async with upstream(saying(TEXT)) as server:
-            await said(openai(server))
+            await collect_events(openai(server))
         headers = server.requests[0].headers
         assert headers["authorization"] == f"Bearer {KEY}"
         assert headers["accept-encoding"] == "identity"
@@ -70,7 +70,7 @@ class TestAGoodAnswer:
             await exchange.end()
 
         async with upstream(squeezed) as server:
-            assert text(await said(openai(server))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai(server))) == "Hello, wörld 🌍!"
 
 
 class TestRefusals:
@@ -216,7 +216,7 @@ class TestAProviderThatQuotesOurKey:
             await exchange.end()
 
         async with upstream(echo) as server:
-            assert text(await said(self.model(server))) == "The key is [redacted]."
+            assert text(await collect_events(self.model(server))) == "The key is [redacted]."
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
@@ -311,7 +311,7 @@ class TestStreamsThatEndBadly:
             exchange.cut()
 
         async with upstream(cut) as server:
-            events = await said(openai(server))
+            events = await collect_events(openai(server))
         assert isinstance(events[-1], TurnEnded)
 
     @pytest.mark.parametrize("before", [b"", DELTA])
@@ -328,7 +328,7 @@ class TestStreamsThatEndBadly:
 
     async def test_what_is_broken_after_the_last_word_harms_nobody(self) -> None:
         async with upstream(breaking_after(TEXT)) as server:
-            assert isinstance((await said(openai(server)))[-1], TurnEnded)
+            assert isinstance((await collect_events(openai(server)))[-1], TurnEnded)
 
 
 class TestSilence:
@@ -361,7 +361,7 @@ class TestSilence:
             await exchange.gone()
 
         async with upstream(linger) as server:
-            assert isinstance((await said(openai(server)))[-1], TurnEnded)
+            assert isinstance((await collect_events(openai(server)))[-1], TurnEnded)
 
     @jumping
     async def test_a_trickle_is_no_silence(self) -> None:
@@ -373,7 +373,7 @@ class TestSilence:
             await exchange.end()
 
         async with upstream(trickle) as server:
-            assert text(await said(openai(server))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai(server))) == "Hello, wörld 🌍!"
 
 
 class TestFloods:
@@ -447,7 +447,7 @@ class TestClosing:
             hung_up.set()
 
         async with upstream(talk) as server:
-            task = asyncio.create_task(said(openai(server)))
+            task = asyncio.create_task(collect_events(openai(server)))
             await asked.wait()
             await asyncio.sleep(0.02)
             task.cancel()
@@ -459,7 +459,7 @@ class TestClosing:
     @jumping
     async def test_cancelling_between_two_attempts_ends_the_waiting(self) -> None:
         async with upstream(failing(429, retry_after="3600")) as server:
-            task = asyncio.create_task(said(openai(server)))
+            task = asyncio.create_task(collect_events(openai(server)))
             await asyncio.sleep(60)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -476,6 +476,6 @@ class TestClosing:
                 await asyncio.sleep(0.01)
 
         async with upstream(chatter) as server:
-            events = await said(openai(server))
+            events = await collect_events(openai(server))
             assert http_pool.stats().open == 0
         assert text(events) == "Hello, wörld 🌍!"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.providers.talk import PNG, SCHEMA, SETTINGS, TOOLS, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,

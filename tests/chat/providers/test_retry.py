@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.talk import HELLO, TEXT, failure, said, text
-from tests.chat.providers.talk import openai as openai_model
+from tests.chat.providers.provider_helpers import HELLO, TEXT, collect_events, failure, text
+from tests.chat.providers.provider_helpers import openai as openai_model
 from tests.clock import jumping
 from tests.upstream import Exchange, failing, saying, upstream
 from winterbourne.chat.errors import ModelBusy, ModelUnreachable
@@ -23,7 +23,7 @@ class TestRetrying:
     async def test_too_many_requests_once_is_never_seen(self) -> None:
         async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
             began = asyncio.get_running_loop().time()
-            assert text(await said(openai_model(server))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai_model(server))) == "Hello, wörld 🌍!"
             assert 7 <= asyncio.get_running_loop().time() - began < 8
         assert len(server.requests) == 2
 
@@ -34,7 +34,7 @@ class TestRetrying:
         watch.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
         logging.getLogger("winterbourne.chat.providers.retry").addHandler(watch)
         async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
-            await said(openai_model(server))
+            await collect_events(openai_model(server))
         logging.getLogger("winterbourne.chat.providers.retry").removeHandler(watch)
         assert re.fullmatch(r"retrying the model's provider in 7\.\d s: .* busy \(429\)", lines.pop())
 
@@ -42,14 +42,14 @@ class TestRetrying:
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
     async def test_a_busy_provider_is_asked_again_until_it_answers(self, status: int) -> None:
         async with upstream(failing(status), failing(status), saying(TEXT)) as server:
-            assert text(await said(openai_model(server))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai_model(server))) == "Hello, wörld 🌍!"
 
     @jumping
     async def test_an_overload_that_is_told_inside_the_stream_is_retried_too(self) -> None:
         overloaded = transcripts.wire("anthropic", "overloaded_first")
         async with upstream(saying(overloaded), saying(transcripts.wire("anthropic", "text"))) as server:
             settings = Settings(model_provider="anthropic", anthropic_base_url=server.url)
-            assert text(await said(make_provider(settings))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(make_provider(settings))) == "Hello, wörld 🌍!"
 
     @jumping
     async def test_a_connection_that_breaks_before_the_answer_is_retried(self) -> None:
@@ -61,7 +61,7 @@ class TestRetrying:
             exchange.cut()
 
         async with upstream(hang_up, hang_up_later, saying(TEXT)) as server:
-            assert text(await said(openai_model(server))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai_model(server))) == "Hello, wörld 🌍!"
 
     @jumping
     async def test_it_gives_up_after_some_attempts_with_the_last_error(self) -> None:

@@ -24,7 +24,7 @@ from winterbourne.chat.storage.memory import MemoryBackend
 LEASE_S = 30.0
 
 
-class Wire(MemoryBackend):
+class PartitionedBackend(MemoryBackend):
     """One environment's way to a store that all share; it can be cut."""
 
     def __init__(self, shared: MemoryBackend) -> None:
@@ -51,11 +51,11 @@ class TestOneLease:
         return Clock()
 
     @pytest.fixture
-    def wire(self) -> Wire:
-        return Wire(MemoryBackend())
+    def wire(self) -> PartitionedBackend:
+        return PartitionedBackend(MemoryBackend())
 
     @pytest.fixture
-    def store(self, wire: Wire, clock: Clock) -> Store:
+    def store(self, wire: PartitionedBackend, clock: Clock) -> Store:
         return Store(lambda: wire, threads=0, is_shared=True, now=clock)
 
     def lease(self, store: Store) -> Lease:
@@ -115,7 +115,9 @@ class TestOneLease:
         assert taken.metadata
         assert is_leased(taken.metadata, clock.time_s * 1000)
 
-    async def test_a_store_that_is_away_for_a_moment_does_not_lose_it(self, store: Store, wire: Wire) -> None:
+    async def test_a_store_that_is_away_for_a_moment_does_not_lose_it(
+        self, store: Store, wire: PartitionedBackend
+    ) -> None:
         lease = self.lease(store)
         await lease.read()
         await lease.acquire("")
@@ -132,7 +134,7 @@ class TestOneLease:
 class Session:
     """One request in one environment, from its beginning to its end or its death."""
 
-    def __init__(self, wire: Wire, opened: Any, record: OpenConversation, until_s: float) -> None:
+    def __init__(self, wire: PartitionedBackend, opened: Any, record: OpenConversation, until_s: float) -> None:
         self.wire, self.opened, self.record, self.until_s = wire, opened, record, until_s
         self.texts: list[str] = []
         self.is_over = False
@@ -153,7 +155,7 @@ class Environments(RuleBasedStateMachine):
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
-        wire = Wire(self.shared)
+        wire = PartitionedBackend(self.shared)
         store = Store(lambda: wire, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
@@ -214,7 +216,7 @@ class Environments(RuleBasedStateMachine):
             self.runner.run(session.opened.__aexit__(None, None, None))
 
     async def _kept(self) -> list[str]:
-        store = Store(lambda: Wire(self.shared), threads=0, is_shared=True, now=self.clock)
+        store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
         shown = json.loads(await ConversationStore(store, Settings()).get(ANONYMOUS, "c"))
         return [part["text"] for message in shown["messages"] for part in message["parts"]]
 

@@ -6,8 +6,14 @@ import logging
 
 import pytest
 
-from tests.chat.tool_runtime.hearing import Deaf, Heard, Stalled, answers, asked
-from tests.chat.tool_runtime.vices import TOOLS, cleaned, wait, who
+from tests.chat.tool_runtime.misbehaving_tools import TOOLS, cleaned, wait, who
+from tests.chat.tool_runtime.recording_clients import (
+    DisconnectingClient,
+    RecordingClient,
+    StalledClient,
+    run_turn,
+    tool_call,
+)
 from tests.clock import jumping
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.settings import Settings
@@ -19,9 +25,9 @@ from winterbourne.chat.tool_runtime.runner import ToolRunner
 class TestSideBySide:
     @jumping
     async def test_results_are_sent_when_they_are_there_and_handed_over_in_call_order(self) -> None:
-        heard = Heard()
-        calls = [asked("wait", str(number), seconds=seconds) for number, seconds in enumerate((0.3, 0.1, 0.2))]
-        messages = await answers(ToolRunner(TOOLS), *calls, heard=heard)
+        heard = RecordingClient()
+        calls = [tool_call("wait", str(number), seconds=seconds) for number, seconds in enumerate((0.3, 0.1, 0.2))]
+        messages = await run_turn(ToolRunner(TOOLS), *calls, client=heard)
         assert [message.content for message in messages] == ["0.3", "0.1", "0.2"]
         assert [event.id for event in heard.finished] == ["1", "2", "0"]
 
@@ -29,14 +35,14 @@ class TestSideBySide:
     async def test_all_together_take_as_long_as_the_slowest(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await answers(ToolRunner(TOOLS), *(asked("wait", str(n), seconds=n / 10) for n in range(2, 7)))
+        await run_turn(ToolRunner(TOOLS), *(tool_call("wait", str(n), seconds=n / 10) for n in range(2, 7)))
         assert loop.time() - began == pytest.approx(0.6, abs=0.05)
 
     @jumping
     async def test_a_call_starts_while_the_model_goes_on_talking(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.start(asked("wait", seconds=1))
+            turn.start(tool_call("wait", seconds=1))
             await asyncio.sleep(2)  # the model talks
             assert heard.kinds("1") == ["Started", "Finished"]
             assert len(await turn.results()) == 1
@@ -46,19 +52,19 @@ class TestSideBySide:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"):
-            assert await answers(ToolRunner(TOOLS)) == []
+            assert await run_turn(ToolRunner(TOOLS)) == []
         assert not caplog.records
 
     @jumping
     async def test_the_duration_is_told_in_milliseconds(self) -> None:
-        heard = Heard()
-        await answers(ToolRunner(TOOLS), asked("wait", seconds=1.5), heard=heard)
+        heard = RecordingClient()
+        await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=1.5), client=heard)
         assert heard.finished[0].duration_ms == pytest.approx(1500, abs=20)
 
     @jumping
     async def test_what_the_log_says(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"):
-            await answers(ToolRunner(TOOLS), asked("wait", "1", seconds=1), asked("fail", "2"))
+            await run_turn(ToolRunner(TOOLS), tool_call("wait", "1", seconds=1), tool_call("fail", "2"))
         lines = [record.getMessage() for record in caplog.records]
         assert any(line.startswith("tool wait executed in 1.0") and line.endswith("s") for line in lines)
         assert "completed 2 tool calls: [wait, fail]" in lines
@@ -67,10 +73,10 @@ class TestSideBySide:
 class TestOneThatIsRefused:
     @jumping
     async def test_runs_nothing_and_has_its_words_as_its_one_result(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.refuse(asked("wait", "no", seconds=60), "Not today.")
-            turn.start(asked("wait", "yes", seconds=1))
+            turn.refuse(tool_call("wait", "no", seconds=60), "Not today.")
+            turn.start(tool_call("wait", "yes", seconds=1))
             no, yes = await turn.results()
         assert (no.content, no.is_error) == ("Not today.", True)
         assert (yes.content, yes.is_error) == ("1.0", False)
@@ -79,9 +85,9 @@ class TestOneThatIsRefused:
 
     @jumping
     async def test_has_a_result_also_where_the_turn_ends_at_once(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.refuse(asked("wait", "no", seconds=60), "Not today.")
+            turn.refuse(tool_call("wait", "no", seconds=60), "Not today.")
         assert [message.is_error for message in await turn.results()] == [True]
         assert heard.kinds("no") == ["Started", "Finished"]
 
@@ -101,9 +107,9 @@ class TestOneThatGoesWrong:
     def test_is_one_error_result_and_disturbs_no_other(self, name: str, words: str) -> None:
         @jumping
         async def run() -> None:
-            heard = Heard()
-            calls = asked(name, "bad"), asked("wait", "good", seconds=1)
-            bad, good = await answers(ToolRunner(TOOLS), *calls, heard=heard)
+            heard = RecordingClient()
+            calls = tool_call(name, "bad"), tool_call("wait", "good", seconds=1)
+            bad, good = await run_turn(ToolRunner(TOOLS), *calls, client=heard)
             assert (bad.content, bad.is_error) == (words, True)
             assert (good.content, good.is_error) == ("1.0", False)
             assert heard.kinds("bad") == ["Started", "Finished"]
@@ -113,19 +119,19 @@ class TestOneThatGoesWrong:
 
     @jumping
     async def test_the_traceback_goes_to_the_log_and_not_to_the_model(self, caplog: pytest.LogCaptureFixture) -> None:
-        (message,) = await answers(ToolRunner(TOOLS), asked("fail"))
+        (message,) = await run_turn(ToolRunner(TOOLS), tool_call("fail"))
         assert "Traceback" not in message.content
         assert any(record.exc_info and "no luck" in str(record.exc_info[1]) for record in caplog.records)
 
     @jumping
     async def test_what_a_tool_says_on_purpose_has_no_traceback(self, caplog: pytest.LogCaptureFixture) -> None:
-        await answers(ToolRunner(TOOLS), asked("refuse"))
+        await run_turn(ToolRunner(TOOLS), tool_call("refuse"))
         assert not [record for record in caplog.records if record.exc_info]
 
     @jumping
     async def test_bad_arguments_are_told_with_their_path_and_nothing_runs(self) -> None:
-        heard = Heard()
-        (message,) = await answers(ToolRunner(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), heard=heard)
+        heard = RecordingClient()
+        (message,) = await run_turn(ToolRunner(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), client=heard)
         assert message.content == (
             "The arguments of wait do not fit its schema: expected `float`, got `str`, at `$.seconds`;"
             " fix that and call it again."
@@ -136,9 +142,9 @@ class TestOneThatGoesWrong:
 class TestTimeout:
     @jumping
     async def test_one_tool_past_its_timeout_delays_nobody(self) -> None:
-        heard = Heard()
-        calls = asked("impatient", "slow", seconds=60), asked("wait", "quick", seconds=1)
-        slow, quick = await answers(ToolRunner(TOOLS), *calls, heard=heard)
+        heard = RecordingClient()
+        calls = tool_call("impatient", "slow", seconds=60), tool_call("wait", "quick", seconds=1)
+        slow, quick = await run_turn(ToolRunner(TOOLS), *calls, client=heard)
         assert [event.id for event in heard.finished] == ["quick", "slow"]
         assert (slow.content, slow.is_error) == ("impatient did not finish within 2 seconds and was stopped.", True)
         assert heard.finished[1].status == "timed_out"
@@ -148,16 +154,16 @@ class TestTimeout:
     @jumping
     async def test_a_tool_without_one_has_that_of_the_settings(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_execution_timeout=7))
-        (message,) = await answers(runner, asked("wait", seconds=60))
+        (message,) = await run_turn(runner, tool_call("wait", seconds=60))
         assert message.content == "wait did not finish within 7 seconds and was stopped."
 
     @jumping
     async def test_never_past_the_deadline_less_the_time_the_answer_needs(self) -> None:
-        loop, heard = asyncio.get_running_loop(), Heard()
+        loop, heard = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
         runner = ToolRunner(TOOLS, Settings(tool_answer_reserve=10))
         async with runner.turn(heard, deadline=began + 13) as turn:
-            turn.start(asked("wait", seconds=60))
+            turn.start(tool_call("wait", seconds=60))
             (message,) = await turn.results()
         assert loop.time() - began == pytest.approx(3, abs=0.05)
         assert message.content == "wait was stopped because the remaining time is needed for the answer."
@@ -165,9 +171,9 @@ class TestTimeout:
 
     @jumping
     async def test_with_no_time_left_every_call_still_gets_its_last_word(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard, deadline=asyncio.get_running_loop().time() + 1) as turn:
-            turn.start(asked("wait", seconds=60))
+            turn.start(tool_call("wait", seconds=60))
             await turn.results()
         assert [event.status for event in heard.finished] == ["timed_out"]
 
@@ -175,7 +181,7 @@ class TestTimeout:
     async def test_a_tool_that_ignores_it_is_told_so_and_does_not_hold_up_the_turn(self) -> None:
         loop = asyncio.get_running_loop()
         runner, began = ToolRunner(TOOLS), loop.time()
-        (message,) = await answers(runner, asked("stubborn", seconds=60))
+        (message,) = await run_turn(runner, tool_call("stubborn", seconds=60))
         assert message.content == "stubborn did not finish within 2 seconds and was stopped."
         assert loop.time() - began < 2.5
         assert runner.abandoned_count == 1
@@ -187,7 +193,7 @@ class TestTimeout:
         runner = ToolRunner(TOOLS, Settings(tool_abandoned_limit=2))
         seen = []
         for _ in range(2):
-            await answers(runner, asked("stubborn", seconds=60))
+            await run_turn(runner, tool_call("stubborn", seconds=60))
             seen.append(runner.should_retire)
         await asyncio.sleep(60)
         assert [*seen, runner.should_retire] == [False, True, False]
@@ -195,7 +201,7 @@ class TestTimeout:
     @jumping
     async def test_closing_the_runner_cancels_what_was_left_behind_and_does_not_wait_for_ever(self) -> None:
         runner = ToolRunner(TOOLS)
-        await answers(runner, asked("stubborn", seconds=60))
+        await run_turn(runner, tool_call("stubborn", seconds=60))
         began = asyncio.get_running_loop().time()
         await runner.close()
         assert asyncio.get_running_loop().time() - began < 1
@@ -206,10 +212,10 @@ class TestCancellation:
     @jumping
     async def test_leaving_the_block_cancels_every_tool_and_awaits_it(self) -> None:
         cleaned.clear()
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.start(asked("wait", "1", seconds=60))
-            turn.start(asked("wait", "2", seconds=60))
+            turn.start(tool_call("wait", "1", seconds=60))
+            turn.start(tool_call("wait", "2", seconds=60))
             await asyncio.sleep(1)
         assert cleaned == ["wait", "wait"]
         assert [event.status for event in heard.finished] == ["cancelled", "cancelled"]
@@ -219,29 +225,29 @@ class TestCancellation:
 
     @jumping
     async def test_a_call_that_had_not_begun_has_its_last_word_too(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.start(asked("wait", seconds=60))
+            turn.start(tool_call("wait", seconds=60))
         assert heard.kinds("1") == ["Started", "Finished"]
         assert [event.status for event in heard.finished] == ["cancelled"]
         assert [message.content for message in await turn.results()] == ["The call was stopped before it was done."]
 
     @jumping
     async def test_what_was_done_before_stays_done(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.start(asked("wait", "quick", seconds=1))
-            turn.start(asked("wait", "slow", seconds=60))
+            turn.start(tool_call("wait", "quick", seconds=1))
+            turn.start(tool_call("wait", "slow", seconds=60))
             await asyncio.sleep(2)
         assert [(event.id, event.status) for event in heard.finished] == [("quick", "completed"), ("slow", "cancelled")]
 
     @jumping
     async def test_cancelling_who_waits_for_the_results_cancels_the_tools(self) -> None:
         cleaned.clear()
-        heard = Heard()
+        heard = RecordingClient()
 
         async def conversation() -> None:
-            await answers(ToolRunner(TOOLS), asked("wait", seconds=60), heard=heard)
+            await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=60), client=heard)
 
         task = asyncio.create_task(conversation())
         await asyncio.sleep(1)
@@ -256,8 +262,8 @@ class TestCancellation:
         loop = asyncio.get_running_loop()
         runner = ToolRunner(TOOLS)
         began = loop.time()
-        async with runner.turn(Heard()) as turn:
-            turn.start(asked("stubborn", seconds=60))
+        async with runner.turn(RecordingClient()) as turn:
+            turn.start(tool_call("stubborn", seconds=60))
             await asyncio.sleep(1)
         assert loop.time() - began < 1.5
         assert runner.abandoned_count == 1
@@ -267,8 +273,8 @@ class TestCancellation:
     async def test_being_cancelled_again_meanwhile_ends_it_at_once_and_every_tool_has_still_heard_of_it(self) -> None:
         cleaned.clear()
         runner = ToolRunner(TOOLS)
-        calls = asked("wait", "1", seconds=60), asked("stubborn", "2", seconds=60)
-        task = asyncio.create_task(answers(runner, *calls))
+        calls = tool_call("wait", "1", seconds=60), tool_call("stubborn", "2", seconds=60)
+        task = asyncio.create_task(run_turn(runner, *calls))
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.sleep(0.1)  # the turn waits for the stubborn one
@@ -281,9 +287,9 @@ class TestCancellation:
 
     @jumping
     async def test_no_task_is_left(self) -> None:
-        async with ToolRunner(TOOLS).turn(Heard()) as turn:
+        async with ToolRunner(TOOLS).turn(RecordingClient()) as turn:
             for number, name in enumerate(("wait", "impatient", "counts", "fail")):
-                turn.start(asked(name, str(number), **({"to": 9} if name == "counts" else {"seconds": 60})))
+                turn.start(tool_call(name, str(number), **({"to": 9} if name == "counts" else {"seconds": 60})))
             await asyncio.sleep(1)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -294,12 +300,12 @@ class TestClientThatIsGone:
         @jumping
         async def run() -> None:
             with pytest.raises(ConnectionResetError):
-                await answers(
+                await run_turn(
                     ToolRunner(TOOLS),
-                    asked("wait", "1", seconds=1),
-                    asked("wait", "2", seconds=60),
-                    asked("counts", "3", to=60),
-                    heard=Deaf(after),
+                    tool_call("wait", "1", seconds=1),
+                    tool_call("wait", "2", seconds=60),
+                    tool_call("counts", "3", to=60),
+                    client=DisconnectingClient(after),
                 )
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -308,8 +314,8 @@ class TestClientThatIsGone:
     @jumping
     async def test_does_not_lose_a_cancellation(self) -> None:
         async def conversation() -> None:
-            async with ToolRunner(TOOLS).turn(Deaf(1)) as turn:
-                turn.start(asked("wait", seconds=60))
+            async with ToolRunner(TOOLS).turn(DisconnectingClient(1)) as turn:
+                turn.start(tool_call("wait", seconds=60))
                 await asyncio.sleep(60)
 
         task = asyncio.create_task(conversation())
@@ -322,8 +328,8 @@ class TestClientThatIsGone:
     @jumping
     async def test_is_raised_when_the_block_is_left_without_asking_for_results(self) -> None:
         async def conversation() -> None:
-            async with ToolRunner(TOOLS).turn(Deaf(0)) as turn:
-                turn.start(asked("wait", seconds=1))
+            async with ToolRunner(TOOLS).turn(DisconnectingClient(0)) as turn:
+                turn.start(tool_call("wait", seconds=1))
                 await asyncio.sleep(2)
 
         with pytest.raises(ConnectionResetError):
@@ -331,19 +337,19 @@ class TestClientThatIsGone:
 
     @jumping
     async def test_every_call_has_its_message_nevertheless(self) -> None:
-        turn = ToolRunner(TOOLS).turn(Deaf(0))
+        turn = ToolRunner(TOOLS).turn(DisconnectingClient(0))
         with contextlib.suppress(ConnectionResetError):
             async with turn:
-                turn.start(asked("wait", "1", seconds=1))
-                turn.start(asked("made_up", "2"))
+                turn.start(tool_call("wait", "1", seconds=1))
+                turn.start(tool_call("made_up", "2"))
                 await turn.results()
         assert [message.tool_call_id for message in await turn.results()] == ["1", "2"]
 
     @jumping
     async def test_an_error_of_the_block_itself_stands(self) -> None:
         async def conversation() -> None:
-            async with ToolRunner(TOOLS).turn(Deaf(0)) as turn:
-                turn.start(asked("wait", seconds=1))
+            async with ToolRunner(TOOLS).turn(DisconnectingClient(0)) as turn:
+                turn.start(tool_call("wait", seconds=1))
                 raise KeyError
 
         with pytest.raises(KeyError):
@@ -354,7 +360,9 @@ class TestClientThatIsGone:
         @jumping
         async def run() -> None:
             loop = asyncio.get_running_loop()
-            task = asyncio.create_task(answers(ToolRunner(TOOLS), asked("wait", seconds=60), heard=Stalled(after)))
+            task = asyncio.create_task(
+                run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=60), client=StalledClient(after))
+            )
             await asyncio.sleep(1)
             began = loop.time()
             task.cancel()
@@ -377,29 +385,29 @@ class TestClientThatIsGone:
         began = asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
-                await answers(ToolRunner([starts]), asked("starts"), heard=Stalled(0))
+                await run_turn(ToolRunner([starts]), tool_call("starts"), client=StalledClient(0))
         assert started == [pytest.approx(began, abs=0.05)]
 
 
 class TestProgress:
     @jumping
     async def test_items_of_a_generator_are_streamed_and_its_last_one_is_the_result(self) -> None:
-        heard = Heard()
-        (message,) = await answers(ToolRunner(TOOLS), asked("counts", to=3), heard=heard)
+        heard = RecordingClient()
+        (message,) = await run_turn(ToolRunner(TOOLS), tool_call("counts", to=3), client=heard)
         assert heard.kinds("1") == ["Started", "Progressed", "Progressed", "Progressed", "Finished"]
         assert heard.progress("1") == ["at 1", "at 2", "at 3"]
         assert message.content == '"done"'
 
     @jumping
     async def test_an_item_is_sent_while_the_generator_works_on_the_next(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         async with ToolRunner(TOOLS).turn(heard) as turn:
-            turn.start(asked("counts", to=3))
+            turn.start(tool_call("counts", to=3))
             await asyncio.sleep(0.5)
             assert heard.progress("1") == ["at 1"]
 
     async def test_a_flood_of_it_lets_others_run_and_ends_with_the_timeout(self) -> None:
-        flood, quick = await answers(ToolRunner(TOOLS), asked("chatters", "1"), asked("asks_who", "2"))
+        flood, quick = await run_turn(ToolRunner(TOOLS), tool_call("chatters", "1"), tool_call("asks_who", "2"))
         assert flood.content == "chatters did not finish within 0.05 seconds and was stopped."
         assert not quick.is_error
 
@@ -414,8 +422,8 @@ class TestProgress:
                 await asyncio.sleep(0.1)
                 await context.progress("too late")
 
-        heard = Heard()
-        await answers(ToolRunner([late]), asked("late"), heard=heard)
+        heard = RecordingClient()
+        await run_turn(ToolRunner([late]), tool_call("late"), client=heard)
         assert heard.kinds("1") == ["Started", "Finished"]
 
 
@@ -423,8 +431,8 @@ class TestContext:
     @jumping
     async def test_a_tool_knows_its_request_its_caller_its_deadline_and_context_variables(self) -> None:
         who.set("me")
-        async with ToolRunner(TOOLS).turn(Heard(), request_id="r-1", caller="c-1") as turn:
-            turn.start(asked("asks_who"))
+        async with ToolRunner(TOOLS).turn(RecordingClient(), request_id="r-1", caller_id="c-1") as turn:
+            turn.start(tool_call("asks_who"))
             (message,) = await turn.results()
         assert message.content == '["me","r-1","c-1","30"]'
 
@@ -432,10 +440,10 @@ class TestContext:
 class TestPlaces:
     @jumping
     async def test_so_many_run_at_once_and_the_wait_of_the_rest_is_seen(self) -> None:
-        heard, loop = Heard(), asyncio.get_running_loop()
+        heard, loop = RecordingClient(), asyncio.get_running_loop()
         began = loop.time()
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=2))
-        await answers(runner, *(asked("wait", str(number), seconds=1) for number in range(5)), heard=heard)
+        await run_turn(runner, *(tool_call("wait", str(number), seconds=1) for number in range(5)), client=heard)
         assert [heard.kinds(str(number))[0] for number in range(5)] == ["Started", "Started", *["Queued"] * 3]
         assert loop.time() - began == pytest.approx(3, abs=0.1)
 
@@ -443,7 +451,7 @@ class TestPlaces:
     async def test_each_conversation_has_its_own(self) -> None:
         loop = asyncio.get_running_loop()
         runner, began = ToolRunner(TOOLS, Settings(tool_concurrency=1)), loop.time()
-        await asyncio.gather(*(answers(runner, asked("wait", seconds=1)) for _ in range(3)))
+        await asyncio.gather(*(run_turn(runner, tool_call("wait", seconds=1)) for _ in range(3)))
         assert loop.time() - began == pytest.approx(1, abs=0.1)
 
     @jumping
@@ -453,27 +461,27 @@ class TestPlaces:
             """One at a time."""
             await asyncio.sleep(1)
 
-        loop, heard = asyncio.get_running_loop(), Heard()
+        loop, heard = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
         runner = ToolRunner([rare, wait], Settings(tool_concurrency=2))
-        calls = [asked("rare", "1"), asked("rare", "2"), asked("wait", "3", seconds=0.5)]
-        await asyncio.gather(answers(runner, *calls, heard=heard), answers(runner, asked("rare")))
+        calls = [tool_call("rare", "1"), tool_call("rare", "2"), tool_call("wait", "3", seconds=0.5)]
+        await asyncio.gather(run_turn(runner, *calls, client=heard), run_turn(runner, tool_call("rare")))
         assert heard.finished[0].id == "3"
         assert loop.time() - began == pytest.approx(3, abs=0.1)
 
     @jumping
     async def test_waiting_for_one_does_not_count_against_the_timeout_of_the_tool(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
-        messages = await answers(runner, *(asked("impatient", str(n), seconds=1.5) for n in range(3)))
+        messages = await run_turn(runner, *(tool_call("impatient", str(n), seconds=1.5) for n in range(3)))
         assert not any(message.is_error for message in messages)
 
     @jumping
     async def test_waiting_ends_with_the_deadline(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1, tool_answer_reserve=0))
         async with runner.turn(heard, deadline=asyncio.get_running_loop().time() + 5) as turn:
-            turn.start(asked("wait", "1", seconds=60))
-            turn.start(asked("wait", "2", seconds=60))
+            turn.start(tool_call("wait", "1", seconds=60))
+            turn.start(tool_call("wait", "2", seconds=60))
             await turn.results()
         assert [event.status for event in heard.finished] == ["timed_out", "timed_out"]
         assert heard.kinds("2") == ["Queued", "Started", "Finished"]
@@ -481,7 +489,7 @@ class TestPlaces:
     @jumping
     async def test_a_place_is_free_again_after_a_timeout_a_failure_or_a_cancellation(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
-        heard = Heard()
-        calls = asked("impatient", "1", seconds=9), asked("fail", "2"), asked("wait", "3", seconds=1)
-        *_, last = await answers(runner, *calls, heard=heard)
+        heard = RecordingClient()
+        calls = tool_call("impatient", "1", seconds=9), tool_call("fail", "2"), tool_call("wait", "3", seconds=1)
+        *_, last = await run_turn(runner, *calls, client=heard)
         assert not last.is_error

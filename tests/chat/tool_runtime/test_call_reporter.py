@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.chat.tool_runtime.hearing import Heard, asked, measured
+from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, tool_call
 from winterbourne.chat.core.events import EventBatch, ToolFinished, ToolStarted
 from winterbourne.chat.tool_runtime.call_reporter import CallReporter
 from winterbourne.chat.tool_runtime.results import CANCELLED, Outcome, failed, timed_out
@@ -13,8 +13,8 @@ FINE = Outcome("completed", b'{"a":1}')
 
 
 async def test_the_final_word_is_said_once() -> None:
-    heard = Heard()
-    call = CallReporter(asked("t"), "t", heard)
+    heard = RecordingClient()
+    call = CallReporter(tool_call("t"), "t", heard)
     await call.report_started()
     first = await call.finish(FINE)
     assert await call.finish(CANCELLED) is first
@@ -22,13 +22,15 @@ async def test_the_final_word_is_said_once() -> None:
 
 
 async def test_a_call_that_never_ran_is_started_and_finished_at_once() -> None:
-    heard = Heard()
-    await CallReporter(asked("t"), "t", heard).finish(failed("no"))
+    heard = RecordingClient()
+    await CallReporter(tool_call("t"), "t", heard).finish(failed("no"))
     assert heard.batches == [[ToolStarted("1", "t"), ToolFinished("1", "t", "failed", 0, error="no")]]
 
 
 async def test_the_message_for_the_model_is_the_result_or_the_error() -> None:
-    messages = [await CallReporter(asked("t"), "t", Heard()).finish(outcome) for outcome in (FINE, failed("no"))]
+    messages = [
+        await CallReporter(tool_call("t"), "t", RecordingClient()).finish(outcome) for outcome in (FINE, failed("no"))
+    ]
     assert [(message.content, message.is_error) for message in messages] == [('{"a":1}', False), ("no", True)]
 
 
@@ -42,8 +44,8 @@ async def test_the_message_for_the_model_is_the_result_or_the_error() -> None:
     ],
 )
 async def test_what_is_measured(outcome: Outcome, counted: list[str]) -> None:
-    with measured() as values:
-        await CallReporter(asked("made_up"), "unknown", Heard()).finish(outcome)
+    with recorded_metrics() as values:
+        await CallReporter(tool_call("made_up"), "unknown", RecordingClient()).finish(outcome)
     assert [name for name, _, _ in values] == ["ToolCalls", "ToolDuration", *counted]
     assert {tool for _, _, tool in values} == {"unknown"}
 
@@ -54,8 +56,8 @@ async def test_the_client_hears_the_final_word_before_the_log_and_the_metrics(ca
     async def emit(_: EventBatch) -> None:
         told.append(len(caplog.records) + len(values))
 
-    with caplog.at_level(logging.INFO, "winterbourne.chat"), measured() as values:
-        await CallReporter(asked("t"), "t", emit).finish(FINE)
+    with caplog.at_level(logging.INFO, "winterbourne.chat"), recorded_metrics() as values:
+        await CallReporter(tool_call("t"), "t", emit).finish(FINE)
         assert (told, len(caplog.records), len(values)) == ([0], 1, 2)
 
 
@@ -64,13 +66,13 @@ async def test_a_client_that_is_gone_takes_nothing_from_the_log(caplog: pytest.L
         raise ConnectionResetError
 
     with caplog.at_level(logging.INFO, "winterbourne.chat"), pytest.raises(ConnectionResetError):
-        await CallReporter(asked("t"), "t", emit).finish(FINE)
+        await CallReporter(tool_call("t"), "t", emit).finish(FINE)
     assert len(caplog.records) == 1
 
 
 async def test_the_log_has_the_tool_the_time_and_the_status_but_no_content(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "winterbourne.chat"):
-        await CallReporter(asked("t", question="secret"), "t", Heard()).finish(failed("secret"))
+        await CallReporter(tool_call("t", question="secret"), "t", RecordingClient()).finish(failed("secret"))
     (record,) = caplog.records
     assert record.getMessage() == "tool t executed in 0.000s"
     assert record.__dict__["tool_status"] == "failed"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.chat.tool_runtime.hearing import Heard, answers, asked, measured
+from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from tests.clock import jumping
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.settings import Settings
@@ -45,7 +45,7 @@ def _fresh() -> None:
 
 
 async def say(runner: ToolRunner, name: str, **arguments: object) -> str:
-    (message,) = await answers(runner, asked(name, **arguments))
+    (message,) = await run_turn(runner, tool_call(name, **arguments))
     return message.content
 
 
@@ -57,8 +57,8 @@ def test_an_open_breaker_answers_at_once_and_the_tool_is_not_called(error: Excep
         mood.append(error)
         for _ in range(2):
             await say(runner, "ask_api")
-        heard = Heard()
-        (message,) = await answers(runner, asked("ask_api"), heard=heard)
+        heard = RecordingClient()
+        (message,) = await run_turn(runner, tool_call("ask_api"), client=heard)
         assert message.content == "ask_api failed too often and is paused; it may be called again in 30 seconds."
         assert len(heard.batches) == 1
         assert len(runs) == 2
@@ -78,7 +78,9 @@ async def test_after_the_pause_one_call_tries_and_closes_it() -> None:
         await say(runner, "ask_api")
     mood.clear()
     now_s += 31
-    contents = [message.content for message in await answers(runner, asked("ask_api", "1"), asked("ask_api", "2"))]
+    contents = [
+        message.content for message in await run_turn(runner, tool_call("ask_api", "1"), tool_call("ask_api", "2"))
+    ]
     assert contents[0] == '"fine"'
     assert contents[1].startswith("ask_api failed too often")
     assert await say(runner, "ask_api") == '"fine"'
@@ -105,8 +107,8 @@ async def test_timeouts_of_the_tool_are_failures() -> None:
 async def test_being_stopped_by_others_is_none() -> None:
     runner = ToolRunner([ask_api], SETTINGS)
     for _ in range(5):
-        async with runner.turn(Heard()) as turn:
-            turn.start(asked("ask_api", seconds=4))
+        async with runner.turn(RecordingClient()) as turn:
+            turn.start(tool_call("ask_api", seconds=4))
             await asyncio.sleep(1)
     assert await say(runner, "ask_api") == '"fine"'
 
@@ -115,7 +117,7 @@ async def test_being_stopped_by_others_is_none() -> None:
 async def test_an_opening_is_counted_in_a_metric() -> None:
     runner = ToolRunner([ask_api], SETTINGS)
     mood.append(RuntimeError())
-    with measured() as values:
+    with recorded_metrics() as values:
         for _ in range(3):
             await say(runner, "ask_api")
     assert [value for value in values if value[0] == "BreakerOpenings"] == [("BreakerOpenings", 1, "ask_api")]

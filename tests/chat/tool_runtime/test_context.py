@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.chat.handed import keys_of
+from tests.chat.tool_keys import keys_of
 from tests.clock import jumping
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_pool

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.chat.log_lines import log_lines
-from tests.chat.tool_runtime.hearing import Heard, answers, asked, measured
+from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from tests.clock import jumping
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.infra import redaction
@@ -92,9 +92,9 @@ TOOLS = [kept, private, plain, shared]
 class TestKept:
     @jumping
     async def test_a_fresh_result_is_given_at_once_and_nothing_runs(self) -> None:
-        runner, heard = ToolRunner(TOOLS), Heard()
-        await answers(runner, asked("kept", key="a"))
-        (message,) = await answers(runner, asked("kept", key="a"), heard=heard)
+        runner, heard = ToolRunner(TOOLS), RecordingClient()
+        await run_turn(runner, tool_call("kept", key="a"))
+        (message,) = await run_turn(runner, tool_call("kept", key="a"), client=heard)
         assert message.content == '"A"'
         assert len(heard.batches) == 1
         assert heard.kinds("1") == ["Started", "Finished"]
@@ -104,33 +104,33 @@ class TestKept:
     async def test_it_ages_by_the_wall_clock(self) -> None:
         now = 1000.0
         runner = ToolRunner(TOOLS, wall_clock=lambda: now)
-        await answers(runner, asked("kept", key="a"))
+        await run_turn(runner, tool_call("kept", key="a"))
         now += 61
-        await answers(runner, asked("kept", key="a"))
+        await run_turn(runner, tool_call("kept", key="a"))
         assert runs == ["a", "a"]
 
     @jumping
     async def test_the_key_is_what_was_validated_and_not_how_it_was_written(self) -> None:
         runner = ToolRunner(TOOLS)
-        await answers(runner, asked("kept", key="a", seconds=1))
-        await answers(runner, asked("kept", seconds=1.0, key="a"))
-        await answers(runner, asked("kept", key="a"))
-        await answers(runner, asked("kept", key="b"))
+        await run_turn(runner, tool_call("kept", key="a", seconds=1))
+        await run_turn(runner, tool_call("kept", seconds=1.0, key="a"))
+        await run_turn(runner, tool_call("kept", key="a"))
+        await run_turn(runner, tool_call("kept", key="b"))
         assert runs == ["a", "b"]
 
     @jumping
     async def test_a_failure_is_not_kept(self) -> None:
         runner = ToolRunner(TOOLS)
         for _ in range(2):
-            await answers(runner, asked("kept", key="a", fails=True))
+            await run_turn(runner, tool_call("kept", key="a", fails=True))
         assert runs == ["a", "a"]
 
     @jumping
     async def test_it_is_kept_apart_by_caller_where_the_tool_says_so(self) -> None:
         runner = ToolRunner(TOOLS)
         for caller in ("me", "you", "me"):
-            async with runner.turn(Heard(), caller=caller) as turn:
-                turn.start(asked("private", key="a"))
+            async with runner.turn(RecordingClient(), caller_id=caller) as turn:
+                turn.start(tool_call("private", key="a"))
                 await turn.results()
         assert runs == ["a", "a"]
 
@@ -140,8 +140,8 @@ class TestKept:
         shown: dict[str, list[str]] = {"nora": [], "omar": []}
 
         async def ask(caller: str) -> None:
-            async with runner.turn(Heard(), caller=caller) as turn:
-                turn.start(asked("berths", port="Whitby"))
+            async with runner.turn(RecordingClient(), caller_id=caller) as turn:
+                turn.start(tool_call("berths", port="Whitby"))
                 shown[caller] += [message.content for message in await turn.results()]
 
         await asyncio.gather(ask("nora"), ask("omar"))  # runs under way are not shared
@@ -152,8 +152,8 @@ class TestKept:
     @jumping
     async def test_a_tool_whose_results_all_share_cannot_ask_who_calls(self, caplog: pytest.LogCaptureFixture) -> None:
         runner = ToolRunner([careless])
-        async with runner.turn(Heard(), caller="nora") as turn:
-            turn.start(asked("careless"))
+        async with runner.turn(RecordingClient(), caller_id="nora") as turn:
+            turn.start(tool_call("careless"))
             (message,) = await turn.results()
         assert message.content == "careless failed because of an internal error."
         assert "must not read its caller" in caplog.text
@@ -161,22 +161,22 @@ class TestKept:
     @jumping
     async def test_a_hit_is_counted_in_a_metric(self) -> None:
         runner = ToolRunner(TOOLS)
-        with measured() as values:
+        with recorded_metrics() as values:
             for _ in range(3):
-                await answers(runner, asked("kept", key="a"))
+                await run_turn(runner, tool_call("kept", key="a"))
         assert [tool for name, _, tool in values if name == "CacheHits"] == ["kept", "kept"]
 
     @jumping
     async def test_tools_that_do_not_say_so_run_every_time(self) -> None:
-        await answers(ToolRunner(TOOLS), *(asked("plain", str(number), key="a") for number in range(3)))
+        await run_turn(ToolRunner(TOOLS), *(tool_call("plain", str(number), key="a") for number in range(3)))
         assert runs == ["a", "a", "a"]
 
     @jumping
     async def test_a_result_is_given_without_a_secret_that_has_become_known_meanwhile(self) -> None:
         runner = ToolRunner(TOOLS)
-        await answers(runner, asked("kept", key="sk-harbour"))
+        await run_turn(runner, tool_call("kept", key="sk-harbour"))
         redaction.register("SK-HARBOUR")
-        (message,) = await answers(runner, asked("kept", key="sk-harbour"))
+        (message,) = await run_turn(runner, tool_call("kept", key="sk-harbour"))
         assert message.content == '"[redacted]"'
 
 
@@ -186,8 +186,8 @@ class TestLogs:
         @jumping
         async def run() -> None:
             with log_lines() as lines:
-                await answers(
-                    ToolRunner([breaks], Settings(log_messages=log_messages)), asked("breaks", ship="Endeavour")
+                await run_turn(
+                    ToolRunner([breaks], Settings(log_messages=log_messages)), tool_call("breaks", ship="Endeavour")
                 )
             assert sum("login failed" in line for line in lines) == 1
             assert any("Endeavour" in line for line in lines) == log_messages
@@ -197,7 +197,7 @@ class TestLogs:
     @jumping
     async def test_have_nothing_of_arguments_that_the_tool_has_changed_since(self) -> None:
         with log_lines() as lines:
-            await answers(ToolRunner([takes]), asked("takes", order={"customer": "Nora Ash", "items": ["rope"]}))
+            await run_turn(ToolRunner([takes]), tool_call("takes", order={"customer": "Nora Ash", "items": ["rope"]}))
         (line,) = [line for line in lines if "no customer" in line]
         assert "Nora" not in line
         assert "rope" not in line
@@ -206,11 +206,11 @@ class TestLogs:
 class TestSharedRuns:
     @jumping
     async def test_identical_calls_under_way_share_one_run_and_all_get_its_result(self) -> None:
-        heard = Heard()
+        heard = RecordingClient()
         runner = ToolRunner(TOOLS)
         both = await asyncio.gather(
-            answers(runner, asked("kept", "1", key="a"), asked("kept", "2", key="a"), heard=heard),
-            answers(runner, asked("kept", "3", key="a"), heard=heard),
+            run_turn(runner, tool_call("kept", "1", key="a"), tool_call("kept", "2", key="a"), client=heard),
+            run_turn(runner, tool_call("kept", "3", key="a"), client=heard),
         )
         assert [message.content for messages in both for message in messages] == ['"A"'] * 3
         assert runs == ["a"]
@@ -218,8 +218,8 @@ class TestSharedRuns:
 
     @jumping
     async def test_progress_reaches_everybody(self) -> None:
-        heard = Heard()
-        await answers(ToolRunner(TOOLS), asked("shared", "1", to=2), asked("shared", "2", to=2), heard=heard)
+        heard = RecordingClient()
+        await run_turn(ToolRunner(TOOLS), tool_call("shared", "1", to=2), tool_call("shared", "2", to=2), client=heard)
         assert heard.progress("1") == heard.progress("2") == [0, 1]
 
     @jumping
@@ -227,22 +227,22 @@ class TestSharedRuns:
         runner = ToolRunner(TOOLS)
 
         async def leaves() -> None:
-            async with runner.turn(Heard()) as turn:
-                turn.start(asked("kept", key="a", seconds=5))
+            async with runner.turn(RecordingClient()) as turn:
+                turn.start(tool_call("kept", key="a", seconds=5))
                 await asyncio.sleep(1)
 
-        left, (message,) = await asyncio.gather(leaves(), answers(runner, asked("kept", key="a", seconds=5)))
+        left, (message,) = await asyncio.gather(leaves(), run_turn(runner, tool_call("kept", key="a", seconds=5)))
         assert (left, message.content) == (None, '"A"')
         assert runs == ["a"]
 
     @jumping
     async def test_the_last_who_leaves_stops_it_and_a_later_call_runs_anew(self) -> None:
         runner = ToolRunner(TOOLS)
-        async with runner.turn(Heard()) as turn:
-            turn.start(asked("kept", key="a", seconds=5))
+        async with runner.turn(RecordingClient()) as turn:
+            turn.start(tool_call("kept", key="a", seconds=5))
             await asyncio.sleep(1)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        (message,) = await answers(runner, asked("kept", key="a", seconds=5))
+        (message,) = await run_turn(runner, tool_call("kept", key="a", seconds=5))
         assert message.content == '"A"'
         assert runs == ["a", "a"]
 
@@ -255,11 +255,11 @@ class TestSharedRuns:
 
         async def first() -> None:
             async with runner.turn(gone) as turn:
-                turn.start(asked("shared", to=2))
+                turn.start(tool_call("shared", to=2))
                 await turn.results()
 
         broken = asyncio.create_task(first())
-        (message,) = await answers(runner, asked("shared", to=2))
+        (message,) = await run_turn(runner, tool_call("shared", to=2))
         assert message.content == "2"
         with pytest.raises(ConnectionResetError):
             await broken
@@ -268,8 +268,8 @@ class TestSharedRuns:
     @jumping
     async def test_who_waited_for_a_place_joins_what_was_begun_meanwhile(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
-        calls = asked("plain", "1", key="x"), asked("kept", "2", key="a"), asked("kept", "3", key="a")
-        await answers(runner, *calls)
+        calls = tool_call("plain", "1", key="x"), tool_call("kept", "2", key="a"), tool_call("kept", "3", key="a")
+        await run_turn(runner, *calls)
         assert runs == ["x", "a"]
 
 
@@ -310,18 +310,18 @@ async def finds(ship: str) -> int:
 class TestBatch:
     @jumping
     async def test_an_exception_in_the_place_of_a_result_is_for_the_log(self) -> None:
-        calls = [asked("finds", ship[:1], ship=ship) for ship in ("Endeavour", "Resolution")]
+        calls = [tool_call("finds", ship[:1], ship=ship) for ship in ("Endeavour", "Resolution")]
         with log_lines() as lines:
-            messages = await answers(ToolRunner([finds]), *calls)
+            messages = await run_turn(ToolRunner([finds]), *calls)
         assert {message.content for message in messages} == {"finds failed because of an internal error."}
         assert sum("login failed for harbour:pw ([argument])" in line for line in lines) == 2
         assert not [line for line in lines if "Endeavour" in line or "Resolution" in line]
 
     @jumping
     async def test_calls_within_the_window_become_one_and_each_gets_its_own_answer(self) -> None:
-        heard = Heard()
-        calls = [asked("times_ten", str(number), number=number) for number in (2, 3, 4)]
-        messages = await answers(ToolRunner([times_ten]), *calls, heard=heard)
+        heard = RecordingClient()
+        calls = [tool_call("times_ten", str(number), number=number) for number in (2, 3, 4)]
+        messages = await run_turn(ToolRunner([times_ten]), *calls, client=heard)
         assert [message.content for message in messages] == ["20", "odd", "40"]
         assert [message.is_error for message in messages] == [False, True, False]
         assert runs == [[2, 3, 4]]
@@ -329,46 +329,46 @@ class TestBatch:
 
     @jumping
     async def test_one_alone_is_a_plain_call(self) -> None:
-        (message,) = await answers(ToolRunner([times_ten]), asked("times_ten", number=2))
+        (message,) = await run_turn(ToolRunner([times_ten]), tool_call("times_ten", number=2))
         assert (message.content, runs) == ("20", [2])
 
     @jumping
     async def test_a_call_after_the_window_is_one_of_its_own(self) -> None:
-        async with ToolRunner([times_ten]).turn(Heard()) as turn:
-            turn.start(asked("times_ten", "1", number=2))
-            turn.start(asked("times_ten", "2", number=4))
+        async with ToolRunner([times_ten]).turn(RecordingClient()) as turn:
+            turn.start(tool_call("times_ten", "1", number=2))
+            turn.start(tool_call("times_ten", "2", number=4))
             await asyncio.sleep(0.1)
-            turn.start(asked("times_ten", "3", number=6))
+            turn.start(tool_call("times_ten", "3", number=6))
             assert [message.content for message in await turn.results()] == ["20", "40", "60"]
         assert runs == [[2, 4], 6]
 
     @jumping
     async def test_each_turn_has_its_own_window(self) -> None:
         runner = ToolRunner([times_ten])
-        await asyncio.gather(*(answers(runner, asked("times_ten", number=number)) for number in (2, 4)))
+        await asyncio.gather(*(run_turn(runner, tool_call("times_ten", number=number)) for number in (2, 4)))
         assert runs == [2, 4]
 
     @jumping
     async def test_bad_arguments_of_one_do_not_spoil_it_for_the_others(self) -> None:
         calls = (
-            asked("times_ten", "1", number=2),
-            asked("times_ten", "2", number="x"),
-            asked("times_ten", "3", number=4),
+            tool_call("times_ten", "1", number=2),
+            tool_call("times_ten", "2", number="x"),
+            tool_call("times_ten", "3", number=4),
         )
-        messages = await answers(ToolRunner([times_ten]), *calls)
+        messages = await run_turn(ToolRunner([times_ten]), *calls)
         assert [message.is_error for message in messages] == [False, True, False]
         assert runs == [[2, 4]]
 
     @jumping
     async def test_an_answer_missing_is_an_error_for_all_since_nobody_knows_whose_it_is(self) -> None:
-        messages = await answers(ToolRunner([forgets]), *(asked("forgets", str(n), number=n) for n in range(3)))
+        messages = await run_turn(ToolRunner([forgets]), *(tool_call("forgets", str(n), number=n) for n in range(3)))
         assert {message.content for message in messages} == {"forgets got a batch of 3 calls and returned 2 results."}
 
     @jumping
     async def test_leaving_cancels_it_and_calls_that_come_after_are_run(self) -> None:
         runner = ToolRunner([times_ten])
-        async with runner.turn(Heard()) as turn:
-            turn.start(asked("times_ten", "1", number=2))
+        async with runner.turn(RecordingClient()) as turn:
+            turn.start(tool_call("times_ten", "1", number=2))
             await asyncio.sleep(0.01)
         assert runs == []
         assert asyncio.all_tasks() == {asyncio.current_task()}

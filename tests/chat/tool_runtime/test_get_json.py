@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.functions.chat.tools.asking import Service
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.tool_runtime.get_json import MAX_RESPONSE_BYTES, get_json
 

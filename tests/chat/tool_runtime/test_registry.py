@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.chat.log_lines import log_lines
-from tests.chat.tool_runtime.hearing import asked
+from tests.chat.tool_runtime.recording_clients import tool_call
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import tool
@@ -61,7 +61,7 @@ async def mistyped() -> int:
 def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str, *, log_messages: bool) -> None:
     with log_lines() as lines:
         outcome = ToolRegistry([moor], Settings(log_messages=log_messages)).resolve(
-            asked("moor", berth={"ship": ship}), ""
+            tool_call("moor", berth={"ship": ship}), ""
         )
     assert isinstance(outcome, Outcome)
     assert outcome.error.startswith(told)
@@ -85,13 +85,13 @@ def test_a_setting_that_is_missing_is_told_at_init_and_to_the_model(caplog: pyte
     with caplog.at_level(logging.WARNING):
         registry = ToolRegistry([needy], Settings())
     assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
-    outcome = registry.resolve(asked("needy"), "")
+    outcome = registry.resolve(tool_call("needy"), "")
     assert isinstance(outcome, Outcome)
     assert outcome.error == "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
 
 
 def test_a_setting_that_is_there_lets_it_run() -> None:
-    assert not isinstance(ToolRegistry([needy], Settings(finnhub_api_key="k")).resolve(asked("needy"), ""), Outcome)
+    assert not isinstance(ToolRegistry([needy], Settings(finnhub_api_key="k")).resolve(tool_call("needy"), ""), Outcome)
 
 
 def test_made_up_names_share_one_label() -> None:

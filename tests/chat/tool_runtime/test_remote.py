@@ -12,8 +12,8 @@ from moto.core.config import default_user_config
 from moto.server import ThreadedMotoServer
 from msgspec import Meta
 
-from tests.chat.handed import keys_of
-from tests.chat.tool_runtime.hearing import answers, asked
+from tests.chat.tool_keys import keys_of
+from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.settings import Settings
@@ -219,7 +219,7 @@ class TestTrouble:
 
 
 async def test_without_its_setting_the_tool_says_so_before_any_call() -> None:
-    (message,) = await answers(ToolRunner([double], Settings()), asked("double", number=1))
+    (message,) = await run_turn(ToolRunner([double], Settings()), tool_call("double", number=1))
     assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")
 
 

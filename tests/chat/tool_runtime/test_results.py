@@ -112,7 +112,7 @@ class TestErrors:
 
     def test_only_what_breaks_is_a_fault(self) -> None:
         errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
-        assert [outcome_for_exception("find", error).fault for error in errors] == [True, True, False]
+        assert [outcome_for_exception("find", error).counts_as_failure for error in errors] == [True, True, False]
 
 
 class TestSecrets:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.chat.tool_runtime.hearing import Heard, answers, asked
+from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from tests.clock import JumpingLoop
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.errors import ToolError
@@ -26,7 +26,7 @@ def one() -> int:
 
 def test_it_is_made_without_an_event_loop() -> None:
     runner = ToolRunner([one])
-    (message,) = asyncio.run(answers(runner, asked("one")))
+    (message,) = asyncio.run(run_turn(runner, tool_call("one")))
     assert message.content == "1"
 
 
@@ -35,7 +35,7 @@ def test_its_schemas_are_what_a_model_is_told() -> None:
     assert (schema.name, schema.description) == ("one", "One.")
 
 
-class World:
+class ToolsFixture:
     """Tools with every vice, and what they have open."""
 
     def __init__(self, concurrency: int) -> None:
@@ -157,7 +157,7 @@ AT_ONCE = {"works", "refuses", "made_up", "bad_json"}
 def call(number: int, fate: str, seconds: float) -> ToolCall:
     if fate == "bad_json":
         return ToolCall(str(number), "succeeds", '{"seconds":')
-    return asked(fate, str(number), seconds=seconds)
+    return tool_call(fate, str(number), seconds=seconds)
 
 
 def expected(fate: str, seconds: float, left_s: float | None) -> str:
@@ -168,7 +168,9 @@ def expected(fate: str, seconds: float, left_s: float | None) -> str:
     return "timed_out" if takes_s > 2 else ENDS[fate]
 
 
-async def live(world: World, calls: list[tuple[str, float]], left_s: float | None, heard: Heard) -> list[ToolMessage]:
+async def live(
+    world: ToolsFixture, calls: list[tuple[str, float]], left_s: float | None, heard: RecordingClient
+) -> list[ToolMessage]:
     """One turn, to its results or left after some seconds; then everything that may still be stuck is let go."""
     async with world.runner.turn(heard) as turn:
         for number, (fate, seconds) in enumerate(calls):
@@ -197,7 +199,7 @@ async def live(world: World, calls: list[tuple[str, float]], left_s: float | Non
 def test_whatever_tools_do_each_call_has_one_last_word_and_nothing_is_left(
     calls: list[tuple[str, float]], left_s: float | None, concurrency: int
 ) -> None:
-    world, heard = World(concurrency), Heard()
+    world, heard = ToolsFixture(concurrency), RecordingClient()
     threads_before = threading.active_count()
     with asyncio.Runner(loop_factory=lambda: JumpingLoop(world.busy)) as runner:
         messages = runner.run(live(world, calls, left_s, heard))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.tool_runtime.hearing import Heard, answers, asked, measured
+from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from winterbourne.chat.errors import ToolUnavailable
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -74,7 +74,7 @@ class TestAbandoned:
 
     async def test_it_is_counted_in_a_metric(self) -> None:
         threads, go = ThreadPool(), threading.Event()
-        with measured() as values:
+        with recorded_metrics() as values:
             task = asyncio.create_task(threads.run(go.wait))
             await asyncio.sleep(0)
             task.cancel()
@@ -166,11 +166,11 @@ class TestSynchronousTools:
             go.acquire()
             return number
 
-        heard = Heard()
+        heard = RecordingClient()
         runner = ToolRunner([work], Settings(tool_executor_max_workers=2))
         async with runner.turn(heard) as turn:
             for number in range(4):
-                turn.start(asked("work", str(number), number=number))
+                turn.start(tool_call("work", str(number), number=number))
             await until(lambda: len(running) == 2)
             assert [heard.kinds(str(number))[0] for number in range(4)] == ["Started", "Started", "Queued", "Queued"]
             go.release(4)
@@ -191,7 +191,7 @@ class TestSynchronousTools:
             return 1
 
         runner = ToolRunner([blocks, quick], Settings(tool_executor_max_workers=1))
-        stuck, done = await answers(runner, asked("blocks", "1"), asked("quick", "2"))
+        stuck, done = await run_turn(runner, tool_call("blocks", "1"), tool_call("quick", "2"))
         assert stuck.content == "blocks did not finish within 0.02 seconds and was stopped."
         assert done.content == "1"
         assert runner.abandoned_count == 1
@@ -204,9 +204,9 @@ class TestSynchronousTools:
             context.wait(context.progress({"percent": 50}))
             return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
 
-        heard = Heard()
+        heard = RecordingClient()
         runner = ToolRunner([reports], Settings(finnhub_api_key="k"))
-        (message,) = await answers(runner, asked("reports"), heard=heard)
+        (message,) = await run_turn(runner, tool_call("reports"), client=heard)
         assert heard.progress("1") == [{"percent": 50}]
         assert message.content == "true"
 
@@ -216,8 +216,8 @@ class TestSynchronousTools:
             """Block for a while."""
             time.sleep(0.05)
 
-        async with ToolRunner([sleeps]).turn(Heard()) as turn:
-            turn.start(asked("sleeps"))
+        async with ToolRunner([sleeps]).turn(RecordingClient()) as turn:
+            turn.start(tool_call("sleeps"))
             results = asyncio.create_task(turn.results())
             turns_of_the_loop = 0
             while not results.done():

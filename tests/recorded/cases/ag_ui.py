@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from tests.recorded.answers import calls, says
 from tests.recorded.exchange import Answer, Case, Exchange, post
+from tests.recorded.provider_responses import calls, says
 
 __all__ = ["CASES"]
 

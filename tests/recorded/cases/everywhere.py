@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from tests.recorded.answers import calls, chunk, document, says, stream, thinks
 from tests.recorded.cases.formats import FORMATS, TELL_OF_TOOLS, asked
 from tests.recorded.exchange import Answer, Case
+from tests.recorded.provider_responses import calls, chunk, document, says, stream, thinks
 
 __all__ = ["CASES"]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
-from tests.recorded.answers import anthropic, calls, says, thinks
 from tests.recorded.cases.ai_sdk import TOOLS
 from tests.recorded.cases.native import IMAGES
 from tests.recorded.cases.providers import anthropic_calls, anthropic_says, bedrock_calls, bedrock_says
 from tests.recorded.cases.tokens import token
 from tests.recorded.exchange import ALICE, Answer, Exchange, get, invoked, post
+from tests.recorded.provider_responses import anthropic, calls, says, thinks
 
 __all__ = ["LEFT", "SERVERS", "TTL_DAYS", "continued", "shown", "written"]
 

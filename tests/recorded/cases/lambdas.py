@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from tests.recorded.answers import chunk, says, stream
 from tests.recorded.cases.formats import FORMATS, asked
 from tests.recorded.cases.tokens import NAMES, token
 from tests.recorded.exchange import ALICE, Answer, Case, Exchange, Piece, get, invoked, streamed
+from tests.recorded.provider_responses import chunk, says, stream
 
 __all__ = ["CASES"]
 

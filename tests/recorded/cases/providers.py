@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.recorded.answers import anthropic, bedrock, document, says
 from tests.recorded.cases.formats import FORMATS, asked
 from tests.recorded.cases.native import HISTORY, IMAGES
 from tests.recorded.exchange import Answer, Case, Exchange, post
+from tests.recorded.provider_responses import anthropic, bedrock, document, says
 
 __all__ = ["CASES", "THINKS", "anthropic_calls", "anthropic_says"]
 

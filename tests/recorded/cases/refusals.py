@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.recorded.answers import says
 from tests.recorded.cases.formats import CHAT_PATHS, text_of_user
 from tests.recorded.exchange import ALICE, Case, Exchange, get, post
+from tests.recorded.provider_responses import says
 
 __all__ = ["CASES"]
 

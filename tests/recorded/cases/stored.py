@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from tests.recorded.answers import calls, chunk, says, stream
 from tests.recorded.exchange import Answer, Case, Exchange, get, post
+from tests.recorded.provider_responses import calls, chunk, says, stream
 
 __all__ = ["CASES"]
 

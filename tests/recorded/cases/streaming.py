@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.recorded.answers import anthropic, bedrock, chunk, stream
 from tests.recorded.cases.formats import FORMATS, TELL_OF_TOOLS, asked
 from tests.recorded.cases.openai import TOOL
 from tests.recorded.cases.providers import anthropic_says, bedrock_says
 from tests.recorded.exchange import Answer, Case, Piece, post
+from tests.recorded.provider_responses import anthropic, bedrock, chunk, stream
 
 __all__ = ["CASES"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 from winterbourne.context import LambdaContext
-from winterbourne.errors import Fault, StreamLost, StreamMisused
+from winterbourne.errors import RuntimeFault, StreamLost, StreamMisused
 from winterbourne.invocation import is_http, is_rest_api
 from winterbourne.lifecycle import on_shutdown, on_startup
 from winterbourne.prelude import Response
@@ -125,7 +125,9 @@ class _Lifespan:
         self._receive_queue.put_nowait({"type": f"lifespan.{phase}"})
         reply = await self._send_queue.get()
         if reply and reply["type"] == f"lifespan.{phase}.failed":
-            raise Fault("Runtime.LifespanFailed", f"the application failed at {phase}: {reply.get('message', '')}")
+            raise RuntimeFault(
+                "Runtime.LifespanFailed", f"the application failed at {phase}: {reply.get('message', '')}"
+            )
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": ASGI_VERSION, "state": self.state}
@@ -144,7 +146,9 @@ def build_scope(event: Any) -> Message:
         Fault: The event did not come from an HTTP front end.
     """
     if not is_http(event):
-        raise Fault("Runtime.NotAnHttpEvent", "an ASGI application accepts events of function URLs and REST APIs only")
+        raise RuntimeFault(
+            "Runtime.NotAnHttpEvent", "an ASGI application accepts events of function URLs and REST APIs only"
+        )
     scope = _rest_api_scope(event) if is_rest_api(event) else _function_url_scope(event)
     headers = dict(scope["headers"])
     host, port = _host_and_port(headers.get(b"host", b"").decode("latin-1"))

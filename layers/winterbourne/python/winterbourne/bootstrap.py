@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 
 __all__ = ["load_handler", "prepare_environment"]
 
@@ -45,14 +45,16 @@ def load_handler(name: str) -> Callable[..., Any]:
     """
     module_name, dot, function = name.rpartition(".")
     if not dot:
-        raise Fault(
+        raise RuntimeFault(
             "Runtime.MalformedHandlerName", f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
         )
     if module_name.split(".")[0] in sys.builtin_module_names:
-        raise Fault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {module_name} as a handler module")
+        raise RuntimeFault(
+            "Runtime.BuiltInModuleConflict", f"Cannot use built-in module {module_name} as a handler module"
+        )
     module = _import_module(module_name)
     if not hasattr(module, function):
-        raise Fault("Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'")
+        raise RuntimeFault("Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'")
     handler: Callable[..., Any] = getattr(module, function)
     return handler
 
@@ -61,7 +63,7 @@ def _import_module(name: str) -> Any:
     try:
         return importlib.import_module(name.replace("/", "."))
     except ImportError as error:
-        raise Fault("Runtime.ImportModuleError", f"Unable to import module '{name}': {error}") from error
+        raise RuntimeFault("Runtime.ImportModuleError", f"Unable to import module '{name}': {error}") from error
     except SyntaxError as error:
         trace = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}']
-        raise Fault("Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}", trace) from error
+        raise RuntimeFault("Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}", trace) from error

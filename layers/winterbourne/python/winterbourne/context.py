@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 
 __all__ = ["LambdaContext", "current_context", "current_trace_id"]
 
@@ -107,7 +107,7 @@ def _parse_json_header(header: str | None, label: str) -> Any:
     try:
         return json.loads(header)
     except ValueError as error:
-        raise Fault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {label} JSON: {error}") from error
+        raise RuntimeFault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {label} JSON: {error}") from error
 
 
 def _pop_trace_context(client: Any) -> dict[str, str]:

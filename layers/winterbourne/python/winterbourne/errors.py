@@ -23,11 +23,11 @@ from winterbourne.redaction import redact_text
 __all__ = [
     "DeadlineReached",
     "ErrorReport",
-    "Fault",
     "IllegalTransition",
     "PreludeTooLarge",
     "RuntimeApiError",
     "RuntimeApiUnavailable",
+    "RuntimeFault",
     "ShuttingDown",
     "StreamLost",
     "StreamMisused",
@@ -48,7 +48,7 @@ class WinterbourneError(Exception):
     """Base class of the runtime's own exceptions."""
 
 
-class Fault(WinterbourneError):
+class RuntimeFault(WinterbourneError):
     """The function, a setting or an event is invalid.
 
     Args:
@@ -117,7 +117,7 @@ class ErrorReport:
         self.message = redact_text(_safe_str(error))
         self.request_id = request_id
         self.frames: list[traceback.FrameSummary] = []
-        if isinstance(error, Fault):
+        if isinstance(error, RuntimeFault):
             self.name = self.error_type = error.error_type
             self.xray_type = "LambdaValidationError"  # as in the stock client
             self.stack = [redact_text(line) for line in error.trace]

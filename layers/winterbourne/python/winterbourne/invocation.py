@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from winterbourne.context import LambdaContext
-from winterbourne.errors import Fault
+from winterbourne.errors import RuntimeFault
 
 __all__ = ["Invocation", "encode_result", "is_http", "is_rest_api"]
 
@@ -49,7 +49,7 @@ class Invocation:
         try:
             return json.loads(self.body)
         except ValueError as error:
-            raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
+            raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
 
     def context(self) -> LambdaContext:
         """Build the context object of this invocation."""
@@ -83,7 +83,7 @@ def encode_result(result: Any) -> tuple[bytes, str]:
         except UnicodeEncodeError:  # a lone surrogate: valid JSON if escaped
             return _dumps(result, ascii_only=True).encode(), "application/json"
     except Exception as error:  # a user's __str__ or a circular reference may raise anything
-        raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+        raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
 
 
 def _dumps(result: Any, *, ascii_only: bool) -> str:

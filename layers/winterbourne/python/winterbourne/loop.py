@@ -16,8 +16,8 @@ from winterbourne.context import CONTEXT, REQUEST_IDS, TRACE_ID
 from winterbourne.errors import (
     DeadlineReached,
     ErrorReport,
-    Fault,
     RuntimeApiUnavailable,
+    RuntimeFault,
     ShuttingDown,
     WinterbourneError,
 )
@@ -146,7 +146,7 @@ class Poller:
         except BaseException as error:
             if self._sole:
                 raise
-            raise Fault("Runtime.ExitError", f"the handler exited with {error!r}") from error
+            raise RuntimeFault("Runtime.ExitError", f"the handler exited with {error!r}") from error
         finally:
             if timer is not None:
                 timer.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 from winterbourne import lifecycle, logs
 from winterbourne.bootstrap import load_handler, prepare_environment
 from winterbourne.connection import RuntimeClient
-from winterbourne.errors import ErrorReport, Fault, RuntimeApiUnavailable, WinterbourneError
+from winterbourne.errors import ErrorReport, RuntimeApiUnavailable, RuntimeFault, WinterbourneError
 from winterbourne.handlers import AsyncHandler, adapt_handler
 from winterbourne.loop import Poller
 
@@ -89,7 +89,7 @@ def _force_exit_after(grace_s: float, status: int) -> None:
 def _deadline_margin_ms(environ: Mapping[str, str]) -> int:
     text = environ.get("WINTERBOURNE_DEADLINE_MARGIN_MS") or str(DEFAULT_DEADLINE_MARGIN_MS)
     if not text.isdecimal():
-        raise Fault(
+        raise RuntimeFault(
             "Runtime.InvalidSetting", f"WINTERBOURNE_DEADLINE_MARGIN_MS: '{text}' is not a whole number of milliseconds"
         )
     return int(text)

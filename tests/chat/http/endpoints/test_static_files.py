@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.exchanges import Answered, FixedContext, request
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, request
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.errors import RequestRejected
@@ -168,12 +168,14 @@ class TestTheBudget:
         assert sum(len(file.body) for file in served) < BUDGET_BYTES
 
 
-async def visit(path: str, **headers: str) -> Answered:
-    answered = Answered()
+async def visit(path: str, **headers: str) -> RecordedResponse:
+    answered = RecordedResponse()
     asked = request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     stream = cast("ResponseStream", answered)
     await serve_static_file(
-        RequestContext(request=asked, caller=ANONYMOUS, path_params={}, stream=stream, lambda_context=FixedContext())
+        RequestContext(
+            request=asked, caller=ANONYMOUS, path_params={}, stream=stream, lambda_context=FakeLambdaContext()
+        )
     )
     return answered
 

@@ -21,7 +21,7 @@ async def look(context: ToolContext) -> str:
     return context.request_id
 
 
-class Station:
+class FlakyServer:
     """A server that is away as often as it is told to be."""
 
     away: dict[str, int]
@@ -42,10 +42,10 @@ class Station:
 
 
 @pytest.fixture(autouse=True)
-def stations(monkeypatch: pytest.MonkeyPatch) -> type[Station]:
-    Station.away, Station.asked = {}, []
-    monkeypatch.setattr(servers, "McpClient", Station)
-    return Station
+def stations(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
+    FlakyServer.away, FlakyServer.asked = {}, []
+    monkeypatch.setattr(servers, "McpClient", FlakyServer)
+    return FlakyServer
 
 
 def test_the_tokens_of_servers_are_redacted() -> None:
@@ -55,7 +55,7 @@ def test_the_tokens_of_servers_are_redacted() -> None:
     assert redaction.redact("token-of-one token-of-pier") == "[redacted] [redacted]"
 
 
-class Kitchen:
+class ServersFixture:
     """Where tools are added to, and a clock."""
 
     def __init__(self, servers: str) -> None:
@@ -76,41 +76,41 @@ class Kitchen:
 class TestConnecting:
     @jumping
     async def test_brings_the_tools_of_every_server(self) -> None:
-        kitchen = Kitchen("one=http://a/mcp, two=https://b/mcp")
+        kitchen = ServersFixture("one=http://a/mcp, two=https://b/mcp")
         await kitchen.servers.connect()
         assert kitchen.tools == [look, look]
 
     @jumping
     async def test_lists_a_server_once(self) -> None:
-        kitchen = Kitchen("one=http://a/mcp")
+        kitchen = ServersFixture("one=http://a/mcp")
         for _ in range(3):
             await kitchen.later()
-        assert Station.asked == ["one"]
+        assert FlakyServer.asked == ["one"]
 
     @jumping
     async def test_asks_a_server_that_was_away_again_but_not_at_once(self) -> None:
-        Station.away = {"one": 1}
-        kitchen = Kitchen("one=http://a/mcp")
+        FlakyServer.away = {"one": 1}
+        kitchen = ServersFixture("one=http://a/mcp")
         for _ in range(2):
             await kitchen.servers.connect()
-        assert (kitchen.tools, Station.asked) == ([], ["one"])
+        assert (kitchen.tools, FlakyServer.asked) == ([], ["one"])
         await kitchen.later()
         assert kitchen.tools == [look]
 
     @jumping
     async def test_that_was_cancelled_is_done_again_by_a_later_request(self) -> None:
-        kitchen = Kitchen("slow=http://a/mcp")
+        kitchen = ServersFixture("slow=http://a/mcp")
         connecting = asyncio.create_task(kitchen.servers.connect())
         await asyncio.sleep(1)
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         await kitchen.later()
-        assert Station.asked == ["slow", "slow"]
+        assert FlakyServer.asked == ["slow", "slow"]
 
     @jumping
     async def test_a_clock_that_was_set_back_keeps_no_server_away(self) -> None:
-        Station.away = {"one": 1}
-        kitchen = Kitchen("one=http://a/mcp")
+        FlakyServer.away = {"one": 1}
+        kitchen = ServersFixture("one=http://a/mcp")
         await kitchen.servers.connect()
         kitchen.now -= 1000 + RETRY_INTERVAL_S
         await kitchen.later()
@@ -118,7 +118,7 @@ class TestConnecting:
 
     @jumping
     async def test_waits_for_a_slow_server_a_short_time_only(self) -> None:
-        kitchen, loop = Kitchen("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
+        kitchen, loop = ServersFixture("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
         began = loop.time()
         await kitchen.servers.connect()
         assert loop.time() - began == pytest.approx(CONNECT_TIMEOUT_S, abs=0.1)
@@ -128,30 +128,30 @@ class TestConnecting:
 class TestAskingAgain:
     @jumping
     async def test_keeps_no_request_waiting(self) -> None:
-        kitchen, loop = Kitchen("slow=http://a/mcp"), asyncio.get_running_loop()
+        kitchen, loop = ServersFixture("slow=http://a/mcp"), asyncio.get_running_loop()
         await kitchen.servers.connect()
         began, kitchen.now = loop.time(), RETRY_INTERVAL_S
         await kitchen.servers.connect()
         assert loop.time() == began
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert Station.asked == ["slow", "slow"]
+        assert FlakyServer.asked == ["slow", "slow"]
         await kitchen.servers.close()
 
     @jumping
     async def test_happens_once_at_a_time(self) -> None:
-        kitchen = Kitchen("slow=http://a/mcp")
+        kitchen = ServersFixture("slow=http://a/mcp")
         await kitchen.servers.connect()
         for _ in range(3):
             kitchen.now += RETRY_INTERVAL_S
             await kitchen.servers.connect()
             await asyncio.sleep(1)
-        assert Station.asked == ["slow", "slow"]
+        assert FlakyServer.asked == ["slow", "slow"]
         await kitchen.servers.close()
 
     @jumping
     async def test_ends_with_the_environment(self) -> None:
-        kitchen = Kitchen("slow=http://a/mcp")
+        kitchen = ServersFixture("slow=http://a/mcp")
         await kitchen.servers.connect()
         kitchen.now += RETRY_INTERVAL_S
         await kitchen.servers.connect()
@@ -164,11 +164,11 @@ class TestAskingAgain:
 async def test_a_server_whose_listing_breaks_in_a_new_way_costs_nobody_the_chat(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(_: Station) -> list[Tool]:
+    async def broken(_: FlakyServer) -> list[Tool]:
         raise LookupError("never seen before")
 
-    monkeypatch.setattr(Station, "list_tools", broken)
-    await Kitchen("one=http://a/mcp").servers.connect()
+    monkeypatch.setattr(FlakyServer, "list_tools", broken)
+    await ServersFixture("one=http://a/mcp").servers.connect()
     assert "MCP server one" in caplog.text
     assert "never seen before" in caplog.text
 

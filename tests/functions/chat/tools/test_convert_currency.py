@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from chat.tools.convert_currency import Conversion, convert_currency
-from tests.functions.chat.tools.asking import Service
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError
 
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from chat.tools.get_stock_quote import StockQuote, get_stock_quote
-from tests.chat.tool_runtime.hearing import answers, asked
-from tests.functions.chat.tools.asking import Service
+from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -59,7 +59,7 @@ async def test_practice_data_are_named_as_such() -> None:
 
 
 async def test_without_a_key_the_model_is_told_and_nobody_is_asked() -> None:
-    (message,) = await answers(ToolRunner([get_stock_quote], Settings()), asked("get_stock_quote", symbol="AAPL"))
+    (message,) = await run_turn(ToolRunner([get_stock_quote], Settings()), tool_call("get_stock_quote", symbol="AAPL"))
     assert message.is_error
     assert message.content.startswith("get_stock_quote is not set up here: FINNHUB_API_KEY is not set.")
 
@@ -67,5 +67,5 @@ async def test_without_a_key_the_model_is_told_and_nobody_is_asked() -> None:
 @pytest.mark.parametrize("symbol", ["", "A B", "x" * 30, "../quote"])
 async def test_what_is_no_symbol_is_not_sent(symbol: str) -> None:
     runner = ToolRunner([get_stock_quote], SETTINGS)
-    (message,) = await answers(runner, asked("get_stock_quote", symbol=symbol))
+    (message,) = await run_turn(runner, tool_call("get_stock_quote", symbol=symbol))
     assert message.content.endswith("at `$.symbol`; fix that and call it again.")

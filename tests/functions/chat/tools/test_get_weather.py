@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.tools.get_weather import WORDS, Weather, get_weather
-from tests.functions.chat.tools.asking import Service
+from chat.tools.get_weather import WEATHER_CODES, Weather, get_weather
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 
 PLACE = {"results": [{"id": 2988507, "name": "Paris", "latitude": 48.85341, "longitude": 2.3488, "country": "France"}]}
@@ -68,4 +68,4 @@ async def test_an_answer_without_the_weather_is_told() -> None:
 
 @given(st.integers(-5, 120))
 async def test_every_code_has_words(code: int) -> None:
-    assert (await weather(paris(weather_code=code))).conditions in WORDS.values()
+    assert (await weather(paris(weather_code=code))).conditions in WEATHER_CODES.values()

@@ -11,13 +11,13 @@ from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
 from winterbourne.chat.settings import Settings
 
-__all__ = ["set_up"]
+__all__ = ["set_up_process"]
 
 AWS_SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 """Secret variables that Lambda sets. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
 
 
-def set_up(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
+def set_up_process(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
     """Read the settings and set up redaction of all output before anything is written.
 
     Raises:

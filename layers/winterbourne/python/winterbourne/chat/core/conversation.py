@@ -76,7 +76,7 @@ class Tools(Protocol):
         """The tools as they are described to the model."""
         ...
 
-    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller: str) -> TurnToolCalls:
+    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller_id: str) -> TurnToolCalls:
         """A group for the tool calls of one model turn; `deadline` is on the event loop's clock."""
         ...
 
@@ -107,7 +107,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     max_turns: int
     deadline: float = float("inf")
     request_id: str = ""
-    caller: str = ""
+    caller_id: str = ""
 
     async def run(self) -> None:
         """Answer the request.
@@ -159,7 +159,7 @@ class _ModelTurn:
             conversation.emit,
             deadline=conversation.deadline,
             request_id=conversation.request_id,
-            caller=conversation.caller,
+            caller_id=conversation.caller_id,
         )
         try:
             async with tools:

@@ -67,17 +67,17 @@ class JsonObjectScanner:
 class _PendingToolCall:
     """A tool call and the arguments received for it so far."""
 
-    __slots__ = ("as_delta", "end", "id", "name", "pieces", "ready", "redactor", "stopped")
+    __slots__ = ("arguments_ended", "id", "make_delta", "name", "pieces", "ready", "redactor", "scanner")
 
     def __init__(self, call_id: str, name: str) -> None:
         self.id = call_id
         self.name = name
         self.pieces: list[str] = []
-        self.end = JsonObjectScanner()
-        self.stopped = False
+        self.scanner = JsonObjectScanner()
+        self.arguments_ended = False
         self.ready = False
         self.redactor = StreamRedactor(in_json=True)  # one per call: pieces of several calls may be interleaved
-        self.as_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
+        self.make_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
 
     @property
     def is_placeholder(self) -> bool:
@@ -156,14 +156,14 @@ class TurnAssembler:
             if json.isspace():
                 return
             call.pieces.clear()
-            call.end = JsonObjectScanner()
-        closed = call.end.feed(json)
+            call.scanner = JsonObjectScanner()
+        closed = call.scanner.feed(json)
         json = json[: closed or None]
         call.pieces.append(json)
         if call.is_placeholder:
             return
-        if self._make_delta is not call.as_delta:
-            self._switch_to(call.as_delta, call.redactor)
+        if self._make_delta is not call.make_delta:
+            self._switch_to(call.make_delta, call.redactor)
         self._pieces.append(json)
         if closed:
             self._complete_call(call)
@@ -171,12 +171,12 @@ class TurnAssembler:
     def mark_arguments_ended(self, key: Hashable) -> None:
         """Note that the provider has ended this call's arguments, which it also does for a truncated call."""
         if call := self.calls.get(key):
-            call.stopped = True
+            call.arguments_ended = True
 
     def next_content_block(self) -> None:
         """Start another block. Calls that the provider had ended before it were not truncated, so they become ready."""
         for call in self._all_calls:
-            if not call.ready and (call.stopped or call.is_placeholder):
+            if not call.ready and (call.arguments_ended or call.is_placeholder):
                 self._complete_call(call)
 
     def set_stop_reason(self, reason: StopReason) -> None:

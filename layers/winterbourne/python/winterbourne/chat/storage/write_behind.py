@@ -31,9 +31,9 @@ class WriteBehindQueue:
         cancelled too, they are abandoned.
     """
 
-    def __init__(self, store: Store, renew: Callable[[], Awaitable[None]], renew_interval_s: float) -> None:
+    def __init__(self, store: Store, renew_lease: Callable[[], Awaitable[None]], renew_interval_s: float) -> None:
         self._store = store
-        self._renew = renew
+        self._renew_lease = renew_lease
         self._renew_interval_s = renew_interval_s
         self._renew_at = 0.0
         self._pending: list[Item] = []
@@ -71,7 +71,7 @@ class WriteBehindQueue:
             await self._flush()
             if asyncio.get_running_loop().time() >= self._renew_at:
                 self._renew_at += self._renew_interval_s
-                await self._renew()
+                await self._renew_lease()
         await self._flush()
 
     async def _wait_for_work(self) -> None:

@@ -16,7 +16,7 @@ class CacheKey(msgspec.Struct, frozen=True):
     """What makes two calls identical. `caller` is empty if all callers share the results."""
 
     tool: str
-    caller: str
+    caller_id: str
     arguments: bytes
 
 
@@ -46,7 +46,7 @@ class ResultCache:
 
     def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
         """Cache a result for `ttl_s` seconds, unless it alone is larger than the cache."""
-        size = len(result) + len(key.tool) + len(key.caller) + len(key.arguments)
+        size = len(result) + len(key.tool) + len(key.caller_id) + len(key.arguments)
         if ttl_s and size <= self._max_bytes:
             self._ensure_cache()[key] = _CacheEntry(result, ttl_s, size)
 

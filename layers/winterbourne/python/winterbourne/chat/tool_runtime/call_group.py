@@ -46,7 +46,7 @@ class ToolCallGroup:
         *,
         deadline: float,
         request_id: str,
-        caller: str,
+        caller_id: str,
     ) -> None:
         self._registry = registry
         self._executor = executor
@@ -54,7 +54,7 @@ class ToolCallGroup:
         self._clock = asyncio.get_running_loop().time
         self._tool_deadline = deadline - executor.settings.tool_answer_reserve
         self._request_id = request_id
-        self._caller = caller
+        self._caller_id = caller_id
         self._turn_semaphore = Semaphore(executor.settings.tool_concurrency)
         self._reporters: list[CallReporter] = []
         self._tasks: list[asyncio.Task[ToolMessage]] = []
@@ -154,7 +154,7 @@ class ToolCallGroup:
             return await reporter.finish(CANCELLED)  # returns the message; nothing is sent twice
 
     async def _execute(self, reporter: CallReporter) -> Outcome:
-        call = self._registry.resolve(reporter.tool_call, self._caller)
+        call = self._registry.resolve(reporter.tool_call, self._caller_id)
         if isinstance(call, Outcome):
             return call
         if ready := self._executor.cached_or_refused(call):
@@ -218,7 +218,7 @@ class ToolCallGroup:
         timeout_at = self._clock() + self._timeout_s(tool)
         return ToolContext(
             request_id=self._request_id,
-            caller=None if tool.is_cache_shared else self._caller,
+            caller=None if tool.is_cache_shared else self._caller_id,
             deadline=min(timeout_at, self._tool_deadline),
             patience=timeout_at,
             max_progress_bytes=self._executor.settings.tool_max_result_bytes,

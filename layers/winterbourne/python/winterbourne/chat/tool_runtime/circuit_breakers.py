@@ -56,7 +56,7 @@ class CircuitBreakers:
             if asyncio.get_running_loop().time() >= timeout_at:
                 self._record(tool, allowed, succeeded=False)
             raise
-        self._record(tool, allowed, succeeded=not (isinstance(result, Outcome) and result.fault))
+        self._record(tool, allowed, succeeded=not (isinstance(result, Outcome) and result.counts_as_failure))
         return result
 
     def _breaker_for(self, tool: Tool) -> CircuitBreaker:

@@ -46,14 +46,16 @@ class ToolRegistry:
         self._tools |= added
         self.schemas += tuple(tool.schema for tool in added.values())
 
-    def resolve(self, tool_call: ToolCall, caller: str) -> ValidatedCall | Outcome:
+    def resolve(self, tool_call: ToolCall, caller_id: str) -> ValidatedCall | Outcome:
         """The validated call to run, or the failed outcome of a call that cannot run."""
         if (tool := self._tools.get(tool_call.name)) is None:
             return failed(f"There is no tool named {tool_call.name}; the tools are {', '.join(self._tools) or 'none'}.")
         if missing := self._missing_settings[tool.name]:
             return failed(f"{tool.name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
-            return ValidatedCall.create(tool, tool.validate_arguments(tool_call.arguments), caller, tool_call.arguments)
+            return ValidatedCall.create(
+                tool, tool.validate_arguments(tool_call.arguments), caller_id, tool_call.arguments
+            )
         except ToolError as error:
             if error.__cause__ is not None:
                 self._log_argument_error(tool, tool_call, error.__cause__)

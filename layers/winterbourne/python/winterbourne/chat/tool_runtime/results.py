@@ -32,7 +32,7 @@ class Outcome(msgspec.Struct, frozen=True):
     status: ToolStatus
     result: bytes = b""
     error: str = ""
-    fault: bool = False
+    counts_as_failure: bool = False
 
 
 CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it was done.")
@@ -40,7 +40,7 @@ CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it wa
 
 def failed(error: str, *, fault: bool = False) -> Outcome:
     """A failed outcome with this message, redacted and limited in length."""
-    return Outcome("failed", error=_error_message(error), fault=fault)
+    return Outcome("failed", error=_error_message(error), counts_as_failure=fault)
 
 
 def timed_out(error: str) -> Outcome:

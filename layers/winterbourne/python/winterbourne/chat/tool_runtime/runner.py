@@ -57,7 +57,7 @@ class ToolRunner:
         self._registry.add(tools)
 
     def turn(
-        self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller: str = ""
+        self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller_id: str = ""
     ) -> ToolCallGroup:
         """Create the call group of one model turn, an async context manager.
 
@@ -65,10 +65,10 @@ class ToolRunner:
             emit: Receives the events; called from any number of tasks.
             deadline: Of the invocation, on the event loop's clock, in seconds; tools end TOOL_ANSWER_RESERVE before it.
             request_id: For the tools' contexts.
-            caller: For the tools' contexts, and for results that are cached per caller.
+            caller_id: For the tools' contexts, and for results that are cached per caller.
         """
         return ToolCallGroup(
-            self._registry, self._executor, emit, deadline=deadline, request_id=request_id, caller=caller
+            self._registry, self._executor, emit, deadline=deadline, request_id=request_id, caller_id=caller_id
         )
 
     @property

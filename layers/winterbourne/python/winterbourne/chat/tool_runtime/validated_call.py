@@ -22,7 +22,7 @@ class ValidatedCall(msgspec.Struct, frozen=True):
     arguments_json: str = ""
 
     @classmethod
-    def create(cls, tool: Tool, arguments: Any, caller: str, arguments_json: str = "") -> "ValidatedCall":
+    def create(cls, tool: Tool, arguments: Any, caller_id: str, arguments_json: str = "") -> "ValidatedCall":
         """Create a call with the cache key that the tool's options require."""
         if tool.options.cache_ttl_s is None:
             return cls(tool, arguments, None, arguments_json)
@@ -30,6 +30,6 @@ class ValidatedCall(msgspec.Struct, frozen=True):
         return cls(
             tool,
             arguments,
-            CacheKey(tool.name, "" if tool.is_cache_shared else caller, canonical_arguments),
+            CacheKey(tool.name, "" if tool.is_cache_shared else caller_id, canonical_arguments),
             arguments_json,
         )

@@ -57,12 +57,12 @@ class AgUiEncoder(sse.SseEncoder):
 
     def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
         delta = b'{"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":%b}'
-        return self._begin_reasoning() + sse.frame(delta % (self._reasoning_id, dumps_str(event.text)))
+        return self._start_reasoning() + sse.frame(delta % (self._reasoning_id, dumps_str(event.text)))
 
     def _reasoning_ended(self, event: e.ReasoningEnded) -> bytes:
         if not event.signature and not event.redacted:
             return self._end_reasoning()
-        begin, reasoning_id = self._begin_reasoning(), self._reasoning_id
+        begin, reasoning_id = self._start_reasoning(), self._reasoning_id
         value = dumps_str(encode_encrypted_value(event.signature, event.redacted))
         template = b'{"type":"REASONING_ENCRYPTED_VALUE","subtype":"message","entityId":%b,"encryptedValue":%b}'
         return begin + self._end_reasoning() + sse.frame(template % (reasoning_id, value))
@@ -144,7 +144,7 @@ class AgUiEncoder(sse.SseEncoder):
         e.ConversationStopped: _conversation_stopped,
     }
 
-    def _begin_reasoning(self) -> bytes:
+    def _start_reasoning(self) -> bytes:
         if self._reasoning_id:
             return b""
         end, self._reasoning_count = self._end_text(), self._reasoning_count + 1

@@ -65,7 +65,7 @@ class AiSdkEncoder(sse.SseEncoder):
         return sse.frame(b'{"type":"text-start","id":%b}' % self._text_id) + self._text_delta(event)
 
     def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
-        begin = self._begin_reasoning()
+        begin = self._start_reasoning()
         delta = dumps_str(event.text)
         return begin + sse.frame(b'{"type":"reasoning-delta","id":%b,"delta":%b}' % (self._reasoning_id, delta))
 
@@ -74,7 +74,7 @@ class AiSdkEncoder(sse.SseEncoder):
         if event.signature or event.redacted:
             metadata = ReasoningMetadata(signature=event.signature, redacted=event.redacted).to_provider_metadata()
             provider_metadata = b',"providerMetadata":%b' % dumps(metadata)
-        begin = self._begin_reasoning() if provider_metadata else b""
+        begin = self._start_reasoning() if provider_metadata else b""
         return begin + self._end_reasoning(provider_metadata)
 
     def _tool_call_started(self, event: e.ToolCallStarted) -> bytes:
@@ -140,7 +140,7 @@ class AiSdkEncoder(sse.SseEncoder):
         self._part_count += 1
         return b'"p%d"' % self._part_count
 
-    def _begin_reasoning(self) -> bytes:
+    def _start_reasoning(self) -> bytes:
         if self._reasoning_id:
             return b""
         end, self._reasoning_id = self._end_text(), self._next_part_id()

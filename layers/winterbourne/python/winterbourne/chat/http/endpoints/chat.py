@@ -115,7 +115,7 @@ class ChatEndpoint:
             max_turns=self._settings.max_turns,
             deadline=deadline,
             request_id=context.lambda_context.aws_request_id,
-            caller=context.caller.id,
+            caller_id=context.caller.id,
         )
         wait_for_stop = partial(
             self._stop_signals.wait, context.caller, request.conversation_id, context.request.received_ms

@@ -103,8 +103,8 @@ _TIME = re.compile(
 _ZONE = re.compile(r"\b(?:Africa|America|Asia|Atlantic|Australia|Europe|Pacific)/[A-Z]\w+(?:/[A-Z]\w+)?")
 _PLACES = re.compile(r"\b(?:in|for|at|of|about)\s+([^.?!\n]+)", re.IGNORECASE)
 _LIST_SEPARATOR = re.compile(r"\s*(?:,|;|&|\b(?:and|or|vs|versus)\b)\s*")
-_CAPITALISED = re.compile(r"[A-Z][\w'-]*(?: (?:de |la |do )?[A-Z][\w'-]*)*")
-_UNCAPITALISED = re.compile(r"[^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2}$")
+_CAPITALIZED = re.compile(r"[A-Z][\w'-]*(?: (?:de |la |do )?[A-Z][\w'-]*)*")
+_UNCAPITALIZED = re.compile(r"[^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2}$")
 _WHEN = re.compile(r"\s*\b(?:right now|now|today|tomorrow|tonight|please|this week)\b.*$", re.IGNORECASE)
 _NO_PLACE = re.compile(
     r"(?:a|also|calculate|celsius|compare|convert|fahrenheit|forecast|give|how|is|price|show|stock|tell|that|the|then"
@@ -235,7 +235,7 @@ def _places_after_preposition(text: str) -> Iterable[str]:
 def _split_places(text: str) -> Iterator[str]:
     """`Paris and Lima, and 1200 EUR in USD` → Paris, Lima: the items of a list, up to the first that is not a place."""
     for item in _LIST_SEPARATOR.split(re.sub(r"^\s*(?:in|for|at)\s+", "", text).rstrip(" ?!.")):
-        place = _CAPITALISED.match(item) or _UNCAPITALISED.match(_WHEN.sub("", item))
+        place = _CAPITALIZED.match(item) or _UNCAPITALIZED.match(_WHEN.sub("", item))
         if item and (not place or _NO_PLACE.match(item)):
             return
         if place:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-__all__ = ["Front", "chat_event"]
+__all__ = ["FakeRuntimeApi", "chat_event"]
 
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
 
@@ -27,7 +27,7 @@ def chat_event(words: str) -> bytes:
     return json.dumps(event).encode()
 
 
-class Front(asyncio.Protocol):
+class FakeRuntimeApi(asyncio.Protocol):
     """Serves on a free port while it is entered.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import httpx
 
-from tests.chat.handed import keys_of
+from tests.chat.tool_keys import keys_of
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool

@@ -7,7 +7,7 @@ from typing import Any
 from winterbourne import Response
 from winterbourne.chat.http.request import Request
 
-__all__ = ["Answered", "FixedContext", "event"]
+__all__ = ["FakeLambdaContext", "RecordedResponse", "event"]
 
 
 def event(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def request(method: str, path: str, body: object = None, headers: Mapping[str, s
     return Request.from_event(event(method, path, body, headers))
 
 
-class FixedContext:
+class FakeLambdaContext:
     """Lambda's context, always with the same time left."""
 
     def __init__(self, aws_request_id: str = "r-1", remaining_ms: int = 60_000) -> None:
@@ -39,7 +39,7 @@ class FixedContext:
         return self._remaining_ms
 
 
-class Answered:
+class RecordedResponse:
     """A response stream that keeps what is written to it."""
 
     def __init__(self) -> None:

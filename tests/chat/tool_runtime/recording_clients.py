@@ -11,10 +11,10 @@ from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.tool_runtime.runner import ToolRunner
 
-__all__ = ["Deaf", "Heard", "Stalled", "answers", "asked", "measured"]
+__all__ = ["DisconnectingClient", "RecordingClient", "StalledClient", "recorded_metrics", "run_turn", "tool_call"]
 
 
-class Heard:
+class RecordingClient:
     """A client that hears everything."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Heard:
         return [orjson.loads(event.data) for event in said]
 
 
-class Deaf(Heard):
+class DisconnectingClient(RecordingClient):
     """A client that is gone after some batches."""
 
     def __init__(self, after: int) -> None:
@@ -58,7 +58,7 @@ class Deaf(Heard):
         await super().__call__(batch)
 
 
-class Stalled(Heard):
+class StalledClient(RecordingClient):
     """A client that reads no more after some batches."""
 
     def __init__(self, after: int) -> None:
@@ -72,21 +72,21 @@ class Stalled(Heard):
             await asyncio.get_running_loop().create_future()
 
 
-def asked(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall:
+def tool_call(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall:
     """A call as a model writes it."""
     return ToolCall(call_id, name, orjson.dumps(arguments).decode())
 
 
-async def answers(runner: ToolRunner, *calls: ToolCall, heard: Heard | None = None) -> list[ToolMessage]:
+async def run_turn(runner: ToolRunner, *calls: ToolCall, client: RecordingClient | None = None) -> list[ToolMessage]:
     """One turn with these calls, until all are answered."""
-    async with runner.turn(heard or Heard()) as turn:
+    async with runner.turn(client or RecordingClient()) as turn:
         for call in calls:
             turn.start(call)
         return await turn.results()
 
 
 @contextlib.contextmanager
-def measured() -> Iterator[list[tuple[str, float, str]]]:
+def recorded_metrics() -> Iterator[list[tuple[str, float, str]]]:
     """The metrics (name, value, tool) that are measured inside."""
     record = telemetry.RequestRecord(0, "test")
     token = telemetry._current_record.set(record)

@@ -32,11 +32,11 @@ def bodies(draw: st.DrawFn, path: str) -> Any:
     body: Any = orjson.loads(orjson.dumps(WRITERS[path](history) | OPTIONS))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.sampled_from(sorted(body)))
-        body[place] = _spoilt(draw, body[place])
+        body[place] = _corrupted(draw, body[place])
     return draw(json_values) if draw(st.integers(0, 9)) == 9 else body
 
 
-def _spoilt(draw: st.DrawFn, value: Any) -> Any:
+def _corrupted(draw: st.DrawFn, value: Any) -> Any:
     """The same value, something in it amiss."""
     places: list[Any] = sorted(value) if isinstance(value, dict) else []
     if isinstance(value, list):
@@ -50,5 +50,5 @@ def _spoilt(draw: st.DrawFn, value: Any) -> Any:
         case "double" if isinstance(value, list):
             value.append(value[place])
         case _:
-            value[place] = _spoilt(draw, value[place])
+            value[place] = _corrupted(draw, value[place])
     return value

@@ -30,17 +30,17 @@ from winterbourne.chat.settings import Settings
 __all__ = [
     "DELTA",
     "HELLO",
+    "HISTORY",
     "KEY",
     "PNG",
     "SCHEMA",
     "SETTINGS",
-    "TALK",
     "TEXT",
     "TOOLS",
+    "collect_events",
     "failure",
     "openai",
     "request",
-    "said",
     "text",
 ]
 
@@ -55,7 +55,7 @@ def openai(server: Upstream, **settings: object) -> Provider:
     return make_provider(Settings(model_provider="openai", **given))  # type: ignore[arg-type]
 
 
-async def said(model: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
+async def collect_events(model: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
     async with aclosing(model.stream(request)) as batches:
         return [event async for batch in batches for event in batch]
 
@@ -81,7 +81,7 @@ SETTINGS = Settings(model_id="m", model_max_tokens=100)
 SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOLS = (ToolSchema("get_weather", "The weather.", SCHEMA),)
 PNG = base64.b64encode(b"png").decode()
-TALK: tuple[Message, ...] = (
+HISTORY: tuple[Message, ...] = (
     SystemMessage("Be kind."),
     UserMessage((Text("Weather in Paris and Lima?"), Image("image/png", data=PNG))),
     AssistantMessage(
@@ -100,4 +100,4 @@ TALK: tuple[Message, ...] = (
 
 
 def request(*messages: Message, **options: Any) -> ModelRequest:
-    return ModelRequest(messages=messages or TALK, **options)
+    return ModelRequest(messages=messages or HISTORY, **options)

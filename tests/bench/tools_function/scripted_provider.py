@@ -6,16 +6,16 @@ from collections.abc import AsyncGenerator, Sequence
 
 import orjson
 
-from tests.bench.tools_function import exact
+from tests.bench.tools_function import timerfd
 from winterbourne.chat.core.events import ModelEvent, TextDelta, ToolCallReady, ToolCallStarted, TurnEnded
 from winterbourne.chat.core.messages import ToolMessage
 from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.tool_runtime.declaration import tool
 
-__all__ = ["Asking", "wait", "work"]
+__all__ = ["ToolCallingProvider", "wait", "work"]
 
 
-class Asking:
+class ToolCallingProvider:
     """The script.
 
     Args:
@@ -56,5 +56,5 @@ async def work(seconds: float) -> float:
 @tool
 async def wait(seconds: float) -> float:
     """Take exactly so long, as the answer of a server would, and tell when it was there."""
-    await exact.wait(seconds)
+    await timerfd.wait(seconds)
     return time.monotonic()
