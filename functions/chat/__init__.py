@@ -1,1 +1,1 @@
-"""The chat function: a function-URL request in, a stream of a conversation out."""
+"""The chat function: its Lambda handler and its tools."""

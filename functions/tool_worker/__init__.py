@@ -1,1 +1,1 @@
-"""A function that hosts tools: those that need more memory, more time or other rights than the chat should have."""
+"""The tool worker: a function that hosts tools that need more memory, time or permissions than the chat has."""

@@ -1,4 +1,4 @@
-"""Sums, safely: an expression is parsed, never evaluated as code, and its work is bounded before it is done."""
+"""A safe arithmetic evaluator: parses an expression, never runs it as code, and checks sizes before it computes."""
 
 import ast
 import math
@@ -21,7 +21,7 @@ _EXACT: Final = 2**53  # JSON readers hold larger integers only as text
 
 
 class Calculation(msgspec.Struct, frozen=True):
-    """What the model is told. Integers beyond 2**53 are text."""
+    """The tool's result. Integers beyond 2**53 are text."""
 
     expression: str
     result: Number | str
@@ -75,7 +75,7 @@ def _check_magnitude(number: Any) -> Number:
 
 
 def _power(base: Number, exponent: Number) -> Any:
-    """Judged before it is worked out: the bits of a power are those of its base times the exponent."""
+    """Check the size before computing: a power has the bits of its base times the exponent."""
     if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > 2 * MAX_BITS:
         raise ToolError("The numbers get too large.")
     return base**exponent

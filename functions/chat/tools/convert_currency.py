@@ -1,4 +1,4 @@
-"""Exchange rates from Frankfurter, which has the daily ones of the European Central Bank.
+"""Exchange rates from Frankfurter: the daily reference rates of the European Central Bank.
 
 https://frankfurter.dev/v1
 """
@@ -16,7 +16,7 @@ Currency: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z]{3}$")]
 
 
 class Conversion(msgspec.Struct, frozen=True):
-    """What the model is told."""
+    """The tool's result."""
 
     amount: float
     from_currency: str
@@ -50,7 +50,7 @@ async def convert_currency(
         amount: How much.
         from_currency: The ISO 4217 code of what it is in, for example EUR.
         to_currency: The ISO 4217 code of what it shall be in, for example USD.
-        context: Of the call; the model is not told of it.
+        context: The call's context; not part of the schema.
     """
     source, target = from_currency.upper(), to_currency.upper()
     if source == target:

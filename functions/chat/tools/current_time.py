@@ -1,4 +1,4 @@
-"""The date and the time, anywhere."""
+"""The date and the time in any time zone."""
 
 import datetime as dt
 from typing import Annotated
@@ -12,7 +12,7 @@ __all__ = ["CurrentTime", "current_time"]
 
 
 class CurrentTime(msgspec.Struct, frozen=True):
-    """What the model is told. `time` is ISO 8601 with the offset from UTC."""
+    """The tool's result. `time` is ISO 8601 with the offset from UTC."""
 
     timezone: str
     time: str

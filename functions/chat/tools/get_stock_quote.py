@@ -12,7 +12,7 @@ __all__ = ["StockQuote", "get_stock_quote"]
 
 
 class StockQuote(msgspec.Struct, frozen=True):
-    """What the model is told; prices in the currency of the exchange."""
+    """The tool's result; prices in the currency of the exchange."""
 
     symbol: str
     price: float
@@ -49,7 +49,7 @@ async def get_stock_quote(
 
     Args:
         symbol: The ticker symbol as US exchanges write it, for example AAPL.
-        context: Of the call; the model is not told of it.
+        context: The call's context; not part of the schema.
     """
     quote = await get_json(
         context,

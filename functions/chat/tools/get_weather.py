@@ -1,4 +1,4 @@
-"""The weather from Open-Meteo: a city's place first, then what the weather is there.
+"""Current weather from Open-Meteo: geocodes the city, then fetches its weather.
 
 https://open-meteo.com/en/docs and https://open-meteo.com/en/docs/geocoding-api
 """
@@ -31,7 +31,7 @@ WEATHER_CODES: Final = {
 
 
 class Weather(msgspec.Struct, frozen=True):
-    """What the model is told."""
+    """The tool's result."""
 
     city: str
     country: str
@@ -84,7 +84,7 @@ async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], 
 
     Args:
         city: The name of one city, for example Paris; no country, no further words.
-        context: Of the call; the model is not told of it.
+        context: The call's context; not part of the schema.
     """
     place = await _place(city, context)
     forecast = await get_json(

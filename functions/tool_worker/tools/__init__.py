@@ -1,1 +1,1 @@
-"""The tools of the worker. Every module in here is found; the chat declares each of them with `remote_tool`."""
+"""The tools of the worker. Every module in this package is found; the chat declares each tool with `remote_tool`."""

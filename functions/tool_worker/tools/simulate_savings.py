@@ -18,7 +18,7 @@ SEED: Final = 1
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """What the model is told; amounts in the currency of the question."""
+    """The tool's result; amounts in the currency of the question."""
 
     paid_in: float
     median: float

@@ -1,1 +1,1 @@
-"""The tools of the worker function, as the chat declares them. Found only where TOOL_WORKER_FUNCTION is set."""
+"""The tools of the worker function, as the chat declares them. Searched only if TOOL_WORKER_FUNCTION is set."""

@@ -13,7 +13,7 @@ from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR, RESTORE_NEXT, Reply
 
 __all__ = ["RuntimeClient"]
 
-# As the stock client does where invocations share an environment: five attempts, 0.1 s backoff, doubling each time.
+# As awslambdaric does where invocations share an environment: five attempts, 0.1 s backoff, doubling each time.
 MAX_ATTEMPTS = 5
 INITIAL_BACKOFF_S = 0.1
 

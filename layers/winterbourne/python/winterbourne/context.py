@@ -1,5 +1,6 @@
-"""The Lambda context object, with the stock client's attributes, and the context variables of the invocation.
+"""The Lambda context object, and the context variables of the invocation.
 
+Its attributes are those that awslambdaric, AWS's runtime interface client, gives it.
 `current_context()` works in the handler, in every task it creates and in `asyncio.to_thread`; a `threading.Thread` of
 its own has to run in `contextvars.copy_context()`.
 """
@@ -87,12 +88,12 @@ class LambdaContext:
 
 
 def current_context() -> LambdaContext | None:
-    """Return the context of the current invocation, or None outside of an invocation."""
+    """The context of the current invocation, or None outside of an invocation."""
     return CONTEXT.get()
 
 
 def current_trace_id() -> str | None:
-    """Return the X-Ray trace header of the current invocation, also with concurrent invocations in one process."""
+    """The X-Ray trace header of the current invocation, also with concurrent invocations in one process."""
     return TRACE_ID.get()
 
 

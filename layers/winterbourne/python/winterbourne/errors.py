@@ -119,7 +119,7 @@ class ErrorReport:
         self.frames: list[traceback.FrameSummary] = []
         if isinstance(error, RuntimeFault):
             self.name = self.error_type = error.error_type
-            self.xray_type = "LambdaValidationError"  # as in the stock client
+            self.xray_type = "LambdaValidationError"  # as awslambdaric, AWS's runtime interface client, has it
             self.stack = [redact_text(line) for line in error.trace]
             return
         self.name = self.xray_type = type(error).__name__
@@ -130,7 +130,7 @@ class ErrorReport:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The error document, with the same keys as the stock client's."""
+        """The error document, with the same keys as awslambdaric's."""
         return {
             "errorMessage": self.message,
             "errorType": self.name,
@@ -171,7 +171,7 @@ def _working_directory() -> str:
 
 
 def _user_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    """Return the frames from the first one outside the runtime on; the runtime's own call path is noise."""
+    """The frames from the first one outside the runtime on; the runtime's own call path is noise."""
     frames = list(traceback.extract_tb(trace))
     first = next((i for i, frame in enumerate(frames) if not _is_internal(frame.filename)), 0)
     return frames[first:]

@@ -51,7 +51,7 @@ class StreamingHandler:
         self._serve = _build_async_handler(handler)
 
     def __call__(self, event: Any, context: LambdaContext) -> Any:
-        """Return a coroutine that streams under this runtime, or else the buffered response.
+        """A coroutine that streams under this runtime, or else the buffered response.
 
         The runtime gets here through decorators of other libraries, which pass the coroutine on.
         """
@@ -191,7 +191,7 @@ def _thread_pool() -> "ThreadPoolExecutor":
 
 @functools.cache
 def _fallback_event_loop() -> asyncio.AbstractEventLoop:
-    """Return the loop used under a client without one; never closed, because handlers keep clients and pools on it."""
+    """The loop used under a client without one; never closed, because handlers keep clients and pools on it."""
     return asyncio.new_event_loop()
 
 

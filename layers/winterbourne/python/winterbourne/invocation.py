@@ -1,6 +1,6 @@
 """Parses invocations (the reply to `next`) and serializes handler results. No I/O.
 
-JSON is read and written as the stock client does, but with the standard library's json.
+JSON is read and written as awslambdaric does, but with the standard library's json.
 """
 
 import json
@@ -39,7 +39,7 @@ class Invocation:
         self.deadline_ms = int(self.headers.get("lambda-runtime-deadline-ms", 0))
 
     def event(self) -> Any:
-        """Return the event: parsed if its content type is JSON, otherwise bytes.
+        """The event: parsed if its content type is JSON, otherwise bytes.
 
         Raises:
             Fault: The content type is JSON but the body is not.
@@ -69,7 +69,7 @@ def is_rest_api(event: Any) -> bool:
 
 
 def encode_result(result: Any) -> tuple[bytes, str]:
-    """Return the body and the content type of a buffered response.
+    """The body and the content type of a buffered response.
 
     Raises:
         Fault: The result is not JSON-serializable.
@@ -92,7 +92,7 @@ def _dumps(result: Any, *, ascii_only: bool) -> str:
 
 
 def _json_default(value: object) -> Any:
-    """Serialize what the stock client supports and json does not: Decimal, and bytes that hold UTF-8."""
+    """Serialize what awslambdaric supports and json does not: Decimal, and bytes that hold UTF-8."""
     type_name = type(value).__name__
     if type_name == "Decimal":
         return math.nan if value.is_nan() else f"{DECIMAL_MARKER}{value}"  # type: ignore[attr-defined]

@@ -130,12 +130,12 @@ async def run_after_restore() -> None:
 
 
 def error_frame(error: BaseException) -> bytes | str:
-    """Return the stream error hook's frame for this error; empty without a hook."""
+    """The stream error hook's frame for this error; empty without a hook."""
     return _stream_error_hooks[0](error) if _stream_error_hooks else b""
 
 
 def _snapshot_registry() -> _SnapshotRegistry | None:
-    """Return the registry shared with the stock client, imported only if there can be a snapshot."""
+    """The registry shared with awslambdaric, imported only if there can be a snapshot."""
     if not is_snap_start():
         return None
     registry: _SnapshotRegistry = importlib.import_module("snapshot_restore_py")

@@ -1,6 +1,6 @@
 """Logging for Lambda, as text or as structured JSON: framed on the telemetry file descriptor, or lines on stdout.
 
-The formats are the stock client's, with two differences. In JSON, each printed line becomes a record with its request
+The formats are awslambdaric's, with two differences. In JSON, each printed line becomes a record with its request
 id, unless it already is a JSON object, as written by Powertools. And the ids come from context variables, so that they
 are correct when concurrent invocations share the process.
 

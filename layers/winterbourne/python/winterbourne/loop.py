@@ -41,7 +41,7 @@ class Poller:
         deadline_margin_ms: How many milliseconds before the deadline the handler is cancelled.
         buffer_responses: Send streamed responses in one piece, which is all that `sam local` can show.
         sole: Whether this is the only poller of the process. If so, `_X_AMZN_TRACE_ID` is set for each invocation and a
-            handler that exits ends the process, both as under the stock client.
+            handler that exits ends the process, both as under awslambdaric.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Poller:
         return asyncio.get_running_loop().call_later(max(0.0, remaining_s), task.cancel)
 
     def _cancellation_error(self, timer: asyncio.TimerHandle | None) -> Exception:
-        """Return the exception that says why the handler was cancelled."""
+        """The exception that says why the handler was cancelled."""
         if self._stopping:
             return ShuttingDown("the execution environment is shutting down")
         if timer is not None and asyncio.get_running_loop().time() >= timer.when():
@@ -184,7 +184,7 @@ class Poller:
 
 
 def _safe_error_frame(error: BaseException) -> bytes:
-    """Return the function's own error frame; empty if its hook fails, so that the trailers are still sent."""
+    """The function's own error frame; empty if its hook fails, so that the trailers are still sent."""
     try:
         return as_bytes(error_frame(error))
     except Exception:

@@ -42,7 +42,7 @@ HOP_BY_HOP_HEADERS = frozenset(
 class Response:
     """Status, headers and cookies of an HTTP response.
 
-    Args:
+    Attributes:
         status: The HTTP status.
         headers: A mapping, or pairs if a name occurs more than once; repeated headers are joined with commas.
             Hop-by-hop headers, `content-length` and `transfer-encoding` are dropped; `set-cookie` becomes a cookie.
@@ -91,7 +91,7 @@ def buffered_response(response: Response, body: bytes) -> dict[str, Any]:
 
 
 def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
-    """Return the headers, with one value per lower-case name, and the cookies."""
+    """The headers, with one value per lower-case name, and the cookies."""
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
     raw_headers = response.headers
@@ -110,5 +110,5 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
 
 
 def _connection_options(connection: str) -> set[str]:
-    """Return the further hop-by-hop headers that a `Connection` header names."""
+    """The further hop-by-hop headers that a `Connection` header names."""
     return {name.strip().lower() for name in connection.split(",")}

@@ -19,7 +19,7 @@ def redact_logs(redact: Callable[[str], str]) -> None:
 
 
 def redact_text(text: str) -> str:
-    """Return the redacted text; if redaction fails, the text is withheld."""
+    """The redacted text; if redaction fails, the text is withheld."""
     try:
         return _Redactor.redact(text)
     except Exception as error:  # noqa: BLE001 - user code: fail closed without failing the invocation

@@ -1,4 +1,7 @@
-"""The runtime process from init (cold start) to graceful shutdown: load the handler, snapshot and restore, poll."""
+"""The runtime process, from init (cold start) to graceful shutdown on SIGTERM.
+
+Loads the handler, takes part in snapshot and restore, and runs the pollers.
+"""
 
 import asyncio
 import logging
@@ -119,7 +122,7 @@ async def _snapshot_and_restore(client: RuntimeClient) -> int:
     try:
         await lifecycle.run_before_snapshot()
         await client.restore_next()
-    except BaseException as error:  # noqa: BLE001 - as in the stock client: even if a hook exits
+    except BaseException as error:  # noqa: BLE001 - as in awslambdaric: even if a hook exits
         return await _report_init_error(client, error, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED)
     try:
         await lifecycle.run_after_restore()

@@ -144,7 +144,7 @@ class BufferedSink:
         """Do nothing: the response is sent when the handler returns."""
 
     def result(self, response: Response | None) -> Any:
-        """Return what a handler that does not stream would have returned."""
+        """What a handler that does not stream would have returned."""
         if response is None:
             return bytes(self._body)
         return buffered_response(response, bytes(self._body))

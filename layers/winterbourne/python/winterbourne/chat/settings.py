@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     model_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     # Highest temperature a request may set.
     model_temperature_max: Annotated[float, Meta(ge=0, le=2)] = 2.0
-    # Output tokens of one model turn at most; a request may set less.
+    # Maximum number of output tokens of one model turn; a request may set less.
     model_max_tokens: Count = 8192
     # Seconds of silence after which the provider's stream is given up.
     model_idle_timeout: Seconds = 60.0
@@ -65,14 +65,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     system_prompt_from_request: bool = True
     # Words per second of the scripted model; 0 is as fast as the client reads.
     scripted_words_per_second: Annotated[float, Meta(ge=0)] = 30.0
-    # Model turns in one request at most.
+    # Maximum number of model turns in one request.
     max_turns: Count = 10
 
-    # Threads for synchronous tools at most, for all conversations of the process together.
+    # Maximum number of threads for synchronous tools, for all conversations of the process together.
     tool_executor_max_workers: Count = 8
     # Seconds one tool call may take, unless the tool sets `timeout_s`.
     tool_execution_timeout: Seconds = 30.0
-    # Tool calls that run at the same time in one conversation; further calls are queued.
+    # Tool calls of one model turn that run at the same time; further calls are queued.
     tool_concurrency: Count = 16
     # Seconds before the deadline at which tools must end, so that the model can still answer.
     tool_answer_reserve: Annotated[float, Meta(ge=0)] = 10.0
@@ -111,9 +111,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # ARN of the secret or SSM parameter with the same JSON; wins over MCP_TOKENS.
     mcp_tokens_secret_arn: str = ""
 
-    # Idle connections that the HTTP connection pool keeps alive at most.
+    # Maximum number of idle connections that the HTTP connection pool keeps alive.
     http_pool_connections: Count = 20
-    # Connections of the HTTP connection pool at most; further requests wait for one.
+    # Maximum number of connections of the HTTP connection pool; further requests wait for one.
     http_pool_maxsize: Count = 100
     # Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read.
     http_timeout: Seconds = 15.0
@@ -128,17 +128,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # Whether the log may contain what users and models say, and the arguments of tools.
     log_messages: bool = False
 
-    # Bytes of a request body at most; a function URL itself accepts at most 6 MiB.
+    # Maximum size of a request body in bytes; a function URL itself accepts at most 6 MiB.
     max_body_bytes: Count = 1024 * 1024
-    # Nesting levels of the JSON in a request body at most.
+    # Maximum nesting depth of the JSON in a request body.
     max_json_depth: Count = 64
-    # Messages of one request at most, tool results included.
+    # Maximum number of messages in one request, tool results included.
     max_messages: Count = 500
-    # Characters of one message at most, tool call arguments and tool results included; also of a system prompt.
+    # Maximum number of characters in one message, tool calls and results included; also in a system prompt.
     max_message_chars: Count = 200_000
-    # Images of one request at most.
+    # Maximum number of images in one request.
     max_images: Count = 20
-    # Client tools of one request at most.
+    # Maximum number of client tools in one request.
     max_client_tools: Count = 128
 
     # Authentication scheme. api_key rejects every call until keys are configured; none accepts every call.

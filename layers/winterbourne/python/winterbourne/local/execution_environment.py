@@ -34,7 +34,7 @@ SHUTDOWN_GRACE_S: Final = 2.0
 class EnvironmentCallbacks:
     """Called by an environment when its state changes.
 
-    Args:
+    Attributes:
         on_ready: It can take one more invocation.
         on_unavailable: It can take one invocation fewer.
         on_log_record: One record of the function's log or of the platform's.

@@ -29,7 +29,7 @@ CREDENTIAL_VARIABLES: Final = (
 class FunctionConfig:
     """The function to serve, as its deployment describes it.
 
-    Args:
+    Attributes:
         task_root: The folder Lambda mounts as /var/task.
         handler: The handler as in the template, such as `chat.app.handler`.
         name: The function's name.

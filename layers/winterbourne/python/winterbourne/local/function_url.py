@@ -33,7 +33,7 @@ class HttpResponseSink:
     A client disconnect does not stop the function, because Lambda does not report it either. The rest of the response
     is discarded then.
 
-    Args:
+    Attributes:
         exchange: The client's request.
         extra_headers: Headers that the URL adds to those of the function.
     """

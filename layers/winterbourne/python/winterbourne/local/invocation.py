@@ -15,7 +15,7 @@ HTTP_INTEGRATION_CONTENT_TYPE: Final = "application/vnd.awslambda.http-integrati
 class FunctionError:
     """Why an invocation failed.
 
-    Args:
+    Attributes:
         type: Lambda's error type: `Function.ValueError`, `Runtime.ExitError`, `Sandbox.Timedout`, …
         document: The error as JSON, `{"errorMessage", "errorType", …}`.
     """

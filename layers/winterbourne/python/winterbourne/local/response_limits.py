@@ -21,7 +21,7 @@ class ResponseTooLarge(Exception):
 class ResponseLimits:
     """The limits of one response.
 
-    Args:
+    Attributes:
         burst_bytes: Bytes that may be sent at once.
         bytes_per_s: Bytes per second after the burst; 0 means no limit.
         max_bytes: Maximum size; 0 means no limit.

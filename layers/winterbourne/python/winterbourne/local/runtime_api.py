@@ -38,7 +38,7 @@ _ROUTE: Final = re.compile(r"/2018-06-01/runtime/(invocation|init|restore)/(?:([
 class RuntimeCallbacks:
     """Called by the Runtime API to notify the environment.
 
-    Args:
+    Attributes:
         on_ready: The process polls for an invocation (one call per poll); respond with `RuntimeApi.dispatch`.
         on_unavailable: A poll ended without an invocation, so one fewer can be dispatched.
         on_response_done: An invocation's response is complete or was rejected.

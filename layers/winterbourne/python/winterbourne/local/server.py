@@ -29,7 +29,7 @@ PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("STAR
 class ServerConfig:
     """Configuration of the local server.
 
-    Args:
+    Attributes:
         function: The function to serve.
         host: Address to listen on.
         port: Port of the function URL; 0 chooses a free one.
@@ -128,7 +128,7 @@ def _environment_pool(
 
 
 def _record_logger(metrics: Metrics, write_line: Callable[[str], None]) -> Callable[[str], None]:
-    """Returns a logger of function records: all go to the file, all but metrics and platform records to the console."""
+    """A logger of function records: all go to the file, all but metrics and platform records to the console."""
 
     def log_record(record: str) -> None:
         write_line(record)

@@ -53,14 +53,14 @@ class ApiKeyAuthenticator:
         for max_age_s in (secrets.MAX_AGE_S, UNKNOWN_KEY_MAX_AGE_S):
             if caller := _find_caller(key, await self._get_keys(max_age_s)):
                 return caller
-        raise unauthorized("this key is not known")
+        raise unauthorized("the API key is not known")
 
     async def _get_keys(self, max_age_s: float) -> KeyDigests:
         try:
             return await self._keys.get(max_age_s)
         except Exception as error:
             _LOGGER.exception("the API keys cannot be read")
-            raise auth_unavailable("keys cannot be checked now") from error
+            raise auth_unavailable("API keys cannot be verified at the moment") from error
 
     async def _fetch_keys(self) -> KeyDigests:
         if keys := parse_keys(await self._read()):

@@ -59,7 +59,7 @@ class JwtAuthenticator:
         claims = self._verify_claims(token, await self._get_signing_key(token))
         if not self._settings.jwt_scope or self._settings.jwt_scope in _scopes(claims):
             return Caller(f"jwt:{claims['sub']}", claims["sub"])
-        raise _bearer_error(403, "insufficient_scope", f"this needs the scope {self._settings.jwt_scope}")
+        raise _bearer_error(403, "insufficient_scope", f"the scope {self._settings.jwt_scope} is required")
 
     def _verify_claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:
@@ -75,7 +75,7 @@ class JwtAuthenticator:
         except jwt.ExpiredSignatureError:
             raise _bearer_error(401, "invalid_token", "the token has expired") from None
         except jwt.PyJWTError:
-            raise _bearer_error(401, "invalid_token", "the token is not valid here") from None
+            raise _bearer_error(401, "invalid_token", "the token is not valid for this service") from None
         if 0 < len(claims["sub"]) <= MAX_SUBJECT_CHARS and claims["sub"].isascii():
             return claims
         raise _bearer_error(401, "invalid_token", "the token's subject is empty, too long or not ASCII")
@@ -84,7 +84,7 @@ class JwtAuthenticator:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
-            raise _bearer_error(401, "invalid_token", "this is not a token") from None
+            raise _bearer_error(401, "invalid_token", "the token is malformed") from None
         if header.get("alg") not in ALGORITHMS:
             raise _bearer_error(
                 401, "invalid_token", "the token must be signed with one of RS256, RS384, RS512, ES256, ES384, ES512"
@@ -102,7 +102,7 @@ class JwtAuthenticator:
             return (await self._jwks.get(max_age_s)).keys
         except Exception as error:
             _LOGGER.exception("the token issuer's keys cannot be read")
-            raise auth_unavailable("tokens cannot be checked now") from error
+            raise auth_unavailable("tokens cannot be verified at the moment") from error
 
     async def _fetch_jwks(self) -> jwt.PyJWKSet:
         async with http_pool.client().stream("GET", self._jwks_url) as response:

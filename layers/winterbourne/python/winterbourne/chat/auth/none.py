@@ -16,9 +16,9 @@ class AnonymousAuthenticator:
 
     async def prepare(self) -> None:
         """Log a warning that everybody may call."""
-        _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, and the model's bill is yours")
+        _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, at your cost")
 
     async def authenticate(self, request: Request) -> Caller:
-        """Return the anonymous caller, whatever the request."""
+        """The anonymous caller, whatever the request."""
         del request
         return ANONYMOUS

@@ -82,9 +82,9 @@ class Tools(Protocol):
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """One chat request and what is needed to answer it.
+    """One run of the agent loop: a chat request and what is needed to answer it. Not the stored conversation.
 
-    Args:
+    Attributes:
         request: The caller's request; its options have been validated against the settings' limits.
         provider: Generates the model turns.
         tools: The tools the model may call.
@@ -95,7 +95,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         max_turns: Maximum number of model turns.
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
         request_id: The invocation's id, passed to the tools.
-        caller: The caller's id, passed to the tools.
+        caller_id: Who asks, passed to the tools.
     """
 
     request: ChatRequest

@@ -1,4 +1,4 @@
-"""History normalization (normalisation) and validation: messages in order, complete and within the limits.
+"""History normalization (history normalisation) and validation: messages in order, complete and within the limits.
 
 Used by every wire format; works on our own messages, not on a format's.
 """
@@ -83,7 +83,7 @@ def limit_messages(messages: Iterable[Message], settings: Settings) -> tuple[Mes
 
 
 def validate_history(request: ChatRequest, settings: Settings) -> ChatRequest:
-    """Return the same request if its history and client tools are valid and within the limits.
+    """The same request if its history and client tools are valid and within the limits.
 
     Raises:
         RequestRejected: 400 if there are no messages, a user message is empty, or two messages or two tools share an

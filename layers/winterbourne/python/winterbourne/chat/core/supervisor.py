@@ -99,19 +99,17 @@ async def supervise(
         Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
     """
     conversation_task = asyncio.create_task(conversation)
-    background_tasks = [
-        asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s)),
-        asyncio.create_task(_wait_for_stop_request(wait_for_stop)),
-    ]
+    heartbeat_task = asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s))
+    stop_task = asyncio.create_task(_wait_for_stop_request(wait_for_stop))
     try:
-        terminal_event = await _await_terminal_event(conversation_task, background_tasks[1], deadline)
+        terminal_event = await _await_terminal_event(conversation_task, stop_task, deadline)
     except asyncio.CancelledError:
         await _cancel_and_wait(conversation_task)
         telemetry.note(stop_reason="shutdown")
         await writer.emit((ConversationStopped("shutdown"),))
         raise
     finally:
-        await _cancel_and_wait(*background_tasks)
+        await _cancel_and_wait(heartbeat_task, stop_task)
     if terminal_event:
         await writer.emit((terminal_event,))
 

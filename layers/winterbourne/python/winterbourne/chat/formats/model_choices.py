@@ -14,7 +14,7 @@ def available_models(settings: Settings) -> tuple[str, ...]:
 
 
 def resolve_model(requested: str | None, settings: Settings) -> str | None:
-    """Return the model to request from the provider, or None for the default.
+    """The model to request from the provider, or None for the default.
 
     Raises:
         RequestRejected: 404 if the model is not offered.

@@ -35,7 +35,7 @@ def frame(data: bytes) -> bytes:
 
 
 def no_frames(_encoder: object, _event: object) -> bytes:
-    """Return no bytes: for events that a format does not send."""
+    """No bytes: for events that a format does not send."""
     return b""
 
 
@@ -48,7 +48,7 @@ class SseEncoder:
     dispatch_table: ClassVar[DispatchTable]
 
     def encode(self, batch: EventBatch) -> bytes:
-        """Return the frames of a batch, joined."""
+        """The frames of a batch, joined."""
         dispatch_table = self.dispatch_table
         if len(batch) == 1:  # by far the most common: one network read brought one text delta
             event = batch[0]

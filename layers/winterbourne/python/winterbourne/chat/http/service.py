@@ -66,7 +66,7 @@ ErrorEncoder = Callable[[int, str, str], bytes]
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The target of a route.
 
-    Args:
+    Attributes:
         handler: Answers the request.
         is_public: Whether it may be called without authentication.
         error_body: Encodes its error responses.

@@ -19,7 +19,7 @@ MAX_ATTEMPTS: Final = 3
 
 
 def client(service: str, region: str | None = None) -> Any:
-    """Return the client of one service. Blocks: call it in a thread.
+    """The client of one service. Blocks: call it in a thread.
 
     Timeouts and the retry limit keep the client's calls to seconds, not minutes.
 

@@ -30,7 +30,7 @@ _ENCODED_BODY_HEADERS: Final = ("content-encoding", "content-length")
 
 
 def decompress(response: httpx.Response) -> httpx.Response:
-    """Return the response with a body that is decompressed while it is read; the same object if it is not compressed.
+    """The response with a body that is decompressed while it is read; the same object if it is not compressed.
 
     Reading it raises httpx.DecodingError if the encoding is unsupported, the data is corrupt or truncated, or the
     output exceeds MAX_DECOMPRESSED_BYTES. Closing it closes the original response.

@@ -54,7 +54,7 @@ class ArgumentRedactor:
         self._arguments = arguments
 
     def redact(self, text: str) -> str:
-        """Return the text with argument values masked, and all their single words except common ones."""
+        """The text with argument values masked, and all their single words except common ones."""
         if not self._arguments:
             return f"[not shown: {len(text)} characters]"
         for form in self._long_value_forms:
@@ -85,7 +85,7 @@ EXCEPTION_REDACTOR: Final[contextvars.ContextVar[ArgumentRedactor | None]] = con
 
 
 def format_exception(error: BaseException) -> str:
-    """Return an exception with its traceback, causes and group members, much as Python prints it."""
+    """An exception with its traceback, causes and group members, much as Python prints it."""
     try:
         return "".join(_ExceptionFormatter().format(error))
     except BaseException as worse:  # noqa: BLE001 - a property may raise anything; the line is logged anyway
@@ -93,12 +93,12 @@ def format_exception(error: BaseException) -> str:
 
 
 def exception_class_name(error: BaseException) -> str:
-    """Return the name of the exception's class, even if its metaclass overrides `__name__`."""
+    """The name of the exception's class, even if its metaclass overrides `__name__`."""
     return str(type.__dict__["__name__"].__get__(type(error)))
 
 
 def format_message(error: BaseException) -> str:
-    """Return the exception's message, redacted, at most MAX_MESSAGE_CHARS characters of it."""
+    """The exception's message, redacted, at most MAX_MESSAGE_CHARS characters of it."""
     try:
         text = str(error)
     except BaseException as worse:  # noqa: BLE001 - a __str__ may raise anything, even SystemExit; the error is logged anyway
@@ -107,7 +107,7 @@ def format_message(error: BaseException) -> str:
 
 
 def exception_notes(error: BaseException) -> list[str]:
-    """Return the exception's first MAX_EXCEPTIONS notes, redacted, at most MAX_MESSAGE_CHARS characters of each."""
+    """The exception's first MAX_EXCEPTIONS notes, redacted, at most MAX_MESSAGE_CHARS characters of each."""
     try:
         return [_redact_and_truncate(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
     except BaseException:  # noqa: BLE001 - there are no notes, or they cannot be read
@@ -147,7 +147,7 @@ def _decode_json(text: str) -> Any:
 
 
 def _leaf_values(value: Any, *, include_names: bool = False) -> Iterator[Any]:
-    """Yield every value that the model wrote. Top-level names are skipped: they are the tool's parameters."""
+    """Every value that the model wrote. Top-level names are skipped: they are the tool's parameters."""
     match value:
         case dict():
             if include_names:

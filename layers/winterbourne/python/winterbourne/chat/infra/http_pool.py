@@ -67,7 +67,7 @@ class PoolStats(msgspec.Struct, frozen=True):
 
 
 def is_stale(last_used_s: float, now_s: float) -> bool:
-    """Return whether connections last used then may be dead: idle for too long, or the clock was set back."""
+    """Whether connections last used then may be dead: idle for too long, or the clock was set back."""
     return not 0 <= now_s - last_used_s <= KEEPALIVE_EXPIRY_S
 
 
@@ -105,7 +105,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
             return decompress(await self._current.handle_async_request(request))
 
     def stats(self) -> PoolStats:
-        """Return the pool's current figures, replaced transports included."""
+        """The pool's current figures, replaced transports included."""
         each = [_transport_stats(transport) for transport in (self._current, *self._retired)]
         return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
 
@@ -207,7 +207,7 @@ def configure(settings: Settings) -> None:
 
 
 def client() -> httpx.AsyncClient:
-    """Return the async client. Its timeout of `HTTP_TIMEOUT` seconds applies to each phase of a request."""
+    """The async client. Its timeout of `HTTP_TIMEOUT` seconds applies to each phase of a request."""
     if _Pool.client is None:
         context, limits = _ssl_context(), _pool_limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
@@ -221,7 +221,7 @@ def client() -> httpx.AsyncClient:
 
 
 def sync_client() -> httpx.Client:
-    """Return the sync client, for tools that run in threads. Same limits and timeouts; thread-safe."""
+    """The sync client, for tools that run in threads. Same limits and timeouts; thread-safe."""
     with _Pool.lock:
         if _Pool.sync_client is None:
             context, limits = _ssl_context(), _pool_limits()
@@ -236,7 +236,7 @@ def sync_client() -> httpx.Client:
 
 
 def stats() -> PoolStats:
-    """Return the current figures of the async client's pool."""
+    """The current figures of the async client's pool."""
     return _Pool.transport.stats() if _Pool.transport else PoolStats(0, 0, 0)
 
 
@@ -269,12 +269,12 @@ async def close() -> None:
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """Return the TLS context. It outlives the clients because loading the certificates takes tens of milliseconds."""
+    """The TLS context. It outlives the clients because loading the certificates takes tens of milliseconds."""
     return httpx.create_ssl_context()
 
 
 def _rejecting_cookie_jar() -> CookieJar:
-    """Return a cookie jar that stores nothing: cookies set in one caller's request must not be sent with another's."""
+    """A cookie jar that stores nothing: cookies set in one caller's request must not be sent with another's."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 

@@ -88,7 +88,7 @@ def clear() -> None:
 
 
 def redact(text: str) -> str:
-    """Return the text with secrets masked; the same object if it contains none."""
+    """The text with secrets masked; the same object if it contains none."""
     for secret in _candidates(text):
         if secret in text:
             text = text.replace(secret, MASK)
@@ -122,12 +122,12 @@ def redact_line(line: str) -> str:
 
 
 def redact_prefix(text: str, limit: int) -> str:
-    """Return the first `limit` characters, redacted; what may be the beginning of a secret at the cut is left out."""
+    """The first `limit` characters, redacted; what may be the beginning of a secret at the cut is left out."""
     return (redact(text) if len(text) <= limit else StreamRedactor().feed(text[:limit]))[:limit]
 
 
 def encoded_forms(value: str) -> set[str]:
-    """Return a value as it is, and as it is written in JSON, JSON within JSON, URLs, a `repr` and base64."""
+    """A value as it is, and as it is written in JSON, JSON within JSON, URLs, a `repr` and base64."""
     in_json, in_ascii = json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]
     data = value.encode("utf-8", "surrogatepass")
     in_base64 = base64.b64encode(data).decode()[: len(data) // 3 * 4]  # the rest depends on what follows the value
@@ -185,7 +185,7 @@ class StreamRedactor:
         return out
 
     def flush(self) -> str:
-        """Return what is held back because something else follows: masked if it is, or very probably begins, a secret.
+        """What is held back because something else follows: masked if it is, or very probably begins, a secret.
 
         More text may follow with `feed`: a secret that continues there is still recognized.
         """
@@ -202,7 +202,7 @@ class StreamRedactor:
         return [secret for secret in candidates if not secret.isdigit()] if self._in_json and candidates else candidates
 
     def _mask(self, whole: str, secrets: Iterable[str], released: int) -> str:
-        """Return the text after `released`, masked, including the rest of a secret that began before it."""
+        """The text after `released`, masked, including the rest of a secret that began before it."""
         out, end = whole[released:], released
         for secret in secrets:
             at = whole.find(secret, max(0, released - len(secret) + 1), released + len(secret) - 1)
@@ -256,7 +256,7 @@ def _build_index(values: Iterable[str]) -> _Index:
 
 
 def _candidates(text: str) -> Iterable[str]:
-    """Return the secrets that may occur in a text, the longest first."""
+    """The secrets that may occur in a text, the longest first."""
     index = _Registry.index
     if len(index.forms) <= _MAX_LINEAR_SCAN:
         return index.forms
@@ -266,7 +266,7 @@ def _candidates(text: str) -> Iterable[str]:
 
 
 def _prefix_candidates(whole: str, index: _Index) -> Sequence[str]:
-    """Return the secrets whose beginning occurs in a text, the longest first."""
+    """The secrets whose beginning occurs in a text, the longest first."""
     prefixes: Iterable[str] = index.prefixes
     if len(index.prefixes) > _MAX_LINEAR_SCAN:
         prefixes = index.prefixes.keys() & {
@@ -277,7 +277,7 @@ def _prefix_candidates(whole: str, index: _Index) -> Sequence[str]:
 
 
 def _safe_end(whole: str, secrets: Iterable[str]) -> int:
-    """Return where to cut a text: before what may begin a secret, and before a whole secret that overlaps the cut."""
+    """Where to cut a text: before what may begin a secret, and before a whole secret that overlaps the cut."""
     end = len(whole) - max((_overlap(whole, secret) for secret in secrets), default=0)
     while cut := [at for secret in secrets if 0 <= (at := whole.find(secret, max(0, end - len(secret) + 1))) < end]:
         end = min(cut)
@@ -285,7 +285,7 @@ def _safe_end(whole: str, secrets: Iterable[str]) -> int:
 
 
 def _overlap(whole: str, secret: str) -> int:
-    """Return how many characters at the end may be the beginning of this secret."""
+    """How many characters at the end may be the beginning of this secret."""
     prefix = secret[:_NGRAM_CHARS]
     at = whole.find(prefix, max(0, len(whole) - len(secret) + 1))
     while at >= 0 and not secret.startswith(whole[at:]):

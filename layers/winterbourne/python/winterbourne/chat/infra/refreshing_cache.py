@@ -40,7 +40,7 @@ class RefreshingCache(Generic[T]):
         self._cached: tuple[T] | None = None
 
     async def get(self, max_age_s: float) -> T:
-        """Return the value, refreshing it first if the last refresh was at least `max_age_s` seconds ago.
+        """The value, refreshing it first if the last refresh was at least `max_age_s` seconds ago.
 
         Concurrent callers share one fetch. If refreshing fails, the stale value is kept and a warning is logged: an old
         key is better than no service.

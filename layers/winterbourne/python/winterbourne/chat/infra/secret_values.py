@@ -24,7 +24,7 @@ _URL_SECRET: Final = re.compile(
 
 
 def find_secrets(value: str, *, by_name: bool = True) -> Iterator[str]:
-    """Yield the secret values in a stored secret: a plain key, keys in JSON, a URL with a password.
+    """The secret values in a stored secret: a plain key, keys in JSON, a URL with a password.
 
     Args:
         value: The secret as it is stored.
@@ -41,7 +41,7 @@ def find_secrets(value: str, *, by_name: bool = True) -> Iterator[str]:
 
 
 def find_secrets_in_urls(value: str) -> Iterator[str]:
-    """Yield the secret values in text that may contain URLs: passwords, tokens, keys in query strings."""
+    """The secret values in text that may contain URLs: passwords, tokens, keys in query strings."""
     for match in _URL_SECRET.finditer(value) if "://" in value else ():
         found = match["password"] or match["token"] or match["value"]
         yield from {found, unquote(found)}

@@ -43,7 +43,7 @@ class Secret:
         self._cache = RefreshingCache(setting, lambda: read_secret(arn, setting, fetch), now)
 
     async def read(self) -> str:
-        """Return the value as it was stored. Concurrent callers share one read.
+        """The value as it was stored. Concurrent callers share one read.
 
         If refreshing fails, the stale value is kept.
 
@@ -72,7 +72,7 @@ async def read_secret(arn: str, setting: str, fetch: Callable[[str], str] | None
 
 
 def unwrap_single_value(text: str) -> str:
-    """Return `x` for `{"api_key": "x"}`, as the AWS console stores a secret; other text is only stripped."""
+    """`x` for `{"api_key": "x"}`, as the AWS console stores a secret; other text is only stripped."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -95,6 +95,6 @@ def _fetch(arn: str) -> str:
 
 
 def _error_code(error: Exception) -> str:
-    """Return a code such as `AccessDeniedException`; the message would reveal the ARN and with it the account."""
+    """A code such as `AccessDeniedException`; the message would reveal the ARN and with it the account."""
     response: Any = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code") or type(error).__name__)

@@ -118,7 +118,7 @@ class RequestRecord:
                 metrics.flush_metrics()
 
     def _aggregate(self, tool: str) -> Iterator[tuple[str, str, float]]:
-        """Yield the metrics of one tool, or of the request if `tool` is empty: durations one by one, counts summed."""
+        """The metrics of one tool, or of the request if `tool` is empty: durations one by one, counts summed."""
         counts: dict[str, float] = {}
         for name, value, of_tool in self.measurements:
             if of_tool == tool and name in UNITS:
@@ -136,7 +136,7 @@ class _Formatter(LambdaPowertoolsFormatter):
         super().__init__(serialize_stacktrace=False)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, with Powertools' own field names for an exception."""
+        """The line, with Powertools' own field names for an exception."""
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             fields = _exception_fields(record.exc_info[1])
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields})

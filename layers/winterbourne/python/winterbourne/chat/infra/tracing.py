@@ -17,7 +17,7 @@ TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]
 
 
 def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
-    """Return the trace headers for outgoing requests.
+    """The trace headers for outgoing requests.
 
     Args:
         headers: Headers of the incoming request, names in lower case.

@@ -200,7 +200,7 @@ class TurnAssembler:
         self._events.append(TurnEnded(self.stop_reason, self.usage))
 
     def drain_events(self, *, is_last: bool = False) -> list[ModelEvent]:
-        """Return the events since the last call, adjacent text merged.
+        """The events since the last call, adjacent text merged.
 
         Only text that may be the beginning of a secret is held back.
 

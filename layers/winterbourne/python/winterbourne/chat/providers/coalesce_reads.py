@@ -22,7 +22,7 @@ _GET_H11_CONNECTION: Final = operator.attrgetter("stream._stream._httpcore_strea
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Yield the body of a streamed response, one item per read. The pool has already decompressed it if necessary.
+    """The body of a streamed response, one item per read. The pool has already decompressed it if necessary.
 
     Raises:
         httpx.TransportError: Reading failed.

@@ -28,7 +28,7 @@ class EventStreamDecoder:
         self._buffer = EventStreamBuffer()
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
-        """Return the messages that this data completes.
+        """The messages that this data completes.
 
         Raises:
             ModelGarbled: A checksum or a length is wrong.
@@ -40,5 +40,5 @@ class EventStreamDecoder:
             raise ModelGarbled("the model's provider sent a broken event stream") from error
 
     def close(self) -> list[EventStreamMessage]:
-        """Return no messages: an incomplete one is discarded."""
+        """No messages: an incomplete one is discarded."""
         return []

@@ -1,4 +1,7 @@
-"""History normalization shared by the providers: every call gets one result, every result has its call. Pure."""
+"""A history as providers require it: the second pass of history normalization, after `core.history`. Pure.
+
+Every call gets one result, every result has its call, and user and assistant messages alternate where they must.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -77,7 +80,7 @@ def to_alternating_messages(
 
 
 def build_system_prompt(request: ModelRequest) -> str:
-    """Join all system instructions, the request's own first."""
+    """Join all system instructions: `request.system` (settings first, then the caller's), then system messages."""
     texts = (message.text for message in request.messages if isinstance(message, SystemMessage))
     return "\n\n".join(text for text in (request.system, *texts) if text)
 

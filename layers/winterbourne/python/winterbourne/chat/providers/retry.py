@@ -26,7 +26,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 async def stream_with_retry(
     start_attempt: Callable[[], AsyncGenerator[T, None]], deadline: float
 ) -> AsyncGenerator[T, None]:
-    """Yield the items of an attempt; if it fails before its first item, start another one.
+    """The items of an attempt; if it fails before its first item, start another one.
 
     Args:
         start_attempt: Starts an attempt, which yields at least one item or raises.

@@ -25,11 +25,11 @@ class FrameDecoder(Protocol[Frame]):
     """Splits bytes into frames."""
 
     def feed(self, data: bytes, /) -> list[Frame]:
-        """Return the frames that this data completes. Raises ModelGarbled."""
+        """The frames that this data completes. Raises ModelGarbled."""
         ...
 
     def close(self) -> list[Frame]:
-        """Return what is left at the end of the stream: a frame whose terminator is missing, if any."""
+        """What is left at the end of the stream: a frame whose terminator is missing, if any."""
         ...
 
 

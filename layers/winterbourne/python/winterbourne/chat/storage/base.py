@@ -35,11 +35,12 @@ MAX_KEY_PART_CHARS: Final = 512  # DynamoDB allows 2048 bytes for pk and 1024 fo
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One stored item.
 
-    Args:
+    Attributes:
         pk: Partition key, made by `encode_key`.
         sk: Sort key; orders the items of a partition.
         body: At most 350 KB, so that it fits into one DynamoDB item.
-        number: The version (optimistic locking, `compare_and_set`) or the count (`increment`); otherwise free to use.
+        number: The version (optimistic locking by compare-and-set) or the count (`increment`); else free to use: the
+            number of parts of a message, the time of a stop signal.
         updated_ms: Epoch milliseconds by which `query_newest` orders; items with 0 are left out there.
         expires_at_s: Epoch seconds at which the item expires; 0 is never.
     """

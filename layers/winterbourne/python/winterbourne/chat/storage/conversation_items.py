@@ -40,11 +40,12 @@ MAX_TITLE_CHARS: Final = 80
 class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation's metadata, without its messages. The `number` of its item is incremented by every change.
 
-    Args:
+    Attributes:
         id: The id the caller gave it.
         title: The beginning of the first question.
         created_ms: Epoch milliseconds; also the first request's `epoch`.
-        epoch: Identifies the latest request: the epoch milliseconds of its start, always greater than the last one.
+        epoch: Identifies the latest request, as a fencing token: the epoch milliseconds of its start, always greater
+            than the last one.
         expires_at_s: When the first of the messages expires.
         lease_until_ms: When the latest request's lease ends, in epoch milliseconds; 0 if released.
     """

@@ -50,7 +50,7 @@ MAX_PAGE_SIZE: Final = 100
 class OpenConversation(msgspec.Struct, frozen=True):
     """A conversation while one request runs in it.
 
-    Args:
+    Attributes:
         messages: The history to send to the model; the request's own messages are last.
         append: Saves one more message. Returns at once; it is written in the background.
     """
@@ -76,8 +76,8 @@ class ConversationStore:
     async def open(self, caller: Caller, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         """Lease a conversation while the block runs; it is created by the first request with its id.
 
-        A request that carries the whole history itself (`store` is False) is not saved. So that a request can be
-        repeated, a user message with an id that is stored already replaces that message and deletes all after it.
+        A request that carries the whole history itself (`store` is False) is not saved. If the id of a user message is
+        stored already, that message and everything after it is replaced (a retry or an edit).
 
         Raises:
             RequestRejected: 409 while another request runs in it; 400 if the messages do not fit the stored ones.

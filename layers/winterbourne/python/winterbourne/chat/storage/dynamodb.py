@@ -104,7 +104,7 @@ class DynamoBackend:
         """Do nothing: the client is shared within the process."""
 
     def _query(self, pk: str, **arguments: Any) -> Iterator[Item]:
-        """Yield the items of all result pages; each page is fetched only when needed."""
+        """The items of all result pages; each page is fetched only when needed."""
         while True:
             response = self._client.query(
                 TableName=self._table,

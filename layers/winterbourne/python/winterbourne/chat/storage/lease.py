@@ -79,7 +79,7 @@ class Lease:
                 _LOGGER.error("the lease was lost: not renewed in time, another request has acquired the conversation")
 
     def extend_ttl(self) -> None:
-        """Note that all messages were rewritten, so that they expire no earlier than items written now."""
+        """Remember that all messages were rewritten; the next write of the metadata stores the new expiry."""
         if self.metadata:
             self.metadata = msgspec.structs.replace(self.metadata, expires_at_s=self.item_expires_at_s)
 

@@ -15,7 +15,7 @@ __all__ = ["WriteBehindQueue"]
 _LOGGER: Final = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S: Final = 2.0
-"""How long the end of a request waits for its last writes; less than the margin kept before the deadline."""
+"""How long the end of a request waits for its last writes, in seconds."""
 
 
 class WriteBehindQueue:
@@ -23,8 +23,8 @@ class WriteBehindQueue:
 
     Args:
         store: Where the items are written.
-        renew: Called every `renew_interval_s` seconds, never during a write.
-        renew_interval_s: Seconds between two calls of `renew`.
+        renew_lease: Called every `renew_interval_s` seconds, never during a write.
+        renew_interval_s: Seconds between two calls of `renew_lease`.
 
     Cancellation:
         If the block is cancelled, the last writes are still awaited, for FLUSH_TIMEOUT_S at most; if that wait is

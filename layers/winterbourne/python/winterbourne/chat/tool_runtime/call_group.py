@@ -36,7 +36,10 @@ RunSlot: TypeAlias = tuple[SharedRun, int]
 
 
 class ToolCallGroup:
-    """Created by `ToolRunner.turn`, used with `async with`."""
+    """The calls of one model turn: starts each at once, and gives it exactly one terminal event and one result.
+
+    Created by `ToolRunner.turn`, used with `async with`.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,8 @@ class ToolCallGroup:
         Raises:
             Exception: What `emit` raised; leaving the block cancels the other calls.
 
-        Cancellation: cancels all calls and waits for their terminal events.
+        Cancellation:
+            Cancels all calls and waits for their terminal events.
         """
         if self._has_exited:
             return [reporter.message for reporter in self._reporters if reporter.message]

@@ -43,7 +43,8 @@ class CircuitBreakers:
             timeout_at: When the tool's timeout expires, on the loop's clock; a cancellation from then on is a failure.
             work: Returns a result, or the outcome of a failure.
 
-        Cancellation: passes through to the work.
+        Cancellation:
+            Passes through to the work.
         """
         if not tool.options.breaker:
             return await work()

@@ -142,6 +142,7 @@ class ToolContext:
     async def in_thread(self, function: Callable[[], Any]) -> Any:
         """Run a blocking function in the thread pool, with this task's context variables.
 
-        Cancellation: returns at once; the thread cannot be stopped and is abandoned.
+        Cancellation:
+            Returns at once; the thread cannot be stopped and is abandoned.
         """
         return await self._threads.run(function)

@@ -1,7 +1,7 @@
-"""Counting semaphores with one FIFO queue: limit how many calls run at once, per turn, per tool, and in threads.
+"""Counting semaphores with one queue: limit how many calls run at once, per turn, per tool, and in threads.
 
 A call acquires a permit of every semaphore it needs, or waits and holds none, so a call waiting for a scarce permit
-never blocks calls that do not need it. Among waiting calls that could proceed, first come, first served.
+never blocks calls that do not need it. When permits are released, the longest-waiting call that can proceed goes first.
 """
 
 import asyncio
@@ -36,7 +36,8 @@ class Permits:
     async def acquire_queued(self, semaphores: Sequence[Semaphore]) -> None:
         """Queue until one permit of each semaphore is acquired.
 
-        Cancellation: leaves the queue; permits that were just granted go to the next waiter.
+        Cancellation:
+            Leaves the queue; permits that were just granted go to the next waiter.
         """
         granted = asyncio.get_running_loop().create_future()
         waiter = (semaphores, granted)

@@ -21,7 +21,8 @@ async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any]
     Raises:
         Exception: What the generator or `send` raises.
 
-    Cancellation: closes the generator, which runs its `finally` clauses.
+    Cancellation:
+        Closes the generator, which runs its `finally` clauses.
     """
     last: Any = None
     async with contextlib.aclosing(items), _LookaheadSender(send) as sender:

@@ -24,9 +24,10 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty if it is.
+    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then.
 
-    `fault` is true if the tool or a service it depends on failed, false for wrong arguments or a cancellation.
+    `counts_as_failure` (for the circuit breaker) is true if the tool or a service it depends on failed, false for wrong
+    arguments or a cancellation.
     """
 
     status: ToolStatus

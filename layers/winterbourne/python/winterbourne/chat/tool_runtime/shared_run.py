@@ -1,4 +1,6 @@
-"""Shared run (single-flight): one run of a tool in its own task, and the calls that wait for it.
+"""One run of a tool in its own task, and the calls that subscribe to it (single-flight).
+
+Which calls share a run is decided in `ToolExecutor.in_flight`.
 
 A separate task, so that a tool that ignores its cancellation holds up no caller, and so that identical calls can share
 it. It ends with an outcome whatever the tool does, unless all its subscribers leave: then it is cancelled.
@@ -46,7 +48,7 @@ class SharedRun:
         self._subscribers.append(on_progress)
 
     def unsubscribe(self, on_progress: ProgressCallback) -> None:
-        """Remove a subscriber. The last one to leave cancels the task; its turn then waits for the task."""
+        """Remove a subscriber. The last one to leave cancels the task; its call group then waits for the task."""
         self._subscribers.remove(on_progress)
         if self.is_abandoned:
             self.task.cancel()
@@ -60,7 +62,8 @@ class SharedRun:
     async def wait(self) -> Sequence[Outcome]:
         """Wait until the work is done, and return its outcomes.
 
-        Cancellation: ends the wait, not the work; see `unsubscribe`.
+        Cancellation:
+            Ends the wait, not the work; see `unsubscribe`.
         """
         await asyncio.wait((self.task,))
         return self.task.result()
@@ -74,7 +77,8 @@ class SharedRun:
 async def run_to_outcome(name: str, work: Callable[[], Awaitable[T]]) -> T | Outcome:
     """What a piece of work returns, or the outcome of what it raises.
 
-    Cancellation: passes through only if this task was cancelled from outside: a tool that cancels itself has failed.
+    Cancellation:
+        Passes through only if this task was cancelled from outside: a tool that cancels itself has failed.
     """
     try:
         return await work()

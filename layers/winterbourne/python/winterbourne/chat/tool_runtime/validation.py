@@ -24,7 +24,7 @@ class ArgumentValidator(Generic[S]):
     Args:
         name: The tool's name, for error messages.
         struct: Has one field per parameter.
-        parameters: The struct's schema, closed on every level (see `schema.parameters_schema`).
+        parameters: The struct's schema, with `additionalProperties: false` on every level.
         strict: Whether the model was given the strict form, in which null stands for an omitted optional field.
     """
 
@@ -67,7 +67,7 @@ class ArgumentValidator(Generic[S]):
         )
 
     def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> Any:
-        """The value for msgspec to convert: without the nulls that stand for omitted fields.
+        """Reject unknown fields, and drop the nulls that stand for omitted fields: the value for msgspec to convert.
 
         Raises:
             msgspec.ValidationError: A field is unknown, on any level.

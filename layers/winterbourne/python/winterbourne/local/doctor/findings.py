@@ -15,7 +15,7 @@ STATE_LABELS: Final[dict[State, str]] = {"ok": "ok   ", "wrong": "WRONG", "unkno
 class Finding:
     """Result of one check.
 
-    Args:
+    Attributes:
         subject: What was checked, in a word or two.
         state: `unknown` if the check was inconclusive, which is not a fault.
         message: What was found.

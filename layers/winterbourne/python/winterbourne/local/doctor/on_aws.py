@@ -22,7 +22,7 @@ REQUIRED_ACTIONS: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
 class Stack:
     """One deployment.
 
-    Args:
+    Attributes:
         name: Name of the CloudFormation stack.
         client: Creates a boto3 client for a service name.
     """

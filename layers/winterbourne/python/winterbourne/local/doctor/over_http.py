@@ -29,7 +29,7 @@ MIN_STREAM_SPREAD_S: Final = 0.02
 class Caller:
     """The caller that the checks act as.
 
-    Args:
+    Attributes:
         url: URL of the chat, without a path.
         api_key: Value of `x-api-key`; empty if there is none.
         origin: Origin of a web page that must be able to call, such as `https://app.example.com`; empty if none.

@@ -125,7 +125,7 @@ def encode_encrypted_value(signature: str, redacted: str) -> str:
 
 
 def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
-    """Yield core messages in the same order."""
+    """Core messages in the same order."""
     pending_reasoning: list[Reasoning] = []
     for message in messages:
         match message:
@@ -183,7 +183,7 @@ def _tool_message(message: _Tool) -> ToolMessage:
 
 
 def _error_text(text: str) -> str:
-    """Return the message in `{"error":"..."}`; any other text unchanged."""
+    """The message in `{"error":"..."}`; any other text unchanged."""
     try:
         value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -80,7 +80,7 @@ class UIMessage(msgspec.Struct, frozen=True):
 
 
 def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
-    """Yield core messages, each turn followed by the results of its calls, as far as there are any."""
+    """Core messages, each turn followed by the results of its calls, as far as there are any."""
     for message in messages:
         match message.role:
             case "system":

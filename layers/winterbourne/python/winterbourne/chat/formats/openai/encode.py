@@ -221,7 +221,7 @@ def _usage(usage: e.Usage) -> dict[str, Any]:
 
 
 def encode_error(status: int, code: str, message: str) -> bytes:
-    """Return the format's error object, as the SDKs expect it."""
+    """The format's error object, as the SDKs expect it."""
     error_type = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % (
         dumps_str(message),

@@ -82,7 +82,7 @@ OpenAiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool
 
 
 def decode_history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
-    """Yield one core message per message. A result never counts as an error: the format has no field for it."""
+    """One core message per message. A result never counts as an error: the format has no field for it."""
     for message in messages:
         match message:
             case _System(content) | _Developer(content):
