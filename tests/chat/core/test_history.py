@@ -31,7 +31,7 @@ HI = UserMessage((Text("Hi"),), "u1")
 TURN = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c2", "y", "{}")), "a1")
 
 
-def refusal(messages: tuple[Message, ...], settings: Settings | None = None, **more: Any) -> tuple[int, str]:
+def rejection(messages: tuple[Message, ...], settings: Settings | None = None, **more: Any) -> tuple[int, str]:
     outcome = attempt(
         lambda: validate_history(ChatRequest(messages=normalize_history(messages), **more), settings or Settings())
     )
@@ -41,7 +41,7 @@ def refusal(messages: tuple[Message, ...], settings: Settings | None = None, **m
 
 class TestOrder:
     @given(histories())
-    def test_a_settled_history_stays_as_it_is(self, history: tuple[Message, ...]) -> None:
+    def test_a_normalized_history_stays_as_it_is(self, history: tuple[Message, ...]) -> None:
         assert normalize_history(history) == history
 
     @given(histories(), st.randoms())
@@ -55,23 +55,23 @@ class TestOrder:
         messages = normalize_history([HI, TURN, ToolMessage("c1", "", "1"), ToolMessage("c2", "", "2")])
         assert messages[2:] == (ToolMessage("c1", "x", "1"), ToolMessage("c2", "y", "2"))
 
-    def test_a_call_without_a_result_is_answered(self) -> None:
+    def test_a_call_without_a_result_gets_an_error_result(self) -> None:
         assert normalize_history([HI, TURN, ToolMessage("c2", "y", "2")])[2:] == (
             ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True),
             ToolMessage("c2", "y", "2"),
         )
 
     @pytest.mark.parametrize("parts", [(), (Reasoning("hm"),)])
-    def test_a_turn_that_said_nothing_is_left_out(self, parts: tuple[Reasoning, ...]) -> None:
+    def test_a_turn_without_text_or_calls_is_left_out(self, parts: tuple[Reasoning, ...]) -> None:
         assert normalize_history([HI, AssistantMessage(parts, "a1")]) == (HI,)
 
 
 class TestIds:
-    def test_two_calls_of_one_id_in_a_turn_are_refused(self) -> None:
+    def test_two_calls_of_one_id_in_a_turn_are_rejected(self) -> None:
         twice = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c1", "y", "{}")), "a1")
-        assert refusal((HI, twice)) == (400, "duplicate_id")
+        assert rejection((HI, twice)) == (400, "duplicate_id")
 
-    def test_in_another_turn_an_id_may_come_again(self) -> None:
+    def test_a_call_id_may_be_reused_in_another_turn(self) -> None:
         turns = [
             message
             for number in range(2)
@@ -83,26 +83,26 @@ class TestIds:
         ]
         assert normalize_history(turns) == tuple(turns)
 
-    def test_two_results_of_one_call_are_refused(self) -> None:
+    def test_two_results_of_one_call_are_rejected(self) -> None:
         result = ToolMessage("c1", "x", "1")
-        assert refusal((HI, TURN, result, result)) == (400, "duplicate_id")
+        assert rejection((HI, TURN, result, result)) == (400, "duplicate_id")
 
-    def test_a_result_before_its_call_is_refused(self) -> None:
-        assert refusal((HI, ToolMessage("c1", "x", "1"), TURN)) == (400, "unknown_tool_call")
+    def test_a_result_before_its_call_is_rejected(self) -> None:
+        assert rejection((HI, ToolMessage("c1", "x", "1"), TURN)) == (400, "unknown_tool_call")
 
-    def test_a_result_of_no_call_is_refused(self) -> None:
-        assert refusal((HI, ToolMessage("c1", "x", "1"))) == (400, "unknown_tool_call")
+    def test_a_result_without_a_call_is_rejected(self) -> None:
+        assert rejection((HI, ToolMessage("c1", "x", "1"))) == (400, "unknown_tool_call")
 
-    def test_two_messages_of_one_id_are_refused(self) -> None:
-        assert refusal((HI, HI)) == (400, "duplicate_id")
+    def test_two_messages_of_one_id_are_rejected(self) -> None:
+        assert rejection((HI, HI)) == (400, "duplicate_id")
         answer = AssistantMessage((Text("a"),), "a1")
-        assert refusal((answer, HI, answer)) == (400, "duplicate_id")
+        assert rejection((answer, HI, answer)) == (400, "duplicate_id")
 
-    def test_all_turns_of_one_answer_go_by_one_id(self) -> None:
+    def test_all_turns_of_one_answer_share_one_id(self) -> None:
         messages = normalize_history([HI, TURN, AssistantMessage((Text("done"),), "a1")])
         assert validate_history(ChatRequest(messages=messages), Settings()).messages == messages
 
-    def test_messages_without_ids_are_no_duplicates(self) -> None:
+    def test_messages_without_ids_are_not_duplicates(self) -> None:
         messages = (UserMessage((Text("a"),)), UserMessage((Text("b"),)))
         assert validate_history(ChatRequest(messages=messages), Settings()).messages == messages
 
@@ -123,14 +123,16 @@ class TestLimits:
             (Settings(max_images=1), (UserMessage((Image("image/png", "aGk="),) * 2),), "too_many_images"),
         ],
     )
-    def test_more_than_a_limit_is_too_large(self, settings: Settings, messages: tuple[Message, ...], code: str) -> None:
-        assert refusal(messages, settings) == (413, code)
+    def test_more_than_a_limit_is_rejected_as_too_large(
+        self, settings: Settings, messages: tuple[Message, ...], code: str
+    ) -> None:
+        assert rejection(messages, settings) == (413, code)
 
-    def test_instructions_are_as_long_as_a_message_at_most(self) -> None:
+    def test_instructions_have_the_length_limit_of_a_message(self) -> None:
         with pytest.raises(RequestRejected, match="2 at most"):
             validate_history(ChatRequest(messages=(HI,), system="Be!"), Settings(max_message_chars=2))
 
-    def test_too_many_messages_are_not_even_looked_through(self) -> None:
+    def test_messages_over_the_limit_are_not_even_iterated(self) -> None:
         def endless() -> Iterator[Message]:
             while True:
                 yield HI
@@ -138,15 +140,15 @@ class TestLimits:
         with pytest.raises(RequestRejected, match="500 at most"):
             limit_messages(endless(), Settings())
 
-    def test_as_much_as_a_limit_is_taken(self) -> None:
+    def test_exactly_the_limit_is_accepted(self) -> None:
         chat = ChatRequest(messages=(HI,))
         assert validate_history(chat, Settings(max_messages=1, max_message_chars=2)) is chat
 
-    def test_nothing_to_answer_is_refused(self) -> None:
-        assert refusal(()) == (400, "no_messages")
-        assert refusal((UserMessage(()),)) == (400, "empty_message")
+    def test_a_request_with_nothing_to_answer_is_rejected(self) -> None:
+        assert rejection(()) == (400, "no_messages")
+        assert rejection((UserMessage(()),)) == (400, "empty_message")
 
-    def test_tools_are_counted_and_their_names_are_their_own(self) -> None:
+    def test_client_tools_are_limited_in_number_and_have_unique_names(self) -> None:
         tools = tuple(ToolSchema(name, "", {}) for name in ("a", "b", "b"))
-        assert refusal((HI,), Settings(max_client_tools=2), client_tools=tools) == (413, "too_many_tools")
-        assert refusal((HI,), client_tools=tools) == (400, "duplicate_id")
+        assert rejection((HI,), Settings(max_client_tools=2), client_tools=tools) == (413, "too_many_tools")
+        assert rejection((HI,), client_tools=tools) == (400, "duplicate_id")

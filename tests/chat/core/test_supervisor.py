@@ -55,13 +55,13 @@ async def run(
 
 class TestHeartbeat:
     @jumping
-    async def test_comes_after_each_interval_of_silence_also_before_the_first_word(self) -> None:
+    async def test_is_sent_after_each_interval_of_silence_even_before_the_first_event(self) -> None:
         wire = RecordingWriter()
         await run(after(35), wire)
         assert wire.lines == [": beat"] * 3
 
     @jumping
-    async def test_counts_from_the_last_word(self) -> None:
+    async def test_is_timed_from_the_last_event(self) -> None:
         wire, began = RecordingWriter(), asyncio.get_running_loop().time()
 
         async def conversation() -> None:
@@ -81,15 +81,15 @@ class TestHeartbeat:
         assert wire.lines == []
 
 
-class TestTheLastWord:
+class TestTerminalEvent:
     @jumping
-    async def test_is_the_conversations_own_where_it_says_one(self) -> None:
+    async def test_is_the_conversations_own_if_it_emits_one(self) -> None:
         wire, ended = RecordingWriter(), ConversationEnded("stop", Usage(), 1)
         await run(wire.writer.emit((ended,)), wire)
         assert wire.lines == [repr(ended)]
 
     @jumping
-    async def test_is_an_error_where_the_model_failed(self) -> None:
+    async def test_is_an_error_if_the_provider_failed(self) -> None:
         wire = RecordingWriter()
 
         async def conversation() -> None:
@@ -99,7 +99,7 @@ class TestTheLastWord:
         assert wire.lines == [repr(ConversationFailed("model_busy", "the model is overloaded"))]
 
     @jumping
-    async def test_says_nothing_of_the_inside_where_a_bug_broke_it(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_hides_the_details_of_an_internal_error(self, caplog: pytest.LogCaptureFixture) -> None:
         wire = RecordingWriter()
 
         async def conversation() -> None:
@@ -111,14 +111,14 @@ class TestTheLastWord:
         assert "secret detail" in caplog.text
 
     @jumping
-    async def test_comes_before_the_deadline_cuts_the_stream(self) -> None:
+    async def test_is_sent_before_the_deadline_cuts_the_stream(self) -> None:
         wire, began = RecordingWriter(), asyncio.get_running_loop().time()
         await run(never(), wire, time_s=5)
         assert "deadline_reached" in wire.lines[-1]
         assert wire.at[-1] - began == pytest.approx(5, abs=0.1)
 
     @jumping
-    async def test_is_stopped_where_the_user_stopped_it(self) -> None:
+    async def test_is_stopped_if_the_user_stopped_the_conversation(self) -> None:
         wire = RecordingWriter()
         await run(never(), wire, stop_after_s=2)
         assert wire.lines == [repr(ConversationStopped("user"))]
@@ -131,7 +131,7 @@ class TestTheLastWord:
         assert len(wire.lines) == 1
 
     @jumping
-    async def test_is_one_also_where_the_time_is_up_while_a_slow_client_has_yet_to_read_it(self) -> None:
+    async def test_is_sent_once_even_if_the_deadline_passes_while_a_slow_client_reads_it(self) -> None:
         wire, ended, read = RecordingWriter(), ConversationEnded("stop", Usage(), 1), asyncio.Event()
 
         async def write(data: bytes) -> None:
@@ -143,7 +143,7 @@ class TestTheLastWord:
         assert wire.lines == [repr(ended)]
 
     @jumping
-    async def test_is_said_on_cancellation_which_goes_on(self) -> None:
+    async def test_is_sent_on_cancellation_which_is_then_raised(self) -> None:
         wire = RecordingWriter()
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record:
             supervising = asyncio.create_task(run(never(), wire))
@@ -155,9 +155,9 @@ class TestTheLastWord:
         assert record.fields["stop_reason"] == "shutdown"
 
 
-class TestAConversationThatWillNotEnd:
+class TestUncancellableConversation:
     @jumping
-    async def test_delays_the_last_word_by_no_more_than_the_time_to_tidy_up(self) -> None:
+    async def test_delays_the_terminal_event_by_no_more_than_the_grace_period(self) -> None:
         wire, began, free = RecordingWriter(), asyncio.get_running_loop().time(), asyncio.Event()
 
         async def stubborn() -> None:
@@ -173,9 +173,9 @@ class TestAConversationThatWillNotEnd:
         await asyncio.sleep(0)
 
 
-class TestStopsThatCannotBeSeen:
+class TestBrokenStopSignal:
     @jumping
-    async def test_leave_the_conversation_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_does_not_stop_the_conversation(self, caplog: pytest.LogCaptureFixture) -> None:
         wire, ended = RecordingWriter(), ConversationEnded("stop", Usage(), 1)
 
         async def conversation() -> None:

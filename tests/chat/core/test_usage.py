@@ -1,4 +1,4 @@
-"""Usage of a turn that failed or was stopped: estimated by length."""
+"""Usage estimation: the tokens of a turn that failed or was stopped, estimated from the length of its text."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ from winterbourne.chat.providers.base import ModelRequest
         (ToolMessage("id", "name", "x" * 400), 400),
     ],
 )
-def test_every_kind_of_message_counts_with_its_words(message: Message, chars: int) -> None:
+def test_every_kind_of_message_counts_with_its_text(message: Message, chars: int) -> None:
     assert estimate_usage(ModelRequest(messages=(message,)), 0) == Usage(chars // CHARS_PER_TOKEN, 0)
 
 
@@ -40,13 +40,13 @@ def test_an_image_counts_the_same_however_large() -> None:
     assert estimate_usage(ModelRequest(messages=(small, large)), 0).input == 2 * TOKENS_PER_IMAGE
 
 
-def test_instructions_and_tools_are_sent_too() -> None:
+def test_instructions_and_tools_count_too() -> None:
     tool = ToolSchema("t", "d" * 400, {"type": "object"})
     assert estimate_usage(ModelRequest(messages=(), system="x" * 400), 0).input == 100
     assert estimate_usage(ModelRequest(messages=(), tools=(tool,)), 0).input > 100
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**4))
-def test_who_says_more_has_used_more(chars: int, more: int) -> None:
+def test_more_output_never_means_less_usage(chars: int, more: int) -> None:
     request = ModelRequest(messages=())
     assert estimate_usage(request, chars).output <= estimate_usage(request, chars + more).output <= (chars + more) / 4

@@ -19,32 +19,32 @@ FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, opena
 @pytest.mark.parametrize("wire_format", FORMATS, ids=lambda wire_format: wire_format.path)
 class TestAnyBody:
     @given(data=st.data())
-    def test_it_is_understood_or_refused(self, wire_format: Format, data: st.DataObject) -> None:
-        taken_or_refused(wire_format, orjson.dumps(data.draw(bodies(wire_format.path))))
+    def test_is_decoded_or_rejected(self, wire_format: Format, data: st.DataObject) -> None:
+        assert_decoded_or_rejected(wire_format, orjson.dumps(data.draw(bodies(wire_format.path))))
 
     @given(raw=st.binary(max_size=50))
-    def test_bytes_are_refused(self, wire_format: Format, raw: bytes) -> None:
-        taken_or_refused(wire_format, raw)
+    def test_of_arbitrary_bytes_is_decoded_or_rejected(self, wire_format: Format, raw: bytes) -> None:
+        assert_decoded_or_rejected(wire_format, raw)
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a" * 65, "line\n", "é"])
 @pytest.mark.parametrize("wire_format", FORMATS[1:], ids=lambda wire_format: wire_format.path)
-def test_a_tool_name_that_no_provider_takes_is_refused(wire_format: Format, name: str) -> None:
+def test_a_tool_name_that_no_provider_accepts_is_rejected(wire_format: Format, name: str) -> None:
     schema = {"type": "object", "properties": {}}
     tools = {
         "/api/chat": {name: {"parameters": schema}},
         "/agui": [{"name": name, "parameters": schema}],
         "/v1/chat/completions": [{"type": "function", "function": {"name": name, "parameters": schema}}],
     }
-    said = {"role": "user", "id": "1", "content": "hi", "parts": [{"type": "text", "text": "hi"}]}
+    message = {"role": "user", "id": "1", "content": "hi", "parts": [{"type": "text", "text": "hi"}]}
     outcome = attempt(
-        lambda: wire_format.decode(post({"messages": [said], "tools": tools[wire_format.path]}), Settings())
+        lambda: wire_format.decode(post({"messages": [message], "tools": tools[wire_format.path]}), Settings())
     )
     assert isinstance(outcome, RequestRejected)
     assert str(outcome).startswith("tools")
 
 
-def taken_or_refused(wire_format: Format, raw: bytes) -> None:
+def assert_decoded_or_rejected(wire_format: Format, raw: bytes) -> None:
     outcome = attempt(lambda: wire_format.decode(post(raw), Settings()))
     if isinstance(outcome, RequestRejected):
         assert 400 <= outcome.status < 500

@@ -13,15 +13,15 @@ anything = st.text(st.characters(codec=None))
 
 
 @given(anything | any_text)
-def test_any_text_is_quoted_so_that_it_comes_back(text: str) -> None:
-    quoting = dumps_str(text)
-    assert json.loads(quoting) == text
-    assert b"\n" not in quoting
-    assert b"\r" not in quoting
-    quoting.decode()  # UTF-8, whatever the text
+def test_any_text_round_trips(text: str) -> None:
+    encoded = dumps_str(text)
+    assert json.loads(encoded) == text
+    assert b"\n" not in encoded
+    assert b"\r" not in encoded
+    encoded.decode()  # UTF-8, whatever the text
 
 
-def test_ordinary_text_is_quoted_as_orjson_does() -> None:
+def test_ordinary_text_is_serialized_as_orjson_does() -> None:
     assert dumps_str('say "ü"\n') == orjson.dumps('say "ü"\n')
 
 
@@ -30,21 +30,21 @@ def test_a_lone_surrogate_is_escaped() -> None:
 
 
 @given(json_values)
-def test_any_value_is_written(value: object) -> None:
+def test_any_value_round_trips(value: object) -> None:
     assert json.loads(dumps(value)) == value
 
 
-def test_a_value_with_a_lone_surrogate_is_written_too() -> None:
+def test_a_value_with_a_lone_surrogate_round_trips_too() -> None:
     assert json.loads(dumps({"a": [BAD_TEXT]})) == {"a": [BAD_TEXT]}
 
 
 @given(json_texts())
-def test_one_line_means_the_same(text: bytes) -> None:
+def test_json_on_a_single_line_means_the_same(text: bytes) -> None:
     line = single_line(text)
     assert b"\n" not in line
     assert orjson.loads(line) == orjson.loads(text)
 
 
-def test_text_without_line_breaks_is_left_alone() -> None:
+def test_text_without_line_breaks_is_returned_as_it_is() -> None:
     text = b'{"a": "\\n"}'
     assert single_line(text) is text

@@ -1,4 +1,4 @@
-"""Images and text files in a request."""
+"""Media: the images and text files of a request."""
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,11 @@ from winterbourne.chat.formats.media import parse_file, parse_image
 
 class TestImages:
     def test_base64_and_data_urls_are_the_same_image(self) -> None:
-        wanted = Image("image/png", "aGk=")
-        assert parse_image("image/png", data="aGk=") == wanted
-        assert parse_image("", url="data:image/png;base64,aGk=") == wanted
+        expected = Image("image/png", "aGk=")
+        assert parse_image("image/png", data="aGk=") == expected
+        assert parse_image("", url="data:image/png;base64,aGk=") == expected
 
-    def test_an_address_is_kept(self) -> None:
+    def test_an_https_url_is_accepted_as_it_is(self) -> None:
         assert parse_image("", url="https://example.com/a.png") == Image("", url="https://example.com/a.png")
 
     @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ class TestImages:
             "data:,",
         ],
     )
-    def test_other_schemes_types_and_encodings_are_refused(self, url: str) -> None:
+    def test_other_schemes_types_and_encodings_are_rejected(self, url: str) -> None:
         with pytest.raises(RequestRejected, match=r"^messages: "):
             parse_image("", url=url)
 
     @given(st.text(), st.text(), st.text())
-    def test_anything_is_an_image_or_refused(self, media_type: str, data: str, url: str) -> None:
+    def test_anything_is_an_image_or_rejected(self, media_type: str, data: str, url: str) -> None:
         outcome = attempt(lambda: parse_image(media_type, data=data, url=url))
         assert isinstance(outcome, Image) or outcome.code == "unsupported_media"
 
@@ -51,7 +51,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         "url", ["data:text/plain;base64,/w==", "data:text/plain;base64,!", "data:application/pdf;base64,aGk=", ""]
     )
-    def test_other_files_are_refused(self, url: str) -> None:
-        with pytest.raises(RequestRejected) as refused:
+    def test_other_files_are_rejected(self, url: str) -> None:
+        with pytest.raises(RequestRejected) as raised:
             parse_file(url)
-        assert refused.value.code == "unsupported_media"
+        assert raised.value.code == "unsupported_media"

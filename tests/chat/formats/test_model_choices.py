@@ -1,4 +1,4 @@
-"""Allowlist of models that a caller may choose from."""
+"""Model choices: the allowlist of models that a caller may choose from."""
 
 import pytest
 
@@ -17,12 +17,12 @@ def test_a_default_without_a_model_id_has_its_providers_name() -> None:
     assert available_models(Settings(model_provider="bedrock")) == ("bedrock",)
 
 
-@pytest.mark.parametrize(("wanted", "asked"), [(None, None), ("", None), ("big", None), ("tiny", "tiny")])
-def test_the_default_is_left_to_the_provider(wanted: str | None, asked: str | None) -> None:
-    assert resolve_model(wanted, SETTINGS) == asked
+@pytest.mark.parametrize(("requested", "resolved"), [(None, None), ("", None), ("big", None), ("tiny", "tiny")])
+def test_the_default_is_left_to_the_provider(requested: str | None, resolved: str | None) -> None:
+    assert resolve_model(requested, SETTINGS) == resolved
 
 
-def test_what_is_not_offered_is_not_found() -> None:
-    with pytest.raises(RequestRejected, match="'huge' is not one of big, small, tiny") as refused:
+def test_a_model_that_is_not_available_is_not_found() -> None:
+    with pytest.raises(RequestRejected, match="'huge' is not one of big, small, tiny") as raised:
         resolve_model("huge", SETTINGS)
-    assert (refused.value.status, refused.value.code) == (404, "model_not_found")
+    assert (raised.value.status, raised.value.code) == (404, "model_not_found")

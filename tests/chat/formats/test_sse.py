@@ -17,16 +17,16 @@ FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, opena
 
 
 @given(st.lists(json_values, max_size=4))
-def test_frames_are_read_as_they_were_written(values: list[object]) -> None:
+def test_frames_round_trip(values: list[object]) -> None:
     assert data_of(b"".join(sse.frame(dumps(value)) for value in values)) == values
 
 
-def test_a_heartbeat_is_a_comment_and_says_nothing() -> None:
+def test_a_heartbeat_is_a_comment_without_data() -> None:
     assert sse.HEARTBEAT.startswith(b":")
     assert data_of(sse.HEARTBEAT * 3) == []
 
 
-def test_the_word_done_ends_a_stream() -> None:
+def test_the_done_marker_is_a_frame_of_its_own() -> None:
     assert data_of(sse.DONE) == ["[DONE]"]
 
 
@@ -50,13 +50,13 @@ class TestEveryFormat:
     def test_has_heartbeats(self, wire_format: Format) -> None:
         assert self.encoder(wire_format).heartbeat == b": keep-alive\n\n"
 
-    def test_says_something_with_the_first_event(self, wire_format: Format) -> None:
+    def test_sends_bytes_with_the_first_event(self, wire_format: Format) -> None:
         assert self.encoder(wire_format).encode([ConversationStarted("c", "m", "scripted")])
 
-    def test_an_answer_is_its_own(self, wire_format: Format) -> None:
+    def test_encoders_share_no_state(self, wire_format: Format) -> None:
         one, other = self.encoder(wire_format), self.encoder(wire_format)
         one.encode([TextDelta("a")])
         assert other.encode([TextDelta("a")]) == self.encoder(wire_format).encode([TextDelta("a")])
 
-    def test_a_stop_is_said_at_once(self, wire_format: Format) -> None:
+    def test_sends_a_stop_at_once(self, wire_format: Format) -> None:
         assert b"user" in self.encoder(wire_format).encode([ConversationStopped("user")])

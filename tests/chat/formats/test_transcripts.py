@@ -56,7 +56,7 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_bytes_are_those_on_file(name: str) -> None:
+def test_the_bytes_equal_the_golden_file(name: str) -> None:
     encoder = ENCODERS[name]()
     sent = b"".join(encoder.encode([event]) for event in CONVERSATION)
     assert sent.decode() == (FOLDER / name).read_text()

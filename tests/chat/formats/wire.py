@@ -17,7 +17,7 @@ from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.settings import Settings
 
-__all__ = ["attempt", "data_of", "post", "read", "refusal", "sent"]
+__all__ = ["attempt", "data_of", "post", "read", "rejection", "sent"]
 
 T = TypeVar("T")
 
@@ -51,11 +51,11 @@ def attempt(work: Callable[[], T]) -> T | RequestRejected:
         return rejected
 
 
-def refusal(wire_format: Format, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
+def rejection(wire_format: Format, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
     """The status and code with which a wire format rejects a body."""
-    with pytest.raises(RequestRejected) as refused:
+    with pytest.raises(RequestRejected) as raised:
         wire_format.decode(post(body), settings)
-    rejected = refused.value
+    rejected = raised.value
     assert orjson.loads(wire_format.error_body(rejected.status, rejected.code, str(rejected)))["error"]
     return rejected.status, rejected.code
 

@@ -110,7 +110,7 @@ def ag_ui(messages: tuple[Message, ...]) -> dict[str, Any]:
 
 
 def _ag_ui_assistant(message: AssistantMessage, number: int) -> list[dict[str, Any]]:
-    thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
+    reasoning_parts = [part for part in message.parts if isinstance(part, Reasoning)]
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in message.tool_calls
@@ -120,10 +120,10 @@ def _ag_ui_assistant(message: AssistantMessage, number: int) -> list[dict[str, A
             {
                 "id": f"thought-{number}",
                 "role": "reasoning",
-                "content": thought.text,
-                **({"encryptedValue": encode_encrypted_value(thought.signature, "")} if thought.signature else {}),
+                "content": reasoning.text,
+                **({"encryptedValue": encode_encrypted_value(reasoning.signature, "")} if reasoning.signature else {}),
             }
-            for thought in thoughts
+            for reasoning in reasoning_parts
         ],
         {"id": message.id, "role": "assistant", "content": message.text, "toolCalls": calls},
     ]

@@ -1,4 +1,4 @@
-"""Helpers for the provider tests: a history with every kind of message, a provider, and its collected events."""
+"""Helpers of the provider tests: a history with every kind of message, a provider, and its collected events."""
 
 import base64
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ __all__ = [
     "TOOLS",
     "collect_events",
     "failure",
-    "openai",
+    "openai_provider",
     "request",
     "text",
 ]
@@ -50,25 +50,25 @@ TEXT = transcripts.wire("openai", "text")
 DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
 
 
-def openai(server: Upstream, **settings: object) -> Provider:
-    given = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
-    return make_provider(Settings(model_provider="openai", **given))  # type: ignore[arg-type]
+def openai_provider(server: Upstream, **settings: object) -> Provider:
+    options = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
+    return make_provider(Settings(model_provider="openai", **options))  # type: ignore[arg-type]  # settings by name
 
 
-async def collect_events(model: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
-    async with aclosing(model.stream(request)) as batches:
+async def collect_events(provider: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
+    async with aclosing(provider.stream(request)) as batches:
         return [event async for batch in batches for event in batch]
 
 
-async def failure(model: Provider, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], ChatError]:
+async def failure(provider: Provider, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], ChatError]:
     events: list[ModelEvent] = []
 
-    async def listen() -> None:
-        async for batch in model.stream(request):
+    async def consume() -> None:
+        async for batch in provider.stream(request):
             events.extend(batch)
 
     with pytest.raises(ChatError) as raised:
-        await listen()
+        await consume()
     assert KEY not in str(raised.value)
     return events, raised.value
 

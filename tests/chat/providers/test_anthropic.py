@@ -1,4 +1,4 @@
-"""Requests sent to Anthropic."""
+"""Anthropic provider: the requests it sends."""
 
 import json
 from typing import Any
@@ -14,12 +14,12 @@ from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
-class TestTheRequest:
+class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(anthropic.build_request_body(request(*messages, **options), SETTINGS))
-        return said
+        body: dict[str, Any] = json.loads(anthropic.build_request_body(request(*messages, **options), SETTINGS))
+        return body
 
-    def test_the_whole_history(self) -> None:
+    def test_contains_the_whole_history(self) -> None:
         assert self.body()["messages"] == [
             {
                 "role": "user",
@@ -48,35 +48,35 @@ class TestTheRequest:
             },
         ]
 
-    def test_options(self) -> None:
-        said = self.body(system="Be brief.", temperature=0.5, max_tokens=7, tools=TOOLS, tool_choice="required")
-        assert said["system"] == "Be brief.\n\nBe kind."
-        assert (said["model"], said["stream"], said["max_tokens"], said["temperature"]) == ("m", True, 7, 0.5)
-        assert said["tools"] == [{"name": "get_weather", "description": "The weather.", "input_schema": SCHEMA}]
-        assert said["tool_choice"] == {"type": "any"}
+    def test_contains_the_options(self) -> None:
+        body = self.body(system="Be brief.", temperature=0.5, max_tokens=7, tools=TOOLS, tool_choice="required")
+        assert body["system"] == "Be brief.\n\nBe kind."
+        assert (body["model"], body["stream"], body["max_tokens"], body["temperature"]) == ("m", True, 7, 0.5)
+        assert body["tools"] == [{"name": "get_weather", "description": "The weather.", "input_schema": SCHEMA}]
+        assert body["tool_choice"] == {"type": "any"}
 
-    def test_the_limit_it_demands_comes_from_the_settings(self) -> None:
+    def test_max_tokens_defaults_to_the_setting(self) -> None:
         assert self.body()["max_tokens"] == 100
 
     @pytest.mark.parametrize(
         ("choice", "expected"),
         [("auto", {"type": "auto"}), ("none", {"type": "none"}), ("f", {"type": "tool", "name": "f"})],
     )
-    def test_choices(self, choice: str, expected: object) -> None:
+    def test_contains_the_tool_choice(self, choice: str, expected: object) -> None:
         assert self.body(tools=TOOLS, tool_choice=choice)["tool_choice"] == expected
 
-    def test_an_image_by_its_address(self) -> None:
-        said = self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
-        assert said["messages"][0]["content"][0]["source"] == {"type": "url", "url": "https://example.com/a.png"}
+    def test_contains_an_image_by_its_url(self) -> None:
+        body = self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
+        assert body["messages"][0]["content"][0]["source"] == {"type": "url", "url": "https://example.com/a.png"}
 
-    def test_thoughts_without_a_signature_and_empty_text_stay_here(self) -> None:
-        said = self.body(UserMessage((Text("a"),)), AssistantMessage((Reasoning("hm"), Text(""), Text("b"))))
-        assert said["messages"][1]["content"] == [{"type": "text", "text": "b"}]
+    def test_omits_unsigned_reasoning_and_empty_text(self) -> None:
+        body = self.body(UserMessage((Text("a"),)), AssistantMessage((Reasoning("hm"), Text(""), Text("b"))))
+        assert body["messages"][1]["content"] == [{"type": "text", "text": "b"}]
 
-    async def test_a_turn_that_paused_is_sent_back_as_it_was(self) -> None:
+    async def test_ends_with_the_turn_that_paused(self) -> None:
         paused = saying(transcripts.wire("anthropic", "pause_turn"))
         async with upstream(paused, saying(transcripts.wire("anthropic", "text"))) as server:
-            model = make_provider(Settings(model_provider="anthropic", anthropic_base_url=server.url))
-            ask = request(UserMessage((Text("search"),)), AssistantMessage((Text("Searching"),)))
-            _ = [batch async for batch in model.stream(ask)]
+            provider = make_provider(Settings(model_provider="anthropic", anthropic_base_url=server.url))
+            model_request = request(UserMessage((Text("search"),)), AssistantMessage((Text("Searching"),)))
+            _ = [batch async for batch in provider.stream(model_request)]
         assert json.loads(server.requests[0].body)["messages"][-1]["role"] == "assistant"

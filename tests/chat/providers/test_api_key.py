@@ -1,9 +1,8 @@
-"""API keys come from a variable or a secret, are refreshed after a 401, and never appear in errors."""
+"""Provider API keys: read from a variable or a secret, refreshed after a 401, and never shown in errors."""
 
 import pytest
 
-from tests.chat.providers.provider_helpers import TEXT, collect_events, failure, text
-from tests.chat.providers.provider_helpers import openai as openai_model
+from tests.chat.providers.provider_helpers import TEXT, collect_events, failure, openai_provider, text
 from tests.upstream import failing, saying, upstream
 from winterbourne.chat.errors import ChatError
 from winterbourne.chat.infra import redaction, secrets
@@ -13,34 +12,36 @@ from winterbourne.chat.settings import Settings
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
-def test_a_key_is_redacted_as_soon_as_there_is_a_model(provider: str) -> None:
+def test_a_key_is_redacted_as_soon_as_its_provider_exists(provider: str) -> None:
     key = "made up of words"
     keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
-    make_provider(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]
+    make_provider(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]  # settings by name
     assert redaction.redact(f"with {key}") == "with [redacted]"
 
 
 class TestKeysFromSecrets:
-    async def test_a_rotated_key_is_read_again_when_the_old_one_is_refused(
+    async def test_a_rotated_key_is_read_again_when_the_old_one_is_rejected(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keys = ["sk-old", "sk-new"]
         monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
         async with upstream(failing(401), saying(TEXT)) as server:
             arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
-            assert text(await collect_events(openai_model(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
+            assert (
+                text(await collect_events(openai_provider(server, model_api_key_secret_arn=arn))) == "Hello, wörld 🌍!"
+            )
         used = [request.headers["authorization"] for request in server.requests]
         assert used == ["Bearer sk-old", "Bearer sk-new"]
 
-    async def test_a_key_that_stays_the_same_is_refused_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_key_that_stays_the_same_is_not_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(secrets, "_fetch", lambda _: "sk-old")
         async with upstream(failing(401)) as server:
             arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
-            _, error = await failure(openai_model(server, model_api_key_secret_arn=arn))
+            _, error = await failure(openai_provider(server, model_api_key_secret_arn=arn))
         assert "MODEL_API_KEY_SECRET_ARN" in str(error)
         assert len(server.requests) == 1
 
-    async def test_a_key_that_another_request_has_renewed_is_not_read_twice(
+    async def test_a_key_that_another_request_has_refreshed_is_not_read_twice(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keys = ["sk-old", "sk-new"]
@@ -53,7 +54,7 @@ class TestKeysFromSecrets:
 
 class TestKeysFromVariables:
     @pytest.mark.parametrize("key", ["sk-\x00", "schlüssel", "a\nb"])
-    def test_a_key_no_header_can_carry_is_told_at_init_and_not_shown(self, key: str) -> None:
+    def test_a_key_that_is_not_a_valid_header_is_an_init_error_that_does_not_show_it(self, key: str) -> None:
         with pytest.raises(ChatError, match=r"^OPENAI_API_KEY: ") as error:
             make_provider(Settings(model_provider="openai", openai_api_key=key))
         assert key not in str(error.value)

@@ -1,4 +1,4 @@
-"""The assembler decides which calls are complete and which were truncated, merges text and redacts secrets."""
+"""Turn assembler: decides which calls are complete and which truncated, merges text, and redacts secrets."""
 
 import json
 
@@ -31,25 +31,25 @@ def ready(turn: TurnAssembler) -> list[tuple[str, str]]:
     return [(event.id, event.arguments) for event in turn.drain_events() if isinstance(event, ToolCallReady)]
 
 
-class TestObjectEnd:
+class TestJsonObjectScanner:
     @given(value=OBJECTS, ascii_only=st.booleans(), data=st.data())
-    def test_an_object_ends_at_its_last_brace_however_it_is_cut(
+    def test_finds_the_last_brace_of_an_object_wherever_it_is_split(
         self, value: dict[str, object], *, ascii_only: bool, data: st.DataObject
     ) -> None:
         text = json.dumps(value, ensure_ascii=ascii_only)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(text) - 1), max_size=5)))
         *early, last = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        end = JsonObjectScanner()
-        assert [end.feed(piece) for piece in early] == [0] * len(early)
-        assert end.feed(last + " more") == len(last)
+        scanner = JsonObjectScanner()
+        assert [scanner.feed(piece) for piece in early] == [0] * len(early)
+        assert scanner.feed(last + " more") == len(last)
 
     @given(st.text())
-    def test_any_text_is_judged(self, text: str) -> None:
+    def test_accepts_any_text(self, text: str) -> None:
         assert 0 <= JsonObjectScanner().feed(text) <= len(text)
 
 
 class TestCalls:
-    def test_a_call_is_ready_in_the_moment_its_object_closes(self) -> None:
+    def test_a_call_is_ready_as_soon_as_its_object_closes(self) -> None:
         turn = TurnAssembler()
         turn.start_tool_call(0, "a", "f")
         turn.add_arguments(0, '{"x":')
@@ -76,7 +76,7 @@ class TestCalls:
 
     @pytest.mark.parametrize("reason", ["max_tokens", "content_filter", "refusal"])
     @pytest.mark.parametrize("arguments", ["", '{"x":', '{"x":"}'])
-    def test_a_cut_call_is_never_ready(self, reason: StopReason, arguments: str) -> None:
+    def test_a_truncated_call_is_never_ready(self, reason: StopReason, arguments: str) -> None:
         turn = TurnAssembler()
         turn.start_tool_call(0, "a", "f")
         turn.add_arguments(0, arguments)
@@ -86,21 +86,21 @@ class TestCalls:
         assert ready(turn) == []
 
     @pytest.mark.parametrize("arguments", ["", '{"x":', "nonsense", "[1]"])
-    def test_what_the_model_itself_got_wrong_is_ready_for_the_tool_runner_to_validate(self, arguments: str) -> None:
+    def test_invalid_arguments_of_the_model_are_ready_for_the_tool_runner_to_validate(self, arguments: str) -> None:
         turn = TurnAssembler()
         turn.start_tool_call(0, "a", "f")
         turn.add_arguments(0, arguments)
         turn.set_stop_reason("tool_calls")
         assert ready(turn) == [("a", arguments)]
 
-    def test_arguments_of_an_unknown_call_are_no_crash(self) -> None:
+    def test_arguments_of_an_unknown_call_are_ignored(self) -> None:
         turn = TurnAssembler()
         turn.add_arguments(7, "{}")
         assert turn.drain_events() == []
 
 
 class TestIds:
-    def test_an_id_of_the_history_is_not_used_again(self) -> None:
+    def test_an_id_of_the_history_is_not_reused(self) -> None:
         turn = TurnAssembler({"call_0"}, make_id=lambda: "new")
         turn.start_tool_call(0, "call_0", "f")
         assert turn.drain_events() == [ToolCallStarted("new", "f")]
@@ -113,7 +113,7 @@ class TestIds:
 
 
 class TestText:
-    def test_neighbours_are_joined_until_they_are_taken(self) -> None:
+    def test_adjacent_deltas_are_merged_until_they_are_drained(self) -> None:
         turn = TurnAssembler()
         turn.add_text("a")
         turn.add_text("b")
@@ -128,7 +128,7 @@ class TestText:
         turn.add_text("a")
         assert turn.drain_events() == [ReasoningDelta("hm"), ReasoningEnded(), TextDelta("a")]
 
-    def test_reasoning_that_ends_the_turn_has_ended_before_it(self) -> None:
+    def test_reasoning_at_the_end_of_a_turn_ends_before_the_turn(self) -> None:
         turn = TurnAssembler()
         turn.add_reasoning("hm")
         turn.set_stop_reason("stop")
@@ -144,7 +144,7 @@ class TestSecrets:
         redaction.register(self.KEY)
         return TurnAssembler()
 
-    def test_are_masked_in_text_and_in_thoughts(self, turn: TurnAssembler) -> None:
+    def test_are_redacted_in_text_and_in_reasoning(self, turn: TurnAssembler) -> None:
         turn.add_reasoning(f"I know {self.KEY}")
         turn.add_text(f"It is {self.KEY}.")
         assert turn.drain_events() == [
@@ -153,7 +153,7 @@ class TestSecrets:
             TextDelta("It is [redacted]."),
         ]
 
-    def test_what_may_begin_one_waits_for_the_next_read_and_nothing_else_does(self, turn: TurnAssembler) -> None:
+    def test_only_a_possible_prefix_of_one_is_held_back_until_the_next_read(self, turn: TurnAssembler) -> None:
         turn.add_text("It is sk-har")
         assert turn.drain_events() == [TextDelta("It is ")]
         turn.add_text("bour-42.")
@@ -165,14 +165,14 @@ class TestSecrets:
         turn.add_text("dly.")
         assert turn.drain_events() == [TextDelta("sk-hardly.")]
 
-    def test_are_masked_in_an_id_that_the_provider_made(self, turn: TurnAssembler) -> None:
+    def test_are_redacted_in_an_id_that_the_provider_made(self, turn: TurnAssembler) -> None:
         turn.start_tool_call("k", f"call-{self.KEY}", "f")
         turn.start_tool_call("l", f"call-{self.KEY}", "g")
         first, second = turn.drain_events()
         assert first == ToolCallStarted("call-[redacted]", "f")
         assert second != ToolCallStarted("call-[redacted]", "g"), "an id is used once"
 
-    def test_one_that_something_else_cuts_in_two_is_masked_in_both_parts(self, turn: TurnAssembler) -> None:
+    def test_one_that_is_split_by_another_block_is_redacted_in_both_parts(self, turn: TurnAssembler) -> None:
         turn.add_text("It is sk-harbour")
         turn.add_reasoning("Is it?")
         turn.add_text("-42.")
@@ -191,21 +191,21 @@ class TestSecrets:
             '{"amount":12345678,"to":"[redacted]"}'
         ]
 
-    def test_what_was_held_back_comes_before_what_follows(self, turn: TurnAssembler) -> None:
+    def test_text_held_back_comes_before_what_follows(self, turn: TurnAssembler) -> None:
         turn.add_text("sk-har")
         turn.start_tool_call("k", "1", "f")
         assert turn.drain_events() == [TextDelta("sk-har"), ToolCallStarted("1", "f")]
 
-    def test_so_does_what_was_held_back_of_a_thought(self, turn: TurnAssembler) -> None:
+    def test_reasoning_held_back_comes_before_what_follows(self, turn: TurnAssembler) -> None:
         turn.add_reasoning("sk-har")
         turn.add_text("Yes.")
         assert turn.drain_events() == [ReasoningDelta("sk-har"), ReasoningEnded(), TextDelta("Yes.")]
 
-    def test_what_was_held_back_is_said_where_the_stream_ends_or_breaks(self, turn: TurnAssembler) -> None:
+    def test_text_held_back_is_emitted_when_the_stream_ends_or_breaks(self, turn: TurnAssembler) -> None:
         turn.add_text("sk-har")
         assert turn.drain_events(is_last=True) == [TextDelta("sk-har")]
 
-    def test_are_masked_in_a_calls_name_and_arguments(self, turn: TurnAssembler) -> None:
+    def test_are_redacted_in_the_name_and_the_arguments_of_a_call(self, turn: TurnAssembler) -> None:
         turn.start_tool_call("k", "1", f"use_{self.KEY}")
         turn.add_arguments("k", '{"key":"sk-har')
         first = turn.drain_events()
@@ -217,26 +217,26 @@ class TestSecrets:
             ToolCallReady("1", "use_[redacted]", '{"key":"[redacted]"}'),
         ]
 
-    def test_are_masked_in_calls_that_come_piece_by_piece_side_by_side(self, turn: TurnAssembler) -> None:
+    def test_are_redacted_in_calls_whose_pieces_are_interleaved(self, turn: TurnAssembler) -> None:
         turn.start_tool_call("k", "1", "f")
         turn.start_tool_call("l", "2", "g")
         for key, piece in (("k", '{"a":"sk-har'), ("l", '{"b":"sk-h'), ("k", 'bour-42"}'), ("l", 'arbour-42"}')):
             turn.add_arguments(key, piece)
-        said = turn.drain_events()
+        events = turn.drain_events()
         deltas: dict[str, str] = {}
-        for event in said:
+        for event in events:
             if isinstance(event, ToolArgumentsDelta):
                 deltas[event.id] = deltas.get(event.id, "") + event.json
         assert deltas == {"1": '{"a":"[redacted]"}', "2": '{"b":"[redacted]"}'}
-        assert [e.arguments for e in said if isinstance(e, ToolCallReady)] == list(deltas.values())
+        assert [e.arguments for e in events if isinstance(e, ToolCallReady)] == list(deltas.values())
 
-    def test_what_was_held_back_of_a_call_comes_before_it_is_ready(self, turn: TurnAssembler) -> None:
+    def test_arguments_held_back_come_before_the_call_is_ready(self, turn: TurnAssembler) -> None:
         turn.start_tool_call("k", "1", "f")
         turn.add_arguments("k", "sk-har")
         turn.set_stop_reason("tool_calls")
         assert turn.drain_events()[1:] == [ToolArgumentsDelta("1", "sk-har"), ToolCallReady("1", "f", "sk-har")]
 
-    def test_a_thought_with_one_in_it_is_not_signed_any_more(self, turn: TurnAssembler) -> None:
+    def test_reasoning_that_contains_one_loses_its_signature(self, turn: TurnAssembler) -> None:
         turn.add_reasoning("It is sk-har")
         assert turn.drain_events() == [ReasoningDelta("It is ")]
         turn.add_reasoning("bour-42.")
@@ -250,17 +250,17 @@ class TestSecrets:
             ReasoningEnded("signed too"),
         ]
 
-    def test_what_the_provider_sealed_goes_back_to_it_as_it_came(self, turn: TurnAssembler) -> None:
+    def test_signatures_and_opaque_data_of_the_provider_stay_unchanged(self, turn: TurnAssembler) -> None:
         turn.end_reasoning(self.KEY, self.KEY)
         assert turn.drain_events() == [ReasoningEnded(self.KEY, self.KEY)]
 
 
-class TestTheEnd:
-    def test_an_end_without_a_reason_is_a_truncation(self) -> None:
+class TestFinish:
+    def test_an_end_without_a_stop_reason_is_a_truncation(self) -> None:
         with pytest.raises(ModelStreamTruncated):
             TurnAssembler().finish()
 
-    def test_a_stop_with_calls_means_its_calls(self) -> None:
+    def test_a_stop_after_calls_has_the_stop_reason_tool_calls(self) -> None:
         turn = TurnAssembler()
         turn.start_tool_call(0, "a", "f")
         turn.set_stop_reason("stop")

@@ -1,4 +1,4 @@
-"""Requests sent to Bedrock, and their signature."""
+"""Bedrock provider: the requests it sends, and their signature."""
 
 import asyncio
 import base64
@@ -20,15 +20,15 @@ from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
-class TestTheRequest:
+class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(bedrock.build_request_body(request(*messages, **options), SETTINGS))
-        return said
+        body: dict[str, Any] = json.loads(bedrock.build_request_body(request(*messages, **options), SETTINGS))
+        return body
 
-    def test_the_whole_history(self) -> None:
-        said = self.body()
-        assert said["system"] == [{"text": "Be kind."}]
-        assert said["messages"] == [
+    def test_contains_the_whole_history(self) -> None:
+        body = self.body()
+        assert body["system"] == [{"text": "Be kind."}]
+        assert body["messages"] == [
             {
                 "role": "user",
                 "content": [
@@ -56,43 +56,43 @@ class TestTheRequest:
             },
         ]
 
-    def test_options(self) -> None:
-        said = self.body(temperature=0.5, max_tokens=7, tools=TOOLS, tool_choice="get_weather")
-        assert said["inferenceConfig"] == {"maxTokens": 7, "temperature": 0.5}
+    def test_contains_the_options(self) -> None:
+        body = self.body(temperature=0.5, max_tokens=7, tools=TOOLS, tool_choice="get_weather")
+        assert body["inferenceConfig"] == {"maxTokens": 7, "temperature": 0.5}
         spec = {"name": "get_weather", "description": "The weather.", "inputSchema": {"json": SCHEMA}}
-        assert said["toolConfig"] == {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": "get_weather"}}}
+        assert body["toolConfig"] == {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": "get_weather"}}}
 
-    def test_without_a_way_to_say_none_the_tools_are_left_out(self) -> None:
+    def test_tool_choice_none_leaves_out_the_tools(self) -> None:
         assert "toolConfig" not in self.body(UserMessage((Text("hi"),)), tools=TOOLS, tool_choice="none")
 
-    def test_a_history_with_calls_needs_its_tools(self) -> None:
+    def test_a_history_with_calls_keeps_the_tools(self) -> None:
         assert "toolConfig" in self.body(tools=TOOLS, tool_choice="none")
 
-    def test_an_image_by_its_address_is_refused_with_a_reason(self) -> None:
+    def test_an_image_by_its_url_is_rejected_with_a_reason(self) -> None:
         with pytest.raises(ModelRefused, match="not by their URL"):
             self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
 
-    async def test_amazons_own_client_sends_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_equals_the_request_of_boto3(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         model_id = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.model-v1:0"
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
             settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_region="us-east-1")
-            ask = request(model_id=model_id, max_tokens=7, tools=TOOLS)
-            _ = [batch async for batch in make_provider(settings).stream(ask)]
-            await asyncio.to_thread(self._ask_with_boto3, server.url, model_id, ask)
+            model_request = request(model_id=model_id, max_tokens=7, tools=TOOLS)
+            _ = [batch async for batch in make_provider(settings).stream(model_request)]
+            await asyncio.to_thread(self._send_with_boto3, server.url, model_id, model_request)
         ours, theirs = server.requests
         assert ours.head == theirs.head
         assert json.loads(ours.body) == json.loads(theirs.body)
         assert _signed_by(ours.headers["authorization"]) == _signed_by(theirs.headers["authorization"])
 
-    def _ask_with_boto3(self, url: str, model_id: str, ask: ModelRequest) -> None:
+    def _send_with_boto3(self, url: str, model_id: str, model_request: ModelRequest) -> None:
         config = Config(retries={"total_max_attempts": 1})
         client: Any = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config)
-        said = json.loads(bedrock.build_request_body(ask, SETTINGS))
-        said["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
-        said["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
-        client.converse_stream(modelId=model_id, **said)["stream"].close()
+        body = json.loads(bedrock.build_request_body(model_request, SETTINGS))
+        body["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
+        body["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
+        client.converse_stream(modelId=model_id, **body)["stream"].close()
         client.close()
 
     async def test_an_api_key_needs_no_signature(self) -> None:
@@ -101,7 +101,7 @@ class TestTheRequest:
             _ = [batch async for batch in make_provider(settings).stream(request())]
         assert server.requests[0].headers["authorization"] == "Bearer key"
 
-    def test_the_region_is_the_models_own_where_it_is_set(self) -> None:
+    def test_the_bedrock_region_overrides_the_aws_region(self) -> None:
         settings = Settings(model_provider="bedrock", aws_region="eu-west-1", bedrock_region="us-west-2")
         assert vars(make_provider(settings))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
 

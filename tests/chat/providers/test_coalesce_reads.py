@@ -1,4 +1,4 @@
-"""A body is yielded as one item per socket read, however HTTP frames it."""
+"""Coalescing reads: a body is yielded as one item per socket read, however HTTP frames it."""
 
 import contextlib
 import zlib
@@ -24,7 +24,7 @@ async def body(script: Script) -> AsyncIterator[AsyncIterator[bytes]]:
             await response.aclose()
 
 
-def written(data: bytes) -> Script:
+def responding_with(data: bytes) -> Script:
     async def script(exchange: Exchange) -> None:
         exchange.writer.write(data)
         await exchange.writer.drain()
@@ -38,7 +38,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 class TestChunks:
     async def test_chunks_of_one_read_are_one_item(self) -> None:
-        async with body(written(CHUNKED + b"2\r\nab\r\n1\r\nc\r\n3\r\ndef\r\n0\r\n\r\n")) as items:
+        async with body(responding_with(CHUNKED + b"2\r\nab\r\n1\r\nc\r\n3\r\ndef\r\n0\r\n\r\n")) as items:
             assert [item async for item in items] == [b"abcdef"]
 
     async def test_half_a_chunk_does_not_wait_for_its_other_half(self) -> None:
@@ -49,14 +49,14 @@ class TestChunks:
         async with body(script) as items:
             assert await anext(items) == b"abcd"
 
-    async def test_what_came_before_broken_framing_is_given_first(self) -> None:
-        async with body(written(CHUNKED + b"2\r\nab\r\nnonsense\r\n")) as items:
+    async def test_data_before_broken_framing_is_yielded_first(self) -> None:
+        async with body(responding_with(CHUNKED + b"2\r\nab\r\nnonsense\r\n")) as items:
             assert await anext(items) == b"ab"
             with pytest.raises(httpx.RemoteProtocolError):
                 await anext(items)
 
-    async def test_a_cut_is_an_error_and_not_an_end(self) -> None:
-        async with body(written(CHUNKED + b"2\r\nab\r\n")) as items:
+    async def test_a_truncated_body_is_an_error_and_not_an_end(self) -> None:
+        async with body(responding_with(CHUNKED + b"2\r\nab\r\n")) as items:
             assert await anext(items) == b"ab"
             with pytest.raises(httpx.RemoteProtocolError):
                 await anext(items)
@@ -73,16 +73,16 @@ class TestOtherBodies:
         ],
     )
     async def test_bodies_that_are_not_chunked(self, head: bytes) -> None:
-        async with body(written(head + b"abcdef")) as items:
+        async with body(responding_with(head + b"abcdef")) as items:
             assert b"".join([item async for item in items]) == b"abcdef"
 
     async def test_compressed_bodies(self) -> None:
         data = zlib.compress(b"abcdef")
         head = b"HTTP/1.1 200 OK\r\ncontent-encoding: deflate\r\ncontent-length: %d\r\n\r\n" % len(data)
-        async with body(written(head + data)) as items:
+        async with body(responding_with(head + data)) as items:
             assert b"".join([item async for item in items]) == b"abcdef"
 
-    async def test_a_parser_that_cannot_be_found_costs_only_speed(self) -> None:
+    async def test_without_access_to_the_parser_each_chunk_is_an_item(self) -> None:
         chunks = httpx.Response(200, stream=_Chunks())
         assert [item async for item in coalesce_reads(chunks)] == [b"ab", b"c"]
 

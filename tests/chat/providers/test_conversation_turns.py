@@ -1,4 +1,4 @@
-"""Round trip of a provider's events through the conversation: the next request returns what the provider needs."""
+"""Provider turns in a conversation: the next request returns to the provider what it needs."""
 
 import json
 from typing import Any
@@ -27,8 +27,8 @@ async def f(x: int) -> int:
     return 2 * x
 
 
-async def talked(provider: str, server: Upstream) -> RecordingEmit:
-    heard, kept = RecordingEmit(), list[Message]()
+async def run_conversation(provider: str, server: Upstream) -> RecordingEmit:
+    emitted, stored = RecordingEmit(), list[Message]()
     settings = Settings(
         model_provider=provider,
         anthropic_base_url=server.url,
@@ -40,23 +40,23 @@ async def talked(provider: str, server: Upstream) -> RecordingEmit:
         request=ChatRequest(messages=(UserMessage((Text("double one"),)),)),
         provider=make_provider(settings),
         tools=ToolRunner([f], settings),
-        emit=heard,
-        on_message=kept.append,
+        emit=emitted,
+        on_message=stored.append,
         on_usage=lambda _: None,
         max_turns=5,
     ).run()
-    return heard
+    return emitted
 
 
 async def second_request(provider: str, *answers: str) -> list[dict[str, Any]]:
     async with upstream(*(saying(transcripts.wire(provider, name)) for name in answers)) as server:
-        heard = await talked(provider, server)
-    assert isinstance(heard[-1], ConversationEnded)
+        emitted = await run_conversation(provider, server)
+    assert isinstance(emitted[-1], ConversationEnded)
     messages: list[dict[str, Any]] = json.loads(server.requests[1].body)["messages"]
     return messages
 
 
-async def test_anthropics_thoughts_go_back_unchanged_before_the_results() -> None:
+async def test_reasoning_of_anthropic_goes_back_unchanged_before_the_results() -> None:
     _, assistant, results = await second_request("anthropic", "thinking", "text")
     assert assistant["content"][:2] == [
         {"type": "thinking", "thinking": "Let me think.", "signature": "EqQB"},
@@ -65,7 +65,7 @@ async def test_anthropics_thoughts_go_back_unchanged_before_the_results() -> Non
     assert results["content"] == [{"type": "tool_result", "tool_use_id": "toolu_a", "content": "2", "is_error": False}]
 
 
-async def test_a_paused_turn_is_taken_up_again_with_what_it_said() -> None:
+async def test_a_paused_turn_is_resumed_with_its_text() -> None:
     _, assistant = await second_request("anthropic", "pause_turn", "text")
     assert assistant == {"role": "assistant", "content": [{"type": "text", "text": "Searching"}]}
 
@@ -74,18 +74,20 @@ async def test_a_paused_turn_is_taken_up_again_with_what_it_said() -> None:
     ("provider", "name"),
     [("openai", "arguments_broken"), ("anthropic", "arguments_broken"), ("bedrock", "arguments_broken")],
 )
-async def test_broken_arguments_become_an_error_result_and_the_talk_goes_on(provider: str, name: str) -> None:
+async def test_invalid_arguments_become_an_error_result_and_the_conversation_continues(
+    provider: str, name: str
+) -> None:
     sent = json.dumps(await second_request(provider, name, "text"))
     assert "broken_arguments" in sent
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
-async def test_a_call_that_was_cut_is_not_run(provider: str) -> None:
+async def test_a_truncated_call_is_not_run(provider: str) -> None:
     name = "length_in_arguments" if provider == "openai" else "max_tokens_in_arguments"
     async with upstream(saying(transcripts.wire(provider, name))) as server:
-        heard = await talked(provider, server)
-    assert {getattr(event, "id", "") for event in heard if type(event).__name__ == "ToolFinished"} == {
+        emitted = await run_conversation(provider, server)
+    assert {getattr(event, "id", "") for event in emitted if type(event).__name__ == "ToolFinished"} == {
         {"openai": "call_a", "anthropic": "toolu_a", "bedrock": "tooluse_a"}[provider]
     }
-    assert isinstance(heard[-1], ConversationEnded)
-    assert heard[-1].stop_reason == "max_tokens"
+    assert isinstance(emitted[-1], ConversationEnded)
+    assert emitted[-1].stop_reason == "max_tokens"

@@ -1,4 +1,4 @@
-"""Mapping of provider errors to ours, without secrets."""
+"""Provider errors: mapping HTTP statuses and error bodies to our errors, without secrets."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,14 +17,14 @@ def busy(status: int = 429, **headers: str) -> ModelBusy:
     return error
 
 
-class TestWaiting:
+class TestRetryAfter:
     def test_seconds(self) -> None:
         assert busy(retry_after="1.5").retry_after_s == 1.5
 
-    def test_milliseconds_are_more_exact(self) -> None:
+    def test_milliseconds_override_seconds(self) -> None:
         assert busy(retry_after="2", retry_after_ms="1250").retry_after_s == 1.25
 
-    def test_nonsense_milliseconds_leave_the_seconds(self) -> None:
+    def test_invalid_milliseconds_are_ignored(self) -> None:
         assert busy(retry_after="2", retry_after_ms="soon").retry_after_s == 2
         assert busy(retry_after_ms="soon").retry_after_s is None
 
@@ -33,15 +33,15 @@ class TestWaiting:
         assert busy(503, retry_after=date).retry_after_s == pytest.approx(89.5, abs=1)
 
     @pytest.mark.parametrize("value", ["-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
-    def test_the_past_is_now(self, value: str) -> None:
+    def test_a_time_in_the_past_is_zero(self, value: str) -> None:
         assert busy(retry_after=value).retry_after_s == 0
 
     @pytest.mark.parametrize("value", ["soon", "", "Wed, 99 Oct"])
-    def test_nonsense_is_nothing(self, value: str) -> None:
+    def test_an_invalid_value_is_ignored(self, value: str) -> None:
         assert busy(retry_after=value).retry_after_s is None
 
 
-class TestShapes:
+class TestErrorBody:
     @pytest.mark.parametrize(
         "body",
         [
@@ -56,7 +56,7 @@ class TestShapes:
         assert "context_length_exceeded" in str(error)
         assert str(error).endswith(": too long")
 
-    def test_amazon_says_the_code_in_a_header(self) -> None:
+    def test_the_code_of_amazon_is_read_from_its_header(self) -> None:
         headers = {"x-amzn-errortype": "ValidationException:http://internal.amazon.com/coral/"}
         error = error_for_status(400, headers, b'{"message":"The provided model identifier is invalid."}', HINTS)
         assert "(400 ValidationException)" in str(error)
@@ -64,14 +64,14 @@ class TestShapes:
     @pytest.mark.parametrize(
         "body", [b"", b"<html>", b"[]", b'"oops"', b'{"error":null}', b'{"error":[1]}', b'{"code":[1],"type":{}}']
     )
-    def test_a_body_that_says_nothing_is_no_crash(self, body: bytes) -> None:
+    def test_a_body_without_an_error_still_gives_one(self, body: bytes) -> None:
         assert isinstance(error_for_status(400, {}, body, HINTS), ModelRefused)
         assert isinstance(error_for_non_stream_body(body, HINTS), ModelError)
 
 
 class TestSecrets:
     @pytest.mark.parametrize("status", [401, 403])
-    def test_who_we_are_is_not_told(self, status: int) -> None:
+    def test_our_identity_is_not_shown(self, status: int) -> None:
         body = b'{"message":"User: arn:aws:sts::123456789012:assumed-role/x is not authorized, key abc"}'
         assert "User" not in str(error_for_status(status, {}, body, HINTS))
 
@@ -83,11 +83,11 @@ class TestSecrets:
         assert secret not in message
         assert "[...]" in message
 
-    def test_a_rant_is_cut(self) -> None:
+    def test_a_long_message_is_truncated(self) -> None:
         assert len(str(mid_stream_error({"message": "x " * 5000}))) < 400
 
 
-class TestInsideAStream:
+class TestMidStreamError:
     @pytest.mark.parametrize(
         "code",
         [
@@ -101,9 +101,9 @@ class TestInsideAStream:
             "server_error",
         ],
     )
-    def test_what_will_pass_is_busy(self, code: str) -> None:
+    def test_a_transient_code_means_busy(self, code: str) -> None:
         assert isinstance(mid_stream_error({"type": code, "message": "x"}), ModelBusy)
 
     @pytest.mark.parametrize("error", [{"type": "invalid_request_error"}, "no", 7, None, [], {"code": 400}])
-    def test_anything_else_is_an_error(self, error: object) -> None:
+    def test_anything_else_is_a_model_error(self, error: object) -> None:
         assert type(mid_stream_error(error)) is ModelError

@@ -1,4 +1,4 @@
-"""Amazon's event stream: only whole messages are returned, checksums are verified, damage is an error."""
+"""Amazon event stream decoder: only whole messages are returned, checksums are verified, damage is an error."""
 
 import itertools
 
@@ -21,20 +21,20 @@ def test_a_message_has_its_headers_and_its_payload() -> None:
 
 @given(st.lists(st.integers(0, 3 * len(ONE))))
 def test_where_the_bytes_are_cut_makes_no_difference(cuts: list[int]) -> None:
-    frames, stream = EventStreamDecoder(), ONE * 3
+    decoder, stream = EventStreamDecoder(), ONE * 3
     edges = [0, *sorted(cuts), len(stream)]
     pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
-    assert [message for piece in pieces for message in frames.feed(piece)] == EventStreamDecoder().feed(ONE) * 3
+    assert [message for piece in pieces for message in decoder.feed(piece)] == EventStreamDecoder().feed(ONE) * 3
 
 
 @pytest.mark.parametrize("at", range(0, len(ONE), 7))
-def test_a_flipped_bit_is_never_taken_for_an_answer(at: int) -> None:
+def test_a_flipped_bit_is_always_detected(at: int) -> None:
     damaged = ONE[:at] + bytes([ONE[at] ^ 1]) + ONE[at + 1 :]
     with pytest.raises(ModelGarbled):
         EventStreamDecoder().feed(damaged)
 
 
-def test_half_a_message_says_nothing() -> None:
-    frames = EventStreamDecoder()
-    assert frames.feed(ONE[:-1]) == []
-    assert frames.close() == []
+def test_half_a_message_is_not_returned() -> None:
+    decoder = EventStreamDecoder()
+    assert decoder.feed(ONE[:-1]) == []
+    assert decoder.close() == []

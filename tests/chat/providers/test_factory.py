@@ -1,4 +1,4 @@
-"""The factory imports only the selected provider."""
+"""Provider factory: makes the selected provider, imports no other, and checks its settings at init."""
 
 import os
 import subprocess
@@ -14,20 +14,20 @@ from winterbourne.chat.providers.factory import PROVIDERS, make_provider
 from winterbourne.chat.providers.scripted.provider import ScriptedProvider
 from winterbourne.chat.settings import Settings
 
-GIVEN = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1"}
+PROVIDER_SETTINGS = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1"}
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_model_is_named_as_its_setting(name: str) -> None:
-    assert make_provider(Settings(model_provider=name, **GIVEN)).name == name  # type: ignore[arg-type]
+def test_a_provider_has_the_name_of_its_setting(name: str) -> None:
+    assert make_provider(Settings(model_provider=name, **PROVIDER_SETTINGS)).name == name  # type: ignore[arg-type]  # settings by name
 
 
 def test_all_but_bedrock_fetch_an_image_by_its_url() -> None:
-    models = [make_provider(Settings(model_provider=name, **GIVEN)) for name in PROVIDERS]  # type: ignore[arg-type]
-    assert [model.name for model in models if not model.takes_image_urls] == ["bedrock"]
+    providers = [make_provider(Settings(model_provider=name, **PROVIDER_SETTINGS)) for name in PROVIDERS]  # type: ignore[arg-type]  # settings by name
+    assert [provider.name for provider in providers if not provider.takes_image_urls] == ["bedrock"]
 
 
-def test_an_unknown_provider_is_told_at_init_with_those_there_are() -> None:
+def test_an_unknown_provider_is_an_init_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ChatError, match=r"^MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock$"):
         make_provider(Settings(model_provider="oracle"))
 
@@ -42,7 +42,7 @@ def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("provider", "spared"),
+    ("provider", "not_imported"),
     [
         ("scripted", "httpx botocore boto3 tenacity winterbourne.chat.providers.openai"),
         ("openai", "botocore boto3 tenacity winterbourne.chat.providers.anthropic"),
@@ -50,14 +50,14 @@ def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) 
         ("bedrock", "boto3 tenacity botocore.session winterbourne.chat.providers.openai"),
     ],
 )
-def test_only_what_is_chosen_is_imported(provider: str, spared: str) -> None:
+def test_only_the_selected_provider_is_imported(provider: str, not_imported: str) -> None:
     check = f"""
 import sys
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.scripted.provider import ScriptedProvider
 from winterbourne.chat.settings import Settings
-make_provider(Settings(model_provider={provider!r}, **{GIVEN!r}))
-print(*(name for name in {spared.split()!r} if name in sys.modules))
+make_provider(Settings(model_provider={provider!r}, **{PROVIDER_SETTINGS!r}))
+print(*(name for name in {not_imported.split()!r} if name in sys.modules))
 """
     environ = {**os.environ, "PYTHONPATH": str(Path(winterbourne.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", check], env=environ, capture_output=True, text=True, check=True)
@@ -68,6 +68,6 @@ print(*(name for name in {spared.split()!r} if name in sys.modules))
     ("provider", "named"),
     [("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY"), ("bedrock", "BEDROCK_REGION")],
 )
-def test_what_a_provider_cannot_do_without_is_told_at_init(provider: str, named: str) -> None:
+def test_a_missing_required_setting_is_an_init_error(provider: str, named: str) -> None:
     with pytest.raises(ChatError, match=f"^{named}: "):
         make_provider(Settings(model_provider=provider))

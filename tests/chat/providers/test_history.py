@@ -1,4 +1,4 @@
-"""Faulty histories are normalized before they are sent to a provider."""
+"""Provider history: a faulty history is normalized before it is sent to a provider."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from winterbourne.chat.providers.history import normalize_for_provider
 
 
 @pytest.mark.parametrize("module", [openai, anthropic, bedrock])
-class TestHistoriesWithFaults:
+class TestFaultyHistory:
     def sent(self, module: Any, *messages: Message) -> str:
         body: bytes = module.build_request_body(request(*messages), SETTINGS)
         return body.decode()
@@ -23,7 +23,7 @@ class TestHistoriesWithFaults:
     def test_a_result_without_a_call_is_left_out(self, module: Any) -> None:
         assert "orphan" not in self.sent(module, UserMessage((Text("x"),)), ToolMessage("z", "f", "orphan"))
 
-    def test_broken_arguments_go_back_as_an_object(self, module: Any) -> None:
+    def test_invalid_arguments_go_back_as_an_object(self, module: Any) -> None:
         call = AssistantMessage((ToolCall("a", "f", '{"x":'),))
         sent = self.sent(module, UserMessage((Text("x"),)), call, ToolMessage("a", "f", "bad", is_error=True))
         assert "broken_arguments" in sent
@@ -34,12 +34,15 @@ class TestHistoriesWithFaults:
         assert "[" * 500 + "]" * 500 in sent
 
 
-def test_an_id_that_comes_again_keeps_each_result_with_its_turn() -> None:
+def test_a_repeated_call_id_keeps_each_result_with_its_turn() -> None:
     def turn(answer: str) -> tuple[Message, ...]:
         call = AssistantMessage((ToolCall("call_0", "f", "{}"), ToolCall("call_1", "f", "{}")))
         return UserMessage((Text("x"),)), call, ToolMessage("call_1", "f", answer), ToolMessage("call_0", "f", answer)
 
-    said = normalize_for_provider([*turn("first"), *turn("second")])
-    assert [message.tool_call_id for message in said if isinstance(message, ToolMessage)] == ["call_0", "call_1"] * 2
-    contents = [message.content for message in said if isinstance(message, ToolMessage)]
+    messages = normalize_for_provider([*turn("first"), *turn("second")])
+    assert [message.tool_call_id for message in messages if isinstance(message, ToolMessage)] == [
+        "call_0",
+        "call_1",
+    ] * 2
+    contents = [message.content for message in messages if isinstance(message, ToolMessage)]
     assert contents == ["first", "first", "second", "second"]

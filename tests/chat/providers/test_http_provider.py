@@ -13,7 +13,16 @@ import msgspec
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.provider_helpers import DELTA, HELLO, KEY, TEXT, collect_events, failure, openai, text
+from tests.chat.providers.provider_helpers import (
+    DELTA,
+    HELLO,
+    KEY,
+    TEXT,
+    collect_events,
+    failure,
+    openai_provider,
+    text,
+)
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
 from winterbourne.chat.core.events import TextDelta, TurnEnded
@@ -21,7 +30,7 @@ from winterbourne.chat.core.messages import AssistantMessage, Text, ToolCall, To
 from winterbourne.chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
-from winterbourne.chat.providers import http_provider as shell
+from winterbourne.chat.providers import http_provider
 from winterbourne.chat.providers.base import ModelRequest, Provider
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
@@ -41,39 +50,39 @@ def breaking_after(good: bytes) -> Script:
     return answer
 
 
-class TestAGoodAnswer:
-    async def test_what_one_read_brings_comes_as_one_batch(self) -> None:
+class TestAnswer:
+    async def test_the_events_of_one_read_are_one_batch(self) -> None:
         async with upstream(saying(TEXT)) as server:
-            batches = [batch async for batch in openai(server).stream(HELLO)]
+            batches = [batch async for batch in openai_provider(server).stream(HELLO)]
         assert [type(event) for event in batches[0]] == [TextDelta, TurnEnded]
         assert len(batches) == 1
 
-    async def test_the_next_turn_uses_the_same_connection(self) -> None:
+    async def test_the_next_turn_reuses_the_connection(self) -> None:
         async with upstream(saying(TEXT)) as server:
-            model = openai(server)
+            provider = openai_provider(server)
             for _ in range(3):
-                await collect_events(model)
+                await collect_events(provider)
             assert http_pool.stats().idle == 1
         assert server.connections == 1
 
-    async def test_the_key_goes_in_its_header_and_compression_is_not_asked_for(self) -> None:
+    async def test_the_key_is_sent_in_its_header_and_compression_is_not_requested(self) -> None:
         async with upstream(saying(TEXT)) as server:
-            await collect_events(openai(server))
+            await collect_events(openai_provider(server))
         headers = server.requests[0].headers
         assert headers["authorization"] == f"Bearer {KEY}"
         assert headers["accept-encoding"] == "identity"
 
-    async def test_an_answer_compressed_all_the_same_is_understood(self) -> None:
-        async def squeezed(exchange: Exchange) -> None:
+    async def test_an_answer_that_is_compressed_anyway_is_decoded(self) -> None:
+        async def compressed(exchange: Exchange) -> None:
             await exchange.start(content_encoding="gzip")
             await exchange.send(gzip.compress(TEXT))
             await exchange.end()
 
-        async with upstream(squeezed) as server:
-            assert text(await collect_events(openai(server))) == "Hello, wörld 🌍!"
+        async with upstream(compressed) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
 
 
-class TestRefusals:
+class TestErrorResponses:
     @pytest.mark.parametrize(
         ("status", "named"),
         [
@@ -84,35 +93,35 @@ class TestRefusals:
             (302, "OPENAI_BASE_URL"),
         ],
     )
-    async def test_a_refusal_is_told_at_once_with_the_setting_to_look_at(self, status: int, named: str) -> None:
+    async def test_a_rejection_is_reported_at_once_with_the_setting_to_check(self, status: int, named: str) -> None:
         body = f'{{"error":{{"message":"Bad key {KEY}","code":"nope"}}}}'.encode()
         async with upstream(failing(status, body)) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert isinstance(error, ModelRefused)
         assert named in str(error)
         assert "nope" in str(error)
         assert len(server.requests) == 1
 
-    async def test_an_empty_purse_is_no_reason_to_wait(self) -> None:
+    async def test_an_exhausted_quota_is_not_retried(self) -> None:
         async with upstream(failing(429, b'{"error":{"code":"insufficient_quota"}}')) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert isinstance(error, ModelRefused)
         assert len(server.requests) == 1
 
-    async def test_what_the_provider_says_helps_with_a_bad_request(self) -> None:
+    async def test_a_bad_request_is_reported_with_the_providers_message(self) -> None:
         async with upstream(failing(400, b'{"error":{"message":"temperature is not supported"}}')) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert "temperature is not supported" in str(error)
 
     @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json"])
-    async def test_a_document_instead_of_a_stream_points_at_the_address(self, kind: str) -> None:
+    async def test_a_document_instead_of_a_stream_is_reported_with_the_base_url_setting(self, kind: str) -> None:
         async def page(exchange: Exchange) -> None:
             await exchange.start(content_type=kind)
             await exchange.send(b'["welcome"]')
             await exchange.end()
 
         async with upstream(page) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert isinstance(error, ModelRefused)
         assert "OPENAI_BASE_URL" in str(error)
 
@@ -123,46 +132,46 @@ class TestRefusals:
             await exchange.end()
 
         async with upstream(page) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert "bad_model: no such model" in str(error)
 
-    async def test_an_endless_error_is_read_only_so_far(self) -> None:
-        async def rant(exchange: Exchange) -> None:
+    async def test_an_endless_error_body_is_read_up_to_a_limit(self) -> None:
+        async def endless(exchange: Exchange) -> None:
             await exchange.start(400, content_type="application/json")
             while True:
                 await exchange.send(b"x" * 65536)
 
-        async with upstream(rant) as server:
-            _, error = await failure(openai(server))
+        async with upstream(endless) as server:
+            _, error = await failure(openai_provider(server))
         assert isinstance(error, ModelRefused)
 
 
-class TestAProviderThatQuotesOurKey:
+class TestKeyEchoedByTheProvider:
     """The key does not look like one, so only its registration for redaction can mask it."""
 
     KEY = "made up of words"
 
-    def model(self, server: Upstream) -> Provider:
-        return openai(server, openai_api_key=self.KEY)
+    def provider(self, server: Upstream) -> Provider:
+        return openai_provider(server, openai_api_key=self.KEY)
 
     @pytest.mark.parametrize("status", [400, 404, 422, 429, 503])
     @pytest.mark.parametrize("field", ["message", "code", "type"])
-    async def test_in_a_refusal(self, status: int, field: str) -> None:
+    async def test_is_redacted_in_an_error_response(self, status: int, field: str) -> None:
         error = {"message": "no", "code": "denied", field: f"Bearer {self.KEY}"}
         async with upstream(failing(status, json.dumps({"error": error}).encode())) as server:
-            _, failed = await failure(self.model(server), msgspec.structs.replace(HELLO, deadline=0))
+            _, failed = await failure(self.provider(server), msgspec.structs.replace(HELLO, deadline=0))
         assert self.KEY not in str(failed)
 
-    async def test_in_the_header_that_aws_names_an_error_in(self) -> None:
+    async def test_is_redacted_in_the_error_header_of_aws(self) -> None:
         async with upstream(failing(400, x_amzn_errortype=f"{self.KEY}:http://x")) as server:
-            _, failed = await failure(self.model(server))
+            _, failed = await failure(self.provider(server))
         assert "[redacted]" in str(failed)
         assert self.KEY not in str(failed)
 
-    async def test_and_the_rest_of_what_it_says_is_told(self) -> None:
+    async def test_does_not_hide_the_rest_of_the_message(self) -> None:
         body = json.dumps({"error": {"message": f"The key {self.KEY} has no model m"}}).encode()
         async with upstream(failing(400, body)) as server:
-            _, failed = await failure(self.model(server))
+            _, failed = await failure(self.provider(server))
         assert str(failed).endswith(": The key [redacted] has no model m")
 
     @pytest.mark.parametrize(
@@ -174,25 +183,25 @@ class TestAProviderThatQuotesOurKey:
             {"detail": "KEY"},
         ],
     )
-    async def test_in_an_error_frame_of_a_stream_that_began_well(self, frame: dict[str, object]) -> None:
+    async def test_is_redacted_in_an_error_in_the_middle_of_a_stream(self, frame: dict[str, object]) -> None:
         sent = b"data: " + json.dumps(frame).replace("KEY", self.KEY).encode() + b"\n\n"
         async with upstream(saying(DELTA + sent)) as server:
-            events, failed = await failure(self.model(server))
+            events, failed = await failure(self.provider(server))
         assert text(events) == "word "
         assert "[redacted]" in str(failed)
         assert self.KEY not in str(failed)
 
-    async def test_in_a_document_in_the_place_of_a_stream(self) -> None:
+    async def test_is_redacted_in_a_document_instead_of_a_stream(self) -> None:
         async def page(exchange: Exchange) -> None:
             await exchange.start(content_type="application/json")
             await exchange.send(json.dumps({"error": {"message": self.KEY}}).encode())
             await exchange.end()
 
         async with upstream(page) as server:
-            _, failed = await failure(self.model(server))
+            _, failed = await failure(self.provider(server))
         assert self.KEY not in str(failed)
 
-    async def test_and_what_was_held_back_is_said_where_the_stream_breaks(self) -> None:
+    async def test_text_held_back_for_redaction_is_emitted_when_the_stream_breaks(self) -> None:
         begun, broken = DELTA.replace(b"word ", b"It is made "), b'data: {"error":{"message":"no"}}\n\n'
 
         async def cut(exchange: Exchange) -> None:
@@ -203,10 +212,10 @@ class TestAProviderThatQuotesOurKey:
 
         for script in (saying(begun + broken), cut):
             async with upstream(script) as server:
-                events, _ = await failure(self.model(server))
+                events, _ = await failure(self.provider(server))
             assert text(events) == "It is made "
 
-    async def test_in_its_answer_also_where_two_reads_share_it(self) -> None:
+    async def test_is_redacted_in_an_answer_even_if_split_across_reads(self) -> None:
         async def echo(exchange: Exchange) -> None:
             await exchange.start()
             for piece in ("The key is made u", "p of words", "."):
@@ -216,11 +225,11 @@ class TestAProviderThatQuotesOurKey:
             await exchange.end()
 
         async with upstream(echo) as server:
-            assert text(await collect_events(self.model(server))) == "The key is [redacted]."
+            assert text(await collect_events(self.provider(server))) == "The key is [redacted]."
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
-async def test_no_secret_is_in_what_a_provider_is_asked(provider: str) -> None:
+async def test_no_secret_is_in_a_request_to_a_provider(provider: str) -> None:
     key = "made up of words"
     settings: dict[str, Any] = {
         "model_provider": provider,
@@ -229,7 +238,7 @@ async def test_no_secret_is_in_what_a_provider_is_asked(provider: str) -> None:
         "aws_bearer_token_bedrock": key,
     }
     calls = AssistantMessage((ToolCall(f"id {key}", "look", f'{{"a":"{key}"}}'),))
-    asked = ModelRequest(
+    request = ModelRequest(
         messages=(
             UserMessage((Text(key),)),
             calls,
@@ -242,13 +251,13 @@ async def test_no_secret_is_in_what_a_provider_is_asked(provider: str) -> None:
     )
     async with upstream(failing(400)) as server:
         urls: dict[str, Any] = {f"{name}_base_url": server.url for name in ("openai", "anthropic", "bedrock")}
-        await failure(make_provider(Settings(**settings, **urls)), asked)
+        await failure(make_provider(Settings(**settings, **urls)), request)
     body = server.requests[0].body.decode()
     assert key not in body
     assert body.count("[redacted]") >= 6
 
 
-class TestABombOfABody:
+class TestDecompressionBomb:
     """A few kilobytes on the wire that decompress to 100 MB."""
 
     BOMB = gzip.compress(gzip.compress(bytes(100_000_000)))
@@ -263,12 +272,12 @@ class TestABombOfABody:
 
         tracemalloc.start()
         async with upstream(bomb) as server:
-            await failure(openai(server), msgspec.structs.replace(HELLO, deadline=0))
+            await failure(openai_provider(server), msgspec.structs.replace(HELLO, deadline=0))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 10_000_000
 
-    async def test_of_a_stream_costs_no_more_than_an_event_may(self) -> None:
+    async def test_in_a_stream_is_read_only_up_to_the_size_limit_of_an_event(self) -> None:
         async def bomb(exchange: Exchange) -> None:
             await exchange.start(content_encoding="gzip")
             await exchange.send(self.EVENT)
@@ -276,18 +285,18 @@ class TestABombOfABody:
 
         tracemalloc.start()
         async with upstream(bomb) as server:
-            _, failed = await failure(openai(server))
+            _, failed = await failure(openai_provider(server))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert isinstance(failed, ModelGarbled)
         assert peak < 10_000_000
 
 
-class TestStreamsThatEndBadly:
+class TestBrokenStreams:
     @pytest.mark.parametrize("name", ["cut_in_text", "cut_in_arguments"])
-    async def test_an_end_without_the_formats_own_end_is_an_error(self, name: str) -> None:
+    async def test_an_end_without_the_terminal_event_is_an_error(self, name: str) -> None:
         async with upstream(saying(transcripts.wire("openai", name))) as server:
-            events, error = await failure(openai(server))
+            events, error = await failure(openai_provider(server))
         assert events
         assert isinstance(error, ModelStreamTruncated)
 
@@ -299,11 +308,11 @@ class TestStreamsThatEndBadly:
             exchange.cut()
 
         async with upstream(cut) as server:
-            events, error = await failure(openai(server))
+            events, error = await failure(openai_provider(server))
         assert text(events) == "word "
         assert isinstance(error, ModelStreamTruncated)
 
-    async def test_a_connection_that_breaks_after_the_last_word_harms_nobody(self) -> None:
+    async def test_a_connection_that_breaks_after_the_terminal_event_does_no_harm(self) -> None:
         async def cut(exchange: Exchange) -> None:
             await exchange.start()
             await exchange.send(transcripts.wire("openai", "no_done"))
@@ -311,36 +320,36 @@ class TestStreamsThatEndBadly:
             exchange.cut()
 
         async with upstream(cut) as server:
-            events = await collect_events(openai(server))
+            events = await collect_events(openai_provider(server))
         assert isinstance(events[-1], TurnEnded)
 
     @pytest.mark.parametrize("before", [b"", DELTA])
-    async def test_a_compressed_answer_that_is_broken_is_the_providers_fault(self, before: bytes) -> None:
+    async def test_a_broken_compressed_answer_is_an_error_of_the_provider(self, before: bytes) -> None:
         async with upstream(breaking_after(before)) as server:
-            events, error = await failure(openai(server))
+            events, error = await failure(openai_provider(server))
         assert text(events) == ("word " if before else "")
         assert isinstance(error, ModelGarbled)
 
-    async def test_a_compressed_refusal_that_is_broken_is_still_a_refusal(self) -> None:
+    async def test_a_broken_compressed_rejection_is_still_a_rejection(self) -> None:
         async with upstream(failing(403, b"no gzip at all", content_encoding="gzip")) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert isinstance(error, ModelRefused)
 
-    async def test_what_is_broken_after_the_last_word_harms_nobody(self) -> None:
+    async def test_broken_data_after_the_terminal_event_does_no_harm(self) -> None:
         async with upstream(breaking_after(TEXT)) as server:
-            assert isinstance((await collect_events(openai(server)))[-1], TurnEnded)
+            assert isinstance((await collect_events(openai_provider(server)))[-1], TurnEnded)
 
 
 class TestSilence:
     @jumping
-    async def test_a_provider_that_never_answers_is_given_up(self) -> None:
+    async def test_a_provider_that_never_answers_times_out(self) -> None:
         async with upstream(Exchange.gone) as server:
-            _, error = await failure(openai(server, model_idle_timeout=5.0))
+            _, error = await failure(openai_provider(server, model_idle_timeout=5.0))
         assert isinstance(error, ModelSilent)
         assert "5 s; check MODEL_IDLE_TIMEOUT" in str(error)
 
     @jumping
-    async def test_a_stalled_answer_is_given_up_after_the_idle_timeout(self) -> None:
+    async def test_a_stalled_answer_fails_after_the_idle_timeout(self) -> None:
         async def stall(exchange: Exchange) -> None:
             await exchange.start()
             await exchange.send(DELTA)
@@ -348,23 +357,23 @@ class TestSilence:
 
         async with upstream(stall) as server:
             began = asyncio.get_running_loop().time()
-            events, error = await failure(openai(server))
+            events, error = await failure(openai_provider(server))
             assert asyncio.get_running_loop().time() - began == pytest.approx(60, abs=1)
         assert text(events) == "word "
         assert isinstance(error, ModelSilent)
 
     @jumping
-    async def test_silence_after_the_last_word_is_the_end(self) -> None:
+    async def test_silence_after_the_terminal_event_ends_the_turn(self) -> None:
         async def linger(exchange: Exchange) -> None:
             await exchange.start()
             await exchange.send(transcripts.wire("openai", "no_done"))
             await exchange.gone()
 
         async with upstream(linger) as server:
-            assert isinstance((await collect_events(openai(server)))[-1], TurnEnded)
+            assert isinstance((await collect_events(openai_provider(server)))[-1], TurnEnded)
 
     @jumping
-    async def test_a_trickle_is_no_silence(self) -> None:
+    async def test_a_trickle_is_not_silence(self) -> None:
         async def trickle(exchange: Exchange) -> None:
             await exchange.start()
             for at in range(len(TEXT)):
@@ -373,17 +382,17 @@ class TestSilence:
             await exchange.end()
 
         async with upstream(trickle) as server:
-            assert text(await collect_events(openai(server))) == "Hello, wörld 🌍!"
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
 
 
 class TestFloods:
-    async def test_who_reads_slowly_makes_the_provider_wait(self) -> None:
+    async def test_backpressure_of_a_slow_reader_reaches_the_provider(self) -> None:
         async def flood(exchange: Exchange) -> None:
             await exchange.start()
             while True:
                 await exchange.send(DELTA * 1000)
 
-        async with upstream(flood) as server, aclosing(openai(server).stream(HELLO)) as batches:
+        async with upstream(flood) as server, aclosing(openai_provider(server).stream(HELLO)) as batches:
             await anext(batches)
             sent = -1
             while sent != server.requests[0].sent:  # until the buffers between us are full
@@ -391,7 +400,7 @@ class TestFloods:
                 await asyncio.sleep(0.1)
         assert sent < 16 * 1024 * 1024
 
-    async def test_an_event_without_end_is_refused_at_a_bounded_size(self) -> None:
+    async def test_an_endless_event_is_an_error_at_a_bounded_size(self) -> None:
         async def endless(exchange: Exchange) -> None:
             await exchange.start()
             await exchange.send(b"data: ")
@@ -399,12 +408,12 @@ class TestFloods:
                 await exchange.send(b"x" * 65536)
 
         async with upstream(endless) as server:
-            _, error = await failure(openai(server))
+            _, error = await failure(openai_provider(server))
         assert isinstance(error, ModelGarbled)
         assert server.requests[0].sent < MAX_EVENT_BYTES * 16
 
-    async def test_an_answer_without_end_is_refused_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shell, "_MAX_RESPONSE_BYTES", 1_000_000)
+    async def test_an_endless_answer_is_an_error_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http_provider, "_MAX_RESPONSE_BYTES", 1_000_000)
 
         async def endless(exchange: Exchange) -> None:
             await exchange.start()
@@ -412,54 +421,54 @@ class TestFloods:
                 await exchange.send(DELTA * 100)
 
         async with upstream(endless) as server:
-            events, error = await failure(openai(server))
+            events, error = await failure(openai_provider(server))
         assert isinstance(error, ModelGarbled)
         assert 0 < len(text(events)) < 1_000_000
 
 
 class TestClosing:
-    async def test_closing_the_stream_hangs_up_at_once(self) -> None:
-        hung_up = asyncio.Event()
+    async def test_closing_the_stream_closes_the_connection_at_once(self) -> None:
+        disconnected = asyncio.Event()
 
-        async def talk(exchange: Exchange) -> None:
+        async def answer(exchange: Exchange) -> None:
             await exchange.start()
             await exchange.send(DELTA)
             await exchange.gone()
-            hung_up.set()
+            disconnected.set()
 
-        async with upstream(talk) as server:
-            batches = openai(server).stream(HELLO)
+        async with upstream(answer) as server:
+            batches = openai_provider(server).stream(HELLO)
             await anext(batches)
             await batches.aclose()
             assert http_pool.stats().open == 0
-            await asyncio.wait_for(hung_up.wait(), 5)
+            await asyncio.wait_for(disconnected.wait(), 5)
 
     @pytest.mark.parametrize("begun", [False, True])
-    async def test_cancelling_the_reader_hangs_up_at_once(self, begun: bool) -> None:  # noqa: FBT001 - a parameter
-        asked, hung_up = asyncio.Event(), asyncio.Event()
+    async def test_cancelling_the_reader_closes_the_connection_at_once(self, begun: bool) -> None:  # noqa: FBT001 - parametrized
+        requested, disconnected = asyncio.Event(), asyncio.Event()
 
-        async def talk(exchange: Exchange) -> None:
+        async def answer(exchange: Exchange) -> None:
             if begun:
                 await exchange.start()
                 await exchange.send(DELTA)
-            asked.set()
+            requested.set()
             await exchange.gone()
-            hung_up.set()
+            disconnected.set()
 
-        async with upstream(talk) as server:
-            task = asyncio.create_task(collect_events(openai(server)))
-            await asked.wait()
+        async with upstream(answer) as server:
+            task = asyncio.create_task(collect_events(openai_provider(server)))
+            await requested.wait()
             await asyncio.sleep(0.02)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             assert http_pool.stats().open == 0
-            await asyncio.wait_for(hung_up.wait(), 5)
+            await asyncio.wait_for(disconnected.wait(), 5)
 
     @jumping
-    async def test_cancelling_between_two_attempts_ends_the_waiting(self) -> None:
+    async def test_cancelling_between_two_attempts_ends_the_wait(self) -> None:
         async with upstream(failing(429, retry_after="3600")) as server:
-            task = asyncio.create_task(collect_events(openai(server)))
+            task = asyncio.create_task(collect_events(openai_provider(server)))
             await asyncio.sleep(60)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -467,7 +476,7 @@ class TestClosing:
             assert http_pool.stats().waiting == 0
         assert len(server.requests) == 1
 
-    async def test_a_provider_that_talks_on_after_the_end_is_left(self) -> None:
+    async def test_a_provider_that_keeps_sending_after_the_end_is_disconnected(self) -> None:
         async def chatter(exchange: Exchange) -> None:
             await exchange.start()
             await exchange.send(TEXT)
@@ -476,6 +485,6 @@ class TestClosing:
                 await asyncio.sleep(0.01)
 
         async with upstream(chatter) as server:
-            events = await collect_events(openai(server))
+            events = await collect_events(openai_provider(server))
             assert http_pool.stats().open == 0
         assert text(events) == "Hello, wörld 🌍!"

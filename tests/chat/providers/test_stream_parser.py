@@ -1,4 +1,4 @@
-"""Stream parsers turn each transcript into the same events wherever its bytes are split."""
+"""Stream parsers: each transcript gives the same events wherever its bytes are split."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ ALL = [(provider, name) for provider in PARSERS for name in transcripts.names(pr
 every_transcript = pytest.mark.parametrize(("provider", "name"), ALL, ids=[f"{p}-{n}" for p, n in ALL])
 
 
-def heard(provider: str, pieces: Sequence[bytes]) -> list[str]:
+def parse(provider: str, pieces: Sequence[bytes]) -> list[str]:
     parser = PARSERS[provider]()
     events: list[ModelEvent] = []
     for piece in pieces:
@@ -40,25 +40,25 @@ def heard(provider: str, pieces: Sequence[bytes]) -> list[str]:
 
 
 @every_transcript
-def test_a_transcript_means_its_events(provider: str, name: str) -> None:
-    assert heard(provider, [transcripts.wire(provider, name)]) == transcripts.expected(provider, name)
+def test_a_transcript_gives_its_expected_events(provider: str, name: str) -> None:
+    assert parse(provider, [transcripts.wire(provider, name)]) == transcripts.expected(provider, name)
 
 
 @every_transcript
-def test_cut_at_every_byte_it_means_the_same(provider: str, name: str) -> None:
+def test_a_transcript_split_at_any_byte_gives_the_same_events(provider: str, name: str) -> None:
     data, expected = transcripts.wire(provider, name), transcripts.expected(provider, name)
     for at in range(1, len(data)):
-        assert heard(provider, [data[:at], data[at:]]) == expected, at
+        assert parse(provider, [data[:at], data[at:]]) == expected, at
 
 
 @every_transcript
-def test_byte_by_byte_it_means_the_same(provider: str, name: str) -> None:
+def test_a_transcript_fed_byte_by_byte_gives_the_same_events(provider: str, name: str) -> None:
     data = transcripts.wire(provider, name)
-    assert heard(provider, [data[at : at + 1] for at in range(len(data))]) == transcripts.expected(provider, name)
+    assert parse(provider, [data[at : at + 1] for at in range(len(data))]) == transcripts.expected(provider, name)
 
 
 @every_transcript
-def test_one_read_never_gives_two_neighbours_that_could_be_one(provider: str, name: str) -> None:
+def test_one_read_never_gives_adjacent_deltas_that_could_be_merged(provider: str, name: str) -> None:
     events = PARSERS[provider]().feed(transcripts.wire(provider, name))
     for before, after in itertools.pairwise(events):
         assert not (isinstance(before, TextDelta) and isinstance(after, TextDelta))
@@ -70,7 +70,7 @@ def test_one_read_never_gives_two_neighbours_that_could_be_one(provider: str, na
 @pytest.mark.parametrize("provider", PARSERS)
 @given(data=st.binary(max_size=300))
 @settings(max_examples=60)
-def test_noise_is_a_failure_with_a_name_and_never_a_crash(provider: str, data: bytes) -> None:
+def test_random_bytes_are_a_failure_and_never_an_exception(provider: str, data: bytes) -> None:
     parser = PARSERS[provider]()
     parser.feed(data)
     if not parser.failure and not parser.ended:
@@ -80,7 +80,7 @@ def test_noise_is_a_failure_with_a_name_and_never_a_crash(provider: str, data: b
 
 @given(case=st.sampled_from(ALL), noise=st.binary(min_size=1, max_size=8), where=st.floats(0, 1))
 @settings(max_examples=300)
-def test_a_damaged_transcript_is_understood_or_refused(case: tuple[str, str], noise: bytes, where: float) -> None:
+def test_a_damaged_transcript_ends_or_fails(case: tuple[str, str], noise: bytes, where: float) -> None:
     provider, name = case
     data = transcripts.wire(provider, name)
     at = int(len(data) * where)
@@ -106,14 +106,14 @@ def test_a_damaged_transcript_is_understood_or_refused(case: tuple[str, str], no
         ),
     ],
 )
-def test_nesting_without_end_is_understood_or_refused(provider: str, frame: str, depth: int) -> None:
+def test_deep_nesting_gives_events_or_fails(provider: str, frame: str, depth: int) -> None:
     parser = PARSERS[provider]()
     events = parser.feed(b"data: " + (frame % ('{"x":' * depth + "1" + "}" * depth)).encode() + b"\n\n")
     assert parser.failure or events
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
-def test_an_event_without_end_is_refused(provider: str) -> None:
+def test_an_endless_event_is_a_failure(provider: str) -> None:
     parser = PARSERS[provider]()
     parser.feed(b"data: " + b"x" * MAX_EVENT_BYTES)
     assert isinstance(parser.failure, ModelGarbled)

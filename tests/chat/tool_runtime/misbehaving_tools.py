@@ -1,4 +1,4 @@
-"""Tools with every vice, for the tests of what stands around them."""
+"""Misbehaving tools for the tool runtime tests: they fail, hang, ignore cancellation or flood the client."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ cleaned: list[str] = []
 
 @tool
 async def wait(seconds: float) -> float:
-    """Wait so many seconds."""
+    """Wait for the given number of seconds."""
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
@@ -32,7 +32,7 @@ async def fail() -> None:
 
 @tool
 async def refuse() -> None:
-    """Say no in its own words."""
+    """Raise a `ToolError` with a message of its own."""
     raise ToolError("Ask for something else.")
 
 
@@ -45,7 +45,7 @@ async def impatient(seconds: float) -> float:
 
 @tool(timeout_s=2)
 async def stubborn(seconds: float) -> str:
-    """Ignore every cancellation for so many seconds."""
+    """Ignore every cancellation for the given number of seconds."""
     end = asyncio.get_running_loop().time() + seconds
     while (left := end - asyncio.get_running_loop().time()) > 0:
         with contextlib.suppress(asyncio.CancelledError):
@@ -61,13 +61,13 @@ async def exits() -> None:
 
 @tool
 async def cancels_itself() -> None:
-    """Raise what nobody asked for."""
+    """Raise `CancelledError` although nobody cancelled the call."""
     raise asyncio.CancelledError
 
 
 @tool
 async def own_timeout() -> None:
-    """Raise the very error that a timeout raises."""
+    """Raise the same error that a timeout raises."""
     raise TimeoutError("mine")
 
 
@@ -91,7 +91,7 @@ async def chatters() -> AsyncGenerator[int, None]:
 
 @tool
 async def asks_who(context: ToolContext) -> list[str]:
-    """Tell what is known of the call."""
+    """Report the context of the call."""
     return [who.get(), context.request_id, context.caller, f"{context.remaining_s:.0f}"]
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the toolkit share: a client that hears everything, and short ways to ask."""
+"""Helpers of the tool runtime tests: recording clients, and short ways to make a tool call and to run a turn."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ __all__ = ["DisconnectingClient", "RecordingClient", "StalledClient", "recorded_
 
 
 class RecordingClient:
-    """A client that hears everything."""
+    """A client that records every event."""
 
     def __init__(self) -> None:
         self.batches: list[list[ToolEvent]] = []
@@ -36,49 +36,49 @@ class RecordingClient:
         return [event for event in self.events if isinstance(event, ToolFinished)]
 
     def kinds(self, call_id: str) -> list[str]:
-        """What was said of one call, in order, as in `["Started", "Finished"]`."""
+        """The kinds of one call's events in order, as in `["Started", "Finished"]`."""
         return [type(event).__name__.removeprefix("Tool") for event in self.events if event.id == call_id]
 
     def progress(self, call_id: str) -> list[object]:
-        said = [event for event in self.events if isinstance(event, ToolProgressed) and event.id == call_id]
-        return [orjson.loads(event.data) for event in said]
+        progressed = [event for event in self.events if isinstance(event, ToolProgressed) and event.id == call_id]
+        return [orjson.loads(event.data) for event in progressed]
 
 
 class DisconnectingClient(RecordingClient):
-    """A client that is gone after some batches."""
+    """A client that disconnects after so many batches."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
-        self._left = after
+        self._batches_left = after
 
     async def __call__(self, batch: EventBatch) -> None:
-        if self._left == 0:
+        if self._batches_left == 0:
             raise ConnectionResetError("gone")
-        self._left -= 1
+        self._batches_left -= 1
         await super().__call__(batch)
 
 
 class StalledClient(RecordingClient):
-    """A client that reads no more after some batches."""
+    """A client that stops reading after so many batches."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
-        self._left = after
+        self._batches_left = after
 
     async def __call__(self, batch: EventBatch) -> None:
         await super().__call__(batch)
-        self._left -= 1
-        if self._left < 0:
+        self._batches_left -= 1
+        if self._batches_left < 0:
             await asyncio.get_running_loop().create_future()
 
 
 def tool_call(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall:
-    """A call as a model writes it."""
+    """A tool call as the model makes it."""
     return ToolCall(call_id, name, orjson.dumps(arguments).decode())
 
 
 async def run_turn(runner: ToolRunner, *calls: ToolCall, client: RecordingClient | None = None) -> list[ToolMessage]:
-    """One turn with these calls, until all are answered."""
+    """Run one turn with these calls until every call has its result."""
     async with runner.turn(client or RecordingClient()) as turn:
         for call in calls:
             turn.start(call)
@@ -87,7 +87,7 @@ async def run_turn(runner: ToolRunner, *calls: ToolCall, client: RecordingClient
 
 @contextlib.contextmanager
 def recorded_metrics() -> Iterator[list[tuple[str, float, str]]]:
-    """The metrics (name, value, tool) that are measured inside."""
+    """Record the metrics (name, value, tool) that are measured inside the block."""
     record = telemetry.RequestRecord(0, "test")
     token = telemetry._current_record.set(record)
     try:

@@ -1,9 +1,9 @@
-"""A batch has its jobs in order until its window closes."""
+"""Batching: a batch collects calls in order until its window closes."""
 
 from winterbourne.chat.tool_runtime.batching import CallBatch
 
 
-def test_each_job_knows_its_place() -> None:
+def test_each_call_gets_its_index_in_the_batch() -> None:
     batch = CallBatch("first")
     assert [batch.add("second"), batch.add("third")] == [1, 2]
     assert batch.close() == ["first", "second", "third"]

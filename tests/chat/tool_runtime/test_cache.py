@@ -1,4 +1,4 @@
-"""Results are kept for so long and no longer, up to a size."""
+"""Result cache: results live for their TTL, up to a total size; the least recently used is evicted first."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ class Clock:
 A, B = CacheKey("t", "", b'{"a":1}'), CacheKey("t", "", b'{"b":1}')
 
 
-def test_a_result_is_fresh_for_its_time() -> None:
+def test_a_result_is_served_until_its_ttl_ends() -> None:
     clock = Clock()
     cache = ResultCache(10_000, clock)
     cache.put(A, b"1", ttl_s=10)
@@ -26,7 +26,7 @@ def test_a_result_is_fresh_for_its_time() -> None:
     assert cache.get(A) is None
 
 
-def test_each_has_its_own_time() -> None:
+def test_each_entry_has_its_own_ttl() -> None:
     clock = Clock()
     cache = ResultCache(10_000, clock)
     cache.put(A, b"1", ttl_s=10)
@@ -35,7 +35,7 @@ def test_each_has_its_own_time() -> None:
     assert (cache.get(A), cache.get(B)) == (None, b"2")
 
 
-def test_the_least_recently_used_makes_room() -> None:
+def test_the_least_recently_used_entry_is_evicted() -> None:
     cache = ResultCache(100, Clock())
     cache.put(A, b"x" * 40, ttl_s=10)
     cache.put(B, b"x" * 40, ttl_s=10)
@@ -44,19 +44,19 @@ def test_the_least_recently_used_makes_room() -> None:
     assert (cache.get(A), cache.get(B)) == (b"x" * 40, None)
 
 
-def test_one_that_is_too_large_is_not_kept() -> None:
+def test_a_result_larger_than_the_cache_is_not_stored() -> None:
     cache = ResultCache(100, Clock())
     cache.put(A, b"x" * 101, ttl_s=10)
     assert cache.get(A) is None
 
 
-def test_without_time_nothing_is_kept() -> None:
+def test_a_ttl_of_zero_stores_nothing() -> None:
     cache = ResultCache(100, Clock())
     cache.put(A, b"1", ttl_s=0)
     assert cache.get(A) is None
 
 
-def test_the_library_is_imported_only_when_something_is_kept() -> None:
+def test_the_cache_library_is_imported_only_when_something_is_stored() -> None:
     code = (
         "import sys; from winterbourne.chat.tool_runtime.runner import ToolRunner; ToolRunner([]);"
         " print(sorted({'cachetools', 'tenacity', 'zoneinfo', 'boto3'} & set(sys.modules)))"

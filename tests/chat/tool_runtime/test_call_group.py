@@ -1,4 +1,4 @@
-"""The calls of one turn: side by side, each with exactly one last word, stopped together."""
+"""Tool call group: one turn's calls run in parallel, get one terminal event each, and are cancelled together."""
 
 import asyncio
 import contextlib
@@ -22,33 +22,33 @@ from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 
-class TestSideBySide:
+class TestParallelCalls:
     @jumping
-    async def test_results_are_sent_when_they_are_there_and_handed_over_in_call_order(self) -> None:
-        heard = RecordingClient()
+    async def test_send_results_as_they_finish_and_return_them_in_call_order(self) -> None:
+        client = RecordingClient()
         calls = [tool_call("wait", str(number), seconds=seconds) for number, seconds in enumerate((0.3, 0.1, 0.2))]
-        messages = await run_turn(ToolRunner(TOOLS), *calls, client=heard)
+        messages = await run_turn(ToolRunner(TOOLS), *calls, client=client)
         assert [message.content for message in messages] == ["0.3", "0.1", "0.2"]
-        assert [event.id for event in heard.finished] == ["1", "2", "0"]
+        assert [event.id for event in client.finished] == ["1", "2", "0"]
 
     @jumping
-    async def test_all_together_take_as_long_as_the_slowest(self) -> None:
+    async def test_take_as_long_as_the_slowest(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await run_turn(ToolRunner(TOOLS), *(tool_call("wait", str(n), seconds=n / 10) for n in range(2, 7)))
         assert loop.time() - began == pytest.approx(0.6, abs=0.05)
 
     @jumping
-    async def test_a_call_starts_while_the_model_goes_on_talking(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+    async def test_start_while_the_model_is_still_streaming(self) -> None:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", seconds=1))
-            await asyncio.sleep(2)  # the model talks
-            assert heard.kinds("1") == ["Started", "Finished"]
+            await asyncio.sleep(2)  # the model is still streaming
+            assert client.kinds("1") == ["Started", "Finished"]
             assert len(await turn.results()) == 1
 
     @jumping
-    async def test_a_turn_without_calls_has_no_results_and_nothing_to_log(
+    async def test_a_turn_without_calls_returns_no_results_and_logs_nothing(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"):
@@ -56,13 +56,13 @@ class TestSideBySide:
         assert not caplog.records
 
     @jumping
-    async def test_the_duration_is_told_in_milliseconds(self) -> None:
-        heard = RecordingClient()
-        await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=1.5), client=heard)
-        assert heard.finished[0].duration_ms == pytest.approx(1500, abs=20)
+    async def test_the_duration_is_reported_in_milliseconds(self) -> None:
+        client = RecordingClient()
+        await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=1.5), client=client)
+        assert client.finished[0].duration_ms == pytest.approx(1500, abs=20)
 
     @jumping
-    async def test_what_the_log_says(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_each_call_and_the_whole_turn_are_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"):
             await run_turn(ToolRunner(TOOLS), tool_call("wait", "1", seconds=1), tool_call("fail", "2"))
         lines = [record.getMessage() for record in caplog.records]
@@ -70,31 +70,31 @@ class TestSideBySide:
         assert "completed 2 tool calls: [wait, fail]" in lines
 
 
-class TestOneThatIsRefused:
+class TestRefusedCall:
     @jumping
-    async def test_runs_nothing_and_has_its_words_as_its_one_result(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+    async def test_runs_nothing_and_returns_the_reason_as_its_only_result(self) -> None:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.refuse(tool_call("wait", "no", seconds=60), "Not today.")
             turn.start(tool_call("wait", "yes", seconds=1))
             no, yes = await turn.results()
         assert (no.content, no.is_error) == ("Not today.", True)
         assert (yes.content, yes.is_error) == ("1.0", False)
-        assert heard.kinds("no") == ["Started", "Finished"]
-        assert heard.finished[0].status == "failed"
+        assert client.kinds("no") == ["Started", "Finished"]
+        assert client.finished[0].status == "failed"
 
     @jumping
-    async def test_has_a_result_also_where_the_turn_ends_at_once(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+    async def test_has_a_result_even_if_the_turn_ends_at_once(self) -> None:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.refuse(tool_call("wait", "no", seconds=60), "Not today.")
         assert [message.is_error for message in await turn.results()] == [True]
-        assert heard.kinds("no") == ["Started", "Finished"]
+        assert client.kinds("no") == ["Started", "Finished"]
 
 
-class TestOneThatGoesWrong:
+class TestFailingCall:
     @pytest.mark.parametrize(
-        ("name", "words"),
+        ("name", "expected"),
         [
             ("fail", "fail failed because of an internal error."),
             ("refuse", "Ask for something else."),
@@ -104,16 +104,16 @@ class TestOneThatGoesWrong:
             ("made_up", f"There is no tool named made_up; the tools are {', '.join(t.name for t in TOOLS)}."),
         ],
     )
-    def test_is_one_error_result_and_disturbs_no_other(self, name: str, words: str) -> None:
+    def test_gives_one_error_result_and_does_not_affect_the_other_calls(self, name: str, expected: str) -> None:
         @jumping
         async def run() -> None:
-            heard = RecordingClient()
+            client = RecordingClient()
             calls = tool_call(name, "bad"), tool_call("wait", "good", seconds=1)
-            bad, good = await run_turn(ToolRunner(TOOLS), *calls, client=heard)
-            assert (bad.content, bad.is_error) == (words, True)
+            bad, good = await run_turn(ToolRunner(TOOLS), *calls, client=client)
+            assert (bad.content, bad.is_error) == (expected, True)
             assert (good.content, good.is_error) == ("1.0", False)
-            assert heard.kinds("bad") == ["Started", "Finished"]
-            assert {event.id: event.status for event in heard.finished} == {"bad": "failed", "good": "completed"}
+            assert client.kinds("bad") == ["Started", "Finished"]
+            assert {event.id: event.status for event in client.finished} == {"bad": "failed", "good": "completed"}
 
         run()
 
@@ -124,61 +124,61 @@ class TestOneThatGoesWrong:
         assert any(record.exc_info and "no luck" in str(record.exc_info[1]) for record in caplog.records)
 
     @jumping
-    async def test_what_a_tool_says_on_purpose_has_no_traceback(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_a_tool_error_is_logged_without_a_traceback(self, caplog: pytest.LogCaptureFixture) -> None:
         await run_turn(ToolRunner(TOOLS), tool_call("refuse"))
         assert not [record for record in caplog.records if record.exc_info]
 
     @jumping
-    async def test_bad_arguments_are_told_with_their_path_and_nothing_runs(self) -> None:
-        heard = RecordingClient()
-        (message,) = await run_turn(ToolRunner(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), client=heard)
+    async def test_invalid_arguments_are_reported_with_their_path_and_nothing_runs(self) -> None:
+        client = RecordingClient()
+        (message,) = await run_turn(ToolRunner(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), client=client)
         assert message.content == (
             "The arguments of wait do not fit its schema: expected `float`, got `str`, at `$.seconds`;"
             " fix that and call it again."
         )
-        assert len(heard.batches) == 1, "what is known at once is said at once"
+        assert len(client.batches) == 1, "what is known at once is said at once"
 
 
 class TestTimeout:
     @jumping
-    async def test_one_tool_past_its_timeout_delays_nobody(self) -> None:
-        heard = RecordingClient()
+    async def test_of_one_tool_does_not_delay_the_others(self) -> None:
+        client = RecordingClient()
         calls = tool_call("impatient", "slow", seconds=60), tool_call("wait", "quick", seconds=1)
-        slow, quick = await run_turn(ToolRunner(TOOLS), *calls, client=heard)
-        assert [event.id for event in heard.finished] == ["quick", "slow"]
+        slow, quick = await run_turn(ToolRunner(TOOLS), *calls, client=client)
+        assert [event.id for event in client.finished] == ["quick", "slow"]
         assert (slow.content, slow.is_error) == ("impatient did not finish within 2 seconds and was stopped.", True)
-        assert heard.finished[1].status == "timed_out"
-        assert heard.finished[1].duration_ms == pytest.approx(2000, abs=20)
+        assert client.finished[1].status == "timed_out"
+        assert client.finished[1].duration_ms == pytest.approx(2000, abs=20)
         assert not quick.is_error
 
     @jumping
-    async def test_a_tool_without_one_has_that_of_the_settings(self) -> None:
+    async def test_defaults_to_the_setting(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_execution_timeout=7))
         (message,) = await run_turn(runner, tool_call("wait", seconds=60))
         assert message.content == "wait did not finish within 7 seconds and was stopped."
 
     @jumping
-    async def test_never_past_the_deadline_less_the_time_the_answer_needs(self) -> None:
-        loop, heard = asyncio.get_running_loop(), RecordingClient()
+    async def test_is_never_later_than_the_deadline_minus_the_answer_reserve(self) -> None:
+        loop, client = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
         runner = ToolRunner(TOOLS, Settings(tool_answer_reserve=10))
-        async with runner.turn(heard, deadline=began + 13) as turn:
+        async with runner.turn(client, deadline=began + 13) as turn:
             turn.start(tool_call("wait", seconds=60))
             (message,) = await turn.results()
         assert loop.time() - began == pytest.approx(3, abs=0.05)
         assert message.content == "wait was stopped because the remaining time is needed for the answer."
-        assert heard.finished[0].status == "timed_out"
+        assert client.finished[0].status == "timed_out"
 
     @jumping
-    async def test_with_no_time_left_every_call_still_gets_its_last_word(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard, deadline=asyncio.get_running_loop().time() + 1) as turn:
+    async def test_with_no_time_left_every_call_still_gets_its_terminal_event(self) -> None:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client, deadline=asyncio.get_running_loop().time() + 1) as turn:
             turn.start(tool_call("wait", seconds=60))
             await turn.results()
-        assert [event.status for event in heard.finished] == ["timed_out"]
+        assert [event.status for event in client.finished] == ["timed_out"]
 
     @jumping
-    async def test_a_tool_that_ignores_it_is_told_so_and_does_not_hold_up_the_turn(self) -> None:
+    async def test_a_tool_that_ignores_it_is_abandoned_and_does_not_delay_the_turn(self) -> None:
         loop = asyncio.get_running_loop()
         runner, began = ToolRunner(TOOLS), loop.time()
         (message,) = await run_turn(runner, tool_call("stubborn", seconds=60))
@@ -189,7 +189,7 @@ class TestTimeout:
         assert runner.abandoned_count == 0
 
     @jumping
-    async def test_so_many_that_ignore_it_mark_the_environment_for_retirement(self) -> None:
+    async def test_too_many_abandoned_tools_mark_the_environment_for_retirement(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_abandoned_limit=2))
         seen = []
         for _ in range(2):
@@ -199,7 +199,7 @@ class TestTimeout:
         assert [*seen, runner.should_retire] == [False, True, False]
 
     @jumping
-    async def test_closing_the_runner_cancels_what_was_left_behind_and_does_not_wait_for_ever(self) -> None:
+    async def test_closing_the_runner_cancels_abandoned_tools_and_does_not_wait_forever(self) -> None:
         runner = ToolRunner(TOOLS)
         await run_turn(runner, tool_call("stubborn", seconds=60))
         began = asyncio.get_running_loop().time()
@@ -212,42 +212,45 @@ class TestCancellation:
     @jumping
     async def test_leaving_the_block_cancels_every_tool_and_awaits_it(self) -> None:
         cleaned.clear()
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", "1", seconds=60))
             turn.start(tool_call("wait", "2", seconds=60))
             await asyncio.sleep(1)
         assert cleaned == ["wait", "wait"]
-        assert [event.status for event in heard.finished] == ["cancelled", "cancelled"]
+        assert [event.status for event in client.finished] == ["cancelled", "cancelled"]
         messages = await turn.results()
         assert [message.tool_call_id for message in messages] == ["1", "2"]
         assert all(message.is_error for message in messages)
 
     @jumping
-    async def test_a_call_that_had_not_begun_has_its_last_word_too(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+    async def test_a_call_that_had_not_started_gets_its_terminal_event_too(self) -> None:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", seconds=60))
-        assert heard.kinds("1") == ["Started", "Finished"]
-        assert [event.status for event in heard.finished] == ["cancelled"]
+        assert client.kinds("1") == ["Started", "Finished"]
+        assert [event.status for event in client.finished] == ["cancelled"]
         assert [message.content for message in await turn.results()] == ["The call was stopped before it was done."]
 
     @jumping
-    async def test_what_was_done_before_stays_done(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+    async def test_calls_that_had_finished_keep_their_status(self) -> None:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", "quick", seconds=1))
             turn.start(tool_call("wait", "slow", seconds=60))
             await asyncio.sleep(2)
-        assert [(event.id, event.status) for event in heard.finished] == [("quick", "completed"), ("slow", "cancelled")]
+        assert [(event.id, event.status) for event in client.finished] == [
+            ("quick", "completed"),
+            ("slow", "cancelled"),
+        ]
 
     @jumping
-    async def test_cancelling_who_waits_for_the_results_cancels_the_tools(self) -> None:
+    async def test_cancelling_the_task_that_awaits_the_results_cancels_the_tools(self) -> None:
         cleaned.clear()
-        heard = RecordingClient()
+        client = RecordingClient()
 
         async def conversation() -> None:
-            await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=60), client=heard)
+            await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=60), client=client)
 
         task = asyncio.create_task(conversation())
         await asyncio.sleep(1)
@@ -255,10 +258,10 @@ class TestCancellation:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert cleaned == ["wait"]
-        assert [event.status for event in heard.finished] == ["cancelled"]
+        assert [event.status for event in client.finished] == ["cancelled"]
 
     @jumping
-    async def test_a_stubborn_tool_holds_it_up_for_a_moment_only(self) -> None:
+    async def test_a_stubborn_tool_delays_it_only_briefly(self) -> None:
         loop = asyncio.get_running_loop()
         runner = ToolRunner(TOOLS)
         began = loop.time()
@@ -270,7 +273,7 @@ class TestCancellation:
         await asyncio.sleep(60)
 
     @jumping
-    async def test_being_cancelled_again_meanwhile_ends_it_at_once_and_every_tool_has_still_heard_of_it(self) -> None:
+    async def test_a_second_cancellation_ends_it_at_once_and_every_tool_is_still_cancelled(self) -> None:
         cleaned.clear()
         runner = ToolRunner(TOOLS)
         calls = tool_call("wait", "1", seconds=60), tool_call("stubborn", "2", seconds=60)
@@ -286,7 +289,7 @@ class TestCancellation:
         await asyncio.sleep(60)
 
     @jumping
-    async def test_no_task_is_left(self) -> None:
+    async def test_no_task_is_left_behind(self) -> None:
         async with ToolRunner(TOOLS).turn(RecordingClient()) as turn:
             for number, name in enumerate(("wait", "impatient", "counts", "fail")):
                 turn.start(tool_call(name, str(number), **({"to": 9} if name == "counts" else {"seconds": 60})))
@@ -294,9 +297,9 @@ class TestCancellation:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-class TestClientThatIsGone:
+class TestDisconnectedClient:
     @pytest.mark.parametrize("after", range(4))
-    def test_is_an_error_of_the_turn_and_every_tool_is_cancelled(self, after: int) -> None:
+    def test_fails_the_turn_and_cancels_every_tool(self, after: int) -> None:
         @jumping
         async def run() -> None:
             with pytest.raises(ConnectionResetError):
@@ -312,7 +315,7 @@ class TestClientThatIsGone:
         run()
 
     @jumping
-    async def test_does_not_lose_a_cancellation(self) -> None:
+    async def test_does_not_swallow_a_cancellation(self) -> None:
         async def conversation() -> None:
             async with ToolRunner(TOOLS).turn(DisconnectingClient(1)) as turn:
                 turn.start(tool_call("wait", seconds=60))
@@ -326,7 +329,7 @@ class TestClientThatIsGone:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     @jumping
-    async def test_is_raised_when_the_block_is_left_without_asking_for_results(self) -> None:
+    async def test_raises_when_the_block_exits_without_awaiting_the_results(self) -> None:
         async def conversation() -> None:
             async with ToolRunner(TOOLS).turn(DisconnectingClient(0)) as turn:
                 turn.start(tool_call("wait", seconds=1))
@@ -336,7 +339,7 @@ class TestClientThatIsGone:
             await conversation()
 
     @jumping
-    async def test_every_call_has_its_message_nevertheless(self) -> None:
+    async def test_still_leaves_a_message_for_every_call(self) -> None:
         turn = ToolRunner(TOOLS).turn(DisconnectingClient(0))
         with contextlib.suppress(ConnectionResetError):
             async with turn:
@@ -346,7 +349,7 @@ class TestClientThatIsGone:
         assert [message.tool_call_id for message in await turn.results()] == ["1", "2"]
 
     @jumping
-    async def test_an_error_of_the_block_itself_stands(self) -> None:
+    async def test_does_not_replace_an_error_raised_in_the_block(self) -> None:
         async def conversation() -> None:
             async with ToolRunner(TOOLS).turn(DisconnectingClient(0)) as turn:
                 turn.start(tool_call("wait", seconds=1))
@@ -356,7 +359,7 @@ class TestClientThatIsGone:
             await conversation()
 
     @pytest.mark.parametrize("after", [0, 1])
-    def test_one_that_reads_no_more_does_not_hold_up_a_cancellation(self, after: int) -> None:
+    def test_a_client_that_stops_reading_does_not_delay_a_cancellation(self, after: int) -> None:
         @jumping
         async def run() -> None:
             loop = asyncio.get_running_loop()
@@ -374,12 +377,12 @@ class TestClientThatIsGone:
         run()
 
     @jumping
-    async def test_one_that_reads_slowly_does_not_keep_a_tool_from_starting(self) -> None:
+    async def test_a_slow_client_does_not_delay_the_start_of_a_tool(self) -> None:
         started: list[float] = []
 
         @tool
         async def starts() -> None:
-            """Note when."""
+            """Record the start time."""
             started.append(asyncio.get_running_loop().time())
 
         began = asyncio.get_running_loop().time()
@@ -392,44 +395,44 @@ class TestClientThatIsGone:
 class TestProgress:
     @jumping
     async def test_items_of_a_generator_are_streamed_and_its_last_one_is_the_result(self) -> None:
-        heard = RecordingClient()
-        (message,) = await run_turn(ToolRunner(TOOLS), tool_call("counts", to=3), client=heard)
-        assert heard.kinds("1") == ["Started", "Progressed", "Progressed", "Progressed", "Finished"]
-        assert heard.progress("1") == ["at 1", "at 2", "at 3"]
+        client = RecordingClient()
+        (message,) = await run_turn(ToolRunner(TOOLS), tool_call("counts", to=3), client=client)
+        assert client.kinds("1") == ["Started", "Progressed", "Progressed", "Progressed", "Finished"]
+        assert client.progress("1") == ["at 1", "at 2", "at 3"]
         assert message.content == '"done"'
 
     @jumping
     async def test_an_item_is_sent_while_the_generator_works_on_the_next(self) -> None:
-        heard = RecordingClient()
-        async with ToolRunner(TOOLS).turn(heard) as turn:
+        client = RecordingClient()
+        async with ToolRunner(TOOLS).turn(client) as turn:
             turn.start(tool_call("counts", to=3))
             await asyncio.sleep(0.5)
-            assert heard.progress("1") == ["at 1"]
+            assert client.progress("1") == ["at 1"]
 
-    async def test_a_flood_of_it_lets_others_run_and_ends_with_the_timeout(self) -> None:
+    async def test_a_flood_of_it_lets_other_tools_run_and_ends_at_the_timeout(self) -> None:
         flood, quick = await run_turn(ToolRunner(TOOLS), tool_call("chatters", "1"), tool_call("asks_who", "2"))
         assert flood.content == "chatters did not finish within 0.05 seconds and was stopped."
         assert not quick.is_error
 
     @jumping
-    async def test_none_comes_after_the_last_word(self) -> None:
+    async def test_is_not_sent_after_the_terminal_event(self) -> None:
         @tool(timeout_s=1)
         async def late(context: ToolContext) -> None:
-            """Report when it is told to stop, and after."""
+            """Report progress after the cancellation."""
             try:
                 await asyncio.sleep(60)
             finally:
                 await asyncio.sleep(0.1)
                 await context.progress("too late")
 
-        heard = RecordingClient()
-        await run_turn(ToolRunner([late]), tool_call("late"), client=heard)
-        assert heard.kinds("1") == ["Started", "Finished"]
+        client = RecordingClient()
+        await run_turn(ToolRunner([late]), tool_call("late"), client=client)
+        assert client.kinds("1") == ["Started", "Finished"]
 
 
 class TestContext:
     @jumping
-    async def test_a_tool_knows_its_request_its_caller_its_deadline_and_context_variables(self) -> None:
+    async def test_has_the_request_the_caller_the_deadline_and_the_context_variables(self) -> None:
         who.set("me")
         async with ToolRunner(TOOLS).turn(RecordingClient(), request_id="r-1", caller_id="c-1") as turn:
             turn.start(tool_call("asks_who"))
@@ -437,59 +440,59 @@ class TestContext:
         assert message.content == '["me","r-1","c-1","30"]'
 
 
-class TestPlaces:
+class TestConcurrencyLimits:
     @jumping
-    async def test_so_many_run_at_once_and_the_wait_of_the_rest_is_seen(self) -> None:
-        heard, loop = RecordingClient(), asyncio.get_running_loop()
+    async def test_calls_over_the_limit_are_reported_as_queued(self) -> None:
+        client, loop = RecordingClient(), asyncio.get_running_loop()
         began = loop.time()
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=2))
-        await run_turn(runner, *(tool_call("wait", str(number), seconds=1) for number in range(5)), client=heard)
-        assert [heard.kinds(str(number))[0] for number in range(5)] == ["Started", "Started", *["Queued"] * 3]
+        await run_turn(runner, *(tool_call("wait", str(number), seconds=1) for number in range(5)), client=client)
+        assert [client.kinds(str(number))[0] for number in range(5)] == ["Started", "Started", *["Queued"] * 3]
         assert loop.time() - began == pytest.approx(3, abs=0.1)
 
     @jumping
-    async def test_each_conversation_has_its_own(self) -> None:
+    async def test_are_separate_for_each_conversation(self) -> None:
         loop = asyncio.get_running_loop()
         runner, began = ToolRunner(TOOLS, Settings(tool_concurrency=1)), loop.time()
         await asyncio.gather(*(run_turn(runner, tool_call("wait", seconds=1)) for _ in range(3)))
         assert loop.time() - began == pytest.approx(1, abs=0.1)
 
     @jumping
-    async def test_a_tool_with_its_own_limit_has_it_over_all_conversations_and_holds_up_no_other(self) -> None:
+    async def test_of_a_tool_hold_across_conversations_and_do_not_delay_other_tools(self) -> None:
         @tool(concurrency=1)
         async def rare() -> None:
             """One at a time."""
             await asyncio.sleep(1)
 
-        loop, heard = asyncio.get_running_loop(), RecordingClient()
+        loop, client = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
         runner = ToolRunner([rare, wait], Settings(tool_concurrency=2))
         calls = [tool_call("rare", "1"), tool_call("rare", "2"), tool_call("wait", "3", seconds=0.5)]
-        await asyncio.gather(run_turn(runner, *calls, client=heard), run_turn(runner, tool_call("rare")))
-        assert heard.finished[0].id == "3"
+        await asyncio.gather(run_turn(runner, *calls, client=client), run_turn(runner, tool_call("rare")))
+        assert client.finished[0].id == "3"
         assert loop.time() - began == pytest.approx(3, abs=0.1)
 
     @jumping
-    async def test_waiting_for_one_does_not_count_against_the_timeout_of_the_tool(self) -> None:
+    async def test_waiting_for_a_permit_does_not_count_against_the_tools_timeout(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
         messages = await run_turn(runner, *(tool_call("impatient", str(n), seconds=1.5) for n in range(3)))
         assert not any(message.is_error for message in messages)
 
     @jumping
-    async def test_waiting_ends_with_the_deadline(self) -> None:
-        heard = RecordingClient()
+    async def test_waiting_for_a_permit_ends_at_the_deadline(self) -> None:
+        client = RecordingClient()
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1, tool_answer_reserve=0))
-        async with runner.turn(heard, deadline=asyncio.get_running_loop().time() + 5) as turn:
+        async with runner.turn(client, deadline=asyncio.get_running_loop().time() + 5) as turn:
             turn.start(tool_call("wait", "1", seconds=60))
             turn.start(tool_call("wait", "2", seconds=60))
             await turn.results()
-        assert [event.status for event in heard.finished] == ["timed_out", "timed_out"]
-        assert heard.kinds("2") == ["Queued", "Started", "Finished"]
+        assert [event.status for event in client.finished] == ["timed_out", "timed_out"]
+        assert client.kinds("2") == ["Queued", "Started", "Finished"]
 
     @jumping
-    async def test_a_place_is_free_again_after_a_timeout_a_failure_or_a_cancellation(self) -> None:
+    async def test_a_permit_is_released_after_a_timeout_a_failure_or_a_cancellation(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
-        heard = RecordingClient()
+        client = RecordingClient()
         calls = tool_call("impatient", "1", seconds=9), tool_call("fail", "2"), tool_call("wait", "3", seconds=1)
-        *_, last = await run_turn(runner, *calls, client=heard)
+        *_, last = await run_turn(runner, *calls, client=client)
         assert not last.is_error

@@ -1,4 +1,4 @@
-"""One call: its events, its log line and its metrics, once."""
+"""Call reporter: the events, the log line and the metrics of one tool call, each reported once."""
 
 import logging
 
@@ -12,19 +12,19 @@ from winterbourne.chat.tool_runtime.results import CANCELLED, Outcome, failed, t
 FINE = Outcome("completed", b'{"a":1}')
 
 
-async def test_the_final_word_is_said_once() -> None:
-    heard = RecordingClient()
-    call = CallReporter(tool_call("t"), "t", heard)
+async def test_the_terminal_event_is_sent_once() -> None:
+    client = RecordingClient()
+    call = CallReporter(tool_call("t"), "t", client)
     await call.report_started()
     first = await call.finish(FINE)
     assert await call.finish(CANCELLED) is first
-    assert heard.kinds("1") == ["Started", "Finished"]
+    assert client.kinds("1") == ["Started", "Finished"]
 
 
-async def test_a_call_that_never_ran_is_started_and_finished_at_once() -> None:
-    heard = RecordingClient()
-    await CallReporter(tool_call("t"), "t", heard).finish(failed("no"))
-    assert heard.batches == [[ToolStarted("1", "t"), ToolFinished("1", "t", "failed", 0, error="no")]]
+async def test_a_call_that_never_ran_is_started_and_finished_in_one_batch() -> None:
+    client = RecordingClient()
+    await CallReporter(tool_call("t"), "t", client).finish(failed("no"))
+    assert client.batches == [[ToolStarted("1", "t"), ToolFinished("1", "t", "failed", 0, error="no")]]
 
 
 async def test_the_message_for_the_model_is_the_result_or_the_error() -> None:
@@ -43,25 +43,25 @@ async def test_the_message_for_the_model_is_the_result_or_the_error() -> None:
         (CANCELLED, []),
     ],
 )
-async def test_what_is_measured(outcome: Outcome, counted: list[str]) -> None:
+async def test_metrics_count_calls_durations_errors_and_timeouts(outcome: Outcome, counted: list[str]) -> None:
     with recorded_metrics() as values:
         await CallReporter(tool_call("made_up"), "unknown", RecordingClient()).finish(outcome)
     assert [name for name, _, _ in values] == ["ToolCalls", "ToolDuration", *counted]
     assert {tool for _, _, tool in values} == {"unknown"}
 
 
-async def test_the_client_hears_the_final_word_before_the_log_and_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[int] = []
+async def test_the_terminal_event_is_sent_before_the_log_line_and_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
+    reported_before: list[int] = []
 
     async def emit(_: EventBatch) -> None:
-        told.append(len(caplog.records) + len(values))
+        reported_before.append(len(caplog.records) + len(values))
 
     with caplog.at_level(logging.INFO, "winterbourne.chat"), recorded_metrics() as values:
         await CallReporter(tool_call("t"), "t", emit).finish(FINE)
-        assert (told, len(caplog.records), len(values)) == ([0], 1, 2)
+        assert (reported_before, len(caplog.records), len(values)) == ([0], 1, 2)
 
 
-async def test_a_client_that_is_gone_takes_nothing_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnected_client_does_not_suppress_the_log_line(caplog: pytest.LogCaptureFixture) -> None:
     async def emit(_: EventBatch) -> None:
         raise ConnectionResetError
 

@@ -1,4 +1,4 @@
-"""A tool that keeps failing is left alone for a while; what it shares a breaker with, too."""
+"""Circuit breakers of tools: a tool that keeps failing is paused, and so is every tool that shares its breaker."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 SETTINGS = Settings(tool_breaker_failures=2, tool_breaker_open_time=30)
-mood: list[Exception] = []
+errors: list[Exception] = []
 runs: list[str] = []
 
 
@@ -21,8 +21,8 @@ async def ask_api(seconds: float = 0) -> str:
     """Ask the service."""
     runs.append("ask_api")
     await asyncio.sleep(seconds)
-    if mood:
-        raise mood[0]
+    if errors:
+        raise errors[0]
     return "fine"
 
 
@@ -39,85 +39,85 @@ async def other() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
-    mood.clear()
+def _reset() -> None:
+    errors.clear()
     runs.clear()
 
 
-async def say(runner: ToolRunner, name: str, **arguments: object) -> str:
+async def call(runner: ToolRunner, name: str, **arguments: object) -> str:
     (message,) = await run_turn(runner, tool_call(name, **arguments))
     return message.content
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), ToolUnavailable("away")])
-def test_an_open_breaker_answers_at_once_and_the_tool_is_not_called(error: Exception) -> None:
+def test_an_open_breaker_fails_fast_without_calling_the_tool(error: Exception) -> None:
     @jumping
     async def run() -> None:
         runner = ToolRunner([ask_api, ask_more, other], SETTINGS)
-        mood.append(error)
+        errors.append(error)
         for _ in range(2):
-            await say(runner, "ask_api")
-        heard = RecordingClient()
-        (message,) = await run_turn(runner, tool_call("ask_api"), client=heard)
+            await call(runner, "ask_api")
+        client = RecordingClient()
+        (message,) = await run_turn(runner, tool_call("ask_api"), client=client)
         assert message.content == "ask_api failed too often and is paused; it may be called again in 30 seconds."
-        assert len(heard.batches) == 1
+        assert len(client.batches) == 1
         assert len(runs) == 2
-        assert (await say(runner, "ask_more")).startswith("ask_more failed too often"), "the host is shared"
-        assert await say(runner, "other") == '"other"'
+        assert (await call(runner, "ask_more")).startswith("ask_more failed too often"), "the host is shared"
+        assert await call(runner, "other") == '"other"'
 
     run()
 
 
 @jumping
-async def test_after_the_pause_one_call_tries_and_closes_it() -> None:
-    """Also where the environment was frozen meanwhile, and the loop's clock with it."""
+async def test_after_the_open_time_one_trial_call_closes_it() -> None:
+    """Holds even if the environment was frozen meanwhile, and the loop's clock with it."""
     now_s = 1_000_000.0
     runner = ToolRunner([ask_api], SETTINGS, wall_clock=lambda: now_s)
-    mood.append(RuntimeError())
+    errors.append(RuntimeError())
     for _ in range(2):
-        await say(runner, "ask_api")
-    mood.clear()
+        await call(runner, "ask_api")
+    errors.clear()
     now_s += 31
     contents = [
         message.content for message in await run_turn(runner, tool_call("ask_api", "1"), tool_call("ask_api", "2"))
     ]
     assert contents[0] == '"fine"'
     assert contents[1].startswith("ask_api failed too often")
-    assert await say(runner, "ask_api") == '"fine"'
+    assert await call(runner, "ask_api") == '"fine"'
 
 
 @jumping
-async def test_what_a_tool_says_on_purpose_and_bad_arguments_are_no_failures() -> None:
+async def test_tool_errors_and_invalid_arguments_do_not_count_as_failures() -> None:
     runner = ToolRunner([ask_api], SETTINGS)
-    mood.append(ToolError("There is no such city."))
+    errors.append(ToolError("There is no such city."))
     for _ in range(5):
-        assert await say(runner, "ask_api") == "There is no such city."
-        assert "do not fit" in await say(runner, "ask_api", seconds="x")
+        assert await call(runner, "ask_api") == "There is no such city."
+        assert "do not fit" in await call(runner, "ask_api", seconds="x")
 
 
 @jumping
-async def test_timeouts_of_the_tool_are_failures() -> None:
+async def test_timeouts_of_the_tool_count_as_failures() -> None:
     runner = ToolRunner([ask_api], SETTINGS)
     for _ in range(2):
-        await say(runner, "ask_api", seconds=60)
-    assert (await say(runner, "ask_api")).startswith("ask_api failed too often")
+        await call(runner, "ask_api", seconds=60)
+    assert (await call(runner, "ask_api")).startswith("ask_api failed too often")
 
 
 @jumping
-async def test_being_stopped_by_others_is_none() -> None:
+async def test_cancellation_does_not_count_as_a_failure() -> None:
     runner = ToolRunner([ask_api], SETTINGS)
     for _ in range(5):
         async with runner.turn(RecordingClient()) as turn:
             turn.start(tool_call("ask_api", seconds=4))
             await asyncio.sleep(1)
-    assert await say(runner, "ask_api") == '"fine"'
+    assert await call(runner, "ask_api") == '"fine"'
 
 
 @jumping
 async def test_an_opening_is_counted_in_a_metric() -> None:
     runner = ToolRunner([ask_api], SETTINGS)
-    mood.append(RuntimeError())
+    errors.append(RuntimeError())
     with recorded_metrics() as values:
         for _ in range(3):
-            await say(runner, "ask_api")
+            await call(runner, "ask_api")
     assert [value for value in values if value[0] == "BreakerOpenings"] == [("BreakerOpenings", 1, "ask_api")]

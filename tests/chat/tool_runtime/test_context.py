@@ -1,4 +1,4 @@
-"""What a tool may know of its call."""
+"""Tool context: the remaining time, HTTP clients, progress, declared keys and settings, and the caller."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def quoting() -> None:
 
 
 @jumping
-async def test_the_time_that_is_left() -> None:
+async def test_the_remaining_time_counts_down_to_zero() -> None:
     context = ToolContext(deadline=asyncio.get_running_loop().time() + 5)
     await asyncio.sleep(2)
     assert context.remaining_s == pytest.approx(3, abs=0.05)
@@ -36,7 +36,7 @@ async def test_the_clients_are_those_of_the_shared_pool() -> None:
     await http_pool.close()
 
 
-def test_no_client_is_made_before_a_tool_asks_for_it() -> None:
+def test_no_client_is_created_before_a_tool_uses_it() -> None:
     def never() -> httpx.AsyncClient:
         raise AssertionError
 
@@ -46,7 +46,7 @@ def test_no_client_is_made_before_a_tool_asks_for_it() -> None:
     asyncio.run(run())
 
 
-async def test_progress_is_json_and_cut_like_a_result() -> None:
+async def test_progress_is_json_and_truncated_like_a_result() -> None:
     sent: list[bytes] = []
 
     async def report(data: bytes) -> None:
@@ -61,7 +61,7 @@ async def test_progress_is_json_and_cut_like_a_result() -> None:
         await context.progress(object())
 
 
-async def test_a_tool_is_handed_no_setting_but_those_it_names() -> None:
+async def test_a_tool_can_read_only_the_settings_it_declares() -> None:
     settings = Settings(finnhub_api_key="k", openai_api_key="none of its business")
     context = ToolContext(keys=keys_of(quoting, settings))
     assert await context.key("FINNHUB_API_KEY") == "k"
@@ -74,17 +74,17 @@ async def test_a_tool_is_handed_no_setting_but_those_it_names() -> None:
     assert not hasattr(context, "settings")
 
 
-async def test_a_key_is_not_read_like_a_setting_which_need_not_be_in_a_secret() -> None:
+async def test_a_key_cannot_be_read_as_a_setting() -> None:
     with pytest.raises(InvalidToolDeclaration, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
         ToolContext(keys=keys_of(quoting, Settings(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
 
 
-async def test_without_keys_there_are_none() -> None:
+async def test_a_tool_that_declares_no_keys_can_read_none() -> None:
     with pytest.raises(InvalidToolDeclaration):
         await ToolContext().key("OPENAI_API_KEY")
 
 
-async def test_who_asks_is_not_told_where_all_callers_share_the_results() -> None:
+async def test_the_caller_is_hidden_if_all_callers_share_the_results() -> None:
     assert ToolContext(caller="ada").caller == "ada"
     with pytest.raises(InvalidToolDeclaration, match="cache_per_caller"):
         assert ToolContext(caller=None).caller

@@ -1,10 +1,10 @@
-"""A typed function with a docstring becomes a tool."""
+"""Tool declaration: a typed function with a docstring becomes a tool."""
 
 import enum
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, TypedDict
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema  # type: ignore[import-untyped]  # has no type stubs
 import msgspec
 import pytest
 from msgspec import Meta
@@ -85,7 +85,7 @@ class TestSchema:
         }
         assert self.schema["$defs"]["Class"]["enum"] == ["economy", "first"]
 
-    def test_is_closed_on_every_level(self) -> None:
+    def test_allows_no_additional_properties_on_any_level(self) -> None:
         assert self.schema["additionalProperties"] is False
         assert all(
             part["additionalProperties"] is False for part in self.schema["$defs"].values() if "properties" in part
@@ -95,7 +95,7 @@ class TestSchema:
         for one in (book, msgspec.structs.replace(book, strict=True)):
             jsonschema.Draft202012Validator.check_schema(one.schema.parameters)
 
-    def test_says_nothing_of_the_context(self) -> None:
+    def test_leaves_out_the_context(self) -> None:
         assert "context" not in str(self.schema)
 
     def test_the_description_is_the_docstring_without_its_sections(self) -> None:
@@ -124,8 +124,8 @@ class TestStrictSchema:
         assert "default" not in str(self.strict().parameters)
 
 
-class TestForms:
-    def test_options_are_kept(self) -> None:
+class TestTool:
+    def test_has_its_declared_options(self) -> None:
         @tool(name="other-name", timeout_s=2, retries=1, needs=["FINNHUB_API_KEY"])
         async def some() -> None:
             """Some."""
@@ -133,7 +133,7 @@ class TestForms:
         assert some.name == "other-name"
         assert some.options == ToolOptions(timeout_s=2, retries=1, needs=("FINNHUB_API_KEY",))
 
-    def test_a_plain_function_blocks_a_thread_and_the_others_do_not(self) -> None:
+    def test_is_blocking_only_if_it_is_a_plain_function(self) -> None:
         def plain() -> None:
             """Plain."""
 
@@ -146,19 +146,19 @@ class TestForms:
 
         assert [tool(function).blocking for function in (plain, coroutine, generator)] == [True, False, False]
 
-    def test_a_tool_of_another_origin_needs_a_reader_and_a_call(self) -> None:
+    def test_can_be_built_without_a_function_from_a_validator_and_a_call(self) -> None:
         async def call(arguments: Any, _: ToolContext) -> Any:
             return arguments
 
-        far = Tool(
+        external = Tool(
             name="far",
             description="Far away.",
             parameters={"type": "object"},
             validate_arguments=msgspec.json.decode,
             call=call,
         )
-        assert far.schema.name == "far"
-        assert far.options == ToolOptions()
+        assert external.schema.name == "far"
+        assert external.options == ToolOptions()
 
 
 async def no_docstring() -> None:
@@ -169,7 +169,7 @@ async def many(*values: int) -> None:
     """Many."""
 
 
-async def untyped(value) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - what is refused
+async def untyped(value) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - rejected by `tool`
     """Untyped."""
 
 
@@ -181,7 +181,7 @@ async def impossible(value: object | int | list[Leg] | tuple[Leg]) -> None:
     """A type that JSON cannot tell apart."""
 
 
-async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821 - what is refused
+async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821 - rejected by `tool`
     """An annotation that names nothing."""
 
 
@@ -193,7 +193,7 @@ async def fine() -> None:
     """Fine."""
 
 
-class TestMisdeclared:
+class TestInvalidDeclaration:
     @pytest.mark.parametrize(
         ("function", "reason"),
         [
@@ -205,11 +205,11 @@ class TestMisdeclared:
             (unknown, "annotations of tool unknown"),
         ],
     )
-    def test_a_function_that_cannot_be_a_tool_says_why(self, function: Any, reason: str) -> None:
+    def test_a_function_that_cannot_be_a_tool_is_rejected_with_the_reason(self, function: Any, reason: str) -> None:
         with pytest.raises(InvalidToolDeclaration, match=reason):
             tool(function)
 
-    def test_what_the_strict_form_cannot_say_is_found_at_once(self) -> None:
+    def test_a_schema_without_a_strict_form_is_rejected_at_declaration(self) -> None:
         assert tool(free_keys).name == "free_keys"
         with pytest.raises(InvalidToolDeclaration, match="no strict form"):
             tool(strict=True)(free_keys)
@@ -226,6 +226,6 @@ class TestMisdeclared:
             ({"batch": len}, "must be an async function"),
         ],
     )
-    def test_options_that_cannot_be_say_which(self, options: Any, reason: str) -> None:
+    def test_an_invalid_option_is_named_in_the_error(self, options: Any, reason: str) -> None:
         with pytest.raises(InvalidToolDeclaration, match=reason):
             tool(**options)(fine)

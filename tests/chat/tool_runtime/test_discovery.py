@@ -1,4 +1,4 @@
-"""Registration is finding."""
+"""Tool discovery: every tool in the modules of a package is registered."""
 
 import importlib
 import sys
@@ -34,7 +34,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def imported() -> ModuleType:
+def import_package() -> ModuleType:
     importlib.invalidate_caches()
     return importlib.import_module("found_tools")
 
@@ -42,25 +42,25 @@ def imported() -> ModuleType:
 def test_every_module_of_the_package_is_a_tool_module(package: Path) -> None:
     (package / "b.py").write_text(TOOL.format(name="second"))
     (package / "a.py").write_text(TOOL.format(name="first") + TOOL.format(name="also"))
-    assert [tool.name for tool in discover(imported())] == ["first", "also", "second"]
+    assert [tool.name for tool in discover(import_package())] == ["first", "also", "second"]
 
 
 def test_a_tool_that_another_module_imports_is_found_once(package: Path) -> None:
     (package / "a.py").write_text(TOOL.format(name="first"))
     (package / "b.py").write_text("from found_tools.a import first")
-    assert [tool.name for tool in discover(imported())] == ["first"]
+    assert [tool.name for tool in discover(import_package())] == ["first"]
 
 
 def test_modules_with_an_underscore_are_helpers(package: Path) -> None:
     (package / "_helper.py").write_text("raise RuntimeError")
-    assert discover(imported()) == []
+    assert discover(import_package()) == []
 
 
 def test_duplicate_names_are_an_error_that_names_both_modules(package: Path) -> None:
     (package / "a.py").write_text(TOOL.format(name="same"))
     (package / "b.py").write_text(TOOL.format(name="same"))
     with pytest.raises(InvalidToolDeclaration, match=r"named same: one in found_tools\.a, one in found_tools\.b"):
-        discover(imported())
+        discover(import_package())
 
 
 def test_the_shipped_tools_are_found() -> None:

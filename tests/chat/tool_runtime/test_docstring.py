@@ -1,4 +1,4 @@
-"""Docstrings in three conventions say the same."""
+"""Docstring parsing: Google, NumPy and Sphinx style give the same description and parameters."""
 
 import pytest
 from hypothesis import given
@@ -57,9 +57,9 @@ SPHINX = """The weather in a city.
 
 @pytest.mark.parametrize("text", [GOOGLE, NUMPY, SPHINX])
 def test_description_and_parameters_are_found(text: str) -> None:
-    read_text = parse(text)
-    assert read_text.description == "The weather in a city.\n\nFor now and later."
-    assert read_text.parameters == {
+    docstring = parse(text)
+    assert docstring.description == "The weather in a city.\n\nFor now and later."
+    assert docstring.parameters == {
         "city": "Where, with as many words as it takes.",
         "days": "How many: one to seven.",
         "more": "The rest.",
@@ -70,18 +70,18 @@ def test_a_docstring_without_sections_is_all_description() -> None:
     assert parse("One line.") == Docstring("One line.", {})
 
 
-def test_a_word_with_a_colon_is_no_section() -> None:
+def test_a_word_with_a_colon_is_not_a_section() -> None:
     assert parse("Note this: it is text.\n\nBeware:\n    still text.").parameters == {}
 
 
-def test_no_docstring_is_no_description() -> None:
+def test_an_empty_docstring_has_an_empty_description() -> None:
     assert parse("") == Docstring("", {})
 
 
 @given(st.text(alphabet=st.sampled_from("abc :-\n\t()*_ArgsParameters"), max_size=200))
-def test_any_text_gives_some_result(text: str) -> None:
-    read_text = parse(text)
-    assert all(name.isidentifier() or name.isalnum() for name in read_text.parameters)
+def test_any_text_can_be_parsed(text: str) -> None:
+    docstring = parse(text)
+    assert all(name.isidentifier() or name.isalnum() for name in docstring.parameters)
 
 
 @given(
@@ -89,7 +89,7 @@ def test_any_text_gives_some_result(text: str) -> None:
         st.from_regex(r"[a-z]\w{0,8}", fullmatch=True), st.from_regex(r"[a-z][a-z ,.]{0,30}[a-z]", fullmatch=True)
     )
 )
-def test_what_is_written_in_google_style_is_read_back(parameters: dict[str, str]) -> None:
+def test_google_style_round_trips(parameters: dict[str, str]) -> None:
     lines = [f"    {name}: {text}" for name, text in parameters.items()]
     found = parse("\n".join(["Do it.", "", "Args:", *lines])).parameters
     assert found == {name: " ".join(text.split()) for name, text in parameters.items()}

@@ -1,4 +1,4 @@
-"""Runs are shared, kept and batched where a tool says so, and only there."""
+"""Tool executor: caching, shared runs (single-flight) and batching, only where a tool declares them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -20,13 +20,13 @@ runs: list[object] = []
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
+def _clear_runs() -> None:
     runs.clear()
 
 
 @tool(cache_ttl_s=60)
-async def kept(key: str, seconds: float = 1.0, fails: bool = False) -> str:  # noqa: FBT001, FBT002 - a model's words
-    """Keep results for a minute."""
+async def cached(key: str, seconds: float = 1.0, fails: bool = False) -> str:  # noqa: FBT001, FBT002 - arguments come from the model
+    """Cache results for a minute."""
     runs.append(key)
     await asyncio.sleep(seconds)
     if fails:
@@ -36,7 +36,7 @@ async def kept(key: str, seconds: float = 1.0, fails: bool = False) -> str:  # n
 
 @tool(cache_ttl_s=60, cache_per_caller=True)
 async def private(key: str) -> str:
-    """Keep results for a minute, for each caller."""
+    """Cache results for a minute, for each caller."""
     runs.append(key)
     return key
 
@@ -51,7 +51,7 @@ async def berths(port: str, context: ToolContext) -> str:
 
 @tool(cache_ttl_s=60, cache_per_caller=False)
 async def careless(context: ToolContext) -> str:
-    """Ask who asks although all share the answer."""
+    """Read the caller although all callers share the result."""
     return context.caller
 
 
@@ -64,7 +64,7 @@ async def breaks(ship: str) -> str:
 @tool
 async def takes(order: dict[str, Any]) -> None:
     """Take an order apart."""
-    order["again"] = order  # no JSON writes that
+    order["again"] = order  # a cycle is not JSON
     raise LookupError(f"no customer {order.pop('customer')} for {order['items'].pop()}")
 
 
@@ -78,7 +78,7 @@ async def plain(key: str) -> str:
 
 @tool(cache_ttl_s=0)
 async def shared(to: int) -> AsyncGenerator[int, None]:
-    """Count, for everybody who asks meanwhile."""
+    """Count, for every call that joins the run."""
     runs.append(to)
     for number in range(to):
         await asyncio.sleep(1)
@@ -86,47 +86,47 @@ async def shared(to: int) -> AsyncGenerator[int, None]:
     yield to
 
 
-TOOLS = [kept, private, plain, shared]
+TOOLS = [cached, private, plain, shared]
 
 
-class TestKept:
+class TestCache:
     @jumping
-    async def test_a_fresh_result_is_given_at_once_and_nothing_runs(self) -> None:
-        runner, heard = ToolRunner(TOOLS), RecordingClient()
-        await run_turn(runner, tool_call("kept", key="a"))
-        (message,) = await run_turn(runner, tool_call("kept", key="a"), client=heard)
+    async def test_a_fresh_result_is_returned_at_once_without_a_run(self) -> None:
+        runner, client = ToolRunner(TOOLS), RecordingClient()
+        await run_turn(runner, tool_call("cached", key="a"))
+        (message,) = await run_turn(runner, tool_call("cached", key="a"), client=client)
         assert message.content == '"A"'
-        assert len(heard.batches) == 1
-        assert heard.kinds("1") == ["Started", "Finished"]
+        assert len(client.batches) == 1
+        assert client.kinds("1") == ["Started", "Finished"]
         assert runs == ["a"]
 
     @jumping
-    async def test_it_ages_by_the_wall_clock(self) -> None:
+    async def test_results_expire_by_the_wall_clock(self) -> None:
         now = 1000.0
         runner = ToolRunner(TOOLS, wall_clock=lambda: now)
-        await run_turn(runner, tool_call("kept", key="a"))
+        await run_turn(runner, tool_call("cached", key="a"))
         now += 61
-        await run_turn(runner, tool_call("kept", key="a"))
+        await run_turn(runner, tool_call("cached", key="a"))
         assert runs == ["a", "a"]
 
     @jumping
-    async def test_the_key_is_what_was_validated_and_not_how_it_was_written(self) -> None:
+    async def test_the_key_is_the_validated_arguments_and_not_their_spelling(self) -> None:
         runner = ToolRunner(TOOLS)
-        await run_turn(runner, tool_call("kept", key="a", seconds=1))
-        await run_turn(runner, tool_call("kept", seconds=1.0, key="a"))
-        await run_turn(runner, tool_call("kept", key="a"))
-        await run_turn(runner, tool_call("kept", key="b"))
+        await run_turn(runner, tool_call("cached", key="a", seconds=1))
+        await run_turn(runner, tool_call("cached", seconds=1.0, key="a"))
+        await run_turn(runner, tool_call("cached", key="a"))
+        await run_turn(runner, tool_call("cached", key="b"))
         assert runs == ["a", "b"]
 
     @jumping
-    async def test_a_failure_is_not_kept(self) -> None:
+    async def test_failures_are_not_cached(self) -> None:
         runner = ToolRunner(TOOLS)
         for _ in range(2):
-            await run_turn(runner, tool_call("kept", key="a", fails=True))
+            await run_turn(runner, tool_call("cached", key="a", fails=True))
         assert runs == ["a", "a"]
 
     @jumping
-    async def test_it_is_kept_apart_by_caller_where_the_tool_says_so(self) -> None:
+    async def test_results_are_separate_for_each_caller_if_the_tool_says_so(self) -> None:
         runner = ToolRunner(TOOLS)
         for caller in ("me", "you", "me"):
             async with runner.turn(RecordingClient(), caller_id=caller) as turn:
@@ -135,22 +135,24 @@ class TestKept:
         assert runs == ["a", "a"]
 
     @jumping
-    async def test_one_caller_is_never_shown_what_was_found_for_another(self) -> None:
+    async def test_a_caller_never_gets_the_result_of_another_caller(self) -> None:
         runner = ToolRunner([berths])
-        shown: dict[str, list[str]] = {"nora": [], "omar": []}
+        results: dict[str, list[str]] = {"nora": [], "omar": []}
 
         async def ask(caller: str) -> None:
             async with runner.turn(RecordingClient(), caller_id=caller) as turn:
                 turn.start(tool_call("berths", port="Whitby"))
-                shown[caller] += [message.content for message in await turn.results()]
+                results[caller] += [message.content for message in await turn.results()]
 
-        await asyncio.gather(ask("nora"), ask("omar"))  # runs under way are not shared
-        await asyncio.gather(ask("nora"), ask("omar"))  # nor are results that are kept
-        assert shown == {"nora": ['"nora in Whitby"'] * 2, "omar": ['"omar in Whitby"'] * 2}
+        await asyncio.gather(ask("nora"), ask("omar"))  # runs in flight are not shared
+        await asyncio.gather(ask("nora"), ask("omar"))  # nor are cached results
+        assert results == {"nora": ['"nora in Whitby"'] * 2, "omar": ['"omar in Whitby"'] * 2}
         assert runs == ["nora", "omar"]
 
     @jumping
-    async def test_a_tool_whose_results_all_share_cannot_ask_who_calls(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_a_tool_whose_results_all_callers_share_cannot_read_the_caller(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         runner = ToolRunner([careless])
         async with runner.turn(RecordingClient(), caller_id="nora") as turn:
             turn.start(tool_call("careless"))
@@ -163,26 +165,26 @@ class TestKept:
         runner = ToolRunner(TOOLS)
         with recorded_metrics() as values:
             for _ in range(3):
-                await run_turn(runner, tool_call("kept", key="a"))
-        assert [tool for name, _, tool in values if name == "CacheHits"] == ["kept", "kept"]
+                await run_turn(runner, tool_call("cached", key="a"))
+        assert [tool for name, _, tool in values if name == "CacheHits"] == ["cached", "cached"]
 
     @jumping
-    async def test_tools_that_do_not_say_so_run_every_time(self) -> None:
+    async def test_tools_without_a_ttl_run_every_time(self) -> None:
         await run_turn(ToolRunner(TOOLS), *(tool_call("plain", str(number), key="a") for number in range(3)))
         assert runs == ["a", "a", "a"]
 
     @jumping
-    async def test_a_result_is_given_without_a_secret_that_has_become_known_meanwhile(self) -> None:
+    async def test_a_secret_registered_after_the_run_is_redacted_in_the_cached_result(self) -> None:
         runner = ToolRunner(TOOLS)
-        await run_turn(runner, tool_call("kept", key="sk-harbour"))
+        await run_turn(runner, tool_call("cached", key="sk-harbour"))
         redaction.register("SK-HARBOUR")
-        (message,) = await run_turn(runner, tool_call("kept", key="sk-harbour"))
+        (message,) = await run_turn(runner, tool_call("cached", key="sk-harbour"))
         assert message.content == '"[redacted]"'
 
 
 class TestLogs:
     @pytest.mark.parametrize("log_messages", [False, True])
-    def test_have_arguments_only_where_the_settings_say_so(self, *, log_messages: bool) -> None:
+    def test_contain_arguments_only_if_the_settings_allow_it(self, *, log_messages: bool) -> None:
         @jumping
         async def run() -> None:
             with log_lines() as lines:
@@ -195,7 +197,7 @@ class TestLogs:
         run()
 
     @jumping
-    async def test_have_nothing_of_arguments_that_the_tool_has_changed_since(self) -> None:
+    async def test_contain_no_arguments_even_if_the_tool_has_changed_them(self) -> None:
         with log_lines() as lines:
             await run_turn(ToolRunner([takes]), tool_call("takes", order={"customer": "Nora Ash", "items": ["rope"]}))
         (line,) = [line for line in lines if "no customer" in line]
@@ -205,56 +207,58 @@ class TestLogs:
 
 class TestSharedRuns:
     @jumping
-    async def test_identical_calls_under_way_share_one_run_and_all_get_its_result(self) -> None:
-        heard = RecordingClient()
+    async def test_identical_calls_in_flight_share_one_run_and_its_result(self) -> None:
+        client = RecordingClient()
         runner = ToolRunner(TOOLS)
         both = await asyncio.gather(
-            run_turn(runner, tool_call("kept", "1", key="a"), tool_call("kept", "2", key="a"), client=heard),
-            run_turn(runner, tool_call("kept", "3", key="a"), client=heard),
+            run_turn(runner, tool_call("cached", "1", key="a"), tool_call("cached", "2", key="a"), client=client),
+            run_turn(runner, tool_call("cached", "3", key="a"), client=client),
         )
         assert [message.content for messages in both for message in messages] == ['"A"'] * 3
         assert runs == ["a"]
-        assert all(heard.kinds(number) == ["Started", "Finished"] for number in "123")
+        assert all(client.kinds(number) == ["Started", "Finished"] for number in "123")
 
     @jumping
-    async def test_progress_reaches_everybody(self) -> None:
-        heard = RecordingClient()
-        await run_turn(ToolRunner(TOOLS), tool_call("shared", "1", to=2), tool_call("shared", "2", to=2), client=heard)
-        assert heard.progress("1") == heard.progress("2") == [0, 1]
+    async def test_progress_reaches_every_subscriber(self) -> None:
+        client = RecordingClient()
+        await run_turn(ToolRunner(TOOLS), tool_call("shared", "1", to=2), tool_call("shared", "2", to=2), client=client)
+        assert client.progress("1") == client.progress("2") == [0, 1]
 
     @jumping
-    async def test_who_leaves_does_not_stop_it_for_the_others(self) -> None:
+    async def test_a_subscriber_that_leaves_does_not_cancel_the_run_for_the_others(self) -> None:
         runner = ToolRunner(TOOLS)
 
-        async def leaves() -> None:
+        async def leave_early() -> None:
             async with runner.turn(RecordingClient()) as turn:
-                turn.start(tool_call("kept", key="a", seconds=5))
+                turn.start(tool_call("cached", key="a", seconds=5))
                 await asyncio.sleep(1)
 
-        left, (message,) = await asyncio.gather(leaves(), run_turn(runner, tool_call("kept", key="a", seconds=5)))
+        left, (message,) = await asyncio.gather(
+            leave_early(), run_turn(runner, tool_call("cached", key="a", seconds=5))
+        )
         assert (left, message.content) == (None, '"A"')
         assert runs == ["a"]
 
     @jumping
-    async def test_the_last_who_leaves_stops_it_and_a_later_call_runs_anew(self) -> None:
+    async def test_the_last_subscriber_to_leave_cancels_the_run_and_a_later_call_starts_a_new_one(self) -> None:
         runner = ToolRunner(TOOLS)
         async with runner.turn(RecordingClient()) as turn:
-            turn.start(tool_call("kept", key="a", seconds=5))
+            turn.start(tool_call("cached", key="a", seconds=5))
             await asyncio.sleep(1)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        (message,) = await run_turn(runner, tool_call("kept", key="a", seconds=5))
+        (message,) = await run_turn(runner, tool_call("cached", key="a", seconds=5))
         assert message.content == '"A"'
         assert runs == ["a", "a"]
 
     @jumping
-    async def test_a_client_that_is_gone_does_not_spoil_it_for_the_others(self) -> None:
-        async def gone(_: object) -> None:
+    async def test_a_disconnected_client_does_not_affect_the_other_subscribers(self) -> None:
+        async def disconnected(_: object) -> None:
             raise ConnectionResetError
 
         runner = ToolRunner(TOOLS)
 
         async def first() -> None:
-            async with runner.turn(gone) as turn:
+            async with runner.turn(disconnected) as turn:
                 turn.start(tool_call("shared", to=2))
                 await turn.results()
 
@@ -266,9 +270,9 @@ class TestSharedRuns:
         assert runs == [2]
 
     @jumping
-    async def test_who_waited_for_a_place_joins_what_was_begun_meanwhile(self) -> None:
+    async def test_a_call_that_waited_for_a_permit_joins_a_run_started_meanwhile(self) -> None:
         runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
-        calls = tool_call("plain", "1", key="x"), tool_call("kept", "2", key="a"), tool_call("kept", "3", key="a")
+        calls = tool_call("plain", "1", key="x"), tool_call("cached", "2", key="a"), tool_call("cached", "3", key="a")
         await run_turn(runner, *calls)
         assert runs == ["x", "a"]
 
@@ -309,7 +313,7 @@ async def finds(ship: str) -> int:
 
 class TestBatch:
     @jumping
-    async def test_an_exception_in_the_place_of_a_result_is_for_the_log(self) -> None:
+    async def test_an_exception_returned_as_a_result_goes_to_the_log_only(self) -> None:
         calls = [tool_call("finds", ship[:1], ship=ship) for ship in ("Endeavour", "Resolution")]
         with log_lines() as lines:
             messages = await run_turn(ToolRunner([finds]), *calls)
@@ -318,22 +322,22 @@ class TestBatch:
         assert not [line for line in lines if "Endeavour" in line or "Resolution" in line]
 
     @jumping
-    async def test_calls_within_the_window_become_one_and_each_gets_its_own_answer(self) -> None:
-        heard = RecordingClient()
+    async def test_calls_within_the_window_become_one_batch_and_each_gets_its_own_result(self) -> None:
+        client = RecordingClient()
         calls = [tool_call("times_ten", str(number), number=number) for number in (2, 3, 4)]
-        messages = await run_turn(ToolRunner([times_ten]), *calls, client=heard)
+        messages = await run_turn(ToolRunner([times_ten]), *calls, client=client)
         assert [message.content for message in messages] == ["20", "odd", "40"]
         assert [message.is_error for message in messages] == [False, True, False]
         assert runs == [[2, 3, 4]]
-        assert heard.progress("2") == heard.progress("4") == [3]
+        assert client.progress("2") == client.progress("4") == [3]
 
     @jumping
-    async def test_one_alone_is_a_plain_call(self) -> None:
+    async def test_a_single_call_is_not_batched(self) -> None:
         (message,) = await run_turn(ToolRunner([times_ten]), tool_call("times_ten", number=2))
         assert (message.content, runs) == ("20", [2])
 
     @jumping
-    async def test_a_call_after_the_window_is_one_of_its_own(self) -> None:
+    async def test_a_call_after_the_window_is_not_in_the_batch(self) -> None:
         async with ToolRunner([times_ten]).turn(RecordingClient()) as turn:
             turn.start(tool_call("times_ten", "1", number=2))
             turn.start(tool_call("times_ten", "2", number=4))
@@ -349,7 +353,7 @@ class TestBatch:
         assert runs == [2, 4]
 
     @jumping
-    async def test_bad_arguments_of_one_do_not_spoil_it_for_the_others(self) -> None:
+    async def test_invalid_arguments_of_one_call_do_not_affect_the_others(self) -> None:
         calls = (
             tool_call("times_ten", "1", number=2),
             tool_call("times_ten", "2", number="x"),
@@ -360,12 +364,12 @@ class TestBatch:
         assert runs == [[2, 4]]
 
     @jumping
-    async def test_an_answer_missing_is_an_error_for_all_since_nobody_knows_whose_it_is(self) -> None:
+    async def test_a_missing_result_is_an_error_for_every_call_of_the_batch(self) -> None:
         messages = await run_turn(ToolRunner([forgets]), *(tool_call("forgets", str(n), number=n) for n in range(3)))
         assert {message.content for message in messages} == {"forgets got a batch of 3 calls and returned 2 results."}
 
     @jumping
-    async def test_leaving_cancels_it_and_calls_that_come_after_are_run(self) -> None:
+    async def test_leaving_the_turn_cancels_a_batch_whose_window_is_open(self) -> None:
         runner = ToolRunner([times_ten])
         async with runner.turn(RecordingClient()) as turn:
             turn.start(tool_call("times_ten", "1", number=2))

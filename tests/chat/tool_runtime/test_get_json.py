@@ -1,4 +1,4 @@
-"""JSON from a service, or one clear sentence."""
+"""`get_json`: JSON from an HTTP service, or an error with one clear sentence."""
 
 from collections.abc import AsyncIterator
 
@@ -11,14 +11,19 @@ from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.tool_runtime.get_json import MAX_RESPONSE_BYTES, get_json
 
 
-class Answer(msgspec.Struct):
+class NumberResponse(msgspec.Struct):
     number: int
 
 
-async def ask(answer: httpx.Response | Exception, not_found: str = "") -> Answer:
+async def get_number(answer: httpx.Response | Exception, not_found: str = "") -> NumberResponse:
     service = Service(answer)
     return await get_json(
-        service.context(), "number service", "http://numbers.test", Answer, params={"q": "ä&"}, not_found=not_found
+        service.context(),
+        "number service",
+        "http://numbers.test",
+        NumberResponse,
+        params={"q": "ä&"},
+        not_found=not_found,
     )
 
 
@@ -27,13 +32,13 @@ async def endless() -> AsyncIterator[bytes]:
         yield b"[" * 65536
 
 
-async def test_json_becomes_what_is_expected() -> None:
-    assert (await ask(httpx.Response(200, json={"number": 5, "more": 1}))).number == 5
+async def test_json_is_decoded_into_the_given_type() -> None:
+    assert (await get_number(httpx.Response(200, json={"number": 5, "more": 1}))).number == 5
 
 
-async def test_the_query_is_quoted() -> None:
+async def test_the_query_is_percent_encoded() -> None:
     service = Service(httpx.Response(200, json={"number": 5}))
-    await get_json(service.context(), "s", "http://numbers.test", Answer, params={"q": "ä&b=c"})
+    await get_json(service.context(), "s", "http://numbers.test", NumberResponse, params={"q": "ä&b=c"})
     assert service.requests[0].url.query == b"q=%C3%A4%26b%3Dc"
 
 
@@ -49,9 +54,9 @@ async def test_the_query_is_quoted() -> None:
         (httpx.Response(200, content=endless()), rf"The number service sent more than {MAX_RESPONSE_BYTES} bytes\."),
     ],
 )
-async def test_what_may_pass_is_worth_another_try(answer: httpx.Response | Exception, sentence: str) -> None:
+async def test_a_transient_failure_is_tool_unavailable(answer: httpx.Response | Exception, sentence: str) -> None:
     with pytest.raises(ToolUnavailable, match=sentence):
-        await ask(answer)
+        await get_number(answer)
 
 
 @pytest.mark.parametrize(
@@ -63,13 +68,13 @@ async def test_what_may_pass_is_worth_another_try(answer: httpx.Response | Excep
         (403, r"The number service does not accept our key; the operator must look at it\."),
     ],
 )
-async def test_what_was_refused_is_not(status: int, sentence: str) -> None:
+async def test_a_rejected_request_is_a_plain_tool_error(status: int, sentence: str) -> None:
     with pytest.raises(ToolError, match=sentence) as raised:
-        await ask(httpx.Response(status))
+        await get_number(httpx.Response(status))
     assert not isinstance(raised.value, ToolUnavailable)
 
 
 @pytest.mark.parametrize("status", [404, 422])
-async def test_not_found_may_have_a_meaning_of_its_own(status: int) -> None:
+async def test_not_found_can_have_a_message_of_its_own(status: int) -> None:
     with pytest.raises(ToolError, match="No such number"):
-        await ask(httpx.Response(status), not_found="No such number.")
+        await get_number(httpx.Response(status), not_found="No such number.")

@@ -1,4 +1,4 @@
-"""Keys come from their variable or from a secret."""
+"""Keys of tools: read from their environment variable or from a secret."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from winterbourne.chat.tool_runtime.keys import KeyRing, is_known_setting, is_se
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finnhub"
 
 
-def test_a_key_is_given_by_its_variable_or_by_its_secret() -> None:
+def test_a_key_is_set_by_its_variable_or_by_its_secret() -> None:
     assert not is_set(Settings(), "FINNHUB_API_KEY")
     assert is_set(Settings(finnhub_api_key="k"), "FINNHUB_API_KEY")
     assert is_set(Settings(finnhub_api_key_secret_arn=ARN), "FINNHUB_API_KEY")
@@ -38,7 +38,7 @@ async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch)
     assert read == [ARN]
 
 
-async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_secret_that_cannot_be_read_is_reported_by_its_setting_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(arn: str) -> str:
         raise RuntimeError(arn)
 
@@ -50,25 +50,25 @@ async def test_a_secret_that_cannot_be_read_names_the_setting_and_nothing_more(m
 
 
 async def test_a_setting_without_a_value_is_empty() -> None:
-    held = KeyRing(Settings()).restricted_to(["MODEL_TEMPERATURE"])
-    assert held.setting("MODEL_TEMPERATURE") == ""
+    keys = KeyRing(Settings()).restricted_to(["MODEL_TEMPERATURE"])
+    assert keys.setting("MODEL_TEMPERATURE") == ""
     with pytest.raises(ToolError, match="MODEL_TEMPERATURE is not set"):
-        await held.key("MODEL_TEMPERATURE")
+        await keys.key("MODEL_TEMPERATURE")
 
 
-async def test_one_that_is_not_set_is_an_error() -> None:
+async def test_a_key_that_is_not_set_is_an_error() -> None:
     with pytest.raises(ToolError, match="FINNHUB_API_KEY is not set"):
         await KeyRing(Settings()).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
 
 
-def test_a_ring_gives_a_tool_what_it_names() -> None:
+def test_a_tool_can_read_only_what_it_declares() -> None:
     ring = KeyRing(Settings(finnhub_base_url="http://127.0.0.1:1"))
     assert ring.restricted_to(["FINNHUB_BASE_URL"]).setting("FINNHUB_BASE_URL") == "http://127.0.0.1:1"
     with pytest.raises(InvalidToolDeclaration, match=r"@tool\(needs=\['FINNHUB_BASE_URL'\]\)"):
         ring.restricted_to(["FINNHUB_API_KEY"]).setting("FINNHUB_BASE_URL")
 
 
-async def test_two_tools_read_one_secret_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_tools_share_one_read_of_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
     def fetch(arn: str) -> str:

@@ -1,4 +1,4 @@
-"""The items of a generator are sent in time; its last one is kept back."""
+"""Progress of generator tools: items are streamed as they come; the last one is the result."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ from tests.clock import jumping
 from winterbourne.chat.tool_runtime.progress import stream_progress
 
 
-def collecting() -> tuple[list[Any], Any]:
+def recording_send() -> tuple[list[Any], Any]:
     sent: list[Any] = []
 
     async def send(item: Any) -> None:
@@ -31,7 +31,7 @@ def test_all_but_the_last_are_sent_in_order_whether_the_generator_waits_or_not(i
 
     @jumping
     async def run() -> None:
-        sent, send = collecting()
+        sent, send = recording_send()
         last = await stream_progress(generate(), send)
         numbers = [item for item, _ in items]
         assert sent == numbers[:-1]
@@ -41,7 +41,7 @@ def test_all_but_the_last_are_sent_in_order_whether_the_generator_waits_or_not(i
 
 
 @jumping
-async def test_what_the_generator_raises_is_raised_and_it_is_closed() -> None:
+async def test_an_error_in_the_generator_is_raised_and_closes_it() -> None:
     closed: list[bool] = []
 
     async def generate() -> AsyncGenerator[int, None]:
@@ -52,12 +52,12 @@ async def test_what_the_generator_raises_is_raised_and_it_is_closed() -> None:
             closed.append(True)
 
     with pytest.raises(KeyError):
-        await stream_progress(generate(), collecting()[1])
+        await stream_progress(generate(), recording_send()[1])
     assert closed
 
 
 @jumping
-async def test_a_generator_is_closed_when_nobody_waits_for_it() -> None:
+async def test_cancellation_closes_the_generator() -> None:
     closed: list[bool] = []
 
     async def generate() -> AsyncGenerator[int, None]:
@@ -68,7 +68,7 @@ async def test_a_generator_is_closed_when_nobody_waits_for_it() -> None:
         finally:
             closed.append(True)
 
-    task = asyncio.create_task(stream_progress(generate(), collecting()[1]))
+    task = asyncio.create_task(stream_progress(generate(), recording_send()[1]))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -87,11 +87,11 @@ async def test_timeouts_inside_a_generator_hold_across_its_items() -> None:
         except TimeoutError:
             yield 2
 
-    assert await stream_progress(generate(), collecting()[1]) == 2
+    assert await stream_progress(generate(), recording_send()[1]) == 2
 
 
 @jumping
-async def test_what_sending_raises_is_raised() -> None:
+async def test_an_error_while_sending_is_raised() -> None:
     async def send(_: Any) -> None:
         raise ConnectionError
 

@@ -1,4 +1,4 @@
-"""Tools by name; what they need is looked for at init."""
+"""Tool registry: tools by name and calls checked before they run; missing settings are found at init."""
 
 import logging
 
@@ -19,8 +19,8 @@ RAISED: dict[str, type[BaseException]] = {
     "Endeavour": OSError,
     "Resolution": SystemExit,
 }
-REFUSED = "The arguments of moor do not fit its schema: a value is refused, at `$"
-BROKE = "moor failed because of an internal error."
+INVALID_ARGUMENTS = "The arguments of moor do not fit its schema: a value is refused, at `$"
+INTERNAL_ERROR = "moor failed because of an internal error."
 
 
 class Berth(msgspec.Struct):
@@ -50,21 +50,29 @@ async def namesake() -> int:
 
 @tool(needs=["FINHUB_API_KEY"])
 async def mistyped() -> int:
-    """Need what nobody knows."""
+    """Need a setting that does not exist."""
     return 1
 
 
 @pytest.mark.parametrize(
-    ("ship", "told"), [("Aurora", REFUSED), ("Beagle", REFUSED), ("Endeavour", BROKE), ("Resolution", BROKE)]
+    ("ship", "expected"),
+    [
+        ("Aurora", INVALID_ARGUMENTS),
+        ("Beagle", INVALID_ARGUMENTS),
+        ("Endeavour", INTERNAL_ERROR),
+        ("Resolution", INTERNAL_ERROR),
+    ],
 )
 @pytest.mark.parametrize("log_messages", [False, True])
-def test_what_a_type_of_the_tools_own_raises_is_for_the_log(ship: str, told: str, *, log_messages: bool) -> None:
+def test_an_exception_raised_by_a_tools_argument_type_goes_to_the_log_only(
+    ship: str, expected: str, *, log_messages: bool
+) -> None:
     with log_lines() as lines:
         outcome = ToolRegistry([moor], Settings(log_messages=log_messages)).resolve(
             tool_call("moor", berth={"ship": ship}), ""
         )
     assert isinstance(outcome, Outcome)
-    assert outcome.error.startswith(told)
+    assert outcome.error.startswith(expected)
     assert outcome.status == "failed"
     (line,) = lines
     assert "harbour:s3cr3t-pw has no" in line
@@ -76,12 +84,12 @@ def test_two_tools_of_one_name_are_an_init_error() -> None:
         ToolRegistry([needy, namesake], Settings())
 
 
-def test_a_need_that_is_no_setting_is_an_init_error() -> None:
+def test_a_need_that_is_not_a_setting_is_an_init_error() -> None:
     with pytest.raises(InvalidToolDeclaration, match="mistyped needs FINHUB_API_KEY, which is not a setting"):
         ToolRegistry([mistyped], Settings())
 
 
-def test_a_setting_that_is_missing_is_told_at_init_and_to_the_model(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_setting_is_logged_at_init_and_reported_to_the_model(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         registry = ToolRegistry([needy], Settings())
     assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
@@ -90,10 +98,10 @@ def test_a_setting_that_is_missing_is_told_at_init_and_to_the_model(caplog: pyte
     assert outcome.error == "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
 
 
-def test_a_setting_that_is_there_lets_it_run() -> None:
+def test_a_tool_whose_setting_is_present_can_run() -> None:
     assert not isinstance(ToolRegistry([needy], Settings(finnhub_api_key="k")).resolve(tool_call("needy"), ""), Outcome)
 
 
-def test_made_up_names_share_one_label() -> None:
+def test_unknown_tool_names_share_one_metric_label() -> None:
     registry = ToolRegistry([needy], Settings())
     assert [registry.metric_label(name) for name in ("needy", "made_up", "x" * 1000)] == ["needy", "unknown", "unknown"]

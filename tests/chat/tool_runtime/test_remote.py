@@ -1,4 +1,4 @@
-"""Tools that live in another function."""
+"""Remote tools: tools that run in another Lambda function."""
 
 import gzip
 import json
@@ -35,8 +35,8 @@ async def halve(number: int) -> None:
     """Halve a number."""
 
 
-class Lambda(httpx.AsyncBaseTransport):
-    """Lambda's API, answering what it is told to."""
+class StubLambda(httpx.AsyncBaseTransport):
+    """A stub of Lambda's Invoke API that sends a preset answer."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
@@ -54,8 +54,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[tuple[Lambda, ToolContext]]:
-    api = Lambda()
+async def api() -> AsyncIterator[tuple[StubLambda, ToolContext]]:
+    api = StubLambda()
     async with httpx.AsyncClient(transport=api) as client:
         clients = HttpClients(asynchronous=lambda: client)
         yield (
@@ -68,18 +68,18 @@ async def run(tool: Tool, arguments: str, context: ToolContext) -> Any:
     return await tool.call(tool.validate_arguments(arguments), context)
 
 
-class TestACall:
-    async def test_goes_to_the_function_that_the_setting_names(self, api: tuple[Lambda, ToolContext]) -> None:
+class TestInvocation:
+    async def test_goes_to_the_function_that_the_setting_names(self, api: tuple[StubLambda, ToolContext]) -> None:
         await run(double, '{"number":21}', api[1])
         assert str(api[0].requests[0].url) == (
             "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/worker%3Alive/invocations"
         )
 
-    async def test_is_signed_for_lambda(self, api: tuple[Lambda, ToolContext]) -> None:
+    async def test_is_signed_for_lambda(self, api: tuple[StubLambda, ToolContext]) -> None:
         await run(double, '{"number":21}', api[1])
         assert "/eu-central-1/lambda/aws4_request" in api[0].requests[0].headers["authorization"]
 
-    async def test_carries_the_checked_arguments_and_who_asks(self, api: tuple[Lambda, ToolContext]) -> None:
+    async def test_carries_the_validated_arguments_and_the_caller(self, api: tuple[StubLambda, ToolContext]) -> None:
         await run(double, '{"number":21}', api[1])
         payload = json.loads(api[0].requests[0].content)
         assert payload.pop("timeout_s") > 0
@@ -90,19 +90,19 @@ class TestACall:
             "caller": "ada",
         }
 
-    async def test_gives_the_result(self, api: tuple[Lambda, ToolContext]) -> None:
+    async def test_returns_the_result(self, api: tuple[StubLambda, ToolContext]) -> None:
         assert await run(double, '{"number":21}', api[1]) == 42
 
     async def test_has_the_schema_of_its_signature(self) -> None:
         properties: Any = double.schema.parameters["properties"]
         assert properties["number"] == {"type": "integer", "minimum": 0}
 
-    async def test_with_bad_arguments_is_not_sent(self, api: tuple[Lambda, ToolContext]) -> None:
+    async def test_with_invalid_arguments_is_not_sent(self, api: tuple[StubLambda, ToolContext]) -> None:
         with pytest.raises(ToolError, match=r"\$\.number"):
             await run(double, '{"number":-1}', api[1])
         assert not api[0].requests
 
-    async def test_goes_to_another_endpoint_where_one_is_set(self, api: tuple[Lambda, ToolContext]) -> None:
+    async def test_goes_to_another_endpoint_if_one_is_set(self, api: tuple[StubLambda, ToolContext]) -> None:
         settings = Settings(
             aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
         )
@@ -112,7 +112,7 @@ class TestACall:
         assert api[0].requests[0].url.host == "127.0.0.1"
 
 
-class TestAnArn:
+class TestFunctionArn:
     @pytest.mark.parametrize(
         ("arn", "region", "host"),
         [
@@ -126,7 +126,7 @@ class TestAnArn:
         ],
     )
     async def test_is_called_in_its_own_region(
-        self, api: tuple[Lambda, ToolContext], arn: str, region: str, host: str
+        self, api: tuple[StubLambda, ToolContext], arn: str, region: str, host: str
     ) -> None:
         tool = remote_tool(arn)(halve)
         await run(tool, '{"number":21}', api[1])
@@ -135,8 +135,8 @@ class TestAnArn:
         assert f"/{region}/lambda/aws4_request" in request.headers["authorization"]
 
 
-class TestWhoAsks:
-    async def sent(self, api: tuple[Lambda, ToolContext], **options: Any) -> tuple[Tool, str]:
+class TestCaller:
+    async def caller_sent(self, api: tuple[StubLambda, ToolContext], **options: Any) -> tuple[Tool, str]:
         tool = remote_tool("w", **options)(halve)
         clients = HttpClients(asynchronous=lambda: api[1].http)
         caller = None if tool.is_cache_shared else "ada"
@@ -145,20 +145,20 @@ class TestWhoAsks:
         return tool, msgspec.json.decode(api[0].requests[-1].content)["caller"]
 
     @pytest.mark.parametrize("options", [{}, {"cache_ttl_s": 60}, {"cache_ttl_s": 60, "cache_per_caller": True}])
-    async def test_is_told_to_the_function_and_keeps_results_apart(
-        self, api: tuple[Lambda, ToolContext], options: dict[str, Any]
+    async def test_is_sent_to_the_function_and_separates_cached_results(
+        self, api: tuple[StubLambda, ToolContext], options: dict[str, Any]
     ) -> None:
-        tool, caller = await self.sent(api, **options)
+        tool, caller = await self.caller_sent(api, **options)
         assert (tool.is_cache_shared, caller) == (False, "ada")
 
-    async def test_is_told_to_nobody_where_all_callers_share_the_results(self, api: tuple[Lambda, ToolContext]) -> None:
-        tool, caller = await self.sent(api, cache_ttl_s=60, cache_per_caller=False)
+    async def test_is_not_sent_if_all_callers_share_the_results(self, api: tuple[StubLambda, ToolContext]) -> None:
+        tool, caller = await self.caller_sent(api, cache_ttl_s=60, cache_per_caller=False)
         assert (tool.is_cache_shared, caller) == (True, "")
 
 
-class TestTrouble:
+class TestFailure:
     @pytest.mark.parametrize(
-        ("answer", "error", "words"),
+        ("answer", "error", "sentence"),
         [
             (lambda: httpx.Response(429), ToolUnavailable, "busy or broken"),
             (lambda: httpx.Response(500), ToolUnavailable, "busy or broken"),
@@ -175,16 +175,16 @@ class TestTrouble:
     )
     async def test_is_one_sentence_for_the_model(
         self,
-        api: tuple[Lambda, ToolContext],
+        api: tuple[StubLambda, ToolContext],
         answer: Callable[[], httpx.Response],
         error: type[ToolError],
-        words: str,
+        sentence: str,
     ) -> None:
         api[0].answer = answer
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=sentence):
             await run(double, '{"number":21}', api[1])
 
-    async def test_of_the_network_is_unavailable(self, api: tuple[Lambda, ToolContext]) -> None:
+    async def test_of_the_network_means_unavailable(self, api: tuple[StubLambda, ToolContext]) -> None:
         def fail() -> httpx.Response:
             raise httpx.ConnectError("no route")
 
@@ -193,24 +193,24 @@ class TestTrouble:
             await run(double, '{"number":21}', api[1])
 
     @pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
-    async def test_of_an_encoding_is_an_answer_that_cannot_be_read(
-        self, api: tuple[Lambda, ToolContext], encoding: str
+    async def test_to_decompress_is_an_answer_that_cannot_be_read(
+        self, api: tuple[StubLambda, ToolContext], encoding: str
     ) -> None:
         packed = httpx.ByteStream(gzip.compress(gzip.compress(b"{}")))
         api[0].answer = lambda: decompress(httpx.Response(200, headers={"content-encoding": encoding}, stream=packed))
         with pytest.raises(ToolUnavailable, match="cannot be read"):
             await run(double, '{"number":21}', api[1])
 
-    async def test_of_an_answer_that_is_larger_than_lambda_sends_is_found(
-        self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
+    async def test_an_answer_larger_than_lambda_allows_cannot_be_read(
+        self, api: tuple[StubLambda, ToolContext], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 1000)
         api[0].answer = lambda: httpx.Response(200, json={"content": "x" * 1000})
         with pytest.raises(ToolUnavailable, match="cannot be read"):
             await run(double, '{"number":21}', api[1])
 
-    async def test_of_size_is_found_before_anything_is_sent(
-        self, api: tuple[Lambda, ToolContext], monkeypatch: pytest.MonkeyPatch
+    async def test_a_payload_over_the_limit_is_rejected_before_it_is_sent(
+        self, api: tuple[StubLambda, ToolContext], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 100)
         with pytest.raises(ToolError, match="accepts 100"):
@@ -218,14 +218,14 @@ class TestTrouble:
         assert not api[0].requests
 
 
-async def test_without_its_setting_the_tool_says_so_before_any_call() -> None:
+async def test_a_tool_without_its_setting_reports_that_before_any_call() -> None:
     (message,) = await run_turn(ToolRunner([double], Settings()), tool_call("double", number=1))
     assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")
 
 
 @pytest.fixture
-async def cloud() -> AsyncIterator[tuple[str, ToolContext]]:
-    """moto's Lambda, as far as it goes without containers: it knows no function, or runs none that it is asked for."""
+async def moto_lambda() -> AsyncIterator[tuple[str, ToolContext]]:
+    """moto's Lambda without containers: functions are not found, or answer with a preset result instead of running."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
@@ -241,20 +241,20 @@ def without_containers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(default_user_config, "lambda", {"use_docker": False})
 
 
-class TestTheInvokeApi:
-    async def test_does_not_know_a_function_that_is_not_there(self, cloud: tuple[str, ToolContext]) -> None:
+class TestInvokeApi:
+    async def test_reports_a_function_that_does_not_exist(self, moto_lambda: tuple[str, ToolContext]) -> None:
         with pytest.raises(ToolError, match=r"cannot be called \(HTTP 404\)"):
-            await run(double, '{"number":21}', cloud[1])
+            await run(double, '{"number":21}', moto_lambda[1])
 
     @pytest.mark.usefixtures("without_containers")
-    async def test_gives_what_the_function_answers(self, cloud: tuple[str, ToolContext]) -> None:
+    async def test_returns_the_answer_of_the_function(self, moto_lambda: tuple[str, ToolContext]) -> None:
         result = {"results": ['{"content": "42"}'], "region": "us-east-1"}
-        (await cloud[1].http.post(f"{cloud[0]}/moto-api/static/lambda-simple/response", json=result)).raise_for_status()
-        assert await run(double, '{"number":21}', cloud[1]) == 42
+        (
+            await moto_lambda[1].http.post(f"{moto_lambda[0]}/moto-api/static/lambda-simple/response", json=result)
+        ).raise_for_status()
+        assert await run(double, '{"number":21}', moto_lambda[1]) == 42
 
     @pytest.mark.usefixtures("without_containers")
-    async def test_with_another_kind_of_function_behind_it_gives_no_result(
-        self, cloud: tuple[str, ToolContext]
-    ) -> None:
+    async def test_with_another_kind_of_function_gives_no_result(self, moto_lambda: tuple[str, ToolContext]) -> None:
         with pytest.raises(ToolUnavailable, match="cannot be read"):
-            await run(double, '{"number":21}', cloud[1])
+            await run(double, '{"number":21}', moto_lambda[1])

@@ -1,4 +1,4 @@
-"""Results are JSON within a limit, errors are words."""
+"""Tool results: JSON within a size limit; errors as one sentence; secrets are redacted."""
 
 import contextlib
 from typing import Any
@@ -41,10 +41,10 @@ class TestEncode:
             ({1: "int keys"}, b'{"1":"int keys"}'),
         ],
     )
-    def test_what_orjson_can_write_is_a_result(self, value: Any, written: bytes) -> None:
+    def test_returns_what_orjson_can_serialize(self, value: Any, written: bytes) -> None:
         assert encode(value, 1000) == written
 
-    def test_what_it_cannot_is_an_error_in_words_and_the_log_says_why(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_raises_a_tool_error_for_anything_else_and_logs_the_reason(self, caplog: pytest.LogCaptureFixture) -> None:
         endless: list[Any] = []
         endless.append(endless)
         for value in (object(), {"a": {1, 2}}, b"bytes", "\ud800", 2**70, endless, Point(2**70, "")):
@@ -53,13 +53,13 @@ class TestEncode:
             assert caplog.records[-1].exc_info
 
 
-class TestCut:
-    def test_a_text_that_is_too_long_ends_with_a_note(self) -> None:
+class TestTruncation:
+    def test_ends_a_text_that_is_too_long_with_a_note(self) -> None:
         written = orjson.loads(encode("x" * 5000, 300))
         assert written.startswith("xxxx")
         assert written.endswith(" … [cut: the result has 5002 bytes of JSON, the limit is 300]")
 
-    def test_a_structure_is_cut_as_the_json_it_was_written_in(self) -> None:
+    def test_cuts_a_structure_as_its_json_text(self) -> None:
         written = orjson.loads(encode({"rows": ["é" * 10] * 500}, 300))
         assert written.startswith('{"rows":["éééééééééé","')
         assert "[cut: " in written
@@ -72,7 +72,7 @@ class TestCut:
         ),
         st.integers(256, 600),
     )
-    def test_never_more_than_the_limit_and_always_json(self, value: Any, limit: int) -> None:
+    def test_stays_within_the_limit_and_is_always_json(self, value: Any, limit: int) -> None:
         with contextlib.suppress(ToolError):
             written = encode(value, limit)
             assert len(written) <= limit
@@ -99,18 +99,18 @@ class TestErrors:
             HostileToolError(),
         ],
     )
-    def test_whatever_was_raised_is_told_in_one_sentence(self, error: BaseException) -> None:
+    def test_of_any_type_are_reported_in_one_sentence(self, error: BaseException) -> None:
         assert outcome_for_exception("find", error).error == "find failed because of an internal error."
 
     def test_a_tool_error_is_shown_as_written(self) -> None:
         assert outcome_for_exception("find", ToolError("Ask again tomorrow.")).error == "Ask again tomorrow."
 
-    def test_a_flood_of_words_is_cut(self) -> None:
+    def test_a_long_message_is_truncated(self) -> None:
         assert len(outcome_for_exception("find", ToolError("x" * 100_000)).error) < 2100
         assert len(failed("x" * 100_000).error) < 2100
         assert len(timed_out("x" * 100_000).error) < 2100
 
-    def test_only_what_breaks_is_a_fault(self) -> None:
+    def test_tool_errors_do_not_count_as_failures(self) -> None:
         errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
         assert [outcome_for_exception("find", error).counts_as_failure for error in errors] == [True, True, False]
 
@@ -120,25 +120,25 @@ class TestSecrets:
     def secret(self) -> None:
         redaction.register("sk-harbour")
 
-    def test_are_in_no_error(self) -> None:
-        said = "not with sk-harbour"
-        outcomes = (failed(said), timed_out(said), outcome_for_exception("find", ToolError(said)))
+    def test_are_redacted_in_errors(self) -> None:
+        message = "not with sk-harbour"
+        outcomes = (failed(message), timed_out(message), outcome_for_exception("find", ToolError(message)))
         assert {outcome.error for outcome in outcomes} == {"not with [redacted]"}
 
-    def test_are_in_no_result(self) -> None:
+    def test_are_redacted_in_results(self) -> None:
         assert encode({"sk-harbour": ["a sk-harbour b"]}, 1000) == b'{"[redacted]":["a [redacted] b"]}'
 
-    def test_their_masks_do_not_make_a_result_too_long(self) -> None:
+    def test_their_replacements_do_not_make_a_result_too_long(self) -> None:
         redaction.register("key-abc")
         assert len(encode(["key-abc"] * 25, 256)) <= 256
 
-    def test_half_of_a_character_is_told_as_none(self) -> None:
+    def test_a_lone_surrogate_in_an_error_is_replaced(self) -> None:
         assert failed("half \ud800").error == "half ?"
 
     @pytest.mark.parametrize("before", range(1990, 2010))
-    def test_are_not_cut_in_two(self, before: int) -> None:
+    def test_are_not_split_by_the_truncation_of_an_error(self, before: int) -> None:
         assert "sk-h" not in failed("x" * before + "sk-harbour" + "y" * 100).error
 
     @pytest.mark.parametrize("before", range(180, 260))
-    def test_are_not_cut_in_two_in_results(self, before: int) -> None:
+    def test_are_not_split_by_the_truncation_of_a_result(self, before: int) -> None:
         assert b"sk-h" not in encode("x" * before + "sk-harbour" + "y" * 100, 256)

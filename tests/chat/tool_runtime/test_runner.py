@@ -1,4 +1,4 @@
-"""One runner per environment; whatever its tools do, each call gets one last word and nothing is left behind."""
+"""Tool runner: whatever its tools do, each call gets one terminal event and nothing is left behind."""
 
 import asyncio
 import contextlib
@@ -24,19 +24,19 @@ def one() -> int:
     return 1
 
 
-def test_it_is_made_without_an_event_loop() -> None:
+def test_it_can_be_created_without_an_event_loop() -> None:
     runner = ToolRunner([one])
     (message,) = asyncio.run(run_turn(runner, tool_call("one")))
     assert message.content == "1"
 
 
-def test_its_schemas_are_what_a_model_is_told() -> None:
+def test_its_schemas_have_the_names_and_descriptions_of_its_tools() -> None:
     (schema,) = ToolRunner([one]).schemas
     assert (schema.name, schema.description) == ("one", "One.")
 
 
 class ToolsFixture:
-    """Tools with every vice, and what they have open."""
+    """A runner with well-behaved and misbehaving tools, and a count of the resources they have open."""
 
     def __init__(self, concurrency: int) -> None:
         self.open = 0
@@ -46,12 +46,12 @@ class ToolsFixture:
         self.runner = ToolRunner([*self.ordinary(), *self.unruly(), *self.threaded()], options)
 
     def busy(self) -> bool:
-        """Whether a thread is at work whose end the clock must await: not one that is stuck until `go`."""
+        """Whether the clock must wait for a thread; threads that are stuck until `go` do not count."""
         threads = self.runner._executor.thread_pool
         return threads.active_count > self.entered - threads.abandoned_count
 
     @contextlib.contextmanager
-    def something_open(self) -> Iterator[None]:
+    def open_resource(self) -> Iterator[None]:
         self.open += 1
         try:
             yield
@@ -62,21 +62,21 @@ class ToolsFixture:
         @tool
         async def succeeds(seconds: float) -> str:
             """Succeed."""
-            with self.something_open():
+            with self.open_resource():
                 await asyncio.sleep(seconds)
             return "fine"
 
         @tool
         async def raises(seconds: float) -> None:
             """Raise."""
-            with self.something_open():
+            with self.open_resource():
                 await asyncio.sleep(seconds)
                 raise RuntimeError("broken")
 
         @tool
         async def generates(seconds: float) -> AsyncGenerator[int, None]:
-            """Report and report."""
-            with self.something_open():
+            """Report progress several times."""
+            with self.open_resource():
                 for number in range(5):
                     yield number
                     await asyncio.sleep(seconds / 5)
@@ -93,13 +93,13 @@ class ToolsFixture:
 
         @tool
         async def garbage(seconds: float) -> object:
-            """Return what is no JSON."""
+            """Return a value that is not JSON."""
             await asyncio.sleep(seconds)
             return object()
 
         @tool
         async def floods(seconds: float, context: ToolContext) -> str:
-            """Say far too much."""
+            """Send far too much."""
             for _ in range(50):
                 await context.progress("x" * 100_000)
             await asyncio.sleep(seconds)
@@ -126,18 +126,18 @@ class ToolsFixture:
 
         @tool
         def works(seconds: float) -> float:
-            """Use a thread well."""
+            """Return from a thread."""
             return seconds
 
         @tool
         def refuses(seconds: float) -> float:
-            """Use a thread and say no."""
+            """Raise a `ToolError` in a thread."""
             raise ToolError(f"not {seconds}")
 
         return [blocks, works, refuses]
 
 
-ENDS = {
+EXPECTED_STATUS = {
     "succeeds": "completed",
     "raises": "failed",
     "exits": "failed",
@@ -151,71 +151,71 @@ ENDS = {
     "made_up": "failed",
     "bad_json": "failed",
 }
-AT_ONCE = {"works", "refuses", "made_up", "bad_json"}
+IMMEDIATE = {"works", "refuses", "made_up", "bad_json"}
 
 
-def call(number: int, fate: str, seconds: float) -> ToolCall:
-    if fate == "bad_json":
+def make_call(number: int, behaviour: str, seconds: float) -> ToolCall:
+    if behaviour == "bad_json":
         return ToolCall(str(number), "succeeds", '{"seconds":')
-    return tool_call(fate, str(number), seconds=seconds)
+    return tool_call(behaviour, str(number), seconds=seconds)
 
 
-def expected(fate: str, seconds: float, left_s: float | None) -> str:
-    """How a call ends that did not have to queue."""
-    takes_s = 0 if fate in AT_ONCE else 60 if fate == "blocks" else seconds
-    if left_s is not None and min(takes_s, 2) > left_s:
+def expected_status(behaviour: str, seconds: float, leave_after_s: float | None) -> str:
+    """The status with which a call ends if it did not have to queue."""
+    takes_s = 0 if behaviour in IMMEDIATE else 60 if behaviour == "blocks" else seconds
+    if leave_after_s is not None and min(takes_s, 2) > leave_after_s:
         return "cancelled"
-    return "timed_out" if takes_s > 2 else ENDS[fate]
+    return "timed_out" if takes_s > 2 else EXPECTED_STATUS[behaviour]
 
 
-async def live(
-    world: ToolsFixture, calls: list[tuple[str, float]], left_s: float | None, heard: RecordingClient
+async def run_turn_to_the_end(
+    tools: ToolsFixture, calls: list[tuple[str, float]], leave_after_s: float | None, client: RecordingClient
 ) -> list[ToolMessage]:
-    """One turn, to its results or left after some seconds; then everything that may still be stuck is let go."""
-    async with world.runner.turn(heard) as turn:
-        for number, (fate, seconds) in enumerate(calls):
-            turn.start(call(number, fate, seconds))
-        if left_s is None:
+    """Run one turn to its results, or leave it after some seconds; then release everything that may still be stuck."""
+    async with tools.runner.turn(client) as turn:
+        for number, (behaviour, seconds) in enumerate(calls):
+            turn.start(make_call(number, behaviour, seconds))
+        if leave_after_s is None:
             await turn.results()
         else:
-            await asyncio.sleep(left_s)
+            await asyncio.sleep(leave_after_s)
     messages = await turn.results()
-    assert world.open == 0, "what tools had open is closed when the turn is over"
-    world.go.set()
-    await asyncio.sleep(60)  # the stubborn ones end by themselves
-    while world.runner.abandoned_count:  # noqa: ASYNC110 - threads tell nobody when they come
+    assert tools.open == 0, "what tools had open is closed when the turn is over"
+    tools.go.set()
+    await asyncio.sleep(60)  # stubborn tools end by themselves
+    while tools.runner.abandoned_count:  # noqa: ASYNC110 - threads send no event when they end
         await asyncio.sleep(0.001)
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    await world.runner.close()
+    await tools.runner.close()
     return messages
 
 
 @settings(max_examples=100)
 @given(
-    st.lists(st.tuples(st.sampled_from(sorted(ENDS)), st.sampled_from([0, 0.5, 1, 3, 10])), max_size=8),
+    st.lists(st.tuples(st.sampled_from(sorted(EXPECTED_STATUS)), st.sampled_from([0, 0.5, 1, 3, 10])), max_size=8),
     st.sampled_from([None, None, 0, 0.25, 0.75, 1.5, 2.5]),
     st.sampled_from([1, 2, 16]),
 )
-def test_whatever_tools_do_each_call_has_one_last_word_and_nothing_is_left(
-    calls: list[tuple[str, float]], left_s: float | None, concurrency: int
+def test_whatever_tools_do_each_call_gets_one_terminal_event_and_nothing_is_left_behind(
+    calls: list[tuple[str, float]], leave_after_s: float | None, concurrency: int
 ) -> None:
-    world, heard = ToolsFixture(concurrency), RecordingClient()
+    tools, client = ToolsFixture(concurrency), RecordingClient()
     threads_before = threading.active_count()
-    with asyncio.Runner(loop_factory=lambda: JumpingLoop(world.busy)) as runner:
-        messages = runner.run(live(world, calls, left_s, heard))
-        assert threading.active_count() - threads_before <= 2 * world.runner._settings.tool_executor_max_workers
+    with asyncio.Runner(loop_factory=lambda: JumpingLoop(tools.busy)) as runner:
+        messages = runner.run(run_turn_to_the_end(tools, calls, leave_after_s, client))
+        assert threading.active_count() - threads_before <= 2 * tools.runner._settings.tool_executor_max_workers
     ids = [str(number) for number in range(len(calls))]
     assert [message.tool_call_id for message in messages] == ids
-    assert sorted(event.id for event in heard.finished) == ids
+    assert sorted(event.id for event in client.finished) == ids
     for number in ids:
-        kinds = heard.kinds(number)
+        kinds = client.kinds(number)
         assert [kind for kind in kinds if kind not in {"Queued", "Progressed"}] == ["Started", "Finished"]
         assert kinds[-1] == "Finished"
-    by_id = {event.id: event for event in heard.finished}
+    by_id = {event.id: event for event in client.finished}
     for number, message in zip(ids, messages, strict=True):
         assert message.content == (by_id[number].error or by_id[number].result.decode())
         assert message.is_error == (by_id[number].status != "completed")
         assert len(message.content) < 33_000
-    if concurrency == 16 and left_s != 0:  # at once, some have begun and some have not
-        ends = [by_id[number].status for number in ids]
-        assert ends == [expected(fate, seconds, left_s) for fate, seconds in calls]
+    if concurrency == 16 and leave_after_s != 0:  # a turn that is left at once has started only some of them
+        statuses = [by_id[number].status for number in ids]
+        assert statuses == [expected_status(behaviour, seconds, leave_after_s) for behaviour, seconds in calls]

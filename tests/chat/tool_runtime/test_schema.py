@@ -1,4 +1,4 @@
-"""Schemas of structs, plain and strict."""
+"""Parameter schemas of tools: from structs, in plain and in strict form."""
 
 from typing import Annotated, Any
 
@@ -26,21 +26,21 @@ class Closed(msgspec.Struct):
     inner: list[Inner] | None = None
 
 
-def test_a_description_of_the_type_wins_over_the_docstrings() -> None:
+def test_a_description_in_the_type_overrides_the_docstring() -> None:
     schema = parameters_schema(Outer, {"told": "Not this.", "untold": "This.", "unknown": "Dropped."})
     properties = schema["properties"]
     assert [properties[name]["description"] for name in ("told", "untold")] == ["Told by the type.", "This."]
     assert "unknown" not in properties
 
 
-def test_definitions_stand_inside_and_every_struct_is_closed() -> None:
+def test_definitions_are_embedded_and_structs_allow_no_additional_properties() -> None:
     schema = parameters_schema(Outer, {})
     assert schema["$defs"]["Inner"]["additionalProperties"] is False
     assert schema["additionalProperties"] is False
     assert schema["properties"]["free"]["additionalProperties"] == {"type": "integer"}, "free keys stay free"
 
 
-def test_a_struct_inside_may_have_the_same_name() -> None:
+def test_a_nested_struct_may_have_the_same_name() -> None:
     outer = msgspec.defstruct("Inner", [("inner", Inner)], module="elsewhere")
     assert list(parameters_schema(outer, {})["properties"]) == ["inner"]
 
@@ -65,7 +65,7 @@ def test_free_keys_have_no_strict_form() -> None:
         strict_form(parameters_schema(Outer, {}))
 
 
-def test_making_the_strict_form_leaves_the_plain_one_as_it_was() -> None:
+def test_making_the_strict_form_does_not_change_the_plain_one() -> None:
     schema = parameters_schema(Closed, {})
     before = msgspec.json.encode(schema)
     strict_form(schema)
@@ -84,7 +84,7 @@ def test_making_the_strict_form_leaves_the_plain_one_as_it_was() -> None:
         ({"$ref": "#/$defs/Inner"}, False),
     ],
 )
-def test_where_null_is_a_value(schema: dict[str, Any], *, accepts: bool) -> None:
+def test_null_is_accepted_where_the_schema_allows_it(schema: dict[str, Any], *, accepts: bool) -> None:
     assert accepts_null(schema, {"Inner": {"type": "object"}}) is accepts
 
 

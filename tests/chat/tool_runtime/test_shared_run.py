@@ -1,4 +1,4 @@
-"""A run ends with an outcome, whatever the tool does."""
+"""Shared run: one task for identical calls; it ends with an outcome, and the last to unsubscribe cancels it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from winterbourne.chat.tool_runtime.results import Outcome
 from winterbourne.chat.tool_runtime.shared_run import SharedRun, run_to_outcome
 
 
-async def nobody(_: bytes) -> None: ...
+async def ignore_progress(_: bytes) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ async def test_whatever_is_raised_is_a_failure(error: BaseException) -> None:
     assert (await run_to_outcome("t", work)).status == "failed"
 
 
-class TestListeners:
+class TestSubscribers:
     @jumping
-    async def test_the_last_who_leaves_cancels_it_and_its_place_is_free_at_once(self) -> None:
+    async def test_the_last_to_unsubscribe_cancels_the_run_and_releases_its_permits_at_once(self) -> None:
         released: list[str] = []
 
         async def work(_: SharedRun) -> Sequence[Outcome]:
@@ -35,26 +35,26 @@ class TestListeners:
             return ()
 
         run = SharedRun(work, lambda: released.append("free"))
-        run.subscribe(nobody)
-        run.subscribe(nobody)
-        run.unsubscribe(nobody)
+        run.subscribe(ignore_progress)
+        run.subscribe(ignore_progress)
+        run.unsubscribe(ignore_progress)
         assert not released
-        run.unsubscribe(nobody)
+        run.unsubscribe(ignore_progress)
         assert released == ["free"]
         await asyncio.wait((run.task,))
         assert run.task.cancelled()
         assert released == ["free"], "once"
 
     @jumping
-    async def test_its_place_is_free_when_it_is_over(self) -> None:
+    async def test_the_permits_are_released_when_the_run_ends(self) -> None:
         released: list[str] = []
 
         async def work(_: SharedRun) -> Sequence[Outcome]:
             return [Outcome("completed")]
 
         run = SharedRun(work, lambda: released.append("free"))
-        run.subscribe(nobody)
+        run.subscribe(ignore_progress)
         assert await run.wait() == [Outcome("completed")]
         await asyncio.sleep(0)
         assert released == ["free"]
-        run.unsubscribe(nobody)
+        run.unsubscribe(ignore_progress)

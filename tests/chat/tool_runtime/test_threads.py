@@ -1,4 +1,4 @@
-"""Synchronous tools run in threads that can be left behind but never fill up the place of others."""
+"""Thread pool: synchronous tools run in threads; a stuck thread is abandoned and never blocks other tools."""
 
 import asyncio
 import contextvars
@@ -21,9 +21,9 @@ from winterbourne.chat.tool_runtime.threads import ThreadPool
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
 
-async def until(seen: Callable[[], bool]) -> None:
-    """Threads tell nobody when they come; so look until it is so."""
-    while not seen():  # noqa: ASYNC110 - there is no event to wait for
+async def until(condition: Callable[[], bool]) -> None:
+    """Poll until the condition holds; threads send no event when they start or end."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0.001)
 
 
@@ -36,25 +36,25 @@ class TestRun:
         who.set("me")
         assert await ThreadPool().run(who.get) == "me"
 
-    async def test_what_a_function_sets_stays_in_its_copy(self) -> None:
+    async def test_context_variables_set_by_the_function_stay_in_its_copy(self) -> None:
         await ThreadPool().run(lambda: who.set("somebody else"))
         assert who.get() == "nobody"
 
-    async def test_a_thread_is_used_again(self) -> None:
+    async def test_threads_are_reused(self) -> None:
         threads = ThreadPool()
         names = [await threads.run(threading.get_ident) for _ in range(5)]
         assert len(set(names)) == 1
         threads.close()
 
     @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-    async def test_whatever_is_raised_is_raised_here(self, error: type[BaseException]) -> None:
+    async def test_any_exception_is_raised_in_the_caller(self, error: type[BaseException]) -> None:
         def work() -> None:
             raise error("in the thread")
 
         with pytest.raises(error, match="in the thread"):
             await ThreadPool().run(work)
 
-    async def test_the_loop_goes_on_meanwhile(self) -> None:
+    async def test_the_event_loop_keeps_running(self) -> None:
         go = threading.Event()
         task = asyncio.create_task(ThreadPool().run(go.wait))
         await asyncio.sleep(0)
@@ -62,7 +62,7 @@ class TestRun:
         assert await task
 
 
-class TestAbandoned:
+class TestAbandonedThreads:
     async def test_a_thread_that_outlives_its_timeout_is_counted_until_it_ends(self) -> None:
         threads, go = ThreadPool(), threading.Event()
         with pytest.raises(TimeoutError):
@@ -72,7 +72,7 @@ class TestAbandoned:
         go.set()
         await until_free(threads)
 
-    async def test_it_is_counted_in_a_metric(self) -> None:
+    async def test_are_counted_in_a_metric(self) -> None:
         threads, go = ThreadPool(), threading.Event()
         with recorded_metrics() as values:
             task = asyncio.create_task(threads.run(go.wait))
@@ -83,7 +83,7 @@ class TestAbandoned:
         go.set()
         await until_free(threads)
 
-    async def test_others_have_a_fresh_thread_in_its_place(self) -> None:
+    async def test_are_replaced_by_fresh_threads(self) -> None:
         threads, go = ThreadPool(), threading.Event()
         task = asyncio.create_task(threads.run(go.wait))
         await asyncio.sleep(0)
@@ -92,7 +92,7 @@ class TestAbandoned:
         go.set()
         await until_free(threads)
 
-    async def test_too_many_are_an_error_in_words_instead_of_starving(self) -> None:
+    async def test_too_many_are_an_error_instead_of_starvation(self) -> None:
         threads, go = ThreadPool(abandoned_limit=2), threading.Event()
         tasks = [asyncio.create_task(threads.run(go.wait)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -105,7 +105,7 @@ class TestAbandoned:
         await until_free(threads)
         assert await threads.run(lambda: 5) == 5
 
-    def test_one_that_ends_after_the_loop_harms_nobody(self) -> None:
+    def test_one_that_ends_after_the_loop_does_no_harm(self) -> None:
         go, ended = threading.Event(), threading.Event()
 
         def work() -> None:
@@ -135,19 +135,19 @@ class TestAbandoned:
         go.set()
 
     @given(st.lists(st.sampled_from(["done", "raises", "abandoned"]), max_size=12))
-    def test_threads_are_never_lost_nor_invented(self, fates: list[str]) -> None:
+    def test_the_counts_are_exact_whatever_the_threads_do(self, outcomes: list[str]) -> None:
         async def run() -> None:
             threads, go = ThreadPool(abandoned_limit=100), threading.Event()
-            for fate in fates:
+            for outcome in outcomes:
                 works: dict[str, Callable[[], object]] = {"done": int, "raises": [].pop, "abandoned": go.wait}
-                task = asyncio.create_task(threads.run(works[fate]))
+                task = asyncio.create_task(threads.run(works[outcome]))
                 await asyncio.sleep(0)
-                if fate == "abandoned":
+                if outcome == "abandoned":
                     task.cancel()
                 await asyncio.wait((task,))
                 if not task.cancelled():
                     task.exception()
-            assert (threads.abandoned_count, threads.active_count) == (fates.count("abandoned"), 0)
+            assert (threads.abandoned_count, threads.active_count) == (outcomes.count("abandoned"), 0)
             go.set()
             await until_free(threads)
             threads.close()
@@ -156,28 +156,28 @@ class TestAbandoned:
 
 
 class TestSynchronousTools:
-    async def test_at_most_so_many_run_at_once_and_the_rest_is_seen_to_wait(self) -> None:
+    async def test_over_the_limit_are_reported_as_queued(self) -> None:
         go, running = threading.Semaphore(0), []
 
         @tool
         def work(number: int) -> int:
-            """Work until told to go on."""
+            """Wait until `go` is released."""
             running.append(number)
             go.acquire()
             return number
 
-        heard = RecordingClient()
+        client = RecordingClient()
         runner = ToolRunner([work], Settings(tool_executor_max_workers=2))
-        async with runner.turn(heard) as turn:
+        async with runner.turn(client) as turn:
             for number in range(4):
                 turn.start(tool_call("work", str(number), number=number))
             await until(lambda: len(running) == 2)
-            assert [heard.kinds(str(number))[0] for number in range(4)] == ["Started", "Started", "Queued", "Queued"]
+            assert [client.kinds(str(number))[0] for number in range(4)] == ["Started", "Started", "Queued", "Queued"]
             go.release(4)
             assert [message.content for message in await turn.results()] == ["0", "1", "2", "3"]
         await runner.close()
 
-    async def test_a_blocking_one_past_its_timeout_holds_up_no_other(self) -> None:
+    async def test_past_their_timeout_do_not_delay_other_tools(self) -> None:
         go = threading.Event()
 
         @tool(timeout_s=0.02)
@@ -197,20 +197,20 @@ class TestSynchronousTools:
         assert runner.abandoned_count == 1
         go.set()
 
-    async def test_it_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
+    async def test_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
         @tool(needs=["FINNHUB_API_KEY"])
         def reports(context: ToolContext) -> bool:
             """Report."""
             context.wait(context.progress({"percent": 50}))
             return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
 
-        heard = RecordingClient()
+        client = RecordingClient()
         runner = ToolRunner([reports], Settings(finnhub_api_key="k"))
-        (message,) = await run_turn(runner, tool_call("reports"), client=heard)
-        assert heard.progress("1") == [{"percent": 50}]
+        (message,) = await run_turn(runner, tool_call("reports"), client=client)
+        assert client.progress("1") == [{"percent": 50}]
         assert message.content == "true"
 
-    async def test_the_loop_never_waits_for_one(self) -> None:
+    async def test_never_block_the_event_loop(self) -> None:
         @tool
         def sleeps() -> None:
             """Block for a while."""
@@ -219,8 +219,8 @@ class TestSynchronousTools:
         async with ToolRunner([sleeps]).turn(RecordingClient()) as turn:
             turn.start(tool_call("sleeps"))
             results = asyncio.create_task(turn.results())
-            turns_of_the_loop = 0
+            loop_iterations = 0
             while not results.done():
                 await asyncio.sleep(0)
-                turns_of_the_loop += 1
-        assert turns_of_the_loop > 10
+                loop_iterations += 1
+        assert loop_iterations > 10

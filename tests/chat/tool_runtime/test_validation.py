@@ -1,10 +1,10 @@
-"""Arguments fit the schema, or the model is told in one sentence what to mend. Nothing is guessed."""
+"""Argument validation: arguments fit the schema, or one sentence tells the model what to fix; nothing is guessed."""
 
 import contextlib
 import json
 from typing import Annotated, Any, Literal
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema  # type: ignore[import-untyped]  # has no type stubs
 import msgspec
 import pytest
 from hypothesis import given
@@ -40,13 +40,13 @@ class Trip(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 SCHEMA = parameters_schema(Trip, {})
-read = ArgumentValidator("plan", Trip, SCHEMA)
-read_strictly = ArgumentValidator("plan", Trip, SCHEMA, strict=True)
+validate = ArgumentValidator("plan", Trip, SCHEMA)
+validate_strictly = ArgumentValidator("plan", Trip, SCHEMA, strict=True)
 
 
-def sentence(text: str) -> str:
+def validation_error(text: str) -> str:
     with pytest.raises(ToolError) as raised:
-        read(text)
+        validate(text)
     message = str(raised.value)
     assert message.startswith("The arguments of plan do not fit its schema: ")
     assert message.endswith("; fix that and call it again.")
@@ -55,15 +55,15 @@ def sentence(text: str) -> str:
     )
 
 
-def test_what_fits_is_converted() -> None:
-    trip = read(
+def test_valid_arguments_are_converted() -> None:
+    trip = validate(
         '{"city":"Lima","legs":[{"origin":"CDG"}],"vehicle":{"type":"boat","sails":2},"notes":{"a":{"origin":"x"}}}'
     )
     assert trip == Trip(city="Lima", legs=[Leg("CDG")], vehicle=Boat(2), notes={"a": Leg("x")})
 
 
 def test_empty_text_means_no_arguments() -> None:
-    assert sentence("") == "object missing required field `city`, at `$`"
+    assert validation_error("") == "object missing required field `city`, at `$`"
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_empty_text_means_no_arguments() -> None:
         ('{"city":"Lima","legs":[{"origin":"a","origin":"a"}]}', "the field `origin` is given twice, at `$..origin`"),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_path(text: str, expected: str) -> None:
-    assert sentence(text) == expected
+def test_invalid_arguments_are_reported_with_their_path(text: str, expected: str) -> None:
+    assert validation_error(text) == expected
 
 
 @pytest.mark.parametrize("depth", [100, 400, 900, 20_000])
-def test_however_deep_the_text_is_nested_there_is_a_sentence(depth: int) -> None:
-    assert sentence("[" * depth + "]" * depth) in {
+def test_any_depth_of_nesting_gives_a_clear_error(depth: int) -> None:
+    assert validation_error("[" * depth + "]" * depth) in {
         "expected `object`, got `array`, at `$`",
         "the JSON text is nested too deep, at `$`",
     }
@@ -113,26 +113,26 @@ def test_however_deep_the_text_is_nested_there_is_a_sentence(depth: int) -> None
 def test_an_unknown_field_is_found_on_every_level_and_the_known_ones_are_named(
     text: str, field: str, path: str
 ) -> None:
-    words = sentence(text)
-    assert words.startswith(f"unknown field `{field}` (the fields are `")
-    assert words.endswith(f"), at `{path}`")
+    error = validation_error(text)
+    assert error.startswith(f"unknown field `{field}` (the fields are `")
+    assert error.endswith(f"), at `{path}`")
 
 
 class TestStrictForm:
-    def test_null_stands_for_an_optional_field_left_out(self) -> None:
+    def test_null_means_that_an_optional_field_is_omitted(self) -> None:
         left_out = dict.fromkeys(("days", "mode", "vehicle", "notes", "note"))
         text = {"city": "Lima", "legs": [{"origin": "a", "seats": None}], **left_out}
-        assert read_strictly(json.dumps(text)) == Trip(city="Lima", legs=[Leg("a")], note=None)
+        assert validate_strictly(json.dumps(text)) == Trip(city="Lima", legs=[Leg("a")], note=None)
 
-    def test_null_stands_for_nothing_where_a_value_is_required(self) -> None:
+    def test_null_is_rejected_where_a_value_is_required(self) -> None:
         with pytest.raises(ToolError, match="expected `str`, got `null`"):
-            read_strictly('{"city":null}')
+            validate_strictly('{"city":null}')
 
-    def test_what_its_schema_allows_is_understood(self) -> None:
+    def test_whatever_its_schema_allows_is_accepted(self) -> None:
         text = {"city": "Lima", "days": 2, "mode": "slow", "legs": [], "vehicle": None, "note": "x"}
         properties = {name: part for name, part in SCHEMA["properties"].items() if name in text}  # no free keys
         jsonschema.validate(text, strict_form({**SCHEMA, "properties": properties}))
-        assert read_strictly(json.dumps(text)).days == 2
+        assert validate_strictly(json.dumps(text)).days == 2
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -145,7 +145,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 legs = st.fixed_dictionaries({"origin": st.text(max_size=3)}, optional={"seats": st.integers(0, 3), "x": json_values})
-nearly = st.fixed_dictionaries(
+nearly_valid = st.fixed_dictionaries(
     {"city": st.text(max_size=6) | json_values},
     optional={
         "days": st.integers(0, 8) | json_values,
@@ -160,11 +160,11 @@ nearly = st.fixed_dictionaries(
 )
 
 
-@given(nearly | json_values)
+@given(nearly_valid | json_values)
 def test_accepts_exactly_what_its_schema_accepts(value: Any) -> None:
     fits = jsonschema.Draft202012Validator(SCHEMA).is_valid(value)
     try:
-        read(json.dumps(value))
+        validate(json.dumps(value))
     except ToolError:
         assert not fits
     else:
@@ -172,6 +172,6 @@ def test_accepts_exactly_what_its_schema_accepts(value: Any) -> None:
 
 
 @given(st.text(max_size=60) | st.text(alphabet='{}[]":,\\u0d8ntrfals 1e-.', max_size=60))
-def test_any_text_is_read_or_refused_with_a_sentence(text: str) -> None:
+def test_any_text_is_accepted_or_rejected_with_a_tool_error(text: str) -> None:
     with contextlib.suppress(ToolError):
-        read(text)
+        validate(text)

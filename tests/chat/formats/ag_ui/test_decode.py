@@ -26,7 +26,7 @@ class TestBodies:
         chat = read(FORMAT, body({"id": "1", "role": "user", "content": "Hi"}, context=context))
         assert chat.messages[0] == UserMessage((Text("The user's name: Ada\nPlan: free"),))
 
-    def test_a_late_result_is_moved_behind_its_call(self) -> None:
+    def test_a_late_result_is_moved_to_its_call(self) -> None:
         call = {"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}
         messages = [
             {"id": "1", "role": "user", "content": "Hi"},

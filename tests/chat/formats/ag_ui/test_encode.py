@@ -1,4 +1,4 @@
-"""AG-UI: events, and the rules that its client enforces."""
+"""AG-UI events: their content, and the rules that the protocol's client enforces."""
 
 from typing import Any, get_args
 
@@ -22,10 +22,10 @@ INSIDE = {
     "TOOL_CALL_ARGS": "TOOL_CALL_END",
     "REASONING_MESSAGE_CONTENT": "REASONING_MESSAGE_END",
 }
-BEGUN = e.ConversationStarted("c", "m", "scripted")
+STARTED = e.ConversationStarted("c", "m", "scripted")
 
 
-def said(*events: e.ChatEvent) -> list[Any]:
+def encoded(*events: e.ChatEvent) -> list[Any]:
     return data_of(AgUiEncoder("t1", "r1").encode(events))
 
 
@@ -33,20 +33,20 @@ def verify(stream: list[Any]) -> None:
     """The rules of the client's verifier, and that nothing stays open when a run fails."""
     assert stream[0]["type"] == "RUN_STARTED"
     assert stream[-1]["type"] in {"RUN_FINISHED", "RUN_ERROR"}
-    open_things: set[tuple[str, str]] = set()
+    open_spans: set[tuple[str, str]] = set()
     answered: set[str] = set()
     for event in stream[1:-1]:
         kind = event["type"]
         name = event.get("toolCallId") or event.get("messageId") or event.get("stepName")
         if kind in {"TEXT_MESSAGE_START", "REASONING_START", "TOOL_CALL_START"}:
-            assert {end for end, _ in open_things} <= {"TOOL_CALL_END", "STEP_FINISHED"}, "older clients accept one"
+            assert {end for end, _ in open_spans} <= {"TOOL_CALL_END", "STEP_FINISHED"}, "older clients accept one"
         if kind in PAIRS:
-            assert (PAIRS[kind], name) not in open_things
-            open_things.add((PAIRS[kind], name))
+            assert (PAIRS[kind], name) not in open_spans
+            open_spans.add((PAIRS[kind], name))
         elif kind in PAIRS.values():
-            open_things.remove((kind, name))
+            open_spans.remove((kind, name))
         elif kind in INSIDE:
-            assert (INSIDE[kind], name) in open_things
+            assert (INSIDE[kind], name) in open_spans
             assert event["delta"]
         elif kind == "TOOL_CALL_RESULT":
             assert event["toolCallId"] not in answered
@@ -54,20 +54,20 @@ def verify(stream: list[Any]) -> None:
             assert isinstance(event["content"], str)
         else:
             assert kind in {"CUSTOM", "REASONING_ENCRYPTED_VALUE"}
-    assert not open_things
+    assert not open_spans
 
 
 class TestEvents:
     def test_a_run_has_the_ids_of_the_client(self) -> None:
-        assert said(BEGUN) == [{"type": "RUN_STARTED", "threadId": "t1", "runId": "r1"}]
+        assert encoded(STARTED) == [{"type": "RUN_STARTED", "threadId": "t1", "runId": "r1"}]
 
-    def test_without_ids_of_the_client_a_run_has_ours(self) -> None:
-        [event] = data_of(AgUiEncoder().encode([BEGUN]))
+    def test_a_run_without_ids_of_the_client_has_ours(self) -> None:
+        [event] = data_of(AgUiEncoder().encode([STARTED]))
         assert (event["threadId"], event["runId"]) == ("c", "m")
 
     def test_a_turn_is_a_step_and_a_message(self) -> None:
-        events = (BEGUN, e.TurnStarted(1), e.TextDelta("a"), e.TurnEnded("stop"))
-        assert said(*events, e.ConversationEnded("stop", e.Usage(9, 4, 2), 1))[1:] == [
+        events = (STARTED, e.TurnStarted(1), e.TextDelta("a"), e.TurnEnded("stop"))
+        assert encoded(*events, e.ConversationEnded("stop", e.Usage(9, 4, 2), 1))[1:] == [
             {"type": "STEP_STARTED", "stepName": "turn 1"},
             {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},
             {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "a"},
@@ -84,7 +84,7 @@ class TestEvents:
         ]
 
     def test_calls_belong_to_the_message_of_their_turn(self) -> None:
-        events = said(BEGUN, e.TurnStarted(2), e.ToolCallStarted("c1", "x"), e.ToolArgumentsDelta("c1", "{}"))
+        events = encoded(STARTED, e.TurnStarted(2), e.ToolCallStarted("c1", "x"), e.ToolArgumentsDelta("c1", "{}"))
         assert events[2:] == [
             {"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "x", "parentMessageId": "m-2"},
             {"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": "{}"},
@@ -93,7 +93,7 @@ class TestEvents:
     def test_a_result_is_text_with_the_status_of_the_call(self) -> None:
         done = e.ToolFinished("c1", "x", "completed", 5, b'{"t":1}')
         late = e.ToolFinished("c2", "x", "timed_out", 5, error="too slow")
-        first, second = said(done, late)
+        first, second = encoded(done, late)
         assert first == {
             "type": "TOOL_CALL_RESULT",
             "messageId": "result-c1",
@@ -104,25 +104,25 @@ class TestEvents:
         }
         assert second["content"] == '{"error":"too slow"}'
 
-    def test_progress_is_an_event_of_our_own(self) -> None:
-        [event] = said(e.ToolProgressed("c1", "x", b"[1]"))
+    def test_progress_is_a_custom_event(self) -> None:
+        [event] = encoded(e.ToolProgressed("c1", "x", b"[1]"))
         assert event["type"] == "CUSTOM"
         assert event["name"] == "tool_progress"
         assert event["value"] == {"toolCallId": "c1", "toolCallName": "x", "data": [1]}
 
     def test_calls_of_client_tools_are_pending(self) -> None:
         calls = (e.ToolCallStarted("c1", "ask"), e.ToolCallReady("c1", "ask", ""), e.TurnEnded("tool_calls"))
-        last = said(BEGUN, e.TurnStarted(1), *calls, e.ConversationEnded("tool_calls", e.Usage(), 1))[-1]
+        last = encoded(STARTED, e.TurnStarted(1), *calls, e.ConversationEnded("tool_calls", e.Usage(), 1))[-1]
         assert last["outcome"] == {"type": "success", "pendingToolCallIds": ["c1"]}
 
     def test_an_error_closes_what_is_open_first(self) -> None:
-        half = (BEGUN, e.TurnStarted(1), e.ToolCallStarted("c1", "x"))
-        ends = said(*half, e.ConversationFailed("model_busy", "later"))[3:]
+        half = (STARTED, e.TurnStarted(1), e.ToolCallStarted("c1", "x"))
+        ends = encoded(*half, e.ConversationFailed("model_busy", "later"))[3:]
         assert [event["type"] for event in ends] == ["TOOL_CALL_END", "STEP_FINISHED", "RUN_ERROR"]
         assert (ends[-1]["code"], ends[-1]["message"]) == ("model_busy", "later")
 
     def test_a_stop_is_a_cancelled_run(self) -> None:
-        assert said(BEGUN, e.ConversationStopped("user"))[-1]["outcome"] == {"type": "cancelled"}
+        assert encoded(STARTED, e.ConversationStopped("user"))[-1]["outcome"] == {"type": "cancelled"}
 
     def test_the_dispatch_table_covers_every_event(self) -> None:
         assert set(AgUiEncoder.dispatch_table) == set(get_args(e.ChatEvent))
@@ -130,7 +130,7 @@ class TestEvents:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
     stream = data_of(sent(AgUiEncoder("t1", "r1"), data.draw(batches(events))))
     verify(stream)

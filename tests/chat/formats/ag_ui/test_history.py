@@ -1,4 +1,4 @@
-"""AG-UI messages: what of them becomes a history, and how."""
+"""AG-UI history: which messages of a request become messages of the conversation, and how."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from hypothesis import given
 
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
-from tests.chat.formats.wire import read, refusal
+from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
@@ -38,7 +38,7 @@ class TestHistory:
         ]
         assert read(FORMAT, body(*messages)).messages[1] == ToolMessage("c1", "x", "denied", is_error=True)
 
-    def test_activities_are_left_out_and_developer_messages_kept(self) -> None:
+    def test_activities_are_left_out_and_developer_messages_are_system_messages(self) -> None:
         messages = [
             {"id": "1", "role": "developer", "content": "Be short."},
             {"id": "2", "role": "activity", "activityType": "PLAN", "content": {}},
@@ -62,7 +62,7 @@ class TestHistory:
         ]
         assert read(FORMAT, body(*messages)).messages[0] == AssistantMessage((Reasoning("hm"), Text("Hi")), "2")
 
-    def test_an_image_of_an_older_client_is_understood(self) -> None:
+    def test_an_image_of_an_older_client_is_decoded(self) -> None:
         part = {"type": "binary", "mimeType": "image/png", "data": "aGk="}
         chat = read(FORMAT, body({"id": "1", "role": "user", "content": [part]}))
         assert chat.messages == (UserMessage((Image("image/png", "aGk="),), "1"),)
@@ -76,5 +76,5 @@ class TestHistory:
             {"id": "1", "role": "assistant", "toolCalls": [{"id": ""}]},
         ],
     )
-    def test_a_message_of_another_shape_is_refused(self, message: object) -> None:
-        assert refusal(FORMAT, body(message)) == (400, "invalid_request")
+    def test_a_message_of_another_shape_is_rejected(self, message: object) -> None:
+        assert rejection(FORMAT, body(message)) == (400, "invalid_request")

@@ -1,7 +1,7 @@
 """AI SDK chat requests: conversation, client tools, and which messages are new."""
 
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
-from tests.chat.formats.wire import read, refusal
+from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import Text, ToolMessage, ToolSchema, UserMessage
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 
@@ -19,22 +19,32 @@ class TestBodies:
         assert chat.message_id == "a1"
         assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
 
-    def test_of_a_stored_conversation_only_new_messages_are_taken(self) -> None:
+    def test_only_new_messages_of_a_stored_conversation_are_decoded(self) -> None:
         body = {"messages": [user(), assistant(call("output-available", output=1)), user(id_="u2")], "store": True}
         chat = read(FORMAT, body)
         assert chat.store
         assert chat.messages == (UserMessage((Text("Hi"),), "u2"),)
 
-    def test_of_a_stored_answer_that_continues_only_client_tool_results_are_new(self) -> None:
-        ours = call("output-available", output=1)
-        theirs = {"type": "tool-ask", "toolCallId": "c2", "state": "output-available", "input": {}, "output": "yes"}
+    def test_only_client_tool_results_of_a_continued_stored_answer_are_new(self) -> None:
+        server_call = call("output-available", output=1)
+        client_call = {
+            "type": "tool-ask",
+            "toolCallId": "c2",
+            "state": "output-available",
+            "input": {},
+            "output": "yes",
+        }
         tools = {"ask": {"parameters": {"type": "object"}}}
-        body = {"messages": [user(), assistant({"type": "step-start"}, ours, theirs)], "tools": tools, "store": True}
+        body = {
+            "messages": [user(), assistant({"type": "step-start"}, server_call, client_call)],
+            "tools": tools,
+            "store": True,
+        }
         assert read(FORMAT, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
 
-    def test_two_messages_of_one_id_are_refused(self) -> None:
-        assert refusal(FORMAT, {"messages": [user(), user()]}) == (400, "duplicate_id")
+    def test_two_messages_of_one_id_are_rejected(self) -> None:
+        assert rejection(FORMAT, {"messages": [user(), user()]}) == (400, "duplicate_id")
 
-    def test_two_calls_of_one_id_are_refused(self) -> None:
+    def test_two_calls_of_one_id_are_rejected(self) -> None:
         answer = assistant(call("output-available", output=1), call("output-available", output=2))
-        assert refusal(FORMAT, {"messages": [user(), answer]}) == (400, "duplicate_id")
+        assert rejection(FORMAT, {"messages": [user(), answer]}) == (400, "duplicate_id")

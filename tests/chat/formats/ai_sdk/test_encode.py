@@ -71,12 +71,12 @@ def verify(stream: list[Any]) -> None:
 
 
 class TestChunks:
-    def test_start_names_the_message(self) -> None:
+    def test_the_start_has_the_message_id(self) -> None:
         assert chunks(e.ConversationStarted("c", "m", "scripted")) == [{"type": "start", "messageId": "m"}]
 
     def test_text_opens_a_part_and_a_call_closes_it(self) -> None:
-        said = chunks(e.TurnStarted(1), e.TextDelta("a"), e.TextDelta("b"), e.ToolCallStarted("c1", "x"))
-        assert said == [
+        sent_chunks = chunks(e.TurnStarted(1), e.TextDelta("a"), e.TextDelta("b"), e.ToolCallStarted("c1", "x"))
+        assert sent_chunks == [
             {"type": "start-step"},
             {"type": "text-start", "id": "p1"},
             {"type": "text-delta", "id": "p1", "delta": "a"},
@@ -85,7 +85,7 @@ class TestChunks:
             {"type": "tool-input-start", "toolCallId": "c1", "toolName": "x", "dynamic": True},
         ]
 
-    def test_arguments_that_are_no_object_go_out_as_their_text(self) -> None:
+    def test_arguments_that_are_not_an_object_are_sent_as_text(self) -> None:
         ready = [e.ToolCallReady("c1", "x", text) for text in ('{"a":1}', "", '{"a', "[1]")]
         assert [chunk["input"] for chunk in chunks(*ready)] == [{"a": 1}, {}, '{"a', "[1]"]
 
@@ -106,11 +106,15 @@ class TestChunks:
         assert (chunk["output"], chunk["preliminary"]) == ({"at": 1}, True)
 
     def test_parts_keep_the_order_of_the_events(self) -> None:
-        said = chunks(e.TurnStarted(1), e.TextDelta("a"), e.ReasoningDelta("hm"), e.ReasoningEnded(), e.TextDelta("b"))
-        begun = [(chunk["type"], chunk["id"]) for chunk in said if chunk["type"].endswith("-start") and "id" in chunk]
+        sent_chunks = chunks(
+            e.TurnStarted(1), e.TextDelta("a"), e.ReasoningDelta("hm"), e.ReasoningEnded(), e.TextDelta("b")
+        )
+        begun = [
+            (chunk["type"], chunk["id"]) for chunk in sent_chunks if chunk["type"].endswith("-start") and "id" in chunk
+        ]
         assert begun == [("text-start", "p1"), ("reasoning-start", "p2"), ("text-start", "p3")]
 
-    def test_reasoning_carries_what_the_provider_wants_back(self) -> None:
+    def test_reasoning_carries_the_providers_signature(self) -> None:
         end = chunks(e.TurnStarted(1), e.ReasoningDelta("hm"), e.ReasoningEnded("sig"))[-1]
         assert end["type"] == "reasoning-end"
         assert end["providerMetadata"] == {"winterbourne": {"signature": "sig"}}
@@ -131,7 +135,7 @@ class TestChunks:
         ]
         assert chunks(*opened, e.ConversationStopped("user"))[-2:] == [{"type": "abort", "reason": "user"}, "[DONE]"]
 
-    def test_the_headers_name_the_protocol(self) -> None:
+    def test_the_headers_name_the_protocol_version(self) -> None:
         assert AiSdkEncoder().headers["x-vercel-ai-ui-message-stream"] == "v1"
 
     def test_the_dispatch_table_covers_every_event(self) -> None:
@@ -140,9 +144,9 @@ class TestChunks:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
     stream = data_of(sent(AiSdkEncoder(frozenset({"ask_user"})), data.draw(batches(events))))
     verify(stream)
-    said = "".join(event.text for event in events if isinstance(event, e.TextDelta))
-    assert "".join(chunk["delta"] for chunk in stream[:-1] if chunk["type"] == "text-delta") == said
+    text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
+    assert "".join(chunk["delta"] for chunk in stream[:-1] if chunk["type"] == "text-delta") == text

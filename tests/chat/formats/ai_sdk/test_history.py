@@ -1,4 +1,4 @@
-"""AI SDK UI messages: what of them becomes a history, and how."""
+"""AI SDK history: which UI messages and parts become messages, and how."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import given
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
-from tests.chat.formats.wire import read, refusal
+from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
@@ -36,11 +36,11 @@ class TestHistory:
         assert read(FORMAT, {"messages": [user(), answer]}).messages[2] == ToolMessage("c1", "get_weather", "1")
 
     @pytest.mark.parametrize("state", ["input-available", "approval-requested", "approval-responded"])
-    def test_a_call_without_an_outcome_is_answered(self, state: str) -> None:
+    def test_a_call_without_an_outcome_gets_an_error_result(self, state: str) -> None:
         messages = read(FORMAT, {"messages": [user(), assistant(call(state)), user(id_="u2")]}).messages
         assert messages[2] == ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True)
 
-    def test_a_preliminary_output_is_no_outcome(self) -> None:
+    def test_a_preliminary_output_is_not_an_outcome(self) -> None:
         answer = assistant(call("output-available", output=1, preliminary=True))
         assert read(FORMAT, {"messages": [user(), answer]}).messages[2] == ToolMessage(
             "c1", "x", INTERRUPTED_CALL_RESULT, is_error=True
@@ -52,11 +52,11 @@ class TestHistory:
         assert messages[1] == AssistantMessage((Text("Let"),), "a1", incomplete=True)
         assert len(messages) == 3
 
-    def test_a_denied_call_says_so(self) -> None:
+    def test_a_denied_call_has_an_error_result_that_says_so(self) -> None:
         messages = read(FORMAT, {"messages": [user(), assistant(call("output-denied"))]}).messages
         assert messages[2] == ToolMessage("c1", "x", "The user did not allow this call.", is_error=True)
 
-    def test_broken_arguments_come_back_as_they_were(self) -> None:
+    def test_invalid_arguments_are_kept_as_they_were(self) -> None:
         answer = assistant({**call("output-error", errorText="no JSON", rawInput='{"a'), "input": None})
         assert read(FORMAT, {"messages": [user(), answer]}).messages[1] == AssistantMessage(
             (ToolCall("c1", "x", '{"a'),), "a1"
@@ -72,11 +72,11 @@ class TestHistory:
             UserMessage((Text("Hi"),), "u2"),
         )
 
-    def test_a_text_file_is_read_and_another_kind_refused(self) -> None:
+    def test_a_text_file_is_read_and_another_kind_is_rejected(self) -> None:
         note = {"type": "file", "mediaType": "text/plain", "url": "data:text/plain;base64,aGVsbG8="}
         assert read(FORMAT, {"messages": [user(note)]}).messages == (UserMessage((Text("Hi"), Text("hello")), "u1"),)
         pdf = {"type": "file", "mediaType": "application/pdf", "url": "data:application/pdf;base64,aGk="}
-        assert refusal(FORMAT, {"messages": [user(pdf)]}) == (400, "unsupported_media")
+        assert rejection(FORMAT, {"messages": [user(pdf)]}) == (400, "unsupported_media")
 
     @pytest.mark.parametrize(
         "message",
@@ -88,5 +88,5 @@ class TestHistory:
             {"role": "user", "parts": "Hi"},
         ],
     )
-    def test_a_message_of_another_shape_is_refused(self, message: object) -> None:
-        assert refusal(FORMAT, {"messages": [message]}) == (400, "invalid_request")
+    def test_a_message_of_another_shape_is_rejected(self, message: object) -> None:
+        assert rejection(FORMAT, {"messages": [message]}) == (400, "invalid_request")

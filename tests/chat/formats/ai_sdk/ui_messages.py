@@ -1,4 +1,4 @@
-"""UI messages, as the AI SDK's client sends them, for the tests of this format."""
+"""UI messages as the AI SDK's client sends them, for the tests of this format."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
-from tests.chat.formats.wire import post, read, refusal
+from tests.chat.formats.wire import post, read, rejection
 from winterbourne.chat.core.messages import Image, Message, Text, ToolMessage, UserMessage
 from winterbourne.chat.formats.native.decode import FORMAT
 from winterbourne.chat.settings import Settings
@@ -17,7 +17,7 @@ class TestBodies:
         assert chat.messages == (UserMessage((Text("Hi"),)),)
         assert not chat.store
 
-    def test_options_are_taken_over(self) -> None:
+    def test_options_are_decoded(self) -> None:
         chat = read(
             FORMAT,
             {
@@ -39,16 +39,16 @@ class TestBodies:
     def test_a_history_arrives_without_loss(self, history: tuple[Message, ...]) -> None:
         assert read(FORMAT, writers.native(history)).messages == history
 
-    def test_a_new_result_may_answer_a_call_that_is_in_the_store(self) -> None:
+    def test_a_new_result_may_belong_to_a_stored_call(self) -> None:
         result = {"role": "tool", "tool_call_id": "c1", "content": "{}"}
         assert read(FORMAT, {"messages": [result], "store": True}).messages == (ToolMessage("c1", "", "{}"),)
 
-    def test_an_image_has_data_or_an_address(self) -> None:
+    def test_an_image_has_either_data_or_a_url(self) -> None:
         part = {"type": "image", "media_type": "image/png", "data": "aGk="}
         chat = read(FORMAT, {"messages": [{"role": "user", "content": [part]}]})
         assert chat.messages == (UserMessage((Image("image/png", "aGk="),)),)
         body = {"messages": [{"role": "user", "content": [{**part, "url": "https://example.com/a.png"}]}]}
-        assert refusal(FORMAT, body) == (400, "unsupported_media")
+        assert rejection(FORMAT, body) == (400, "unsupported_media")
 
     @pytest.mark.parametrize(
         ("body", "code"),
@@ -65,10 +65,10 @@ class TestBodies:
             ({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 0}, "invalid_request"),
         ],
     )
-    def test_a_body_that_makes_no_sense_is_refused(self, body: object, code: str) -> None:
-        assert refusal(FORMAT, body) == (400, code)
+    def test_an_invalid_body_is_rejected(self, body: object, code: str) -> None:
+        assert rejection(FORMAT, body) == (400, code)
 
-    def test_the_refusal_names_the_field(self) -> None:
+    def test_the_rejection_names_the_field(self) -> None:
         with pytest.raises(Exception, match=r"^messages\[0\]\.content: expected "):
             FORMAT.decode(post({"messages": [{"role": "user", "content": 5}]}), Settings())
 

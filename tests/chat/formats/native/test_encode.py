@@ -11,7 +11,7 @@ from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats.native.encode import NativeEncoder
 
-FINAL = {"completed", "failed", "timed_out", "cancelled"}
+TERMINAL_STATUSES = {"completed", "failed", "timed_out", "cancelled"}
 
 
 def frames(*events: e.ChatEvent) -> bytes:
@@ -27,12 +27,12 @@ def verify(stream: list[Any]) -> None:
         assert frame["type"] in {"content", "reasoning", "tool_call"}
         if frame["type"] == "tool_call":
             before, now = state.get(frame["id"]), frame["status"]
-            assert before not in FINAL
+            assert before not in TERMINAL_STATUSES
             assert now != "queued" or before is None
             assert now != "started" or before in {None, "queued"}
             assert now != "progress" or before in {"started", "progress"}
             state[frame["id"]] = now
-    assert set(state.values()) <= FINAL
+    assert set(state.values()) <= TERMINAL_STATUSES
 
 
 class TestFrames:
@@ -67,15 +67,15 @@ class TestFrames:
         }
 
     def test_queued_and_progress_are_statuses(self) -> None:
-        waits, reports = data_of(frames(e.ToolQueued("c1", "x"), e.ToolProgressed("c1", "x", b"[1]")))
-        assert waits == {"type": "tool_call", "name": "x", "status": "queued", "id": "c1"}
-        assert reports == {"type": "tool_call", "name": "x", "status": "progress", "id": "c1", "data": [1]}
+        queued, progress = data_of(frames(e.ToolQueued("c1", "x"), e.ToolProgressed("c1", "x", b"[1]")))
+        assert queued == {"type": "tool_call", "name": "x", "status": "queued", "id": "c1"}
+        assert progress == {"type": "tool_call", "name": "x", "status": "progress", "id": "c1", "data": [1]}
 
     def test_a_result_with_line_breaks_stays_one_frame(self) -> None:
         [frame] = data_of(frames(e.ToolFinished("c1", "x", "completed", 3, b'{\n "a":\r\n 1\r}')))
         assert frame["result"] == {"a": 1}
 
-    def test_start_names_conversation_message_and_model(self) -> None:
+    def test_start_has_the_conversation_the_message_and_the_model(self) -> None:
         [frame] = data_of(frames(e.ConversationStarted("c", "m", "scripted")))
         assert frame == {"type": "start", "conversation_id": "c", "message_id": "m", "model": "scripted"}
 
@@ -93,7 +93,7 @@ class TestFrames:
         assert error == {"type": "error", "code": "model_busy", "message": "later"}
         assert stopped == {"type": "stopped", "reason": "user"}
 
-    def test_text_of_any_kind_arrives_as_it_was(self) -> None:
+    def test_any_text_arrives_unchanged(self) -> None:
         assert data_of(frames(e.TextDelta(BAD_TEXT)))[0]["delta"] == BAD_TEXT
 
     def test_halves_of_an_emoji_join_again(self) -> None:
@@ -106,12 +106,12 @@ class TestFrames:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     events = data.draw(conversations())
     stream = data_of(sent(NativeEncoder(), data.draw(batches(events))))
     verify(stream)
-    said = "".join(event.text for event in events if isinstance(event, e.TextDelta))
-    assert "".join(frame["delta"] for frame in stream if frame["type"] == "content") == said
+    text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
+    assert "".join(frame["delta"] for frame in stream if frame["type"] == "content") == text
 
 
 @settings(max_examples=60)

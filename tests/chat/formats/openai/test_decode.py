@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.chat.formats.wire import read, refusal
+from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import ToolSchema
 from winterbourne.chat.formats.openai.decode import FORMAT, models_body
 from winterbourne.chat.settings import Settings
@@ -34,8 +34,8 @@ class TestBodies:
         assert read(FORMAT, {"messages": [HI], "max_completion_tokens": 6, "max_tokens": 5}).max_tokens == 6
 
     @pytest.mark.parametrize("option", [{"n": 2}, {"response_format": {"type": "json_object"}}])
-    def test_what_would_change_the_answers_shape_is_refused(self, option: dict[str, Any]) -> None:
-        assert refusal(FORMAT, {"messages": [HI], **option}) == (400, "unsupported_parameter")
+    def test_an_option_that_changes_the_shape_of_the_answer_is_rejected(self, option: dict[str, Any]) -> None:
+        assert rejection(FORMAT, {"messages": [HI], **option}) == (400, "unsupported_parameter")
 
     def test_the_default_model_may_be_named_or_omitted(self) -> None:
         settings = Settings(model_id="big", model_choices="small")
@@ -43,16 +43,16 @@ class TestBodies:
         assert read(FORMAT, {"messages": [HI]}, settings).model_id is None
         assert read(FORMAT, {"messages": [HI], "model": "small"}, settings).model_id == "small"
 
-    def test_a_model_that_is_not_offered_is_not_found(self) -> None:
-        assert refusal(FORMAT, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
+    def test_a_model_that_is_not_available_is_not_found(self) -> None:
+        assert rejection(FORMAT, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
 
-    def test_the_models_offered_are_listed(self) -> None:
+    def test_the_available_models_are_listed(self) -> None:
         listed = orjson.loads(models_body(Settings(model_id="big", model_choices="small, big")))
         assert [model["id"] for model in listed["data"]] == ["big", "small"]
 
-    def test_a_result_without_a_call_is_refused(self) -> None:
+    def test_a_result_without_a_call_is_rejected(self) -> None:
         result = {"role": "tool", "tool_call_id": "c1", "content": "yes"}
-        assert refusal(FORMAT, {"messages": [HI, result]}) == (400, "unknown_tool_call")
+        assert rejection(FORMAT, {"messages": [HI, result]}) == (400, "unknown_tool_call")
 
     @pytest.mark.parametrize(
         ("status", "kind"),

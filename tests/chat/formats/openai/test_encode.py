@@ -18,7 +18,7 @@ from winterbourne.chat.settings import Settings
 
 HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}
-BEGUN = e.ConversationStarted("c", "m", "scripted")
+STARTED = e.ConversationStarted("c", "m", "scripted")
 
 
 def encoder(**options: Any) -> Encoder:
@@ -26,7 +26,7 @@ def encoder(**options: Any) -> Encoder:
 
 
 def chunks(*events: e.ChatEvent, **options: Any) -> list[Any]:
-    return data_of(encoder(stream=True, **options).encode([BEGUN, *events]))[1:]
+    return data_of(encoder(stream=True, **options).encode([STARTED, *events]))[1:]
 
 
 def deltas(stream: list[Any]) -> list[Any]:
@@ -68,18 +68,18 @@ class TestChunks:
         assert deltas(chunks(e.TextDelta("Hel"))) == [{"content": "Hel"}]
 
     def test_server_side_tools_are_not_shown(self) -> None:
-        ours = (
+        server_events = (
             e.ToolCallStarted("c1", "get_weather"),
             e.ToolArgumentsDelta("c1", "{}"),
             e.ToolCallReady("c1", "get_weather", "{}"),
             e.ToolStarted("c1", "get_weather"),
             e.ToolFinished("c1", "get_weather", "completed", 3, b"1"),
         )
-        assert chunks(*ours) == []
+        assert chunks(*server_events) == []
 
     def test_calls_of_client_tools_are_sent(self) -> None:
-        theirs = (e.ToolCallStarted("c1", "ask_user"), e.ToolArgumentsDelta("c1", '{"q":1}'))
-        last = chunks(*theirs, e.ConversationEnded("tool_calls", e.Usage(), 1))
+        client_events = (e.ToolCallStarted("c1", "ask_user"), e.ToolArgumentsDelta("c1", '{"q":1}'))
+        last = chunks(*client_events, e.ConversationEnded("tool_calls", e.Usage(), 1))
         function = {"name": "ask_user", "arguments": ""}
         assert deltas(last[:2]) == [
             {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]},
@@ -106,7 +106,7 @@ class TestChunks:
         assert done == "[DONE]"
         assert error["error"] == {"message": "later", "type": "server_error", "param": None, "code": "model_busy"}
 
-    def test_a_stopped_answer_says_that_more_would_have_come(self) -> None:
+    def test_a_stopped_answer_has_the_finish_reason_length(self) -> None:
         stopped, done = chunks(e.ConversationStopped("user"))
         assert (stopped["choices"][0]["finish_reason"], stopped["stopped"], done) == ("length", "user", "[DONE]")
 
@@ -116,18 +116,18 @@ class TestChunks:
 
 class TestCompletion:
     def test_nothing_is_sent_before_the_terminal_event(self) -> None:
-        whole = encoder()
-        assert whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
-        answer = orjson.loads(whole.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
-        assert whole.status == 200
-        assert whole.headers == {"content-type": "application/json"}
+        completion = encoder()
+        assert completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
+        answer = orjson.loads(completion.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
+        assert completion.status == 200
+        assert completion.headers == {"content-type": "application/json"}
         assert answer["choices"][0]["message"]["content"] == "Hello"
         assert answer["usage"]["prompt_tokens"] == 9
 
-    def test_calls_stand_in_the_message(self) -> None:
+    def test_calls_are_in_the_message(self) -> None:
         calls = (e.ToolCallReady("c1", "ask_user", ""), e.ToolCallReady("c2", "get_weather", "{}"))
         ended = e.ConversationEnded("tool_calls", e.Usage(), 1)
-        message = orjson.loads(encoder().encode([BEGUN, *calls, ended]))["choices"][0]["message"]
+        message = orjson.loads(encoder().encode([STARTED, *calls, ended]))["choices"][0]["message"]
         assert message["content"] is None
         assert message["tool_calls"] == [
             {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
@@ -138,23 +138,23 @@ class TestCompletion:
         [("model_busy", 503), ("model_refused", 502), ("deadline_reached", 504), ("internal_error", 500)],
     )
     def test_a_failure_is_an_http_error(self, code: str, status: int) -> None:
-        whole = encoder()
+        completion = encoder()
         answer = orjson.loads(
-            whole.encode([BEGUN, e.TurnStarted(1), e.TextDelta("Hel"), e.ConversationFailed(code, "no")])
+            completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), e.ConversationFailed(code, "no")])
         )
-        assert whole.status == status
+        assert completion.status == status
         assert answer["error"]["code"] == code
 
     @settings(max_examples=60)
     @given(st.data())
     def test_any_conversation_gives_one_completion_or_one_error(self, data: st.DataObject) -> None:
-        whole = encoder()
+        completion = encoder()
         events = data.draw(conversations(["ask_user"]))
-        pieces = [whole.encode(batch) for batch in data.draw(batches(events))]
+        pieces = [completion.encode(batch) for batch in data.draw(batches(events))]
         assert not any(pieces[:-1])
         answer = loads(pieces[-1].decode())
         if "error" in answer:
-            assert whole.status >= 500
+            assert completion.status >= 500
         else:
             ChatCompletion.model_validate(answer, strict=True)
             assert (answer["choices"][0]["message"]["content"] or "") == text_of(events)
@@ -162,9 +162,9 @@ class TestCompletion:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_any_conversation_gives_a_stream_that_keeps_the_rules(data: st.DataObject) -> None:
+def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
     stream = data_of(sent(encoder(stream=True), data.draw(batches(events))))
     verify(stream)
-    said = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
-    assert "".join(said) == text_of(events)
+    contents = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
+    assert "".join(contents) == text_of(events)

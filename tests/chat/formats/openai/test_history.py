@@ -1,4 +1,4 @@
-"""OpenAI messages: what of them becomes a history, and how."""
+"""OpenAI history: which messages of a request become messages of the conversation, and how."""
 
 from hypothesis import given
 

@@ -1,4 +1,4 @@
-"""The scripted provider's intent parser: text in, intents out."""
+"""Intent parser of the scripted provider: text in, intents out."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from winterbourne.chat.providers.scripted.intents import parse_intents
 
 class TestParsing:
     @pytest.mark.parametrize(
-        ("words", "expected"),
+        ("text", "expected"),
         [
             ("weather in new york today?", [("get_weather", {"city": "new york"})]),
             ("HOW IS THE WEATHER IN LIMA", [("get_weather", {"city": "LIMA"})]),
@@ -53,9 +53,9 @@ class TestParsing:
             ),
         ],
     )
-    def test_words_become_intents(self, words: str, expected: list[tuple[str, dict[str, object]]]) -> None:
-        assert [(intent.tool, intent.arguments) for intent in parse_intents(words)] == expected
+    def test_text_becomes_intents(self, text: str, expected: list[tuple[str, dict[str, object]]]) -> None:
+        assert [(intent.tool, intent.arguments) for intent in parse_intents(text)] == expected
 
     @given(st.text())
-    def test_no_words_are_too_odd(self, words: str) -> None:
-        assert parse_intents(words) == parse_intents(words)
+    def test_any_text_can_be_parsed(self, text: str) -> None:
+        assert parse_intents(text) == parse_intents(text)

@@ -1,4 +1,4 @@
-"""The scripted provider formats tool results as sentences."""
+"""Replies of the scripted provider: tool results as sentences."""
 
 import pytest
 
@@ -40,17 +40,17 @@ def test_a_result_becomes_a_sentence(tool: str, result: str, sentence: str) -> N
     assert f"- {sentence}" in compose_reply([call], [ToolMessage("call_1", tool, result)])
 
 
-class TestWhatIsNestedTooDeep:
+class TestDeepNesting:
     """A caller's history may contain anything; orjson serializes at most 254 levels of nesting."""
 
     @pytest.mark.parametrize("levels", [253, 255, 1000])
-    def test_in_a_result_is_told_as_it_came(self, levels: int) -> None:
+    def test_in_a_result_is_shown_as_it_came(self, levels: int) -> None:
         result = f'{{"a":{"[" * levels}{"]" * levels}}}'
         assert "[" * levels in compose_reply(
             [ToolCall("call_1", "other", "{}")], [ToolMessage("call_1", "other", result)]
         )
 
-    def test_in_arguments_leaves_the_name_of_the_tool(self) -> None:
+    def test_in_arguments_is_replaced_by_the_name_of_the_tool(self) -> None:
         arguments = f'{{"a":{"[" * 1000}{"]" * 1000}}}'
         assert "**other**" in compose_reply(
             [ToolCall("call_1", "other", arguments)], [ToolMessage("call_1", "other", "no")]

@@ -1,4 +1,4 @@
-"""A server built with the official package, for the tests; prints its port when it listens.
+"""An MCP server built with the official package, for the tests; prints its port when it listens.
 
 `server.py stateful|stateless|json`
 """
@@ -28,13 +28,13 @@ def say(text: str) -> str:
 
 @server.tool()
 def fail() -> str:
-    """Never works."""
+    """Fail every time."""
     raise ToolError("the sensor is broken")
 
 
 @server.tool()
 async def count(context: Context, to: int) -> str:
-    """Count, and tell how far it is."""
+    """Count, and report progress."""
     for number in range(to):
         await context.report_progress(number + 1, to)
     return "counted"
@@ -42,17 +42,17 @@ async def count(context: Context, to: int) -> str:
 
 @server.tool()
 async def hang() -> str:
-    """Takes for ever."""
-    say_aloud("called")
+    """Never return."""
+    print_line("called")
     try:
         await asyncio.sleep(3600)
     except asyncio.CancelledError:
-        say_aloud("cancelled")
+        print_line("cancelled")
         raise
     return "never"
 
 
-def say_aloud(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -60,7 +60,7 @@ def say_aloud(line: str) -> None:
 def main(mode: str) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     app = server.streamable_http_app(stateless_http=mode == "stateless", json_response=mode == "json")
-    say_aloud(str(listening.getsockname()[1]))
+    print_line(str(listening.getsockname()[1]))
     uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
 
 

@@ -1,4 +1,4 @@
-"""Tools of MCP servers: the real package on the other side, in a process of its own."""
+"""MCP client: tools of a server built with the official package, in a process of its own."""
 
 import asyncio
 import gzip
@@ -46,11 +46,11 @@ async def tool(server: McpClient, name: str) -> Tool:
 
 
 async def run(server: McpClient, name: str, arguments: str, **context: Any) -> Any:
-    chosen = await tool(server, name)
-    return await chosen.call(chosen.validate_arguments(arguments), ToolContext(**context))
+    found = await tool(server, name)
+    return await found.call(found.validate_arguments(arguments), ToolContext(**context))
 
 
-class TestARealServer:
+class TestRealServer:
     async def test_lists_its_tools_under_its_name(self, server: McpClient) -> None:
         assert {tool.name for tool in await server.list_tools()} == {
             f"station_{name}" for name in ("add", "say", "fail", "count", "hang")
@@ -61,14 +61,14 @@ class TestARealServer:
         assert add.description == "Add two numbers."
         assert add.schema.parameters["required"] == ["a", "b"]
 
-    async def test_answers_with_structure_where_it_has_one(self, server: McpClient) -> None:
+    async def test_returns_structured_content_if_it_has_any(self, server: McpClient) -> None:
         assert await run(server, "add", '{"a":1,"b":2}') == {"result": 3}
 
-    async def test_says_in_its_own_words_that_a_tool_failed(self, server: McpClient) -> None:
+    async def test_reports_the_failure_of_a_tool_in_its_own_words(self, server: McpClient) -> None:
         with pytest.raises(ToolError, match="the sensor is broken"):
             await run(server, "fail", "")
 
-    async def test_judges_the_types_of_arguments(self, server: McpClient) -> None:
+    async def test_validates_the_types_of_arguments(self, server: McpClient) -> None:
         with pytest.raises(ToolError, match="valid integer"):
             await run(server, "add", '{"a":"one","b":2}')
 
@@ -103,14 +103,14 @@ class TestArguments:
             (f'{{"b":1,"a":{2**64}}}', "more than 64 bits"),
         ],
     )
-    async def test_that_cannot_be_right_are_not_sent(self, server: McpClient, arguments: str, reason: str) -> None:
+    async def test_that_are_invalid_are_not_sent(self, server: McpClient, arguments: str, reason: str) -> None:
         add = await tool(server, "add")
         with pytest.raises(ToolError, match=reason):
             add.validate_arguments(arguments)
 
 
-class TestASessionThatTheServerForgot:
-    async def test_is_opened_again_without_a_word(self, server: McpClient) -> None:
+class TestLostSession:
+    async def test_is_reopened_silently(self, server: McpClient) -> None:
         await server.list_tools()
         assert server._session_headers is not None
         if "mcp-session-id" in server._session_headers:
@@ -118,8 +118,8 @@ class TestASessionThatTheServerForgot:
         assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
 
 
-class Forgetting(httpx.AsyncBaseTransport):
-    """A server that knows only the session it opened last, and answers calls two at a time."""
+class ForgetfulServer(httpx.AsyncBaseTransport):
+    """A server that knows only its newest session, and answers calls two at a time."""
 
     def __init__(self) -> None:
         self.sessions = 0
@@ -137,19 +137,19 @@ class Forgetting(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"id": message.get("id"), "result": {"tools": [{"name": "say"}]}})
 
 
-async def test_calls_that_lose_their_session_at_once_open_one_new_one() -> None:
-    forgetting = Forgetting()
-    async with httpx.AsyncClient(transport=forgetting) as client:
+async def test_concurrent_calls_that_lose_their_session_open_one_new_session() -> None:
+    forgetful_server = ForgetfulServer()
+    async with httpx.AsyncClient(transport=forgetful_server) as client:
         (say,) = await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
         await asyncio.gather(*(say.call({}, ToolContext()) for _ in range(2)))
-    assert forgetting.sessions == 2
+    assert forgetful_server.sessions == 2
 
 
 async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only() -> None:
-    heads: list[str | None] = []
+    sent_cookies: list[str | None] = []
 
     def serve(request: httpx.Request) -> httpx.Response:
-        heads.append(request.headers.get("cookie"))
+        sent_cookies.append(request.headers.get("cookie"))
         message = orjson.loads(request.content)
         headers = [("set-cookie", "instance=2; Path=/"), ("mcp-session-id", "s")]
         result = {"tools": [{"name": "say"}]}
@@ -159,12 +159,12 @@ async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only()
         transport=httpx.MockTransport(serve), cookies=http_pool._rejecting_cookie_jar()
     ) as client:
         await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
-    assert heads == [None, "instance=2", "instance=2"]
+    assert sent_cookies == [None, "instance=2", "instance=2"]
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
-async def test_a_bomb_of_an_answer_is_read_within_its_bound(kind: str, encoding: str) -> None:
+async def test_a_decompression_bomb_is_read_within_the_size_limit(kind: str, encoding: str) -> None:
     bomb = gzip.compress(bytes(100_000_000))
     body = gzip.compress(bomb) if "," in encoding else bomb
 
@@ -181,8 +181,8 @@ async def test_a_bomb_of_an_answer_is_read_within_its_bound(kind: str, encoding:
     assert peak < 40_000_000
 
 
-class Answering(httpx.AsyncBaseTransport):
-    """A server that always answers the same."""
+class FixedResponse(httpx.AsyncBaseTransport):
+    """A server that always sends the same response."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._response = (args, kwargs)
@@ -192,25 +192,27 @@ class Answering(httpx.AsyncBaseTransport):
         return httpx.Response(*args, **kwargs)
 
 
-class TestAServerInTrouble:
+class TestFailingServer:
     @pytest.mark.parametrize(
-        ("response", "error", "words"),
+        ("response", "error", "sentence"),
         [
-            (Answering(503), ToolUnavailable, "busy or broken"),
-            (Answering(401), ToolError, "does not accept our token"),
-            (Answering(400), ToolError, "refused the request"),
-            (Answering(200, text="<html>"), ToolUnavailable, "cannot be read"),
-            (Answering(200, json=[]), ToolUnavailable, "cannot be read"),
-            (Answering(200, json={"id": 99}), ToolUnavailable, "ended its answer"),
-            (Answering(200, json={"id": 2, "error": {"message": "no"}}), ToolError, "refused the call: no"),
+            (FixedResponse(503), ToolUnavailable, "busy or broken"),
+            (FixedResponse(401), ToolError, "does not accept our token"),
+            (FixedResponse(400), ToolError, "refused the request"),
+            (FixedResponse(200, text="<html>"), ToolUnavailable, "cannot be read"),
+            (FixedResponse(200, json=[]), ToolUnavailable, "cannot be read"),
+            (FixedResponse(200, json={"id": 99}), ToolUnavailable, "ended its answer"),
+            (FixedResponse(200, json={"id": 2, "error": {"message": "no"}}), ToolError, "refused the call: no"),
         ],
     )
-    async def test_is_one_sentence_for_the_model(self, response: Answering, error: type[ToolError], words: str) -> None:
+    async def test_is_reported_to_the_model_in_one_sentence(
+        self, response: FixedResponse, error: type[ToolError], sentence: str
+    ) -> None:
         async with httpx.AsyncClient(transport=response) as client:
-            with pytest.raises(error, match=words):
+            with pytest.raises(error, match=sentence):
                 await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
 
-    async def test_whose_tool_has_no_name_is_not_understood(self) -> None:
+    async def test_whose_tool_has_no_name_cannot_be_read(self) -> None:
         def nameless(request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, json={"id": orjson.loads(request.content).get("id"), "result": {"tools": [{}]}})
 
@@ -218,14 +220,14 @@ class TestAServerInTrouble:
             with pytest.raises(ToolUnavailable, match="cannot be read"):
                 await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
 
-    async def test_that_is_not_there_is_unavailable(self) -> None:
+    async def test_that_cannot_be_reached_is_unavailable(self) -> None:
         async with httpx.AsyncClient() as client:
             with pytest.raises(ToolUnavailable, match="cannot be reached"):
                 await McpClient("station", "http://127.0.0.1:9/mcp", client=lambda: client).list_tools()
 
 
-@pytest.mark.parametrize("process", ["stateful"], indirect=True)  # without a session there is nobody to tell
-async def test_a_call_that_is_cancelled_ends_on_the_server(process: tuple[subprocess.Popen[str], str]) -> None:
+@pytest.mark.parametrize("process", ["stateful"], indirect=True)  # without a session a call cannot be cancelled
+async def test_cancelling_a_call_cancels_it_on_the_server(process: tuple[subprocess.Popen[str], str]) -> None:
     started, url = process
     http_pool.configure(Settings())
     server = McpClient("station", url)
@@ -240,7 +242,7 @@ async def test_a_call_that_is_cancelled_ends_on_the_server(process: tuple[subpro
     assert await asyncio.to_thread(started.stdout.readline) == "cancelled\n"
 
 
-async def test_a_token_that_cannot_be_read_does_not_take_the_place_of_a_cancellation() -> None:
+async def test_a_token_that_cannot_be_read_does_not_replace_a_cancellation() -> None:
     called = asyncio.Event()
 
     async def hang(request: httpx.Request) -> httpx.Response:
@@ -265,7 +267,7 @@ async def test_a_token_that_cannot_be_read_does_not_take_the_place_of_a_cancella
 
 
 async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
-    """Models allow events of a mebibyte; a tool's result may be longer."""
+    """Events of a provider are limited to a mebibyte; a tool's result may be longer."""
     text = "x" * (2 * MAX_EVENT_BYTES)
 
     async def in_reads(event: bytes) -> AsyncIterator[bytes]:
@@ -283,7 +285,7 @@ async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
         assert await tool.call({}, ToolContext()) == text
 
 
-def test_the_toolkit_needs_no_model() -> None:
+def test_the_tool_runtime_imports_no_provider() -> None:
     check = (
         "import sys, winterbourne.chat.tool_runtime.mcp.client\n"
         "assert not [name for name in sys.modules if name.startswith('winterbourne.chat.providers')]"

@@ -1,4 +1,4 @@
-"""The MCP servers of the settings: their tools join the others, and their absence costs nobody the chat."""
+"""MCP servers of the settings: their tools join the others, and an unavailable server does not break the chat."""
 
 import asyncio
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ async def look(context: ToolContext) -> str:
 
 
 class FlakyServer:
-    """A server that is away as often as it is told to be."""
+    """A server that is unavailable for a given number of requests."""
 
-    away: dict[str, int]
-    asked: list[str]
+    failures_left: dict[str, int]
+    listed: list[str]
 
     def __init__(self, name: str, url: str, **_: object) -> None:
         self.name = name
         self.url = url
 
     async def list_tools(self) -> list[Tool]:
-        self.asked.append(self.name)
-        if self.away.get(self.name, 0):
-            self.away[self.name] -= 1
+        self.listed.append(self.name)
+        if self.failures_left.get(self.name, 0):
+            self.failures_left[self.name] -= 1
             raise ToolUnavailable("away")
         if self.name == "slow":
             await asyncio.sleep(1000)
@@ -42,8 +42,8 @@ class FlakyServer:
 
 
 @pytest.fixture(autouse=True)
-def stations(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
-    FlakyServer.away, FlakyServer.asked = {}, []
+def flaky_servers(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
+    FlakyServer.failures_left, FlakyServer.listed = {}, []
     monkeypatch.setattr(servers, "McpClient", FlakyServer)
     return FlakyServer
 
@@ -56,7 +56,7 @@ def test_the_tokens_of_servers_are_redacted() -> None:
 
 
 class ServersFixture:
-    """Where tools are added to, and a clock."""
+    """The configured servers, the tools they added, and a clock."""
 
     def __init__(self, servers: str) -> None:
         self.tools: list[Tool] = []
@@ -66,8 +66,8 @@ class ServersFixture:
     def add(self, tools: Iterable[Tool]) -> None:
         self.tools += tools
 
-    async def later(self) -> None:
-        """A request after the time in which nobody is asked again, and all that it began."""
+    async def request_after_retry_interval(self) -> None:
+        """Send a request after the retry interval, and wait for what it started."""
         self.now += RETRY_INTERVAL_S
         await self.servers.connect()
         await asyncio.sleep(CONNECT_TIMEOUT_S + 1)
@@ -75,93 +75,93 @@ class ServersFixture:
 
 class TestConnecting:
     @jumping
-    async def test_brings_the_tools_of_every_server(self) -> None:
-        kitchen = ServersFixture("one=http://a/mcp, two=https://b/mcp")
-        await kitchen.servers.connect()
-        assert kitchen.tools == [look, look]
+    async def test_adds_the_tools_of_every_server(self) -> None:
+        fixture = ServersFixture("one=http://a/mcp, two=https://b/mcp")
+        await fixture.servers.connect()
+        assert fixture.tools == [look, look]
 
     @jumping
     async def test_lists_a_server_once(self) -> None:
-        kitchen = ServersFixture("one=http://a/mcp")
+        fixture = ServersFixture("one=http://a/mcp")
         for _ in range(3):
-            await kitchen.later()
-        assert FlakyServer.asked == ["one"]
+            await fixture.request_after_retry_interval()
+        assert FlakyServer.listed == ["one"]
 
     @jumping
-    async def test_asks_a_server_that_was_away_again_but_not_at_once(self) -> None:
-        FlakyServer.away = {"one": 1}
-        kitchen = ServersFixture("one=http://a/mcp")
+    async def test_retries_an_unavailable_server_but_not_at_once(self) -> None:
+        FlakyServer.failures_left = {"one": 1}
+        fixture = ServersFixture("one=http://a/mcp")
         for _ in range(2):
-            await kitchen.servers.connect()
-        assert (kitchen.tools, FlakyServer.asked) == ([], ["one"])
-        await kitchen.later()
-        assert kitchen.tools == [look]
+            await fixture.servers.connect()
+        assert (fixture.tools, FlakyServer.listed) == ([], ["one"])
+        await fixture.request_after_retry_interval()
+        assert fixture.tools == [look]
 
     @jumping
-    async def test_that_was_cancelled_is_done_again_by_a_later_request(self) -> None:
-        kitchen = ServersFixture("slow=http://a/mcp")
-        connecting = asyncio.create_task(kitchen.servers.connect())
+    async def test_is_repeated_by_a_later_request_if_it_was_cancelled(self) -> None:
+        fixture = ServersFixture("slow=http://a/mcp")
+        connecting = asyncio.create_task(fixture.servers.connect())
         await asyncio.sleep(1)
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
-        await kitchen.later()
-        assert FlakyServer.asked == ["slow", "slow"]
+        await fixture.request_after_retry_interval()
+        assert FlakyServer.listed == ["slow", "slow"]
 
     @jumping
-    async def test_a_clock_that_was_set_back_keeps_no_server_away(self) -> None:
-        FlakyServer.away = {"one": 1}
-        kitchen = ServersFixture("one=http://a/mcp")
-        await kitchen.servers.connect()
-        kitchen.now -= 1000 + RETRY_INTERVAL_S
-        await kitchen.later()
-        assert kitchen.tools == [look]
+    async def test_is_retried_even_if_the_clock_was_set_back(self) -> None:
+        FlakyServer.failures_left = {"one": 1}
+        fixture = ServersFixture("one=http://a/mcp")
+        await fixture.servers.connect()
+        fixture.now -= 1000 + RETRY_INTERVAL_S
+        await fixture.request_after_retry_interval()
+        assert fixture.tools == [look]
 
     @jumping
-    async def test_waits_for_a_slow_server_a_short_time_only(self) -> None:
-        kitchen, loop = ServersFixture("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
+    async def test_waits_for_a_slow_server_only_briefly(self) -> None:
+        fixture, loop = ServersFixture("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
         began = loop.time()
-        await kitchen.servers.connect()
+        await fixture.servers.connect()
         assert loop.time() - began == pytest.approx(CONNECT_TIMEOUT_S, abs=0.1)
-        assert kitchen.tools == [look]
+        assert fixture.tools == [look]
 
 
-class TestAskingAgain:
+class TestReconnecting:
     @jumping
-    async def test_keeps_no_request_waiting(self) -> None:
-        kitchen, loop = ServersFixture("slow=http://a/mcp"), asyncio.get_running_loop()
-        await kitchen.servers.connect()
-        began, kitchen.now = loop.time(), RETRY_INTERVAL_S
-        await kitchen.servers.connect()
+    async def test_delays_no_request(self) -> None:
+        fixture, loop = ServersFixture("slow=http://a/mcp"), asyncio.get_running_loop()
+        await fixture.servers.connect()
+        began, fixture.now = loop.time(), RETRY_INTERVAL_S
+        await fixture.servers.connect()
         assert loop.time() == began
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert FlakyServer.asked == ["slow", "slow"]
-        await kitchen.servers.close()
+        assert FlakyServer.listed == ["slow", "slow"]
+        await fixture.servers.close()
 
     @jumping
-    async def test_happens_once_at_a_time(self) -> None:
-        kitchen = ServersFixture("slow=http://a/mcp")
-        await kitchen.servers.connect()
+    async def test_happens_only_once_at_a_time(self) -> None:
+        fixture = ServersFixture("slow=http://a/mcp")
+        await fixture.servers.connect()
         for _ in range(3):
-            kitchen.now += RETRY_INTERVAL_S
-            await kitchen.servers.connect()
+            fixture.now += RETRY_INTERVAL_S
+            await fixture.servers.connect()
             await asyncio.sleep(1)
-        assert FlakyServer.asked == ["slow", "slow"]
-        await kitchen.servers.close()
+        assert FlakyServer.listed == ["slow", "slow"]
+        await fixture.servers.close()
 
     @jumping
-    async def test_ends_with_the_environment(self) -> None:
-        kitchen = ServersFixture("slow=http://a/mcp")
-        await kitchen.servers.connect()
-        kitchen.now += RETRY_INTERVAL_S
-        await kitchen.servers.connect()
+    async def test_ends_when_the_servers_are_closed(self) -> None:
+        fixture = ServersFixture("slow=http://a/mcp")
+        await fixture.servers.connect()
+        fixture.now += RETRY_INTERVAL_S
+        await fixture.servers.connect()
         await asyncio.sleep(1)
-        await kitchen.servers.close()
+        await fixture.servers.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @jumping
-async def test_a_server_whose_listing_breaks_in_a_new_way_costs_nobody_the_chat(
+async def test_an_unexpected_error_while_listing_is_logged_and_does_not_break_the_chat(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(_: FlakyServer) -> list[Tool]:
@@ -179,7 +179,7 @@ def test_a_list_that_cannot_be_read_is_an_init_error(servers: str) -> None:
         McpServers(Settings(mcp_servers=servers), lambda _: None)
 
 
-def test_tokens_that_cannot_be_read_are_an_init_error_that_shows_none() -> None:
+def test_tokens_that_cannot_be_read_are_an_init_error_that_does_not_show_them() -> None:
     with pytest.raises(SettingsError, match=r"^MCP_TOKENS: ") as error:
         McpServers(Settings(mcp_servers="one=http://a", mcp_tokens='{"one":"secret"'), lambda _: None)
     assert "secret" not in str(error.value)
