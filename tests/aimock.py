@@ -21,7 +21,7 @@ __all__ = ["aimock"]
 
 @contextlib.contextmanager
 def aimock(folder: Path, fixtures: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Serve these fixtures; gives the base URL."""
+    """Serve these fixtures; yields the base URL."""
     script = clients() / "node_modules/@copilotkit/aimock/dist/cli.js"
     file = folder / "fixtures.json"
     file.write_text(json.dumps({"fixtures": fixtures}))
@@ -34,9 +34,9 @@ def aimock(folder: Path, fixtures: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    said = []
+    output = []
     for line in process.stdout or ():
-        said.append(line)
+        output.append(line)
         if match := re.search(r"listening on (http://\S+)", line):
             return match[1]
-    pytest.fail("aimock did not start:\n" + "".join(said))
+    pytest.fail("aimock did not start:\n" + "".join(output))

@@ -1,4 +1,4 @@
-"""What `sam build` makes of the template: built once for all tests of a run, never taken from an earlier one."""
+"""Artifacts that `sam build` makes of the template: built once per test run, never reused from an earlier run."""
 
 import fcntl
 import os
@@ -57,13 +57,13 @@ def built(run: Path, architecture: str) -> Artifact:
 
 
 def environment(path: str = "") -> dict[str, str]:
-    """The variables `sam` runs with: what it finds beside our Python, and nothing to tell anybody outside.
+    """The environment variables `sam` runs with: its tools from our Python, no telemetry and no AWS credentials.
 
     Args:
         path: Instead of this process's PATH.
     """
     quiet = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    # With credentials every command of sam asks STS first.
+    # With credentials, every command of sam calls STS first.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {**ours, **quiet, "PATH": f"{BIN}:{path or os.environ['PATH']}"}
 

@@ -1,4 +1,4 @@
-"""A real Chromium before the page: what the tests of the page share."""
+"""Helpers for the tests of the chat page in a real Chromium: pages that record console errors and foreign requests."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ FLAGS: Final = (
     "--disable-sync",
 )
 KEY: Final = "a key of many letters"
-PATIENCE_MS: Final = 20_000  # of one expectation; only a broken page makes anybody wait that long
+PATIENCE_MS: Final = 20_000  # per expectation; only a broken page makes a test wait that long
 FIVE: Final = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
 DESK: Final = {"width": 1120, "height": 900}
 
@@ -28,23 +28,23 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 class Visits:
-    """Contexts of one test. What the page complains of, and what it asks of other hosts, is kept."""
+    """Browser contexts of one test; records console errors, requested URLs and requests to other hosts."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
         self._contexts: list[BrowserContext] = []
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        self.strangers: list[str] = []
+        self.console_errors: list[str] = []
+        self.requested_urls: list[str] = []
+        self.foreign_requests: list[str] = []
 
     def open(self, url: str, *, key: str = "", **options: Any) -> Page:
         context = self._browser.new_context(**{"viewport": DESK, **options})
         self._contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self._see(request, url))
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("request", lambda request: self._on_request(request, url))
         page.goto(f"{url}/")
         if key:
             page.evaluate("key => sessionStorage.setItem('winterbourne.key', key)", key)
@@ -54,19 +54,19 @@ class Visits:
         for context in self._contexts:
             context.close()
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        # Chromium itself notes each answer of 400 and above; tests that bring one about look for it on the page.
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # Chromium itself logs each response of 400 and above; tests that provoke one look for it on the page.
         if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
-            self.complaints.append(message.text)
+            self.console_errors.append(message.text)
 
-    def _see(self, request: Request, url: str) -> None:
-        self.asked.append(request.url)
+    def _on_request(self, request: Request, url: str) -> None:
+        self.requested_urls.append(request.url)
         if not request.url.startswith((f"{url}/", "data:")):
-            self.strangers.append(request.url)
+            self.foreign_requests.append(request.url)
 
 
 def ask(page: Page, question: str) -> Locator:
-    """Type a question, send it, give the answer to it."""
+    """Type a question, send it, return the element of its answer."""
     page.get_by_role("textbox", name="Your question").fill(question)
     page.keyboard.press("Enter")
     return page.locator(".answer").last
@@ -78,7 +78,7 @@ def has_ended(answer: Locator, state: str = "done") -> Locator:
 
 
 def sent_body(request: Request) -> dict[str, Any]:
-    """What a request brought, as JSON."""
+    """The body of a request, as JSON."""
     return dict(request.post_data_json or {})
 
 

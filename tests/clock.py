@@ -1,7 +1,7 @@
-"""An event loop whose clock jumps: waiting for a timer takes no time, and a test never sleeps.
+"""An event loop with a simulated clock that jumps: waiting for a timer takes no time, and a test never sleeps.
 
 When nothing is ready, the clock moves to the next timer at once, unless a thread that this loop is waiting for is
-still at work (see `busy`): real threads take real time. Nothing else moves it, so that a busy machine changes nothing.
+still running (see `busy`): real threads take real time. Nothing else moves it, so a busy machine changes nothing.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     """A selector loop on a clock that jumps.
 
     Args:
-        busy: Says whether a thread is at work whose end must come before the clock may jump.
+        busy: Returns whether a thread is running that must end before the clock may jump.
     """
 
     def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:

@@ -1,4 +1,4 @@
-"""What CloudWatch makes of a log: the metrics in it, each checked as CloudWatch would."""
+"""Reads metrics in embedded metric format (EMF) from a log, each validated as CloudWatch would."""
 
 import json
 from collections import Counter, defaultdict
@@ -11,11 +11,11 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]  # it shi
 __all__ = ["checked", "counts", "totals"]
 
 SCHEMA: Final = Draft7Validator(json.loads((Path(__file__).parent / "schemas/emf.json").read_text()))
-VALUES: Final = 100  # of one metric in one document
+VALUES: Final = 100  # the most that one metric may have in one document
 
 
 def checked(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those lines that are metrics; every one must be a document that CloudWatch takes whole."""
+    """The lines that are metrics; each must be a document that CloudWatch accepts completely."""
     documents = [line for line in lines if "_aws" in line]
     for document in documents:
         SCHEMA.validate(document)
@@ -48,5 +48,5 @@ def _series(document: dict[str, Any]) -> Iterator[tuple[str, str, list[float]]]:
         for dimensions in directive["Dimensions"]:
             assert all(isinstance(document[dimension], str) for dimension in dimensions)
         for metric in directive["Metrics"]:
-            value = document[metric["Name"]]  # a metric that is named must be there
+            value = document[metric["Name"]]  # a metric that is declared must have a value
             yield metric["Name"], document.get("tool", ""), value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""`python -m winterbourne.local` as a real process, for every test that wants the whole path or a part of it."""
+"""Runs `python -m winterbourne.local` as a real process, for every test that needs the local server."""
 
 import contextlib
 import json
@@ -29,15 +29,15 @@ class LocalServer:
 
 @contextlib.contextmanager
 def local_server(folder: Path, *flags: str) -> Iterator[LocalServer]:
-    """Start the local server on a free port with these flags; stop it, and what it started, at the end."""
+    """Start the local server on a free port with these flags; stop it and its processes at the end."""
     ready, log = folder / "ready.json", folder / "local.log"
     addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
     command = [sys.executable, "-m", "winterbourne.local", *addresses, *flags]
     with (folder / "screen.log").open("wb") as screen:
         process = subprocess.Popen(command, cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
         try:
-            known = _await(ready, process, folder / "screen.log")
-            yield LocalServer(known["url"], known["invoke_url"], log, process)
+            started = _await(ready, process, folder / "screen.log")
+            yield LocalServer(started["url"], started["invoke_url"], log, process)
         finally:
             process.terminate()
             try:

@@ -1,4 +1,4 @@
-"""Other people's servers and clients for Node, installed once from the lock file in tests/clients."""
+"""Third-party servers and clients for Node, installed once from the lock file in tests/clients."""
 
 import fcntl
 import hashlib
@@ -19,7 +19,7 @@ HOME = Path(__file__).parent / "clients"
 def clients() -> Path:
     """The folder with `node_modules`, installed if the lock file is not what was installed last.
 
-    Skips the test where Node is missing (fails in CI). Workers that run side by side wait for the first one.
+    Skips the test where Node is missing (fails in CI). Parallel test workers wait for the first one.
     """
     requirements.node()
     wanted = hashlib.sha256((HOME / "package-lock.json").read_bytes()).hexdigest()
@@ -33,9 +33,9 @@ def clients() -> Path:
 
 
 def run(script: str, *arguments: str, given: object = None) -> Any:
-    """What a script in tests/clients prints as JSON; `given` is its input, as JSON.
+    """Run a script in tests/clients and return what it prints as JSON; `given` is its input, as JSON.
 
-    Fails the test with the script's own words where it ends with an error.
+    Fails the test with the script's own output if it exits with an error.
     """
     command = ["node", str(clients() / script), *arguments]
     done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=100, check=False)

@@ -1,6 +1,6 @@
-"""A model's provider for end-to-end tests: an OpenAI-compatible server that says what the test tells it to.
+"""A scripted, OpenAI-compatible model provider for end-to-end tests: a server that sends what the test tells it to.
 
-It speaks from a thread, so that tests without an event loop, such as a browser's, can use it.
+It runs in a thread, so that tests without an event loop, such as a browser's, can use it.
 """
 
 import contextlib
@@ -14,41 +14,41 @@ __all__ = ["Provider", "provider"]
 
 
 class Provider:
-    """What is said next, and what was asked. With `hold`, the last piece waits until the test calls `go_on`."""
+    """The next response and the requests so far. With `hold`, the last piece waits until the test calls `release`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self._pieces: list[str] = []
         self._bodies: list[bytes] = []
-        self._refusal = 0
+        self._rejection = 0
         self._held = threading.Event()
 
-    def says(self, *pieces: str, hold: bool = False) -> None:
-        """Every answer from now on, in these pieces."""
-        self._pieces, self._bodies, self._refusal = list(pieces), [], 0
+    def responds_with(self, *pieces: str, hold: bool = False) -> None:
+        """Respond to every request from now on with this text, in these pieces."""
+        self._pieces, self._bodies, self._rejection = list(pieces), [], 0
         self._held.clear()
         if not hold:
             self._held.set()
 
-    def sends(self, *bodies: bytes) -> None:
-        """These event streams as they are, one an answer, the last again and again."""
-        self._bodies, self._refusal = list(bodies), 0
+    def responds_with_streams(self, *bodies: bytes) -> None:
+        """Respond with these event streams as they are, one per request; the last one is repeated."""
+        self._bodies, self._rejection = list(bodies), 0
 
-    def refuses(self, status: int) -> None:
-        """Every request from now on is answered with this status."""
-        self._refusal = status
+    def rejects_with(self, status: int) -> None:
+        """Respond to every request from now on with this error status."""
+        self._rejection = status
         self._held.set()
 
-    def go_on(self) -> None:
-        """The last piece may be said."""
+    def release(self) -> None:
+        """Let the last piece be sent."""
         self._held.set()
 
-    def answer(self, asked: dict[str, Any]) -> tuple[int, Iterable[bytes]]:
+    def answer(self, request: dict[str, Any]) -> tuple[int, Iterable[bytes]]:
         """The status and the pieces of the body."""
-        self.asked.append(asked)
-        if self._refusal:
-            return self._refusal, [json.dumps({"error": {"message": "not today", "code": "refused"}}).encode()]
+        self.requests.append(request)
+        if self._rejection:
+            return self._rejection, [json.dumps({"error": {"message": "not today", "code": "refused"}}).encode()]
         if self._bodies:
             return 200, [self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]]
         return 200, self._frames()
@@ -67,7 +67,7 @@ def _frame(chunk: dict[str, Any]) -> bytes:
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows whom its handlers speak for."""
+    """An HTTP server whose handlers can reach the provider."""
 
     provider: Provider
 
@@ -76,12 +76,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        status, pieces = self.server.provider.answer(asked)
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        status, pieces = self.server.provider.answer(request)
         self.send_response(status)
         self.send_header("content-type", "text/event-stream" if status == 200 else "application/json")
         self.end_headers()
-        with contextlib.suppress(ConnectionError):  # a stopped answer closes its line
+        with contextlib.suppress(ConnectionError):  # stopping an answer closes the connection
             for piece in pieces:
                 self.wfile.write(piece)
                 self.wfile.flush()
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def provider() -> Iterator[Provider]:
-    """A provider on a free port of this machine; `url` is what OPENAI_BASE_URL is to be."""
+    """Run a provider on a free port of this machine; its `url` is the value for OPENAI_BASE_URL."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.provider = Provider(f"http://127.0.0.1:{server.server_port}/v1")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -100,6 +100,6 @@ def provider() -> Iterator[Provider]:
         try:
             yield server.provider
         finally:
-            server.provider.go_on()
+            server.provider.release()
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: skipped with a reason where it is missing, failed in CI."""
+"""Programs a test needs on the machine: if one is missing, the test is skipped with a reason, or fails in CI."""
 
 import os
 import shutil

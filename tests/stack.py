@@ -1,6 +1,6 @@
 """`template.yaml` as CloudFormation would see it: transformed by SAM, parameters, conditions and functions resolved.
 
-Knows the functions that our template uses, and fails on any other.
+Supports the intrinsic functions that our template uses, and fails on any other.
 """
 
 import functools
@@ -66,8 +66,8 @@ class Stack:
         self._lists = {n for n, p in template["Parameters"].items() if p["Type"] == "CommaDelimitedList"}
         self._mappings = template["Mappings"]
         self._conditions = template["Conditions"]
-        self.resources: dict[str, Any] = self._kept(template["Resources"])
-        self.outputs: dict[str, str] = {name: o["Value"] for name, o in self._kept(template["Outputs"]).items()}
+        self.resources: dict[str, Any] = self._included(template["Resources"])
+        self.outputs: dict[str, str] = {name: o["Value"] for name, o in self._included(template["Outputs"]).items()}
         self.refusals = [
             assertion["AssertDescription"]
             for rule in template["Rules"].values()
@@ -86,7 +86,7 @@ class Stack:
         return found
 
     def value(self, node: Any) -> Any:
-        """Resolve functions; NOTHING stays where a property is to be left out."""
+        """Resolve intrinsic functions; NOTHING stands for a property that is to be omitted."""
         if isinstance(node, list):
             return [v for v in map(self.value, node) if v != NOTHING]
         if not isinstance(node, dict):
@@ -99,11 +99,11 @@ class Stack:
                 return self._call(name.removeprefix("Fn::"), argument)
         return {k: v for k, v in ((k, self.value(v)) for k, v in node.items()) if v != NOTHING}
 
-    def _kept(self, section: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {
+    def _included(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        included = {
             n: e for n, e in section.items() if self.value({"Condition": e["Condition"]} if "Condition" in e else True)
         }
-        return {n: self.value({k: v for k, v in e.items() if k != "Condition"}) for n, e in kept.items()}
+        return {n: self.value({k: v for k, v in e.items() if k != "Condition"}) for n, e in included.items()}
 
     def _ref(self, name: str) -> Any:
         if name in self._lists:
@@ -133,7 +133,7 @@ class Stack:
 
 
 class _NoPolicies:
-    """Our template names no managed policy."""
+    """Managed policies for the transform: none, since our template names none."""
 
     def load(self) -> dict[str, str]:
         return {}

@@ -1,4 +1,4 @@
-"""A model provider on a loopback socket, in the test's own event loop: each request is answered by a script.
+"""A scripted model provider on a loopback socket, in the test's own event loop: a script answers each request.
 
 Real sockets and real HTTP, but the clock is the test's: with `tests.clock.jumping` nobody waits.
 """
@@ -25,7 +25,7 @@ class Exchange:
     sent: int = 0
 
     async def start(self, status: int = 200, **headers: str) -> None:
-        """Send the head of a chunked answer; `content_type="x"` becomes `content-type: x`."""
+        """Send the head of a chunked response; `content_type="x"` becomes `content-type: x`."""
         lines = {"content_type": "text/event-stream", "transfer_encoding": "chunked", **headers}
         head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
         self.writer.write(f"HTTP/1.1 {status} X\r\n{head}\r\n".encode())
@@ -38,7 +38,7 @@ class Exchange:
         await self.writer.drain()
 
     async def end(self) -> None:
-        """End the answer well."""
+        """End the response properly."""
         self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
@@ -57,7 +57,7 @@ Script = Callable[[Exchange], Awaitable[None]]
 
 @dataclass
 class Upstream:
-    """The server: where it is and what it saw."""
+    """The server: its URL, and the connections and requests it received."""
 
     url: str = ""
     connections: int = 0
@@ -88,7 +88,7 @@ def failing(status: int, body: bytes = b"{}", **headers: str) -> Script:
 
 @contextlib.asynccontextmanager
 async def upstream(*scripts: Script) -> AsyncIterator[Upstream]:
-    """Serve; each request takes the next script, the last one again and again. Closes the shared pool at the end."""
+    """Serve; each request takes the next script, and the last one is repeated. Closes the shared pool at the end."""
     server = Upstream()
     left = list(scripts)
     tasks: set[asyncio.Task[None]] = set()

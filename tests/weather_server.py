@@ -1,4 +1,4 @@
-"""Open-Meteo's two answers over real HTTP, on connections that are counted and can be closed."""
+"""A stub of Open-Meteo's two APIs over real HTTP, on connections that are counted and can be closed."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         pass
 
 

@@ -1,1 +1,1 @@
-"""Figures, side by side in one run with what a user would pick instead."""
+"""Benchmarks: figures measured side by side in one run with what a user would choose instead."""

@@ -1,7 +1,7 @@
-"""What 1,000 chats cost on Lambda: CPU and memory measured here, waiting for the model assumed, prices as published.
+"""Cost of 1,000 chats on Lambda: CPU and memory measured here, the provider's latency assumed, published prices.
 
 Lambda bills the whole time a stream is open, and most of it is waiting. So the model's pace decides the cost, and the
-CPU only how small the memory may be: Lambda gives 1,769 MB one core, and less memory that part of it.
+CPU only how small the memory may be: Lambda gives 1,769 MB one core, and less memory a proportional share.
 """
 
 import os
@@ -24,7 +24,7 @@ GB_SECOND: Final = 0.0000133334
 REQUEST: Final = 0.20 / 1_000_000
 CORE_MB: Final = 1769
 
-# What is assumed of the model and the tools
+# Assumptions about the provider and the tools
 FIRST_TOKEN_S: Final = 0.6
 WORDS_PER_S: Final = 50
 TOOLS_S: Final = 0.6
@@ -46,7 +46,7 @@ class Length:
 
     @property
     def duration_s(self) -> float:
-        """How long its stream is open, without our own work."""
+        """How long its stream is open, without our own CPU time."""
         return self.turns * FIRST_TOKEN_S + (self.turns - 1) * TOOLS_S + self.words / WORDS_PER_S
 
 
@@ -60,7 +60,7 @@ LENGTHS: Final = (
 
 
 def figures() -> Iterable[Figure]:
-    """CPU of each kind of chat, the memory of the process, and what follows for the bill."""
+    """CPU of each kind of chat, the memory of the process, and the resulting bill."""
     with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as server:
         process = _function(server.process.pid, server.url)
         for length in LENGTHS:
@@ -76,7 +76,7 @@ def cost(duration_s: float, memory_mb: int, chats: int = 1000) -> float:
 
 
 def billed_s(length: Length, cpu_s: float, memory_mb: int) -> float:
-    """Our work hides behind the waiting until its share of a core is too small for it."""
+    """Our work overlaps with waiting until the share of a core is too small for it."""
     return max(length.duration_s, cpu_s * CORE_MB / min(memory_mb, CORE_MB))
 
 

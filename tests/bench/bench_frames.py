@@ -1,7 +1,7 @@
-"""What one frame of the native format costs, against two ways it could be made otherwise.
+"""Cost of encoding one frame of the native format, compared with two other ways to encode it.
 
-`json.dumps in an f-string` is right and slow. `the unescaped template` puts a name into the frame as it is, which
-breaks with the first quotation mark in it; only text goes through json.dumps. Ours is right for any text.
+`json.dumps in an f-string` is correct and slow. `the unescaped template` inserts a name into the frame unescaped,
+which breaks with the first quotation mark in it; only text goes through json.dumps. Ours is correct for any text.
 """
 
 import functools

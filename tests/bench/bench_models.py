@@ -1,4 +1,4 @@
-"""What a token costs between the model and the client, beside what most would write and beside the bare parse.
+"""Cost per token between provider and client, compared with common stacks and with the bare parse.
 
 The provider and every contender are processes of their own; CPU is what the kernel counts for the contender's process,
 user and system, all threads. In a burst one read of the socket brings many tokens; paced, one read brings one.
@@ -28,7 +28,7 @@ OURS = [sys.executable, "-m", "winterbourne", "chat.app.handler"]
 FIRST_BYTES = 200
 FASTAPI = ("fastapi==0.165.0", "uvicorn==0.54.0", "openai==3.54.0")
 PYDANTIC_AI = ("pydantic-ai-slim[openai,ui]==2.68.0", "starlette==1.10.0", "uvicorn==0.54.0")
-# As many as a deployment has, and as long: what goes out is looked through for them.
+# As many as a deployment has, and as long: all output is searched for them (redaction).
 SECRETS = {
     "OPENAI_API_KEY": "made-up-" + "0aB1cD2eF3gH" * 4,
     "API_KEYS": json.dumps({f"caller-{n}": f"made-up-{n * 7919 % 1000}-{'xY7' * 9}" for n in range(10)}),
@@ -84,11 +84,11 @@ def _medians(contenders: list[Callable[[], Iterator[float]]], rounds: int) -> li
     running = [contender() for contender in contenders]
     measured = [[next(one) for one in running] for _ in range(rounds + 1)][1:]
     for one in running:
-        one.close()  # type: ignore[attr-defined]  # they are generators
+        one.close()  # type: ignore[attr-defined]  # it is a generator
     return [list(column) for column in zip(*measured, strict=True)]
 
 
-# The contenders: each a generator that gives the CPU seconds of one stream after another
+# The contenders: each is a generator that yields the CPU seconds of one stream after another
 
 
 def _ours(base_url: str) -> Callable[[], Iterator[float]]:
@@ -99,7 +99,7 @@ def _ours(base_url: str) -> Callable[[], Iterator[float]]:
                 [sys.executable, "-m", "winterbourne", "chat.app.handler"], **_settings(base_url, front)
             ) as our:
                 event = chat_event("hello")
-                runner.run(front.invoke(event))  # its imports and its connections are not the matter here
+                runner.run(front.invoke(event))  # its imports and connections are not measured
                 while True:
                     yield _cpu_of(our, lambda: runner.run(front.invoke(event)))
 
@@ -169,11 +169,8 @@ def _until_accepting(port: int) -> None:
             return
 
 
-# The first byte
-
-
 def _first_byte(base_url: str) -> Figure:
-    """From the model's first byte to the client's, both socket hops between the three processes included."""
+    """From the provider's first byte to the client's, including both socket hops between the three processes."""
     waited_ms = asyncio.run(_first_bytes(base_url))
     median = statistics.median(waited_ms)
     return Figure(
@@ -198,12 +195,9 @@ async def _first_bytes(base_url: str) -> list[float]:
     return waited_ms[1:]
 
 
-# Processes
-
-
 @contextmanager
 def provider() -> Iterator[str]:
-    """The model provider's address."""
+    """Run the provider; yields its URL."""
     with process([sys.executable, str(HERE / "provider.py")]) as server:
         assert server.stdout
         yield f"http://127.0.0.1:{int(server.stdout.readline())}"
@@ -211,7 +205,7 @@ def provider() -> Iterator[str]:
 
 @contextmanager
 def process(command: list[str], **environ: str) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run it; kill it at the end. The log of ours is thrown away: nobody would read the pipe."""
+    """Run it; kill it at the end. Our log is discarded, since nobody reads the pipe."""
     out = subprocess.DEVNULL if environ else subprocess.PIPE
     running = subprocess.Popen(command, env={**os.environ, **environ}, stdin=subprocess.PIPE, stdout=out)
     try:

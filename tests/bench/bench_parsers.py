@@ -1,4 +1,4 @@
-"""The models' pure parsers on their own: what a token costs in each format, and what choosing a provider imports."""
+"""Stream parsers on their own: the cost per token in each format, and the import time of each provider."""
 
 import json
 import os

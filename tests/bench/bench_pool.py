@@ -1,4 +1,4 @@
-"""Connections that the second invocation of an environment opens, counted by the server that the tools ask."""
+"""HTTP pool: connections that the second invocation of an environment opens, counted by the server of the tools."""
 
 import tempfile
 from collections.abc import Iterable

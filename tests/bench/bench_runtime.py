@@ -1,4 +1,4 @@
-"""The runtime beside the stock client, and beside a web server in the function.
+"""The runtime compared with the stock client, and with a web server in the function.
 
 Every measured process talks to the same Runtime API in this process, which answers from prepared bytes so that its own
 share stays small. CPU is what the measured process itself counts.
@@ -24,7 +24,7 @@ from tests.runtime.runtime_api import RuntimeApi
 LAYER = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
 OURS = ["-m", "winterbourne"]
 STOCK = ["-m", "awslambdaric"]
-# From python3.12 on, and so on the template's runtime, the stock client waits for each `next` in a new thread.
+# From Python 3.12 on, and so in the template's runtime, the stock client polls each `next` in a new thread.
 LATER = "3.13"
 BATCH, BATCHES = 50, 41
 CHUNKS = 20_000
@@ -93,7 +93,7 @@ def _invocations(folder: Path) -> Iterator[Figure]:
 
 
 async def _alternating(handler: str, version: str, folder: Path) -> list[tuple[float, float]]:
-    """Seconds of one invocation, ours and theirs, batch by batch in turn; both processes stay."""
+    """Seconds per invocation, ours and theirs, in alternating batches; both processes stay."""
     async with (
         _runtime(OURS, handler, folder, version=version) as ours,
         _runtime(STOCK, "plain", folder, version=version) as stock,

@@ -1,4 +1,4 @@
-"""How long the chat function takes from the start of its process to its first `next`, and what that time is made of.
+"""Cold start: the time from the start of the chat function's process to its first `next`, by import.
 
 In an environment with the function's locked packages and nothing else, as on Lambda. The Runtime API is a socket that
 accepts: the first `next` has come when its request line has.

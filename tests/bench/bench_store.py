@@ -1,7 +1,7 @@
-"""What keeping a conversation costs the stream, with an SQLite file as the local server has it.
+"""Cost of storing a conversation for the stream, with an SQLite file as in the local server.
 
-Handing over is what stands in the way of a token; the rest happens in a thread. Held against the same writes made on
-the event loop, which is what a function does that calls its database where it stands.
+Only handing over (write-behind) delays a token; the rest happens in a thread. Compared with the same writes made on the
+event loop, as in a function that calls its database synchronously.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ def figures() -> Iterable[Figure]:
 
 
 async def _handing_over() -> Figure:
-    """How long one message stops the loop: handed over, and written where it stands."""
+    """How long one message blocks the loop: handed over, and written synchronously."""
     async with _store() as (store, file):
         on_loop = SqliteBackend(file)
         items = [split_into_items(ANSWER, "p", 0, number, 0) for number in range(ROUNDS)]
-        async with ConversationStore(store, Settings()).open(ANONYMOUS, _asked("handing over")) as record:
+        async with ConversationStore(store, Settings()).open(ANONYMOUS, _request("handing over")) as record:
             ours = [await _us(lambda: record.append(ANSWER)) for _ in range(ROUNDS)]
         theirs = [await _us(partial(on_loop.put, some)) for some in items]
         on_loop.close()
@@ -53,19 +53,19 @@ async def _handing_over() -> Figure:
 
 
 async def _opening() -> Figure:
-    """A conversation taken, its history read, given back: what the first token of a kept conversation waits for."""
+    """Acquire the lease, read the history, release: what the first token of a stored conversation waits for."""
     times = []
     async with _store() as (store, _):
         conversations = ConversationStore(store, Settings())
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            async with conversations.open(ANONYMOUS, _asked("opening")):
+            async with conversations.open(ANONYMOUS, _request("opening")):
                 times.append((time.perf_counter() - started) * 1e6)
     return Figure(name="a conversation of 100 messages is opened, SQLite", ours=f"{statistics.median(times):.0f} µs")
 
 
 async def _us(work: Callable[[], None]) -> float:
-    """Microseconds that the loop stands still for; afterwards the others have their turn."""
+    """Microseconds for which the loop is blocked; afterwards other tasks run."""
     started = time.perf_counter()
     work()
     took_us = (time.perf_counter() - started) * 1e6
@@ -82,5 +82,5 @@ async def _store() -> AsyncIterator[tuple[Store, str]]:
         await store.close()
 
 
-def _asked(conversation: str) -> ChatRequest:
+def _request(conversation: str) -> ChatRequest:
     return ChatRequest(messages=(UserMessage((Text("hello"),)),), conversation_id=conversation, store=True)

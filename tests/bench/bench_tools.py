@@ -1,8 +1,8 @@
-"""Tools as the client sees them, through the local function URL; and beside other agent libraries.
+"""Tool execution as the client sees it, through the local function URL; compared with other agent libraries.
 
 Every library runs the same turn with a model of its own kind for tests: 0.8 s long, asking one after another for
 tools of 1.5, 0.2, 0.6, 1.0 and 0.4 s. Ours is measured at the client, with everything in between; theirs at their own
-event stream, in their own process, which leaves out the way to a client. There every tool is an `asyncio.sleep`;
+event stream, in their own process, which leaves out the path to a client. There every tool is an `asyncio.sleep`;
 our tools of 0.2 to 0.6 s take exactly that long (`timerfd.py`), so that what is more is ours.
 """
 
@@ -58,7 +58,7 @@ class Seen:
 def figures() -> Iterable[Figure]:
     """Five tools at once; five tools during a turn, beside others; what one call costs, beside others."""
     with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as client:
-        _ask(client, 0, (0, 0))  # the process has started, and its connection is open
+        _ask(client, 0, (0, 0))  # starts the process and opens its connection
         at_once = [_ask(client, 0, AT_ONCE, "wait") for _ in range(ROUNDS * 2)]
         in_turn = [_ask(client, TURN_S, IN_TURN) for _ in range(ROUNDS)]
     yield from _at_once(at_once)
@@ -71,9 +71,6 @@ def figures() -> Iterable[Figure]:
     for name, rival in rivals.items():
         yield _beside("one call without work, in a whole conversation", cost_us, name, rival["call_us"], "µs", 0)
     yield Figure(name="one call without work, the runner alone", ours=f"{_runner_us():.0f} µs")
-
-
-# what the client sees
 
 
 def _at_once(rounds: Sequence[Seen]) -> Iterator[Figure]:
@@ -133,9 +130,6 @@ def _ask(client: http.client.HTTPConnection, turn_s: float, tools_s: Sequence[fl
                 seen.append((now - began, now - ended))
     at_s, late_s = zip(*seen, strict=True)
     return Seen(at_s, late_s)
-
-
-# beside others
 
 
 def _rival(script: str, package: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ class Figure:
     Args:
         name: What was measured, in words.
         ours: Our value with its unit, a median.
-        beside: What it is held against, with its value and unit.
-        ratio: Ours divided by the other, median of the rounds' ratios; None where there is nothing to divide.
+        beside: What it is compared with, with its value and unit.
+        ratio: Ours divided by the other, median of the rounds' ratios; None if there is nothing to divide.
         bar: What we promised, in words; empty where the figure is only printed.
         met: Whether the bar was met in this run; None without a bar.
     """
@@ -46,7 +46,7 @@ def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int 
 
 
 def environment(name: str, packages: Sequence[str]) -> Path:
-    """The Python of a virtual environment with pinned packages, made once and kept under `.bench`."""
+    """The Python of a virtual environment with pinned packages, created once and cached under `.bench`."""
     home = CACHE / name
     python = home / "bin" / "python"
     stamp = home / "packages.txt"

@@ -1,4 +1,4 @@
-"""The chat function behind the local function URL, as a user starts it."""
+"""The chat function behind the local function URL, as a user starts it; a scripted provider; and a browser."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.provider import Provider, provider
 
 @pytest.fixture(scope="session")
 def function_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of the chat function with the scripted model at full speed and practice data."""
+    """The base URL of the chat function with the scripted provider at full speed and practice data."""
     folder = tmp_path_factory.mktemp("function-url")
     with local_server(folder, "--env", "SCRIPTED_WORDS_PER_SECOND=0", "--concurrency", "2") as server:
         yield server.url
@@ -24,16 +24,16 @@ def function_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this run share."""
+    """A folder that all workers of this test run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The scripted model at a pace at which one can see words come, with practice data for its tools."""
+    """The scripted provider at a readable pace, with practice data for its tools."""
     folder = tmp_path_factory.mktemp("chat")
-    # No result is kept, so that tools take their time in every test and not only in the first.
+    # No result is cached, so that tools take as long in every test as in the first.
     settings = ("SCRIPTED_WORDS_PER_SECOND=200", "TOOL_CACHE_BYTES=1")
     flags = [flag for setting in settings for flag in ("--env", setting)]
     with local_server(folder, "--concurrency", "3", *flags) as server:
@@ -41,20 +41,20 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def model() -> Iterator[Provider]:
+def model_provider() -> Iterator[Provider]:
     """The provider behind `guarded`."""
     with provider() as known:
         yield known
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[str]:
-    """A chat that asks for a key, with a provider that says what the test wants to see."""
+def guarded(tmp_path_factory: pytest.TempPathFactory, model_provider: Provider) -> Iterator[str]:
+    """A chat that requires a key, with a provider that the test scripts."""
     wanted = {
         "AUTH": "api_key",
         "API_KEYS": json.dumps({"tests": KEY}),
         "MODEL_PROVIDER": "openai",
-        "OPENAI_BASE_URL": model.url,
+        "OPENAI_BASE_URL": model_provider.url,
         "OPENAI_API_KEY": "unused",
         "MODEL_ID": "any",
     }
@@ -65,7 +65,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterat
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One per module, not per session: while it lives, its own event loop keeps asynchronous tests from theirs."""
+    """One per module, not per session: while it runs, its event loop prevents asynchronous tests from running."""
     path = requirements.chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
@@ -75,9 +75,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visits(browser: Browser) -> Iterator[Visits]:
-    """Visits that end without a complaint on the console and without a request to anyone else."""
+    """Visits that must end without console errors and without requests to other hosts."""
     visits = Visits(browser)
     yield visits
     visits.close()
-    assert visits.complaints == []
-    assert visits.strangers == []
+    assert visits.console_errors == []
+    assert visits.foreign_requests == []

@@ -13,7 +13,7 @@ FIVE_TOOLS = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR
 
 
 def frames(url: str, content: str, **more: Any) -> Iterator[dict[str, Any]]:
-    """Ask one thing; each frame as it comes."""
+    """Ask one question; yields each frame as it arrives."""
     body = {"messages": [{"role": "user", "content": content}], **more}
     with httpx.Client(timeout=30) as client, connect_sse(client, "POST", f"{url}/chat", json=body) as source:
         for event in source.iter_sse():
@@ -21,10 +21,10 @@ def frames(url: str, content: str, **more: Any) -> Iterator[dict[str, Any]]:
 
 
 def chat(url: str, content: str, **more: Any) -> list[dict[str, Any]]:
-    """Ask one thing; all frames of the answer."""
+    """Ask one question; returns all frames of the answer."""
     return list(frames(url, content, **more))
 
 
 def text_of(answer: list[dict[str, Any]]) -> str:
-    """The words of an answer."""
+    """The text of an answer."""
     return "".join(frame["delta"] for frame in answer if frame["type"] == "content")

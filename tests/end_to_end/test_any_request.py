@@ -1,4 +1,4 @@
-"""Any request, on every path, through the whole of it: an answer, or a refusal in the path's own shape. Never a 5xx."""
+"""Any request on every path: an answer, or a rejection in the path's own error shape. Never a 5xx."""
 
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from tests.chat.request_bodies import bodies
 
 pytestmark = pytest.mark.slow
 
-LAST_WORDS = {
+TERMINAL_EVENTS = {
     "/chat": (b'data: {"type":"done"', b'data: {"type":"error"'),
     "/api/chat": (b"data: [DONE]",),
     "/agui": (b'data: {"type":"RUN_FINISHED"', b'data: {"type":"RUN_ERROR"'),
@@ -30,16 +30,16 @@ def client(function_url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", LAST_WORDS)
+@pytest.mark.parametrize("path", TERMINAL_EVENTS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_any_body_is_answered_or_refused(client: httpx.Client, path: str, data: st.DataObject) -> None:
+def test_any_body_is_answered_or_rejected(client: httpx.Client, path: str, data: st.DataObject) -> None:
     response = client.post(
         path, content=orjson.dumps(data.draw(bodies(path))), headers={"content-type": "application/json"}
     )
     if response.status_code == 200:
-        last = response.content.rstrip().rpartition(b"\n\n")[2]
-        assert last.startswith(LAST_WORDS[path])
+        last_event = response.content.rstrip().rpartition(b"\n\n")[2]
+        assert last_event.startswith(TERMINAL_EVENTS[path])
     else:
         assert 400 <= response.status_code < 500
         assert response.headers["content-type"] == "application/json"

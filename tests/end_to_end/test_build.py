@@ -1,4 +1,4 @@
-"""`sam build`: for either processor on this machine, with what belongs in it and nothing else."""
+"""`sam build` for either processor: the artifacts contain what belongs in them and nothing else."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def is_compiled(path: Path) -> bool:
 
 
 def tracked(folder: Path, beside: Path) -> set[str]:
-    """What of our own belongs into an artifact: everything in the tree but caches and what an editor leaves."""
+    """Our own files that belong in an artifact: everything in the tree but caches and editor files."""
     unwanted = re.compile(r"(^|/)(__pycache__|\.[^/]+)(/|$)")
     return {
         name
@@ -82,7 +82,7 @@ class TestContents:
         }
         assert installed == locked
 
-    def test_nothing_is_there_that_nobody_imports(self, artifact: Artifact) -> None:
+    def test_nothing_unused_is_included(self, artifact: Artifact) -> None:
         unwanted = re.compile(
             r"(^|/)(tests?|__pycache__|bin|\.[^/]*)/|\.(py[cio]|[ch]|pxd)$|/(RECORD|INSTALLER|WHEEL)$"
         )
@@ -113,7 +113,7 @@ def elf_machine(path: Path) -> int:
 
 
 def digest(folder: Path) -> dict[str, tuple[str, int, float]]:
-    """All that decides whether two zips are the same: content, mode and date of every file."""
+    """What decides whether two zip files are the same: content, mode and date of every file."""
     return {
         name: (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mode, p.stat().st_mtime)
         for name, p in files(folder).items()
@@ -142,14 +142,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 class TestCompiledAhead:
-    """Where Lambda's own Python is at hand."""
+    """If Lambda's own Python version is installed."""
 
     def test_every_module_is_and_is_believed_whatever_its_date(self, compiled: Artifact) -> None:
         sources = [path for path in compiled.folder.rglob("*.py") if "__pycache__" not in path.parts]
         assert sources
         for source in sources:
             cache = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
-            # PEP 552: bit 0 says by hash, bit 1 would say that the hash is to be checked against the source.
+            # PEP 552: bit 0 means hash-based; bit 1 would mean that the hash is checked against the source.
             assert int.from_bytes(cache.read_bytes()[4:8], "little") == 1, source
 
     def test_function_and_layers_stay_under_40_mb(self, compiled: Artifact) -> None:

@@ -1,4 +1,4 @@
-"""The whole path: function URL, Runtime API, layer, chat function, model, tools, and back."""
+"""The whole path: function URL, Runtime API, layer, chat function, provider, tools, and back."""
 
 import os
 import signal
@@ -59,20 +59,20 @@ class TestFiveTools:
 class TestAStream:
     def test_can_be_stopped_after_its_first_words(self, tmp_path: Path) -> None:
         with local_server(tmp_path, "--env", "SCRIPTED_WORDS_PER_SECOND=50") as server:
-            heard: list[dict[str, Any]] = []
+            received: list[dict[str, Any]] = []
             for frame in frames(server.url, "count to 5000", conversation_id="c-1"):
-                heard.append(frame)
-                if len(heard) == 5:
+                received.append(frame)
+                if len(received) == 5:
                     assert httpx.post(f"{server.url}/chat/c-1/stop").status_code == 202
-        assert heard[-1] == {"type": "stopped", "reason": "user"}
+        assert received[-1] == {"type": "stopped", "reason": "user"}
 
-    def test_ends_with_a_word_before_the_functions_deadline(self, tmp_path: Path) -> None:
+    def test_ends_with_a_terminal_event_before_the_functions_deadline(self, tmp_path: Path) -> None:
         flags = ("--timeout", "2", "--env", "DEADLINE_MARGIN=1", "--env", "SCRIPTED_WORDS_PER_SECOND=50")
         with local_server(tmp_path, *flags) as server:
             answer = chat(server.url, "count to 5000")
         assert (answer[-1]["type"], answer[-1]["code"]) == ("error", "deadline_reached")
 
-    def test_has_heartbeats_in_its_silences(self, tmp_path: Path) -> None:
+    def test_has_heartbeats_while_it_is_silent(self, tmp_path: Path) -> None:
         flags = ("--env", "HEARTBEAT_INTERVAL=0.1", "--env", "SCRIPTED_WORDS_PER_SECOND=2")
         with local_server(tmp_path, *flags) as server:
             body = {"messages": [{"role": "user", "content": "hi"}]}
@@ -80,7 +80,7 @@ class TestAStream:
                 lines = response.iter_lines()
                 assert any(line.startswith(":") for line in lines)
 
-    def test_is_written_as_server_sent_events_that_nobody_keeps(self, function_url: str) -> None:
+    def test_is_sent_as_server_sent_events_that_are_not_cached(self, function_url: str) -> None:
         response = httpx.post(
             f"{function_url}/chat", json={"messages": [{"role": "user", "content": "hi"}]}, timeout=30
         )
@@ -89,7 +89,7 @@ class TestAStream:
 
 
 class TestOtherRoutes:
-    def test_health_and_readiness_say_what_is_there(self, function_url: str) -> None:
+    def test_health_and_readiness_report_what_is_configured(self, function_url: str) -> None:
         assert httpx.get(f"{function_url}/healthz", timeout=30).json() == {"status": "ok"}
         ready = httpx.get(f"{function_url}/readyz", timeout=30).json()
         assert ready["model"] == "scripted"
@@ -101,7 +101,7 @@ class TestOtherRoutes:
         response = httpx.get(f"{function_url}/nowhere", timeout=30)
         assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
-    def test_a_wrong_method_is_405_and_says_which_is_right(self, function_url: str) -> None:
+    def test_a_wrong_method_is_405_and_names_the_allowed_ones(self, function_url: str) -> None:
         response = httpx.get(f"{function_url}/chat", timeout=30)
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
         assert response.json()["error"]["code"] == "method_not_allowed"
@@ -121,9 +121,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize(("body", "headers", "status"), BAD_REQUESTS.values(), ids=BAD_REQUESTS.keys())
-def test_a_body_that_cannot_be_answered_is_a_4xx_in_json(
-    function_url: str, body: bytes, headers: dict[str, str], status: int
-) -> None:
+def test_an_invalid_body_is_a_4xx_in_json(function_url: str, body: bytes, headers: dict[str, str], status: int) -> None:
     response = httpx.post(f"{function_url}/chat", content=body, headers=headers, timeout=30)
     assert response.status_code == status
     assert set(response.json()["error"]) == {"code", "message"}
@@ -152,7 +150,7 @@ class TestTheHttpPool:
         assert opened >= 1
         assert len(connections) == opened
 
-    def test_survives_that_the_other_side_hung_up_while_we_were_frozen(
+    def test_survives_connections_that_the_server_closed_during_a_freeze(
         self, weather: tuple[str, list[Any]], tmp_path: Path
     ) -> None:
         url, connections = weather

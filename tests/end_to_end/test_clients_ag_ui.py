@@ -11,17 +11,17 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def outcome(chat: str) -> Any:
-    """What came of each scenario of tests/clients/ag_ui.mjs."""
+    """The outcome of each scenario of tests/clients/ag_ui.mjs."""
     return npm.run("ag_ui.mjs", chat)
 
 
 class TestFiveTools:
-    def test_the_run_bears_the_clients_names(self, outcome: Any) -> None:
+    def test_the_run_has_the_clients_ids(self, outcome: Any) -> None:
         talk = outcome["fiveToolsAndASecondTurn"]
         assert talk["first"]["first"]["threadId"] == talk["threadId"]
         assert talk["first"]["first"]["runId"] == "run-1"
 
-    def test_it_ends_well_and_counts_its_tokens(self, outcome: Any) -> None:
+    def test_it_finishes_and_counts_its_tokens(self, outcome: Any) -> None:
         last = outcome["fiveToolsAndASecondTurn"]["first"]["last"]
         assert (last["type"], last["outcome"]) == ("RUN_FINISHED", {"type": "success"})
         assert last["usage"][0]["outputTokens"] > 0
@@ -32,7 +32,7 @@ class TestFiveTools:
         assert len(messages[1]["toolCalls"]) == 5
 
 
-def test_the_second_run_knows_the_first(outcome: Any) -> None:
+def test_the_second_run_has_the_history_of_the_first(outcome: Any) -> None:
     assert "Rome" in outcome["fiveToolsAndASecondTurn"]["allMessages"][-1]["content"]
 
 
@@ -46,15 +46,15 @@ def test_a_stop_is_a_cancelled_run(outcome: Any) -> None:
     assert outcome["stopped"]["types"].count("TEXT_MESSAGE_CONTENT") < 2000
 
 
-def test_the_pages_own_tool_is_left_pending_and_its_result_is_heard(outcome: Any) -> None:
+def test_the_pages_own_tool_is_left_pending_and_its_result_is_used(outcome: Any) -> None:
     talk = outcome["ownTool"]
     assert talk["called"]["last"]["outcome"]["pendingToolCallIds"] == [talk["toolCallId"]]
     assert "blue" in talk["messages"][-1]["content"]
 
 
-def test_context_is_taken_along(outcome: Any) -> None:
+def test_context_is_passed_on(outcome: Any) -> None:
     assert outcome["context"]["last"]["type"] == "RUN_FINISHED"
 
 
-def test_a_refusal_is_an_error_with_its_reason(outcome: Any) -> None:
+def test_a_rejection_is_an_error_with_its_reason(outcome: Any) -> None:
     assert "invalid_json" in outcome["refused"]["error"]

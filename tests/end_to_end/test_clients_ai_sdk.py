@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", params=["ai", "ai6", "ai5"])
 def outcome(request: pytest.FixtureRequest, chat: str) -> Any:
-    """What came of each scenario of tests/clients/ai_sdk.mjs."""
+    """The outcome of each scenario of tests/clients/ai_sdk.mjs."""
     return npm.run("ai_sdk.mjs", request.param, chat)
 
 
@@ -34,13 +34,13 @@ class TestFiveTools:
         assert usage["inputTokens"] > 0
         assert usage["outputTokens"] > 0
 
-    def test_the_sdk_itself_makes_turns_of_it(self, outcome: Any) -> None:
+    def test_the_sdk_converts_it_to_model_messages(self, outcome: Any) -> None:
         messages = outcome["fiveToolsAndASecondTurn"]["modelMessages"]
         assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
         assert len(messages[2]["content"]) == 5
 
 
-def test_the_second_turn_knows_the_first(outcome: Any) -> None:
+def test_the_second_turn_has_the_history_of_the_first(outcome: Any) -> None:
     second = outcome["fiveToolsAndASecondTurn"]["second"]
     assert "Rome" in second["message"]["parts"][-1]["text"]
     assert outcome["fiveToolsAndASecondTurn"]["ids"] == 2
@@ -58,7 +58,7 @@ def test_a_stop_is_an_abort_and_no_error(outcome: Any) -> None:
     assert stopped["chunks"].count("text-delta") < 2000
 
 
-def test_the_frontends_own_tool_comes_to_it_and_its_answer_goes_on(outcome: Any) -> None:
+def test_the_frontends_own_tool_is_called_there_and_its_result_continues_the_answer(outcome: Any) -> None:
     called, after = outcome["ownTool"]["called"], outcome["ownTool"]["after"]
     assert parts(called)[-1] == ("tool-ask_user", "input-available")
     assert called["last"]["finishReason"] == "tool-calls"
@@ -70,5 +70,5 @@ def test_there_is_nothing_to_resume_and_that_is_no_error(outcome: Any) -> None:
     assert outcome["resumed"] is None
 
 
-def test_a_refusal_is_its_message(outcome: Any) -> None:
+def test_a_rejection_is_an_error_with_its_message(outcome: Any) -> None:
     assert json.loads(outcome["refused"])["error"]["code"] == "invalid_request"

@@ -30,13 +30,13 @@ ASK_USER: ChatCompletionToolParam = {
 }
 
 
-def said(text: str) -> list[ChatCompletionMessageParam]:
+def user_message(text: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
 
 
 @pytest.fixture(scope="module")
 def outcome(chat: str) -> Any:
-    """What came of each scenario of tests/clients/openai.mjs."""
+    """The outcome of each scenario of tests/clients/openai.mjs."""
     return npm.run("openai.mjs", chat)
 
 
@@ -48,19 +48,19 @@ def client(chat: str) -> Iterator[OpenAI]:
 
 
 class TestNode:
-    def test_a_stream_is_a_completion_in_the_end(self, outcome: Any) -> None:
+    def test_a_stream_adds_up_to_a_completion(self, outcome: Any) -> None:
         completion = outcome["streamed"]["completion"]
         assert completion["choices"][0]["finish_reason"] == "stop"
         assert "Paris" in completion["choices"][0]["message"]["content"]
         assert completion["usage"]["total_tokens"] > 0
         assert outcome["streamed"]["kinds"] == ["chat.completion.chunk"]
 
-    def test_our_tools_run_inside(self, outcome: Any) -> None:
+    def test_server_tools_run_within_the_answer(self, outcome: Any) -> None:
         message = outcome["whole"]["choices"][0]["message"]
         assert "Paris" in message["content"]
         assert "tool_calls" not in message
 
-    def test_the_callers_tool_comes_back_to_it_and_its_result_is_heard(self, outcome: Any) -> None:
+    def test_a_call_of_the_callers_tool_is_returned_and_its_result_is_used(self, outcome: Any) -> None:
         called, after = outcome["ownTool"]["called"], outcome["ownTool"]["after"]
         assert called["finish_reason"] == "tool_calls"
         assert [call["function"]["name"] for call in called["message"]["tool_calls"]] == ["ask_user"]
@@ -69,7 +69,7 @@ class TestNode:
     def test_models_are_listed(self, outcome: Any) -> None:
         assert outcome["models"] == [MODEL]
 
-    def test_errors_are_of_their_kinds(self, outcome: Any) -> None:
+    def test_errors_have_the_sdks_own_types(self, outcome: Any) -> None:
         unknown, stream, whole = outcome["unknownModel"], outcome["failedStream"], outcome["failedWhole"]
         assert (unknown["kind"], unknown["status"], unknown["code"]) == ("NotFoundError", 404, "model_not_found")
         assert (stream["kind"], stream["code"]) == ("APIError", "model_busy")
@@ -80,7 +80,7 @@ class TestPython:
     def test_a_stream_comes_in_chunks_and_counts_its_tokens(self, client: OpenAI) -> None:
         options: ChatCompletionStreamOptionsParam = {"include_usage": True}
         with client.chat.completions.create(
-            model=MODEL, messages=said(FIVE), stream=True, stream_options=options
+            model=MODEL, messages=user_message(FIVE), stream=True, stream_options=options
         ) as stream:
             *chunks, last = stream
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
@@ -89,14 +89,14 @@ class TestPython:
         assert last.usage
         assert last.usage.total_tokens > 0
 
-    def test_an_answer_comes_in_one_piece(self, client: OpenAI) -> None:
-        completion = client.chat.completions.create(model=MODEL, messages=said("the weather in Paris"))
+    def test_an_answer_can_be_a_single_response(self, client: OpenAI) -> None:
+        completion = client.chat.completions.create(model=MODEL, messages=user_message("the weather in Paris"))
         assert "Paris" in (completion.choices[0].message.content or "")
         assert completion.usage
         assert completion.usage.total_tokens > 0
 
-    def test_the_callers_tool_comes_back_to_it_and_its_result_is_heard(self, client: OpenAI) -> None:
-        messages = said("please ask_user")
+    def test_a_call_of_the_callers_tool_is_returned_and_its_result_is_used(self, client: OpenAI) -> None:
+        messages = user_message("please ask_user")
         with client.chat.completions.stream(model=MODEL, messages=messages, tools=[ASK_USER]) as stream:
             called = stream.get_final_completion().choices[0]
         assert called.finish_reason == "tool_calls"
@@ -105,17 +105,17 @@ class TestPython:
         assert call.function.name == "ask_user"
         history: list[ChatCompletionMessageParam] = [
             *messages,
-            called.message.model_dump(exclude_none=True),  # type: ignore[list-item]
+            called.message.model_dump(exclude_none=True),  # type: ignore[list-item]  # a plain dict
             {"role": "tool", "tool_call_id": call.id, "content": "blue"},
         ]
         after = client.chat.completions.create(model=MODEL, messages=history, tools=[ASK_USER])
         assert "blue" in (after.choices[0].message.content or "")
 
-    def test_an_answer_that_was_named_can_be_stopped(self, client: OpenAI, chat: str) -> None:
+    def test_an_answer_with_a_conversation_id_can_be_stopped(self, client: OpenAI, chat: str) -> None:
         name = {"conversation_id": f"c_{uuid.uuid4().hex}"}
         chunks = []
         with client.chat.completions.create(
-            model=MODEL, messages=said("count to 2000"), stream=True, metadata=name
+            model=MODEL, messages=user_message("count to 2000"), stream=True, metadata=name
         ) as stream:
             for chunk in stream:
                 chunks.append(chunk)
@@ -128,18 +128,18 @@ class TestPython:
     def test_models_are_listed(self, client: OpenAI) -> None:
         assert [model.id for model in client.models.list()] == [MODEL]
 
-    def test_a_model_that_is_not_offered_is_not_found(self, client: OpenAI) -> None:
-        with pytest.raises(NotFoundError) as refused:
-            client.chat.completions.create(model="huge", messages=said("Hi"))
-        assert refused.value.code == "model_not_found"
+    def test_an_unavailable_model_is_not_found(self, client: OpenAI) -> None:
+        with pytest.raises(NotFoundError) as raised:
+            client.chat.completions.create(model="huge", messages=user_message("Hi"))
+        assert raised.value.code == "model_not_found"
 
-    def test_a_failure_in_one_piece_has_its_status(self, client: OpenAI) -> None:
+    def test_a_failure_without_a_stream_has_its_status(self, client: OpenAI) -> None:
         with pytest.raises(APIStatusError) as failed:
-            client.chat.completions.create(model=MODEL, messages=said("fail halfway"))
+            client.chat.completions.create(model=MODEL, messages=user_message("fail halfway"))
         assert failed.value.status_code == 503
 
     def test_a_failure_in_a_stream_is_raised_where_it_is_read(self, client: OpenAI) -> None:
-        with client.chat.completions.create(model=MODEL, messages=said("fail halfway"), stream=True) as stream:
+        with client.chat.completions.create(model=MODEL, messages=user_message("fail halfway"), stream=True) as stream:
             heard = iter(stream)
             assert next(heard).choices[0].delta.role == "assistant"
             with pytest.raises(APIError, match="as it was asked to"):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def ask(url: str, text: str, stop_after: int = 0) -> list[Any]:
-    """The frames of one answer; with `stop_after`, a stop is asked for after so many."""
+    """The frames of one answer; with `stop_after`, a stop is requested after that many."""
     conversation = f"c_{uuid.uuid4().hex}"
     body = {"conversation_id": conversation, "messages": [{"role": "user", "content": text}]}
     frames: list[Any] = []
@@ -70,7 +70,7 @@ def test_a_stop_is_the_last_frame(chat: str) -> None:
         (b'{"a":"%b"}' % (b"x" * 1024 * 1024), "application/json", 413, "body_too_large"),
     ],
 )
-def test_bad_input_is_refused_in_the_formats_own_shape(
+def test_bad_input_is_rejected_in_the_formats_own_error_shape(
     chat: str, path: str, content: bytes, content_type: str, status: int, code: str
 ) -> None:
     response = httpx.post(f"{chat}{path}", content=content, headers={"content-type": content_type})

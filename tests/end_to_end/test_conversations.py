@@ -1,4 +1,4 @@
-"""Keys, conversations, stops and limits as a deployment has them: several environments and a DynamoDB between them."""
+"""Authentication, conversations, stops and rate limits over several environments that share a DynamoDB table."""
 
 import json
 from collections.abc import Iterator
@@ -62,9 +62,9 @@ def cloud() -> Iterator[Cloud]:
     url = f"http://{host}:{port}"
     names = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "eu-west-1"}
     wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
-    table: Any = boto3.client("dynamodb", endpoint_url=url, **names)  # type: ignore[call-overload]  # all of them text
+    table: Any = boto3.client("dynamodb", endpoint_url=url, **names)  # type: ignore[call-overload]  # all arguments are str
     table.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
-    secrets: Any = boto3.client("secretsmanager", endpoint_url=url, **names)  # type: ignore[call-overload]  # likewise
+    secrets: Any = boto3.client("secretsmanager", endpoint_url=url, **names)  # type: ignore[call-overload]  # as above
     keys = json.dumps({"alice": "key-of-alice", "bob": ["key-of-bob", "next-key-of-bob"], "carol": "key-of-carol"})
     yield Cloud(url, secrets.create_secret(Name="keys", SecretString=keys)["ARN"])
     server.stop()
@@ -103,7 +103,7 @@ def bob(url: str) -> Client:
     return Client(url, "next-key-of-bob")
 
 
-class TestWhoMayCall:
+class TestAuthentication:
     @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer key-of-nobody"}, {"x-api-key": "key-of-bob2"}])
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -119,16 +119,16 @@ class TestWhoMayCall:
             ("DELETE", "/conversations/c"),
         ],
     )
-    def test_nobody_without_a_key(self, url: str, method: str, path: str, headers: dict[str, str]) -> None:
+    def test_rejects_callers_without_a_key(self, url: str, method: str, path: str, headers: dict[str, str]) -> None:
         answer = httpx.request(method, url + path, headers=headers)
         assert answer.status_code == 401
-        # A function URL gives this header another name.
+        # A function URL renames this header.
         assert answer.headers["x-amzn-remapped-www-authenticate"] == 'Bearer realm="chat"'
 
-    def test_the_key_may_come_in_a_header_of_its_own(self, url: str) -> None:
+    def test_accepts_the_key_in_x_api_key(self, url: str) -> None:
         assert httpx.get(f"{url}/conversations", headers={"x-api-key": "key-of-bob"}).status_code == 200
 
-    def test_the_log_has_callers_and_no_keys(self, server: LocalServer) -> None:
+    def test_logs_callers_and_no_keys(self, server: LocalServer) -> None:
         for key in ("key-of-alice", "key-of-nobody"):
             httpx.get(f"{server.url}/conversations", headers={"authorization": f"Bearer {key}"})
         log = server.log.read_text()
@@ -137,12 +137,12 @@ class TestWhoMayCall:
         assert "key-of" not in log
 
 
-class TestWhatInitSays:
+class TestTheInitLog:
     @pytest.mark.parametrize(
         ("auth", "words", "status"),
         [("none", "AUTH=none: anyone who finds this URL may call it", 200), ("api_key", "every call is refused", 401)],
     )
-    def test_an_open_url_and_one_shut_for_everybody_are_in_the_log(
+    def test_mentions_an_open_url_and_one_closed_to_everybody(
         self, tmp_path: Path, auth: str, words: str, status: int
     ) -> None:
         with local_server(tmp_path, "--env", f"AUTH={auth}") as server:
@@ -151,7 +151,7 @@ class TestWhatInitSays:
 
 
 class TestAConversation:
-    def test_is_kept_listed_shown_and_deleted(self, alice: Client) -> None:
+    def test_is_stored_listed_shown_and_deleted(self, alice: Client) -> None:
         assert alice.chat("hello", "first")[-1]["type"] == "done"
         assert alice.chat("and again", "first")[-1]["type"] == "done"
         listed = alice.ask("GET", "/conversations").json()["conversations"]
@@ -161,32 +161,34 @@ class TestAConversation:
         assert alice.ask("DELETE", "/conversations/first").status_code == 204
         assert alice.ask("GET", "/conversations/first").status_code == 404
 
-    def test_keeps_what_tools_were_asked_and_said(self, alice: Client) -> None:
+    def test_stores_tool_calls_and_results(self, alice: Client) -> None:
         alice.chat("the weather in Paris", "tools")
         roles = [one["role"] for one in alice.ask("GET", "/conversations/tools").json()["messages"]]
         assert roles == ["user", "assistant", "tool", "assistant"]
 
-    def test_is_nobody_elses(self, alice: Client, bob: Client) -> None:
+    def test_is_visible_only_to_its_owner(self, alice: Client, bob: Client) -> None:
         alice.chat("secret", "hers")
         assert "hers" not in bob.ask("GET", "/conversations").text
         for method in ("GET", "DELETE"):
-            refused = bob.ask(method, "/conversations/hers")
-            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "conversation_not_found")
+            rejected = bob.ask(method, "/conversations/hers")
+            assert (rejected.status_code, rejected.json()["error"]["code"]) == (404, "conversation_not_found")
         assert alice.ask("GET", "/conversations/hers").status_code == 200
 
 
 class TestARunningConversation:
-    def test_takes_no_second_request_and_is_stopped_by_its_owner_from_another_environment(
+    def test_rejects_a_second_request_and_is_stopped_by_its_owner_from_another_environment(
         self, alice: Client, bob: Client
     ) -> None:
         heard: list[dict[str, Any]] = []
         for frame in alice.frames("count to 5000", "running"):
             heard.append(frame)
             if len(heard) == 5:
-                refused = alice.ask("POST", "/chat", json=_asks("me too", "running"))
-                assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conversation_busy")
+                rejected = alice.ask("POST", "/chat", json=_asks("me too", "running"))
+                assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "conversation_busy")
                 assert alice.ask("DELETE", "/conversations/running").status_code == 409
-                assert bob.ask("POST", "/chat/running/stop").status_code == 202  # his own, which does not run
+                assert (
+                    bob.ask("POST", "/chat/running/stop").status_code == 202
+                )  # his own conversation, which is not running
                 assert alice.ask("GET", "/conversations/running").json()["running"] is True
                 assert alice.ask("POST", "/chat/running/stop").status_code == 202
         assert heard[-1] == {"type": "stopped", "reason": "user"}
@@ -197,14 +199,14 @@ class TestARunningConversation:
 
 
 class TestLimits:
-    def test_one_too_many_is_told_when_to_come_again(self, url: str, alice: Client) -> None:
+    def test_a_request_over_the_limit_is_told_when_to_retry(self, url: str, alice: Client) -> None:
         carol = Client(url, "key-of-carol")
-        for _ in range(2 * LIMIT + 1):  # the minute may turn meanwhile
-            refused = carol.ask("POST", "/chat", json=_asks("hi", "limited"))
-            if refused.status_code == 429:
+        for _ in range(2 * LIMIT + 1):  # a new minute may begin meanwhile
+            rejected = carol.ask("POST", "/chat", json=_asks("hi", "limited"))
+            if rejected.status_code == 429:
                 break
-        assert refused.json()["error"]["code"] == "rate_limited"
-        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert rejected.json()["error"]["code"] == "rate_limited"
+        assert 1 <= int(rejected.headers["retry-after"]) <= 60
         assert alice.chat("hi", "unlimited")[-1]["type"] == "done"
 
 

@@ -1,4 +1,4 @@
-"""docs/frontends.md: every snippet that can run is run, as it stands, against the local function URL."""
+"""docs/frontends.md: every snippet that can run is run, unchanged, against the local function URL."""
 
 import re
 import subprocess

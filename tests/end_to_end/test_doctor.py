@@ -1,4 +1,4 @@
-"""`make doctor` against a running local server: it finds nothing wrong, and sees the response stream."""
+"""`make doctor` against a running local server: it finds nothing wrong, and sees the streamed response."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def doctor(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_local_server_is_well(tmp_path: Path) -> None:
+def test_a_local_server_is_healthy(tmp_path: Path) -> None:
     cors = ["--cors-allow-origin", "https://app.example.com", "--cors-allow-method", "POST"]
     for header in ("content-type", "x-api-key"):
         cors += ["--cors-allow-header", header]
@@ -30,7 +30,7 @@ def test_a_local_server_is_well(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_a_page_that_may_not_call_is_told_how(tmp_path: Path) -> None:
+def test_an_origin_that_is_not_allowed_is_told_how_to_allow_it(tmp_path: Path) -> None:
     with local_server(tmp_path, "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
         done = doctor("--url", server.url, "--origin", "https://app.example.com")
     assert "make deploy PARAMETERS='AllowedOrigins=https://app.example.com'" in done.stdout

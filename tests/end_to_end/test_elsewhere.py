@@ -1,4 +1,4 @@
-"""Tools that live elsewhere, in processes of their own: in the worker function, and on an MCP server."""
+"""Remote tools in processes of their own: in the worker function, and on an MCP server."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ AT_ONCE = ("--env", "SCRIPTED_WORDS_PER_SECOND=0")
 MCP_SERVER = ROOT / "tests" / "chat" / "tool_runtime" / "mcp" / "server.py"
 
 
-def final(answer: list[dict[str, Any]], name: str) -> dict[str, Any]:
+def final_frame(answer: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(frame for frame in reversed(answer) if frame.get("name") == name)
 
 
@@ -40,7 +40,7 @@ def test_a_tool_runs_in_another_function_and_its_result_comes_back(worker: str, 
     flags = [flag for name, value in environment.items() for flag in ("--env", f"{name}={value}")]
     with local_server(tmp_path, *AT_ONCE, *flags) as server:
         answer = chat(server.url, "simulate_savings with 12 a month for 12 years")
-    outcome = final(answer, "simulate_savings")
+    outcome = final_frame(answer, "simulate_savings")
     assert (outcome["status"], outcome.get("result", {}).get("paid_in")) == ("completed", 12 * 12 * 12), outcome
 
 
@@ -51,6 +51,6 @@ def test_a_tool_of_an_mcp_server_runs_beside_our_own(tmp_path: Path) -> None:
         with local_server(tmp_path, *AT_ONCE, "--env", f"MCP_SERVERS=station={url}") as server:
             answer = chat(server.url, "station_say fog and the weather in Oslo")
         station.terminate()
-    assert final(answer, "station_say")["status"] == "completed"
-    assert final(answer, "get_weather")["status"] == "completed"
+    assert final_frame(answer, "station_say")["status"] == "completed"
+    assert final_frame(answer, "get_weather")["status"] == "completed"
     assert "fog" in text_of(answer)

@@ -1,4 +1,4 @@
-"""What a tool lets slip reaches nobody: the real process, its answers, log and store, and what it asks the model."""
+"""Redaction end to end: what a tool leaks reaches no response, log, store or provider request of the real process."""
 
 import contextlib
 import json
@@ -84,16 +84,16 @@ class Leaky(NamedTuple):
     provider: Provider
     store: Path
 
-    def kept(self) -> str:
-        """Everything in the store."""
+    def stored_text(self) -> str:
+        """Everything in the store, as text."""
         with contextlib.closing(sqlite3.connect(self.store)) as file:
             return str(file.execute("select * from items").fetchall())
 
     def ask(self, path: str, body: dict[str, Any]) -> str:
         headers = {"x-api-key": "made-up-key-of-nora"}
-        answered = httpx.post(self.server.url + path, json=body, headers=headers, timeout=30)
-        assert answered.status_code == 200
-        return answered.text
+        response = httpx.post(self.server.url + path, json=body, headers=headers, timeout=30)
+        assert response.status_code == 200
+        return response.text
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
 
 
 def calls(*names: str) -> bytes:
-    """A model that asks for these tools, arguments and all."""
+    """The stream of a provider that calls these tools, with arguments."""
     arguments = json.dumps({"ship": SHIP})
     fragments = [
         {"index": at, "id": f"call_{at}", "function": {"name": name, "arguments": arguments}}
@@ -128,7 +128,7 @@ def frames(*choices: dict[str, Any]) -> bytes:
     return b"".join(chunks) + b"data: [DONE]\n\n"
 
 
-SAYS = frames({"delta": {"content": "Done."}, "finish_reason": "stop"})
+TEXT_ANSWER = frames({"delta": {"content": "Done."}, "finish_reason": "stop"})
 QUESTION = "Where does she lie?"
 BODIES: dict[str, dict[str, Any]] = {
     "/chat": {"messages": [{"role": "user", "content": QUESTION}], "conversation_id": "c", "store": True},
@@ -139,20 +139,20 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_nobody_is_told_what_a_tool_lets_slip(leaky: Leaky, path: str) -> None:
-    leaky.provider.sends(calls(*NAMES), SAYS)
-    told = leaky.ask(path, BODIES[path])
-    asked = json.dumps(leaky.provider.asked[-1], ensure_ascii=False)
-    for said in (told, asked, leaky.server.log.read_text(), leaky.kept()):
-        assert not [value for value in VALUES if value in said]
-    assert "s3cr3t-pw" not in told + asked + leaky.kept()
-    assert path != "/chat" or QUESTION in leaky.kept()
-    assert "find_berth failed because of an internal error." in asked
-    assert "[redacted]" in asked
+def test_secrets_leaked_by_a_tool_reach_no_response_log_store_or_provider(leaky: Leaky, path: str) -> None:
+    leaky.provider.responds_with_streams(calls(*NAMES), TEXT_ANSWER)
+    response = leaky.ask(path, BODIES[path])
+    provider_request = json.dumps(leaky.provider.requests[-1], ensure_ascii=False)
+    for text in (response, provider_request, leaky.server.log.read_text(), leaky.stored_text()):
+        assert not [value for value in VALUES if value in text]
+    assert "s3cr3t-pw" not in response + provider_request + leaky.stored_text()
+    assert path != "/chat" or QUESTION in leaky.stored_text()
+    assert "find_berth failed because of an internal error." in provider_request
+    assert "[redacted]" in provider_request
 
 
-def test_the_log_has_what_went_wrong_and_not_what_was_asked(leaky: Leaky) -> None:
-    leaky.provider.sends(calls("find_berth", "ask_price"), SAYS)
+def test_the_log_has_the_error_and_not_the_arguments(leaky: Leaky) -> None:
+    leaky.provider.responds_with_streams(calls("find_berth", "ask_price"), TEXT_ANSWER)
     leaky.ask("/chat", {"messages": [{"role": "user", "content": QUESTION}]})
     log = leaky.server.log.read_text()
     assert "OSError: login failed for mysql://harbour:s3cr3t-pw@10.9.8.7/berths ([argument])" in log
@@ -174,14 +174,14 @@ def test_the_log_has_what_went_wrong_and_not_what_was_asked(leaky: Leaky) -> Non
         ),
     ],
 )
-def test_nobody_is_told_the_key_that_a_provider_quotes(leaky: Leaky, path: str, sent: bytes) -> None:
+def test_a_key_quoted_by_the_provider_is_redacted(leaky: Leaky, path: str, sent: bytes) -> None:
     key = KEYS["OPENAI_API_KEY"]
-    leaky.provider.sends(sent.replace(b"KEY", key.encode()))
+    leaky.provider.responds_with_streams(sent.replace(b"KEY", key.encode()))
     assert key not in leaky.ask(path, BODIES[path])
     assert key not in leaky.server.log.read_text()
 
 
-def test_the_model_is_not_told_a_key_that_a_user_pastes(leaky: Leaky) -> None:
-    leaky.provider.sends(SAYS)
+def test_a_key_pasted_by_a_user_does_not_reach_the_provider(leaky: Leaky) -> None:
+    leaky.provider.responds_with_streams(TEXT_ANSWER)
     leaky.ask("/chat", {"messages": [{"role": "user", "content": "my key is made-up-key-of-nora"}]})
-    assert leaky.provider.asked[-1]["messages"][-1]["content"] == "my key is [redacted]"
+    assert leaky.provider.requests[-1]["messages"][-1]["content"] == "my key is [redacted]"

@@ -1,4 +1,4 @@
-"""The locks: whole, of one mind, and made by `make lock` from the names in the two pyproject.toml."""
+"""The lock files: complete, consistent, and made by `make lock` from the requirements in both pyproject.toml."""
 
 import re
 import shutil
@@ -20,8 +20,8 @@ def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
-def named(project: str, group: str = "") -> set[str]:
-    """The names a pyproject.toml asks for, as locks spell them."""
+def declared_names(project: str, group: str = "") -> set[str]:
+    """The package names a pyproject.toml requires, normalized as in the lock files."""
     table = tomllib.loads((ROOT / project).read_text())
     wanted = table["dependency-groups"][group] if group else table["project"]["dependencies"]
     return {re.split(r"[\[<>=!~; ]", name)[0].lower() for name in wanted}
@@ -34,7 +34,7 @@ class TestEveryLock:
         assert [e.split()[0] for e in entries if e.strip() and "--hash=sha256:" not in e] == []
 
     @pytest.mark.parametrize("lock", LOCKS)
-    def test_names_no_address(self, lock: str) -> None:
+    def test_names_no_url(self, lock: str) -> None:
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text())
 
     @pytest.mark.parametrize("shipped", [DEPENDENCIES, RUNTIME])
@@ -42,10 +42,10 @@ class TestEveryLock:
         development = pins(DEVELOPMENT)
         assert {name: development.get(name) for name in pins(shipped)} == pins(shipped)
 
-    def test_has_what_was_asked_for(self) -> None:
-        assert named("pyproject.toml") <= set(pins(DEPENDENCIES))
-        assert named("layers/winterbourne/pyproject.toml") <= set(pins(RUNTIME))
-        assert named("pyproject.toml", "dev") <= set(pins(DEVELOPMENT))
+    def test_has_every_declared_requirement(self) -> None:
+        assert declared_names("pyproject.toml") <= set(pins(DEPENDENCIES))
+        assert declared_names("layers/winterbourne/pyproject.toml") <= set(pins(RUNTIME))
+        assert declared_names("pyproject.toml", "dev") <= set(pins(DEVELOPMENT))
 
     def test_the_runtime_layer_brings_h11_and_nothing_else(self) -> None:
         assert set(pins(RUNTIME)) == {"h11"}
@@ -53,7 +53,7 @@ class TestEveryLock:
 
 @pytest.mark.slow
 def test_make_lock_makes_these_very_files(tmp_path: Path) -> None:
-    """With `UPGRADE=` it keeps the versions, so it makes what is there unless a name was added by hand."""
+    """With `UPGRADE=` it keeps the versions, so the files are unchanged unless a name was added by hand."""
     for name in (*LOCKS, "Makefile", "pyproject.toml", "layers/winterbourne/pyproject.toml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)

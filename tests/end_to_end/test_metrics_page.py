@@ -20,7 +20,7 @@ def test_every_tool_of_a_chat_is_there_with_its_duration(function_url: str) -> N
 
 
 class TestInABrowser:
-    def test_figures_appear_while_one_looks_on(self, function_url: str, visits: Visits) -> None:
+    def test_figures_appear_while_the_page_is_open(self, function_url: str, visits: Visits) -> None:
         page = visits.open(function_url)
         page.goto(function_url + PAGE)
         expect(page.get_by_role("heading", name="Local metrics")).to_be_visible()

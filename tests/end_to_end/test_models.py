@@ -1,4 +1,4 @@
-"""Every provider through the whole chat function, against a server that nobody here wrote."""
+"""Every provider through the whole chat function, against aimock, an independent provider server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -81,14 +81,14 @@ def chat(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             yield f"{server.url}/chat"
 
 
-def ask(chat: str, *said: str | dict[str, Any]) -> list[dict[str, Any]]:
-    messages = [{"role": "user", "content": words} if isinstance(words, str) else words for words in said]
+def ask(chat: str, *contents: str | dict[str, Any]) -> list[dict[str, Any]]:
+    messages = [{"role": "user", "content": one} if isinstance(one, str) else one for one in contents]
     answer = httpx.post(chat, json={"messages": messages}, timeout=30)
     assert answer.status_code == 200, answer.text
     return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
-def words(frames: list[dict[str, Any]]) -> str:
+def answer_text(frames: list[dict[str, Any]]) -> str:
     return "".join(frame["delta"] for frame in frames if frame["type"] == "content")
 
 
@@ -99,36 +99,36 @@ def outcomes(frames: list[dict[str, Any]]) -> dict[str, str]:
 
 def test_five_tools_in_parallel_then_an_answer(chat: str) -> None:
     frames = ask(chat, "five tools please")
-    assert words(frames) == "Let me check.All five answered: 🌍."
+    assert answer_text(frames) == "Let me check.All five answered: 🌍."
     assert outcomes(frames) == {call["id"]: "completed" for call in FIVE}
     assert (frames[-1]["type"], frames[-1]["stop_reason"], frames[-1]["turns"]) == ("done", "stop", 2)
 
 
-def test_a_second_question_brings_the_first_answer_along(chat: str) -> None:
+def test_a_second_question_includes_the_first_answer(chat: str) -> None:
     frames = ask(chat, "hello", {"role": "assistant", "content": "Hello!"}, "and then?")
-    assert words(frames) == "I remember."
+    assert answer_text(frames) == "I remember."
 
 
-def test_too_many_requests_once_is_not_seen(chat: str) -> None:
+def test_a_single_429_is_retried_unnoticed(chat: str) -> None:
     frames = ask(chat, "busy once")
-    assert words(frames) == "Here I am."
+    assert answer_text(frames) == "Here I am."
     assert frames[-1]["type"] == "done"
 
 
-def test_a_stream_that_is_cut_ends_with_an_error_after_what_was_said(chat: str) -> None:
+def test_a_broken_stream_ends_with_an_error_after_the_text_so_far(chat: str) -> None:
     frames = ask(chat, "cut me")
-    assert "This will not come to its end".startswith(words(frames)[:4])
-    assert words(frames)
+    assert "This will not come to its end".startswith(answer_text(frames)[:4])
+    assert answer_text(frames)
     assert (frames[-1]["type"], frames[-1]["code"]) == ("error", "model_stream_truncated")
 
 
 def test_broken_arguments_fail_one_call_and_no_other(chat: str) -> None:
     frames = ask(chat, "broken arguments")
     assert outcomes(frames) == {"call_x": "failed", "call_y": "completed"}
-    assert words(frames) == "One of two."
+    assert answer_text(frames) == "One of two."
 
 
-def test_a_refused_key_is_told_without_the_key(chat: str) -> None:
+def test_a_rejected_key_is_reported_without_the_key(chat: str) -> None:
     frames = ask(chat, "wrong key")
     assert (frames[-1]["type"], frames[-1]["code"]) == ("error", "model_refused")
     assert "; check " in frames[-1]["message"]

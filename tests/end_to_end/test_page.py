@@ -1,4 +1,4 @@
-"""Promises of the page, kept before a real Chromium, over the whole path from the function URL to the model."""
+"""The chat page in a real Chromium, over the whole path from the function URL to the provider."""
 
 import hashlib
 import itertools
@@ -23,7 +23,7 @@ class TestAsking:
         assert "250" not in answer.inner_text()
         expect(has_ended(answer)).to_contain_text("249 250")
 
-    def test_one_sees_that_five_tools_run_at_once_and_which_was_slow(self, visits: Visits, chat: str) -> None:
+    def test_five_tools_are_shown_running_at_once_and_which_was_slow(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         answer = ask(page, FIVE)
         running = answer.locator(".tool[data-status=started]")
@@ -40,7 +40,7 @@ class TestAsking:
         assert slowest[0][1] - slowest[0][0] == max(right - left for left, right in bars)
         keep_picture(page, "answered")
 
-    def test_a_card_shows_what_was_asked_and_what_came_of_it(self, visits: Visits, chat: str) -> None:
+    def test_a_card_shows_the_arguments_and_the_result(self, visits: Visits, chat: str) -> None:
         answer = has_ended(ask(visits.open(chat), "What is the weather in Paris?"))
         card = answer.get_by_role("listitem", name="Tool get_weather, completed")
         expect(card).to_contain_text("Paris")
@@ -54,7 +54,7 @@ class TestAsking:
         expect(card).to_contain_text("failed")
         assert card.locator(".tool-error").inner_text()
 
-    def test_what_was_said_before_is_sent_along_with_its_tools(self, visits: Visits, chat: str) -> None:
+    def test_the_history_is_sent_along_with_its_tool_calls(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         has_ended(ask(page, "What is the weather in Paris?"))
         with page.expect_request("**/chat") as sent:
@@ -63,7 +63,7 @@ class TestAsking:
         assert roles == ["user", "assistant", "tool", "assistant", "user"]
         expect(has_ended(answer).locator(".tool")).to_contain_text("Lima")
 
-    def test_a_new_conversation_knows_nothing_of_the_old_one(self, visits: Visits, chat: str) -> None:
+    def test_a_new_conversation_starts_without_history(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         with page.expect_request("**/chat") as first:
             has_ended(ask(page, "Hello"))
@@ -74,19 +74,19 @@ class TestAsking:
         assert len(sent_body(second.value)["messages"]) == 1
         assert sent_body(first.value)["conversation_id"] != sent_body(second.value)["conversation_id"]
 
-    def test_a_suggestion_is_asked_by_one_press(self, visits: Visits, chat: str) -> None:
+    def test_a_suggestion_is_sent_with_one_click(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         page.get_by_role("button", name="What is 17.5 %").click()
         expect(has_ended(page.locator(".answer")).locator(".tool")).to_have_count(2)
 
-    def test_thoughts_are_folded_away(self, visits: Visits, chat: str) -> None:
+    def test_reasoning_is_collapsed(self, visits: Visits, chat: str) -> None:
         answer = has_ended(ask(visits.open(chat), "Please think about it"))
         thoughts = answer.get_by_text("The script says what to answer.")
         expect(thoughts).to_be_hidden()
         answer.get_by_text("Thinking").click()
         expect(thoughts).to_be_visible()
 
-    def test_every_request_names_the_hash_of_its_body_for_a_cdn_that_signs(self, visits: Visits, chat: str) -> None:
+    def test_every_request_has_the_hash_of_its_body_for_a_cdn_that_signs(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         with page.expect_request("**/chat") as sent:
             ask(page, "Zähle bis 3 \N{WATER WAVE}")
@@ -100,7 +100,7 @@ def _bars(rows: Locator) -> list[tuple[float, float]]:
     return [(box["x"], box["x"] + box["width"]) for box in boxes if box]
 
 
-TELL = """
+RENDER_FRAMES = """
 async (frames) => {
   const { Answer } = await import(document.querySelector("script").src.replace("app.js", "answer.js"));
   const answer = new Answer();
@@ -115,22 +115,22 @@ def call(status: str, name: str = "dig", **more: Any) -> dict[str, Any]:
     return {"type": "tool_call", "name": name, "status": status, "id": name, **more}
 
 
-def words(text: str) -> dict[str, Any]:
+def content(text: str) -> dict[str, Any]:
     return {"type": "content", "delta": text}
 
 
 class TestFrames:
-    """What the shipped tools never do, and other tools may."""
+    """Frames that the shipped tools never cause, and other tools may."""
 
-    def test_a_call_that_waits_for_a_place_says_so(self, visits: Visits, chat: str) -> None:
+    def test_a_queued_call_says_so(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        page.evaluate(TELL, [call("queued")])
+        page.evaluate(RENDER_FRAMES, [call("queued")])
         expect(page.get_by_role("listitem", name="Tool dig, waiting for a place")).to_be_attached()
 
-    def test_progress_is_a_bar_where_a_tool_knows_how_far_it_is(self, visits: Visits, chat: str) -> None:
+    def test_progress_is_a_bar_if_a_tool_reports_a_fraction(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         progress = call("progress", data={"fraction": 0.4, "layer": "chalk"})
-        page.evaluate(TELL, [call("started", arguments='{"metres": 3}'), progress])
+        page.evaluate(RENDER_FRAMES, [call("started", arguments='{"metres": 3}'), progress])
         card = page.locator(".tool")
         expect(card.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "40")
         expect(card).to_have_text("digrunning3layerchalk")
@@ -138,28 +138,28 @@ class TestFrames:
     @pytest.mark.parametrize(
         ("status", "shown"), [("failed", "failed"), ("timed_out", "timed out"), ("cancelled", "cancelled")]
     )
-    def test_each_bad_end_has_its_word_and_its_reason(self, visits: Visits, chat: str, status: str, shown: str) -> None:
+    def test_each_failed_status_has_its_label_and_reason(
+        self, visits: Visits, chat: str, status: str, shown: str
+    ) -> None:
         page = visits.open(chat)
-        page.evaluate(TELL, [call("started"), call(status, duration_ms=5, error="hit flint")])
+        page.evaluate(RENDER_FRAMES, [call("started"), call(status, duration_ms=5, error="hit flint")])
         expect(page.get_by_role("listitem", name=f"Tool dig, {shown}")).to_contain_text("hit flint")
         expect(page.get_by_role("progressbar")).to_have_count(0)
 
-    def test_words_stand_where_they_were_said(self, visits: Visits, chat: str) -> None:
+    def test_text_and_calls_stay_in_order(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        began = [words("I di"), call("started"), words("g.")]
-        page.evaluate(TELL, [*began, call("completed", duration_ms=5, result=[1]), words("Dug.")])
+        began = [content("I di"), call("started"), content("g.")]
+        page.evaluate(RENDER_FRAMES, [*began, call("completed", duration_ms=5, result=[1]), content("Dug.")])
         expect(page.locator(".answer > div > *:visible")).to_have_text(["I dig.", re.compile("^dig5 ms"), "Dug."])
 
-    def test_frames_of_later_versions_are_passed_over(self, visits: Visits, chat: str) -> None:
+    def test_unknown_frames_of_later_versions_are_ignored(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        page.evaluate(TELL, [{"type": "weather_of_tomorrow"}, words("Still here.")])
+        page.evaluate(RENDER_FRAMES, [{"type": "weather_of_tomorrow"}, content("Still here.")])
         expect(page.locator(".answer")).to_contain_text("Still here.")
 
-    def test_calls_of_two_answers_differ_even_where_a_model_counts_from_one_each_time(
-        self, visits: Visits, chat: str
-    ) -> None:
-        frames = [words("I dig."), call("started"), call("completed", duration_ms=5, result={"depth": 3})]
-        first, second = visits.open(chat).evaluate(TELL, frames)
+    def test_call_ids_of_two_answers_differ_even_if_the_provider_repeats_them(self, visits: Visits, chat: str) -> None:
+        frames = [content("I dig."), call("started"), call("completed", duration_ms=5, result={"depth": 3})]
+        first, second = visits.open(chat).evaluate(RENDER_FRAMES, frames)
         assert first[0]["content"] == [
             {"type": "text", "text": "I dig."},
             {"type": "tool_call", "id": "dig_0", "name": "dig", "arguments": ""},
@@ -177,21 +177,21 @@ class TestFrames:
 
 class TestStopping:
     @pytest.mark.parametrize("press", ["the button", "Escape"])
-    def test_a_running_answer_stops_and_what_was_said_stays(self, visits: Visits, chat: str, press: str) -> None:
+    def test_a_running_answer_stops_and_its_text_stays(self, visits: Visits, chat: str, press: str) -> None:
         page = visits.open(chat)
         answer = ask(page, "Count to 5000")
         expect(answer).to_contain_text("1 2 3")
-        with page.expect_response(re.compile(r"/chat/c_\w+/stop$")) as heard:
+        with page.expect_response(re.compile(r"/chat/c_\w+/stop$")) as stop_response:
             if press == "Escape":
                 page.keyboard.press("Escape")
             else:
                 page.get_by_role("button", name="Stop").click()
-        assert heard.value.ok
+        assert stop_response.value.ok
         expect(has_ended(answer, "stopped")).to_contain_text("You stopped this answer.")
         expect(answer).to_contain_text("1 2 3")
         expect(page.get_by_role("button", name="Send")).to_be_visible()
 
-    def test_after_a_stop_the_conversation_goes_on(self, visits: Visits, chat: str) -> None:
+    def test_after_a_stop_the_conversation_continues(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         answer = ask(page, "Count to 5000")
         expect(answer).to_contain_text("1 2 3")
@@ -207,7 +207,7 @@ class TestStopping:
         has_ended(answer, "stopped")
         expect(answer.locator(".tool[data-status=started]")).to_have_count(0)
 
-    def test_a_server_that_does_not_hear_the_stop_is_cut_off(self, visits: Visits, chat: str) -> None:
+    def test_if_the_stop_request_fails_the_stream_is_aborted(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         page.route("**/stop", lambda route: route.abort())
         answer = ask(page, "Count to 5000")
@@ -217,15 +217,15 @@ class TestStopping:
 
 
 class TestTrouble:
-    def test_an_error_says_what_broke_and_the_same_can_be_asked_again(
-        self, visits: Visits, guarded: str, model: Provider
+    def test_an_error_says_what_failed_and_the_question_can_be_retried(
+        self, visits: Visits, guarded: str, model_provider: Provider
     ) -> None:
         page = visits.open(guarded, key=KEY)
-        model.refuses(400)
+        model_provider.rejects_with(400)
         answer = has_ended(ask(page, "Hello"), "failed")
         expect(answer.get_by_role("alert")).not_to_be_empty()
         keep_picture(page, "failed")
-        model.says("Now it ", "runs.")
+        model_provider.responds_with("Now it ", "runs.")
         answer.get_by_role("button", name="Try again").click()
         expect(has_ended(page.locator(".answer"))).to_contain_text("Now it runs.")
         expect(page.locator(".question")).to_have_count(1)
@@ -239,15 +239,15 @@ class TestTrouble:
         answer.get_by_role("button", name="Try again").click()
         expect(has_ended(page.locator(".answer"))).to_contain_text("1 2 3")
 
-    def test_a_stream_without_its_last_frame_is_a_failure(self, visits: Visits, chat: str) -> None:
+    def test_a_stream_without_a_terminal_event_is_a_failure(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        said = 'data: {"type":"content","delta":"Half a"}\n\n'
-        page.route("**/chat", lambda route: route.fulfill(body=said, content_type="text/event-stream"))
+        body = 'data: {"type":"content","delta":"Half a"}\n\n'
+        page.route("**/chat", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
         answer = has_ended(ask(page, "Hello"), "failed")
         expect(answer).to_contain_text("Half a")
         expect(answer.get_by_role("alert")).to_have_text("The stream broke off before its end.")
 
-    def test_a_limit_holds_the_retry_back_for_as_long_as_the_server_says(self, visits: Visits, chat: str) -> None:
+    def test_a_rate_limit_delays_the_retry_as_long_as_the_server_says(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         body = json.dumps({"error": {"code": "too_many_requests", "message": "12 requests a minute at most"}})
         headers = {"retry-after": "1"}
@@ -260,10 +260,10 @@ class TestTrouble:
 
 
 class TestTheKey:
-    def test_it_is_asked_for_when_the_server_wants_one_and_kept_for_the_session(
-        self, visits: Visits, guarded: str, model: Provider
+    def test_it_is_requested_if_the_server_requires_one_and_kept_for_the_session(
+        self, visits: Visits, guarded: str, model_provider: Provider
     ) -> None:
-        model.says("Let in.")
+        model_provider.responds_with("Let in.")
         page = visits.open(guarded)
         ask(page, "Hello")
         dialog = page.get_by_role("dialog", name="This stream asks for a key")
@@ -280,10 +280,10 @@ class TestTheKey:
         page.reload()
         expect(has_ended(ask(page, "Hello"))).to_contain_text("Let in.")
 
-    def test_it_is_sent_in_the_header_that_a_signing_cdn_leaves_alone(
-        self, visits: Visits, guarded: str, model: Provider
+    def test_it_is_sent_in_a_header_that_a_signing_cdn_does_not_replace(
+        self, visits: Visits, guarded: str, model_provider: Provider
     ) -> None:
-        model.says("Let in.")
+        model_provider.responds_with("Let in.")
         page = visits.open(guarded, key=KEY)
         with page.expect_request("**/chat") as sent:
             has_ended(ask(page, "Hello"))
@@ -291,7 +291,7 @@ class TestTheKey:
         assert "authorization" not in sent.value.headers
         assert KEY not in sent.value.url
 
-    def test_it_can_be_refused_and_forgotten(self, visits: Visits, guarded: str) -> None:
+    def test_it_can_be_declined_and_forgotten(self, visits: Visits, guarded: str) -> None:
         page = visits.open(guarded, key=KEY)
         page.reload()
         page.get_by_role("button", name="Forget key").click()
@@ -310,7 +310,7 @@ async (init) => {
 
 
 class TestSignedFetch:
-    """The helper that frontends of other people's may copy."""
+    """The helper that other frontends may copy."""
 
     @pytest.mark.parametrize(
         ("init", "body"),
@@ -320,19 +320,17 @@ class TestSignedFetch:
             ({"method": "PUT", "bytes": [0, 255]}, b"\x00\xff"),
         ],
     )
-    def test_names_the_hash_of_what_it_sends(
-        self, visits: Visits, chat: str, init: dict[str, Any], body: bytes
-    ) -> None:
+    def test_sends_the_hash_of_the_body(self, visits: Visits, chat: str, init: dict[str, Any], body: bytes) -> None:
         headers = sent(visits.open(chat), {**init, "headers": {"x-more": "kept"}})
         assert headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
         assert headers["x-more"] == "kept"
 
-    def test_leaves_a_request_without_a_body_alone(self, visits: Visits, chat: str) -> None:
+    def test_leaves_a_request_without_a_body_unchanged(self, visits: Visits, chat: str) -> None:
         assert "x-amz-content-sha256" not in sent(visits.open(chat), {})
 
 
 def sent(page: Page, init: dict[str, Any]) -> dict[str, str]:
-    """The headers with which signedFetch sends this."""
+    """The headers that signedFetch sends."""
     page.route("**/echo", lambda route: route.fulfill(body="heard"))
     with page.expect_request("**/echo") as request:
         assert page.evaluate(SEND, init) == 200
@@ -340,10 +338,10 @@ def sent(page: Page, init: dict[str, Any]) -> dict[str, str]:
 
 
 class TestHowItIsServed:
-    def test_the_browser_is_told_the_rules_and_asks_for_each_file_once(self, visits: Visits, chat: str) -> None:
+    def test_it_has_a_content_security_policy_and_each_file_is_requested_once(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         page.wait_for_load_state("networkidle")
-        assert len(visits.asked) == len(set(visits.asked)) > 10
+        assert len(visits.requested_urls) == len(set(visits.requested_urls)) > 10
         again = page.request.get(f"{chat}/")
         assert "default-src 'none'" in again.headers["content-security-policy"]
         assert again.headers["cache-control"] == "no-cache"
@@ -357,4 +355,4 @@ class TestHowItIsServed:
         }""")
             == "TypeError"
         )
-        visits.complaints.clear()  # the browser tells of the attempt
+        visits.console_errors.clear()  # the browser logs the attempt

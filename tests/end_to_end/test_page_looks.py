@@ -1,4 +1,4 @@
-"""Promises of the page to eyes, ears and hands: by day and by night, on a phone, by keyboard, through a reader."""
+"""Accessibility and layout of the page: keyboard, screen reader, contrast, light and dark, phones, motion."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -21,7 +21,7 @@ one line of code that is far wider than any phone, so that it has to scroll insi
 
 
 class TestKeyboardAndScreenReader:
-    def test_enter_sends_and_shift_enter_begins_a_line(self, visits: Visits, chat: str) -> None:
+    def test_enter_sends_and_shift_enter_starts_a_new_line(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         box = page.get_by_role("textbox", name="Your question")
         expect(box).to_be_focused()
@@ -34,7 +34,7 @@ class TestKeyboardAndScreenReader:
         expect(box).to_have_value("")
         expect(box).to_be_focused()
 
-    def test_enter_that_only_takes_a_composed_word_sends_nothing(self, visits: Visits, chat: str) -> None:
+    def test_enter_that_ends_ime_composition_sends_nothing(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         page.get_by_role("textbox", name="Your question").fill("Nihongo")
         page.evaluate("""document.activeElement.dispatchEvent(
@@ -42,7 +42,7 @@ class TestKeyboardAndScreenReader:
         )""")
         expect(page.locator(".answer")).to_have_count(0)
 
-    def test_nothing_is_sent_without_words_nor_while_an_answer_runs(self, visits: Visits, chat: str) -> None:
+    def test_nothing_is_sent_without_text_or_while_an_answer_runs(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         ask(page, "   ")
         expect(page.locator(".answer")).to_have_count(0)
@@ -61,7 +61,7 @@ class TestKeyboardAndScreenReader:
             reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
         assert {"New conversation", "Result", "Copy answer", "Send"} <= set(reached)
 
-    def test_the_conversation_is_a_log_that_is_busy_while_words_come(self, visits: Visits, chat: str) -> None:
+    def test_the_conversation_is_a_log_that_is_busy_while_text_arrives(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         log = page.get_by_role("log", name="Conversation")
         answer = ask(page, "Count to 100")
@@ -92,9 +92,9 @@ class TestAxe:
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_it_finds_nothing_at_any_stage(
-        self, visits: Visits, guarded: str, model: Provider, axe: str, scheme: str
+        self, visits: Visits, guarded: str, model_provider: Provider, axe: str, scheme: str
     ) -> None:
-        model.says(WIDE)
+        model_provider.responds_with(WIDE)
         page = visits.open(guarded, color_scheme=scheme, reduced_motion="reduce")
         page.evaluate(axe)
         assert page.evaluate(AXE) == []
@@ -105,12 +105,12 @@ class TestAxe:
         page.keyboard.press("Enter")
         has_ended(page.locator(".answer"))
         assert page.evaluate(AXE) == []
-        model.refuses(400)
+        model_provider.rejects_with(400)
         has_ended(ask(page, "Hello again"), "failed")
         assert page.evaluate(AXE) == []
 
     def test_it_finds_nothing_about_tools(self, visits: Visits, chat: str, axe: str) -> None:
-        # axe takes colours as they are at that moment, and a card that is still rising has only part of its own.
+        # axe reads the colours of that moment, and a card that is still fading in does not have its final ones.
         page = visits.open(chat, reduced_motion="reduce")
         page.evaluate(axe)
         answer = ask(page, FIVE)
@@ -122,7 +122,7 @@ class TestAxe:
 
 class TestLooks:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_text_can_be_read_by_day_and_by_night(self, visits: Visits, chat: str, scheme: str) -> None:
+    def test_text_has_enough_contrast_in_light_and_dark(self, visits: Visits, chat: str, scheme: str) -> None:
         page = visits.open(chat, color_scheme=scheme)
         has_ended(ask(page, FIVE))
         keep_picture(page, scheme)
@@ -134,8 +134,8 @@ class TestLooks:
         for ground in ("--paper", "--raised"):
             assert _contrast(_colour(page, "--bright"), _colour(page, ground)) >= 2.5, "bars and focus rings"
 
-    def test_it_fits_a_phone(self, visits: Visits, guarded: str, chat: str, model: Provider) -> None:
-        model.says(WIDE)
+    def test_it_fits_a_phone(self, visits: Visits, guarded: str, chat: str, model_provider: Provider) -> None:
+        model_provider.responds_with(WIDE)
         page = visits.open(guarded, key=KEY, viewport=PHONE, has_touch=True)
         has_ended(ask(page, "a_question_of_one_word_that_is_wider_than_any_phone_could_ever_be_" * 2))
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
@@ -146,7 +146,7 @@ class TestLooks:
         expect(answer.locator(".slowest .bar")).to_be_visible()
         keep_picture(page, "phone")
 
-    def test_the_newest_words_stay_in_view_unless_one_scrolls_away(self, visits: Visits, chat: str) -> None:
+    def test_the_newest_text_stays_in_view_unless_the_user_scrolls_away(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, viewport={"width": 500, "height": 400})
         answer = ask(page, "Count to 600")
         while page.evaluate("scrollY") < 100:
@@ -157,7 +157,7 @@ class TestLooks:
         has_ended(answer)
         assert page.evaluate("scrollY") == 0
 
-    def test_who_wants_no_motion_gets_none(self, visits: Visits, chat: str) -> None:
+    def test_reduced_motion_is_respected(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, reduced_motion="reduce")
         expect(ask(page, "Count to 100")).to_contain_text("1 2 3")
         assert page.evaluate("document.getAnimations().length") == 0

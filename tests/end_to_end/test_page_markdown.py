@@ -1,4 +1,4 @@
-"""Promises of how the page draws Markdown: while it comes, whatever it is, and never as anything but text."""
+"""Markdown rendering of the page: while it streams, for any input, and never as anything but text."""
 
 import itertools
 import re
@@ -56,8 +56,8 @@ HOSTILE = """<script>window.hacked = 1</script><img src=x onerror="window.hacked
 
 
 class TestMarkdown:
-    def test_the_useful_part_is_drawn(self, visits: Visits, guarded: str, model: Provider) -> None:
-        model.says(*re.findall(r"\s*\S+", MARKDOWN))
+    def test_the_supported_subset_is_rendered(self, visits: Visits, guarded: str, model_provider: Provider) -> None:
+        model_provider.responds_with(*re.findall(r"\s*\S+", MARKDOWN))
         page = visits.open(guarded, key=KEY)
         answer = has_ended(ask(page, "Tell me of rivers"))
         expect(answer.get_by_role("heading", name="Rivers")).to_be_visible()
@@ -76,20 +76,20 @@ class TestMarkdown:
         assert {link.get_attribute("rel") for link in links.all()} == {"noopener noreferrer"}
         keep_picture(page, "markdown")
 
-    def test_it_is_drawn_while_it_is_still_coming(self, visits: Visits, guarded: str, model: Provider) -> None:
-        model.says("Some **bo", "ld** words\n\n```py\na = 1\n", "b = 2\n```\n", hold=True)
+    def test_it_is_rendered_while_it_streams(self, visits: Visits, guarded: str, model_provider: Provider) -> None:
+        model_provider.responds_with("Some **bo", "ld** words\n\n```py\na = 1\n", "b = 2\n```\n", hold=True)
         page = visits.open(guarded, key=KEY)
         answer = ask(page, "Hello")
         expect(answer.locator("strong")).to_have_text("bold")
         expect(answer.locator("pre")).to_have_text(re.compile("a = 1"))
         expect(answer).to_have_attribute("aria-busy", "true")
         code = answer.locator("pre").element_handle()
-        model.go_on()
+        model_provider.release()
         has_ended(answer)
         assert code.inner_text() == "a = 1\nb = 2", "the node that was there is the one that grew"
 
-    def test_what_an_enemy_writes_stays_text(self, visits: Visits, guarded: str, model: Provider) -> None:
-        model.says(HOSTILE)
+    def test_hostile_markup_stays_text(self, visits: Visits, guarded: str, model_provider: Provider) -> None:
+        model_provider.responds_with(HOSTILE)
         page = visits.open(guarded, key=KEY)
         answer = has_ended(ask(page, "Hello"))
         body = answer.locator(".prose")
@@ -100,8 +100,8 @@ class TestMarkdown:
         assert all(href.startswith("https://") for href in hrefs)
         assert page.evaluate("window.hacked") is None
 
-    def test_code_and_answers_can_be_copied(self, visits: Visits, guarded: str, model: Provider) -> None:
-        model.says("Say:\n\n```\na\n  b\n```")
+    def test_code_and_answers_can_be_copied(self, visits: Visits, guarded: str, model_provider: Provider) -> None:
+        model_provider.responds_with("Say:\n\n```\na\n  b\n```")
         page = visits.open(guarded, key=KEY, permissions=["clipboard-read", "clipboard-write"])
         answer = has_ended(ask(page, "Hello"))
         answer.locator(".code").get_by_role("button", name="Copy").click()
@@ -191,18 +191,18 @@ def evaluate(browser: Browser, chat: str) -> Iterator[Callable[[str, list[str]],
 
 
 class TestAnyText:
-    """Properties of the page's own parsers, tried in the browser that runs them."""
+    """Properties of the page's own parsers, tested in the browser."""
 
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(pieces=Pieces)
-    def test_text_in_pieces_is_drawn_like_the_whole(
+    def test_text_in_pieces_is_rendered_like_the_whole(
         self, evaluate: Callable[[str, list[str]], Any], pieces: list[str]
     ) -> None:
         assert evaluate(DRAW, pieces)["same"]
 
     @settings(max_examples=150, deadline=None)
     @given(text=st.text() | Pieces.map("".join))
-    def test_only_known_nodes_are_made_and_links_lead_to_the_web(
+    def test_only_known_nodes_are_created_and_links_lead_to_the_web(
         self, evaluate: Callable[[str, list[str]], Any], text: str
     ) -> None:
         drawn = evaluate(DRAW, [text.encode("utf-8", "replace").decode()])
@@ -218,7 +218,7 @@ class TestAnyText:
         newline=st.sampled_from(["\n", "\r\n", "\r"]),
         cuts=st.lists(st.integers(0, 400), max_size=8),
     )
-    def test_events_are_heard_however_the_stream_is_cut(
+    def test_events_are_parsed_however_the_stream_is_split(
         self, evaluate: Callable[[str, list[str]], Any], data: list[str], newline: str, cuts: list[int]
     ) -> None:
         text = "".join(f": beat{newline}{newline}data: {one}{newline}{newline}" for one in data) + ": end\n"

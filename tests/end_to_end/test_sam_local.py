@@ -1,4 +1,4 @@
-"""`sam local` really runs the built function, in Lambda's image or a stand-in for it."""
+"""`sam local` runs the built function, in Lambda's image or a stand-in for it."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class TestInvoke:
         def invoke(event: str) -> dict[str, Any]:
             done = sam("local", "invoke", "ChatFunction", "--event", str(EVENTS / event), *flags(artifact))
             try:
-                sam_output.format_response(done.stdout)  # the exit code says nothing of the function
+                sam_output.format_response(done.stdout)  # the exit code says nothing about the function
             except ValueError as error:
                 pytest.fail(f"{error}\n{done.stderr}")
             return dict(json.loads(done.stdout))
@@ -91,7 +91,7 @@ class TestStartLambda:
                 server.terminate()
                 server.wait(timeout=30)
 
-    def test_answers_boto3_time_after_time(self, client: Any) -> None:
+    def test_answers_boto3_repeatedly(self, client: Any) -> None:
         for _ in range(2):
             answer = client.invoke(FunctionName="ChatFunction", Payload=(EVENTS / "chat.json").read_bytes())
             payload = json.loads(answer["Payload"].read())
@@ -100,7 +100,7 @@ class TestStartLambda:
 
 
 def _await(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it listens: sam says so only in words that change from version to version."""
+    """Wait until it listens; sam's own message changes from version to version."""
     for _ in range(600):
         assert server.poll() is None, log.read_text()
         with socket.socket() as probe:
@@ -123,7 +123,7 @@ class TestMakeInvoke:
 
 
 def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a target of the project's Makefile, whose `.venv` is there since it runs this test."""
+    """Run a target of the project's Makefile, whose `.venv` exists since it runs this test."""
     return subprocess.run(
         ["make", "--silent", "--old-file=.venv/dev", *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The built function answers 200 chats; its log and its metrics, added up, say what its callers saw."""
+"""The built function answers 200 chats: its log and its metrics add up to what the clients received."""
 
 import json
 from collections import Counter
@@ -26,12 +26,12 @@ QUESTIONS = ["What is 12 * 7?", "What is 1 / 0?", "Hello", "fail halfway", "", "
 
 @dataclass
 class ClientTotals:
-    """What all callers saw together."""
+    """What all clients received, added up."""
 
     answers: list[list[dict[str, Any]]] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
 
-    def last(self, kind: str) -> list[dict[str, Any]]:
+    def terminal_events(self, kind: str) -> list[dict[str, Any]]:
         return [answer[-1] for answer in self.answers if answer[-1]["type"] == kind]
 
     def tools(self, *statuses: str) -> Counter[str]:
@@ -39,12 +39,12 @@ class ClientTotals:
         return Counter(frame["name"] for frame in frames if frame["status"] in statuses)
 
     def tokens(self, which: str) -> int:
-        return sum(done["usage"][which] for done in self.last("done"))
+        return sum(done["usage"][which] for done in self.terminal_events("done"))
 
 
 @dataclass
 class LogTotals:
-    """What the function wrote."""
+    """What the function logged, added up."""
 
     lines: list[dict[str, Any]]
 
@@ -102,16 +102,16 @@ class TestTheLog:
     def test_adds_up_to_the_turns_and_tokens_that_were_shown(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         finished = [line for line in told.requests if "error_type" not in line]
-        assert sum(line["turns"] for line in finished) == sum(done["turns"] for done in seen.last("done"))
+        assert sum(line["turns"] for line in finished) == sum(done["turns"] for done in seen.terminal_events("done"))
         assert sum(line["input_tokens"] for line in finished) == seen.tokens("input")
         assert sum(line["output_tokens"] for line in finished) == seen.tokens("output")
 
     def test_names_how_each_request_ended(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         reasons = Counter(line.get("stop_reason") for line in told.requests if "error_type" not in line)
-        assert reasons == Counter(done["stop_reason"] for done in seen.last("done"))
+        assert reasons == Counter(done["stop_reason"] for done in seen.terminal_events("done"))
         failed = Counter(line["error_type"] for line in told.requests if "error_type" in line)
-        assert sum(failed.values()) == len(seen.last("error")) + seen.statuses[400]
+        assert sum(failed.values()) == len(seen.terminal_events("error")) + seen.statuses[400]
 
     def test_has_a_line_for_each_tool_that_ran(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
@@ -126,7 +126,7 @@ class TestTheMetrics:
     def test_count_requests_errors_and_rejections_as_callers_do(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         assert told.totals["Requests", ""] == CHATS
-        assert told.totals["Errors", ""] == len(seen.last("error")) > 0
+        assert told.totals["Errors", ""] == len(seen.terminal_events("error")) > 0
         assert told.totals["Rejections", ""] == seen.statuses[400] > 0
 
     def test_count_tools_as_callers_do(self, both: tuple[ClientTotals, LogTotals]) -> None:

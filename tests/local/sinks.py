@@ -49,7 +49,7 @@ def raw_function(**changes: Any) -> FunctionConfig:
 
 
 @dataclass
-class Run:
+class RunningPool:
     """A running environment pool and its log; call it to run an invocation."""
 
     pool: EnvironmentPool
@@ -78,7 +78,7 @@ async def running_pool(
     size: int = 4,
     freeze_when_idle: bool = True,
     response_limits: ResponseLimits | None = None,
-) -> AsyncIterator[Run]:
+) -> AsyncIterator[RunningPool]:
     """An environment pool of real processes, stopped when the block ends."""
     log: list[str] = []
     environments: list[ExecutionEnvironment] = []
@@ -98,7 +98,7 @@ async def running_pool(
 
     made = EnvironmentPool(make, size, log.append)
     try:
-        yield Run(made, log, environments)
+        yield RunningPool(made, log, environments)
     finally:
         await made.stop()
 

@@ -1,3 +1,5 @@
+"""Startup banner of the local server: the command to paste, the log, and what is real and what is a stub."""
+
 import json
 import shlex
 from pathlib import Path
@@ -7,7 +9,7 @@ from winterbourne.local.banner import format_banner
 from winterbourne.local.function_config import FunctionConfig
 
 
-def said(*, chat: bool = True, practice: bool = True, invoke_url: str = "", **variables: str) -> str:
+def banner_text(*, chat: bool = True, use_stub_services: bool = True, invoke_url: str = "", **variables: str) -> str:
     function = FunctionConfig(task_root=Path(), handler="h", variables=variables)
     return format_banner(
         function,
@@ -15,42 +17,42 @@ def said(*, chat: bool = True, practice: bool = True, invoke_url: str = "", **va
         invoke_url=invoke_url,
         log="/x/local.log",
         chat=chat,
-        use_stub_services=practice,
+        use_stub_services=use_stub_services,
     )
 
 
-def pasted(text: str) -> list[Any]:
+def pasted_command(text: str) -> list[Any]:
     return shlex.split(text.strip().splitlines()[-1])
 
 
 def test_it_has_a_line_to_paste() -> None:
-    curl, flag, url, _, header, _, body = pasted(said())
+    curl, flag, url, _, header, _, body = pasted_command(banner_text())
     assert (curl, flag, url, header) == ("curl", "-N", "http://127.0.0.1:3000/chat", "content-type: application/json")
     assert json.loads(body)["messages"][0]["role"] == "user"
 
 
 def test_it_says_where_the_log_is() -> None:
-    assert "/x/local.log" in said()
+    assert "/x/local.log" in banner_text()
 
 
 def test_it_says_what_is_not_real() -> None:
-    text = said()
+    text = banner_text()
     assert "no real model" in text
     assert "practice data: made-up" in text
 
 
 def test_it_says_what_is_real() -> None:
-    text = said(practice=False, MODEL_PROVIDER="openai")
+    text = banner_text(use_stub_services=False, MODEL_PROVIDER="openai")
     assert "scripted" not in text
     assert "practice" not in text
     assert "openai" in text
 
 
 def test_it_names_the_function_for_boto3() -> None:
-    assert "http://127.0.0.1:3001  (function name: local)" in said(invoke_url="http://127.0.0.1:3001")
+    assert "http://127.0.0.1:3001  (function name: local)" in banner_text(invoke_url="http://127.0.0.1:3001")
 
 
-def test_of_another_function_it_says_nothing_of_the_chat() -> None:
-    text = said(chat=False, practice=False)
-    assert pasted(text) == ["curl", "-N", "http://127.0.0.1:3000/"]
+def test_for_another_function_it_does_not_mention_the_chat() -> None:
+    text = banner_text(chat=False, use_stub_services=False)
+    assert pasted_command(text) == ["curl", "-N", "http://127.0.0.1:3000/"]
     assert "model" not in text

@@ -1,3 +1,5 @@
+"""Settings that the local server passes to a chat: the user's own, and defaults that run without AWS."""
+
 from pathlib import Path
 
 import msgspec
@@ -7,12 +9,12 @@ from winterbourne.chat.settings import Settings
 from winterbourne.local.chat_settings import is_chat, local_settings, user_settings
 
 
-def test_a_chat_is_known_by_the_engine_it_uses(tmp_path: Path) -> None:
+def test_a_chat_is_recognized_by_the_engine_it_uses(tmp_path: Path) -> None:
     assert is_chat(ROOT / "functions")
     assert not is_chat(tmp_path)
 
 
-def test_every_setting_of_the_users_is_let_through_and_nothing_else() -> None:
+def test_every_setting_of_the_user_is_passed_on_and_nothing_else() -> None:
     names = {field.encode_name for field in msgspec.structs.fields(Settings)}
     environ = {**dict.fromkeys(names, "x"), "PATH": "/bin", "HOME": "/h"}
     assert user_settings(environ).keys() == names

@@ -1,3 +1,5 @@
+"""Command line parser of `python -m winterbourne.local`: defaults, flags, and messages for invalid values."""
+
 from pathlib import Path
 
 import pytest
@@ -9,18 +11,23 @@ from winterbourne.local.command_line import parse
 class TestWithoutFlags:
     def test_the_chat_is_served_where_make_run_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(ROOT)
-        given = parse([])
-        assert (given.host, given.port, given.handler, given.concurrency) == ("127.0.0.1", 3000, "chat.app.handler", 4)
-        assert given.task_root == ROOT / "functions"
-        assert (given.burst, given.rate, given.limit) == (6 * 2**20, 2 * 2**20, 200 * 2**20)
-        assert not any((given.no_practice, given.no_freeze, given.managed_instances))
+        arguments = parse([])
+        assert (arguments.host, arguments.port, arguments.handler, arguments.concurrency) == (
+            "127.0.0.1",
+            3000,
+            "chat.app.handler",
+            4,
+        )
+        assert arguments.task_root == ROOT / "functions"
+        assert (arguments.burst, arguments.rate, arguments.limit) == (6 * 2**20, 2 * 2**20, 200 * 2**20)
+        assert not any((arguments.no_practice, arguments.no_freeze, arguments.managed_instances))
 
 
 class TestFlags:
     def test_serve_any_function(self, tmp_path: Path) -> None:
-        given = parse(["--task-root", str(tmp_path), "--handler", "app.handler", "--env", "A=b=c", "--env", "D="])
-        assert (given.task_root, given.handler) == (tmp_path, "app.handler")
-        assert given.env == [("A", "b=c"), ("D", "")]
+        arguments = parse(["--task-root", str(tmp_path), "--handler", "app.handler", "--env", "A=b=c", "--env", "D="])
+        assert (arguments.task_root, arguments.handler) == (tmp_path, "app.handler")
+        assert arguments.env == [("A", "b=c"), ("D", "")]
 
     @pytest.mark.parametrize(
         ("flags", "reason"),
@@ -36,7 +43,7 @@ class TestFlags:
             (["--env", "A"], "'A' is not KEY=VALUE"),
         ],
     )
-    def test_that_cannot_be_are_refused_in_a_sentence(
+    def test_with_invalid_values_are_rejected_in_one_sentence(
         self, flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(SystemExit) as exit_:

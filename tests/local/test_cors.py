@@ -1,3 +1,5 @@
+"""CORS of a function URL: which requests are preflights, and the headers of preflight and other responses."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,14 +18,14 @@ CONFIGURED = Cors(
 
 
 class TestAPreflight:
-    def test_is_the_urls_own_where_cors_is_configured(self) -> None:
+    def test_is_handled_by_the_url_if_cors_is_configured(self) -> None:
         assert CONFIGURED.handles_preflight("OPTIONS", PREFLIGHT)
 
-    def test_is_the_functions_where_it_is_not(self) -> None:
+    def test_is_handled_by_the_function_otherwise(self) -> None:
         assert not Cors().handles_preflight("OPTIONS", PREFLIGHT)
 
     @pytest.mark.parametrize(("method", "headers"), [("OPTIONS", HERE), ("POST", PREFLIGHT), ("OPTIONS", {})])
-    def test_is_only_what_a_browser_calls_one(self, method: str, headers: dict[str, str]) -> None:
+    def test_needs_method_options_an_origin_and_a_requested_method(self, method: str, headers: dict[str, str]) -> None:
         assert not CONFIGURED.handles_preflight(method, headers)
 
     def test_is_answered_with_the_configured_values(self) -> None:
@@ -35,10 +37,10 @@ class TestAPreflight:
             "vary": "Origin",
         }
 
-    def test_from_elsewhere_gets_no_word(self) -> None:
+    def test_from_another_origin_gets_no_headers(self) -> None:
         assert CONFIGURED.preflight_headers({**PREFLIGHT, "origin": "https://elsewhere.example"}) == []
 
-    def test_for_another_method_gets_no_word(self) -> None:
+    def test_for_another_method_gets_no_headers(self) -> None:
         assert CONFIGURED.preflight_headers({**PREFLIGHT, "access-control-request-method": "PUT"}) == []
 
 
@@ -50,7 +52,7 @@ class TestAnyOtherResponse:
             ("access-control-expose-headers", "x-amzn-requestid"),
         ]
 
-    def test_gets_nothing_without_an_origin_or_from_elsewhere(self) -> None:
+    def test_gets_nothing_without_an_origin_or_from_another_one(self) -> None:
         assert CONFIGURED.response_headers({}) == []
         assert CONFIGURED.response_headers({"origin": "https://elsewhere.example"}) == []
 
@@ -59,13 +61,13 @@ class TestEveryOrigin:
     def test_is_a_star(self) -> None:
         assert Cors(allow_origins=("*",)).response_headers(HERE) == [("access-control-allow-origin", "*")]
 
-    def test_is_named_where_credentials_are_allowed_since_browsers_take_no_star_then(self) -> None:
+    def test_is_named_if_credentials_are_allowed_since_browsers_then_reject_a_star(self) -> None:
         added = dict(Cors(allow_origins=("*",), allow_credentials=True).response_headers(HERE))
         assert added["access-control-allow-origin"] == "https://here.example"
         assert added["access-control-allow-credentials"] == "true"
 
 
 @given(st.text(min_size=1), st.frozensets(st.text(min_size=1), max_size=3))
-def test_an_origin_is_let_in_only_if_it_is_listed(origin: str, listed: frozenset[str]) -> None:
+def test_an_origin_is_allowed_only_if_it_is_listed(origin: str, listed: frozenset[str]) -> None:
     added = Cors(allow_origins=tuple(listed)).response_headers({"origin": origin})
     assert bool(added) == (origin in listed or "*" in listed)

@@ -1,3 +1,5 @@
+"""Reading the `Cors` property of a function URL from a SAM template."""
+
 from pathlib import Path
 
 import pytest
@@ -48,11 +50,11 @@ def test_our_own_template_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["Resources: {}", "[]", "a: [", "Resources: {F: {Properties: {}}}"])
-def test_a_template_without_it_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_template_without_cors_is_rejected_in_one_sentence(tmp_path: Path, text: str) -> None:
     with pytest.raises(TemplateError, match="template"):
         read_cors(write(tmp_path, text))
 
 
-def test_a_template_that_is_not_there_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_template_is_rejected_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="cannot be read"):
         read_cors(tmp_path / "none.yaml")

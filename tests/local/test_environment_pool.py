@@ -1,3 +1,5 @@
+"""Environment pool: scaling with concurrent requests up to the limit, the waiting queue, and failed starts."""
+
 import asyncio
 
 from tests.local.sinks import raw_function, running_pool, until
@@ -19,12 +21,12 @@ class TestRequestsAtOnce:
         assert len(run.environments) == 2
         assert len({each["pid"] for each in seen}) <= 2
 
-    async def test_that_wait_are_told_of_in_the_log(self) -> None:
+    async def test_that_wait_are_mentioned_in_the_log(self) -> None:
         async with running_pool(size=1) as run:
             await asyncio.gather(run("echo"), run("echo"))
         assert "A request is waiting: all environments are busy, and the limit is 1." in run.log
 
-    async def test_that_need_not_wait_are_not(self) -> None:
+    async def test_that_need_not_wait_are_not_mentioned(self) -> None:
         async with running_pool(size=2) as run:
             await asyncio.gather(run("echo"), run("echo"))
         assert not [line for line in run.log if "is waiting" in line]
@@ -56,7 +58,7 @@ class TestAFailedStart:
         assert second.error
         assert len(run.environments) == 2
 
-    async def test_has_nothing_more_to_say_of_the_request_it_answers(self) -> None:
+    async def test_completes_the_request_it_answers(self) -> None:
         async with running_pool(raw_function(variables={"INIT": "exit"}), size=1) as run:
             invocation = run.invocation("echo")
             await run.run(invocation)
@@ -64,7 +66,7 @@ class TestAFailedStart:
 
 
 class TestStarting:
-    async def test_ahead_of_the_first_request_saves_it_the_wait(self) -> None:
+    async def test_before_the_first_request_saves_it_the_cold_start(self) -> None:
         async with running_pool() as run:
             run.pool.start_environment()
             await until(lambda: bool(run.pool._idle))

@@ -1,3 +1,5 @@
+"""Encoder for AWS event-stream messages, tested with botocore's parser."""
+
 import json
 from typing import Any
 
@@ -26,7 +28,7 @@ class TestWhatBotocoreReads:
             ":content-type": "application/octet-stream",
         }
 
-    def test_the_end_of_a_good_invocation_says_nothing_of_errors(self) -> None:
+    def test_the_end_of_a_successful_invocation_has_no_error(self) -> None:
         (message,) = read(invoke_complete(None, ""))
         assert message.headers[":event-type"] == "InvokeComplete"
         assert json.loads(message.payload) == {}
@@ -39,7 +41,7 @@ class TestWhatBotocoreReads:
             "LogResult": "bG9n",
         }
 
-    def test_a_broken_frame_is_noticed(self) -> None:
+    def test_a_corrupt_frame_is_detected(self) -> None:
         data = bytearray(payload_chunk(b"hello"))
         data[-6] ^= 1
         with pytest.raises(ChecksumMismatch):
@@ -50,7 +52,9 @@ short = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 
 
 @given(st.lists(st.tuples(st.dictionaries(short, short, max_size=4), st.binary(max_size=300)), max_size=5), st.data())
-def test_any_frames_cut_anywhere_are_read_back(frames: list[tuple[dict[str, str], bytes]], data: st.DataObject) -> None:
+def test_any_frames_split_anywhere_are_read_back(
+    frames: list[tuple[dict[str, str], bytes]], data: st.DataObject
+) -> None:
     whole = b"".join(encode_message(headers, payload) for headers, payload in frames)
     cut = data.draw(st.integers(0, len(whole)))
     buffer = EventStreamBuffer()

@@ -1,3 +1,5 @@
+"""Execution environment: start, freeze, thaw, crash, timeout and log of a real function process."""
+
 import asyncio
 import json
 import os
@@ -57,7 +59,7 @@ class TestTheProcess:
             second = await run.surroundings()
         assert first["pid"] != second["pid"]
 
-    async def test_that_died_while_it_had_nothing_to_do_is_replaced_too(self) -> None:
+    async def test_that_died_while_idle_is_replaced_too(self) -> None:
         async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             await until(lambda: bool(run.pool._idle))
@@ -74,13 +76,13 @@ class TestTheProcess:
         await until(lambda: is_gone(child))
 
     @needs_proc
-    async def test_is_gone_though_it_was_frozen(self) -> None:
+    async def test_is_gone_even_if_it_was_frozen(self) -> None:
         async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             await until(lambda: state(pid) == "T")
         assert is_gone(pid)
 
-    async def test_that_ends_itself_after_sigterm_is_not_frozen_on_its_way(self, tmp_path: Path) -> None:
+    async def test_that_exits_after_sigterm_is_not_frozen_meanwhile(self, tmp_path: Path) -> None:
         polite = tmp_path / "polite.py"
         at_sigterm = "lambda *_: threading.Timer(0.4, os._exit, [0]).start()"
         head = f"import os, signal, threading; signal.signal(signal.SIGTERM, {at_sigterm})\n"
@@ -93,7 +95,7 @@ class TestTheProcess:
 
     @pytest.mark.slow
     @needs_proc
-    async def test_that_takes_no_notice_of_sigterm_is_killed(self, tmp_path: Path) -> None:
+    async def test_that_ignores_sigterm_is_killed(self, tmp_path: Path) -> None:
         deaf = tmp_path / "deaf.py"
         deaf.write_text(f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{RAW.read_text()}")
         async with running_pool(raw_function(bootstrap=str(deaf))) as run:
@@ -103,19 +105,19 @@ class TestTheProcess:
 
 @needs_proc
 class TestFreezing:
-    async def test_the_process_and_its_children_stand_still_between_invocations(self) -> None:
+    async def test_the_process_and_its_children_are_stopped_between_invocations(self) -> None:
         async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             child = json.loads((await run("spawn")).body)
             await until(lambda: state(pid) == state(child) == "T")
 
-    async def test_it_goes_on_for_the_next_invocation(self) -> None:
+    async def test_it_resumes_for_the_next_invocation(self) -> None:
         async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             await until(lambda: state(pid) == "T")
             assert (await run("echo", a=1)).body == b'{"do": "echo", "a": 1}'
 
-    async def test_it_works_on_after_the_response_until_it_asks_for_more(self) -> None:
+    async def test_it_keeps_running_after_the_response_until_it_polls_again(self) -> None:
         async with running_pool() as run:
             pid = (await run.surroundings())["pid"]
             lingering = run.invocation("linger", seconds=0.3)
@@ -147,16 +149,16 @@ class TestACrash:
     async def test_by_a_signal_names_it(self) -> None:
         async with running_pool() as run:
             hanging = run.invocation("hang")
-            asked = asyncio.create_task(run.run(hanging))
+            invoking = asyncio.create_task(run.run(hanging))
             await until(lambda: any(line.startswith("START") for line in run.log))
             process = run.environments[0]._process
             assert process
             process.send_signal(signal.SIGSEGV)
-            sink = await asked
+            sink = await invoking
         assert sink.error
         assert sink.error.message == "Runtime exited with error: signal: SIGSEGV"
 
-    async def test_within_the_response_keeps_what_came(self) -> None:
+    async def test_during_the_response_keeps_what_was_received(self) -> None:
         async with running_pool() as run:
             sink = await run("stream", pieces=["half"], then="exit")
         assert sink.body.endswith(b"half")
@@ -175,14 +177,14 @@ class TestTheTimeout:
             assert (await run.surroundings())["pid"] != pid
         assert any(line.endswith("Task timed out after 0.50 seconds") for line in run.log)
 
-    async def test_within_the_response_keeps_what_came(self) -> None:
+    async def test_during_the_response_keeps_what_was_received(self) -> None:
         async with running_pool(raw_function(timeout_s=0.5)) as run:
             sink = await run("stream", pieces=["half"], then="hang")
         assert sink.body.endswith(b"half")
         assert sink.error
         assert sink.error.type == "Sandbox.Timedout"
 
-    async def test_is_the_deadline_the_process_is_told(self) -> None:
+    async def test_is_the_deadline_given_to_the_process(self) -> None:
         async with running_pool(raw_function(timeout_s=7)) as run:
             seen = await run.surroundings()
         assert 6 < int(seen["headers"]["lambda-runtime-deadline-ms"]) / 1000 - seen["time"] <= 7
@@ -202,7 +204,7 @@ class TestTheStart:
         assert sink.error
         assert (sink.error.type, sink.error.message) == (type_, message)
 
-    async def test_of_what_is_not_there_names_it(self) -> None:
+    async def test_of_a_missing_program_names_it(self) -> None:
         async with running_pool(raw_function(wrapper="/no/such/wrapper")) as run:
             sink = await run("echo")
         assert sink.error
@@ -215,7 +217,7 @@ class TestTheStart:
         assert sink.error
         assert sink.error.type == "Sandbox.Timedout"
 
-    async def test_ahead_of_a_request_says_in_the_log_what_failed(self) -> None:
+    async def test_before_any_request_logs_what_failed(self) -> None:
         async with running_pool(raw_function(variables={"INIT": "fail"})) as run:
             run.pool.start_environment()
             await until(lambda: not run.pool._tasks)
@@ -291,7 +293,7 @@ class TestManagedInstances:
             assert json.loads((await run("meet", guests=1)).body) == pid
 
 
-async def test_the_shape_of_responses_is_kept() -> None:
+async def test_the_response_limits_are_enforced() -> None:
     async with running_pool(response_limits=ResponseLimits(burst_bytes=0, bytes_per_s=0, max_bytes=1024 * 1024)) as run:
         sink = await run("large", megabytes=2)
     assert sink.error
@@ -299,13 +301,13 @@ async def test_the_shape_of_responses_is_kept() -> None:
     assert len(sink.body) <= 1024 * 1024
 
 
-async def test_a_stream_arrives_while_it_is_made() -> None:
+async def test_a_stream_arrives_while_it_is_being_produced() -> None:
     async with running_pool() as run:
         invocation = run.invocation("stream", pieces=["one", "two"], pause_s=0.5)
         began = time.monotonic()
-        asked = asyncio.create_task(run.run(invocation))
+        invoking = asyncio.create_task(run.run(invocation))
         sink = invocation.sink
-        await until(lambda: sink.body.endswith(b"one"))  # type: ignore[attr-defined]
+        await until(lambda: sink.body.endswith(b"one"))  # type: ignore[attr-defined]  # it is a RecordingSink
         assert not invocation.response_done.is_set()
-        await asked
+        await invoking
         assert time.monotonic() - began > 0.5

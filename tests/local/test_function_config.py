@@ -1,3 +1,5 @@
+"""Function configuration: the environment variables and the command of the function process."""
+
 import sys
 from pathlib import Path
 from typing import Any
@@ -5,7 +7,7 @@ from typing import Any
 from winterbourne.local.function_config import LAYER_DIR, FunctionConfig, environment_variables
 
 
-def made(function: FunctionConfig, **users: str) -> dict[str, str]:
+def variables_for(function: FunctionConfig, **users: str) -> dict[str, str]:
     return environment_variables(
         function, runtime_api="127.0.0.1:9001", log_stream="s", log_fd=5, user_environment=users
     )
@@ -17,7 +19,7 @@ def function(**changes: Any) -> FunctionConfig:
 
 class TestTheVariables:
     def test_are_those_of_lambda(self) -> None:
-        assert made(function(name="f", memory_mb=256)) == {
+        assert variables_for(function(name="f", memory_mb=256)) == {
             "_HANDLER": "app.handler",
             "_LAMBDA_TELEMETRY_LOG_FD": "5",
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -39,25 +41,25 @@ class TestTheVariables:
         }
 
     def test_of_the_user_are_only_credentials_and_the_region(self) -> None:
-        seen = made(function(), AWS_REGION="eu-west-1", AWS_PROFILE="p", SECRET="s", PYTHONPATH="/x")
+        seen = variables_for(function(), AWS_REGION="eu-west-1", AWS_PROFILE="p", SECRET="s", PYTHONPATH="/x")
         assert (seen["AWS_REGION"], seen["AWS_DEFAULT_REGION"], seen["AWS_PROFILE"]) == ("eu-west-1", "eu-west-1", "p")
         assert not {"SECRET", "PYTHONPATH"} & seen.keys()
 
-    def test_of_the_function_go_first(self) -> None:
-        assert made(function(variables={"TZ": "Europe/Paris"}))["TZ"] == "Europe/Paris"
+    def test_of_the_function_take_precedence(self) -> None:
+        assert variables_for(function(variables={"TZ": "Europe/Paris"}))["TZ"] == "Europe/Paris"
 
     def test_of_managed_instances_have_the_concurrency(self) -> None:
-        seen = made(function(managed_instances=16))
+        seen = variables_for(function(managed_instances=16))
         assert seen["AWS_LAMBDA_MAX_CONCURRENCY"] == "16"
         assert seen["AWS_LAMBDA_INITIALIZATION_TYPE"] == "lambda-managed-instances"
 
-    def test_of_snap_start_say_so(self) -> None:
-        assert made(function(snap_start=True))["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
+    def test_of_snap_start_have_its_initialization_type(self) -> None:
+        assert variables_for(function(snap_start=True))["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
 
 
 class TestTheCommand:
     def test_is_the_wrapper_with_python_and_bootstrap(self) -> None:
         assert function().command == (str(LAYER_DIR / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
 
-    def test_is_the_bootstrap_under_python_where_there_is_no_wrapper(self) -> None:
+    def test_is_the_bootstrap_under_python_without_a_wrapper(self) -> None:
         assert function(wrapper="", bootstrap="b.py").command == (sys.executable, "b.py")

@@ -1,3 +1,5 @@
+"""Parsing function responses: the prelude of a streamed one and the document of a buffered one."""
+
 import base64
 import contextlib
 import json
@@ -36,7 +38,7 @@ class TestThePrelude:
     def test_an_empty_one_is_an_ordinary_response(self) -> None:
         assert head() == ResponseHead(200, [("content-type", "application/octet-stream")])
 
-    def test_headers_that_are_the_urls_own_are_remapped(self) -> None:
+    def test_headers_reserved_by_the_url_are_remapped(self) -> None:
         made = head(headers={"Content-Type": "a/b", "Content-Length": "3", "WWW-Authenticate": "Basic"})
         assert made.headers[1:] == [
             ("x-amzn-remapped-content-length", "3"),
@@ -49,23 +51,25 @@ class TestThePrelude:
         ]
 
     @pytest.mark.parametrize("status", [0, 99, 199, 600, "abc", None, 200.5, True, "²"])
-    def test_a_status_that_http_has_not_is_refused(self, status: object) -> None:
+    def test_an_invalid_status_is_rejected(self, status: object) -> None:
         with pytest.raises(BadResponse, match="statusCode"):
             head(statusCode=status)
 
     @pytest.mark.parametrize("document", [b"", b"[]", b"{", b"\xff", b'{"headers":[1]}', b'{"cookies":"a"}'])
-    def test_what_is_no_prelude_is_refused(self, document: bytes) -> None:
+    def test_an_invalid_prelude_is_rejected(self, document: bytes) -> None:
         with pytest.raises(BadResponse):
             PreludeReader().feed(document + DELIMITER)
 
-    def test_one_without_end_is_refused_after_16_kilobytes(self) -> None:
+    def test_one_without_a_delimiter_is_rejected_after_16_kilobytes(self) -> None:
         reader = PreludeReader()
         assert reader.feed(b"x" * 16 * 1024) is None
         with pytest.raises(BadResponse, match="16 KB"):
             reader.feed(b"x")
 
     @given(st.dictionaries(st.text(), st.text(), max_size=5), st.binary(max_size=100), st.data())
-    def test_cut_anywhere_it_is_the_same(self, headers: dict[str, str], body: bytes, data: st.DataObject) -> None:
+    def test_split_anywhere_it_is_parsed_the_same(
+        self, headers: dict[str, str], body: bytes, data: st.DataObject
+    ) -> None:
         whole = prelude(statusCode=418, headers=headers) + body
         expected = PreludeReader().feed(whole)
         cut = data.draw(st.integers(0, len(whole)))
@@ -101,7 +105,7 @@ class TestABufferedResponse:
     @pytest.mark.parametrize(
         "document", [b"", b"{", b'{"statusCode": 200, "body": "%", "isBase64Encoded": true}', b'{"statusCode": {}}']
     )
-    def test_what_cannot_be_sent_is_refused(self, document: bytes) -> None:
+    def test_an_invalid_document_is_rejected(self, document: bytes) -> None:
         with pytest.raises(BadResponse):
             parse_buffered_response(document)
 
@@ -114,7 +118,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["statusCode", "headers", "cookies", "body", "isBase64Encoded"]), json_values))
-def test_any_answer_is_sent_or_refused(answer: dict[str, Any]) -> None:
+def test_any_response_is_sent_or_rejected(answer: dict[str, Any]) -> None:
     document = json.dumps(answer).encode()
     for sent in (document, document + DELIMITER):
         with contextlib.suppress(BadResponse):

@@ -1,3 +1,5 @@
+"""HTTP/1.1 server of the local server: framing, streaming, backpressure, disconnects and failing handlers."""
+
 import asyncio
 import contextlib
 import socket
@@ -27,7 +29,7 @@ async def streaming(handler: Handler) -> AsyncIterator[AsyncIterator[bytes]]:
             yield response.aiter_bytes()
 
 
-async def talk(server: HttpServer, *parts: bytes) -> bytes:
+async def send_raw(server: HttpServer, *parts: bytes) -> bytes:
     """Send raw bytes, each part in its own turn, and read until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     for part in parts:
@@ -42,8 +44,8 @@ async def talk(server: HttpServer, *parts: bytes) -> bytes:
 
 async def echo(exchange: Exchange) -> None:
     body = await exchange.read_body(1_000_000)
-    said = f"{exchange.method} {exchange.target} {exchange.trailers} ".encode()
-    await exchange.respond(200, [("content-type", "text/plain")], said + body)
+    request_line = f"{exchange.method} {exchange.target} {exchange.trailers} ".encode()
+    await exchange.respond(200, [("content-type", "text/plain")], request_line + body)
 
 
 class TestARequest:
@@ -70,32 +72,32 @@ class TestARequest:
             head = (
                 b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n"
             )
-            answer = await talk(server, head, b"2\r\nhi\r\n0\r\nA: b\r\n\r\n")
+            answer = await send_raw(server, head, b"2\r\nhi\r\n0\r\nA: b\r\n\r\n")
         assert answer.endswith(b"POST / [('a', 'b')] hi")
 
-    async def test_that_waits_for_a_go_gets_one(self) -> None:
+    async def test_with_expect_100_continue_gets_a_100(self) -> None:
         async with serving(echo) as server:
             head = (
                 b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
             )
-            answer = await talk(server, head, b"hi")
+            answer = await send_raw(server, head, b"hi")
         assert answer.startswith(b"HTTP/1.1 100 ")
 
-    async def test_that_is_no_http_gets_a_400(self) -> None:
+    async def test_that_is_not_http_gets_a_400(self) -> None:
         async with serving(echo) as server:
-            assert (await talk(server, b"\x16\x03\x01 nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+            assert (await send_raw(server, b"\x16\x03\x01 nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
-    async def test_with_too_large_a_body_says_so_and_ends_the_connection(self) -> None:
+    async def test_with_too_large_a_body_gets_a_413_and_closes_the_connection(self) -> None:
         async def handler(exchange: Exchange) -> None:
             with pytest.raises(BodyTooLarge):
                 await exchange.read_body(1)
             await exchange.respond(413, [])
 
         async with serving(handler) as server:
-            answer = await talk(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhi")
+            answer = await send_raw(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhi")
         assert answer.startswith(b"HTTP/1.1 413 ")
 
-    async def test_that_breaks_off_is_truncated(self) -> None:
+    async def test_that_breaks_off_is_incomplete(self) -> None:
         seen = []
 
         async def handler(exchange: Exchange) -> None:
@@ -113,7 +115,7 @@ class TestARequest:
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
     @given(st.data())
-    def test_cut_anywhere_it_is_the_same(self, data: st.DataObject) -> None:
+    def test_split_anywhere_it_is_parsed_the_same(self, data: st.DataObject) -> None:
         request = (
             b"PUT /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"2\r\nhi\r\n0\r\nT: u\r\n\r\n"
@@ -123,7 +125,7 @@ class TestARequest:
 
         async def run() -> bytes:
             async with serving(echo) as server:
-                return await talk(server, *parts)
+                return await send_raw(server, *parts)
 
         assert asyncio.run(run()).endswith(b"PUT /a [('t', 'u')] hi")
 
@@ -150,7 +152,7 @@ class TestAResponse:
                 response = await client.head(f"http://127.0.0.1:{server.port}/")
                 assert (response.content, response.headers["content-length"]) == (b"", "5")
 
-    async def test_is_on_the_wire_piece_by_piece(self) -> None:
+    async def test_is_sent_piece_by_piece(self) -> None:
         more = asyncio.Event()
 
         async def handler(exchange: Exchange) -> None:
@@ -165,7 +167,7 @@ class TestAResponse:
             more.set()
             assert await anext(pieces) == b"two"
 
-    async def test_that_is_whole_from_the_start_is_one_piece(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_that_is_complete_from_the_start_is_one_write(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pieces: list[bytes] = []
 
         async def handler(exchange: Exchange) -> None:
@@ -175,11 +177,11 @@ class TestAResponse:
             exchange.abort()
 
         async with serving(handler) as server:
-            await talk(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await send_raw(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         (piece,) = pieces
         assert piece.endswith(b"\r\n\r\nhi")
 
-    async def test_broken_off_shows_what_was_written_and_that_it_broke(self) -> None:
+    async def test_aborted_is_visibly_incomplete_after_what_was_written(self) -> None:
         async def handler(exchange: Exchange) -> None:
             await exchange.start_response(200, [])
             await exchange.write(b"half")
@@ -190,7 +192,7 @@ class TestAResponse:
             with pytest.raises(httpx.RemoteProtocolError):
                 await anext(pieces)
 
-    async def test_that_http_does_not_allow_is_refused_before_a_byte_is_out(self) -> None:
+    async def test_that_http_does_not_allow_is_rejected_before_a_byte_is_sent(self) -> None:
         async def handler(exchange: Exchange) -> None:
             with pytest.raises(ValueError, match="header"):
                 await exchange.start_response(200, [("a b", "c")])
@@ -221,7 +223,7 @@ class TestAResponse:
             assert written < 32
             writer.transport.abort()
 
-    async def test_fails_with_a_connection_error_when_the_client_has_left(self) -> None:
+    async def test_fails_with_a_connection_error_when_the_client_has_disconnected(self) -> None:
         failed = asyncio.Event()
 
         async def handler(exchange: Exchange) -> None:
@@ -250,7 +252,7 @@ class TestAHandlerThatFails:
             assert (await client.get(f"http://127.0.0.1:{server.port}/")).status_code == 500
         assert "lost" in caplog.text
 
-    async def test_within_the_response_breaks_it_off(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_during_the_response_breaks_it_off(self, caplog: pytest.LogCaptureFixture) -> None:
         async def handler(exchange: Exchange) -> None:
             await exchange.start_response(200, [])
             raise LookupError("lost")
@@ -262,7 +264,7 @@ class TestAHandlerThatFails:
 
 
 class TestTheAddress:
-    async def test_in_use_is_told_in_a_sentence(self) -> None:
+    async def test_in_use_is_reported_in_one_sentence(self) -> None:
         async with serving(echo) as server:
             with pytest.raises(OSError, match=f"127.0.0.1:{server.port} is in use"):
                 await HttpServer(echo).listen("127.0.0.1", server.port)

@@ -1,3 +1,5 @@
+"""Invoke API (Invoke and InvokeWithResponseStream), called by boto3."""
+
 import asyncio
 import base64
 import contextlib
@@ -11,14 +13,14 @@ import botocore.exceptions
 import httpx
 import pytest
 
-from tests.local.sinks import Run, running_pool, until
+from tests.local.sinks import RunningPool, running_pool, until
 from winterbourne.local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 
 
 class Api:
     """The Invoke API in front of real processes, called by boto3 in a thread."""
 
-    def __init__(self, url: str, run: Run) -> None:
+    def __init__(self, url: str, run: RunningPool) -> None:
         self.url, self.run = url, run
         config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=20)
         session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
@@ -106,12 +108,12 @@ class TestInvoke:
             answer = await api.invoke(Payload=event(do="surroundings"), ClientContext=context)
         assert json.loads(answer["Payload"])["headers"]["lambda-runtime-client-context"] == '{"custom":{}}'
 
-    async def test_collects_a_stream_prelude_and_all(self) -> None:
+    async def test_buffers_a_stream_including_its_prelude(self) -> None:
         async with serving() as api:
             answer = await api.invoke(Payload=event(do="stream", pieces=["one", "two"]))
         assert answer["Payload"] == b'{"statusCode": 200}' + bytes(8) + b"onetwo"
 
-    async def test_refuses_a_stream_past_six_megabytes(self) -> None:
+    async def test_rejects_a_stream_of_more_than_six_megabytes(self) -> None:
         async with serving() as api:
             answer = await api.invoke(Payload=event(do="large", megabytes=7))
         assert json.loads(answer["Payload"])["errorType"] == "Function.ResponseSizeTooLarge"
@@ -129,7 +131,7 @@ class TestInvoke:
 
 
 class TestInvokeWithResponseStream:
-    async def test_gives_the_pieces_as_they_came_and_then_the_end(self) -> None:
+    async def test_sends_the_chunks_as_they_arrive_and_then_the_end(self) -> None:
         async with serving() as api:
             answer, events = await api.stream(do="stream", pieces=["one", "two"], type="text/plain", pause_s=0.05)
         assert answer["StatusCode"] == 200
@@ -150,13 +152,13 @@ class TestInvokeWithResponseStream:
         assert [list(event) for event in events] == [["InvokeComplete"]]
         assert events[-1]["InvokeComplete"]["ErrorCode"] == "Function.KeyError"
 
-    async def test_gives_a_buffered_answer_in_one_piece(self) -> None:
+    async def test_sends_a_buffered_response_as_one_chunk(self) -> None:
         async with serving() as api:
             _, events = await api.stream(do="echo")
         assert events[0] == {"PayloadChunk": {"Payload": b'{"do": "echo"}'}}
 
 
-class TestARefusal:
+class TestARejection:
     @pytest.mark.parametrize(
         ("how", "code"),
         [
@@ -177,11 +179,11 @@ class TestARefusal:
             response = await http.post(url, content=bytes(PAYLOAD_LIMIT + 1))
         assert (response.status_code, response.headers["x-amzn-errortype"]) == (413, "RequestTooLargeException")
 
-    async def test_of_what_is_no_operation(self) -> None:
+    async def test_of_an_unknown_operation(self) -> None:
         async with serving() as api, httpx.AsyncClient() as http:
             assert (await http.get(f"{api.url}/2015-03-31/functions/")).status_code == 404
 
 
-async def test_events_that_still_run_are_given_up_at_the_end() -> None:
+async def test_asynchronous_invocations_still_running_at_the_end_are_cancelled() -> None:
     async with serving() as api:
         await api.invoke(InvocationType="Event", Payload=event(do="hang"))

@@ -1,3 +1,5 @@
+"""Reading the log of a function process, as lines and as frames, and formatting it for the console."""
+
 import json
 import os
 import struct
@@ -23,11 +25,11 @@ class TestLines:
     def test_an_unfinished_line_is_given_at_the_end(self) -> None:
         assert split(LineSplitter(), b"one\ntw", b"o") == ["one", "two"]
 
-    def test_bytes_that_are_no_utf8_are_replaced(self) -> None:
+    def test_bytes_that_are_not_utf8_are_replaced(self) -> None:
         assert split(LineSplitter(), b"a\xff\n") == ["a\ufffd"]
 
     @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)), st.data())
-    def test_cut_anywhere_they_are_the_same(self, lines: list[str], data: st.DataObject) -> None:
+    def test_split_anywhere_they_are_read_the_same(self, lines: list[str], data: st.DataObject) -> None:
         whole = "".join(line + "\n" for line in lines).encode()
         cut = data.draw(st.integers(0, len(whole)))
         assert split(LineSplitter(), whole[:cut], whole[cut:]) == lines
@@ -37,27 +39,27 @@ class TestFrames:
     def test_a_record_keeps_its_lines_together(self) -> None:
         assert split(FrameSplitter(), frame("Traceback\n  one\n  two\n")) == ["Traceback\n  one\n  two"]
 
-    def test_bytes_that_are_no_frame_are_not_lost(self) -> None:
+    def test_bytes_that_are_not_a_frame_are_not_lost(self) -> None:
         assert split(FrameSplitter(), b"something that is no frame at all") == ["something that is no frame at all"]
 
-    def test_an_impossible_length_is_no_frame(self) -> None:
+    def test_an_impossible_length_is_not_a_frame(self) -> None:
         assert len(split(FrameSplitter(), struct.pack(">IIQ", 0xA55A000F, 2**31, 0))) == 1
 
     @given(st.lists(st.tuples(st.text(), st.integers(0, 0x1F))), st.data())
-    def test_cut_anywhere_they_are_the_same(self, records: list[tuple[str, int]], data: st.DataObject) -> None:
+    def test_split_anywhere_they_are_read_the_same(self, records: list[tuple[str, int]], data: st.DataObject) -> None:
         whole = b"".join(frame(text, 0xA55A0000 | kind) for text, kind in records)
         cut = data.draw(st.integers(0, len(whole)))
         expected = [text.rstrip("\n") for text, _ in records]
         assert split(FrameSplitter(), whole[:cut], whole[cut:]) == expected
 
     @given(st.binary(max_size=200), st.data())
-    def test_any_bytes_are_survived(self, noise: bytes, data: st.DataObject) -> None:
+    def test_any_bytes_are_accepted(self, noise: bytes, data: st.DataObject) -> None:
         cut = data.draw(st.integers(0, len(noise)))
         split(FrameSplitter(), noise[:cut], noise[cut:])
 
 
 class TestAPipe:
-    async def test_is_read_as_lines_come(self) -> None:
+    async def test_is_read_as_lines_arrive(self) -> None:
         lines: list[str] = []
         pipe = LogPipe(LineSplitter(), lines.append)
         os.write(pipe.write_fd, b"one\ntwo")
@@ -66,7 +68,7 @@ class TestAPipe:
         pipe.close()
         assert lines == ["one", "two"]
 
-    async def test_can_be_emptied_at_once(self) -> None:
+    async def test_can_be_drained_at_once(self) -> None:
         lines: list[str] = []
         pipe = LogPipe(LineSplitter(), lines.append)
         os.write(pipe.write_fd, b"one\n")
@@ -75,7 +77,7 @@ class TestAPipe:
         pipe.close_write_end()
         pipe.close()
 
-    async def test_that_never_ends_does_not_keep_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_that_never_ends_does_not_block_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         lines: list[str] = []
         pipe = LogPipe(LineSplitter(), lines.append)
         pipe.close_write_end()
@@ -86,11 +88,11 @@ class TestAPipe:
         pipe.close()
 
 
-class TestTheScreen:
-    def test_shows_of_a_json_line_what_is_for_people(self) -> None:
+class TestTheConsole:
+    def test_shows_the_human_readable_part_of_a_json_line(self) -> None:
         assert format_for_console('{"level": "INFO", "message": "hello", "request_id": "r"}') == "INFO    hello"
 
-    def test_shows_a_traceback_in_lines(self) -> None:
+    def test_shows_a_traceback_line_by_line(self) -> None:
         assert format_for_console('{"level": "ERROR", "message": "no", "exception": "a\\nb"}') == "ERROR   no\na\nb"
         assert format_for_console('{"level": "ERROR", "message": "no", "stackTrace": ["a", "b"]}') == "ERROR   no\na\nb"
 

@@ -1,4 +1,4 @@
-"""`python -m winterbourne.local` as a user starts and stops it."""
+"""`python -m winterbourne.local` as a real process: starting, stopping, flags and error messages."""
 
 import json
 import os
@@ -30,13 +30,13 @@ FLAGS = ("--task-root", str(FUNCTIONS), "--handler", "app.handler")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A server shared by tests that do not stop it."""
+    """A server shared by the tests that do not stop it."""
     with local_server(tmp_path_factory.mktemp("local"), *FLAGS) as running:
         yield running
 
 
 @pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[LocalServer]:
+def disposable_server(tmp_path: Path) -> Iterator[LocalServer]:
     """A server for a test that stops it."""
     with local_server(tmp_path, *FLAGS) as running:
         yield running
@@ -67,27 +67,29 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 class TestStopping:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_ends_what_it_started_though_it_is_frozen(self, doomed: LocalServer, number: signal.Signals) -> None:
-        pid = process_of(doomed)
+    def test_ends_its_processes_even_if_they_are_frozen(
+        self, disposable_server: LocalServer, number: signal.Signals
+    ) -> None:
+        pid = process_of(disposable_server)
         assert eventually(lambda: state(pid) == "T")
-        doomed.process.send_signal(number)
-        assert doomed.process.wait(timeout=10) == 0
+        disposable_server.process.send_signal(number)
+        assert disposable_server.process.wait(timeout=10) == 0
         assert is_gone(pid)
 
-    def test_within_a_stream_does_too(self, doomed: LocalServer) -> None:
-        with httpx.stream("GET", doomed.url + "/slow") as response:
+    def test_during_a_stream_ends_them_too(self, disposable_server: LocalServer) -> None:
+        with httpx.stream("GET", disposable_server.url + "/slow") as response:
             pid = int(next(response.iter_text()).split()[1])
-            doomed.process.send_signal(signal.SIGINT)
-            assert doomed.process.wait(timeout=10) == 0
+            disposable_server.process.send_signal(signal.SIGINT)
+            assert disposable_server.process.wait(timeout=10) == 0
         assert is_gone(pid)
 
 
 class TestBeingKilled:
-    def test_leaves_no_frozen_process_behind(self, doomed: LocalServer) -> None:
-        pid = process_of(doomed)
+    def test_leaves_no_frozen_process_behind(self, disposable_server: LocalServer) -> None:
+        pid = process_of(disposable_server)
         assert eventually(lambda: state(pid) == "T")
-        doomed.process.kill()
-        doomed.process.wait()
+        disposable_server.process.kill()
+        disposable_server.process.wait()
         assert eventually(lambda: is_gone(pid))
 
 
@@ -102,17 +104,17 @@ class TestAPortInUse:
 
 
 class TestStarting:
-    def test_tells_the_address_a_line_to_paste_and_the_log(self, server: LocalServer) -> None:
+    def test_prints_the_address_in_a_command_to_paste_and_the_log(self, server: LocalServer) -> None:
         screen = (server.log.parent / "screen.log").read_text()
         assert f"curl -N {server.url}/" in screen
         assert str(server.log) in screen
 
-    def test_shows_a_line_per_request(self, server: LocalServer) -> None:
+    def test_prints_a_line_per_request(self, server: LocalServer) -> None:
         httpx.get(server.url + "/x")
         line = re.compile(r"^GET /x 200 \d+ bytes in \d", re.MULTILINE)
         assert eventually(lambda: bool(line.search((server.log.parent / "screen.log").read_text())))
 
-    def test_goes_on_when_nobody_looks_at_the_screen(self, tmp_path: Path) -> None:
+    def test_continues_after_its_output_is_closed(self, tmp_path: Path) -> None:
         ready = tmp_path / "ready.json"
         command = [
             sys.executable,
@@ -144,7 +146,7 @@ class TestStarting:
             "python -m winterbourne.local: /no/such/folder/log: No such file or directory\n",
         )
 
-    def test_in_an_unreadable_template_is_one_line(self) -> None:
+    def test_with_an_unreadable_template_is_one_line(self) -> None:
         command = [
             sys.executable,
             "-m",
@@ -160,8 +162,8 @@ class TestStarting:
         assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
 
 
-class TestThePlan:
-    """Flags → configuration; every other test here starts processes."""
+class TestServerConfig:
+    """Flags → configuration; all other tests in this module start processes."""
 
     def test_has_every_flag(self, tmp_path: Path) -> None:
         cors = [flag for name in ("origin", "method", "header") for flag in (f"--cors-allow-{name}", name[0])]
@@ -199,24 +201,24 @@ class TestThePlan:
             log_file=tmp_path / "l",
         )
 
-    def test_of_the_chat_has_practice_data_unless_a_flag_says_no(self, tmp_path: Path) -> None:
+    def test_of_the_chat_uses_stub_services_unless_a_flag_disables_them(self, tmp_path: Path) -> None:
         assert _server_config(parse([]), tmp_path).use_stub_services
         assert not _server_config(parse(["--no-practice"]), tmp_path).use_stub_services
         assert not _server_config(parse([*FLAGS]), tmp_path).use_stub_services
 
 
-def test_flags_for_cors_are_used(tmp_path: Path) -> None:
+def test_flags_for_cors_are_applied(tmp_path: Path) -> None:
     cors = ("--cors-allow-origin", "https://here.example", "--cors-allow-method", "*", "--cors-max-age", "9")
     with local_server(tmp_path, *FLAGS, *cors) as server:
-        asked = {"origin": "https://here.example", "access-control-request-method": "POST"}
-        assert httpx.options(server.url, headers=asked).headers["access-control-max-age"] == "9"
+        preflight = {"origin": "https://here.example", "access-control-request-method": "POST"}
+        assert httpx.options(server.url, headers=preflight).headers["access-control-max-age"] == "9"
 
 
-def test_a_template_fills_in_what_the_flags_leave_open(tmp_path: Path) -> None:
+def test_a_template_supplies_what_the_flags_omit(tmp_path: Path) -> None:
     cors = ("--cors-allow-origin", "https://here.example", "--cors-template", str(ROOT / "template.yaml"))
     with local_server(tmp_path, *FLAGS, *cors) as server:
-        asked = {"origin": "https://here.example", "access-control-request-method": "POST"}
-        answer = httpx.options(server.url, headers=asked)
+        preflight = {"origin": "https://here.example", "access-control-request-method": "POST"}
+        answer = httpx.options(server.url, headers=preflight)
     assert "POST" in answer.headers["access-control-allow-methods"]
 
 
@@ -240,7 +242,7 @@ class TestTheEnvironment:
         assert "SECRET_OF_THE_USER" not in seen
 
 
-def test_the_ready_file_is_whole_when_it_is_there(server: LocalServer) -> None:
+def test_the_ready_file_is_complete_once_it_exists(server: LocalServer) -> None:
     assert json.loads((server.log.parent / "ready.json").read_text()) == {
         "url": server.url,
         "invoke_url": "",

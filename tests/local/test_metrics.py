@@ -1,3 +1,5 @@
+"""Aggregating metrics in embedded metric format (EMF) from log lines."""
+
 import json
 from typing import Any
 
@@ -22,7 +24,7 @@ def test_values_of_one_name_are_added_up() -> None:
     assert (series.count, series.total, series.least, series.most, series.last) == (3, 6, 1, 3, 2)
 
 
-def test_a_list_is_as_many_values() -> None:
+def test_a_list_counts_as_that_many_values() -> None:
     metrics = Metrics()
     metrics.ingest(emf(dimensions=[], Duration=[1, 2, 3]))
     assert metrics.series()[0].count == 3
@@ -34,7 +36,7 @@ def test_every_set_of_dimensions_is_a_series_of_its_own() -> None:
     assert [series.dimensions for series in metrics.series()] == ["", "tool t"]
 
 
-def test_other_log_lines_are_left_alone() -> None:
+def test_other_log_lines_are_ignored() -> None:
     metrics = Metrics()
     broken = '{"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "gone"}]}]}}'
     assert not any(metrics.ingest(line) for line in ("hello", '{"level":"INFO"}', '"_aws"', '{"_aws": 1}', broken))
@@ -42,5 +44,5 @@ def test_other_log_lines_are_left_alone() -> None:
 
 
 @given(st.text())
-def test_any_text_is_survived(text: str) -> None:
+def test_any_text_is_accepted(text: str) -> None:
     Metrics().ingest(f'{{"_aws": {text}}}')

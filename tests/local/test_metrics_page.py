@@ -1,3 +1,5 @@
+"""Metrics page of the local server, as HTML and as JSON."""
+
 import httpx
 
 from tests.local.test_metrics import emf
@@ -6,34 +8,34 @@ from winterbourne.local.metrics import Metrics
 from winterbourne.local.metrics_page import MetricsPage
 
 
-async def ask(page: MetricsPage, method: str = "GET", accept: str = "text/html") -> httpx.Response:
+async def request(page: MetricsPage, method: str = "GET", accept: str = "text/html") -> httpx.Response:
     async with HttpServer(page.handle_request) as server, httpx.AsyncClient() as client:
         await server.listen("127.0.0.1")
         return await client.request(method, f"http://127.0.0.1:{server.port}/", headers={"accept": accept})
 
 
 async def test_a_browser_gets_a_page() -> None:
-    response = await ask(MetricsPage(Metrics()))
+    response = await request(MetricsPage(Metrics()))
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.text.startswith("<!doctype html>")
 
 
-async def test_who_asks_for_json_gets_the_figures_and_the_requests_newest_first() -> None:
+async def test_a_client_that_accepts_json_gets_the_metrics_and_the_newest_requests_first() -> None:
     metrics = Metrics()
     metrics.ingest(emf(dimensions=[["tool"]], Duration=5))
     page = MetricsPage(metrics)
     for number in range(30):
         page.add_request(f"request {number}")
-    shown = (await ask(page, accept="application/json")).json()
+    shown = (await request(page, accept="application/json")).json()
     (series,) = shown["metrics"]
     assert (series["name"], series["dimensions"], series["count"], series["total"]) == ("Duration", "tool t", 1, 5)
     assert len(shown["requests"]) == 20
     assert shown["requests"][0] == "request 29"
 
 
-async def test_nothing_is_kept_by_caches() -> None:
-    assert (await ask(MetricsPage(Metrics()))).headers["cache-control"] == "no-store"
+async def test_responses_are_not_cached() -> None:
+    assert (await request(MetricsPage(Metrics()))).headers["cache-control"] == "no-store"
 
 
-async def test_other_methods_are_refused() -> None:
-    assert (await ask(MetricsPage(Metrics()), "POST")).status_code == 405
+async def test_other_methods_are_rejected() -> None:
+    assert (await request(MetricsPage(Metrics()), "POST")).status_code == 405

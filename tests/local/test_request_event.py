@@ -1,3 +1,5 @@
+"""HTTP request → function URL event, payload format 2.0."""
+
 import base64
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -61,13 +63,13 @@ class TestTheEventOfARequest:
             "isBase64Encoded": False,
         }
 
-    def test_time_is_told_in_utc(self) -> None:
+    def test_time_is_in_utc(self) -> None:
         request = Request(method="GET", target="/", headers=(), body=b"", source_ip="::1", port=1)
         there = NOON.astimezone(timezone(timedelta(hours=5)))
         made = build_event(request, request_id="", trace_id="", now=there)
         assert made["requestContext"]["time"] == "22/Nov/2026:12:00:00 +0000"
 
-    def test_raw_path_is_as_it_came_and_the_http_path_is_decoded(self) -> None:
+    def test_raw_path_is_unchanged_and_the_http_path_is_decoded(self) -> None:
         made = event(target="/caf%C3%A9%20x")
         assert made["rawPath"] == "/caf%C3%A9%20x"
         assert made["requestContext"]["http"]["path"] == "/café x"
@@ -77,39 +79,39 @@ class TestTheEventOfARequest:
         assert made["rawQueryString"] == "a=1&b=&a=2%20"
         assert made["queryStringParameters"] == {"a": "1,2 ", "b": ""}
 
-    def test_without_query_cookies_and_body_the_keys_are_left_out(self) -> None:
+    def test_without_query_cookies_and_body_the_keys_are_omitted(self) -> None:
         assert not {"queryStringParameters", "cookies", "body"} & event().keys()
 
     def test_repeated_headers_are_joined_by_commas(self) -> None:
         assert event(headers=(("accept", "a"), ("accept", "b")))["headers"]["accept"] == "a,b"
 
-    def test_cookies_leave_the_headers_for_a_list(self) -> None:
+    def test_cookies_are_moved_from_the_headers_to_a_list(self) -> None:
         made = event(headers=(("cookie", "a=1; b=2"), ("cookie", "c=3")))
         assert made["cookies"] == ["a=1", "b=2", "c=3"]
         assert "cookie" not in made["headers"]
 
-    def test_a_caller_cannot_forge_where_it_comes_from(self) -> None:
+    def test_a_caller_cannot_forge_its_source_address(self) -> None:
         made = event(headers=(("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")))
         assert made["headers"]["x-forwarded-for"] == "127.0.0.1"
         assert made["headers"]["x-forwarded-proto"] == "http"
 
-    def test_headers_of_the_connection_stay_behind(self) -> None:
+    def test_hop_by_hop_headers_are_dropped(self) -> None:
         made = event(headers=(("connection", "close"), ("transfer-encoding", "chunked")))
         assert not {"connection", "transfer-encoding"} & made["headers"].keys()
 
 
 class TestTheBody:
-    def test_text_is_passed_as_it_is(self) -> None:
+    def test_text_is_passed_unchanged(self) -> None:
         for kind in ("text/plain; charset=utf-8", "application/json", "application/ld+json", "image/svg+xml"):
             made = event(headers=(("content-type", kind),), body="é".encode())
             assert (made["body"], made["isBase64Encoded"]) == ("é", False)
 
-    def test_anything_else_comes_in_base64(self) -> None:
+    def test_anything_else_is_base64(self) -> None:
         for kind in ("image/png", "application/x-www-form-urlencoded", "application/octet-stream", ""):
             made = event(headers=(("content-type", kind),), body=b"a=1")
             assert (made["body"], made["isBase64Encoded"]) == ("YT0x", True)
 
-    def test_text_that_is_none_comes_in_base64(self) -> None:
+    def test_invalid_text_is_base64(self) -> None:
         made = event(headers=(("content-type", "text/plain"),), body=b"\xff\xfe")
         assert made["isBase64Encoded"]
 

@@ -1,3 +1,5 @@
+"""Response limits: token bucket (burst and rate) and maximum size of a streamed response."""
+
 import asyncio
 
 import pytest
@@ -25,7 +27,7 @@ class TestALargeResponse:
         bucket.reserve(6 * MB)
         assert bucket.reserve(2 * MB) == pytest.approx(1)
 
-    def test_a_pause_earns_no_more_than_the_burst(self) -> None:
+    def test_a_pause_refills_no_more_than_the_burst(self) -> None:
         clock = Clock()
         bucket = TokenBucket(ResponseLimits(), clock)
         bucket.reserve(6 * MB)
@@ -33,13 +35,13 @@ class TestALargeResponse:
         assert bucket.reserve(6 * MB) == 0
         assert bucket.reserve(2 * MB) == pytest.approx(1)
 
-    def test_200_megabytes_are_the_end(self) -> None:
+    def test_200_megabytes_are_the_maximum(self) -> None:
         bucket = TokenBucket(ResponseLimits(bytes_per_s=0), Clock())
         bucket.reserve(200 * MB)
         with pytest.raises(ResponseTooLarge):
             bucket.reserve(1)
 
-    def test_limits_of_zero_are_none(self) -> None:
+    def test_limits_of_zero_are_no_limits(self) -> None:
         bucket = TokenBucket(ResponseLimits(bytes_per_s=0, max_bytes=0), Clock())
         assert bucket.reserve(10_000 * MB) == 0
 

@@ -1,3 +1,5 @@
+"""Runtime API server: polling, buffered and streamed responses, errors, trailers, SnapStart; any order of calls."""
+
 import asyncio
 import base64
 import contextlib
@@ -28,7 +30,7 @@ PREFIX = "/2018-06-01/runtime"
 
 
 @dataclass
-class ApiFixture:
+class RunningApi:
     """A Runtime API, the HTTP client of a function, and the callbacks received."""
 
     api: RuntimeApi
@@ -42,10 +44,10 @@ class ApiFixture:
         """Let the function poll for an invocation and dispatch one to it."""
         invocation = Invocation(payload=b'{"a":1}', sink=RecordingSink(), **changes)
         before = self.ready
-        asking = asyncio.create_task(self.http.get("/invocation/next"))
+        polling = asyncio.create_task(self.http.get("/invocation/next"))
         await until(lambda: self.ready > before)
         self.api.dispatch(invocation)
-        self.next = await asking
+        self.next = await polling
         return invocation
 
     async def post(self, path: str, content: Any = b"", **headers: str) -> httpx.Response:
@@ -56,7 +58,7 @@ class ApiFixture:
 
 
 @contextlib.asynccontextmanager
-async def desk(**config: Any) -> AsyncIterator[ApiFixture]:
+async def serving_api(**config: Any) -> AsyncIterator[RunningApi]:
     def ready() -> None:
         made.ready += 1
 
@@ -69,7 +71,7 @@ async def desk(**config: Any) -> AsyncIterator[ApiFixture]:
     events = RuntimeCallbacks(ready, withdrawn, answered.append, init_errors.append)
     async with RuntimeApi(EnvironmentConfig(**config), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
-        made = ApiFixture(api, http, answered=answered, init_errors=init_errors)
+        made = RunningApi(api, http, answered=answered, init_errors=init_errors)
         yield made
 
 
@@ -85,7 +87,7 @@ def sink_of(invocation: Invocation) -> RecordingSink:
 
 class TestNext:
     async def test_waits_until_there_is_an_invocation_and_gives_it_with_its_headers(self) -> None:
-        async with desk(function_arn="arn:f", timeout_s=30) as at:
+        async with serving_api(function_arn="arn:f", timeout_s=30) as at:
             before = time.time()
             invocation = await at.take(trace_id="Root=1", client_context='{"a":1}', tenant_id="t")
         assert at.next.content == b'{"a":1}'
@@ -97,28 +99,28 @@ class TestNext:
         assert at.next.headers["lambda-runtime-aws-tenant-id"] == "t"
         assert before + 29 < int(at.next.headers["lambda-runtime-deadline-ms"]) / 1000 < before + 40
 
-    async def test_has_no_header_for_what_there_is_not(self) -> None:
-        async with desk() as at:
+    async def test_omits_headers_without_a_value(self) -> None:
+        async with serving_api() as at:
             await at.take()
         assert not [name for name in at.next.headers if "trace" in name or "context" in name or "tenant" in name]
 
-    async def test_is_refused_while_an_invocation_is_under_way(self) -> None:
-        async with desk() as at:
+    async def test_is_rejected_while_an_invocation_is_running(self) -> None:
+        async with serving_api() as at:
             await at.take()
-            refused = await at.http.get("/invocation/next")
-        assert (refused.status_code, refused.json()["errorType"]) == (403, "InvalidStateTransition")
+            rejected = await at.http.get("/invocation/next")
+        assert (rejected.status_code, rejected.json()["errorType"]) == (403, "InvalidStateTransition")
 
-    async def test_may_be_asked_as_often_at_once_as_there_are_places(self) -> None:
-        async with desk(max_concurrency=2) as at:
+    async def test_may_be_polled_concurrently_up_to_the_maximum_concurrency(self) -> None:
+        async with serving_api(max_concurrency=2) as at:
             first, second = await at.take(), await at.take()
             assert first.request_id != second.request_id
             assert (await at.http.get("/invocation/next")).status_code == 403
 
-    async def test_given_up_by_the_process_takes_no_invocation(self) -> None:
-        async with desk() as at:
-            asking = asyncio.create_task(at.http.get("/invocation/next"))
+    async def test_abandoned_by_the_process_consumes_no_invocation(self) -> None:
+        async with serving_api() as at:
+            polling = asyncio.create_task(at.http.get("/invocation/next"))
             await until(lambda: at.ready == 1)
-            asking.cancel()
+            polling.cancel()
             await until(lambda: at.withdrawn == 1)
             invocation = await at.take()
         assert at.next.headers["lambda-runtime-aws-request-id"] == invocation.request_id
@@ -126,7 +128,7 @@ class TestNext:
 
 class TestABufferedResponse:
     async def test_reaches_the_sink_whole_and_is_acknowledged(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             ack = await at.post(f"/invocation/{invocation.request_id}/response", b"[1]")
         assert (ack.status_code, ack.json()) == (202, {"status": "OK"})
@@ -138,7 +140,7 @@ class TestABufferedResponse:
         assert at.answered == [invocation]
 
     async def test_that_is_too_large_gets_a_413_and_fails_the_invocation(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             ack = await at.post(f"/invocation/{invocation.request_id}/response", bytes(BUFFERED_LIMIT + 1))
         assert ack.status_code == 413
@@ -147,19 +149,19 @@ class TestABufferedResponse:
         assert sink_of(invocation).began is None
 
     async def test_to_an_unknown_invocation_gets_a_400(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             ack = await at.post("/invocation/unknown/response")
         assert (ack.status_code, ack.json()["errorType"]) == (400, "InvalidRequestID")
 
     async def test_a_second_time_gets_a_400_and_changes_nothing(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             await at.post(f"/invocation/{invocation.request_id}/response", b"1")
             assert (await at.post(f"/invocation/{invocation.request_id}/response", b"2")).status_code == 400
         assert sink_of(invocation).body == b"1"
 
     async def test_in_an_unknown_mode_gets_a_400_and_fails_the_invocation(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             mode = {"Lambda-Runtime-Function-Response-Mode": "Streaming"}
             ack = await at.post(f"/invocation/{invocation.request_id}/response", b"1", **mode)
@@ -169,7 +171,7 @@ class TestABufferedResponse:
 
 class TestAStreamedResponse:
     async def test_reaches_the_sink_piece_by_piece(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             more = asyncio.Event()
 
@@ -186,8 +188,8 @@ class TestAStreamedResponse:
         assert sink_of(invocation).began == ("application/octet-stream", True)
         assert (sink_of(invocation).body, sink_of(invocation).error, invocation.bytes_out) == (b"onetwo", None, 6)
 
-    async def test_that_breaks_off_is_truncated(self) -> None:
-        async with desk() as at:
+    async def test_that_breaks_off_fails_as_truncated(self) -> None:
+        async with serving_api() as at:
             invocation = await at.take()
             _, writer = await asyncio.open_connection(*at.api.address.split(":"))
             head = f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
@@ -200,23 +202,23 @@ class TestAStreamedResponse:
         assert invocation.error.type == "Runtime.TruncatedResponse"
         assert sink_of(invocation).body == b"hi"
 
-    async def test_past_its_limit_is_ended_with_a_413(self) -> None:
-        async with desk(response_limits=ResponseLimits(max_bytes=5)) as at:
+    async def test_over_the_size_limit_ends_with_a_413(self) -> None:
+        async with serving_api(response_limits=ResponseLimits(max_bytes=5)) as at:
             invocation = await at.take()
             ack = await at.stream(invocation, pieces(b"abc", b"def"))
         assert (ack.status_code, sink_of(invocation).body) == (413, b"abc")
         assert invocation.error
         assert invocation.error.type == "Function.ResponseSizeTooLarge"
 
-    async def test_waits_as_its_shape_says(self) -> None:
-        async with desk(response_limits=ResponseLimits(burst_bytes=10, bytes_per_s=100)) as at:
+    async def test_is_delayed_by_the_rate_limit(self) -> None:
+        async with serving_api(response_limits=ResponseLimits(burst_bytes=10, bytes_per_s=100)) as at:
             invocation = await at.take()
             began = time.monotonic()
             await at.stream(invocation, pieces(bytes(10), bytes(10)))
             assert time.monotonic() - began > 0.09
 
-    async def test_of_an_invocation_taken_back_reaches_nobody(self) -> None:
-        async with desk() as at:
+    async def test_of_an_invocation_that_has_failed_is_discarded(self) -> None:
+        async with serving_api() as at:
             invocation = await at.take()
             more = asyncio.Event()
 
@@ -234,11 +236,11 @@ class TestAStreamedResponse:
 
     @settings(max_examples=25, deadline=None)
     @given(st.data())
-    def test_cut_anywhere_with_trailers_it_is_the_same(self, data: st.DataObject) -> None:
+    def test_split_anywhere_with_trailers_it_is_parsed_the_same(self, data: st.DataObject) -> None:
         document = base64.b64encode(b'{"errorMessage":"no"}').decode()
 
         async def run() -> Invocation:
-            async with desk() as at:
+            async with serving_api() as at:
                 invocation = await at.take()
                 request = (
                     f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
@@ -265,7 +267,7 @@ class TestAStreamedResponse:
 
 class TestErrors:
     async def test_before_the_response_fail_the_invocation(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             document = b'{"errorMessage":"no","errorType":"KeyError"}'
             path = f"/invocation/{invocation.request_id}/error"
@@ -275,52 +277,52 @@ class TestErrors:
         assert sink_of(invocation).began is None
 
     async def test_without_a_header_have_the_type_of_their_document(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             await at.post(f"/invocation/{invocation.request_id}/error", b'{"errorType":"KeyError"}')
         assert invocation.error
         assert invocation.error.type == "KeyError"
 
-    async def test_that_are_no_json_are_kept_all_the_same(self) -> None:
-        async with desk() as at:
+    async def test_that_are_not_json_are_passed_on_unchanged(self) -> None:
+        async with serving_api() as at:
             invocation = await at.take()
             await at.post(f"/invocation/{invocation.request_id}/error", b"oh")
         assert invocation.error == FunctionError("Runtime.Unknown", b"oh")
         assert invocation.error.message == "oh"
 
     async def test_of_any_length_fail_the_invocation(self) -> None:
-        async with desk() as at:
+        async with serving_api() as at:
             invocation = await at.take()
             await at.post(f"/invocation/{invocation.request_id}/error", bytes(2 * 1024 * 1024))
         assert invocation.error
         assert invocation.error.type == "Runtime.ErrorTooLarge"
 
-    async def test_of_the_start_are_told(self) -> None:
-        async with desk() as at:
+    async def test_of_the_init_are_reported(self) -> None:
+        async with serving_api() as at:
             ack = await at.post("/init/error", json.dumps({"errorType": "Runtime.X", "errorMessage": "m"}).encode())
         assert ack.status_code == 202
         assert [error.type for error in at.init_errors] == ["Runtime.X"]
 
-    async def test_of_the_start_are_refused_after_it(self) -> None:
-        async with desk() as at:
+    async def test_of_the_init_are_rejected_after_it(self) -> None:
+        async with serving_api() as at:
             await at.take()
             assert (await at.post("/init/error", b"{}")).status_code == 403
         assert not at.init_errors
 
 
 class TestTrailers:
-    def test_without_an_error_say_nothing(self) -> None:
+    def test_without_an_error_give_none(self) -> None:
         assert error_from_trailers([]) is None
         assert error_from_trailers([("x", "y")]) is None
 
-    def test_with_a_body_that_is_no_base64_keep_it(self) -> None:
+    def test_with_a_body_that_is_not_base64_keep_it_unchanged(self) -> None:
         error = error_from_trailers(
             [("lambda-runtime-function-error-type", "T"), ("lambda-runtime-function-error-body", "{%}")]
         )
         assert error == FunctionError("T", b"{%}")
 
     @given(st.binary(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-    def test_any_document_comes_back(self, document: bytes, kind: str) -> None:
+    def test_any_document_is_decoded(self, document: bytes, kind: str) -> None:
         encoded = base64.b64encode(document).decode()
         trailers = [("lambda-runtime-function-error-type", kind), ("lambda-runtime-function-error-body", encoded)]
         assert error_from_trailers(trailers) == FunctionError(kind, document)
@@ -328,12 +330,12 @@ class TestTrailers:
 
 class TestSnapStart:
     async def test_restores_once_before_the_first_invocation(self) -> None:
-        async with desk(snap_start=True) as at:
+        async with serving_api(snap_start=True) as at:
             assert (await at.http.get("/restore/next")).status_code == 200
             assert (await at.http.get("/restore/next")).status_code == 403
 
-    async def test_takes_errors_of_the_restore(self) -> None:
-        async with desk(snap_start=True) as at:
+    async def test_accepts_errors_of_the_restore(self) -> None:
+        async with serving_api(snap_start=True) as at:
             await at.http.get("/restore/next")
             ack = await at.post(
                 "/restore/error", b"{}", **{"Lambda-Runtime-Function-Error-Type": "Runtime.AfterRestoreError"}
@@ -342,23 +344,23 @@ class TestSnapStart:
         assert at.init_errors[0].type == "Runtime.AfterRestoreError"
 
     @pytest.mark.parametrize(("method", "path"), [("GET", "/restore/next"), ("POST", "/restore/error")])
-    async def test_is_not_there_without(self, method: str, path: str) -> None:
-        async with desk() as at:
+    async def test_has_no_endpoints_unless_enabled(self, method: str, path: str) -> None:
+        async with serving_api() as at:
             assert (await at.http.request(method, path)).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("POST", "/invocation/next"), ("GET", "/invocation/x/response")]
 )
-async def test_what_the_api_has_not_gets_a_404(method: str, path: str) -> None:
-    async with desk() as at:
+async def test_an_unknown_endpoint_gets_a_404(method: str, path: str) -> None:
+    async with serving_api() as at:
         assert (await at.http.request(method, path)).status_code == 404
 
 
 STEPS = ("take", "buffered", "streamed", "failed", "wrong mode", "unknown", "next again", "init error")
 
 
-async def take_step(at: ApiFixture, name: str, taken: list[Invocation]) -> int:
+async def take_step(at: RunningApi, name: str, taken: list[Invocation]) -> int:
     """The status of the API's response; 0 if the step cannot be taken now."""
     if name == "take" and not at.api._running:
         taken.append(await at.take())
@@ -384,7 +386,7 @@ async def take_step(at: ApiFixture, name: str, taken: list[Invocation]) -> int:
 def test_any_order_of_steps_is_answered_and_every_invocation_ends_once(steps: list[str]) -> None:
     async def run() -> None:
         taken: list[Invocation] = []
-        async with desk() as at:
+        async with serving_api() as at:
             for name in steps:
                 assert await take_step(at, name, taken) in {0, 200, 202, 400, 403}
         assert [sink_of(invocation).ends for invocation in at.answered] == [1] * len(at.answered)

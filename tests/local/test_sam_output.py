@@ -1,4 +1,4 @@
-"""`make invoke` prints the function's response, or the reason why there is none."""
+"""Formatting the output of `sam local invoke` for `make invoke`: the response, or the reason why there is none."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 from winterbourne.local import sam_output
 
 
-class TestAnAnswer:
+class TestAResponse:
     def test_reads_as_curl_would_show_it(self) -> None:
         printed = json.dumps(
             {
@@ -29,7 +29,7 @@ class TestAnAnswer:
         assert sam_output.format_response(printed) == "404 Not Found\n\nö"
 
 
-class TestNoAnswer:
+class TestNoResponse:
     @pytest.mark.parametrize("printed", ["", "\n"])
     def test_nothing_printed_is_a_timeout_or_a_dead_sandbox(self, printed: str) -> None:
         with pytest.raises(ValueError, match="timed out"):

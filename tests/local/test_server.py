@@ -48,13 +48,13 @@ class TestAFunctionUnderTheLayer:
         async with serving(tmp_path, replace(APP, snap_start=True)) as (http, _):
             assert (await http.get("/")).text.startswith("local ")
 
-    async def test_gives_a_502_for_what_fails_before_the_response(self, tmp_path: Path) -> None:
+    async def test_gives_a_502_for_a_failure_before_the_response(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (http, _):
             for path in ("/raise-before", "/crash-before"):
                 assert (await http.get(path)).status_code == 502
             assert (await http.get("/")).status_code == 200
 
-    async def test_cuts_the_stream_for_what_fails_within_it(self, tmp_path: Path) -> None:
+    async def test_breaks_the_stream_off_for_a_failure_during_it(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (http, _):
             for path in ("/raise-after", "/crash-after"):
                 with pytest.raises(httpx.RemoteProtocolError):
@@ -71,7 +71,7 @@ class TestAFunctionUnderTheLayer:
 
 
 class TestTheLog:
-    async def test_has_everything_and_the_screen_what_is_for_people(
+    async def test_has_everything_and_the_console_the_human_readable_part(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         async with serving(tmp_path) as (http, _):
@@ -94,18 +94,18 @@ class TestTheMetricsPage:
 
 
 class TestTheInvokeApi:
-    async def test_is_there_when_asked_for(self, tmp_path: Path) -> None:
+    async def test_is_served_if_enabled(self, tmp_path: Path) -> None:
         async with serving(tmp_path, invoke_port=0) as (http, addresses):
             response = await http.post(f"{addresses.invoke_url}/2015-03-31/functions/local/invocations", content=b"{}")
         assert response.content.startswith(json.dumps({"statusCode": 200})[:-1].replace(" ", "").encode())
 
-    async def test_is_not_there_unless(self, tmp_path: Path) -> None:
+    async def test_is_not_served_otherwise(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (_, addresses):
             assert addresses.invoke_url == ""
 
 
-class TestPracticeData:
-    async def test_are_what_the_function_is_led_to(self, tmp_path: Path) -> None:
+class TestStubServices:
+    async def test_are_what_the_functions_settings_point_to(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
         function = FunctionConfig(task_root=tmp_path, handler="app.handler", variables={"FINNHUB_API_KEY": "mine"})
         async with serving(tmp_path, function, use_stub_services=True) as (http, _):
@@ -114,13 +114,13 @@ class TestPracticeData:
         assert rates.json()["source"] == "practice data"
         assert seen["FINNHUB_API_KEY"] == "mine"
 
-    async def test_are_left_away_unless_asked_for(self, tmp_path: Path) -> None:
+    async def test_are_not_started_unless_enabled(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
         async with serving(tmp_path, FunctionConfig(task_root=tmp_path, handler="app.handler")) as (http, _):
             assert "FRANKFURTER_BASE_URL" not in (await http.get("/")).json()
 
 
-def test_addresses_of_version_6_stand_in_brackets() -> None:
+def test_ipv6_addresses_are_in_brackets() -> None:
     assert (_base_url("::1", 3000), _base_url("127.0.0.1", 3000)) == ("http://[::1]:3000", "http://127.0.0.1:3000")
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.recorded [PART ...]`: record anew; `recording` says which parts there are, and when one may."""
+"""`python -m tests.recorded [PART ...]`: record anew; `recording` lists the parts and when each may be recorded."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""What a case is made of: requests to the chat, and what the model's provider answers to each. Plain data."""
+"""A case: requests to the chat, and the provider's response to each. Plain data."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ ALICE: Mapping[str, str] = {"authorization": "Bearer made-up-alice"}
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of an answer; the next one is sent when the client has received what this one means.
+    """A part of an answer; the next one is sent when the client has received what this one causes.
 
     Args:
         body: What the provider sends.
-        means: Text in what the client receives of it, within its last frame. Where a format says nothing of it, the
+        means: Text that the client receives because of it, within its last frame. If a format sends nothing for it, the
             next piece is sent when the server has answered another request since.
     """
 
@@ -43,14 +43,14 @@ class Exchange:
     """One request to the chat.
 
     Args:
-        method: Of HTTP.
+        method: The HTTP method.
         path: With its query.
         body: As it is sent.
         headers: As they are sent.
-        answers: What the provider says, an answer for each time it is asked.
-        meanwhile: Requests that are sent and answered while this one's answer is under way.
+        answers: The provider's responses, one for each request to it.
+        meanwhile: Requests that are sent and answered while this one is being answered.
         shows_body: Whether the body of the answer is recorded.
-        shows_tools: Whether the tools of the server are recorded as the provider is told of them, not by name.
+        shows_tools: Whether the tools of the server are recorded as they are sent to the provider, not by name.
         until: The request is sent again until it is answered with this status; the last answer is recorded.
         wait_for: Text of the answer after which the requests of `meanwhile` are sent.
     """
@@ -94,7 +94,7 @@ def get(path: str, **more: Any) -> Exchange:
 
 
 def invoked(exchange: Exchange, **identity: str) -> Exchange:
-    """The same as an event for Lambda's Invoke; `identity` is what a function URL says of a caller that IAM knows."""
+    """The same as an event for Lambda's Invoke; `identity` is the IAM identity in a function URL event."""
     return _given(exchange, "/2015-03-31/functions/local/invocations", identity)
 
 

@@ -1,4 +1,4 @@
-"""What one release keeps and the next one finds: conversations written to a store, and read from a recorded one."""
+"""Storage compatibility: conversations written to a new store, and read from a recorded one."""
 
 import contextlib
 import time
@@ -13,10 +13,10 @@ from tests.recorded.cases import kept as cases
 from tests.recorded.exchange import ALICE
 from tests.recorded.normalize import shortened, steady
 from tests.recorded.provider import Provider
-from tests.recorded.relative_times import told
-from tests.recorded.servers import COMMON, HOME, running, talking
-from tests.recorded.stores import Item, Kept
-from tests.recorded.transcript_client import Talk
+from tests.recorded.relative_times import with_relative_times
+from tests.recorded.servers import COMMON, HOME, running, transcript_client
+from tests.recorded.stores import Item, RecordedStore
+from tests.recorded.transcript_client import TranscriptClient
 
 __all__ = [
     "KINDS",
@@ -45,7 +45,7 @@ SETTINGS: Final = {
 
 
 class Written(NamedTuple):
-    """What a store has in the end, its schema, and by which operations it came there."""
+    """A written store: its items, its schema, and the operations that wrote it."""
 
     items: str
     schema: str
@@ -53,7 +53,7 @@ class Written(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is in a recorded store, two transcripts, the schema it has then, and the operations that it took."""
+    """A recorded store: its items, two transcripts of using it, its schema then, and the operations used."""
 
     items: str
     shown: str
@@ -62,58 +62,58 @@ class Found(NamedTuple):
     operations: frozenset[str]
 
 
-def write_anew(kind: str, folder: Path, model: Provider) -> Written:
-    """Hold the conversations with a store that is empty."""
-    with _holding(kind, folder, model) as store:
+def write_anew(kind: str, folder: Path, model_provider: Provider) -> Written:
+    """Run the conversations with an empty store."""
+    with _holding(kind, folder, model_provider) as store:
         return Written(rendered(store.items()), store.schema(), frozenset(store.operations))
 
 
-def read_old(kind: str, folder: Path, model: Provider) -> Found:
-    """Show, then continue and delete what was recorded."""
+def read_old(kind: str, folder: Path, model_provider: Provider) -> Found:
+    """Show, then continue and delete the recorded conversations."""
     with stores.opened(kind, folder) as store:
         store.load(FOLDER / kind / store.recording)
         items, shown, continued = rendered(store.items()), "", ""
         for name in cases.SERVERS:
-            with _server(name, folder, store, model) as talk:
-                shown += f"# {name}\n\n{talk.record(cases.shown(name))}\n"
-                continued += f"# {name}\n\n{talk.record(cases.continued(name))}\n"
+            with _server(name, folder, store, model_provider) as client:
+                shown += f"# {name}\n\n{client.record(cases.shown(name))}\n"
+                continued += f"# {name}\n\n{client.record(cases.continued(name))}\n"
         return Found(items, shortened(shown), steady(continued), store.schema(), frozenset(store.operations))
 
 
-def read_in_memory(folder: Path, model: Provider) -> str:
-    """Hold the conversations where nothing outlives the process, and show them."""
+def read_in_memory(folder: Path, model_provider: Provider) -> str:
+    """Run the conversations with the in-memory store, and show them."""
     settings = {**SETTINGS, **cases.SERVERS[LAST], "STORE": "memory"}
-    with running(folder, settings, model, "--managed-instances", "8") as server:
-        talk = talking(server, model)
-        with _written(talk, LAST):
-            return steady(talk.record(cases.shown(LAST)))
+    with running(folder, settings, model_provider, "--managed-instances", "8") as server:
+        client = transcript_client(server, model_provider)
+        with _written(client, LAST):
+            return steady(client.record(cases.shown(LAST)))
 
 
 def recorded(kind: str, name: str) -> str:
-    """A text that was recorded of a kind of store."""
+    """A text that was recorded for a kind of store."""
     return (FOLDER / kind / f"{name}.txt").read_bytes().decode()
 
 
-def record(folder: Path, model: Provider) -> None:
-    """Record every store anew, and what is found in it once its last request has lost its lease."""
+def record(folder: Path, model_provider: Provider) -> None:
+    """Record every store anew, and what is found in it once its last lease has expired."""
     for kind in KINDS:
         (here := folder / kind).mkdir()
         (FOLDER / kind).mkdir(parents=True, exist_ok=True)
-        with _holding(kind, here, model) as store:
+        with _holding(kind, here, model_provider) as store:
             store.save(FOLDER / kind / store.recording)
     time.sleep(LEASE_S)
-    record_found(folder, model)
+    record_found(folder, model_provider)
 
 
-def record_found(folder: Path, model: Provider) -> None:
+def record_found(folder: Path, model_provider: Provider) -> None:
     """Record anew what is found in the recorded stores, which stay as they are."""
     for kind in KINDS:
         (here := folder / f"old-{kind}").mkdir()
-        found = read_old(kind, here, model)
+        found = read_old(kind, here, model_provider)
         _write(kind, items=found.items, shown=found.shown, continued=found.continued, schema=found.schema)
     (FOLDER / "memory").mkdir(exist_ok=True)
     (here := folder / "memory").mkdir()
-    _write("memory", shown=read_in_memory(here, model))
+    _write("memory", shown=read_in_memory(here, model_provider))
 
 
 def rendered(items: Iterable[Item]) -> str:
@@ -121,19 +121,19 @@ def rendered(items: Iterable[Item]) -> str:
     there = [item for item in items if not _may_be_gone(item)]
     blocks = (
         f"{item['pk']}  {item['sk']}\n{''.join(_lines(item))}"
-        for item in map(_counted, told(there, lease_s=LEASE_S, ttl_days=cases.TTL_DAYS))
+        for item in map(_counted, with_relative_times(there, lease_s=LEASE_S, ttl_days=cases.TTL_DAYS))
     )
     return steady("\n".join(blocks))
 
 
 def _counted(item: Item) -> Item:
-    """What a turn used that broke is estimated, by what the model was told of tools among others."""
+    """The usage of a turn that failed is estimated, among others from the tool schemas sent to the provider."""
     is_estimate = item["pk"] == "limits#key:alice" and item["sk"].startswith("tokens#")
     return {**item, "number": "<estimated>"} if is_estimate else item
 
 
 def _may_be_gone(item: Item) -> bool:
-    """Counters of a minute that is over go when a server starts: those from before the last one may."""
+    """Rate limit counters of a past minute may be deleted when a server starts, but for those of the last server."""
     return item["sk"].startswith("requests#") and not item["pk"].startswith("limits#key:")
 
 
@@ -144,41 +144,41 @@ def _lines(item: Item) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _holding(kind: str, folder: Path, model: Provider) -> Iterator[Kept]:
-    """A store in which all conversations have been written, and the last one goes on."""
+def _holding(kind: str, folder: Path, model_provider: Provider) -> Iterator[RecordedStore]:
+    """A store with all conversations written; the last one is still running."""
     with stores.opened(kind, folder) as store:
         for name in EARLIER:
-            with _server(name, folder, store, model) as talk:
-                talk.record(cases.written(name))
-        with _server(LAST, folder, store, model) as talk, _written(talk, LAST):
+            with _server(name, folder, store, model_provider) as client:
+                client.record(cases.written(name))
+        with _server(LAST, folder, store, model_provider) as client, _written(client, LAST):
             yield store
 
 
 @contextlib.contextmanager
-def _server(name: str, folder: Path, store: Kept, model: Provider) -> Iterator[Talk]:
+def _server(name: str, folder: Path, store: RecordedStore, model_provider: Provider) -> Iterator[TranscriptClient]:
     (here := folder / name).mkdir()
     settings = {**SETTINGS, **cases.SERVERS[name], **store.settings}
-    with running(here, settings, model, "--managed-instances", "8") as server:
-        yield talking(server, model)
+    with running(here, settings, model_provider, "--managed-instances", "8") as server:
+        yield transcript_client(server, model_provider)
 
 
 @contextlib.contextmanager
-def _written(talk: Talk, server: str) -> Iterator[None]:
-    """A server's conversations are written while the block runs, and the last one goes on."""
+def _written(client: TranscriptClient, server: str) -> Iterator[None]:
+    """Write a server's conversations; the last one keeps running while the block does."""
     *whole, left = cases.written(server)
-    talk.record(whole)
-    talk.provider.expect(left.answers)
-    with httpx.stream(left.method, talk.url + left.path, content=left.body, headers=dict(left.headers)) as answer:
-        _await(talk, cases.LEFT, answer)
+    client.record(whole)
+    client.provider.expect(left.answers)
+    with httpx.stream(left.method, client.url + left.path, content=left.body, headers=dict(left.headers)) as answer:
+        _await(client, cases.LEFT, answer)
         yield
-        talk.provider.go_on()
+        client.provider.release()
 
 
-def _await(talk: Talk, conversation: str, answer: httpx.Response) -> None:
-    """Until its question is kept, which happens beside the answer."""
+def _await(client: TranscriptClient, conversation: str, answer: httpx.Response) -> None:
+    """Wait until its question is stored, which happens concurrently (write-behind)."""
     answer.raise_for_status()
     for _ in range(500):
-        if httpx.get(f"{talk.url}/conversations/{conversation}", headers=dict(ALICE)).json().get("messages"):
+        if httpx.get(f"{client.url}/conversations/{conversation}", headers=dict(ALICE)).json().get("messages"):
             return
         time.sleep(0.01)
     raise AssertionError(f"{conversation} was not kept")

@@ -1,4 +1,4 @@
-"""The fields of each kind of line in a real log: type, and whether every line of the kind has it.
+"""Schema of the real log: the fields of each kind of line, their types, and whether every line has them.
 
 A field within another one is named after it, `stack_trace.type`, and is in every line if it is in all that have that.
 """
@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from tests.recorded.cases import CASES
 from tests.recorded.provider import Provider
-from tests.recorded.servers import FLAGS, SERVERS, running, talking
+from tests.recorded.servers import FLAGS, SERVERS, running, transcript_client
 
 __all__ = ["log_fields"]
 
 Line = dict[str, Any]
 
-QUIET: Final = (
+CASES_BY_DEFAULT: Final = (
     "native/one_tool",
     "native/tool_that_breaks",
     "native/tool_that_takes_too_long",
@@ -27,42 +27,46 @@ QUIET: Final = (
     "refusals/store_that_is_away",
     "endpoints/open_to_all",
 )
-"""The cases whose log has every kind of line."""
+"""Cases whose log has every kind of line."""
 
-FRANK: Final = ("native/one_tool", "stored/stopped_while_a_tool_runs", "stored/message_that_is_sent_again")
-"""Those for LOG_MESSAGES=true."""
+CASES_WITH_MESSAGES: Final = (
+    "native/one_tool",
+    "stored/stopped_while_a_tool_runs",
+    "stored/message_that_is_sent_again",
+)
+"""Cases for LOG_MESSAGES=true."""
 
 SERVICES: Final[Mapping[str, tuple[str, tuple[str, ...], Mapping[str, str]]]] = {
-    "": ("storeless", QUIET, {}),
-    ", LOG_MESSAGES=true": ("openai_at_once", FRANK, {"LOG_MESSAGES": "true"}),
+    "": ("storeless", CASES_BY_DEFAULT, {}),
+    ", LOG_MESSAGES=true": ("openai_at_once", CASES_WITH_MESSAGES, {"LOG_MESSAGES": "true"}),
 }
-"""What is added to the kinds of lines; of which server, in which cases, with which further settings."""
+"""Suffix of the kinds of lines → server, cases and further settings."""
 
 OF_PYTHON: Final = "taskName"
-"""A field that logging itself adds from Python 3.12 on."""
+"""A field that the logging module adds from Python 3.12 on."""
 
-TOLD: Final = ("tool_status", "level")
-"""Fields whose values are public too."""
+FIELDS_WITH_PUBLIC_VALUES: Final = ("tool_status", "level")
+"""Fields whose values are public as well."""
 
 
-def log_fields(folder: Path, model: Provider) -> dict[str, dict[str, str]]:
-    """The fields of each kind."""
+def log_fields(folder: Path, model_provider: Provider) -> dict[str, dict[str, str]]:
+    """The fields of each kind of line."""
     kinds: dict[str, list[Line]] = defaultdict(list)
     for which, (server, titles, settings) in SERVICES.items():
         (here := folder / server).mkdir()
-        for line in _lines(here, server, titles, settings, model):
+        for line in _lines(here, server, titles, settings, model_provider):
             kinds[_kind(line) + which].append(line)
     return {kind: _fields(lines) for kind, lines in kinds.items()}
 
 
 def _lines(
-    folder: Path, name: str, titles: Iterable[str], settings: Mapping[str, str], model: Provider
+    folder: Path, name: str, titles: Iterable[str], settings: Mapping[str, str], model_provider: Provider
 ) -> Iterator[Line]:
     flags = FLAGS.get(name, ("--concurrency", "1"))
-    with running(folder, {**SERVERS[name], **settings}, model, *flags) as server:
-        talk = talking(server, model)
+    with running(folder, {**SERVERS[name], **settings}, model_provider, *flags) as server:
+        client = transcript_client(server, model_provider)
         for title in titles:
-            talk.record(CASES[title].exchanges)
+            client.record(CASES[title].exchanges)
     texts = server.log.read_text("utf-8").splitlines()
     lines: Iterator[Line] = (json.loads(text) for text in texts if text.startswith("{"))
     return ({name: value for name, value in line.items() if name != OF_PYTHON} for line in lines)
@@ -92,7 +96,7 @@ def _fields(lines: list[Line]) -> dict[str, str]:
 
 
 def _of(line: Line) -> Iterator[tuple[str, str]]:
-    """Names and types; of metrics namespace, dimensions and units as well."""
+    """Names and types of the fields; for metrics also namespace, dimensions and units."""
     yield from ((name, kind) for name, value in line.items() if name != "_aws" for name, kind in _typed(name, value))
     for directive in line.get("_aws", {}).get("CloudWatchMetrics", ()):
         yield "_aws", f"{directive['Namespace']} by {', '.join(directive['Dimensions'][0])}"
@@ -100,7 +104,7 @@ def _of(line: Line) -> Iterator[tuple[str, str]]:
 
 
 def _typed(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    yield name, value if name in TOLD else _type(value)
+    yield name, value if name in FIELDS_WITH_PUBLIC_VALUES else _type(value)
     inner = value if isinstance(value, list) else [value]
     below = f"{name}[]" if isinstance(value, list) else name
     for one in inner:

@@ -1,6 +1,6 @@
-"""Everything that has a public name, as the code and the template have it now.
+"""All public names, as the code and the template have them now.
 
-The names of what is kept come from the recorded table, which `test_kept` holds this release to.
+The names in the store come from the recorded table, which `test_kept` compares with this release.
 """
 
 import ast
@@ -39,14 +39,14 @@ def recorded() -> Names:
     return names
 
 
-def record(folder: Path, model: Provider) -> None:
+def record(folder: Path, model_provider: Provider) -> None:
     """Record the list anew."""
-    names = {**{name: section() for name, section in SECTIONS.items()}, "log": log_fields(folder, model)}
+    names = {**{name: section() for name, section in SECTIONS.items()}, "log": log_fields(folder, model_provider)}
     FILE.write_text(json.dumps(names, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
 
 
 def differences(before: Any, now: Any, where: str) -> Iterator[str]:
-    """A sentence for each name or value that is not as it was."""
+    """A sentence for each name or value that has changed."""
     before, now = _named(before), _named(now)
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted(before.keys() | now.keys()):
@@ -68,9 +68,6 @@ def _differences_of(name: str, before: Names, now: Names, where: str) -> Iterato
         yield f"{where} is new: it will be public, so record it."
     else:
         yield from differences(before[name], now[name], where)
-
-
-# The sections
 
 
 def _metrics() -> Names:
@@ -121,7 +118,7 @@ def _template() -> Names:
 
 
 def _function(properties: Mapping[str, Any]) -> Names:
-    """With the variables as they are where no parameter is given."""
+    """A function, with its variables for the default parameters."""
     return {
         "handler": properties["Handler"],
         "runtime": properties["Runtime"],
@@ -130,7 +127,7 @@ def _function(properties: Mapping[str, Any]) -> Names:
 
 
 def _allowed(node: Any) -> Iterator[tuple[str, list[str]]]:
-    """The actions of each policy, whatever it depends on."""
+    """The actions of each policy, whatever its condition."""
     if isinstance(node, dict) and "PolicyName" in node:
         actions = (statement["Action"] for statement in node["PolicyDocument"]["Statement"])
         listed = ([some] if isinstance(some, str) else some for some in actions)
@@ -150,7 +147,7 @@ def _routes() -> Names:
 
 
 def _errors() -> Names:
-    """Codes by status: those the code writes beside one, and those that were seen in a case."""
+    """Error codes by status: those that the code pairs with a status, and those recorded in a case."""
     return {
         "by status": _by_status((*_written_codes("RequestRejected", "__init__", "error_body"), *_seen_codes())),
         "in www-authenticate": _by_status(_written_codes("_bearer_error")),
@@ -191,7 +188,7 @@ def _errors_below(kind: type[errors.ChatError]) -> Iterator[type[errors.ChatErro
 
 
 def _worker() -> Names:
-    """What the chat and the worker of its heavy tools say to each other: they are not always of one release."""
+    """The messages between the chat and its tool worker, which may be of different releases."""
     return {
         shape.__name__: [field.encode_name for field in msgspec.structs.fields(shape)]
         for shape in (RemoteCall, RemoteAnswer)

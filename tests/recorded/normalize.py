@@ -1,4 +1,4 @@
-"""What differs from run to run, replaced by what does not: ids we make are numbered in the order of appearance."""
+"""Replaces what differs from run to run: generated ids are numbered in order of appearance."""
 
 import re
 from typing import Final
@@ -21,12 +21,12 @@ UNSTEADY: Final = (
 
 
 def shortened(text: str) -> str:
-    """A character that comes hundreds of times in a row is shown once."""
+    """The text with each run of hundreds of the same character shortened."""
     return RUN.sub(lambda match: f"<{match[1]} {len(match[0])} times>", text)
 
 
 def steady(text: str) -> str:
-    """A transcript without what is new in every run, shortened."""
+    """A transcript without what differs in every run, shortened."""
     made: dict[str, str] = {}
     kinds: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""The model's provider of the recorded cases: says what it is told to, byte for byte, and keeps what it was asked."""
+"""Scripted provider of the recorded cases: sends the given responses byte for byte, records the requests."""
 
 import contextlib
 import json
@@ -14,16 +14,16 @@ import httpx
 from tests.recorded.cases.tokens import FILE as KEYS
 from tests.recorded.exchange import Answer, Piece
 
-__all__ = ["Asked", "Provider", "provider"]
+__all__ = ["Provider", "ProviderRequest", "provider"]
 
 NOTHING_LEFT: Final = Answer(body=b'{"error":{"message":"nobody expected this"}}', status=400)
-HELD_S: Final = 20
-HEARD_S: Final = 10
-HEARD: Final = "/v1/heard/"
+HOLD_TIMEOUT_S: Final = 20
+RECEIVE_TIMEOUT_S: Final = 10
+RECEIVED_PATH: Final = "/v1/heard/"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProviderRequest:
     """One request to the provider."""
 
     method: str
@@ -33,64 +33,66 @@ class Asked:
 
 
 class Provider:
-    """Answers in the order in which answers were given to it."""
+    """Responds with the expected answers, in order."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.asked: list[Asked] = []
+        self.requests: list[ProviderRequest] = []
         self._answers: deque[Answer] = deque()
         self._held = threading.Event()
         self._url = ""
-        self._heard = b""
-        self._hearing = threading.Condition()
+        self._received = b""
+        self._received_changed = threading.Condition()
         self.marks: list[tuple[int, str]] = []
 
     def expect(self, answers: Iterable[Answer], url: str = "") -> None:
-        """These come next, and nothing that was left from before; the client talks to the server at `url`."""
+        """Use these answers from now on, and none left from before; the client calls the server at `url`."""
         self._answers = deque(answers)
-        self.asked = []
+        self.requests = []
         self._held.clear()
-        self._url, self._heard, self.marks = url, b"", []
+        self._url, self._received, self.marks = url, b"", []
 
-    def hear(self, body: bytes) -> None:
-        """What the client has received by now."""
-        with self._hearing:
-            self._heard = body
-            self._hearing.notify_all()
+    def note_received(self, body: bytes) -> None:
+        """Set what the client has received so far."""
+        with self._received_changed:
+            self._received = body
+            self._received_changed.notify_all()
 
-    def wait_until_heard(self, word: bytes) -> None:
-        """Until the client has received a word."""
-        with self._hearing:
-            self._hearing.wait_for(lambda: word in self._heard, HEARD_S)
+    def wait_until_received(self, word: bytes) -> None:
+        """Wait until the client has received a word."""
+        with self._received_changed:
+            self._received_changed.wait_for(lambda: word in self._received, RECEIVE_TIMEOUT_S)
 
-    def settle(self, piece: Piece) -> None:
-        """Until the client has received what a piece means; mark the place."""
+    def wait_until_meaning_received(self, piece: Piece) -> None:
+        """Wait until the client has received what a piece causes; mark the position."""
         before = self.marks[-1][0] if self.marks else 0
         if not piece.means:
-            httpx.get(f"{self._url}/healthz")  # its loop has turned, so what we sent before it is read
-        with self._hearing:
-            heard = self._hearing.wait_for(lambda: self._has(piece.means, before), HEARD_S)
-            self.marks.append((len(self._heard), "~" if heard else f"~ {piece.means.decode()} was not received"))
+            httpx.get(f"{self._url}/healthz")  # answered, so the server has read what was sent before
+        with self._received_changed:
+            was_received = self._received_changed.wait_for(lambda: self._has(piece.means, before), RECEIVE_TIMEOUT_S)
+            self.marks.append(
+                (len(self._received), "~" if was_received else f"~ {piece.means.decode()} was not received")
+            )
 
-    def go_on(self) -> None:
-        """What was held back may be said."""
+    def release(self) -> None:
+        """Let the held-back rest be sent."""
         self._held.set()
 
-    def answer(self, asked: Asked) -> Answer:
-        """The answer that is next."""
-        self.asked.append(asked)
+    def answer(self, request: ProviderRequest) -> Answer:
+        """Record a request and return the next answer."""
+        self.requests.append(request)
         return self._answers.popleft() if self._answers else NOTHING_LEFT
 
-    def wait(self) -> None:
-        """Until what was held back may be said."""
-        self._held.wait(HELD_S)
+    def wait_for_release(self) -> None:
+        """Wait until the held-back rest may be sent."""
+        self._held.wait(HOLD_TIMEOUT_S)
 
     def _has(self, means: bytes, before: int) -> bool:
-        return not means or (means in self._heard[before:] and self._heard.endswith(b"\n\n"))
+        return not means or (means in self._received[before:] and self._received.endswith(b"\n\n"))
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows whom its handlers speak for."""
+    """An HTTP server whose handlers can reach the provider."""
 
     daemon_threads = True
     provider: Provider
@@ -103,22 +105,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.server.provider.answer(Asked(self.command, self.path, headers, body))
+        answer = self.server.provider.answer(ProviderRequest(self.command, self.path, headers, body))
         self.close_connection = True
-        with contextlib.suppress(ConnectionError):  # a stopped answer closes its line
+        with contextlib.suppress(ConnectionError):  # stopping an answer closes the connection
             self.connection.sendall(_bytes(answer))
             for piece in answer.pieces:
                 self.connection.sendall(piece.body)
                 if piece is not answer.pieces[-1]:
-                    self.server.provider.settle(piece)
+                    self.server.provider.wait_until_meaning_received(piece)
             if answer.held:
-                self.server.provider.wait()
+                self.server.provider.wait_for_release()
                 self.connection.sendall(answer.held)
 
     def do_GET(self) -> None:
-        """The keys of who issues the tokens; or, for a tool, that the client has received a word."""
-        if self.path.startswith(HEARD):
-            self.server.provider.wait_until_heard(self.path.removeprefix(HEARD).encode())
+        """Send the issuer's keys (JWKS); for a tool, first wait until the client has received a word."""
+        if self.path.startswith(RECEIVED_PATH):
+            self.server.provider.wait_until_received(self.path.removeprefix(RECEIVED_PATH).encode())
         self.close_connection = True
         self.connection.sendall(_bytes(Answer(body=KEYS.read_bytes(), headers={"content-type": "application/json"})))
 
@@ -127,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _bytes(answer: Answer) -> bytes:
-    """Head and body; with the length, so that a body that ends before it is one whose connection broke."""
+    """Head and body, with a content length, so that a shorter body is recognized as a broken connection."""
     length = len(answer.body) + sum(len(piece.body) for piece in answer.pieces) + len(answer.held) + answer.is_cut
     headers = {**answer.headers, "content-length": str(length), "connection": "close"}
     lines = [f"HTTP/1.1 {answer.status} -", *(f"{name}: {value}" for name, value in headers.items())]
@@ -136,7 +138,7 @@ def _bytes(answer: Answer) -> bytes:
 
 @contextlib.contextmanager
 def provider() -> Iterator[Provider]:
-    """A provider on a free port of this machine."""
+    """Run a provider on a free port of this machine."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.provider = Provider(f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -144,6 +146,6 @@ def provider() -> Iterator[Provider]:
         try:
             yield server.provider
         finally:
-            server.provider.go_on()
+            server.provider.release()
             server.shutdown()
             thread.join()

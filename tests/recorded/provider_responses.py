@@ -1,4 +1,4 @@
-"""What providers say, in the formats of the three vendors. Plain data."""
+"""Provider responses in the formats of the three vendors. Plain data."""
 
 import json
 from collections.abc import Mapping
@@ -23,41 +23,41 @@ def chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
 
 
 def stream(*chunks: bytes, finish: str = "stop", usage: Mapping[str, Any] = USAGE, **more: Any) -> Answer:
-    """A whole answer of OpenAI's from chunks."""
+    """A complete response of OpenAI, from chunks."""
     last = _frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "choices": [], "usage": usage})
     return Answer(body=b"".join([*chunks, chunk({}, finish), last, b"data: [DONE]\n\n"]), **more)
 
 
 def says(*pieces: str, finish: str = "stop") -> Answer:
-    """OpenAI says a text in these pieces."""
+    """OpenAI sends a text in these pieces."""
     return stream(*(chunk({"content": piece}) for piece in pieces), finish=finish)
 
 
 def thinks(*thoughts: str, then: str) -> Answer:
-    """A compatible server thinks aloud before it says a text."""
+    """A compatible server sends reasoning before a text."""
     return stream(*(chunk({"reasoning_content": thought}) for thought in thoughts), chunk({"content": then}))
 
 
 def calls(*asked: Call, text: str = "", finish: str = "tool_calls") -> Answer:
-    """OpenAI asks for tools, each in two fragments."""
+    """OpenAI calls tools, each call in two fragments."""
     said = [chunk({"content": text})] if text else []
     return stream(*said, *(part for n, call in enumerate(asked) for part in _fragments(n, *call)), finish=finish)
 
 
 def document(status: int, error: Any, **headers: str) -> Answer:
-    """A JSON document where a stream was asked for."""
+    """A JSON document although a stream was requested."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(body=json.dumps(error).encode(), status=status, headers={"content-type": "application/json", **named})
 
 
 def anthropic(*events: Mapping[str, Any], **more: Any) -> Answer:
-    """Anthropic says these events."""
+    """Anthropic sends these events."""
     frames = (f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events)
     return Answer(body="".join(frames).encode(), **more)
 
 
 def bedrock(*events: tuple[str, Mapping[str, Any]]) -> Answer:
-    """Bedrock says these events, in binary."""
+    """Bedrock sends these events, as a binary event stream."""
     return Answer(body=b"".join(event_stream_message(*event) for event in events), headers=EVENT_STREAM)
 
 

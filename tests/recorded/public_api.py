@@ -1,4 +1,4 @@
-"""What authors of tools and of handlers import, and what operators type, in words that outlast a move of modules."""
+"""Public API that authors of tools and handlers import, and operators type, independent of module paths."""
 
 import argparse
 import inspect
@@ -21,7 +21,7 @@ __all__ = ["command_line", "fields", "of_the_runtime", "of_tools"]
 
 Names = dict[str, Any]
 
-TOLD: Final = (str, int, float, tuple, type(None), type(inspect.Parameter.empty))
+PLAIN_TYPES: Final = (str, int, float, tuple, type(None), type(inspect.Parameter.empty))
 
 
 def fields(struct: type[msgspec.Struct]) -> Names:
@@ -66,7 +66,7 @@ def _default(value: Any) -> Any:
 
 
 def _readable(kind: Any) -> str:
-    """A type as one would say it: `number >= 0 or none`."""
+    """A type in readable form: `number >= 0 or none`."""
     origin, given = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         return " ".join([_readable(given[0]), *(_limits(meta) for meta in given[1:])])
@@ -81,8 +81,8 @@ def _readable(kind: Any) -> str:
 
 def _limits(meta: msgspec.Meta) -> str:
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "pattern": "like"}
-    said = ((sign, getattr(meta, name)) for name, sign in signs.items())
-    return " and ".join(f"{sign} {value}" for sign, value in said if value is not None)
+    constraints = ((sign, getattr(meta, name)) for name, sign in signs.items())
+    return " and ".join(f"{sign} {value}" for sign, value in constraints if value is not None)
 
 
 def _described(thing: Any) -> Any:
@@ -111,18 +111,18 @@ def _member(member: Any) -> str:
 
 
 def _signature(function: Any) -> str:
-    """Names, kinds and defaults; types are told by their documentation."""
+    """Names, kinds and defaults of parameters; their types are documented elsewhere."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return "()"
     bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
-    told = [one if isinstance(one.default, TOLD) else one.replace(default=_Other()) for one in bare]
-    return str(signature.replace(parameters=told, return_annotation=signature.empty))
+    parameters = [one if isinstance(one.default, PLAIN_TYPES) else one.replace(default=_Other()) for one in bare]
+    return str(signature.replace(parameters=parameters, return_annotation=signature.empty))
 
 
 class _Other:
-    """A default that is no plain value, such as the environment of the process."""
+    """A default that is not a plain value, such as the environment of the process."""
 
     def __repr__(self) -> str:
         return "…"

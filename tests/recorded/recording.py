@@ -1,9 +1,9 @@
 """Recording anew, part by part.
 
-- `wire`: what is said on the wire
+- `wire`: the transcripts of the cases
 - `found`: what is found in the recorded stores
-- `names`: what has a public name
-- `kept`: the stores themselves, only where it is named
+- `names`: the public names
+- `kept`: the stores themselves, only if named
 
 What is recorded is what callers, operators and older releases rely on, so it is recorded anew only together with a
 change of the public behaviour that was meant: review the difference of the files line by line, and say in the change
@@ -25,8 +25,8 @@ from tests.recorded.servers import Servers
 __all__ = ["main"]
 
 
-def _wire(folder: Path, model: Provider) -> None:
-    with contextlib.closing(Servers(folder, model)) as servers:
+def _wire(folder: Path, model_provider: Provider) -> None:
+    with contextlib.closing(Servers(folder, model_provider)) as servers:
         for case in CASES.values():
             transcripts.record(servers, case)
 
@@ -43,5 +43,5 @@ DEFAULT: Final = ("wire", "found", "names")
 def main(parts: Sequence[str]) -> None:
     """Record the parts that are named, or all but the stores."""
     for part in parts or DEFAULT:
-        with tempfile.TemporaryDirectory() as folder, provider() as model:
-            PARTS[part](Path(folder), model)
+        with tempfile.TemporaryDirectory() as folder, provider() as model_provider:
+            PARTS[part](Path(folder), model_provider)

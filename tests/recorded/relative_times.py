@@ -1,7 +1,7 @@
-"""Times among what is kept, told by what they follow: a conversation's epochs are numbered, the rest is so much later.
+"""Replaces times in stored items by relative ones: a conversation's epochs are numbered, other times are offsets.
 
-A time in another unit, of another epoch or with another distance from it fits nothing and stays as it is, so it shows.
-Distances have a slack of seconds, since tests run on slow machines.
+A time in an unexpected unit, epoch or distance matches nothing and stays as it is, so that it is noticed. Distances
+have a tolerance of seconds, since tests run on slow machines.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["told"]
+__all__ = ["with_relative_times"]
 
 Item = Mapping[str, Any]
 Conversation = tuple[str, str]
@@ -22,8 +22,8 @@ BODY_TIME: Final = re.compile(r'("(?:created_ms|epoch|expires_at_s|lease_until_m
 EXACT: Final = ("created_ms", "epoch")
 
 
-def told(items: Sequence[Item], *, lease_s: int, ttl_days: int) -> list[dict[str, Any]]:
-    """The same items without a moment in them; counters of two minutes or days are one."""
+def with_relative_times(items: Sequence[Item], *, lease_s: int, ttl_days: int) -> list[dict[str, Any]]:
+    """The same items without absolute times; counters of successive minutes or days are merged."""
     epochs = _epochs(items)
     laters = {0: "", lease_s * 1000: f" + {lease_s} s", 3_600_000: " + 1 h", ttl_days * DAY_MS: f" + {ttl_days} d"}
     return list(_summed(_Times(epochs, laters).item(item) for item in items))
@@ -47,11 +47,11 @@ def _epochs(items: Sequence[Item]) -> dict[Conversation, list[int]]:
 
 
 class _Times:
-    """Tells the times of items.
+    """Makes the times of items relative.
 
     Args:
         epochs: Of each conversation.
-        laters: How a distance in milliseconds is told.
+        laters: The text for each known distance in milliseconds.
     """
 
     def __init__(self, epochs: Mapping[Conversation, list[int]], laters: Mapping[int, str]) -> None:
@@ -59,7 +59,7 @@ class _Times:
         self._laters = laters
 
     def item(self, item: Item) -> dict[str, Any]:
-        """One item, told."""
+        """One item with relative times."""
         kind = item["pk"].split("#")[0]
         if kind == "limits":
             return self._counter(item)
@@ -76,7 +76,7 @@ class _Times:
         return own | {name: self._named(name, item[name], epochs) for name in _times_of(item)}
 
     def _counter(self, item: Item) -> dict[str, Any]:
-        """What a caller may use in a minute or on a day: it must be one of the time of writing, and end with it."""
+        """A rate limit counter of a minute or a day: it must be of the time of writing, and expire with its window."""
         what, window = item["sk"].split("#")
         size_s = WINDOWS_S[what]
         last_s = max(epoch for epochs in self._epochs.values() for epoch in epochs) // 1000
@@ -98,7 +98,7 @@ class _Times:
         return self._after(int(value) * (1000 if name.endswith("_s") else 1), epochs, str(value))
 
     def _after(self, at_ms: int, epochs: list[int], otherwise: str = "") -> str:
-        """So much after the last of the epochs."""
+        """A time as its distance from the last epoch."""
         for later_ms, text in self._laters.items():
             if abs(at_ms - epochs[-1] - later_ms) < SLACK_MS:
                 return f"<then{text}>"
@@ -106,12 +106,12 @@ class _Times:
 
 
 def _times_of(item: Item) -> list[str]:
-    """SQLite has a 0 where there is no time, and DynamoDB nothing."""
+    """The names of the times an item has; SQLite stores 0 for a missing one, DynamoDB omits it."""
     return [name for name in ("expires_at_s", "updated_ms") if int(item.get(name, 0))]
 
 
 def _summed(items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Counters with one name have one number."""
+    """Add up counters with the same name."""
     counters: dict[tuple[str, str], dict[str, Any]] = {}
     for item in items:
         if not item["pk"].startswith("limits#"):

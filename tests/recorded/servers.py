@@ -1,6 +1,6 @@
-"""The project as the recorded cases run it: which servers there are, and how each is set.
+"""The servers of the recorded cases: the project under each configuration.
 
-The one place that knows where the function lies; the rest speaks HTTP.
+The only module that knows where the function is; all others use HTTP.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ import httpx
 
 from tests.local_server import ROOT, LocalServer, local_server
 from tests.recorded.provider import Provider
-from tests.recorded.transcript_client import Talk
+from tests.recorded.transcript_client import TranscriptClient
 
-__all__ = ["COMMON", "ENGINE", "FUNCTIONS", "HOME", "KEYS", "SERVERS", "Servers", "running", "talking"]
+__all__ = ["COMMON", "ENGINE", "FUNCTIONS", "HOME", "KEYS", "SERVERS", "Servers", "running", "transcript_client"]
 
 HOME: Final = Path(__file__).parent
 FUNCTIONS: Final = ROOT / "functions"
@@ -87,7 +87,7 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "hurried": ("--concurrency", "2", "--timeout", "3"),
     "cors": ("--cors-template", str(ROOT / "template.yaml"), "--cors-allow-origin", "https://example.com"),
 }
-"""How servers are started that are not started as most are; those `at_once` have one process for several requests."""
+"""Flags of the servers that differ from the default; those `at_once` serve several requests in one process."""
 
 
 class Servers:
@@ -95,21 +95,21 @@ class Servers:
 
     Args:
         folder: For their files.
-        provider: Whom they ask.
+        provider: The provider they call.
     """
 
     def __init__(self, folder: Path, provider: Provider) -> None:
         self._folder = folder
         self._provider = provider
         self._running: dict[str, LocalServer] = {}
-        self._talks: dict[str, Talk] = {}
+        self._clients: dict[str, TranscriptClient] = {}
         self._stack = contextlib.ExitStack()
 
-    def talk(self, name: str) -> Talk:
-        """Ready to talk to one of them."""
-        if name not in self._talks:
-            self._talks[name] = talking(self.server(name), self._provider)
-        return self._talks[name]
+    def client(self, name: str) -> TranscriptClient:
+        """A transcript client for one of them."""
+        if name not in self._clients:
+            self._clients[name] = transcript_client(self.server(name), self._provider)
+        return self._clients[name]
 
     def server(self, name: str) -> LocalServer:
         """One of them, running."""
@@ -128,20 +128,22 @@ class Servers:
 
 @contextlib.contextmanager
 def running(folder: Path, settings: Settings, provider: Provider, *flags: str) -> Iterator[LocalServer]:
-    """The function with the tools of the cases beside its own, and the provider in its vendor's place."""
+    """Run the function with the tools of the cases added to its own, and the provider in place of its vendor."""
     others = {**VENDORS[settings["MODEL_PROVIDER"]], **ISSUERS.get(settings["AUTH"], {})}
-    told = {name: value.format(provider.url) for name, value in others.items()}
-    variables = [flag for name, value in {**told, **settings}.items() for flag in ("--env", f"{name}={value}")]
+    vendor_settings = {name: value.format(provider.url) for name, value in others.items()}
+    variables = [
+        flag for name, value in {**vendor_settings, **settings}.items() for flag in ("--env", f"{name}={value}")
+    ]
     root = str(_with_our_tools(folder))
     with local_server(folder, "--no-practice", "--invoke-port", "0", "--task-root", root, *variables, *flags) as server:
         yield server
 
 
-def talking(server: LocalServer, provider: Provider) -> Talk:
-    """Ready to talk, once it is known which tools the server has; none if it cannot start."""
+def transcript_client(server: LocalServer, provider: Provider) -> TranscriptClient:
+    """A client for a running server that knows the server's tools; none if it cannot start."""
     answer = httpx.get(f"{server.url}/readyz")
     tools = answer.json()["tools"] if answer.is_success else ()
-    return Talk(server.url, provider, frozenset(tools), server.invoke_url)
+    return TranscriptClient(server.url, provider, frozenset(tools), server.invoke_url)
 
 
 def _with_our_tools(folder: Path) -> Path:

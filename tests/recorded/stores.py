@@ -1,4 +1,4 @@
-"""The stores that outlive a release, from outside: an SQLite file, and a DynamoDB table on loopback."""
+"""Stores that outlive a release, accessed from outside: an SQLite file, and a DynamoDB table on loopback."""
 
 import base64
 import contextlib
@@ -18,13 +18,13 @@ from werkzeug.serving import make_server
 
 from tests.stack import source
 
-__all__ = ["DynamoStore", "FileStore", "Item", "Kept", "opened", "table"]
+__all__ = ["DynamoStore", "FileStore", "Item", "RecordedStore", "opened", "table"]
 
 Item = Mapping[str, Any]
-"""One thing that is kept, by the names of its columns or attributes."""
+"""One stored item, by the names of its columns or attributes."""
 
 NUMBERS: Final = itertools.count(1)
-"""All the servers of a process have the same tables."""
+"""Numbers for table names: all moto servers of a process share their tables."""
 
 REGION: Final = "eu-west-1"
 ACCOUNT: Final = {
@@ -34,31 +34,31 @@ ACCOUNT: Final = {
     "AWS_DEFAULT_REGION": REGION,
 }
 OURS: Final = "recorder"
-"""By which DynamoDB tells our own requests from the server's."""
+"""Marks our own requests to DynamoDB, to distinguish them from the server's."""
 
 PRAGMAS: Final = ("application_id", "encoding", "journal_mode", "user_version")
 TABLE_PROPERTIES: Final = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
 
 
-class Kept(Protocol):
-    """What tests do to a store behind the server's back."""
+class RecordedStore(Protocol):
+    """A store that tests access without the server."""
 
     recording: str
     settings: Mapping[str, str]
     operations: set[str]
 
     def load(self, recorded: Path) -> None:
-        """Begin with what an earlier release has left."""
+        """Load what an earlier release has stored."""
 
     def save(self, recorded: Path) -> None:
-        """Leave it to later ones."""
+        """Save it for later releases."""
 
     def items(self) -> list[Item]:
         """Everything, by its keys."""
         ...
 
     def schema(self) -> str:
-        """What the store itself keeps of how its items lie."""
+        """The store's own description of its schema."""
         ...
 
 
@@ -90,7 +90,7 @@ class FileStore:
             return [dict(row) for row in file.execute("select * from items order by pk, sk")]
 
     def schema(self) -> str:
-        """The statements that made it, and what is said in the head of the file."""
+        """The statements that created it, and the pragmas in the file header."""
         with contextlib.closing(sqlite3.connect(self._path)) as file:
             statements = file.execute("select sql from sqlite_master where sql is not null order by name").fetchall()
             pragmas = [(name, file.execute(f"pragma {name}").fetchone()[0]) for name in PRAGMAS]
@@ -102,7 +102,7 @@ class DynamoStore:
 
     Args:
         url: DynamoDB's.
-        operations: What it was asked to do by others than us; grows.
+        operations: The operations that others than us requested; grows.
     """
 
     recording = "items.json.gz"
@@ -136,7 +136,7 @@ class DynamoStore:
         return [{name: next(iter(value.values())) for name, value in item.items()} for item in self._scanned()]
 
     def schema(self) -> str:
-        """What of the table is not the template's to say."""
+        """The properties of the table that the template does not set."""
         return ""
 
     def _scanned(self) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def _with_text(item: Item) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def opened(kind: str, folder: Path) -> Iterator[Kept]:
+def opened(kind: str, folder: Path) -> Iterator[RecordedStore]:
     """A store of a kind, with nothing in it."""
     if kind == "file":
         yield FileStore(folder)
@@ -174,7 +174,7 @@ def opened(kind: str, folder: Path) -> Iterator[Kept]:
 
 @contextlib.contextmanager
 def _dynamodb(operations: set[str]) -> Iterator[str]:
-    """A DynamoDB on a free port, which notes what it is asked to do."""
+    """A DynamoDB on a free port that records the operations requested."""
     app = DomainDispatcherApplication(create_backend_app)
 
     def noted(environ: dict[str, Any], start: Any) -> Iterable[bytes]:

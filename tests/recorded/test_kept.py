@@ -1,6 +1,6 @@
-"""What an earlier release kept is found by this one, and what this one keeps would be found by that.
+"""Storage compatibility: this release reads what an earlier one stored, and writes what an earlier one could read.
 
-One test for all that is seen of a store: what comes before takes seconds.
+One test per store for everything that is checked, since the preparation takes seconds.
 """
 
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def allowed(kind: str) -> set[str]:
-    """What the recorded template lets the function do to the store: all of that it does, and nothing else."""
+    """The operations that the recorded template allows; the function uses all of them, and no others."""
     if kind != "dynamodb":
         return set()
     actions = names.recorded()["template"]["may"]["ChatRole"]["keep-conversations"]
@@ -20,10 +20,10 @@ def allowed(kind: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", kept.KINDS)
-def test_old_conversations_are_there_are_shown_go_on_and_can_be_deleted(
-    kind: str, model: Provider, tmp_path_factory: pytest.TempPathFactory
+def test_old_conversations_are_found_shown_continued_and_deleted(
+    kind: str, model_provider: Provider, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    found = kept.read_old(kind, tmp_path_factory.mktemp(f"old-{kind}"), model)
+    found = kept.read_old(kind, tmp_path_factory.mktemp(f"old-{kind}"), model_provider)
     assert found.items.split("\n") == kept.recorded(kind, "items").split("\n")
     assert found.shown.split("\n") == kept.recorded(kind, "shown").split("\n")
     assert found.continued.split("\n") == kept.recorded(kind, "continued").split("\n")
@@ -33,16 +33,16 @@ def test_old_conversations_are_there_are_shown_go_on_and_can_be_deleted(
 
 @pytest.mark.parametrize("kind", kept.KINDS)
 def test_the_same_conversations_leave_the_same_items_in_a_store_of_the_same_schema(
-    kind: str, model: Provider, tmp_path_factory: pytest.TempPathFactory
+    kind: str, model_provider: Provider, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    written = kept.write_anew(kind, tmp_path_factory.mktemp(f"new-{kind}"), model)
+    written = kept.write_anew(kind, tmp_path_factory.mktemp(f"new-{kind}"), model_provider)
     assert written.items.split("\n") == kept.recorded(kind, "items").split("\n")
     assert written.schema.split("\n") == kept.recorded(kind, "schema").split("\n")
     assert written.operations == allowed(kind)
 
 
 def test_without_a_store_conversations_are_shown_as_long_as_the_process_lives(
-    model: Provider, tmp_path_factory: pytest.TempPathFactory
+    model_provider: Provider, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    shown = kept.read_in_memory(tmp_path_factory.mktemp("memory"), model)
+    shown = kept.read_in_memory(tmp_path_factory.mktemp("memory"), model_provider)
     assert shown.split("\n") == kept.recorded("memory", "shown").split("\n")

@@ -1,4 +1,4 @@
-"""What operators and callers name in their alarms, templates, queries and code keeps its name."""
+"""Public names: what operators and callers use in alarms, templates, queries and code keeps its name."""
 
 import msgspec
 import pytest
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("section", names.SECTIONS)
 def test_no_public_name_has_changed(section: str) -> None:
     changed = names.differences(names.recorded()[section], names.SECTIONS[section](), section)
-    assert not (told := "\n".join(changed)), told
+    assert not (changes := "\n".join(changed)), changes
 
 
-def test_no_field_of_the_log_has_changed(model: Provider, tmp_path_factory: pytest.TempPathFactory) -> None:
-    now = log_fields(tmp_path_factory.mktemp("log"), model)
-    assert not (told := "\n".join(names.differences(names.recorded()["log"], now, "log"))), told
+def test_no_field_of_the_log_has_changed(model_provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> None:
+    now = log_fields(tmp_path_factory.mktemp("log"), model_provider)
+    assert not (changes := "\n".join(names.differences(names.recorded()["log"], now, "log"))), changes
 
 
 @pytest.mark.parametrize("name", ["ChatFunction", "ToolWorkerFunction"])
@@ -44,7 +44,7 @@ def test_every_variable_of_the_recorded_template_is_known_and_may_have_its_value
     assert set(variables) <= {name.upper() for name in settings}
 
 
-def test_a_change_is_told_in_a_sentence() -> None:
+def test_a_change_is_described_in_a_sentence() -> None:
     before = {"MAX_TURNS": 10, "AUTH": "api_key"}
     assert list(names.differences(before, {"MAX_TURNS": 9, "STORE": ""}, "settings")) == [
         "settings, AUTH is gone, but it is public.",

@@ -1,4 +1,4 @@
-"""What every format says on the wire, and what each provider is asked: byte for byte as it was recorded."""
+"""Wire transcripts: what every format sends, and what each provider is sent, byte for byte as recorded."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_is_said_as_it_was_recorded(servers: Servers, case: Case) -> None:
+def test_the_transcript_is_as_recorded(servers: Servers, case: Case) -> None:
     assert transcript(servers, case).split("\n") == recorded(case).split("\n")
 
 

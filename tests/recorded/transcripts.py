@@ -13,17 +13,17 @@ FOLDER: Final = HOME / "wire"
 
 
 def transcript(servers: Servers, case: Case) -> str:
-    """Run a case and write down what was said."""
-    return steady(servers.talk(case.server).record(case.exchanges))
+    """Run a case and return its transcript."""
+    return steady(servers.client(case.server).record(case.exchanges))
 
 
 def recorded(case: Case) -> str:
-    """What was said when the case was recorded."""
+    """The recorded transcript of a case."""
     return _file(case).read_bytes().decode()
 
 
 def recorded_titles() -> list[str]:
-    """The cases that are recorded."""
+    """The titles of the recorded cases."""
     return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.txt"))
 
 

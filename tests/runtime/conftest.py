@@ -1,4 +1,4 @@
-"""What every test of the layer may rely on."""
+"""Fixtures of all runtime tests: the captured log, and lifecycle hooks that are cleared after each test."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from winterbourne import lifecycle, logs
 
 
 class ListSink:
-    """Keeps what is logged."""
+    """A log sink that keeps its entries in a list."""
 
     separator = "\n"
 
@@ -22,7 +22,7 @@ class ListSink:
 
 @pytest.fixture(autouse=True)
 def logged() -> Iterator[list[str]]:
-    """What the layer logs, as the function's log would show it, in text."""
+    """The log entries, in text format, as the function's log would show them."""
     sink = ListSink()
     handler = logs._LambdaLogHandler(sink, as_json=False, with_level_bits=False)
     logs._configure_root_logger(handler, "")
@@ -32,7 +32,7 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.fixture(autouse=True)
 def no_hooks() -> Iterator[None]:
-    """Hooks of one test are not those of the next."""
+    """Clear the lifecycle hooks after each test."""
     yield
     for hooks in (
         lifecycle._startup_hooks,

@@ -1,4 +1,4 @@
-"""Runs a handler behind the Runtime API of these tests: in this process, or as the process that Lambda starts."""
+"""Runs a handler behind the test Runtime API: in this process, or as the process that Lambda starts."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ LAYER = Path(__file__).parents[2] / "layers" / "winterbourne"
 async def serving(
     handler: Callable[..., Any], api: RuntimeApi | None = None, *, pollers: int = 1, **options: Any
 ) -> AsyncIterator[RuntimeApi]:
-    """Pollers for this handler, on this loop."""
+    """Run pollers for this handler on this event loop; yields the Runtime API they poll."""
     async with api or RuntimeApi() as served:
         serve = adapt_handler(handler)
         options = {"deadline_margin_ms": 100, "sole": pollers == 1} | options
@@ -49,14 +49,14 @@ class Program:
         self.err = ""
 
     async def ended(self) -> int:
-        """Wait for its end; its output is there then."""
+        """Wait until it exits and collect its output; returns the exit code."""
         out, err = await self.process.communicate()
         self.out, self.err = out.decode(), err.decode()
         assert self.process.returncode is not None
         return self.process.returncode
 
     async def stop(self) -> int:
-        """End it as Lambda does."""
+        """Terminate it with SIGTERM, as Lambda does."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         return await self.ended()
@@ -64,7 +64,7 @@ class Program:
 
 @asynccontextmanager
 async def program(api: RuntimeApi, folder: Path, handler: str, *command: str, **environ: str) -> AsyncIterator[Program]:
-    """The process that Lambda starts: the exec wrapper with Python and bootstrap, or another command.
+    """Start the process that Lambda starts: the exec wrapper with Python and bootstrap, or another command.
 
     Keyword arguments are environment variables.
     """
@@ -91,7 +91,7 @@ async def program(api: RuntimeApi, folder: Path, handler: str, *command: str, **
 
 
 def url_event(method: str = "GET", path: str = "/", *, query: str = "", body: str = "", **more: Any) -> dict[str, Any]:
-    """A function-URL event, payload 2.0."""
+    """A function URL event, payload format 2.0."""
     return {
         "version": "2.0",
         "rawPath": path,

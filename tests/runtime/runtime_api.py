@@ -1,4 +1,4 @@
-"""A Runtime API on loopback, for the stock client and for ours: hands out invocations, keeps what comes back."""
+"""A Runtime API on loopback, for the stock client and for ours: hands out invocations, records what is sent back."""
 
 import asyncio
 import base64
@@ -60,37 +60,37 @@ class _Invocation:
         self.event = event
         self.headers = headers
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.arrived = asyncio.Event()  # something of the response has come
+        self.arrived = asyncio.Event()  # set when the first part of the response has been received
         self.partial: Outcome | None = None
 
 
 class RuntimeApi:
-    """Serves on an ephemeral port while it is entered.
+    """Serves on an ephemeral port while its context is entered.
 
     Args:
-        refuse: Statuses to answer with instead of 202, by the last part of the path; each is used once.
-        cut_after: Close the connection once this many bytes of a response have come.
-        refuse_after: Answer with this status once so many bytes of a response have come.
+        reject: Statuses to respond with instead of 202, by the last part of the path; each is used once.
+        cut_after: Close the connection once this many bytes of a response have been received.
+        reject_after: Respond with this status once this many bytes of a response have been received.
     """
 
     def __init__(
         self,
         *,
-        refuse: dict[str, int] | None = None,
+        reject: dict[str, int] | None = None,
         cut_after: int | None = None,
-        refuse_after: tuple[int, int] | None = None,
+        reject_after: tuple[int, int] | None = None,
     ) -> None:
         self.calls: list[Outcome] = []  # init errors and restores
         self.called = asyncio.Event()
         self.connections = 0
-        self.clients: list[RuntimeClient] = []  # who asks, where `serving` runs them in this process
-        self.asked = asyncio.Event()  # a runtime waits for an invocation
+        self.clients: list[RuntimeClient] = []  # the polling clients, if `serving` runs them in this process
+        self.polled = asyncio.Event()  # set when a runtime waits for an invocation
         self.handed_out = asyncio.Event()
         self.reads_on = asyncio.Event()
         self.reads_on.set()
-        self.refuse = refuse or {}
+        self.reject = reject or {}
         self.cut_after = cut_after
-        self.refuse_after = refuse_after
+        self.reject_after = reject_after
         self._numbers = itertools.count(1)
         self._queue: asyncio.Queue[_Invocation] = asyncio.Queue()
         self._open: dict[str, _Invocation] = {}
@@ -110,7 +110,7 @@ class RuntimeApi:
         await self._server.wait_closed()
 
     def submit(self, event: Any = None, *, deadline_s: float = 60, **headers: str | None) -> "_Invocation":
-        """Queue an invocation; keyword arguments become headers, with None for one that shall be missing."""
+        """Queue an invocation; keyword arguments become headers, with None for a default one to omit."""
         request_id = f"request-{next(self._numbers)}"
         given = {
             "Lambda-Runtime-Aws-Request-Id": request_id,
@@ -125,7 +125,7 @@ class RuntimeApi:
         return invocation
 
     async def invoke(self, event: Any = None, **options: Any) -> Outcome:
-        """Queue an invocation and wait for what becomes of it; an incomplete outcome where the runtime hung up."""
+        """Queue an invocation and wait for its outcome, which is incomplete if the runtime disconnected."""
         return await self.submit(event, **options).outcome
 
     def hang_up(self) -> None:
@@ -179,7 +179,7 @@ class RuntimeApi:
                 if self.cut_after is not None and len(outcome.body) >= self.cut_after:
                     self.cut_after = None
                     return
-                if self.refuse_after and len(outcome.body) >= self.refuse_after[0]:
+                if self.reject_after and len(outcome.body) >= self.reject_after[0]:
                     return
             elif isinstance(event, h11.EndOfMessage):
                 outcome.trailers = {k.decode(): v.decode() for k, v in event.headers}
@@ -200,16 +200,18 @@ class RuntimeApi:
         if outcome.path == "invocation/next":
             return await self._hand_out(http, writer)
         if not outcome.complete:
-            if self.refuse_after and len(outcome.body) >= self.refuse_after[0]:
-                status, self.refuse_after = self.refuse_after[1], None
+            if self.reject_after and len(outcome.body) >= self.reject_after[0]:
+                status, self.reject_after = self.reject_after[1], None
                 await self._send(http, writer, status, [], b"{}")
                 with contextlib.suppress(ConnectionError):
-                    while await reader.read(65536):  # closing with unread bytes would take the answer back
+                    while await reader.read(
+                        65536
+                    ):  # closing with unread bytes would reset the connection and lose the response
                         pass
             if invocation and not invocation.outcome.done():
                 invocation.outcome.set_result(outcome)
             return False
-        status = self.refuse.pop(what, 200 if what == "next" else 202)
+        status = self.reject.pop(what, 200 if what == "next" else 202)
         await self._send(http, writer, status, [("Content-Type", "application/json")], b'{"status":"OK"}\n')
         if invocation:
             self._open.pop(invocation.request_id, None)
@@ -221,10 +223,10 @@ class RuntimeApi:
         return True
 
     async def _hand_out(self, http: h11.Connection, writer: asyncio.StreamWriter) -> bool:
-        if status := self.refuse.pop("next", 0):
+        if status := self.reject.pop("next", 0):
             await self._send(http, writer, status, [], b"{}")
             return True
-        self.asked.set()
+        self.polled.set()
         invocation = await self._queue.get()
         self._open[invocation.request_id] = invocation
         self.handed_out.set()

@@ -1,4 +1,4 @@
-"""ASGI applications as handlers: FastAPI's streaming examples, Starlette's kinds of response, the bare protocol."""
+"""ASGI applications as handlers: scope, FastAPI's streaming examples, Starlette's responses, lifespan, raw ASGI."""
 
 import asyncio
 import base64
@@ -94,7 +94,7 @@ class TestScope:
         assert scope["client"] == ("203.0.113.9", 0)
         assert [value for name, value in scope["headers"] if name == b"x-two"] == [b"1", b"2"]
 
-    def test_of_a_rest_api_under_a_domain_of_its_own_has_no_root(self) -> None:
+    def test_of_a_rest_api_under_a_custom_domain_has_no_root_path(self) -> None:
         event = REST_EVENT | {"requestContext": {"path": "/items/a b"}}
         assert build_scope(event)["root_path"] == ""
 
@@ -171,7 +171,7 @@ class TestStarlettesResponses:
         assert outcome.payload == b"hello"
         assert "content-length" not in outcome.prelude["headers"]
 
-    async def test_streaming_leaves_piece_by_piece(self) -> None:
+    async def test_streaming_sends_piece_by_piece(self) -> None:
         go_on = asyncio.Event()
 
         async def numbers() -> AsyncIterator[str]:
@@ -277,7 +277,7 @@ class TestStarlettesResponses:
         assert outcome.payload == b"Internal Server Error"
         assert any("[ERROR] ValueError: broken" in line for line in logged)
 
-    async def test_an_exception_under_way_ends_in_trailers(self) -> None:
+    async def test_an_exception_after_the_first_byte_ends_in_trailers(self) -> None:
         async def breaks() -> AsyncIterator[str]:
             yield "half"
             raise ValueError("under way")
@@ -291,7 +291,7 @@ class TestStarlettesResponses:
 
 
 class TestLifespan:
-    async def test_surrounds_all_invocations_and_hands_over_its_state(self) -> None:
+    async def test_surrounds_all_invocations_and_provides_its_state(self) -> None:
         phases = []
 
         @contextlib.asynccontextmanager
@@ -321,7 +321,7 @@ class TestLifespan:
         with pytest.raises(RuntimeFault, match="no database"):
             await lifecycle.run_startup()
 
-    async def test_an_application_without_one_goes_without(self) -> None:
+    async def test_an_application_without_one_still_runs(self) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             assert scope["type"] == "http"
             await send({"type": "http.response.start", "status": 204})
@@ -334,7 +334,7 @@ class TestLifespan:
 
 
 class TestTheBareProtocol:
-    async def test_the_prelude_is_out_before_the_first_piece_of_body(self) -> None:
+    async def test_the_prelude_is_sent_before_the_first_piece_of_body(self) -> None:
         go_on = asyncio.Event()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -350,23 +350,23 @@ class TestTheBareProtocol:
             go_on.set()
             await invocation.outcome
 
-    async def test_a_disconnect_comes_once_the_response_has_ended(self) -> None:
-        got = []
+    async def test_a_disconnect_is_received_once_the_response_has_ended(self) -> None:
+        received = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            got.append((await receive())["type"])
+            received.append((await receive())["type"])
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body"})
-            got.append((await receive())["type"])
+            received.append((await receive())["type"])
 
         async with serving(app) as api:
             await api.invoke(url_event())
             await api.invoke(url_event())
-        assert got[:2] == ["http.request", "http.disconnect"]
+        assert received[:2] == ["http.request", "http.disconnect"]
 
-    async def test_a_stream_that_is_cut_gives_an_os_error_and_a_disconnect(self) -> None:
-        got: list[str] = []
-        over = asyncio.Event()
+    async def test_a_broken_connection_raises_an_os_error_and_sends_a_disconnect(self) -> None:
+        received: list[str] = []
+        handler_done = asyncio.Event()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -376,13 +376,13 @@ class TestTheBareProtocol:
                     await send({"type": "http.response.body", "body": b"x" * 100, "more_body": True})
                     await asyncio.sleep(0)
             except OSError as error:
-                got.extend([type(error).__name__, (await receive())["type"]])
-                over.set()
+                received.extend([type(error).__name__, (await receive())["type"]])
+                handler_done.set()
 
         async with serving(app, RuntimeApi(cut_after=500)) as api:
             await api.invoke(url_event())
-            await over.wait()
-        assert got == ["StreamLost", "http.disconnect"]
+            await handler_done.wait()
+        assert received == ["StreamLost", "http.disconnect"]
 
     async def test_no_response_at_all_is_an_error(self) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:

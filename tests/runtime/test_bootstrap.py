@@ -1,4 +1,4 @@
-"""The environment a handler is imported in: as the stock bootstrap makes it."""
+"""Bootstrap: the import path and environment of a handler, as in the stock bootstrap, and loading it by name."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.fixture(autouse=True)
-def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def isolated_sys_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", ["/var/lang/lib/site-packages"])
     for name in [name for name in sys.modules if name.startswith("sample")]:
         monkeypatch.delitem(sys.modules, name)
@@ -30,7 +30,7 @@ class TestPath:
             "/var/lang/lib/site-packages",
         ]
 
-    def test_a_pythonpath_of_ones_own_replaces_the_layers(self, tmp_path: Path) -> None:
+    def test_a_pythonpath_set_by_the_user_replaces_the_layers(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mine"}
         prepare_environment(environ, "/opt/python")
         assert sys.path == [str(tmp_path), "/var/runtime", "/var/lang/lib/site-packages"]
@@ -67,12 +67,12 @@ class TestExecutionEnvironment:
         prepare_environment(environ, "/opt/python")
         assert environ["AWS_EXECUTION_ENV"] == f"AWS_Lambda_python{VERSION}"
 
-    def test_keeps_the_name_lambda_gave(self, tmp_path: Path) -> None:
+    def test_keeps_the_name_set_by_lambda(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
         prepare_environment(environ, "/opt/python")
         assert environ["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
 
-    def test_the_working_directory_stays(self, tmp_path: Path) -> None:
+    def test_the_working_directory_is_unchanged(self, tmp_path: Path) -> None:
         before = Path.cwd()
         prepare_environment({"LAMBDA_TASK_ROOT": str(tmp_path)}, "/opt/python")
         assert Path.cwd() == before
@@ -97,7 +97,7 @@ class TestHandlerNames:
             ("sample_broken.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'sample_broken'"),
         ],
     )
-    def test_each_way_to_be_wrong_has_lambdas_own_name(
+    def test_each_failure_to_load_has_lambdas_own_error_type(
         self, name: str, kind: str, message: str, tmp_path: Path
     ) -> None:
         (tmp_path / "sample_fine.py").write_text("handler = print")
@@ -107,7 +107,7 @@ class TestHandlerNames:
             load_handler(name)
         assert raised.value.error_type == kind
 
-    def test_what_the_module_raises_is_its_own(self, tmp_path: Path) -> None:
+    def test_an_exception_raised_by_the_module_propagates(self, tmp_path: Path) -> None:
         (tmp_path / "sample_raises.py").write_text("1 / 0")
         sys.path.insert(0, str(tmp_path))
         with pytest.raises(ZeroDivisionError):

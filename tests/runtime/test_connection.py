@@ -1,4 +1,4 @@
-"""The client's socket: what it does when the Runtime API refuses, hangs up, or is gone."""
+"""Runtime API client: reused connections, rejections, disconnects, backpressure, and an unavailable Runtime API."""
 
 import asyncio
 import socket
@@ -25,20 +25,20 @@ async def stream_of(event: Any, context: Any) -> AsyncIterator[str]:
         yield piece
 
 
-def held_up(api: RuntimeApi) -> bool:
-    """Whether the socket takes no more."""
+def is_writer_paused(api: RuntimeApi) -> bool:
+    """Whether the socket buffer is full, so that writing is paused."""
     line = api.clients[0]._connection
     return line is not None and line.is_write_paused
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop and its sockets go on until it holds."""
-    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+    """Run the event loop and its sockets until the condition holds."""
+    while not condition():  # noqa: ASYNC110 - the condition has no event
         await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "INITIAL_BACKOFF_S", 0.0)
 
 
@@ -49,14 +49,14 @@ class TestOneConnection:
                 assert (await api.invoke([str(number)])).body == str(number).encode()
             assert api.connections == 1
 
-    async def test_that_was_closed_between_invocations_is_made_anew(self) -> None:
+    async def test_closed_between_invocations_is_reopened(self) -> None:
         async with serving(echo) as api:
             await api.invoke(1)
             api.hang_up()
             assert (await api.invoke(2)).json == 2
             assert api.connections == 2
 
-    async def test_that_was_closed_while_the_handler_worked_is_made_anew_for_the_response(self) -> None:
+    async def test_closed_while_the_handler_ran_is_reopened_for_the_response(self) -> None:
         go_on = asyncio.Event()
 
         async def slow(event: Any, context: Any) -> AsyncIterator[str]:
@@ -72,13 +72,13 @@ class TestOneConnection:
             assert (await invocation.outcome).body == b"late"
 
 
-class TestRefusals:
-    """None of them costs the next invocation."""
+class TestRejections:
+    """The Runtime API rejects a request; the next invocation is still served."""
 
     @pytest.mark.parametrize("status", [400, 403, 404, 413])
     @pytest.mark.parametrize("handler", [echo, stream_of])
     async def test_of_a_response_are_logged(self, handler: Any, status: int, logged: list[str]) -> None:
-        async with serving(handler, RuntimeApi(refuse={"response": status})) as api:
+        async with serving(handler, RuntimeApi(reject={"response": status})) as api:
             await api.invoke(["x"])
             await api.invoke(["y"])
         assert any(f"answered {status} to /2018-06-01/runtime/invocation/request-1/response" in line for line in logged)
@@ -87,12 +87,12 @@ class TestRefusals:
         async def fails(event: Any, context: Any) -> None:
             raise ValueError("no")
 
-        async with serving(fails, RuntimeApi(refuse={"error": 403})) as api:
+        async with serving(fails, RuntimeApi(reject={"error": 403})) as api:
             await api.invoke()
             await api.invoke()
         assert any("could not be delivered" in line for line in logged)
 
-    async def test_while_the_response_is_sent_stop_the_handler_with_a_lost_stream(self, logged: list[str]) -> None:
+    async def test_while_the_response_is_sent_stop_the_handler_with_stream_lost(self, logged: list[str]) -> None:
         lost, why = asyncio.Event(), []
 
         @streamify_response
@@ -106,26 +106,26 @@ class TestRefusals:
                 lost.set()
                 raise
 
-        async with serving(endless, RuntimeApi(refuse_after=(100, 413))) as api:
+        async with serving(endless, RuntimeApi(reject_after=(100, 413))) as api:
             await api.invoke()
             await lost.wait()
             assert "413" in why[0]
             assert (await api.invoke(deadline_s=0.3)).trailing_error["errorType"] == "DeadlineReached"
         assert any("StreamLost" in line for line in logged)
 
-    async def test_of_next_are_tried_again(self) -> None:
-        async with serving(echo, RuntimeApi(refuse={"next": 403})) as api:
+    async def test_of_next_are_retried(self) -> None:
+        async with serving(echo, RuntimeApi(reject={"next": 403})) as api:
             assert (await api.invoke(1)).json == 1
 
 
-class TestHangingUp:
-    async def test_in_the_middle_of_a_stream_reaches_the_writer_and_spares_the_next(self) -> None:
+class TestDisconnects:
+    async def test_during_a_stream_reach_the_writer_but_not_the_next_invocation(self) -> None:
         async with serving(stream_of, RuntimeApi(cut_after=50)) as api:
             cut = await api.invoke(["x" * 60, "y", "z"])
             assert not cut.complete
             assert (await api.invoke(["whole"])).body == b"whole"
 
-    async def test_on_a_reader_that_was_behind_wakes_the_writer(self) -> None:
+    async def test_while_the_reader_is_behind_wake_the_writer(self) -> None:
         woken = asyncio.Event()
 
         @streamify_response
@@ -141,7 +141,7 @@ class TestHangingUp:
             invocation = api.submit()
             await api.handed_out.wait()
             api.reads_on.clear()
-            await until(lambda: held_up(api))
+            await until(lambda: is_writer_paused(api))
             assert not woken.is_set()
             api.hang_up()
             await woken.wait()
@@ -163,22 +163,22 @@ class TestBackpressure:
             invocation = api.submit()
             await api.handed_out.wait()
             api.reads_on.clear()
-            await until(lambda: held_up(api))
+            await until(lambda: is_writer_paused(api))
             behind = written
             assert behind < 400
             api.reads_on.set()
             assert len((await invocation.outcome).body) == 400 * 65536
 
 
-class TestARuntimeApiThatIsGone:
-    async def test_is_tried_five_times(self) -> None:
+class TestUnavailableRuntimeApi:
+    async def test_is_retried_five_times(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(RuntimeApiUnavailable, match="no invocation after 5 attempts"):
             await RuntimeClient(address).next_invocation()
 
     async def test_that_answers_500_ends_the_poller(self) -> None:
-        async with RuntimeApi(refuse={"response": 500}) as api:
+        async with RuntimeApi(reject={"response": 500}) as api:
             api.submit()
             poller = Poller(RuntimeClient(api.address), adapt_handler(echo), deadline_margin_ms=100)
             with pytest.raises(RuntimeApiUnavailable, match="500"):

@@ -1,4 +1,4 @@
-"""The context object, held against the stock client's."""
+"""LambdaContext: each attribute equals that of the stock Python client."""
 
 import asyncio
 import json
@@ -54,25 +54,25 @@ def test_each_attribute_is_that_of_the_stock_client(name: str, stock: StockConte
 
 
 @pytest.mark.parametrize("name", ["custom", "env"])
-def test_the_client_context_too(name: str, stock: StockContext) -> None:
+def test_each_attribute_of_the_client_context_is_that_of_the_stock_client(name: str, stock: StockContext) -> None:
     assert getattr(ours().client_context, name) == getattr(stock.client_context, name)
 
 
 @pytest.mark.parametrize(
     "name", ["installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name"]
 )
-def test_and_the_client_in_it(name: str, stock: StockContext) -> None:
+def test_each_attribute_of_its_client_is_that_of_the_stock_client(name: str, stock: StockContext) -> None:
     client = ours().client_context
     assert client is not None
     assert getattr(client.client, name) == getattr(stock.client_context.client, name)
 
 
 @pytest.mark.parametrize("name", ["cognito_identity_id", "cognito_identity_pool_id"])
-def test_and_the_identity(name: str, stock: StockContext) -> None:
+def test_each_attribute_of_the_identity_is_that_of_the_stock_client(name: str, stock: StockContext) -> None:
     assert getattr(ours().identity, name) == getattr(stock.identity, name)
 
 
-def test_and_the_trace_context_which_leaves_the_client_context(stock: StockContext) -> None:
+def test_the_w3c_trace_context_is_that_of_the_stock_client(stock: StockContext) -> None:
     assert ours().w3c() == stock.w3c() == {"traceparent": "00-1", "baggage": "b"}
 
 
@@ -84,7 +84,7 @@ def test_without_client_and_identity() -> None:
 
 
 @pytest.mark.parametrize("name", ["lambda-runtime-client-context", "lambda-runtime-cognito-identity"])
-def test_a_header_that_is_no_json_is_lambdas_own_fault(name: str) -> None:
+def test_a_header_that_is_not_json_raises_lambdas_own_error(name: str) -> None:
     with pytest.raises(RuntimeFault, match="Unable to parse") as raised:
         LambdaContext({name: "{"}, {})
     assert raised.value.error_type == "Runtime.LambdaContextUnmarshalError"
@@ -111,7 +111,7 @@ def test_log_writes_to_the_functions_log(logged: list[str]) -> None:
 
 
 class TestCurrent:
-    async def test_is_right_in_coroutines_tasks_and_threads(self) -> None:
+    async def test_is_the_invocations_own_in_coroutines_tasks_and_threads(self) -> None:
         def ids() -> list[str | None]:
             context = current_context()
             return [context.aws_request_id if context else None, current_trace_id()]

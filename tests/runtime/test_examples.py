@@ -1,4 +1,4 @@
-"""The examples of the layer's folder, and its README, as a reader would try them."""
+"""The examples in the layer's folder and its README, run as a reader would run them."""
 
 import re
 import urllib.request

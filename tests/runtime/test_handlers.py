@@ -1,4 +1,4 @@
-"""Every shape of handler gives the same response."""
+"""Handler adapter: every shape of handler gives the same response, on the loop, in threads, and without streaming."""
 
 import asyncio
 import functools
@@ -63,8 +63,8 @@ async def with_more(prefix: str, event: Any, context: Any) -> AsyncIterator[Any]
     yield f"{prefix} world"
 
 
-def decorated(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """As other libraries do it: it passes on whatever the handler gives back."""
+def pass_through_decorator(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator as in other libraries: it passes on whatever the handler returns."""
 
     @functools.wraps(handler)
     def wrapper(event: Any, context: Any) -> Any:
@@ -86,8 +86,8 @@ STREAMING: dict[str, Callable[..., Any]] = {
     "partial": functools.partial(with_more, "hello"),
     "coroutine that returns a generator": coroutine_of_generator,
     "function that returns an async generator": plain_of_async_generator,
-    "decorated async generator": decorated(async_generator),
-    "decorated streamified": decorated(streamify_response(pushed)),
+    "decorated async generator": pass_through_decorator(async_generator),
+    "decorated streamified": pass_through_decorator(streamify_response(pushed)),
 }
 
 
@@ -119,13 +119,13 @@ BUFFERED: dict[str, Callable[..., Any]] = {
     "streamified coroutine": streamify_response(coroutine),
     "streamified plain": streamify_response(plain),
     "three parameters": pushes_nothing,
-    "decorated": decorated(coroutine),
+    "decorated": pass_through_decorator(coroutine),
 }
 
 
 @pytest.mark.parametrize("shape", BUFFERED)
 @pytest.mark.parametrize("event", [{"Records": [{"eventSource": "aws:sqs"}]}, "text", None, [1]])
-async def test_a_shape_that_returns_gets_any_event_untouched_and_answers_buffered(shape: str, event: Any) -> None:
+async def test_a_shape_that_returns_gets_any_event_unchanged_and_responds_buffered(shape: str, event: Any) -> None:
     async with serving(BUFFERED[shape]) as api:
         outcome = await api.invoke(event)
     assert not outcome.streamed
@@ -143,7 +143,7 @@ class TestWithoutAResponse:
         assert outcome.prelude["statusCode"] == 200
         assert outcome.payload == b""
 
-    async def test_a_streamified_handler_that_does_nothing_too(self) -> None:
+    async def test_a_streamified_handler_that_does_nothing_still_has_status_and_headers(self) -> None:
         @streamify_response
         async def idle(event: Any, response_stream: ResponseStream, context: Any) -> None:
             pass
@@ -151,7 +151,7 @@ class TestWithoutAResponse:
         async with serving(idle) as api:
             assert (await api.invoke(url_event())).prelude["statusCode"] == 200
 
-    async def test_who_is_no_http_front_end_gets_the_bytes_alone(self) -> None:
+    async def test_a_caller_other_than_http_gets_the_bytes_alone(self) -> None:
         @streamify_response
         async def bare(event: Any, response_stream: ResponseStream, context: Any) -> None:
             await response_stream.write(b"bytes")
@@ -174,9 +174,9 @@ class TestWithoutAResponse:
 
 
 class TestThreads:
-    """Synchronous handlers leave the loop free."""
+    """Synchronous handlers do not block the event loop."""
 
-    async def test_the_loop_goes_on_while_one_blocks(self) -> None:
+    async def test_the_loop_keeps_running_while_one_blocks(self) -> None:
         free = threading.Event()
 
         def blocks(event: Any, context: Any) -> str:
@@ -185,8 +185,8 @@ class TestThreads:
 
         async with serving(blocks) as api:
             waiting = asyncio.create_task(api.invoke())
-            await api.asked.wait()
-            free.set()  # only a loop that runs can do this
+            await api.polled.wait()
+            free.set()  # only a running loop can do this
             assert (await waiting).json.startswith("handler")
 
     async def test_one_that_raises_stop_iteration_is_not_waited_for_until_the_deadline(self) -> None:
@@ -223,7 +223,7 @@ class TestThreads:
 
 
 class TestClosing:
-    async def test_a_failed_write_closes_the_generator_now(self) -> None:
+    async def test_a_failed_write_closes_the_generator_at_once(self) -> None:
         closed = []
 
         async def items(event: Any, context: Any) -> AsyncIterator[Any]:
@@ -252,7 +252,7 @@ class TestClosing:
             await api.invoke()
         assert await asyncio.to_thread(closed.wait, 10)
 
-    async def test_one_that_fails_on_closing_is_logged(self, logged: list[str]) -> None:
+    async def test_a_generator_that_fails_on_closing_is_logged(self, logged: list[str]) -> None:
         failed = threading.Event()
 
         def items(event: Any, context: Any) -> Iterator[Any]:
@@ -272,7 +272,7 @@ class TestClosing:
 class TestUnderAClientThatCannotStream:
     """The same object, called with event and context."""
 
-    def test_it_answers_buffered(self) -> None:
+    def test_it_responds_buffered(self) -> None:
         answer = streamify_response(pushed)(url_event(), LambdaContext({}))
         assert answer == {
             "statusCode": 201,
@@ -283,10 +283,10 @@ class TestUnderAClientThatCannotStream:
         }
 
     @pytest.mark.parametrize("shape", [async_generator, generator, Instance(), plain_of_async_generator])
-    def test_whatever_its_shape(self, shape: Any) -> None:
+    def test_it_responds_buffered_in_every_shape(self, shape: Any) -> None:
         assert streamify_response(shape)(url_event(), LambdaContext({}))["body"] == "hello world"
 
-    def test_a_value_is_the_value(self) -> None:
+    def test_a_value_is_returned_as_it_is(self) -> None:
         @streamify_response
         async def returns(event: Any, context: Any) -> Any:
             return [event]
@@ -301,5 +301,5 @@ class TestUnderAClientThatCannotStream:
         context = LambdaContext({})
         assert which(1, context) == which(2, context)
 
-    def test_it_keeps_the_name(self) -> None:
+    def test_it_keeps_the_handlers_name(self) -> None:
         assert vars(streamify_response(pushed))["__name__"] == "pushed"

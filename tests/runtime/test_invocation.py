@@ -1,4 +1,4 @@
-"""Invocations in, results out."""
+"""Invocations: parsing events and headers, recognizing HTTP events, and serializing results."""
 
 import json
 import math
@@ -40,12 +40,12 @@ def test_any_json_event_arrives(event: Any) -> None:
     assert invocation(json.dumps(event).encode(), content_type="application/json").event() == event
 
 
-def test_what_is_not_json_arrives_as_bytes() -> None:
+def test_other_content_types_arrive_as_bytes() -> None:
     assert invocation(b"\xff\x00", content_type="application/octet-stream").event() == b"\xff\x00"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff"])
-def test_json_that_is_none_is_lambdas_own_fault(body: bytes) -> None:
+def test_invalid_json_raises_lambdas_own_error(body: bytes) -> None:
     with pytest.raises(RuntimeFault, match="Unable to unmarshal input") as raised:
         invocation(body).event()
     assert raised.value.error_type == "Runtime.UnmarshalError"
@@ -61,18 +61,18 @@ class TestFrontEnds:
         assert is_rest_api({"httpMethod": "GET", "requestContext": {}})
 
     @pytest.mark.parametrize("event", [None, "text", [1], {}, {"Records": []}, {"requestContext": None}])
-    def test_others_are_not(self, event: Any) -> None:
+    def test_other_events_are_not_http(self, event: Any) -> None:
         assert not is_http(event)
 
 
 class TestResults:
     @given(JSON)
-    def test_any_json_goes_out(self, result: Any) -> None:
+    def test_any_json_is_sent(self, result: Any) -> None:
         body, content_type = encode_result(result)
         assert content_type == "application/json"
         assert json.loads(body) == result
 
-    def test_bytes_go_out_as_they_are(self) -> None:
+    def test_bytes_are_sent_as_they_are(self) -> None:
         assert encode_result(b"\xff") == (b"\xff", "application/unknown")
 
     def test_text_is_not_escaped(self) -> None:
@@ -84,14 +84,14 @@ class TestResults:
     def test_a_decimal_keeps_its_digits(self) -> None:
         assert encode_result({"a": Decimal("1.10"), "b": Decimal("0.1") ** 30})[0] == b'{"a": 1.10, "b": 1E-30}'
 
-    def test_a_decimal_that_is_no_number_is_nan(self) -> None:
+    def test_a_decimal_that_is_not_a_number_is_nan(self) -> None:
         assert math.isnan(json.loads(encode_result(Decimal("-NaN"))[0]))
 
-    def test_bytes_within_are_text(self) -> None:
+    def test_bytes_within_json_are_text(self) -> None:
         assert encode_result({"a": b"x"})[0] == b'{"a": "x"}'
 
     @pytest.mark.parametrize("result", [object(), {1, 2}, {(1,): 2}, {"a": b"\xff"}])
-    def test_anything_else_is_lambdas_own_fault(self, result: Any) -> None:
+    def test_anything_else_raises_lambdas_own_error(self, result: Any) -> None:
         with pytest.raises(RuntimeFault, match="Unable to marshal response") as raised:
             encode_result(result)
         assert raised.value.error_type == "Runtime.MarshalError"

@@ -1,4 +1,4 @@
-"""Hooks of an execution environment's life."""
+"""Lifecycle hooks of an execution environment: startup, shutdown, snapshot and restore."""
 
 import random
 import ssl
@@ -20,17 +20,17 @@ def snap_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 class TestStartup:
     async def test_hooks_run_in_order_whether_async_or_not(self) -> None:
-        ran = []
-        on_startup(lambda: ran.append("first"))
+        calls = []
+        on_startup(lambda: calls.append("first"))
 
         @on_startup
         async def second() -> None:
-            ran.append("second")
+            calls.append("second")
 
         await lifecycle.run_startup()
-        assert ran == ["first", "second"]
+        assert calls == ["first", "second"]
 
-    async def test_one_that_raises_is_not_passed_over(self) -> None:
+    async def test_a_hook_that_raises_is_not_ignored(self) -> None:
         on_startup(lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await lifecycle.run_startup()
@@ -38,42 +38,42 @@ class TestStartup:
 
 class TestShutdown:
     async def test_hooks_run_last_first_even_if_one_fails(self) -> None:
-        ran = []
-        on_shutdown(lambda: ran.append("first"))
+        calls = []
+        on_shutdown(lambda: calls.append("first"))
         on_shutdown(lambda: 1 / 0)
 
         @on_shutdown
         async def last() -> None:
-            ran.append("last")
+            calls.append("last")
 
         with pytest.raises(ExceptionGroup) as raised:
             await lifecycle.run_shutdown()
-        assert ran == ["last", "first"]
+        assert calls == ["last", "first"]
         assert [type(error) for error in raised.value.exceptions] == [ZeroDivisionError]
 
 
 class TestSnapshot:
     async def test_hooks_of_both_kinds_run_last_first_and_once(self) -> None:
-        ran = []
-        before_snapshot(lambda: ran.append("ours"))
-        snapshot_restore_py.register_before_snapshot(ran.append, "theirs")
+        calls = []
+        before_snapshot(lambda: calls.append("ours"))
+        snapshot_restore_py.register_before_snapshot(calls.append, "theirs")
 
         @before_snapshot
         async def last() -> None:
-            ran.append("last")
+            calls.append("last")
 
         await lifecycle.run_before_snapshot()
         await lifecycle.run_before_snapshot()
-        assert ran == ["last", "theirs", "ours"]
+        assert calls == ["last", "theirs", "ours"]
 
     async def test_after_a_restore_they_run_in_order(self) -> None:
-        ran = []
-        after_restore(lambda: ran.append("ours"))
-        snapshot_restore_py.register_after_restore(ran.append, "theirs")
+        calls = []
+        after_restore(lambda: calls.append("ours"))
+        snapshot_restore_py.register_after_restore(calls.append, "theirs")
         await lifecycle.run_after_restore()
-        assert ran == ["ours", "theirs"]
+        assert calls == ["ours", "theirs"]
 
-    async def test_each_copy_draws_its_own_numbers(self) -> None:
+    async def test_each_copy_has_its_own_random_numbers(self) -> None:
         state = random.getstate()
         await lifecycle.run_after_restore()
         one = random.random()
@@ -81,23 +81,23 @@ class TestSnapshot:
         await lifecycle.run_after_restore()
         assert random.random() != one
 
-    async def test_and_so_does_openssl(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        added = []
-        monkeypatch.setattr(ssl, "RAND_add", lambda data, entropy: added.append(data))
+    async def test_each_copy_reseeds_openssl(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seeds = []
+        monkeypatch.setattr(ssl, "RAND_add", lambda data, entropy: seeds.append(data))
         await lifecycle.run_after_restore()
         await lifecycle.run_after_restore()
-        assert len(set(added)) == 2
+        assert len(set(seeds)) == 2
 
-    async def test_randomness_is_fresh_before_the_first_hook_runs(self) -> None:
+    async def test_random_is_reseeded_before_the_first_hook_runs(self) -> None:
         random.seed(1)
         expected = random.random()
         random.seed(1)
-        drawn: list[float] = []
-        after_restore(lambda: drawn.append(random.random()))
+        random_numbers: list[float] = []
+        after_restore(lambda: random_numbers.append(random.random()))
         await lifecycle.run_after_restore()
-        assert drawn != [expected]
+        assert random_numbers != [expected]
 
-    def test_without_snap_start_hooks_are_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_snap_start_hooks_are_not_registered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         before_snapshot(print)
         after_restore(print)
@@ -105,6 +105,6 @@ class TestSnapshot:
 
 
 @pytest.mark.parametrize("register", [on_startup, on_shutdown, before_snapshot, after_restore])
-def test_each_is_a_decorator_that_gives_back_its_function(register: object) -> None:
+def test_each_is_a_decorator_that_returns_its_function(register: object) -> None:
     assert callable(register)
     assert register(print) is print

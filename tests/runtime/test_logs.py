@@ -1,4 +1,4 @@
-"""Log lines, as Lambda reads them; most formats are held against the stock client in test_parity."""
+"""Log records and printed output in Lambda's formats; test_parity compares most formats with the stock client."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from winterbourne.logs import JSON_FRAME, LEVEL_BITS, FramedSink, _JsonLineStrea
 
 
 class Frames:
-    """Reads a pipe's frames as they come."""
+    """Reads log frames from a pipe in a thread."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
@@ -55,13 +55,13 @@ def test_any_text_is_one_frame(texts: list[str]) -> None:
     assert [text for _, text in frames.close()] == expected
 
 
-def test_a_frame_longer_than_the_pipe_takes_at_once_arrives_whole() -> None:
+def test_a_frame_larger_than_the_pipes_buffer_arrives_whole() -> None:
     frames = Frames()
     FramedSink(frames.writing).log("x" * 1_000_000)
     assert frames.close() == [(0xA55A0003, "x" * 1_000_000)]
 
 
-class RecordingHandler:
+class RecordingSink:
     separator = "\n"
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class RecordingHandler:
 
 class TestPrintedInJson:
     def printed(self, *pieces: str) -> list[Any]:
-        sink = RecordingHandler()
+        sink = RecordingSink()
         stream = _JsonLineStream(None, sink, 20)
         for piece in pieces:
             stream.write(piece)
@@ -92,14 +92,14 @@ class TestPrintedInJson:
     def test_pieces_make_a_line_and_a_piece_may_hold_several(self) -> None:
         assert [record["message"] for record in self.printed("a", " b\nc", "\n\nd\n")] == ["a b", "c", "d"]
 
-    def test_a_json_object_stays_as_it_is_for_those_who_log_so_themselves(self) -> None:
+    def test_a_json_object_is_not_wrapped(self) -> None:
         assert self.printed('{"_aws": {"CloudWatchMetrics": []}}\n') == [{"_aws": {"CloudWatchMetrics": []}}]
 
-    def test_what_only_looks_like_one_does_not(self) -> None:
+    def test_what_only_looks_like_a_json_object_is_wrapped(self) -> None:
         assert self.printed("{no json\n")[0]["message"] == "{no json"
 
     def test_pieces_of_two_invocations_are_two_lines_each_with_its_own_id(self) -> None:
-        sink = RecordingHandler()
+        sink = RecordingSink()
         stream = _JsonLineStream(None, sink, 20)
         for request_id, piece in [("r-1", "to"), ("r-2", "Wa"), ("r-1", "kens\n"), ("r-2", "ter\n")]:
             copy_context().run(lambda ids, text: (REQUEST_IDS.set(ids), stream.write(text)), (request_id, None), piece)
@@ -141,7 +141,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, Any]:
+async def run_function(folder: Path, handler: str, **environ: str) -> tuple[Any, Any]:
     async with RuntimeApi() as api, program(api, folder, f"app.{handler}", **environ) as running:
         outcome = await api.invoke()
         await running.stop()
@@ -149,18 +149,20 @@ async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, Any]:
 
 
 class TestTheProcess:
-    async def test_what_is_printed_goes_out_as_it_is_in_text(self, folder: Path) -> None:
-        _, running = await ran(folder, "prints")
+    async def test_printed_text_is_written_unchanged_in_text_format(self, folder: Path) -> None:
+        _, running = await run_function(folder, "prints")
         assert (running.out, running.err) == ("to stdout\n", "to stderr\n")
 
-    async def test_and_before_a_freeze_even_without_a_newline(self, folder: Path) -> None:
+    async def test_a_partial_line_is_flushed_before_a_freeze(self, folder: Path) -> None:
         async with RuntimeApi() as api, program(api, folder, "app.half") as running:
             await api.invoke()
             assert running.process.stdout is not None
             assert await running.process.stdout.read(100) == b"without an end"
 
     @pytest.mark.parametrize("handler", ["half", "half_on_the_loop"])
-    async def test_in_json_too_under_the_id_of_its_invocation(self, handler: str, folder: Path) -> None:
+    async def test_a_partial_line_is_flushed_in_json_with_the_id_of_its_invocation(
+        self, handler: str, folder: Path
+    ) -> None:
         environ = {"AWS_LAMBDA_LOG_FORMAT": "JSON"}
         async with RuntimeApi() as api, program(api, folder, f"app.{handler}", **environ) as running:
             await api.invoke()
@@ -169,12 +171,12 @@ class TestTheProcess:
         assert (record["message"], record["requestId"]) == ("without an end", "request-1")
 
     @pytest.mark.parametrize("form", ["Text", "JSON"])
-    async def test_bytes_go_out_as_they_are(self, form: str, folder: Path) -> None:
-        _, running = await ran(folder, "binary", AWS_LAMBDA_LOG_FORMAT=form)
+    async def test_bytes_are_written_unchanged(self, form: str, folder: Path) -> None:
+        _, running = await run_function(folder, "binary", AWS_LAMBDA_LOG_FORMAT=form)
         assert running.out == "bytes\n"
 
     async def test_in_json_both_streams_are_records(self, folder: Path) -> None:
-        _, running = await ran(folder, "prints", AWS_LAMBDA_LOG_FORMAT="JSON")
+        _, running = await run_function(folder, "prints", AWS_LAMBDA_LOG_FORMAT="JSON")
         records = [json.loads(line) for line in running.out.splitlines()]
         assert [(r["level"], r["message"], r["requestId"]) for r in records] == [
             ("INFO", "to stdout", "request-1"),
@@ -184,13 +186,15 @@ class TestTheProcess:
 
     async def test_the_descriptor_is_hidden_from_the_function(self, folder: Path) -> None:
         frames = Frames()
-        outcome, _ = await ran(folder, "prints", _LAMBDA_TELEMETRY_LOG_FD=str(frames.writing))
+        outcome, _ = await run_function(folder, "prints", _LAMBDA_TELEMETRY_LOG_FD=str(frames.writing))
         frames.close()
         assert outcome.json is None
 
     async def test_an_uncaught_error_of_a_thread_is_logged_with_its_traceback(self, folder: Path) -> None:
         frames = Frames()
-        await ran(folder, "threads", _LAMBDA_TELEMETRY_LOG_FD=str(frames.writing), AWS_LAMBDA_LOG_FORMAT="JSON")
+        await run_function(
+            folder, "threads", _LAMBDA_TELEMETRY_LOG_FD=str(frames.writing), AWS_LAMBDA_LOG_FORMAT="JSON"
+        )
         ((kind, text),) = frames.close()
         record = json.loads(text)
         assert kind == 0xA55A0016
@@ -198,20 +202,20 @@ class TestTheProcess:
         assert record["errorType"] == "ZeroDivisionError"
         assert "1 / 0" in record["stackTrace"][-1]
 
-    async def test_so_is_one_of_a_callback_on_the_loop_with_its_request_id(self, folder: Path) -> None:
-        _, running = await ran(folder, "traceback_in_a_task", AWS_LAMBDA_LOG_FORMAT="JSON")
+    async def test_an_uncaught_error_of_a_loop_callback_is_logged_with_its_request_id(self, folder: Path) -> None:
+        _, running = await run_function(folder, "traceback_in_a_task", AWS_LAMBDA_LOG_FORMAT="JSON")
         record = json.loads(running.out)
         assert record["errorType"] == "ZeroDivisionError"
-        if sys.version_info >= (3, 12):  # before, asyncio reports such errors outside of the callback's context
+        if sys.version_info >= (3, 12):  # earlier, asyncio reports such errors outside of the callback's context
             assert record["requestId"] == "request-1"
 
     @pytest.mark.parametrize(("form", "start"), [("Text", "[ERROR] ValueError: no"), ("JSON", '{"timestamp": ')])
-    async def test_an_error_is_told_even_if_the_function_has_replaced_every_log_handler(
+    async def test_an_error_is_logged_even_if_the_function_has_replaced_every_log_handler(
         self, form: str, start: str, folder: Path
     ) -> None:
         code = "import logging\nlogging.basicConfig(force=True)\ndef handler(event, context): raise ValueError('no')"
         (folder / "app.py").write_text(code)
-        outcome, running = await ran(folder, "handler", AWS_LAMBDA_LOG_FORMAT=form)
+        outcome, running = await run_function(folder, "handler", AWS_LAMBDA_LOG_FORMAT=form)
         assert outcome.json["errorType"] == "ValueError"
         assert running.out.startswith(start)
 

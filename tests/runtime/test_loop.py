@@ -1,4 +1,4 @@
-"""Pollers: time, errors, and many invocations at once."""
+"""Pollers: errors, the deadline, ending early, isolation between invocations, and concurrent invocations."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from winterbourne import Response, ResponseStream, current_context, on_stream_er
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="fresh")
 
 
-async def fails_under_way(event: Any, context: Any) -> AsyncIterator[str]:
+async def fails_after_the_first_byte(event: Any, context: Any) -> AsyncIterator[str]:
     yield "half"
     raise ZeroDivisionError("under way")
 
@@ -33,8 +33,8 @@ class TestErrors:
         assert logged[0].startswith("[ERROR] KeyError: 'gone'\nTraceback (most recent call last):\n")
         assert 'raise KeyError("gone")' in logged[0]
 
-    async def test_after_it_come_trailers_and_a_log_line(self, logged: list[str]) -> None:
-        async with serving(fails_under_way) as api:
+    async def test_after_the_first_byte_becomes_trailers_and_a_log_line(self, logged: list[str]) -> None:
+        async with serving(fails_after_the_first_byte) as api:
             outcome = await api.invoke()
         assert outcome.body == b"half"
         assert outcome.trailers["lambda-runtime-function-error-type"] == "Function.ZeroDivisionError"
@@ -42,17 +42,17 @@ class TestErrors:
         assert outcome.trailing_error["requestId"] == "request-1"
         assert logged[0].startswith("[ERROR] ZeroDivisionError: under way\nTraceback")
 
-    async def test_the_functions_hook_puts_its_own_frame_last_into_the_body(self) -> None:
+    async def test_the_stream_error_hook_appends_a_frame_to_the_body(self) -> None:
         on_stream_error(lambda error: f"data: {type(error).__name__}\n\n")
-        async with serving(fails_under_way) as api:
+        async with serving(fails_after_the_first_byte) as api:
             outcome = await api.invoke()
         assert outcome.body == b"halfdata: ZeroDivisionError\n\n"
         assert "lambda-runtime-function-error-type" in outcome.trailers
 
     @pytest.mark.parametrize("hook", [lambda error: 1 / 0, lambda error: {"neither": "bytes nor text"}])
-    async def test_a_hook_that_fails_costs_nothing_but_its_frame(self, hook: Any, logged: list[str]) -> None:
+    async def test_a_hook_that_fails_loses_only_its_frame(self, hook: Any, logged: list[str]) -> None:
         on_stream_error(hook)
-        async with serving(fails_under_way) as api:
+        async with serving(fails_after_the_first_byte) as api:
             outcome = await api.invoke()
         assert outcome.body == b"half"
         assert outcome.trailing_error["errorMessage"] == "under way"
@@ -67,7 +67,7 @@ class TestErrors:
         assert outcome.json["errorType"] == "PreludeTooLarge"
         assert "the limit is 16384" in outcome.json["errorMessage"]
 
-    async def test_a_result_that_is_no_json_is_lambdas_marshal_error(self) -> None:
+    async def test_a_result_that_is_not_json_is_lambdas_marshal_error(self) -> None:
         async def strange(event: Any, context: Any) -> Any:
             return object()
 
@@ -76,13 +76,13 @@ class TestErrors:
         assert outcome.headers["lambda-runtime-function-error-type"] == "Runtime.MarshalError"
 
     @pytest.mark.parametrize("headers", [{"Content_Type": "application/json"}, {"Lambda_Runtime_Client_Context": "{"}])
-    async def test_an_event_that_cannot_be_read_reaches_no_handler(self, headers: dict[str, str]) -> None:
-        async with serving(fails_under_way) as api:
+    async def test_an_event_that_cannot_be_parsed_reaches_no_handler(self, headers: dict[str, str]) -> None:
+        async with serving(fails_after_the_first_byte) as api:
             outcome = await api.invoke(b"{", **headers)
             assert outcome.headers["lambda-runtime-function-error-type"].startswith("Runtime.")
             assert (await api.invoke()).body == b"half"
 
-    async def test_a_handler_that_is_cancelled_from_within_says_so(self) -> None:
+    async def test_a_handler_that_cancels_itself_is_reported_as_cancelled(self) -> None:
         async def cancels(event: Any, context: Any) -> None:
             raise asyncio.CancelledError
 
@@ -92,9 +92,9 @@ class TestErrors:
 
 
 class TestDeadline:
-    """The handler is cancelled 100 ms before Lambda would cut it."""
+    """The handler is cancelled 100 ms before Lambda would stop it."""
 
-    async def test_it_may_still_say_its_last_words(self) -> None:
+    async def test_a_handler_can_still_write_a_final_frame(self) -> None:
         @streamify_response
         async def hangs(event: Any, response_stream: ResponseStream, context: Any) -> None:
             await response_stream.write("begun,")
@@ -110,7 +110,7 @@ class TestDeadline:
             assert outcome.complete
             assert outcome.trailers == {}
 
-    async def test_so_may_an_async_generator(self) -> None:
+    async def test_an_async_generator_can_still_yield_a_final_frame(self) -> None:
         async def hangs(event: Any, context: Any) -> AsyncIterator[str]:
             yield "begun,"
             try:
@@ -121,7 +121,7 @@ class TestDeadline:
         async with serving(hangs) as api:
             assert (await api.invoke(deadline_s=0.2)).body == b"begun,out of time"
 
-    async def test_a_handler_without_last_words_ends_with_trailers_and_its_finally_blocks_run(self) -> None:
+    async def test_a_handler_without_a_final_frame_ends_with_trailers_and_its_finally_blocks_run(self) -> None:
         ended = []
 
         async def hangs(event: Any, context: Any) -> AsyncIterator[str]:
@@ -144,9 +144,9 @@ class TestDeadline:
         async with serving(hangs) as api:
             error = (await api.invoke(deadline_s=0.2)).json
         assert error["errorType"] == "DeadlineReached"
-        assert "await asyncio.sleep(3600)" in error["stackTrace"][0]  # what it was waiting for
+        assert "await asyncio.sleep(3600)" in error["stackTrace"][0]  # where it was waiting
 
-    async def test_a_thread_cannot_be_stopped_but_its_stream_ends_and_the_next_is_served(self) -> None:
+    async def test_a_thread_cannot_be_stopped_but_its_stream_ends_and_the_next_invocation_is_served(self) -> None:
         import threading
 
         release = threading.Event()
@@ -181,7 +181,7 @@ class TestDeadline:
             await api.invoke(deadline_s=0.2)
         assert sorted(cancelled) == ["one", "two"]
 
-    async def test_the_next_invocation_starts_with_a_clean_slate(self) -> None:
+    async def test_the_next_invocation_is_not_cancelled(self) -> None:
         async def hangs_once(event: Any, context: Any) -> Any:
             if event == "hang":
                 await asyncio.sleep(3600)
@@ -193,7 +193,7 @@ class TestDeadline:
             await api.invoke("hang", deadline_s=0.2)
             assert (await api.invoke("go")).json == "fine"
 
-    async def test_a_slow_reader_does_not_keep_the_deadline_from_the_handler(self) -> None:
+    async def test_a_slow_reader_does_not_delay_the_cancellation(self) -> None:
         closed = asyncio.Event()
 
         async def floods(event: Any, context: Any) -> AsyncIterator[bytes]:
@@ -213,7 +213,7 @@ class TestDeadline:
 
 
 class TestEndingEarly:
-    async def test_the_client_has_its_response_while_the_handler_goes_on(self) -> None:
+    async def test_the_client_has_its_response_while_the_handler_continues(self) -> None:
         go_on, after = asyncio.Event(), []
 
         @streamify_response
@@ -230,7 +230,7 @@ class TestEndingEarly:
             await api.invoke()
         assert after[0]
 
-    async def test_what_fails_after_it_is_logged_only(self, logged: list[str]) -> None:
+    async def test_an_error_after_the_end_is_only_logged(self, logged: list[str]) -> None:
         @streamify_response
         async def handler(event: Any, response_stream: ResponseStream, context: Any) -> None:
             await response_stream.end()
@@ -243,7 +243,7 @@ class TestEndingEarly:
 
 
 class TestOneInvocationAfterTheOther:
-    async def test_context_variables_of_one_are_unknown_to_the_next(self) -> None:
+    async def test_context_variables_do_not_leak_into_the_next(self) -> None:
         async def handler(event: Any, context: Any) -> Any:
             before = variable.get()
             variable.set("used")
@@ -266,7 +266,7 @@ class TestOneInvocationAfterTheOther:
             await api.invoke()
             assert (await api.invoke()).body == b"own"
 
-    async def test_the_trace_id_is_in_the_environment_as_long_as_there_is_one(self) -> None:
+    async def test_the_trace_id_is_in_the_environment_if_the_invocation_has_one(self) -> None:
         async def handler(event: Any, context: Any) -> Any:
             return os.environ.get("_X_AMZN_TRACE_ID")
 
@@ -274,7 +274,7 @@ class TestOneInvocationAfterTheOther:
             assert (await api.invoke()).json == "Root=1-request-1"
             assert (await api.invoke(Lambda_Runtime_Trace_Id=None)).json is None
 
-    async def test_the_loop_stays_the_same(self) -> None:
+    async def test_the_event_loop_stays_the_same(self) -> None:
         async def handler(event: Any, context: Any) -> Any:
             return id(asyncio.get_running_loop())
 
@@ -283,9 +283,9 @@ class TestOneInvocationAfterTheOther:
 
 
 class TestUnderSam:
-    """The emulator shows a stream raw, so it gets an ordinary answer."""
+    """The emulator does not parse streams, so it gets a buffered response."""
 
-    async def test_a_stream_is_answered_in_one_piece(self) -> None:
+    async def test_a_stream_is_sent_as_one_buffered_response(self) -> None:
         async def handler(event: Any, context: Any) -> AsyncIterator[Any]:
             yield Response(201, {"content-type": "text/plain"}, ["a=b"])
             yield "hel"
@@ -302,11 +302,11 @@ class TestUnderSam:
             "isBase64Encoded": False,
         }
 
-    async def test_an_error_under_way_is_an_error(self) -> None:
-        async with serving(fails_under_way, buffer_responses=True) as api:
+    async def test_an_error_after_the_first_byte_is_an_ordinary_error(self) -> None:
+        async with serving(fails_after_the_first_byte, buffer_responses=True) as api:
             assert (await api.invoke()).path == "invocation/request-1/error"
 
-    async def test_a_value_stays_a_value(self) -> None:
+    async def test_a_value_is_sent_unchanged(self) -> None:
         async def handler(event: Any, context: Any) -> Any:
             return {"a": 1}
 
@@ -342,7 +342,7 @@ class TestManyAtOnce:
                     assert outcome.trailers == {}
             assert api.connections == 64
 
-    async def test_a_slow_one_delays_nobody(self) -> None:
+    async def test_a_slow_handler_delays_nobody(self) -> None:
         go_on = asyncio.Event()
 
         async def handler(event: Any, context: Any) -> Any:
@@ -358,7 +358,7 @@ class TestManyAtOnce:
             go_on.set()
             assert (await slow.outcome).json == "slow"
 
-    async def test_so_with_handlers_in_threads(self) -> None:
+    async def test_a_slow_handler_in_a_thread_delays_nobody(self) -> None:
         import threading
 
         go_on = threading.Event()
@@ -375,7 +375,7 @@ class TestManyAtOnce:
             assert (await slow.outcome).json == "slow"
 
     @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), BaseException("odd")])
-    async def test_one_that_exits_is_an_error_of_its_own(self, error: BaseException) -> None:
+    async def test_a_handler_that_exits_fails_only_its_own_invocation(self, error: BaseException) -> None:
         async def handler(event: Any, context: Any) -> Any:
             if event == "exit":
                 raise error
@@ -386,7 +386,7 @@ class TestManyAtOnce:
             assert outcome.json["errorType"] == "Runtime.ExitError"
             assert (await api.invoke("on")).json == "on"
 
-    async def test_the_environment_names_nobodys_trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_environment_has_no_trace_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
 
         async def handler(event: Any, context: Any) -> Any:
@@ -397,7 +397,7 @@ class TestManyAtOnce:
 
 
 class TestStopping:
-    async def test_cancels_the_handler_whose_stream_still_ends(self) -> None:
+    async def test_cancels_the_handler_and_still_ends_its_stream(self) -> None:
         from tests.runtime.runtime_api import RuntimeApi
         from winterbourne.connection import RuntimeClient
         from winterbourne.handlers import adapt_handler

@@ -1,4 +1,4 @@
-"""The same handlers and events under Lambda's own Python client and under this layer.
+"""Parity: the same handlers and events under Lambda's own Python client and under this layer.
 
 Where the two differ on purpose, a test in `TestDifferences` says how and why.
 """
@@ -123,7 +123,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def run(
     folder: Path, handler: str, event: Any, headers: dict[str, str | None], *command: str, **environ: str
 ) -> tuple[Outcome, str]:
-    """What Lambda gets, and what the log shows."""
+    """The outcome that Lambda receives, and the log."""
     arguments = (*command, handler) if command else ()
     async with RuntimeApi() as api, program(api, folder, handler, *arguments, **ENVIRON, **environ) as running:
         outcome = await api.invoke(event, **headers)
@@ -132,8 +132,8 @@ async def run(
         return outcome, running.out
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
-    """What Lambda learns from it."""
+def outcome_as_lambda_sees_it(outcome: Outcome) -> dict[str, Any]:
+    """The parts of an outcome that Lambda evaluates."""
     names = ("content-type", "lambda-runtime-invocation-id", "lambda-runtime-function-response-mode")
     body: Any = outcome.body
     if outcome.headers.get("content-type") == "application/json":
@@ -150,10 +150,10 @@ def told(outcome: Outcome) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("handler", "event", "headers"), INVOCATIONS)
-async def test_lambda_is_told_the_same(handler: str, event: Any, headers: Any, folder: Path) -> None:
+async def test_lambda_receives_the_same(handler: str, event: Any, headers: Any, folder: Path) -> None:
     stock, stock_log = await run(folder, f"app.{handler}", event, headers, *STOCK)
     ours, our_log = await run(folder, f"app.{handler}", event, headers)
-    assert told(ours) == told(stock)
+    assert outcome_as_lambda_sees_it(ours) == outcome_as_lambda_sees_it(stock)
     assert our_log == stock_log
 
 
@@ -175,7 +175,7 @@ async def test_an_init_error_is_the_same(handler: str, folder: Path) -> None:
 @pytest.mark.parametrize("frames", [False, True])
 @pytest.mark.parametrize("form", ["Text", "JSON"])
 @pytest.mark.parametrize("level", ["", "DEBUG", "TRACE", "ERROR"])
-async def test_log_records_are_the_same(level: str, form: str, frames: bool, folder: Path) -> None:  # noqa: FBT001
+async def test_log_records_are_the_same(level: str, form: str, frames: bool, folder: Path) -> None:  # noqa: FBT001 - parametrized
     environ = {"AWS_LAMBDA_LOG_FORMAT": form} | ({"AWS_LAMBDA_LOG_LEVEL": level} if level else {})
     stock = await _log(folder, STOCK, environ, frames=frames)
     ours = await _log(folder, (), environ, frames=frames)
@@ -184,7 +184,7 @@ async def test_log_records_are_the_same(level: str, form: str, frames: bool, fol
 
 
 async def _log(folder: Path, command: tuple[str, ...], environ: dict[str, str], *, frames: bool) -> list[Any]:
-    """Type and text of each frame, or each line, without what a clock or a path puts into it."""
+    """Type and text of each frame, or the text of each line, without timestamps."""
     if not frames:
         _, out = await run(folder, "app.logs", {}, {}, *command, **environ)
         return [_timeless(out)]
@@ -209,11 +209,11 @@ def _timeless(text: str) -> str:
 
 
 class TestDifferences:
-    """Where this layer does otherwise, and why."""
+    """Deliberate differences from the stock client, and the reasons."""
 
     @pytest.mark.slow
     async def test_an_error_at_import_is_shown_without_the_frames_of_importlib(self, folder: Path) -> None:
-        """They are five lines that tell the developer nothing; the rest is the same."""
+        """They are five lines that do not help the developer; the rest is the same."""
         async with RuntimeApi() as api, program(api, folder, "raises.handler", *STOCK, "raises.handler") as running:
             await running.ended()
             stock = api.calls[0].json
@@ -232,7 +232,7 @@ class TestDifferences:
 
     @pytest.mark.slow
     async def test_in_json_what_is_printed_is_a_record_with_its_request_id(self, folder: Path) -> None:
-        """The stock client leaves it a bare line, which nothing connects to its request."""
+        """The stock client writes a bare line that nothing connects to its request."""
         (folder / "prints.py").write_text("def handler(event, context): print('said')")
         _, stock = await run(folder, "prints.handler", {}, {}, *STOCK, AWS_LAMBDA_LOG_FORMAT="JSON")
         _, ours = await run(folder, "prints.handler", {}, {}, AWS_LAMBDA_LOG_FORMAT="JSON")
@@ -242,7 +242,7 @@ class TestDifferences:
 
     @pytest.mark.slow
     async def test_a_named_tuple_is_an_array(self, folder: Path) -> None:
-        """The standard library's json writes what it is, a tuple; the stock client's simplejson writes an object."""
+        """The standard library's json writes an array, as for any tuple; its simplejson an object."""
         (folder / "named.py").write_text(
             "import collections\nP = collections.namedtuple('P', 'x y')\ndef handler(event, context): return P(1, 2)"
         )

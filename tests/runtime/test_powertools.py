@@ -1,4 +1,4 @@
-"""Powertools for AWS Lambda inside handlers of this layer."""
+"""Powertools for AWS Lambda (logger and metrics) inside handlers of this layer."""
 
 import json
 from pathlib import Path

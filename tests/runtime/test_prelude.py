@@ -1,4 +1,4 @@
-"""The prelude: what goes ahead of a streamed body."""
+"""Prelude of a streamed response: status, headers and cookies before the body; and the buffered equivalent."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ NAMES = st.text(st.characters(codec="ascii"), min_size=1, max_size=20)
 
 
 def decoded(prelude: bytes) -> dict[str, object]:
-    """As a front end reads it: up to the first separator."""
+    """The JSON up to the first separator, as Lambda parses it."""
     document, _, rest = prelude.partition(SEPARATOR)
     assert rest == b""
     return dict(json.loads(document))
@@ -28,7 +28,7 @@ def test_status_headers_and_cookies() -> None:
     )
 
 
-def test_without_anything_it_is_200_and_octets() -> None:
+def test_the_default_is_200_and_octet_stream() -> None:
     assert decoded(encode_prelude(Response())) == {
         "statusCode": 200,
         "headers": {"content-type": "application/octet-stream"},
@@ -58,17 +58,17 @@ def test_repeated_headers_are_folded() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HOP_BY_HOP_HEADERS))
-def test_headers_of_the_connection_are_dropped(name: str) -> None:
+def test_hop_by_hop_headers_are_dropped(name: str) -> None:
     response = Response(headers={name.title(): "1", "content-type": "x/y"})
     assert decoded(encode_prelude(response))["headers"] == {"content-type": "x/y"}
 
 
-def test_so_are_those_that_the_connection_header_names() -> None:
+def test_headers_named_by_the_connection_header_are_dropped() -> None:
     response = Response(headers=[("X-Hop", "1"), ("Connection", "close, x-hop"), ("content-type", "x/y")])
     assert decoded(encode_prelude(response))["headers"] == {"content-type": "x/y"}
 
 
-def test_the_largest_that_fits() -> None:
+def test_the_size_is_limited_to_16_kilobytes() -> None:
     spare = MAX_PRELUDE_BYTES - len(encode_prelude(Response(headers={"content-type": "x/y", "x-long": ""})))
     assert len(encode_prelude(Response(headers={"content-type": "x/y", "x-long": "a" * spare}))) == MAX_PRELUDE_BYTES
     with pytest.raises(PreludeTooLarge, match="take 16385 bytes; the limit is 16384"):
@@ -76,7 +76,7 @@ def test_the_largest_that_fits() -> None:
 
 
 @given(st.dictionaries(NAMES, TEXT, max_size=8), st.lists(TEXT, max_size=4), st.integers(100, 599))
-def test_any_text_arrives_as_it_was_and_never_holds_the_separator(
+def test_any_text_arrives_unchanged_and_never_contains_the_separator(
     headers: dict[str, str], cookies: list[str], status: int
 ) -> None:
     prelude = decoded(encode_prelude(Response(status, headers, cookies)))
@@ -93,7 +93,7 @@ def test_nul_in_a_value_is_escaped() -> None:
 
 
 class TestBuffered:
-    """The same response for a client that takes it in one piece."""
+    """The same response for a client that cannot stream."""
 
     def test_text(self) -> None:
         assert buffered_response(Response(202, {"content-type": "text/plain"}, ["a=b"]), "grüß".encode()) == {

@@ -1,4 +1,4 @@
-"""Whatever a function logs, prints or fails with leaves the process without its secrets."""
+"""Redaction: logged, printed and reported text leaves the process without the function's secrets."""
 
 import os
 from pathlib import Path
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, str]:
+async def run_function(folder: Path, handler: str, **environ: str) -> tuple[Any, str]:
     async with RuntimeApi() as api, program(api, folder, f"app.{handler}", **environ) as running:
         outcome = await api.invoke()
         await running.stop()
@@ -64,52 +64,52 @@ async def ran(folder: Path, handler: str, **environ: str) -> tuple[Any, str]:
 
 @pytest.mark.parametrize("form", ["Text", "JSON"])
 @pytest.mark.parametrize("handler", ["prints", "logs", "in_a_thread", "fails", "fails_late"])
-async def test_no_line_has_one(handler: str, form: str, folder: Path) -> None:
-    _, said = await ran(folder, handler, AWS_LAMBDA_LOG_FORMAT=form)
-    assert KEY not in said
-    assert "[redacted]" in said
+async def test_no_log_line_contains_a_secret(handler: str, form: str, folder: Path) -> None:
+    _, log = await run_function(folder, handler, AWS_LAMBDA_LOG_FORMAT=form)
+    assert KEY not in log
+    assert "[redacted]" in log
 
 
 @pytest.mark.parametrize("form", ["Text", "JSON"])
 @pytest.mark.parametrize("handler", ["logs", "in_a_thread", "fails"])
-async def test_nor_has_a_frame_on_the_descriptor_that_lambda_reads(handler: str, form: str, folder: Path) -> None:
+async def test_no_log_frame_contains_a_secret(handler: str, form: str, folder: Path) -> None:
     reading, writing = os.pipe()
-    await ran(folder, handler, AWS_LAMBDA_LOG_FORMAT=form, _LAMBDA_TELEMETRY_LOG_FD=str(writing))
+    await run_function(folder, handler, AWS_LAMBDA_LOG_FORMAT=form, _LAMBDA_TELEMETRY_LOG_FD=str(writing))
     os.close(writing)
     with os.fdopen(reading, "rb") as frames:
-        said = frames.read().decode(errors="replace")
-    assert KEY not in said
-    assert "[redacted]" in said
+        log = frames.read().decode(errors="replace")
+    assert KEY not in log
+    assert "[redacted]" in log
 
 
-async def test_no_error_that_lambda_is_told_has_one(folder: Path) -> None:
-    outcome, _ = await ran(folder, "fails")
+async def test_no_error_report_contains_a_secret(folder: Path) -> None:
+    outcome, _ = await run_function(folder, "fails")
     assert outcome.json["errorMessage"] == "with [redacted]"
     assert KEY not in str(outcome.headers)
 
 
-async def test_an_error_that_is_not_ascii_is_told_all_the_same(folder: Path) -> None:
+async def test_an_error_that_is_not_ascii_is_redacted_too(folder: Path) -> None:
     (folder / "app.py").write_text(APP.replace('ValueError(f"with {KEY}")', 'ValueError(f"Zoë with {KEY}")'))
-    outcome, _ = await ran(folder, "fails")
+    outcome, _ = await run_function(folder, "fails")
     assert outcome.json["errorMessage"] == "Zoë with [redacted]"
     assert KEY not in str(outcome.headers)
 
 
-async def test_nor_the_trailers_of_a_stream_that_breaks(folder: Path) -> None:
-    outcome, _ = await ran(folder, "fails_late")
+async def test_the_trailers_of_a_failed_stream_contain_no_secret(folder: Path) -> None:
+    outcome, _ = await run_function(folder, "fails_late")
     assert outcome.trailing_error["errorMessage"] == "with [redacted]"
 
 
 @pytest.mark.parametrize("form", ["Text", "JSON"])
-async def test_a_function_for_it_that_fails_costs_the_line_and_nothing_else(form: str, folder: Path) -> None:
+async def test_a_redaction_function_that_fails_loses_the_line_and_nothing_else(form: str, folder: Path) -> None:
     (folder / "app.py").write_text(APP.replace('text.replace(KEY, "[redacted]")', "1 / 0"))
-    outcome, said = await ran(folder, "fails", AWS_LAMBDA_LOG_FORMAT=form)
-    assert KEY not in said + outcome.body.decode()
-    assert "not shown: redaction raised ZeroDivisionError" in said + outcome.body.decode()
+    outcome, log = await run_function(folder, "fails", AWS_LAMBDA_LOG_FORMAT=form)
+    assert KEY not in log + outcome.body.decode()
+    assert "not shown: redaction raised ZeroDivisionError" in log + outcome.body.decode()
 
 
-async def test_without_a_function_for_it_everything_is_told_as_it_is(folder: Path) -> None:
+async def test_without_a_redaction_function_nothing_is_redacted(folder: Path) -> None:
     (folder / "app.py").write_text(f"def fails(event, context): raise ValueError('with {KEY}')")
-    outcome, said = await ran(folder, "fails")
+    outcome, log = await run_function(folder, "fails")
     assert outcome.json["errorMessage"] == f"with {KEY}"
-    assert KEY in said
+    assert KEY in log

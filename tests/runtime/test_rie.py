@@ -1,4 +1,4 @@
-"""Under AWS's own Runtime Interface Emulator, the binary that aws-sam-cli carries."""
+"""The runtime under AWS's own Runtime Interface Emulator, the binary that aws-sam-cli ships."""
 
 import asyncio
 import importlib.util
@@ -131,7 +131,7 @@ class TestTheEmulator:
         assert json.loads(prelude)["statusCode"] == 201
         assert payload == b"hello world"
 
-    async def test_gets_an_error_and_serves_on_in_the_same_process(self, tmp_path: Path) -> None:
+    async def test_gets_an_error_and_the_same_process_keeps_serving(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.handler") as rie:
             _, before = await rie.invoke({"do": "answer"})
             _, error = await rie.invoke({"do": "fail"})
@@ -144,7 +144,7 @@ class TestTheEmulator:
             _, body = await rie.invoke({})
         assert json.loads(body)["errorType"] == "Runtime.HandlerNotFound"
 
-    async def test_restarts_us_after_a_crash(self, tmp_path: Path) -> None:
+    async def test_restarts_the_process_after_a_crash(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.handler") as rie:
             _, before = await rie.invoke({"do": "answer"})
             _, crash = await rie.invoke({"do": "crash"})
@@ -152,7 +152,7 @@ class TestTheEmulator:
         assert b"Runtime.ExitError" in crash
         assert json.loads(before)["pid"] != json.loads(after)["pid"]
 
-    async def test_refuses_what_is_too_large_and_serves_on(self, tmp_path: Path) -> None:
+    async def test_rejects_a_response_that_is_too_large_and_keeps_serving(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.handler") as rie:
             _, before = await rie.invoke({"do": "answer"})
             _, large = await rie.invoke({"do": "large"})
@@ -160,11 +160,11 @@ class TestTheEmulator:
         assert b"Function.ResponseSizeTooLarge" in large
         assert json.loads(before)["pid"] == json.loads(after)["pid"]
 
-    async def test_gets_the_last_words_before_a_timeout(self, tmp_path: Path) -> None:
+    async def test_gets_the_final_frame_before_a_timeout(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.hangs", AWS_LAMBDA_FUNCTION_TIMEOUT="1") as rie:
             assert await rie.invoke({}) == (200, b'"last words"')
 
-    async def test_cuts_a_handler_that_will_not_end(self, tmp_path: Path) -> None:
+    async def test_kills_a_handler_that_does_not_end(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.stubborn", AWS_LAMBDA_FUNCTION_TIMEOUT="1") as rie:
             _, body = await rie.invoke({})
         assert b"Task timed out after 1.00 seconds" in body

@@ -1,4 +1,4 @@
-"""The process that Lambda starts: init, snapshots, many at once, shutdown."""
+"""The runtime process that Lambda starts: init, shutdown, SnapStart, Managed Instances, and container images."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SNAP = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 
 @pytest.fixture
 def function(tmp_path: Path) -> Any:
-    """Writes the function's one module."""
+    """Returns a function that writes the Lambda function's only module."""
 
     def write(code: str) -> Path:
         (tmp_path / "app.py").write_text(code)
@@ -44,9 +44,9 @@ class TestTheExecWrapper:
         site = f"{layer}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
         assert path[:3] == [str(folder), site, layer]
         assert str(LAYER / "python" / "winterbourne") not in path
-        assert path[3:].count(layer) <= 1  # the tests' own Python finds the engine there by a line in its .venv
+        assert path[3:].count(layer) <= 1  # the tests' Python finds the engine through a .pth file in its .venv
 
-    async def test_hands_over_to_another_wrapper_first(self, function: Any) -> None:
+    async def test_runs_another_wrapper_first(self, function: Any) -> None:
         folder = function("import os\ndef handler(event, context): return os.environ['TRACED']")
         other = folder / "other"
         other.write_text('#!/bin/sh\nTRACED=yes exec "$@"\n')
@@ -84,7 +84,7 @@ class TestAContainerImage:
     @pytest.mark.slow
     async def test_serves_the_handler_that_is_named_as_an_argument(self, function: Any, tmp_path: Path) -> None:
         folder, packages = function("def handler(event, context): return [event]"), tmp_path / "packages"
-        source = shutil.copytree(LAYER, tmp_path / "layer")  # building leaves things in its folder
+        source = shutil.copytree(LAYER, tmp_path / "layer")  # a build leaves files in its folder
         uv = str(Path(sys.executable).with_name("uv"))
         install = [uv, "pip", "install", "-q", "--no-deps", "--target", str(packages), str(source)]
         subprocess.run(install, check=True)  # noqa: ASYNC221 - nothing else runs yet
@@ -105,13 +105,13 @@ class TestInit:
         assert "in deep" in error.json["stackTrace"][-1]
         assert "[ERROR] RuntimeError: at import\rTraceback (most recent call last):\r" in running.out
 
-    async def test_a_report_that_is_refused_because_another_came_first_changes_nothing(self, function: Any) -> None:
-        api = RuntimeApi(refuse={"error": 403})
+    async def test_a_report_rejected_because_another_came_first_changes_nothing(self, function: Any) -> None:
+        api = RuntimeApi(reject={"error": 403})
         async with api, program(api, function("1 / 0"), "app.handler") as running:
             assert await running.ended() == 1
         assert "the init error could not be delivered" in running.out
 
-    async def test_a_handler_that_raises_what_is_no_exception_ends_the_process(self, function: Any) -> None:
+    async def test_a_handler_that_raises_a_base_exception_ends_the_process(self, function: Any) -> None:
         folder = function("class Odd(BaseException): pass\nasync def handler(event, context): raise Odd('odd')")
         async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
             api.submit()
@@ -133,7 +133,7 @@ class TestInit:
             assert api.calls[0].json["errorMessage"] == "no database"
 
     @pytest.mark.parametrize("margin", ["soon", "-5"])
-    async def test_a_margin_that_is_none_names_its_variable(self, margin: str, function: Any) -> None:
+    async def test_an_invalid_deadline_margin_names_its_variable(self, margin: str, function: Any) -> None:
         folder = function("def handler(event, context): pass")
         environ = {"WINTERBOURNE_DEADLINE_MARGIN_MS": margin}
         async with RuntimeApi() as api, program(api, folder, "app.handler", **environ) as running:
@@ -163,7 +163,7 @@ class TestEnding:
             assert await running.stop() == 0
         assert running.out == "closed\n"
 
-    async def test_a_function_that_retires_answers_what_is_under_way_and_ends(self, function: Any) -> None:
+    async def test_a_function_that_retires_finishes_its_invocation_and_exits(self, function: Any) -> None:
         folder = function(
             "from winterbourne import on_shutdown, retire\non_shutdown(lambda: print('closed'))\n"
             "async def handler(event, context):\n    retire()\n    return 'last'"
@@ -173,7 +173,7 @@ class TestEnding:
             assert await running.ended() == 0
         assert running.out == "closed\n"
 
-    async def test_a_thread_that_hangs_does_not_hold_it_up(self, function: Any) -> None:
+    async def test_a_thread_that_hangs_does_not_delay_it(self, function: Any) -> None:
         folder = function(
             "import threading\nfrom winterbourne import retire\n"
             "def handler(event, context):\n    retire()\n    threading.Event().wait()"
@@ -183,7 +183,7 @@ class TestEnding:
             assert error.json["errorType"] == "DeadlineReached"
             assert await running.ended() == 0
 
-    async def test_a_function_that_retires_lets_all_others_under_way_end(self, function: Any) -> None:
+    async def test_a_function_that_retires_lets_all_concurrent_invocations_finish(self, function: Any) -> None:
         folder = function(
             "import asyncio\nfrom winterbourne import retire\nasync def handler(event, context):\n"
             "    if event == 'retire':\n        retire()\n    else:\n        await asyncio.sleep(0.3)\n    return event"
@@ -200,7 +200,7 @@ class TestEnding:
             "from winterbourne import on_shutdown\non_shutdown(lambda: 1 / 0)\ndef handler(event, context): pass"
         )
         async with RuntimeApi() as api, program(api, folder, "app.handler") as running:
-            await api.asked.wait()
+            await api.polled.wait()
             assert await running.stop() == 0
         assert "ZeroDivisionError" in running.out
 
@@ -210,7 +210,7 @@ class TestEnding:
             api.submit()
             assert await running.ended() == 9
 
-    async def test_without_a_runtime_api_it_ends_with_a_word(self, function: Any) -> None:
+    async def test_without_a_runtime_api_it_exits_with_a_message(self, function: Any) -> None:
         folder = function("def handler(event, context): pass")
         api = RuntimeApi()
         api.address = "127.0.0.1:9"
@@ -234,7 +234,7 @@ register_after_restore(order.append, "theirs")
 def handler(event, context): return [order, random.random()]
 """
 
-    async def test_hooks_run_around_the_snapshot_and_randomness_is_fresh(self, function: Any) -> None:
+    async def test_hooks_run_around_the_snapshot_and_random_is_reseeded(self, function: Any) -> None:
         async with RuntimeApi() as api, program(api, function(self.CODE), "app.handler", **SNAP):
             order, drawn = (await api.invoke()).json
         assert [call.path for call in api.calls] == ["restore/next"]
@@ -243,7 +243,7 @@ def handler(event, context): return [order, random.random()]
 
         assert drawn != random.Random(1).random()
 
-    async def test_sockets_after_a_restore_are_new(self, function: Any) -> None:
+    async def test_sockets_are_reopened_after_a_restore(self, function: Any) -> None:
         async with RuntimeApi() as api, program(api, function(self.CODE), "app.handler", **SNAP):
             await api.invoke()
             assert api.connections == 2
@@ -255,8 +255,8 @@ def handler(event, context): return [order, random.random()]
             assert api.calls[0].path == "init/error"
             assert api.calls[0].headers["lambda-runtime-function-error-type"] == "Runtime.BeforeSnapshotError"
 
-    async def test_so_does_a_refused_restore(self, function: Any) -> None:
-        api = RuntimeApi(refuse={"next": 403})
+    async def test_a_rejected_restore_ends_with_64(self, function: Any) -> None:
+        api = RuntimeApi(reject={"next": 403})
         async with api, program(api, function(self.CODE), "app.handler", **SNAP) as running:
             assert await running.ended() == 64
             assert api.calls[-1].headers["lambda-runtime-function-error-type"] == "Runtime.BeforeSnapshotError"
@@ -269,9 +269,11 @@ def handler(event, context): return [order, random.random()]
             assert (restored.path, error.path) == ("restore/next", "restore/error")
             assert error.headers["lambda-runtime-function-error-type"] == "Runtime.AfterRestoreError"
 
-    async def test_even_if_lambda_does_not_take_the_report(self, function: Any) -> None:
+    async def test_a_hook_that_fails_after_it_ends_with_65_even_if_lambda_rejects_the_report(
+        self, function: Any
+    ) -> None:
         code = "from winterbourne import after_restore\nafter_restore(lambda: 1 / 0)\ndef handler(e, c): pass"
-        api = RuntimeApi(refuse={"error": 403})
+        api = RuntimeApi(reject={"error": 403})
         async with api, program(api, function(code), "app.handler", **SNAP) as running:
             assert await running.ended() == 65
 
@@ -334,7 +336,7 @@ async def handler(event, context):
         assert b'"message": "collected"' in b"".join(got)
 
 
-async def test_under_sam_a_stream_is_an_ordinary_answer(function: Any) -> None:
+async def test_under_sam_a_stream_is_an_ordinary_response(function: Any) -> None:
     folder = function("async def handler(event, context):\n    yield 'readable'")
     async with RuntimeApi() as api, program(api, folder, "app.handler", AWS_SAM_LOCAL="true"):
         assert (await api.invoke(url_event())).json["body"] == "readable"

@@ -1,4 +1,4 @@
-"""The response stream, on a sink that notes what it is given."""
+"""ResponseStream: start, write and end, on a recording sink; and the buffered sink."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from winterbourne.stream import BufferedSink
 
 
 class RecordingSink:
-    """A sink in memory; `full` makes it ask for patience."""
+    """A sink in memory; `full` makes it signal backpressure."""
 
     def __init__(self) -> None:
         self.heads: list[tuple[str, bytes]] = []
@@ -39,12 +39,12 @@ class RecordingSink:
 
 class TestStart:
     async def test_sends_the_prelude_at_once(self) -> None:
-        wire = RecordingSink()
-        stream = ResponseStream(wire)
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
         response = Response(204)
         await stream.start(response)
         assert stream.started
-        assert wire.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(response))]
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(response))]
 
     async def test_once(self) -> None:
         stream = ResponseStream(RecordingSink())
@@ -52,14 +52,14 @@ class TestStart:
         with pytest.raises(StreamMisused):
             await stream.start()
 
-    async def test_what_does_not_fit_leaves_the_stream_as_it_was(self) -> None:
-        wire = RecordingSink()
-        stream = ResponseStream(wire)
+    async def test_a_prelude_that_is_too_large_leaves_the_stream_unstarted(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
         with pytest.raises(PreludeTooLarge):
             await stream.start(Response(headers={"x": "y" * 20_000}))
         assert not stream.started
         await stream.start()
-        assert len(wire.heads) == 1
+        assert len(sink.heads) == 1
 
     async def test_without_an_http_front_end_there_is_no_prelude_unless_one_is_given(self) -> None:
         bare, given = RecordingSink(), RecordingSink()
@@ -71,78 +71,78 @@ class TestStart:
 
 class TestWrite:
     async def test_starts_with_status_200(self) -> None:
-        wire = RecordingSink()
-        await ResponseStream(wire).write("x")
-        assert wire.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response()))]
+        sink = RecordingSink()
+        await ResponseStream(sink).write("x")
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response()))]
 
     @pytest.mark.parametrize("data", ["grüß", "grüß".encode(), bytearray("grüß".encode()), memoryview("grüß".encode())])
     async def test_takes_text_and_bytes_of_any_kind(self, data: Any) -> None:
-        wire = RecordingSink()
-        await ResponseStream(wire).write(data)
-        assert wire.sent == ["grüß".encode()]
-        assert type(wire.sent[0]) is bytes
+        sink = RecordingSink()
+        await ResponseStream(sink).write(data)
+        assert sink.sent == ["grüß".encode()]
+        assert type(sink.sent[0]) is bytes
 
     @pytest.mark.parametrize("data", [5, None, {"a": 1}, ["x"]])
-    async def test_refuses_anything_else_by_name(self, data: Any) -> None:
+    async def test_rejects_anything_else_by_type_name(self, data: Any) -> None:
         with pytest.raises(TypeError, match=f"takes bytes or str, not {type(data).__name__}"):
             await ResponseStream(RecordingSink()).write(data)
 
-    async def test_an_empty_piece_sends_nothing_for_it_would_end_the_body(self) -> None:
-        wire = RecordingSink()
-        stream = ResponseStream(wire)
+    async def test_of_an_empty_piece_sends_nothing_since_it_would_end_the_body(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
         await stream.write("")
         await stream.write(b"")
         assert stream.started
-        assert wire.sent == []
+        assert sink.sent == []
 
-    async def test_is_out_before_the_first_suspension(self) -> None:
-        wire = RecordingSink()
-        stream = ResponseStream(wire)
+    async def test_sends_before_its_first_suspension(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
         await stream.start()
         with pytest.raises(StopIteration):
             stream.write(b"now").send(None)  # one step, no loop
-        assert wire.sent == [b"now"]
+        assert sink.sent == [b"now"]
 
     async def test_waits_only_while_the_reader_is_behind(self) -> None:
-        wire = RecordingSink()
-        stream = ResponseStream(wire)
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
         await stream.start()
-        wire.full = True
+        sink.full = True
         writing = asyncio.create_task(stream.write(b"x"))
         await asyncio.sleep(0)
-        assert wire.sent == [b"x"]
+        assert sink.sent == [b"x"]
         assert not writing.done()
-        wire.room.set()
+        sink.room.set()
         await writing
 
     async def test_from_another_task_waits_for_a_start_that_is_under_way(self) -> None:
-        wire = RecordingSink()
-        wire.connected.clear()
-        stream = ResponseStream(wire)
+        sink = RecordingSink()
+        sink.connected.clear()
+        stream = ResponseStream(sink)
         starting = asyncio.create_task(stream.start(Response(201)))
         await asyncio.sleep(0)
         writing = asyncio.create_task(stream.write(b"x"))
         await asyncio.sleep(0)
-        assert wire.sent == []
-        wire.connected.set()
+        assert sink.sent == []
+        sink.connected.set()
         await asyncio.gather(starting, writing)
-        assert wire.sent == [b"x"]
-        assert len(wire.heads) == 1
+        assert sink.sent == [b"x"]
+        assert len(sink.heads) == 1
 
 
 class TestEnd:
     async def test_sends_the_prelude_of_an_empty_response(self) -> None:
-        wire = RecordingSink()
-        await ResponseStream(wire).end()
-        assert len(wire.heads) == 1
-        assert wire.finished == 1
+        sink = RecordingSink()
+        await ResponseStream(sink).end()
+        assert len(sink.heads) == 1
+        assert sink.finished == 1
 
     async def test_happens_once(self) -> None:
-        wire = RecordingSink()
-        stream = ResponseStream(wire)
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
         await stream.end()
         await stream.end()
-        assert wire.finished == 1
+        assert sink.finished == 1
 
     @pytest.mark.parametrize("how", ["end", "close"])
     async def test_nothing_can_be_written_after_it(self, how: str) -> None:
@@ -157,7 +157,7 @@ class TestEnd:
             await stream.write(b"late")
 
 
-class TestCollected:
+class TestBufferedSink:
     async def test_gives_the_response_in_one_piece(self) -> None:
         sink = BufferedSink()
         stream = ResponseStream(sink)
@@ -168,7 +168,7 @@ class TestCollected:
         answer = sink.result(stream.response)
         assert (answer["statusCode"], answer["body"]) == (201, "ab")
 
-    async def test_gives_bytes_where_nobody_wanted_a_prelude(self) -> None:
+    async def test_gives_the_bytes_alone_without_http(self) -> None:
         sink = BufferedSink()
         stream = ResponseStream(sink, http=False)
         await stream.write(b"\xff")

@@ -1,1 +1,1 @@
-"""What `bench_models` measures and measures against, each a process of its own."""
+"""Processes that `bench_models` measures and compares, each a separate process."""

@@ -1,4 +1,4 @@
-"""The floor: httpx reads the stream, orjson parses each event, and nothing comes of it. One URL a line on stdin."""
+"""The baseline: httpx reads the stream and orjson parses each event, nothing else. One URL per line on stdin."""
 
 import asyncio
 import sys

@@ -1,6 +1,6 @@
 """A model provider that only streams: TOKENS tokens of Chat Completions from prepared bytes. Prints its port.
 
-`/burst/...` sends as fast as the socket takes it, `/paced/...` one token a millisecond, as providers do but faster,
+`/burst/...` sends as fast as the socket accepts it, `/paced/...` one token a millisecond, as providers do but faster,
 and `/first/...` waits and then says the time, in nanoseconds of the monotonic clock, as its only token.
 """
 

@@ -1,4 +1,4 @@
-"""The least that a chat function needs in front of it: a Runtime API that hands out one invocation at a time."""
+"""A minimal Runtime API for a chat function: hands out one invocation at a time."""
 
 import asyncio
 import json
@@ -28,10 +28,10 @@ def chat_event(words: str) -> bytes:
 
 
 class FakeRuntimeApi(asyncio.Protocol):
-    """Serves on a free port while it is entered.
+    """Serves on a free port while its context is entered.
 
     Args:
-        arrived: Is given each piece of a response as it comes off the socket.
+        arrived: Called with each piece of a response as it is read from the socket.
     """
 
     def __init__(self, arrived: Callable[[bytes], None] = lambda _: None) -> None:
@@ -61,8 +61,6 @@ class FakeRuntimeApi(asyncio.Protocol):
         )
         self._transport.write(head.encode() + event)
         await self._done
-
-    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

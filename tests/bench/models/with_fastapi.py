@@ -1,4 +1,4 @@
-"""The same job as most would write it: FastAPI, uvicorn and the openai SDK; frames as ours. PORT, then the base URL."""
+"""Comparison: FastAPI, uvicorn and the openai SDK, with the same frames as ours. PORT, then the base URL."""
 
 import json
 import sys
@@ -10,12 +10,12 @@ from fastapi.responses import StreamingResponse
 from openai import AsyncOpenAI
 
 app = FastAPI()
-model = AsyncOpenAI(api_key="none", base_url=sys.argv[2])
+openai = AsyncOpenAI(api_key="none", base_url=sys.argv[2])
 
 
 async def frames() -> AsyncIterator[str]:
     """One frame a token."""
-    stream = await model.chat.completions.create(
+    stream = await openai.chat.completions.create(
         model="gpt-bench", messages=[{"role": "user", "content": "hello"}], stream=True
     )
     async for chunk in stream:

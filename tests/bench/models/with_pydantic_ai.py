@@ -1,4 +1,4 @@
-"""The same job with pydantic-ai's Vercel adapter, Starlette and uvicorn. PORT, then the base URL."""
+"""Comparison: pydantic-ai's Vercel adapter, Starlette and uvicorn. PORT, then the base URL."""
 
 import sys
 

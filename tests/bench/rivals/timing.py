@@ -1,4 +1,4 @@
-"""What the scripts for other libraries share; needs nothing but Python.
+"""Shared timing code of the scripts for other agent libraries; needs nothing but Python.
 
 Each is called with one JSON argument, `{"turn_s": …, "tools_s": […], "many": …}`, and prints one JSON object:
 `seen_s`, when each result could first be seen in the library's own event stream, from the start of the run; and
@@ -16,12 +16,12 @@ __all__ = ["Watch", "main", "marker"]
 
 
 def marker(number: int) -> str:
-    """What the tool returns; found again in the events."""
+    """The result of a tool call, recognizable in the events."""
     return f"<result of {number}>"
 
 
 class Watch:
-    """Notes when each result is seen first; does not look where a cost is measured."""
+    """Records when each result is first seen; does not search the events when a cost is measured."""
 
     looks = True
 
@@ -42,7 +42,7 @@ class Watch:
 
 
 def main(run: Callable[[float, list[float]], Awaitable[Watch]]) -> None:
-    """Run the turn that is asked for, then the turns without work, and print both."""
+    """Run the requested turn, then the turns without work, and print both."""
     asked = json.loads(sys.argv[1])
     asyncio.run(_main(run, **asked))
 

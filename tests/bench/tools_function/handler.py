@@ -1,4 +1,4 @@
-"""The function that `bench_tools` asks: our conversation and tool engine, with a model and a tool that only wait."""
+"""The function that `bench_tools` invokes: our conversation and tool runtime, with stub provider and tools."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A model that asks for one tool again and again, evenly over a turn, and tools that take so many seconds."""
+"""A provider that calls one tool repeatedly, evenly over a turn, and tools that take a given number of seconds."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ class ToolCallingProvider:
 
     Args:
         turn_s: How long the turn takes; the calls are complete one after another, evenly.
-        tools_s: How long each call shall take.
-        tool: Which tool is asked for.
+        tools_s: How long each call takes.
+        tool: The tool to call.
     """
 
     name = "asking"
@@ -33,7 +33,7 @@ class ToolCallingProvider:
         self._tool = tool
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """Ask for all of them in the first turn; say one word in the second."""
+        """Call the tool in the first turn; send one word in the second."""
         if isinstance(request.messages[-1], ToolMessage):
             yield [TextDelta("done"), TurnEnded("stop")]
             return

@@ -1,4 +1,4 @@
-"""Waiting exactly so long. Linux, as are the benches.
+"""Waiting for an exact time. Linux only, as are the benches.
 
 `asyncio.sleep` ends up to two milliseconds late, 0.9 at the median: the loop waits in whole milliseconds, rounded up
 twice. A tool that waits for a server is woken when the answer is there; so is one that waits for the kernel's timer,

@@ -1,9 +1,9 @@
-"""The format of a list of findings."""
+"""Formatting the findings of the doctor."""
 
 from winterbourne.local.doctor.findings import format_findings, ok, unknown, wrong
 
 
-def test_what_is_wrong_stands_out_and_says_how_to_mend_it() -> None:
+def test_what_is_wrong_stands_out_and_says_how_to_fix_it() -> None:
     lines = list(
         format_findings([ok("clock", "0 s apart"), unknown("model", "no key"), wrong("table", "gone", "make deploy")])
     )

@@ -1,4 +1,4 @@
-"""Checks of the account's owner: our own template deployed to moto, with one fault at a time."""
+"""Doctor checks with AWS credentials: our own template deployed to moto, with one fault at a time."""
 
 import functools
 import io
@@ -23,7 +23,7 @@ ROLE = "arn:aws:iam::123456789012:role/chat"
 
 
 class Deployment:
-    """One stack in moto, healthy until a test breaks it. What moto's CloudFormation lacks is created by hand."""
+    """One stack in moto, healthy until a test breaks it; what moto's CloudFormation lacks, API calls create."""
 
     def __init__(self) -> None:
         self.client: Any = functools.cache(boto3.Session(region_name=REGION).client)
@@ -47,12 +47,12 @@ class Deployment:
         layers = [self._layer("runtime"), self._layer("dependencies")]
         self.awslambda.update_function_configuration(FunctionName=self.function, Layers=layers)
         self.open_url()
-        self.forget(after=True)
+        self.set_expiry(enabled=True)
 
-    def forget(self, *, after: bool) -> None:
+    def set_expiry(self, *, enabled: bool) -> None:
         self.client("dynamodb").update_time_to_live(
             TableName=self.stack.physical_ids()["Conversations"],
-            TimeToLiveSpecification={"Enabled": after, "AttributeName": "expires_at_s"},
+            TimeToLiveSpecification={"Enabled": enabled, "AttributeName": "expires_at_s"},
         )
 
     def _resources(self, ours: Stack) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Deployment:
                 FunctionName=self.function, StatementId=action[7:], Action=action, Principal="*"
             )
 
-    def look(self) -> dict[str, Finding]:
+    def run_checks_by_subject(self) -> dict[str, Finding]:
         return {f.subject: f for f in on_aws.run_checks(self.stack)}
 
 
@@ -114,7 +114,7 @@ def healthy(deployment: Deployment) -> Deployment:
 
 class TestAHealthyDeployment:
     def test_has_nothing_wrong(self, healthy: Deployment) -> None:
-        found = healthy.look()
+        found = healthy.run_checks_by_subject()
         assert [f for f in found.values() if f.state != "ok"] == []
         assert set(found) == {"stack", "function", "url", "permissions", "keys", "table", "alarms"}
 
@@ -128,7 +128,7 @@ class TestCallsThatMustBeSigned:
         "parameters",
         [{"Auth": "iam"}, {"CloudFrontDistributionArn": "arn:aws:cloudfront::123456789012:distribution/E1"}],
     )
-    def test_are_not_tried(
+    def test_are_not_made(
         self, deployment: Deployment, capsys: pytest.CaptureFixture[str], parameters: dict[str, str]
     ) -> None:
         deployment.deploy(**parameters)
@@ -139,7 +139,7 @@ class TestCallsThatMustBeSigned:
 
 class TestTheStack:
     def test_is_not_there(self, deployment: Deployment) -> None:
-        (finding,) = deployment.look().values()
+        (finding,) = deployment.run_checks_by_subject().values()
         assert finding.state == "wrong"
         assert "make deploy" in finding.fix
 
@@ -147,81 +147,81 @@ class TestTheStack:
         ("status", "state"),
         [("UPDATE_COMPLETE", "ok"), ("UPDATE_ROLLBACK_COMPLETE", "wrong"), ("UPDATE_IN_PROGRESS", "unknown")],
     )
-    def test_is_judged_by_its_status(self, healthy: Deployment, status: str, state: str) -> None:
+    def test_is_checked_by_its_status(self, healthy: Deployment, status: str, state: str) -> None:
         from moto.backends import get_backend
 
         backend = get_backend("cloudformation")["123456789012"][REGION]
         next(iter(backend.stacks.values())).status = status
-        assert healthy.look()["stack"].state == state
+        assert healthy.run_checks_by_subject()["stack"].state == state
 
-    def test_cannot_be_seen_without_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_unknown_without_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-        (finding,) = on_aws.run_checks(on_aws.Stack(NAME, boto3.Session(region_name=REGION).client))  # type: ignore[arg-type]  # overloaded
+        (finding,) = on_aws.run_checks(on_aws.Stack(NAME, boto3.Session(region_name=REGION).client))  # type: ignore[arg-type]  # boto3 declares overloads
         assert "AWS_PROFILE" in finding.fix
 
 
 class TestTheFunction:
     def test_without_the_runtime_layer_cannot_stream(self, healthy: Deployment) -> None:
         healthy.awslambda.update_function_configuration(FunctionName=healthy.function, Environment={"Variables": {}})
-        assert healthy.look()["function"].state == "wrong"
+        assert healthy.run_checks_by_subject()["function"].state == "wrong"
 
-    def test_url_that_collects_is_wrong(self, healthy: Deployment) -> None:
+    def test_url_that_buffers_is_wrong(self, healthy: Deployment) -> None:
         healthy.awslambda.delete_function_url_config(FunctionName=healthy.function)
         healthy.awslambda.create_function_url_config(FunctionName=healthy.function, AuthType="NONE")
-        assert healthy.look()["url"].state == "wrong"
+        assert healthy.run_checks_by_subject()["url"].state == "wrong"
 
     def test_url_that_is_missing_is_wrong(self, healthy: Deployment) -> None:
         healthy.awslambda.delete_function_url_config(FunctionName=healthy.function)
-        assert healthy.look()["url"].fix == "make deploy"
+        assert healthy.run_checks_by_subject()["url"].fix == "make deploy"
 
     @pytest.mark.parametrize("action", on_aws.REQUIRED_ACTIONS)
     def test_each_missing_permission_is_named(self, healthy: Deployment, action: str) -> None:
         healthy.awslambda.remove_permission(FunctionName=healthy.function, StatementId=action[7:])
-        assert f"also needs {action}" in healthy.look()["permissions"].message
+        assert f"also needs {action}" in healthy.run_checks_by_subject()["permissions"].message
 
     def test_snapshot_older_than_the_configuration_is_wrong(self, deployment: Deployment) -> None:
         deployment.deploy(SnapStart="PublishedVersions")
         version = deployment.awslambda.publish_version(FunctionName=deployment.function)["Version"]
         deployment.awslambda.create_alias(FunctionName=deployment.function, Name="live", FunctionVersion=version)
-        assert deployment.look()["snapshot"].state == "ok"
+        assert deployment.run_checks_by_subject()["snapshot"].state == "ok"
         deployment.awslambda.update_function_configuration(FunctionName=deployment.function, Timeout=60)
-        assert "Release" in deployment.look()["snapshot"].fix
+        assert "Release" in deployment.run_checks_by_subject()["snapshot"].fix
 
 
 class TestSecrets:
     @pytest.mark.parametrize("text", ["{}", "sesame"])
     def test_keys_that_nobody_can_use_are_wrong(self, healthy: Deployment, text: str) -> None:
         healthy.client("secretsmanager").put_secret_value(SecretId=healthy.keys, SecretString=text)
-        assert healthy.look()["keys"].state == "wrong"
+        assert healthy.run_checks_by_subject()["keys"].state == "wrong"
         assert on_aws.api_key(healthy.stack) == ""
 
-    def test_a_model_key_that_is_not_there_is_wrong(self, deployment: Deployment) -> None:
+    def test_a_missing_model_key_is_wrong(self, deployment: Deployment) -> None:
         arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:gone-AbCdEf"
         deployment.deploy(ModelApiKeySecretArn=arn)
-        assert deployment.look()["model key"].state == "wrong"
+        assert deployment.run_checks_by_subject()["model key"].state == "wrong"
 
-    def test_a_model_key_that_is_there_is_not(self, deployment: Deployment) -> None:
+    def test_a_model_key_that_exists_is_not_wrong(self, deployment: Deployment) -> None:
         arn = deployment.client("secretsmanager").create_secret(Name="model", SecretString="k")["ARN"]
         deployment.deploy(ModelApiKeySecretArn=arn)
-        assert deployment.look()["model key"].state == "ok"
+        assert deployment.run_checks_by_subject()["model key"].state == "ok"
 
 
-class TestTheRest:
-    def test_a_table_that_never_forgets_is_wrong(self, healthy: Deployment) -> None:
-        healthy.forget(after=False)
-        assert healthy.look()["table"].state == "wrong"
+class TestTableAndAlarms:
+    def test_a_table_without_expiry_is_wrong(self, healthy: Deployment) -> None:
+        healthy.set_expiry(enabled=False)
+        assert healthy.run_checks_by_subject()["table"].state == "wrong"
 
-    def test_an_alarm_that_is_loud_leads_to_its_page(self, healthy: Deployment) -> None:
+    def test_a_raised_alarm_links_to_its_documentation(self, healthy: Deployment) -> None:
         healthy.client("cloudwatch").set_alarm_state(
             AlarmName=f"{NAME}-errors", StateValue="ALARM", StateReason="a test"
         )
-        assert healthy.look()["alarms"].fix == "docs/operate.md#errors"
+        assert healthy.run_checks_by_subject()["alarms"].fix == "docs/operate.md#errors"
 
 
-def test_what_aws_could_not_be_asked_is_unknown_and_ends_nothing() -> None:
+def test_a_check_that_cannot_reach_aws_is_unknown_and_stops_nothing() -> None:
     def unreachable() -> Finding:
         raise EndpointConnectionError(endpoint_url="https://dynamodb.invalid")
 

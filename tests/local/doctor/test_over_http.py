@@ -1,4 +1,4 @@
-"""Checks of a caller: a chat with one fault at a time, and the finding that names it."""
+"""Doctor checks over HTTP: a chat with one fault at a time, and the finding that names it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -38,11 +38,11 @@ def chat(request: httpx.Request, *, key: str = "sesame", frames: list[dict[str, 
     return httpx.Response(200, headers=headers, stream=Pieces(frames or DONE))
 
 
-def _asks(request: httpx.Request) -> bool:
+def _is_question(request: httpx.Request) -> bool:
     return request.url.path == "/chat" and "x-api-key" in request.headers
 
 
-def look(handler: Handler, caller: Caller | None = None) -> dict[str, Finding]:
+def run_checks_by_subject(handler: Handler, caller: Caller | None = None) -> dict[str, Finding]:
     caller = caller or Caller("https://x.lambda-url.eu-central-1.on.aws", "sesame")
     with httpx.Client(transport=httpx.MockTransport(handler)) as client:
         return {f.subject: f for f in over_http.run_checks(caller, client, lambda: NOW)}
@@ -50,7 +50,7 @@ def look(handler: Handler, caller: Caller | None = None) -> dict[str, Finding]:
 
 class TestAHealthyDeployment:
     def test_has_nothing_wrong(self) -> None:
-        found = look(chat)
+        found = run_checks_by_subject(chat)
         assert [f for f in found.values() if f.state == "wrong"] == []
         assert found["model"].message == "scripted answers"
         assert found["auth"].state == "ok"
@@ -65,9 +65,13 @@ class TestReachable:
 
         def dies(request: httpx.Request) -> httpx.Response:
             healthy = chat(request)
-            return httpx.Response(200, headers=healthy.headers, stream=Broken(DONE[:2])) if _asks(request) else healthy
+            return (
+                httpx.Response(200, headers=healthy.headers, stream=Broken(DONE[:2]))
+                if _is_question(request)
+                else healthy
+            )
 
-        found = look(dies)["connection"]
+        found = run_checks_by_subject(dies)["connection"]
         assert found.state == "wrong"
         assert "peer closed connection" in found.message
 
@@ -75,87 +79,87 @@ class TestReachable:
         def nobody(request: httpx.Request) -> httpx.Response:
             raise httpx.ConnectError("refused", request=request)
 
-        (finding,) = look(nobody, Caller("http://127.0.0.1:3000")).values()
+        (finding,) = run_checks_by_subject(nobody, Caller("http://127.0.0.1:3000")).values()
         assert (finding.state, finding.fix) == ("wrong", "make run, in another terminal")
 
     @pytest.mark.parametrize(
-        ("status", "mend"), [(403, "permissions"), (429, "ReservedConcurrency"), (502, "log"), (404, "right URL")]
+        ("status", "fix"), [(403, "permissions"), (429, "ReservedConcurrency"), (502, "log"), (404, "right URL")]
     )
-    def test_something_else_answers(self, status: int, mend: str) -> None:
-        (finding,) = look(lambda _: httpx.Response(status)).values()
+    def test_something_else_answers(self, status: int, fix: str) -> None:
+        (finding,) = run_checks_by_subject(lambda _: httpx.Response(status)).values()
         assert finding.state == "wrong"
-        assert mend in finding.fix
+        assert fix in finding.fix
 
 
 class TestReady:
-    def test_what_is_missing_is_named(self) -> None:
+    def test_a_missing_setting_is_named(self) -> None:
         def unready(request: httpx.Request) -> httpx.Response:
             if request.url.path == "/readyz":
                 return httpx.Response(503, json={"error": {"code": "settings_error", "message": "no key"}})
             return chat(request)
 
-        assert look(unready)["ready"].message == "503 settings_error: no key"
+        assert run_checks_by_subject(unready)["ready"].message == "503 settings_error: no key"
 
 
 class TestClosed:
-    def test_a_public_chat_that_lets_anybody_in_is_wrong(self) -> None:
+    def test_a_public_chat_without_authentication_is_wrong(self) -> None:
         def open_to_all(request: httpx.Request) -> httpx.Response:
             return httpx.Response(400) if request.content == b"{}" else chat(request)
 
-        assert look(open_to_all)["auth"].fix == "make deploy PARAMETERS=Auth=api_key"
-        assert look(open_to_all, Caller("http://127.0.0.1:3000", "sesame"))["auth"].state == "ok"
+        assert run_checks_by_subject(open_to_all)["auth"].fix == "make deploy PARAMETERS=Auth=api_key"
+        assert run_checks_by_subject(open_to_all, Caller("http://127.0.0.1:3000", "sesame"))["auth"].state == "ok"
 
 
 class TestClock:
-    def test_a_clock_that_is_off_is_wrong(self) -> None:
+    def test_a_skewed_clock_is_wrong(self) -> None:
         headers = {"date": format_datetime(NOW - timedelta(minutes=6), usegmt=True)}
         assert "360 s apart" in over_http.check_clock_skew(headers, NOW).message
         assert over_http.check_clock_skew(headers, NOW).state == "wrong"
 
-    def test_without_a_date_it_cannot_be_told(self) -> None:
+    def test_without_a_date_header_it_is_unknown(self) -> None:
         assert over_http.check_clock_skew({}, NOW).state == "unknown"
 
 
 class TestCors:
-    def test_two_answers_are_wrong(self) -> None:
+    def test_two_allow_origin_headers_are_wrong(self) -> None:
         headers = httpx.Headers([("access-control-allow-origin", "*"), ("access-control-allow-origin", "*")])
         assert over_http.check_cors(headers, "").state == "wrong"
 
     @pytest.mark.parametrize(("allowed", "state"), [("https://a.example", "ok"), ("*", "ok"), ("", "wrong")])
-    def test_an_origin_may_call_or_is_told_how(self, allowed: str, state: str) -> None:
+    def test_an_origin_is_allowed_or_the_fix_says_how_to_allow_it(self, allowed: str, state: str) -> None:
         def configured(request: httpx.Request) -> httpx.Response:
             if request.method == "OPTIONS":
                 return httpx.Response(200, headers={"access-control-allow-origin": allowed} if allowed else {})
             return chat(request)
 
-        found = look(configured, Caller("https://x.on.aws", "sesame", "https://a.example"))["cors"]
+        found = run_checks_by_subject(configured, Caller("https://x.on.aws", "sesame", "https://a.example"))["cors"]
         assert found.state == state
         assert ("AllowedOrigins=https://a.example" in found.fix) == (state == "wrong")
 
 
 class TestModel:
     @pytest.mark.parametrize(
-        ("code", "mend"), [("model_refused", "ModelId"), ("model_busy", "quota"), ("internal_error", "log")]
+        ("code", "fix"), [("model_refused", "ModelId"), ("model_busy", "quota"), ("internal_error", "log")]
     )
-    def test_what_it_says_in_the_stream_is_said_again_with_what_to_do(self, code: str, mend: str) -> None:
+    def test_an_error_event_is_repeated_with_its_fix(self, code: str, fix: str) -> None:
         frames = [{"type": "start", "model": "m"}, {"type": "error", "code": code, "message": "no"}]
-        found = look(lambda request: chat(request, frames=frames))["model"]
+        found = run_checks_by_subject(lambda request: chat(request, frames=frames))["model"]
         assert found.message == f"{code}: no"
-        assert mend in found.fix
+        assert fix in found.fix
 
-    def test_an_end_without_a_last_word_is_wrong(self) -> None:
-        assert look(lambda request: chat(request, frames=DONE[:2]))["model"].state == "wrong"
+    def test_a_stream_without_a_terminal_event_is_wrong(self) -> None:
+        assert run_checks_by_subject(lambda request: chat(request, frames=DONE[:2]))["model"].state == "wrong"
 
-    def test_without_a_key_it_is_not_asked(self) -> None:
-        assert look(chat, Caller("https://x.on.aws"))["model"].state == "unknown"
+    def test_without_a_key_it_is_not_called(self) -> None:
+        assert run_checks_by_subject(chat, Caller("https://x.on.aws"))["model"].state == "unknown"
 
-    def test_a_key_that_is_refused_is_wrong(self) -> None:
-        assert "FetchKey" in look(chat, Caller("https://x.on.aws", "old"))["key"].fix
+    def test_a_rejected_key_is_wrong(self) -> None:
+        assert "FetchKey" in run_checks_by_subject(chat, Caller("https://x.on.aws", "old"))["key"].fix
 
 
 class TestStreaming:
     @pytest.mark.parametrize(
-        ("heard", "state"),
+        ("response", "state"),
         [
             (StreamedResponse([0.4, 0.5, 2.1]), "ok"),
             (StreamedResponse([2.1, 2.1, 2.101]), "wrong"),
@@ -164,5 +168,5 @@ class TestStreaming:
             (StreamedResponse([0.4, 2.1], has_content_length=True), "wrong"),
         ],
     )
-    def test_is_told_by_when_the_pieces_came(self, heard: StreamedResponse, state: str) -> None:
-        assert over_http.check_streaming(heard).state == state
+    def test_is_judged_by_when_the_chunks_arrived(self, response: StreamedResponse, state: str) -> None:
+        assert over_http.check_streaming(response).state == state

@@ -81,7 +81,7 @@ def stream(invocation: Invocation) -> None:
     failed = (
         b"Lambda-Runtime-Function-Error-Type: Function.ValueError\r\nLambda-Runtime-Function-Error-Body: " + document
     )
-    print("ack", *invocation.end(failed + b"\r\n" if event.get("then") == "fail" else b""), flush=True)  # noqa: T201 - it has something to log
+    print("ack", *invocation.end(failed + b"\r\n" if event.get("then") == "fail" else b""), flush=True)  # noqa: T201 - the log is what is tested
 
 
 def large(invocation: Invocation) -> None:
@@ -120,7 +120,7 @@ def spawn(invocation: Invocation) -> None:
 
 
 def log(invocation: Invocation) -> None:
-    print("a line", flush=True)  # noqa: T201 - it has something to log
+    print("a line", flush=True)  # noqa: T201 - the log is what is tested
     text = b"a frame\nof two lines"
     frame = struct.pack(">IIQ", 0xA55A000F, len(text), 0) + text
     os.write(int(os.environ["_LAMBDA_TELEMETRY_LOG_FD"]), frame)
@@ -138,7 +138,7 @@ def start() -> None:
         case "hang":
             time.sleep(60)
         case "restore":
-            print("restored", ask("GET", "/restore/next")[0], flush=True)  # noqa: T201 - it has something to log
+            print("restored", ask("GET", "/restore/next")[0], flush=True)  # noqa: T201 - the log is what is tested
 
 
 start()

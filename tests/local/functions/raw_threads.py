@@ -6,8 +6,8 @@ import os
 import threading
 import time
 
-PLACES = int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])
-here: set[str] = set()
+MAX_CONCURRENCY = int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])
+running: set[str] = set()
 
 
 def serve() -> None:
@@ -19,13 +19,13 @@ def serve() -> None:
         event = json.loads(response.read())
         if event["do"] == "hang":
             time.sleep(60)
-        here.add(request_id)
-        while len(here) < event["guests"]:
+        running.add(request_id)
+        while len(running) < event["guests"]:
             time.sleep(0.005)
         body = json.dumps(os.getpid())
         connection.request("POST", f"/2018-06-01/runtime/invocation/{request_id}/response", body)
         connection.getresponse().read()
 
 
-for _ in range(PLACES):
+for _ in range(MAX_CONCURRENCY):
     threading.Thread(target=serve).start()

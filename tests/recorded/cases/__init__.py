@@ -1,4 +1,4 @@
-"""The cases, by group: what is sent, and what the model's provider says. Nothing here imports the project."""
+"""The cases, by group: the requests, and the provider's responses. Nothing here imports the project."""
 
 from tests.recorded.cases import (
     ag_ui,

@@ -1,4 +1,4 @@
-"""What AG-UI alone has: the page's own tools, its context, reasoning in messages of its own."""
+"""Cases of AG-UI alone: the page's own tools, its context, reasoning in separate messages."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""What the AI SDK's format alone has: the frontend's own tools, parts of messages, answers that go on."""
+"""Cases of the AI SDK's format alone: the frontend's own tools, message parts, continued answers."""
 
 from typing import Any, Final
 

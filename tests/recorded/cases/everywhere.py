@@ -1,8 +1,8 @@
-"""What happens in a conversation, as each of the formats tells it."""
+"""Cases that run in every format: text, reasoning, tools, limits and provider errors."""
 
 from typing import Final
 
-from tests.recorded.cases.formats import FORMATS, TELL_OF_TOOLS, asked
+from tests.recorded.cases.formats import FORMATS, FORMATS_WITH_TOOL_EVENTS, question
 from tests.recorded.exchange import Answer, Case
 from tests.recorded.provider_responses import calls, chunk, document, says, stream, thinks
 
@@ -17,10 +17,10 @@ SAME: Final = ("call_same", "convert_currency", '{"amount":12,"from_currency":"E
 
 
 def at_once(form: str) -> tuple[Answer, ...]:
-    """Tools that end in another order than they begin; where nothing is said of tools, in whatever order."""
+    """Tools that end in another order than they start; in any order for formats without tool events."""
 
     def after(word: str, say: str) -> tuple[str, str, str]:
-        return f"call_{say}", "after", f'{{"word":"{word if form in TELL_OF_TOOLS else ""}","say":"{say}"}}'
+        return f"call_{say}", "after", f'{{"word":"{word if form in FORMATS_WITH_TOOL_EVENTS else ""}","say":"{say}"}}'
 
     return calls(after("middle", "slow"), after("", "quick"), SAME, after("quick", "middle")), says("All done.")
 
@@ -56,7 +56,7 @@ SCENES: Final[dict[str, tuple[Answer, ...]]] = {
 }
 
 CASES: Final = [
-    Case(group=form, name=name, exchanges=(asked(form, "Well?", *answers),))
+    Case(group=form, name=name, exchanges=(question(form, "Well?", *answers),))
     for form in FORMATS
     for name, answers in {**SCENES, "tools_at_once": at_once(form)}.items()
 ]

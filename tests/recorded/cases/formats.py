@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from tests.recorded.exchange import Answer, Exchange, post
 
-__all__ = ["CHAT_PATHS", "FORMATS", "TELL_OF_TOOLS", "asked", "text_of_user"]
+__all__ = ["CHAT_PATHS", "FORMATS", "FORMATS_WITH_TOOL_EVENTS", "question", "text_of_user"]
 
 CHAT_PATHS: Final = ("/chat", "/api/chat", "/agui", "/v1/chat/completions")
 
@@ -16,8 +16,8 @@ FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "openai_whole": ("/v1/chat/completions", {}),
 }
 
-TELL_OF_TOOLS: Final = ("native", "ai_sdk", "ag_ui")
-"""Formats that say what becomes of the server's own tools."""
+FORMATS_WITH_TOOL_EVENTS: Final = ("native", "ai_sdk", "ag_ui")
+"""Formats with events for the server's own tools."""
 
 
 def text_of_user(path: str, text: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def text_of_user(path: str, text: str) -> dict[str, Any]:
     return {"role": "user", "content": text} | ({"id": "u1"} if path == "/agui" else {})
 
 
-def asked(form: str, text: str, *answers: Answer, **more: Any) -> Exchange:
+def question(form: str, text: str, *answers: Answer, **more: Any) -> Exchange:
     """The question in a format."""
     path, options = FORMATS[form]
     return post(path, {"messages": [text_of_user(path, text)], **options}, *answers, **more)

@@ -1,4 +1,4 @@
-"""Conversations that were kept by an earlier release, and what is asked of a later one that finds them."""
+"""Conversations stored by an earlier release, and the requests to a later release that finds them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ SERVERS: Final[Mapping[str, Mapping[str, str]]] = {
     "iam": {"MODEL_PROVIDER": "anthropic", "AUTH": "iam"},
     "anthropic": {"MODEL_PROVIDER": "anthropic", "AUTH": "api_key"},
 }
-"""Who writes to a store, one after the other: each vendor, and each way of telling who calls."""
+"""The servers that write to a store, one after the other: each vendor, and each authentication scheme."""
 
 SUM: Final = ("toolu_sum", "calculate", '{"expression":"6*7"}')
 SHOP: Final = ("toolu_shop", "unwilling", "{}")
@@ -44,14 +44,14 @@ Sent = Callable[[Exchange], Exchange]
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """What one caller keeps through one server.
+    """The conversations that one caller stores through one server.
 
     Args:
         server: Of SERVERS.
-        caller: Makes an exchange the caller's own.
+        caller: Adds the caller's credentials to an exchange.
         names: The conversations.
-        written: How they came about.
-        reply: What the provider says when one goes on.
+        written: The requests that create them.
+        reply: The provider's response when one is continued.
     """
 
     server: str
@@ -61,8 +61,8 @@ class Visit:
     reply: Answer
 
 
-def tell(conversation: str, content: Any, *answers: Answer, message: str = "", **more: Any) -> Exchange:
-    """Something new in a conversation."""
+def message_in(conversation: str, content: Any, *answers: Answer, message: str = "", **more: Any) -> Exchange:
+    """A new message in a conversation."""
     said = {"role": "user", "content": content} | ({"id": message} if message else {})
     body = {"messages": [said], "conversation_id": conversation, "store": True}
     return post("/chat", body, *answers, **more)
@@ -78,7 +78,7 @@ def says_in_ui(text: str) -> dict[str, Any]:
 
 
 def bearing(authorization: str) -> Sent:
-    """Sent with this header, or without any."""
+    """Send with this authorization header, or without any if it is empty."""
 
     def sent(exchange: Exchange) -> Exchange:
         others = {name: value for name, value in exchange.headers.items() if name != "authorization"}
@@ -88,7 +88,7 @@ def bearing(authorization: str) -> Sent:
 
 
 def signed(exchange: Exchange) -> Exchange:
-    """Given to Lambda as the event of a function URL that knows the caller by an AWS signature."""
+    """Invoke with the event of a function URL that authenticated the caller by an AWS signature (IAM)."""
     arn = "arn:aws:iam::123456789012:user/carol"
     return invoked(bearing("")(exchange), userId="AIDAMADEUP", userArn=arn)
 
@@ -102,8 +102,8 @@ VISITS: Final = (
         caller=bearing(""),
         names=("thought aloud",),
         written=(
-            tell("thought aloud", "Think", thinks("A ", "sum.", then="Let me see.")),
-            tell("thought aloud", "Work it out", calls(SUM), says("Forty-two.")),
+            message_in("thought aloud", "Think", thinks("A ", "sum.", then="Let me see.")),
+            message_in("thought aloud", "Work it out", calls(SUM), says("Forty-two.")),
         ),
         reply=says("So."),
     ),
@@ -111,14 +111,14 @@ VISITS: Final = (
         server="bedrock",
         caller=bearing(f"Bearer {token('valid')}"),
         names=("signed",),
-        written=(tell("signed", "Work it out", bedrock_calls(*SUM), bedrock_says("Forty-two.")),),
+        written=(message_in("signed", "Work it out", bedrock_calls(*SUM), bedrock_says("Forty-two.")),),
         reply=bedrock_says("So."),
     ),
     Visit(
         server="iam",
         caller=signed,
         names=("invoked",),
-        written=(tell("invoked", "Who am I?", anthropic_says("You are known.")),),
+        written=(message_in("invoked", "Who am I?", anthropic_says("You are known.")),),
         reply=anthropic_says("So."),
     ),
     Visit(
@@ -126,19 +126,23 @@ VISITS: Final = (
         caller=bearing(ALICE["authorization"]),
         names=("plain", "tools", "images", "broken off", "stopped", "rewound", "by the SDK", WAITING, "large", LEFT),
         written=(
-            tell("plain", "A plain question", anthropic_says("A plain ", "answer."), message="u1"),
-            tell("plain", "And another 😀", anthropic_says('With "quotes" \\ and é.')),
-            tell("tools", "Work it out", anthropic_calls(SUM, SHOP, thinks=True), anthropic_says("42, and closed.")),
-            tell("images", IMAGES, anthropic_says("Two pictures.")),
-            tell("broken off", "Tell me", anthropic(*HALF)),
-            tell("stopped", "Go on", HELD, wait_for=b"It goes", meanwhile=(get("/chat/stopped/stop", method="POST"),)),
-            tell("rewound", "One", anthropic_says("Once."), message="u1"),
-            tell("rewound", "Two", anthropic_calls(SUM), anthropic_says("Twice."), message="u2"),
-            tell("rewound", "Two!", anthropic_says("Twice again."), message="u2"),
+            message_in("plain", "A plain question", anthropic_says("A plain ", "answer."), message="u1"),
+            message_in("plain", "And another 😀", anthropic_says('With "quotes" \\ and é.')),
+            message_in(
+                "tools", "Work it out", anthropic_calls(SUM, SHOP, thinks=True), anthropic_says("42, and closed.")
+            ),
+            message_in("images", IMAGES, anthropic_says("Two pictures.")),
+            message_in("broken off", "Tell me", anthropic(*HALF)),
+            message_in(
+                "stopped", "Go on", HELD, wait_for=b"It goes", meanwhile=(get("/chat/stopped/stop", method="POST"),)
+            ),
+            message_in("rewound", "One", anthropic_says("Once."), message="u1"),
+            message_in("rewound", "Two", anthropic_calls(SUM), anthropic_says("Twice."), message="u2"),
+            message_in("rewound", "Two!", anthropic_says("Twice again."), message="u2"),
             ui("by the SDK", [says_in_ui("One")], anthropic_calls(SUM, thinks=True), anthropic_says("Once.")),
             ui("by the SDK", [says_in_ui("Two")], anthropic_says("Twice.")),
             ui(WAITING, [says_in_ui("Why?")], anthropic_calls(SUM, ASK), tools=TOOLS),
-            tell("large", "é" * 176_000, anthropic_says("Long.")),
+            message_in("large", "é" * 176_000, anthropic_says("Long.")),
         ),
         reply=anthropic_says("So."),
     ),
@@ -147,8 +151,8 @@ VISITS: Final = (
         caller=bearing(BOB),
         names=("plain", ODD),
         written=(
-            tell("plain", "His own question", anthropic_says("His own answer.")),
-            tell(ODD, LONG, anthropic_says("So.")),
+            message_in("plain", "His own question", anthropic_says("His own answer.")),
+            message_in(ODD, LONG, anthropic_says("So.")),
         ),
         reply=anthropic_says("So."),
     ),
@@ -156,20 +160,20 @@ VISITS: Final = (
 
 
 def written(server: str) -> tuple[Exchange, ...]:
-    """All that is kept through a server; the one that is left while it runs at the end, which is through the last."""
-    left = [tell(LEFT, "Stay", HELD)] if server == list(SERVERS)[-1] else []
+    """All requests that store something through a server; the last server's last one is left running."""
+    left = [message_in(LEFT, "Stay", HELD)] if server == list(SERVERS)[-1] else []
     return (*(visit.caller(exchange) for visit in _visits(server) for exchange in visit.written), *left)
 
 
 def shown(server: str) -> Iterator[Exchange]:
-    """What each caller sees of them."""
+    """The requests that list and show them to each caller."""
     for visit in _visits(server):
         for path in ("/conversations", *map(_path, visit.names)):
             yield visit.caller(get(path))
 
 
 def continued(server: str) -> Iterator[Exchange]:
-    """Each goes on where it ended, and can be deleted."""
+    """The requests that continue, show and delete each."""
     for visit in _visits(server):
         for name in visit.names:
             yield visit.caller(_more(name, visit.reply))
@@ -186,7 +190,7 @@ def _more(name: str, reply: Answer) -> Exchange:
     if name == WAITING:
         answer = {"id": "a1", "role": "assistant", "parts": [{"type": "step-start"}, ANSWERED]}
         return ui(name, [says_in_ui("Why?"), answer], reply, tools=TOOLS)
-    return tell(name, "And now?", reply)
+    return message_in(name, "And now?", reply)
 
 
 def _path(name: str) -> str:

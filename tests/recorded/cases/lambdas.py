@@ -1,8 +1,8 @@
-"""What a caller sees of Lambda: its API and its function URL, a deadline, a silence, a function that cannot start."""
+"""Cases of Lambda itself: its API and function URL, deadlines, heartbeats, a function that cannot start."""
 
 from typing import Final
 
-from tests.recorded.cases.formats import FORMATS, asked
+from tests.recorded.cases.formats import FORMATS, question
 from tests.recorded.cases.tokens import NAMES, token
 from tests.recorded.exchange import ALICE, Answer, Case, Exchange, Piece, get, invoked, streamed
 from tests.recorded.provider_responses import chunk, says, stream
@@ -30,7 +30,7 @@ CASES: Final = [
             group=form,
             name="silence_is_broken_by_a_comment",
             server="beating",
-            exchanges=(asked(form, "Well?", Answer(pieces=(Piece(GOES, b": keep-alive"), Piece(ON)))),),
+            exchanges=(question(form, "Well?", Answer(pieces=(Piece(GOES, b": keep-alive"), Piece(ON)))),),
         )
         for form in FORMATS
         if form != "openai_whole"
@@ -40,21 +40,21 @@ CASES: Final = [
             group=form,
             name="deadline",
             server="hurried",
-            exchanges=(asked(form, "Well?", Answer(body=GOES, held=ON)),),
+            exchanges=(question(form, "Well?", Answer(body=GOES, held=ON)),),
         )
         for form in FORMATS
     ),
     case(
         "invoked",
         "openai",
-        *(invoked(asked(form, "Well?", says("So."))) for form in FORMATS),
+        *(invoked(question(form, "Well?", says("So."))) for form in FORMATS),
         invoked(NOBODY),
         invoked(get("/healthz", headers={})),
     ),
     case(
         "invoked_for_a_stream",
         "openai",
-        *(streamed(asked(form, "Well?", says("S", "o."))) for form in FORMATS),
+        *(streamed(question(form, "Well?", says("S", "o."))) for form in FORMATS),
         streamed(NOBODY),
     ),
     case(

@@ -1,4 +1,4 @@
-"""What the native format alone has: its options, its history, and the endpoints beside the chat."""
+"""Cases of the native format alone: its options, its history, and the endpoints beside the chat."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""What OpenAI's format alone has: the caller's own tools, streamed and whole, and options nobody heeds."""
+"""Cases of OpenAI's format alone: the caller's own tools, streamed and not, and options that are ignored."""
 
 from typing import Any, Final
 

@@ -1,9 +1,9 @@
-"""What the other two vendors say and are asked: reasoning that is signed or redacted, tools, images, refusals."""
+"""Cases of Anthropic and Bedrock: signed and redacted reasoning, tools, images, refusals of the model."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.recorded.cases.formats import FORMATS, asked
+from tests.recorded.cases.formats import FORMATS, question
 from tests.recorded.cases.native import HISTORY, IMAGES
 from tests.recorded.exchange import Answer, Case, Exchange, post
 from tests.recorded.provider_responses import anthropic, bedrock, document, says
@@ -12,8 +12,6 @@ __all__ = ["CASES", "THINKS", "anthropic_calls", "anthropic_says"]
 
 Event = Mapping[str, Any]
 SUM: Final = ("toolu_sum", "calculate", '{"expression":"6*7"}')
-
-# Anthropic
 
 
 def _message(*events: Event, stop: str) -> Answer:
@@ -54,17 +52,14 @@ THINKS: Final = [
 
 
 def anthropic_says(*pieces: str, stop: str = "end_turn") -> Answer:
-    """Anthropic says a text in these pieces."""
+    """Anthropic sends a text in these pieces."""
     return _message(*_text(0, *pieces), stop=stop)
 
 
 def anthropic_calls(*calls: tuple[str, str, str], thinks: bool = False) -> Answer:
-    """Anthropic asks for tools, with a thought before them or without."""
+    """Anthropic calls tools, with or without reasoning before them."""
     thoughts = THINKS if thinks else []
     return _message(*thoughts, *(e for n, call in enumerate(calls, 2) for e in _use(n, *call)), stop="tool_use")
-
-
-# Bedrock
 
 
 def _converse(*events: tuple[str, Event], stop: str) -> Answer:
@@ -82,12 +77,12 @@ def _end(number: int) -> tuple[str, Event]:
 
 
 def bedrock_says(*pieces: str, stop: str = "end_turn") -> Answer:
-    """Bedrock says a text in these pieces."""
+    """Bedrock sends a text in these pieces."""
     return _converse(*(_delta(0, {"text": piece}) for piece in pieces), _end(0), stop=stop)
 
 
 def bedrock_calls(call_id: str, name: str, arguments: str) -> Answer:
-    """Bedrock thinks, and asks for a tool."""
+    """Bedrock sends reasoning, and calls a tool."""
     use = {"start": {"toolUse": {"toolUseId": call_id, "name": name}}, "contentBlockIndex": 2}
     return _converse(
         _delta(0, {"reasoningContent": {"text": "A sum."}}),
@@ -102,12 +97,11 @@ def bedrock_calls(call_id: str, name: str, arguments: str) -> Answer:
     )
 
 
-# The cases
-
-
-def _told(server: str, name: str, *answers: Answer) -> Case:
+def _in_every_format(server: str, name: str, *answers: Answer) -> Case:
     """One question in every format."""
-    return Case(group=server, name=name, server=server, exchanges=tuple(asked(f, "Well?", *answers) for f in FORMATS))
+    return Case(
+        group=server, name=name, server=server, exchanges=tuple(question(f, "Well?", *answers) for f in FORMATS)
+    )
 
 
 def _native(server: str, name: str, messages: object, *answers: Answer, **options: Any) -> Case:
@@ -127,7 +121,7 @@ CASES: Final = [
             group=server,
             name="tools_as_it_is_told",
             server=server,
-            exchanges=(asked("native", "Well?", answer, shows_tools=True),),
+            exchanges=(question("native", "Well?", answer, shows_tools=True),),
         )
         for server, answer in (
             ("openai", says("So.")),
@@ -135,8 +129,10 @@ CASES: Final = [
             ("bedrock", bedrock_says("So.")),
         )
     ),
-    _told("anthropic", "reasoning_and_a_tool", anthropic_calls(SUM, thinks=True), anthropic_says("Forty-", "two.")),
-    _told("anthropic", "refusal", anthropic_says("I would", stop="refusal")),
+    _in_every_format(
+        "anthropic", "reasoning_and_a_tool", anthropic_calls(SUM, thinks=True), anthropic_says("Forty-", "two.")
+    ),
+    _in_every_format("anthropic", "refusal", anthropic_says("I would", stop="refusal")),
     _native("anthropic", "history", HISTORY, anthropic_says("So.")),
     _native("anthropic", "images", [{"role": "user", "content": IMAGES}], anthropic_says("So.")),
     _native("anthropic", "max_tokens", USER, anthropic_says("As long", stop="max_tokens"), max_tokens=50),
@@ -145,7 +141,7 @@ CASES: Final = [
     _native("anthropic", "overloaded_first", USER, OVERLOADED, anthropic_says("So.")),
     _native("anthropic", "provider_refuses", USER, document(403, DENIED)),
     _native("anthropic", "tool_choice_none", USER, anthropic_says("So."), tool_choice="none"),
-    _told("bedrock", "reasoning_and_a_tool", bedrock_calls(*SUM), bedrock_says("Forty-", "two.")),
+    _in_every_format("bedrock", "reasoning_and_a_tool", bedrock_calls(*SUM), bedrock_says("Forty-", "two.")),
     _native("bedrock", "history", HISTORY, bedrock_says("So.")),
     _native("bedrock", "images", PICTURE, bedrock_says("So.")),
     _native("bedrock", "image_by_its_url", [{"role": "user", "content": IMAGES}]),

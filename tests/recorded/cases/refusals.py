@@ -1,4 +1,4 @@
-"""Requests that are refused before the model is asked, each in the error's shape of its format."""
+"""Requests that are rejected before the provider is called, each in the error shape of its format."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -26,7 +26,7 @@ def case(name: str, *exchanges: Exchange, server: str = "openai") -> Case:
     return Case(group="refusals", name=name, server=server, exchanges=exchanges)
 
 
-def said(path: str, *texts: str, **more: Any) -> dict[str, Any]:
+def body_with(path: str, *texts: str, **more: Any) -> dict[str, Any]:
     messages = [text_of_user(path, text) | ({"id": f"u{n}"} if "a" in path[:3] else {}) for n, text in enumerate(texts)]
     return {"messages": messages, **more}
 
@@ -40,7 +40,7 @@ IMAGE: Final = {"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo
 CASES: Final = [
     case(
         "nobody_without_a_key",
-        *(post(path, said(path, "Well?"), headers={}) for path in CHAT_PATHS),
+        *(post(path, body_with(path, "Well?"), headers={}) for path in CHAT_PATHS),
         get("/v1/models", headers={}),
         get("/conversations", headers={"x-api-key": "unknown"}),
     ),
@@ -64,9 +64,9 @@ CASES: Final = [
     everywhere("body_that_is_no_utf8", b'{"messages":"\xff"}'),
     everywhere("body_without_messages", b"{}"),
     everywhere("no_messages", b'{"messages":[]}'),
-    case("empty_message", *(post(path, said(path, "")) for path in CHAT_PATHS)),
-    case("unknown_model", *(post(p, said(p, "Well?", model="enormous")) for p in CHAT_PATHS if p != "/agui")),
-    case("temperature_beyond", *(post(p, said(p, "Well?", temperature=3)) for p in CHAT_PATHS if p != "/agui")),
+    case("empty_message", *(post(path, body_with(path, "")) for path in CHAT_PATHS)),
+    case("unknown_model", *(post(p, body_with(p, "Well?", model="enormous")) for p in CHAT_PATHS if p != "/agui")),
+    case("temperature_beyond", *(post(p, body_with(p, "Well?", temperature=3)) for p in CHAT_PATHS if p != "/agui")),
     case(
         "history_that_does_not_fit",
         post("/chat", {"messages": [{"role": "tool", "tool_call_id": "call_1", "content": "so"}]}),
@@ -81,27 +81,27 @@ CASES: Final = [
         post("/chat", {"messages": [{"role": "user", "content": [{**IMAGE, "data": "?"}]}]}),
         post("/chat", {"messages": [{"role": "user", "content": [{**IMAGE, "url": "https://example.com/"}]}]}),
     ),
-    case("unknown_tool_choice", post("/chat", said("/chat", "Well?", tool_choice="divine"))),
-    strictly("body_too_large", ((path, said(path, *["w" * 30] * 30)) for path in CHAT_PATHS)),
-    strictly("too_many_messages", ((path, said(path, *"abcd")) for path in CHAT_PATHS)),
-    strictly("message_too_long", ((path, said(path, "w" * 41)) for path in CHAT_PATHS)),
-    strictly("too_many_tools", ((p, said(p, "Well?", tools=CLIENT_TOOLS[p])) for p in CHAT_PATHS if p != "/chat")),
+    case("unknown_tool_choice", post("/chat", body_with("/chat", "Well?", tool_choice="divine"))),
+    strictly("body_too_large", ((path, body_with(path, *["w" * 30] * 30)) for path in CHAT_PATHS)),
+    strictly("too_many_messages", ((path, body_with(path, *"abcd")) for path in CHAT_PATHS)),
+    strictly("message_too_long", ((path, body_with(path, "w" * 41)) for path in CHAT_PATHS)),
+    strictly("too_many_tools", ((p, body_with(p, "Well?", tools=CLIENT_TOOLS[p])) for p in CHAT_PATHS if p != "/chat")),
     strictly("too_many_images", [("/chat", {"messages": [{"role": "user", "content": [IMAGE, IMAGE]}]})]),
     strictly("json_too_deep", ((path, {"messages": [], "deep": [[[[[[[[]]]]]]]]}) for path in CHAT_PATHS)),
     case(
         "one_request_too_many",
-        *(post(p, said(p, "Well?"), says("So."), headers=BOB, until=429) for p in CHAT_PATHS),
+        *(post(p, body_with(p, "Well?"), says("So."), headers=BOB, until=429) for p in CHAT_PATHS),
         server="strict",
     ),
     case(
         "url_that_does_not_say_who_calls",
-        *(post(path, said(path, "Well?"), headers={}) for path in CHAT_PATHS),
+        *(post(path, body_with(path, "Well?"), headers={}) for path in CHAT_PATHS),
         server="iam",
     ),
     case(
         "store_that_is_away",
-        post("/chat", said("/chat", "Well?", store=True, conversation_id="a")),
-        post("/api/chat", said("/api/chat", "Well?", store=True, id="a")),
+        post("/chat", body_with("/chat", "Well?", store=True, conversation_id="a")),
+        post("/api/chat", body_with("/api/chat", "Well?", store=True, id="a")),
         get("/conversations"),
         get("/conversations/a"),
         get("/conversations/a", method="DELETE"),

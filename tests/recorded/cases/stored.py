@@ -1,4 +1,4 @@
-"""Conversations that are kept: continued, repeated, listed, shown, stopped, deleted, one request at a time."""
+"""Stored conversations: continued, repeated, listed, shown, stopped, deleted, one request at a time."""
 
 from typing import Any, Final
 
@@ -10,8 +10,8 @@ __all__ = ["CASES"]
 SUM: Final = ("call_sum", "calculate", '{"expression":"6*7"}')
 
 
-def tell(conversation: str, text: str, *answers: Answer, message_id: str = "", **more: Any) -> Exchange:
-    """Something new in a conversation that is kept."""
+def message_in(conversation: str, text: str, *answers: Answer, message_id: str = "", **more: Any) -> Exchange:
+    """A new message in a stored conversation."""
     message = {"role": "user", "content": text} | ({"id": message_id} if message_id else {})
     body = {"messages": [message], "conversation_id": conversation, "store": True}
     return post("/chat", body, *answers, **more)
@@ -24,7 +24,7 @@ def ui(conversation: str, text: str, *answers: Answer) -> Exchange:
 
 
 def held(said: str, rest: str) -> Answer:
-    """A text whose second half waits."""
+    """A text whose second half is held back."""
     whole = stream(chunk({"content": rest}))
     return Answer(body=chunk({"content": said}), held=whole.body)
 
@@ -40,8 +40,8 @@ def stop(conversation: str) -> Exchange:
 CASES: Final = [
     case(
         "continued_listed_shown_and_deleted",
-        tell("first", "Six times seven?", calls(SUM, text="Let me see."), says("Forty-two.")),
-        tell("first", "And now?", says("So.")),
+        message_in("first", "Six times seven?", calls(SUM, text="Let me see."), says("Forty-two.")),
+        message_in("first", "And now?", says("So.")),
         get("/conversations/first"),
         get("/conversations?limit=1"),
         get("/conversations/first", method="DELETE"),
@@ -49,9 +49,9 @@ CASES: Final = [
     ),
     case(
         "message_that_is_sent_again",
-        tell("again", "One", says("Once."), message_id="u1"),
-        tell("again", "Two", says("Twice."), message_id="u2"),
-        tell("again", "Two!", says("Twice again."), message_id="u2"),
+        message_in("again", "One", says("Once."), message_id="u1"),
+        message_in("again", "Two", says("Twice."), message_id="u2"),
+        message_in("again", "Two!", says("Twice again."), message_id="u2"),
         get("/conversations/again"),
     ),
     case(
@@ -62,27 +62,27 @@ CASES: Final = [
     ),
     case(
         "stopped_by_its_caller",
-        tell(
+        message_in(
             "running",
             "Go on",
             held("It goes", " on and on"),
             wait_for=b"It goes",
             meanwhile=(
-                tell("running", "Me too"),
+                message_in("running", "Me too"),
                 get("/conversations/running"),
                 get("/conversations/running", method="DELETE"),
                 stop("running"),
             ),
         ),
         get("/conversations/running"),
-        tell("running", "Well?", says("So.")),
+        message_in("running", "Well?", says("So.")),
     ),
     Case(
         group="stored",
         name="stopped_while_a_tool_runs",
         server="openai_at_once",
         exchanges=(
-            tell(
+            message_in(
                 "busy",
                 "Wait",
                 calls(SUM, ("call_never", "after", '{"word":"never","say":"never"}')),

@@ -1,9 +1,9 @@
-"""What leaves at once: the provider's next piece comes only when the client has received what the one before meant."""
+"""Streaming without buffering: the provider sends a piece only after the client has received the previous one."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.recorded.cases.formats import FORMATS, TELL_OF_TOOLS, asked
+from tests.recorded.cases.formats import FORMATS, FORMATS_WITH_TOOL_EVENTS, question
 from tests.recorded.cases.openai import TOOL
 from tests.recorded.cases.providers import anthropic_says, bedrock_says
 from tests.recorded.exchange import Answer, Case, Piece, post
@@ -11,7 +11,7 @@ from tests.recorded.provider_responses import anthropic, bedrock, chunk, stream
 
 __all__ = ["CASES"]
 
-TELL_OF_ARGUMENTS: Final = ("ai_sdk", "ag_ui")
+FORMATS_WITH_ARGUMENT_DELTAS: Final = ("ai_sdk", "ag_ui")
 RESULT: Final = {"native": b'"completed"', "ai_sdk": b"tool-output-available", "ag_ui": b"TOOL_CALL_RESULT"}
 BEGIN: Final = anthropic({"type": "message_start", "message": {"usage": {"input_tokens": 10}}}).body
 TEXT: Final = {"type": "text", "text": ""}
@@ -39,21 +39,21 @@ def ended(reason: str) -> Piece:
     return Piece(anthropic(end, {"type": "message_stop"}).body)
 
 
-def heard(form: str, *of: str) -> Any:
-    """Pieces whose meaning is only heard in these formats, or in all that stream."""
+def piece_maker(form: str, *of: str) -> Any:
+    """Makes pieces that the client receives only in these formats, or in all that stream."""
     forms = of or tuple(name for name in FORMATS if name != "openai_whole")
     return lambda body, means: Piece(body, means if form in forms else b"")
 
 
 def text(form: str) -> tuple[Answer, ...]:
-    piece = heard(form)
+    piece = piece_maker(form)
     first = piece(BEGIN + opened(0, TEXT) + delta(0, text="One "), b"One")
     others = piece(delta(0, text="two "), b"two"), piece(delta(0, text="three."), b"three")
     return (Answer(pieces=(first, *others, Piece(closed(0)), ended("end_turn"))),)
 
 
 def reasoning(form: str) -> tuple[Answer, ...]:
-    piece = heard(form)
+    piece = piece_maker(form)
     answer = closed(0) + opened(1, TEXT) + delta(1, text="Four.")
     pieces = (
         piece(BEGIN + opened(0, THINKING) + delta(0, thinking="Let me "), b"Let me"),
@@ -67,13 +67,13 @@ def reasoning(form: str) -> tuple[Answer, ...]:
 
 def arguments(form: str) -> tuple[Answer, ...]:
     """The last piece of the arguments starts the tool."""
-    argument = heard(form, *TELL_OF_ARGUMENTS)
+    argument = piece_maker(form, *FORMATS_WITH_ARGUMENT_DELTAS)
     pieces = (
-        heard(form)(BEGIN + opened(0, TEXT) + delta(0, text="Let me see."), b"see"),
+        piece_maker(form)(BEGIN + opened(0, TEXT) + delta(0, text="Let me see."), b"see"),
         argument(closed(0) + opened(1, EXACT), b"exact"),
         argument(delta(1, partial_json='{"word":"alpha'), b"alpha"),
         argument(delta(1, partial_json=" beta "), b"beta"),
-        heard(form, *TELL_OF_TOOLS)(delta(1, partial_json='gamma"}'), RESULT.get(form, b"")),
+        piece_maker(form, *FORMATS_WITH_TOOL_EVENTS)(delta(1, partial_json='gamma"}'), RESULT.get(form, b"")),
         Piece(closed(1)),
         ended("tool_use"),
     )
@@ -81,12 +81,12 @@ def arguments(form: str) -> tuple[Answer, ...]:
 
 
 def while_it_talks(form: str) -> tuple[Answer, ...]:
-    """The tool has ended when the model goes on with its turn."""
+    """The tool has ended when the model continues its turn."""
     tool = closed(0) + opened(1, EXACT) + delta(1, partial_json='{"word":"tarn"}') + closed(1)
     pieces = (
-        heard(form)(BEGIN + opened(0, TEXT) + delta(0, text="Before."), b"Before"),
-        heard(form, *TELL_OF_TOOLS)(tool, RESULT.get(form, b"")),
-        heard(form)(opened(2, TEXT) + delta(2, text=" After."), b"After"),
+        piece_maker(form)(BEGIN + opened(0, TEXT) + delta(0, text="Before."), b"Before"),
+        piece_maker(form, *FORMATS_WITH_TOOL_EVENTS)(tool, RESULT.get(form, b"")),
+        piece_maker(form)(opened(2, TEXT) + delta(2, text=" After."), b"After"),
         Piece(closed(2)),
         ended("tool_use"),
     )
@@ -124,7 +124,7 @@ DELTAS: Final = {
 
 
 def halves(*deltas: bytes) -> tuple[Piece, ...]:
-    """The second delta comes in two halves, cut within a letter of four bytes."""
+    """The second delta comes in two halves, split within a character of four bytes."""
     first, second, third, rest = deltas
     at = second.index("😀".encode()) + 2
     return (
@@ -154,13 +154,16 @@ def of_bedrock() -> tuple[bytes, ...]:
 def vendor(name: str, pieces: tuple[Piece, ...]) -> Case:
     answer = Answer(pieces=pieces, headers=bedrock().headers if name == "bedrock" else Answer().headers)
     return Case(
-        group=name, name="deltas_cut_in_half", server=f"{name}_at_once", exchanges=(asked("native", "Well?", answer),)
+        group=name,
+        name="deltas_cut_in_half",
+        server=f"{name}_at_once",
+        exchanges=(question("native", "Well?", answer),),
     )
 
 
 CASES: Final = [
     *(
-        Case(group=form, name=name, server="anthropic_at_once", exchanges=(asked(form, "Well?", *scene(form)),))
+        Case(group=form, name=name, server="anthropic_at_once", exchanges=(question(form, "Well?", *scene(form)),))
         for form in FORMATS
         for name, scene in SCENES.items()
     ),

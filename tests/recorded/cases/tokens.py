@@ -1,4 +1,4 @@
-"""Signed tokens of an issuer that was made up for them: nobody has its key any more, and they are valid until 2100."""
+"""Signed tokens (JWT) of a made-up issuer: nobody has its private key any more, and they are valid until 2100."""
 
 import json
 from pathlib import Path

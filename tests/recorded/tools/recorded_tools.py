@@ -57,7 +57,7 @@ async def stepwise(steps: int) -> AsyncIterator[dict[str, int]]:
         steps: How many.
     """
     for step in range(1, steps + 1):
-        await asyncio.sleep(0)  # an item is sent while its tool waits; the last one is the result
+        await asyncio.sleep(0)  # an item is sent while the tool waits; the last one is the result
         yield {"step": step, "of": steps}
 
 
