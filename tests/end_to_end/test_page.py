@@ -105,8 +105,8 @@ async (frames) => {
   const { Answer } = await import(document.querySelector("script").src.replace("app.js", "answer.js"));
   const answer = new Answer();
   document.getElementById("log").append(answer.node);
-  for (const frame of frames) answer.take(frame);
-  return [0, 1].map((number) => answer.turns.messages(number, true));
+  for (const frame of frames) answer.handleFrame(frame);
+  return [0, 1].map((number) => answer.turns.toMessages(number, true));
 }
 """
 

@@ -1,12 +1,12 @@
-// One answer on the page: words, tool cards and timeline, as its frames tell.
+// One answer on the page: text, reasoning, tool cards and timeline, updated from stream frames.
 
-import { button, copy, el } from "./dom.js";
+import { button, copyText, el } from "./dom.js";
 import { MarkdownView } from "./markdown_view.js";
 import { Timeline } from "./timeline.js";
-import { ToolCard, seconds } from "./tool_card.js";
+import { ToolCard, formatMs } from "./tool_card.js";
 import { Turns } from "./turns.js";
 
-const NOTES = {
+const NOTES = { // by stop reason
   user: "You stopped this answer.",
   shutdown: "The server is going to rest; ask again in a moment.",
   max_tokens: "The answer reached its longest length.",
@@ -15,124 +15,124 @@ const NOTES = {
   refusal: "The model declined to go on.",
 };
 
-/** An answer that grows. `state` is waiting, running, done, stopped or failed. */
+/** A streaming answer. `state` is waiting, running, done, stopped or failed. */
 export class Answer {
   turns = new Turns();
-  #places = new Map(); // turn → where its words and its cards are
+  #views = new Map(); // turn → its text view and card list
   #cards = new Map(); // call → its card
   #timeline = new Timeline();
-  #began = performance.now();
-  #firstWordMs = null;
-  #thoughts = null;
+  #startTime = performance.now();
+  #firstTextMs = null;
+  #reasoning = null;
   #body = el("div");
-  #foot = el("footer", { class: "answer-foot" });
-  #ticking = 0;
+  #footer = el("footer", { class: "answer-foot" });
+  #rafId = 0;
 
   constructor() {
-    this.node = el("article", { class: "answer", "aria-label": "Answer" }, this.#body, this.#timeline.node, this.#foot);
-    this.#become("waiting");
+    this.node = el("article", { class: "answer", "aria-label": "Answer" },
+      this.#body, this.#timeline.node, this.#footer);
+    this.#setState("waiting");
   }
 
-  /** Take one frame. A kind that is not known here is passed over, as the format may grow. */
-  take(frame) {
+  /** Apply a frame. Unknown types are ignored, as later servers may add some. */
+  handleFrame(frame) {
     switch (frame.type) {
-      case "content": return this.#say(frame.delta);
-      case "reasoning": return this.#think(frame.delta);
-      case "tool_call": return this.#call(frame);
-      case "done": return this.#finish(frame);
+      case "content": return this.#appendText(frame.delta);
+      case "reasoning": return this.#appendReasoning(frame.delta);
+      case "tool_call": return this.#updateToolCall(frame);
+      case "done": return this.#complete(frame);
       case "stopped": return this.stop(frame.reason);
-      default: return undefined;
     }
   }
 
-  /** The answer was ended on purpose. */
   stop(reason) {
     this.#end("stopped", note(reason), this.#copyButton());
   }
 
-  /** The answer broke; `actions` are the buttons that may mend it. */
-  fail(message, actions) {
-    this.#end("failed", el("p", { class: "note alert", role: "alert" }, message), ...actions);
+  /** End with an error, and buttons to retry. */
+  fail(message, buttons) {
+    this.#end("failed", el("p", { class: "note alert", role: "alert" }, message), ...buttons);
   }
 
-  #say(delta) {
-    this.#become("running");
-    this.#firstWordMs ??= this.#now();
-    this.#place(this.turns.say(delta)).view.append(delta);
+  #appendText(delta) {
+    this.#setState("running");
+    this.#firstTextMs ??= this.#elapsedMs();
+    this.#viewOf(this.turns.appendText(delta)).text.append(delta);
   }
 
-  #think(delta) {
-    this.#become("running");
-    if (!this.#thoughts) {
-      this.#thoughts = el("p");
-      this.#body.append(el("details", { class: "thoughts" }, el("summary", {}, "Thinking"), this.#thoughts));
+  #appendReasoning(delta) {
+    this.#setState("running");
+    if (!this.#reasoning) {
+      this.#reasoning = el("p");
+      this.#body.append(el("details", { class: "thoughts" }, el("summary", {}, "Thinking"), this.#reasoning));
     }
-    this.#thoughts.append(delta);
+    this.#reasoning.append(delta);
   }
 
-  #call(frame) {
-    this.#become("running");
-    const { turn, call } = this.turns.hear(frame, this.#now());
-    const { cards } = this.#place(turn);
-    if (!this.#cards.has(call)) {
-      this.#cards.set(call, new ToolCard());
-      cards.append(this.#cards.get(call).node);
+  #updateToolCall(frame) {
+    this.#setState("running");
+    const { turn, call } = this.turns.updateToolCall(frame, this.#elapsedMs());
+    const { cards } = this.#viewOf(turn);
+    let card = this.#cards.get(call);
+    if (!card) {
+      this.#cards.set(call, card = new ToolCard());
+      cards.append(card.node);
       cards.hidden = false;
     }
-    this.#cards.get(call).draw(call);
-    this.#ticking ||= requestAnimationFrame(() => this.#tick());
+    card.render(call);
+    this.#rafId ||= requestAnimationFrame(() => this.#drawTimeline());
   }
 
-  #place(turn) {
-    if (!this.#places.has(turn)) {
-      const view = new MarkdownView();
+  #viewOf(turn) {
+    if (!this.#views.has(turn)) {
+      const text = new MarkdownView();
       const cards = el("ul", { class: "tools", "aria-label": "Tools", hidden: "" });
-      this.#places.set(turn, { view, cards });
-      this.#body.append(view.node, cards);
+      this.#views.set(turn, { text, cards });
+      this.#body.append(text.node, cards);
     }
-    return this.#places.get(turn);
+    return this.#views.get(turn);
   }
 
-  // Bars grow while a tool runs; a still picture costs nothing.
-  #tick() {
-    this.#timeline.draw(this.turns.calls, this.#now());
+  // Repeats as long as a tool runs.
+  #drawTimeline() {
+    this.#timeline.render(this.turns.calls, this.#elapsedMs());
     const isRunning = this.turns.calls.some(({ endedMs }) => endedMs === undefined);
-    this.#ticking = isRunning ? requestAnimationFrame(() => this.#tick()) : 0;
+    this.#rafId = isRunning ? requestAnimationFrame(() => this.#drawTimeline()) : 0;
   }
 
-  #finish({ stop_reason: reason, usage, turns }) {
-    const figures = [
-      this.#firstWordMs !== null && `first word ${seconds(this.#firstWordMs)}`,
-      `whole answer ${seconds(this.#now())}`,
+  #complete({ stop_reason: reason, usage, turns }) {
+    const stats = [
+      this.#firstTextMs !== null && `first word ${formatMs(this.#firstTextMs)}`,
+      `whole answer ${formatMs(this.#elapsedMs())}`,
       turns > 1 && `${turns} turns`,
       usage?.output > 0 && `${usage.input} tokens in, ${usage.output} out`,
     ];
-    const line = el("p", { class: "figures" }, figures.filter(Boolean).join(" · "));
+    const line = el("p", { class: "figures" }, stats.filter(Boolean).join(" · "));
     this.#end("done", note(reason), line, this.#copyButton());
   }
 
   #copyButton() {
-    const asked = button("Copy answer", () => copy(this.turns.text, asked), { name: "copy" });
-    return this.turns.text ? asked : null;
+    const node = button("Copy answer", () => copyText(this.turns.text, node), { icon: "copy" });
+    return this.turns.text ? node : null;
   }
 
-  #end(state, ...foot) {
-    for (const call of this.turns.end(this.#now())) this.#cards.get(call).draw(call);
-    for (const { view } of this.#places.values()) view.end();
-    cancelAnimationFrame(this.#ticking);
-    this.#timeline.draw(this.turns.calls, this.#now());
-    this.#foot.append(...foot.filter(Boolean));
-    this.#become(state);
+  #end(state, ...footer) {
+    for (const call of this.turns.cancelRunning(this.#elapsedMs())) this.#cards.get(call).render(call);
+    for (const { text } of this.#views.values()) text.end();
+    cancelAnimationFrame(this.#rafId);
+    this.#drawTimeline();
+    this.#footer.append(...footer.filter(Boolean));
+    this.#setState(state);
   }
 
-  #become(state) {
+  #setState(state) {
     this.state = state;
     this.node.dataset.state = state;
     this.node.setAttribute("aria-busy", state === "waiting" || state === "running");
   }
 
-  #now() {
-    return performance.now() - this.#began;
+  #elapsedMs() {
+    return performance.now() - this.#startTime;
   }
 }
 

@@ -1,152 +1,154 @@
-// The page: what is typed, what is asked, what is running. All that has a shape of its own is in a module of its own.
+// The chat page: its input form, the current conversation and the active request.
 
 import { Answer } from "./answer.js";
-import { ChatError, ask, stop } from "./chat.js";
-import { button, copy, el } from "./dom.js";
-import { key } from "./key.js";
+import { ChatError, requestStop, streamFrames } from "./chat.js";
+import { button, copyText, el } from "./dom.js";
+import { apiKey } from "./key.js";
 
-const STOP_PATIENCE_MS = 3000; // a stop is heard within a second; after this the line is cut
+const STOP_TIMEOUT_MS = 3000; // after this the request is aborted
 
-const [form, input, log, status, hero, fresh, send, halt] =
+const [form, input, log, status, hero, newButton, sendButton, stopButton] =
   ["composer", "question", "log", "status", "hero", "new", "send", "stop"].map((id) => document.getElementById(id));
+const root = document.documentElement;
 
-let conversation = begin();
-let running = null; // {answer, abort} while an answer is on its way
-let following = false; // whether the newest words are kept in view
+let conversation = newConversation();
+let active = null; // the AbortController of the request in flight
+let isAutoScrolling = false;
 
-function begin() {
+function newConversation() {
   const random = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36));
   return { id: `c_${random.join("")}`, exchanges: [] };
 }
 
+function handleSubmit(event) {
+  event.preventDefault();
+  submit();
+}
+
 function submit() {
   const question = input.value.trim();
-  if (!question || running) return;
+  if (!question || active) return;
   const exchange = { question, answer: null };
   conversation.exchanges.push(exchange);
   log.append(el("h2", { class: "question" }, question));
   input.value = "";
-  fit();
-  answer(exchange);
+  resizeInput();
+  requestAnswer(exchange);
 }
 
-async function answer(exchange) {
+async function requestAnswer(exchange) {
   const previous = exchange.answer;
   exchange.answer = new Answer();
   if (previous) previous.node.replaceWith(exchange.answer.node);
   else log.append(exchange.answer.node);
-  const abort = new AbortController();
-  running = { answer: exchange.answer, abort };
-  following = true;
-  show("Answering");
+  const controller = active = new AbortController();
+  isAutoScrolling = true;
+  render("Answering");
   try {
-    await listen(exchange, running);
+    await streamAnswer(exchange, controller.signal);
   } catch (error) {
-    broke(error, exchange);
+    showError(error, exchange);
   } finally {
-    abort.abort(); // what was not read to its end is closed
+    controller.abort(); // closes a response that was not read to its end
   }
 }
 
-async function listen(exchange, { answer: now, abort }) {
-  const body = { conversation_id: conversation.id, messages: messagesUntil(exchange) };
-  for await (const frame of ask(body, { key: key.value, signal: abort.signal })) {
-    if (frame.type === "error") throw new ChatError(frame.message, { code: frame.code });
-    now.take(frame);
+async function streamAnswer(exchange, signal) {
+  const { answer } = exchange;
+  const body = { conversation_id: conversation.id, messages: messagesUpTo(exchange) };
+  for await (const frame of streamFrames(body, { key: apiKey.value, signal })) {
+    if (frame.type === "error") throw new ChatError(frame.message);
+    answer.handleFrame(frame);
   }
-  rest(now.state === "stopped" ? "Answer stopped" : "Answer complete");
+  setIdle(answer.state === "stopped" ? "Answer stopped" : "Answer complete");
 }
 
-function messagesUntil(last) {
+function messagesUpTo(last) {
   const { exchanges } = conversation;
-  return exchanges.slice(0, exchanges.indexOf(last) + 1).flatMap(({ question, answer: given }, number) => [
+  return exchanges.slice(0, exchanges.indexOf(last) + 1).flatMap(({ question, answer }, index) => [
     { role: "user", content: question },
-    ...given.turns.messages(number, given.state !== "done"),
+    ...answer.turns.toMessages(index, answer.state !== "done"),
   ]);
 }
 
-function broke(error, exchange) {
-  if (!conversation.exchanges.includes(exchange)) return; // it was put away meanwhile
-  if (error.name === "AbortError") exchange.answer.stop("user");
-  else exchange.answer.fail(error.message, mendings(error, exchange));
-  rest(exchange.answer.state === "stopped" ? "Answer stopped" : "The answer failed");
-  if (error.status === 401) askForKey(key.value && error.message, exchange);
+function showError(error, exchange) {
+  if (!conversation.exchanges.includes(exchange)) return; // of an earlier conversation
+  const { answer } = exchange;
+  if (error.name === "AbortError") answer.stop("user");
+  else answer.fail(error.message, retryButtons(error, exchange));
+  setIdle(answer.state === "stopped" ? "Answer stopped" : "The answer failed");
+  if (error.status === 401) promptForKey(apiKey.value && error.message, exchange);
 }
 
-function mendings(error, exchange) {
-  const again = button("Try again", () => running || answer(exchange), { name: "retry", class: "strong" });
+function retryButtons(error, exchange) {
+  const retry = button("Try again", () => active || requestAnswer(exchange), { icon: "retry", class: "strong" });
   if (error.retryAfterS > 0) {
-    again.disabled = true;
-    setTimeout(() => { again.disabled = false; }, error.retryAfterS * 1000);
+    retry.disabled = true;
+    setTimeout(() => { retry.disabled = false; }, error.retryAfterS * 1000);
   }
-  const other = button("Use another key", () => askForKey("", exchange));
-  return [401, 403].includes(error.status) ? [again, other] : [again];
+  const changeKey = button("Use another key", () => promptForKey("", exchange));
+  return [401, 403].includes(error.status) ? [retry, changeKey] : [retry];
 }
 
-async function askForKey(why, exchange) {
-  if (await key.ask(why) && !running) answer(exchange);
+async function promptForKey(reason, exchange) {
+  if (await apiKey.prompt(reason) && !active) requestAnswer(exchange);
 }
 
-async function stopRunning() {
-  if (!running) return;
-  const { answer: now, abort } = running;
+async function stopAnswer() {
+  if (!active) return;
+  const controller = active;
   status.textContent = "Stopping";
-  setTimeout(() => now === running?.answer && abort.abort(), STOP_PATIENCE_MS);
-  if (!await stop(conversation.id, { key: key.value })) abort.abort();
+  setTimeout(() => controller.abort(), STOP_TIMEOUT_MS);
+  if (!await requestStop(conversation.id, { key: apiKey.value })) controller.abort();
 }
 
 function startOver() {
-  running?.abort.abort();
+  active?.abort();
   log.replaceChildren();
-  conversation = begin();
-  rest("New conversation");
+  conversation = newConversation();
+  setIdle("New conversation");
   input.focus();
 }
 
-function rest(text) {
-  running = null;
-  show(text);
+function setIdle(text) {
+  active = null;
+  render(text);
 }
 
-function show(text) {
-  document.documentElement.dataset.running = running !== null;
-  status.textContent = text;
+function render(statusText) {
+  root.dataset.running = active !== null;
+  status.textContent = statusText;
   hero.hidden = conversation.exchanges.length > 0;
-  fresh.hidden = !hero.hidden;
-  send.hidden = running !== null;
-  halt.hidden = running === null;
+  newButton.hidden = !hero.hidden;
+  sendButton.hidden = active !== null;
+  stopButton.hidden = active === null;
 }
 
-function fit() {
+function resizeInput() {
   input.style.height = "auto";
   input.style.height = `${input.scrollHeight}px`;
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-});
-input.addEventListener("input", fit);
+form.addEventListener("submit", handleSubmit);
+input.addEventListener("input", resizeInput);
 input.addEventListener("keydown", (event) => {
-  // While a word is being composed, as in Japanese, Enter takes the word and sends nothing.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  submit();
+  // While an input method composes text, as for Japanese, Enter accepts that text.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) handleSubmit(event);
 });
-addEventListener("keydown", (event) => event.key === "Escape" && stopRunning());
-halt.addEventListener("click", stopRunning);
-fresh.addEventListener("click", startOver);
+addEventListener("keydown", (event) => event.key === "Escape" && stopAnswer());
+stopButton.addEventListener("click", stopAnswer);
+newButton.addEventListener("click", startOver);
 hero.addEventListener("click", ({ target }) => {
   if (!target.matches(".suggestion")) return;
   input.value = target.textContent;
   submit();
 });
 log.addEventListener("click", ({ target }) => {
-  const asked = target.closest("[data-copy]");
-  if (asked) copy(asked.closest(".code").querySelector("code").textContent, asked);
+  const copyButton = target.closest("[data-copy]");
+  if (copyButton) copyText(copyButton.closest(".code").querySelector("code").textContent, copyButton);
 });
 addEventListener("scroll", () => {
-  following = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+  isAutoScrolling = innerHeight + scrollY >= root.scrollHeight - 80;
 }, { passive: true });
-new ResizeObserver(() => following && scrollTo(0, document.documentElement.scrollHeight)).observe(log);
-show("");
+new ResizeObserver(() => isAutoScrolling && scrollTo(0, root.scrollHeight)).observe(log);
+render("");

@@ -1,29 +1,26 @@
-// The native wire format: ask a question, hear the frames of its answer, stop it. Knows nothing of the page.
+// Client of the native chat API: streams the frames of an answer, requests a stop. No DOM.
 
 import { signedFetch } from "./signed_fetch.js";
 
-/** What went wrong, in words that may be shown; where known with `status` (of HTTP), `code` and `retryAfterS`. */
+/** An error with a message for the user; with HTTP `status` and `retryAfterS` if known. */
 export class ChatError extends Error {
-  constructor(message, more) {
+  constructor(message, details) {
     super(message);
-    Object.assign(this, more);
+    Object.assign(this, details);
   }
 }
 
-/**
- * Ask; yields one frame after the other as they come.
- * Ends after the last frame of the stream (done, error or stopped) and throws a ChatError where there is none.
- */
-export async function* ask(body, { key, signal }) {
+/** Send a chat request; yields frames up to the final one and throws a ChatError if that is missing. */
+export async function* streamFrames(body, { key, signal }) {
   const response = await post("chat", body, key, signal);
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) throw await errorFromResponse(response);
   let last;
-  for await (const data of events(response.body)) yield last = JSON.parse(data);
-  if (!["done", "error", "stopped"].includes(last?.type)) throw cut();
+  for await (const data of readEvents(response.body)) yield last = JSON.parse(data);
+  if (!["done", "error", "stopped"].includes(last?.type)) throw truncatedError();
 }
 
-/** Ask for a running answer to stop; its own stream then says that it has. Resolves to whether that was heard. */
-export async function stop(conversationId, { key }) {
+/** Request that an answer stop; its stream then ends with a stopped frame. Resolves to whether it was accepted. */
+export async function requestStop(conversationId, { key }) {
   try {
     return (await post(`chat/${encodeURIComponent(conversationId)}/stop`, {}, key)).ok;
   } catch {
@@ -42,43 +39,40 @@ async function post(path, body, key, signal) {
   }
 }
 
-async function refusal(response) {
+async function errorFromResponse(response) {
   const { error = {} } = await response.json().catch(() => ({}));
   return new ChatError(error.message ?? `The server answered ${response.status}.`, {
     status: response.status,
-    code: error.code,
     retryAfterS: Number(response.headers.get("retry-after")),
   });
 }
 
-function cut() {
+function truncatedError() {
   return new ChatError("The stream broke off before its end.");
 }
 
-// Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
-async function* events(stream) {
+// https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+async function* readEvents(stream) {
   const parser = new EventParser();
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read().catch(broken);
+    const { done, value } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : truncatedError();
+    });
     if (done) return;
     yield* parser.push(value);
   }
 }
 
-function broken(error) {
-  throw error.name === "AbortError" ? error : cut();
-}
-
-/** Text in any pieces → the data of each event that is whole. Comments and other fields are passed over. */
+/** Chunks of text → the data of each complete event. Comments and other fields are ignored. */
 export class EventParser {
-  #rest = "";
+  #buffer = "";
   #data = [];
 
-  *push(text) {
-    // A carriage return at the very end may be half of a line end; it waits for the other half.
-    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
-    this.#rest = lines.pop();
+  *push(chunk) {
+    // A carriage return at the end may be half of a CRLF; it stays in the buffer.
+    const lines = (this.#buffer + chunk).split(/\r\n|\n|\r(?!$)/);
+    this.#buffer = lines.pop();
     for (const line of lines) {
       if (line.startsWith("data:")) this.#data.push(line.slice(line[5] === " " ? 6 : 5));
       else if (line === "" && this.#data.length) yield this.#data.splice(0).join("\n");

@@ -1,4 +1,4 @@
-// Building DOM nodes. Nothing on the page ever reads a string as HTML.
+// Helpers that create and update DOM nodes. No string is ever parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -13,59 +13,60 @@ const ICONS = {
   retry: "M12.8 6.5A5.2 5.2 0 1 0 13 9.6M13 2.8v3.9h-3.9",
 };
 
-/** A node with attributes and children; strings become text, what is null is left out. */
+/** Create an element; strings become text nodes, nulls are skipped. */
 export function el(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children);
+  return populate(document.createElement(tag), attributes, children);
 }
 
-/** A line drawing in the colour of the text around it, silent for screen readers. */
+/** An icon in the colour of the text, hidden from screen readers. */
 export function icon(name) {
-  const path = filled(document.createElementNS(SVG, "path"), { d: ICONS[name] });
+  const path = populate(document.createElementNS(SVG, "path"), { d: ICONS[name] });
   const attributes = { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" };
-  return filled(document.createElementNS(SVG, "svg"), attributes, [path]);
+  return populate(document.createElementNS(SVG, "svg"), attributes, [path]);
 }
 
-function filled(node, attributes, children = []) {
+function populate(node, attributes, children = []) {
   for (const [name, value] of Object.entries(attributes)) if (value != null) node.setAttribute(name, value);
   node.append(...children.filter((child) => child != null));
   return node;
 }
 
-/** A button; without `onClick` whoever listens further out acts. */
-export function button(label, onClick = null, { name = null, ...more } = {}) {
-  const node = el("button", { type: "button", class: "quiet", ...more }, name && icon(name), el("span", {}, label));
+/** A button; without `onClick`, an ancestor handles the click. */
+export function button(label, onClick, { icon: name, ...attributes } = {}) {
+  const node = el("button", { type: "button", class: "quiet", ...attributes },
+    name && icon(name), el("span", {}, label));
   if (onClick) node.addEventListener("click", onClick);
   return node;
 }
 
-/** Put text on the clipboard and say so on the button that asked for it. */
-export async function copy(text, asked) {
-  const label = asked.querySelector("span");
-  const before = label.textContent;
-  // Browsers have a clipboard on https and on localhost only.
+/** Copy text to the clipboard; the button's label briefly shows the result. */
+export async function copyText(text, copyButton) {
+  const label = copyButton.querySelector("span");
+  const labelText = label.textContent;
+  // Browsers have a clipboard on https and localhost only.
   const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
   label.textContent = copied ? "Copied" : "Not allowed here";
-  setTimeout(() => { label.textContent = before; }, 1600);
+  setTimeout(() => { label.textContent = labelText; }, 1600);
 }
 
 /**
- * Make the children of `old`, from number `from` on, like those of `fresh`, keeping every node that can stay:
- * so a selection, a focused button and a scrolled table survive while text is still coming.
+ * Make the children of `parent`, from index `offset` on, equal to those of `source`. Nodes are reused where possible,
+ * so selection, focus and scroll positions survive.
  */
-export function morph(old, fresh, from = 0) {
-  const wanted = [...fresh.childNodes];
-  wanted.forEach((node, index) => morphOne(old, old.childNodes[from + index], node));
-  while (old.childNodes.length > from + wanted.length) old.lastChild.remove();
+export function morph(parent, source, offset = 0) {
+  const nodes = [...source.childNodes];
+  nodes.forEach((node, index) => morphNode(parent, parent.childNodes[offset + index], node));
+  while (parent.childNodes.length > offset + nodes.length) parent.lastChild.remove();
 }
 
-function morphOne(parent, present, node) {
-  if (!present) parent.append(node);
-  else if (present.nodeType === Node.TEXT_NODE && node.nodeType === Node.TEXT_NODE) morphText(present, node.data);
-  else if (present.cloneNode().isEqualNode(node.cloneNode())) morph(present, node);
-  else present.replaceWith(node);
+function morphNode(parent, old, node) {
+  if (!old) parent.append(node);
+  else if (old instanceof Text && node instanceof Text) morphText(old, node.data);
+  else if (old.cloneNode().isEqualNode(node.cloneNode())) morph(old, node);
+  else old.replaceWith(node);
 }
 
-function morphText(present, data) {
-  if (!data.startsWith(present.data)) present.data = data;
-  else if (data !== present.data) present.appendData(data.slice(present.data.length));
+function morphText(node, data) {
+  if (!data.startsWith(node.data)) node.data = data;
+  else if (data !== node.data) node.appendData(data.slice(node.data.length));
 }

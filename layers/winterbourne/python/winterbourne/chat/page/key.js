@@ -1,38 +1,37 @@
-// The key that a server asks for: kept for this tab's session, sent with every request, never shown again.
+// The API key: the dialog that prompts for it, and its storage for this tab's session.
 
-const NAME = "winterbourne.key";
+const STORAGE_KEY = "winterbourne.key";
 
-const [dialog, form, field, reason, cancel, forget] =
+const [dialog, form, input, reasonText, cancelButton, forgetButton] =
   ["key-dialog", "key-form", "key", "key-reason", "key-cancel", "forget"].map((id) => document.getElementById(id));
 
-/** The key, and the way to ask for one. */
-export const key = {
+export const apiKey = {
   get value() {
-    return sessionStorage.getItem(NAME) ?? "";
+    return sessionStorage.getItem(STORAGE_KEY) ?? "";
   },
 
-  /** Ask the person; resolves to whether a key was given. */
-  async ask(why) {
-    reason.textContent = why;
+  /** Show the dialog; resolves to whether a key was entered. */
+  async prompt(reason) {
+    reasonText.textContent = reason;
     dialog.returnValue = "";
     dialog.showModal();
     await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
-    return dialog.returnValue === "given";
+    return dialog.returnValue === "entered";
   },
 };
 
-function keep(value) {
-  if (value) sessionStorage.setItem(NAME, value);
-  else sessionStorage.removeItem(NAME);
-  forget.hidden = !value;
+function store(value) {
+  if (value) sessionStorage.setItem(STORAGE_KEY, value);
+  else sessionStorage.removeItem(STORAGE_KEY);
+  forgetButton.hidden = !value;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  keep(field.value.trim());
+  store(input.value.trim());
   form.reset();
-  dialog.close("given");
+  dialog.close("entered");
 });
-cancel.addEventListener("click", () => dialog.close());
-forget.addEventListener("click", () => keep(""));
-keep(key.value);
+cancelButton.addEventListener("click", () => dialog.close());
+forgetButton.addEventListener("click", () => store(""));
+store(apiKey.value);

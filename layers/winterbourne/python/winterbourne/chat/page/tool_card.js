@@ -1,55 +1,52 @@
-// One tool call as a card: what was asked, how it goes, what came of it.
+// One tool call as a card: its arguments, status, progress and result.
 
 import { el, icon } from "./dom.js";
 import { isFinal } from "./turns.js";
 
-const STATES = { queued: "waiting for a place", started: "running", timed_out: "timed out" };
+const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out" };
 
-/** A card, drawn anew whenever its call has changed. */
 export class ToolCard {
   node = el("li", { class: "tool" });
 
-  draw(call) {
-    const state = STATES[call.status] ?? call.status;
-    const told = call.status === "completed" ? seconds(call.endedMs - call.startedMs) : state;
+  render(call) {
+    const label = STATUS_LABELS[call.status] ?? call.status;
+    const text = call.status === "completed" ? formatMs(call.endedMs - call.startedMs) : label;
     this.node.dataset.status = call.status;
-    this.node.setAttribute("aria-label", `Tool ${call.name}, ${state}`);
+    this.node.setAttribute("aria-label", `Tool ${call.name}, ${label}`);
     this.node.replaceChildren(
-      el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), told)),
-      el("p", { class: "tool-asked" }, asked(call)),
+      el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), text)),
+      el("p", { class: "tool-asked" }, argumentsSummary(call)),
       ...outcome(call),
     );
   }
 }
 
-/** Milliseconds in words. */
-export function seconds(ms) {
+export function formatMs(ms) {
   return ms < 10 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
-/** The arguments of a call in one line. */
-export function asked(call) {
-  return scalars(argumentsOf(call)).map(([, value]) => value).join(" · ");
+export function argumentsSummary(call) {
+  return scalars(parseArguments(call)).map(([, value]) => value).join(" · ");
 }
 
 function outcome(call) {
   if (call.error) return [el("p", { class: "tool-error" }, call.error)];
-  if (!isFinal(call)) return [...line(call, call.data), flow(call.data)];
+  if (!isFinal(call)) return [...dataList(call, call.data), progressBar(call.data)];
   if (call.result === undefined) return [];
-  const whole = el("pre", { tabindex: "0", "aria-label": "Result" }, JSON.stringify(call.result, null, 2));
-  return [...line(call, call.result), el("details", {}, el("summary", {}, "Result"), whole)];
+  const json = el("pre", { tabindex: "0", "aria-label": "Result" }, JSON.stringify(call.result, null, 2));
+  return [...dataList(call, call.result), el("details", {}, el("summary", {}, "Result"), json)];
 }
 
-// The plain values of what a tool says, without those that it was given and only repeats.
-function line(call, data) {
-  const given = scalars(argumentsOf(call)).map(([, value]) => value);
-  const news = scalars(data).filter(([name, value]) => name !== "fraction" && !given.includes(value)).slice(0, 3);
-  const pair = ([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value));
-  return news.length ? [el("dl", {}, ...news.map(pair))] : [];
+// The first scalars of progress data or a result, without those that only repeat an argument.
+function dataList(call, data) {
+  const args = scalars(parseArguments(call)).map(([, value]) => value);
+  const shown = scalars(data).filter(([name, value]) => name !== "fraction" && !args.includes(value)).slice(0, 3);
+  const row = ([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value));
+  return shown.length ? [el("dl", {}, ...shown.map(row))] : [];
 }
 
-// A tool that knows how far it is tells a `fraction` between 0 and 1.
-function flow(data) {
+// Tools may report their progress as a `fraction` between 0 and 1.
+function progressBar(data) {
   const percent = data?.fraction >= 0 ? Math.min(100, Math.round(100 * data.fraction)) : null;
   const node = el("div", { class: "flow", role: "progressbar", "aria-label": "Progress", "aria-valuenow": percent });
   node.style.setProperty("--share", `${percent}%`);
@@ -63,10 +60,10 @@ function scalars(data) {
     .map(([name, value]) => [name, String(value)]);
 }
 
-function argumentsOf({ arguments: json }) {
+function parseArguments({ arguments: json }) {
   try {
     return JSON.parse(json || "{}");
   } catch {
-    return json; // a model may break its own arguments; then they are shown as they are
+    return json; // a model may write invalid JSON; it is shown as it is
   }
 }

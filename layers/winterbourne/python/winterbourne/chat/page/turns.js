@@ -1,11 +1,10 @@
-// The frames of one answer → its turns: what was said, and which tools were called meanwhile. Pure.
+// The data of one answer: its turns, built from stream frames and sent back as messages. No DOM.
 //
-// Turn: {text, calls}. Call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs}, where
-// times are milliseconds since the question.
+// Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs},
+// with times in milliseconds since the request.
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled"].includes(status);
 
-/** One answer as it grows. */
 export class Turns {
   list = [];
 
@@ -17,58 +16,58 @@ export class Turns {
     return this.list.map(({ text }) => text).filter(Boolean).join("\n\n");
   }
 
-  /** More words; gives the turn they belong to. */
-  say(delta) {
-    // The model speaks again only when every tool of its turn has ended: what it says before belongs to that turn.
+  /** Append text; returns its turn. */
+  appendText(delta) {
+    // A new turn starts only after all tools of the last one have ended.
     const last = this.list.at(-1);
-    const turn = last && (!last.calls.length || !last.calls.every(isFinal)) ? last : this.#begin();
+    const turn = last && (!last.calls.length || !last.calls.every(isFinal)) ? last : this.#addTurn();
     turn.text += delta;
     return turn;
   }
 
-  /** A tool_call frame; gives the turn and the call it tells of. */
-  hear({ type, status, duration_ms: durationMs, ...told }, nowMs) {
-    let turn = this.list.find(({ calls }) => calls.some(({ id }) => id === told.id));
+  /** Apply a tool_call frame; returns the call and its turn. */
+  updateToolCall({ type, status, duration_ms: durationMs, ...fields }, nowMs) {
+    let turn = this.list.find(({ calls }) => calls.some(({ id }) => id === fields.id));
     if (!turn) {
-      turn = this.list.at(-1) ?? this.#begin();
-      turn.calls.push({ id: told.id });
+      turn = this.list.at(-1) ?? this.#addTurn();
+      turn.calls.push({ id: fields.id });
     }
-    const call = turn.calls.find(({ id }) => id === told.id);
-    Object.assign(call, told, { status: status === "progress" ? "started" : status });
+    const call = turn.calls.find(({ id }) => id === fields.id);
+    Object.assign(call, fields, { status: status === "progress" ? "started" : status });
     if (status === "queued") call.queuedMs = nowMs;
     else call.startedMs ??= nowMs;
     if (isFinal(call)) call.endedMs = durationMs == null ? nowMs : call.startedMs + durationMs;
     return { turn, call };
   }
 
-  /** Nothing more will come: what has not ended never will. */
-  end(nowMs) {
-    const open = this.calls.filter((call) => !isFinal(call));
-    for (const call of open) Object.assign(call, { status: "cancelled", endedMs: nowMs });
-    return open;
+  /** Mark unfinished calls as cancelled; returns them. */
+  cancelRunning(nowMs) {
+    const running = this.calls.filter((call) => !isFinal(call));
+    for (const call of running) Object.assign(call, { status: "cancelled", endedMs: nowMs });
+    return running;
   }
 
-  /** The answer as messages for the next request. Some models count their calls from one each time: `number` helps. */
-  messages(number, incomplete) {
-    return this.list.flatMap((turn) => messagesOf(turn, number, incomplete && turn === this.list.at(-1)));
+  /** Messages for the next request. The answer's index makes call ids unique, as some models always count from 1. */
+  toMessages(index, incomplete) {
+    return this.list.flatMap((turn) => turnMessages(turn, index, incomplete && turn === this.list.at(-1)));
   }
 
-  #begin() {
+  #addTurn() {
     this.list.push({ text: "", calls: [] });
     return this.list.at(-1);
   }
 }
 
-function messagesOf({ text, calls }, number, incomplete) {
-  const asked = calls.map(({ id, name, arguments: json = "" }) => (
-    { type: "tool_call", id: `${id}_${number}`, name, arguments: json }
+function turnMessages({ text, calls }, index, incomplete) {
+  const callParts = calls.map(({ id, name, arguments: json = "" }) => (
+    { type: "tool_call", id: `${id}_${index}`, name, arguments: json }
   ));
-  const content = text ? [{ type: "text", text }, ...asked] : asked;
-  return [{ role: "assistant", content, incomplete }, ...calls.map((call) => resultOf(call, number))];
+  const content = text ? [{ type: "text", text }, ...callParts] : callParts;
+  return [{ role: "assistant", content, incomplete }, ...calls.map((call) => toolMessage(call, index))];
 }
 
-function resultOf({ id, name, status, result = null, error }, number) {
+function toolMessage({ id, name, status, result = null, error }, index) {
   const isError = status !== "completed";
   const content = isError ? error || status : JSON.stringify(result);
-  return { role: "tool", tool_call_id: `${id}_${number}`, name, content, is_error: isError };
+  return { role: "tool", tool_call_id: `${id}_${index}`, name, content, is_error: isError };
 }
