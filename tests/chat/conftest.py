@@ -1,4 +1,4 @@
-"""What holds for all tests of the function."""
+"""Fixtures of every test of the chat: secrets registered by one test are cleared for the next."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from winterbourne.chat.infra import redaction
 
 
 @pytest.fixture(autouse=True)
-def _no_secret_is_left() -> Iterator[None]:
-    """Tests share a process, and what one of them makes a secret is ordinary text for the next."""
+def _clear_registered_secrets() -> Iterator[None]:
+    """Tests share a process: what one of them registers as a secret is ordinary text for the next."""
     yield
     redaction.clear()

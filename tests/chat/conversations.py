@@ -1,7 +1,7 @@
-"""Hypothesis strategies for conversations: what they say (events), and what has been said (histories).
+"""Hypothesis strategies for conversations: legal event streams, and message histories.
 
-`conversations()` follows the contract of `core.events`: one start, turns in which text, reasoning and calls mix,
-tools that run side by side while the model goes on, and one last word at any point from the start on.
+`conversations()` follows the contract of `core.events`: one start event, turns in which text, reasoning and tool calls
+mix, tools that run concurrently while the model goes on, and one terminal event at any point after the start.
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from winterbourne.chat.core.messages import (
 __all__ = ["BAD_TEXT", "any_text", "batches", "conversations", "histories", "json_texts", "json_values"]
 
 BAD_TEXT = '\ud83d \x00\x1f\x7f\u2028\u2029\ufeff"\\</script>\r\n\r\ndata: [DONE]\n\n\U0001f600 \udc00'
-"""A lone high and a lone low surrogate, controls, line ends of every kind, and frames that must not come true."""
+"""A lone high and a lone low surrogate, controls, line ends of every kind, and text that looks like SSE frames."""
 
 NAMES = ("get_weather", "calculate", 'odd "name"\n', "ünï")
 
 any_text = st.one_of(
     st.text(min_size=1, max_size=20),
-    st.text(st.characters(codec=None), min_size=1, max_size=10),  # surrogates too
+    st.text(st.characters(codec=None), min_size=1, max_size=10),  # with lone surrogates
     st.just(BAD_TEXT),
 )
 
@@ -53,22 +53,22 @@ def json_texts(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def batches(draw: st.DrawFn, events: Sequence[e.ChatEvent]) -> list[list[e.ChatEvent]]:
-    """The same events, cut into batches anywhere."""
-    cuts = draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
-    cut: list[list[e.ChatEvent]] = [[]]
-    for event, ends in zip(events, cuts, strict=True):
-        cut[-1].append(event)
+    """The same events, split into batches anywhere."""
+    ends_batch = draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
+    split: list[list[e.ChatEvent]] = [[]]
+    for event, ends in zip(events, ends_batch, strict=True):
+        split[-1].append(event)
         if ends:
-            cut.append([])
-    return [batch for batch in cut if batch]
+            split.append([])
+    return [batch for batch in split if batch]
 
 
 @st.composite
 def conversations(draw: st.DrawFn, client_tools: Sequence[str] = ()) -> list[e.ChatEvent]:
-    """A whole legal conversation.
+    """The events of a whole legal conversation.
 
     Args:
-        client_tools: Names of tools nobody here runs; a turn that calls one is the last.
+        client_tools: Names of tools that the client runs; a turn that calls one is the last.
     """
     events: list[e.ChatEvent] = [e.ConversationStarted("c_1", draw(any_text), "scripted")]
     turns = draw(st.integers(1, 2))
@@ -84,15 +84,15 @@ def conversations(draw: st.DrawFn, client_tools: Sequence[str] = ()) -> list[e.C
 
 
 def _maybe_truncated(draw: st.DrawFn, events: list[e.ChatEvent]) -> list[e.ChatEvent]:
-    """Sometimes the conversation ends early with another last word, its running tools cancelled before that."""
+    """Sometimes the conversation ends early with another terminal event, after its running tools were cancelled."""
     if draw(st.booleans()):
         return events
-    kept = events[: draw(st.integers(1, len(events) - 1))]
-    word: e.ChatEvent = draw(
+    prefix = events[: draw(st.integers(1, len(events) - 1))]
+    terminal_event: e.ChatEvent = draw(
         st.builds(e.ConversationFailed, st.just("model_busy"), any_text)
         | st.builds(e.ConversationStopped, st.sampled_from(["user", "shutdown"]))
     )
-    return [*kept, *_cancelled(kept), word]
+    return [*prefix, *_cancelled(prefix), terminal_event]
 
 
 def _cancelled(events: Sequence[e.ChatEvent]) -> list[e.ChatEvent]:
@@ -105,34 +105,34 @@ def _cancelled(events: Sequence[e.ChatEvent]) -> list[e.ChatEvent]:
 
 @st.composite
 def _turns(draw: st.DrawFn, turn: int, calls: int, client_tools: Sequence[str]) -> list[e.ChatEvent]:
-    """One turn: strands (the model's text and calls, each tool's run) laid over each other in any order that holds."""
-    own = [(f"call_{turn}_{n}", draw(st.sampled_from(NAMES))) for n in range(calls)]
-    clients = [(f"client_{turn}_{n}", name) for n, name in enumerate(client_tools)]
-    said = draw(_model_events([*own, *clients]))
-    runs = {call: draw(_tool_run_events(call, name)) for call, name in own}
+    """One turn: strands (the model's text and calls, each tool's run) interleaved in any legal order."""
+    server_calls = [(f"call_{turn}_{n}", draw(st.sampled_from(NAMES))) for n in range(calls)]
+    client_calls = [(f"client_{turn}_{n}", name) for n, name in enumerate(client_tools)]
+    model_events = draw(_model_events([*server_calls, *client_calls]))
+    tool_runs = {call: draw(_tool_run_events(call, name)) for call, name in server_calls}
     events: list[e.ChatEvent] = [e.TurnStarted(turn)]
     started: list[list[e.ChatEvent]] = []
-    while said or any(started):
-        choices = [strand for strand in (said, *started) if strand]
+    while model_events or any(started):
+        choices = [strand for strand in (model_events, *started) if strand]
         event = draw(st.sampled_from(choices)).pop(0)
         events.append(event)
-        if isinstance(event, e.ToolCallReady) and event.id in runs:
-            started.append(runs[event.id])
-    return [*events, e.TurnEnded("tool_calls" if own or clients else "stop", e.Usage(3, 2, 1))]
+        if isinstance(event, e.ToolCallReady) and event.id in tool_runs:
+            started.append(tool_runs[event.id])
+    return [*events, e.TurnEnded("tool_calls" if server_calls or client_calls else "stop", e.Usage(3, 2, 1))]
 
 
 @st.composite
 def _model_events(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent]:
-    """What the model says in one turn: text and thoughts, and calls whose arguments may mix."""
+    """The model's events in one turn: text and reasoning, and calls whose arguments may interleave."""
     strands: list[list[e.ChatEvent]] = [
         list(draw(st.lists(st.builds(e.TextDelta, any_text), max_size=2))),
         draw(_reasoning_events()),
         *[draw(_tool_call_events(call, name)) for call, name in calls],
     ]
-    said: list[e.ChatEvent] = []
+    merged: list[e.ChatEvent] = []
     while choices := [strand for strand in strands if strand]:
-        said.append(draw(st.sampled_from(choices)).pop(0))
-    return said
+        merged.append(draw(st.sampled_from(choices)).pop(0))
+    return merged
 
 
 @st.composite
@@ -146,8 +146,8 @@ def _reasoning_events(draw: st.DrawFn) -> list[e.ChatEvent]:
 @st.composite
 def _tool_call_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
     text = draw(st.sampled_from(['{"city":"Paris"}', "", '{"broken', "[]", '"\ud800"']))
-    cut = draw(st.integers(0, len(text)))
-    pieces = [piece for piece in (text[:cut], text[cut:]) if piece]
+    split_at = draw(st.integers(0, len(text)))
+    pieces = [piece for piece in (text[:split_at], text[split_at:]) if piece]
     deltas = [e.ToolArgumentsDelta(call, piece) for piece in pieces]
     return [e.ToolCallStarted(call, name), *deltas, e.ToolCallReady(call, name, text)]
 
@@ -162,8 +162,6 @@ def _tool_run_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]
     return [*queued, e.ToolStarted(call, name), *reports, e.ToolFinished(call, name, status, 12, result, error)]
 
 
-# What has been said
-
 clean_text = st.text(min_size=1, max_size=10)
 
 images = st.builds(Image, media_type=st.just("image/png"), data=st.sampled_from(["aGk=", "AAAA"])) | st.builds(
@@ -173,10 +171,10 @@ images = st.builds(Image, media_type=st.just("image/png"), data=st.sampled_from(
 
 @st.composite
 def histories(draw: st.DrawFn, *, reasoning: bool = True, errors: bool = True) -> tuple[Message, ...]:
-    """A settled history: turns with their results behind them, no ids used twice.
+    """A normalized history: each turn is followed by its results, and no id is used twice.
 
     Args:
-        reasoning: Whether assistant turns may hold reasoning; not every format can write it down.
+        reasoning: Whether assistant turns may hold reasoning; not every format can carry it.
         errors: Whether results may be marked as errors.
     """
     messages: list[Message] = []

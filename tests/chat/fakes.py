@@ -1,4 +1,4 @@
-"""Models and tools with behaviour, for tests of what stands around them."""
+"""Fake provider and tools with scripted behaviour, for tests of the code around them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -27,23 +27,23 @@ Step = Sequence[ModelEvent] | Callable[[], Awaitable[None]] | Exception
 
 
 def answer(text: str) -> list[Step]:
-    """A turn that says one thing and ends."""
+    """A turn that sends one text and ends."""
     return [[TextDelta(text)], [TurnEnded("stop", Usage(2, 3))]]
 
 
 def calls_tools(*calls: tuple[str, str, str]) -> list[Step]:
-    """A turn that asks for tools: (id, name, arguments) each."""
-    said: list[Step] = [[ToolCallStarted(call[0], call[1]), ToolCallReady(*call)] for call in calls]
-    return [*said, [TurnEnded("tool_calls", Usage(1, 1))]]
+    """A turn that calls tools: (id, name, arguments) each."""
+    steps: list[Step] = [[ToolCallStarted(call[0], call[1]), ToolCallReady(*call)] for call in calls]
+    return [*steps, [TurnEnded("tool_calls", Usage(1, 1))]]
 
 
 def pause(seconds: float) -> Callable[[], Awaitable[None]]:
-    """A step in which nothing comes."""
+    """A step that waits and sends nothing."""
     return lambda: asyncio.sleep(seconds)
 
 
 class RecordingEmit(list[ChatEvent]):
-    """An emit that keeps what it hears, with the loop's time beside it."""
+    """An emit callback that records the batches and events, and the loop's time at each event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class FakeProvider:
 
 
 class SleepingTools:
-    """Tools that take the seconds their arguments say, and answer with them."""
+    """Tools that sleep for the number of seconds in their arguments and return it."""
 
     schemas: tuple[ToolSchema, ...] = (ToolSchema("sleep", "Sleeps.", {"type": "object"}),)
 
@@ -103,8 +103,8 @@ class SleepingTurn:
     def start(self, call: ToolCall) -> None:
         self._tasks[call.id] = asyncio.create_task(self._sleep(call))
 
-    def refuse(self, call: ToolCall, why: str) -> None:
-        self._tasks[call.id] = asyncio.create_task(self._refuse(call, why))
+    def refuse(self, call: ToolCall, reason: str) -> None:
+        self._tasks[call.id] = asyncio.create_task(self._refuse(call, reason))
 
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks.values())
@@ -119,9 +119,9 @@ class SleepingTurn:
             task.cancel()
         await asyncio.gather(*self._tasks.values())
 
-    async def _refuse(self, call: ToolCall, why: str) -> ToolMessage:
-        await self._emit((ToolStarted(call.id, call.name), ToolFinished(call.id, call.name, "failed", 0, error=why)))
-        return ToolMessage(call.id, call.name, why, is_error=True)
+    async def _refuse(self, call: ToolCall, reason: str) -> ToolMessage:
+        await self._emit((ToolStarted(call.id, call.name), ToolFinished(call.id, call.name, "failed", 0, error=reason)))
+        return ToolMessage(call.id, call.name, reason, is_error=True)
 
     async def _sleep(self, call: ToolCall) -> ToolMessage:
         try:

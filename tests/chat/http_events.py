@@ -1,4 +1,4 @@
-"""One request to the service without HTTP: an event in, what a client would see out."""
+"""Requests to the service without HTTP: builds Lambda events and records the response a client would receive."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ __all__ = ["FakeLambdaContext", "RecordedResponse", "event"]
 
 def event(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A function-URL event, payload format 2.0."""
-    sent = {"content-type": "application/json"} if body is not None else {}
+    default_headers = {"content-type": "application/json"} if body is not None else {}
     return {
         "version": "2.0",
         "rawPath": path,
         "rawQueryString": "",
-        "headers": {**sent, **(headers or {})},
+        "headers": {**default_headers, **(headers or {})},
         "requestContext": {"http": {"method": method, "path": path, "sourceIp": "127.0.0.1"}},
         "body": body if isinstance(body, str) or body is None else json.dumps(body),
         "isBase64Encoded": False,
@@ -29,7 +29,7 @@ def request(method: str, path: str, body: object = None, headers: Mapping[str, s
 
 
 class FakeLambdaContext:
-    """Lambda's context, always with the same time left."""
+    """Lambda's context; its remaining time never changes."""
 
     def __init__(self, aws_request_id: str = "r-1", remaining_ms: int = 60_000) -> None:
         self.aws_request_id = aws_request_id
@@ -40,7 +40,7 @@ class FakeLambdaContext:
 
 
 class RecordedResponse:
-    """A response stream that keeps what is written to it."""
+    """A response stream that records what is written to it."""
 
     def __init__(self) -> None:
         self.response: Response | None = None

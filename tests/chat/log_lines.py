@@ -1,4 +1,4 @@
-"""The lines of the log as they would be written: formatted where they are logged, with that context."""
+"""Captures log lines as they would be written: formatted while they are logged, in the context of that moment."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ from winterbourne.chat.infra.telemetry import _Formatter
 __all__ = ["log_lines"]
 
 
-class _Lines(logging.Handler):
+class _LineCollector(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(_Formatter())
@@ -21,8 +21,8 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def log_lines() -> Iterator[list[str]]:
-    """What the function logs inside."""
-    handler, logger = _Lines(), logging.getLogger("winterbourne.chat")
+    """Collects the lines that the chat logs inside the block."""
+    handler, logger = _LineCollector(), logging.getLogger("winterbourne.chat")
     logger.addHandler(handler)
     try:
         yield handler.lines

@@ -1,4 +1,4 @@
-"""A function's own process for a test: importing an app starts an environment, which no other test may see."""
+"""Runs code in a process of its own: importing an app starts an execution environment, which no two tests may share."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-BEGIN = """
+PREAMBLE = """
 import asyncio, json, threading, types
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne import lifecycle
@@ -25,15 +25,15 @@ def hang() -> None:
 """
 
 
-def run(code: str, *, begin: str = BEGIN, **environment: str) -> str:
-    """What the code prints, after what it begins with, in a process with this environment and nothing else of ours."""
+def run(code: str, *, preamble: str = PREAMBLE, **environment: str) -> str:
+    """Run the code after the preamble in a new process with only these environment variables; returns its output."""
     path = os.pathsep.join((str(ROOT / "functions"), str(ROOT / "layers" / "winterbourne" / "python")))
-    done = subprocess.run(
-        [sys.executable, "-c", begin + textwrap.dedent(code)],
+    completed = subprocess.run(
+        [sys.executable, "-c", preamble + textwrap.dedent(code)],
         env={"PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip()

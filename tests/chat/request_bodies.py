@@ -1,4 +1,4 @@
-"""Hypothesis strategies for request bodies: as the format's clients send them, but for what went wrong on the way."""
+"""Hypothesis strategies for request bodies: valid ones of each wire format, with a few values corrupted."""
 
 from typing import Any
 
@@ -27,28 +27,28 @@ WORDS = [
 
 @st.composite
 def bodies(draw: st.DrawFn, path: str) -> Any:
-    """A body for this path with up to three places changed, dropped or doubled; or any JSON at all."""
+    """A body for this path with up to three values changed, dropped or doubled; or any JSON at all."""
     history = draw(histories())
     body: Any = orjson.loads(orjson.dumps(WRITERS[path](history) | OPTIONS))
     for _ in range(draw(st.integers(0, 3))):
-        place = draw(st.sampled_from(sorted(body)))
-        body[place] = _corrupted(draw, body[place])
+        key = draw(st.sampled_from(sorted(body)))
+        body[key] = _corrupted(draw, body[key])
     return draw(json_values) if draw(st.integers(0, 9)) == 9 else body
 
 
 def _corrupted(draw: st.DrawFn, value: Any) -> Any:
-    """The same value, something in it amiss."""
-    places: list[Any] = sorted(value) if isinstance(value, dict) else []
+    """The same value with something in it changed, dropped or doubled."""
+    keys: list[Any] = sorted(value) if isinstance(value, dict) else []
     if isinstance(value, list):
-        places = list(range(len(value)))
-    if not places or draw(st.integers(0, 3)) == 0:
+        keys = list(range(len(value)))
+    if not keys or draw(st.integers(0, 3)) == 0:
         return draw(st.sampled_from(WORDS) | json_values)
-    place = draw(st.sampled_from(places))
+    key = draw(st.sampled_from(keys))
     match draw(st.sampled_from(["change", "drop", "double"])):
         case "drop":
-            del value[place]
+            del value[key]
         case "double" if isinstance(value, list):
-            value.append(value[place])
+            value.append(value[key])
         case _:
-            value[place] = _corrupted(draw, value[place])
+            value[key] = _corrupted(draw, value[key])
     return value

@@ -1,4 +1,4 @@
-"""Stores for tests: each kind, on a clock that is moved by hand."""
+"""Stores for tests: one for each storage backend, on a clock that is moved by hand."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ from typing import Any, Final
 from unittest import mock
 
 import moto
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it has no types
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 
 from winterbourne.chat.infra import aws_clients
 from winterbourne.chat.storage.base import Store
@@ -29,7 +29,7 @@ TEST_ACCOUNT: Final = {
 
 
 class Clock:
-    """Wall clock that stands still until it is moved."""
+    """A wall clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.time_s = 1_800_000_000.0
@@ -40,28 +40,28 @@ class Clock:
 
 @contextlib.asynccontextmanager
 async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Store]:
-    """A store of one kind; nothing of it is left afterwards."""
+    """A store on one kind of backend; its data is discarded afterwards."""
     with contextlib.ExitStack() as stack:
         if kind == "dynamodb":
-            stack.enter_context(_table())
-        makes = {
+            stack.enter_context(_mock_table())
+        backends = {
             "memory": lambda: Store(MemoryBackend, threads=0, is_shared=False, now=clock),
             "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, is_shared=True, now=clock),
-            # One thread: moto's table, unlike DynamoDB, mixes up what comes at the same time.
+            # One thread: moto's table, unlike DynamoDB, mixes up concurrent calls.
             "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=1, is_shared=True, now=clock),
         }
-        store = makes[kind]()
+        store = backends[kind]()
         yield store
         await store.close()
 
 
 @contextlib.contextmanager
-def _table() -> Iterator[None]:
-    """The table as template.yaml makes it."""
+def _mock_table() -> Iterator[None]:
+    """The table with the properties it has in template.yaml."""
     with mock.patch.dict(os.environ, TEST_ACCOUNT), moto.mock_aws():
         client = aws_clients.client("dynamodb")
-        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
-        client.create_table(TableName=TABLE, **{name: template_table()[name] for name in wanted})
+        properties = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
+        client.create_table(TableName=TABLE, **{name: template_table()[name] for name in properties})
         yield
 
 

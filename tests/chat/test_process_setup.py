@@ -1,4 +1,4 @@
-"""Process setup of the chat and the tool worker, observed from outside."""
+"""Process setup of the chat and the tool worker: what it keeps out of the log and out of standard output and error."""
 
 import json
 
@@ -20,22 +20,22 @@ from winterbourne.chat.infra import exception_text
 from winterbourne import logs
 logs.configure_logging({})
 __import__(app)
-said = " ".join(os.environ.values())
-logging.getLogger("winterbourne.chat.tool_runtime").warning(said)
-logging.getLogger("a.library").warning(said)
-print(said, file=sys.stderr)
-print(said)
+text = " ".join(os.environ.values())
+logging.getLogger("winterbourne.chat.tool_runtime").warning(text)
+logging.getLogger("a.library").warning(text)
+print(text, file=sys.stderr)
+print(text)
 """
 
 
 @pytest.mark.parametrize("app", ["chat.app", "tool_worker.app"])
-def test_no_line_has_a_secret_of_its_environment(app: str) -> None:
-    said = run(f"app = {app!r}\n{LOGS}", **SECRETS)
-    assert said.count("[redacted]") >= 3 * len(SECRETS)
-    assert "made-up-key" not in said
+def test_no_line_contains_a_secret_of_the_environment(app: str) -> None:
+    output = run(f"app = {app!r}\n{LOGS}", **SECRETS)
+    assert output.count("[redacted]") >= 3 * len(SECRETS)
+    assert "made-up-key" not in output
 
 
-def test_a_metric_stays_one_whatever_the_secrets() -> None:
+def test_a_metric_stays_valid_whatever_the_secrets() -> None:
     code = """
     import json
     from winterbourne import logs
@@ -49,8 +49,10 @@ def test_a_metric_stays_one_whatever_the_secrets() -> None:
 
 @pytest.mark.parametrize("app", ["chat.app", "tool_worker.app"])
 @pytest.mark.parametrize(("log_messages", "shown"), [("false", False), ("true", True)])
-def test_what_a_tool_leaves_behind_is_logged_without_what_it_says(app: str, log_messages: str, *, shown: bool) -> None:
-    said = run(
+def test_the_error_of_a_forgotten_task_is_logged_with_its_message_only_if_allowed(
+    app: str, log_messages: str, *, shown: bool
+) -> None:
+    output = run(
         f"""
         import gc
         from {app.partition(".")[0]} import app
@@ -69,12 +71,12 @@ def test_what_a_tool_leaves_behind_is_logged_without_what_it_says(app: str, log_
         """,
         LOG_MESSAGES=log_messages,
     )
-    assert "Task exception was never retrieved" in said
-    assert ("no Endeavour" in said) == shown
+    assert "Task exception was never retrieved" in output
+    assert ("no Endeavour" in output) == shown
 
 
-def test_the_worker_tells_its_caller_no_more_than_the_chat_does() -> None:
-    said = run(
+def test_the_worker_returns_no_error_details_to_its_caller() -> None:
+    output = run(
         """
         from tool_worker import app
 
@@ -88,7 +90,7 @@ def test_the_worker_tells_its_caller_no_more_than_the_chat_does() -> None:
         print("answer", asyncio.run(app.handler(event, CONTEXT)))
         """
     )
-    log, _, answer = said.rpartition("answer ")
+    log, _, answer = output.rpartition("answer ")
     assert answer == "{'content': 'breaks failed because of an internal error.', 'is_error': True}"
     assert "login failed for harbour:s3cr3t-pw ([argument])" in log
     assert "Endeavour" not in log

@@ -14,13 +14,13 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert Settings.from_environment({"MAX_TURNS": ""}).max_turns == 10
 
 
-def test_numbers_are_read_from_their_text() -> None:
+def test_numbers_are_parsed_from_text() -> None:
     assert Settings.from_environment({"HTTP_TIMEOUT": "2.5", "MAX_TURNS": "3"}) == Settings(
         http_timeout=2.5, max_turns=3
     )
 
 
-def test_foreign_variables_are_left_alone() -> None:
+def test_unknown_variables_are_ignored() -> None:
     assert Settings.from_environment({"PATH": "/bin", "max_turns": "x"}) == Settings()
 
 
@@ -28,12 +28,12 @@ def test_foreign_variables_are_left_alone() -> None:
     ("name", "value"),
     [("MAX_TURNS", "many"), ("MAX_TURNS", "0"), ("AUTH", "oracle"), ("HTTP_TIMEOUT", "nan")],
 )
-def test_a_value_that_cannot_be_names_its_variable(name: str, value: str) -> None:
+def test_the_error_for_an_invalid_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):
         Settings.from_environment({name: value})
 
 
-def test_every_secret_in_them_is_known_as_one() -> None:
+def test_every_secret_in_the_settings_is_found() -> None:
     settings = Settings(
         openai_api_key="k1",
         anthropic_api_key="k2",
@@ -49,17 +49,17 @@ def test_every_secret_in_them_is_known_as_one() -> None:
     assert not list(Settings().secret_values())
 
 
-def test_what_is_shown_of_them_has_no_secret() -> None:
-    words = ("key", "keys", "token", "tokens", "password", "secret")
-    numbers = {"model_max_tokens", "limit_tokens_per_day"}
+def test_the_repr_shows_no_secret() -> None:
+    secret_words = ("key", "keys", "token", "tokens", "password", "secret")
+    not_secret = {"model_max_tokens", "limit_tokens_per_day"}
     secrets = {
         name: "s3cr3t"
         for name in Settings.__struct_fields__
-        if set(name.split("_")) & set(words) and not name.endswith("_arn") and name not in numbers
+        if set(name.split("_")) & set(secret_words) and not name.endswith("_arn") and name not in not_secret
     }
     assert {"openai_api_key", "anthropic_api_key", "api_keys", "mcp_tokens"} <= secrets.keys()
     assert "aws_bearer_token_bedrock" in secrets
-    shown = repr(Settings(max_turns=3, **secrets))  # type: ignore[arg-type]  # they are all text
+    shown = repr(Settings(max_turns=3, **secrets))  # type: ignore[arg-type]  # all of them are strings
     assert "s3cr3t" not in shown
     assert "max_turns=3" in shown
     assert "api_keys=…" in shown

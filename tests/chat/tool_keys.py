@@ -1,4 +1,4 @@
-"""What a tool is handed of the settings when the runner calls it."""
+"""The keys that a tool gets in its context when the runner calls it."""
 
 import time
 

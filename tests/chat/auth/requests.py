@@ -1,4 +1,4 @@
-"""A request with these headers."""
+"""Builds requests with the headers that authentication reads."""
 
 from winterbourne.chat.http.request import Request
 

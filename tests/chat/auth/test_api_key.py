@@ -1,4 +1,4 @@
-"""API key authentication: known and unknown keys, and key rotation."""
+"""API key authentication: known and unknown keys, key rotation, and keys that cannot be read."""
 
 import contextlib
 import hmac
@@ -18,7 +18,7 @@ from winterbourne.chat.infra import redaction
 
 
 class Secret:
-    """A secret with the keys of callers; counts how often it is read."""
+    """A stored secret with the callers' keys; counts how often it is read."""
 
     def __init__(self, **keys: str | list[str]) -> None:
         self.keys = json.dumps(keys)
@@ -36,8 +36,8 @@ class Secret:
     async def status(self, key: str) -> int:
         try:
             await self.authenticator.authenticate(request(x_api_key=key))
-        except RequestRejected as refusal:
-            return refusal.status
+        except RequestRejected as rejection:
+            return rejection.status
         return 200
 
 
@@ -55,15 +55,15 @@ class TestApiKeys:
         assert await keys.authenticate(request(x_api_key="b1")) == await keys.authenticate(request(x_api_key="b2"))
 
     @pytest.mark.parametrize("key", ["", "b", "b11", "B1", "alice"])
-    async def test_anything_else_is_refused(self, key: str) -> None:
+    async def test_any_other_key_is_rejected(self, key: str) -> None:
         assert await Secret(alice="a1", bob=["b1"]).status(key) == 401
 
-    async def test_a_refusal_does_not_quote_the_key(self) -> None:
-        with pytest.raises(RequestRejected) as refusal:
+    async def test_a_rejection_does_not_quote_the_key(self) -> None:
+        with pytest.raises(RequestRejected) as rejection:
             await Secret(alice="a1").authenticator.authenticate(request(x_api_key="s3cr3t"))
-        assert "s3cr3t" not in f"{refusal.value}{refusal.value.headers}"
+        assert "s3cr3t" not in f"{rejection.value}{rejection.value.headers}"
 
-    async def test_every_key_is_compared_in_constant_time_also_after_a_match(
+    async def test_every_key_is_compared_in_constant_time_even_after_a_match(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         compared: list[tuple[int, int]] = []
@@ -74,32 +74,32 @@ class TestApiKeys:
 
         monkeypatch.setattr(hmac, "compare_digest", compare)
         await Secret(a="first", b=["second", "a much longer one"]).status("first")
-        assert compared == [(32, 32)] * 3  # digests: their length says nothing about the keys'
+        assert compared == [(32, 32)] * 3  # digests: their length does not reveal the keys'
 
 
 class TestRotation:
-    async def test_a_new_key_is_known_at_its_first_use(self) -> None:
+    async def test_a_new_key_is_accepted_at_its_first_use(self) -> None:
         secret = Secret(alice="old")
         assert await secret.status("old") == 200
         secret.keys = '{"alice": ["new", "old"]}'
         secret.time_s += api_key.UNKNOWN_KEY_MAX_AGE_S
         assert await secret.status("new") == 200
 
-    async def test_a_removed_key_is_refused_after_a_while(self) -> None:
+    async def test_a_removed_key_is_rejected_after_a_while(self) -> None:
         secret = Secret(alice="old")
         await secret.status("old")
         secret.keys = '{"alice": "new"}'
         secret.time_s += 300
         assert await secret.status("old") == 401
 
-    async def test_guessing_does_not_make_us_read_the_secret_each_time(self) -> None:
+    async def test_guessing_does_not_read_the_secret_each_time(self) -> None:
         secret = Secret(alice="a")
         for _ in range(100):
             await secret.status("guess")
             secret.time_s += 1
         assert secret.reads == 10
 
-    async def test_keys_that_became_malformed_leave_the_old_ones(self) -> None:
+    async def test_keys_that_became_malformed_leave_the_old_ones_valid(self) -> None:
         secret = Secret(alice="a")
         await secret.status("a")
         secret.keys = "{"
@@ -107,14 +107,14 @@ class TestRotation:
         assert await secret.status("a") == 200
 
 
-class TestKeysThatCannotBeRead:
-    async def test_everybody_is_asked_to_come_again(self, caplog: pytest.LogCaptureFixture) -> None:
+class TestUnreadableKeys:
+    async def test_every_request_is_rejected_with_503_and_retry_after(self, caplog: pytest.LogCaptureFixture) -> None:
         secret = Secret()
         secret.error = SettingsError("API_KEYS_SECRET_ARN: the secret cannot be read: AccessDeniedException")
-        with pytest.raises(RequestRejected) as refusal:
+        with pytest.raises(RequestRejected) as rejection:
             await secret.authenticator.authenticate(request(x_api_key="s3cr3t"))
-        assert (refusal.value.status, refusal.value.headers) == (503, {"retry-after": "10"})
-        assert "AccessDenied" not in str(refusal.value)
+        assert (rejection.value.status, rejection.value.headers) == (503, {"retry-after": "10"})
+        assert "AccessDenied" not in str(rejection.value)
         assert "AccessDenied" in caplog.text
         assert "s3cr3t" not in caplog.text
 
@@ -127,29 +127,29 @@ class TestKeysThatCannotBeRead:
         assert "s3cr3t" not in str(failure.value)
 
     @given(st.text())
-    def test_any_text_is_keys_or_a_named_error(self, text: str) -> None:
+    def test_any_text_is_parsed_or_a_settings_error(self, text: str) -> None:
         with contextlib.suppress(SettingsError):
             parse_keys(text)
 
     @given(st.dictionaries(st.text(min_size=1), st.lists(st.text(min_size=1)) | st.text(min_size=1)))
-    def test_every_key_of_every_name_is_kept(self, keys: dict[str, str | list[str]]) -> None:
+    def test_every_key_of_every_name_is_parsed(self, keys: dict[str, str | list[str]]) -> None:
         owners = [caller.name for _, caller in parse_keys(json.dumps(keys))]
-        assert owners == [name for name, some in keys.items() for _ in (some if isinstance(some, list) else [some])]
+        assert owners == [name for name, value in keys.items() for _ in (value if isinstance(value, list) else [value])]
 
 
 class TestPreparing:
-    async def test_the_first_request_finds_the_keys_read(self) -> None:
+    async def test_the_keys_are_read_before_the_first_request(self) -> None:
         secret = Secret(alice="a")
         await secret.authenticator.prepare()
         assert await secret.status("a") == 200
         assert secret.reads == 1
 
-    async def test_a_secret_without_keys_is_said_loudly(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_a_secret_without_keys_logs_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING):
             await Secret().authenticator.prepare()
         assert "every call is refused" in caplog.text
 
-    async def test_a_secret_that_cannot_be_read_is_said_loudly_and_read_again(
+    async def test_a_secret_that_cannot_be_read_logs_a_warning_and_is_read_again(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         secret = Secret(alice="a")

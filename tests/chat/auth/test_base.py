@@ -1,4 +1,4 @@
-"""The key or token of a request."""
+"""Credentials: the API key or bearer token of a request."""
 
 import pytest
 
@@ -18,12 +18,12 @@ class TestCredential:
             {"authorization": "Bearer k", "x_api_key": "other"},
         ],
     )
-    def test_a_bearer_token_or_else_the_key_header(self, headers: dict[str, str]) -> None:
+    def test_is_the_bearer_token_or_else_the_key_header(self, headers: dict[str, str]) -> None:
         assert extract_credential(request(**headers)) == "k"
 
     @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer "}, {"authorization": "Basic k"}])
-    def test_none_is_told_how_to_send_one(self, headers: dict[str, str]) -> None:
-        with pytest.raises(RequestRejected, match="authorization: Bearer") as refusal:
+    def test_a_request_without_one_is_rejected_with_how_to_send_it(self, headers: dict[str, str]) -> None:
+        with pytest.raises(RequestRejected, match="authorization: Bearer") as rejection:
             extract_credential(request(**headers))
-        assert (refusal.value.status, refusal.value.code) == (401, "unauthorized")
-        assert refusal.value.headers == {"www-authenticate": 'Bearer realm="chat"'}
+        assert (rejection.value.status, rejection.value.code) == (401, "unauthorized")
+        assert rejection.value.headers == {"www-authenticate": 'Bearer realm="chat"'}

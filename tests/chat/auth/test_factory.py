@@ -18,48 +18,52 @@ from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.settings import Settings
 
 
-class TestChoosing:
-    async def test_by_default_nobody_may_call_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
-        closed = make_authenticator(Settings())
+class TestSelection:
+    async def test_by_default_every_request_is_rejected_and_init_logs_a_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        authenticator = make_authenticator(Settings())
         with caplog.at_level(logging.WARNING):
-            await closed.prepare()
+            await authenticator.prepare()
         assert "every call is refused" in caplog.text
         for headers in ({}, {"x_api_key": ""}, {"x_api_key": "k"}, {"authorization": "Bearer k"}):
-            with pytest.raises(RequestRejected) as refusal:
-                await closed.authenticate(request(**headers))
-            assert refusal.value.status == 401
+            with pytest.raises(RequestRejected) as rejection:
+                await authenticator.authenticate(request(**headers))
+            assert rejection.value.status == 401
 
-    async def test_none_lets_anyone_in_and_init_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
-        anyone = make_authenticator(Settings(auth="none"))
+    async def test_none_accepts_everyone_and_init_logs_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        authenticator = make_authenticator(Settings(auth="none"))
         with caplog.at_level(logging.WARNING):
-            await anyone.prepare()
+            await authenticator.prepare()
         assert "AUTH=none" in caplog.text
-        assert await anyone.authenticate(request()) == ANONYMOUS
+        assert await authenticator.authenticate(request()) == ANONYMOUS
 
-    async def test_keys_of_the_environment_are_for_local_use(self, caplog: pytest.LogCaptureFixture) -> None:
-        keys = make_authenticator(Settings(api_keys='{"me": "k"}'))
-        assert (await keys.authenticate(request(x_api_key="k"))).name == "me"
+    async def test_keys_in_the_environment_are_accepted_without_a_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        authenticator = make_authenticator(Settings(api_keys='{"me": "k"}'))
+        assert (await authenticator.authenticate(request(x_api_key="k"))).name == "me"
         assert not caplog.records
 
-    def test_malformed_keys_of_the_environment_stop_init(self) -> None:
+    def test_malformed_keys_in_the_environment_fail_init(self) -> None:
         with pytest.raises(SettingsError):
             make_authenticator(Settings(api_keys="k"))
 
-    async def test_keys_of_a_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_keys_in_a_secret_are_accepted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "testing")
         with moto.mock_aws():
             client = boto3.client("secretsmanager", region_name="eu-west-1")
             arn = client.create_secret(Name="keys", SecretString='{"ci": "k"}')["ARN"]
-            keys = make_authenticator(Settings(api_keys_secret_arn=arn))
-            assert (await keys.authenticate(request(x_api_key="k"))).name == "ci"
+            authenticator = make_authenticator(Settings(api_keys_secret_arn=arn))
+            assert (await authenticator.authenticate(request(x_api_key="k"))).name == "ci"
 
-    async def test_iam(self) -> None:
-        iam = make_authenticator(Settings(auth="iam"))
-        await iam.prepare()
-        assert isinstance(iam, IamAuthenticator)
+    async def test_iam_is_selected_by_name(self) -> None:
+        authenticator = make_authenticator(Settings(auth="iam"))
+        await authenticator.prepare()
+        assert isinstance(authenticator, IamAuthenticator)
 
-    def test_only_jwt_imports_its_library_and_nothing_imports_boto(self) -> None:
+    def test_no_other_scheme_imports_the_jwt_library_and_none_imports_boto(self) -> None:
         check = (
             "import sys; from winterbourne.chat.auth.factory import make_authenticator\n"
             "from winterbourne.chat.settings import Settings\n"

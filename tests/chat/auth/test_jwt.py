@@ -1,4 +1,4 @@
-"""JWT authentication: real keys, a real JWKS over HTTP, and every way in which a token can be invalid."""
+"""JWT authentication: valid and invalid tokens, scopes, and fetching the issuer's signing keys (JWKS over HTTP)."""
 
 import asyncio
 import base64
@@ -30,8 +30,8 @@ EC = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
 
 
-def published(**keys: Any) -> list[dict[str, Any]]:
-    """The public halves, as an issuer publishes them."""
+def public_keys(**keys: Any) -> list[dict[str, Any]]:
+    """The public keys (JWKs) as an issuer publishes them."""
     return [{**_jwk(key), "kid": kid} for kid, key in keys.items()]
 
 
@@ -44,25 +44,25 @@ class Issuer:
     """Serves its JWKS on loopback; counts the requests."""
 
     def __init__(self) -> None:
-        self.keys = published(r=RSA, e=EC)
+        self.keys = public_keys(r=RSA, e=EC)
         self.status = 200
         self.headers = ""
-        self.pack: Callable[[bytes], bytes] = bytes
+        self.compress: Callable[[bytes], bytes] = bytes
         self.reads = 0
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         self.reads += 1
-        body = self.pack(json.dumps({"keys": self.keys}).encode())
+        body = self.compress(json.dumps({"keys": self.keys}).encode())
         head = f"HTTP/1.1 {self.status} x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{self.headers}\r\n"
         writer.write(head.encode())
         writer.write(body)
         writer.close()
         await writer.wait_closed()
 
-    def settings(self, **more: Any) -> Settings:
-        values = {"auth": "jwt", "jwt_issuer": ISSUER, "jwt_audience": "chat", "jwt_jwks_url": self.url, **more}
+    def settings(self, **overrides: Any) -> Settings:
+        values = {"auth": "jwt", "jwt_issuer": ISSUER, "jwt_audience": "chat", "jwt_jwks_url": self.url, **overrides}
         return Settings(**values)
 
 
@@ -78,47 +78,47 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 
 @pytest.fixture
-def tokens(issuer: Issuer) -> JwtAuthenticator:
+def authenticator(issuer: Issuer) -> JwtAuthenticator:
     return JwtAuthenticator(issuer.settings())
 
 
 def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = "r", **changes: Any) -> str:
     claims = {"iss": ISSUER, "aud": "chat", "sub": "alice", "exp": time.time() + 600, **changes}
-    kept = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": kid} if kid else {})
+    present = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(present, key, algorithm=algorithm, headers={"kid": kid} if kid else {})
 
 
-def bearing(token: str) -> Request:
+def bearer_request(token: str) -> Request:
     return Request.from_event({"headers": {"authorization": f"Bearer {token}"}})
 
 
-async def refusal(tokens: JwtAuthenticator, token: str) -> RequestRejected:
-    with pytest.raises(RequestRejected) as refused:
-        await tokens.authenticate(bearing(token))
-    assert token not in f"{refused.value}{refused.value.headers}"
-    return refused.value
+async def rejection(authenticator: JwtAuthenticator, token: str) -> RequestRejected:
+    with pytest.raises(RequestRejected) as rejected:
+        await authenticator.authenticate(bearer_request(token))
+    assert token not in f"{rejected.value}{rejected.value.headers}"
+    return rejected.value
 
 
-class TestGoodTokens:
+class TestValidTokens:
     @pytest.mark.parametrize(("key", "algorithm", "kid"), [(RSA, "RS256", "r"), (EC, "ES256", "e")])
     async def test_the_caller_is_the_subject(
-        self, tokens: JwtAuthenticator, key: Any, algorithm: str, kid: str
+        self, authenticator: JwtAuthenticator, key: Any, algorithm: str, kid: str
     ) -> None:
-        caller = await tokens.authenticate(bearing(token(key, algorithm, kid)))
+        caller = await authenticator.authenticate(bearer_request(token(key, algorithm, kid)))
         assert caller == Caller("jwt:alice", "alice")
 
-    async def test_ours_may_be_one_audience_of_several(self, tokens: JwtAuthenticator) -> None:
-        assert await tokens.authenticate(bearing(token(aud=["other", "chat"])))
+    async def test_the_audience_may_be_one_of_several(self, authenticator: JwtAuthenticator) -> None:
+        assert await authenticator.authenticate(bearer_request(token(aud=["other", "chat"])))
 
-    async def test_the_clocks_may_differ_a_little(self, tokens: JwtAuthenticator) -> None:
-        assert await tokens.authenticate(bearing(token(exp=time.time() - 5, nbf=time.time() + 25)))
+    async def test_a_small_clock_skew_is_tolerated(self, authenticator: JwtAuthenticator) -> None:
+        assert await authenticator.authenticate(bearer_request(token(exp=time.time() - 5, nbf=time.time() + 25)))
 
-    async def test_a_lone_key_needs_no_name(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
-        issuer.keys = published(only=RSA)
-        assert await tokens.authenticate(bearing(token(kid=None)))
+    async def test_a_single_key_needs_no_key_id(self, authenticator: JwtAuthenticator, issuer: Issuer) -> None:
+        issuer.keys = public_keys(only=RSA)
+        assert await authenticator.authenticate(bearer_request(token(kid=None)))
 
 
-BAD = {
+INVALID_TOKENS = {
     "expired": token(exp=time.time() - 60),
     "without an end": token(exp=None),
     "not valid yet": token(nbf=time.time() + 3600),
@@ -142,25 +142,25 @@ BAD = {
 }
 
 
-class TestBadTokens:
-    @pytest.mark.parametrize("which", BAD)
-    async def test_it_is_refused_with_a_challenge(self, tokens: JwtAuthenticator, which: str) -> None:
-        refused = await refusal(tokens, BAD[which])
-        assert (refused.status, refused.code) == (401, "unauthorized")
-        assert refused.headers["www-authenticate"].startswith('Bearer realm="chat", error="invalid_token"')
-        assert refused.headers["www-authenticate"].isascii()
+class TestInvalidTokens:
+    @pytest.mark.parametrize("name", INVALID_TOKENS)
+    async def test_are_rejected_with_a_challenge(self, authenticator: JwtAuthenticator, name: str) -> None:
+        rejected = await rejection(authenticator, INVALID_TOKENS[name])
+        assert (rejected.status, rejected.code) == (401, "unauthorized")
+        assert rejected.headers["www-authenticate"].startswith('Bearer realm="chat", error="invalid_token"')
+        assert rejected.headers["www-authenticate"].isascii()
 
-    async def test_none_at_all_is_refused(self, tokens: JwtAuthenticator) -> None:
+    async def test_a_missing_token_is_rejected(self, authenticator: JwtAuthenticator) -> None:
         with pytest.raises(RequestRejected, match="send a key"):
-            await tokens.authenticate(Request.from_event({}))
+            await authenticator.authenticate(Request.from_event({}))
 
-    async def test_an_expired_one_says_so(self, tokens: JwtAuthenticator) -> None:
-        assert str(await refusal(tokens, BAD["expired"])) == "the token has expired"
+    async def test_the_error_says_that_the_token_has_expired(self, authenticator: JwtAuthenticator) -> None:
+        assert str(await rejection(authenticator, INVALID_TOKENS["expired"])) == "the token has expired"
 
-    async def test_a_foreign_algorithm_does_not_even_ask_for_the_keys(
-        self, tokens: JwtAuthenticator, issuer: Issuer
+    async def test_an_unsupported_algorithm_is_rejected_without_fetching_keys(
+        self, authenticator: JwtAuthenticator, issuer: Issuer
     ) -> None:
-        await refusal(tokens, BAD["not signed at all"])
+        await rejection(authenticator, INVALID_TOKENS["not signed at all"])
         assert issuer.reads == 0
 
 
@@ -175,100 +175,105 @@ JSON_VALUES = st.recursive(
 HEADERS = st.fixed_dictionaries({}, optional=dict.fromkeys(("alg", "kid", "typ", "crit", "b64"), JSON_VALUES))
 
 
-class TestAnythingElse:
+class TestArbitraryText:
     @settings(max_examples=30)
     @given(
-        st.text() | st.tuples(HEADERS | JSON_VALUES, JSON_VALUES).map(lambda two: ".".join([*map(_encoded, two), ""]))
+        st.text()
+        | st.tuples(HEADERS | JSON_VALUES, JSON_VALUES).map(lambda parts: ".".join([*map(_encoded, parts), ""]))
     )
     @example(base64.urlsafe_b64encode(b"[" * 6000).decode() + ".e30.")
     @example(f"{_encoded({'alg': 'RS256', 'kid': {}})}.e30.")
-    def test_is_refused_too(self, text: str) -> None:
-        with pytest.raises(RequestRejected) as refused:
-            asyncio.run(self._without_keys(text))
-        assert refused.value.status in {401, 503}
+    def test_is_rejected(self, text: str) -> None:
+        with pytest.raises(RequestRejected) as rejected:
+            asyncio.run(self._authenticate_without_keys(text))
+        assert rejected.value.status in {401, 503}
 
-    async def _without_keys(self, text: str) -> Caller:
-        tokens = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
-        tokens._jwks = RefreshingCache("no keys", self._away)
-        return await tokens.authenticate(Request.from_event({"headers": {"x-api-key": text}}))
+    async def _authenticate_without_keys(self, text: str) -> Caller:
+        authenticator = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        authenticator._jwks = RefreshingCache("no keys", self._fail_to_fetch)
+        return await authenticator.authenticate(Request.from_event({"headers": {"x-api-key": text}}))
 
-    async def _away(self) -> Any:
+    async def _fail_to_fetch(self) -> Any:
         raise TimeoutError
 
 
 class TestScope:
     @pytest.mark.parametrize("claims", [{"scope": "read chat"}, {"scp": ["chat"]}])
-    async def test_one_that_has_it_may_call(self, issuer: Issuer, claims: dict[str, Any]) -> None:
-        assert await JwtAuthenticator(issuer.settings(jwt_scope="chat")).authenticate(bearing(token(**claims)))
+    async def test_a_token_with_the_scope_is_accepted(self, issuer: Issuer, claims: dict[str, Any]) -> None:
+        assert await JwtAuthenticator(issuer.settings(jwt_scope="chat")).authenticate(bearer_request(token(**claims)))
 
     @pytest.mark.parametrize("claims", [{}, {"scope": "chats"}, {"scp": []}, {"scp": 1}, {"scope": {"chat": 1}}])
-    async def test_one_without_it_is_forbidden(self, issuer: Issuer, claims: dict[str, Any]) -> None:
-        refused = await refusal(JwtAuthenticator(issuer.settings(jwt_scope="chat")), token(**claims))
-        assert (refused.status, refused.code) == (403, "forbidden")
-        assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
+    async def test_a_token_without_the_scope_is_forbidden(self, issuer: Issuer, claims: dict[str, Any]) -> None:
+        rejected = await rejection(JwtAuthenticator(issuer.settings(jwt_scope="chat")), token(**claims))
+        assert (rejected.status, rejected.code) == (403, "forbidden")
+        assert 'error="insufficient_scope"' in rejected.headers["www-authenticate"]
 
 
-class TestKeys:
-    async def test_they_are_fetched_once(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
-        await asyncio.gather(*(tokens.authenticate(bearing(token())) for _ in range(5)))
+class TestSigningKeys:
+    async def test_are_fetched_once(self, authenticator: JwtAuthenticator, issuer: Issuer) -> None:
+        await asyncio.gather(*(authenticator.authenticate(bearer_request(token())) for _ in range(5)))
         assert issuer.reads == 1
 
-    async def test_they_may_be_fetched_beforehand(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
+    async def test_can_be_fetched_in_advance(self, authenticator: JwtAuthenticator, issuer: Issuer) -> None:
         issuer.status = 500
-        await tokens.prepare()
+        await authenticator.prepare()
         issuer.status = 200
-        await tokens.prepare()
-        await tokens.authenticate(bearing(token()))
+        await authenticator.prepare()
+        await authenticator.authenticate(bearer_request(token()))
         assert issuer.reads == 2
 
-    async def test_a_new_key_is_known_at_its_first_use(
-        self, tokens: JwtAuthenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    async def test_a_new_key_is_accepted_at_its_first_use(
+        self, authenticator: JwtAuthenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("winterbourne.chat.auth.jwt.UNKNOWN_KEY_MAX_AGE_S", 0)
-        await tokens.authenticate(bearing(token()))
-        issuer.keys = published(o=OTHER)
-        assert await tokens.authenticate(bearing(token(OTHER, "ES256", "o")))
+        await authenticator.authenticate(bearer_request(token()))
+        issuer.keys = public_keys(o=OTHER)
+        assert await authenticator.authenticate(bearer_request(token(OTHER, "ES256", "o")))
 
-    async def test_unknown_keys_do_not_make_us_fetch_each_time(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
+    async def test_unknown_keys_do_not_cause_a_fetch_each_time(
+        self, authenticator: JwtAuthenticator, issuer: Issuer
+    ) -> None:
         for _ in range(5):
-            await refusal(tokens, BAD["of a key that is not published"])
+            await rejection(authenticator, INVALID_TOKENS["of a key that is not published"])
         assert issuer.reads == 1
 
-    async def test_they_may_come_compressed(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
-        issuer.headers, issuer.pack = "content-encoding: gzip\r\n", gzip.compress
-        assert (await tokens.authenticate(bearing(token()))).name == "alice"
+    async def test_may_be_compressed(self, authenticator: JwtAuthenticator, issuer: Issuer) -> None:
+        issuer.headers, issuer.compress = "content-encoding: gzip\r\n", gzip.compress
+        assert (await authenticator.authenticate(bearer_request(token()))).name == "alice"
 
     @pytest.mark.parametrize(
-        ("headers", "pack"),
+        ("headers", "compress"),
         [
             ("", lambda body: body + b" " * MAX_JWKS_BYTES),
             ("content-encoding: gzip\r\n", lambda body: gzip.compress(body + b" " * 10_000_000)),
             ("content-encoding: gzip, gzip\r\n", lambda body: gzip.compress(gzip.compress(body))),
         ],
     )
-    async def test_too_much_of_them_is_not_read(
-        self, tokens: JwtAuthenticator, issuer: Issuer, headers: str, pack: Callable[[bytes], bytes]
+    async def test_a_response_over_the_size_limit_is_not_read(
+        self, authenticator: JwtAuthenticator, issuer: Issuer, headers: str, compress: Callable[[bytes], bytes]
     ) -> None:
-        issuer.headers, issuer.pack = headers, pack
-        assert (await refusal(tokens, token())).status == 503
+        issuer.headers, issuer.compress = headers, compress
+        assert (await rejection(authenticator, token())).status == 503
 
-    async def test_an_issuer_that_is_away_means_come_again(self, tokens: JwtAuthenticator, issuer: Issuer) -> None:
+    async def test_an_unavailable_issuer_means_503_and_retry_after(
+        self, authenticator: JwtAuthenticator, issuer: Issuer
+    ) -> None:
         issuer.status = 500
-        refused = await refusal(tokens, token())
-        assert (refused.status, refused.headers) == (503, {"retry-after": "10"})
+        rejected = await rejection(authenticator, token())
+        assert (rejected.status, rejected.headers) == (503, {"retry-after": "10"})
 
 
 class TestSettings:
     @pytest.mark.parametrize(
         "changes", [{"jwt_issuer": ""}, {"jwt_audience": ""}, {"jwt_jwks_url": "http://issuer.example/keys"}]
     )
-    async def test_what_is_missing_or_unsafe_stops_init(self, issuer: Issuer, changes: dict[str, str]) -> None:
+    async def test_a_missing_or_insecure_value_fails_init(self, issuer: Issuer, changes: dict[str, str]) -> None:
         with pytest.raises(SettingsError, match="JWT_"):
             make_authenticator(issuer.settings(**changes))
 
-    async def test_the_keys_are_where_issuers_usually_have_them(self) -> None:
-        tokens = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
-        assert tokens._jwks_url == "https://issuer.example/.well-known/jwks.json"
+    async def test_the_default_jwks_url_is_the_well_known_one(self) -> None:
+        authenticator = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        assert authenticator._jwks_url == "https://issuer.example/.well-known/jwks.json"
 
-    async def test_auth_jwt_chooses_it(self, issuer: Issuer) -> None:
+    async def test_auth_jwt_selects_it(self, issuer: Issuer) -> None:
         assert isinstance(make_authenticator(issuer.settings()), JwtAuthenticator)
