@@ -1,4 +1,4 @@
-"""`docs/operate.md` says what is so: its sums, and every name in it."""
+"""`docs/operate.md`: its cost table follows from the formula, and every name in it exists."""
 
 import re
 
@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/operate.md").read_text()
 ROW = re.compile(r"^\| \w[^|]* \| ([\d.]+) \| \d+ ms \|((?: \$[\d.]+ \|)+)$", re.MULTILINE)
 
 
-class TestTheCostTable:
+class TestCostTable:
     def test_has_the_durations_the_bench_assumes(self) -> None:
         assert [float(seconds) for seconds, _ in ROW.findall(PAGE)] == [
             round(length.duration_s, 1) for length in LENGTHS

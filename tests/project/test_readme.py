@@ -1,4 +1,4 @@
-"""The README says what is true."""
+"""The README: its example, tables, commands and links are correct."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def test_its_example_of_a_tool_is_one() -> None:
+def test_its_example_is_a_valid_tool() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", section("Write a tool"), re.DOTALL)
     module: dict[str, Any] = {"__name__": "example"}
     exec(code, module)
@@ -27,20 +27,20 @@ def test_its_example_of_a_tool_is_one() -> None:
     assert tool.description == "The height of the tide in a harbour."
 
 
-def test_its_options_of_a_tool_are_those_there_are() -> None:
+def test_its_tool_options_are_all_that_exist() -> None:
     cells = re.findall(r"^\| (`.*?) \|", section("Write a tool"), re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(cells))) == {*ToolOptions.__struct_fields__, "batch", "strict"}
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", section("Settings"), re.MULTILINE), ids=str)
-def test_a_setting_has_the_default_that_it_says(row: tuple[str, str]) -> None:
+def test_a_setting_has_the_documented_default(row: tuple[str, str]) -> None:
     names, defaults = re.findall(r"`(\w+)`", row[0]), row[1].replace("`", "").split(", ")
-    for at, name in enumerate(names):
-        said, is_so = defaults[min(at, len(defaults) - 1)], getattr(Settings(), name.lower())
-        if said not in {"none", "per provider", "the vendor's"}:
-            assert said == (f"{is_so:g}" if isinstance(is_so, float) else str(is_so).lower())
-        elif said == "none":
-            assert is_so == ""
+    for index, name in enumerate(names):
+        documented, actual = defaults[min(index, len(defaults) - 1)], getattr(Settings(), name.lower())
+        if documented not in {"none", "per provider", "the vendor's"}:
+            assert documented == (f"{actual:g}" if isinstance(actual, float) else str(actual).lower())
+        elif documented == "none":
+            assert actual == ""
 
 
 def test_every_target_it_names_is_in_the_makefile() -> None:
@@ -55,7 +55,7 @@ def test_every_path_of_a_format_is_named() -> None:
         assert f"`POST {module.FORMAT.path}`" in section("Connect a frontend")
 
 
-def test_every_file_it_leads_to_is_there() -> None:
+def test_every_file_it_links_to_exists() -> None:
     links = re.findall(r"\]\((?!http|#)([^)#]+)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []

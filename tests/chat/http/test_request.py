@@ -1,4 +1,4 @@
-"""Requests: what a function URL sends, read once, within the limits."""
+"""Requests: parsing a function URL's event, and validating its body within the limits."""
 
 import base64
 from typing import Any
@@ -17,23 +17,23 @@ from winterbourne.chat.settings import Settings
 SETTINGS = Settings(max_body_bytes=100, max_json_depth=4)
 
 
-def request(body: bytes | str = b"{}", *, content_type: str | None = "application/json", **more: Any) -> Request:
-    event: dict[str, Any] = {"headers": {"content-type": content_type} if content_type else {}, "body": body, **more}
+def request(body: bytes | str = b"{}", *, content_type: str | None = "application/json", **fields: Any) -> Request:
+    event: dict[str, Any] = {"headers": {"content-type": content_type} if content_type else {}, "body": body, **fields}
     if isinstance(body, bytes):
         event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
     return Request.from_event(event)
 
 
-def refusal(request: Request, settings: Settings = SETTINGS) -> tuple[int, str]:
-    with pytest.raises(RequestRejected) as refused:
+def rejection(request: Request, settings: Settings = SETTINGS) -> tuple[int, str]:
+    with pytest.raises(RequestRejected) as rejected:
         request.json_object(settings)
-    return refused.value.status, refused.value.code
+    return rejected.value.status, rejected.value.code
 
 
 class TestEvent:
     """Payload format 2.0 of function URLs."""
 
-    def test_what_is_needed_of_it_is_read(self) -> None:
+    def test_its_fields_are_parsed(self) -> None:
         event = {
             "version": "2.0",
             "rawPath": "/chat",
@@ -56,29 +56,29 @@ class TestEvent:
         )
 
     @pytest.mark.parametrize("event", [{}, {"requestContext": None, "headers": None, "body": None}])
-    def test_what_an_event_by_hand_leaves_out_is_empty(self, event: dict[str, Any]) -> None:
+    def test_missing_fields_are_empty(self, event: dict[str, Any]) -> None:
         assert Request.from_event(event) == Request(method="GET", path="/", headers={}, query={})
 
 
 class TestBody:
     @given(st.binary(max_size=100))
-    def test_it_is_what_was_sent(self, body: bytes) -> None:
+    def test_is_what_was_sent(self, body: bytes) -> None:
         assert request(body).body(100) == body
 
-    def test_text_is_sent_as_text(self) -> None:
+    def test_may_be_sent_as_text(self) -> None:
         assert request('{"a":"ü"}').body(100) == '{"a":"ü"}'.encode()
 
     @pytest.mark.parametrize("body", [b"x" * 101, b"x" * 1000, "ü" * 51])
     def test_more_than_the_limit_is_too_large(self, body: bytes | str) -> None:
-        assert refusal(request(body)) == (413, "body_too_large")
+        assert rejection(request(body)) == (413, "body_too_large")
 
-    def test_as_much_as_the_limit_is_taken(self) -> None:
+    def test_exactly_the_limit_is_accepted(self) -> None:
         body = b'{"a":"%b"}' % (b"x" * 92)
         assert len(body) == 100
         assert request(body).json_object(SETTINGS) == {"a": "x" * 92}
 
-    def test_base64_that_is_none_is_refused(self) -> None:
-        assert refusal(request("{}", isBase64Encoded=True)) == (400, "invalid_body")
+    def test_invalid_base64_is_rejected(self) -> None:
+        assert rejection(request("{}", isBase64Encoded=True)) == (400, "invalid_body")
 
 
 class TestContentType:
@@ -86,12 +86,12 @@ class TestContentType:
         "content_type",
         ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/x+json"],
     )
-    def test_json_is_taken(self, content_type: str) -> None:
+    def test_json_is_accepted(self, content_type: str) -> None:
         assert request(content_type=content_type).json_object(SETTINGS) == {}
 
     @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "json"])
-    def test_anything_else_is_not(self, content_type: str | None) -> None:
-        assert refusal(request(content_type=content_type)) == (415, "unsupported_media_type")
+    def test_anything_else_is_rejected(self, content_type: str | None) -> None:
+        assert rejection(request(content_type=content_type)) == (415, "unsupported_media_type")
 
 
 class TestJson:
@@ -113,23 +113,23 @@ class TestJson:
             (b'{"a":{"a":{"a":{"a":{}}}}}', "json_too_deep"),
         ],
     )
-    def test_what_is_no_object_in_utf_8_is_refused(self, body: bytes | str, code: str) -> None:
-        assert refusal(request(body)) == (400, code)
+    def test_anything_but_a_utf_8_object_is_rejected(self, body: bytes | str, code: str) -> None:
+        assert rejection(request(body)) == (400, code)
 
-    def test_deep_enough_is_not_too_deep(self) -> None:
+    def test_the_maximum_depth_is_accepted(self) -> None:
         assert request(b'{"a":[[[1]]]}').json_object(SETTINGS) == {"a": [[[1]]]}
 
     @pytest.mark.parametrize("deep", [b"[" * 50_000, b'{"a":' * 10_000, b"[" * 5000 + b"]" * 5000])
-    def test_very_deep_json_harms_nobody(self, deep: bytes) -> None:
-        assert refusal(request(b'{"a":' + deep + b"}"), Settings()) == (400, "json_too_deep")
+    def test_extremely_deep_json_is_rejected(self, deep: bytes) -> None:
+        assert rejection(request(b'{"a":' + deep + b"}"), Settings()) == (400, "json_too_deep")
 
     @given(st.binary(max_size=120))
-    def test_any_bytes_are_an_object_or_refused(self, body: bytes) -> None:
+    def test_any_bytes_are_an_object_or_rejected(self, body: bytes) -> None:
         outcome = attempt(lambda: request(body).json_object(SETTINGS))
         assert isinstance(outcome, dict) or 400 <= outcome.status < 500
 
     @given(st.recursive(st.integers(0, 9), lambda inner: st.lists(inner, max_size=2), max_leaves=12))
-    def test_depth_is_counted_as_one_would_by_hand(self, value: Any) -> None:
+    def test_depth_is_the_number_of_nested_containers(self, value: Any) -> None:
         def depth(value: Any) -> int:
             return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
@@ -143,7 +143,7 @@ class Point(msgspec.Struct):
 
 
 class TestParse:
-    def test_unknown_fields_are_let_pass(self) -> None:
+    def test_unknown_fields_are_ignored(self) -> None:
         assert parse_struct({"x": 1, "z": 2}, Point) == Point(1)
 
     @pytest.mark.parametrize(
@@ -154,6 +154,6 @@ class TestParse:
             ({}, "body: object missing required field x"),
         ],
     )
-    def test_the_refusal_names_the_field(self, value: dict[str, Any], message: str) -> None:
+    def test_the_rejection_names_the_field(self, value: dict[str, Any], message: str) -> None:
         with pytest.raises(RequestRejected, match=f"^{message}$"):
             parse_struct(value, Point)

@@ -1,10 +1,10 @@
-"""What one execution environment of the chat makes once, in a process of its own: importing it is starting it."""
+"""The chat's Lambda handler: retiring an environment with stuck threads, and shutdown, in a process of its own."""
 
 from tests.chat.processes import run
 
 
-def test_an_environment_whose_threads_are_stuck_ends_after_the_answer() -> None:
-    """What is stuck costs memory and processor for good; Lambda starts a fresh environment instead."""
+def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
+    """Stuck threads cost memory and CPU for good; Lambda starts a fresh environment instead."""
     assert run(
         """
         from chat import app
@@ -24,7 +24,7 @@ def test_an_environment_whose_threads_are_stuck_ends_after_the_answer() -> None:
     ).endswith("True True [True]")
 
 
-def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
+def test_a_shutdown_hook_that_fails_does_not_stop_the_others() -> None:
     assert run(
         """
         from chat import app
@@ -44,7 +44,7 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
     ).endswith("1 None")
 
 
-def test_shutting_down_ends_the_asking_of_mcp_servers() -> None:
+def test_shutdown_cancels_connecting_to_mcp_servers() -> None:
     assert run(
         """
         import os, socket

@@ -1,4 +1,4 @@
-"""The worker: one call in, one answer out."""
+"""The tool worker: its tools, its Lambda handler, and retiring an environment with stuck threads."""
 
 from chat.tools import worker
 from tests.chat.processes import run
@@ -7,10 +7,10 @@ from tool_worker.tools.simulate_savings import simulate_savings
 from winterbourne.chat.tool_runtime.discovery import discover
 
 
-def test_every_tool_of_the_worker_is_declared_alike_in_the_chat() -> None:
-    here = {tool.name: tool.schema for tool in discover(tools)}
-    there = {tool.name: tool.schema for tool in discover(worker)}
-    assert here == there
+def test_every_tool_of_the_worker_is_declared_identically_in_the_chat() -> None:
+    in_worker = {tool.name: tool.schema for tool in discover(tools)}
+    in_chat = {tool.name: tool.schema for tool in discover(worker)}
+    assert in_worker == in_chat
 
 
 def test_savings_without_risk_grow_as_the_formula_says() -> None:
@@ -35,17 +35,17 @@ def call(tool, **arguments):
 """
 
 
-def test_a_call_is_answered_with_the_result_as_json_or_with_a_sentence() -> None:
-    said = run(f"""{CALL}
+def test_a_call_returns_the_result_as_json_or_an_error_message() -> None:
+    output = run(f"""{CALL}
 for arguments in ({{"monthly_amount": 100, "years": 1}}, {{"monthly_amount": 100}}):
     answer = call("simulate_savings", **arguments)
     print(answer["is_error"], answer["content"][:60])
 """)
-    assert 'False {"paid_in":1200.0' in said
-    assert "True The arguments of simulate_savings do not fit" in said
-    assert "chat-1" in said  # the log leads back to the chat's request
+    assert 'False {"paid_in":1200.0' in output
+    assert "True The arguments of simulate_savings do not fit" in output
+    assert "chat-1" in output  # the log names the chat's request
 
 
-def test_an_environment_whose_threads_are_stuck_ends_after_the_answer() -> None:
-    said = run(f"{CALL}\nprint(call('hang'), retired)", TOOL_ABANDONED_LIMIT="1")
-    assert "was stopped.', 'is_error': True} [True]" in said
+def test_an_environment_with_stuck_threads_retires_after_the_answer() -> None:
+    output = run(f"{CALL}\nprint(call('hang'), retired)", TOOL_ABANDONED_LIMIT="1")
+    assert "was stopped.', 'is_error': True} [True]" in output

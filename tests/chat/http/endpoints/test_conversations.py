@@ -1,4 +1,4 @@
-"""The endpoints beside the chat: each caller's own conversations, and no one else's."""
+"""Conversations endpoint: callers list, read, delete and stop their own conversations, and no one else's."""
 
 import asyncio
 from typing import cast
@@ -22,61 +22,61 @@ HELLO = UserMessage((Text("hello"),))
 
 
 class ServiceFixture:
-    """A store with one conversation of Ada's in it."""
+    """A conversations endpoint with its storage in memory; `with_conversation` stores one of Ada's."""
 
     def __init__(self) -> None:
         settings = Settings()
         store = make_store(settings)
-        self.conversations, self.stops = ConversationStore(store, settings), StopSignals(store, 0.5)
-        self.kept = ConversationsEndpoint(self.conversations, self.stops)
+        self.conversations, self.stop_signals = ConversationStore(store, settings), StopSignals(store, 0.5)
+        self.endpoint = ConversationsEndpoint(self.conversations, self.stop_signals)
 
-    async def furnished(self) -> "ServiceFixture":
-        asked = ChatRequest(messages=(HELLO,), conversation_id="c-1", store=True)
-        async with self.conversations.open(ADA, asked) as record:
-            record.append(AssistantMessage((Text("hi"),)))
+    async def with_conversation(self) -> "ServiceFixture":
+        chat_request = ChatRequest(messages=(HELLO,), conversation_id="c-1", store=True)
+        async with self.conversations.open(ADA, chat_request) as conversation:
+            conversation.append(AssistantMessage((Text("hi"),)))
         return self
 
 
-async def call(act: Handler, caller: Caller, **names: str) -> RecordedResponse:
-    answered = RecordedResponse()
-    stream = cast("ResponseStream", answered)
-    await act(
+async def call(handler: Handler, caller: Caller, **path_params: str) -> RecordedResponse:
+    response = RecordedResponse()
+    stream = cast("ResponseStream", response)
+    await handler(
         RequestContext(
             request=request("GET", "/"),
             caller=caller,
-            path_params=names,
+            path_params=path_params,
             stream=stream,
             lambda_context=FakeLambdaContext(),
         )
     )
-    return answered
+    return response
 
 
-async def test_they_are_listed_shown_and_deleted() -> None:
-    kept = (await ServiceFixture().furnished()).kept
-    assert [one["id"] for one in (await call(kept.list_page, ADA)).json["conversations"]] == ["c-1"]
-    assert [one["role"] for one in (await call(kept.get, ADA, id="c-1")).json["messages"]] == ["user", "assistant"]
-    answered = await call(kept.delete, ADA, id="c-1")
-    assert (answered.status, answered.body) == (204, b"")
-    assert (await call(kept.list_page, ADA)).json["conversations"] == []
+async def test_a_conversation_can_be_listed_read_and_deleted() -> None:
+    endpoint = (await ServiceFixture().with_conversation()).endpoint
+    assert [one["id"] for one in (await call(endpoint.list_page, ADA)).json["conversations"]] == ["c-1"]
+    assert [one["role"] for one in (await call(endpoint.get, ADA, id="c-1")).json["messages"]] == ["user", "assistant"]
+    response = await call(endpoint.delete, ADA, id="c-1")
+    assert (response.status, response.body) == (204, b"")
+    assert (await call(endpoint.list_page, ADA)).json["conversations"] == []
 
 
-async def test_nobody_elses_are_there() -> None:
-    kept = (await ServiceFixture().furnished()).kept
-    assert (await call(kept.list_page, BOB)).json["conversations"] == []
-    for act in (kept.get, kept.delete):
-        with pytest.raises(RequestRejected) as refusal:
-            await call(act, BOB, id="c-1")
-        assert refusal.value.status == 404
+async def test_another_callers_conversation_is_not_found() -> None:
+    endpoint = (await ServiceFixture().with_conversation()).endpoint
+    assert (await call(endpoint.list_page, BOB)).json["conversations"] == []
+    for handler in (endpoint.get, endpoint.delete):
+        with pytest.raises(RequestRejected) as rejection:
+            await call(handler, BOB, id="c-1")
+        assert rejection.value.status == 404
 
 
-async def test_a_stop_is_accepted_and_reaches_the_callers_own_conversation_only() -> None:
-    house = ServiceFixture()
-    hers, his = (asyncio.create_task(house.stops.wait(caller, "c-1")) for caller in (ADA, BOB))
+async def test_a_stop_is_accepted_and_reaches_only_the_callers_own_conversation() -> None:
+    fixture = ServiceFixture()
+    ada_wait, bob_wait = (asyncio.create_task(fixture.stop_signals.wait(caller, "c-1")) for caller in (ADA, BOB))
     await asyncio.sleep(0)
-    answered = await call(house.kept.stop, ADA, id="c-1")
-    assert (answered.status, answered.json) == (202, {"conversation_id": "c-1", "status": "stopping"})
-    await hers
-    assert not his.done()
-    his.cancel()
-    await asyncio.gather(his, return_exceptions=True)
+    response = await call(fixture.endpoint.stop, ADA, id="c-1")
+    assert (response.status, response.json) == (202, {"conversation_id": "c-1", "status": "stopping"})
+    await ada_wait
+    assert not bob_wait.done()
+    bob_wait.cancel()
+    await asyncio.gather(bob_wait, return_exceptions=True)

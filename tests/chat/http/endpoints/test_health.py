@@ -1,4 +1,4 @@
-"""The two probes."""
+"""Health endpoint: liveness and readiness."""
 
 from typing import cast
 
@@ -10,10 +10,10 @@ from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.service import Handler, RequestContext
 
 
-async def probe(act: Handler) -> RecordedResponse:
-    answered = RecordedResponse()
-    stream = cast("ResponseStream", answered)
-    await act(
+async def probe(handler: Handler) -> RecordedResponse:
+    response = RecordedResponse()
+    stream = cast("ResponseStream", response)
+    await handler(
         RequestContext(
             request=request("GET", "/"),
             caller=ANONYMOUS,
@@ -22,15 +22,15 @@ async def probe(act: Handler) -> RecordedResponse:
             lambda_context=FakeLambdaContext(),
         )
     )
-    return answered
+    return response
 
 
-async def test_health_is_that_the_process_answers() -> None:
+async def test_liveness_is_ok_while_the_process_responds() -> None:
     assert (await probe(HealthEndpoint(FakeProvider(), SleepingTools()).liveness)).json == {"status": "ok"}
 
 
-async def test_readiness_says_what_there_is_and_asks_no_model() -> None:
-    model = FakeProvider()
-    answered = await probe(HealthEndpoint(model, SleepingTools()).readiness)
-    assert answered.json == {"status": "ready", "model": "script", "tools": ["sleep"]}
-    assert model.requests == []
+async def test_readiness_names_the_model_and_the_tools_and_calls_no_model() -> None:
+    provider = FakeProvider()
+    response = await probe(HealthEndpoint(provider, SleepingTools()).readiness)
+    assert response.json == {"status": "ready", "model": "script", "tools": ["sleep"]}
+    assert provider.requests == []

@@ -1,4 +1,4 @@
-"""Promises of the page's files: what is served, under which rules, and how little it is."""
+"""Static files: which paths are served, their security headers and caching, and the total size of the page."""
 
 import re
 from pathlib import Path
@@ -19,28 +19,28 @@ from winterbourne.chat.http.service import RequestContext
 BUDGET_BYTES = 60_000
 
 
-def asked(path: str) -> StaticFile:
+def find(path: str) -> StaticFile:
     file = page.find_static_file(path)
     assert file is not None, path
     return file
 
 
 def links() -> list[str]:
-    """Every address that the page itself names."""
-    return re.findall(r'(?:href|src)="([^"#]+)"', asked("/").body.decode())
+    """Every URL that the page links to."""
+    return re.findall(r'(?:href|src)="([^"#]+)"', find("/").body.decode())
 
 
-class TestTheTable:
+class TestPaths:
     def test_the_page_is_at_the_root(self) -> None:
-        assert asked("/").content_type == "text/html; charset=utf-8"
-        assert asked("/").body.startswith(b"<!doctype html>")
+        assert find("/").content_type == "text/html; charset=utf-8"
+        assert find("/").body.startswith(b"<!doctype html>")
 
-    def test_every_file_the_page_names_is_there(self) -> None:
+    def test_every_file_the_page_links_to_exists(self) -> None:
         assert links()
         for link in links():
-            asked(f"/{link}")
+            find(f"/{link}")
 
-    def test_every_module_is_fetched_beside_the_others_and_not_one_after_another(self) -> None:
+    def test_every_module_is_linked_from_the_page_so_that_all_load_in_parallel(self) -> None:
         named = {link.rpartition("/")[2] for link in links()}
         assert named == set(page.ASSETS)
 
@@ -48,7 +48,7 @@ class TestTheTable:
         assert {file.name for file in FOLDER.iterdir()} == {page.INDEX_HTML, *page.ASSETS}
 
     def test_each_file_has_its_own_type(self) -> None:
-        types = {link.rpartition(".")[2]: asked(f"/{link}").content_type for link in links()}
+        types = {link.rpartition(".")[2]: find(f"/{link}").content_type for link in links()}
         assert types == {
             "css": "text/css; charset=utf-8",
             "js": "text/javascript; charset=utf-8",
@@ -74,22 +74,22 @@ class TestTheTable:
             "/etc/passwd",
         ],
     )
-    def test_nothing_else_is(self, path: str) -> None:
+    def test_nothing_else_is_served(self, path: str) -> None:
         assert page.find_static_file(path) is None
 
     @given(st.text())
-    def test_no_path_leads_out_of_the_table(self, text: str) -> None:
+    def test_no_path_escapes_the_fixed_list(self, text: str) -> None:
         for path in (text, f"/{text}", f"/web/{text}", f"/web/x/{text}"):
             file = page.find_static_file(path)
             assert file is None or path == "/" or path.rpartition("/")[2] in page.ASSETS
 
 
-class TestTheRules:
+class TestSecurity:
     @pytest.fixture(params=["/", "/web/x/app.js", "/web/x/style.css", "/web/x/icon.svg"])
     def file(self, request: pytest.FixtureRequest) -> StaticFile:
-        return asked(request.param)
+        return find(request.param)
 
-    def test_everything_comes_from_here(self, file: StaticFile) -> None:
+    def test_the_policy_allows_only_this_origin(self, file: StaticFile) -> None:
         policy = dict(rule.split(" ", 1) for rule in file.headers["content-security-policy"].split("; "))
         assert policy == {
             "default-src": "'none'",
@@ -104,38 +104,38 @@ class TestTheRules:
             "trusted-types": "'none'",
         }
 
-    def test_no_type_is_guessed_and_no_address_is_told(self, file: StaticFile) -> None:
+    def test_no_type_is_sniffed_and_no_referrer_is_sent(self, file: StaticFile) -> None:
         assert file.headers["x-content-type-options"] == "nosniff"
         assert file.headers["referrer-policy"] == "no-referrer"
 
-    def test_no_file_names_an_address_elsewhere(self) -> None:
-        # Names of XML namespaces and pages of documentation are read by people and never fetched.
-        known = (b"http://www.w3.org/", b"https://html.spec.whatwg.org/", b"https://docs.aws.amazon.com/")
+    def test_no_file_refers_to_another_origin(self) -> None:
+        # XML namespaces and links to documentation are never fetched by the page.
+        allowed = (b"http://www.w3.org/", b"https://html.spec.whatwg.org/", b"https://docs.aws.amazon.com/")
         for path in FOLDER.iterdir():
             found = re.findall(rb"(?:https?:)?//\w[\w.-]*\.\w+[^\s\"')]*", path.read_bytes())
-            assert [address for address in found if not address.startswith(known)] == []
+            assert [address for address in found if not address.startswith(allowed)] == []
 
-    def test_no_script_and_no_style_stands_in_the_page(self) -> None:
-        html = asked("/").body.decode()
+    def test_the_page_has_no_inline_script_or_style(self) -> None:
+        html = find("/").body.decode()
         assert re.findall(r"<script(?![^>]*src=)|<style| style=| on\w+=", html) == []
 
-    def test_no_script_makes_nodes_from_strings(self) -> None:
+    def test_no_script_builds_html_from_strings(self) -> None:
         scripts = "".join(path.read_text() for path in FOLDER.glob("*.js"))
         assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", scripts) == []
 
 
 class TestCaching:
-    def test_the_page_is_asked_for_again_and_its_files_are_kept(self) -> None:
-        assert asked("/").headers["cache-control"] == "no-cache"
+    def test_the_page_is_revalidated_and_its_files_are_cached(self) -> None:
+        assert find("/").headers["cache-control"] == "no-cache"
         for link in links():
-            assert asked(f"/{link}").headers["cache-control"] == "public, max-age=31536000, immutable"
+            assert find(f"/{link}").headers["cache-control"] == "public, max-age=31536000, immutable"
 
-    def test_a_file_of_another_version_is_todays_and_not_kept(self) -> None:
-        old = asked("/web/0123456789abcdef/app.js")
+    def test_a_file_of_another_version_is_the_current_one_and_not_cached(self) -> None:
+        old = find("/web/0123456789abcdef/app.js")
         assert old.body == (FOLDER / "app.js").read_bytes()
         assert old.headers["cache-control"] == "no-cache"
 
-    def test_a_change_of_any_file_changes_every_address(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_change_of_any_file_changes_every_url(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         before = links()
         for file in FOLDER.iterdir():
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -151,49 +151,49 @@ class TestCaching:
                 cached.cache_clear()
 
     def test_the_files_are_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked("/")
+        find("/")
         monkeypatch.setattr(page, "FOLDER", Path("/nowhere"))
-        assert asked("/web/x/app.js").body
+        assert find("/web/x/app.js").body
 
-    def test_who_has_the_file_is_not_sent_it_again(self) -> None:
-        file = asked("/")
+    def test_a_matching_etag_means_not_modified(self) -> None:
+        file = find("/")
         etag = file.headers["etag"]
         assert all(file.is_not_modified(header) for header in (etag, f"W/{etag}", f'"other", {etag}', "*"))
         assert not any(file.is_not_modified(header) for header in ("", '"other"', etag.strip('"')))
 
 
-class TestTheBudget:
+class TestSize:
     def test_everything_together_is_under_sixty_kilobytes(self) -> None:
-        served = [asked("/"), *(asked(f"/web/x/{name}") for name in page.ASSETS)]
+        served = [find("/"), *(find(f"/web/x/{name}") for name in page.ASSETS)]
         assert sum(len(file.body) for file in served) < BUDGET_BYTES
 
 
 async def visit(path: str, **headers: str) -> RecordedResponse:
-    answered = RecordedResponse()
-    asked = request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    stream = cast("ResponseStream", answered)
+    response = RecordedResponse()
+    page_request = request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    stream = cast("ResponseStream", response)
     await serve_static_file(
         RequestContext(
-            request=asked, caller=ANONYMOUS, path_params={}, stream=stream, lambda_context=FakeLambdaContext()
+            request=page_request, caller=ANONYMOUS, path_params={}, stream=stream, lambda_context=FakeLambdaContext()
         )
     )
-    return answered
+    return response
 
 
-async def test_the_page_comes_with_its_type_and_its_rules() -> None:
-    answered = await visit("/")
-    assert (answered.status, answered.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert "content-security-policy" in answered.headers
-    assert answered.body.startswith(b"<!doctype html>")
+async def test_the_page_is_served_with_its_type_and_security_policy() -> None:
+    response = await visit("/")
+    assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "content-security-policy" in response.headers
+    assert response.body.startswith(b"<!doctype html>")
 
 
-async def test_a_browser_that_has_it_gets_no_body() -> None:
+async def test_a_matching_etag_gets_no_body() -> None:
     etag = (await visit("/")).headers["etag"]
-    answered = await visit("/", if_none_match=etag)
-    assert (answered.status, answered.body, answered.headers["etag"]) == (304, b"", etag)
+    response = await visit("/", if_none_match=etag)
+    assert (response.status, response.body, response.headers["etag"]) == (304, b"", etag)
 
 
-async def test_what_is_not_of_the_page_is_not_found() -> None:
-    with pytest.raises(RequestRejected) as refusal:
+async def test_any_other_path_is_not_found() -> None:
+    with pytest.raises(RequestRejected) as rejection:
         await visit("/web/x/settings.py")
-    assert refusal.value.status == 404
+    assert rejection.value.status == 404

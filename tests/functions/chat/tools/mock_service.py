@@ -1,4 +1,4 @@
-"""Services that answer the HTTP tools in a test, in the place of the network."""
+"""A mock HTTP service for the tests of the tools that call one."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,29 +9,29 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 
-__all__ = ["Service"]
+__all__ = ["MockService"]
 
 
-class Service:
-    """Answers requests, and keeps them.
+class MockService:
+    """Responds to requests, and records them.
 
     Args:
-        answers: For each request in turn: what to answer, an error to raise, or a function of the request.
+        responses: For each request in turn: the response, an error to raise, or a function of the request.
     """
 
-    def __init__(self, *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]) -> None:
+    def __init__(self, *responses: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]) -> None:
         self.requests: list[httpx.Request] = []
-        self._answers: Sequence[httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]] = answers
+        self._responses: Sequence[httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]] = responses
 
     def context(self, tool: Tool | None = None, settings: Settings | None = None) -> ToolContext:
-        """The context of a call of this tool, whose client asks this service."""
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        """The context of a call of this tool, whose HTTP client calls this service."""
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
         keys = keys_of(tool, settings) if tool else None
         return ToolContext(keys=keys, clients=HttpClients(asynchronous=lambda: client))
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        answer = self._answers[len(self.requests)]
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        response = self._responses[len(self.requests)]
         self.requests.append(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer(request) if callable(answer) else answer
+        if isinstance(response, Exception):
+            raise response
+        return response(request) if callable(response) else response

@@ -1,4 +1,4 @@
-"""Sums are right, and nothing but sums is done."""
+"""The calculate tool: arithmetic is evaluated, and nothing else is."""
 
 import contextlib
 
@@ -50,34 +50,34 @@ def test_arithmetic(expression: str, result: object) -> None:
         ("True + 1", "not part of arithmetic"),
     ],
 )
-def test_what_is_refused_says_why(expression: str, reason: str) -> None:
+def test_a_rejected_expression_gets_the_reason(expression: str, reason: str) -> None:
     with pytest.raises(ToolError, match=reason):
         result_of(expression)
 
 
 @given(st.text(alphabet="0123456789+-*/%^(). e,", max_size=60) | st.text(max_size=30))
-def test_any_text_has_a_value_or_is_refused_in_words(expression: str) -> None:
+def test_any_text_has_a_value_or_an_error_message(expression: str) -> None:
     try:
         result = result_of(expression)
     except ToolError as error:
-        said = str(error)
-        assert said
+        message = str(error)
+        assert message
     else:
         assert orjson.loads(orjson.dumps(result)) == result
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6), st.sampled_from(["+", "-", "*"]))
-def test_sums_are_those_of_python(left: int, right: int, sign: str) -> None:
+def test_results_are_those_of_python(left: int, right: int, sign: str) -> None:
     assert result_of(f"{left} {sign} ({right})") == {"+": left + right, "-": left - right, "*": left * right}[sign]
 
 
 @pytest.mark.parametrize("expression", ["(" * 400 + "1" + ")" * 400, "-" * 499 + "1", "+".join("1" * 250)])
-def test_deep_nesting_is_worked_out_or_refused(expression: str) -> None:
+def test_deep_nesting_is_evaluated_or_rejected(expression: str) -> None:
     with contextlib.suppress(ToolError):
         assert result_of(expression) in {1, -1, 250}
 
 
-def test_its_schema_bounds_the_text() -> None:
+def test_its_schema_limits_the_length_of_the_expression() -> None:
     (limit,) = [part["maxLength"] for part in calculate.parameters["properties"].values()]
     assert limit == 500
     assert calculate.blocking, "it runs in a thread"

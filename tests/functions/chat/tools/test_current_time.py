@@ -1,4 +1,4 @@
-"""The time, anywhere."""
+"""The current_time tool: the time in any time zone."""
 
 import datetime as dt
 
@@ -18,10 +18,10 @@ async def now(timezone: str) -> CurrentTime:
     ("timezone", "offset_h"), [("UTC", 0), ("utc", 0), ("Asia/Kolkata", 5.5), ("America/Lima", -5)]
 )
 async def test_it_has_the_offset_of_its_zone(timezone: str, offset_h: float) -> None:
-    told = await now(timezone)
-    time = dt.datetime.fromisoformat(told.time)
+    current = await now(timezone)
+    time = dt.datetime.fromisoformat(current.time)
     assert time.utcoffset() == dt.timedelta(hours=offset_h)
-    assert f"{time:%A}" == told.weekday
+    assert f"{time:%A}" == current.weekday
 
 
 async def test_it_is_now() -> None:
@@ -30,6 +30,6 @@ async def test_it_is_now() -> None:
 
 
 @pytest.mark.parametrize("name", ["Nowhere/Land", "", "../etc/passwd", "/etc/localtime", "Europe", "a\0b"])
-async def test_a_zone_that_does_not_exist_is_told(name: str) -> None:
+async def test_a_zone_that_does_not_exist_is_an_error(name: str) -> None:
     with pytest.raises(ToolError, match="There is no time zone named"):
         await now(name)

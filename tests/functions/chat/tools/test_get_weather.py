@@ -1,4 +1,4 @@
-"""The weather as Open-Meteo documents it."""
+"""The get_weather tool: the weather as Open-Meteo documents it."""
 
 import httpx
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.tools.get_weather import WEATHER_CODES, Weather, get_weather
-from tests.functions.chat.tools.mock_service import Service
+from tests.functions.chat.tools.mock_service import MockService
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 
 PLACE = {"results": [{"id": 2988507, "name": "Paris", "latitude": 48.85341, "longitude": 2.3488, "country": "France"}]}
@@ -21,17 +21,17 @@ NOW = {
 }
 
 
-def paris(**now: object) -> Service:
-    return Service(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {**NOW, **now}}))
+def paris(**now: object) -> MockService:
+    return MockService(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {**NOW, **now}}))
 
 
-async def weather(service: Service, city: str = "Paris") -> Weather:
+async def weather(service: MockService, city: str = "Paris") -> Weather:
     assert get_weather.function
     result: Weather = await get_weather.function(city, service.context(get_weather))
     return result
 
 
-async def test_what_it_is_like_there_now() -> None:
+async def test_the_current_weather_in_a_city_is_returned() -> None:
     assert await weather(paris()) == Weather(
         city="Paris",
         country="France",
@@ -45,7 +45,7 @@ async def test_what_it_is_like_there_now() -> None:
     )
 
 
-async def test_the_place_is_looked_up_first() -> None:
+async def test_the_city_is_geocoded_first() -> None:
     service = paris()
     await weather(service)
     search, forecast = (request.url for request in service.requests)
@@ -55,17 +55,17 @@ async def test_the_place_is_looked_up_first() -> None:
     assert set(forecast.params["current"].split(",")) == set(NOW) - {"time", "interval"}
 
 
-async def test_an_unknown_city_is_told() -> None:
+async def test_an_unknown_city_is_an_error() -> None:
     with pytest.raises(ToolError, match="no city named Atlantis"):
-        await weather(Service(httpx.Response(200, json={"generationtime_ms": 0.4})), "Atlantis")
+        await weather(MockService(httpx.Response(200, json={"generationtime_ms": 0.4})), "Atlantis")
 
 
-async def test_an_answer_without_the_weather_is_told() -> None:
-    service = Service(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {}}))
+async def test_a_response_without_the_weather_is_an_error() -> None:
+    service = MockService(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {}}))
     with pytest.raises(ToolUnavailable, match="The weather service sent an answer that cannot be read"):
         await weather(service)
 
 
 @given(st.integers(-5, 120))
-async def test_every_code_has_words(code: int) -> None:
+async def test_every_weather_code_has_a_description(code: int) -> None:
     assert (await weather(paris(weather_code=code))).conditions in WEATHER_CODES.values()
