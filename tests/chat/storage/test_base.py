@@ -1,4 +1,4 @@
-"""The store: the same promises from memory, from a file and from DynamoDB."""
+"""Store: the same behaviour on the memory, SQLite and DynamoDB backends, called in a thread pool."""
 
 import asyncio
 import subprocess
@@ -37,26 +37,26 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
         yield store
 
 
-def item(sk: str, body: bytes = b"", **more: int) -> Item:
-    return Item(pk="p", sk=sk, body=body, **more)
+def item(sk: str, body: bytes = b"", **fields: int) -> Item:
+    return Item(pk="p", sk=sk, body=body, **fields)
 
 
 class TestReadingAndWriting:
-    async def test_what_was_put_is_got(self, store: Store) -> None:
-        whole = item("a", bytes(range(256)), number=3, updated_ms=4, expires_at_s=2**40)
-        await store.put([whole])
-        assert await store.get("p", "a") == whole
+    async def test_a_stored_item_is_read_back(self, store: Store) -> None:
+        stored = item("a", bytes(range(256)), number=3, updated_ms=4, expires_at_s=2**40)
+        await store.put([stored])
+        assert await store.get("p", "a") == stored
 
-    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+    async def test_a_missing_item_is_none(self, store: Store) -> None:
         assert await store.get("p", "a") is None
         assert await store.query_partition("p") == []
 
-    async def test_a_later_put_takes_the_place_of_an_earlier(self, store: Store) -> None:
+    async def test_a_later_put_replaces_an_earlier_one(self, store: Store) -> None:
         await store.put([item("a", b"first", number=1)])
         await store.put([item("a", b"second")])
         assert await store.get("p", "a") == item("a", b"second")
 
-    async def test_a_partition_comes_in_the_order_of_its_keys(self, store: Store) -> None:
+    async def test_a_partition_is_ordered_by_sort_key(self, store: Store) -> None:
         await store.put([item(sk) for sk in ("b", "a#2", "a#10", "a", "É")])
         await store.put([Item(pk="other", sk="a")])
         assert [one.sk for one in await store.query_partition("p")] == ["a", "a#10", "a#2", "b", "É"]
@@ -66,47 +66,47 @@ class TestReadingAndWriting:
         await store.put(items)
         assert await store.query_partition("p") == items
 
-    async def test_deleted_items_are_gone_and_the_rest_is_not(self, store: Store) -> None:
+    async def test_deleted_items_are_gone_and_the_rest_stays(self, store: Store) -> None:
         await store.put([item("a"), item("b"), item("c")])
         await store.delete([("p", "a"), ("p", "b"), ("p", "never"), ("nowhere", "a")])
         assert await store.query_partition("p") == [item("c")]
 
-    async def test_nothing_may_be_put_and_deleted(self, store: Store) -> None:
+    async def test_putting_and_deleting_no_items_is_allowed(self, store: Store) -> None:
         await store.put([])
         await store.delete([])
 
 
-class TestReplacing:
-    async def test_one_version_follows_another(self, store: Store) -> None:
+class TestCompareAndSet:
+    async def test_the_next_version_replaces_the_current_one(self, store: Store) -> None:
         assert await store.compare_and_set(item("a", b"1", number=1))
         assert await store.compare_and_set(item("a", b"2", number=2))
         assert await store.get("p", "a") == item("a", b"2", number=2)
 
     @pytest.mark.parametrize("number", [1, 2, 4])
-    async def test_any_other_version_is_refused(self, store: Store, number: int) -> None:
+    async def test_any_other_version_is_rejected(self, store: Store, number: int) -> None:
         await store.put([item("a", b"there", number=2)])
         assert not await store.compare_and_set(item("a", number=number))
         assert await store.get("p", "a") == item("a", b"there", number=2)
 
-    async def test_only_the_first_version_takes_an_empty_place(self, store: Store) -> None:
+    async def test_only_the_first_version_creates_an_item(self, store: Store) -> None:
         assert not await store.compare_and_set(item("a", number=2))
 
-    async def test_an_expired_item_counts_as_none(self, store: Store, clock: Clock) -> None:
+    async def test_an_expired_item_counts_as_missing(self, store: Store, clock: Clock) -> None:
         await store.put([item("a", number=7, expires_at_s=int(clock.time_s) + 10)])
         clock.time_s += 10
         assert await store.compare_and_set(item("a", b"new", number=1))
         assert await store.get("p", "a") == item("a", b"new", number=1)
 
-    async def test_of_many_at_once_one_wins(self, store: Store) -> None:
-        won = await asyncio.gather(*(store.compare_and_set(item("a", number=1)) for _ in range(8)))
-        assert sum(won) == 1
+    async def test_exactly_one_of_many_concurrent_writes_succeeds(self, store: Store) -> None:
+        successes = await asyncio.gather(*(store.compare_and_set(item("a", number=1)) for _ in range(8)))
+        assert sum(successes) == 1
 
 
-class TestCounting:
+class TestIncrement:
     async def test_additions_are_summed(self, store: Store) -> None:
         assert [await store.increment("p", "n", amount, 0) for amount in (1, 41, -2)] == [1, 42, 40]
 
-    async def test_none_of_many_at_once_is_lost(self, store: Store) -> None:
+    async def test_no_concurrent_increment_is_lost(self, store: Store) -> None:
         sums = await asyncio.gather(*(store.increment("p", "n", 1, 0) for _ in range(20)))
         assert sorted(sums) == list(range(1, 21))
 
@@ -116,12 +116,12 @@ class TestCounting:
         assert await store.get("p", "n") == item("n", number=10, expires_at_s=int(clock.time_s) + 60)
 
 
-class TestNewest:
-    async def test_the_latest_come_first_and_only_those_with_a_time(self, store: Store) -> None:
+class TestQueryNewest:
+    async def test_the_latest_come_first_and_items_without_a_time_are_left_out(self, store: Store) -> None:
         await store.put([item("a", updated_ms=2), item("b", updated_ms=3), item("c"), item("d", updated_ms=1)])
         assert [one.sk for one in await store.query_newest("p", 10)] == ["b", "a", "d"]
 
-    async def test_page_after_page_gives_each_once(self, store: Store) -> None:
+    async def test_pagination_returns_each_item_once(self, store: Store) -> None:
         await store.put([item(f"{n}", updated_ms=1 + n // 2) for n in range(7)])
         seen: list[Item] = []
         while page := await store.query_newest("p", 3, seen[-1] if seen else None):
@@ -130,13 +130,13 @@ class TestNewest:
         assert [one.updated_ms for one in seen] == [4, 3, 3, 2, 2, 1, 1]
         assert len({one.sk for one in seen}) == 7
 
-    async def test_a_page_is_filled_past_what_has_expired(self, store: Store, clock: Clock) -> None:
+    async def test_a_page_is_filled_past_expired_items(self, store: Store, clock: Clock) -> None:
         await store.put([item(f"{n}", updated_ms=9 - n, expires_at_s=int(clock.time_s) * (n < 4)) for n in range(8)])
         assert [one.sk for one in await store.query_newest("p", 3)] == ["4", "5", "6"]
 
 
 class TestExpiry:
-    async def test_what_has_expired_is_not_seen(self, store: Store, clock: Clock) -> None:
+    async def test_expired_items_are_not_returned(self, store: Store, clock: Clock) -> None:
         await store.put([item("a", expires_at_s=int(clock.time_s) + 5), item("b")])
         clock.time_s += 4.9
         assert len(await store.query_partition("p")) == 2
@@ -146,7 +146,7 @@ class TestExpiry:
 
     @pytest.mark.parametrize("store", ["memory", "file"], indirect=True)
     @pytest.mark.parametrize("write", ["put", "add", "replace"])
-    async def test_it_is_swept_out_in_time_by_any_write(self, store: Store, clock: Clock, write: str) -> None:
+    async def test_expired_items_are_deleted_by_any_later_write(self, store: Store, clock: Clock, write: str) -> None:
         await store.put([item("a", expires_at_s=int(clock.time_s) + 5)])
         clock.time_s += 60
         match write:
@@ -159,42 +159,42 @@ class TestExpiry:
         assert await store._call_backend(lambda backend: backend.get("p", "a")) is None
 
 
-class TestAwayFromTheLoop:
-    async def test_the_backend_is_made_and_called_in_its_threads(self) -> None:
-        seen: list[str] = []
+class TestThreadPool:
+    async def test_the_backend_is_created_and_called_in_its_threads(self) -> None:
+        thread_names: list[str] = []
 
-        class Watching(MemoryBackend):
+        class RecordingBackend(MemoryBackend):
             def __init__(self) -> None:
                 super().__init__()
-                seen.append(threading.current_thread().name)
+                thread_names.append(threading.current_thread().name)
 
             def get(self, pk: str, sk: str) -> Item | None:
-                seen.append(threading.current_thread().name)
+                thread_names.append(threading.current_thread().name)
                 return super().get(pk, sk)
 
-        store = Store(Watching, threads=1, is_shared=False)
+        store = Store(RecordingBackend, threads=1, is_shared=False)
         await store.get("p", "a")
         await store.close()
-        assert seen == ["store_0", "store_0"]
+        assert thread_names == ["store_0", "store_0"]
 
     async def test_a_slow_call_leaves_the_loop_free(self) -> None:
-        go = threading.Event()
+        released = threading.Event()
 
-        class Slow(MemoryBackend):
+        class SlowBackend(MemoryBackend):
             def query_partition(self, pk: str) -> list[Item]:
-                go.wait(10)
+                released.wait(10)
                 return super().query_partition(pk)
 
-        store = Store(Slow, threads=1, is_shared=False)
+        store = Store(SlowBackend, threads=1, is_shared=False)
         reading = asyncio.create_task(store.query_partition("p"))
         await asyncio.sleep(0)
-        go.set()  # only a free loop comes here
+        released.set()  # only a free loop gets here
         assert await reading == []
         await store.close()
 
 
-class TestAway:
-    async def test_a_store_that_cannot_be_opened_says_so_with_each_call(self, tmp_path: Path) -> None:
+class TestUnavailable:
+    async def test_a_store_that_cannot_be_opened_fails_each_call(self, tmp_path: Path) -> None:
         store = make_store(Settings(store=f"file:{tmp_path}/missing/chat.db"))
         with pytest.raises(StorageUnavailable) as failure:
             await store.get("p", "a")
@@ -209,29 +209,29 @@ class TestAway:
         assert await store.get("p", "a") is None
         await store.close()
 
-    async def test_a_file_that_is_something_else_stays_as_it_is(self, tmp_path: Path) -> None:
+    async def test_a_file_that_is_not_a_database_is_left_unchanged(self, tmp_path: Path) -> None:
         (tmp_path / "chat.db").write_text("a letter" * 1000)
         store = make_store(Settings(store=f"file:{tmp_path}/chat.db"))
         with pytest.raises(StorageUnavailable):
             await store.put([item("a")])
         assert (tmp_path / "chat.db").read_text() == "a letter" * 1000
 
-    async def test_a_call_that_fails_says_so_and_is_logged_and_counted(
+    async def test_a_failed_call_is_raised_logged_and_counted(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counted: list[str] = []
         monkeypatch.setattr(store_module, "measure", counted.append)
 
-        class Broken(MemoryBackend):
+        class BrokenBackend(MemoryBackend):
             def put(self, items: Any) -> None:
                 raise OSError("disk full")
 
         with pytest.raises(StorageUnavailable):
-            await Store(Broken, threads=0, is_shared=False).put([])
+            await Store(BrokenBackend, threads=0, is_shared=False).put([])
         assert "disk full" in caplog.text
         assert counted == ["StoreErrors"]
 
-    async def test_a_table_that_is_not_there_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
+    async def test_a_missing_table_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
         async with open_store("dynamodb", tmp_path, clock):
             store = Store(lambda: DynamoBackend("other"), threads=1, is_shared=True)
             with pytest.raises(StorageUnavailable):
@@ -240,7 +240,7 @@ class TestAway:
 
 
 class TestSqlite:
-    def test_several_processes_see_one_file(self, tmp_path: Path) -> None:
+    def test_several_processes_share_one_file(self, tmp_path: Path) -> None:
         path = f"{tmp_path}/chat.db"
         count = (
             "import asyncio, sys\nfrom winterbourne.chat.settings import Settings\n"
@@ -260,7 +260,7 @@ class TestSqlite:
         assert backend.get("p", "n") == item("n", number=150)
         backend.close()
 
-    def test_what_is_kept_is_there_after_a_restart(self, tmp_path: Path) -> None:
+    def test_items_survive_a_restart(self, tmp_path: Path) -> None:
         first = SqliteBackend(f"{tmp_path}/chat.db")
         first.put([item("a", b"kept")])
         first.close()
@@ -269,8 +269,8 @@ class TestSqlite:
         second.close()
 
 
-class Overloaded:
-    """Stands for a DynamoDB client that gives back some writes, so many times."""
+class ThrottledClient:
+    """A fake DynamoDB client that returns some writes as unprocessed, this many times."""
 
     def __init__(self, times: int) -> None:
         self.times = times
@@ -286,26 +286,26 @@ class Overloaded:
         return {"UnprocessedItems": {}}
 
 
-def test_the_table_of_the_template_forgets_what_we_say_is_over() -> None:
+def test_the_table_of_the_template_expires_items_by_our_attribute() -> None:
     assert template_table()["TimeToLiveSpecification"] == {"AttributeName": "expires_at_s", "Enabled": True}
 
 
-class TestAnOverloadedTable:
-    def backend(self, client: Overloaded, monkeypatch: pytest.MonkeyPatch) -> tuple[DynamoBackend, list[float]]:
+class TestThrottledTable:
+    def backend(self, client: ThrottledClient, monkeypatch: pytest.MonkeyPatch) -> tuple[DynamoBackend, list[float]]:
         pauses: list[float] = []
         monkeypatch.setattr(aws_clients, "client", lambda service: client)
         return DynamoBackend(TABLE, pauses.append), pauses
 
-    def test_what_it_gave_back_is_sent_again_after_a_pause(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        client = Overloaded(2)
+    def test_unprocessed_writes_are_sent_again_after_a_pause(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = ThrottledClient(2)
         backend, pauses = self.backend(client, monkeypatch)
         backend.put([item(str(n)) for n in range(5)])
         assert len(client.written) == 5
         assert len(pauses) == 2
         assert all(0 <= pause_s <= 0.1 for pause_s in pauses)
 
-    def test_in_the_end_it_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        backend, _ = self.backend(Overloaded(99), monkeypatch)
+    def test_the_number_of_attempts_is_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        backend, _ = self.backend(ThrottledClient(99), monkeypatch)
         with pytest.raises(TimeoutError, match=f"after {MAX_BATCH_ATTEMPTS} attempts"):
             backend.put([item(str(n)) for n in range(20)])
 
@@ -316,11 +316,11 @@ class TestKeys:
         assert (encode_key(*some) == encode_key(*others)) == (some == others)
 
     @given(st.lists(st.text(st.characters(codec=None), max_size=100)))
-    def test_a_key_is_ascii_whatever_the_parts_have(self, parts: list[str]) -> None:
+    def test_a_key_is_ascii_whatever_the_parts_contain(self, parts: list[str]) -> None:
         assert encode_key(*parts).isascii()
 
     @given(st.text(min_size=300), st.text(min_size=300))
-    def test_long_parts_give_short_keys_that_differ_as_well(self, one: str, other: str) -> None:
+    def test_long_parts_give_short_keys_that_differ_too(self, one: str, other: str) -> None:
         assert (encode_key(one, "x") == encode_key(other, "x")) == (one == other)
         assert max(len(encode_key(one)), len(encode_key("%%" + one))) <= 512
 
@@ -328,9 +328,9 @@ class TestKeys:
         assert encode_key("iam:arn:aws:iam::1:user/me", "a#b") == "iam:arn:aws:iam::1:user/me#a%23b"
 
 
-class TestChoosing:
+class TestFactory:
     @pytest.mark.parametrize("value", ["redis", "file:", "dynamodb:", "Memory"])
-    def test_an_unknown_kind_is_a_settings_error(self, value: str) -> None:
+    def test_an_invalid_value_is_a_settings_error(self, value: str) -> None:
         with pytest.raises(SettingsError, match=r"^STORE"):
             Settings.from_environment({"STORE": value})
 
@@ -345,14 +345,14 @@ class TestChoosing:
         subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(winterbourne.__file__).parents[1])
 
     async def test_dynamodb_is_prepared_in_the_background(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: Future[str] = Future()
+        client_thread: Future[str] = Future()
 
         def client(service: str) -> object:
-            asked.set_result(threading.current_thread().name)
+            client_thread.set_result(threading.current_thread().name)
             return object()
 
         monkeypatch.setattr(aws_clients, "client", client)
         store = make_store(Settings(store="dynamodb:chat"))
-        assert asked.result(10).startswith("store_")  # before the first call
+        assert client_thread.result(10).startswith("store_")  # before the first call
         assert store.is_shared
         await store.close()

@@ -1,4 +1,4 @@
-"""One request at a time, whatever environments do, in whatever order, and however late."""
+"""Lease: one request at a time in a conversation, whatever environments do, in any order and however late."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ LEASE_S = 30.0
 
 
 class PartitionedBackend(MemoryBackend):
-    """One environment's way to a store that all share; it can be cut."""
+    """One environment's connection to a backend that all share; it can be cut."""
 
     def __init__(self, shared: MemoryBackend) -> None:
         super().__init__()
@@ -45,18 +45,18 @@ class PartitionedBackend(MemoryBackend):
             raise TimeoutError
 
 
-class TestOneLease:
+class TestLease:
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock()
 
     @pytest.fixture
-    def wire(self) -> PartitionedBackend:
+    def backend(self) -> PartitionedBackend:
         return PartitionedBackend(MemoryBackend())
 
     @pytest.fixture
-    def store(self, wire: PartitionedBackend, clock: Clock) -> Store:
-        return Store(lambda: wire, threads=0, is_shared=True, now=clock)
+    def store(self, backend: PartitionedBackend, clock: Clock) -> Store:
+        return Store(lambda: backend, threads=0, is_shared=True, now=clock)
 
     def lease(self, store: Store) -> Lease:
         return Lease(store, "me", "c", LEASE_S, 3600)
@@ -69,18 +69,18 @@ class TestOneLease:
             id="c", title="hello", created_ms=now_ms, epoch=now_ms, expires_at_s=int(clock.time_s) + 3600
         )
 
-    async def test_the_title_stays_and_epochs_grow_also_within_a_millisecond(self, store: Store) -> None:
+    async def test_the_title_stays_and_epochs_grow_even_within_a_millisecond(self, store: Store) -> None:
         epochs: list[int] = []
         for _ in range(3):
             lease = self.lease(store)
             await lease.read()
-            head = await lease.acquire("hello" if not epochs else "other")
-            epochs.append(head.epoch)
-            assert head.title == "hello"
+            metadata = await lease.acquire("hello" if not epochs else "other")
+            epochs.append(metadata.epoch)
+            assert metadata.title == "hello"
             await lease.release()
         assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
 
-    async def test_of_two_that_read_the_same_state_one_takes_it(self, store: Store) -> None:
+    async def test_of_two_that_read_the_same_version_one_acquires_it(self, store: Store) -> None:
         one, other = self.lease(store), self.lease(store)
         await one.read()
         await other.read()
@@ -88,7 +88,7 @@ class TestOneLease:
         with pytest.raises(RequestRejected, match="another request"):
             await other.acquire("")
 
-    async def test_renewed_it_holds_on(self, store: Store, clock: Clock) -> None:
+    async def test_renewing_it_extends_it(self, store: Store, clock: Clock) -> None:
         lease = self.lease(store)
         await lease.read()
         await lease.acquire("")
@@ -98,32 +98,32 @@ class TestOneLease:
         assert lease.metadata
         assert is_leased(lease.metadata, clock.time_s * 1000)
 
-    async def test_one_that_was_lost_says_so_once_and_takes_nothing_back(
+    async def test_a_lost_lease_is_logged_once_and_not_released(
         self, store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        lost, taken = self.lease(store), self.lease(store)
+        lost, acquired = self.lease(store), self.lease(store)
         await lost.read()
         await lost.acquire("")
         clock.time_s += LEASE_S
-        await taken.read()
-        await taken.acquire("")
+        await acquired.read()
+        await acquired.acquire("")
         await lost.renew()
         await lost.renew()
         await lost.release()
         assert [record.levelname for record in caplog.records] == ["ERROR"]
-        await taken.read()
-        assert taken.metadata
-        assert is_leased(taken.metadata, clock.time_s * 1000)
+        await acquired.read()
+        assert acquired.metadata
+        assert is_leased(acquired.metadata, clock.time_s * 1000)
 
-    async def test_a_store_that_is_away_for_a_moment_does_not_lose_it(
-        self, store: Store, wire: PartitionedBackend
+    async def test_a_short_outage_of_the_store_does_not_lose_it(
+        self, store: Store, backend: PartitionedBackend
     ) -> None:
         lease = self.lease(store)
         await lease.read()
         await lease.acquire("")
-        wire.is_cut = True
+        backend.is_cut = True
         await lease.renew()
-        wire.is_cut = False
+        backend.is_cut = False
         await lease.renew()
         await lease.release()
         await lease.read()
@@ -132,16 +132,21 @@ class TestOneLease:
 
 
 class Session:
-    """One request in one environment, from its beginning to its end or its death."""
+    """One request in one environment, until it ends or its environment crashes."""
 
-    def __init__(self, wire: PartitionedBackend, opened: Any, record: OpenConversation, until_s: float) -> None:
-        self.wire, self.opened, self.record, self.until_s = wire, opened, record, until_s
+    def __init__(
+        self, backend: PartitionedBackend, context_manager: Any, conversation: OpenConversation, lease_until_s: float
+    ) -> None:
+        self.backend = backend
+        self.context_manager = context_manager
+        self.conversation = conversation
+        self.lease_until_s = lease_until_s
         self.texts: list[str] = []
         self.is_over = False
 
 
-class Environments(RuleBasedStateMachine):
-    """Requests begin, speak, end and die in any order while the clock moves on; the conversation stays in order."""
+class ConcurrentRequests(RuleBasedStateMachine):
+    """State machine: requests begin, append messages, end and crash in any order; the stored messages stay in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,44 +160,44 @@ class Environments(RuleBasedStateMachine):
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
-        wire = PartitionedBackend(self.shared)
-        store = Store(lambda: wire, threads=0, is_shared=True, now=self.clock)
+        backend = PartitionedBackend(self.shared)
+        store = Store(lambda: backend, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        opened = ConversationStore(store, Settings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
-        someone_has_it = any(not one.is_over and self.clock.time_s < one.until_s for one in self.sessions)
-        if someone_has_it:
+        context_manager = ConversationStore(store, Settings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
+        is_leased_now = any(not one.is_over and self.clock.time_s < one.lease_until_s for one in self.sessions)
+        if is_leased_now:
             with pytest.raises(RequestRejected, match="another request is running"):
-                await opened.__aenter__()
+                await context_manager.__aenter__()
             return
-        record = await opened.__aenter__()
-        session = Session(wire, opened, record, self.clock.time_s + LEASE_S)
+        conversation = await context_manager.__aenter__()
+        session = Session(backend, context_manager, conversation, self.clock.time_s + LEASE_S)
         session.texts.append(text)
         self.sessions.append(session)
         await asyncio.sleep(0)
 
     @precondition(lambda self: self._running())
     @rule(data=st.data())
-    def speak(self, data: st.DataObject) -> None:
+    def append_message(self, data: st.DataObject) -> None:
         session = data.draw(st.sampled_from(self._running()))
         text = f"answer {len(session.texts)}"
         session.texts.append(text)
-        self.runner.run(self._say(session, text))
+        self.runner.run(self._append(session, text))
 
-    async def _say(self, session: Session, text: str) -> None:
-        session.record.append(AssistantMessage((Text(text),)))
+    async def _append(self, session: Session, text: str) -> None:
+        session.conversation.append(AssistantMessage((Text(text),)))
         for _ in range(5):
-            await asyncio.sleep(0)  # the writer's turn
+            await asyncio.sleep(0)  # lets the write-behind queue run
 
     @precondition(lambda self: self._running())
-    @rule(data=st.data(), dies=st.booleans())
-    def end(self, data: st.DataObject, dies: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+    @rule(data=st.data(), crashes=st.booleans())
+    def end(self, data: st.DataObject, crashes: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
         session = data.draw(st.sampled_from(self._running()))
-        session.wire.is_cut = dies
+        session.backend.is_cut = crashes
         self._end(session)
-        # A dead one keeps the conversation until its lease ends.
-        session.is_over = not dies
-        session.until_s = session.until_s if dies else 0
+        # A crashed one holds the conversation until its lease expires.
+        session.is_over = not crashes
+        session.lease_until_s = session.lease_until_s if crashes else 0
 
     @rule(seconds=st.sampled_from([1.0, 29.0, 31.0]))
     def wait(self, seconds: float) -> None:
@@ -201,7 +206,9 @@ class Environments(RuleBasedStateMachine):
     @invariant()
     def the_conversation_is_in_order(self) -> None:
         if self.sessions:
-            assert self.runner.run(self._kept()) == [text for session in self.sessions for text in session.texts]
+            assert self.runner.run(self._stored_texts()) == [
+                text for session in self.sessions for text in session.texts
+            ]
 
     def teardown(self) -> None:
         for session in self._running():
@@ -209,17 +216,17 @@ class Environments(RuleBasedStateMachine):
         self.runner.close()
 
     def _running(self) -> list[Session]:
-        return [one for one in self.sessions if not one.is_over and not one.wire.is_cut]
+        return [one for one in self.sessions if not one.is_over and not one.backend.is_cut]
 
     def _end(self, session: Session) -> None:
         with contextlib.suppress(StorageUnavailable):
-            self.runner.run(session.opened.__aexit__(None, None, None))
+            self.runner.run(session.context_manager.__aexit__(None, None, None))
 
-    async def _kept(self) -> list[str]:
+    async def _stored_texts(self) -> list[str]:
         store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
-        shown = json.loads(await ConversationStore(store, Settings()).get(ANONYMOUS, "c"))
-        return [part["text"] for message in shown["messages"] for part in message["parts"]]
+        stored = json.loads(await ConversationStore(store, Settings()).get(ANONYMOUS, "c"))
+        return [part["text"] for message in stored["messages"] for part in message["parts"]]
 
 
-TestEnvironments = Environments.TestCase
-TestEnvironments.settings = examples(max_examples=40, stateful_step_count=20)
+TestConcurrentRequests = ConcurrentRequests.TestCase
+TestConcurrentRequests.settings = examples(max_examples=40, stateful_step_count=20)

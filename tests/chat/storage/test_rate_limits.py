@@ -1,4 +1,4 @@
-"""Limits per caller: so many requests a minute, so many tokens a day, wherever they are counted."""
+"""Rate limits: requests per minute and tokens per day of each caller, in fixed windows shared by all environments."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,71 +29,71 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
         yield store
 
 
-async def refusal(limits: RateLimiter) -> RequestRejected:
-    with pytest.raises(RequestRejected) as refused:
-        await limits.check(ALICE)
-    return refused.value
+async def rejection(limiter: RateLimiter) -> RequestRejected:
+    with pytest.raises(RequestRejected) as rejected:
+        await limiter.check(ALICE)
+    return rejected.value
 
 
 class TestRequestsPerMinute:
     @pytest.fixture
-    def limits(self, store: Store) -> RateLimiter:
+    def limiter(self, store: Store) -> RateLimiter:
         return RateLimiter(store, Settings(limit_requests_per_minute=2))
 
-    async def test_one_too_many_is_told_when_to_come_again(self, limits: RateLimiter) -> None:
-        await limits.check(ALICE)
-        await limits.check(ALICE)
-        refused = await refusal(limits)
-        assert (refused.status, refused.code) == (429, "rate_limited")
-        assert refused.headers == {"retry-after": "30"}
-        assert str(refused) == "rate limit exceeded: 2 requests per minute"
+    async def test_a_request_over_the_limit_gets_retry_after(self, limiter: RateLimiter) -> None:
+        await limiter.check(ALICE)
+        await limiter.check(ALICE)
+        rejected = await rejection(limiter)
+        assert (rejected.status, rejected.code) == (429, "rate_limited")
+        assert rejected.headers == {"retry-after": "30"}
+        assert str(rejected) == "rate limit exceeded: 2 requests per minute"
 
-    async def test_others_have_their_own(self, limits: RateLimiter) -> None:
-        await limits.check(ALICE)
-        await limits.check(ALICE)
-        await limits.check(BOB)
+    async def test_each_caller_has_a_separate_limit(self, limiter: RateLimiter) -> None:
+        await limiter.check(ALICE)
+        await limiter.check(ALICE)
+        await limiter.check(BOB)
 
-    async def test_the_next_minute_is_a_new_one(self, limits: RateLimiter, clock: Clock) -> None:
+    async def test_the_next_minute_is_a_new_window(self, limiter: RateLimiter, clock: Clock) -> None:
         for _ in range(2):
-            await limits.check(ALICE)
-            await limits.check(ALICE)
+            await limiter.check(ALICE)
+            await limiter.check(ALICE)
             clock.time_s += 30
 
-    async def test_all_environments_count_together(self, limits: RateLimiter, store: Store) -> None:
+    async def test_all_environments_share_the_count(self, limiter: RateLimiter, store: Store) -> None:
         await RateLimiter(store, Settings(limit_requests_per_minute=2)).check(ALICE)
-        await limits.check(ALICE)
-        assert (await refusal(limits)).status == 429
+        await limiter.check(ALICE)
+        assert (await rejection(limiter)).status == 429
 
 
 class TestTokensPerDay:
     @pytest.fixture
-    def limits(self, store: Store) -> RateLimiter:
+    def limiter(self, store: Store) -> RateLimiter:
         return RateLimiter(store, Settings(limit_tokens_per_day=100))
 
-    async def test_used_up_they_are_refused_until_midnight(self, limits: RateLimiter) -> None:
-        await limits.check(ALICE)
-        await limits.record_usage(ALICE, 60)
-        await limits.check(ALICE)
-        await limits.record_usage(ALICE, 40)
-        refused = await refusal(limits)
-        assert (refused.status, refused.headers) == (429, {"retry-after": str(86_400 - 30)})
-        await limits.check(BOB)
+    async def test_requests_are_rejected_until_midnight_once_they_are_used_up(self, limiter: RateLimiter) -> None:
+        await limiter.check(ALICE)
+        await limiter.record_usage(ALICE, 60)
+        await limiter.check(ALICE)
+        await limiter.record_usage(ALICE, 40)
+        rejected = await rejection(limiter)
+        assert (rejected.status, rejected.headers) == (429, {"retry-after": str(86_400 - 30)})
+        await limiter.check(BOB)
 
-    async def test_the_next_day_is_a_new_one(self, limits: RateLimiter, clock: Clock) -> None:
-        await limits.record_usage(ALICE, 100)
+    async def test_the_next_day_is_a_new_window(self, limiter: RateLimiter, clock: Clock) -> None:
+        await limiter.record_usage(ALICE, 100)
         clock.time_s += 86_400
-        await limits.check(ALICE)
+        await limiter.check(ALICE)
 
 
 async def test_without_limits_nothing_is_counted(clock: Clock) -> None:
     async with open_store("memory", Path(), clock) as store:
-        limits = RateLimiter(store, Settings())
-        await limits.check(ALICE)
-        await limits.record_usage(ALICE, 5)
+        limiter = RateLimiter(store, Settings())
+        await limiter.check(ALICE)
+        await limiter.record_usage(ALICE, 5)
         assert await store.query_partition("limits#key:alice") == []
 
 
-async def test_counters_are_forgotten_with_their_window(clock: Clock) -> None:
+async def test_counters_expire_with_their_window(clock: Clock) -> None:
     async with open_store("memory", Path(), clock) as store:
         await RateLimiter(store, Settings(limit_requests_per_minute=5)).check(ALICE)
         assert len(await store.query_partition("limits#key:alice")) == 1
@@ -101,11 +101,11 @@ async def test_counters_are_forgotten_with_their_window(clock: Clock) -> None:
         assert await store.query_partition("limits#key:alice") == []
 
 
-async def test_a_limit_that_cannot_be_checked_stays_shut() -> None:
-    class Away(MemoryBackend):
+async def test_limits_fail_closed_if_the_store_is_unavailable() -> None:
+    class UnavailableBackend(MemoryBackend):
         def increment(self, *_: object) -> int:
             raise TimeoutError
 
-    limits = RateLimiter(Store(Away, threads=0, is_shared=False), Settings(limit_requests_per_minute=1))
+    limiter = RateLimiter(Store(UnavailableBackend, threads=0, is_shared=False), Settings(limit_requests_per_minute=1))
     with pytest.raises(StorageUnavailable):
-        await limits.check(ALICE)
+        await limiter.check(ALICE)

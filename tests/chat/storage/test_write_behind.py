@@ -1,4 +1,4 @@
-"""Writing beside the stream: handing over never waits, and the end waits for the last write, but not for ever."""
+"""Write-behind queue: putting items never waits, and closing waits for the last write, up to a timeout."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ import pytest
 
 from tests.clock import jumping
 from winterbourne.chat.errors import StorageUnavailable
-from winterbourne.chat.storage import write_behind as writer_module
+from winterbourne.chat.storage import write_behind
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.write_behind import FLUSH_TIMEOUT_S, WriteBehindQueue
 
 
-class Slow(Store):
-    """Takes some time for each write, and is away for a while when told to."""
+class SlowStore(Store):
+    """A store that takes some time for each write, and fails the next `failures` writes."""
 
     def __init__(self, delay_s: float = 0.1) -> None:
         super().__init__(MemoryBackend, threads=0, is_shared=False)
@@ -36,17 +36,17 @@ class Renewals:
         self.at_s: list[float] = []
 
     async def __call__(self) -> None:
-        self.at_s.append(round(asyncio.get_running_loop().time() - self.began_s))
+        self.at_s.append(round(asyncio.get_running_loop().time() - self.started_at_s))
 
     async def __aenter__(self) -> Self:
-        self.began_s = asyncio.get_running_loop().time()
+        self.started_at_s = asyncio.get_running_loop().time()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         pass
 
 
-async def never() -> None:
+async def fail_to_renew() -> None:
     raise AssertionError
 
 
@@ -54,50 +54,50 @@ def item(sk: str) -> Item:
     return Item(pk="p", sk=sk)
 
 
-class TestWhileTheStreamRuns:
+class TestWhileOpen:
     @jumping
-    async def test_handing_over_takes_no_time_and_the_writing_overlaps(self) -> None:
-        store, loop = Slow(delay_s=1), asyncio.get_running_loop()
-        async with WriteBehindQueue(store, never, 60) as writer:
+    async def test_putting_takes_no_time_and_writing_overlaps(self) -> None:
+        store, loop = SlowStore(delay_s=1), asyncio.get_running_loop()
+        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
             before = loop.time()
-            writer.put([item("a")])
+            queue.put([item("a")])
             assert loop.time() - before < 0.5
             await asyncio.sleep(1.5)
             assert store.writes == [["a"]]
 
     @jumping
-    async def test_what_comes_during_a_write_goes_together_in_the_next(self) -> None:
-        store = Slow(delay_s=1)
-        async with WriteBehindQueue(store, never, 60) as writer:
-            writer.put([item("a")])
+    async def test_items_put_during_a_write_go_together_in_the_next(self) -> None:
+        store = SlowStore(delay_s=1)
+        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+            queue.put([item("a")])
             await asyncio.sleep(0.5)
-            writer.put([item("b")])
-            writer.put([item("c")])
+            queue.put([item("b")])
+            queue.put([item("c")])
         assert store.writes == [["a"], ["b", "c"]]
 
     @jumping
-    async def test_it_renews_in_time_also_when_nothing_is_written(self) -> None:
-        async with Renewals() as renewals, WriteBehindQueue(Slow(), renewals, 10):
+    async def test_the_lease_is_renewed_in_time_even_if_nothing_is_written(self) -> None:
+        async with Renewals() as renewals, WriteBehindQueue(SlowStore(), renewals, 10):
             await asyncio.sleep(35)
         assert renewals.at_s == [10, 20, 30]
 
 
-class TestAtTheEnd:
+class TestClosing:
     @jumping
-    async def test_the_last_write_is_waited_for(self) -> None:
-        store = Slow(delay_s=1)
-        async with WriteBehindQueue(store, never, 60) as writer:
-            writer.put([item("a")])
+    async def test_waits_for_the_last_write(self) -> None:
+        store = SlowStore(delay_s=1)
+        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+            queue.put([item("a")])
         assert store.writes == [["a"]]
-        assert writer.is_flushed
+        assert queue.is_flushed
 
     @jumping
-    async def test_also_when_the_stream_was_cancelled(self) -> None:
-        store = Slow(delay_s=1)
+    async def test_waits_for_the_last_write_after_a_cancellation_too(self) -> None:
+        store = SlowStore(delay_s=1)
 
         async def stream() -> None:
-            async with WriteBehindQueue(store, never, 60) as writer:
-                writer.put([item("a")])
+            async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+                queue.put([item("a")])
                 await asyncio.sleep(3600)
 
         task = asyncio.create_task(stream())
@@ -108,42 +108,42 @@ class TestAtTheEnd:
         assert store.writes == [["a"]]
 
     @jumping
-    async def test_a_store_that_hangs_is_given_up(self) -> None:
+    async def test_gives_up_on_a_hanging_store(self) -> None:
         loop = asyncio.get_running_loop()
         before = loop.time()
-        async with WriteBehindQueue(Slow(delay_s=3600), never, 7200) as writer:
-            writer.put([item("a")])
+        async with WriteBehindQueue(SlowStore(delay_s=3600), fail_to_renew, 7200) as queue:
+            queue.put([item("a")])
         assert FLUSH_TIMEOUT_S <= loop.time() - before < FLUSH_TIMEOUT_S + 1
-        assert not writer.is_flushed
-        assert writer._task.done()
+        assert not queue.is_flushed
+        assert queue._task.done()
 
     @jumping
-    async def test_nothing_to_write_writes_nothing(self) -> None:
-        store = Slow()
-        async with WriteBehindQueue(store, never, 60):
+    async def test_writes_nothing_if_nothing_was_put(self) -> None:
+        store = SlowStore()
+        async with WriteBehindQueue(store, fail_to_renew, 60):
             pass
         assert store.writes == []
 
 
-class TestAStoreThatIsAway:
+class TestUnavailableStore:
     @jumping
-    async def test_what_it_did_not_take_is_written_at_the_next_occasion_in_order(self) -> None:
-        store = Slow()
+    async def test_items_that_failed_are_written_with_the_next_ones_in_order(self) -> None:
+        store = SlowStore()
         store.failures = 1
-        async with WriteBehindQueue(store, never, 60) as writer:
-            writer.put([item("a")])
+        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+            queue.put([item("a")])
             await asyncio.sleep(5)
-            writer.put([item("b")])
+            queue.put([item("b")])
         assert store.writes == [["a", "b"]]
 
-    async def test_what_is_lost_is_logged_and_counted(
+    async def test_lost_items_are_logged_and_counted(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        measured: list[str] = []
-        monkeypatch.setattr(writer_module, "measure", measured.append)
-        store = Slow(delay_s=0)
+        counted: list[str] = []
+        monkeypatch.setattr(write_behind, "measure", counted.append)
+        store = SlowStore(delay_s=0)
         store.failures = 9
-        async with WriteBehindQueue(store, never, 60) as writer:
-            writer.put([item("a"), item("b")])
+        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+            queue.put([item("a"), item("b")])
         assert "the last 2 items of a conversation could not be saved" in caplog.text
-        assert measured == ["ConversationsCut"]
+        assert counted == ["ConversationsCut"]
