@@ -1,4 +1,4 @@
-"""boto3 clients: one per service and region, whoever asks first, and none that waits for minutes."""
+"""boto3 clients: one per service and region, shared by all threads, with short timeouts."""
 
 import subprocess
 import sys
@@ -18,18 +18,18 @@ def region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_clients, "_CLIENTS", {})
 
 
-def test_one_client_however_many_threads_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
+def test_concurrent_threads_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    created: list[str] = []
 
-    def make(service: str, region: str | None) -> object:
-        time.sleep(0.01)  # long enough that the other threads would make theirs meanwhile
-        made.append(service)
+    def make_client(service: str, region: str | None) -> object:
+        time.sleep(0.01)  # long enough for the other threads to create theirs meanwhile
+        created.append(service)
         return object()
 
-    monkeypatch.setattr(aws_clients, "_make", make)
-    with ThreadPoolExecutor(8) as threads:
-        clients = set(threads.map(lambda _: aws_clients.client("dynamodb"), range(8)))
-    assert len(clients) == len(made) == 1
+    monkeypatch.setattr(aws_clients, "_make", make_client)
+    with ThreadPoolExecutor(8) as thread_pool:
+        clients = set(thread_pool.map(lambda _: aws_clients.client("dynamodb"), range(8)))
+    assert len(clients) == len(created) == 1
 
 
 def test_another_region_has_another_client() -> None:

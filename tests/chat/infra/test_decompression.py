@@ -1,4 +1,4 @@
-"""Compressed responses are read within a bound, piece by piece, or not at all."""
+"""Decompression of HTTP responses: in bounded chunks, up to a size limit, and of supported encodings only."""
 
 import asyncio
 import gzip
@@ -15,21 +15,21 @@ from winterbourne.chat.infra.decompression import CHUNK_BYTES, MAX_DECOMPRESSED_
 
 
 class Body(httpx.AsyncByteStream, httpx.SyncByteStream):
-    """Pieces, one a read; says whether it was closed, and how many were read."""
+    """A response body that yields one chunk a read; counts the reads and records whether it was closed."""
 
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = pieces
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
         self.read = 0
         self.closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in self.pieces:
+        for chunk in self.chunks:
             self.read += 1
-            yield piece
+            yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self:
-            yield piece
+        for chunk in self:
+            yield chunk
 
     def close(self) -> None:
         self.closed = True
@@ -38,56 +38,56 @@ class Body(httpx.AsyncByteStream, httpx.SyncByteStream):
         self.closed = True
 
 
-def response(encoding: str | None, *pieces: bytes, **more: Any) -> httpx.Response:
+def response(encoding: str | None, *chunks: bytes, **options: Any) -> httpx.Response:
     headers = {"content-type": "text/plain", "content-length": "7"}
     if encoding is not None:
         headers["content-encoding"] = encoding
-    return httpx.Response(200, headers=headers, stream=Body(*pieces), **more)
+    return httpx.Response(200, headers=headers, stream=Body(*chunks), **options)
 
 
-def nothing_but_zeros(count: int, pack: Callable[[bytes], bytes] = gzip.compress) -> bytes:
-    return pack(bytes(count))
+def compressed_zeros(count: int, compress: Callable[[bytes], bytes] = gzip.compress) -> bytes:
+    return compress(bytes(count))
 
 
 @pytest.mark.parametrize("encoding", [None, "", "identity", "Identity, identity", "utf-8", "none", "aws-chunked"])
-def test_what_is_not_compressed_is_left_alone(encoding: str | None) -> None:
-    plain = response(encoding, b"a")
-    assert decompress(plain) is plain
-    assert decompress_sync(plain) is plain
+def test_an_uncompressed_response_is_returned_unchanged(encoding: str | None) -> None:
+    uncompressed = response(encoding, b"a")
+    assert decompress(uncompressed) is uncompressed
+    assert decompress_sync(uncompressed) is uncompressed
 
 
 @pytest.mark.parametrize(
-    ("encoding", "pack"), [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress)]
+    ("encoding", "compress"), [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress)]
 )
-async def test_what_is_compressed_reads_as_it_was(encoding: str, pack: Callable[[bytes], bytes]) -> None:
+async def test_a_compressed_response_is_decompressed(encoding: str, compress: Callable[[bytes], bytes]) -> None:
     text = b"the tide is in " * 10_000
-    for take in (2, 1000, 10**6):
-        packed = pack(text)
-        pieces = [packed[at : at + take] for at in range(0, len(packed), take)]
-        read = decompress(response(encoding, *pieces))
-        assert b"".join([piece async for piece in read.aiter_raw()]) == text
-        assert b"".join(decompress_sync(response(encoding, *pieces)).iter_raw()) == text
+    for size in (2, 1000, 10**6):
+        compressed = compress(text)
+        chunks = [compressed[start : start + size] for start in range(0, len(compressed), size)]
+        read = decompress(response(encoding, *chunks))
+        assert b"".join([chunk async for chunk in read.aiter_raw()]) == text
+        assert b"".join(decompress_sync(response(encoding, *chunks)).iter_raw()) == text
         assert dict(read.headers) == {"content-type": "text/plain"}
 
 
 @given(st.binary(max_size=500), st.integers(1, 50))
-def test_any_bytes_cut_anywhere(data: bytes, take: int) -> None:
-    packed = gzip.compress(data)
-    pieces = [packed[at : at + take] for at in range(0, len(packed), take)]
-    assert b"".join(decompress_sync(response("gzip", *pieces)).iter_raw()) == data
+def test_any_bytes_are_decompressed_however_they_are_chunked(data: bytes, size: int) -> None:
+    compressed = gzip.compress(data)
+    chunks = [compressed[start : start + size] for start in range(0, len(compressed), size)]
+    assert b"".join(decompress_sync(response("gzip", *chunks)).iter_raw()) == data
 
 
-async def test_words_that_name_no_compression_are_passed_over() -> None:
+async def test_encodings_that_are_no_compression_are_skipped() -> None:
     assert await decompress(response("aws-chunked, gzip", gzip.compress(b"the tide"))).aread() == b"the tide"
 
 
-async def test_deflate_without_its_header_is_read_too_as_some_servers_send_it() -> None:
-    packer = zlib.compressobj(wbits=-15)
-    packed = packer.compress(b"the tide") + packer.flush()
-    assert await decompress(response("deflate", packed[:3], packed[3:])).aread() == b"the tide"
+async def test_deflate_without_its_header_as_some_servers_send_it_is_decompressed() -> None:
+    compressor = zlib.compressobj(wbits=-15)
+    compressed = compressor.compress(b"the tide") + compressor.flush()
+    assert await decompress(response("deflate", compressed[:3], compressed[3:])).aread() == b"the tide"
 
 
-async def test_a_large_body_lets_others_have_their_turn() -> None:
+async def test_a_large_body_does_not_block_the_event_loop() -> None:
     turns = 0
 
     async def count() -> None:
@@ -97,31 +97,31 @@ async def test_a_large_body_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    await decompress(response("gzip", nothing_but_zeros(100 * CHUNK_BYTES))).aread()
+    await decompress(response("gzip", compressed_zeros(100 * CHUNK_BYTES))).aread()
     counting.cancel()
     assert turns >= 100
 
 
-async def test_a_stream_that_is_flushed_comes_as_it_is_sent() -> None:
-    packer = zlib.compressobj(wbits=31)
-    first = packer.compress(b"one ") + packer.flush(zlib.Z_SYNC_FLUSH)
-    body = Body(first, packer.compress(b"two") + packer.flush())
-    read = decompress(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aiter_raw()
-    assert await anext(read) == b"one "
+async def test_flushed_data_is_passed_on_at_once() -> None:
+    compressor = zlib.compressobj(wbits=31)
+    first = compressor.compress(b"one ") + compressor.flush(zlib.Z_SYNC_FLUSH)
+    body = Body(first, compressor.compress(b"two") + compressor.flush())
+    chunks = decompress(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aiter_raw()
+    assert await anext(chunks) == b"one "
     assert body.read == 1
-    assert [piece async for piece in read] == [b"two"]
+    assert [chunk async for chunk in chunks] == [b"two"]
 
 
-async def test_it_comes_in_pieces_so_that_a_lower_limit_is_met_in_time() -> None:
-    bomb = nothing_but_zeros(16 * 1024 * 1024)
-    async for piece in decompress(response("gzip", bomb)).aiter_raw():
-        assert len(piece) <= CHUNK_BYTES
+async def test_it_is_read_in_chunks_so_that_a_lower_limit_applies_in_time() -> None:
+    bomb = compressed_zeros(16 * 1024 * 1024)
+    async for chunk in decompress(response("gzip", bomb)).aiter_raw():
+        assert len(chunk) <= CHUNK_BYTES
     sizes = list(map(len, decompress_sync(response("gzip", bomb)).iter_raw()))
     assert (max(sizes), sum(sizes)) == (CHUNK_BYTES, 16 * 1024 * 1024)
 
 
-async def test_there_is_a_limit_for_those_who_have_none() -> None:
-    bomb = nothing_but_zeros(MAX_DECOMPRESSED_BYTES + 1)
+async def test_there_is_a_limit_for_readers_that_set_none() -> None:
+    bomb = compressed_zeros(MAX_DECOMPRESSED_BYTES + 1)
     with pytest.raises(httpx.DecodingError, match=f"more than {MAX_DECOMPRESSED_BYTES} bytes"):
         await decompress(response("gzip", bomb)).aread()
     with pytest.raises(httpx.DecodingError, match=f"more than {MAX_DECOMPRESSED_BYTES} bytes"):
@@ -131,25 +131,25 @@ async def test_there_is_a_limit_for_those_who_have_none() -> None:
 @pytest.mark.parametrize(
     "encoding", ["gzip, gzip", "gzip,deflate", "identity, gzip, gzip", "br", "zstd", "compress", "gzip," * 10_000]
 )
-async def test_other_encodings_and_those_within_others_are_refused_before_they_are_read(encoding: str) -> None:
-    twice = response(encoding, gzip.compress(nothing_but_zeros(10_000_000)))
+async def test_unsupported_and_nested_encodings_are_rejected_before_they_are_read(encoding: str) -> None:
+    twice = response(encoding, gzip.compress(compressed_zeros(10_000_000)))
     with pytest.raises(httpx.DecodingError, match=r"^the response has an unsupported encoding: .{2,100}$"):
         await decompress(twice).aread()
 
 
 @pytest.mark.parametrize(
-    "sent", [b"no gzip at all", gzip.compress(b"x" * 100, mtime=0)[:-20], gzip.compress(b"x", mtime=0)[:5]]
+    "body", [b"no gzip at all", gzip.compress(b"x" * 100, mtime=0)[:-20], gzip.compress(b"x", mtime=0)[:5]]
 )
-async def test_what_is_broken_or_cut_is_an_error(sent: bytes) -> None:
+async def test_a_corrupt_or_truncated_body_is_an_error(body: bytes) -> None:
     with pytest.raises(httpx.DecodingError, match=r"compressed response is (corrupt|truncated)"):
-        await decompress(response("gzip", sent)).aread()
+        await decompress(response("gzip", body)).aread()
 
 
-async def test_no_body_at_all_is_none() -> None:
+async def test_an_empty_body_stays_empty() -> None:
     assert await decompress(response("gzip")).aread() == b""
 
 
-async def test_what_follows_the_end_is_ignored() -> None:
+async def test_data_after_the_end_is_ignored() -> None:
     assert await decompress(response("gzip", gzip.compress(b"all") + b"\0\0", b"more")).aread() == b"all"
 
 
@@ -162,6 +162,6 @@ async def test_closing_it_closes_the_response() -> None:
     assert body.closed
 
 
-def test_what_httpx_knows_of_a_response_stays() -> None:
+def test_the_status_and_extensions_of_the_response_are_kept() -> None:
     read = decompress(response("gzip", b"", extensions={"http_version": b"HTTP/1.1"}))
     assert (read.status_code, read.http_version) == (200, "HTTP/1.1")

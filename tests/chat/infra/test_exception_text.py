@@ -1,4 +1,4 @@
-"""What the log has of an exception: all that helps, bounded, and nothing of what a user said."""
+"""Exception text for the log: causes, groups and notes, bounded in length, with the tool's arguments redacted."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from winterbourne.chat.infra.exception_text import (
     format_message,
 )
 
-SAID = st.text("bcå港1_ %", min_size=1)
+ARGUMENT_TEXT = st.text("bcå港1_ %", min_size=1)
 
 
 class Hostile(Exception):
@@ -39,14 +39,14 @@ class Berth(msgspec.Struct):
 
 
 @pytest.fixture
-def hidden() -> Iterator[Any]:
-    """Sets the arguments of the tool that runs."""
+def redact_arguments() -> Iterator[Any]:
+    """A function that sets the arguments to redact: those of the tool that runs."""
     token = EXCEPTION_REDACTOR.set(None)
     yield lambda *arguments: EXCEPTION_REDACTOR.set(ArgumentRedactor(*map(json.dumps, arguments)))
     EXCEPTION_REDACTOR.reset(token)
 
 
-def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
+def with_traceback(error: BaseException, cause: BaseException | None = None) -> BaseException:
     """The exception with a traceback."""
     try:
         raise error from cause  # noqa: TRY301 - to have a traceback
@@ -54,58 +54,58 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         return caught
 
 
-class TestDescribed:
-    def test_it_reads_like_pythons_own(self) -> None:
-        text = format_exception(raised(ValueError("odd"), raised(KeyError("x"))))
+class TestFormatException:
+    def test_it_looks_like_pythons_own_traceback(self) -> None:
+        text = format_exception(with_traceback(ValueError("odd"), with_traceback(KeyError("x"))))
         first, second = text.split("\nThe above exception was the direct cause of the following exception:\n\n")
         for part, last in ((first, "KeyError: 'x'\n"), (second, "ValueError: odd\n")):
             assert part.startswith("Traceback (most recent call last):\n  File ")
             assert part.endswith(last)
 
-    def test_a_cause_that_was_put_aside_is_not_told(self) -> None:
-        def aside() -> None:
+    def test_a_suppressed_context_is_left_out(self) -> None:
+        def suppress_context() -> None:
             try:
-                raise KeyError("x")  # noqa: TRY301 - as careless code does
+                raise KeyError("x")  # noqa: TRY301 - an exception that is being handled is needed
             except KeyError:
                 raise ValueError("odd") from None
 
         with pytest.raises(ValueError, match="odd") as caught:
-            aside()
+            suppress_context()
         assert "KeyError" not in format_exception(caught.value)
 
-    def test_what_was_being_handled_is_told(self) -> None:
-        def careless() -> None:
+    def test_the_exception_that_was_being_handled_is_included(self) -> None:
+        def raise_while_handling() -> None:
             try:
-                raise KeyError("x")  # noqa: TRY301 - as careless code does
+                raise KeyError("x")  # noqa: TRY301 - an exception that is being handled is needed
             except KeyError:
-                raise ValueError("odd")  # noqa: B904 - that is the point
+                raise ValueError("odd")  # noqa: B904 - the implicit context is what is tested
 
         with pytest.raises(ValueError, match="odd") as caught:
-            careless()
+            raise_while_handling()
         assert "KeyError: 'x'\n\nDuring handling of the above exception" in format_exception(caught.value)
 
-    def test_the_members_of_a_group_and_notes_are_told(self) -> None:
+    def test_the_members_of_a_group_and_notes_are_included(self) -> None:
         error = ExceptionGroup("several", [KeyError("x"), ExceptionGroup("in it", [OSError("y")])])
         error.add_note("while mooring")
         text = format_exception(error)
         assert all(
-            told in text for told in ("several (2 sub-exceptions)", "KeyError: 'x'", "OSError: y", "while mooring")
+            part in text for part in ("several (2 sub-exceptions)", "KeyError: 'x'", "OSError: y", "while mooring")
         )
 
-    def test_causes_in_a_circle_end(self) -> None:
+    def test_circular_causes_end(self) -> None:
         first, second = KeyError("x"), ValueError("y")
         first.__cause__, second.__cause__ = second, first
         assert format_exception(first).count("KeyError") == 1
 
-    def test_of_very_many_causes_the_nearest_are_told(self) -> None:
+    def test_of_very_many_causes_the_nearest_are_included(self) -> None:
         error: BaseException = KeyError("0")
         for number in range(1, 100):
-            error = raised(ValueError(number), error)
+            error = with_traceback(ValueError(number), error)
         text = format_exception(error)
         assert text.endswith("ValueError: 99\n")
         assert text.count("ValueError: ") == MAX_EXCEPTIONS
 
-    def test_a_deep_stack_is_cut(self) -> None:
+    def test_a_deep_stack_is_truncated(self) -> None:
         def even(left: int) -> None:
             odd(left - 1)
 
@@ -118,75 +118,75 @@ class TestDescribed:
             even(200)
         assert format_exception(caught.value).count("  File ") == MAX_FRAMES
 
-    def test_an_exception_whose_text_fails_is_told_all_the_same(self) -> None:
+    def test_an_exception_whose_str_raises_is_still_formatted(self) -> None:
         assert format_exception(Hostile()).endswith(".Hostile: <Hostile whose text raises RuntimeError>\n")
 
     @pytest.mark.parametrize("worse", [SystemExit, KeyboardInterrupt])
-    def test_nor_does_one_whose_text_exits_end_the_process(self, worse: type[BaseException]) -> None:
+    def test_an_exception_whose_str_exits_does_not_end_the_process(self, worse: type[BaseException]) -> None:
         class Exits(Exception):
             def __str__(self) -> str:
                 raise worse
 
         assert format_message(Exits()) == f"<Exits whose text raises {worse.__name__}>"
 
-    def test_notes_are_few_and_need_not_be_notes(self) -> None:
+    def test_notes_are_limited_and_may_be_malformed(self) -> None:
         error = ValueError("x")
         for number in range(1000):
             error.add_note(f"{number} {'n' * 10_000}")
         assert len(exception_notes(error)) == MAX_EXCEPTIONS
         assert all(len(note) < MAX_MESSAGE_CHARS + 100 for note in exception_notes(error))
         for notes in (5, [object()], None):
-            error.__notes__ = notes  # type: ignore[assignment]  # nobody checks it
+            error.__notes__ = notes  # type: ignore[assignment]  # Python does not check it
             assert len(exception_notes(error)) == (notes != 5 and notes is not None)
 
-    def test_notes_that_cannot_be_read_are_none(self) -> None:
+    def test_notes_that_cannot_be_read_are_left_out(self) -> None:
         class Odd(Exception):
             @property
-            def __notes__(self) -> list[str]:  # type: ignore[override]  # nobody checks it
+            def __notes__(self) -> list[str]:  # type: ignore[override]  # Python does not check it
                 raise SystemExit("no notes")
 
         assert exception_notes(Odd()) == []
         assert "no notes" not in format_exception(Odd())
 
-    def test_one_with_a_cause_that_is_false_is_told_with_it(self) -> None:
+    def test_a_cause_whose_bool_raises_is_included(self) -> None:
         class Falsy(Exception):
             def __bool__(self) -> bool:
                 raise OSError
 
-        assert "Falsy" in format_exception(raised(ValueError("odd"), Falsy("x")))
+        assert "Falsy" in format_exception(with_traceback(ValueError("odd"), Falsy("x")))
 
-    def test_one_that_lies_is_told_somehow(self) -> None:
+    def test_an_exception_that_fakes_its_class_is_still_formatted(self) -> None:
         class Named(type):
             @property
-            def __name__(cls) -> str:  # type: ignore[override]  # nobody checks it
+            def __name__(cls) -> str:  # type: ignore[override]  # Python does not check it
                 raise OSError("no name")
 
         class Lies(Exception, metaclass=Named):
-            @property  # type: ignore[misc]  # likewise
+            @property  # type: ignore[misc]  # Python does not check it
             def __class__(self) -> Any:
                 return ExceptionGroup
 
         assert exception_class_name(Lies()) == "Lies"
         assert format_exception(Lies("x")).startswith(("<an exception that cannot be formatted", "tests."))
 
-    def test_one_without_words_has_its_name(self) -> None:
+    def test_an_exception_without_a_message_has_its_name(self) -> None:
         assert format_exception(TimeoutError()) == "TimeoutError\n"
 
     def test_five_megabytes_become_a_few_lines(self) -> None:
-        text = format_exception(raised(ValueError("x " * 2_500_000), raised(KeyError("y" * 5_000_000))))
+        text = format_exception(with_traceback(ValueError("x " * 2_500_000), with_traceback(KeyError("y" * 5_000_000))))
         assert len(text) < 10_000
         assert "… [cut: 5000000 characters]" in text
 
 
-class TestMessages:
-    def test_a_long_one_is_cut_between_words_and_never_within_a_secret(self) -> None:
+class TestFormatMessage:
+    def test_a_long_message_is_truncated_between_words_and_never_within_a_secret(self) -> None:
         redaction.register("sk-harbour")
-        for before in range(MAX_MESSAGE_CHARS - 15, MAX_MESSAGE_CHARS + 2):
-            assert "sk-h" not in format_message(ValueError("x" * before + " sk-harbour" + "y" * 100))
+        for chars_before in range(MAX_MESSAGE_CHARS - 15, MAX_MESSAGE_CHARS + 2):
+            assert "sk-h" not in format_message(ValueError("x" * chars_before + " sk-harbour" + "y" * 100))
         assert format_message(ValueError("word " * 1000)).startswith("word word")
 
     @pytest.mark.parametrize(
-        "words",
+        "text",
         [
             "no ship Black Pearl",
             "no ship 'Black Pearl'",
@@ -199,65 +199,65 @@ class TestMessages:
             "by Jack of the Rom",
         ],
     )
-    def test_nothing_of_the_arguments_is_in_it(self, hidden: Any, words: str) -> None:
-        hidden({"ship": "Black Pearl", "length": 77.25, "note": "Jack was in Rom for the sun"})
-        told = format_message(ValueError(words)).casefold()
-        assert MASK in told
-        assert not any(word in told for word in ("black", "pearl", "77", "25", "jack", "rom"))
+    def test_arguments_are_redacted_in_any_spelling(self, redact_arguments: Any, text: str) -> None:
+        redact_arguments({"ship": "Black Pearl", "length": 77.25, "note": "Jack was in Rom for the sun"})
+        message = format_message(ValueError(text)).casefold()
+        assert MASK in message
+        assert not any(word in message for word in ("black", "pearl", "77", "25", "jack", "rom"))
 
-    def test_nor_of_arguments_that_are_no_ascii(self, hidden: Any) -> None:
-        hidden({"ship": "Überfahrt 港"})
-        for words in ("no Überfahrt 港", quote("Überfahrt 港"), json.dumps("Überfahrt 港"), "überfahrt"):
-            assert not any(word in format_message(ValueError(words)) for word in ("berfahrt", "港", "6e2f", "%E6"))
+    def test_arguments_that_are_not_ascii_are_redacted(self, redact_arguments: Any) -> None:
+        redact_arguments({"ship": "Überfahrt 港"})
+        for text in ("no Überfahrt 港", quote("Überfahrt 港"), json.dumps("Überfahrt 港"), "überfahrt"):
+            assert not any(word in format_message(ValueError(text)) for word in ("berfahrt", "港", "6e2f", "%E6"))
 
-    def test_the_rest_of_it_stays(self, hidden: Any) -> None:
-        hidden({"ship": "Black Pearl", "days": [1, True, None], "by": {"captain": "Sparrow"}})
-        told = format_message(
+    def test_the_rest_of_the_message_stays(self, redact_arguments: Any) -> None:
+        redact_arguments({"ship": "Black Pearl", "days": [1, True, None], "by": {"captain": "Sparrow"}})
+        message = format_message(
             OSError("login failed for mysql://harbour@10.9.8.7/berths (Black Pearl, by Sparrow, day 1)")
         )
-        assert told == (f"login failed for mysql://harbour@10.9.8.7/berths ({MASK}, by {MASK}, day {MASK})")
+        assert message == (f"login failed for mysql://harbour@10.9.8.7/berths ({MASK}, by {MASK}, day {MASK})")
 
-    def test_nor_of_a_message_that_is_cut(self, hidden: Any) -> None:
-        hidden({"ship": "Endeavour"})
-        told = format_message(ValueError("no Endeavour " * 1000))
-        assert "Endeavour" not in told
-        assert told.endswith(" … [cut: 13000 characters]")
+    def test_arguments_are_redacted_in_a_message_that_is_truncated(self, redact_arguments: Any) -> None:
+        redact_arguments({"ship": "Endeavour"})
+        message = format_message(ValueError("no Endeavour " * 1000))
+        assert "Endeavour" not in message
+        assert message.endswith(" … [cut: 13000 characters]")
 
-    def test_a_message_can_still_be_read_after_a_long_question(self, hidden: Any) -> None:
-        hidden({"question": "Can you tell me if the sea is in its bed, and what to do for it?"})
-        words = "the tool could not reach the database at 10.9.8.7 in time, and it is not clear why"
-        assert format_message(OSError(words)) == words
+    def test_common_words_of_a_long_argument_are_not_redacted(self, redact_arguments: Any) -> None:
+        redact_arguments({"question": "Can you tell me if the sea is in its bed, and what to do for it?"})
+        text = "the tool could not reach the database at 10.9.8.7 in time, and it is not clear why"
+        assert format_message(OSError(text)) == text
 
-    def test_a_common_word_that_is_all_there_is_tells_something(self, hidden: Any) -> None:
-        hidden({"answer": "no"})
+    def test_a_common_word_that_is_the_whole_argument_is_redacted(self, redact_arguments: Any) -> None:
+        redact_arguments({"answer": "no"})
         assert format_message(ValueError("the user said no")) == f"the user said {MASK}"
 
-    def test_of_an_error_that_nobody_knows_the_arguments_of_nothing_is_shown(self, hidden: Any) -> None:
-        hidden()
+    def test_the_whole_message_is_hidden_if_the_arguments_are_unknown(self, redact_arguments: Any) -> None:
+        redact_arguments()
         assert format_message(ValueError("no ship Black Pearl")) == "[not shown: 19 characters]"
         assert format_message(ValueError()) == ""
 
-    def test_arguments_that_are_no_json_are_words_all_the_same(self) -> None:
+    def test_arguments_that_are_not_json_are_redacted_too(self) -> None:
         token = EXCEPTION_REDACTOR.set(ArgumentRedactor('{"ship": "Black Pea'))
         try:
             assert format_message(ValueError("no Black Pea")) == f"no {MASK} {MASK}"
         finally:
             EXCEPTION_REDACTOR.reset(token)
 
-    def test_an_argument_does_not_lay_open_what_is_left_of_a_secret(self, hidden: Any) -> None:
+    def test_secrets_are_redacted_before_arguments(self, redact_arguments: Any) -> None:
         redaction.register("made-up-provider-key")
-        hidden({"word": "provider"})
+        redact_arguments({"word": "provider"})
         assert format_message(ValueError("401 for made-up-provider-key")) == "401 for [redacted]"
 
-    def test_without_arguments_it_is_as_it_was_written(self) -> None:
+    def test_without_arguments_the_message_is_unchanged(self) -> None:
         assert format_message(ValueError("no ship Black Pearl")) == "no ship Black Pearl"
 
-    @given(st.recursive(SAID, lambda inner: st.lists(inner) | st.dictionaries(SAID, inner)))
-    def test_no_word_of_any_arguments_is_in_it(self, arguments: Any) -> None:
+    @given(st.recursive(ARGUMENT_TEXT, lambda inner: st.lists(inner) | st.dictionaries(ARGUMENT_TEXT, inner)))
+    def test_no_word_of_any_arguments_is_left(self, arguments: Any) -> None:
         token = EXCEPTION_REDACTOR.set(ArgumentRedactor(json.dumps({"it": arguments})))
         try:
-            told = format_message(ValueError(f"it was {arguments!r}"))
+            message = format_message(ValueError(f"it was {arguments!r}"))
         finally:
             EXCEPTION_REDACTOR.reset(token)
-        left = told.replace(MASK, "").removeprefix("it was ")
-        assert not re.search(r"b|c|å|港|1", left.partition(" … [cut")[0])
+        remaining = message.replace(MASK, "").removeprefix("it was ")
+        assert not re.search(r"b|c|å|港|1", remaining.partition(" … [cut")[0])

@@ -1,4 +1,4 @@
-"""The one HTTP client: reused while it lives, never broken by a connection that died in the meantime."""
+"""HTTP pool: one shared client that reuses connections, retries on lost ones and replaces stale ones."""
 
 import asyncio
 import contextlib
@@ -30,17 +30,17 @@ ENGINE = Path(__file__).parents[3] / "layers" / "winterbourne" / "python"
 class Server:
     """A keep-alive HTTP server on loopback that counts connections and can misbehave.
 
-    `dies` is how many of the next requests that come on a used connection find it closed instead of an answer.
+    `drops` is how many of the next requests on a reused connection get it closed instead of a response.
     """
 
     def __init__(self) -> None:
         self.connections = 0
         self.heads: list[str] = []
-        self.dies = 0
+        self.drops = 0
         self.headers = ""
         self.body = b"ok"
-        self.hold = asyncio.Event()
-        self.hold.set()
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
         self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,11 +50,11 @@ class Server:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-                if used and self.dies:
-                    self.dies -= 1
+                if used and self.drops:
+                    self.drops -= 1
                     break
                 used = True
-                await self.hold.wait()
+                await self.may_respond.wait()
                 head = f"HTTP/1.1 200 OK\r\n{self.headers}content-length: {len(self.body)}\r\n\r\n"
                 writer.write(head.encode() + self.body)
         writer.close()
@@ -65,20 +65,20 @@ class Server:
             await writer.wait_closed()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop turn until the world is as it must be; pytest's timeout is the limit."""
-    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Run the loop until the condition holds; pytest's timeout is the limit."""
+    while not condition():  # noqa: ASYNC110 - there is no event for the condition
         await asyncio.sleep(0)
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[Server, str]]:
-    served = Server()
-    listening = await asyncio.start_server(served.serve, "127.0.0.1", 0)
-    host, port = listening.sockets[0].getsockname()
-    yield served, f"http://{host}:{port}/"
-    listening.close()
-    await served.close_idle()
+    http_server = Server()
+    listener = await asyncio.start_server(http_server.serve, "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    yield http_server, f"http://{host}:{port}/"
+    listener.close()
+    await http_server.close_idle()
 
 
 @pytest.fixture
@@ -89,37 +89,37 @@ async def pool() -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("pool")
-class TestTheClient:
-    async def test_is_made_once(self) -> None:
+class TestClient:
+    async def test_is_created_once(self) -> None:
         assert http_pool.client() is http_pool.client()
 
     async def test_opens_no_new_connection_for_the_next_request(self, server: tuple[Server, str]) -> None:
-        served, url = server
+        http_server, url = server
         for _ in range(3):
             await http_pool.client().get(url)
-        assert served.connections == 1
+        assert http_server.connections == 1
 
-    async def test_survives_a_connection_that_the_other_side_closed(self, server: tuple[Server, str]) -> None:
-        served, url = server
+    async def test_survives_a_connection_that_the_server_closed(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         await http_pool.client().get(url)
-        await served.close_idle()
+        await http_server.close_idle()
         assert (await http_pool.client().post(url)).text == "ok"
 
-    async def test_is_made_anew_after_it_was_closed(self, server: tuple[Server, str]) -> None:
+    async def test_is_created_again_after_it_was_closed(self, server: tuple[Server, str]) -> None:
         _, url = server
         await http_pool.client().get(url)
         await http_pool.close()
         assert (await http_pool.client().get(url)).text == "ok"
 
     async def test_reads_the_certificates_once_for_all_clients(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A snapshot closes the clients; the first request after it is restored should not wait for them again."""
-        contexts, make = [], httpx.create_ssl_context
+        """A snapshot closes the clients; the first request after a restore should not wait for them."""
+        contexts, create = [], httpx.create_ssl_context
 
-        def read() -> ssl.SSLContext:
-            contexts.append(make())
+        def create_and_record() -> ssl.SSLContext:
+            contexts.append(create())
             return contexts[-1]
 
-        monkeypatch.setattr(httpx, "create_ssl_context", read)
+        monkeypatch.setattr(httpx, "create_ssl_context", create_and_record)
         http_pool._ssl_context.cache_clear()
         for _ in range(2):
             http_pool.client()
@@ -127,27 +127,27 @@ class TestTheClient:
             await http_pool.close()
         assert len(contexts) == 1
 
-    async def test_carries_the_trace_of_the_invocation(self, server: tuple[Server, str]) -> None:
-        served, url = server
+    async def test_sends_the_trace_of_the_invocation(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         outgoing_headers.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
         await http_pool.client().get(url)
-        assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in served.heads[0]
+        assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in http_server.heads[0]
 
     async def test_takes_its_limits_from_the_settings(self, server: tuple[Server, str]) -> None:
-        served, url = server
+        http_server, url = server
         http_pool.configure(Settings(http_pool_maxsize=1))
-        served.hold.clear()
+        http_server.may_respond.clear()
         requests = [asyncio.create_task(http_pool.client().get(url)) for _ in range(3)]
-        await until(lambda: served.heads and http_pool.stats().waiting == 2)
+        await wait_until(lambda: http_server.heads and http_pool.stats().waiting == 2)
         assert http_pool.stats() == PoolStats(open=1, idle=0, waiting=2)
-        served.hold.set()
+        http_server.may_respond.set()
         await asyncio.gather(*requests)
         assert http_pool.stats() == PoolStats(open=1, idle=1, waiting=0)
 
 
 @pytest.mark.usefixtures("pool")
-class TestNothingIsKeptButConnections:
-    """A cookie or a body is for whoever asked for it: the client serves all callers."""
+class TestCookies:
+    """A cookie belongs to the request that got it: the client serves all callers."""
 
     async def test_no_cookie_of_one_request_is_sent_with_another(self, server: tuple[Server, str]) -> None:
         server[0].headers = "set-cookie: session=nora; Path=/\r\n"
@@ -165,24 +165,24 @@ class TestNothingIsKeptButConnections:
 
 @pytest.mark.usefixtures("pool")
 class TestCompressedResponses:
-    async def test_are_asked_for_and_read_by_both_clients(self, server: tuple[Server, str]) -> None:
+    async def test_are_requested_and_decompressed_by_both_clients(self, server: tuple[Server, str]) -> None:
         server[0].headers, server[0].body = "content-encoding: gzip\r\n", gzip.compress(b"the tide")
         assert (await http_pool.client().get(server[1])).content == b"the tide"
         assert (await asyncio.to_thread(http_pool.sync_client().get, server[1])).content == b"the tide"
         assert all("accept-encoding: gzip\r\n" in head.lower() for head in server[0].heads)
 
-    async def test_are_read_after_a_connection_that_was_dead_too(self, server: tuple[Server, str]) -> None:
-        served, url = server
-        served.headers, served.body = "content-encoding: gzip\r\n", gzip.compress(b"the tide")
+    async def test_are_decompressed_after_a_retry_on_a_lost_connection(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
+        http_server.headers, http_server.body = "content-encoding: gzip\r\n", gzip.compress(b"the tide")
         for get in (http_pool.client().get, lambda url: asyncio.to_thread(http_pool.sync_client().get, url)):
             await get(url)
-            served.dies = 1
+            http_server.drops = 1
             response = await get(url)
             assert response.content == b"the tide"
             assert "content-encoding" not in response.headers
 
     @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
-    async def test_are_bounded_for_tools_that_set_no_bound(self, server: tuple[Server, str], encoding: str) -> None:
+    async def test_are_limited_for_tools_that_set_no_limit(self, server: tuple[Server, str], encoding: str) -> None:
         inner = gzip.compress(bytes(MAX_DECOMPRESSED_BYTES + 1))
         server[0].headers = f"content-encoding: {encoding}\r\n"
         server[0].body = gzip.compress(inner) if "," in encoding else inner
@@ -193,19 +193,19 @@ class TestCompressedResponses:
 
 
 @pytest.mark.usefixtures("pool")
-class TestBody:
+class TestReadBody:
     async def read(self, url: str, max_bytes: int) -> bytes:
         async with http_pool.client().stream("GET", url) as response:
             return await http_pool.read_body(response, max_bytes)
 
-    async def test_is_read_to_its_end(self, server: tuple[Server, str]) -> None:
+    async def test_reads_the_whole_body(self, server: tuple[Server, str]) -> None:
         assert await self.read(server[1], 2) == b"ok"
 
-    async def test_of_too_many_bytes_is_not(self, server: tuple[Server, str]) -> None:
+    async def test_rejects_a_body_over_the_limit(self, server: tuple[Server, str]) -> None:
         with pytest.raises(http_pool.BodyTooLarge):
             await self.read(server[1], 1)
 
-    async def test_counts_what_comes_out_of_the_compression(self, server: tuple[Server, str]) -> None:
+    async def test_counts_decompressed_bytes(self, server: tuple[Server, str]) -> None:
         server[0].headers, server[0].body = "content-encoding: gzip\r\n", gzip.compress(bytes(10_000_000))
         tracemalloc.start()
         with pytest.raises(http_pool.BodyTooLarge):
@@ -216,24 +216,24 @@ class TestBody:
 
 
 @pytest.mark.usefixtures("pool")
-class TestAConnectionThatDiesUnderARequest:
-    async def test_costs_a_repeatable_request_nothing(self, server: tuple[Server, str]) -> None:
-        served, url = server
+class TestLostConnection:
+    async def test_an_idempotent_request_is_retried(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         await http_pool.client().get(url)
-        served.dies = 1
+        http_server.drops = 1
         assert (await http_pool.client().get(url)).text == "ok"
 
-    async def test_fails_a_request_that_may_have_been_carried_out(self, server: tuple[Server, str]) -> None:
-        served, url = server
+    async def test_a_request_that_may_have_been_executed_fails(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         await http_pool.client().get(url)
-        served.dies = 1
+        http_server.drops = 1
         with pytest.raises(httpx.RemoteProtocolError):
             await http_pool.client().post(url)
 
-    async def test_costs_a_post_nothing_that_says_it_is_repeatable(self, server: tuple[Server, str]) -> None:
-        served, url = server
+    async def test_a_post_marked_as_repeatable_is_retried(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         await http_pool.client().get(url)
-        served.dies = 1
+        http_server.drops = 1
         assert (await http_pool.client().post(url, extensions={"repeatable": True})).text == "ok"
 
 
@@ -241,115 +241,117 @@ class TestAConnectionThatDiesUnderARequest:
     ("paused_s", "expected"),
     [(0, False), (KEEPALIVE_EXPIRY_S, False), (KEEPALIVE_EXPIRY_S + 1, True), (-1, True)],
 )
-def test_connections_are_outdated_after_a_long_pause_and_where_the_clock_cannot_tell(
+def test_connections_are_stale_after_a_long_pause_and_if_the_clock_went_back(
     paused_s: float,
-    expected: bool,  # noqa: FBT001 - a parameter of the table
+    expected: bool,  # noqa: FBT001 - set by parametrize
 ) -> None:
     assert is_stale(1000.0, 1000.0 + paused_s) is expected
 
 
-class TestAfterALongFreeze:
+class TestAfterAFreeze:
     @pytest.fixture
-    def wall(self) -> list[float]:
+    def wall_clock(self) -> list[float]:
         return [1000.0]
 
     @pytest.fixture
-    async def client(self, wall: list[float]) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(transport=PoolTransport(httpx.AsyncHTTPTransport, lambda: wall[0])) as client:
+    async def client(self, wall_clock: list[float]) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(
+            transport=PoolTransport(httpx.AsyncHTTPTransport, lambda: wall_clock[0])
+        ) as client:
             yield client
 
-    async def test_old_connections_are_not_used_again(
-        self, server: tuple[Server, str], wall: list[float], client: httpx.AsyncClient
+    async def test_old_connections_are_not_reused(
+        self, server: tuple[Server, str], wall_clock: list[float], client: httpx.AsyncClient
     ) -> None:
-        served, url = server
+        http_server, url = server
         await client.get(url)
-        wall[0] += KEEPALIVE_EXPIRY_S + 1
+        wall_clock[0] += KEEPALIVE_EXPIRY_S + 1
         await client.get(url)
-        assert served.connections == 2
+        assert http_server.connections == 2
 
-    async def test_a_short_one_keeps_them(
-        self, server: tuple[Server, str], wall: list[float], client: httpx.AsyncClient
+    async def test_connections_are_reused_after_a_short_one(
+        self, server: tuple[Server, str], wall_clock: list[float], client: httpx.AsyncClient
     ) -> None:
-        served, url = server
+        http_server, url = server
         await client.get(url)
-        wall[0] += KEEPALIVE_EXPIRY_S - 1
+        wall_clock[0] += KEEPALIVE_EXPIRY_S - 1
         await client.get(url)
-        assert served.connections == 1
+        assert http_server.connections == 1
 
-    async def test_a_request_under_way_keeps_its_connection(
-        self, server: tuple[Server, str], wall: list[float], client: httpx.AsyncClient
+    async def test_a_request_in_flight_keeps_its_connection(
+        self, server: tuple[Server, str], wall_clock: list[float], client: httpx.AsyncClient
     ) -> None:
-        served, url = server
-        served.hold.clear()
+        http_server, url = server
+        http_server.may_respond.clear()
         slow = asyncio.create_task(client.get(url))
-        await until(lambda: len(served.heads) == 1)
-        wall[0] += KEEPALIVE_EXPIRY_S + 1
+        await wait_until(lambda: len(http_server.heads) == 1)
+        wall_clock[0] += KEEPALIVE_EXPIRY_S + 1
         quick = asyncio.create_task(client.get(url))
-        await until(lambda: len(served.heads) == 2)
-        served.hold.set()
+        await wait_until(lambda: len(http_server.heads) == 2)
+        http_server.may_respond.set()
         assert [(await request).text for request in (slow, quick)] == ["ok", "ok"]
 
 
 @pytest.mark.usefixtures("pool")
-class TestTheSyncTwin:
-    async def test_is_made_once_however_many_threads_ask_for_it(self) -> None:
+class TestSyncClient:
+    async def test_is_created_once_for_concurrent_threads(self) -> None:
         clients = await asyncio.gather(*(asyncio.to_thread(http_pool.sync_client) for _ in range(8)))
         assert len({id(client) for client in clients}) == 1
 
     async def test_opens_no_new_connection_for_the_next_request(self, server: tuple[Server, str]) -> None:
-        served, url = server
+        http_server, url = server
         for _ in range(3):
             assert (await asyncio.to_thread(http_pool.sync_client().get, url)).text == "ok"
-        assert served.connections == 1
+        assert http_server.connections == 1
 
     async def test_has_the_same_timeouts(self) -> None:
         assert http_pool.sync_client().timeout == http_pool.client().timeout
 
-    async def test_carries_the_trace_of_the_invocation_into_the_thread(self, server: tuple[Server, str]) -> None:
-        served, url = server
+    async def test_sends_the_trace_of_the_invocation_from_a_thread(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         outgoing_headers.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
         await asyncio.to_thread(http_pool.sync_client().get, url)
-        assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in served.heads[0]
+        assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in http_server.heads[0]
 
-    async def test_a_connection_that_dies_costs_a_repeatable_request_nothing(self, server: tuple[Server, str]) -> None:
-        served, url = server
+    async def test_an_idempotent_request_is_retried_on_a_lost_connection(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
         await asyncio.to_thread(http_pool.sync_client().get, url)
-        served.dies = 1
+        http_server.drops = 1
         assert (await asyncio.to_thread(http_pool.sync_client().get, url)).text == "ok"
 
-    async def test_one_that_dies_fails_a_request_that_may_have_been_carried_out(
+    async def test_a_request_that_may_have_been_executed_fails_on_a_lost_connection(
         self, server: tuple[Server, str]
     ) -> None:
-        served, url = server
+        http_server, url = server
         await asyncio.to_thread(http_pool.sync_client().get, url)
-        served.dies = 1
+        http_server.drops = 1
         with pytest.raises(httpx.RemoteProtocolError):
             await asyncio.to_thread(http_pool.sync_client().post, url)
 
-    async def test_after_a_long_freeze_old_connections_are_not_used_again(self, server: tuple[Server, str]) -> None:
-        served, url = server
-        wall = [1000.0]
-        with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall[0])) as client:
+    async def test_old_connections_are_not_reused_after_a_long_freeze(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
+        wall_clock = [1000.0]
+        with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall_clock[0])) as client:
             for pause_s in (0, KEEPALIVE_EXPIRY_S - 1, KEEPALIVE_EXPIRY_S + 1, KEEPALIVE_EXPIRY_S + 1):
-                wall[0] += pause_s
+                wall_clock[0] += pause_s
                 await asyncio.to_thread(client.get, url)
-        assert served.connections == 3
+        assert http_server.connections == 3
 
-    async def test_a_request_under_way_keeps_its_connection(self, server: tuple[Server, str]) -> None:
-        served, url = server
-        wall = [1000.0]
-        with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall[0])) as client:
-            served.hold.clear()
+    async def test_a_request_in_flight_keeps_its_connection(self, server: tuple[Server, str]) -> None:
+        http_server, url = server
+        wall_clock = [1000.0]
+        with httpx.Client(transport=SyncPoolTransport(httpx.HTTPTransport, lambda: wall_clock[0])) as client:
+            http_server.may_respond.clear()
             requests = []
             for count in (1, 2, 3):
                 requests.append(asyncio.create_task(asyncio.to_thread(client.get, url)))
-                await until(lambda count=count: len(served.heads) == count)  # type: ignore[misc]
-                wall[0] += KEEPALIVE_EXPIRY_S + 1
-            served.hold.set()
+                await wait_until(lambda count=count: len(http_server.heads) == count)  # type: ignore[misc]  # a default in a lambda
+                wall_clock[0] += KEEPALIVE_EXPIRY_S + 1
+            http_server.may_respond.set()
             assert [(await request).text for request in requests] == ["ok"] * 3
 
 
-def constructions() -> Iterator[str]:
+def modules_that_construct_clients() -> Iterator[str]:
     for module in (ENGINE / "winterbourne" / "chat").rglob("*.py"):
         for line in module.read_text().splitlines():
             if re.search(r"httpx\.(Async)?Client\(", line):
@@ -357,4 +359,4 @@ def constructions() -> Iterator[str]:
 
 
 def test_nothing_else_constructs_a_client() -> None:
-    assert set(constructions()) == {"winterbourne/chat/infra/http_pool.py"}
+    assert set(modules_that_construct_clients()) == {"winterbourne/chat/infra/http_pool.py"}

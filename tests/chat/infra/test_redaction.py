@@ -1,4 +1,4 @@
-"""No known secret is in any text that leaves, however it is written and wherever it is cut."""
+"""Redaction: registered secrets are masked in text, JSON, log lines and streams, in any encoding and wherever cut."""
 
 import base64
 import json
@@ -17,36 +17,36 @@ KEY = "sk-harbour-42"
 secrets = st.text(st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=MIN_CHARS, max_size=20)
 
 
-class TestText:
-    def test_is_the_same_object_where_nothing_is_secret(self) -> None:
+class TestRedact:
+    def test_returns_the_same_object_if_nothing_is_secret(self) -> None:
         text = "nothing to see"
         assert redaction.redact(text) is text
         register(KEY)
         assert redaction.redact(text) is text
 
-    def test_has_a_mask_in_the_place_of_each_secret(self) -> None:
+    def test_masks_each_secret(self) -> None:
         register(KEY, "another-one")
         assert redaction.redact(f"{KEY}, another-one and {KEY}") == f"{MASK}, {MASK} and {MASK}"
 
-    def test_of_a_secret_within_a_longer_one_nothing_is_left(self) -> None:
+    def test_leaves_nothing_of_a_secret_that_contains_another(self) -> None:
         register("harbour", "harbour-key-1")
         assert redaction.redact("harbour-key-1") == MASK
 
     @pytest.mark.parametrize("placeholder", ["x", "ollama", "none", "", None, "   x   "])
-    def test_placeholders_are_no_secrets(self, placeholder: str | None) -> None:
+    def test_ignores_placeholders(self, placeholder: str | None) -> None:
         register(placeholder)
         assert redaction.redact(f"{placeholder} is ordinary text") == f"{placeholder} is ordinary text"
 
-    def test_blanks_around_a_secret_are_no_part_of_it(self) -> None:
+    def test_ignores_whitespace_around_a_secret(self) -> None:
         register(f" {KEY}\n")
         assert redaction.redact(KEY) == MASK
 
     @given(secrets, st.text(), st.text())
-    def test_is_clean_in_every_way_a_secret_is_written(self, secret: str, before: str, after: str) -> None:
+    def test_masks_a_secret_in_every_encoding(self, secret: str, before: str, after: str) -> None:
         redaction.clear()
         register(secret)
         inner = json.dumps(f"<{secret}>", ensure_ascii=False)
-        for written in (
+        for encoded in (
             secret,
             json.dumps([secret]),
             orjson.dumps([secret]).decode(),
@@ -58,21 +58,21 @@ class TestText:
             json.dumps([secret]).replace("/", "\\/"),
             json.dumps(json.dumps([secret])),
         ):
-            assert MASK in redaction.redact(before + written + after)
+            assert MASK in redaction.redact(before + encoded + after)
 
-    def test_a_word_of_the_mask_is_no_secret(self) -> None:
+    def test_ignores_a_secret_that_is_a_word_of_the_mask(self) -> None:
         register("redacted")
         assert redaction.redact("It was redacted.") == "It was redacted."
 
     @pytest.mark.parametrize("text", [f"0123456789 {KEY} and more", f"{KEY}!" * 30, KEY * 30])
-    def test_a_cut_leaves_no_half_of_a_secret(self, text: str) -> None:
+    def test_a_truncated_text_has_no_part_of_a_secret(self, text: str) -> None:
         register(KEY)
         for limit in range(120):
             start = redaction.redact_prefix(text, limit)
             assert len(start) <= limit
             assert "sk-h" not in start
 
-    def test_the_oldest_of_very_many_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_oldest_of_too_many_secrets_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(redaction, "MAX_VALUES", 2)
         register("first-secret")
         register("second-secret")
@@ -81,9 +81,9 @@ class TestText:
         assert text == f"first-secret {MASK} {MASK}"
 
 
-class TestForms:
+class TestEncodedForms:
     @pytest.mark.parametrize(
-        "written",
+        "encoded",
         [
             'a/b+c "d"\\é 1',
             'a/b+c \\"d\\"\\\\é 1',
@@ -97,16 +97,16 @@ class TestForms:
             'a/b+c "d"\\\\\\xe9 1',
         ],
     )
-    def test_of_an_odd_secret(self, written: str) -> None:
+    def test_of_a_secret_with_special_characters_are_masked(self, encoded: str) -> None:
         register('a/b+c "d"\\é 1')
-        assert redaction.redact(f"<{written}>") == f"<{MASK}>"
+        assert redaction.redact(f"<{encoded}>") == f"<{MASK}>"
 
-    def test_in_base64_it_is_known_whatever_follows(self) -> None:
+    def test_base64_is_masked_whatever_follows_the_secret(self) -> None:
         register(KEY)
         for pair in (KEY, f"{KEY}:", f"{KEY}:x"):
             assert MASK in redaction.redact(base64.b64encode(pair.encode()).decode())
 
-    def test_of_several_lines_each_long_one_is_one(self) -> None:
+    def test_each_long_line_of_a_secret_with_several_lines_is_masked(self) -> None:
         register("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nshort\n-----END PRIVATE KEY-----")
         assert redaction.redact("MIIEvQIBADANBgkq") == MASK
         for line in ("short", "-----BEGIN PRIVATE KEY-----"):
@@ -115,13 +115,13 @@ class TestForms:
 
 class TestJson:
     @pytest.fixture(autouse=True)
-    def secret(self) -> None:
+    def _register_key(self) -> None:
         register(KEY)
 
     def clean(self, text: str) -> str:
         return redaction.redact_json(text.encode()).decode()
 
-    def test_without_secrets_is_the_same_object(self) -> None:
+    def test_without_secrets_is_returned_as_the_same_object(self) -> None:
         text = b'{"a": [1, 2]}'
         assert redaction.redact_json(text) is text
 
@@ -136,14 +136,14 @@ class TestJson:
             (f'{{"cut":"{KEY}', f'{{"cut":"{MASK}'),
         ],
     )
-    def test_has_none_in_its_strings_and_names(self, text: str, clean: str) -> None:
+    def test_has_no_secret_in_its_strings_and_names(self, text: str, clean: str) -> None:
         assert self.clean(text) == clean
 
-    def test_numbers_stay_and_so_does_json(self) -> None:
+    def test_numbers_are_not_masked_so_that_it_stays_valid(self) -> None:
         register("12345678")
         assert self.clean('{"amount":12345678,"text":"12345678"}') == f'{{"amount":12345678,"text":"{MASK}"}}'
 
-    def test_names_that_are_words_stay(self) -> None:
+    def test_names_that_are_plain_words_stay(self) -> None:
         register("message", "conversation_id")
         assert (
             self.clean('{"message":"a message","conversation_id":"c"}')
@@ -153,7 +153,7 @@ class TestJson:
     @given(
         secrets, st.recursive(st.text() | st.integers(-(2**63), 2**63 - 1), lambda inner: st.lists(inner, max_size=3))
     )
-    def test_it_stays_json_whatever_the_secret(self, secret: str, value: object) -> None:
+    def test_it_stays_valid_whatever_the_secret(self, secret: str, value: object) -> None:
         redaction.clear()
         register(secret)
         text = orjson.dumps({"a": [secret, value], "b": f"<{secret}>"})
@@ -172,16 +172,16 @@ class TestJson:
             '["{\\"n\\": 12345678, \\"t\\": \\"KEY\\"}"]',
         ],
     )
-    def test_what_is_no_secret_stays_letter_by_letter(self, text: str) -> None:
+    def test_everything_but_secrets_stays_character_by_character(self, text: str) -> None:
         register("12345678")
         assert self.clean(text.replace("KEY", KEY)) == text.replace("KEY", MASK)
 
-    def test_that_nests_very_deep_is_redacted_as_text(self) -> None:
+    def test_that_is_nested_very_deep_is_redacted_as_text(self) -> None:
         assert KEY not in self.clean("[" * 900 + f'"{KEY}"' + "]" * 900)
         assert KEY not in self.clean("[" * 100_000 + KEY)
 
     @pytest.mark.parametrize("end", ["", "\n"])
-    def test_a_line_of_the_log_stays_a_line(self, end: str) -> None:
+    def test_a_log_line_stays_one_line(self, end: str) -> None:
         register("12345678")
         line = f'{{"timestamp": 12345678, "message": "with {KEY}"}}{end}'
         assert json.loads(redaction.redact_line(line)) == {"timestamp": 12345678, "message": f"with {MASK}"}
@@ -189,38 +189,38 @@ class TestJson:
         assert redaction.redact_line(f"[ERROR] {KEY}{end}") == f"[ERROR] {MASK}{end}"
 
 
-class TestStreams:
-    def pieces(self, *pieces: str) -> list[str]:
+class TestStreamRedactor:
+    def feed_pieces(self, *pieces: str) -> list[str]:
         stream = StreamRedactor()
         return [*map(stream.feed, pieces), stream.flush() if stream.held_back else ""]
 
-    def test_what_no_secret_begins_with_goes_out_at_once(self) -> None:
+    def test_text_that_starts_no_secret_is_passed_on_at_once(self) -> None:
         register(KEY)
-        assert self.pieces("He", "llo", ", wor", "ld", ".") == ["He", "llo", ", wor", "ld", ".", ""]
+        assert self.feed_pieces("He", "llo", ", wor", "ld", ".") == ["He", "llo", ", wor", "ld", ".", ""]
 
     def test_a_secret_in_one_piece_is_masked(self) -> None:
         register(KEY)
-        assert self.pieces(f"It is {KEY}.") == [f"It is {MASK}.", ""]
+        assert self.feed_pieces(f"It is {KEY}.") == [f"It is {MASK}.", ""]
 
     def test_a_secret_in_two_pieces_is_held_back_and_masked(self) -> None:
         register(KEY)
-        assert self.pieces("It is sk-har", "bour-42.") == ["It is ", f"{MASK}.", ""]
+        assert self.feed_pieces("It is sk-har", "bour-42.") == ["It is ", f"{MASK}.", ""]
 
-    def test_a_beginning_that_was_none_goes_out_with_the_next_piece(self) -> None:
+    def test_a_false_start_is_passed_on_with_the_next_piece(self) -> None:
         register(KEY)
-        assert self.pieces("It is sk-har", "dly so.") == ["It is ", "sk-hardly so.", ""]
-        assert self.pieces("see sk-h", "a", "t") == ["see ", "", "sk-hat", ""]
+        assert self.feed_pieces("It is sk-har", "dly so.") == ["It is ", "sk-hardly so.", ""]
+        assert self.feed_pieces("see sk-h", "a", "t") == ["see ", "", "sk-hat", ""]
 
-    def test_letter_by_letter_no_more_than_three_go_out(self) -> None:
+    def test_fed_letter_by_letter_at_most_three_letters_are_passed_on(self) -> None:
         register(KEY)
-        assert self.pieces(*KEY, "!") == ["s", "k", "-", *[""] * 9, MASK, "!", ""]
+        assert self.feed_pieces(*KEY, "!") == ["s", "k", "-", *[""] * 9, MASK, "!", ""]
 
-    def test_a_short_beginning_goes_out_where_something_else_follows_and_a_long_one_is_masked(self) -> None:
+    def test_a_flush_passes_on_a_short_start_of_a_secret_and_masks_a_long_one(self) -> None:
         register(KEY)
-        assert self.pieces("It is sk-harb") == ["It is ", "sk-harb"]
-        assert self.pieces("It is sk-harbo") == ["It is ", MASK]
+        assert self.feed_pieces("It is sk-harb") == ["It is ", "sk-harb"]
+        assert self.feed_pieces("It is sk-harbo") == ["It is ", MASK]
 
-    def test_a_secret_that_goes_on_after_something_else_is_known(self) -> None:
+    def test_a_secret_that_continues_after_a_flush_is_masked(self) -> None:
         register(KEY)
         stream = StreamRedactor()
         assert [stream.feed("It is sk-harbour"), stream.flush(), stream.feed("-42."), stream.flush()] == [
@@ -231,44 +231,46 @@ class TestStreams:
         ]
         assert stream.has_redacted
 
-    @pytest.mark.parametrize("take", range(1, 8))
-    def test_however_often_something_else_follows_no_more_than_seven_go_out(self, take: int) -> None:
-        key = "sk-harbour-0123456789-abcdefghijklm"
-        register(key)
+    @pytest.mark.parametrize("size", range(1, 8))
+    def test_however_often_it_is_flushed_at_most_seven_letters_are_passed_on(self, size: int) -> None:
+        secret = "sk-harbour-0123456789-abcdefghijklm"
+        register(secret)
         stream, out = StreamRedactor(), ""
-        for at in range(0, len(key), take):
-            out += stream.feed(key[at : at + take]) + stream.flush()
+        for start in range(0, len(secret), size):
+            out += stream.feed(secret[start : start + size]) + stream.flush()
         assert len(out.replace(MASK, "")) <= 7
 
-    def test_in_json_digits_may_be_a_number(self) -> None:
+    def test_digits_in_json_may_be_a_number(self) -> None:
         register("12345678")
         stream = StreamRedactor(in_json=True)
         assert stream.feed('{"n": 1234') + stream.feed("5678}") + stream.flush() == '{"n": 12345678}'
 
-    def test_very_many_in_one_piece_take_no_longer_than_they_are(self) -> None:
+    def test_very_many_secrets_in_one_piece_are_masked_in_linear_time(self) -> None:
         register(KEY)
         assert StreamRedactor().feed(f"{KEY} " * 50_000) == f"{MASK} " * 50_000
 
-    def test_a_secret_that_begins_a_longer_one_waits_for_it(self) -> None:
+    def test_a_secret_that_is_the_start_of_a_longer_one_is_held_back(self) -> None:
         register("made-up-team", "made-up-team-2-abcdef")
-        assert self.pieces("made-up-team", "-2-abcdef", ".") == ["", MASK, ".", ""]
-        assert self.pieces("made-up-team", " is ours") == ["", f"{MASK} is ours", ""]
-        assert self.pieces("made-up-team") == ["", MASK]
+        assert self.feed_pieces("made-up-team", "-2-abcdef", ".") == ["", MASK, ".", ""]
+        assert self.feed_pieces("made-up-team", " is ours") == ["", f"{MASK} is ours", ""]
+        assert self.feed_pieces("made-up-team") == ["", MASK]
 
-    def test_a_beginning_within_what_looked_like_one_is_found(self) -> None:
+    def test_a_start_within_a_false_start_is_found(self) -> None:
         register(KEY)
-        assert self.pieces("sk-hsk-har", "bour-42.") == ["sk-h", f"{MASK}.", ""]
+        assert self.feed_pieces("sk-hsk-har", "bour-42.") == ["sk-h", f"{MASK}.", ""]
 
-    def test_a_secret_whose_end_begins_another_goes_out_as_a_mask(self) -> None:
+    def test_a_secret_whose_end_starts_another_is_masked(self) -> None:
         register("key-abcd", "abcd-efgh")
-        assert self.pieces("key-abcd", " is mine") == ["", f"{MASK} is mine", ""]
+        assert self.feed_pieces("key-abcd", " is mine") == ["", f"{MASK} is mine", ""]
 
     @given(st.data())
-    def test_a_secret_never_goes_out_wherever_it_is_cut(self, data: st.DataObject) -> None:
+    def test_no_secret_is_passed_on_wherever_it_is_cut(self, data: st.DataObject) -> None:
         redaction.clear()
-        known = data.draw(st.lists(st.text("ab-", min_size=MIN_CHARS, max_size=12), min_size=1, max_size=3))
-        register(*known)
-        whole = data.draw(st.text("ab-", max_size=10)) + data.draw(st.sampled_from(known)) + data.draw(st.text("ab-"))
+        registered = data.draw(st.lists(st.text("ab-", min_size=MIN_CHARS, max_size=12), min_size=1, max_size=3))
+        register(*registered)
+        whole = (
+            data.draw(st.text("ab-", max_size=10)) + data.draw(st.sampled_from(registered)) + data.draw(st.text("ab-"))
+        )
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
         pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
         pauses = data.draw(st.sets(st.integers(0, len(pieces) - 1)))
@@ -278,15 +280,15 @@ class TestStreams:
         out += stream.flush()
         assert MASK in out
         assert stream.has_redacted
-        assert not any(secret in out for secret in known)
+        assert not any(secret in out for secret in registered)
 
     @given(st.lists(st.text("skh-a", max_size=4)))
-    def test_a_text_without_secrets_comes_out_as_it_went_in(self, pieces: list[str]) -> None:
+    def test_text_without_secrets_is_unchanged(self, pieces: list[str]) -> None:
         redaction.clear()
         register(KEY)
-        assert "".join(self.pieces(*pieces)) == "".join(pieces)
+        assert "".join(self.feed_pieces(*pieces)) == "".join(pieces)
 
-    def test_it_remembers_no_more_than_it_needs(self) -> None:
+    def test_its_lookbehind_is_bounded(self) -> None:
         register(KEY)
         stream = StreamRedactor()
         for _ in range(100):
@@ -295,26 +297,26 @@ class TestStreams:
 
 
 class TestManySecrets:
-    """So many that they are looked for by their pieces, and not one by one."""
+    """Enough secrets that they are searched with an n-gram index instead of one by one."""
 
     @given(st.data())
-    def test_each_is_found_wherever_it_stands(self, data: st.DataObject) -> None:
+    def test_each_is_masked_wherever_it_stands(self, data: st.DataObject) -> None:
         redaction.clear()
-        known = [f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)]
-        register(*known)
-        register(*(f"{key}-long" for key in known))
-        key = data.draw(st.sampled_from(known)) + data.draw(st.sampled_from(["", "-long"]))
+        registered = [f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)]
+        register(*registered)
+        register(*(f"{secret}-long" for secret in registered))
+        secret = data.draw(st.sampled_from(registered)) + data.draw(st.sampled_from(["", "-long"]))
         before, after = data.draw(st.text("ke-y0", max_size=9)), data.draw(st.text(max_size=9))
-        assert MASK in redaction.redact(before + key + after)
-        clean = redaction.redact(before + key + after)
-        assert not any(secret in clean for secret in known)
+        assert MASK in redaction.redact(before + secret + after)
+        clean = redaction.redact(before + secret + after)
+        assert not any(each in clean for each in registered)
         assert "long" in before + after or "long" not in clean
-        cut = data.draw(st.integers(0, len(key)))
+        cut = data.draw(st.integers(0, len(secret)))
         stream = StreamRedactor()
-        out = stream.feed(before + key[:cut]) + stream.feed(key[cut:] + after) + stream.flush()
-        assert key not in out
+        out = stream.feed(before + secret[:cut]) + stream.feed(secret[cut:] + after) + stream.flush()
+        assert secret not in out
 
-    def test_ordinary_text_is_left_alone(self) -> None:
+    def test_ordinary_text_is_unchanged(self) -> None:
         register(*(f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)))
         text = "the key-word of the day: " * 1000
         assert redaction.redact(text) is text

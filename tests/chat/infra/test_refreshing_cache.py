@@ -1,4 +1,4 @@
-"""Values from afar: fetched once, again when old, used on when they cannot be renewed."""
+"""Refreshing cache: single-flight fetch, refresh when the value is too old, and stale-if-error."""
 
 import asyncio
 import logging
@@ -11,97 +11,95 @@ from winterbourne.chat.infra.refreshing_cache import REFRESH_TIMEOUT_S, Refreshi
 
 
 class RemoteValue:
-    """Gives the number of times it was asked, unless it is away."""
+    """A cached remote value: the number of fetches, unless a fetch fails or hangs."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.fetches = 0
         self.error: Exception | None = None
         self.time_s = 1_000.0
         self.hangs = False
-        self.value = RefreshingCache("the number", self.fetch, now=lambda: self.time_s)
+        self.cache = RefreshingCache("the number", self.fetch, now=lambda: self.time_s)
 
     async def fetch(self) -> int:
-        self.asked += 1
+        self.fetches += 1
         await asyncio.sleep(3600 if self.hangs else 0)
         if self.error:
             raise self.error
-        return self.asked
+        return self.fetches
 
 
 @pytest.fixture
-def afar() -> RemoteValue:
+def remote() -> RemoteValue:
     return RemoteValue()
 
 
-async def test_however_many_ask_at_once_one_fetches(afar: RemoteValue) -> None:
-    assert await asyncio.gather(*(afar.value.get(60) for _ in range(9))) == [1] * 9
+async def test_concurrent_readers_share_one_fetch(remote: RemoteValue) -> None:
+    assert await asyncio.gather(*(remote.cache.get(60) for _ in range(9))) == [1] * 9
 
 
 @pytest.mark.parametrize(("later_s", "value"), [(59, 1), (60, 2), (-1, 2)])
-async def test_it_is_asked_for_again_when_it_is_old_or_the_clock_went_back(
-    afar: RemoteValue, later_s: float, value: int
+async def test_it_is_fetched_again_when_it_is_old_or_the_clock_went_back(
+    remote: RemoteValue, later_s: float, value: int
 ) -> None:
-    await afar.value.get(60)
-    afar.time_s += later_s
-    assert await afar.value.get(60) == value
+    await remote.cache.get(60)
+    remote.time_s += later_s
+    assert await remote.cache.get(60) == value
 
 
-async def test_who_is_in_doubt_may_ask_for_a_younger_one(afar: RemoteValue) -> None:
-    await afar.value.get(60)
-    afar.time_s += 10
-    assert await afar.value.get(10) == 2
+async def test_a_reader_may_require_a_younger_value(remote: RemoteValue) -> None:
+    await remote.cache.get(60)
+    remote.time_s += 10
+    assert await remote.cache.get(10) == 2
 
 
-async def test_a_refused_value_is_asked_for_again_and_another_one_is_not(afar: RemoteValue) -> None:
-    first = await afar.value.get(60)
-    afar.value.invalidate(first + 1)
-    assert await afar.value.get(60) == first
-    afar.value.invalidate(first)
-    assert await afar.value.get(60) == first + 1
+async def test_only_the_invalidated_value_is_fetched_again(remote: RemoteValue) -> None:
+    first = await remote.cache.get(60)
+    remote.cache.invalidate(first + 1)
+    assert await remote.cache.get(60) == first
+    remote.cache.invalidate(first)
+    assert await remote.cache.get(60) == first + 1
 
 
-class TestAway:
-    async def test_without_a_value_the_error_is_the_callers_and_the_next_call_tries_again(
-        self, afar: RemoteValue
-    ) -> None:
-        afar.error = TimeoutError()
+class TestFailedFetch:
+    async def test_without_a_value_the_error_is_raised_and_the_next_call_tries_again(self, remote: RemoteValue) -> None:
+        remote.error = TimeoutError()
         with pytest.raises(TimeoutError):
-            await afar.value.get(60)
-        afar.error = None
-        assert await afar.value.get(60) == 2
+            await remote.cache.get(60)
+        remote.error = None
+        assert await remote.cache.get(60) == 2
 
-    async def test_the_old_value_is_used_on_and_not_asked_for_with_every_call(self, afar: RemoteValue) -> None:
-        await afar.value.get(60)
-        afar.time_s += 60
-        afar.error = TimeoutError()
-        assert [await afar.value.get(60) for _ in range(3)] == [1] * 3
-        assert afar.asked == 2
+    async def test_the_stale_value_is_kept_without_a_fetch_at_every_call(self, remote: RemoteValue) -> None:
+        await remote.cache.get(60)
+        remote.time_s += 60
+        remote.error = TimeoutError()
+        assert [await remote.cache.get(60) for _ in range(3)] == [1] * 3
+        assert remote.fetches == 2
 
     @pytest.mark.parametrize(
         ("error", "reason"),
         [(SettingsError("X: cannot be read"), "X: cannot be read"), (ValueError("s3cr3t"), "ValueError")],
     )
-    async def test_the_log_says_so_and_quotes_nothing_foreign(
-        self, afar: RemoteValue, caplog: pytest.LogCaptureFixture, error: Exception, reason: str
+    async def test_is_logged_without_quoting_a_foreign_error(
+        self, remote: RemoteValue, caplog: pytest.LogCaptureFixture, error: Exception, reason: str
     ) -> None:
-        await afar.value.get(60)
-        afar.error = error
+        await remote.cache.get(60)
+        remote.error = error
         with caplog.at_level(logging.WARNING):
-            await afar.value.get(0)
+            await remote.cache.get(0)
         assert caplog.messages == [f"refreshing the number failed, the stale value is kept: {reason}"]
 
-    async def test_a_cancelled_fetch_leaves_the_next_caller_to_fetch(self, afar: RemoteValue) -> None:
-        first = asyncio.create_task(afar.value.get(60))
-        second = asyncio.create_task(afar.value.get(60))
+    async def test_a_cancelled_fetch_leaves_the_next_caller_to_fetch(self, remote: RemoteValue) -> None:
+        first = asyncio.create_task(remote.cache.get(60))
+        second = asyncio.create_task(remote.cache.get(60))
         await asyncio.sleep(0)
         first.cancel()
         assert await second == 2
 
     @jumping
-    async def test_a_renewal_that_hangs_is_given_up_while_there_is_an_old_value(self) -> None:
-        afar = RemoteValue()
-        await afar.value.get(60)
-        afar.hangs = True
+    async def test_a_refresh_that_hangs_is_abandoned_if_there_is_a_stale_value(self) -> None:
+        remote = RemoteValue()
+        await remote.cache.get(60)
+        remote.hangs = True
         before = asyncio.get_running_loop().time()
-        assert await afar.value.get(0) == 1
+        assert await remote.cache.get(0) == 1
         assert asyncio.get_running_loop().time() - before < REFRESH_TIMEOUT_S + 1

@@ -1,4 +1,4 @@
-"""What of a setting or a stored secret is secret."""
+"""Secret values: which parts of a setting or a stored secret are secret."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from winterbourne.chat.infra.secret_values import find_secrets, find_secrets_in_
         ('{"url":"mysql://u:pw@h/d"}', {"mysql://u:pw@h/d", "pw", "dTpwdw=="}),
     ],
 )
-def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
+def test_secrets_in_a_stored_secret_are_found(stored: str, found: set[str]) -> None:
     assert set(find_secrets(stored)) == found
 
 
@@ -38,20 +38,20 @@ def test_in_a_stored_secret(stored: str, found: set[str]) -> None:
         ("Be kind: write to us.", set()),
     ],
 )
-def test_in_an_address(setting: str, found: set[str]) -> None:
+def test_secrets_in_a_url_are_found(setting: str, found: set[str]) -> None:
     assert set(find_secrets_in_urls(setting)) == found
 
 
-def test_where_names_are_those_of_callers_every_value_is_taken() -> None:
+def test_every_value_is_secret_if_the_names_are_those_of_callers() -> None:
     keys = '{"monkey":"a","ci-token":"b","key":["c","d"]}'
     assert set(find_secrets(keys, by_name=False)) == {"a", "b", "c", "d"}
 
 
 @pytest.mark.parametrize("name", ["key", "API_KEY", "apiKey", "clientSecret", "db-password", "tokens"])
-def test_a_field_that_names_a_secret(name: str) -> None:
+def test_only_the_field_that_is_named_like_a_secret_is_one(name: str) -> None:
     assert list(find_secrets(f'{{"{name}":"a","user":"nora"}}')) == ["a"]
 
 
 @pytest.mark.parametrize("name", ["monkey", "keyboard", "tokenizer"])
-def test_a_field_that_only_sounds_like_one(name: str) -> None:
+def test_a_field_with_a_similar_name_is_not_singled_out(name: str) -> None:
     assert list(find_secrets(f'{{"{name}":"a","user":"nora"}}')) == ["a", "nora"]

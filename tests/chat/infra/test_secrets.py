@@ -1,4 +1,4 @@
-"""Secrets: read once, renewed when old or refused, silent about their values."""
+"""Secrets: read once, refreshed when old or invalidated, and never quoted in errors or the log."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
 
 
 class FakeSecretsService:
-    """Stands for the service: counts its readers, changes its value, fails when told to."""
+    """A fake of the service that stores the secret: counts the reads; its value and its error can be set."""
 
     def __init__(self) -> None:
         self.value = "first"
@@ -39,88 +39,90 @@ class FakeSecretsService:
 
 
 class TestReading:
-    async def test_what_was_read_is_redacted_from_then_on(self) -> None:
-        vault = FakeSecretsService()
-        vault.value = '{"api_key":"sk-harbour-42"}'
-        await vault.secret().read()
+    async def test_a_secret_is_redacted_once_it_was_read(self) -> None:
+        service = FakeSecretsService()
+        service.value = '{"api_key":"sk-harbour-42"}'
+        await service.secret().read()
         assert redaction.redact("with sk-harbour-42") == "with [redacted]"
 
-    async def test_many_readers_share_one_call(self) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
+    async def test_concurrent_readers_share_one_call(self) -> None:
+        service = FakeSecretsService()
+        secret = service.secret()
         assert await asyncio.gather(*(secret.read() for _ in range(5))) == ["first"] * 5
-        assert vault.reads == 1
+        assert service.reads == 1
 
     async def test_a_failure_names_the_setting_and_not_the_arn(self) -> None:
-        vault = FakeSecretsService()
-        vault.error = RuntimeError(ARN)
+        service = FakeSecretsService()
+        service.error = RuntimeError(ARN)
         with pytest.raises(SettingsError) as failure:
-            await vault.secret().read()
+            await service.secret().read()
         assert str(failure.value) == "MODEL_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError"
         assert failure.value.__cause__ is None
 
     async def test_after_a_failure_the_next_reader_tries_again(self) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
-        vault.error = RuntimeError()
+        service = FakeSecretsService()
+        secret = service.secret()
+        service.error = RuntimeError()
         with pytest.raises(SettingsError):
             await secret.read()
-        vault.error = None
+        service.error = None
         assert await secret.read() == "first"
 
 
 class TestRotation:
-    async def test_a_young_value_is_kept(self) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
+    async def test_a_young_value_is_cached(self) -> None:
+        service = FakeSecretsService()
+        secret = service.secret()
         await secret.read()
-        vault.value = "second"
-        vault.time_s += MAX_AGE_S - 1
+        service.value = "second"
+        service.time_s += MAX_AGE_S - 1
         assert await secret.read() == "first"
 
     async def test_an_old_value_is_read_again(self) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
+        service = FakeSecretsService()
+        secret = service.secret()
         await secret.read()
-        vault.value = "second"
-        vault.time_s += MAX_AGE_S
+        service.value = "second"
+        service.time_s += MAX_AGE_S
         assert await secret.read() == "second"
 
-    async def test_a_refused_value_is_read_again_at_once(self) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
+    async def test_an_invalidated_value_is_read_again_at_once(self) -> None:
+        service = FakeSecretsService()
+        secret = service.secret()
         secret.invalidate(await secret.read())
-        vault.value = "second"
+        service.value = "second"
         assert await secret.read() == "second"
 
-    async def test_a_late_refusal_of_the_old_value_leaves_the_new_one(self) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
+    async def test_a_late_invalidation_of_the_old_value_leaves_the_new_one(self) -> None:
+        service = FakeSecretsService()
+        secret = service.secret()
         secret.invalidate(await secret.read())
-        vault.value = "second"
+        service.value = "second"
         await secret.read()
         secret.invalidate("first")
         await secret.read()
-        assert vault.reads == 2
+        assert service.reads == 2
 
-    async def test_an_old_value_outlives_a_service_that_is_away(self, caplog: pytest.LogCaptureFixture) -> None:
-        vault = FakeSecretsService()
-        secret = vault.secret()
+    async def test_a_stale_value_is_kept_while_the_service_is_unavailable(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        service = FakeSecretsService()
+        secret = service.secret()
         await secret.read()
-        vault.time_s += MAX_AGE_S
-        vault.error = TimeoutError("first")
+        service.time_s += MAX_AGE_S
+        service.error = TimeoutError("first")
         with caplog.at_level(logging.WARNING):
             assert await secret.read() == "first"
         assert "refreshing MODEL_API_KEY_SECRET_ARN failed" in caplog.text
         assert "first" not in caplog.text
 
 
-class TestOnlyValue:
+class TestUnwrapSingleValue:
     @pytest.mark.parametrize(
         ("stored", "value"),
         [("sk-1\n", "sk-1"), ('{"api_key":"sk-1"}', "sk-1"), ('{"a":"1","b":"2"}', '{"a":"1","b":"2"}'), ("12", "12")],
     )
-    def test_a_lone_value_of_an_object_is_taken_out(self, stored: str, value: str) -> None:
+    def test_an_object_with_a_single_value_is_unwrapped(self, stored: str, value: str) -> None:
         assert unwrap_single_value(stored) == value
 
 
@@ -132,7 +134,7 @@ class TestOnAws:
         with moto.mock_aws():
             yield
 
-    async def test_a_secret_of_secrets_manager(self) -> None:
+    async def test_a_secret_of_secrets_manager_is_read(self) -> None:
         client = boto3.client("secretsmanager", region_name="eu-west-1")
         arn = client.create_secret(Name="key", SecretString="sk-1")["ARN"]
         assert await Secret(arn, "X").read() == "sk-1"
@@ -143,7 +145,7 @@ class TestOnAws:
         arn = client.get_parameter(Name="/chat/key")["Parameter"]["ARN"]
         assert await Secret(arn, "X").read() == "sk-2"
 
-    async def test_a_missing_secret_is_named_by_awss_own_code(self) -> None:
+    async def test_the_error_for_a_missing_secret_has_the_code_from_aws(self) -> None:
         with pytest.raises(SettingsError, match=r"^X: the secret cannot be read: ResourceNotFoundException$"):
             await Secret(ARN, "X").read()
 

@@ -1,4 +1,4 @@
-"""Signing requests to AWS."""
+"""SigV4: signing requests to AWS with the process's credentials."""
 
 import subprocess
 import sys
@@ -41,26 +41,26 @@ async def test_a_signature_names_key_region_and_service() -> None:
     assert "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token" in authorization
 
 
-async def test_a_session_token_goes_along() -> None:
+async def test_the_session_token_is_sent() -> None:
     signed = request()
     await sign(signed, "lambda", "eu-central-1")
     assert signed.headers["x-amz-security-token"] == "token"
 
 
-async def test_what_signs_is_redacted_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_credentials_are_redacted_once_they_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
     await sign(request(), "lambda", "eu-central-1")
     assert redaction.redact("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY a-session-token") == "[redacted] [redacted]"
 
 
-async def test_the_body_is_part_of_what_is_signed() -> None:
+async def test_the_signature_covers_the_body() -> None:
     one, other = request(), httpx.Request("POST", request().url, json={"other": 1})
     await sign(one, "lambda", "eu-central-1")
     await sign(other, "lambda", "eu-central-1")
     assert one.headers["authorization"] != other.headers["authorization"]
 
 
-async def test_without_credentials_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_missing_credentials_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))

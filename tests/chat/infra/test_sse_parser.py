@@ -1,4 +1,4 @@
-"""Incoming server-sent events, as WHATWG HTML 9.2.6 reads them."""
+"""SSE parser: server-sent events as WHATWG HTML 9.2.6 defines their parsing."""
 
 import pytest
 from hypothesis import given
@@ -7,51 +7,51 @@ from hypothesis import strategies as st
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES, SseParser
 
 
-def heard(*reads: bytes) -> list[bytes]:
+def parse(*chunks: bytes) -> list[bytes]:
     parser = SseParser()
-    return [payload for data in reads for payload in parser.feed(data)]
+    return [payload for data in chunks for payload in parser.feed(data)]
 
 
-class TestTheStandardsOwnExamples:
+class TestExamplesOfTheStandard:
     def test_lines_of_data_are_joined(self) -> None:
-        assert heard(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
+        assert parse(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
 
     def test_comments_ids_and_empty_values(self) -> None:
         stream = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"
-        assert heard(stream) == [b"first event", b"second event", b" third event"]
+        assert parse(stream) == [b"first event", b"second event", b" third event"]
 
     def test_a_bare_field_name_is_an_empty_line_of_data(self) -> None:
-        assert heard(b"data\n\ndata\ndata\n\ndata:\n") == [b"", b"\n"]
+        assert parse(b"data\n\ndata\ndata\n\ndata:\n") == [b"", b"\n"]
 
     def test_a_space_after_the_colon_does_not_count(self) -> None:
-        assert heard(b"data:test\n\ndata: test\n\n") == [b"test", b"test"]
+        assert parse(b"data:test\n\ndata: test\n\n") == [b"test", b"test"]
 
 
 class TestLineEnds:
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
     def test_all_three_end_a_line(self, end: bytes) -> None:
-        assert heard(b"data: a", end, b"data: b", end, end, b"data: c", end, end) == [b"a\nb", b"c"]
+        assert parse(b"data: a", end, b"data: b", end, end, b"data: c", end, end) == [b"a\nb", b"c"]
 
     def test_cr_and_lf_in_two_reads_are_one_end(self) -> None:
-        assert heard(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [b"a\nb"]
+        assert parse(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [b"a\nb"]
 
-    def test_an_event_is_given_with_its_cr_and_not_with_the_next_read(self) -> None:
-        assert heard(b"data: a\r\r") == [b"a"]
-
-
-class TestTheStart:
-    def test_a_byte_order_mark_is_no_part_of_the_first_field(self) -> None:
-        assert heard(b"\xef", b"\xbb", b"\xbfdata: a\n\n") == [b"a"]
-
-    def test_it_is_one_anywhere_else(self) -> None:
-        assert heard(b"data: a\n\n\xef\xbb\xbfdata: b\n\n") == [b"a"]
+    def test_an_event_is_emitted_with_its_cr_and_not_with_the_next_read(self) -> None:
+        assert parse(b"data: a\r\r") == [b"a"]
 
 
-class TestTheEnd:
-    def test_what_has_no_blank_line_yet_is_not_given(self) -> None:
-        assert heard(b"data: a\n") == []
+class TestByteOrderMark:
+    def test_at_the_start_it_is_skipped(self) -> None:
+        assert parse(b"\xef", b"\xbb", b"\xbfdata: a\n\n") == [b"a"]
 
-    def test_closing_gives_it_for_who_wants_to_look(self) -> None:
+    def test_anywhere_else_it_is_part_of_the_field(self) -> None:
+        assert parse(b"data: a\n\n\xef\xbb\xbfdata: b\n\n") == [b"a"]
+
+
+class TestEndOfStream:
+    def test_an_event_without_its_blank_line_is_not_emitted(self) -> None:
+        assert parse(b"data: a\n") == []
+
+    def test_closing_returns_the_incomplete_event(self) -> None:
         parser = SseParser()
         assert parser.feed(b"data: a\n\ndata: [DONE]") == [b"a"]
         assert parser.close() == [b"[DONE]"]
@@ -59,17 +59,17 @@ class TestTheEnd:
 
 class TestMemory:
     @pytest.mark.parametrize("piece", [b"x" * 4096, b"data: x\n" * 512, b"data\n" * 512])
-    def test_an_event_without_end_is_refused_at_a_bounded_size(self, piece: bytes) -> None:
+    def test_an_event_without_end_is_rejected_at_a_bounded_size(self, piece: bytes) -> None:
         with pytest.raises(ValueError, match="1048576"):
-            heard(b"data: ", *[piece] * (2 * MAX_EVENT_BYTES // 512))
+            parse(b"data: ", *[piece] * (2 * MAX_EVENT_BYTES // 512))
 
-    def test_the_bound_and_its_error_are_the_callers(self) -> None:
+    def test_the_caller_chooses_the_bound_and_its_error(self) -> None:
         parser = SseParser(10, KeyError)
         assert parser.feed(b"data: 1234") == []
         with pytest.raises(KeyError, match="more than 10 bytes"):
             parser.feed(b"5")
 
-    def test_any_number_of_small_events_is_fine(self) -> None:
+    def test_any_number_of_small_events_is_accepted(self) -> None:
         parser = SseParser()
         for _ in range(300):
             assert len(parser.feed(b": x\ndata: " + b"y" * 4000 + b"\n\n")) == 1
@@ -87,9 +87,9 @@ def test_where_the_bytes_are_cut_makes_no_difference(lines: list[bytes], end: by
     stream = end.join(lines) + end
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert heard(*pieces) == heard(stream)
+    assert parse(*pieces) == parse(stream)
 
 
 @given(st.lists(st.binary().filter(lambda line: b"\n" not in line and b"\r" not in line), min_size=1))
 def test_any_data_comes_through(payloads: list[bytes]) -> None:
-    assert heard(b"".join(b"data: " + payload + b"\n\n" for payload in payloads)) == payloads
+    assert parse(b"".join(b"data: " + payload + b"\n\n" for payload in payloads)) == payloads

@@ -1,4 +1,4 @@
-"""One log line and one set of metrics per request."""
+"""Telemetry: one log line and one set of metrics per request, and the log lines of errors."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentR
 
 
 @pytest.fixture(autouse=True)
-def _started_anew() -> None:
-    """Powertools keeps the stream of the first Logger that was made; each test has a stream of its own."""
+def _reset_logger() -> None:
+    """Powertools keeps the stream of the first Logger that was created; each test has a stream of its own."""
     logger = logging.getLogger(telemetry.LOGGERS[0])
     logger.handlers.clear()
     for mark in (LOGGER_ATTRIBUTE_PRECONFIGURED, LOGGER_ATTRIBUTE_POWERTOOLS_HANDLER):
         vars(logger).pop(mark, None)
 
 
-def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def output_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -35,14 +35,14 @@ def metrics(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return emf.checked(lines)
 
 
-class TestOneRequest:
+class TestRequest:
     def test_writes_one_line_with_what_was_noted(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             telemetry.note(turns=2)
-        line = written(capsys)[0]
+        line = output_lines(capsys)[0]
         assert (line["message"], line["request_id"], line["turns"]) == ("request", "r-1", 2)
 
-    def test_writes_its_metrics_also_when_it_fails(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_writes_its_metrics_even_if_it_fails(self, capsys: pytest.CaptureFixture[str]) -> None:
         def fail() -> None:
             with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
                 telemetry.measure("Errors")
@@ -50,7 +50,7 @@ class TestOneRequest:
 
         with pytest.raises(ZeroDivisionError):
             fail()
-        (blob,) = metrics(written(capsys))
+        (blob,) = metrics(output_lines(capsys))
         assert blob["Errors"] == [1.0]
         assert blob["Requests"] == [1.0]
 
@@ -59,59 +59,59 @@ class TestOneRequest:
             telemetry.measure("ToolDuration", 12, tool="get_weather")
             telemetry.measure("ToolDuration", 34, tool="calculate")
             telemetry.measure("ToolDuration", 56, tool="get_weather")
-        durations = {blob["tool"]: blob["ToolDuration"] for blob in metrics(written(capsys)) if "tool" in blob}
+        durations = {blob["tool"]: blob["ToolDuration"] for blob in metrics(output_lines(capsys)) if "tool" in blob}
         assert durations == {"get_weather": [12.0, 56.0], "calculate": [34.0]}
 
     def test_counts_the_first_token_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             telemetry.note_first_token()
             telemetry.note_first_token()
-        assert len(metrics(written(capsys))[0]["TimeToFirstToken"]) == 1
+        assert len(metrics(output_lines(capsys))[0]["TimeToFirstToken"]) == 1
 
-    def test_adds_up_what_is_counted(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_sums_its_counters(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for _ in range(250):
                 telemetry.measure("Heartbeats")
-        assert metrics(written(capsys))[0]["Heartbeats"] == [250.0]
+        assert metrics(output_lines(capsys))[0]["Heartbeats"] == [250.0]
 
-    def test_loses_no_duration_where_there_are_hundreds(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_keeps_every_duration_of_hundreds(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for number in range(200):
                 telemetry.measure("ToolDuration", number, tool="x")
-        blobs = [blob["ToolDuration"] for blob in metrics(written(capsys)) if "ToolDuration" in blob]
+        blobs = [blob["ToolDuration"] for blob in metrics(output_lines(capsys)) if "ToolDuration" in blob]
         assert [value for blob in blobs for value in blob] == list(range(200))
 
-    def test_the_first_of_an_environment_tells_how_it_started(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_the_first_of_an_environment_reports_its_cold_start(self, capsys: pytest.CaptureFixture[str]) -> None:
         telemetry.mark_ready()
         for name in ("r-1", "r-2"):
             with telemetry.request_scope(name, telemetry.make_logger(), telemetry.SERVICE):
                 pass
-        first, second = metrics(written(capsys))
+        first, second = metrics(output_lines(capsys))
         assert (first["ColdStarts"], first["InitDuration"][0] > 0) == ([1.0], True)
         assert "ColdStarts" not in second
 
-    def test_where_the_system_does_not_know_the_beginning_the_start_still_succeeds(
+    def test_the_init_duration_has_a_fallback_if_the_process_start_is_unknown(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(telemetry, "Path", lambda _: Path("/there/is/no/proc"))
         telemetry.mark_ready()
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             pass
-        assert metrics(written(capsys))[0]["InitDuration"][0] > 0
+        assert metrics(output_lines(capsys))[0]["InitDuration"][0] > 0
 
     def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             logging.getLogger("winterbourne.chat.tool_runtime.runner").info("tool x executed in 0.1s")
-        assert written(capsys)[0]["request_id"] == "r-1"
+        assert output_lines(capsys)[0]["request_id"] == "r-1"
 
     def test_names_its_deployment_in_the_line_and_in_the_metrics(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(service="winterbourne-dev"), "winterbourne-dev"):
             telemetry.measure("ToolDuration", 12, tool="get_weather")
-        assert {line["service"] for line in written(capsys)} == {"winterbourne-dev"}
+        assert {line["service"] for line in output_lines(capsys)} == {"winterbourne-dev"}
 
 
-class TestManyAtOnce:
-    async def test_nothing_of_one_request_comes_to_another(self, capsys: pytest.CaptureFixture[str]) -> None:
+class TestConcurrentRequests:
+    async def test_share_no_measurements(self, capsys: pytest.CaptureFixture[str]) -> None:
         logger = telemetry.make_logger()
 
         async def one(number: int) -> None:
@@ -122,10 +122,10 @@ class TestManyAtOnce:
                 telemetry.note(number=number)
 
         await asyncio.gather(*map(one, range(1, 20)))
-        lines = written(capsys)
+        lines = output_lines(capsys)
         assert all(line["request_id"] == f"r-{line['number']}" for line in lines if "_aws" not in line)
-        beats = {blob["request_id"]: blob["Heartbeats"] for blob in metrics(lines)}
-        assert beats == {f"r-{number}": [number] for number in range(1, 20)}
+        heartbeats = {blob["request_id"]: blob["Heartbeats"] for blob in metrics(lines)}
+        assert heartbeats == {f"r-{number}": [number] for number in range(1, 20)}
 
 
 def test_outside_a_request_measuring_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,39 +136,39 @@ def test_outside_a_request_measuring_does_nothing(capsys: pytest.CaptureFixture[
 
 class TestErrorLines:
     @pytest.fixture
-    def line(self, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-        """Logs an error and gives the line."""
+    def line_of(self, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+        """A function that logs an error and returns the line."""
 
-        def logged(error: BaseException, message: str = "it broke") -> dict[str, Any]:
+        def log_error(error: BaseException, message: str = "it broke") -> dict[str, Any]:
             telemetry.make_logger()
             logging.getLogger("winterbourne.chat.some.module").error(message, exc_info=error)
-            return written(capsys)[0]
+            return output_lines(capsys)[0]
 
-        return logged
+        return log_error
 
-    def test_have_powertools_fields(self, line: Callable[..., dict[str, Any]]) -> None:
-        one = line(ValueError("odd"))
+    def test_have_the_fields_of_powertools(self, line_of: Callable[..., dict[str, Any]]) -> None:
+        one = line_of(ValueError("odd"))
         assert one["exception_name"] == "ValueError"
         assert one["exception"] == "ValueError: odd\n"
         assert (one["stack_trace"]["type"], one["stack_trace"]["value"]) == ("ValueError", "odd")
 
-    def test_are_short_whatever_was_raised(self, line: Callable[..., dict[str, Any]]) -> None:
+    def test_are_short_whatever_was_raised(self, line_of: Callable[..., dict[str, Any]]) -> None:
         error = ValueError("x" * 5_000_000)
         error.add_note("n" * 5_000_000)
-        assert len(json.dumps(line(error))) < 20_000
+        assert len(json.dumps(line_of(error))) < 20_000
 
-    def test_have_nothing_of_a_tools_arguments(self, line: Callable[..., dict[str, Any]]) -> None:
+    def test_contain_no_tool_arguments(self, line_of: Callable[..., dict[str, Any]]) -> None:
         error = ValueError("no Endeavour")
         error.__cause__ = KeyError("Endeavour")
         error.add_note("it was the Endeavour")
         token = EXCEPTION_REDACTOR.set(ArgumentRedactor('{"ship": "Endeavour"}'))
         try:
-            assert "Endeavour" not in json.dumps(line(error))
+            assert "Endeavour" not in json.dumps(line_of(error))
         finally:
             EXCEPTION_REDACTOR.reset(token)
 
-    def test_have_no_secret(self, line: Callable[..., dict[str, Any]]) -> None:
+    def test_contain_no_secret(self, line_of: Callable[..., dict[str, Any]]) -> None:
         redaction.register("sk-harbour")
-        one = line(ValueError("key sk-harbour"), "asked with sk-harbour")
+        one = line_of(ValueError("key sk-harbour"), "asked with sk-harbour")
         assert "sk-harbour" not in json.dumps(one)
         assert one["message"] == "asked with [redacted]"

@@ -1,4 +1,4 @@
-"""Trace ids: what comes in goes out."""
+"""Tracing: the trace ids of a request are propagated to outgoing requests."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,26 +9,26 @@ XRAY = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled
 W3C = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_an_xray_trace_is_carried_in_both_spellings() -> None:
+def test_an_xray_trace_is_propagated_in_both_formats() -> None:
     assert propagated_headers({"x-amzn-trace-id": XRAY}) == {
         "x-amzn-trace-id": XRAY,
         "traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01",
     }
 
 
-def test_the_callers_own_w3c_trace_is_carried_with_its_state() -> None:
+def test_the_callers_own_w3c_trace_is_propagated_with_its_state() -> None:
     assert propagated_headers({"traceparent": W3C, "tracestate": "a=1"}) == {"traceparent": W3C, "tracestate": "a=1"}
 
 
-def test_lambdas_own_segment_goes_before_the_header() -> None:
+def test_lambdas_own_segment_takes_precedence_over_the_header() -> None:
     other = XRAY.replace("5759e988", "00000000")
     assert propagated_headers({"x-amzn-trace-id": other}, XRAY)["x-amzn-trace-id"] == XRAY
 
 
-def test_a_trace_that_is_not_sampled_stays_so() -> None:
+def test_a_trace_that_is_not_sampled_stays_unsampled() -> None:
     assert propagated_headers({}, XRAY.replace("Sampled=1", "Sampled=0"))["traceparent"].endswith("-00")
 
 
 @given(st.text(), st.text())
-def test_what_is_not_well_formed_is_not_carried(xray: str, w3c: str) -> None:
+def test_malformed_trace_ids_are_not_propagated(xray: str, w3c: str) -> None:
     assert propagated_headers({"x-amzn-trace-id": xray, "traceparent": w3c}) == {}

@@ -1,4 +1,4 @@
-"""What nobody waits for is logged all the same, without what it says."""
+"""Unhandled errors: exceptions in tasks, threads, callbacks and finalizers are logged, by default without messages."""
 
 import asyncio
 import gc
@@ -28,12 +28,12 @@ async def fails(ship: str) -> None:
 
 
 @pytest.mark.parametrize("log_messages", [False, True])
-async def test_of_a_task_that_was_left_behind(lines: list[str], *, log_messages: bool) -> None:
+async def test_an_exception_in_a_forgotten_task_is_logged(lines: list[str], *, log_messages: bool) -> None:
     log_unhandled(asyncio.get_running_loop(), log_messages=log_messages)
-    left: Any = asyncio.create_task(fails("Endeavour"))
+    forgotten: Any = asyncio.create_task(fails("Endeavour"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    del left
+    del forgotten
     gc.collect()
     (line,) = lines
     assert json.loads(line)["message"] == "Task exception was never retrieved"
@@ -42,7 +42,7 @@ async def test_of_a_task_that_was_left_behind(lines: list[str], *, log_messages:
 
 
 @pytest.mark.parametrize("log_messages", [False, True])
-async def test_of_a_thread(lines: list[str], *, log_messages: bool) -> None:
+async def test_an_exception_in_a_thread_is_logged(lines: list[str], *, log_messages: bool) -> None:
     log_unhandled(asyncio.get_running_loop(), log_messages=log_messages)
 
     def fails(ship: str) -> None:
@@ -58,7 +58,7 @@ async def test_of_a_thread(lines: list[str], *, log_messages: bool) -> None:
     assert ("no Endeavour" in line) == log_messages
 
 
-async def test_of_a_callback_without_its_arguments(lines: list[str]) -> None:
+async def test_an_exception_in_a_callback_is_logged_without_its_arguments(lines: list[str]) -> None:
     def moor(ship: str) -> None:
         raise ValueError(f"no {ship}")
 
@@ -71,7 +71,7 @@ async def test_of_a_callback_without_its_arguments(lines: list[str]) -> None:
     assert "Endeavour" not in json.loads(line)["exception"]
 
 
-async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
+async def test_an_event_loop_error_without_an_exception_is_logged(lines: list[str]) -> None:
     loop = asyncio.get_running_loop()
     log_unhandled(loop, log_messages=False)
     loop.call_exception_handler({"message": "odd"})
@@ -80,7 +80,7 @@ async def test_of_a_callback_without_an_exception(lines: list[str]) -> None:
     assert EXCEPTION_REDACTOR.get() is None, "what follows is logged as ever"
 
 
-async def test_of_an_object_that_cannot_be_taken_down(lines: list[str]) -> None:
+async def test_an_exception_in_a_finalizer_is_logged(lines: list[str]) -> None:
     log_unhandled(asyncio.get_running_loop(), log_messages=False)
 
     class Moored:

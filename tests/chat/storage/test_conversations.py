@@ -1,4 +1,4 @@
-"""Conversation store: conversations are continued, listed, read, deleted and expire; one owner, one request at a time."""
+"""Conversation store: continuing, listing, reading, deleting and expiring conversations, each with one owner."""
 
 import asyncio
 import json

@@ -9,10 +9,10 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 
-__all__ = ["MockService"]
+__all__ = ["Service"]
 
 
-class MockService:
+class Service:
     """Responds to requests, and records them.
 
     Args:

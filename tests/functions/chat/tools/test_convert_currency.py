@@ -4,11 +4,11 @@ import httpx
 import pytest
 
 from chat.tools.convert_currency import Conversion, convert_currency
-from tests.functions.chat.tools.mock_service import MockService
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError
 
 
-async def convert(service: MockService, amount: float, source: str, target: str) -> Conversion:
+async def convert(service: Service, amount: float, source: str, target: str) -> Conversion:
     assert convert_currency.function
     result: Conversion = await convert_currency.function(amount, source, target, service.context(convert_currency))
     return result
@@ -19,7 +19,7 @@ def rates(**values: float) -> httpx.Response:
 
 
 async def test_an_amount_is_converted_at_the_latest_rate() -> None:
-    service = MockService(rates(USD=1.1234))
+    service = Service(rates(USD=1.1234))
     assert await convert(service, 1200, "eur", "usd") == Conversion(
         1200, "EUR", 1348.08, "USD", rate=1.1234, date="2026-11-20", source="Frankfurter (European Central Bank)"
     )
@@ -27,10 +27,10 @@ async def test_an_amount_is_converted_at_the_latest_rate() -> None:
 
 
 async def test_converting_a_currency_to_itself_sends_no_request() -> None:
-    assert (await convert(MockService(), 5, "EUR", "eur")).result == 5
+    assert (await convert(Service(), 5, "EUR", "eur")).result == 5
 
 
 @pytest.mark.parametrize("response", [httpx.Response(404, json={"message": "not found"}), rates(CHF=0.9)])
 async def test_a_rate_that_does_not_exist_is_an_error(response: httpx.Response) -> None:
     with pytest.raises(ToolError, match="There is no rate from EUR to XXX"):
-        await convert(MockService(response), 5, "EUR", "XXX")
+        await convert(Service(response), 5, "EUR", "XXX")

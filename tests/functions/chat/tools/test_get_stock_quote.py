@@ -5,7 +5,7 @@ import pytest
 
 from chat.tools.get_stock_quote import StockQuote, get_stock_quote
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
-from tests.functions.chat.tools.mock_service import MockService
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.runner import ToolRunner
@@ -14,14 +14,14 @@ QUOTE_BODY = {"c": 261.74, "d": 1.5, "dp": 0.58, "h": 263.31, "l": 260.68, "o": 
 SETTINGS = Settings(finnhub_api_key="secret")
 
 
-async def quote(service: MockService, symbol: str = "aapl") -> StockQuote:
+async def quote(service: Service, symbol: str = "aapl") -> StockQuote:
     assert get_stock_quote.function
     result: StockQuote = await get_stock_quote.function(symbol, service.context(get_stock_quote, SETTINGS))
     return result
 
 
 async def test_a_quote_has_its_price_change_and_time() -> None:
-    service = MockService(httpx.Response(200, json=QUOTE_BODY))
+    service = Service(httpx.Response(200, json=QUOTE_BODY))
     assert await quote(service) == StockQuote(
         symbol="AAPL",
         price=261.74,
@@ -34,7 +34,7 @@ async def test_a_quote_has_its_price_change_and_time() -> None:
 
 
 async def test_the_key_is_sent_in_a_header_and_not_in_the_url() -> None:
-    service = MockService(httpx.Response(200, json=QUOTE_BODY))
+    service = Service(httpx.Response(200, json=QUOTE_BODY))
     await quote(service)
     (request,) = service.requests
     assert str(request.url) == "https://finnhub.io/api/v1/quote?symbol=AAPL"
@@ -44,17 +44,17 @@ async def test_the_key_is_sent_in_a_header_and_not_in_the_url() -> None:
 async def test_an_unknown_symbol_which_finnhub_answers_with_zeros_is_an_error() -> None:
     nothing = {"c": 0, "d": None, "dp": None, "h": 0, "l": 0, "o": 0, "pc": 0, "t": 0}
     with pytest.raises(ToolError, match="no share with the symbol AAPL"):
-        await quote(MockService(httpx.Response(200, json=nothing)))
+        await quote(Service(httpx.Response(200, json=nothing)))
 
 
 async def test_a_rejected_key_is_an_error_that_does_not_quote_it() -> None:
     with pytest.raises(ToolError, match="does not accept our key") as raised:
-        await quote(MockService(httpx.Response(401, json={"error": "Invalid API key"})))
+        await quote(Service(httpx.Response(401, json={"error": "Invalid API key"})))
     assert "secret" not in str(raised.value)
 
 
 async def test_stub_data_has_its_own_source() -> None:
-    service = MockService(httpx.Response(200, json={**QUOTE_BODY, "source": "practice data"}))
+    service = Service(httpx.Response(200, json={**QUOTE_BODY, "source": "practice data"}))
     assert (await quote(service)).source == "practice data"
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.tools.get_weather import WEATHER_CODES, Weather, get_weather
-from tests.functions.chat.tools.mock_service import MockService
+from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 
 PLACE = {"results": [{"id": 2988507, "name": "Paris", "latitude": 48.85341, "longitude": 2.3488, "country": "France"}]}
@@ -21,11 +21,11 @@ NOW = {
 }
 
 
-def paris(**now: object) -> MockService:
-    return MockService(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {**NOW, **now}}))
+def paris(**now: object) -> Service:
+    return Service(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {**NOW, **now}}))
 
 
-async def weather(service: MockService, city: str = "Paris") -> Weather:
+async def weather(service: Service, city: str = "Paris") -> Weather:
     assert get_weather.function
     result: Weather = await get_weather.function(city, service.context(get_weather))
     return result
@@ -57,11 +57,11 @@ async def test_the_city_is_geocoded_first() -> None:
 
 async def test_an_unknown_city_is_an_error() -> None:
     with pytest.raises(ToolError, match="no city named Atlantis"):
-        await weather(MockService(httpx.Response(200, json={"generationtime_ms": 0.4})), "Atlantis")
+        await weather(Service(httpx.Response(200, json={"generationtime_ms": 0.4})), "Atlantis")
 
 
 async def test_a_response_without_the_weather_is_an_error() -> None:
-    service = MockService(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {}}))
+    service = Service(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {}}))
     with pytest.raises(ToolUnavailable, match="The weather service sent an answer that cannot be read"):
         await weather(service)
 
