@@ -137,7 +137,7 @@ class TestFunction:
 
 
 class TestPermissions:
-    def test_of_the_default_deployment_are_exactly_these(self, stack: Stack) -> None:
+    def test_of_the_default_deployment_are_these(self, stack: Stack) -> None:
         assert [(s["Action"], s["Resource"]) for s in statements(stack)[:4]] == [
             (["logs:CreateLogStream", "logs:PutLogEvents"], "<ChatLog.Arn>"),
             (dynamodb_actions_used(), "<Conversations.Arn>"),

@@ -257,7 +257,7 @@ class TestOneRequestAtATime:
         texts = [one["parts"][0]["text"] for one in (await get_conversation(other_environment))["messages"]]
         assert texts == ["one", "1 and", "two", "2"]
 
-    async def test_a_request_that_lost_its_lease_does_not_release_the_next_one(
+    async def test_a_request_that_lost_its_lease_does_not_release_the_next_requests_lease(
         self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
     ) -> None:
         first = conversations.open(ALICE, chat_request(user("one")))

@@ -73,7 +73,7 @@ class TestInTheSameEnvironment:
         await asyncio.gather(*tasks)
 
     @jumping
-    async def test_other_callers_do_not_stop_it(self) -> None:
+    async def test_other_callers_and_other_conversations_do_not_stop_it(self) -> None:
         stop_signals = StopSignals(local_store(), POLL_INTERVAL_S)
         task = await start_waiting(stop_signals)
         await stop_signals.send(BOB, "c")

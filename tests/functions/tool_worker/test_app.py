@@ -46,6 +46,6 @@ for arguments in ({{"monthly_amount": 100, "years": 1}}, {{"monthly_amount": 100
     assert "chat-1" in output  # the log names the chat's request
 
 
-def test_an_environment_with_stuck_threads_retires_after_the_answer() -> None:
+def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
     output = run(f"{CALL}\nprint(call('hang'), retired)", TOOL_ABANDONED_LIMIT="1")
     assert "was stopped.', 'is_error': True} [True]" in output

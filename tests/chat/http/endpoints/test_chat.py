@@ -222,7 +222,7 @@ class TestRateLimits:
         assert (await fixture.chat("two")).status == 429
 
     @jumping
-    async def test_a_hanging_store_does_not_delay_the_terminal_event_and_the_end_only_briefly(
+    async def test_a_hanging_store_delays_the_end_only_briefly_and_the_terminal_event_not_at_all(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         frame_types: list[object] = []

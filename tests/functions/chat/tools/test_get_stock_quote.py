@@ -53,7 +53,7 @@ async def test_a_rejected_key_is_an_error_that_does_not_quote_it() -> None:
     assert "secret" not in str(raised.value)
 
 
-async def test_stub_data_has_its_own_source() -> None:
+async def test_stub_data_is_named_practice_data() -> None:
     service = Service(httpx.Response(200, json={**QUOTE_BODY, "source": "practice data"}))
     assert (await quote(service)).source == "practice data"
 
