@@ -82,7 +82,7 @@ class TestContents:
         }
         assert installed == locked
 
-    def test_nothing_unused_is_included(self, artifact: Artifact) -> None:
+    def test_tests_caches_and_metadata_are_left_out(self, artifact: Artifact) -> None:
         unwanted = re.compile(
             r"(^|/)(tests?|__pycache__|bin|\.[^/]*)/|\.(py[cio]|[ch]|pxd)$|/(RECORD|INSTALLER|WHEEL)$"
         )

@@ -17,9 +17,9 @@ def outcome(chat: str) -> Any:
 
 class TestFiveTools:
     def test_the_run_has_the_clients_ids(self, outcome: Any) -> None:
-        talk = outcome["fiveToolsAndASecondTurn"]
-        assert talk["first"]["first"]["threadId"] == talk["threadId"]
-        assert talk["first"]["first"]["runId"] == "run-1"
+        scenario = outcome["fiveToolsAndASecondTurn"]
+        assert scenario["first"]["first"]["threadId"] == scenario["threadId"]
+        assert scenario["first"]["first"]["runId"] == "run-1"
 
     def test_it_finishes_and_counts_its_tokens(self, outcome: Any) -> None:
         last = outcome["fiveToolsAndASecondTurn"]["first"]["last"]
@@ -47,9 +47,9 @@ def test_a_stop_is_a_cancelled_run(outcome: Any) -> None:
 
 
 def test_the_pages_own_tool_is_left_pending_and_its_result_is_used(outcome: Any) -> None:
-    talk = outcome["ownTool"]
-    assert talk["called"]["last"]["outcome"]["pendingToolCallIds"] == [talk["toolCallId"]]
-    assert "blue" in talk["messages"][-1]["content"]
+    scenario = outcome["ownTool"]
+    assert scenario["called"]["last"]["outcome"]["pendingToolCallIds"] == [scenario["toolCallId"]]
+    assert "blue" in scenario["messages"][-1]["content"]
 
 
 def test_context_is_passed_on(outcome: Any) -> None:

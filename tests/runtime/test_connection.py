@@ -171,7 +171,7 @@ class TestBackpressure:
 
 
 class TestUnavailableRuntimeApi:
-    async def test_is_retried_five_times(self) -> None:
+    async def test_is_tried_five_times(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(RuntimeApiUnavailable, match="no invocation after 5 attempts"):
