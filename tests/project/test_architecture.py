@@ -1,51 +1,74 @@
-"""`docs/architecture.md`: everything it names exists, and every old name leads to a current one."""
+"""`docs/architecture.md`: every place it names exists, and every old name leads to a new one."""
 
-import contextlib
-import importlib
-import inspect
+import ast
+import functools
 import re
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
 from tests.stack import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text()
-CURRENT_NAMES, _, OLD_NAMES = PAGE.partition("## Old names, new names")
-PACKAGE = ROOT / "layers/winterbourne/python/winterbourne"
+PLACES, _, OLD_NAMES = PAGE.partition("## Old names, new names")
+LAYER = ROOT / "layers/winterbourne/python"
 
 
-def resolve(dotted: str) -> object:
-    """The module, or the attribute of a module, with this name."""
-    try:
-        return importlib.import_module(dotted)
-    except ModuleNotFoundError:
-        module, _, name = dotted.rpartition(".")
-        return getattr(importlib.import_module(module), name)
+def source(module: str) -> Path | None:
+    """The file of a module; it is not imported, since importing an app starts it."""
+    folder = LAYER if module.startswith("winterbourne") else ROOT / "functions"
+    path = folder.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
 
 
-def rows(text: str) -> list[tuple[str, str]]:
-    return re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text, re.MULTILINE)
+@functools.cache
+def names_in(file: Path) -> frozenset[str]:
+    """Top-level names, and `Class.member` for methods, fields and attributes."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_text()).body:
+        names |= targets(node)
+        if isinstance(node, ast.ClassDef):
+            members = {name for inner in node.body for name in targets(inner)}
+            stored = (inner for inner in ast.walk(node) if isinstance(inner, ast.Attribute))
+            members |= {inner.attr for inner in stored if isinstance(inner.ctx, ast.Store)}
+            names |= {f"{node.name}.{member}" for member in members}
+    return frozenset(names)
+
+
+def targets(node: ast.stmt) -> set[str]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return {node.name}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+        case ast.Assign():
+            return {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return set()
+
+
+def exists(dotted: str) -> bool:
+    module, _, name = dotted.rpartition(".")
+    return bool(source(dotted)) or bool((file := source(module)) and name in names_in(file))
 
 
 class TestWhereIs:
-    def test_every_name_exists(self) -> None:
-        rows_of_names = [
-            names for what, names in rows(CURRENT_NAMES.partition("## Where is")[2]) if what not in {"what", "---"}
-        ]
-        assert len(rows_of_names) > 50
-        for names in rows_of_names:
+    def test_every_place_exists(self) -> None:
+        rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", PLACES.partition("## Where is")[2], re.MULTILINE)
+        places = [names for what, names in rows if what not in {"what", "---"}]
+        assert len(places) > 50
+        for names in places:
             last = ""
             for name in re.findall(r"`([^`]+)`", names):
                 if "/" in name:
                     assert (ROOT / name).exists()
                     continue
                 last = name if not name.startswith(".") else last.rpartition(".")[0] + name
-                assert resolve(f"winterbourne.{last}"), name
+                assert exists(f"winterbourne.{last}"), name
 
     def test_every_package_is_named(self) -> None:
-        packages = {path.name for path in (PACKAGE / "chat").iterdir() if path.is_dir() and path.name != "__pycache__"}
-        named = set(re.findall(r"^\| `(\w+)` \|", CURRENT_NAMES.partition("## The packages")[2], re.MULTILINE))
+        folders = (LAYER / "winterbourne/chat").iterdir()
+        packages = {path.name for path in folders if path.is_dir() and path.name != "__pycache__"}
+        named = set(re.findall(r"^\| `(\w+)` \|", PLACES.partition("## The packages")[2], re.MULTILINE))
         assert named == packages
 
 
@@ -53,19 +76,11 @@ class TestWhereIs:
     ("old", "new", "names"), re.findall(r"^\| `([^`]+)` \| (.+) \| (.*) \|$", OLD_NAMES, re.MULTILINE)
 )
 def test_every_old_name_leads_to_one_that_exists(old: str, new: str, names: str) -> None:
-    modules = [importlib.import_module(name) for name in re.findall(r"`([^`]+)`", new)]
-    assert modules, old
+    modules = re.findall(r"`([^`]+)`", new)
+    files = {module.rpartition(".")[2]: source(module) for module in modules}
+    assert files
+    assert all(files.values()), old
     for name in re.findall(r"→ `([^`]+)`", names):
-        assert any(has_name(module, name) for module in modules), name
-
-
-def has_name(module: ModuleType, name: str) -> bool:
-    """Whether the module has this name, which may start with the module's own."""
-    own = module.__name__.rpartition(".")[2]
-    parts = name.removeprefix(f"{own}.").split(".")
-    with contextlib.suppress(AttributeError, KeyError):
-        found: object = module
-        for part in parts:
-            found = getattr(found, part, None) or inspect.get_annotations(found)[part]  # type: ignore[arg-type]  # any object
-        return True
-    return False
+        module, _, rest = name.partition(".")  # where a module was split, its name comes first
+        qualified = rest if len(files) > 1 and module in files else name
+        assert any(file and qualified in names_in(file) for file in files.values()), name

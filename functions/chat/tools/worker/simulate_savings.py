@@ -1,4 +1,4 @@
-"""How savings may grow, by simulation: seconds of work for one processor, so it is done in the worker."""
+"""Simulates how savings may grow; it takes seconds of CPU time, so the worker runs it."""
 
 from typing import Annotated
 

@@ -49,7 +49,7 @@ class AsgiHandler:
         """Handle one HTTP event.
 
         Raises:
-            Fault: The event is not an HTTP event.
+            RuntimeFault: The event is not an HTTP event.
             StreamMisused: The application returned without a response.
         """
         scope = {**build_scope(event), "aws.event": event, "aws.context": context, "state": self._lifespan.state.copy()}
@@ -106,7 +106,7 @@ class _Lifespan:
         """Run the application's startup.
 
         Raises:
-            Fault: The application sent `lifespan.startup.failed`.
+            RuntimeFault: The application sent `lifespan.startup.failed`.
         """
         self._task = asyncio.create_task(self._run(), name="lifespan")
         await self._run_phase("startup")
@@ -143,7 +143,7 @@ def build_scope(event: Any) -> Message:
     """Build the `http` scope for an event.
 
     Raises:
-        Fault: The event did not come from an HTTP front end.
+        RuntimeFault: The event did not come from an HTTP front end.
     """
     if not is_http(event):
         raise RuntimeFault(

@@ -40,7 +40,7 @@ def load_handler(name: str) -> Callable[..., Any]:
     """Import a handler by its name, `folder/module.function` or `package.module.function`.
 
     Raises:
-        Fault: The handler cannot be loaded; its type is Lambda's own name for the reason.
+        RuntimeFault: The handler cannot be loaded; its type is Lambda's own name for the reason.
         BaseException: Anything else that the module itself raised.
     """
     module_name, dot, function = name.rpartition(".")

@@ -31,7 +31,7 @@ class LambdaContext:
         environ: Lambda's environment variables.
 
     Raises:
-        Fault: The client context or the identity is not valid JSON.
+        RuntimeFault: The client context or the identity is not valid JSON.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
     """

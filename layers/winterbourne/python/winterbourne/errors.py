@@ -1,7 +1,7 @@
 """The exceptions of the runtime, and the error report that is sent to Lambda.
 
 WinterbourneError
-├── Fault                  the function, a setting or an event is invalid; carries the error type shown by Lambda
+├── RuntimeFault           the function, a setting or an event is invalid; carries the error type shown by Lambda
 ├── PreludeTooLarge        status, headers and cookies exceed the 16 KB that the front ends read
 ├── StreamMisused          the stream was started twice, or written to after its end
 ├── StreamLost             Lambda closed the response before its end; also a ConnectionError

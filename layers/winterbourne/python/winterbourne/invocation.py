@@ -42,7 +42,7 @@ class Invocation:
         """The event: parsed if its content type is JSON, otherwise bytes.
 
         Raises:
-            Fault: The content type is JSON but the body is not.
+            RuntimeFault: The content type is JSON but the body is not.
         """
         if self.headers.get("content-type", "application/json") != "application/json":
             return self.body
@@ -72,7 +72,7 @@ def encode_result(result: Any) -> tuple[bytes, str]:
     """The body and the content type of a buffered response.
 
     Raises:
-        Fault: The result is not JSON-serializable.
+        RuntimeFault: The result is not JSON-serializable.
     """
     if isinstance(result, bytes):
         return result, "application/unknown"
@@ -95,7 +95,7 @@ def _json_default(value: object) -> Any:
     """Serialize what awslambdaric supports and json does not: Decimal, and bytes that hold UTF-8."""
     type_name = type(value).__name__
     if type_name == "Decimal":
-        return math.nan if value.is_nan() else f"{DECIMAL_MARKER}{value}"  # type: ignore[attr-defined]
+        return math.nan if value.is_nan() else f"{DECIMAL_MARKER}{value}"  # type: ignore[attr-defined]  # known by name
     if isinstance(value, bytes):
         return value.decode()
     raise TypeError(f"Object of type {type_name} is not JSON serializable")

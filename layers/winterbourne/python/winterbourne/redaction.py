@@ -1,4 +1,4 @@
-"""Redaction: every log line and error report passes through a function of the user's before it leaves the process."""
+"""Redaction: applies what `redact_logs` registered to every log line and error report before it leaves."""
 
 from collections.abc import Callable
 

@@ -17,21 +17,21 @@ def format_banner(
         "metrics": f"{url}/__local/metrics",
         "invoke API": f"{invoke_url}  (function name: {function.name})" if invoke_url else "",
         "log": log,
-        "model": _model(function) if chat else "",
-        "tools": _tools(use_stub_services=use_stub_services) if chat else "",
+        "model": _describe_model(function) if chat else "",
+        "tools": _describe_tools(use_stub_services=use_stub_services) if chat else "",
     }
     table = "\n".join(f"{name:<12}  {value}" for name, value in rows.items() if value)
     return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(url, chat=chat)}\n"
 
 
-def _model(function: FunctionConfig) -> str:
+def _describe_model(function: FunctionConfig) -> str:
     provider = function.variables.get("MODEL_PROVIDER") or "scripted"
     if provider != "scripted":
         return provider
     return "scripted: replies from a fixed script, no real model (set MODEL_PROVIDER to use one)"
 
 
-def _tools(*, use_stub_services: bool) -> str:
+def _describe_tools(*, use_stub_services: bool) -> str:
     if use_stub_services:
         return "practice data: made-up quotes, weather and exchange rates (--no-practice calls the real services)"
     return "the real services, over the network"

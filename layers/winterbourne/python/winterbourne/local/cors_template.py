@@ -71,7 +71,7 @@ def _load_template(template: Path) -> dict[str, Any]:
     except ImportError:
         raise TemplateError("reading a template needs PyYAML, which `make install` installs") from None
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         """A SafeLoader that accepts the short form of intrinsic functions."""
 
     def short_form(loader: Any, name: str, node: Any) -> dict[str, Any]:

@@ -101,9 +101,10 @@ def _validate_status(status: object) -> int:
 
 
 def _remap_headers(headers: object) -> list[tuple[str, str]]:
-    if not isinstance(headers or {}, dict):
+    headers = headers or {}
+    if not isinstance(headers, dict):
         raise BadResponse("headers is not an object.")
-    named = ((name.lower(), _header_value(value)) for name, value in (headers or {}).items())  # type: ignore[attr-defined]
+    named = ((name.lower(), _header_value(value)) for name, value in headers.items())
     return [
         (f"x-amzn-remapped-{name}" if name in REMAPPED_HEADERS else name, value)
         for name, value in named

@@ -1,4 +1,4 @@
-"""Invoke API (Invoke and InvokeWithResponseStream) for boto3, with this server's address as its `endpoint_url`.
+"""Invoke API (Invoke and InvokeWithResponseStream): boto3's `endpoint_url` is this server's address.
 
 Signatures are not checked. https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """

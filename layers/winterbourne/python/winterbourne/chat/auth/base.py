@@ -36,7 +36,9 @@ class Authenticator(Protocol):
 
 
 def extract_credential(request: Request) -> str:
-    """The key or token from `authorization: Bearer …`, else from `x-api-key`, which a signing CDN does not overwrite.
+    """The key or token from `authorization: Bearer …`, else from `x-api-key`.
+
+    A CDN that signs its requests overwrites `authorization`.
 
     Raises:
         RequestRejected: 401 if neither is sent.

@@ -59,7 +59,7 @@ class TurnToolCalls(Protocol):
         """Do not run a call; its result is this error."""
 
     async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all calls; one result per call, in call order. Returns at once after the block was left."""
+        """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
         ...
 
     async def __aenter__(self) -> Self: ...

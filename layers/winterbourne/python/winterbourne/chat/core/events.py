@@ -1,4 +1,4 @@
-"""The events of a conversation, as closed unions.
+"""The events that a conversation emits, as closed unions.
 
 Providers emit `ModelEvent`, the tool runner emits `ToolEvent`; a `ChatEvent` is either of them or one of the
 conversation's own events. Wire formats encode chat events into frames. Events travel in batches: everything that one

@@ -1,6 +1,7 @@
-"""History normalization (history normalisation) and validation: messages in order, complete and within the limits.
+"""Normalizes and validates a conversation's history: messages in order, complete and within the limits.
 
-Used by every wire format; works on our own messages, not on a format's.
+History normalization (history normalisation) is used by every wire format, and works on our own messages, not on a
+format's.
 """
 
 import itertools

@@ -53,6 +53,7 @@ def _content_encodings(response: httpx.Response) -> list[str]:
 
 
 def _with_stream(response: httpx.Response, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> httpx.Response:
+    """A copy of the response with another body, without the headers that described the encoded one."""
     headers = [
         (name, value) for name, value in response.headers.raw if name.lower().decode() not in _ENCODED_BODY_HEADERS
     ]

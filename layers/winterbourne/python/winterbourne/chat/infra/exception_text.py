@@ -1,4 +1,4 @@
-"""Formats exceptions for the log, with causes and group members, bounded in length, and redacts tool arguments.
+"""Formats exceptions for the log: with causes and group members, bounded in length, tool arguments redacted.
 
 An exception's message may quote the data that caused it. While `EXCEPTION_REDACTOR` is set, the words of a tool's
 arguments are masked: user content is logged only if LOG_MESSAGES allows it. Frames show source lines and no values.

@@ -103,7 +103,7 @@ def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
     """Build the JSON body of the request.
 
     Raises:
-        ModelRefused: The history of a stored conversation has an image URL, sent while another provider was in use.
+        ModelRefused: The history contains an image URL, stored under another provider; Bedrock takes data only.
     """
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
     text = build_system_prompt(request)

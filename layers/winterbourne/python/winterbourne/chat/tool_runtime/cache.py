@@ -13,7 +13,7 @@ __all__ = ["CacheKey", "ResultCache"]
 
 
 class CacheKey(msgspec.Struct, frozen=True):
-    """What makes two calls identical. `caller` is empty if all callers share the results."""
+    """What makes two calls identical. `caller_id` is empty if all callers share the results."""
 
     tool: str
     caller_id: str

@@ -1,4 +1,4 @@
-"""Circuit breakers of all tools, by name: turns refusals into outcomes and records openings as a metric."""
+"""The circuit breakers of all tools, by name: a refused call becomes its outcome, an opening is counted as a metric."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Declare a tool: one typed function with a docstring and a decorator.
+"""Tool declaration: the decorator `@tool` makes a tool of one typed function with a docstring.
 
     @tool(timeout_s=5)
     async def get_weather(city: str, days: Annotated[int, Meta(ge=1, le=7)] = 1) -> Forecast:

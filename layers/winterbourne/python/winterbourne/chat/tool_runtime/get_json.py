@@ -1,4 +1,4 @@
-"""HTTP GET for tools: fetches JSON from any web service, or raises one clear sentence for the model."""
+"""HTTP GET for tools: fetches JSON from any web service, or raises an error with a message the model can use."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar

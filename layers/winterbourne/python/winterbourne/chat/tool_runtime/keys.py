@@ -1,4 +1,4 @@
-"""Keys and settings of tools, by the names of their variables: each tool receives only those it declares.
+"""API keys and settings that tools read by variable name; each tool can read only those it declares.
 
 A key may be stored in a secret instead: if the setting `NAME_SECRET_ARN` is set, that secret takes precedence over the
 variable `NAME`.

@@ -65,7 +65,7 @@ class ToolRegistry:
             return outcome_for_exception(tool.name, error)
 
     def metric_label(self, name: str) -> str:
-        """The tool's name in metrics and logs, from a closed set: a model may make up any name."""
+        """The tool's name for metrics and logs, or `unknown`: a model may make up names, and labels must stay few."""
         return name if name in self._tools else "unknown"
 
     def _log_argument_error(self, tool: Tool, tool_call: ToolCall, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Remote tool: runs in another Lambda function. `@remote_tool("its-function")` here, the same tool declared there.
+"""Remote tools: `@remote_tool("function-name")` declares a tool that another Lambda function runs.
 
 Both sides declare the same signature, so the model's arguments are validated before anything is sent. The call is a
 signed request to Lambda's API over the shared connection pool, without an SDK client. The other side is `tool_worker`,

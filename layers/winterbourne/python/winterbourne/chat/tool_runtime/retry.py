@@ -18,7 +18,7 @@ BACKOFF_MAX_S: Final = 5.0
 async def with_retry(name: str, retries: int, work: Callable[[], Awaitable[T]]) -> T:
     """Do the work, and repeat it up to `retries` times while it fails.
 
-    A ToolError is raised on purpose and not retried, unless it is a ToolUnavailable.
+    A ToolError is not retried, since the tool raised it on purpose; a ToolUnavailable is.
 
     Raises:
         Exception: What the last attempt raised.

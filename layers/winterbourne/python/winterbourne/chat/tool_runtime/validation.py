@@ -111,7 +111,7 @@ class ArgumentValidator(Generic[S]):
 
 
 def _is_raised_by_msgspec(error: msgspec.ValidationError) -> bool:
-    """Whether msgspec raised it, not code of the tool's own types: then no Python frame is below our own."""
+    """Whether msgspec itself raised it, not code of the tool's own types: then no frame is below ours."""
     return error.__cause__ is None and error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 

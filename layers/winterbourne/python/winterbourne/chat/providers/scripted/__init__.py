@@ -1,1 +1,1 @@
-"""The scripted provider: deterministic and offline, for demos and tests."""
+"""The scripted provider: intents from text, tool calls, replies; no model behind it."""
