@@ -2,9 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import httpx
 
@@ -85,8 +85,11 @@ def read_in_memory(folder: Path, model_provider: Provider) -> str:
     settings = {**SETTINGS, **cases.SERVERS[LAST], "STORE": "memory"}
     with running(folder, settings, model_provider, "--managed-instances", "8") as server:
         client = transcript_client(server, model_provider)
+        listing, *rest = cases.shown(LAST)
         with _written(client, LAST):
-            return steady(client.record(cases.shown(LAST)))
+            listed = client.record([listing])  # which releases the answer that is still running
+            _await(client, lambda conversation: not conversation["running"])
+            return steady("\n".join((listed, client.record(rest))))
 
 
 def recorded(kind: str, name: str) -> str:
@@ -169,19 +172,19 @@ def _written(client: TranscriptClient, server: str) -> Iterator[None]:
     client.record(whole)
     client.provider.expect(left.answers)
     with httpx.stream(left.method, client.url + left.path, content=left.body, headers=dict(left.headers)) as answer:
-        _await(client, cases.LEFT, answer)
+        answer.raise_for_status()
+        _await(client, lambda conversation: conversation.get("messages"))  # its question is stored concurrently
         yield
         client.provider.release()
 
 
-def _await(client: TranscriptClient, conversation: str, answer: httpx.Response) -> None:
-    """Wait until its question is stored, which happens concurrently (write-behind)."""
-    answer.raise_for_status()
-    for _ in range(500):
-        if httpx.get(f"{client.url}/conversations/{conversation}", headers=dict(ALICE)).json().get("messages"):
+def _await(client: TranscriptClient, condition: Callable[[Any], Any]) -> None:
+    """Wait until the conversation that was left running meets a condition."""
+    for _ in range(1000):
+        if condition(httpx.get(f"{client.url}/conversations/{cases.LEFT}", headers=dict(ALICE)).json()):
             return
         time.sleep(0.01)
-    raise AssertionError(f"{conversation} was not kept")
+    raise AssertionError(f"{cases.LEFT} did not come to that")
 
 
 def _write(kind: str, **texts: str) -> None:
