@@ -50,7 +50,7 @@ _settings, _logger = set_up_process(os.environ)
 def _tools() -> list[Tool]:
     """The function's own tools, and those of the worker if there is one."""
     packages: list[ModuleType] = [tools]
-    if _settings.tool_worker_function:
+    if _settings.tools.tool_worker_function:
         from chat.tools import worker  # noqa: PLC0415 - only if there is a worker
 
         packages.append(worker)
@@ -59,7 +59,7 @@ def _tools() -> list[Tool]:
 
 def _make_mcp_servers() -> "McpServers | None":
     """The MCP servers whose tools are added to the runner; None if the settings name none."""
-    if not _settings.mcp_servers:
+    if not _settings.tools.mcp_servers:
         return None
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
@@ -71,7 +71,7 @@ _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
 _servers = _make_mcp_servers()
 _conversations = ConversationStore(_store, _settings)
-_stop_signals = StopSignals(_store, _settings.stop_poll_interval)
+_stop_signals = StopSignals(_store, _settings.storage.stop_poll_interval)
 _chat_endpoint = ChatEndpoint(
     _settings, _provider, _runner, _conversations, RateLimiter(_store, _settings), _stop_signals
 )
@@ -124,7 +124,7 @@ def _routes() -> dict[tuple[str, str], Endpoint]:
 
 
 _authenticator = make_authenticator(_settings)
-_service = Service(_routes(), _authenticator, native.FORMAT.error_body, _logger, _settings.service_name)
+_service = Service(_routes(), _authenticator, native.FORMAT.error_body, _logger, _settings.log.service_name)
 
 
 @on_startup

@@ -48,11 +48,11 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         msgspec.ValidationError: The event is not a RemoteCall; Lambda reports it as a function error.
     """
     call = msgspec.convert(event, RemoteCall)
-    with telemetry.request_scope(context.aws_request_id, _logger, _settings.service_name):
+    with telemetry.request_scope(context.aws_request_id, _logger, _settings.log.service_name):
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
         tool_call = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
         # The runner reserves time for the model's answer; the worker writes none, so the reserve is added back.
-        deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tool_answer_reserve
+        deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tools.tool_answer_reserve
         async with _runner.turn(
             _discard_events, deadline=deadline, request_id=call.request_id, caller_id=call.caller
         ) as turn:

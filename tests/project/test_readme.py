@@ -36,7 +36,7 @@ def test_its_tool_options_are_all_that_exist() -> None:
 def test_a_setting_has_the_documented_default(row: tuple[str, str]) -> None:
     names, defaults = re.findall(r"`(\w+)`", row[0]), row[1].replace("`", "").split(", ")
     for index, name in enumerate(names):
-        documented, actual = defaults[min(index, len(defaults) - 1)], getattr(Settings(), name.lower())
+        documented, actual = defaults[min(index, len(defaults) - 1)], Settings().values()[name]
         if documented not in {"none", "per provider", "the vendor's"}:
             assert documented == (f"{actual:g}" if isinstance(actual, float) else str(actual).lower())
         elif documented == "none":

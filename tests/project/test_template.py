@@ -14,7 +14,7 @@ from chat.tools import worker
 from tests.stack import ROOT, Stack, source
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.storage import dynamodb
 from winterbourne.chat.tool_runtime.discovery import discover
 
@@ -132,8 +132,8 @@ class TestFunction:
         tokens = {"JwtIssuer": "https://i.example", "JwtAudience": "us"}
         environment = variables(Stack(ModelProvider=provider, Auth=auth, ModelApiKeySecretArn=SECRET, **tokens))
         settings = Settings.from_environment(environment)
-        assert (settings.model_provider, settings.auth) == (provider, auth)
-        assert set(environment) - {"AWS_LAMBDA_EXEC_WRAPPER"} <= {name.upper() for name in Settings.__struct_fields__}
+        assert (settings.model.model_provider, settings.auth.auth) == (provider, auth)
+        assert set(environment) - {"AWS_LAMBDA_EXEC_WRAPPER"} <= VARIABLES
 
 
 class TestPermissions:

@@ -80,7 +80,8 @@ def _metrics() -> Names:
 
 
 def _settings() -> Names:
-    return public_api.fields(Settings)
+    parts = (field.type for field in msgspec.structs.fields(Settings))
+    return {name.upper(): shown for part in parts for name, shown in public_api.fields(part).items()}
 
 
 def _table() -> Names:

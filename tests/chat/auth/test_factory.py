@@ -32,7 +32,7 @@ class TestSelection:
             assert rejection.value.status == 401
 
     async def test_none_accepts_everyone_and_init_logs_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
-        authenticator = make_authenticator(Settings(auth="none"))
+        authenticator = make_authenticator(Settings.of(auth="none"))
         with caplog.at_level(logging.WARNING):
             await authenticator.prepare()
         assert "AUTH=none" in caplog.text
@@ -41,13 +41,13 @@ class TestSelection:
     async def test_keys_in_the_environment_are_accepted_without_a_warning(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        authenticator = make_authenticator(Settings(api_keys='{"me": "k"}'))
+        authenticator = make_authenticator(Settings.of(api_keys='{"me": "k"}'))
         assert (await authenticator.authenticate(request(x_api_key="k"))).name == "me"
         assert not caplog.records
 
     def test_malformed_keys_in_the_environment_fail_init(self) -> None:
         with pytest.raises(SettingsError):
-            make_authenticator(Settings(api_keys="k"))
+            make_authenticator(Settings.of(api_keys="k"))
 
     async def test_keys_in_a_secret_are_accepted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -55,11 +55,11 @@ class TestSelection:
         with moto.mock_aws():
             client = boto3.client("secretsmanager", region_name="eu-west-1")
             arn = client.create_secret(Name="keys", SecretString='{"ci": "k"}')["ARN"]
-            authenticator = make_authenticator(Settings(api_keys_secret_arn=arn))
+            authenticator = make_authenticator(Settings.of(api_keys_secret_arn=arn))
             assert (await authenticator.authenticate(request(x_api_key="k"))).name == "ci"
 
     async def test_iam_is_selected_by_name(self) -> None:
-        authenticator = make_authenticator(Settings(auth="iam"))
+        authenticator = make_authenticator(Settings.of(auth="iam"))
         await authenticator.prepare()
         assert isinstance(authenticator, IamAuthenticator)
 
@@ -67,7 +67,7 @@ class TestSelection:
         check = (
             "import sys; from winterbourne.chat.auth.factory import make_authenticator\n"
             "from winterbourne.chat.settings import Settings\n"
-            "for way in ('api_key', 'iam', 'none'): make_authenticator(Settings(auth=way))\n"
+            "for way in ('api_key', 'iam', 'none'): make_authenticator(Settings.of(auth=way))\n"
             "assert not {'jwt', 'botocore', 'cryptography'} & set(sys.modules)"
         )
         subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(winterbourne.__file__).parents[1])

@@ -63,7 +63,7 @@ class Issuer:
 
     def settings(self, **overrides: Any) -> Settings:
         values = {"auth": "jwt", "jwt_issuer": ISSUER, "jwt_audience": "chat", "jwt_jwks_url": self.url, **overrides}
-        return Settings(**values)
+        return Settings.of(**values)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ class TestArbitraryText:
         assert rejected.value.status in {401, 503}
 
     async def _authenticate_without_keys(self, text: str) -> Caller:
-        authenticator = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        authenticator = JwtAuthenticator(Settings.of(jwt_issuer=ISSUER, jwt_audience="chat"))
         authenticator._jwks = RefreshingCache("no keys", self._fail_to_fetch)
         return await authenticator.authenticate(Request.from_event({"headers": {"x-api-key": text}}))
 
@@ -272,7 +272,7 @@ class TestSettings:
             make_authenticator(issuer.settings(**changes))
 
     async def test_the_default_jwks_url_is_the_well_known_one(self) -> None:
-        authenticator = JwtAuthenticator(Settings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        authenticator = JwtAuthenticator(Settings.of(jwt_issuer=ISSUER, jwt_audience="chat"))
         assert authenticator._jwks_url == "https://issuer.example/.well-known/jwks.json"
 
     async def test_auth_jwt_selects_it(self, issuer: Issuer) -> None:

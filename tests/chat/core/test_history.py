@@ -111,16 +111,16 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("settings", "messages", "code"),
         [
-            (Settings(max_messages=1), (HI, SystemMessage("x")), "too_many_messages"),
-            (Settings(max_message_chars=1), (HI,), "message_too_long"),
-            (Settings(max_message_chars=1), (SystemMessage("Hi"),), "message_too_long"),
-            (Settings(max_message_chars=50), (TURN, ToolMessage("c1", "x", "x" * 51)), "message_too_long"),
+            (Settings.of(max_messages=1), (HI, SystemMessage("x")), "too_many_messages"),
+            (Settings.of(max_message_chars=1), (HI,), "message_too_long"),
+            (Settings.of(max_message_chars=1), (SystemMessage("Hi"),), "message_too_long"),
+            (Settings.of(max_message_chars=50), (TURN, ToolMessage("c1", "x", "x" * 51)), "message_too_long"),
             (
-                Settings(max_message_chars=50),
+                Settings.of(max_message_chars=50),
                 (AssistantMessage((ToolCall("c1", "x", "x" * 51),)),),
                 "message_too_long",
             ),
-            (Settings(max_images=1), (UserMessage((Image("image/png", "aGk="),) * 2),), "too_many_images"),
+            (Settings.of(max_images=1), (UserMessage((Image("image/png", "aGk="),) * 2),), "too_many_images"),
         ],
     )
     def test_more_than_a_limit_is_rejected_as_too_large(
@@ -130,7 +130,7 @@ class TestLimits:
 
     def test_instructions_have_the_length_limit_of_a_message(self) -> None:
         with pytest.raises(RequestRejected, match="2 at most"):
-            validate_history(ChatRequest(messages=(HI,), system="Be!"), Settings(max_message_chars=2))
+            validate_history(ChatRequest(messages=(HI,), system="Be!"), Settings.of(max_message_chars=2))
 
     def test_messages_over_the_limit_are_not_even_iterated(self) -> None:
         def endless() -> Iterator[Message]:
@@ -142,7 +142,7 @@ class TestLimits:
 
     def test_exactly_the_limit_is_accepted(self) -> None:
         chat = ChatRequest(messages=(HI,))
-        assert validate_history(chat, Settings(max_messages=1, max_message_chars=2)) is chat
+        assert validate_history(chat, Settings.of(max_messages=1, max_message_chars=2)) is chat
 
     def test_a_request_with_nothing_to_answer_is_rejected(self) -> None:
         assert rejection(()) == (400, "no_messages")
@@ -150,5 +150,5 @@ class TestLimits:
 
     def test_client_tools_are_limited_in_number_and_have_unique_names(self) -> None:
         tools = tuple(ToolSchema(name, "", {}) for name in ("a", "b", "b"))
-        assert rejection((HI,), Settings(max_client_tools=2), client_tools=tools) == (413, "too_many_tools")
+        assert rejection((HI,), Settings.of(max_client_tools=2), client_tools=tools) == (413, "too_many_tools")
         assert rejection((HI,), client_tools=tools) == (400, "duplicate_id")

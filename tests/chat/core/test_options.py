@@ -18,7 +18,7 @@ def request_with(**options: object) -> ChatRequest:
 
 
 def test_what_the_request_leaves_out_comes_from_the_settings() -> None:
-    settings = Settings(system_prompt="Be brief.", model_temperature=0.3, model_max_tokens=500)
+    settings = Settings.of(system_prompt="Be brief.", model_temperature=0.3, model_max_tokens=500)
     chat = validate_options(REQUEST, settings, SERVER_TOOLS)
     assert (chat.system, chat.temperature, chat.max_tokens) == ("Be brief.", 0.3, 500)
 
@@ -28,12 +28,14 @@ def test_without_settings_the_temperature_is_the_providers_own() -> None:
 
 
 def test_the_requests_own_options_win_within_the_limits() -> None:
-    chat = validate_options(request_with(temperature=0.0, max_tokens=10), Settings(model_temperature=1.0), SERVER_TOOLS)
+    chat = validate_options(
+        request_with(temperature=0.0, max_tokens=10), Settings.of(model_temperature=1.0), SERVER_TOOLS
+    )
     assert (chat.temperature, chat.max_tokens) == (0.0, 10)
 
 
 def test_the_settings_instructions_come_before_the_requests() -> None:
-    chat = validate_options(request_with(system="Speak Latin."), Settings(system_prompt="Be brief."), SERVER_TOOLS)
+    chat = validate_options(request_with(system="Speak Latin."), Settings.of(system_prompt="Be brief."), SERVER_TOOLS)
     assert chat.system == "Be brief.\n\nSpeak Latin."
 
 
@@ -50,7 +52,7 @@ def test_the_settings_instructions_come_before_the_requests() -> None:
 def test_a_value_beyond_its_limit_is_rejected_with_the_limit(options: dict[str, object], code: str, limit: str) -> None:
     with pytest.raises(RequestRejected, match=limit) as rejection:
         validate_options(
-            request_with(**options), Settings(model_max_tokens=100, model_temperature_max=1.0), SERVER_TOOLS
+            request_with(**options), Settings.of(model_max_tokens=100, model_temperature_max=1.0), SERVER_TOOLS
         )
     assert (rejection.value.status, rejection.value.code) == (400, code)
 
@@ -58,7 +60,7 @@ def test_a_value_beyond_its_limit_is_rejected_with_the_limit(options: dict[str, 
 @pytest.mark.parametrize("request_", [request_with(system="x"), request_with(messages=(SystemMessage("x"), *HELLO))])
 def test_instructions_from_requests_can_be_forbidden(request_: ChatRequest) -> None:
     with pytest.raises(RequestRejected, match="accepts no instructions"):
-        validate_options(request_, Settings(system_prompt_from_request=False), SERVER_TOOLS)
+        validate_options(request_, Settings.of(system_prompt_from_request=False), SERVER_TOOLS)
 
 
 @pytest.mark.parametrize("choice", ["auto", "none", "required", "get_weather", "theirs"])

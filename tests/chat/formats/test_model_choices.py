@@ -6,7 +6,7 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.model_choices import available_models, resolve_model
 from winterbourne.chat.settings import Settings
 
-SETTINGS = Settings(model_id="big", model_choices=" small ,tiny,,big")
+SETTINGS = Settings.of(model_id="big", model_choices=" small ,tiny,,big")
 
 
 def test_the_default_comes_first_and_each_once() -> None:
@@ -14,7 +14,7 @@ def test_the_default_comes_first_and_each_once() -> None:
 
 
 def test_a_default_without_a_model_id_has_its_providers_name() -> None:
-    assert available_models(Settings(model_provider="bedrock")) == ("bedrock",)
+    assert available_models(Settings.of(model_provider="bedrock")) == ("bedrock",)
 
 
 @pytest.mark.parametrize(("requested", "resolved"), [(None, None), ("", None), ("big", None), ("tiny", "tiny")])

@@ -14,7 +14,7 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
-SETTINGS = Settings(max_body_bytes=100, max_json_depth=4)
+SETTINGS = Settings.of(max_body_bytes=100, max_json_depth=4)
 
 
 def request(body: bytes | str = b"{}", *, content_type: str | None = "application/json", **fields: Any) -> Request:
@@ -134,7 +134,7 @@ class TestJson:
             return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
         outcome = attempt(lambda: request(orjson.dumps({"a": value})).json_object(SETTINGS))
-        assert isinstance(outcome, dict) == (depth(value) < SETTINGS.max_json_depth)
+        assert isinstance(outcome, dict) == (depth(value) < SETTINGS.request.max_json_depth)
 
 
 class Point(msgspec.Struct):

@@ -135,7 +135,7 @@ class TestClient:
 
     async def test_takes_its_limits_from_the_settings(self, server: tuple[Server, str]) -> None:
         http_server, url = server
-        http_pool.configure(Settings(http_pool_maxsize=1))
+        http_pool.configure(Settings.of(http_pool_maxsize=1))
         http_server.may_respond.clear()
         requests = [asyncio.create_task(http_pool.client().get(url)) for _ in range(3)]
         await wait_until(lambda: http_server.heads and http_pool.stats().waiting == 2)

@@ -52,7 +52,7 @@ DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
 
 def openai_provider(server: Upstream, **settings: object) -> Provider:
     options = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
-    return make_provider(Settings(model_provider="openai", **options))  # type: ignore[arg-type]  # settings by name
+    return make_provider(Settings.of(model_provider="openai", **options))
 
 
 async def collect_events(provider: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
@@ -77,7 +77,7 @@ def text(events: Sequence[ModelEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-SETTINGS = Settings(model_id="m", model_max_tokens=100)
+SETTINGS = Settings.of(model_id="m", model_max_tokens=100)
 SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOLS = (ToolSchema("get_weather", "The weather.", SCHEMA),)
 PNG = base64.b64encode(b"png").decode()

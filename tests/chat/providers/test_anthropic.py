@@ -76,7 +76,7 @@ class TestRequest:
     async def test_ends_with_the_turn_that_paused(self) -> None:
         paused = saying(transcripts.wire("anthropic", "pause_turn"))
         async with upstream(paused, saying(transcripts.wire("anthropic", "text"))) as server:
-            provider = make_provider(Settings(model_provider="anthropic", anthropic_base_url=server.url))
+            provider = make_provider(Settings.of(model_provider="anthropic", anthropic_base_url=server.url))
             model_request = request(UserMessage((Text("search"),)), AssistantMessage((Text("Searching"),)))
             _ = [batch async for batch in provider.stream(model_request)]
         assert json.loads(server.requests[0].body)["messages"][-1]["role"] == "assistant"

@@ -15,7 +15,7 @@ from winterbourne.chat.settings import Settings
 def test_a_key_is_redacted_as_soon_as_its_provider_exists(provider: str) -> None:
     key = "made up of words"
     keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
-    make_provider(Settings(model_provider=provider, bedrock_region="eu-west-1", **keys))  # type: ignore[arg-type]  # settings by name
+    make_provider(Settings.of(model_provider=provider, bedrock_region="eu-west-1", **keys))
     assert redaction.redact(f"with {key}") == "with [redacted]"
 
 
@@ -46,7 +46,9 @@ class TestKeysFromSecrets:
     ) -> None:
         keys = ["sk-old", "sk-new"]
         monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
-        key = ApiKey("", "OPENAI_API_KEY", Settings(model_api_key_secret_arn="arn:aws:ssm:eu-west-1:1:parameter/key"))
+        key = ApiKey(
+            "", "OPENAI_API_KEY", Settings.of(model_api_key_secret_arn="arn:aws:ssm:eu-west-1:1:parameter/key")
+        )
         assert await key.read() == "sk-old"
         assert await key.refresh("sk-old") == "sk-new"
         assert await key.refresh("sk-old") == "sk-new"
@@ -56,5 +58,5 @@ class TestKeysFromVariables:
     @pytest.mark.parametrize("key", ["sk-\x00", "schlüssel", "a\nb"])
     def test_a_key_that_is_not_a_valid_header_is_an_init_error_that_does_not_show_it(self, key: str) -> None:
         with pytest.raises(ChatError, match=r"^OPENAI_API_KEY: ") as error:
-            make_provider(Settings(model_provider="openai", openai_api_key=key))
+            make_provider(Settings.of(model_provider="openai", openai_api_key=key))
         assert key not in str(error.value)

@@ -77,7 +77,7 @@ class TestRequest:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         model_id = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.model-v1:0"
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
-            settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_region="us-east-1")
+            settings = Settings.of(model_provider="bedrock", bedrock_base_url=server.url, aws_region="us-east-1")
             model_request = request(model_id=model_id, max_tokens=7, tools=TOOLS)
             _ = [batch async for batch in make_provider(settings).stream(model_request)]
             await asyncio.to_thread(self._send_with_boto3, server.url, model_id, model_request)
@@ -97,12 +97,14 @@ class TestRequest:
 
     async def test_an_api_key_needs_no_signature(self) -> None:
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
-            settings = Settings(model_provider="bedrock", bedrock_base_url=server.url, aws_bearer_token_bedrock="key")
+            settings = Settings.of(
+                model_provider="bedrock", bedrock_base_url=server.url, aws_bearer_token_bedrock="key"
+            )
             _ = [batch async for batch in make_provider(settings).stream(request())]
         assert server.requests[0].headers["authorization"] == "Bearer key"
 
     def test_the_bedrock_region_overrides_the_aws_region(self) -> None:
-        settings = Settings(model_provider="bedrock", aws_region="eu-west-1", bedrock_region="us-west-2")
+        settings = Settings.of(model_provider="bedrock", aws_region="eu-west-1", bedrock_region="us-west-2")
         assert vars(make_provider(settings))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
 
 

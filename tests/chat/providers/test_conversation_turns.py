@@ -29,7 +29,7 @@ async def f(x: int) -> int:
 
 async def run_conversation(provider: str, server: Upstream) -> RecordingEmit:
     emitted, stored = RecordingEmit(), list[Message]()
-    settings = Settings(
+    settings = Settings.of(
         model_provider=provider,
         anthropic_base_url=server.url,
         bedrock_base_url=server.url,

@@ -251,7 +251,7 @@ async def test_no_secret_is_in_a_request_to_a_provider(provider: str) -> None:
     )
     async with upstream(failing(400)) as server:
         urls: dict[str, Any] = {f"{name}_base_url": server.url for name in ("openai", "anthropic", "bedrock")}
-        await failure(make_provider(Settings(**settings, **urls)), request)
+        await failure(make_provider(Settings.of(**settings, **urls)), request)
     body = server.requests[0].body.decode()
     assert key not in body
     assert body.count("[redacted]") >= 6

@@ -86,7 +86,7 @@ class TestRequest:
         assert body["tools"][0]["function"]["strict"] is True
 
     def test_model_of_the_request_overrides_the_settings_and_the_extra_body_overrides_all(self) -> None:
-        settings = Settings(model_id="m", model_extra_body='{"reasoning_effort":"low","stream_options":null}')
+        settings = Settings.of(model_id="m", model_extra_body='{"reasoning_effort":"low","stream_options":null}')
         body = self.body(settings=settings, model_id="other")
         assert (body["model"], body["reasoning_effort"]) == ("other", "low")
         assert "stream_options" not in body

@@ -18,9 +18,9 @@ class TestInvalidSettings:
             "model_extra_body": extra,
         }
         with pytest.raises(ChatError, match=r"^MODEL_EXTRA_BODY: "):
-            make_provider(Settings(model_provider=provider, **options))  # type: ignore[arg-type]  # settings by name
+            make_provider(Settings.of(model_provider=provider, **options))
 
     @pytest.mark.parametrize("address", ["ftp://x", "localhost:8000", "http://", "http://a b", "http://x:0x"])
     def test_an_invalid_base_url_is_an_init_error(self, address: str) -> None:
         with pytest.raises(ChatError, match=r"^OPENAI_BASE_URL: "):
-            make_provider(Settings(model_provider="openai", openai_base_url=address))
+            make_provider(Settings.of(model_provider="openai", openai_base_url=address))

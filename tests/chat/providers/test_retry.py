@@ -47,7 +47,7 @@ class TestRetrying:
     async def test_an_overload_reported_inside_the_stream_is_retried_too(self) -> None:
         overloaded = transcripts.wire("anthropic", "overloaded_first")
         async with upstream(saying(overloaded), saying(transcripts.wire("anthropic", "text"))) as server:
-            settings = Settings(model_provider="anthropic", anthropic_base_url=server.url)
+            settings = Settings.of(model_provider="anthropic", anthropic_base_url=server.url)
             assert text(await collect_events(make_provider(settings))) == "Hello, wörld 🌍!"
 
     @jumping

@@ -55,13 +55,13 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
 
 @pytest.fixture
 def conversations(store: Store) -> ConversationStore:
-    return ConversationStore(store, Settings(conversation_ttl_days=10, conversation_lease=30))
+    return ConversationStore(store, Settings.of(conversation_ttl_days=10, conversation_lease=30))
 
 
 @pytest.fixture
 def other_environment(store: Store) -> ConversationStore:
     """Another execution environment on the same store."""
-    return ConversationStore(store, Settings(conversation_ttl_days=10, conversation_lease=30))
+    return ConversationStore(store, Settings.of(conversation_ttl_days=10, conversation_lease=30))
 
 
 async def run_request(
@@ -272,7 +272,7 @@ class TestOneRequestAtATime:
         loop = asyncio.get_running_loop()
         store = Store(MemoryBackend, threads=0, is_shared=True, now=loop.time)
         one_environment, other_environment = (
-            ConversationStore(store, Settings(conversation_lease=30)) for _ in range(2)
+            ConversationStore(store, Settings.of(conversation_lease=30)) for _ in range(2)
         )
         async with one_environment.open(ALICE, chat_request(user("one"))):
             for _ in range(10):

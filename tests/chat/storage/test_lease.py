@@ -164,7 +164,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
         store = Store(lambda: backend, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        context_manager = ConversationStore(store, Settings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
+        context_manager = ConversationStore(store, Settings.of(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
         is_leased_now = any(not one.is_over and self.clock.time_s < one.lease_until_s for one in self.sessions)
         if is_leased_now:
             with pytest.raises(RequestRejected, match="another request is running"):

@@ -38,7 +38,7 @@ async def rejection(limiter: RateLimiter) -> RequestRejected:
 class TestRequestsPerMinute:
     @pytest.fixture
     def limiter(self, store: Store) -> RateLimiter:
-        return RateLimiter(store, Settings(limit_requests_per_minute=2))
+        return RateLimiter(store, Settings.of(limit_requests_per_minute=2))
 
     async def test_a_request_over_the_limit_gets_retry_after(self, limiter: RateLimiter) -> None:
         await limiter.check(ALICE)
@@ -60,7 +60,7 @@ class TestRequestsPerMinute:
             clock.time_s += 30
 
     async def test_all_environments_share_the_count(self, limiter: RateLimiter, store: Store) -> None:
-        await RateLimiter(store, Settings(limit_requests_per_minute=2)).check(ALICE)
+        await RateLimiter(store, Settings.of(limit_requests_per_minute=2)).check(ALICE)
         await limiter.check(ALICE)
         assert (await rejection(limiter)).status == 429
 
@@ -68,7 +68,7 @@ class TestRequestsPerMinute:
 class TestTokensPerDay:
     @pytest.fixture
     def limiter(self, store: Store) -> RateLimiter:
-        return RateLimiter(store, Settings(limit_tokens_per_day=100))
+        return RateLimiter(store, Settings.of(limit_tokens_per_day=100))
 
     async def test_requests_are_rejected_until_midnight_once_they_are_used_up(self, limiter: RateLimiter) -> None:
         await limiter.check(ALICE)
@@ -95,7 +95,7 @@ async def test_without_limits_nothing_is_counted(clock: Clock) -> None:
 
 async def test_counters_expire_with_their_window(clock: Clock) -> None:
     async with open_store("memory", Path(), clock) as store:
-        await RateLimiter(store, Settings(limit_requests_per_minute=5)).check(ALICE)
+        await RateLimiter(store, Settings.of(limit_requests_per_minute=5)).check(ALICE)
         assert len(await store.query_partition("limits#key:alice")) == 1
         clock.time_s += 60
         assert await store.query_partition("limits#key:alice") == []
@@ -106,6 +106,8 @@ async def test_limits_fail_closed_if_the_store_is_unavailable() -> None:
         def increment(self, *_: object) -> int:
             raise TimeoutError
 
-    limiter = RateLimiter(Store(UnavailableBackend, threads=0, is_shared=False), Settings(limit_requests_per_minute=1))
+    limiter = RateLimiter(
+        Store(UnavailableBackend, threads=0, is_shared=False), Settings.of(limit_requests_per_minute=1)
+    )
     with pytest.raises(StorageUnavailable):
         await limiter.check(ALICE)

@@ -153,7 +153,7 @@ class TestTimeout:
 
     @jumping
     async def test_defaults_to_the_setting(self) -> None:
-        runner = ToolRunner(TOOLS, Settings(tool_execution_timeout=7))
+        runner = ToolRunner(TOOLS, Settings.of(tool_execution_timeout=7))
         (message,) = await run_turn(runner, tool_call("wait", seconds=60))
         assert message.content == "wait did not finish within 7 seconds and was stopped."
 
@@ -161,7 +161,7 @@ class TestTimeout:
     async def test_is_never_later_than_the_deadline_minus_the_answer_reserve(self) -> None:
         loop, client = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
-        runner = ToolRunner(TOOLS, Settings(tool_answer_reserve=10))
+        runner = ToolRunner(TOOLS, Settings.of(tool_answer_reserve=10))
         async with runner.turn(client, deadline=began + 13) as turn:
             turn.start(tool_call("wait", seconds=60))
             (message,) = await turn.results()
@@ -190,7 +190,7 @@ class TestTimeout:
 
     @jumping
     async def test_too_many_abandoned_tools_mark_the_environment_for_retirement(self) -> None:
-        runner = ToolRunner(TOOLS, Settings(tool_abandoned_limit=2))
+        runner = ToolRunner(TOOLS, Settings.of(tool_abandoned_limit=2))
         seen = []
         for _ in range(2):
             await run_turn(runner, tool_call("stubborn", seconds=60))
@@ -445,7 +445,7 @@ class TestConcurrencyLimits:
     async def test_calls_over_the_limit_are_reported_as_queued(self) -> None:
         client, loop = RecordingClient(), asyncio.get_running_loop()
         began = loop.time()
-        runner = ToolRunner(TOOLS, Settings(tool_concurrency=2))
+        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=2))
         await run_turn(runner, *(tool_call("wait", str(number), seconds=1) for number in range(5)), client=client)
         assert [client.kinds(str(number))[0] for number in range(5)] == ["Started", "Started", *["Queued"] * 3]
         assert loop.time() - began == pytest.approx(3, abs=0.1)
@@ -453,7 +453,7 @@ class TestConcurrencyLimits:
     @jumping
     async def test_are_separate_for_each_conversation(self) -> None:
         loop = asyncio.get_running_loop()
-        runner, began = ToolRunner(TOOLS, Settings(tool_concurrency=1)), loop.time()
+        runner, began = ToolRunner(TOOLS, Settings.of(tool_concurrency=1)), loop.time()
         await asyncio.gather(*(run_turn(runner, tool_call("wait", seconds=1)) for _ in range(3)))
         assert loop.time() - began == pytest.approx(1, abs=0.1)
 
@@ -466,7 +466,7 @@ class TestConcurrencyLimits:
 
         loop, client = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
-        runner = ToolRunner([rare, wait], Settings(tool_concurrency=2))
+        runner = ToolRunner([rare, wait], Settings.of(tool_concurrency=2))
         calls = [tool_call("rare", "1"), tool_call("rare", "2"), tool_call("wait", "3", seconds=0.5)]
         await asyncio.gather(run_turn(runner, *calls, client=client), run_turn(runner, tool_call("rare")))
         assert client.finished[0].id == "3"
@@ -474,14 +474,14 @@ class TestConcurrencyLimits:
 
     @jumping
     async def test_waiting_for_a_permit_does_not_count_against_the_tools_timeout(self) -> None:
-        runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
+        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1))
         messages = await run_turn(runner, *(tool_call("impatient", str(n), seconds=1.5) for n in range(3)))
         assert not any(message.is_error for message in messages)
 
     @jumping
     async def test_waiting_for_a_permit_ends_at_the_deadline(self) -> None:
         client = RecordingClient()
-        runner = ToolRunner(TOOLS, Settings(tool_concurrency=1, tool_answer_reserve=0))
+        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1, tool_answer_reserve=0))
         async with runner.turn(client, deadline=asyncio.get_running_loop().time() + 5) as turn:
             turn.start(tool_call("wait", "1", seconds=60))
             turn.start(tool_call("wait", "2", seconds=60))
@@ -491,7 +491,7 @@ class TestConcurrencyLimits:
 
     @jumping
     async def test_a_permit_is_released_after_a_timeout_a_failure_or_a_cancellation(self) -> None:
-        runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
+        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1))
         client = RecordingClient()
         calls = tool_call("impatient", "1", seconds=9), tool_call("fail", "2"), tool_call("wait", "3", seconds=1)
         *_, last = await run_turn(runner, *calls, client=client)

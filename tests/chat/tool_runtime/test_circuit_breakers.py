@@ -11,7 +11,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
 
-SETTINGS = Settings(tool_breaker_failures=2, tool_breaker_open_time=30)
+SETTINGS = Settings.of(tool_breaker_failures=2, tool_breaker_open_time=30)
 errors: list[Exception] = []
 runs: list[str] = []
 

@@ -62,10 +62,10 @@ async def test_progress_is_json_and_truncated_like_a_result() -> None:
 
 
 async def test_a_tool_can_read_only_the_settings_it_declares() -> None:
-    settings = Settings(finnhub_api_key="k", openai_api_key="none of its business")
+    settings = Settings.of(finnhub_api_key="k", openai_api_key="none of its business")
     context = ToolContext(keys=keys_of(quoting, settings))
     assert await context.key("FINNHUB_API_KEY") == "k"
-    assert context.setting("FINNHUB_BASE_URL") == settings.finnhub_base_url
+    assert context.setting("FINNHUB_BASE_URL") == settings.demo.finnhub_base_url
     for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS", "MODEL_API_KEY", "HTTP_TIMEOUT"):
         with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without declaring it"):
             await context.key(name)
@@ -76,7 +76,7 @@ async def test_a_tool_can_read_only_the_settings_it_declares() -> None:
 
 async def test_a_key_cannot_be_read_as_a_setting() -> None:
     with pytest.raises(InvalidToolDeclaration, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
-        ToolContext(keys=keys_of(quoting, Settings(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
+        ToolContext(keys=keys_of(quoting, Settings.of(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
 
 
 async def test_a_tool_that_declares_no_keys_can_read_none() -> None:

@@ -189,7 +189,7 @@ class TestLogs:
         async def run() -> None:
             with log_lines() as lines:
                 await run_turn(
-                    ToolRunner([breaks], Settings(log_messages=log_messages)), tool_call("breaks", ship="Endeavour")
+                    ToolRunner([breaks], Settings.of(log_messages=log_messages)), tool_call("breaks", ship="Endeavour")
                 )
             assert sum("login failed" in line for line in lines) == 1
             assert any("Endeavour" in line for line in lines) == log_messages
@@ -271,7 +271,7 @@ class TestSharedRuns:
 
     @jumping
     async def test_a_call_that_waited_for_a_permit_joins_a_run_started_meanwhile(self) -> None:
-        runner = ToolRunner(TOOLS, Settings(tool_concurrency=1))
+        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1))
         calls = tool_call("plain", "1", key="x"), tool_call("cached", "2", key="a"), tool_call("cached", "3", key="a")
         await run_turn(runner, *calls)
         assert runs == ["x", "a"]

@@ -12,8 +12,8 @@ ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finnhub"
 
 def test_a_key_is_set_by_its_variable_or_by_its_secret() -> None:
     assert not is_set(Settings(), "FINNHUB_API_KEY")
-    assert is_set(Settings(finnhub_api_key="k"), "FINNHUB_API_KEY")
-    assert is_set(Settings(finnhub_api_key_secret_arn=ARN), "FINNHUB_API_KEY")
+    assert is_set(Settings.of(finnhub_api_key="k"), "FINNHUB_API_KEY")
+    assert is_set(Settings.of(finnhub_api_key_secret_arn=ARN), "FINNHUB_API_KEY")
 
 
 def test_only_settings_are_known() -> None:
@@ -22,7 +22,9 @@ def test_only_settings_are_known() -> None:
 
 
 async def test_the_variable_is_read() -> None:
-    assert await KeyRing(Settings(finnhub_api_key="k")).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") == "k"
+    assert (
+        await KeyRing(Settings.of(finnhub_api_key="k")).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") == "k"
+    )
 
 
 async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +35,7 @@ async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch)
         return '{"api_key":"from the secret"}'
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
-    keys = KeyRing(Settings(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN)).restricted_to(["FINNHUB_API_KEY"])
+    keys = KeyRing(Settings.of(finnhub_api_key="k", finnhub_api_key_secret_arn=ARN)).restricted_to(["FINNHUB_API_KEY"])
     assert [await keys.key("FINNHUB_API_KEY") for _ in range(2)] == ["from the secret"] * 2
     assert read == [ARN]
 
@@ -45,7 +47,9 @@ async def test_a_secret_that_cannot_be_read_is_reported_by_its_setting_only(monk
     monkeypatch.setattr(secrets, "_fetch", fetch)
     with pytest.raises(SettingsError, match=r"^FINNHUB_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError$"):
         await (
-            KeyRing(Settings(finnhub_api_key_secret_arn=ARN)).restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY")
+            KeyRing(Settings.of(finnhub_api_key_secret_arn=ARN))
+            .restricted_to(["FINNHUB_API_KEY"])
+            .key("FINNHUB_API_KEY")
         )
 
 
@@ -62,7 +66,7 @@ async def test_a_key_that_is_not_set_is_an_error() -> None:
 
 
 def test_a_tool_can_read_only_what_it_declares() -> None:
-    ring = KeyRing(Settings(finnhub_base_url="http://127.0.0.1:1"))
+    ring = KeyRing(Settings.of(finnhub_base_url="http://127.0.0.1:1"))
     assert ring.restricted_to(["FINNHUB_BASE_URL"]).setting("FINNHUB_BASE_URL") == "http://127.0.0.1:1"
     with pytest.raises(InvalidToolDeclaration, match=r"@tool\(needs=\['FINNHUB_BASE_URL'\]\)"):
         ring.restricted_to(["FINNHUB_API_KEY"]).setting("FINNHUB_BASE_URL")
@@ -76,7 +80,7 @@ async def test_two_tools_share_one_read_of_a_secret(monkeypatch: pytest.MonkeyPa
         return "from the secret"
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
-    ring = KeyRing(Settings(finnhub_api_key_secret_arn=ARN))
+    ring = KeyRing(Settings.of(finnhub_api_key_secret_arn=ARN))
     assert [await ring.restricted_to(["FINNHUB_API_KEY"]).key("FINNHUB_API_KEY") for _ in range(2)] == [
         "from the secret"
     ] * 2

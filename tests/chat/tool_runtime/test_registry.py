@@ -68,7 +68,7 @@ def test_an_exception_raised_by_a_tools_argument_type_goes_to_the_log_only(
     ship: str, expected: str, *, log_messages: bool
 ) -> None:
     with log_lines() as lines:
-        outcome = ToolRegistry([moor], Settings(log_messages=log_messages)).resolve(
+        outcome = ToolRegistry([moor], Settings.of(log_messages=log_messages)).resolve(
             tool_call("moor", berth={"ship": ship}), ""
         )
     assert isinstance(outcome, Outcome)
@@ -99,7 +99,9 @@ def test_a_missing_setting_is_logged_at_init_and_reported_to_the_model(caplog: p
 
 
 def test_a_tool_whose_setting_is_present_can_run() -> None:
-    assert not isinstance(ToolRegistry([needy], Settings(finnhub_api_key="k")).resolve(tool_call("needy"), ""), Outcome)
+    assert not isinstance(
+        ToolRegistry([needy], Settings.of(finnhub_api_key="k")).resolve(tool_call("needy"), ""), Outcome
+    )
 
 
 def test_unknown_tool_names_share_one_metric_label() -> None:

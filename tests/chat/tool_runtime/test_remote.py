@@ -23,7 +23,7 @@ from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.remote import remote_tool
 from winterbourne.chat.tool_runtime.runner import ToolRunner
 
-SETTINGS = Settings(aws_region="eu-central-1", tool_worker_function="worker:live")
+SETTINGS = Settings.of(aws_region="eu-central-1", tool_worker_function="worker:live")
 
 
 @remote_tool("{TOOL_WORKER_FUNCTION}", timeout_s=5)
@@ -103,7 +103,7 @@ class TestInvocation:
         assert not api[0].requests
 
     async def test_goes_to_another_endpoint_if_one_is_set(self, api: tuple[StubLambda, ToolContext]) -> None:
-        settings = Settings(
+        settings = Settings.of(
             aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
         )
         clients = HttpClients(asynchronous=lambda: api[1].http)
@@ -229,7 +229,7 @@ async def moto_lambda() -> AsyncIterator[tuple[str, ToolContext]]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
-    settings = Settings(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
+    settings = Settings.of(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
     async with httpx.AsyncClient() as client:
         clients = HttpClients(asynchronous=lambda: client)
         yield url, ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)

@@ -42,7 +42,7 @@ class ToolsFixture:
         self.open = 0
         self.entered = 0
         self.go = threading.Event()
-        options = Settings(tool_execution_timeout=2, tool_concurrency=concurrency, tool_abandoned_limit=100)
+        options = Settings.of(tool_execution_timeout=2, tool_concurrency=concurrency, tool_abandoned_limit=100)
         self.runner = ToolRunner([*self.ordinary(), *self.unruly(), *self.threaded()], options)
 
     def busy(self) -> bool:
@@ -203,7 +203,7 @@ def test_whatever_tools_do_each_call_gets_one_terminal_event_and_nothing_is_left
     threads_before = threading.active_count()
     with asyncio.Runner(loop_factory=lambda: JumpingLoop(tools.busy)) as runner:
         messages = runner.run(run_turn_to_the_end(tools, calls, leave_after_s, client))
-        assert threading.active_count() - threads_before <= 2 * tools.runner._settings.tool_executor_max_workers
+        assert threading.active_count() - threads_before <= 2 * tools.runner._settings.tools.tool_executor_max_workers
     ids = [str(number) for number in range(len(calls))]
     assert [message.tool_call_id for message in messages] == ids
     assert sorted(event.id for event in client.finished) == ids

@@ -167,7 +167,7 @@ class TestSynchronousTools:
             return number
 
         client = RecordingClient()
-        runner = ToolRunner([work], Settings(tool_executor_max_workers=2))
+        runner = ToolRunner([work], Settings.of(tool_executor_max_workers=2))
         async with runner.turn(client) as turn:
             for number in range(4):
                 turn.start(tool_call("work", str(number), number=number))
@@ -190,7 +190,7 @@ class TestSynchronousTools:
             """Be quick."""
             return 1
 
-        runner = ToolRunner([blocks, quick], Settings(tool_executor_max_workers=1))
+        runner = ToolRunner([blocks, quick], Settings.of(tool_executor_max_workers=1))
         stuck, done = await run_turn(runner, tool_call("blocks", "1"), tool_call("quick", "2"))
         assert stuck.content == "blocks did not finish within 0.02 seconds and was stopped."
         assert done.content == "1"
@@ -205,7 +205,7 @@ class TestSynchronousTools:
             return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
 
         client = RecordingClient()
-        runner = ToolRunner([reports], Settings(finnhub_api_key="k"))
+        runner = ToolRunner([reports], Settings.of(finnhub_api_key="k"))
         (message,) = await run_turn(runner, tool_call("reports"), client=client)
         assert client.progress("1") == [{"percent": 50}]
         assert message.content == "true"

@@ -30,7 +30,7 @@ class TestBodies:
                 "tool_choice": "none",
                 "store": True,
             },
-            Settings(model_choices="small, big"),
+            Settings.of(model_choices="small, big"),
         )
         assert (chat.conversation_id, chat.model_id, chat.temperature, chat.max_tokens) == ("c_1", "big", 0.5, 10)
         assert (chat.system, chat.tool_choice, chat.store) == ("Be short.", "none", True)

@@ -38,7 +38,7 @@ class TestBodies:
         assert rejection(FORMAT, {"messages": [HI], **option}) == (400, "unsupported_parameter")
 
     def test_the_default_model_may_be_named_or_omitted(self) -> None:
-        settings = Settings(model_id="big", model_choices="small")
+        settings = Settings.of(model_id="big", model_choices="small")
         assert read(FORMAT, {"messages": [HI], "model": "big"}, settings).model_id is None
         assert read(FORMAT, {"messages": [HI]}, settings).model_id is None
         assert read(FORMAT, {"messages": [HI], "model": "small"}, settings).model_id == "small"
@@ -47,7 +47,7 @@ class TestBodies:
         assert rejection(FORMAT, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
 
     def test_the_available_models_are_listed(self) -> None:
-        listed = orjson.loads(models_body(Settings(model_id="big", model_choices="small, big")))
+        listed = orjson.loads(models_body(Settings.of(model_id="big", model_choices="small, big")))
         assert [model["id"] for model in listed["data"]] == ["big", "small"]
 
     def test_a_result_without_a_call_is_rejected(self) -> None:

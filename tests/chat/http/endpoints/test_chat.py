@@ -30,10 +30,10 @@ class ServiceFixture:
 
     def __init__(self, *turns: list[Step], **overrides: Any) -> None:
         self.provider = FakeProvider(*turns)
-        settings = Settings(auth="none", **overrides)
+        settings = Settings.of(auth="none", **overrides)
         store = make_store(settings)
         conversations = ConversationStore(store, settings)
-        stop_signals = StopSignals(store, settings.stop_poll_interval)
+        stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
         chat_endpoint = ChatEndpoint(
             settings, self.provider, SleepingTools(), conversations, RateLimiter(store, settings), stop_signals
         )

@@ -234,7 +234,7 @@ class TestCommands:
 class TestSpeed:
     @jumping
     async def test_words_come_at_the_configured_rate(self) -> None:
-        loop, provider = asyncio.get_running_loop(), make_provider(Settings(scripted_words_per_second=4))
+        loop, provider = asyncio.get_running_loop(), make_provider(Settings.of(scripted_words_per_second=4))
         began = loop.time()
         assert isinstance(provider, ScriptedProvider)
         await turn("count to 39", provider=provider)

@@ -11,7 +11,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 QUOTE_BODY = {"c": 261.74, "d": 1.5, "dp": 0.58, "h": 263.31, "l": 260.68, "o": 261.07, "pc": 259.45, "t": 1582641000}
-SETTINGS = Settings(finnhub_api_key="secret")
+SETTINGS = Settings.of(finnhub_api_key="secret")
 
 
 async def quote(service: Service, symbol: str = "aapl") -> StockQuote:

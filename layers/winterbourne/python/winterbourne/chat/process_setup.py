@@ -29,7 +29,7 @@ def set_up_process(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
 
     @on_startup
     def install_exception_handler() -> None:
-        log_unhandled(asyncio.get_running_loop(), log_messages=settings.log_messages)
+        log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages)
 
     http_pool.configure(settings)
-    return settings, telemetry.make_logger(service=settings.service_name)
+    return settings, telemetry.make_logger(service=settings.log.service_name)

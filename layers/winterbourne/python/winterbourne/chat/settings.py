@@ -1,11 +1,11 @@
-"""The settings: environment variables validated into one frozen struct when the execution environment starts.
+"""The settings: environment variables validated into frozen structs when the execution environment starts.
 
 A variable is named like its field, in capitals. An empty variable counts as unset, because templates often leave
 variables empty.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,17 +13,31 @@ from msgspec import Meta
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.secret_values import find_secrets, find_secrets_in_urls
 
-__all__ = ["Settings"]
+__all__ = [
+    "VARIABLES",
+    "AuthSettings",
+    "DemoSettings",
+    "HttpSettings",
+    "LimitSettings",
+    "LogSettings",
+    "ModelSettings",
+    "RequestSettings",
+    "Settings",
+    "StorageSettings",
+    "StreamSettings",
+    "ToolSettings",
+    "is_secret",
+]
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
-# How the names of fields with secret values end.
-SECRET_SUFFIXES: Final = ("_key", "_keys", "aws_bearer_token_bedrock", "mcp_tokens")
+# How the names of variables with secret values end.
+SECRET_SUFFIXES: Final = ("_KEY", "_KEYS", "AWS_BEARER_TOKEN_BEDROCK", "MCP_TOKENS")
 Limit = Annotated[int, Meta(ge=0)]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    """Every setting of the chat and the tool worker, with its default. Seconds may have decimals."""
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The model provider, its options, and the agent loop around it."""
 
     # Model provider: scripted (no model, for trying out), openai, anthropic or bedrock.
     model_provider: str = "scripted"
@@ -65,8 +79,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     system_prompt_from_request: bool = True
     # Words per second of the scripted model; 0 is as fast as the client reads.
     scripted_words_per_second: Annotated[float, Meta(ge=0)] = 30.0
-    # Maximum number of model turns in one request.
-    max_turns: Count = 10
+
+
+class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The tool executor, the tool worker and the MCP servers."""
 
     # Maximum number of threads for synchronous tools, for all conversations of the process together.
     tool_executor_max_workers: Count = 8
@@ -86,6 +102,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     tool_breaker_open_time: Seconds = 30.0
     # Bytes of memory for cached results of tools with `cache_ttl_s`.
     tool_cache_bytes: Count = 4 * 1024 * 1024
+    # Name or ARN of the tool worker function. Unset: the tools that run there are not offered.
+    tool_worker_function: str = ""
+    # Endpoint of the Lambda API, named as in the AWS SDKs. Unset: the region's public endpoint.
+    aws_endpoint_url_lambda: str = ""
+    # MCP servers (streamable HTTP) as name=url, comma-separated. Unset: none.
+    mcp_servers: str = ""
+    # Bearer tokens of MCP servers, for local use: JSON, {"name": "token"}. Unset: no token is sent.
+    mcp_tokens: str = ""
+    # ARN of the secret or SSM parameter with the same JSON; wins over MCP_TOKENS.
+    mcp_tokens_secret_arn: str = ""
+
+
+class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The services that the demo tools ask."""
 
     # Base URL of Finnhub, for stock quotes.
     finnhub_base_url: str = "https://finnhub.io/api/v1"
@@ -100,16 +130,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # Base URL of Open-Meteo's geocoding, for the places of the weather.
     open_meteo_geocoding_base_url: str = "https://geocoding-api.open-meteo.com/v1"
 
-    # Name or ARN of the tool worker function. Unset: the tools that run there are not offered.
-    tool_worker_function: str = ""
-    # Endpoint of the Lambda API, named as in the AWS SDKs. Unset: the region's public endpoint.
-    aws_endpoint_url_lambda: str = ""
-    # MCP servers (streamable HTTP) as name=url, comma-separated. Unset: none.
-    mcp_servers: str = ""
-    # Bearer tokens of MCP servers, for local use: JSON, {"name": "token"}. Unset: no token is sent.
-    mcp_tokens: str = ""
-    # ARN of the secret or SSM parameter with the same JSON; wins over MCP_TOKENS.
-    mcp_tokens_secret_arn: str = ""
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The HTTP connection pool."""
 
     # Maximum number of idle connections that the HTTP connection pool keeps alive.
     http_pool_connections: Count = 20
@@ -118,15 +141,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read.
     http_timeout: Seconds = 15.0
 
+
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One streamed answer."""
+
+    # Maximum number of model turns in one request.
+    max_turns: Count = 10
     # Seconds of silence on a stream before a heartbeat is sent.
     heartbeat_interval: Seconds = 10.0
     # Seconds before Lambda's deadline at which a stream that still runs is ended with a terminal event.
     deadline_margin: Seconds = 2.0
 
-    # Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric.
-    service_name: str = "chat"
-    # Whether the log may contain what users and models say, and the arguments of tools.
-    log_messages: bool = False
+
+class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits on one request."""
 
     # Maximum size of a request body in bytes; a function URL itself accepts at most 6 MiB.
     max_body_bytes: Count = 1024 * 1024
@@ -140,6 +168,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     max_images: Count = 20
     # Maximum number of client tools in one request.
     max_client_tools: Count = 128
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may call."""
 
     # Authentication scheme. api_key rejects every call until keys are configured; none accepts every call.
     auth: Literal["api_key", "jwt", "iam", "none"] = "api_key"
@@ -157,10 +189,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     jwt_scope: str = ""
     # Seconds by which the issuer's clock may differ from ours.
     jwt_clock_skew: Annotated[float, Meta(ge=0)] = 30.0
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one caller may use."""
+
     # Rate limit: requests per minute and caller (fixed window); 0 is no limit.
     limit_requests_per_minute: Limit = 0
     # Token limit: input plus output tokens per day (UTC) and caller; 0 is no limit.
     limit_tokens_per_day: Limit = 0
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Conversations, limits and stop requests."""
 
     # Where conversations, limits and stop requests are stored: memory, file:PATH (SQLite) or dynamodb:TABLE.
     store: Annotated[str, Meta(pattern=r"^(memory|file:.+|dynamodb:.+)$")] = "memory"
@@ -171,6 +212,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     # Seconds between two checks of the store for a stop request that another environment has received.
     stop_poll_interval: Seconds = 0.5
 
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The log and the metrics."""
+
+    # Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric.
+    service_name: str = "chat"
+    # Whether the log may contain what users and models say, and the arguments of tools.
+    log_messages: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting of the chat and the tool worker, in parts: each is handed to who needs it."""
+
+    model: ModelSettings = ModelSettings()
+    tools: ToolSettings = ToolSettings()
+    demo: DemoSettings = DemoSettings()
+    http: HttpSettings = HttpSettings()
+    stream: StreamSettings = StreamSettings()
+    request: RequestSettings = RequestSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    storage: StorageSettings = StorageSettings()
+    log: LogSettings = LogSettings()
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read and validate the variables that are set.
@@ -178,32 +243,54 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Raises:
             SettingsError: A value is invalid; the message names the variable.
         """
-        known = {field.encode_name for field in msgspec.structs.fields(cls)}
-        values = {name: value for name, value in environment.items() if name in known and value}
+        return cls.of(**{name.lower(): value for name, value in environment.items() if value and name in VARIABLES})
+
+    @classmethod
+    def of(cls, **values: object) -> "Settings":
+        """Make settings of some values, which may be text, by the names of their fields; the others are defaults.
+
+        Raises:
+            SettingsError: There is no such setting, or its value is invalid; the message names its variable.
+        """
+        if unknown := [name for name in values if name.upper() not in VARIABLES]:
+            raise SettingsError(f"there is no setting {unknown[0].upper()}")
         try:
-            return msgspec.convert(values, cls, strict=False)
+            return msgspec.convert(dict.fromkeys(PARTS, values), cls, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(_format_validation_error(str(error))) from None
 
+    def values(self) -> dict[str, Any]:
+        """Every value by the name of its variable."""
+        parts = (msgspec.structs.asdict(getattr(self, name)) for name in PARTS)
+        return {name.upper(): value for part in parts for name, value in part.items()}
+
     def secret_values(self) -> Iterator[str]:
         """All secret values: keys, keys within JSON, and credentials in URLs."""
-        for name, value in msgspec.structs.asdict(self).items():
-            if isinstance(value, str) and name.endswith(SECRET_SUFFIXES):
+        for name, value in self.values().items():
+            if isinstance(value, str) and is_secret(name):
                 yield from find_secrets(value, by_name=False) if value else ()
             elif isinstance(value, str):
                 yield from find_secrets_in_urls(value)
 
     def __repr__(self) -> str:
         """The values that differ from the defaults, with secrets masked, so that no log line leaks one by mistake."""
-        changed = {name: value for name, value in msgspec.structs.asdict(self).items() if value != _DEFAULTS[name]}
-        shown = (f"{name}={'…' if name.endswith(SECRET_SUFFIXES) else repr(value)}" for name, value in changed.items())
+        changed = {name: value for name, value in self.values().items() if value != _DEFAULTS[name]}
+        shown = (f"{name.lower()}={'…' if is_secret(name) else repr(value)}" for name, value in changed.items())
         return f"Settings({', '.join(shown)})"
 
 
-_DEFAULTS: Final = msgspec.structs.asdict(Settings())
+def is_secret(variable: str) -> bool:
+    """Whether the variable of this name holds a secret value."""
+    return variable.endswith(SECRET_SUFFIXES)
+
+
+PARTS: Final = Settings.__struct_fields__
+_DEFAULTS: Final = Settings().values()
+VARIABLES: Final = _DEFAULTS.keys()
+"""The names of all environment variables that are settings."""
 
 
 def _format_validation_error(message: str) -> str:
-    """`Expected `int`, got `str` - at `$.MAX_TURNS`` → `MAX_TURNS: expected int, got str`. Values are never shown."""
+    """`Expected `int`, got `str` - at `$.stream.max_turns`` → `MAX_TURNS: expected int, got str`, never the value."""
     what, _, path = message.replace("`", "").partition(" - at $.")
-    return f"{path}: {what[:1].lower()}{what[1:]}"
+    return f"{path.rpartition('.')[2].upper()}: {what[:1].lower()}{what[1:]}"

@@ -17,12 +17,9 @@ def is_chat(task_root: Path) -> bool:
 
 def user_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The user's environment variables that are settings of the chat engine."""
-    import msgspec  # noqa: PLC0415 - needed only for a chat function
+    from winterbourne.chat.settings import VARIABLES  # noqa: PLC0415 - needed only for a chat function
 
-    from winterbourne.chat.settings import Settings  # noqa: PLC0415 - likewise
-
-    names = [field.encode_name for field in msgspec.structs.fields(Settings)]
-    return {name: environ[name] for name in names if environ.get(name)}
+    return {name: environ[name] for name in VARIABLES if environ.get(name)}
 
 
 def local_settings(scratch: Path) -> dict[str, str]:

@@ -92,9 +92,9 @@ def make_api_key_authenticator(settings: Settings) -> ApiKeyAuthenticator:
     Raises:
         SettingsError: API_KEYS is malformed.
     """
-    if arn := settings.api_keys_secret_arn:
+    if arn := settings.auth.api_keys_secret_arn:
         return ApiKeyAuthenticator(lambda: secrets.read_secret(arn, "API_KEYS_SECRET_ARN"))
-    keys = settings.api_keys or "{}"
+    keys = settings.auth.api_keys or "{}"
     parse_keys(keys)
 
     async def read() -> str:

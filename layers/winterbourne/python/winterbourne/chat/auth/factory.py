@@ -19,7 +19,7 @@ def make_authenticator(settings: Settings) -> Authenticator:
     Raises:
         SettingsError: A setting that the scheme needs is missing or invalid.
     """
-    match settings.auth:
+    match settings.auth.auth:
         case "api_key":
             from winterbourne.chat.auth.api_key import make_api_key_authenticator
 

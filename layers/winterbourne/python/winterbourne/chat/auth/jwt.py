@@ -40,10 +40,10 @@ class JwtAuthenticator:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if not settings.jwt_issuer or not settings.jwt_audience:
+        if not settings.auth.jwt_issuer or not settings.auth.jwt_audience:
             raise SettingsError("AUTH=jwt needs JWT_ISSUER and JWT_AUDIENCE")
         self._settings = settings
-        self._jwks_url = settings.jwt_jwks_url or f"{settings.jwt_issuer.rstrip('/')}/.well-known/jwks.json"
+        self._jwks_url = settings.auth.jwt_jwks_url or f"{settings.auth.jwt_issuer.rstrip('/')}/.well-known/jwks.json"
         if not self._jwks_url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
             raise SettingsError("JWT_JWKS_URL: expected an https URL")
         self._jwks = RefreshingCache("the token issuer's keys", self._fetch_jwks)
@@ -57,9 +57,9 @@ class JwtAuthenticator:
         """Verify the token and its scope; the caller is its `sub`."""
         token = extract_credential(request)
         claims = self._verify_claims(token, await self._get_signing_key(token))
-        if not self._settings.jwt_scope or self._settings.jwt_scope in _scopes(claims):
+        if not self._settings.auth.jwt_scope or self._settings.auth.jwt_scope in _scopes(claims):
             return Caller(f"jwt:{claims['sub']}", claims["sub"])
-        raise _bearer_error(403, "insufficient_scope", f"the scope {self._settings.jwt_scope} is required")
+        raise _bearer_error(403, "insufficient_scope", f"the scope {self._settings.auth.jwt_scope} is required")
 
     def _verify_claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:
@@ -67,9 +67,9 @@ class JwtAuthenticator:
                 token,
                 key,
                 algorithms=ALGORITHMS,
-                issuer=self._settings.jwt_issuer,
-                audience=self._settings.jwt_audience,
-                leeway=self._settings.jwt_clock_skew,
+                issuer=self._settings.auth.jwt_issuer,
+                audience=self._settings.auth.jwt_audience,
+                leeway=self._settings.auth.jwt_clock_skew,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except jwt.ExpiredSignatureError:

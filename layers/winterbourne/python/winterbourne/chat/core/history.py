@@ -77,9 +77,9 @@ def limit_messages(messages: Iterable[Message], settings: Settings) -> tuple[Mes
     Raises:
         RequestRejected: 413 if there are more than MAX_MESSAGES.
     """
-    limited = tuple(itertools.islice(messages, settings.max_messages + 1))
-    if len(limited) > settings.max_messages:
-        raise RequestRejected(413, "too_many_messages", f"messages: {settings.max_messages} at most")
+    limited = tuple(itertools.islice(messages, settings.request.max_messages + 1))
+    if len(limited) > settings.request.max_messages:
+        raise RequestRejected(413, "too_many_messages", f"messages: {settings.request.max_messages} at most")
     return limited
 
 
@@ -96,11 +96,11 @@ def validate_history(request: ChatRequest, settings: Settings) -> ChatRequest:
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     _require_unique("messages: the message id", _message_ids(messages))
-    _require_at_most(settings.max_messages, len(messages), "too_many_messages", "messages")
+    _require_at_most(settings.request.max_messages, len(messages), "too_many_messages", "messages")
     longest = max(len(request.system or ""), *(_message_length(message) for message in messages))
-    _require_at_most(settings.max_message_chars, longest, "message_too_long", "characters in one message")
-    _require_at_most(settings.max_images, _image_count(messages), "too_many_images", "images")
-    _require_at_most(settings.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
+    _require_at_most(settings.request.max_message_chars, longest, "message_too_long", "characters in one message")
+    _require_at_most(settings.request.max_images, _image_count(messages), "too_many_images", "images")
+    _require_at_most(settings.request.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
     return request
 

@@ -36,7 +36,7 @@ def validate_options(
         request,
         system=_system_prompt(request, settings),
         temperature=_temperature(request.temperature, settings),
-        max_tokens=_max_tokens(request.max_tokens, settings.model_max_tokens),
+        max_tokens=_max_tokens(request.max_tokens, settings.model.model_max_tokens),
     )
 
 
@@ -53,16 +53,16 @@ def _require_no_image_url(messages: Iterable[Message]) -> None:
 
 def _system_prompt(request: ChatRequest, settings: Settings) -> str:
     has_system = bool(request.system) or any(isinstance(message, SystemMessage) for message in request.messages)
-    if has_system and not settings.system_prompt_from_request:
+    if has_system and not settings.model.system_prompt_from_request:
         raise RequestRejected(400, "system_not_allowed", "system: this server accepts no instructions from clients")
-    return "\n\n".join(filter(None, (settings.system_prompt, request.system)))
+    return "\n\n".join(filter(None, (settings.model.system_prompt, request.system)))
 
 
 def _temperature(requested: float | None, settings: Settings) -> float | None:
     if requested is None:
-        return settings.model_temperature
-    if not 0 <= requested <= settings.model_temperature_max:
-        limit = f"temperature: from 0 to {settings.model_temperature_max:g}"
+        return settings.model.model_temperature
+    if not 0 <= requested <= settings.model.model_temperature_max:
+        limit = f"temperature: from 0 to {settings.model.model_temperature_max:g}"
         raise RequestRejected(400, "temperature_not_allowed", limit)
     return requested
 

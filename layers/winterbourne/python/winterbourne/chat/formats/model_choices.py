@@ -8,8 +8,8 @@ __all__ = ["available_models", "resolve_model"]
 
 def available_models(settings: Settings) -> tuple[str, ...]:
     """The names of the models on offer, the default first. Without MODEL_ID, the default has its provider's name."""
-    default = settings.model_id or settings.model_provider
-    choices = (choice.strip() for choice in settings.model_choices.split(","))
+    default = settings.model.model_id or settings.model.model_provider
+    choices = (choice.strip() for choice in settings.model.model_choices.split(","))
     return tuple(dict.fromkeys([default, *filter(None, choices)]))
 
 

@@ -77,15 +77,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                 JSON object in UTF-8 or is nested deeper than MAX_JSON_DEPTH.
         """
         self._require_json_content_type()
-        body = self.body(settings.max_body_bytes)
+        body = self.body(settings.request.max_body_bytes)
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise _invalid_json(body, error) from None
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", "the body must be a JSON object")
-        if not _is_within_depth(value, settings.max_json_depth):
-            raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {settings.max_json_depth} levels")
+        if not _is_within_depth(value, settings.request.max_json_depth):
+            raise RequestRejected(
+                400, "json_too_deep", f"the body nests deeper than {settings.request.max_json_depth} levels"
+            )
         return value
 
     def _require_json_content_type(self) -> None:

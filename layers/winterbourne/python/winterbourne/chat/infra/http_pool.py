@@ -213,7 +213,7 @@ def client() -> httpx.AsyncClient:
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
         _Pool.client = httpx.AsyncClient(
             transport=_Pool.transport,
-            timeout=_Pool.settings.http_timeout,
+            timeout=_Pool.settings.http.http_timeout,
             headers=_DEFAULT_HEADERS,
             cookies=_rejecting_cookie_jar(),
         )
@@ -228,7 +228,7 @@ def sync_client() -> httpx.Client:
             transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
             _Pool.sync_client = httpx.Client(
                 transport=transport,
-                timeout=_Pool.settings.http_timeout,
+                timeout=_Pool.settings.http.http_timeout,
                 headers=_DEFAULT_HEADERS,
                 cookies=_rejecting_cookie_jar(),
             )
@@ -280,8 +280,8 @@ def _rejecting_cookie_jar() -> CookieJar:
 
 def _pool_limits() -> httpx.Limits:
     return httpx.Limits(
-        max_keepalive_connections=_Pool.settings.http_pool_connections,
-        max_connections=_Pool.settings.http_pool_maxsize,
+        max_keepalive_connections=_Pool.settings.http.http_pool_connections,
+        max_connections=_Pool.settings.http.http_pool_maxsize,
         keepalive_expiry=KEEPALIVE_EXPIRY_S,
     )
 

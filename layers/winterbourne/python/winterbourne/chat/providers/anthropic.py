@@ -53,14 +53,14 @@ def make(settings: Settings) -> "AnthropicProvider":
     Raises:
         SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or Anthropic's own URL has no key.
     """
-    key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings)
-    if not key.is_set and urlsplit(settings.anthropic_base_url).hostname == _OFFICIAL_HOST:
+    key = ApiKey(settings.model.anthropic_api_key, "ANTHROPIC_API_KEY", settings)
+    if not key.is_set and urlsplit(settings.model.anthropic_base_url).hostname == _OFFICIAL_HOST:
         raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
     return AnthropicProvider(
         settings,
         key,
         ErrorHints(key.setting, "ANTHROPIC_BASE_URL"),
-        parse_base_url(settings.anthropic_base_url, "ANTHROPIC_BASE_URL"),
+        parse_base_url(settings.model.anthropic_base_url, "ANTHROPIC_BASE_URL"),
     )
 
 
@@ -89,8 +89,8 @@ class AnthropicProvider(HttpProvider):
 def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
     """Build the JSON body of the request."""
     fields = {
-        "model": request.model_id or settings.model_id or DEFAULT_MODEL,
-        "max_tokens": request.max_tokens or settings.model_max_tokens,
+        "model": request.model_id or settings.model.model_id or DEFAULT_MODEL,
+        "max_tokens": request.max_tokens or settings.model.model_max_tokens,
         "stream": True,
         "system": build_system_prompt(request) or None,
         "messages": to_alternating_messages(request.messages, _encode_block, _encode_tool_result),

@@ -20,7 +20,7 @@ class ApiKey:
     """
 
     def __init__(self, value: str, setting: str, settings: Settings) -> None:
-        arn = settings.model_api_key_secret_arn
+        arn = settings.model.model_api_key_secret_arn
         self._secret = Secret(arn, _ARN_SETTING) if arn else None
         self.setting = _ARN_SETTING if arn else setting
         self._value = "" if arn else _validate_header_value(value.strip(), setting)

@@ -55,13 +55,13 @@ def make(settings: Settings) -> "BedrockProvider":
     Raises:
         SettingsError: No region is configured, or BEDROCK_BASE_URL, the key or MODEL_EXTRA_BODY is invalid.
     """
-    key = ApiKey(settings.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings)
-    region = settings.bedrock_region or settings.aws_region
-    if not region and not (key.is_set and settings.bedrock_base_url):
+    key = ApiKey(settings.model.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings)
+    region = settings.model.bedrock_region or settings.model.aws_region
+    if not region and not (key.is_set and settings.model.bedrock_base_url):
         raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
-    endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
+    endpoint_setting = "BEDROCK_BASE_URL" if settings.model.bedrock_base_url else "BEDROCK_REGION"
     error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
-    url = settings.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
+    url = settings.model.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
     return BedrockProvider(settings, key, error_hints, parse_base_url(url, "BEDROCK_BASE_URL"), region)
 
 
@@ -78,7 +78,7 @@ class BedrockProvider(HttpProvider):
         self._region = region
 
     async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
-        model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
+        model_id = request.model_id or self._settings.model.model_id or DEFAULT_MODEL
         url = f"{self._base_url}/model/{quote(model_id, safe='')}/converse-stream"
         content = redact_json(build_request_body(request, self._settings))
         headers = {
@@ -105,7 +105,7 @@ def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
     Raises:
         ModelRefused: The history contains an image URL, stored under another provider; Bedrock takes data only.
     """
-    limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
+    limits = {"maxTokens": request.max_tokens or settings.model.model_max_tokens, "temperature": request.temperature}
     text = build_system_prompt(request)
     fields = {
         "messages": to_alternating_messages(request.messages, _encode_block, _encode_tool_result),

@@ -25,6 +25,6 @@ def make_provider(settings: Settings) -> Provider:
         SettingsError: The provider is unknown, or a setting it needs is missing or invalid; the message names the
             setting.
     """
-    if settings.model_provider not in PROVIDERS:
+    if settings.model.model_provider not in PROVIDERS:
         raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(PROVIDERS)}")
-    return cast("Provider", import_module(PROVIDERS[settings.model_provider]).make(settings))
+    return cast("Provider", import_module(PROVIDERS[settings.model.model_provider]).make(settings))

@@ -54,8 +54,8 @@ class HttpProvider(ABC):
         self._base_url = base_url
         self._api_key = api_key
         self._error_hints = error_hints
-        self._idle_timeout_s = settings.model_idle_timeout
-        connect_timeout_s = min(self._idle_timeout_s, settings.http_timeout)
+        self._idle_timeout_s = settings.model.model_idle_timeout
+        connect_timeout_s = min(self._idle_timeout_s, settings.http.http_timeout)
         self._timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_timeout_s, pool=connect_timeout_s)
 
     def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:

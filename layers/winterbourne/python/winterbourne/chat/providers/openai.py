@@ -44,14 +44,14 @@ def make(settings: Settings) -> "OpenAIProvider":
     Raises:
         SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or OpenAI's own URL has no key.
     """
-    key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings)
-    if not key.is_set and urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST:
+    key = ApiKey(settings.model.openai_api_key, "OPENAI_API_KEY", settings)
+    if not key.is_set and urlsplit(settings.model.openai_base_url).hostname == _OFFICIAL_HOST:
         raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
     return OpenAIProvider(
         settings,
         key,
         ErrorHints(key.setting, "OPENAI_BASE_URL"),
-        parse_base_url(settings.openai_base_url, "OPENAI_BASE_URL"),
+        parse_base_url(settings.model.openai_base_url, "OPENAI_BASE_URL"),
     )
 
 
@@ -86,7 +86,7 @@ def build_request_body(request: ModelRequest, settings: Settings, *, use_max_com
             instead of `max_tokens`.
     """
     fields = {
-        "model": request.model_id or settings.model_id or DEFAULT_MODEL,
+        "model": request.model_id or settings.model.model_id or DEFAULT_MODEL,
         "messages": [
             *_system_messages(request),
             *map(_encode_message, filter(_has_content, normalize_for_provider(request.messages))),

@@ -34,7 +34,7 @@ def extra_body(settings: Settings) -> dict[str, Any]:
     Raises:
         SettingsError: The value is not a JSON object.
     """
-    return _parse_json_object(settings.model_extra_body) if settings.model_extra_body else {}
+    return _parse_json_object(settings.model.model_extra_body) if settings.model.model_extra_body else {}
 
 
 @functools.cache

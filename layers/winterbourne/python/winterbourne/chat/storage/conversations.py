@@ -69,8 +69,8 @@ class ConversationStore:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._ttl_s = settings.conversation_ttl_days * DAY_S
-        self._lease_s = settings.conversation_lease
+        self._ttl_s = settings.storage.conversation_ttl_days * DAY_S
+        self._lease_s = settings.storage.conversation_lease
 
     @contextlib.asynccontextmanager
     async def open(self, caller: Caller, request: ChatRequest) -> AsyncIterator[OpenConversation]:

@@ -12,7 +12,7 @@ DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 def make_store(settings: Settings) -> Store:
     """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; a thread connects it."""
-    scheme, _, location = settings.store.partition(":")
+    scheme, _, location = settings.storage.store.partition(":")
     match scheme:
         case "file":
             from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415 - only if it is used

@@ -28,8 +28,8 @@ class RateLimiter:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._max_requests = settings.limit_requests_per_minute
-        self._max_tokens = settings.limit_tokens_per_day
+        self._max_requests = settings.limits.limit_requests_per_minute
+        self._max_tokens = settings.limits.limit_tokens_per_day
 
     async def check(self, caller: Caller) -> None:
         """Count a request and reject it if a limit of the caller is used up.

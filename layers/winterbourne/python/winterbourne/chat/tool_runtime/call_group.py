@@ -55,10 +55,10 @@ class ToolCallGroup:
         self._executor = executor
         self._emit = emit
         self._clock = asyncio.get_running_loop().time
-        self._tool_deadline = deadline - executor.settings.tool_answer_reserve
+        self._tool_deadline = deadline - executor.settings.tools.tool_answer_reserve
         self._request_id = request_id
         self._caller_id = caller_id
-        self._turn_semaphore = Semaphore(executor.settings.tool_concurrency)
+        self._turn_semaphore = Semaphore(executor.settings.tools.tool_concurrency)
         self._reporters: list[CallReporter] = []
         self._tasks: list[asyncio.Task[ToolMessage]] = []
         self._runs: set[SharedRun] = set()
@@ -225,7 +225,7 @@ class ToolCallGroup:
             caller=None if tool.is_cache_shared else self._caller_id,
             deadline=min(timeout_at, self._tool_deadline),
             patience=timeout_at,
-            max_progress_bytes=self._executor.settings.tool_max_result_bytes,
+            max_progress_bytes=self._executor.settings.tools.tool_max_result_bytes,
             clients=self._executor.http_clients,
             keys=self._executor.keys_for(tool),
             threads=self._executor.thread_pool,
@@ -233,7 +233,7 @@ class ToolCallGroup:
         )
 
     def _timeout_s(self, tool: Tool) -> float:
-        return tool.options.timeout_s or self._executor.settings.tool_execution_timeout
+        return tool.options.timeout_s or self._executor.settings.tools.tool_execution_timeout
 
     def _timeout_outcome(self, tool: Tool) -> Outcome:
         if self._clock() >= self._tool_deadline:

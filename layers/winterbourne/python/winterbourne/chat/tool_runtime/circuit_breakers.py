@@ -62,7 +62,7 @@ class CircuitBreakers:
 
     def _breaker_for(self, tool: Tool) -> CircuitBreaker:
         settings = self._settings
-        new_breaker = CircuitBreaker(settings.tool_breaker_failures, settings.tool_breaker_open_time)
+        new_breaker = CircuitBreaker(settings.tools.tool_breaker_failures, settings.tools.tool_breaker_open_time)
         return self._by_name.setdefault(tool.options.breaker, new_breaker)
 
     def _record(self, tool: Tool, allowed: Allow, *, succeeded: bool) -> None:

@@ -48,11 +48,11 @@ class ToolExecutor:
         self.settings = settings
         self.http_clients = http_clients
         self._key_ring = KeyRing(settings)
-        self.thread_pool = ThreadPool(settings.tool_abandoned_limit)
+        self.thread_pool = ThreadPool(settings.tools.tool_abandoned_limit)
         self.permits = Permits()
-        self._thread_semaphore = Semaphore(settings.tool_executor_max_workers)
+        self._thread_semaphore = Semaphore(settings.tools.tool_executor_max_workers)
         self._tool_semaphores: dict[str, Semaphore] = {}
-        self._cache = ResultCache(settings.tool_cache_bytes, wall_clock)
+        self._cache = ResultCache(settings.tools.tool_cache_bytes, wall_clock)
         self._breakers = CircuitBreakers(settings, wall_clock)
         self._in_flight: dict[CacheKey, SharedRun] = {}
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
@@ -157,7 +157,7 @@ class ToolExecutor:
 
     def _redact_arguments_from_log(self, *calls: ValidatedCall) -> None:
         """Redact the arguments of these calls in logged exceptions, from here on and only in the task of this run."""
-        if not self.settings.log_messages:
+        if not self.settings.log.log_messages:
             EXCEPTION_REDACTOR.set(ArgumentRedactor(*(call.arguments_json for call in calls)))
 
     def _batch_outcomes(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
@@ -174,7 +174,9 @@ class ToolExecutor:
             return handle_exception(tool.name, error)
 
     def _completed_outcome(self, tool: Tool, value: Any) -> Outcome:
-        return Outcome("completed", encode(value, tool.options.max_result_bytes or self.settings.tool_max_result_bytes))
+        return Outcome(
+            "completed", encode(value, tool.options.max_result_bytes or self.settings.tools.tool_max_result_bytes)
+        )
 
     def _cache_result(self, call: ValidatedCall, outcome: Outcome) -> None:
         if call.cache_key and outcome.status == "completed":

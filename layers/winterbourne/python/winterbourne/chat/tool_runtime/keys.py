@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping
 
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
-from winterbourne.chat.settings import SECRET_SUFFIXES, Settings
+from winterbourne.chat.settings import VARIABLES, Settings, is_secret
 
 __all__ = ["KeyRing", "ToolKeys", "is_known_setting", "is_set"]
 
 
 def is_known_setting(name: str) -> bool:
     """Whether a setting of this name exists."""
-    return name.lower() in Settings.__struct_fields__
+    return name in VARIABLES
 
 
 def is_set(settings: Settings, name: str) -> bool:
     """Whether the setting is set, directly or as a secret."""
-    return bool(getattr(settings, name.lower()) or _secret_arn(settings, name))
+    return bool(settings.values()[name] or _secret_arn(settings, name))
 
 
 class KeyRing:
@@ -37,7 +37,7 @@ class KeyRing:
     def _value_or_secret(self, name: str) -> Secret | str:
         if arn := _secret_arn(self._settings, name):
             return self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
-        value = getattr(self._settings, name.lower())
+        value = self._settings.values()[name]
         return "" if value is None else str(value)
 
 
@@ -72,7 +72,7 @@ class ToolKeys:
             InvalidToolDeclaration: The tool does not declare it, or it is a secret, which only `key` reads.
         """
         value_or_secret = self._lookup(name)
-        if isinstance(value_or_secret, Secret) or name.lower().endswith(SECRET_SUFFIXES):
+        if isinstance(value_or_secret, Secret) or is_secret(name):
             raise InvalidToolDeclaration(f"{name} is a secret: read it with `await context.key({name!r})`")
         return value_or_secret
 
@@ -83,4 +83,4 @@ class ToolKeys:
 
 
 def _secret_arn(settings: Settings, name: str) -> str:
-    return str(getattr(settings, f"{name.lower()}_secret_arn", ""))
+    return str(settings.values().get(f"{name}_SECRET_ARN", ""))

@@ -69,7 +69,9 @@ class ToolRegistry:
         return name if name in self._tools else "unknown"
 
     def _log_argument_error(self, tool: Tool, tool_call: ToolCall, error: BaseException) -> None:
-        token = EXCEPTION_REDACTOR.set(None if self._settings.log_messages else ArgumentRedactor(tool_call.arguments))
+        token = EXCEPTION_REDACTOR.set(
+            None if self._settings.log.log_messages else ArgumentRedactor(tool_call.arguments)
+        )
         try:
             _LOGGER.warning(
                 "the arguments of tool %s could not be validated: %s",

@@ -79,7 +79,7 @@ class ToolRunner:
     @property
     def should_retire(self) -> bool:
         """Whether so many tools are stuck that this environment should end after its current invocations."""
-        return self.abandoned_count >= self._settings.tool_abandoned_limit
+        return self.abandoned_count >= self._settings.tools.tool_abandoned_limit
 
     async def close(self) -> None:
         """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads."""

@@ -103,7 +103,9 @@ class ChatEndpoint:
         usages: list[Usage],
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self._settings.deadline_margin
+        remaining_s = (
+            context.lambda_context.get_remaining_time_in_millis() / 1000 - self._settings.stream.deadline_margin
+        )
         deadline = asyncio.get_running_loop().time() + remaining_s
         conversation = Conversation(
             request=msgspec.structs.replace(request, messages=open_conversation.messages),
@@ -112,7 +114,7 @@ class ChatEndpoint:
             emit=writer.emit,
             on_message=open_conversation.append,
             on_usage=usages.append,
-            max_turns=self._settings.max_turns,
+            max_turns=self._settings.stream.max_turns,
             deadline=deadline,
             request_id=context.lambda_context.aws_request_id,
             caller_id=context.caller.id,
@@ -120,7 +122,7 @@ class ChatEndpoint:
         wait_for_stop = partial(
             self._stop_signals.wait, context.caller, request.conversation_id, context.request.received_ms
         )
-        heartbeat_interval_s = self._settings.heartbeat_interval
+        heartbeat_interval_s = self._settings.stream.heartbeat_interval
         try:
             await supervise(
                 conversation.run(),
@@ -134,7 +136,7 @@ class ChatEndpoint:
 
     def _with_message_logging(self, open_conversation: OpenConversation) -> OpenConversation:
         """With LOG_MESSAGES set, a copy that also adds the new messages to the request's log line."""
-        if not self._settings.log_messages:
+        if not self._settings.log.log_messages:
             return open_conversation
         logged_messages = [msgspec.to_builtins(message) for message in open_conversation.messages[-1:]]
         telemetry.note(messages=logged_messages)

@@ -51,7 +51,7 @@ _ARGUMENTS_DELTA_CHARS: Final = 8
 
 def make(settings: Settings) -> "ScriptedProvider":
     """Make the scripted provider at the pace of SCRIPTED_WORDS_PER_SECOND."""
-    return ScriptedProvider(settings.scripted_words_per_second)
+    return ScriptedProvider(settings.model.scripted_words_per_second)
 
 
 class ScriptedProvider:

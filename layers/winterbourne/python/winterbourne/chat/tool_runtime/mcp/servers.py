@@ -45,7 +45,7 @@ class McpServers:
         read_tokens = _token_reader(settings)
         self._unlisted = [
             McpClient(name, url, token=lambda name=name: _token_for(read_tokens, name))  # type: ignore[misc]  # bound now
-            for name, url in _parse_servers(settings.mcp_servers)
+            for name, url in _parse_servers(settings.tools.mcp_servers)
         ]
         self._add_tools = add_tools
         self._now = now
@@ -99,12 +99,12 @@ def _parse_servers(servers: str) -> list[tuple[str, str]]:
 
 
 def _token_reader(settings: Settings) -> Callable[[], Awaitable[str]]:
-    if settings.mcp_tokens_secret_arn:
-        return Secret(settings.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
-    _parse_tokens(settings.mcp_tokens)
+    if settings.tools.mcp_tokens_secret_arn:
+        return Secret(settings.tools.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
+    _parse_tokens(settings.tools.mcp_tokens)
 
     async def read_setting() -> str:
-        return settings.mcp_tokens
+        return settings.tools.mcp_tokens
 
     return read_setting
 
