@@ -1,24 +1,15 @@
-"""Server-sent events: framing as an independent parser sees it, and what all streaming formats share."""
+"""Server-sent events: what all streaming formats share, as an independent parser sees it."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.chat.conversations import json_values
 from tests.chat.formats.wire import data_of, post
 from winterbourne.chat.core.events import ConversationStarted, ConversationStopped, TextDelta
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai, sse
 from winterbourne.chat.formats.base import Encoder, Format
-from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.settings import Settings
 
 FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
-
-
-@given(st.lists(json_values, max_size=4))
-def test_frames_round_trip(values: list[object]) -> None:
-    assert data_of(b"".join(sse.frame(dumps(value)) for value in values)) == values
 
 
 def test_a_heartbeat_is_a_comment_without_data() -> None:

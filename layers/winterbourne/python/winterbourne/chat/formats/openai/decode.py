@@ -136,9 +136,9 @@ class OpenAiFormat:
 def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     model, created = body.model or "", int(time.time())
     if not body.stream:
-        return OpenAiCompletionEncoder(model, client_tools, created=created)
+        return OpenAiCompletionEncoder(model, client_tools, created)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return OpenAiChunkEncoder(model, client_tools, include_usage=include_usage, created=created)
+    return OpenAiChunkEncoder(model, client_tools, include_usage, created)
 
 
 FORMAT: Final = OpenAiFormat()
