@@ -2,12 +2,11 @@
 
 import pytest
 
-from tests.chat.formats.wire import data_of, post
+from tests.chat.formats.wire import data_of
 from winterbourne.chat.core.events import ConversationStarted, ConversationStopped, TextDelta
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai, sse
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.settings import Settings
 
 FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
@@ -29,7 +28,7 @@ def test_an_empty_batch_is_no_bytes() -> None:
 class TestEveryFormat:
     def encoder(self, wire_format: Format) -> Encoder:
         message = {"id": "1", "role": "user", "content": "Hi", "parts": [{"type": "text", "text": "Hi"}]}
-        return wire_format.decode(post({"messages": [message], "stream": True}), Settings())[1]
+        return wire_format.decode({"messages": [message], "stream": True})[1]
 
     def test_streams_without_being_buffered_or_stored(self, wire_format: Format) -> None:
         encoder = self.encoder(wire_format)

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.chat.conversations import batches, conversations
-from tests.chat.formats.wire import data_of, loads, post, sent
+from tests.chat.formats.wire import data_of, loads, sent
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats.base import Encoder
 from winterbourne.chat.formats.openai.decode import FORMAT
-from winterbourne.chat.settings import Settings
 
 HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}
@@ -21,7 +20,7 @@ STARTED = e.ConversationStarted("c", "m", "scripted")
 
 
 def encoder(**options: Any) -> Encoder:
-    return FORMAT.decode(post({"messages": [HI], "model": "scripted", "tools": [TOOL], **options}), Settings())[1]
+    return FORMAT.decode({"messages": [HI], "model": "scripted", "tools": [TOOL], **options})[1]
 
 
 def chunks(*events: e.ChatEvent, **options: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message
-from winterbourne.chat.core.options import validate_options
+from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
@@ -76,10 +76,13 @@ class ChatEndpoint:
         Cancellation:
             Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
-        decoded, encoder = wire_format.decode(context.request, self._settings)
+        settings = self._settings
+        decoded, encoder = wire_format.decode(context.request.json_object(settings.request))
         takes_image_urls = self._provider.takes_image_urls
         request = _with_ids(
-            validate_options(decoded, self._settings, self._tools.schemas, takes_image_urls=takes_image_urls)
+            check_request(
+                decoded, settings.request, settings.model, self._tools.schemas, takes_image_urls=takes_image_urls
+            )
         )
         await self._rate_limiter.check(context.caller)
         telemetry.note(
