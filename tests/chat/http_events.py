@@ -6,6 +6,7 @@ from typing import Any
 
 from winterbourne import Response
 from winterbourne.chat.http.request import Request
+from winterbourne.stream import ResponseHead
 
 __all__ = ["FakeLambdaContext", "RecordedResponse", "event"]
 
@@ -45,6 +46,7 @@ class RecordedResponse:
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = b""
+        self._head: ResponseHead | None = None
 
     @property
     def started(self) -> bool:
@@ -54,7 +56,12 @@ class RecordedResponse:
         assert not self.started, "a response starts once"
         self.response = response
 
+    def start_on_write(self, head: ResponseHead) -> None:
+        self._head = head
+
     async def write(self, data: bytes) -> None:
+        if not self.response and self._head:
+            self.response = Response(self._head.status, self._head.headers)
         self.body += data
 
     @property
