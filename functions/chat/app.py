@@ -13,7 +13,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from chat import tools
-from winterbourne import ResponseStream, before_snapshot, on_shutdown, on_startup, retire, streamify_response
+from winterbourne import (
+    LambdaContext,
+    ResponseStream,
+    before_snapshot,
+    on_shutdown,
+    on_startup,
+    retire,
+    streamify_response,
+)
 from winterbourne.chat.auth.factory import make_authenticator
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
@@ -21,7 +29,7 @@ from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.static_files import serve_static_file
-from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, InvocationContext, RequestContext, Service, reply
+from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, RequestContext, Service, reply
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.providers.factory import make_provider
@@ -154,6 +162,6 @@ if _servers:
 
 
 @streamify_response
-async def handler(event: Mapping[str, Any], response_stream: ResponseStream, context: InvocationContext) -> None:
+async def handler(event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
     """Handle one function-URL request: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html"""
     await _service.handle(event, response_stream, context)

@@ -1,17 +1,15 @@
 """Conversations endpoint: callers list, read, delete and stop their own conversations, and no one else's."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, request
-from winterbourne import ResponseStream
+from tests.chat.http_events import RecordedResponse, call_endpoint, request
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
-from winterbourne.chat.http.service import Handler, RequestContext
+from winterbourne.chat.http.service import Handler
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
@@ -38,18 +36,7 @@ class ServiceFixture:
 
 
 async def call(handler: Handler, caller: Caller, **path_params: str) -> RecordedResponse:
-    response = RecordedResponse()
-    stream = cast("ResponseStream", response)
-    await handler(
-        RequestContext(
-            request=request("GET", "/"),
-            caller=caller,
-            path_params=path_params,
-            stream=stream,
-            lambda_context=FakeLambdaContext(),
-        )
-    )
-    return response
+    return await call_endpoint(handler, request("GET", "/"), caller, **path_params)
 
 
 async def test_a_conversation_can_be_listed_read_and_deleted() -> None:

@@ -6,13 +6,13 @@ Contains no business logic. The app creates one `Service` per execution environm
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import orjson
 from aws_lambda_powertools import Logger
 
-from winterbourne import Response, ResponseStream
+from winterbourne import LambdaContext, Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
 from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, RequestRejected
 from winterbourne.chat.http.request import Request
@@ -23,7 +23,6 @@ __all__ = [
     "JSON_HEADERS",
     "Endpoint",
     "ErrorEncoder",
-    "InvocationContext",
     "RequestContext",
     "Service",
     "reply",
@@ -35,27 +34,18 @@ JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class InvocationContext(Protocol):
-    """The part of Lambda's context object that the service uses."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The invocation's id."""
-        ...
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation times out."""
-        ...
-
-
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response."""
+    """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
+
+    `record` has the fields of the request's log line.
+    """
 
     request: Request
     caller: Caller
     path_params: Mapping[str, str]
     stream: ResponseStream
-    lambda_context: InvocationContext
+    lambda_context: LambdaContext
+    record: telemetry.RequestRecord
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -102,43 +92,50 @@ class Service:
         self._logger = logger
         self._service_name = service_name
 
-    async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: InvocationContext) -> None:
+    async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: LambdaContext) -> None:
         """Answer one invocation. An error before the stream is opened is answered with an error response.
 
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
-        with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name):
+        with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name) as record:
             request = Request.from_event(event)
             http_pool.outgoing_headers.set(
                 tracing.propagated_headers(request.headers, os.environ.get("_X_AMZN_TRACE_ID", ""))
             )
-            telemetry.note(method=request.method, path=request.path)
+            record.fields.update(method=request.method, path=request.path)
             try:
-                await self._dispatch(request, stream, context)
+                await self._dispatch(request, stream, context, record)
             finally:
                 _record_pool_metrics()
 
-    async def _dispatch(self, request: Request, stream: ResponseStream, context: InvocationContext) -> None:
+    async def _dispatch(
+        self, request: Request, stream: ResponseStream, context: LambdaContext, record: telemetry.RequestRecord
+    ) -> None:
         error_body = self._error_body
         try:
             endpoint, path_params = self._router.match(request.method, request.path)
             error_body = endpoint.error_body
             caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
-            telemetry.note(caller=caller.name)
+            record.fields["caller"] = caller.name
             await endpoint.handler(
                 RequestContext(
-                    request=request, caller=caller, path_params=path_params, stream=stream, lambda_context=context
+                    request=request,
+                    caller=caller,
+                    path_params=path_params,
+                    stream=stream,
+                    lambda_context=context,
+                    record=record,
                 )
             )
         except RequestRejected as rejected:
             telemetry.measure("Rejections")
-            telemetry.note(error_type=rejected.code, status=rejected.status)
+            record.fields.update(error_type=rejected.code, status=rejected.status)
             body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
             await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
         except Exception as error:
             telemetry.measure("Errors")
-            telemetry.note(error_type=type(error).__name__, status=500)
+            record.fields.update(error_type=type(error).__name__, status=500)
             _LOGGER.exception("the request failed with an unexpected error")
             if stream.started:
                 # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
