@@ -1,20 +1,29 @@
 """Request dispatcher: routes and authenticates a request, calls its endpoint, and turns errors into responses.
 
-Contains no business logic. The app creates one `Service` per execution environment.
+Contains no business logic. `chat.app.build` makes one `Service` per execution environment.
 """
 
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import orjson
 from aws_lambda_powertools import Logger
 
-from winterbourne import LambdaContext, Response, ResponseStream
+from winterbourne import LambdaContext, Response, ResponseStream, retire
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
-from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, RequestRejected
+from winterbourne.chat.errors import (
+    INTERNAL_ERROR_MESSAGE,
+    ChatError,
+    ConversationBusy,
+    ConversationNotFound,
+    RateLimitExceeded,
+    RequestRejected,
+    StorageError,
+    StorageUnavailable,
+)
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
@@ -25,11 +34,19 @@ __all__ = [
     "ErrorEncoder",
     "RequestContext",
     "Service",
+    "ToolHealth",
     "reply",
     "reply_json",
 ]
 
 JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
+
+STORAGE_STATUS: Final[Mapping[type[StorageError], int]] = {
+    ConversationNotFound: 404,
+    ConversationBusy: 409,
+    RateLimitExceeded: 429,
+    StorageUnavailable: 503,
+}
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -58,13 +75,29 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         handler: Answers the request.
+        prepare: Awaited before each request, once its caller is known.
         is_public: Whether it may be called without authentication.
         error_body: Encodes its error responses.
     """
 
     handler: Handler
+    prepare: Callable[[], Awaitable[None]] | None = None
     is_public: bool = False
     error_body: ErrorEncoder
+
+
+class ToolHealth(Protocol):
+    """What the service asks the tool executor after each request."""
+
+    @property
+    def abandoned_count(self) -> int:
+        """Threads and tasks of tools that ignored their cancellation and are still running."""
+        ...
+
+    @property
+    def should_retire(self) -> bool:
+        """Whether so many of them are stuck that this environment should end."""
+        ...
 
 
 class Service:
@@ -74,6 +107,7 @@ class Service:
         routes: (method, path) → endpoint.
         authenticator: Identifies the caller.
         error_body: Encodes error responses when no route matches.
+        tools: Says when the environment is to retire.
         logger: The logger that is given the request id for each request.
         service_name: SERVICE_NAME, for the metrics.
     """
@@ -83,67 +117,89 @@ class Service:
         routes: Mapping[tuple[str, str], Endpoint],
         authenticator: Authenticator,
         error_body: ErrorEncoder,
+        tools: ToolHealth,
         logger: Logger,
         service_name: str,
     ) -> None:
         self._router = Router(routes)
         self._authenticator = authenticator
         self._error_body = error_body
+        self._tools = tools
         self._logger = logger
         self._service_name = service_name
 
-    async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: LambdaContext) -> None:
-        """Answer one invocation. An error before the stream is opened is answered with an error response.
+    async def handle(self, event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
+        """Answer one function-URL request. An error before the stream is opened is answered with an error response.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
+        error_body = self._error_body
         with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name) as record:
             request = Request.from_event(event)
-            http_pool.outgoing_headers.set(
-                tracing.propagated_headers(request.headers, os.environ.get("_X_AMZN_TRACE_ID", ""))
-            )
             record.fields.update(method=request.method, path=request.path)
+            xray = os.environ.get("_X_AMZN_TRACE_ID", "")  # has the id of the function's own segment
+            http_pool.outgoing_headers.set(tracing.propagated_headers(request.headers, xray))
             try:
-                await self._dispatch(request, stream, context, record)
-            finally:
-                _record_pool_metrics()
-
-    async def _dispatch(
-        self, request: Request, stream: ResponseStream, context: LambdaContext, record: telemetry.RequestRecord
-    ) -> None:
-        error_body = self._error_body
-        try:
-            endpoint, path_params = self._router.match(request.method, request.path)
-            error_body = endpoint.error_body
-            caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
-            record.fields["caller"] = caller.name
-            await endpoint.handler(
-                RequestContext(
-                    request=request,
-                    caller=caller,
-                    path_params=path_params,
-                    stream=stream,
-                    lambda_context=context,
-                    record=record,
+                endpoint, path_params = self._router.match(request.method, request.path)
+                error_body = endpoint.error_body
+                caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
+                record.fields["caller"] = caller.name
+                if endpoint.prepare:
+                    await endpoint.prepare()
+                await endpoint.handler(
+                    RequestContext(
+                        request=request,
+                        caller=caller,
+                        path_params=path_params,
+                        stream=response_stream,
+                        lambda_context=context,
+                        record=record,
+                    )
                 )
-            )
-        except RequestRejected as rejected:
-            telemetry.measure("Rejections")
-            record.fields.update(error_type=rejected.code, status=rejected.status)
-            body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
-            await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
-        except Exception as error:
-            telemetry.measure("Errors")
-            record.fields.update(error_type=type(error).__name__, status=500)
-            _LOGGER.exception("the request failed with an unexpected error")
-            if stream.started:
-                # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
-                raise ChatError(INTERNAL_ERROR_MESSAGE) from None
-            await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
+            except (RequestRejected, StorageError) as error:
+                rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
+                telemetry.measure("Rejections")
+                record.fields.update(error_type=rejected.code, status=rejected.status)
+                await _reject(rejected, response_stream, error_body)
+            except Exception as error:
+                _LOGGER.exception("the request failed with an unexpected error")
+                telemetry.measure("Errors")
+                record.fields.update(error_type=type(error).__name__, status=500)
+                await _fail(response_stream, error_body)
+            finally:
+                self._retire_if_worn_out()
+                _measure_pool()
+
+    def _retire_if_worn_out(self) -> None:
+        """Retire an environment in which too many tools are stuck; a new one has none."""
+        if self._tools.should_retire:
+            count = self._tools.abandoned_count
+            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", count)
+            retire()
 
 
-def _record_pool_metrics() -> None:
+def _as_rejection(error: StorageError) -> RequestRejected:
+    """What storage, which knows no HTTP, has reported, with its status."""
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return RequestRejected(STORAGE_STATUS[type(error)], error.code, str(error), headers)
+
+
+async def _reject(rejected: RequestRejected, stream: ResponseStream, error_body: ErrorEncoder) -> None:
+    body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
+    await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
+
+
+async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:
+    if stream.started:
+        # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
+        raise ChatError(INTERNAL_ERROR_MESSAGE) from None
+    await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
+
+
+def _measure_pool() -> None:
     pool_stats = http_pool.stats()
     telemetry.measure("PoolConnectionsOpen", pool_stats.open)
     telemetry.measure("PoolConnectionsIdle", pool_stats.idle)
