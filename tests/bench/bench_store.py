@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.bench.figure import Figure
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.conversation_items import split_into_items
 from winterbourne.chat.storage.conversations import ConversationStore
@@ -37,7 +37,7 @@ async def _handing_over() -> Figure:
     async with _store() as (store, file):
         on_loop = SqliteBackend(file)
         items = [split_into_items(ANSWER, "p", 0, number, 0) for number in range(ROUNDS)]
-        async with ConversationStore(store, Settings()).open(ANONYMOUS, _request("handing over")) as record:
+        async with ConversationStore(store, StorageSettings()).open(ANONYMOUS, _request("handing over")) as record:
             ours = [await _us(lambda: record.append(ANSWER)) for _ in range(ROUNDS)]
         theirs = [await _us(partial(on_loop.put, some)) for some in items]
         on_loop.close()
@@ -56,7 +56,7 @@ async def _opening() -> Figure:
     """Acquire the lease, read the history, release: what the first token of a stored conversation waits for."""
     times = []
     async with _store() as (store, _):
-        conversations = ConversationStore(store, Settings())
+        conversations = ConversationStore(store, StorageSettings())
         for _ in range(ROUNDS):
             started = time.perf_counter()
             async with conversations.open(ANONYMOUS, _request("opening")):

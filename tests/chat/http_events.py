@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from winterbourne import Response
+from winterbourne import LambdaContext, Response, ResponseStream
+from winterbourne.chat.auth.base import ANONYMOUS, Caller
 from winterbourne.chat.http.request import Request
+from winterbourne.chat.http.service import Handler, RequestContext
+from winterbourne.chat.infra.telemetry import RequestRecord
 from winterbourne.stream import ResponseHead
 
-__all__ = ["FakeLambdaContext", "RecordedResponse", "event"]
+__all__ = ["FakeLambdaContext", "RecordedResponse", "call_endpoint", "event", "request"]
 
 
 def event(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -29,11 +32,11 @@ def request(method: str, path: str, body: object = None, headers: Mapping[str, s
     return Request.from_event(event(method, path, body, headers))
 
 
-class FakeLambdaContext:
+class FakeLambdaContext(LambdaContext):
     """Lambda's context; its remaining time never changes."""
 
     def __init__(self, aws_request_id: str = "r-1", remaining_ms: int = 60_000) -> None:
-        self.aws_request_id = aws_request_id
+        super().__init__({"lambda-runtime-aws-request-id": aws_request_id})
         self._remaining_ms = remaining_ms
 
     def get_remaining_time_in_millis(self) -> int:
@@ -81,3 +84,21 @@ class RecordedResponse:
     @property
     def frames(self) -> list[Any]:
         return [json.loads(line[6:]) for line in self.body.decode().split("\n\n") if line.startswith("data: {")]
+
+
+async def call_endpoint(
+    handler: Handler, to: Request, caller: Caller = ANONYMOUS, **path_params: str
+) -> RecordedResponse:
+    """The response of an endpoint alone, without the service around it."""
+    response = RecordedResponse()
+    await handler(
+        RequestContext(
+            request=to,
+            caller=caller,
+            path_params=path_params,
+            stream=cast("ResponseStream", response),
+            lambda_context=FakeLambdaContext(),
+            record=RequestRecord(0.0, "chat"),
+        )
+    )
+    return response

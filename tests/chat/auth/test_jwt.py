@@ -22,7 +22,7 @@ from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import AuthSettings
 
 ISSUER = "https://issuer.example/"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -61,9 +61,9 @@ class Issuer:
         writer.close()
         await writer.wait_closed()
 
-    def settings(self, **overrides: Any) -> Settings:
+    def settings(self, **overrides: Any) -> AuthSettings:
         values = {"auth": "jwt", "jwt_issuer": ISSUER, "jwt_audience": "chat", "jwt_jwks_url": self.url, **overrides}
-        return Settings.of(**values)
+        return AuthSettings(**values)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ class TestArbitraryText:
         assert rejected.value.status in {401, 503}
 
     async def _authenticate_without_keys(self, text: str) -> Caller:
-        authenticator = JwtAuthenticator(Settings.of(jwt_issuer=ISSUER, jwt_audience="chat"))
+        authenticator = JwtAuthenticator(AuthSettings(jwt_issuer=ISSUER, jwt_audience="chat"))
         authenticator._jwks = RefreshingCache("no keys", self._fail_to_fetch)
         return await authenticator.authenticate(Request.from_event({"headers": {"x-api-key": text}}))
 
@@ -272,7 +272,7 @@ class TestSettings:
             make_authenticator(issuer.settings(**changes))
 
     async def test_the_default_jwks_url_is_the_well_known_one(self) -> None:
-        authenticator = JwtAuthenticator(Settings.of(jwt_issuer=ISSUER, jwt_audience="chat"))
+        authenticator = JwtAuthenticator(AuthSettings(jwt_issuer=ISSUER, jwt_audience="chat"))
         assert authenticator._jwks_url == "https://issuer.example/.well-known/jwks.json"
 
     async def test_auth_jwt_selects_it(self, issuer: Issuer) -> None:

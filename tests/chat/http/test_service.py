@@ -1,16 +1,37 @@
 """Service: routing, authentication, error responses, and the log line and metrics of every request."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import httpx
 import pytest
 
+from tests.chat.fakes import SleepingTools
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from winterbourne import ResponseStream
-from winterbourne.chat.auth.base import ANONYMOUS, Caller
-from winterbourne.chat.errors import ChatError, RequestRejected, StorageUnavailable
-from winterbourne.chat.http.request import Request
-from winterbourne.chat.http.service import Endpoint, Handler, RequestContext, Service, reply, reply_json
+from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
+from winterbourne.chat.errors import (
+    ChatError,
+    ConversationBusy,
+    ConversationNotFound,
+    RateLimitExceeded,
+    RequestRejected,
+    StorageError,
+    StorageUnavailable,
+)
+from winterbourne.chat.http import service as service_module
+from winterbourne.chat.http.service import (
+    JSON_HEADERS,
+    STORAGE_STATUS,
+    Endpoint,
+    Handler,
+    RequestContext,
+    Service,
+    ToolHealth,
+    reply,
+    reply_json,
+)
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 
 
@@ -28,15 +49,29 @@ class FakeAuthenticator:
     async def prepare(self) -> None:
         pass
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Credentials) -> Caller:
         if request.headers.get("x-name") is None:
             raise RequestRejected(401, "unauthorized", "who are you?", {"www-authenticate": "Bearer"})
         return Caller("id-1", request.headers["x-name"])
 
 
-async def serve(handler: Handler, *, is_public: bool = True, **fields: Any) -> RecordedResponse:
-    routes = {("GET", "/thing/{id}"): Endpoint(handler=handler, is_public=is_public, error_body=other_error_body)}
-    service = Service(routes, FakeAuthenticator(), error_body, telemetry.make_logger(), "winterbourne-dev")
+async def serve(
+    handler: Handler,
+    *,
+    is_public: bool = True,
+    prepare: Callable[[], Awaitable[None]] | None = None,
+    tools: ToolHealth | None = None,
+    **fields: Any,
+) -> RecordedResponse:
+    endpoint = Endpoint(handler=handler, prepare=prepare, is_public=is_public, error_body=other_error_body)
+    service = Service(
+        {("GET", "/thing/{id}"): endpoint},
+        FakeAuthenticator(),
+        error_body,
+        tools or SleepingTools(),
+        telemetry.make_logger(),
+        "winterbourne-dev",
+    )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
     await service.handle(event(**request), cast("ResponseStream", response), FakeLambdaContext())
@@ -45,6 +80,24 @@ async def serve(handler: Handler, *, is_public: bool = True, **fields: Any) -> R
 
 async def ok(context: RequestContext) -> None:
     await reply_json(context.stream, {"id": context.path_params["id"], "caller": context.caller.name})
+
+
+async def outgoing_headers(**headers: str) -> dict[str, str]:
+    """What an outgoing HTTP request carries that an endpoint sends while it answers a request with these headers."""
+    received: dict[str, str] = {}
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        received.update(request.headers)
+        return httpx.Response(200)
+
+    async def handler(context: RequestContext) -> None:
+        transport = http_pool.PoolTransport(lambda: cast("httpx.AsyncHTTPTransport", httpx.MockTransport(respond)))
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.get("http://upstream/")
+        await ok(context)
+
+    await serve(handler, headers=headers)
+    return {name: value for name, value in received.items() if name in {"traceparent", "x-amzn-trace-id"}}
 
 
 def request_log_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -85,13 +138,31 @@ class TestCallers:
         assert request_log_line(caplog)["caller"] == "ada"
 
 
+class TestPreparing:
+    async def test_an_endpoint_is_prepared_before_each_request_once_the_caller_is_known(self) -> None:
+        steps: list[str] = []
+
+        async def prepare() -> None:
+            steps.append("prepared")
+
+        async def handler(context: RequestContext) -> None:
+            steps.append(context.caller.name)
+            await ok(context)
+
+        await serve(handler, is_public=False, prepare=prepare, headers={"x-name": "ada"})
+        assert steps == ["prepared", "ada"]
+        await serve(handler, is_public=False, prepare=prepare)
+        assert steps == ["prepared", "ada"]
+
+
 class TestErrors:
     async def test_a_rejection_has_the_format_of_its_path(self) -> None:
         async def handler(context: RequestContext) -> None:
-            raise StorageUnavailable
+            raise RequestRejected(418, "teapot", "no coffee", {"retry-after": "9"})
 
         response = await serve(handler)
-        assert (response.status, response.json["other"]) == (503, "store_unavailable")
+        assert (response.status, response.json["other"]) == (418, "teapot")
+        assert response.headers["retry-after"] == "9"
 
     async def test_a_bug_before_the_stream_is_a_500_without_details(self, caplog: pytest.LogCaptureFixture) -> None:
         async def handler(context: RequestContext) -> None:
@@ -119,6 +190,45 @@ class TestErrors:
         assert (await serve(handler)).json == {"other": "odd", "message": "you wrote [redacted]"}
 
 
+class TestStorageErrors:
+    @pytest.mark.parametrize(
+        ("error", "status", "code", "headers"),
+        [
+            (ConversationNotFound(), 404, "conversation_not_found", {}),
+            (ConversationBusy(), 409, "conversation_busy", {"retry-after": "1"}),
+            (RateLimitExceeded("2 requests per minute", 30), 429, "rate_limited", {"retry-after": "30"}),
+            (StorageUnavailable(), 503, "store_unavailable", {"retry-after": "5"}),
+        ],
+    )
+    async def test_become_the_response_that_fits(
+        self, error: StorageError, status: int, code: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def handler(context: RequestContext) -> None:
+            raise error
+
+        response = await serve(handler)
+        assert (response.status, response.json) == (status, {"other": code, "message": str(error)})
+        assert response.headers == JSON_HEADERS | headers
+        assert (request_log_line(caplog)["status"], request_log_line(caplog)["error_type"]) == (status, code)
+
+    def test_each_has_a_status(self) -> None:
+        assert set(StorageError.__subclasses__()) == set(STORAGE_STATUS)
+
+
+class TestRetiring:
+    @pytest.mark.parametrize("count", [7, 8])
+    async def test_the_environment_retires_after_the_response_once_too_many_tools_are_stuck(
+        self, count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        retired: list[bool] = []
+        monkeypatch.setattr(service_module, "retire", lambda: retired.append(True))
+        tools = SleepingTools()
+        tools.abandoned_count, tools.should_retire = count, count >= 8
+        assert (await serve(ok, tools=tools)).status == 200
+        assert retired == [True] * (count - 7)
+        assert ("8 tool threads and tasks are stuck" in caplog.text) == (count >= 8)
+
+
 class TestEveryRequest:
     async def test_has_one_log_line_with_method_path_and_status(self, caplog: pytest.LogCaptureFixture) -> None:
         await serve(ok, path="/nowhere")
@@ -134,12 +244,17 @@ class TestEveryRequest:
         assert '"PoolConnectionsOpen":[0.0]' in capsys.readouterr().out.replace(" ", "")
 
     async def test_propagates_its_trace(self) -> None:
-        outgoing: dict[str, str] = {}
-
-        async def handler(context: RequestContext) -> None:
-            outgoing.update(http_pool.outgoing_headers.get())
-            await ok(context)
-
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        await serve(handler, headers={"traceparent": trace})
-        assert outgoing["traceparent"] == trace
+        assert (await outgoing_headers(traceparent=trace))["traceparent"] == trace
+
+    async def test_propagates_the_trace_of_the_environment_before_the_callers(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Lambda's own has the function's segment as the parent, so that the calls it makes hang below it."""
+        own = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", own)
+        callers = own.replace("Parent=53995c3f42cd8ad8", "Parent=00f067aa0ba902b7")
+        assert await outgoing_headers(**{"x-amzn-trace-id": callers}) == {
+            "x-amzn-trace-id": own,
+            "traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01",
+        }

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.chat.stores import Clock
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
-from winterbourne.chat.errors import RequestRejected, StorageUnavailable
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
+from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import ConversationMetadata
 from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
@@ -85,7 +84,7 @@ class TestLease:
         await one.read()
         await other.read()
         await one.acquire("")
-        with pytest.raises(RequestRejected, match="another request"):
+        with pytest.raises(ConversationBusy, match="another request"):
             await other.acquire("")
 
     async def test_renewing_it_extends_it(self, store: Store, clock: Clock) -> None:
@@ -164,10 +163,10 @@ class ConcurrentRequests(RuleBasedStateMachine):
         store = Store(lambda: backend, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        context_manager = ConversationStore(store, Settings.of(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
+        context_manager = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
         is_leased_now = any(not one.is_over and self.clock.time_s < one.lease_until_s for one in self.sessions)
         if is_leased_now:
-            with pytest.raises(RequestRejected, match="another request is running"):
+            with pytest.raises(ConversationBusy, match="another request is running"):
                 await context_manager.__aenter__()
             return
         conversation = await context_manager.__aenter__()
@@ -224,8 +223,9 @@ class ConcurrentRequests(RuleBasedStateMachine):
 
     async def _stored_texts(self) -> list[str]:
         store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
-        stored = json.loads(await ConversationStore(store, Settings()).get(ANONYMOUS, "c"))
-        return [part["text"] for message in stored["messages"] for part in message["parts"]]
+        _, messages = await ConversationStore(store, StorageSettings()).get(ANONYMOUS, "c")
+        said = [message for message in messages if isinstance(message, UserMessage | AssistantMessage)]
+        return [part.text for message in said for part in message.parts if isinstance(part, Text)]
 
 
 TestConcurrentRequests = ConcurrentRequests.TestCase

@@ -48,7 +48,7 @@ def local_store() -> Store:
 async def start_waiting(
     stop_signals: StopSignals, caller: Caller = ALICE, conversation: str = "c"
 ) -> asyncio.Task[None]:
-    """A conversation that waits for a stop signal and has polled once."""
+    """A conversation that waits for a stop signal and has not polled yet."""
     task = asyncio.create_task(stop_signals.wait(caller, conversation))
     await asyncio.sleep(0)
     return task
@@ -124,8 +124,16 @@ class TestInAnotherEnvironment:
 
         task = await start_waiting(StopSignals(shared_store(CountingBackend), POLL_INTERVAL_S))
         await asyncio.sleep(10 * POLL_INTERVAL_S + 0.1)
-        assert reads == 11
+        assert reads == 10
         task.cancel()
+
+    @jumping
+    async def test_an_answer_shorter_than_the_interval_costs_no_read(self) -> None:
+        backend = UnavailableBackend()
+        task = await start_waiting(StopSignals(shared_store(lambda: backend), POLL_INTERVAL_S))
+        await asyncio.sleep(POLL_INTERVAL_S * 0.9)
+        task.cancel()
+        assert backend.polled_at == []
 
     @jumping
     async def test_polling_continues_after_an_outage(self) -> None:
@@ -177,6 +185,15 @@ class TestRequestStart:
         stop_signals = StopSignals(local_store(), POLL_INTERVAL_S)
         await stop_signals.send(ALICE, "c", at_ms=5_001)
         await stop_signals.wait(ALICE, "c", since_ms=5_000)
+
+    @jumping
+    async def test_a_store_that_no_one_shares_is_read_once(self) -> None:
+        backend = UnavailableBackend()
+        store = Store(lambda: backend, threads=0, is_shared=False, now=Clock())
+        task = await start_waiting(StopSignals(store, POLL_INTERVAL_S))
+        await asyncio.sleep(3600)
+        assert len(backend.polled_at) == 1
+        task.cancel()
 
     @jumping
     async def test_a_stop_for_an_earlier_request_is_ignored(self) -> None:

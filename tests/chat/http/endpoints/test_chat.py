@@ -31,12 +31,11 @@ class ServiceFixture:
     def __init__(self, *turns: list[Step], **overrides: Any) -> None:
         self.provider = FakeProvider(*turns)
         settings = Settings.of(auth="none", **overrides)
-        store = make_store(settings)
-        conversations = ConversationStore(store, settings)
+        store = make_store(settings.storage.store)
+        conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
-        chat_endpoint = ChatEndpoint(
-            settings, self.provider, SleepingTools(), conversations, RateLimiter(store, settings), stop_signals
-        )
+        tools, limiter = SleepingTools(), RateLimiter(store, settings.limits)
+        chat_endpoint = ChatEndpoint(settings, self.provider, tools, conversations, limiter, stop_signals)
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         error_body = native.FORMAT.error_body
         endpoint = partial(Endpoint, error_body=error_body)
@@ -48,7 +47,9 @@ class ServiceFixture:
             ("GET", "/conversations/{id}"): endpoint(handler=conversations_endpoint.get),
             ("DELETE", "/conversations/{id}"): endpoint(handler=conversations_endpoint.delete),
         }
-        self.service = Service(routes, AnonymousAuthenticator(), error_body, telemetry.make_logger(), telemetry.SERVICE)
+        self.service = Service(
+            routes, AnonymousAuthenticator(), error_body, tools, telemetry.make_logger(), telemetry.SERVICE
+        )
 
     async def send(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> RecordedResponse:
         response = RecordedResponse()

@@ -1,18 +1,17 @@
 """Conversations endpoint: callers list, read, delete and stop their own conversations, and no one else's."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, request
-from winterbourne import ResponseStream
+from tests.chat.http_events import RecordedResponse, call_endpoint, request
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
-from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.errors import ConversationNotFound, RequestRejected
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
-from winterbourne.chat.http.service import Handler, RequestContext
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.http.request import Request
+from winterbourne.chat.http.service import Handler
+from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.stop_signals import StopSignals
@@ -25,31 +24,23 @@ class ServiceFixture:
     """A conversations endpoint with its storage in memory; `with_conversation` stores one of Ada's."""
 
     def __init__(self) -> None:
-        settings = Settings()
-        store = make_store(settings)
-        self.conversations, self.stop_signals = ConversationStore(store, settings), StopSignals(store, 0.5)
+        store = make_store("memory")
+        self.conversations, self.stop_signals = ConversationStore(store, StorageSettings()), StopSignals(store, 0.5)
         self.endpoint = ConversationsEndpoint(self.conversations, self.stop_signals)
 
-    async def with_conversation(self) -> "ServiceFixture":
-        chat_request = ChatRequest(messages=(HELLO,), conversation_id="c-1", store=True)
+    async def with_conversation(self, conversation_id: str = "c-1") -> "ServiceFixture":
+        chat_request = ChatRequest(messages=(HELLO,), conversation_id=conversation_id, store=True)
         async with self.conversations.open(ADA, chat_request) as conversation:
             conversation.append(AssistantMessage((Text("hi"),)))
         return self
 
+    async def list_page(self, query: str) -> RecordedResponse:
+        to = Request.from_event({"rawPath": "/conversations", "rawQueryString": query})
+        return await call_endpoint(self.endpoint.list_page, to, ADA)
+
 
 async def call(handler: Handler, caller: Caller, **path_params: str) -> RecordedResponse:
-    response = RecordedResponse()
-    stream = cast("ResponseStream", response)
-    await handler(
-        RequestContext(
-            request=request("GET", "/"),
-            caller=caller,
-            path_params=path_params,
-            stream=stream,
-            lambda_context=FakeLambdaContext(),
-        )
-    )
-    return response
+    return await call_endpoint(handler, request("GET", "/"), caller, **path_params)
 
 
 async def test_a_conversation_can_be_listed_read_and_deleted() -> None:
@@ -65,9 +56,32 @@ async def test_another_callers_conversation_is_not_found() -> None:
     endpoint = (await ServiceFixture().with_conversation()).endpoint
     assert (await call(endpoint.list_page, BOB)).json["conversations"] == []
     for handler in (endpoint.get, endpoint.delete):
-        with pytest.raises(RequestRejected) as rejection:
+        with pytest.raises(ConversationNotFound):
             await call(handler, BOB, id="c-1")
-        assert rejection.value.status == 404
+
+
+async def test_pages_are_followed_by_the_cursor_of_the_one_before() -> None:
+    fixture = ServiceFixture()
+    for number in range(3):
+        await fixture.with_conversation(f"{number}")
+    first = (await fixture.list_page("limit=2")).json
+    second = (await fixture.list_page(f"limit=2&after={first['next']}")).json
+    assert sorted(one["id"] for page in (first, second) for one in page["conversations"]) == ["0", "1", "2"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "1e1", "01"])
+async def test_an_invalid_limit_is_rejected(limit: str) -> None:
+    with pytest.raises(RequestRejected) as rejection:
+        await ServiceFixture().list_page(f"limit={limit}")
+    assert (rejection.value.status, rejection.value.code) == (400, "invalid_limit")
+
+
+@pytest.mark.parametrize("cursor", ["x", "e30=", "WzAsImEiXQ==", "WzEsImEiLDJd", "☃"])
+async def test_an_invalid_cursor_is_rejected(cursor: str) -> None:
+    with pytest.raises(RequestRejected) as rejection:
+        await ServiceFixture().list_page(f"after={cursor}")
+    assert (rejection.value.status, rejection.value.code) == (400, "invalid_cursor")
 
 
 async def test_a_stop_is_accepted_and_reaches_only_the_callers_own_conversation() -> None:

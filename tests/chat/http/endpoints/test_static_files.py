@@ -2,19 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, request
-from winterbourne import ResponseStream
-from winterbourne.chat.auth.base import ANONYMOUS
+from tests.chat.http_events import RecordedResponse, call_endpoint, request
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.endpoints import static_files as page
 from winterbourne.chat.http.endpoints.static_files import FOLDER, StaticFile, serve_static_file
-from winterbourne.chat.http.service import RequestContext
 
 BUDGET_BYTES = 60_000
 
@@ -169,15 +165,8 @@ class TestSize:
 
 
 async def visit(path: str, **headers: str) -> RecordedResponse:
-    response = RecordedResponse()
     page_request = request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    stream = cast("ResponseStream", response)
-    await serve_static_file(
-        RequestContext(
-            request=page_request, caller=ANONYMOUS, path_params={}, stream=stream, lambda_context=FakeLambdaContext()
-        )
-    )
-    return response
+    return await call_endpoint(serve_static_file, page_request)
 
 
 async def test_the_page_is_served_with_its_type_and_security_policy() -> None:

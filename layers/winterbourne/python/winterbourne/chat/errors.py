@@ -5,7 +5,11 @@ ChatError
 ├── CredentialsMissing        operator error: no AWS credentials to sign a request with
 ├── InvalidToolDeclaration    developer error: a function cannot be a tool, or reads a setting it does not declare
 ├── RequestRejected           client error: answered with a 4xx before the stream starts
-│   └── StorageUnavailable    not the client's fault: storage cannot be reached; answered with a 503
+├── StorageError              storage cannot do what was asked; the service answers with the status that fits
+│   ├── StorageUnavailable    storage cannot be read or written at the moment
+│   ├── ConversationNotFound  the caller has no conversation with this id
+│   ├── ConversationBusy      another request is running in the conversation
+│   └── RateLimitExceeded     the caller has used up a limit
 ├── ModelError                the model's provider failed; an error frame once the stream has started
 │   ├── ModelRefused          400, 401, 403, 404: names the setting to check; never retried
 │   ├── ModelBusy             429, 5xx, overloaded; may carry retry_after_s
@@ -24,6 +28,8 @@ token, no internal address.
 __all__ = [
     "INTERNAL_ERROR_MESSAGE",
     "ChatError",
+    "ConversationBusy",
+    "ConversationNotFound",
     "CredentialsMissing",
     "DeadlineReached",
     "InvalidToolDeclaration",
@@ -34,8 +40,10 @@ __all__ = [
     "ModelSilent",
     "ModelStreamTruncated",
     "ModelUnreachable",
+    "RateLimitExceeded",
     "RequestRejected",
     "SettingsError",
+    "StorageError",
     "StorageUnavailable",
     "ToolError",
     "ToolUnavailable",
@@ -87,12 +95,57 @@ class RequestRejected(ChatError):
         self.headers = headers or {}
 
 
-class StorageUnavailable(RequestRejected):
-    """Storage cannot be read or written at the moment."""
+class StorageError(ChatError):
+    """Storage cannot do what was asked.
+
+    Attributes:
+        message: What the caller is told.
+        retry_after_s: Seconds after which the same request may succeed; None if waiting does not help.
+    """
+
+    message = ""
+    retry_after_s: int | None = None
 
     def __init__(self) -> None:
-        message = "Conversation storage is temporarily unavailable."
-        super().__init__(503, "store_unavailable", message, {"retry-after": "5"})
+        super().__init__(self.message)
+
+
+class StorageUnavailable(StorageError):
+    """Storage cannot be read or written at the moment."""
+
+    code = "store_unavailable"
+    message = "Conversation storage is temporarily unavailable."
+    retry_after_s = 5
+
+
+class ConversationNotFound(StorageError):
+    """The same error if the conversation does not exist or is another caller's, so as not to reveal which."""
+
+    code = "conversation_not_found"
+    message = "there is no such conversation"
+
+
+class ConversationBusy(StorageError):
+    """Another request is running in the conversation."""
+
+    code = "conversation_busy"
+    message = "another request is running in this conversation"
+    retry_after_s = 1
+
+
+class RateLimitExceeded(StorageError):
+    """The caller has used up a limit.
+
+    Args:
+        limit: The limit, for example `20 requests per minute`.
+        retry_after_s: Seconds until the limit's window ends.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, limit: str, retry_after_s: int) -> None:
+        self.message, self.retry_after_s = f"rate limit exceeded: {limit}", retry_after_s
+        super().__init__()
 
 
 class ModelError(ChatError):

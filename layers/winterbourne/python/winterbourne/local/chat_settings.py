@@ -10,9 +10,8 @@ __all__ = ["is_chat", "local_settings", "user_settings"]
 
 
 def is_chat(task_root: Path) -> bool:
-    """Whether a task root contains a chat function, as source or built."""
-    app = task_root / "chat" / "app.py"
-    return app.exists() and "winterbourne.chat" in app.read_text(encoding="utf-8")
+    """Whether a task root contains a chat function, as source or built: `chat/app.py` beside `chat/tools`."""
+    return (task_root / "chat" / "app.py").is_file() and (task_root / "chat" / "tools").is_dir()
 
 
 def user_settings(environ: Mapping[str, str]) -> dict[str, str]:

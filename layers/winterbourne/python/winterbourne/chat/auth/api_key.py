@@ -10,12 +10,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.auth.base import Caller, auth_unavailable, extract_credential, unauthorized
+from winterbourne.chat.auth.base import Caller, Credentials, auth_unavailable, extract_credential, unauthorized
 from winterbourne.chat.errors import RequestRejected, SettingsError
-from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import redaction, secrets
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import AuthSettings
 
 __all__ = ["UNKNOWN_KEY_MAX_AGE_S", "ApiKeyAuthenticator", "KeyDigests", "make_api_key_authenticator", "parse_keys"]
 
@@ -47,7 +46,7 @@ class ApiKeyAuthenticator:
         with contextlib.suppress(RequestRejected):
             await self._get_keys(secrets.MAX_AGE_S)
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Credentials) -> Caller:
         """Look up the caller of the key. A new key is accepted after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
         key = extract_credential(request)
         for max_age_s in (secrets.MAX_AGE_S, UNKNOWN_KEY_MAX_AGE_S):
@@ -86,15 +85,15 @@ def parse_keys(text: str) -> KeyDigests:
     return tuple((_digest(key), Caller(f"key:{name}", name)) for name, key in pairs)
 
 
-def make_api_key_authenticator(settings: Settings) -> ApiKeyAuthenticator:
+def make_api_key_authenticator(settings: AuthSettings) -> ApiKeyAuthenticator:
     """Make an authenticator with the keys from the secret that API_KEYS_SECRET_ARN names, else from API_KEYS.
 
     Raises:
         SettingsError: API_KEYS is malformed.
     """
-    if arn := settings.auth.api_keys_secret_arn:
+    if arn := settings.api_keys_secret_arn:
         return ApiKeyAuthenticator(lambda: secrets.read_secret(arn, "API_KEYS_SECRET_ARN"))
-    keys = settings.auth.api_keys or "{}"
+    keys = settings.api_keys or "{}"
     parse_keys(keys)
 
     async def read() -> str:

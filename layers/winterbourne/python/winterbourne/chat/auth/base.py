@@ -1,13 +1,21 @@
 """The authentication protocol that every scheme implements, and the identity of a caller."""
 
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.request import Request
 
-__all__ = ["ANONYMOUS", "Authenticator", "Caller", "auth_unavailable", "extract_credential", "unauthorized"]
+__all__ = [
+    "ANONYMOUS",
+    "Authenticator",
+    "Caller",
+    "Credentials",
+    "auth_unavailable",
+    "extract_credential",
+    "unauthorized",
+]
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -20,13 +28,27 @@ class Caller(msgspec.Struct, frozen=True):
 ANONYMOUS: Final = Caller("anonymous", "anonymous")
 
 
+class Credentials(Protocol):
+    """What a request proves its caller by; an HTTP request has it."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The HTTP headers, names in lower case."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The IAM caller whose signature AWS has verified, empty if there is none."""
+        ...
+
+
 class Authenticator(Protocol):
     """An authentication scheme."""
 
     async def prepare(self) -> None:
         """Fetch what is needed while the environment starts. If that fails, it is logged and requests try again."""
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Credentials) -> Caller:
         """Identify the caller.
 
         Raises:
@@ -35,7 +57,7 @@ class Authenticator(Protocol):
         ...
 
 
-def extract_credential(request: Request) -> str:
+def extract_credential(request: Credentials) -> str:
     """The key or token from `authorization: Bearer …`, else from `x-api-key`.
 
     A CDN that signs its requests overwrites `authorization`.

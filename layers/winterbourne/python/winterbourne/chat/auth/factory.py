@@ -8,18 +8,18 @@ imported: every import is part of a cold start.
 # ruff: noqa: PLC0415 - as said above
 
 from winterbourne.chat.auth.base import Authenticator
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import AuthSettings
 
 __all__ = ["make_authenticator"]
 
 
-def make_authenticator(settings: Settings) -> Authenticator:
+def make_authenticator(settings: AuthSettings) -> Authenticator:
     """Make the authenticator that AUTH names; its `prepare` logs a warning if it accepts everybody or nobody.
 
     Raises:
         SettingsError: A setting that the scheme needs is missing or invalid.
     """
-    match settings.auth.auth:
+    match settings.auth:
         case "api_key":
             from winterbourne.chat.auth.api_key import make_api_key_authenticator
 

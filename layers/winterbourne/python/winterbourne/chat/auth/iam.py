@@ -1,8 +1,7 @@
 """IAM authentication (AUTH=iam): the function URL verifies the AWS signature (AuthType AWS_IAM)."""
 
-from winterbourne.chat.auth.base import Caller
+from winterbourne.chat.auth.base import Caller, Credentials
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.request import Request
 
 __all__ = ["IamAuthenticator"]
 
@@ -13,7 +12,7 @@ class IamAuthenticator:
     async def prepare(self) -> None:
         """Do nothing: nothing has to be fetched."""
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Credentials) -> Caller:
         """Take the caller from the request context.
 
         https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads

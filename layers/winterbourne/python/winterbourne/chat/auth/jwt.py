@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import jwt
 
-from winterbourne.chat.auth.base import Caller, auth_unavailable, extract_credential
+from winterbourne.chat.auth.base import Caller, Credentials, auth_unavailable, extract_credential
 from winterbourne.chat.errors import RequestRejected, SettingsError
-from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import AuthSettings
 
 __all__ = ["JwtAuthenticator"]
 
@@ -39,11 +38,11 @@ class JwtAuthenticator:
         SettingsError: JWT_ISSUER or JWT_AUDIENCE is missing, or JWT_JWKS_URL is neither https nor on this machine.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        if not settings.auth.jwt_issuer or not settings.auth.jwt_audience:
+    def __init__(self, settings: AuthSettings) -> None:
+        if not settings.jwt_issuer or not settings.jwt_audience:
             raise SettingsError("AUTH=jwt needs JWT_ISSUER and JWT_AUDIENCE")
         self._settings = settings
-        self._jwks_url = settings.auth.jwt_jwks_url or f"{settings.auth.jwt_issuer.rstrip('/')}/.well-known/jwks.json"
+        self._jwks_url = settings.jwt_jwks_url or f"{settings.jwt_issuer.rstrip('/')}/.well-known/jwks.json"
         if not self._jwks_url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
             raise SettingsError("JWT_JWKS_URL: expected an https URL")
         self._jwks = RefreshingCache("the token issuer's keys", self._fetch_jwks)
@@ -53,13 +52,13 @@ class JwtAuthenticator:
         with contextlib.suppress(RequestRejected):
             await self._get_public_keys(JWKS_MAX_AGE_S)
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Credentials) -> Caller:
         """Verify the token and its scope; the caller is its `sub`."""
         token = extract_credential(request)
         claims = self._verify_claims(token, await self._get_signing_key(token))
-        if not self._settings.auth.jwt_scope or self._settings.auth.jwt_scope in _scopes(claims):
+        if not self._settings.jwt_scope or self._settings.jwt_scope in _scopes(claims):
             return Caller(f"jwt:{claims['sub']}", claims["sub"])
-        raise _bearer_error(403, "insufficient_scope", f"the scope {self._settings.auth.jwt_scope} is required")
+        raise _bearer_error(403, "insufficient_scope", f"the scope {self._settings.jwt_scope} is required")
 
     def _verify_claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:
@@ -67,9 +66,9 @@ class JwtAuthenticator:
                 token,
                 key,
                 algorithms=ALGORITHMS,
-                issuer=self._settings.auth.jwt_issuer,
-                audience=self._settings.auth.jwt_audience,
-                leeway=self._settings.auth.jwt_clock_skew,
+                issuer=self._settings.jwt_issuer,
+                audience=self._settings.jwt_audience,
+                leeway=self._settings.jwt_clock_skew,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except jwt.ExpiredSignatureError:

@@ -3,8 +3,7 @@
 import logging
 from typing import Final
 
-from winterbourne.chat.auth.base import ANONYMOUS, Caller
-from winterbourne.chat.http.request import Request
+from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -18,7 +17,7 @@ class AnonymousAuthenticator:
         """Log a warning that everybody may call."""
         _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, at your cost")
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Credentials) -> Caller:
         """The anonymous caller, whatever the request."""
         del request
         return ANONYMOUS

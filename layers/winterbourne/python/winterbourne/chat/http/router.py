@@ -12,14 +12,21 @@ T = TypeVar("T")
 
 
 class Router(Generic[T]):
-    """A routing table of paths like `/conversations/{id}`.
+    """A routing table of paths like `/conversations/{id}`. No URL may match two of them.
 
     Args:
         routes: (method, path) → endpoint. A GET route also answers HEAD.
     """
 
     def __init__(self, routes: Mapping[tuple[str, str], T]) -> None:
-        self._routes = {(method, tuple(path.split("/"))): endpoint for (method, path), endpoint in routes.items()}
+        methods_by_path: dict[str, dict[str, T]] = {}
+        for (method, path), endpoint in routes.items():
+            methods = methods_by_path.setdefault(path, {})
+            methods[method] = endpoint
+            if method == "GET":
+                methods["HEAD"] = endpoint
+        self._fixed = {path: methods for path, methods in methods_by_path.items() if "{" not in path}
+        self._patterns = [(path.split("/"), methods) for path, methods in methods_by_path.items() if "{" in path]
 
     def match(self, method: str, path: str) -> tuple[T, dict[str, str]]:
         """Find the endpoint and the path parameters, percent-decoded.
@@ -27,34 +34,30 @@ class Router(Generic[T]):
         Raises:
             RequestRejected: 404 for an unknown path, 405 with `allow` for a method that the path does not support.
         """
-        segments = tuple(path.split("/"))
-        pattern_by_method = {allowed: pattern for allowed, pattern in self._routes if _matches(pattern, segments)}
-        if not pattern_by_method:
-            raise RequestRejected(404, "not_found", "there is nothing at this path")
-        lookup_method = "GET" if method == "HEAD" else method
-        if lookup_method not in pattern_by_method:
-            raise _method_not_allowed(pattern_by_method)
-        pattern = pattern_by_method[lookup_method]
-        return self._routes[lookup_method, pattern], dict(_path_params(pattern, segments))
+        methods, path_params = self._fixed.get(path), dict[str, str]()
+        if methods is None:
+            methods, path_params = self._match_pattern(path.split("/"))
+        if method not in methods:
+            allow = ", ".join(sorted(methods))
+            raise RequestRejected(405, "method_not_allowed", f"this path only supports {allow}", {"allow": allow})
+        return methods[method], path_params
+
+    def _match_pattern(self, segments: list[str]) -> tuple[dict[str, T], dict[str, str]]:
+        for pattern, methods in self._patterns:
+            path_params = _path_params(pattern, segments)
+            if path_params is not None:
+                return methods, path_params
+        raise RequestRejected(404, "not_found", "there is nothing at this path")
 
 
-def _matches(pattern: tuple[str, ...], segments: tuple[str, ...]) -> bool:
-    return len(pattern) == len(segments) and all(
-        segment != "" if _is_path_param(expected) else segment == expected
-        for expected, segment in zip(pattern, segments, strict=True)
-    )
-
-
-def _path_params(pattern: tuple[str, ...], segments: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [
-        (name[1:-1], unquote(segment)) for name, segment in zip(pattern, segments, strict=True) if _is_path_param(name)
-    ]
-
-
-def _is_path_param(segment: str) -> bool:
-    return segment.startswith("{")
-
-
-def _method_not_allowed(pattern_by_method: Mapping[str, object]) -> RequestRejected:
-    allow = ", ".join(sorted({*pattern_by_method, *(["HEAD"] if "GET" in pattern_by_method else [])}))
-    return RequestRejected(405, "method_not_allowed", f"this path only supports {allow}", {"allow": allow})
+def _path_params(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
+    """The path parameters if the segments match the pattern, else None."""
+    if len(pattern) != len(segments):
+        return None
+    path_params = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{") and segment:
+            path_params[expected[1:-1]] = unquote(segment)
+        elif expected != segment:
+            return None
+    return path_params

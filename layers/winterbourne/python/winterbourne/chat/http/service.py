@@ -1,6 +1,6 @@
 """Request dispatcher: routes and authenticates a request, calls its endpoint, and turns errors into responses.
 
-Contains no business logic. The app creates one `Service` per execution environment.
+Contains no business logic. `chat.app.build` makes one `Service` per execution environment.
 """
 
 import logging
@@ -12,9 +12,18 @@ import msgspec
 import orjson
 from aws_lambda_powertools import Logger
 
-from winterbourne import Response, ResponseStream
+from winterbourne import LambdaContext, Response, ResponseStream, retire
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
-from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, RequestRejected
+from winterbourne.chat.errors import (
+    INTERNAL_ERROR_MESSAGE,
+    ChatError,
+    ConversationBusy,
+    ConversationNotFound,
+    RateLimitExceeded,
+    RequestRejected,
+    StorageError,
+    StorageUnavailable,
+)
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
@@ -23,39 +32,37 @@ __all__ = [
     "JSON_HEADERS",
     "Endpoint",
     "ErrorEncoder",
-    "InvocationContext",
     "RequestContext",
     "Service",
+    "ToolHealth",
     "reply",
     "reply_json",
 ]
 
 JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
 
+STORAGE_STATUS: Final[Mapping[type[StorageError], int]] = {
+    ConversationNotFound: 404,
+    ConversationBusy: 409,
+    RateLimitExceeded: 429,
+    StorageUnavailable: 503,
+}
+
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class InvocationContext(Protocol):
-    """The part of Lambda's context object that the service uses."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The invocation's id."""
-        ...
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation times out."""
-        ...
-
-
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response."""
+    """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
+
+    `record` has the fields of the request's log line.
+    """
 
     request: Request
     caller: Caller
     path_params: Mapping[str, str]
     stream: ResponseStream
-    lambda_context: InvocationContext
+    lambda_context: LambdaContext
+    record: telemetry.RequestRecord
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -68,13 +75,29 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         handler: Answers the request.
+        prepare: Awaited before each request, once its caller is known.
         is_public: Whether it may be called without authentication.
         error_body: Encodes its error responses.
     """
 
     handler: Handler
+    prepare: Callable[[], Awaitable[None]] | None = None
     is_public: bool = False
     error_body: ErrorEncoder
+
+
+class ToolHealth(Protocol):
+    """What the service asks the tool executor after each request."""
+
+    @property
+    def abandoned_count(self) -> int:
+        """Threads and tasks of tools that ignored their cancellation and are still running."""
+        ...
+
+    @property
+    def should_retire(self) -> bool:
+        """Whether so many of them are stuck that this environment should end."""
+        ...
 
 
 class Service:
@@ -84,6 +107,7 @@ class Service:
         routes: (method, path) → endpoint.
         authenticator: Identifies the caller.
         error_body: Encodes error responses when no route matches.
+        tools: Says when the environment is to retire.
         logger: The logger that is given the request id for each request.
         service_name: SERVICE_NAME, for the metrics.
     """
@@ -93,60 +117,89 @@ class Service:
         routes: Mapping[tuple[str, str], Endpoint],
         authenticator: Authenticator,
         error_body: ErrorEncoder,
+        tools: ToolHealth,
         logger: Logger,
         service_name: str,
     ) -> None:
         self._router = Router(routes)
         self._authenticator = authenticator
         self._error_body = error_body
+        self._tools = tools
         self._logger = logger
         self._service_name = service_name
 
-    async def handle(self, event: Mapping[str, Any], stream: ResponseStream, context: InvocationContext) -> None:
-        """Answer one invocation. An error before the stream is opened is answered with an error response.
+    async def handle(self, event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
+        """Answer one function-URL request. An error before the stream is opened is answered with an error response.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
-        with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name):
-            request = Request.from_event(event)
-            http_pool.outgoing_headers.set(
-                tracing.propagated_headers(request.headers, os.environ.get("_X_AMZN_TRACE_ID", ""))
-            )
-            telemetry.note(method=request.method, path=request.path)
-            try:
-                await self._dispatch(request, stream, context)
-            finally:
-                _record_pool_metrics()
-
-    async def _dispatch(self, request: Request, stream: ResponseStream, context: InvocationContext) -> None:
         error_body = self._error_body
-        try:
-            endpoint, path_params = self._router.match(request.method, request.path)
-            error_body = endpoint.error_body
-            caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
-            telemetry.note(caller=caller.name)
-            await endpoint.handler(
-                RequestContext(
-                    request=request, caller=caller, path_params=path_params, stream=stream, lambda_context=context
+        with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name) as record:
+            request = Request.from_event(event)
+            record.fields.update(method=request.method, path=request.path)
+            xray = os.environ.get("_X_AMZN_TRACE_ID", "")  # has the id of the function's own segment
+            http_pool.outgoing_headers.set(tracing.propagated_headers(request.headers, xray))
+            try:
+                endpoint, path_params = self._router.match(request.method, request.path)
+                error_body = endpoint.error_body
+                caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
+                record.fields["caller"] = caller.name
+                if endpoint.prepare:
+                    await endpoint.prepare()
+                await endpoint.handler(
+                    RequestContext(
+                        request=request,
+                        caller=caller,
+                        path_params=path_params,
+                        stream=response_stream,
+                        lambda_context=context,
+                        record=record,
+                    )
                 )
-            )
-        except RequestRejected as rejected:
-            telemetry.measure("Rejections")
-            telemetry.note(error_type=rejected.code, status=rejected.status)
-            body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
-            await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
-        except Exception as error:
-            telemetry.measure("Errors")
-            telemetry.note(error_type=type(error).__name__, status=500)
-            _LOGGER.exception("the request failed with an unexpected error")
-            if stream.started:
-                # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
-                raise ChatError(INTERNAL_ERROR_MESSAGE) from None
-            await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
+            except (RequestRejected, StorageError) as error:
+                rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
+                telemetry.measure("Rejections")
+                record.fields.update(error_type=rejected.code, status=rejected.status)
+                await _reject(rejected, response_stream, error_body)
+            except Exception as error:
+                _LOGGER.exception("the request failed with an unexpected error")
+                telemetry.measure("Errors")
+                record.fields.update(error_type=type(error).__name__, status=500)
+                await _fail(response_stream, error_body)
+            finally:
+                self._retire_if_worn_out()
+                _measure_pool()
+
+    def _retire_if_worn_out(self) -> None:
+        """Retire an environment in which too many tools are stuck; a new one has none."""
+        if self._tools.should_retire:
+            count = self._tools.abandoned_count
+            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", count)
+            retire()
 
 
-def _record_pool_metrics() -> None:
+def _as_rejection(error: StorageError) -> RequestRejected:
+    """What storage, which knows no HTTP, has reported, with its status."""
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return RequestRejected(STORAGE_STATUS[type(error)], error.code, str(error), headers)
+
+
+async def _reject(rejected: RequestRejected, stream: ResponseStream, error_body: ErrorEncoder) -> None:
+    body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
+    await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
+
+
+async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:
+    if stream.started:
+        # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
+        raise ChatError(INTERNAL_ERROR_MESSAGE) from None
+    await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
+
+
+def _measure_pool() -> None:
     pool_stats = http_pool.stats()
     telemetry.measure("PoolConnectionsOpen", pool_stats.open)
     telemetry.measure("PoolConnectionsIdle", pool_stats.idle)

@@ -1,25 +1,22 @@
-"""Conversation store: continues a caller's conversations by id, lists (paginated by cursor), reads and deletes them.
+"""Conversation store: continues an owner's conversations by id, lists (paginated by cursor), reads and deletes them.
 
 The storage schema is in `conversation_items`, mutual exclusion between requests in `lease`.
 """
 
 import asyncio
-import base64
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Meta
 
-from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import ChatRequest, Message
-from winterbourne.chat.errors import RequestRejected, StorageUnavailable
+from winterbourne.chat.errors import ConversationNotFound, StorageUnavailable
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.base import Item, Store
+from winterbourne.chat.settings import StorageSettings
+from winterbourne.chat.storage.base import Item, Owner, Store
 from winterbourne.chat.storage.conversation_items import (
     ConversationMetadata,
     conversation_key,
@@ -34,17 +31,21 @@ from winterbourne.chat.storage.conversation_items import (
 from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
-__all__ = ["ConversationStore", "OpenConversation"]
+__all__ = [
+    "ConversationPage",
+    "ConversationStore",
+    "ConversationSummary",
+    "Cursor",
+    "OpenConversation",
+]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-Cursor = tuple[Annotated[int, Meta(ge=1, le=2**53)], Annotated[str, Meta(min_length=1, max_length=512)]]
+Cursor: TypeAlias = tuple[int, str]
 """Pagination cursor: `updated_ms` and `sk` of the last conversation of a page."""
 
 DAY_S: Final = 86_400
-DEFAULT_PAGE_SIZE: Final = 30
-MAX_PAGE_SIZE: Final = 100
 
 
 class OpenConversation(msgspec.Struct, frozen=True):
@@ -59,28 +60,46 @@ class OpenConversation(msgspec.Struct, frozen=True):
     append: Callable[[Message], None]
 
 
+class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of a conversation without its messages. `running`: whether a request runs in it."""
+
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    running: bool
+
+
+class ConversationPage(msgspec.Struct, frozen=True):
+    """Conversations, newest first, and where the next page begins; None after the last page."""
+
+    conversations: list[ConversationSummary]
+    next: Cursor | None
+
+
 class ConversationStore:
-    """The conversations of all callers.
+    """The conversations of all owners.
 
     Args:
         store: Holds their items.
         settings: CONVERSATION_TTL_DAYS and CONVERSATION_LEASE.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: StorageSettings) -> None:
         self._store = store
-        self._ttl_s = settings.storage.conversation_ttl_days * DAY_S
-        self._lease_s = settings.storage.conversation_lease
+        self._ttl_s = settings.conversation_ttl_days * DAY_S
+        self._lease_s = settings.conversation_lease
 
     @contextlib.asynccontextmanager
-    async def open(self, caller: Caller, request: ChatRequest) -> AsyncIterator[OpenConversation]:
+    async def open(self, owner: Owner, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         """Lease a conversation while the block runs; it is created by the first request with its id.
 
         A request that carries the whole history itself (`store` is False) is not saved. If the id of a user message is
         stored already, that message and everything after it is replaced (a retry or an edit).
 
         Raises:
-            RequestRejected: 409 while another request runs in it; 400 if the messages do not fit the stored ones.
+            ConversationBusy: Another request runs in it.
+            RequestRejected: The messages do not fit the stored ones; raised by `normalize_history`.
             StorageUnavailable: It cannot be read or leased.
 
         Cancellation:
@@ -89,63 +108,54 @@ class ConversationStore:
         if not request.store:
             yield OpenConversation(request.messages, _discard)
             return
-        lease = self._lease(caller, request.conversation_id)
+        lease = self._lease(owner, request.conversation_id)
         await lease.read()
         if lease.metadata is None:
             merge_history((), request.messages)  # raises before anything is created
-        pk = messages_partition(caller.id, request.conversation_id)
+        pk = messages_partition(owner.id, request.conversation_id)
         async with _releasing(lease), self._open_leased(lease, pk, request) as conversation:
             yield conversation
 
-    async def list_page(self, caller: Caller, query: Mapping[str, str]) -> bytes:
-        """`GET /conversations`: one page of a caller's conversations as JSON, newest first.
-
-        Args:
-            caller: The owner of the conversations.
-            query: `limit` (default 30, at most 100) and `after`, the cursor: `next` of the previous page.
+    async def list_page(self, owner: Owner, limit: int, after: Cursor | None = None) -> ConversationPage:
+        """The owner's conversations, newest first: at most `limit`, starting after the cursor.
 
         Raises:
-            RequestRejected: 400 if `limit` or `after` is invalid.
             StorageUnavailable: They cannot be read.
         """
-        pk, limit = conversations_partition(caller.id), _parse_limit(query.get("limit", ""))
-        items = await self._store.query_newest(pk, limit, _decode_cursor(pk, query.get("after", "")))
-        summaries = [
-            _summary(msgspec.json.decode(item.body, type=ConversationMetadata), item.updated_ms, self._now_ms())
-            for item in items
-        ]
-        next_cursor = _encode_cursor(items[-1]) if len(items) == limit else None
-        return msgspec.json.encode({"conversations": summaries, "next": next_cursor})
+        pk = conversations_partition(owner.id)
+        cursor = Item(pk=pk, updated_ms=after[0], sk=after[1]) if after else None
+        items = await self._store.query_newest(pk, limit, cursor)
+        summaries = [self._summary(item, _metadata(item)) for item in items]
+        return ConversationPage(summaries, (items[-1].updated_ms, items[-1].sk) if len(items) == limit else None)
 
-    async def get(self, caller: Caller, conversation_id: str) -> bytes:
-        """`GET /conversations/{id}`: one conversation with its messages, as JSON.
+    async def get(self, owner: Owner, conversation_id: str) -> tuple[ConversationSummary, list[Message]]:
+        """One conversation and its messages.
 
         Raises:
-            RequestRejected: 404 if this caller has no conversation with that id.
+            ConversationNotFound: This owner has no conversation with that id.
             StorageUnavailable: It cannot be read.
         """
-        item = await self._store.get(*conversation_key(caller.id, conversation_id))
+        item = await self._store.get(*conversation_key(owner.id, conversation_id))
         if item is None:
-            raise _not_found_error()
-        metadata = msgspec.json.decode(item.body, type=ConversationMetadata)
-        stored = join_items(
-            await self._store.query_partition(messages_partition(caller.id, conversation_id)), metadata.created_ms
-        )
-        summary = _summary(metadata, item.updated_ms, self._now_ms())
-        return msgspec.json.encode(summary | {"messages": [one.message for one in stored]})
+            raise ConversationNotFound
+        metadata = _metadata(item)
+        items = await self._store.query_partition(messages_partition(owner.id, conversation_id))
+        messages = [stored.message for stored in join_items(items, metadata.created_ms)]
+        return self._summary(item, metadata), messages
 
-    async def delete(self, caller: Caller, conversation_id: str) -> None:
-        """`DELETE /conversations/{id}`: delete a conversation and its messages.
+    async def delete(self, owner: Owner, conversation_id: str) -> None:
+        """Delete a conversation and its messages.
 
         Raises:
-            RequestRejected: 404 if this caller has no conversation with that id; 409 while a request runs in it.
+            ConversationNotFound: This owner has no conversation with that id.
+            ConversationBusy: A request runs in it.
             StorageUnavailable: It was not deleted, or only in part; deleting it can be retried.
         """
-        lease = self._lease(caller, conversation_id)
+        lease = self._lease(owner, conversation_id)
         await lease.read()
         if lease.metadata is None:
-            raise _not_found_error()
-        pk = messages_partition(caller.id, conversation_id)
+            raise ConversationNotFound
+        pk = messages_partition(owner.id, conversation_id)
         async with _releasing(lease):
             await lease.acquire("")
             await self._store.delete([(pk, item.sk) for item in await self._store.query_partition(pk)])
@@ -189,11 +199,21 @@ class ConversationStore:
         if needs_ttl_refresh and queue.is_flushed:
             lease.extend_ttl()
 
-    def _lease(self, caller: Caller, conversation_id: str) -> Lease:
-        return Lease(self._store, caller.id, conversation_id, self._lease_s, self._ttl_s)
+    def _lease(self, owner: Owner, conversation_id: str) -> Lease:
+        return Lease(self._store, owner.id, conversation_id, self._lease_s, self._ttl_s)
 
-    def _now_ms(self) -> int:
-        return int(self._store.now() * 1000)
+    def _summary(self, item: Item, metadata: ConversationMetadata) -> ConversationSummary:
+        return ConversationSummary(
+            id=metadata.id,
+            title=redaction.redact(metadata.title),
+            created_at=datetime.fromtimestamp(metadata.created_ms / 1000, UTC),
+            updated_at=datetime.fromtimestamp(item.updated_ms / 1000, UTC),
+            running=is_leased(metadata, int(self._store.now() * 1000)),
+        )
+
+
+def _metadata(item: Item) -> ConversationMetadata:
+    return msgspec.json.decode(item.body, type=ConversationMetadata)
 
 
 @contextlib.asynccontextmanager
@@ -218,41 +238,3 @@ async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
     if isinstance(second, BaseException):
         raise second
     return first, second
-
-
-def _summary(metadata: ConversationMetadata, updated_ms: int, now_ms: int) -> dict[str, object]:
-    return {
-        "id": metadata.id,
-        "title": redaction.redact(metadata.title),
-        "created_at": datetime.fromtimestamp(metadata.created_ms / 1000, UTC),
-        "updated_at": datetime.fromtimestamp(updated_ms / 1000, UTC),
-        "running": is_leased(metadata, now_ms),
-    }
-
-
-def _parse_limit(text: str) -> int:
-    if not text:
-        return DEFAULT_PAGE_SIZE
-    if text in map(str, range(1, MAX_PAGE_SIZE + 1)):
-        return int(text)
-    raise RequestRejected(400, "invalid_limit", f"limit: expected a number from 1 to {MAX_PAGE_SIZE}")
-
-
-def _encode_cursor(item: Item) -> str:
-    """Make the cursor of the next page; opaque to the caller."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((item.updated_ms, item.sk))).decode()
-
-
-def _decode_cursor(pk: str, cursor: str) -> Item | None:
-    if not cursor:
-        return None
-    try:
-        updated_ms, sk = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=Cursor)
-    except ValueError:  # raised by both base64 and msgspec
-        raise RequestRejected(400, "invalid_cursor", "after: expected the value of next from a previous page") from None
-    return Item(pk=pk, sk=sk, updated_ms=updated_ms)
-
-
-def _not_found_error() -> RequestRejected:
-    """The same 404 whether the conversation does not exist or belongs to another caller, so as not to reveal which."""
-    return RequestRejected(404, "conversation_not_found", "there is no such conversation")

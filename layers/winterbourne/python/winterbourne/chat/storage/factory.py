@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Store
 
 __all__ = ["make_store"]
@@ -10,19 +9,19 @@ __all__ = ["make_store"]
 DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 
-def make_store(settings: Settings) -> Store:
-    """The store that STORE names: `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; a thread connects it."""
-    scheme, _, location = settings.storage.store.partition(":")
+def make_store(location: str) -> Store:
+    """The store at `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; a thread connects it."""
+    scheme, _, name = location.partition(":")
     match scheme:
         case "file":
             from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415 - only if it is used
 
             # One thread, because an SQLite connection may only be used in the thread that made it.
-            return Store(lambda: SqliteBackend(location), threads=1, is_shared=True)
+            return Store(lambda: SqliteBackend(name), threads=1, is_shared=True)
         case "dynamodb":
             from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415 - likewise
 
-            return Store(lambda: DynamoBackend(location), threads=DYNAMODB_THREADS, is_shared=True)
+            return Store(lambda: DynamoBackend(name), threads=DYNAMODB_THREADS, is_shared=True)
         case _:
             from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415 - likewise
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from winterbourne.chat.errors import RequestRejected, StorageUnavailable
+from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import ConversationMetadata, conversation_key
 
@@ -52,7 +52,7 @@ class Lease:
             title: The title if the conversation is new.
 
         Raises:
-            RequestRejected: 409 if another request holds the lease or has acquired it since `read`.
+            ConversationBusy: Another request holds the lease or has acquired it since `read`.
         """
         now_ms = self._now_ms()
         if self.metadata is None:
@@ -65,7 +65,7 @@ class Lease:
             )
             return await self._acquire(new)
         if is_leased(self.metadata, now_ms):
-            raise self._busy_error()
+            raise ConversationBusy
         return await self._acquire(msgspec.structs.replace(self.metadata, epoch=max(now_ms, self.metadata.epoch + 1)))
 
     async def renew(self) -> None:
@@ -105,7 +105,7 @@ class Lease:
 
     async def _acquire(self, metadata: ConversationMetadata) -> ConversationMetadata:
         if not await self._write_next_version(metadata, self._lease_s):
-            raise self._busy_error()
+            raise ConversationBusy
         self._is_held = True
         return metadata
 
@@ -120,10 +120,6 @@ class Lease:
             return False
         self._version, self.metadata = number, metadata
         return True
-
-    def _busy_error(self) -> RequestRejected:
-        message = "another request is running in this conversation"
-        return RequestRejected(409, "conversation_busy", message, {"retry-after": "1"})
 
     def _now_ms(self) -> int:
         return int(self._store.now() * 1000)

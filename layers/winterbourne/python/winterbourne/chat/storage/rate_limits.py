@@ -7,10 +7,9 @@ counter per window is enough; around a window's end a caller may use the request
 import math
 from typing import Final
 
-from winterbourne.chat.auth.base import Caller
-from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.base import Store, encode_key
+from winterbourne.chat.errors import RateLimitExceeded
+from winterbourne.chat.settings import LimitSettings
+from winterbourne.chat.storage.base import Owner, Store, encode_key
 
 __all__ = ["RateLimiter"]
 
@@ -26,47 +25,45 @@ class RateLimiter:
         settings: LIMIT_REQUESTS_PER_MINUTE and LIMIT_TOKENS_PER_DAY; with 0 there is no limit and nothing is counted.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: LimitSettings) -> None:
         self._store = store
-        self._max_requests = settings.limits.limit_requests_per_minute
-        self._max_tokens = settings.limits.limit_tokens_per_day
+        self._max_requests = settings.limit_requests_per_minute
+        self._max_tokens = settings.limit_tokens_per_day
 
-    async def check(self, caller: Caller) -> None:
-        """Count a request and reject it if a limit of the caller is used up.
+    async def check(self, owner: Owner) -> None:
+        """Count a request and reject it if a limit of its caller is used up.
 
         Raises:
-            RequestRejected: 429 with `retry-after` in seconds.
+            RateLimitExceeded: It says which limit, and when it ends.
             StorageUnavailable: The store is unavailable; limits fail closed, because they cap costs.
         """
-        if self._max_requests and await self._increment("requests", caller, 1, MINUTE_S) > self._max_requests:
-            raise self._rate_limited_error(f"{self._max_requests} requests per minute", MINUTE_S)
-        if self._max_tokens and await self._used_tokens(caller) >= self._max_tokens:
-            raise self._rate_limited_error(f"{self._max_tokens} tokens per day", DAY_S)
+        if self._max_requests and await self._increment("requests", owner, 1, MINUTE_S) > self._max_requests:
+            raise self._limit_exceeded(f"{self._max_requests} requests per minute", MINUTE_S)
+        if self._max_tokens and await self._used_tokens(owner) >= self._max_tokens:
+            raise self._limit_exceeded(f"{self._max_tokens} tokens per day", DAY_S)
 
-    async def record_usage(self, caller: Caller, tokens: int) -> None:
+    async def record_usage(self, owner: Owner, tokens: int) -> None:
         """Count used tokens. The request that crosses the limit is still answered in full.
 
         Raises:
             StorageUnavailable: The tokens may not have been counted.
         """
         if self._max_tokens and tokens:
-            await self._increment("tokens", caller, tokens, DAY_S)
+            await self._increment("tokens", owner, tokens, DAY_S)
 
-    async def _increment(self, counter: str, caller: Caller, amount: int, window_s: int) -> int:
-        pk, sk, ends_at_s = self._fixed_window(counter, caller, window_s)
+    async def _increment(self, counter: str, owner: Owner, amount: int, window_s: int) -> int:
+        pk, sk, ends_at_s = self._fixed_window(counter, owner, window_s)
         return await self._store.increment(pk, sk, amount, ends_at_s)
 
-    async def _used_tokens(self, caller: Caller) -> int:
-        pk, sk, _ = self._fixed_window("tokens", caller, DAY_S)
+    async def _used_tokens(self, owner: Owner) -> int:
+        pk, sk, _ = self._fixed_window("tokens", owner, DAY_S)
         counter = await self._store.get(pk, sk)
         return counter.number if counter else 0
 
-    def _fixed_window(self, counter: str, caller: Caller, window_s: int) -> tuple[str, str, int]:
+    def _fixed_window(self, counter: str, owner: Owner, window_s: int) -> tuple[str, str, int]:
         """(pk, sk) of the current window's counter, and when the window ends in epoch seconds."""
         number = int(self._store.now() // window_s)
-        return encode_key("limits", caller.id), encode_key(counter, str(number)), (number + 1) * window_s
+        return encode_key("limits", owner.id), encode_key(counter, str(number)), (number + 1) * window_s
 
-    def _rate_limited_error(self, limit: str, window_s: int) -> RequestRejected:
-        retry_after_s = math.ceil(window_s - self._store.now() % window_s)
-        message = f"rate limit exceeded: {limit}"
-        return RequestRejected(429, "rate_limited", message, {"retry-after": str(retry_after_s)})
+    def _limit_exceeded(self, limit: str, window_s: int) -> RateLimitExceeded:
+        return RateLimitExceeded(limit, math.ceil(window_s - self._store.now() % window_s))

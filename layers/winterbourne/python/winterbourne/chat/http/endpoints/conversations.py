@@ -1,13 +1,26 @@
-"""Conversations endpoint: lists, shows, deletes and stops a caller's conversations.
+"""Conversations endpoint: lists (paginated by cursor), shows, deletes and stops a caller's conversations, as JSON.
 
 A caller reaches only their own; `ConversationStore` and `StopSignals` enforce that.
 """
 
+import base64
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
-from winterbourne.chat.storage.conversations import ConversationStore
+from winterbourne.chat.storage.conversations import ConversationStore, Cursor
 from winterbourne.chat.storage.stop_signals import StopSignals
 
 __all__ = ["ConversationsEndpoint"]
+
+ValidCursor: TypeAlias = tuple[Annotated[int, Meta(ge=1, le=2**53)], Annotated[str, Meta(min_length=1, max_length=512)]]
+"""A cursor as a caller may send it."""
+
+DEFAULT_PAGE_SIZE: Final = 30
+MAX_PAGE_SIZE: Final = 100
 
 
 class ConversationsEndpoint:
@@ -23,19 +36,24 @@ class ConversationsEndpoint:
         self._stop_signals = stop_signals
 
     async def list_page(self, context: RequestContext) -> None:
-        """Send one page of the caller's conversations, newest first."""
-        await reply(
-            context.stream,
-            200,
-            await self._conversations.list_page(context.caller, context.request.query),
-            JSON_HEADERS,
-        )
+        """Send one page of the caller's conversations, newest first.
+
+        The query may have `limit` (default 30, at most 100) and `after`, the cursor: `next` of the previous page.
+
+        Raises:
+            RequestRejected: 400 if one of them is invalid.
+        """
+        query = context.request.query
+        limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
+        page = await self._conversations.list_page(context.caller, limit, after)
+        body = {"conversations": page.conversations, "next": page.next and _encode_cursor(page.next)}
+        await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation with its messages."""
-        await reply(
-            context.stream, 200, await self._conversations.get(context.caller, context.path_params["id"]), JSON_HEADERS
-        )
+        summary, messages = await self._conversations.get(context.caller, context.path_params["id"])
+        body = msgspec.structs.asdict(summary) | {"messages": messages}
+        await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
 
     async def delete(self, context: RequestContext) -> None:
         """Delete one conversation."""
@@ -47,3 +65,26 @@ class ConversationsEndpoint:
         conversation_id = context.path_params["id"]
         await self._stop_signals.send(context.caller, conversation_id, context.request.received_ms)
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
+
+
+def _parse_limit(text: str) -> int:
+    if not text:
+        return DEFAULT_PAGE_SIZE
+    if text in map(str, range(1, MAX_PAGE_SIZE + 1)):
+        return int(text)
+    raise RequestRejected(400, "invalid_limit", f"limit: expected a number from 1 to {MAX_PAGE_SIZE}")
+
+
+def _encode_cursor(cursor: Cursor) -> str:
+    """The cursor as text, opaque to the caller."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def _decode_cursor(text: str) -> Cursor | None:
+    if not text:
+        return None
+    try:
+        cursor: Cursor = msgspec.json.decode(base64.urlsafe_b64decode(text), type=ValidCursor)
+    except ValueError:  # raised by both base64 and msgspec
+        raise RequestRejected(400, "invalid_cursor", "after: expected the value of next from a previous page") from None
+    return cursor

@@ -1,0 +1,135 @@
+"""Composition: makes the parts of a chat from its settings and its tools, and puts them together as a `Service`.
+
+The only module that knows every part. Importing it makes nothing. `build` finds wrong settings at cold start, not in a
+user's first request.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from aws_lambda_powertools import Logger
+
+from winterbourne import before_snapshot, on_shutdown, on_startup
+from winterbourne.chat.auth.base import Authenticator
+from winterbourne.chat.auth.factory import make_authenticator
+from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
+from winterbourne.chat.formats.base import Format
+from winterbourne.chat.http.endpoints.chat import ChatEndpoint
+from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
+from winterbourne.chat.http.endpoints.health import HealthEndpoint
+from winterbourne.chat.http.endpoints.static_files import serve_static_file
+from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, RequestContext, Service, reply
+from winterbourne.chat.infra import http_pool, telemetry
+from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.storage.conversations import ConversationStore
+from winterbourne.chat.storage.factory import make_store
+from winterbourne.chat.storage.rate_limits import RateLimiter
+from winterbourne.chat.storage.stop_signals import StopSignals
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.runner import ToolRunner
+
+if TYPE_CHECKING:
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers
+
+__all__ = ["build"]
+
+FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
+
+PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
+
+
+def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
+    """Make a chat's service, and register what it does at start-up, before a snapshot and at shutdown.
+
+    Args:
+        settings: Each part is handed to who needs it.
+        tools: The function's own; those of MCP servers are added once they have been listed.
+        logger: As `set_up_process` returns it.
+
+    Raises:
+        SettingsError: A setting is missing or invalid; the message names it.
+        InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
+    """
+    provider, authenticator = make_provider(settings), make_authenticator(settings.auth)
+    runner, store = ToolRunner(tools, settings), make_store(settings.storage.store)
+    servers = _make_mcp_servers(settings, runner)
+    conversations = ConversationStore(store, settings.storage)
+    stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
+    limiter = RateLimiter(store, settings.limits)
+    chat = ChatEndpoint(settings, provider, runner, conversations, limiter, stop_signals)
+    health, stored = HealthEndpoint(provider, runner), ConversationsEndpoint(conversations, stop_signals)
+    routes = _routes(settings, health, stored, chat, servers)
+    on_startup(partial(_warm_up, authenticator, servers))
+    before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
+    # Run in reverse order, each even if another one fails.
+    on_shutdown(http_pool.close)
+    on_shutdown(store.close)
+    on_shutdown(runner.close)
+    if servers:
+        on_shutdown(servers.close)
+    return Service(routes, authenticator, native.FORMAT.error_body, runner, logger, settings.log.service_name)
+
+
+def _make_mcp_servers(settings: Settings, runner: ToolRunner) -> "McpServers | None":
+    """The MCP servers whose tools are added to the runner; None if the settings name none."""
+    if not settings.tools.mcp_servers:
+        return None
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
+
+    return McpServers(settings, runner.add)
+
+
+def _routes(
+    settings: Settings,
+    health: HealthEndpoint,
+    conversations: ConversationsEndpoint,
+    chat: ChatEndpoint,
+    servers: "McpServers | None",
+) -> dict[tuple[str, str], Endpoint]:
+    endpoint = partial(Endpoint, error_body=native.FORMAT.error_body)
+    public = partial(endpoint, is_public=True)
+    models = partial(_list_models, settings)
+    return {
+        ("GET", "/"): public(handler=serve_static_file),
+        ("GET", "/web/{version}/{name}"): public(handler=serve_static_file),
+        ("GET", "/healthz"): public(handler=health.liveness),
+        ("GET", "/readyz"): public(handler=health.readiness),
+        ("POST", "/chat/{id}/stop"): endpoint(handler=conversations.stop),
+        ("GET", "/conversations"): endpoint(handler=conversations.list_page),
+        ("GET", "/conversations/{id}"): endpoint(handler=conversations.get),
+        ("DELETE", "/conversations/{id}"): endpoint(handler=conversations.delete),
+        ("GET", "/api/chat/{id}/stream"): endpoint(handler=_resume_stream),
+        ("GET", "/v1/models"): Endpoint(handler=models, error_body=openai.FORMAT.error_body),
+        **{
+            ("POST", wire_format.path): Endpoint(
+                handler=partial(chat.handle, wire_format),
+                prepare=servers.connect if servers else None,
+                error_body=wire_format.error_body,
+            )
+            for wire_format in FORMATS
+        },
+    }
+
+
+async def _list_models(settings: Settings, context: RequestContext) -> None:
+    await reply(context.stream, 200, openai.models_body(settings), JSON_HEADERS)
+
+
+async def _resume_stream(context: RequestContext) -> None:
+    """A stream cannot be resumed; 204 tells the AI SDK so without an error."""
+    await reply(context.stream, 204, b"", {})
+
+
+async def _warm_up(authenticator: Authenticator, servers: "McpServers | None") -> None:
+    """Load certificates and keys at cold start: it takes tens of milliseconds, too much for the first request."""
+    http_pool.client()
+    with contextlib.suppress(TimeoutError):  # requests retry it
+        async with asyncio.timeout(PREPARE_TIMEOUT_S):
+            await authenticator.prepare()
+    if servers:
+        await servers.connect()
+    telemetry.mark_ready()

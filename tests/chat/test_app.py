@@ -1,0 +1,192 @@
+"""Composition: importing makes nothing; a service is built from settings and tools, and starts and stops as a whole."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.chat.http_events import FakeLambdaContext, event
+from tests.chat.processes import run
+from winterbourne import lifecycle, streamify_response
+from winterbourne.chat import app
+from winterbourne.chat.app import build
+from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError
+from winterbourne.chat.http.service import Service
+from winterbourne.chat.infra import http_pool, telemetry
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.declaration import Tool, tool
+
+HELLO = {"messages": [{"role": "user", "content": "hello"}], "conversation_id": "c-1", "store": True}
+
+
+@tool
+def ring_bell() -> str:
+    """Ring the bell."""
+    return "ding"
+
+
+@tool(name="ring_bell")
+def ring_other_bell() -> str:
+    """Ring the other bell."""
+    return "dong"
+
+
+@tool
+def hoist_flag() -> str:
+    """Hoist the flag."""
+    return "up"
+
+
+@pytest.fixture(autouse=True)
+async def _own_hooks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Hooks that only this test sees."""
+    monkeypatch.setattr(lifecycle, "_startup_hooks", [])
+    monkeypatch.setattr(lifecycle, "_shutdown_hooks", [])
+    yield
+    await http_pool.close()
+
+
+def make_service(*tools: Tool, **settings: object) -> Service:
+    values = {"auth": "none", "scripted_words_per_second": 0, **settings}
+    return build(Settings.of(**values), tools, telemetry.make_logger())
+
+
+async def send(service: Service, method: str, path: str, body: object = None) -> Any:
+    """The whole response, as a client that cannot stream gets it."""
+    handler = streamify_response(service.handle)
+    return await handler._serve_buffered(event(method, path, body), FakeLambdaContext())
+
+
+def pool_is_open() -> bool:
+    return http_pool._Pool.client is not None
+
+
+def test_importing_the_engine_makes_nothing() -> None:
+    code = """
+    import importlib, logging, os, pkgutil, sys, threading
+    descriptors, root = len(os.listdir("/dev/fd")), len(logging.getLogger().handlers)
+    import winterbourne.chat
+    for module in pkgutil.walk_packages(winterbourne.chat.__path__, "winterbourne.chat."):
+        importlib.import_module(module.name)
+    from winterbourne import lifecycle
+    from winterbourne.chat.infra import http_pool, redaction
+    loggers = [logging.getLogger(name) for name in logging.Logger.manager.loggerDict if name.startswith("winterbourne")]
+    print({
+        "modules": "winterbourne.chat.app" in sys.modules,
+        "threads": threading.active_count() - 1,
+        "files and sockets": len(os.listdir("/dev/fd")) - descriptors,
+        "log handlers": [logger.name for logger in loggers if logger.handlers] + logging.getLogger().handlers[root:],
+        "hooks": lifecycle._startup_hooks + lifecycle._shutdown_hooks,
+        "HTTP clients": [client for client in (http_pool._Pool.client, http_pool._Pool.sync_client) if client],
+        "secrets": redaction.redact("x") != "x",
+    })
+    """
+    nothing = {"threads": 0, "files and sockets": 0, "log handlers": [], "hooks": [], "HTTP clients": []}
+    assert run(code, preamble="") == str({"modules": True, **nothing, "secrets": False})
+
+
+def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
+    """Stuck threads cost memory and CPU for good; Lambda starts a fresh environment instead."""
+    code = """
+    import os
+    from winterbourne import streamify_response
+    from winterbourne.chat.app import build
+    from winterbourne.chat.process_setup import set_up_process
+    settings, logger = set_up_process(os.environ)
+    handler = streamify_response(build(settings, [hang], logger).handle)
+    event = {
+        "rawPath": "/chat",
+        "requestContext": {"http": {"method": "POST"}},
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps({"messages": [{"role": "user", "content": "hang"}]}),
+    }
+    answer = handler(event, CONTEXT)
+    print("timed_out" in answer["body"], '"done"' in answer["body"], retired)
+    """
+    output = run(code, AUTH="none", SCRIPTED_WORDS_PER_SECOND="0", TOOL_ABANDONED_LIMIT="1")
+    assert output.endswith("True True [True]")
+
+
+class TestBuilding:
+    async def test_two_services_share_no_tools_and_no_conversations(self) -> None:
+        one, other = make_service(ring_bell), make_service(hoist_flag)
+        assert json.loads((await send(one, "GET", "/readyz"))["body"])["tools"] == ["ring_bell"]
+        assert json.loads((await send(other, "GET", "/readyz"))["body"])["tools"] == ["hoist_flag"]
+        assert '"done"' in (await send(one, "POST", "/chat", HELLO))["body"]
+        assert len(json.loads((await send(one, "GET", "/conversations"))["body"])["conversations"]) == 1
+        assert json.loads((await send(other, "GET", "/conversations"))["body"])["conversations"] == []
+
+    async def test_each_service_has_its_own_limits_and_callers(self) -> None:
+        limited = make_service(limit_requests_per_minute=1)
+        closed = make_service(auth="api_key")
+        assert [(await send(limited, "POST", "/chat", HELLO))["statusCode"] for _ in range(2)] == [200, 429]
+        assert (await send(closed, "POST", "/chat", HELLO))["statusCode"] == 401
+        assert (await send(make_service(), "POST", "/chat", HELLO))["statusCode"] == 200
+
+    def test_wrong_settings_are_found(self) -> None:
+        with pytest.raises(SettingsError, match="MCP_SERVERS"):
+            make_service(mcp_servers="station")
+        with pytest.raises(SettingsError, match="AUTH=jwt"):
+            make_service(auth="jwt")
+
+    def test_tools_of_the_same_name_are_found(self) -> None:
+        with pytest.raises(InvalidToolDeclaration, match="ring_bell"):
+            make_service(ring_bell, ring_other_bell)
+
+
+class TestStartingAndStopping:
+    async def test_the_http_pool_is_open_from_start_up_to_shutdown(self) -> None:
+        make_service()
+        assert not pool_is_open()
+        await lifecycle.run_startup()
+        assert pool_is_open()
+        await lifecycle.run_shutdown()
+        assert not pool_is_open()
+
+    async def test_a_store_that_fails_to_close_does_not_keep_the_rest_from_closing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class BrokenStore:
+            is_shared = False
+
+            async def close(self) -> None:
+                raise OSError
+
+        monkeypatch.setattr(app, "make_store", lambda _: BrokenStore())
+        make_service()
+        await lifecycle.run_startup()
+        with pytest.raises(ExceptionGroup) as failures:
+            await lifecycle.run_shutdown()
+        assert len(failures.value.exceptions) == 1
+        assert not pool_is_open()
+
+    async def test_a_slow_authentication_scheme_delays_the_start_only_briefly(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class SlowAuthenticator:
+            async def prepare(self) -> None:
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(app, "PREPARE_TIMEOUT_S", 0.0)
+        monkeypatch.setattr(app, "make_authenticator", lambda _: SlowAuthenticator())
+        make_service()
+        await lifecycle.run_startup()
+
+    async def test_shutdown_cancels_connecting_to_mcp_servers(self) -> None:
+        connected = asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connected.set()
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(say_nothing, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            make_service(mcp_servers=f"station=http://127.0.0.1:{port}/mcp")
+            starting = asyncio.create_task(lifecycle.run_startup())
+            await connected.wait()
+            await lifecycle.run_shutdown()
+            await asyncio.wait([starting])
+            assert starting.cancelled()
