@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import orjson
 import pytest
 from httpx_sse import EventSource
@@ -14,6 +15,7 @@ from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import Encoder, Format
+from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.settings import Settings
 
 __all__ = ["attempt", "data_of", "read", "rejection", "sent"]
@@ -25,7 +27,11 @@ SETTINGS = Settings()
 
 def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTINGS) -> ChatRequest:
     """Decode a body with a wire format and check it, as the chat endpoint does."""
-    return check_request(wire_format.decode(body)[0], settings.request, settings.model, ())
+    try:
+        request, _ = wire_format.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid_shape(error) from None
+    return check_request(request, settings.request, settings.model, ())
 
 
 def attempt(work: Callable[[], T]) -> T | RequestRejected:

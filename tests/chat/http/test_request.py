@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.chat.formats.wire import attempt
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.request import Request
+from winterbourne.chat.http.request import Request, invalid_shape
 from winterbourne.chat.settings import RequestSettings
 
 SETTINGS = RequestSettings(max_body_bytes=100, max_json_depth=4)
@@ -134,3 +135,23 @@ class TestJson:
 
         outcome = attempt(lambda: request(orjson.dumps({"a": value})).json_object(SETTINGS))
         assert isinstance(outcome, dict) == (depth(value) < SETTINGS.max_json_depth)
+
+
+class Point(msgspec.Struct):
+    x: int
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"x": "1"}, "x: expected int, got str"),
+        ({"x": 1, "names": ["a", 5]}, "names[1]: expected str, got int"),
+        ({}, "body: object missing required field x"),
+    ],
+)
+def test_the_rejection_of_another_shape_names_the_field(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert(value, Point)
+    rejected = invalid_shape(raised.value)
+    assert (rejected.status, rejected.code, str(rejected)) == (400, "invalid_request", message)

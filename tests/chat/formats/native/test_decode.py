@@ -72,7 +72,7 @@ class TestBodies:
 
     def test_the_rejection_names_the_field(self) -> None:
         with pytest.raises(Exception, match=r"^messages\[0\]\.content: expected "):
-            FORMAT.decode({"messages": [{"role": "user", "content": 5}]})
+            read(FORMAT, {"messages": [{"role": "user", "content": 5}]})
 
     def test_an_error_body_has_code_and_message(self) -> None:
         assert FORMAT.error_body(400, "x", 'say "please"') == b'{"error":{"code":"x","message":"say \\"please\\""}}'

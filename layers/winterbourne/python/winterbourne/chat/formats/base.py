@@ -1,30 +1,23 @@
 """The interface of a wire format: a `Format` decodes request bodies, its `Encoder` encodes the events of one answer.
 
-Both are sans-I/O: plain functions from values to values. The service uses nothing else of a format. `parse_struct` and
-the constrained types are what decoders are made of.
+Both are sans-I/O: plain functions from values to values. The service uses nothing else of a format. The constrained
+types are for the structs that decoders convert bodies to.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Protocol
 
-import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest
-from winterbourne.chat.errors import RequestRejected
 
-__all__ = ["Encoder", "Format", "Id", "MaxTokens", "Temperature", "ToolName", "parse_struct"]
-
-T = TypeVar("T")
+__all__ = ["Encoder", "Format", "Id", "MaxTokens", "Temperature", "ToolName"]
 
 Id = Annotated[str, Meta(max_length=200)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
-
-MAX_REASON_CHARS: Final = 300
-"""Length limit of an error message: msgspec's message may quote the body, and a body may be long."""
 
 
 class Encoder(Protocol):
@@ -69,25 +62,11 @@ class Format(Protocol):
         formats. Its messages are in the client's order, not normalized; its model is the one that the client named.
 
         Raises:
-            RequestRejected: 400 if the body has another shape.
+            msgspec.ValidationError: The body has another shape; the caller gets 400, and the message names the field.
+            RequestRejected: 400 for what msgspec does not find.
         """
         ...
 
     def error_body(self, status: int, code: str, message: str, /) -> bytes:
         """The JSON body of a non-200 response, in the shape that this format's clients expect."""
         ...
-
-
-def parse_struct(value: dict[str, Any], struct_type: type[T]) -> T:
-    """Convert a JSON object to a struct; unknown fields are ignored.
-
-    Raises:
-        RequestRejected: 400 if a field is missing or invalid; the message names it.
-    """
-    try:
-        return msgspec.convert(value, struct_type)
-    except msgspec.ValidationError as error:
-        reason, _, json_path = str(error).replace("`", "").partition(" - at ")
-        field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
-        message = f"{field}: {reason[:1].lower()}{reason[1:]}"
-        raise RequestRejected(400, "invalid_request", message[:MAX_REASON_CHARS]) from None

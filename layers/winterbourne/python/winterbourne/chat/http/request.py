@@ -16,7 +16,7 @@ import orjson
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import RequestSettings
 
-__all__ = ["Request"]
+__all__ = ["Request", "invalid_shape"]
 
 MAX_REASON_CHARS: Final = 300
 """Length limit of an error message: a parser's message may quote the body, and a body may be long."""
@@ -98,6 +98,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             return base64.b64decode(self.raw_body, validate=True)
         except (binascii.Error, ValueError):
             raise RequestRejected(400, "invalid_body", "the body is not valid base64") from None
+
+
+def invalid_shape(error: msgspec.ValidationError) -> RequestRejected:
+    """400 for a body of another shape; the message names the field."""
+    reason, _, json_path = str(error).replace("`", "").partition(" - at ")
+    field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
+    return RequestRejected(400, "invalid_request", f"{field}: {reason[:1].lower()}{reason[1:]}"[:MAX_REASON_CHARS])
 
 
 def _is_within_depth(value: object, max_depth: int) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 from winterbourne.chat.core.messages import ChatRequest, Text, ToolSchema, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
-from winterbourne.chat.formats.base import Id, ToolName, parse_struct
+from winterbourne.chat.formats.base import Id, ToolName
 from winterbourne.chat.formats.json_text import dumps_str
 
 __all__ = ["FORMAT", "AgUiFormat"]
@@ -49,7 +49,7 @@ class AgUiFormat:
 
     def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         """Decode a run request; its `tools` are the client's own."""
-        decoded = parse_struct(body, _Body)
+        decoded = msgspec.convert(body, _Body)
         chat_request = ChatRequest(
             messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
             conversation_id=decoded.thread_id,

@@ -8,7 +8,7 @@ import msgspec
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
-from winterbourne.chat.formats.base import Id, MaxTokens, Temperature, ToolName, parse_struct
+from winterbourne.chat.formats.base import Id, MaxTokens, Temperature, ToolName
 from winterbourne.chat.formats.json_text import dumps_str
 
 __all__ = ["FORMAT", "AiSdkFormat"]
@@ -52,7 +52,7 @@ class AiSdkFormat:
 
     def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
-        decoded = parse_struct(body, _Body)
+        decoded = msgspec.convert(body, _Body)
         tools = decoded.tools or {}
         messages = tuple(decode_history(decoded.messages))
         chat_request = ChatRequest(

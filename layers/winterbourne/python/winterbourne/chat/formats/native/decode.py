@@ -18,7 +18,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Id, MaxTokens, Temperature, parse_struct
+from winterbourne.chat.formats.base import Id, MaxTokens, Temperature
 from winterbourne.chat.formats.json_text import dumps_str
 from winterbourne.chat.formats.media import parse_image
 from winterbourne.chat.formats.native.encode import NativeEncoder
@@ -94,7 +94,7 @@ class NativeFormat:
 
     def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         """Decode a native request. With `store`, `messages` holds only new messages."""
-        decoded = parse_struct(body, _Body)
+        decoded = msgspec.convert(body, _Body)
         chat_request = ChatRequest(
             messages=tuple(_decode_message(message) for message in decoded.messages),
             conversation_id=decoded.conversation_id,

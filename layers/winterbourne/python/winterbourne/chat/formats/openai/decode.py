@@ -12,7 +12,7 @@ import msgspec
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice, ToolSchema
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import Encoder, Id, MaxTokens, Temperature, ToolName, parse_struct
+from winterbourne.chat.formats.base import Encoder, Id, MaxTokens, Temperature, ToolName
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
@@ -105,7 +105,7 @@ class OpenAiFormat:
 
     def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
         """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
-        decoded = parse_struct(body, _Body)
+        decoded = msgspec.convert(body, _Body)
         _reject_unsupported_parameters(decoded)
         tools = tuple(_tool_schema(tool) for tool in decoded.tools or ())
         chat_request = ChatRequest(
