@@ -34,8 +34,8 @@ class ServiceFixture:
         store = make_store(settings.storage.store)
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
-        tools, limiter = SleepingTools(), RateLimiter(store, settings.limits)
-        chat_endpoint = ChatEndpoint(settings, self.provider, tools, conversations, limiter, stop_signals)
+        limiter = RateLimiter(store, settings.limits)
+        chat_endpoint = ChatEndpoint(settings, self.provider, SleepingTools(), conversations, limiter, stop_signals)
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         error_body = native.FORMAT.error_body
         endpoint = partial(Endpoint, error_body=error_body)
@@ -48,7 +48,7 @@ class ServiceFixture:
             ("DELETE", "/conversations/{id}"): endpoint(handler=conversations_endpoint.delete),
         }
         self.service = Service(
-            routes, AnonymousAuthenticator(), error_body, tools, telemetry.make_logger(), telemetry.SERVICE
+            routes, AnonymousAuthenticator(), error_body, telemetry.make_logger(), telemetry.SERVICE, lambda: None
         )
 
     async def send(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> RecordedResponse:

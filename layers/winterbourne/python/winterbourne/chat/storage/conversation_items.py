@@ -27,6 +27,7 @@ __all__ = [
     "join_items",
     "merge_history",
     "messages_partition",
+    "parse_metadata",
     "split_into_items",
     "truncate_from",
 ]
@@ -56,6 +57,11 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     expires_at_s: int
     lease_until_ms: int = 0
+
+
+def parse_metadata(item: Item) -> ConversationMetadata:
+    """The metadata in a metadata item."""
+    return msgspec.json.decode(item.body, type=ConversationMetadata)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

@@ -45,8 +45,8 @@ class ConversationsEndpoint:
         """
         query = context.request.query
         limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
-        page = await self._conversations.list_page(context.caller, limit, after)
-        body = {"conversations": page.conversations, "next": page.next and _encode_cursor(page.next)}
+        summaries, cursor = await self._conversations.list_page(context.caller, limit, after)
+        body = {"conversations": summaries, "next": cursor and _encode_cursor(cursor)}
         await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
 
     async def get(self, context: RequestContext) -> None:
