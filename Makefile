@@ -20,10 +20,10 @@ help: ## List the targets
 run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000, ARGS="--no-practice"); Ctrl-C stops it
 	@$(bin)/python -m winterbourne.local --port $(PORT) $(ARGS)
 
-test: .venv/dev ## Set up what the tests need and run every one of them
+test: .venv/dev ## Set up what the tests need and run every one of them, in about four minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS)
 
-bench: .venv/dev ## Print the figures of the README
+bench: .venv/dev ## Print the figures of the README, in about four minutes; fails if a bar is missed
 	$(bin)/python -m tests.bench
 
 check: .venv/dev ## Check format, lint and types

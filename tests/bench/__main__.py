@@ -1,6 +1,6 @@
 """`python -m tests.bench [NAME ...]`: print the figures of the modules `bench_NAME.py`, or of all of them.
 
-Each module has `def figures() -> Iterable[Figure]`.
+Exits with 1 if a bar is missed. Each module has `def figures() -> Iterable[Figure]`.
 """
 
 import datetime as dt
@@ -15,16 +15,21 @@ from tests.bench.figure import Figure
 ROOT = Path(__file__).parents[2]
 
 
-def main(names: list[str]) -> None:
-    """Print the machine, then a block per module."""
+def main(names: list[str]) -> bool:
+    """Print the machine, then a block per module, then the bars that are missed; whether there are none."""
     here = Path(__file__).parent
     found = sorted(path.stem.removeprefix("bench_") for path in here.glob("bench_*.py"))
     print(f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}  {platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"Python {platform.python_version()}, command: python -m tests.bench {' '.join(names)}".rstrip())
+    missed = []
     for name in names or found:
         print(f"\n{name}", flush=True)
         for figure in importlib.import_module(f"tests.bench.bench_{name}").figures():
             print(line(figure), flush=True)
+            missed += [figure.name] if figure.bar and not figure.met else []
+    if missed:
+        print(f"\nMISSED: {'; '.join(missed)}")
+    return not missed
 
 
 def line(figure: Figure) -> str:
@@ -36,4 +41,4 @@ def line(figure: Figure) -> str:
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "layers" / "winterbourne" / "python")]
-    main(sys.argv[1:])
+    sys.exit(0 if main(sys.argv[1:]) else 1)

@@ -9,6 +9,7 @@ from winterbourne.chat.auth.base import ANONYMOUS, Caller
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.service import Handler, RequestContext
 from winterbourne.chat.infra.telemetry import RequestRecord
+from winterbourne.stream import ResponseHead
 
 __all__ = ["FakeLambdaContext", "RecordedResponse", "call_endpoint", "event", "request"]
 
@@ -48,6 +49,7 @@ class RecordedResponse:
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = b""
+        self._head: ResponseHead | None = None
 
     @property
     def started(self) -> bool:
@@ -57,7 +59,12 @@ class RecordedResponse:
         assert not self.started, "a response starts once"
         self.response = response
 
+    def start_on_write(self, head: ResponseHead) -> None:
+        self._head = head
+
     async def write(self, data: bytes) -> None:
+        if not self.response and self._head:
+            self.response = Response(self._head.status, self._head.headers)
         self.body += data
 
     @property

@@ -63,7 +63,7 @@ class TestAStream:
             for frame in frames(server.url, "count to 5000", conversation_id="c-1"):
                 received.append(frame)
                 if len(received) == 5:
-                    assert httpx.post(f"{server.url}/chat/c-1/stop").status_code == 202
+                    assert httpx.post(f"{server.url}/chat/c-1/stop", timeout=30).status_code == 202
         assert received[-1] == {"type": "stopped", "reason": "user"}
 
     def test_ends_with_a_terminal_event_before_the_functions_deadline(self, tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from tests import npm
 from tests.chat.conversations import batches, conversations
-from tests.chat.formats.wire import post, sent
+from tests.chat.formats.wire import sent
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
-from winterbourne.chat.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +60,7 @@ def test_every_stream_is_accepted() -> None:
     def write(data: st.DataObject) -> None:
         cut = data.draw(batches(data.draw(conversations(client_tools=["ask_user"]))))
         for name, frontend in CLIENTS:
-            encoder = frontend.decode(post(BODY | {"tools": TOOLS[frontend.path]}), Settings())[1]
+            encoder = frontend.decode(BODY | {"tools": TOOLS[frontend.path]})[1]
             streams.append({"format": name, "stream": sent(encoder, cut).decode()})
 
     write()

@@ -120,7 +120,7 @@ class TestPython:
             for chunk in stream:
                 chunks.append(chunk)
                 if len(chunks) == 3:
-                    assert httpx.post(f"{chat}/chat/{name['conversation_id']}/stop").status_code == 202
+                    assert httpx.post(f"{chat}/chat/{name['conversation_id']}/stop", timeout=30).status_code == 202
         assert chunks[-1].choices[0].finish_reason == "length"
         assert chunks[-1].model_extra == {"stopped": "user"}
         assert len(chunks) < 2000

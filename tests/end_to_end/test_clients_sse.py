@@ -18,11 +18,11 @@ def ask(url: str, text: str, stop_after: int = 0) -> list[Any]:
     conversation = f"c_{uuid.uuid4().hex}"
     body = {"conversation_id": conversation, "messages": [{"role": "user", "content": text}]}
     frames: list[Any] = []
-    with httpx.Client(base_url=url) as client, connect_sse(client, "POST", "/chat", json=body) as source:
+    with httpx.Client(base_url=url, timeout=30) as client, connect_sse(client, "POST", "/chat", json=body) as source:
         for event in source.iter_sse():
             frames.append(event.json())
             if len(frames) == stop_after:
-                assert httpx.post(f"{url}/chat/{conversation}/stop").status_code == 202
+                assert httpx.post(f"{url}/chat/{conversation}/stop", timeout=30).status_code == 202
     return frames
 
 
@@ -73,7 +73,7 @@ def test_a_stop_is_the_last_frame(chat: str) -> None:
 def test_bad_input_is_rejected_in_the_formats_own_error_shape(
     chat: str, path: str, content: bytes, content_type: str, status: int, code: str
 ) -> None:
-    response = httpx.post(f"{chat}{path}", content=content, headers={"content-type": content_type})
+    response = httpx.post(f"{chat}{path}", content=content, headers={"content-type": content_type}, timeout=30)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
     error = response.json()["error"]

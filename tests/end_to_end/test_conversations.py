@@ -126,11 +126,11 @@ class TestAuthentication:
         assert answer.headers["x-amzn-remapped-www-authenticate"] == 'Bearer realm="chat"'
 
     def test_accepts_the_key_in_x_api_key(self, url: str) -> None:
-        assert httpx.get(f"{url}/conversations", headers={"x-api-key": "key-of-bob"}).status_code == 200
+        assert httpx.get(f"{url}/conversations", headers={"x-api-key": "key-of-bob"}, timeout=30).status_code == 200
 
     def test_logs_callers_and_no_keys(self, server: LocalServer) -> None:
         for key in ("key-of-alice", "key-of-nobody"):
-            httpx.get(f"{server.url}/conversations", headers={"authorization": f"Bearer {key}"})
+            httpx.get(f"{server.url}/conversations", headers={"authorization": f"Bearer {key}"}, timeout=30)
         log = server.log.read_text()
         assert '"caller":"alice"' in log
         assert '"error_type":"unauthorized"' in log
@@ -146,7 +146,7 @@ class TestTheInitLog:
         self, tmp_path: Path, auth: str, words: str, status: int
     ) -> None:
         with local_server(tmp_path, "--env", f"AUTH={auth}") as server:
-            assert httpx.get(f"{server.url}/conversations").status_code == status
+            assert httpx.get(f"{server.url}/conversations", timeout=30).status_code == status
             assert words in server.log.read_text()
 
 

@@ -39,7 +39,7 @@ def test_python_prints_an_answer(chat: str, code: str, tmp_path: Path) -> None:
 def test_each_format_has_a_snippet() -> None:
     assert len(snippets("js")) == 4
     assert len(snippets("python")) == 2
-    assert len(snippets("tsx")) == 3
+    assert len(snippets("tsx")) == 4
     for path in ("/chat", "/api/chat", "/agui", "/v1"):
         assert f"https://YOUR-URL{path}" in TEXT or f"${{base}}{path}" in TEXT
 
@@ -50,7 +50,7 @@ def test_every_body_goes_out_with_its_digest() -> None:
 
 
 def test_the_distribution_is_what_cloudformation_understands(tmp_path: Path) -> None:
-    [template] = snippets("yaml")
+    [template] = [text for text in snippets("yaml") if "AWSTemplateFormatVersion" in text]
     path = tmp_path / "template.yaml"
     path.write_text(template)
     lint = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "us-east-1", "--", str(path)]

@@ -14,7 +14,7 @@ PAGE = "/__local/metrics"
 
 def test_every_tool_of_a_chat_is_there_with_its_duration(function_url: str) -> None:
     chat(function_url, FIVE_TOOLS)
-    shown = httpx.get(function_url + PAGE, headers={"accept": "application/json"}).json()
+    shown = httpx.get(function_url + PAGE, headers={"accept": "application/json"}, timeout=30).json()
     tools = {one["dimensions"].split(", ")[0] for one in shown["metrics"] if one["name"] == "ToolDuration"}
     assert tools >= {"tool get_stock_quote", "tool get_weather", "tool convert_currency"}
 
@@ -30,7 +30,7 @@ class TestInABrowser:
         keep_picture(page, "metrics")
 
     def test_what_a_request_contains_is_text_and_no_markup(self, function_url: str, visits: Visits) -> None:
-        httpx.get(f"{function_url}/x?<img/src=x/onerror=alert(1)>")
+        httpx.get(f"{function_url}/x?<img/src=x/onerror=alert(1)>", timeout=30)
         page = visits.open(function_url)
         page.goto(function_url + PAGE)
         expect(page.locator("#requests")).to_contain_text("GET /x?")

@@ -43,7 +43,7 @@ def disposable_server(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 def process_of(server: LocalServer) -> int:
-    return int(httpx.get(server.url).text.split()[1])
+    return int(httpx.get(server.url, timeout=30).text.split()[1])
 
 
 def state(pid: int) -> str:
@@ -77,7 +77,7 @@ class TestStopping:
         assert is_gone(pid)
 
     def test_during_a_stream_ends_them_too(self, disposable_server: LocalServer) -> None:
-        with httpx.stream("GET", disposable_server.url + "/slow") as response:
+        with httpx.stream("GET", disposable_server.url + "/slow", timeout=30) as response:
             pid = int(next(response.iter_text()).split()[1])
             disposable_server.process.send_signal(signal.SIGINT)
             assert disposable_server.process.wait(timeout=10) == 0
@@ -110,7 +110,7 @@ class TestStarting:
         assert str(server.log) in screen
 
     def test_prints_a_line_per_request(self, server: LocalServer) -> None:
-        httpx.get(server.url + "/x")
+        httpx.get(server.url + "/x", timeout=30)
         line = re.compile(r"^GET /x 200 \d+ bytes in \d", re.MULTILINE)
         assert eventually(lambda: bool(line.search((server.log.parent / "screen.log").read_text())))
 
@@ -134,7 +134,7 @@ class TestStarting:
                 assert process.stdout
                 process.stdout.close()
                 url = json.loads(ready.read_text())["url"]
-                assert [httpx.get(url).status_code for _ in range(3)] == [200, 200, 200]
+                assert [httpx.get(url, timeout=30).status_code for _ in range(3)] == [200, 200, 200]
             finally:
                 process.terminate()
 
@@ -235,7 +235,7 @@ class TestTheEnvironment:
         monkeypatch.setenv("SECRET_OF_THE_USER", "x")
         flags = ("--task-root", str(task), "--handler", "app.handler", "--env", "MAX_TURNS=3", "--timeout", "7")
         with local_server(tmp_path, *flags) as server:
-            seen = httpx.get(server.url).json()
+            seen = httpx.get(server.url, timeout=30).json()
         assert (seen["MODEL_ID"], seen["MAX_TURNS"], seen["AUTH"]) == ("of-the-user", "3", "none")
         assert seen["STORE"].startswith("file:")
         assert seen["FRANKFURTER_BASE_URL"].startswith("http://127.0.0.1:")

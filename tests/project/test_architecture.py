@@ -115,7 +115,7 @@ def imports(module: str, text: str) -> set[str]:
 
 
 # Not in the table: these arrows go as soon as the modules they point to have moved.
-PENDING = {("formats", "http.request"), ("core", "providers.base"), ("http", "providers.base")}
+PENDING = {("core", "providers.base"), ("http", "providers.base")}
 
 
 def forbidden_imports(module: str, text: str) -> list[str]:

@@ -171,7 +171,9 @@ def _written(client: TranscriptClient, server: str) -> Iterator[None]:
     *whole, left = cases.written(server)
     client.record(whole)
     client.provider.expect(left.answers)
-    with httpx.stream(left.method, client.url + left.path, content=left.body, headers=dict(left.headers)) as answer:
+    with httpx.stream(
+        left.method, client.url + left.path, content=left.body, headers=dict(left.headers), timeout=30
+    ) as answer:
         answer.raise_for_status()
         _await(client, lambda conversation: conversation.get("messages"))  # its question is stored concurrently
         yield
@@ -181,7 +183,7 @@ def _written(client: TranscriptClient, server: str) -> Iterator[None]:
 def _await(client: TranscriptClient, condition: Callable[[Any], Any]) -> None:
     """Wait until the conversation that was left running meets a condition."""
     for _ in range(1000):
-        if condition(httpx.get(f"{client.url}/conversations/{cases.LEFT}", headers=dict(ALICE)).json()):
+        if condition(httpx.get(f"{client.url}/conversations/{cases.LEFT}", headers=dict(ALICE), timeout=30).json()):
             return
         time.sleep(0.01)
     raise AssertionError(f"{cases.LEFT} did not come to that")

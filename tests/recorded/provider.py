@@ -67,7 +67,7 @@ class Provider:
         """Wait until the client has received what a piece causes; mark the position."""
         before = self.marks[-1][0] if self.marks else 0
         if not piece.means:
-            httpx.get(f"{self._url}/healthz")  # answered, so the server has read what was sent before
+            httpx.get(f"{self._url}/healthz", timeout=30)  # answered, so the server has read what was sent before
         with self._received_changed:
             was_received = self._received_changed.wait_for(lambda: self._has(piece.means, before), RECEIVE_TIMEOUT_S)
             self.marks.append(

@@ -141,7 +141,7 @@ def running(folder: Path, settings: Settings, provider: Provider, *flags: str) -
 
 def transcript_client(server: LocalServer, provider: Provider) -> TranscriptClient:
     """A client for a running server that knows the server's tools; none if it cannot start."""
-    answer = httpx.get(f"{server.url}/readyz")
+    answer = httpx.get(f"{server.url}/readyz", timeout=30)
     tools = answer.json()["tools"] if answer.is_success else ()
     return TranscriptClient(server.url, provider, frozenset(tools), server.invoke_url)
 

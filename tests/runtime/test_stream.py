@@ -1,7 +1,7 @@
 """ResponseStream: start, write and end, on a recording sink; and the buffered sink."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -128,6 +128,42 @@ class TestWrite:
         await asyncio.gather(starting, writing)
         assert sink.sent == [b"x"]
         assert len(sink.heads) == 1
+
+
+class Head:
+    """A head that learns its status late."""
+
+    status = 200
+    headers: ClassVar = {"content-type": "text/plain"}
+
+
+class TestStartOnWrite:
+    async def test_sends_nothing_before_the_first_write(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        stream.start_on_write(Head())
+        assert not stream.started
+        assert sink.heads == []
+
+    @pytest.mark.parametrize("http", [True, False])
+    async def test_sends_the_status_of_that_moment_before_the_data(self, *, http: bool) -> None:
+        sink, head = RecordingSink(), Head()
+        stream = ResponseStream(sink, http=http)
+        stream.start_on_write(head)
+        head.status = 502
+        await stream.write(b"x")
+        expected = Response(502, {"content-type": "text/plain"})
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(expected))]
+        assert stream.response == expected
+        assert sink.sent == [b"x"]
+
+    async def test_gives_way_to_a_response_that_is_started(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        stream.start_on_write(Head())
+        await stream.start(Response(404))
+        await stream.write(b"x")
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response(404)))]
 
 
 class TestEnd:

@@ -26,7 +26,7 @@ class RecordingWriter:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.at: list[float] = []
-        self.writer = EventWriter(self, self.write, b": beat")
+        self.writer = EventWriter(self.encode, self.write, b": beat")
 
     def encode(self, batch: EventBatch) -> bytes:
         return "|".join(map(repr, batch)).encode()
@@ -138,7 +138,7 @@ class TestTerminalEvent:
             await wire.write(data)
             await read.wait()
 
-        wire.writer = EventWriter(wire, write, b": beat")
+        wire.writer = EventWriter(wire.encode, write, b": beat")
         await run(wire.writer.emit((ended,)), wire, time_s=25)
         assert wire.lines == [repr(ended)]
 

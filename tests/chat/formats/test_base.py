@@ -1,17 +1,20 @@
 """The `Format` contract, in every format: any body gives a ChatRequest or a RequestRejected, never another error."""
 
+import base64
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.formats.wire import attempt, post
+from tests.chat.formats.wire import attempt, read
 from tests.chat.request_bodies import bodies
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.http.request import Request
+from winterbourne.chat.settings import RequestSettings
 
 FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
@@ -27,6 +30,18 @@ class TestAnyBody:
         assert_decoded_or_rejected(wire_format, raw)
 
 
+def assert_decoded_or_rejected(wire_format: Format, raw: bytes) -> None:
+    headers, encoded = {"content-type": "application/json"}, base64.b64encode(raw).decode()
+    request = Request(method="POST", path="/", headers=headers, query={}, raw_body=encoded, is_base64=True)
+    outcome = attempt(lambda: read(wire_format, request.json_object(RequestSettings())))
+    if isinstance(outcome, RequestRejected):
+        assert 400 <= outcome.status < 500
+        error = orjson.loads(wire_format.error_body(outcome.status, outcome.code, str(outcome)))["error"]
+        assert (error["code"], error["message"]) == (outcome.code, str(outcome))
+    else:
+        assert isinstance(outcome, ChatRequest)
+
+
 @pytest.mark.parametrize("name", ["", "two words", "a" * 65, "line\n", "é"])
 @pytest.mark.parametrize("wire_format", FORMATS[1:], ids=lambda wire_format: wire_format.path)
 def test_a_tool_name_that_no_provider_accepts_is_rejected(wire_format: Format, name: str) -> None:
@@ -37,19 +52,6 @@ def test_a_tool_name_that_no_provider_accepts_is_rejected(wire_format: Format, n
         "/v1/chat/completions": [{"type": "function", "function": {"name": name, "parameters": schema}}],
     }
     message = {"role": "user", "id": "1", "content": "hi", "parts": [{"type": "text", "text": "hi"}]}
-    outcome = attempt(
-        lambda: wire_format.decode(post({"messages": [message], "tools": tools[wire_format.path]}), Settings())
-    )
+    outcome = attempt(lambda: read(wire_format, {"messages": [message], "tools": tools[wire_format.path]}))
     assert isinstance(outcome, RequestRejected)
     assert str(outcome).startswith("tools")
-
-
-def assert_decoded_or_rejected(wire_format: Format, raw: bytes) -> None:
-    outcome = attempt(lambda: wire_format.decode(post(raw), Settings()))
-    if isinstance(outcome, RequestRejected):
-        assert 400 <= outcome.status < 500
-        error = orjson.loads(wire_format.error_body(outcome.status, outcome.code, str(outcome)))["error"]
-        assert (error["code"], error["message"]) == (outcome.code, str(outcome))
-    else:
-        assert isinstance(outcome[0], ChatRequest)
-        assert outcome[1].encode(()) == b""

@@ -1,46 +1,37 @@
-"""Helpers of the wire format tests: incoming requests, and streams as a client reads them."""
+"""Helpers of the wire format tests: decoded bodies, and streams as a client reads them."""
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import orjson
 import pytest
 from httpx_sse import EventSource
 
 from winterbourne.chat.core.events import ChatEvent
 from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import Encoder, Format
-from winterbourne.chat.http.request import Request
+from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.settings import Settings
 
-__all__ = ["attempt", "data_of", "post", "read", "rejection", "sent"]
+__all__ = ["attempt", "data_of", "read", "rejection", "sent"]
 
 T = TypeVar("T")
 
 SETTINGS = Settings()
 
 
-def post(body: object, *, path: str = "/chat", content_type: str = "application/json") -> Request:
-    """A request with this body: bytes as they are, anything else as JSON."""
-    raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Request.from_event(
-        {
-            "rawPath": path,
-            "headers": {"Content-Type": content_type},
-            "requestContext": {"http": {"method": "POST"}},
-            "body": base64.b64encode(raw).decode(),
-            "isBase64Encoded": True,
-        }
-    )
-
-
-def read(wire_format: Format, body: object, settings: Settings = SETTINGS) -> ChatRequest:
-    """Decode a body with a wire format."""
-    return wire_format.decode(post(body), settings)[0]
+def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTINGS) -> ChatRequest:
+    """Decode a body with a wire format and check it, as the chat endpoint does."""
+    try:
+        request, _ = wire_format.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid_shape(error) from None
+    return check_request(request, settings.request, settings.model, ())
 
 
 def attempt(work: Callable[[], T]) -> T | RequestRejected:
@@ -51,10 +42,10 @@ def attempt(work: Callable[[], T]) -> T | RequestRejected:
         return rejected
 
 
-def rejection(wire_format: Format, body: object, settings: Settings = SETTINGS) -> tuple[int, str]:
-    """The status and code with which a wire format rejects a body."""
+def rejection(wire_format: Format, body: dict[str, Any], settings: Settings = SETTINGS) -> tuple[int, str]:
+    """The status and code with which a body in a wire format is rejected."""
     with pytest.raises(RequestRejected) as raised:
-        wire_format.decode(post(body), settings)
+        read(wire_format, body, settings)
     rejected = raised.value
     assert orjson.loads(wire_format.error_body(rejected.status, rejected.code, str(rejected)))["error"]
     return rejected.status, rejected.code

@@ -5,12 +5,13 @@ waits while the reader is behind.
 """
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from winterbourne.errors import StreamMisused
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 
-__all__ = ["BufferedSink", "ResponseStream", "Sink", "as_bytes"]
+__all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes"]
 
 
 class Sink(Protocol):
@@ -29,6 +30,20 @@ class Sink(Protocol):
         """End the response."""
 
 
+class ResponseHead(Protocol):
+    """Status and headers; a `Response` has them, and so may an object that learns its status late."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str] | Iterable[tuple[str, str]]:
+        """As in `Response`."""
+        ...
+
+
 class ResponseStream:
     """The response that a handler writes. Its methods may be called from any task of the loop.
 
@@ -40,9 +55,9 @@ class ResponseStream:
 
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
+        self._head: ResponseHead | None = Response() if http else None
         self._sink = sink
         self._sink_write = sink.write
-        self._http = http
         self._rest_api = rest_api
         self._started = self._is_open = self._ended = False
         self._start_lock = asyncio.Lock()
@@ -57,12 +72,16 @@ class ResponseStream:
         """Whether nothing more can be written."""
         return self._ended
 
+    def start_on_write(self, head: ResponseHead) -> None:
+        """Let the first write start the response, with the status and headers that `head` has by then."""
+        self._head = head
+
     async def start(self, response: Response | None = None) -> None:
         """Send status, headers and cookies immediately.
 
         Args:
-            response: With None, as with `write` without `start`, an HTTP front end gets status 200 and any other
-                client gets no prelude.
+            response: With None, as with `write` without `start`, the response has the head of `start_on_write`; if
+                there is none, an HTTP front end gets status 200 and any other client gets no prelude.
 
         Raises:
             StreamMisused: The stream has already started or ended.
@@ -71,7 +90,8 @@ class ResponseStream:
         """
         if self._started or self._ended:
             raise StreamMisused("the response stream has already started or ended")
-        response = response or (Response() if self._http else None)
+        if response is None and self._head is not None:
+            response = Response(self._head.status, self._head.headers)
         prelude = encode_prelude(response, rest_api=self._rest_api) if response else b""
         self.response = response
         self._started = True

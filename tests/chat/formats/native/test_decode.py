@@ -1,11 +1,13 @@
 """The native format, decoding: request bodies, their histories, and error bodies."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
-from tests.chat.formats.wire import post, read, rejection
+from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import Image, Message, Text, ToolMessage, UserMessage
 from winterbourne.chat.formats.native.decode import FORMAT
 from winterbourne.chat.settings import Settings
@@ -65,12 +67,12 @@ class TestBodies:
             ({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 0}, "invalid_request"),
         ],
     )
-    def test_an_invalid_body_is_rejected(self, body: object, code: str) -> None:
+    def test_an_invalid_body_is_rejected(self, body: dict[str, Any], code: str) -> None:
         assert rejection(FORMAT, body) == (400, code)
 
     def test_the_rejection_names_the_field(self) -> None:
         with pytest.raises(Exception, match=r"^messages\[0\]\.content: expected "):
-            FORMAT.decode(post({"messages": [{"role": "user", "content": 5}]}), Settings())
+            read(FORMAT, {"messages": [{"role": "user", "content": 5}]})
 
     def test_an_error_body_has_code_and_message(self) -> None:
         assert FORMAT.error_body(400, "x", 'say "please"') == b'{"error":{"code":"x","message":"say \\"please\\""}}'

@@ -233,7 +233,7 @@ class TestRateLimits:
             await asyncio.sleep(3600)
 
         monkeypatch.setattr(RateLimiter, "record_usage", hang)
-        fixture, response = ServiceFixture(answer("a")), RecordedResponse()
+        fixture, response = ServiceFixture(answer("a"), limit_tokens_per_day=100), RecordedResponse()
         started_at = asyncio.get_running_loop().time()
         body = {"messages": [{"role": "user", "content": "hi"}]}
         stream = cast("ResponseStream", response)

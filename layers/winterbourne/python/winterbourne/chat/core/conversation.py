@@ -5,14 +5,15 @@ as its call is complete, while the model is still streaming. Independent of wire
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import msgspec
 
 from winterbourne.chat.core.events import (
+    ChatEvent,
     ConversationEnded,
     ConversationStarted,
     Emit,
@@ -81,33 +82,39 @@ class Tools(Protocol):
         ...
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class Conversation(msgspec.Struct, kw_only=True):
     """One run of the agent loop: a chat request and what is needed to answer it. Not the stored conversation.
 
     Attributes:
-        request: The caller's request; its options have been validated against the settings' limits.
+        request: The caller's request, checked against the settings; its history is normalized.
         provider: Generates the model turns.
         tools: The tools the model may call.
         emit: Receives the events.
-        on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         on_usage: Called with the usage of each turn as soon as the provider reports it; with an estimate if the turn
             fails before that.
+        on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
         request_id: The invocation's id, passed to the tools.
         caller_id: Who asks, passed to the tools.
+        log_fields: Receives `stop_reason`, for the request's log line.
+        called_tools: Receives the name of each tool that the model calls, likewise.
+        has_text: Whether the answer has begun.
     """
 
     request: ChatRequest
     provider: Provider
     tools: Tools
     emit: Emit
-    on_message: Callable[[Message], None]
     on_usage: Callable[[Usage], None]
+    on_message: Callable[[Message], None] | None = None
     max_turns: int
     deadline: float = float("inf")
     request_id: str = ""
     caller_id: str = ""
+    log_fields: dict[str, object] = {}
+    called_tools: list[str] = []
+    has_text: bool = False
 
     async def run(self) -> None:
         """Answer the request.
@@ -121,102 +128,105 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         Cancellation:
             Closes the upstream response, cancels every running tool and waits for both.
         """
-        started = ConversationStarted(self.request.conversation_id, self.request.message_id, self.provider.name)
-        await self.emit((started,))
-        history = list(self.request.messages)
-        usage = Usage()
+        request, history, usage = self.request, list(self.request.messages), Usage()
+        client_tools = frozenset(tool.name for tool in request.client_tools)
+        tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
+        before: ChatEvent = ConversationStarted(request.conversation_id, request.message_id, self.provider.name)
         for number in range(1, self.max_turns + 1):
-            turn = _ModelTurn(self)
-            ended = await turn.run(history, number)
-            usage += ended.usage
-            await self.emit((ended,))
+            await self.emit((before, TurnStarted(number)))
+            turn = _ModelTurn(self, client_tools)
+            before = ended = await turn.run(history, self._model_request(history, tools, number))
+            usage = _add(usage, ended.usage)
             if reason := turn.final_stop_reason(ended.stop_reason):
                 break
         else:
             reason = "max_turns"
-        telemetry.note(stop_reason=reason)
-        await self.emit((ConversationEnded(reason, usage, number),))
+        self.log_fields["stop_reason"] = reason
+        await self.emit((ended, ConversationEnded(reason, usage, number)))
 
-
-class _ModelTurn:
-    """One model turn with its tool calls; builds the assistant message from the events while passing them on."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self._parts: list[AssistantPart] = []
-        self._text_buffer: list[str] = []
-        self._reasoning_buffer: list[str] = []
-        self._client_tool_names = {tool.name for tool in conversation.request.client_tools}
-        self._turn_ended: TurnEnded | None = None
-        self._has_server_tool_calls = False
-        self._output_chars = 0
-
-    async def run(self, history: list[Message], number: int) -> TurnEnded:
-        """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
-        conversation = self._conversation
-        await conversation.emit((TurnStarted(number),))
-        tools = conversation.tools.turn(
-            conversation.emit,
-            deadline=conversation.deadline,
-            request_id=conversation.request_id,
-            caller_id=conversation.caller_id,
-        )
-        try:
-            async with tools:
-                ended = await self._consume_stream(self._build_request(history, number), tools)
-                if self._has_server_tool_calls:
-                    await tools.results()
-        finally:
-            self._flush_buffers()
-            self._append_to_history(history, await tools.results())
-        return ended
-
-    def final_stop_reason(self, reason: StopReason) -> StopReason | None:
-        """Why the conversation ends with this turn, or None if the model must be asked again."""
-        calls = [part for part in self._parts if isinstance(part, ToolCall)]
-        if any(call.name in self._client_tool_names for call in calls):
-            return "tool_calls"
-        if reason == "pause" or (calls and reason in {"tool_calls", "stop"}):
-            return None
-        return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
-
-    def _build_request(self, history: list[Message], number: int) -> ModelRequest:
-        request, server_tools = self._conversation.request, self._conversation.tools.schemas
+    def _model_request(self, history: list[Message], tools: tuple[ToolSchema, ...], number: int) -> ModelRequest:
+        request = self.request
         return ModelRequest(
             messages=tuple(history),
-            tools=(*(tool for tool in server_tools if tool.name not in self._client_tool_names), *request.client_tools),
+            tools=tools,
             # Forcing a call in every turn would never let the model answer, so only the first turn is forced.
             tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else TOOL_CHOICE_AUTO,
             system=request.system or "",
             model_id=request.model_id or "",
             temperature=request.temperature,
             max_tokens=request.max_tokens,
-            deadline=self._conversation.deadline,
+            deadline=self.deadline,
         )
 
-    async def _consume_stream(self, request: ModelRequest, tools: TurnToolCalls) -> TurnEnded:
+
+def _add(one: Usage, other: Usage) -> Usage:
+    return Usage(one.input + other.input, one.output + other.output, one.cached + other.cached)
+
+
+class _ModelTurn:
+    """One model turn with its tool calls; builds the assistant message from the events while passing them on."""
+
+    def __init__(self, conversation: Conversation, client_tools: Collection[str]) -> None:
+        self._conversation = conversation
+        self._client_tools = client_tools
+        self._parts: list[AssistantPart] = []
+        self._text_buffer: list[str] = []
+        self._reasoning_buffer: list[str] = []
+        self._ended: TurnEnded | None = None
+        self._calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
+        self._calls_client = False
+        self._output_chars = 0
+
+    async def run(self, history: list[Message], request: ModelRequest) -> TurnEnded:
+        """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
+        results: Sequence[ToolMessage] | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                ended = await self._consume_stream(request, stack)
+                results = await self._calls.results() if self._calls else ()
+        finally:
+            if results is None:  # failed or cancelled, and with it the calls that were running
+                results = await self._calls.results() if self._calls else ()
+            self._flush_buffers()
+            self._append_to_history(history, results)
+        return ended
+
+    def final_stop_reason(self, reason: StopReason) -> StopReason | None:
+        """Why the conversation ends with this turn, or None if the model must be asked again."""
+        if self._calls_client:
+            return "tool_calls"
+        if reason == "pause" or (self._calls and reason in {"tool_calls", "stop"}):
+            return None
+        return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
+
+    async def _consume_stream(self, request: ModelRequest, stack: AsyncExitStack) -> TurnEnded:
         try:
             async with aclosing(self._conversation.provider.stream(request)) as batches:
                 async for batch in batches:
-                    await self._handle_batch(batch, tools)
+                    await self._handle_batch(batch, stack)
         finally:
             self._record_estimated_usage(request, sys.exception())
-        if self._turn_ended is None:
+        if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
-        return self._turn_ended
+        return self._ended
 
-    async def _handle_batch(self, batch: Sequence[ModelEvent], tools: TurnToolCalls) -> None:
+    async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
         for event in batch:
-            self._handle_event(event, tools)
-        if self._turn_ended is None:
+            if isinstance(event, ToolCallReady):
+                await self._handle_call(ToolCall(event.id, event.name, event.arguments), stack)
+            else:
+                self._handle_event(event)
+        if self._ended is None:
             await self._conversation.emit(batch)
         elif len(batch) > 1:  # TurnEnded is emitted once the turn's tools have finished
             await self._conversation.emit(batch[:-1])
 
-    def _handle_event(self, event: ModelEvent, tools: TurnToolCalls) -> None:
+    def _handle_event(self, event: ModelEvent) -> None:
         match event:
             case TextDelta(text):
-                telemetry.note_first_token()
+                if not self._conversation.has_text:
+                    self._conversation.has_text = True
+                    telemetry.note_first_token()
                 self._output_chars += len(text)
                 self._text_buffer.append(text)
             case ReasoningDelta(text):
@@ -228,31 +238,37 @@ class _ModelTurn:
                 self._flush_text()
                 self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted))
                 self._reasoning_buffer.clear()
-            case ToolCallReady(id, name, arguments):
-                self._flush_buffers()
-                telemetry.note_tool_call(name)
-                call = ToolCall(id, name, arguments)
-                self._parts.append(call)
-                if name not in self._client_tool_names:
-                    self._has_server_tool_calls = True
-                    self._start_tool_call(call, tools)
             case TurnEnded(_, usage):
-                self._turn_ended = event
+                self._ended = event
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
 
-    def _start_tool_call(self, call: ToolCall, tools: TurnToolCalls) -> None:
-        """Start a call, or refuse it if `tool_choice` is `none`: some providers lack that, and models may ignore it."""
-        if self._conversation.request.tool_choice == "none":
-            tools.refuse(call, TOOLS_DISABLED_MESSAGE)
+    async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
+        conversation = self._conversation
+        self._flush_buffers()
+        self._parts.append(call)
+        conversation.called_tools.append(call.name)
+        if call.name in self._client_tools:
+            self._calls_client = True
+            return
+        if self._calls is None:
+            calls = conversation.tools.turn(
+                conversation.emit,
+                deadline=conversation.deadline,
+                request_id=conversation.request_id,
+                caller_id=conversation.caller_id,
+            )
+            self._calls = await stack.enter_async_context(calls)
+        if conversation.request.tool_choice == "none":  # some providers lack that, and models may ignore it
+            self._calls.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
-            tools.start(call)
+            self._calls.start(call)
 
     def _record_estimated_usage(self, request: ModelRequest, error: BaseException | None) -> None:
         """Record estimated usage for a turn that ended before the provider reported what it used.
 
         If the provider failed before sending anything, no usage is recorded.
         """
-        if self._turn_ended is None and (self._output_chars or not isinstance(error, ModelError)):
+        if self._ended is None and (self._output_chars or not isinstance(error, ModelError)):
             self._conversation.on_usage(estimate_usage(request, self._output_chars))
 
     def _flush_buffers(self) -> None:
@@ -267,10 +283,13 @@ class _ModelTurn:
             self._text_buffer.clear()
 
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
+        """Append the turn and its results. No provider takes back a turn of reasoning alone; it is only stored."""
         if not self._parts:
             return
-        message = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._turn_ended is None)
-        messages: tuple[Message, ...] = (message, *results)
-        for one in messages:
-            history.append(one)
-            self._conversation.on_message(one)
+        turn = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._ended is None)
+        messages: tuple[Message, ...] = (turn, *results)
+        if not all(isinstance(part, Reasoning) for part in self._parts):
+            history += messages
+        if on_message := self._conversation.on_message:
+            for message in messages:
+                on_message(message)

@@ -52,9 +52,6 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     output: int = 0
     cached: int = 0
 
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(self.input + other.input, self.output + other.output, self.cached + other.cached)
-
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """More of the answer's text. Never empty."""

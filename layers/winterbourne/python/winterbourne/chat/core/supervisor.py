@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final
+
+import msgspec
 
 from winterbourne.chat.core.events import (
     ChatEvent,
@@ -20,7 +22,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, DeadlineReached
 from winterbourne.chat.infra import redaction, telemetry
 
-__all__ = ["Encoder", "EventWriter", "supervise"]
+__all__ = ["EventWriter", "supervise"]
 
 # How long a cancelled conversation may take to clean up before the terminal event is sent without waiting for it.
 CANCEL_GRACE_S: Final = 1.0
@@ -30,29 +32,21 @@ TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationSto
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Encoder(Protocol):
-    """Encodes events in one wire format; returns no bytes for events that the format cannot express."""
-
-    def encode(self, batch: EventBatch, /) -> bytes:
-        """The frames of a batch, in order."""
-        ...
-
-
-class EventWriter:
+class EventWriter(msgspec.Struct):
     """Writes a conversation's events: they are encoded and on the wire before anything else runs.
 
-    Args:
-        encoder: The encoder of the client's format.
+    Attributes:
+        encode: Encodes a batch in the client's format; the result is empty if the format cannot express it.
         write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
         heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
+        last_write_at: When bytes were written last, on the event loop's clock.
     """
 
-    def __init__(self, encoder: Encoder, write: Callable[[bytes], Awaitable[None]], heartbeat: bytes) -> None:
-        self._encoder = encoder
-        self._write = write
-        self._heartbeat = heartbeat
-        self._closed = False
-        self._last_write_at = asyncio.get_running_loop().time()
+    encode: Callable[[EventBatch], bytes]
+    write: Callable[[bytes], Awaitable[None]]
+    heartbeat: bytes
+    last_write_at: float = 0.0
+    _closed: bool = False
 
     async def emit(self, batch: EventBatch) -> None:
         """Send a batch; does nothing after the terminal event."""
@@ -60,19 +54,19 @@ class EventWriter:
             return
         # Set before waiting: if the task is cancelled during backpressure, the terminal event is already on the wire.
         self._closed = isinstance(batch[-1], TERMINAL_EVENTS)
-        if data := self._encoder.encode(batch):
-            self._last_write_at = asyncio.get_running_loop().time()
-            await self._write(data)
+        if data := self.encode(batch):
+            self.last_write_at = asyncio.get_running_loop().time()
+            await self.write(data)
 
     async def send_heartbeats(self, interval_s: float) -> None:
         """Send a heartbeat whenever nothing was sent for `interval_s` seconds; ends after the terminal event."""
         loop = asyncio.get_running_loop()
-        while self._heartbeat and not self._closed:
-            idle_s = loop.time() - self._last_write_at
+        while self.heartbeat and not self._closed:
+            idle_s = loop.time() - self.last_write_at
             if idle_s >= interval_s:
-                self._last_write_at = loop.time()
+                self.last_write_at = loop.time()
                 telemetry.measure("Heartbeats")
-                await self._write(self._heartbeat)
+                await self.write(self.heartbeat)
             else:
                 await asyncio.sleep(interval_s - idle_s)
 
@@ -98,6 +92,7 @@ async def supervise(
     Cancellation:
         Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
     """
+    writer.last_write_at = asyncio.get_running_loop().time()
     conversation_task = asyncio.create_task(conversation)
     heartbeat_task = asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s))
     stop_task = asyncio.create_task(_wait_for_stop_request(wait_for_stop))

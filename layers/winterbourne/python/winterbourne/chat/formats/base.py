@@ -1,17 +1,23 @@
 """The interface of a wire format: a `Format` decodes request bodies, its `Encoder` encodes the events of one answer.
 
-Both are sans-I/O: plain functions from values to values. The service uses nothing else of a format.
+Both are sans-I/O: plain functions from values to values. The service uses nothing else of a format. The constrained
+types are for the structs that decoders convert bodies to.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import Meta
 
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest
-from winterbourne.chat.http.request import Request
-from winterbourne.chat.settings import Settings
 
-__all__ = ["Encoder", "Format"]
+__all__ = ["Encoder", "Format", "Id", "MaxTokens", "Temperature", "ToolName"]
+
+Id = Annotated[str, Meta(max_length=200)]
+ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+MaxTokens = Annotated[int, Meta(ge=1)]
 
 
 class Encoder(Protocol):
@@ -49,11 +55,15 @@ class Format(Protocol):
         """The path of its POST endpoint."""
         ...
 
-    def decode(self, request: Request, settings: Settings, /) -> tuple[ChatRequest, Encoder]:
-        """Decode a request and create the encoder for its answer.
+    def decode(self, body: dict[str, Any], /) -> tuple[ChatRequest, Encoder]:
+        """Decode the JSON object of a request, and create the encoder for its answer.
+
+        Only shapes are checked: the request is checked against the settings by `core.request_checks`, the same for all
+        formats. Its messages are in the client's order, not normalized; its model is the one that the client named.
 
         Raises:
-            RequestRejected: 400, 413 or 415 if the body is invalid or too large, 404 if the model is not offered.
+            msgspec.ValidationError: The body has another shape; the caller gets 400, and the message names the field.
+            RequestRejected: 400 for what msgspec does not find.
         """
         ...
 

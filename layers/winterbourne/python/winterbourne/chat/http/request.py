@@ -7,18 +7,16 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
 
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import RequestSettings
 
-__all__ = ["Request", "parse_struct"]
-
-T = TypeVar("T")
+__all__ = ["Request", "invalid_shape"]
 
 MAX_REASON_CHARS: Final = 300
 """Length limit of an error message: a parser's message may quote the body, and a body may be long."""
@@ -69,7 +67,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise _body_too_large(max_bytes)
         return body
 
-    def json_object(self, settings: Settings) -> dict[str, Any]:
+    def json_object(self, limits: RequestSettings) -> dict[str, Any]:
         """The body as a JSON object.
 
         Raises:
@@ -77,17 +75,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                 JSON object in UTF-8 or is nested deeper than MAX_JSON_DEPTH.
         """
         self._require_json_content_type()
-        body = self.body(settings.request.max_body_bytes)
+        body = self.body(limits.max_body_bytes)
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise _invalid_json(body, error) from None
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", "the body must be a JSON object")
-        if not _is_within_depth(value, settings.request.max_json_depth):
-            raise RequestRejected(
-                400, "json_too_deep", f"the body nests deeper than {settings.request.max_json_depth} levels"
-            )
+        if not _is_within_depth(value, limits.max_json_depth):
+            raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {limits.max_json_depth} levels")
         return value
 
     def _require_json_content_type(self) -> None:
@@ -104,19 +100,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise RequestRejected(400, "invalid_body", "the body is not valid base64") from None
 
 
-def parse_struct(value: dict[str, Any], struct_type: type[T]) -> T:
-    """Convert a JSON object to a struct; unknown fields are ignored.
-
-    Raises:
-        RequestRejected: 400 if a field is missing or invalid; the message names it.
-    """
-    try:
-        return msgspec.convert(value, struct_type)
-    except msgspec.ValidationError as error:
-        reason, _, json_path = str(error).replace("`", "").partition(" - at ")
-        field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
-        message = f"{field}: {reason[:1].lower()}{reason[1:]}"
-        raise RequestRejected(400, "invalid_request", message[:MAX_REASON_CHARS]) from None
+def invalid_shape(error: msgspec.ValidationError) -> RequestRejected:
+    """400 for a body of another shape; the message names the field."""
+    reason, _, json_path = str(error).replace("`", "").partition(" - at ")
+    field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
+    return RequestRejected(400, "invalid_request", f"{field}: {reason[:1].lower()}{reason[1:]}"[:MAX_REASON_CHARS])
 
 
 def _is_within_depth(value: object, max_depth: int) -> bool:

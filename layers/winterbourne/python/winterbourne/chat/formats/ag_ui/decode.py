@@ -4,13 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.history import Id, ToolName, limit_messages, normalize_history, validate_history
 from winterbourne.chat.core.messages import ChatRequest, Text, ToolSchema, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
+from winterbourne.chat.formats.base import Id, ToolName
 from winterbourne.chat.formats.json_text import dumps_str
-from winterbourne.chat.http.request import Request, parse_struct
-from winterbourne.chat.settings import Settings
 
 __all__ = ["FORMAT", "AgUiFormat"]
 
@@ -49,18 +47,15 @@ class AgUiFormat:
 
     path = "/agui"
 
-    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, AgUiEncoder]:
+    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         """Decode a run request; its `tools` are the client's own."""
-        body = parse_struct(request.json_object(settings), _Body)
+        decoded = msgspec.convert(body, _Body)
         chat_request = ChatRequest(
-            messages=(
-                *_context_messages(body.context),
-                *normalize_history(limit_messages(decode_history(body.messages), settings)),
-            ),
-            conversation_id=body.thread_id,
-            client_tools=tuple(_tool_schema(tool) for tool in body.tools),
+            messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
+            conversation_id=decoded.thread_id,
+            client_tools=tuple(_tool_schema(tool) for tool in decoded.tools),
         )
-        return validate_history(chat_request, settings), AgUiEncoder(body.thread_id, body.run_id)
+        return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id)
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`; the client shows it unchanged."""

@@ -5,7 +5,10 @@ closed before the run finishes. A text or reasoning message is closed before any
 open side by side. https://docs.ag-ui.com
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final, assert_never
+
+import msgspec
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
@@ -14,95 +17,125 @@ from winterbourne.chat.formats.json_text import dumps, dumps_str, single_line
 
 __all__ = ["AgUiEncoder"]
 
+TEXT_MESSAGE_CONTENT: Final = b'%bdata: {"type":"TEXT_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
 
-class AgUiEncoder(sse.SseEncoder):
+REASONING_START: Final = (
+    b'%bdata: {"type":"REASONING_START","messageId":%b}\n\n'
+    b'data: {"type":"REASONING_MESSAGE_START","messageId":%b,"role":"reasoning"}\n\n'
+)
+REASONING_END: Final = (
+    b'data: {"type":"REASONING_MESSAGE_END","messageId":%b}\n\ndata: {"type":"REASONING_END","messageId":%b}\n\n'
+)
+REASONING_CONTENT: Final = b'%bdata: {"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
+ENCRYPTED_VALUE: Final = (
+    b'%bdata: {"type":"REASONING_ENCRYPTED_VALUE","subtype":"message","entityId":%b,"encryptedValue":%b}\n\n'
+)
+
+TOOL_CALL_START: Final = (
+    b'%bdata: {"type":"TOOL_CALL_START","toolCallId":%b,"toolCallName":%b,"parentMessageId":%b}\n\n'
+)
+TOOL_CALL_ARGS: Final = b'data: {"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":%b}\n\n'
+TOOL_PROGRESS: Final = (
+    b'data: {"type":"CUSTOM","name":"tool_progress","value":{"toolCallId":%b,"toolCallName":%b,"data":%b}}\n\n'
+)
+TOOL_CALL_RESULT: Final = (
+    b'data: {"type":"TOOL_CALL_RESULT","messageId":%b,"toolCallId":%b,"content":%b,"role":"tool",'
+    b'"metadata":{"%b":{"status":"%b","durationMs":%d}}}\n\n'
+)
+
+RUN_ERROR: Final = b'%bdata: {"type":"RUN_ERROR","message":%b,"code":%b}\n\n'
+
+
+class AgUiEncoder(msgspec.Struct):
     """Encodes events as AG-UI events. A state machine: it tracks the open step, messages and tool calls.
 
-    Args:
+    Attributes:
         thread_id: The client's id for the conversation; if empty, our conversation id is sent.
         run_id: The client's id for this answer; if empty, our message id is sent.
     """
 
-    def __init__(self, thread_id: str = "", run_id: str = "") -> None:
-        self._thread_id = thread_id
-        self._run_id = run_id
-        self._run_fields = b""
-        self._message_id = ""
-        self._turn_message_id = b""
-        self._step_name = b""
-        self._is_text_open = False
-        self._reasoning_id = b""
-        self._reasoning_count = 0
-        self._open_calls: dict[str, bytes] = {}
-        self._pending_calls: dict[str, bytes] = {}
+    status: ClassVar[int] = 200
+    headers: ClassVar[Mapping[str, str]] = sse.HEADERS
+    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
 
-    def _conversation_started(self, event: e.ConversationStarted) -> bytes:
-        thread, run = self._thread_id or event.conversation_id, self._run_id or event.message_id
-        self._run_fields = b'"threadId":%b,"runId":%b' % (dumps_str(thread), dumps_str(run))
-        self._message_id = event.message_id
-        return sse.frame(b'{"type":"RUN_STARTED",%b}' % self._run_fields)
+    thread_id: str = ""
+    run_id: str = ""
+    _run_fields: bytes = b""
+    _message_id: str = ""
+    _turn_message_id: bytes = b""
+    _step_name: bytes = b""
+    _is_text_open: bool = False
+    _reasoning_id: bytes = b""
+    _reasoning_count: int = 0
+    _open_calls: dict[str, bytes] = {}
+    _pending_calls: dict[str, bytes] = {}
 
-    def _turn_started(self, event: e.TurnStarted) -> bytes:
-        self._turn_message_id = dumps_str(f"{self._message_id}-{event.turn}" if event.turn > 1 else self._message_id)
-        self._step_name = b'"turn %d"' % event.turn
-        return sse.frame(b'{"type":"STEP_STARTED","stepName":%b}' % self._step_name)
+    def encode(self, batch: e.EventBatch) -> bytes:
+        """The frames of a batch, joined."""
+        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+            return self._text_delta(event.text)
+        return b"".join([self._frames(event) for event in batch])
 
-    def _text_delta(self, event: e.TextDelta) -> bytes:
-        content = b'data: {"type":"TEXT_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
-        if self._is_text_open:
-            return content % (self._turn_message_id, dumps_str(event.text))
-        begin, self._is_text_open = self._end_reasoning(), True
-        start = sse.frame(b'{"type":"TEXT_MESSAGE_START","messageId":%b,"role":"assistant"}' % self._turn_message_id)
-        return begin + start + content % (self._turn_message_id, dumps_str(event.text))
+    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+        match event:
+            case e.TextDelta(text):
+                return self._text_delta(text)
+            case e.ToolArgumentsDelta(id_, json):
+                return TOOL_CALL_ARGS % (dumps_str(id_), dumps_str(json))
+            case e.ReasoningDelta(text):
+                begin = self._start_reasoning()
+                return REASONING_CONTENT % (begin, self._reasoning_id, dumps_str(text))
+            case e.ReasoningEnded(signature, redacted):
+                return self._reasoning_ended(signature, redacted)
+            case e.ToolCallStarted(id_, name):
+                call = self._open_calls[id_] = self._pending_calls[id_] = dumps_str(id_)
+                return TOOL_CALL_START % (self._end_parts(), call, dumps_str(name), self._turn_message_id)
+            case e.ToolCallReady(id_):
+                return self._end_call(id_)
+            case e.ToolProgressed(id_, name, data):
+                return TOOL_PROGRESS % (dumps_str(id_), dumps_str(name), single_line(data))
+            case e.ToolFinished(id_):
+                self._pending_calls.pop(id_, None)
+                return _tool_finished(event)
+            case e.TurnStarted(turn):
+                self._turn_message_id = dumps_str(f"{self._message_id}-{turn}" if turn > 1 else self._message_id)
+                self._step_name = b'"turn %d"' % turn
+                return b'data: {"type":"STEP_STARTED","stepName":%b}\n\n' % self._step_name
+            case e.TurnEnded():
+                return self._end_step()
+            case e.ConversationStarted():
+                return self._conversation_started(event)
+            case e.ConversationEnded():
+                return self._conversation_ended(event)
+            case e.ConversationFailed(code, message):
+                return RUN_ERROR % (self._end_step(), dumps_str(message), dumps_str(code))
+            case e.ConversationStopped(reason):
+                outcome = b'"outcome":{"type":"cancelled"},"result":{"stopReason":"%b"}' % reason.encode()
+                return self._run_finished(outcome)
+            case e.ToolQueued() | e.ToolStarted():
+                return b""
+            case _:
+                assert_never(event)
 
-    def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
-        delta = b'{"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":%b}'
-        return self._start_reasoning() + sse.frame(delta % (self._reasoning_id, dumps_str(event.text)))
+    def _text_delta(self, text: str) -> bytes:
+        begin, message_id = b"", self._turn_message_id
+        if not self._is_text_open:
+            begin, self._is_text_open = self._end_reasoning(), True
+            begin += b'data: {"type":"TEXT_MESSAGE_START","messageId":%b,"role":"assistant"}\n\n' % message_id
+        return TEXT_MESSAGE_CONTENT % (begin, message_id, dumps_str(text))
 
-    def _reasoning_ended(self, event: e.ReasoningEnded) -> bytes:
-        if not event.signature and not event.redacted:
+    def _reasoning_ended(self, signature: str, redacted: str) -> bytes:
+        if not signature and not redacted:
             return self._end_reasoning()
         begin, reasoning_id = self._start_reasoning(), self._reasoning_id
-        value = dumps_str(encode_encrypted_value(event.signature, event.redacted))
-        template = b'{"type":"REASONING_ENCRYPTED_VALUE","subtype":"message","entityId":%b,"encryptedValue":%b}'
-        return begin + self._end_reasoning() + sse.frame(template % (reasoning_id, value))
+        value = dumps_str(encode_encrypted_value(signature, redacted))
+        return ENCRYPTED_VALUE % (begin + self._end_reasoning(), reasoning_id, value)
 
-    def _tool_call_started(self, event: e.ToolCallStarted) -> bytes:
-        call = self._open_calls[event.id] = self._pending_calls[event.id] = dumps_str(event.id)
-        start = b'{"type":"TOOL_CALL_START","toolCallId":%b,"toolCallName":%b,"parentMessageId":%b}'
-        return self._end_parts() + sse.frame(start % (call, dumps_str(event.name), self._turn_message_id))
-
-    def _tool_arguments_delta(self, event: e.ToolArgumentsDelta) -> bytes:
-        text = dumps_str(event.json)
-        return sse.frame(b'{"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":%b}' % (dumps_str(event.id), text))
-
-    def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
-        return self._end_call(event.id)
-
-    def _tool_progressed(self, event: e.ToolProgressed) -> bytes:
-        value = b'{"toolCallId":%b,"toolCallName":%b,"data":%b}' % (
-            dumps_str(event.id),
-            dumps_str(event.name),
-            single_line(event.data),
-        )
-        return sse.frame(b'{"type":"CUSTOM","name":"tool_progress","value":%b}' % value)
-
-    def _tool_finished(self, event: e.ToolFinished) -> bytes:
-        self._pending_calls.pop(event.id, None)
-        content = single_line(event.result) or b"null"
-        if event.status != "completed":
-            content = b'{"error":%b}' % dumps_str(event.error or event.status)
-        metadata = b'{"%b":{"status":"%b","durationMs":%d}}' % (
-            METADATA_KEY.encode(),
-            event.status.encode(),
-            event.duration_ms,
-        )
-        result = b'{"type":"TOOL_CALL_RESULT","messageId":%b,"toolCallId":%b,"content":%b,"role":"tool","metadata":%b}'
-        text = dumps_str(content.decode())
-        return sse.frame(result % (dumps_str(f"result-{event.id}"), dumps_str(event.id), text, metadata))
-
-    def _turn_ended(self, _: e.TurnEnded) -> bytes:
-        return self._end_step()
+    def _conversation_started(self, event: e.ConversationStarted) -> bytes:
+        thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
+        self._run_fields = b'"threadId":%b,"runId":%b' % (dumps_str(thread), dumps_str(run))
+        self._message_id = event.message_id
+        return b'data: {"type":"RUN_STARTED",%b}\n\n' % self._run_fields
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         pending = b""
@@ -110,63 +143,30 @@ class AgUiEncoder(sse.SseEncoder):
             pending = b',"pendingToolCallIds":[%b]' % b",".join(self._pending_calls.values())
         used = event.usage
         usage = dumps({"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached})
-        outcome = b'"outcome":{"type":"success"%b},"result":{"stopReason":"%b"},"usage":[%b]' % (
-            pending,
-            event.stop_reason.encode(),
-            usage,
-        )
-        return self._end_step() + sse.frame(b'{"type":"RUN_FINISHED",%b,%b}' % (self._run_fields, outcome))
+        outcome = b'"outcome":{"type":"success"%b},"result":{"stopReason":"%b"},"usage":[%b]'
+        return self._run_finished(outcome % (pending, event.stop_reason.encode(), usage))
 
-    def _conversation_failed(self, event: e.ConversationFailed) -> bytes:
-        error = b'{"type":"RUN_ERROR","message":%b,"code":%b}' % (dumps_str(event.message), dumps_str(event.code))
-        return self._end_step() + sse.frame(error)
-
-    def _conversation_stopped(self, event: e.ConversationStopped) -> bytes:
-        outcome = b'"outcome":{"type":"cancelled"},"result":{"stopReason":"%b"}' % event.reason.encode()
-        return self._end_step() + sse.frame(b'{"type":"RUN_FINISHED",%b,%b}' % (self._run_fields, outcome))
-
-    dispatch_table: ClassVar[sse.DispatchTable] = {
-        e.ConversationStarted: _conversation_started,
-        e.TurnStarted: _turn_started,
-        e.TextDelta: _text_delta,
-        e.ReasoningDelta: _reasoning_delta,
-        e.ReasoningEnded: _reasoning_ended,
-        e.ToolCallStarted: _tool_call_started,
-        e.ToolArgumentsDelta: _tool_arguments_delta,
-        e.ToolCallReady: _tool_call_ready,
-        e.ToolQueued: sse.no_frames,
-        e.ToolStarted: sse.no_frames,
-        e.ToolProgressed: _tool_progressed,
-        e.ToolFinished: _tool_finished,
-        e.TurnEnded: _turn_ended,
-        e.ConversationEnded: _conversation_ended,
-        e.ConversationFailed: _conversation_failed,
-        e.ConversationStopped: _conversation_stopped,
-    }
+    def _run_finished(self, outcome: bytes) -> bytes:
+        return b'%bdata: {"type":"RUN_FINISHED",%b,%b}\n\n' % (self._end_step(), self._run_fields, outcome)
 
     def _start_reasoning(self) -> bytes:
         if self._reasoning_id:
             return b""
         end, self._reasoning_count = self._end_text(), self._reasoning_count + 1
         self._reasoning_id = dumps_str(f"{self._message_id}-reasoning-{self._reasoning_count}")
-        start = sse.frame(b'{"type":"REASONING_START","messageId":%b}' % self._reasoning_id)
-        message = b'{"type":"REASONING_MESSAGE_START","messageId":%b,"role":"reasoning"}' % self._reasoning_id
-        return end + start + sse.frame(message)
+        return REASONING_START % (end, self._reasoning_id, self._reasoning_id)
 
     def _end_reasoning(self) -> bytes:
         reasoning_id, self._reasoning_id = self._reasoning_id, b""
-        if not reasoning_id:
-            return b""
-        end = sse.frame(b'{"type":"REASONING_MESSAGE_END","messageId":%b}' % reasoning_id)
-        return end + sse.frame(b'{"type":"REASONING_END","messageId":%b}' % reasoning_id)
+        return REASONING_END % (reasoning_id, reasoning_id) if reasoning_id else b""
 
     def _end_text(self) -> bytes:
         was_open, self._is_text_open = self._is_text_open, False
-        return sse.frame(b'{"type":"TEXT_MESSAGE_END","messageId":%b}' % self._turn_message_id) if was_open else b""
+        return b'data: {"type":"TEXT_MESSAGE_END","messageId":%b}\n\n' % self._turn_message_id if was_open else b""
 
     def _end_call(self, call_id: str) -> bytes:
         call = self._open_calls.pop(call_id, b"")
-        return sse.frame(b'{"type":"TOOL_CALL_END","toolCallId":%b}' % call) if call else b""
+        return b'data: {"type":"TOOL_CALL_END","toolCallId":%b}\n\n' % call if call else b""
 
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()
@@ -174,5 +174,19 @@ class AgUiEncoder(sse.SseEncoder):
     def _end_step(self) -> bytes:
         calls = b"".join([self._end_call(call_id) for call_id in tuple(self._open_calls)])
         step_name, self._step_name = self._step_name, b""
-        end = sse.frame(b'{"type":"STEP_FINISHED","stepName":%b}' % step_name) if step_name else b""
+        end = b'data: {"type":"STEP_FINISHED","stepName":%b}\n\n' % step_name if step_name else b""
         return self._end_parts() + calls + end
+
+
+def _tool_finished(event: e.ToolFinished) -> bytes:
+    content = single_line(event.result) or b"null"
+    if event.status != "completed":
+        content = b'{"error":%b}' % dumps_str(event.error or event.status)
+    return TOOL_CALL_RESULT % (
+        dumps_str(f"result-{event.id}"),
+        dumps_str(event.id),
+        dumps_str(content.decode()),
+        METADATA_KEY.encode(),
+        event.status.encode(),
+        event.duration_ms,
+    )

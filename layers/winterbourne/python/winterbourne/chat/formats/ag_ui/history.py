@@ -11,7 +11,6 @@ import msgspec
 import orjson
 from msgspec import Meta
 
-from winterbourne.chat.core.history import Id
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -24,6 +23,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
+from winterbourne.chat.formats.base import Id
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image
 

@@ -5,22 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.history import (
-    Id,
-    MaxTokens,
-    Temperature,
-    ToolName,
-    limit_messages,
-    normalize_history,
-    validate_history,
-)
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
+from winterbourne.chat.formats.base import Id, MaxTokens, Temperature, ToolName
 from winterbourne.chat.formats.json_text import dumps_str
-from winterbourne.chat.formats.model_choices import resolve_model
-from winterbourne.chat.http.request import Request, parse_struct
-from winterbourne.chat.settings import Settings
 
 __all__ = ["FORMAT", "AiSdkFormat"]
 
@@ -61,23 +50,23 @@ class AiSdkFormat:
 
     path = "/api/chat"
 
-    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, AiSdkEncoder]:
+    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
-        body = parse_struct(request.json_object(settings), _Body)
-        tools = body.tools or {}
-        messages = limit_messages(decode_history(body.messages), settings)
+        decoded = msgspec.convert(body, _Body)
+        tools = decoded.tools or {}
+        messages = tuple(decode_history(decoded.messages))
         chat_request = ChatRequest(
-            messages=_new_messages(messages, tools) if body.store else normalize_history(messages),
-            conversation_id=body.id,
-            message_id=_continued_message_id(body.messages),
-            store=body.store,
-            system=body.system,
-            model_id=resolve_model(body.model, settings),
-            temperature=body.temperature,
-            max_tokens=body.max_tokens,
+            messages=_new_messages(messages, tools) if decoded.store else messages,
+            conversation_id=decoded.id,
+            message_id=_continued_message_id(decoded.messages),
+            store=decoded.store,
+            system=decoded.system,
+            model_id=decoded.model,
+            temperature=decoded.temperature,
+            max_tokens=decoded.max_tokens,
             client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         )
-        return validate_history(chat_request, settings), AiSdkEncoder(frozenset(tools))
+        return chat_request, AiSdkEncoder(frozenset(tools))
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`; the SDK shows the whole body as the error's message."""

@@ -6,8 +6,9 @@ https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, assert_never
 
+import msgspec
 import orjson
 
 from winterbourne.chat.core import events as e
@@ -31,110 +32,94 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
     }
 )
 
+FINISH: Final = b'data: {"type":"finish","finishReason":"%b","messageMetadata":{"usage":%b}}\n\n'
 
-class AiSdkEncoder(sse.SseEncoder):
+
+class AiSdkEncoder(msgspec.Struct):
     """Encodes events as UI message chunks.
 
     A state machine: it tracks the open text and reasoning part, because the SDK throws on a delta for a part that is
     not open.
 
-    Args:
+    Attributes:
         client_tools: Names of the tools that the client runs; it knows their types, so they are not sent as `dynamic`.
     """
 
-    headers = HEADERS
+    status: ClassVar[int] = 200
+    headers: ClassVar[Mapping[str, str]] = HEADERS
+    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
 
-    def __init__(self, client_tools: frozenset[str] = frozenset()) -> None:
-        self._client_tools = client_tools
-        self._part_count = 0
-        self._text_id = b""
-        self._reasoning_id = b""
-        self._is_step_open = False
+    client_tools: frozenset[str] = frozenset()
+    _part_count: int = 0
+    _text_id: bytes = b""
+    _reasoning_id: bytes = b""
+    _is_step_open: bool = False
 
-    def _conversation_started(self, event: e.ConversationStarted) -> bytes:
-        return sse.frame(b'{"type":"start","messageId":%b}' % dumps_str(event.message_id))
+    def encode(self, batch: e.EventBatch) -> bytes:
+        """The frames of a batch, joined."""
+        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+            return self._text_delta(event.text)
+        return b"".join([self._frames(event) for event in batch])
 
-    def _turn_started(self, _: e.TurnStarted) -> bytes:
-        self._is_step_open = True
-        return sse.frame(b'{"type":"start-step"}')
+    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+        match event:
+            case e.TextDelta(text):
+                return self._text_delta(text)
+            case e.ToolArgumentsDelta(id_, json):
+                fields = dumps_str(id_), dumps_str(json)
+                return b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}\n\n' % fields
+            case e.ReasoningDelta(text):
+                begin, delta = self._start_reasoning(), dumps_str(text)
+                return b'%bdata: {"type":"reasoning-delta","id":%b,"delta":%b}\n\n' % (begin, self._reasoning_id, delta)
+            case e.ReasoningEnded(signature, redacted):
+                return self._reasoning_ended(signature, redacted)
+            case e.ToolCallStarted(id_, name):
+                call = self._tool_call_fields(id_, name)
+                return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (self._end_parts(), call)
+            case e.ToolCallReady(id_, name, arguments):
+                call = self._tool_call_fields(id_, name)
+                return b'data: {"type":"tool-input-available",%b,"input":%b}\n\n' % (call, _tool_input(arguments))
+            case e.ToolProgressed(id_, _, data):
+                return _tool_output_available(id_, single_line(data) + b',"preliminary":true')
+            case e.ToolFinished():
+                return _tool_finished(event)
+            case e.TurnStarted():
+                self._is_step_open = True
+                return b'data: {"type":"start-step"}\n\n'
+            case e.TurnEnded():
+                return self._end_step()
+            case e.ConversationStarted(_, message_id):
+                return b'data: {"type":"start","messageId":%b}\n\n' % dumps_str(message_id)
+            case e.ConversationEnded(stop_reason, used):
+                usage = dumps(
+                    {"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached}
+                )
+                return self._end_step() + FINISH % (FINISH_REASONS[stop_reason].encode(), usage) + sse.DONE
+            case e.ConversationFailed(_, message):
+                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (
+                    self._end_step(),
+                    dumps_str(message),
+                    sse.DONE,
+                )
+            case e.ConversationStopped(reason):
+                return b'%bdata: {"type":"abort","reason":"%b"}\n\n%b' % (self._end_step(), reason.encode(), sse.DONE)
+            case e.ToolQueued() | e.ToolStarted():
+                return b""
+            case _:
+                assert_never(event)
 
-    def _text_delta(self, event: e.TextDelta) -> bytes:
-        if self._text_id:
-            return b'data: {"type":"text-delta","id":%b,"delta":%b}\n\n' % (self._text_id, dumps_str(event.text))
-        self._text_id = self._next_part_id()
-        return sse.frame(b'{"type":"text-start","id":%b}' % self._text_id) + self._text_delta(event)
+    def _text_delta(self, text: str) -> bytes:
+        begin = b""
+        if not self._text_id:
+            self._text_id = self._next_part_id()
+            begin = b'data: {"type":"text-start","id":%b}\n\n' % self._text_id
+        return b'%bdata: {"type":"text-delta","id":%b,"delta":%b}\n\n' % (begin, self._text_id, dumps_str(text))
 
-    def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
-        begin = self._start_reasoning()
-        delta = dumps_str(event.text)
-        return begin + sse.frame(b'{"type":"reasoning-delta","id":%b,"delta":%b}' % (self._reasoning_id, delta))
-
-    def _reasoning_ended(self, event: e.ReasoningEnded) -> bytes:
-        provider_metadata = b""
-        if event.signature or event.redacted:
-            metadata = ReasoningMetadata(signature=event.signature, redacted=event.redacted).to_provider_metadata()
-            provider_metadata = b',"providerMetadata":%b' % dumps(metadata)
-        begin = self._start_reasoning() if provider_metadata else b""
-        return begin + self._end_reasoning(provider_metadata)
-
-    def _tool_call_started(self, event: e.ToolCallStarted) -> bytes:
-        call = self._tool_call_fields(event.id, event.name)
-        return self._end_parts() + sse.frame(b'{"type":"tool-input-start",%b}' % call)
-
-    def _tool_arguments_delta(self, event: e.ToolArgumentsDelta) -> bytes:
-        text = dumps_str(event.json)
-        return sse.frame(
-            b'{"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}' % (dumps_str(event.id), text)
-        )
-
-    def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
-        call = self._tool_call_fields(event.id, event.name)
-        return sse.frame(b'{"type":"tool-input-available",%b,"input":%b}' % (call, _tool_input(event.arguments)))
-
-    def _tool_progressed(self, event: e.ToolProgressed) -> bytes:
-        return _tool_output_available(event.id, single_line(event.data) + b',"preliminary":true')
-
-    def _tool_finished(self, event: e.ToolFinished) -> bytes:
-        if event.status == "completed":
-            return _tool_output_available(event.id, single_line(event.result) or b"null")
-        call, text = dumps_str(event.id), dumps_str(event.error or event.status)
-        return sse.frame(b'{"type":"tool-output-error","toolCallId":%b,"errorText":%b,"dynamic":true}' % (call, text))
-
-    def _turn_ended(self, _: e.TurnEnded) -> bytes:
-        return self._end_step()
-
-    def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
-        used = event.usage
-        usage = dumps({"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached})
-        reason = FINISH_REASONS[event.stop_reason].encode()
-        finish = b'{"type":"finish","finishReason":"%b","messageMetadata":{"usage":%b}}' % (reason, usage)
-        return self._end_step() + sse.frame(finish) + sse.DONE
-
-    def _conversation_failed(self, event: e.ConversationFailed) -> bytes:
-        error = b'{"type":"error","errorText":%b}' % dumps_str(event.message)
-        return self._end_step() + sse.frame(error) + sse.DONE
-
-    def _conversation_stopped(self, event: e.ConversationStopped) -> bytes:
-        return self._end_step() + sse.frame(b'{"type":"abort","reason":%b}' % dumps_str(event.reason)) + sse.DONE
-
-    dispatch_table: ClassVar[sse.DispatchTable] = {
-        e.ConversationStarted: _conversation_started,
-        e.TurnStarted: _turn_started,
-        e.TextDelta: _text_delta,
-        e.ReasoningDelta: _reasoning_delta,
-        e.ReasoningEnded: _reasoning_ended,
-        e.ToolCallStarted: _tool_call_started,
-        e.ToolArgumentsDelta: _tool_arguments_delta,
-        e.ToolCallReady: _tool_call_ready,
-        e.ToolQueued: sse.no_frames,
-        e.ToolStarted: sse.no_frames,
-        e.ToolProgressed: _tool_progressed,
-        e.ToolFinished: _tool_finished,
-        e.TurnEnded: _turn_ended,
-        e.ConversationEnded: _conversation_ended,
-        e.ConversationFailed: _conversation_failed,
-        e.ConversationStopped: _conversation_stopped,
-    }
+    def _reasoning_ended(self, signature: str, redacted: str) -> bytes:
+        if not signature and not redacted:
+            return self._end_reasoning()
+        metadata = ReasoningMetadata(signature=signature, redacted=redacted).to_provider_metadata()
+        return self._start_reasoning() + self._end_reasoning(b',"providerMetadata":%b' % dumps(metadata))
 
     def _next_part_id(self) -> bytes:
         self._part_count += 1
@@ -144,25 +129,25 @@ class AiSdkEncoder(sse.SseEncoder):
         if self._reasoning_id:
             return b""
         end, self._reasoning_id = self._end_text(), self._next_part_id()
-        return end + sse.frame(b'{"type":"reasoning-start","id":%b}' % self._reasoning_id)
+        return b'%bdata: {"type":"reasoning-start","id":%b}\n\n' % (end, self._reasoning_id)
 
     def _end_reasoning(self, provider_metadata: bytes = b"") -> bytes:
         part_id, self._reasoning_id = self._reasoning_id, b""
-        return sse.frame(b'{"type":"reasoning-end","id":%b%b}' % (part_id, provider_metadata)) if part_id else b""
+        return b'data: {"type":"reasoning-end","id":%b%b}\n\n' % (part_id, provider_metadata) if part_id else b""
 
     def _end_text(self) -> bytes:
         part_id, self._text_id = self._text_id, b""
-        return sse.frame(b'{"type":"text-end","id":%b}' % part_id) if part_id else b""
+        return b'data: {"type":"text-end","id":%b}\n\n' % part_id if part_id else b""
 
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()
 
     def _end_step(self) -> bytes:
         was_open, self._is_step_open = self._is_step_open, False
-        return self._end_parts() + (sse.frame(b'{"type":"finish-step"}') if was_open else b"")
+        return self._end_parts() + (b'data: {"type":"finish-step"}\n\n' if was_open else b"")
 
     def _tool_call_fields(self, call_id: str, name: str) -> bytes:
-        dynamic = b"" if name in self._client_tools else b',"dynamic":true'
+        dynamic = b"" if name in self.client_tools else b',"dynamic":true'
         return b'"toolCallId":%b,"toolName":%b%b' % (dumps_str(call_id), dumps_str(name), dynamic)
 
 
@@ -175,6 +160,13 @@ def _tool_input(arguments: str) -> bytes:
     return single_line(arguments.encode() or b"{}") if isinstance(value, dict) else dumps_str(arguments)
 
 
+def _tool_finished(event: e.ToolFinished) -> bytes:
+    if event.status == "completed":
+        return _tool_output_available(event.id, single_line(event.result) or b"null")
+    fields = dumps_str(event.id), dumps_str(event.error or event.status)
+    return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b,"dynamic":true}\n\n' % fields
+
+
 def _tool_output_available(call_id: str, output: bytes) -> bytes:
-    begin = b'{"type":"tool-output-available","toolCallId":%b,"dynamic":true,"output":%b}'
-    return sse.frame(begin % (dumps_str(call_id), output))
+    template = b'data: {"type":"tool-output-available","toolCallId":%b,"dynamic":true,"output":%b}\n\n'
+    return template % (dumps_str(call_id), output)

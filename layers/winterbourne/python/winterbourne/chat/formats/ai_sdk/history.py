@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat.core.history import Id
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -23,6 +22,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
+from winterbourne.chat.formats.base import Id
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file
 

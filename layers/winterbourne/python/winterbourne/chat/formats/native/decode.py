@@ -1,17 +1,9 @@
 """Decodes native chat requests: `POST /chat` → ChatRequest."""
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.core.history import (
-    Id,
-    MaxTokens,
-    Temperature,
-    limit_messages,
-    normalize_history,
-    validate_history,
-)
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
     AssistantMessage,
@@ -26,12 +18,10 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
+from winterbourne.chat.formats.base import Id, MaxTokens, Temperature
 from winterbourne.chat.formats.json_text import dumps_str
 from winterbourne.chat.formats.media import parse_image
-from winterbourne.chat.formats.model_choices import resolve_model
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.http.request import Request, parse_struct
-from winterbourne.chat.settings import Settings
 
 __all__ = ["FORMAT", "NativeFormat"]
 
@@ -102,21 +92,20 @@ class NativeFormat:
 
     path = "/chat"
 
-    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, NativeEncoder]:
-        """Decode a native request. With `store`, `messages` holds only new messages and is not normalized here."""
-        body = parse_struct(request.json_object(settings), _Body)
-        messages = limit_messages((_decode_message(message) for message in body.messages), settings)
+    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
+        """Decode a native request. With `store`, `messages` holds only new messages."""
+        decoded = msgspec.convert(body, _Body)
         chat_request = ChatRequest(
-            messages=messages if body.store else normalize_history(messages),
-            conversation_id=body.conversation_id,
-            store=body.store,
-            system=body.system,
-            model_id=resolve_model(body.model, settings),
-            temperature=body.temperature,
-            max_tokens=body.max_tokens,
-            tool_choice=body.tool_choice,
+            messages=tuple(_decode_message(message) for message in decoded.messages),
+            conversation_id=decoded.conversation_id,
+            store=decoded.store,
+            system=decoded.system,
+            model_id=decoded.model,
+            temperature=decoded.temperature,
+            max_tokens=decoded.max_tokens,
+            tool_choice=decoded.tool_choice,
         )
-        return validate_history(chat_request, settings), NativeEncoder()
+        return chat_request, NativeEncoder()
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`"""

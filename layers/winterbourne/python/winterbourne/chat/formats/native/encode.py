@@ -12,15 +12,21 @@ The terminal frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`
 """
 
 import functools
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final, assert_never
 
+import msgspec
 from orjson import JSONEncodeError, dumps
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps_str, single_line
 
-__all__ = ["NativeEncoder", "tool_call_frame_prefix"]
+__all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
+
+DONE_FRAME: Final = (
+    b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n'
+)
 
 
 @functools.lru_cache(maxsize=512)
@@ -29,95 +35,65 @@ def tool_call_frame_prefix(name: str, status: str) -> bytes:
     return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (dumps_str(name), status.encode())
 
 
-def _conversation_started(_: object, event: e.ConversationStarted) -> bytes:
-    return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % (
-        dumps_str(event.conversation_id),
-        dumps_str(event.message_id),
-        dumps_str(event.model),
-    )
+class NativeEncoder(msgspec.Struct):
+    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
+
+    status: ClassVar[int] = 200
+    headers: ClassVar[Mapping[str, str]] = sse.HEADERS
+    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
+
+    _arguments: dict[str, str] = {}
+
+    def encode(self, batch: e.EventBatch) -> bytes:
+        """The frames of a batch, joined."""
+        try:
+            if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+                return b'data: {"type":"content","delta":%b}\n\n' % dumps(event.text)
+            return b"".join([self._frame(event, dumps) for event in batch])
+        except JSONEncodeError:  # a lone surrogate; `_frame` may be called again for the same event
+            return b"".join([self._frame(event, dumps_str) for event in batch])
+
+    # One case for each event.
+    def _frame(self, event: e.ChatEvent, string: Callable[[str], bytes]) -> bytes:  # noqa: C901, PLR0911, PLR0912
+        match event:
+            case e.TextDelta(text):
+                return b'data: {"type":"content","delta":%b}\n\n' % string(text)
+            case e.ReasoningDelta(text):
+                return b'data: {"type":"reasoning","delta":%b}\n\n' % string(text)
+            case e.ToolProgressed(id_, name, data):
+                prefix = tool_call_frame_prefix(name, "progress")
+                return b'%b,"id":%b,"data":%b}\n\n' % (prefix, string(id_), single_line(data))
+            case e.ToolStarted(id_, name):
+                fields = tool_call_frame_prefix(name, "started"), string(id_), string(self._arguments.get(id_, ""))
+                return b'%b,"id":%b,"arguments":%b}\n\n' % fields
+            case e.ToolFinished():
+                return tool_finished_frame(event, string)
+            case e.ToolCallReady(id_, _, arguments):
+                self._arguments[id_] = arguments
+                return b""
+            case e.ToolQueued(id_, name):
+                return b'%b,"id":%b}\n\n' % (tool_call_frame_prefix(name, "queued"), string(id_))
+            case e.ConversationStarted(conversation_id, message_id, model):
+                ids = string(conversation_id), string(message_id), string(model)
+                return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
+            case e.ConversationEnded(stop_reason, usage, turns):
+                return DONE_FRAME % (stop_reason.encode(), usage.input, usage.output, usage.cached, turns)
+            case e.ConversationFailed(code, message):
+                return b'data: {"type":"error","code":%b,"message":%b}\n\n' % (string(code), string(message))
+            case e.ConversationStopped(reason):
+                return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
+            case e.TurnStarted() | e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
+                return b""
+            case _:
+                assert_never(event)
 
 
-def _text_delta(_: object, event: e.TextDelta) -> bytes:
-    try:
-        return b'data: {"type":"content","delta":%b}\n\n' % dumps(event.text)
-    except JSONEncodeError:
-        return b'data: {"type":"content","delta":%b}\n\n' % dumps_str(event.text)
-
-
-def _reasoning_delta(_: object, event: e.ReasoningDelta) -> bytes:
-    return b'data: {"type":"reasoning","delta":%b}\n\n' % dumps_str(event.text)
-
-
-def _tool_queued(_: object, event: e.ToolQueued) -> bytes:
-    return b'%b,"id":%b}\n\n' % (tool_call_frame_prefix(event.name, "queued"), dumps_str(event.id))
-
-
-def _tool_progressed(_: object, event: e.ToolProgressed) -> bytes:
-    return b'%b,"id":%b,"data":%b}\n\n' % (
-        tool_call_frame_prefix(event.name, "progress"),
-        dumps_str(event.id),
-        single_line(event.data),
-    )
-
-
-def _tool_finished(_: object, event: e.ToolFinished) -> bytes:
+def tool_finished_frame(event: e.ToolFinished, string: Callable[[str], bytes]) -> bytes:
+    """The last frame of a call; `string` serializes text."""
     outcome = b""
     if event.result:
         outcome = b',"result":%b' % single_line(event.result)
     elif event.error:
-        outcome = b',"error":%b' % dumps_str(event.error)
+        outcome = b',"error":%b' % string(event.error)
     prefix = tool_call_frame_prefix(event.name, event.status)
-    return b'%b,"id":%b,"duration_ms":%d%b}\n\n' % (prefix, dumps_str(event.id), event.duration_ms, outcome)
-
-
-def _conversation_ended(_: object, event: e.ConversationEnded) -> bytes:
-    usage = event.usage
-    return (b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n') % (
-        event.stop_reason.encode(),
-        usage.input,
-        usage.output,
-        usage.cached,
-        event.turns,
-    )
-
-
-def _conversation_failed(_: object, event: e.ConversationFailed) -> bytes:
-    return b'data: {"type":"error","code":%b,"message":%b}\n\n' % (dumps_str(event.code), dumps_str(event.message))
-
-
-def _conversation_stopped(_: object, event: e.ConversationStopped) -> bytes:
-    return b'data: {"type":"stopped","reason":"%b"}\n\n' % event.reason.encode()
-
-
-class NativeEncoder(sse.SseEncoder):
-    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
-
-    def __init__(self) -> None:
-        self._pending_arguments: dict[str, str] = {}
-
-    def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
-        self._pending_arguments[event.id] = event.arguments
-        return b""
-
-    def _tool_started(self, event: e.ToolStarted) -> bytes:
-        prefix, arguments = tool_call_frame_prefix(event.name, "started"), self._pending_arguments.pop(event.id, "")
-        return b'%b,"id":%b,"arguments":%b}\n\n' % (prefix, dumps_str(event.id), dumps_str(arguments))
-
-    dispatch_table: ClassVar[sse.DispatchTable] = {
-        e.ConversationStarted: _conversation_started,
-        e.TurnStarted: sse.no_frames,
-        e.TextDelta: _text_delta,
-        e.ReasoningDelta: _reasoning_delta,
-        e.ReasoningEnded: sse.no_frames,
-        e.ToolCallStarted: sse.no_frames,
-        e.ToolArgumentsDelta: sse.no_frames,
-        e.ToolCallReady: _tool_call_ready,
-        e.ToolQueued: _tool_queued,
-        e.ToolStarted: _tool_started,
-        e.ToolProgressed: _tool_progressed,
-        e.ToolFinished: _tool_finished,
-        e.TurnEnded: sse.no_frames,
-        e.ConversationEnded: _conversation_ended,
-        e.ConversationFailed: _conversation_failed,
-        e.ConversationStopped: _conversation_stopped,
-    }
+    return b'%b,"id":%b,"duration_ms":%d%b}\n\n' % (prefix, string(event.id), event.duration_ms, outcome)

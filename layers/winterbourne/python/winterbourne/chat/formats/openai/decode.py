@@ -9,23 +9,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from winterbourne.chat.core.history import (
-    Id,
-    MaxTokens,
-    Temperature,
-    ToolName,
-    limit_messages,
-    normalize_history,
-    validate_history,
-)
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice, ToolSchema
+from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import Encoder
+from winterbourne.chat.formats.base import Encoder, Id, MaxTokens, Temperature, ToolName
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.model_choices import available_models, resolve_model
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
-from winterbourne.chat.http.request import Request, parse_struct
 from winterbourne.chat.settings import Settings
 
 __all__ = ["FORMAT", "OpenAiFormat", "models_body"]
@@ -102,7 +92,8 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
 def models_body(settings: Settings) -> bytes:
     """The body of `GET /v1/models`: the models that a caller may choose."""
     models = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in available_models(settings)
+        {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"}
+        for name in available_models(settings.model)
     ]
     return dumps({"object": "list", "data": models})
 
@@ -112,21 +103,21 @@ class OpenAiFormat:
 
     path = "/v1/chat/completions"
 
-    def decode(self, request: Request, settings: Settings) -> tuple[ChatRequest, Encoder]:
+    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
         """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
-        body = parse_struct(request.json_object(settings), _Body)
-        _reject_unsupported_parameters(body)
-        tools = tuple(_tool_schema(tool) for tool in body.tools or ())
+        decoded = msgspec.convert(body, _Body)
+        _reject_unsupported_parameters(decoded)
+        tools = tuple(_tool_schema(tool) for tool in decoded.tools or ())
         chat_request = ChatRequest(
-            messages=normalize_history(limit_messages(decode_history(body.messages), settings)),
-            conversation_id=body.metadata.conversation_id if body.metadata else "",
-            model_id=resolve_model(body.model, settings),
-            temperature=body.temperature,
-            max_tokens=body.max_completion_tokens or body.max_tokens,
-            tool_choice=_tool_choice(body.tool_choice),
+            messages=tuple(decode_history(decoded.messages)),
+            conversation_id=decoded.metadata.conversation_id if decoded.metadata else "",
+            model_id=decoded.model,
+            temperature=decoded.temperature,
+            max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+            tool_choice=_tool_choice(decoded.tool_choice),
             client_tools=tools,
         )
-        return validate_history(chat_request, settings), _make_encoder(body, frozenset(tool.name for tool in tools))
+        return chat_request, _make_encoder(decoded, frozenset(tool.name for tool in tools))
 
     def error_body(self, status: int, code: str, message: str) -> bytes:
         """`{"error":{"message","type","param","code"}}`, as the SDKs expect it."""
@@ -136,9 +127,9 @@ class OpenAiFormat:
 def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     model, created = body.model or "", int(time.time())
     if not body.stream:
-        return OpenAiCompletionEncoder(model, client_tools, created=created)
+        return OpenAiCompletionEncoder(model, client_tools, created)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return OpenAiChunkEncoder(model, client_tools, include_usage=include_usage, created=created)
+    return OpenAiChunkEncoder(model, client_tools, include_usage, created)
 
 
 FORMAT: Final = OpenAiFormat()

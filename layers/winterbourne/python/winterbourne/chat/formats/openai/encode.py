@@ -5,7 +5,9 @@ Independent of how requests are decoded.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, assert_never
+
+import msgspec
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.events import EventBatch
@@ -42,95 +44,99 @@ STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = MappingProxyType({"model_busy":
 """HTTP status of a failed non-streaming answer, by error code; other `model_` codes give 502, all else 500."""
 
 
-class OpenAiChunkEncoder(sse.SseEncoder):
+class OpenAiChunkEncoder(msgspec.Struct):
     """Encodes events as chat completion chunks.
 
-    Args:
+    Attributes:
         model: The name that the caller used; if empty, the name in ConversationStarted is sent.
         client_tools: Names of the caller's own tools.
         include_usage: Whether the caller asked for a last chunk with token counts.
         created: Unix time in seconds.
     """
 
-    def __init__(self, model: str, client_tools: frozenset[str], *, include_usage: bool, created: int) -> None:
-        self._model = model
-        self._client_tools = client_tools
-        self._include_usage = include_usage
-        self._created = created
-        self._call_indexes: dict[str, int] = {}
-        self._chunk_prefix = b""
-        self._has_text = False
-        self._separator = ""
+    status: ClassVar[int] = 200
+    headers: ClassVar[Mapping[str, str]] = sse.HEADERS
+    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
+
+    model: str
+    client_tools: frozenset[str]
+    include_usage: bool
+    created: int
+    _call_indexes: dict[str, int] = {}
+    _chunk_prefix: bytes = b""
+    _has_text: bool = False
+    _separator: str = ""
+
+    def encode(self, batch: EventBatch) -> bytes:
+        """The chunks of a batch, joined."""
+        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+            return self._text_delta(event.text)
+        return b"".join([self._frames(event) for event in batch])
+
+    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911 - one case for each event
+        match event:
+            case e.TextDelta(text):
+                return self._text_delta(text)
+            case e.ToolArgumentsDelta(id_, json):
+                return self._arguments_delta(id_, json)
+            case e.ReasoningDelta(text):
+                return self._chunk(b'{"reasoning_content":%b}' % dumps_str(text))
+            case e.ToolCallStarted(id_, name):
+                return self._tool_call_started(id_, name) if name in self.client_tools else b""
+            case e.ToolCallReady(id_, _, arguments):
+                return b"" if arguments else self._arguments_delta(id_, "{}")  # others were sent as deltas
+            case e.TurnStarted():
+                self._separator = TURN_SEPARATOR if self._has_text else ""
+                return b""
+            case e.ConversationStarted():
+                return self._conversation_started(event)
+            case e.ConversationEnded():
+                return self._conversation_ended(event)
+            case e.ConversationFailed(code, message):
+                return b"data: %b\n\n%b" % (encode_error(_status_for_error_code(code), code, message), sse.DONE)
+            case e.ConversationStopped(reason):
+                # The format has no reason for this: `length` says that more would have come, `stopped` why it did not.
+                return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
+            case (
+                e.ReasoningEnded()
+                | e.ToolQueued()
+                | e.ToolStarted()
+                | e.ToolProgressed()
+                | e.ToolFinished()
+                | e.TurnEnded()
+            ):
+                return b""
+            case _:
+                assert_never(event)
+
+    def _text_delta(self, text: str) -> bytes:
+        separator, self._separator, self._has_text = self._separator, "", True
+        return self._chunk(b'{"content":%b}' % dumps_str(separator + text))
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
-        head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
+        self._chunk_prefix = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
             dumps_str(f"chatcmpl-{event.message_id}"),
-            self._created,
-            dumps_str(self._model or event.model),
+            self.created,
+            dumps_str(self.model or event.model),
         )
-        self._chunk_prefix = b"data: " + head
         return self._chunk(b'{"role":"assistant","content":""}')
 
-    def _text_delta(self, event: e.TextDelta) -> bytes:
-        separator, self._separator, self._has_text = self._separator, "", True
-        return self._chunk(b'{"content":%b}' % dumps_str(separator + event.text))
-
-    def _turn_started(self, _: e.TurnStarted) -> bytes:
-        self._separator = TURN_SEPARATOR if self._has_text else ""
-        return b""
-
-    def _reasoning_delta(self, event: e.ReasoningDelta) -> bytes:
-        return self._chunk(b'{"reasoning_content":%b}' % dumps_str(event.text))
-
-    def _tool_call_started(self, event: e.ToolCallStarted) -> bytes:
-        if event.name not in self._client_tools:
-            return b""
-        index = self._call_indexes[event.id] = len(self._call_indexes)
+    def _tool_call_started(self, call_id: str, name: str) -> bytes:
+        index = self._call_indexes[call_id] = len(self._call_indexes)
         call = b'{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}'
-        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, dumps_str(event.id), dumps_str(event.name))))
+        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, dumps_str(call_id), dumps_str(name))))
 
-    def _tool_arguments_delta(self, event: e.ToolArgumentsDelta) -> bytes:
-        if event.id not in self._call_indexes:
+    def _arguments_delta(self, call_id: str, json: str) -> bytes:
+        if call_id not in self._call_indexes:
             return b""
-        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[event.id], dumps_str(event.json))
+        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[call_id], dumps_str(json))
         return self._chunk(b'{"tool_calls":[%b]}' % call)
-
-    def _tool_call_ready(self, event: e.ToolCallReady) -> bytes:
-        if event.arguments:
-            return b""  # already sent as deltas
-        return self._tool_arguments_delta(e.ToolArgumentsDelta(event.id, "{}"))
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS[event.stop_reason].encode())
-        if self._include_usage:
+        if self.include_usage:
             last += b'%b],"usage":%b}\n\n' % (self._chunk_prefix, dumps(_usage(event.usage)))
         return last + sse.DONE
-
-    def _conversation_failed(self, event: e.ConversationFailed) -> bytes:
-        return sse.frame(encode_error(_status_for_error_code(event.code), event.code, event.message)) + sse.DONE
-
-    def _conversation_stopped(self, event: e.ConversationStopped) -> bytes:
-        # The format has no reason for this: `length` says that more would have come, `stopped` says why it did not.
-        return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % event.reason.encode()) + sse.DONE
-
-    dispatch_table: ClassVar[sse.DispatchTable] = {
-        e.ConversationStarted: _conversation_started,
-        e.TurnStarted: _turn_started,
-        e.TextDelta: _text_delta,
-        e.ReasoningDelta: _reasoning_delta,
-        e.ReasoningEnded: sse.no_frames,
-        e.ToolCallStarted: _tool_call_started,
-        e.ToolArgumentsDelta: _tool_arguments_delta,
-        e.ToolCallReady: _tool_call_ready,
-        e.ToolQueued: sse.no_frames,
-        e.ToolStarted: sse.no_frames,
-        e.ToolProgressed: sse.no_frames,
-        e.ToolFinished: sse.no_frames,
-        e.TurnEnded: sse.no_frames,
-        e.ConversationEnded: _conversation_ended,
-        e.ConversationFailed: _conversation_failed,
-        e.ConversationStopped: _conversation_stopped,
-    }
 
     def _chunk(self, delta: bytes, finish_reason: bytes = b"null", extra_fields: bytes = b"") -> bytes:
         return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (
@@ -141,45 +147,46 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         )
 
 
-class OpenAiCompletionEncoder:
+class OpenAiCompletionEncoder(msgspec.Struct):
     """Encodes events as one chat completion, returned for the terminal event.
 
-    Args:
+    Attributes:
         model: As for OpenAiChunkEncoder.
         client_tools: Likewise.
         created: Likewise.
+        status: That of a failed answer once its terminal event is encoded.
     """
 
-    headers: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
-    heartbeat = b""
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({"content-type": "application/json"})
+    heartbeat: ClassVar[bytes] = b""
 
-    def __init__(self, model: str, client_tools: frozenset[str], *, created: int) -> None:
-        self.status = 200
-        self._model = model
-        self._client_tools = client_tools
-        self._created = created
-        self._id = ""
-        self._turns: list[list[str]] = []
-        self._reasoning: list[str] = []
-        self._tool_calls: list[dict[str, Any]] = []
+    model: str
+    client_tools: frozenset[str]
+    created: int
+    status: int = 200
+    _id: str = ""
+    _turns: list[list[str]] = []
+    _reasoning: list[str] = []
+    _tool_calls: list[dict[str, Any]] = []
 
     def encode(self, batch: EventBatch) -> bytes:
         """Return nothing until the terminal event, then the whole body."""
-        return b"".join([self._encode_event(event) for event in batch])
+        return b"".join([self._body(event) for event in batch])
 
-    def _encode_event(self, event: e.ChatEvent) -> bytes:
+    def _body(self, event: e.ChatEvent) -> bytes:  # noqa: C901 - one case for each event
         match event:
-            case e.ConversationStarted():
-                self._id, self._model = f"chatcmpl-{event.message_id}", self._model or event.model
-            case e.TurnStarted():
-                self._turns.append([])
             case e.TextDelta(text):
                 self._turns[-1].append(text)
             case e.ReasoningDelta(text):
                 self._reasoning.append(text)
-            case e.ToolCallReady(id, name, arguments) if name in self._client_tools:
-                function = {"name": name, "arguments": arguments or "{}"}
-                self._tool_calls.append({"id": id, "type": "function", "function": function})
+            case e.ToolCallReady(id, name, arguments):
+                if name in self.client_tools:
+                    function = {"name": name, "arguments": arguments or "{}"}
+                    self._tool_calls.append({"id": id, "type": "function", "function": function})
+            case e.TurnStarted():
+                self._turns.append([])
+            case e.ConversationStarted():
+                self._id, self.model = f"chatcmpl-{event.message_id}", self.model or event.model
             case e.ConversationEnded():
                 return self._completion(FINISH_REASONS[event.stop_reason], event.usage)
             case e.ConversationStopped():
@@ -187,13 +194,17 @@ class OpenAiCompletionEncoder:
             case e.ConversationFailed(code, message):
                 self.status = _status_for_error_code(code)
                 return encode_error(self.status, code, message)
-            case _:  # not part of a non-streaming completion
+            case e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta() | e.TurnEnded():
                 pass
+            case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
+                pass
+            case _:
+                assert_never(event)
         return b""
 
     def _completion(self, finish_reason: str, usage: e.Usage, **extra_fields: str) -> bytes:
         choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": finish_reason}
-        head = {"id": self._id, "object": "chat.completion", "created": self._created, "model": self._model}
+        head = {"id": self._id, "object": "chat.completion", "created": self.created, "model": self.model}
         return dumps({**head, "choices": [choice], "usage": _usage(usage), **extra_fields})
 
     def _message(self) -> dict[str, Any]:

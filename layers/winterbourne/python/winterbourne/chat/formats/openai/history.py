@@ -6,7 +6,6 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat.core.history import Id
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -19,6 +18,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
+from winterbourne.chat.formats.base import Id
 from winterbourne.chat.formats.media import parse_image
 
 __all__ = ["OpenAiMessage", "decode_history"]

@@ -4,29 +4,28 @@ Orchestrates only: independent of the wire format, the model's vendor and the st
 """
 
 import asyncio
-import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from winterbourne import Response, ResponseStream
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message
-from winterbourne.chat.core.options import validate_options
+from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
+from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers.base import Provider
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
+from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 
@@ -60,6 +59,8 @@ class ChatEndpoint:
         stop_signals: StopSignals,
     ) -> None:
         self._settings = settings
+        limits = settings.limits
+        self._has_limits = bool(limits.limit_requests_per_minute or limits.limit_tokens_per_day)
         self._provider = provider
         self._tools = tools
         self._conversations = conversations
@@ -76,85 +77,80 @@ class ChatEndpoint:
         Cancellation:
             Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
-        decoded, encoder = wire_format.decode(context.request, self._settings)
-        takes_image_urls = self._provider.takes_image_urls
+        settings, provider = self._settings, self._provider
+        body = context.request.json_object(settings.request)
+        try:
+            decoded, encoder = wire_format.decode(body)
+        except msgspec.ValidationError as error:
+            raise invalid_shape(error) from None
         request = _with_ids(
-            validate_options(decoded, self._settings, self._tools.schemas, takes_image_urls=takes_image_urls)
-        )
-        await self._rate_limiter.check(context.caller)
-        telemetry.note(
-            conversation_id=request.conversation_id, model=self._provider.name, model_id=request.model_id or ""
-        )
-        async with (
-            self._recording_usage(context.caller) as usages,
-            self._conversations.open(context.caller, request) as open_conversation,
-        ):
-            writer = EventWriter(encoder, _start_on_first_write(encoder, context.stream), encoder.heartbeat)
-            await self._run_conversation(
-                request, self._with_message_logging(open_conversation), writer, context, usages
+            check_request(
+                decoded,
+                settings.request,
+                settings.model,
+                self._tools.schemas,
+                takes_image_urls=provider.takes_image_urls,
             )
+        )
+        if self._has_limits:
+            await self._rate_limiter.check(context.caller)
+        context.record.fields.update(
+            conversation_id=request.conversation_id, model=provider.name, model_id=request.model_id or ""
+        )
+        usages: list[Usage] = []
+        try:
+            if request.store:
+                async with self._conversations.open(context.caller, request) as stored:
+                    request = msgspec.structs.replace(request, messages=stored.messages)
+                    await self._run_conversation(request, stored.append, encoder, context, usages)
+            else:
+                await self._run_conversation(request, None, encoder, context, usages)
+        finally:  # by now the terminal event has been sent
+            if self._has_limits:
+                await self._record_usage(context.caller, sum(used.input + used.output for used in usages))
 
     async def _run_conversation(
         self,
         request: ChatRequest,
-        open_conversation: OpenConversation,
-        writer: EventWriter,
+        append: Callable[[Message], None] | None,
+        encoder: Encoder,
         context: RequestContext,
         usages: list[Usage],
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        remaining_s = (
-            context.lambda_context.get_remaining_time_in_millis() / 1000 - self._settings.stream.deadline_margin
-        )
+        stream_settings, invocation = self._settings.stream, context.lambda_context
+        remaining_s = invocation.get_remaining_time_in_millis() / 1000 - stream_settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + remaining_s
+        context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
+        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat)
         conversation = Conversation(
-            request=msgspec.structs.replace(request, messages=open_conversation.messages),
+            request=request,
             provider=self._provider,
             tools=self._tools,
             emit=writer.emit,
-            on_message=open_conversation.append,
             on_usage=usages.append,
-            max_turns=self._settings.stream.max_turns,
+            on_message=_log_messages(request, append, context.record) if self._settings.log.log_messages else append,
+            max_turns=stream_settings.max_turns,
             deadline=deadline,
-            request_id=context.lambda_context.aws_request_id,
+            request_id=invocation.aws_request_id,
             caller_id=context.caller.id,
+            log_fields=context.record.fields,
+            called_tools=context.record.tools,
         )
-        wait_for_stop = partial(
-            self._stop_signals.wait, context.caller, request.conversation_id, context.request.received_ms
+        supervision = supervise(
+            conversation.run(),
+            writer,
+            wait_for_stop=partial(
+                self._stop_signals.wait, context.caller, request.conversation_id, context.request.received_ms
+            ),
+            deadline=deadline,
+            heartbeat_interval_s=stream_settings.heartbeat_interval,
         )
-        heartbeat_interval_s = self._settings.stream.heartbeat_interval
         try:
-            await supervise(
-                conversation.run(),
-                writer,
-                wait_for_stop=wait_for_stop,
-                deadline=deadline,
-                heartbeat_interval_s=heartbeat_interval_s,
-            )
+            # In a task of its own, whatever it waits for resumes it alone, and not everything that awaits it.
+            await asyncio.create_task(supervision)
         finally:
-            _report_usage(usages)
-
-    def _with_message_logging(self, open_conversation: OpenConversation) -> OpenConversation:
-        """With LOG_MESSAGES set, a copy that also adds the new messages to the request's log line."""
-        if not self._settings.log.log_messages:
-            return open_conversation
-        logged_messages = [msgspec.to_builtins(message) for message in open_conversation.messages[-1:]]
-        telemetry.note(messages=logged_messages)
-
-        def append(message: Message) -> None:
-            logged_messages.append(msgspec.to_builtins(message))
-            open_conversation.append(message)
-
-        return msgspec.structs.replace(open_conversation, append=append)
-
-    @contextlib.asynccontextmanager
-    async def _recording_usage(self, caller: Caller) -> AsyncIterator[list[Usage]]:
-        """Record the block's usage however it ends; by then the terminal event has been sent."""
-        usages: list[Usage] = []
-        try:
-            yield usages
-        finally:
-            await self._record_usage(caller, sum(used.input + used.output for used in usages))
+            _report_usage(usages, context.record)
 
     async def _record_usage(self, caller: Caller, tokens: int) -> None:
         try:
@@ -173,20 +169,22 @@ def _with_ids(request: ChatRequest) -> ChatRequest:
     )
 
 
-def _report_usage(usages: list[Usage]) -> None:
+def _log_messages(
+    request: ChatRequest, append: Callable[[Message], None] | None, record: telemetry.RequestRecord
+) -> Callable[[Message], None]:
+    """Add the request's own message to its log line; the result does so with each new one, and saves it."""
+    logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in request.messages[-1:]]
+
+    def on_message(message: Message) -> None:
+        logged.append(msgspec.to_builtins(message))
+        if append:
+            append(message)
+
+    return on_message
+
+
+def _report_usage(usages: list[Usage], record: telemetry.RequestRecord) -> None:
     """Add the sum of all turns to the log line and the metrics."""
-    total = sum(usages, Usage())
-    telemetry.note(turns=len(usages), input_tokens=total.input, output_tokens=total.output)
-    telemetry.measure("InputTokens", total.input)
-    telemetry.measure("OutputTokens", total.output)
-
-
-def _start_on_first_write(encoder: Encoder, stream: ResponseStream) -> Callable[[bytes], Awaitable[None]]:
-    """Start the response with its first bytes: the status of a non-streaming response is only known then."""
-
-    async def write(data: bytes) -> None:
-        if not stream.started:
-            await stream.start(Response(encoder.status, dict(encoder.headers)))
-        await stream.write(data)
-
-    return write
+    input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
+    record.fields.update(turns=len(usages), input_tokens=input_tokens, output_tokens=output_tokens)
+    record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]

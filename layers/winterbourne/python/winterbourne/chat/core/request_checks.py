@@ -1,0 +1,178 @@
+"""Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from winterbourne.chat.core.history import normalize_history
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    ChatRequest,
+    Image,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.settings import ModelSettings, RequestSettings
+
+__all__ = ["available_models", "check_request"]
+
+
+def check_request(
+    request: ChatRequest,
+    limits: RequestSettings,
+    model: ModelSettings,
+    tools: Iterable[ToolSchema],
+    *,
+    takes_image_urls: bool = True,
+) -> ChatRequest:
+    """The request as the conversation takes it: with a normalized history, and no option left out.
+
+    The messages of a stored conversation are only the new ones, which are normalized together with the stored ones.
+
+    Args:
+        request: As decoded by the wire format.
+        limits: How much one request may hold.
+        model: The models on offer; limits and defaults of the options. SYSTEM_PROMPT is put before the request's own.
+        tools: The server's tools; `tool_choice` may name one of these or one of the request's own.
+        takes_image_urls: Whether the provider accepts images by URL.
+
+    Raises:
+        RequestRejected: 400 for a history that cannot be normalized, no messages, an empty user message, or an id that
+            is used twice; for an option beyond its limit, an unknown tool, a system prompt that the settings do not
+            allow or an image URL that the provider does not accept. 404 for a model that is not offered. 413 for more
+            or longer messages, more images or more tools than the limits allow.
+    """
+    messages = request.messages if request.store else normalize_history(request.messages)
+    model_id = _resolve_model(request.model_id, model)
+    _check_messages(messages, request.system or "", limits)
+    _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
+    _require_unique("tools: the name", [tool.name for tool in request.client_tools])
+    if not takes_image_urls and any(image.url for image in _images(messages)):
+        raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
+    _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
+    return msgspec.structs.replace(
+        request,
+        messages=messages,
+        model_id=model_id,
+        system=_system_prompt(request, model),
+        temperature=_temperature(request.temperature, model),
+        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
+    )
+
+
+def available_models(model: ModelSettings) -> tuple[str, ...]:
+    """The models that a caller may choose, because models cost money: MODEL_ID first, then MODEL_CHOICES.
+
+    Without MODEL_ID, the default has its provider's name.
+    """
+    choices = (choice.strip() for choice in model.model_choices.split(","))
+    return tuple(dict.fromkeys([model.model_id or model.model_provider, *filter(None, choices)]))
+
+
+def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
+    """The model to request from the provider, or None for the default."""
+    default, *others = models = available_models(model)
+    if not requested or requested == default:
+        return None
+    if requested in others:
+        return requested
+    raise RequestRejected(404, "model_not_found", f"model: {requested[:64]!r} is not one of {', '.join(models)}")
+
+
+def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
+    if not messages:
+        raise RequestRejected(400, "no_messages", "messages: at least one is needed")
+    if len(messages) > limits.max_messages:
+        raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
+    if any(isinstance(message, UserMessage) and not message.parts for message in messages):
+        raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
+    _require_unique("messages: the message id", _message_ids(messages))
+    longest = max(len(system), *(_message_length(message) for message in messages))
+    _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
+    _require_at_most(limits.max_images, len(_images(messages)), "too_many_images", "images")
+
+
+def _message_ids(messages: Iterable[Message]) -> list[str]:
+    """The ids of the messages; adjacent assistant turns of one answer share an id, which is listed once."""
+    ids: list[str] = []
+    previous: Message | None = None
+    for message in messages:
+        match message:
+            case AssistantMessage(id=id_) if isinstance(previous, AssistantMessage) and previous.id == id_:
+                pass
+            case UserMessage(id=id_) | AssistantMessage(id=id_) if id_:
+                ids.append(id_)
+        previous = previous if isinstance(message, ToolMessage) else message
+    return ids
+
+
+def _message_length(message: Message) -> int:
+    match message:
+        case UserMessage(parts) | AssistantMessage(parts):
+            return sum(_part_length(part) for part in parts)
+        case ToolMessage(content=text):
+            return len(text)
+        case SystemMessage(text):
+            return len(text)
+
+
+def _part_length(part: object) -> int:
+    match part:
+        case ToolCall(arguments=text):
+            return len(text)
+        case Image():  # images are limited by number and by the size of the body
+            return 0
+        case _:
+            return len(getattr(part, "text", ""))
+
+
+def _images(messages: Iterable[Message]) -> list[Image]:
+    users = (message for message in messages if isinstance(message, UserMessage))
+    return [part for message in users for part in message.parts if isinstance(part, Image)]
+
+
+def _require_unique(what: str, ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for one in ids:
+        if one in seen:
+            raise RequestRejected(400, "duplicate_id", f"{what} {one[:64]!r} is used twice")
+        seen.add(one)
+
+
+def _require_at_most(limit: int, count: int, code: str, what: str) -> None:
+    if count > limit:
+        raise RequestRejected(413, code, f"{count} {what}, {limit} at most")
+
+
+def _require_known_tool(choice: str, tools: Iterable[ToolSchema]) -> None:
+    if choice not in {"auto", "none", "required", *(tool.name for tool in tools)}:
+        raise RequestRejected(400, "unknown_tool", f"tool_choice: there is no tool named {choice[:64]!r}")
+
+
+def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
+    has_system = bool(request.system) or any(isinstance(message, SystemMessage) for message in request.messages)
+    if has_system and not model.system_prompt_from_request:
+        raise RequestRejected(400, "system_not_allowed", "system: this server accepts no instructions from clients")
+    return "\n\n".join(filter(None, (model.system_prompt, request.system)))
+
+
+def _temperature(requested: float | None, model: ModelSettings) -> float | None:
+    if requested is None:
+        return model.model_temperature
+    if not 0 <= requested <= model.model_temperature_max:
+        limit = f"temperature: from 0 to {model.model_temperature_max:g}"
+        raise RequestRejected(400, "temperature_not_allowed", limit)
+    return requested
+
+
+def _max_tokens(requested: int | None, limit: int) -> int:
+    if requested is None:
+        return limit
+    if not 1 <= requested <= limit:
+        raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
+    return requested

@@ -1,0 +1,202 @@
+"""Checks of a request: its history, its limits, its options with the settings as defaults, and the choice of model."""
+
+import msgspec
+import pytest
+
+from tests.chat.formats.wire import attempt
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    ChatRequest,
+    Image,
+    Message,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from winterbourne.chat.core.request_checks import available_models, check_request
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.settings import Settings
+
+HI = UserMessage((Text("Hi"),), "u1")
+CALL = AssistantMessage((ToolCall("c1", "x", "{}"),), "a1")
+CALL_WITH_RESULT = (CALL, ToolMessage("c1", "x", "1"))
+HELLO: tuple[Message, ...] = (UserMessage((Text("hello"),)),)
+REQUEST = ChatRequest(messages=HELLO)
+SETTINGS = Settings()
+SERVER_TOOLS = (ToolSchema("get_weather", "", {"type": "object"}),)
+
+
+def check(request: ChatRequest, settings: Settings = SETTINGS, *, takes_image_urls: bool = True) -> ChatRequest:
+    return check_request(request, settings.request, settings.model, SERVER_TOOLS, takes_image_urls=takes_image_urls)
+
+
+def rejection(request: ChatRequest, settings: Settings = SETTINGS) -> tuple[int, str]:
+    outcome = attempt(lambda: check(request, settings))
+    assert isinstance(outcome, RequestRejected)
+    return outcome.status, outcome.code
+
+
+def request_with(**options: object) -> ChatRequest:
+    return msgspec.structs.replace(REQUEST, **options)
+
+
+def test_what_the_request_leaves_out_comes_from_the_settings() -> None:
+    settings = Settings.of(system_prompt="Be brief.", model_temperature=0.3, model_max_tokens=500)
+    chat = check(REQUEST, settings)
+    assert (chat.system, chat.temperature, chat.max_tokens) == ("Be brief.", 0.3, 500)
+
+
+def test_without_settings_the_temperature_is_the_providers_own() -> None:
+    assert check(REQUEST).temperature is None
+
+
+def test_the_requests_own_options_win_within_the_limits() -> None:
+    chat = check(request_with(temperature=0.0, max_tokens=10), Settings.of(model_temperature=1.0))
+    assert (chat.temperature, chat.max_tokens) == (0.0, 10)
+
+
+def test_the_settings_instructions_come_before_the_requests() -> None:
+    chat = check(request_with(system="Speak Latin."), Settings.of(system_prompt="Be brief."))
+    assert chat.system == "Be brief.\n\nSpeak Latin."
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "limit"),
+    [
+        ({"max_tokens": 101}, "max_tokens_not_allowed", "100"),
+        ({"max_tokens": 0}, "max_tokens_not_allowed", "100"),
+        ({"temperature": 1.1}, "temperature_not_allowed", "1"),
+        ({"temperature": -0.1}, "temperature_not_allowed", "1"),
+        ({"temperature": float("nan")}, "temperature_not_allowed", "1"),
+    ],
+)
+def test_a_value_beyond_its_limit_is_rejected_with_the_limit(options: dict[str, object], code: str, limit: str) -> None:
+    with pytest.raises(RequestRejected, match=limit) as rejection:
+        check(request_with(**options), Settings.of(model_max_tokens=100, model_temperature_max=1.0))
+    assert (rejection.value.status, rejection.value.code) == (400, code)
+
+
+@pytest.mark.parametrize("request_", [request_with(system="x"), request_with(messages=(SystemMessage("x"), *HELLO))])
+def test_instructions_from_requests_can_be_forbidden(request_: ChatRequest) -> None:
+    with pytest.raises(RequestRejected, match="accepts no instructions"):
+        check(request_, Settings.of(system_prompt_from_request=False))
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required", "get_weather", "theirs"])
+def test_a_tool_that_exists_may_be_chosen(choice: str) -> None:
+    client_tool = ToolSchema("theirs", "", {"type": "object"})
+    assert check(request_with(tool_choice=choice, client_tools=(client_tool,)), Settings()).tool_choice == choice
+
+
+def test_a_tool_that_does_not_exist_cannot_be_chosen() -> None:
+    with pytest.raises(RequestRejected, match="get_wether") as rejection:
+        check(request_with(tool_choice="get_wether"), Settings())
+    assert (rejection.value.status, rejection.value.code) == (400, "unknown_tool")
+
+
+class TestImageUrl:
+    REQUEST_WITH_URL = request_with(
+        messages=(*HELLO, UserMessage((Text("this?"), Image("image/png", url="https://example.com/a.png"))))
+    )
+
+    def test_is_rejected_if_the_provider_takes_none(self) -> None:
+        with pytest.raises(RequestRejected, match="as data") as raised:
+            check(self.REQUEST_WITH_URL, Settings(), takes_image_urls=False)
+        assert (raised.value.status, raised.value.code) == (400, "image_url_not_allowed")
+
+    def test_is_accepted_if_the_provider_takes_one(self) -> None:
+        assert (
+            check(self.REQUEST_WITH_URL, Settings(), takes_image_urls=True).messages == self.REQUEST_WITH_URL.messages
+        )
+
+    def test_is_not_needed_for_an_image_sent_as_data(self) -> None:
+        request = request_with(messages=(UserMessage((Image("image/png", data="aGk="),)),))
+        assert check(request, Settings(), takes_image_urls=False).messages == request.messages
+
+
+class TestHistory:
+    def test_that_is_carried_is_normalized(self) -> None:
+        interrupted = ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True)
+        assert check(ChatRequest(messages=(HI, CALL))).messages == (HI, CALL, interrupted)
+
+    def test_that_is_stored_is_left_to_the_store(self) -> None:
+        result = ToolMessage("c1", "", "{}")
+        assert check(ChatRequest(messages=(result,), store=True)).messages == (result,)
+
+    def test_two_messages_of_one_id_are_rejected(self) -> None:
+        assert rejection(ChatRequest(messages=(HI, HI))) == (400, "duplicate_id")
+        answer = AssistantMessage((Text("a"),), "a1")
+        assert rejection(ChatRequest(messages=(answer, HI, answer))) == (400, "duplicate_id")
+
+    def test_all_turns_of_one_answer_share_one_id(self) -> None:
+        messages = (HI, *CALL_WITH_RESULT, AssistantMessage((Text("done"),), "a1"))
+        assert check(ChatRequest(messages=messages)).messages == messages
+
+    def test_messages_without_ids_are_not_duplicates(self) -> None:
+        messages = (UserMessage((Text("a"),)), UserMessage((Text("b"),)))
+        assert check(ChatRequest(messages=messages)).messages == messages
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("settings", "messages", "code"),
+        [
+            (Settings.of(max_messages=1), (HI, SystemMessage("x")), "too_many_messages"),
+            (Settings.of(max_message_chars=1), (HI,), "message_too_long"),
+            (Settings.of(max_message_chars=1), (SystemMessage("Hi"),), "message_too_long"),
+            (Settings.of(max_message_chars=50), (CALL, ToolMessage("c1", "x", "x" * 51)), "message_too_long"),
+            (
+                Settings.of(max_message_chars=50),
+                (AssistantMessage((ToolCall("c1", "x", "x" * 51),)),),
+                "message_too_long",
+            ),
+            (Settings.of(max_images=1), (UserMessage((Image("image/png", "aGk="),) * 2),), "too_many_images"),
+        ],
+    )
+    def test_more_than_a_limit_is_rejected_as_too_large(
+        self, settings: Settings, messages: tuple[Message, ...], code: str
+    ) -> None:
+        assert rejection(ChatRequest(messages=messages), settings) == (413, code)
+
+    def test_instructions_have_the_length_limit_of_a_message(self) -> None:
+        with pytest.raises(RequestRejected, match="2 at most"):
+            check(ChatRequest(messages=(HI,), system="Be!"), Settings.of(max_message_chars=2))
+
+    def test_exactly_the_limit_is_accepted(self) -> None:
+        chat = ChatRequest(messages=(HI,))
+        assert check(chat, Settings.of(max_messages=1, max_message_chars=2)).messages == (HI,)
+
+    def test_a_request_with_nothing_to_answer_is_rejected(self) -> None:
+        assert rejection(ChatRequest(messages=())) == (400, "no_messages")
+        assert rejection(ChatRequest(messages=(UserMessage(()),))) == (400, "empty_message")
+
+    def test_client_tools_are_limited_in_number_and_have_unique_names(self) -> None:
+        tools = tuple(ToolSchema(name, "", {}) for name in ("a", "b", "b"))
+        assert rejection(ChatRequest(messages=(HI,), client_tools=tools), Settings.of(max_client_tools=2)) == (
+            413,
+            "too_many_tools",
+        )
+        assert rejection(ChatRequest(messages=(HI,), client_tools=tools)) == (400, "duplicate_id")
+
+
+class TestModelChoice:
+    SETTINGS = Settings.of(model_id="big", model_choices=" small ,tiny,,big")
+
+    def test_the_default_comes_first_and_each_once(self) -> None:
+        assert available_models(self.SETTINGS.model) == ("big", "small", "tiny")
+
+    def test_a_default_without_a_model_id_has_its_providers_name(self) -> None:
+        assert available_models(Settings.of(model_provider="bedrock").model) == ("bedrock",)
+
+    @pytest.mark.parametrize(("requested", "resolved"), [(None, None), ("", None), ("big", None), ("tiny", "tiny")])
+    def test_the_default_is_left_to_the_provider(self, requested: str | None, resolved: str | None) -> None:
+        assert check(request_with(model_id=requested), self.SETTINGS).model_id == resolved
+
+    def test_a_model_that_is_not_available_is_not_found(self) -> None:
+        with pytest.raises(RequestRejected, match="'huge' is not one of big, small, tiny") as raised:
+            check(request_with(model_id="huge"), self.SETTINGS)
+        assert (raised.value.status, raised.value.code) == (404, "model_not_found")
