@@ -44,8 +44,8 @@ def assistant(text: str, *, incomplete: bool = False) -> AssistantMessage:
     return AssistantMessage((Text(text),), "m", incomplete)
 
 
-def chat_request(*messages: Message, conversation: str = "c", store: bool = True) -> ChatRequest:
-    return ChatRequest(messages=messages, conversation_id=conversation, store=store)
+def chat_request(*messages: Message, conversation: str = "c") -> ChatRequest:
+    return ChatRequest(messages=messages, conversation_id=conversation, store=True)
 
 
 @pytest.fixture
@@ -138,13 +138,6 @@ class TestContinuing:
             ToolMessage("1", "clock", '"noon"'),
             ToolMessage("2", "sum", "no", is_error=True),
         )
-
-    async def test_a_request_that_brings_its_own_history_is_not_stored(self, conversations: ConversationStore) -> None:
-        request = chat_request(user("a"), assistant("b"), user("c"), store=False)
-        async with conversations.open(ALICE, request) as opened:
-            opened.append(assistant("d"))
-            assert opened.messages == request.messages
-        assert await list_conversations(conversations) == []
 
     async def test_invalid_messages_are_rejected_and_not_stored(self, conversations: ConversationStore) -> None:
         await run_request(conversations, "one", "1")

@@ -87,8 +87,8 @@ class ConversationStore:
     async def open(self, owner: Owner, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         """Lease a conversation while the block runs; it is created by the first request with its id.
 
-        A request that carries the whole history itself (`store` is False) is not saved. If the id of a user message is
-        stored already, that message and everything after it is replaced (a retry or an edit).
+        If the id of a user message is stored already, that message and everything after it is replaced (a retry or an
+        edit).
 
         Raises:
             ConversationBusy: Another request runs in it.
@@ -98,9 +98,6 @@ class ConversationStore:
         Cancellation:
             Appended messages are still written, for FLUSH_TIMEOUT_S seconds at most.
         """
-        if not request.store:
-            yield OpenConversation(request.messages, _discard)
-            return
         pk = messages_partition(owner.id, request.conversation_id)
         async with self._lease(owner, request.conversation_id) as lease:
             if lease.metadata is None:
@@ -205,10 +202,6 @@ class ConversationStore:
             updated_at=datetime.fromtimestamp(item.updated_ms / 1000, UTC),
             running=is_leased(metadata, int(self._store.now() * 1000)),
         )
-
-
-def _discard(_: Message) -> None:
-    """Save nothing: the `append` of a request with `store` False."""
 
 
 async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
