@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.chat.stores import Clock
-from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
 from winterbourne.chat.settings import StorageSettings
@@ -163,7 +162,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
         store = Store(lambda: backend, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        context_manager = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
+        context_manager = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open("me", request)
         is_leased_now = any(not one.is_over and self.clock.time_s < one.lease_until_s for one in self.sessions)
         if is_leased_now:
             with pytest.raises(ConversationBusy, match="another request is running"):
@@ -223,7 +222,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
 
     async def _stored_texts(self) -> list[str]:
         store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
-        _, messages = await ConversationStore(store, StorageSettings()).get(ANONYMOUS, "c")
+        _, messages = await ConversationStore(store, StorageSettings()).get("me", "c")
         said = [message for message in messages if isinstance(message, UserMessage | AssistantMessage)]
         return [part.text for message in said for part in message.parts if isinstance(part, Text)]
 

@@ -149,6 +149,12 @@ class TestStoredConversation:
         assert len(fixture.provider.requests[1].messages) == 3
 
     @jumping
+    async def test_is_not_made_of_a_request_that_brings_its_own_history(self) -> None:
+        fixture = ServiceFixture(answer("hello"))
+        await fixture.chat("hi", conversation_id="c-1")
+        assert (await fixture.send("GET", "/conversations")).json["conversations"] == []
+
+    @jumping
     async def test_can_be_listed_read_and_deleted(self) -> None:
         fixture = ServiceFixture(answer("hello"))
         await fixture.chat("hi", conversation_id="c-1", store=True)

@@ -1,4 +1,4 @@
-"""Conversation store: continues an owner's conversations by id, lists (paginated by cursor), reads and deletes them.
+"""Conversation store: continues a caller's conversations by id, lists (paginated by cursor), reads and deletes them.
 
 The storage schema is in `conversation_items`, mutual exclusion between requests in `lease`.
 """
@@ -16,7 +16,7 @@ from winterbourne.chat.core.messages import ChatRequest, Message
 from winterbourne.chat.errors import ConversationNotFound
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
-from winterbourne.chat.storage.base import Item, Owner, Store
+from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import (
     ConversationMetadata,
     conversation_key,
@@ -71,7 +71,7 @@ class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationStore:
-    """The conversations of all owners.
+    """The conversations of all callers.
 
     Args:
         store: Holds their items.
@@ -84,7 +84,7 @@ class ConversationStore:
         self._lease_s = settings.conversation_lease
 
     @contextlib.asynccontextmanager
-    async def open(self, owner: Owner, request: ChatRequest) -> AsyncIterator[OpenConversation]:
+    async def open(self, caller_id: str, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         """Lease a conversation while the block runs; it is created by the first request with its id.
 
         If the id of a user message is stored already, that message and everything after it is replaced (a retry or an
@@ -98,17 +98,17 @@ class ConversationStore:
         Cancellation:
             Appended messages are still written, for FLUSH_TIMEOUT_S seconds at most.
         """
-        pk = messages_partition(owner.id, request.conversation_id)
-        async with self._lease(owner, request.conversation_id) as lease:
+        pk = messages_partition(caller_id, request.conversation_id)
+        async with self._lease(caller_id, request.conversation_id) as lease:
             if lease.metadata is None:
                 merge_history((), request.messages)  # raises before anything is created
             async with self._open_leased(lease, pk, request) as conversation:
                 yield conversation
 
     async def list_page(
-        self, owner: Owner, limit: int, after: Cursor | None = None
+        self, caller_id: str, limit: int, after: Cursor | None = None
     ) -> tuple[list[ConversationSummary], Cursor | None]:
-        """At most `limit` of the owner's conversations, newest first, starting after the cursor.
+        """At most `limit` of the caller's conversations, newest first, starting after the cursor.
 
         Returns:
             The conversations, and the cursor of the next page; None after the last page.
@@ -116,37 +116,37 @@ class ConversationStore:
         Raises:
             StorageUnavailable: They cannot be read.
         """
-        pk = conversations_partition(owner.id)
+        pk = conversations_partition(caller_id)
         cursor = Item(pk=pk, updated_ms=after[0], sk=after[1]) if after else None
         items = await self._store.query_newest(pk, limit, cursor)
         summaries = [self._summary(item, parse_metadata(item)) for item in items]
         return summaries, (items[-1].updated_ms, items[-1].sk) if len(items) == limit else None
 
-    async def get(self, owner: Owner, conversation_id: str) -> tuple[ConversationSummary, list[Message]]:
+    async def get(self, caller_id: str, conversation_id: str) -> tuple[ConversationSummary, list[Message]]:
         """One conversation and its messages.
 
         Raises:
-            ConversationNotFound: This owner has no conversation with that id.
+            ConversationNotFound: This caller has no conversation with that id.
             StorageUnavailable: It cannot be read.
         """
-        item = await self._store.get(*conversation_key(owner.id, conversation_id))
+        item = await self._store.get(*conversation_key(caller_id, conversation_id))
         if item is None:
             raise ConversationNotFound
         metadata = parse_metadata(item)
-        items = await self._store.query_partition(messages_partition(owner.id, conversation_id))
+        items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
         messages = [stored.message for stored in join_items(items, metadata.created_ms)]
         return self._summary(item, metadata), messages
 
-    async def delete(self, owner: Owner, conversation_id: str) -> None:
+    async def delete(self, caller_id: str, conversation_id: str) -> None:
         """Delete a conversation and its messages.
 
         Raises:
-            ConversationNotFound: This owner has no conversation with that id.
+            ConversationNotFound: This caller has no conversation with that id.
             ConversationBusy: A request runs in it.
             StorageUnavailable: It was not deleted, or only in part; deleting it can be retried.
         """
-        pk = messages_partition(owner.id, conversation_id)
-        async with self._lease(owner, conversation_id) as lease:
+        pk = messages_partition(caller_id, conversation_id)
+        async with self._lease(caller_id, conversation_id) as lease:
             if lease.metadata is None:
                 raise ConversationNotFound
             await lease.acquire("")
@@ -191,8 +191,8 @@ class ConversationStore:
         if needs_ttl_refresh and queue.is_flushed:
             lease.extend_ttl()
 
-    def _lease(self, owner: Owner, conversation_id: str) -> Lease:
-        return Lease(self._store, owner.id, conversation_id, self._lease_s, self._ttl_s)
+    def _lease(self, caller_id: str, conversation_id: str) -> Lease:
+        return Lease(self._store, caller_id, conversation_id, self._lease_s, self._ttl_s)
 
     def _summary(self, item: Item, metadata: ConversationMetadata) -> ConversationSummary:
         return ConversationSummary(
