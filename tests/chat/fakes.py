@@ -90,8 +90,6 @@ class SleepingTools:
     """Tools that sleep for the number of seconds in their arguments and return it."""
 
     schemas: tuple[ToolSchema, ...] = (ToolSchema("sleep", "Sleeps.", {"type": "object"}),)
-    abandoned_count = 0
-    should_retire = False
 
     def turn(self, emit: Emit, /, **_: object) -> "SleepingTurn":
         return SleepingTurn(emit)

@@ -1,8 +1,9 @@
-"""`docs/architecture.md`: every place it names exists, and every old name leads to a new one."""
+"""`docs/architecture.md`: modules import what its table allows, places it names exist, old names lead to new ones."""
 
 import ast
 import functools
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,134 @@ class TestWhereIs:
                 last = name if not name.startswith(".") else last.rpartition(".")[0] + name
                 assert exists(f"winterbourne.{last}"), name
 
-    def test_every_package_is_named(self) -> None:
-        folders = (LAYER / "winterbourne/chat").iterdir()
-        packages = {path.name for path in folders if path.is_dir() and path.name != "__pycache__"}
-        named = set(re.findall(r"^\| `(\w+)` \|", PLACES.partition("## The packages")[2], re.MULTILINE))
-        assert named == packages
+
+ENGINE = "winterbourne.chat"
+
+
+def read_contract() -> dict[str, frozenset[str]]:
+    """The modules and packages of the engine, and what each may import of the project."""
+    table = PLACES.partition("## The packages")[2].partition("## Where is")[0]
+    contract = {}
+    for name, allowed in re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|([^|]*)\|$", table, re.MULTILINE):
+        names = ("errors", *re.findall(r"`([^`]+)`", allowed))
+        contract[qualified(name)] = frozenset(map(qualified, names))
+    return contract
+
+
+def qualified(name: str) -> str:
+    return name if name == "winterbourne" else ENGINE if name == "chat" else f"{ENGINE}.{name}"
+
+
+def owner(module: str) -> str:
+    """The module or package of the engine, `local`, the runtime or the function that a module belongs to."""
+    parts = module.split(".")
+    depth = 3 if module.startswith(ENGINE) else 2 if parts[1:2] == ["local"] else 1
+    return ".".join(parts[:depth])
+
+
+@functools.cache
+def all_sources() -> dict[str, str]:
+    """The source of every module, by its name."""
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path.read_text()
+        for root in (LAYER, ROOT / "functions")
+        for path in root.rglob("*.py")
+    }
+
+
+def imports(module: str, text: str) -> set[str]:
+    """The modules of the project that a source imports, inside functions and for type checkers only included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} has a relative import"
+            named = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in all_sources() else str(node.module) for name in named}
+    return {name for name in found if name.partition(".")[0] in {"winterbourne", "chat", "tool_worker"}}
+
+
+# Not in the table: these arrows go as soon as the modules they point to have moved.
+PENDING = {("core", "providers.base"), ("http", "providers.base")}
+
+
+def forbidden_imports(module: str, text: str) -> list[str]:
+    pending = {qualified(imported) for part, imported in PENDING if qualified(part) == owner(module)}
+    allowed = read_contract()[owner(module)] | {owner(module)} | pending
+    return sorted(imported for imported in imports(module, text) if not {imported, owner(imported)} & allowed)
+
+
+def cycles(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """What is left of the graph when everything that leads to no cycle has been taken away."""
+    left = {name: set(targets) - {name} for name, targets in graph.items()}
+    while free := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+class TestImports:
+    """The arrows of the drawing."""
+
+    def test_every_module_and_package_of_the_engine_has_a_row(self) -> None:
+        files = (path for path in (LAYER / "winterbourne/chat").iterdir() if path.name != "__pycache__")
+        names = {"chat" if path.stem == "__init__" else path.stem for path in files}
+        assert set(map(qualified, names)) == read_contract().keys()
+
+    @pytest.mark.parametrize("part", read_contract())
+    def test_the_engine_imports_what_the_table_allows(self, part: str) -> None:
+        modules = {module: text for module, text in all_sources().items() if module.startswith(ENGINE)}
+        for module, text in modules.items():
+            if owner(module) == part:
+                assert forbidden_imports(module, text) == [], module
+
+    def test_the_table_allows_nothing_that_no_one_imports(self) -> None:
+        for part, allowed in read_contract().items():
+            imported = {one for m, text in all_sources().items() if owner(m) == part for one in imports(m, text)}
+            reached = {owner(one) for one in imported} | imported
+            assert allowed - reached <= {qualified("errors")}, part
+
+    def test_the_runtime_knows_nothing_of_chat(self) -> None:
+        for module, text in all_sources().items():
+            if owner(module) == "winterbourne":
+                assert {owner(one) for one in imports(module, text)} <= {"winterbourne"}, module
+
+    def test_the_local_server_imports_of_the_engine_only_its_settings(self) -> None:
+        for module, text in all_sources().items():
+            if owner(module) == "winterbourne.local":
+                allowed = {"winterbourne.local", "winterbourne", qualified("settings")}
+                assert {owner(one) for one in imports(module, text)} <= allowed, module
+
+    def test_a_tool_needs_only_the_public_names(self) -> None:
+        for module, text in all_sources().items():
+            if module.startswith(("chat.tools.", "tool_worker.tools.")):
+                assert imports(module, text) <= {ENGINE}, module
+
+    def test_no_module_imports_itself_in_a_circle(self) -> None:
+        assert cycles({module: imports(module, text) for module, text in all_sources().items()}) == []
+
+    def test_no_package_imports_itself_in_a_circle(self) -> None:
+        assert cycles(read_contract()) == []
+
+    @pytest.mark.parametrize(
+        ("module", "statement"),
+        [
+            ("storage.made_up", "from winterbourne.chat.http.service import reply"),
+            ("storage.made_up", "from winterbourne.chat import http"),
+            ("storage.made_up", "import winterbourne.chat.auth.base"),
+            ("core.made_up", "def f():\n    from winterbourne.chat.providers.openai import make"),
+            ("formats.made_up", "if TYPE_CHECKING:\n    from winterbourne.chat.providers.openai import OpenAIProvider"),
+            ("http.made_up", "from winterbourne.chat.formats.native import FORMAT"),
+            ("infra.made_up", "from winterbourne import ResponseStream"),
+            ("errors", "from winterbourne.local.server import run_server"),
+        ],
+    )
+    def test_a_forbidden_import_is_found(self, module: str, statement: str) -> None:
+        assert forbidden_imports(qualified(module), statement)
+
+    def test_a_circle_is_found(self) -> None:
+        assert cycles({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from tests.chat.fakes import SleepingTools
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
@@ -20,7 +19,6 @@ from winterbourne.chat.errors import (
     StorageError,
     StorageUnavailable,
 )
-from winterbourne.chat.http import service as service_module
 from winterbourne.chat.http.service import (
     JSON_HEADERS,
     STORAGE_STATUS,
@@ -28,7 +26,6 @@ from winterbourne.chat.http.service import (
     Handler,
     RequestContext,
     Service,
-    ToolHealth,
     reply,
     reply_json,
 )
@@ -60,7 +57,7 @@ async def serve(
     *,
     is_public: bool = True,
     prepare: Callable[[], Awaitable[None]] | None = None,
-    tools: ToolHealth | None = None,
+    after_request: Callable[[], None] = lambda: None,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(handler=handler, prepare=prepare, is_public=is_public, error_body=other_error_body)
@@ -68,9 +65,9 @@ async def serve(
         {("GET", "/thing/{id}"): endpoint},
         FakeAuthenticator(),
         error_body,
-        tools or SleepingTools(),
         telemetry.make_logger(),
         "winterbourne-dev",
+        after_request,
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
@@ -215,21 +212,16 @@ class TestStorageErrors:
         assert set(StorageError.__subclasses__()) == set(STORAGE_STATUS)
 
 
-class TestRetiring:
-    @pytest.mark.parametrize("count", [7, 8])
-    async def test_the_environment_retires_after_the_response_once_too_many_tools_are_stuck(
-        self, count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        retired: list[bool] = []
-        monkeypatch.setattr(service_module, "retire", lambda: retired.append(True))
-        tools = SleepingTools()
-        tools.abandoned_count, tools.should_retire = count, count >= 8
-        assert (await serve(ok, tools=tools)).status == 200
-        assert retired == [True] * (count - 7)
-        assert ("8 tool threads and tasks are stuck" in caplog.text) == (count >= 8)
-
-
 class TestEveryRequest:
+    async def test_is_followed_by_a_look_at_the_environment_even_if_it_fails(self) -> None:
+        async def broken(context: RequestContext) -> None:
+            raise ZeroDivisionError
+
+        looks: list[int] = []
+        for handler in (ok, broken):
+            await serve(handler, after_request=lambda: looks.append(1))
+        assert looks == [1, 1]
+
     async def test_has_one_log_line_with_method_path_and_status(self, caplog: pytest.LogCaptureFixture) -> None:
         await serve(ok, path="/nowhere")
         line = request_log_line(caplog)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.chat.stores import Clock
-from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
 from winterbourne.chat.settings import StorageSettings
@@ -62,7 +61,7 @@ class TestLease:
 
     async def test_a_new_conversation_has_its_title_and_its_times(self, store: Store, clock: Clock) -> None:
         lease = self.lease(store)
-        await lease.read()
+        await lease.__aenter__()
         now_ms = int(clock.time_s * 1000)
         assert await lease.acquire("hello") == ConversationMetadata(
             id="c", title="hello", created_ms=now_ms, epoch=now_ms, expires_at_s=int(clock.time_s) + 3600
@@ -72,24 +71,24 @@ class TestLease:
         epochs: list[int] = []
         for _ in range(3):
             lease = self.lease(store)
-            await lease.read()
+            await lease.__aenter__()
             metadata = await lease.acquire("hello" if not epochs else "other")
             epochs.append(metadata.epoch)
             assert metadata.title == "hello"
-            await lease.release()
+            await lease.__aexit__()
         assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
 
     async def test_of_two_that_read_the_same_version_one_acquires_it(self, store: Store) -> None:
         one, other = self.lease(store), self.lease(store)
-        await one.read()
-        await other.read()
+        await one.__aenter__()
+        await other.__aenter__()
         await one.acquire("")
         with pytest.raises(ConversationBusy, match="another request"):
             await other.acquire("")
 
     async def test_renewing_it_extends_it(self, store: Store, clock: Clock) -> None:
         lease = self.lease(store)
-        await lease.read()
+        await lease.__aenter__()
         await lease.acquire("")
         for _ in range(5):
             clock.time_s += LEASE_S - 1
@@ -101,16 +100,16 @@ class TestLease:
         self, store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:
         lost, acquired = self.lease(store), self.lease(store)
-        await lost.read()
+        await lost.__aenter__()
         await lost.acquire("")
         clock.time_s += LEASE_S
-        await acquired.read()
+        await acquired.__aenter__()
         await acquired.acquire("")
         await lost.renew()
         await lost.renew()
-        await lost.release()
+        await lost.__aexit__()
         assert [record.levelname for record in caplog.records] == ["ERROR"]
-        await acquired.read()
+        await acquired.__aenter__()
         assert acquired.metadata
         assert is_leased(acquired.metadata, clock.time_s * 1000)
 
@@ -118,14 +117,14 @@ class TestLease:
         self, store: Store, backend: PartitionedBackend
     ) -> None:
         lease = self.lease(store)
-        await lease.read()
+        await lease.__aenter__()
         await lease.acquire("")
         backend.is_cut = True
         await lease.renew()
         backend.is_cut = False
         await lease.renew()
-        await lease.release()
-        await lease.read()
+        await lease.__aexit__()
+        await lease.__aenter__()
         assert lease.metadata
         assert lease.metadata.lease_until_ms == 0
 
@@ -163,7 +162,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
         store = Store(lambda: backend, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        context_manager = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open(ANONYMOUS, request)
+        context_manager = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open("me", request)
         is_leased_now = any(not one.is_over and self.clock.time_s < one.lease_until_s for one in self.sessions)
         if is_leased_now:
             with pytest.raises(ConversationBusy, match="another request is running"):
@@ -223,7 +222,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
 
     async def _stored_texts(self) -> list[str]:
         store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
-        _, messages = await ConversationStore(store, StorageSettings()).get(ANONYMOUS, "c")
+        _, messages = await ConversationStore(store, StorageSettings()).get("me", "c")
         said = [message for message in messages if isinstance(message, UserMessage | AssistantMessage)]
         return [part.text for message in said for part in message.parts if isinstance(part, Text)]
 

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.chat.stores import KINDS, Clock, open_store
-from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import RateLimitExceeded, StorageUnavailable
 from winterbourne.chat.settings import LimitSettings
 from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
-ALICE, BOB = Caller("key:alice", "alice"), Caller("key:bob", "bob")
+ALICE, BOB = "key:alice", "key:bob"
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ import pytest
 
 from tests.chat.stores import Clock, open_store
 from tests.clock import jumping
-from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.stop_signals import MAX_BACKOFF_S, StopSignals
 
-ALICE, BOB = Caller("key:alice", "alice"), Caller("key:bob", "bob")
+ALICE, BOB = "key:alice", "key:bob"
 
 POLL_INTERVAL_S = 0.5
 
@@ -46,10 +45,10 @@ def local_store() -> Store:
 
 
 async def start_waiting(
-    stop_signals: StopSignals, caller: Caller = ALICE, conversation: str = "c"
+    stop_signals: StopSignals, caller_id: str = ALICE, conversation: str = "c"
 ) -> asyncio.Task[None]:
     """A conversation that waits for a stop signal and has not polled yet."""
-    task = asyncio.create_task(stop_signals.wait(caller, conversation))
+    task = asyncio.create_task(stop_signals.wait(caller_id, conversation))
     await asyncio.sleep(0)
     return task
 

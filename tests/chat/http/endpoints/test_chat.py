@@ -34,8 +34,8 @@ class ServiceFixture:
         store = make_store(settings.storage.store)
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
-        tools, limiter = SleepingTools(), RateLimiter(store, settings.limits)
-        chat_endpoint = ChatEndpoint(settings, self.provider, tools, conversations, limiter, stop_signals)
+        limiter = RateLimiter(store, settings.limits)
+        chat_endpoint = ChatEndpoint(settings, self.provider, SleepingTools(), conversations, limiter, stop_signals)
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         error_body = native.FORMAT.error_body
         endpoint = partial(Endpoint, error_body=error_body)
@@ -48,7 +48,7 @@ class ServiceFixture:
             ("DELETE", "/conversations/{id}"): endpoint(handler=conversations_endpoint.delete),
         }
         self.service = Service(
-            routes, AnonymousAuthenticator(), error_body, tools, telemetry.make_logger(), telemetry.SERVICE
+            routes, AnonymousAuthenticator(), error_body, telemetry.make_logger(), telemetry.SERVICE, lambda: None
         )
 
     async def send(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> RecordedResponse:
@@ -148,6 +148,12 @@ class TestStoredConversation:
         await fixture.chat("i am ada", conversation_id="c-1", store=True)
         await fixture.chat("who am i?", conversation_id="c-1", store=True)
         assert len(fixture.provider.requests[1].messages) == 3
+
+    @jumping
+    async def test_is_not_made_of_a_request_that_brings_its_own_history(self) -> None:
+        fixture = ServiceFixture(answer("hello"))
+        await fixture.chat("hi", conversation_id="c-1")
+        assert (await fixture.send("GET", "/conversations")).json["conversations"] == []
 
     @jumping
     async def test_can_be_listed_read_and_deleted(self) -> None:

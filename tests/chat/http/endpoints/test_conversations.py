@@ -30,7 +30,7 @@ class ServiceFixture:
 
     async def with_conversation(self, conversation_id: str = "c-1") -> "ServiceFixture":
         chat_request = ChatRequest(messages=(HELLO,), conversation_id=conversation_id, store=True)
-        async with self.conversations.open(ADA, chat_request) as conversation:
+        async with self.conversations.open(ADA.id, chat_request) as conversation:
             conversation.append(AssistantMessage((Text("hi"),)))
         return self
 
@@ -86,7 +86,7 @@ async def test_an_invalid_cursor_is_rejected(cursor: str) -> None:
 
 async def test_a_stop_is_accepted_and_reaches_only_the_callers_own_conversation() -> None:
     fixture = ServiceFixture()
-    ada_wait, bob_wait = (asyncio.create_task(fixture.stop_signals.wait(caller, "c-1")) for caller in (ADA, BOB))
+    ada_wait, bob_wait = (asyncio.create_task(fixture.stop_signals.wait(caller.id, "c-1")) for caller in (ADA, BOB))
     await asyncio.sleep(0)
     response = await call(fixture.endpoint.stop, ADA, id="c-1")
     assert (response.status, response.json) == (202, {"conversation_id": "c-1", "status": "stopping"})

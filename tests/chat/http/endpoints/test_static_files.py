@@ -13,6 +13,7 @@ from winterbourne.chat.http.endpoints import static_files as page
 from winterbourne.chat.http.endpoints.static_files import FOLDER, StaticFile, serve_static_file
 
 BUDGET_BYTES = 60_000
+ASSETS = {file.name for file in FOLDER.iterdir()} - {page.INDEX_HTML}
 
 
 def find(path: str) -> StaticFile:
@@ -28,7 +29,7 @@ def links() -> list[str]:
 
 class TestPaths:
     def test_the_page_is_at_the_root(self) -> None:
-        assert find("/").content_type == "text/html; charset=utf-8"
+        assert find("/").headers["content-type"] == "text/html; charset=utf-8"
         assert find("/").body.startswith(b"<!doctype html>")
 
     def test_every_file_the_page_links_to_exists(self) -> None:
@@ -38,13 +39,13 @@ class TestPaths:
 
     def test_every_module_is_linked_from_the_page_so_that_all_load_in_parallel(self) -> None:
         named = {link.rpartition("/")[2] for link in links()}
-        assert named == set(page.ASSETS)
+        assert named == ASSETS
 
     def test_every_file_of_the_folder_is_served(self) -> None:
-        assert {file.name for file in FOLDER.iterdir()} == {page.INDEX_HTML, *page.ASSETS}
+        assert all(find(f"/web/x/{name}").body == (FOLDER / name).read_bytes() for name in ASSETS)
 
     def test_each_file_has_its_own_type(self) -> None:
-        types = {link.rpartition(".")[2]: find(f"/{link}").content_type for link in links()}
+        types = {link.rpartition(".")[2]: find(f"/{link}").headers["content-type"] for link in links()}
         assert types == {
             "css": "text/css; charset=utf-8",
             "js": "text/javascript; charset=utf-8",
@@ -74,10 +75,10 @@ class TestPaths:
         assert page.find_static_file(path) is None
 
     @given(st.text())
-    def test_no_path_escapes_the_fixed_list(self, text: str) -> None:
+    def test_no_path_escapes_the_folder(self, text: str) -> None:
         for path in (text, f"/{text}", f"/web/{text}", f"/web/x/{text}"):
             file = page.find_static_file(path)
-            assert file is None or path == "/" or path.rpartition("/")[2] in page.ASSETS
+            assert file is None or path == "/" or path.rpartition("/")[2] in ASSETS
 
 
 class TestSecurity:
@@ -137,14 +138,25 @@ class TestCaching:
             (tmp_path / file.name).write_bytes(file.read_bytes())
         (tmp_path / "turns.js").write_bytes(b"// changed")
         monkeypatch.setattr(page, "FOLDER", tmp_path)
-        caches = (page._contents, page._version, page._static_files)
+        page._read_folder.cache_clear()
         try:
-            for cached in caches:
-                cached.cache_clear()
             assert set(before).isdisjoint(links())
         finally:
-            for cached in caches:
-                cached.cache_clear()
+            page._read_folder.cache_clear()
+
+    def test_a_file_of_a_kind_that_is_not_served_is_left_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in (page.INDEX_HTML, "app.js", ".DS_Store", "app.js.orig"):
+            (tmp_path / name).write_bytes(b"x")
+        monkeypatch.setattr(page, "FOLDER", tmp_path)
+        page._read_folder.cache_clear()
+        try:
+            assert find("/web/x/app.js").body == b"x"
+            assert page.find_static_file("/web/x/.DS_Store") is None
+            assert page.find_static_file("/web/x/app.js.orig") is None
+        finally:
+            page._read_folder.cache_clear()
 
     def test_the_files_are_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         find("/")
@@ -160,7 +172,7 @@ class TestCaching:
 
 class TestSize:
     def test_everything_together_is_under_sixty_kilobytes(self) -> None:
-        served = [find("/"), *(find(f"/web/x/{name}") for name in page.ASSETS)]
+        served = [find("/"), *(find(f"/web/x/{name}") for name in ASSETS)]
         assert sum(len(file.body) for file in served) < BUDGET_BYTES
 
 

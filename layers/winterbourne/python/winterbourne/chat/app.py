@@ -6,13 +6,14 @@ user's first request.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aws_lambda_powertools import Logger
 
-from winterbourne import before_snapshot, on_shutdown, on_startup
+from winterbourne import before_snapshot, on_shutdown, on_startup, retire
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import make_authenticator
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
+Routes: TypeAlias = dict[tuple[str, str], Endpoint]
+
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
 
@@ -62,7 +67,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     limiter = RateLimiter(store, settings.limits)
     chat = ChatEndpoint(settings, provider, runner, conversations, limiter, stop_signals)
     health, stored = HealthEndpoint(provider, runner), ConversationsEndpoint(conversations, stop_signals)
-    routes = _routes(settings, health, stored, chat, servers)
+    routes = {**_routes(settings, health, stored), **_chat_routes(chat, servers)}
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -71,7 +76,8 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     on_shutdown(runner.close)
     if servers:
         on_shutdown(servers.close)
-    return Service(routes, authenticator, native.FORMAT.error_body, runner, logger, settings.log.service_name)
+    after_request = partial(_retire_if_stuck, runner)
+    return Service(routes, authenticator, native.FORMAT.error_body, logger, settings.log.service_name, after_request)
 
 
 def _make_mcp_servers(settings: Settings, runner: ToolRunner) -> "McpServers | None":
@@ -83,36 +89,35 @@ def _make_mcp_servers(settings: Settings, runner: ToolRunner) -> "McpServers | N
     return McpServers(settings, runner.add)
 
 
-def _routes(
-    settings: Settings,
-    health: HealthEndpoint,
-    conversations: ConversationsEndpoint,
-    chat: ChatEndpoint,
-    servers: "McpServers | None",
-) -> dict[tuple[str, str], Endpoint]:
+def _routes(settings: Settings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
+    """Everything but chats; error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, error_body=native.FORMAT.error_body)
-    public = partial(endpoint, is_public=True)
-    models = partial(_list_models, settings)
     return {
-        ("GET", "/"): public(handler=serve_static_file),
-        ("GET", "/web/{version}/{name}"): public(handler=serve_static_file),
-        ("GET", "/healthz"): public(handler=health.liveness),
-        ("GET", "/readyz"): public(handler=health.readiness),
-        ("POST", "/chat/{id}/stop"): endpoint(handler=conversations.stop),
-        ("GET", "/conversations"): endpoint(handler=conversations.list_page),
-        ("GET", "/conversations/{id}"): endpoint(handler=conversations.get),
-        ("DELETE", "/conversations/{id}"): endpoint(handler=conversations.delete),
-        ("GET", "/api/chat/{id}/stream"): endpoint(handler=_resume_stream),
-        ("GET", "/v1/models"): Endpoint(handler=models, error_body=openai.FORMAT.error_body),
-        **{
-            ("POST", wire_format.path): Endpoint(
-                handler=partial(chat.handle, wire_format),
-                prepare=servers.connect if servers else None,
-                error_body=wire_format.error_body,
-            )
-            for wire_format in FORMATS
-        },
+        ("GET", "/"): endpoint(serve_static_file, is_public=True),
+        ("GET", "/web/{version}/{name}"): endpoint(serve_static_file, is_public=True),
+        ("GET", "/healthz"): endpoint(health.liveness, is_public=True),
+        ("GET", "/readyz"): endpoint(health.readiness, is_public=True),
+        ("POST", "/chat/{id}/stop"): endpoint(conversations.stop),
+        ("GET", "/conversations"): endpoint(conversations.list_page),
+        ("GET", "/conversations/{id}"): endpoint(conversations.get),
+        ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
+        ("GET", "/api/chat/{id}/stream"): endpoint(_resume_stream),
+        ("GET", "/v1/models"): Endpoint(partial(_list_models, settings), openai.FORMAT.error_body),
     }
+
+
+def _chat_routes(chat: ChatEndpoint, servers: "McpServers | None") -> Routes:
+    prepare = servers.connect if servers else None
+    return {
+        ("POST", each.path): Endpoint(partial(chat.handle, each), each.error_body, prepare=prepare) for each in FORMATS
+    }
+
+
+def _retire_if_stuck(runner: ToolRunner) -> None:
+    """Retire an environment in which too many tools are stuck; a new one has none."""
+    if runner.should_retire:
+        _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", runner.abandoned_count)
+        retire()
 
 
 async def _list_models(settings: Settings, context: RequestContext) -> None:

@@ -6,13 +6,13 @@ Contains no business logic. `chat.app.build` makes one `Service` per execution e
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import orjson
 from aws_lambda_powertools import Logger
 
-from winterbourne import LambdaContext, Response, ResponseStream, retire
+from winterbourne import LambdaContext, Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
 from winterbourne.chat.errors import (
     INTERNAL_ERROR_MESSAGE,
@@ -34,7 +34,6 @@ __all__ = [
     "ErrorEncoder",
     "RequestContext",
     "Service",
-    "ToolHealth",
     "reply",
     "reply_json",
 ]
@@ -51,7 +50,7 @@ STORAGE_STATUS: Final[Mapping[type[StorageError], int]] = {
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
+class RequestContext(msgspec.Struct, frozen=True):
     """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
 
     `record` has the fields of the request's log line.
@@ -70,34 +69,20 @@ ErrorEncoder = Callable[[int, str, str], bytes]
 """(status, code, message) → the JSON body of an error response."""
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """The target of a route.
 
     Attributes:
         handler: Answers the request.
-        prepare: Awaited before each request, once its caller is known.
-        is_public: Whether it may be called without authentication.
         error_body: Encodes its error responses.
+        is_public: Whether it may be called without authentication.
+        prepare: Awaited before each request, once its caller is known.
     """
 
     handler: Handler
-    prepare: Callable[[], Awaitable[None]] | None = None
-    is_public: bool = False
     error_body: ErrorEncoder
-
-
-class ToolHealth(Protocol):
-    """What the service asks the tool executor after each request."""
-
-    @property
-    def abandoned_count(self) -> int:
-        """Threads and tasks of tools that ignored their cancellation and are still running."""
-        ...
-
-    @property
-    def should_retire(self) -> bool:
-        """Whether so many of them are stuck that this environment should end."""
-        ...
+    is_public: bool = False
+    prepare: Callable[[], Awaitable[None]] | None = None
 
 
 class Service:
@@ -107,9 +92,9 @@ class Service:
         routes: (method, path) → endpoint.
         authenticator: Identifies the caller.
         error_body: Encodes error responses when no route matches.
-        tools: Says when the environment is to retire.
         logger: The logger that is given the request id for each request.
         service_name: SERVICE_NAME, for the metrics.
+        after_request: Called after each request, for example to retire an environment that is no longer healthy.
     """
 
     def __init__(
@@ -117,16 +102,16 @@ class Service:
         routes: Mapping[tuple[str, str], Endpoint],
         authenticator: Authenticator,
         error_body: ErrorEncoder,
-        tools: ToolHealth,
         logger: Logger,
         service_name: str,
+        after_request: Callable[[], None],
     ) -> None:
         self._router = Router(routes)
         self._authenticator = authenticator
         self._error_body = error_body
-        self._tools = tools
         self._logger = logger
         self._service_name = service_name
+        self._after_request = after_request
 
     async def handle(self, event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
         """Answer one function-URL request. An error before the stream is opened is answered with an error response.
@@ -149,16 +134,7 @@ class Service:
                 record.fields["caller"] = caller.name
                 if endpoint.prepare:
                     await endpoint.prepare()
-                await endpoint.handler(
-                    RequestContext(
-                        request=request,
-                        caller=caller,
-                        path_params=path_params,
-                        stream=response_stream,
-                        lambda_context=context,
-                        record=record,
-                    )
-                )
+                await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, record))
             except (RequestRejected, StorageError) as error:
                 rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
                 telemetry.measure("Rejections")
@@ -170,15 +146,8 @@ class Service:
                 record.fields.update(error_type=type(error).__name__, status=500)
                 await _fail(response_stream, error_body)
             finally:
-                self._retire_if_worn_out()
+                self._after_request()
                 _measure_pool()
-
-    def _retire_if_worn_out(self) -> None:
-        """Retire an environment in which too many tools are stuck; a new one has none."""
-        if self._tools.should_retire:
-            count = self._tools.abandoned_count
-            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", count)
-            retire()
 
 
 def _as_rejection(error: StorageError) -> RequestRejected:

@@ -22,7 +22,7 @@ import msgspec
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.infra.telemetry import measure
 
-__all__ = ["Backend", "Item", "Owner", "Store", "encode_key", "is_next_version"]
+__all__ = ["Backend", "Item", "Store", "encode_key", "is_next_version"]
 
 T = TypeVar("T")
 
@@ -30,15 +30,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 TTL_SWEEP_INTERVAL_S: Final = 60.0
 MAX_KEY_PART_CHARS: Final = 512  # DynamoDB allows 2048 bytes for pk and 1024 for sk
-
-
-class Owner(Protocol):
-    """Whom items belong to, such as an authenticated caller."""
-
-    @property
-    def id(self) -> str:
-        """Part of the items' keys, so that no one reaches the items of another owner."""
-        ...
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

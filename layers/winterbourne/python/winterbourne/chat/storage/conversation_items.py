@@ -6,7 +6,7 @@ position in that request, and the number of the part: a late write never lands b
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
 from typing import Final
 
@@ -27,6 +27,7 @@ __all__ = [
     "join_items",
     "merge_history",
     "messages_partition",
+    "parse_metadata",
     "split_into_items",
     "truncate_from",
 ]
@@ -56,6 +57,11 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     expires_at_s: int
     lease_until_ms: int = 0
+
+
+def parse_metadata(item: Item) -> ConversationMetadata:
+    """The metadata in a metadata item."""
+    return msgspec.json.decode(item.body, type=ConversationMetadata)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -96,7 +102,8 @@ def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
     Leaves out messages of an earlier conversation with the same id and messages that were only partly written.
     """
     current = (item for item in items if item.sk >= f"{first_epoch:014}")
-    return list(_join_groups(groupby(current, lambda item: item.sk[:21])))
+    messages = [list(parts) for _, parts in groupby(current, lambda item: item.sk[:21])]
+    return [_join(parts) for parts in messages if len(parts) == parts[0].number]
 
 
 def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> list[StoredMessage]:
@@ -144,9 +151,6 @@ def _encode(message: Message) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _join_groups(groups: Iterable[tuple[str, Iterable[Item]]]) -> Iterator[StoredMessage]:
-    for _, group in groups:
-        parts = list(group)
-        if len(parts) == parts[0].number:
-            text = b"".join(part.body for part in parts)
-            yield StoredMessage(parts[0].sk, msgspec.json.decode(redact_json(text), type=Message))
+def _join(parts: Sequence[Item]) -> StoredMessage:
+    text = redact_json(b"".join(part.body for part in parts))
+    return StoredMessage(parts[0].sk, msgspec.json.decode(text, type=Message))

@@ -1,4 +1,4 @@
-"""Conversation store: continues an owner's conversations by id, lists (paginated by cursor), reads and deletes them.
+"""Conversation store: continues a caller's conversations by id, lists (paginated by cursor), reads and deletes them.
 
 The storage schema is in `conversation_items`, mutual exclusion between requests in `lease`.
 """
@@ -13,10 +13,10 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 
 from winterbourne.chat.core.messages import ChatRequest, Message
-from winterbourne.chat.errors import ConversationNotFound, StorageUnavailable
+from winterbourne.chat.errors import ConversationNotFound
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
-from winterbourne.chat.storage.base import Item, Owner, Store
+from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import (
     ConversationMetadata,
     conversation_key,
@@ -25,6 +25,7 @@ from winterbourne.chat.storage.conversation_items import (
     join_items,
     merge_history,
     messages_partition,
+    parse_metadata,
     split_into_items,
     truncate_from,
 )
@@ -32,7 +33,6 @@ from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
 __all__ = [
-    "ConversationPage",
     "ConversationStore",
     "ConversationSummary",
     "Cursor",
@@ -70,15 +70,8 @@ class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
     running: bool
 
 
-class ConversationPage(msgspec.Struct, frozen=True):
-    """Conversations, newest first, and where the next page begins; None after the last page."""
-
-    conversations: list[ConversationSummary]
-    next: Cursor | None
-
-
 class ConversationStore:
-    """The conversations of all owners.
+    """The conversations of all callers.
 
     Args:
         store: Holds their items.
@@ -91,11 +84,11 @@ class ConversationStore:
         self._lease_s = settings.conversation_lease
 
     @contextlib.asynccontextmanager
-    async def open(self, owner: Owner, request: ChatRequest) -> AsyncIterator[OpenConversation]:
+    async def open(self, caller_id: str, request: ChatRequest) -> AsyncIterator[OpenConversation]:
         """Lease a conversation while the block runs; it is created by the first request with its id.
 
-        A request that carries the whole history itself (`store` is False) is not saved. If the id of a user message is
-        stored already, that message and everything after it is replaced (a retry or an edit).
+        If the id of a user message is stored already, that message and everything after it is replaced (a retry or an
+        edit).
 
         Raises:
             ConversationBusy: Another request runs in it.
@@ -105,58 +98,57 @@ class ConversationStore:
         Cancellation:
             Appended messages are still written, for FLUSH_TIMEOUT_S seconds at most.
         """
-        if not request.store:
-            yield OpenConversation(request.messages, _discard)
-            return
-        lease = self._lease(owner, request.conversation_id)
-        await lease.read()
-        if lease.metadata is None:
-            merge_history((), request.messages)  # raises before anything is created
-        pk = messages_partition(owner.id, request.conversation_id)
-        async with _releasing(lease), self._open_leased(lease, pk, request) as conversation:
-            yield conversation
+        pk = messages_partition(caller_id, request.conversation_id)
+        async with self._lease(caller_id, request.conversation_id) as lease:
+            if lease.metadata is None:
+                merge_history((), request.messages)  # raises before anything is created
+            async with self._open_leased(lease, pk, request) as conversation:
+                yield conversation
 
-    async def list_page(self, owner: Owner, limit: int, after: Cursor | None = None) -> ConversationPage:
-        """The owner's conversations, newest first: at most `limit`, starting after the cursor.
+    async def list_page(
+        self, caller_id: str, limit: int, after: Cursor | None = None
+    ) -> tuple[list[ConversationSummary], Cursor | None]:
+        """At most `limit` of the caller's conversations, newest first, starting after the cursor.
+
+        Returns:
+            The conversations, and the cursor of the next page; None after the last page.
 
         Raises:
             StorageUnavailable: They cannot be read.
         """
-        pk = conversations_partition(owner.id)
+        pk = conversations_partition(caller_id)
         cursor = Item(pk=pk, updated_ms=after[0], sk=after[1]) if after else None
         items = await self._store.query_newest(pk, limit, cursor)
-        summaries = [self._summary(item, _metadata(item)) for item in items]
-        return ConversationPage(summaries, (items[-1].updated_ms, items[-1].sk) if len(items) == limit else None)
+        summaries = [self._summary(item, parse_metadata(item)) for item in items]
+        return summaries, (items[-1].updated_ms, items[-1].sk) if len(items) == limit else None
 
-    async def get(self, owner: Owner, conversation_id: str) -> tuple[ConversationSummary, list[Message]]:
+    async def get(self, caller_id: str, conversation_id: str) -> tuple[ConversationSummary, list[Message]]:
         """One conversation and its messages.
 
         Raises:
-            ConversationNotFound: This owner has no conversation with that id.
+            ConversationNotFound: This caller has no conversation with that id.
             StorageUnavailable: It cannot be read.
         """
-        item = await self._store.get(*conversation_key(owner.id, conversation_id))
+        item = await self._store.get(*conversation_key(caller_id, conversation_id))
         if item is None:
             raise ConversationNotFound
-        metadata = _metadata(item)
-        items = await self._store.query_partition(messages_partition(owner.id, conversation_id))
+        metadata = parse_metadata(item)
+        items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
         messages = [stored.message for stored in join_items(items, metadata.created_ms)]
         return self._summary(item, metadata), messages
 
-    async def delete(self, owner: Owner, conversation_id: str) -> None:
+    async def delete(self, caller_id: str, conversation_id: str) -> None:
         """Delete a conversation and its messages.
 
         Raises:
-            ConversationNotFound: This owner has no conversation with that id.
+            ConversationNotFound: This caller has no conversation with that id.
             ConversationBusy: A request runs in it.
             StorageUnavailable: It was not deleted, or only in part; deleting it can be retried.
         """
-        lease = self._lease(owner, conversation_id)
-        await lease.read()
-        if lease.metadata is None:
-            raise ConversationNotFound
-        pk = messages_partition(owner.id, conversation_id)
-        async with _releasing(lease):
+        pk = messages_partition(caller_id, conversation_id)
+        async with self._lease(caller_id, conversation_id) as lease:
+            if lease.metadata is None:
+                raise ConversationNotFound
             await lease.acquire("")
             await self._store.delete([(pk, item.sk) for item in await self._store.query_partition(pk)])
             await lease.delete_metadata()
@@ -199,8 +191,8 @@ class ConversationStore:
         if needs_ttl_refresh and queue.is_flushed:
             lease.extend_ttl()
 
-    def _lease(self, owner: Owner, conversation_id: str) -> Lease:
-        return Lease(self._store, owner.id, conversation_id, self._lease_s, self._ttl_s)
+    def _lease(self, caller_id: str, conversation_id: str) -> Lease:
+        return Lease(self._store, caller_id, conversation_id, self._lease_s, self._ttl_s)
 
     def _summary(self, item: Item, metadata: ConversationMetadata) -> ConversationSummary:
         return ConversationSummary(
@@ -210,24 +202,6 @@ class ConversationStore:
             updated_at=datetime.fromtimestamp(item.updated_ms / 1000, UTC),
             running=is_leased(metadata, int(self._store.now() * 1000)),
         )
-
-
-def _metadata(item: Item) -> ConversationMetadata:
-    return msgspec.json.decode(item.body, type=ConversationMetadata)
-
-
-@contextlib.asynccontextmanager
-async def _releasing(lease: Lease) -> AsyncIterator[None]:
-    """Release the lease at the end of the block."""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(StorageUnavailable):  # `Store` has logged it; the lease expires by itself
-            await lease.release()
-
-
-def _discard(_: Message) -> None:
-    """Save nothing: the `append` of a request with `store` False."""
 
 
 async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:

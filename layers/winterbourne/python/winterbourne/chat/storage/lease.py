@@ -4,14 +4,15 @@ The lease is part of the conversation's metadata and is written with optimistic 
 requests acquire it at once, one fails. It is renewed while the request runs; if an environment dies, it expires.
 """
 
+import contextlib
 import logging
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store
-from winterbourne.chat.storage.conversation_items import ConversationMetadata, conversation_key
+from winterbourne.chat.storage.conversation_items import ConversationMetadata, conversation_key, parse_metadata
 
 __all__ = ["Lease", "is_leased"]
 
@@ -19,7 +20,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Lease:
-    """The lease on one conversation, and the conversation's metadata, which holds it.
+    """The lease on one conversation, and the conversation's metadata, which holds it; released at the end of the block.
 
     Args:
         store: Holds the metadata.
@@ -39,20 +40,28 @@ class Lease:
         self._is_held = False
         self.metadata: ConversationMetadata | None = None
 
-    async def read(self) -> None:
+    async def __aenter__(self) -> Self:
         """Load the metadata: whether the conversation exists and is leased."""
         item = await self._store.get(*self._key)
         self._version = item.number if item else 0
-        self.metadata = msgspec.json.decode(item.body, type=ConversationMetadata) if item else None
+        self.metadata = parse_metadata(item) if item else None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Release the lease if it is held. If storage is unavailable, it expires by itself."""
+        if self._is_held and self.metadata:
+            self._is_held = False
+            with contextlib.suppress(StorageUnavailable):  # `Store` has logged it
+                await self._write_next_version(self.metadata, 0)
 
     async def acquire(self, title: str) -> ConversationMetadata:
-        """Acquire the lease, based on the metadata that `read` loaded.
+        """Acquire the lease, based on the metadata that was loaded when the block was entered.
 
         Args:
             title: The title if the conversation is new.
 
         Raises:
-            ConversationBusy: Another request holds the lease or has acquired it since `read`.
+            ConversationBusy: Another request holds the lease or has acquired it since then.
         """
         now_ms = self._now_ms()
         if self.metadata is None:
@@ -82,16 +91,6 @@ class Lease:
         """Remember that all messages were rewritten; the next write of the metadata stores the new expiry."""
         if self.metadata:
             self.metadata = msgspec.structs.replace(self.metadata, expires_at_s=self.item_expires_at_s)
-
-    async def release(self) -> None:
-        """Release the lease if it is held.
-
-        Raises:
-            StorageUnavailable: It was not released; it expires by itself.
-        """
-        if self._is_held and self.metadata:
-            self._is_held = False
-            await self._write_next_version(self.metadata, 0)
 
     async def delete_metadata(self) -> None:
         """Delete the metadata, and with it the lease. The messages must have been deleted already."""

@@ -9,7 +9,7 @@ import contextlib
 from typing import Final
 
 from winterbourne.chat.errors import StorageUnavailable
-from winterbourne.chat.storage.base import Item, Owner, Store, encode_key
+from winterbourne.chat.storage.base import Item, Store, encode_key
 
 __all__ = ["StopSignals"]
 
@@ -34,48 +34,48 @@ class StopSignals:
         self._poll_interval_s = poll_interval_s
         self._listeners: dict[tuple[str, str], set[asyncio.Event]] = {}
 
-    async def send(self, owner: Owner, conversation_id: str, at_ms: int | None = None) -> None:
-        """Request that this owner's conversation stop; does nothing if it is not running.
+    async def send(self, caller_id: str, conversation_id: str, at_ms: int | None = None) -> None:
+        """Request that this caller's conversation stop; does nothing if it is not running.
 
         Args:
-            owner: The owner; other owners' conversations cannot be stopped.
+            caller_id: The caller; the keys contain it, so other callers' conversations cannot be stopped.
             conversation_id: The conversation to stop.
             at_ms: When the stop request was received, in epoch milliseconds; defaults to now.
 
         Raises:
             StorageUnavailable: The signal was delivered in this environment only.
         """
-        for listener in self._listeners.get((owner.id, conversation_id), ()):
+        for listener in self._listeners.get((caller_id, conversation_id), ()):
             listener.set()
-        pk, sk = _signal_key(owner, conversation_id)
+        pk, sk = _signal_key(caller_id, conversation_id)
         expires_at_s = int(self._store.now()) + SIGNAL_TTL_S
         await self._store.put([Item(pk=pk, sk=sk, number=at_ms or self._now_ms(), expires_at_s=expires_at_s)])
 
-    async def wait(self, owner: Owner, conversation_id: str, since_ms: int | None = None) -> None:
-        """Return when this owner's conversation is to stop.
+    async def wait(self, caller_id: str, conversation_id: str, since_ms: int | None = None) -> None:
+        """Return when this caller's conversation is to stop.
 
         The store is first read after `poll_interval_s`, so a short answer costs no read. While it is unavailable it is
         polled with exponential backoff. Cancellation ends the polling.
 
         Args:
-            owner: The owner of the conversation.
+            caller_id: The owner of the conversation.
             conversation_id: The conversation.
             since_ms: When the running request was received, in epoch milliseconds; older signals were meant for an
                 earlier request. Defaults to now; pass the event's `timeEpoch` so as not to miss a stop during a cold
                 start.
         """
         since_ms, stopped = since_ms or self._now_ms(), asyncio.Event()
-        listener_key = (owner.id, conversation_id)
+        listener_key = (caller_id, conversation_id)
         listeners = self._listeners.setdefault(listener_key, set())
         listeners.add(stopped)
         try:
-            await self._poll(stopped, owner, conversation_id, since_ms)
+            await self._poll(stopped, caller_id, conversation_id, since_ms)
         finally:
             listeners.discard(stopped)
             if not listeners:
                 self._listeners.pop(listener_key, None)
 
-    async def _poll(self, stopped: asyncio.Event, owner: Owner, conversation_id: str, since_ms: int) -> None:
+    async def _poll(self, stopped: asyncio.Event, caller_id: str, conversation_id: str, since_ms: int) -> None:
         """Return when `stopped` is set or the store has a signal."""
         wait_s: float | None = self._poll_interval_s
         failures = 0
@@ -85,7 +85,7 @@ class StopSignals:
                     await stopped.wait()
                     return
             try:
-                signal = await self._store.get(*_signal_key(owner, conversation_id))
+                signal = await self._store.get(*_signal_key(caller_id, conversation_id))
                 failures = 0
             except StorageUnavailable:  # `Store` has logged it
                 signal, failures = None, failures + 1
@@ -102,5 +102,5 @@ class StopSignals:
         return int(self._store.now() * 1000)
 
 
-def _signal_key(owner: Owner, conversation_id: str) -> tuple[str, str]:
-    return encode_key("stops", owner.id), encode_key(conversation_id)
+def _signal_key(caller_id: str, conversation_id: str) -> tuple[str, str]:
+    return encode_key("stops", caller_id), encode_key(conversation_id)

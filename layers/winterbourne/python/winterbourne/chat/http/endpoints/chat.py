@@ -93,14 +93,14 @@ class ChatEndpoint:
             )
         )
         if self._has_limits:
-            await self._rate_limiter.check(context.caller)
+            await self._rate_limiter.check(context.caller.id)
         context.record.fields.update(
             conversation_id=request.conversation_id, model=provider.name, model_id=request.model_id or ""
         )
         usages: list[Usage] = []
         try:
             if request.store:
-                async with self._conversations.open(context.caller, request) as stored:
+                async with self._conversations.open(context.caller.id, request) as stored:
                     request = msgspec.structs.replace(request, messages=stored.messages)
                     await self._run_conversation(request, stored.append, encoder, context, usages)
             else:
@@ -141,7 +141,7 @@ class ChatEndpoint:
             conversation.run(),
             writer,
             wait_for_stop=partial(
-                self._stop_signals.wait, context.caller, request.conversation_id, context.request.received_ms
+                self._stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
             ),
             deadline=deadline,
             heartbeat_interval_s=stream_settings.heartbeat_interval,
@@ -155,7 +155,7 @@ class ChatEndpoint:
     async def _record_usage(self, caller: Caller, tokens: int) -> None:
         try:
             async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
-                await self._rate_limiter.record_usage(caller, tokens)
+                await self._rate_limiter.record_usage(caller.id, tokens)
         except (StorageUnavailable, TimeoutError):
             _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 

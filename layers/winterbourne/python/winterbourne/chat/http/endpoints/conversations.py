@@ -45,25 +45,25 @@ class ConversationsEndpoint:
         """
         query = context.request.query
         limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
-        page = await self._conversations.list_page(context.caller, limit, after)
-        body = {"conversations": page.conversations, "next": page.next and _encode_cursor(page.next)}
+        summaries, cursor = await self._conversations.list_page(context.caller.id, limit, after)
+        body = {"conversations": summaries, "next": cursor and _encode_cursor(cursor)}
         await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation with its messages."""
-        summary, messages = await self._conversations.get(context.caller, context.path_params["id"])
+        summary, messages = await self._conversations.get(context.caller.id, context.path_params["id"])
         body = msgspec.structs.asdict(summary) | {"messages": messages}
         await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
 
     async def delete(self, context: RequestContext) -> None:
         """Delete one conversation."""
-        await self._conversations.delete(context.caller, context.path_params["id"])
+        await self._conversations.delete(context.caller.id, context.path_params["id"])
         await reply(context.stream, 204, b"", {})
 
     async def stop(self, context: RequestContext) -> None:
         """Request that a conversation stop; if it is running, in any environment, it ends within a second."""
         conversation_id = context.path_params["id"]
-        await self._stop_signals.send(context.caller, conversation_id, context.request.received_ms)
+        await self._stop_signals.send(context.caller.id, conversation_id, context.request.received_ms)
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
 
 

@@ -1,7 +1,7 @@
 """Static files: the chat page at `/` and its assets under `/web/`.
 
-Reads the folder `page` once, at the first request for a file. Only files on a fixed list are served, so no path can
-escape the folder.
+Reads the folder `page` once, at the first request for a file. Later paths are only looked up among what was read, so
+none can escape the folder.
 """
 
 import functools
@@ -27,22 +27,6 @@ CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 
-ASSETS: Final = (
-    "answer.js",
-    "app.js",
-    "chat.js",
-    "dom.js",
-    "icon.svg",
-    "key.js",
-    "markdown.js",
-    "markdown_view.js",
-    "signed_fetch.js",
-    "style.css",
-    "timeline.js",
-    "tool_card.js",
-    "turns.js",
-)
-
 # Everything is loaded from this origin and no markup is built from strings: Trusted Types without a policy disable
 # every sink that would parse a string as HTML or script. Styles that scripts set through the CSSOM need no exception.
 CONTENT_SECURITY_POLICY: Final = (
@@ -66,10 +50,9 @@ CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 class StaticFile(msgspec.Struct, frozen=True):
-    """One file as served to GET and HEAD. Header names are in lower case; `etag` is always present."""
+    """One file as served to GET and HEAD. Header names are in lower case."""
 
     body: bytes
-    content_type: str
     headers: Mapping[str, str]
 
     def is_not_modified(self, if_none_match: str) -> bool:
@@ -90,11 +73,10 @@ async def serve_static_file(context: RequestContext) -> None:
     file = find_static_file(context.request.path)
     if file is None:
         raise RequestRejected(404, "not_found", "there is nothing at this path")
-    headers = {"content-type": file.content_type, **file.headers}
     if file.is_not_modified(context.request.headers.get("if-none-match", "")):
-        await reply(context.stream, 304, b"", headers)
+        await reply(context.stream, 304, b"", file.headers)
     else:
-        await reply(context.stream, 200, file.body, headers)
+        await reply(context.stream, 200, file.body, file.headers)
 
 
 def find_static_file(path: str) -> StaticFile | None:
@@ -104,43 +86,35 @@ def find_static_file(path: str) -> StaticFile | None:
     deployment asks for, the current file is returned, to be revalidated on every use.
 
     Raises:
-        OSError: A file is missing from the folder; never after a first successful call.
+        OSError: The folder cannot be read; never after a first successful call.
     """
+    version, files = _read_folder()
     if path == "/":
-        return _static_files()[INDEX_HTML]
+        return files[INDEX_HTML]
     match path.split("/"):
-        case ["", "web", version, name] if name in ASSETS:
-            file = _static_files()[name]
-            return file if version == _version() else _with_revalidation(file)
+        case ["", "web", asked_version, name] if name in files and name != INDEX_HTML:
+            file = files[name]
+            if asked_version != version:
+                return msgspec.structs.replace(file, headers={**file.headers, "cache-control": CACHE_REVALIDATE})
+            return file
     return None
 
 
-def _with_revalidation(file: StaticFile) -> StaticFile:
-    return msgspec.structs.replace(file, headers={**file.headers, "cache-control": CACHE_REVALIDATE})
-
-
 @functools.cache
-def _static_files() -> Mapping[str, StaticFile]:
-    html = _contents()[INDEX_HTML].replace(b'"web/', b'"web/%s/' % _version().encode())
-    return {
-        INDEX_HTML: _make_static_file(INDEX_HTML, html, CACHE_REVALIDATE),
-        **{name: _make_static_file(name, _contents()[name], CACHE_IMMUTABLE) for name in ASSETS},
-    }
+def _read_folder() -> tuple[str, Mapping[str, StaticFile]]:
+    """The version of all files together, and each file by its name."""
+    names = sorted(path.name for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES)
+    contents = {name: (FOLDER / name).read_bytes() for name in names}
+    version = _digest(b"".join(contents.values()))
+    contents[INDEX_HTML] = contents[INDEX_HTML].replace(b'"web/', b'"web/%s/' % version.encode())
+    return version, {name: _make_static_file(name, body) for name, body in contents.items()}
 
 
-def _make_static_file(name: str, body: bytes, cache_control: str) -> StaticFile:
-    headers = {**SECURITY_HEADERS, "cache-control": cache_control, "etag": f'"{_digest(body)}"'}
-    return StaticFile(body=body, content_type=CONTENT_TYPES[Path(name).suffix], headers=headers)
-
-
-@functools.cache
-def _contents() -> Mapping[str, bytes]:
-    return {name: (FOLDER / name).read_bytes() for name in (INDEX_HTML, *ASSETS)}
-
-
-@functools.cache
-def _version() -> str:
-    return _digest(b"".join(_contents().values()))
+def _make_static_file(name: str, body: bytes) -> StaticFile:
+    cache_control = CACHE_REVALIDATE if name == INDEX_HTML else CACHE_IMMUTABLE
+    content_type, etag = CONTENT_TYPES[Path(name).suffix], f'"{_digest(body)}"'
+    headers = {"content-type": content_type, **SECURITY_HEADERS, "cache-control": cache_control, "etag": etag}
+    return StaticFile(body, headers)
 
 
 def _digest(body: bytes) -> str:
