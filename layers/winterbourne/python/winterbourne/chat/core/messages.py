@@ -4,7 +4,6 @@ Wire formats build them from their own history formats, providers turn them into
 as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them without further code.
 """
 
-from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 import msgspec
@@ -24,8 +23,6 @@ __all__ = [
     "ToolSchema",
     "UserMessage",
     "UserPart",
-    "count_chars",
-    "images_of",
 ]
 
 
@@ -115,25 +112,6 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
 
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
-
-
-def count_chars(message: Message) -> int:
-    """The characters of its text, reasoning, arguments or result; images have none."""
-    match message:
-        case SystemMessage(text) | ToolMessage(content=text):
-            return len(text)
-        case UserMessage(parts) | AssistantMessage(parts):
-            return sum(
-                len(part.arguments if isinstance(part, ToolCall) else part.text)
-                for part in parts
-                if not isinstance(part, Image)
-            )
-
-
-def images_of(messages: Iterable[Message]) -> list[Image]:
-    """The images of all messages."""
-    users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
 class ToolSchema(msgspec.Struct, frozen=True):

@@ -8,18 +8,18 @@ from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
+    Image,
     Message,
     SystemMessage,
+    ToolCall,
     ToolMessage,
     ToolSchema,
     UserMessage,
-    count_chars,
-    images_of,
 )
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request"]
+__all__ = ["available_models", "check_request", "count_chars", "images_of"]
 
 
 def check_request(
@@ -72,6 +72,25 @@ def available_models(model: ModelSettings) -> tuple[str, ...]:
     """
     choices = (choice.strip() for choice in model.model_choices.split(","))
     return tuple(dict.fromkeys([model.model_id or model.model_provider, *filter(None, choices)]))
+
+
+def count_chars(message: Message) -> int:
+    """The characters of its text, reasoning, arguments or result; images have none."""
+    match message:
+        case SystemMessage(text) | ToolMessage(content=text):
+            return len(text)
+        case UserMessage(parts) | AssistantMessage(parts):
+            return sum(
+                len(part.arguments if isinstance(part, ToolCall) else part.text)
+                for part in parts
+                if not isinstance(part, Image)
+            )
+
+
+def images_of(messages: Iterable[Message]) -> list[Image]:
+    """The images of all messages."""
+    users = (message for message in messages if isinstance(message, UserMessage))
+    return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
 def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:

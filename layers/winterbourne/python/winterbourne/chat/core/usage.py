@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.messages import count_chars, images_of
+from winterbourne.chat.core.request_checks import count_chars, images_of
 from winterbourne.chat.providers.base import ModelRequest
 
 __all__ = ["CHARS_PER_TOKEN", "TOKENS_PER_IMAGE", "estimate_usage"]

@@ -126,18 +126,17 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
-        supervision = supervise(
-            conversation.run(),
-            writer,
-            wait_for_stop=partial(
-                self.stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
-            ),
-            deadline=deadline,
-            heartbeat_interval_s=stream_settings.heartbeat_interval,
+        wait_for_stop = partial(
+            self.stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
         )
         try:
-            # In a task of its own, whatever it waits for resumes it alone, and not everything that awaits it.
-            await asyncio.create_task(supervision)
+            await supervise(
+                conversation.run(),
+                writer,
+                wait_for_stop=wait_for_stop,
+                deadline=deadline,
+                heartbeat_interval_s=stream_settings.heartbeat_interval,
+            )
         finally:
             _report_usage(usages, context.record)
 
