@@ -26,10 +26,6 @@ def set_up_process(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
     settings = Settings.from_environment(environment)
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
     redact_logs(redaction.redact_line)  # library logs, prints and errors reported to Lambda included
-
-    @on_startup
-    def install_exception_handler() -> None:
-        log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages)
-
+    on_startup(lambda: log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages))
     http_pool.configure(settings)
     return settings, telemetry.make_logger(service=settings.log.service_name)
