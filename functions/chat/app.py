@@ -66,7 +66,7 @@ def _make_mcp_servers() -> "McpServers | None":
     return McpServers(_settings, _runner.add)
 
 
-_provider = make_provider(_settings)
+_provider = make_provider(_settings.model)
 _runner = ToolRunner(_tools(), _settings)
 _store = make_store(_settings)
 _servers = _make_mcp_servers()
