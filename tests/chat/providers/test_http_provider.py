@@ -39,7 +39,7 @@ from winterbourne.chat.errors import (
     ModelStreamTruncated,
     ModelUnreachable,
 )
-from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra import http_pool, secrets
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers import http_provider
 from winterbourne.chat.providers.base import ModelRequest, Provider
@@ -75,6 +75,27 @@ class TestAnswer:
             for _ in range(3):
                 await collect_events(provider)
             assert http_pool.stats().idle == 1
+        assert server.connections == 1
+
+    async def test_the_next_turn_reuses_a_connection_whose_body_ended_after_the_last_event(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """GIVEN a server that ends the body once the client has the last event THEN the client reads that end too."""
+        monkeypatch.setattr(http_provider, "_DRAIN_TIMEOUT_S", 30)
+        has_ended = asyncio.Event()
+
+        async def end_late(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.send(TEXT)
+            await has_ended.wait()
+            await exchange.end()
+
+        async with upstream(end_late) as server:
+            for _ in range(3):
+                has_ended.clear()
+                async for batch in openai_provider(server).stream(HELLO):
+                    if isinstance(batch[-1], TurnEnded):
+                        has_ended.set()
         assert server.connections == 1
 
     async def test_the_key_is_sent_in_its_header_and_compression_is_not_requested(self) -> None:
@@ -173,6 +194,15 @@ class TestKeyEchoedByTheProvider:
         async with upstream(failing(status, json.dumps({"error": error}).encode())) as server:
             _, failed = await failure(self.provider(server), msgspec.structs.replace(HELLO, deadline=0))
         assert self.KEY not in str(failed)
+
+    async def test_of_a_secret_is_redacted_in_an_error_response(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(secrets, "_fetch", lambda _: self.KEY)
+        body = json.dumps({"error": {"message": f"Bearer {self.KEY} has no model m"}}).encode()
+        async with upstream(failing(400, body)) as server:
+            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+            _, failed = await failure(openai_provider(server, model_api_key_secret_arn=arn))
+        assert server.requests[0].headers["authorization"] == f"Bearer {self.KEY}"
+        assert str(failed).endswith(": Bearer [redacted] has no model m")
 
     async def test_is_redacted_in_the_error_header_of_aws(self) -> None:
         async with upstream(failing(400, x_amzn_errortype=f"{self.KEY}:http://x")) as server:

@@ -52,7 +52,8 @@ class SseParser(msgspec.Struct):
         payloads = self._parse_lines(complete_lines)
         if rest:
             self._partial_line.append(rest)
-        self._line_bytes = len(rest) + (0 if complete_lines else self._line_bytes)
+        if rest or self._line_bytes:
+            self._line_bytes = len(rest) + (0 if complete_lines else self._line_bytes)
         if self._line_bytes + self._data_bytes > self.max_event_bytes:
             raise self.make_error(f"the server sent an event of more than {self.max_event_bytes} bytes")
         return payloads
@@ -69,16 +70,18 @@ class SseParser(msgspec.Struct):
         if lines and self._at_start:
             lines[0], self._at_start = lines[0].removeprefix(_BOM), False
         payloads = []
-        data = self._data_lines
+        data, data_bytes = self._data_lines, self._data_bytes
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
-                self._data_bytes += len(line)
+                data_bytes += len(line)
             elif data and not line:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
-                self._data_bytes = 0
+                data_bytes = 0
             elif line == b"data":
                 data.append(b"")
-                self._data_bytes += len(line)
+                data_bytes += len(line)
+        if data_bytes != self._data_bytes:
+            self._data_bytes = data_bytes
         return payloads

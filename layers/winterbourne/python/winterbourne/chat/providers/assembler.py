@@ -208,7 +208,7 @@ class TurnAssembler(msgspec.Struct):
             is_last: Whether the stream has ended, so that nothing is held back.
         """
         if self._pieces or is_last:
-            self._flush(is_held_back_emitted=is_last)
+            self._flush(is_last)
         events, self._events = self._events, []
         return events
 
@@ -219,12 +219,12 @@ class TurnAssembler(msgspec.Struct):
             self.end_reasoning()
         self._make_delta, self._redactor = make_delta, redactor
 
-    def _flush(self, *, is_held_back_emitted: bool = True) -> None:
+    def _flush(self, is_last: bool = True) -> None:  # noqa: FBT001, FBT002 - called for each read
         """Emit pending text. Arguments held back stay so until the call continues or is complete."""
         redactor = self._redactor or self._text_redactor
         text = redactor.feed("".join(self._pieces)) if self._pieces else ""
         self._pieces.clear()
-        if is_held_back_emitted and redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
+        if is_last and redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
             text += redactor.flush()
         if text:
             self._events.append(self._make_delta(text))

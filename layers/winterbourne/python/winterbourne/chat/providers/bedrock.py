@@ -252,11 +252,8 @@ class BedrockProvider(HttpProvider):
         body = build_request_body(request, self._settings, self._extra_body)
         return f"/model/{quote(model_id, safe='')}/converse-stream", body
 
-    async def _authorize(self, http_request: httpx.Request, key: str) -> None:
-        if key:
-            await super()._authorize(http_request, key)
-        else:
-            await sign(http_request, "bedrock", _region(self._settings))
+    async def _sign(self, http_request: httpx.Request) -> None:
+        await sign(http_request, "bedrock", _region(self._settings))
 
 
 def make(settings: ModelSettings) -> BedrockProvider:

@@ -110,11 +110,8 @@ class HttpProvider(ABC):
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body."""
 
-    async def _authorize(self, http_request: httpx.Request, key: str) -> None:
-        """Add the key to the request; it is empty if none is configured."""
-        if key:
-            name, prefix = self.key_header
-            http_request.headers[name] = prefix + key
+    async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
+        """Sign a request for which no key is configured."""
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
@@ -167,7 +164,11 @@ class HttpProvider(ABC):
         http_request = client.build_request(
             "POST", self._base_url + path, content=content, headers=self.headers, timeout=timeout
         )
-        await self._authorize(http_request, key)
+        if key:
+            name, prefix = self.key_header
+            http_request.headers[name] = prefix + key
+        else:
+            await self._sign(http_request)
         try:
             return await client.send(http_request, stream=True)
         except httpx.ReadTimeout as error:

@@ -60,10 +60,10 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
                 if frame:  # no format gives a meaning to an empty frame
                     self._handle_frame(frame)
                 if self.assembler.ended:
+                    self.ended = True
                     break
         except ModelError as error:
             self.failure = error
-        self.ended = self.assembler.ended
         return self.assembler.drain_events(is_last=self.failure is not None)
 
     def close(self) -> list[ModelEvent]:
