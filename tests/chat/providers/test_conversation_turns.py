@@ -38,7 +38,7 @@ async def run_conversation(provider: str, server: Upstream) -> RecordingEmit:
     )
     await Conversation(
         request=ChatRequest(messages=(UserMessage((Text("double one"),)),)),
-        provider=make_provider(settings),
+        provider=make_provider(settings.model),
         tools=ToolRunner([f], settings),
         emit=emitted,
         on_message=stored.append,

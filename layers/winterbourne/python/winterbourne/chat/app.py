@@ -59,7 +59,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
         SettingsError: A setting is missing or invalid; the message names it.
         InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
     """
-    provider, authenticator = make_provider(settings), make_authenticator(settings.auth)
+    provider, authenticator = make_provider(settings.model), make_authenticator(settings.auth)
     runner, store = ToolRunner(tools, settings), make_store(settings.storage.store)
     servers = _make_mcp_servers(settings, runner)
     conversations = ConversationStore(store, settings.storage)

@@ -31,5 +31,5 @@ def set_up_process(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
     def install_exception_handler() -> None:
         log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages)
 
-    http_pool.configure(settings)
+    http_pool.configure(settings.http)
     return settings, telemetry.make_logger(service=settings.log.service_name)
