@@ -12,6 +12,7 @@ class ListSink:
     """A log sink that keeps its entries in a list."""
 
     separator = "\n"
+    terminator = ""
 
     def __init__(self) -> None:
         self.entries: list[str] = []

@@ -3,7 +3,6 @@
 Importing it opens no socket and starts no event loop.
 """
 
-from winterbourne.context import LambdaContext, current_context, current_trace_id
 from winterbourne.errors import (
     DeadlineReached,
     PreludeTooLarge,
@@ -13,12 +12,14 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import streamify_response
+from winterbourne.invocation import Context, LambdaContext, current_context, current_trace_id
 from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
+from winterbourne.logs import format_logs, redact_logs
 from winterbourne.prelude import Response
-from winterbourne.redaction import redact_logs
 from winterbourne.stream import ResponseStream
 
 __all__ = [
+    "Context",
     "DeadlineReached",
     "LambdaContext",
     "PreludeTooLarge",
@@ -32,6 +33,7 @@ __all__ = [
     "before_snapshot",
     "current_context",
     "current_trace_id",
+    "format_logs",
     "on_shutdown",
     "on_startup",
     "on_stream_error",
