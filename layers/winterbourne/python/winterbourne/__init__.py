@@ -12,14 +12,13 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import streamify_response
-from winterbourne.invocation import Context, LambdaContext, current_context, current_trace_id
+from winterbourne.invocation import LambdaContext, current_context, current_trace_id
 from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
 from winterbourne.logs import format_logs, redact_logs
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
 
 __all__ = [
-    "Context",
     "DeadlineReached",
     "LambdaContext",
     "PreludeTooLarge",

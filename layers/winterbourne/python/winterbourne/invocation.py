@@ -14,13 +14,12 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from winterbourne.errors import RuntimeFault
 from winterbourne.logs import runtime_handler
 
 __all__ = [
-    "Context",
     "LambdaContext",
     "current_context",
     "current_trace_id",
@@ -36,19 +35,6 @@ CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_versio
 # The json module cannot write a Decimal as a number: it becomes a string with this prefix, which is then unquoted.
 DECIMAL_MARKER = f"decimal-{os.urandom(8).hex()}:"
 DECIMAL_PATTERN = re.compile(f'"{DECIMAL_MARKER}([^"]*)"')
-
-
-class Context(Protocol):
-    """The part of the context object that every Python client of Lambda has, and that most handlers need."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The invocation's id."""
-        ...
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation times out."""
-        ...
 
 
 class LambdaContext:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REQUEST_IDS",
+    "LogHandler",
     "LogSink",
     "configure_logging",
     "flush_partial_lines",
@@ -140,7 +141,7 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     logging.Formatter.converter = time.gmtime
     _configure_root_logger(
-        _LambdaLogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
+        LogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
         "DEBUG" if level == "TRACE" else level,
     )
     if as_json:
@@ -151,7 +152,7 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
 
 def format_logs(
     formatter: logging.Formatter, exception_fields: Callable[[BaseException], Mapping[str, object]]
-) -> logging.Handler:
+) -> "LogHandler":
     """Format every log record of this process with another library's JSON formatter, such as Powertools'.
 
     The runtime still writes the records: in its frames, with their levels, redacted. Printed lines, and Lambda's own
@@ -165,15 +166,15 @@ def format_logs(
         The handler of the root logger. In a process that this runtime does not run, it is a handler that writes to
         stdout and belongs to no logger yet.
     """
-    handler = runtime_handler() or _LambdaLogHandler(StdoutSink())
+    handler = runtime_handler() or LogHandler(StdoutSink())
     handler.setFormatter(formatter)
     handler.exception_fields = exception_fields
     return handler
 
 
-def runtime_handler() -> "_LambdaLogHandler | None":
+def runtime_handler() -> "LogHandler | None":
     """The runtime's handler of the root logger, unless the function has removed it."""
-    return next((handler for handler in logging.root.handlers if isinstance(handler, _LambdaLogHandler)), None)
+    return next((handler for handler in logging.root.handlers if isinstance(handler, LogHandler)), None)
 
 
 def log_error(report: "ErrorReport") -> None:
@@ -182,7 +183,7 @@ def log_error(report: "ErrorReport") -> None:
     It does so even if the function removed the runtime's handler from the root logger, as `basicConfig(force=True)`
     does.
     """
-    handler = _LambdaLogHandler.installed
+    handler = LogHandler.installed
     text = error_as_json(report) if handler.as_json else handler.log_sink.separator.join(error_as_lines(report))
     handler.log_sink.log(text + handler.log_sink.terminator, handler.frame_type | LEVEL_BITS[logging.ERROR])
 
@@ -204,10 +205,10 @@ def redirect_to_log_socket(path: str) -> None:
             os.dup2(connection.fileno(), descriptor)
 
 
-class _LambdaLogHandler(logging.Handler):
+class LogHandler(logging.Handler):
     """The root logger's handler; other libraries recognize it by its `log_sink`."""
 
-    installed: "ClassVar[_LambdaLogHandler]"  # the handler of this process
+    installed: "ClassVar[LogHandler]"  # the handler of this process
 
     def __init__(self, sink: LogSink, *, as_json: bool = False, with_level_bits: bool = False) -> None:
         super().__init__()
@@ -219,6 +220,7 @@ class _LambdaLogHandler(logging.Handler):
         self.setFormatter(JsonFormatter() if as_json else text_formatter())
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; one that cannot be written is reported on stderr and raises nothing."""
         try:
             if self.exception_fields is None:
                 record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
@@ -284,8 +286,8 @@ class _JsonLineStream(io.TextIOBase):
             self._sink.log(printed_line(line, self._level, *ids), JSON_FRAME | LEVEL_BITS[self._level])
 
 
-def _configure_root_logger(handler: _LambdaLogHandler, level: str) -> None:
-    _LambdaLogHandler.installed = handler
+def _configure_root_logger(handler: LogHandler, level: str) -> None:
+    LogHandler.installed = handler
     logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about the event loop, not the function
     root = logging.getLogger()
     if level in logging.getLevelNamesMapping():
