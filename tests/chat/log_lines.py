@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-from winterbourne import format_logs
 from winterbourne.chat.infra.telemetry import exception_fields
-from winterbourne.logs import redact_text
+from winterbourne.logs import format_logs, redact_text
 
 __all__ = ["log_lines"]
 

@@ -14,7 +14,7 @@ from winterbourne.errors import (
 from winterbourne.handlers import streamify_response
 from winterbourne.invocation import LambdaContext, current_context, current_trace_id
 from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
-from winterbourne.logs import format_logs, redact_logs
+from winterbourne.logs import redact_logs
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
 
@@ -32,7 +32,6 @@ __all__ = [
     "before_snapshot",
     "current_context",
     "current_trace_id",
-    "format_logs",
     "on_shutdown",
     "on_startup",
     "on_stream_error",

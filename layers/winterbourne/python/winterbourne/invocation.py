@@ -60,7 +60,7 @@ class LambdaContext:
         self.function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME")
         self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
         self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
+        self._deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
         client = _parse_json_header(get("lambda-runtime-client-context"), "Client Context")
         self._trace_context = _pop_trace_context(client)
         self.client_context = _client_context(client)
@@ -68,7 +68,7 @@ class LambdaContext:
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline of the invocation; 0 once it has passed."""
-        return max(0, self.deadline_ms - int(time.time() * 1000))
+        return max(0, self._deadline_ms - int(time.time() * 1000))
 
     def w3c(self) -> dict[str, str]:
         """The W3C trace context that the caller sent: any of `traceparent`, `tracestate` and `baggage`."""

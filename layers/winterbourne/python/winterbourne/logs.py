@@ -226,7 +226,10 @@ class LogHandler(logging.Handler):
                 record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
                 text = self.format(record)
             else:
-                text = self.format(_describe_exception(record, self.exception_fields)) + "\n"
+                if isinstance(record.exc_info, tuple) and (error := record.exc_info[1]) is not None:
+                    fields = {"exc_info": None, **self.exception_fields(error)}
+                    record = logging.makeLogRecord(record.__dict__ | fields)
+                text = self.format(record) + "\n"
             level_bits = LEVEL_BITS.get(standard_level(record), 0) if self._with_level_bits else 0
             self.log_sink.log(text, self.frame_type | level_bits)
         except Exception:  # noqa: BLE001 - logging's contract: a record that cannot be written raises nothing
@@ -307,10 +310,3 @@ def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:
     where = arguments.thread.name if arguments.thread else "a thread"
     exc_info = (arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback)
     logging.getLogger().error("uncaught exception in %s", where, exc_info=exc_info)
-
-
-def _describe_exception(
-    record: logging.LogRecord, fields: Callable[[BaseException], Mapping[str, object]]
-) -> logging.LogRecord:
-    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    return record if error is None else logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields(error)})

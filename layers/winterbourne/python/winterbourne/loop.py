@@ -126,7 +126,8 @@ class Poller:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
             stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
-            result = await self._run_with_deadline(self._handler(event, stream, context), context.deadline_ms)
+            deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
+            result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
                 result = sink.result(stream.response)
             elif stream.started:

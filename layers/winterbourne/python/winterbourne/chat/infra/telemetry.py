@@ -23,8 +23,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
-from winterbourne import format_logs, redact_logs
 from winterbourne.chat.infra import exception_text, redaction
+from winterbourne.logs import format_logs, redact_logs
 
 __all__ = [
     "METRICS",
