@@ -63,8 +63,7 @@ class RuntimeClient:
         backoff_s = INITIAL_BACKOFF_S
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                pending, self._pending_next = self._pending_next, None
-                return await (self._await_reply(pending) if pending else self._request(self._protocol.request_next))
+                return await self._request(self._protocol.request_next)
             except (OSError, RuntimeApiError) as error:
                 self._close_connection(str(error))
                 if attempt == MAX_ATTEMPTS:
@@ -174,10 +173,11 @@ class RuntimeClient:
             raise StreamLost(str(error)) from error
 
     async def _request(self, build_request: Callable[[], bytes]) -> Reply:
-        connection = self._connection or await self._connect()
-        return await self._await_reply(connection.request(build_request))
-
-    async def _await_reply(self, pending: asyncio.Future[Reply]) -> Reply:
+        """Send a request, unless `request_next` has sent it already, and wait for its reply."""
+        pending, self._pending_next = self._pending_next, None
+        if pending is None:
+            connection = self._connection or await self._connect()
+            pending = connection.request(build_request)
         reply = await pending
         if not reply.keeps_connection:
             self._close_connection("the Runtime API closed it")
