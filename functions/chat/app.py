@@ -5,7 +5,6 @@ Wrong settings are found here, at cold start, not in a user's first request.
 
 import asyncio
 import contextlib
-import logging
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -31,7 +30,7 @@ from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.discovery import discover
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 if TYPE_CHECKING:
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers
@@ -41,8 +40,6 @@ __all__ = ["handler"]
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
-
-_LOGGER: Final = logging.getLogger(__name__)
 
 _settings, _logger = set_up_process(os.environ)
 
@@ -67,7 +64,7 @@ def _make_mcp_servers() -> "McpServers | None":
 
 
 _provider = make_provider(_settings)
-_runner = ToolRunner(_tools(), _settings)
+_runner = ToolExecutor(_tools(), _settings.tools, keys=_settings.values(), log_messages=_settings.log.log_messages)
 _store = make_store(_settings)
 _servers = _make_mcp_servers()
 _conversations = ConversationStore(_store, _settings)
@@ -87,9 +84,7 @@ async def _handle_chat(wire_format: Format, context: RequestContext) -> None:
     try:
         await _chat_endpoint.handle(wire_format, context)
     finally:
-        if _runner.should_retire:  # too many tools are stuck; a new environment has none
-            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", _runner.abandoned_count)
-            retire()
+        _runner.retire_if_stuck(retire)
 
 
 async def _resume_stream(context: RequestContext) -> None:
