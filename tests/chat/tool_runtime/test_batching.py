@@ -9,6 +9,7 @@ import pytest
 from tests.chat.log_lines import log_lines
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from tests.clock import jumping
+from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
@@ -38,6 +39,14 @@ async def times_ten(number: int) -> int:
 
 async def short(calls: Sequence[Any]) -> list[int]:
     return [0] * (len(calls) - 1)
+
+
+@tool(batch=many, batch_window_s=0.05, cache_ttl_s=60)
+async def cached(number: int) -> int:
+    """Ten times a number, kept for a minute."""
+    runs.append(number)
+    await asyncio.sleep(1)
+    return number * 10
 
 
 @tool(batch=short)
@@ -121,3 +130,74 @@ class TestBatch:
             await asyncio.sleep(0.01)
         assert runs == []
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class TestEqualCalls:
+    @jumping
+    async def test_are_one_item_of_the_batch_and_each_gets_its_own_result(self) -> None:
+        client = RecordingClient()
+        calls = [tool_call("times_ten", str(index), number=number) for index, number in enumerate((2, 4, 2, 3, 2, 3))]
+        messages = await run_turn(ToolExecutor([times_ten]), *calls, client=client)
+        assert runs == [[2, 4, 3]]
+        assert [message.content for message in messages] == ["20", "40", "20", "odd", "20", "odd"]
+        assert [message.tool_call_id for message in messages] == list("012345")
+        assert all(client.kinds(str(index)) == ["Started", "Progressed", "Finished"] for index in range(6))
+
+    @jumping
+    async def test_alone_are_a_single_call(self) -> None:
+        messages = await run_turn(ToolExecutor([times_ten]), *(tool_call("times_ten", n, number=2) for n in "123"))
+        assert [message.content for message in messages] == ["20"] * 3
+        assert runs == [2]
+
+    @jumping
+    async def test_may_be_spelled_differently(self) -> None:
+        calls = ToolCall("1", "times_ten", '{"number":2}'), ToolCall("2", "times_ten", ' { "number": 2 } ')
+        await run_turn(ToolExecutor([times_ten]), *calls)
+        assert runs == [2]
+
+    @jumping
+    async def test_of_another_caller_are_not_merged_and_get_results_of_their_own(self) -> None:
+        executor = ToolExecutor([times_ten, cached])
+
+        async def ask(name: str, caller: str) -> None:
+            async with executor.turn(RecordingClient(), caller_id=caller) as turn:
+                turn.start(tool_call(name, "1", number=2))
+                turn.start(tool_call(name, "2", number=4))
+                assert [message.content for message in await turn.results()] == ["20", "40"]
+
+        await asyncio.gather(*(ask(name, caller) for name in ("times_ten", "cached") for caller in ("nora", "omar")))
+        assert runs == [[2, 4]] * 4
+
+    @jumping
+    async def test_are_not_merged_after_the_window(self) -> None:
+        async with ToolExecutor([times_ten]).turn(RecordingClient()) as turn:
+            turn.start(tool_call("times_ten", "1", number=2))
+            await asyncio.sleep(0.1)
+            turn.start(tool_call("times_ten", "2", number=2))
+            await turn.results()
+        assert runs == [2, 2]
+
+    @jumping
+    async def test_leave_the_batch_to_the_others_when_one_is_cancelled(self) -> None:
+        executor = ToolExecutor([times_ten])
+        async with executor.turn(RecordingClient()) as turn:
+            for number in "123":
+                turn.start(tool_call("times_ten", number, number=2 if number < "3" else 4))
+            await asyncio.sleep(0.5)
+            turn._tasks[0].cancel()
+            await asyncio.wait(turn._tasks)
+        assert [message.content for message in await turn.results()] == [
+            "The call was stopped before it was done.",
+            "20",
+            "40",
+        ]
+
+
+class TestCachedBatch:
+    @jumping
+    async def test_each_result_is_cached(self) -> None:
+        executor = ToolExecutor([cached])
+        await run_turn(executor, *(tool_call("cached", str(number), number=number) for number in (2, 3, 4)))
+        messages = await run_turn(executor, *(tool_call("cached", str(n), number=n) for n in (4, 2, 3)))
+        assert [message.content for message in messages] == ["40", "20", "30"]
+        assert runs == [[2, 3, 4], 3], "failures are not cached"
