@@ -102,7 +102,7 @@ class TestRequest:
 
     def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
-            logging.getLogger("winterbourne.chat.tool_runtime.runner").info("tool x executed in 0.1s")
+            logging.getLogger("winterbourne.chat.tool_runtime.executor").info("tool x executed in 0.1s")
         assert output_lines(capsys)[0]["request_id"] == "r-1"
 
     def test_names_its_deployment_in_the_line_and_in_the_metrics(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,7 +193,6 @@ class TestStopping:
         assert response.frames[-2]["status"] == "cancelled"
         assert fixture.provider.open == 0
 
-
     @jumping
     async def test_by_the_shutdown_of_the_environment_ends_the_stream_with_its_own_frame_too(self) -> None:
         fixture, response = ServiceFixture([[TextDelta("half")], pause(60)]), RecordedResponse()
