@@ -185,7 +185,7 @@ class TestImports:
             ("core.made_up", "def f():\n    from winterbourne.chat.providers.openai import make"),
             ("formats.made_up", "if TYPE_CHECKING:\n    from winterbourne.chat.providers.openai import OpenAIProvider"),
             ("http.made_up", "from winterbourne.chat.formats.native import FORMAT"),
-            ("infra.made_up", "from winterbourne import ResponseStream"),
+            ("providers.made_up", "from winterbourne import ResponseStream"),
             ("errors", "from winterbourne.local.server import run_server"),
         ],
     )

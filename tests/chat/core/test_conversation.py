@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.chat.conversations import histories
 from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, Step, answer, calls_tools, pause
+from tests.chat.formats.wire import read
+from tests.chat.formats.writers import WRITERS
 from tests.clock import jumping
-from winterbourne.chat.core.conversation import TOOLS_DISABLED_MESSAGE, Conversation
+from winterbourne.chat.core.conversation import TOOLS_DISABLED_MESSAGE, Conversation, Tools
 from winterbourne.chat.core.events import (
     ConversationEnded,
     ConversationStarted,
@@ -24,6 +30,7 @@ from winterbourne.chat.core.events import (
     TurnStarted,
     Usage,
 )
+from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
@@ -36,7 +43,10 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelStreamTruncated
+from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
+from winterbourne.chat.formats.base import Format
 
+FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 HELLO = UserMessage((Text("hello"),))
 REQUEST = ChatRequest(messages=(HELLO,), conversation_id="c", message_id="m")
 
@@ -60,6 +70,12 @@ def conversation(
     )
 
 
+class NoTools:
+    """Tools of which none may be called."""
+
+    schemas = ()
+
+
 class TestAnswerWithoutTools:
     @jumping
     async def test_is_emitted_from_start_to_end(self) -> None:
@@ -72,6 +88,29 @@ class TestAnswerWithoutTools:
             TurnEnded("stop", Usage(2, 3)),
             ConversationEnded("stop", Usage(2, 3), 1),
         ]
+
+    @jumping
+    async def test_has_the_text_that_arrives_in_the_same_read_as_the_end_of_the_turn(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        await conversation(emitted, FakeProvider([[TextDelta("hi"), TurnEnded("stop")]]), stored.append).run()
+        assert emitted[2:4] == [TextDelta("hi"), TurnEnded("stop")]
+        assert stored == [AssistantMessage((Text("hi"),), "m")]
+
+    @jumping
+    async def test_sends_what_happens_at_once_in_one_batch(self) -> None:
+        emitted = RecordingEmit()
+        await conversation(emitted, FakeProvider(calls_tools(("a", "sleep", "0")), answer("hi"))).run()
+        names = [[type(event).__name__ for event in batch] for batch in emitted.batches]
+        assert names[0] == ["ConversationStarted", "TurnStarted"]
+        assert ["TurnEnded", "TurnStarted"] in names
+        assert names[-1] == ["TurnEnded", "ConversationEnded"]
+
+    @jumping
+    async def test_makes_no_group_of_tool_calls(self) -> None:
+        """There is nothing to wait for, and nothing to cancel."""
+        chat = conversation(RecordingEmit(), FakeProvider(answer("hi")))
+        chat.tools = cast("Tools", NoTools())
+        await chat.run()
 
     @jumping
     async def test_is_stored_whole(self) -> None:
@@ -209,6 +248,43 @@ class TestTurns:
         assert message.parts == (Reasoning("hm", "sig"), Text("so"), ToolCall("a", "sleep", "0"))
 
 
+@st.composite
+def turns(draw: st.DrawFn) -> list[Step]:
+    """A turn of any content that a provider may stream; its calls run for as long as they like."""
+    ids = draw(st.sampled_from(["", "a", "ab", "abc"]))  # used again in the next turn, as some providers do
+    said: list[ModelEvent] = draw(st.sampled_from([[], [TextDelta("so")], [ReasoningDelta("hm"), ReasoningEnded("s")]]))
+    calls: list[ModelEvent] = [ToolCallReady(id_, "sleep", str(draw(st.integers(0, 3)))) for id_ in ids]
+    ended = TurnEnded(draw(st.sampled_from(["stop", "tool_calls", "pause"])))
+    return [[*said, *calls, ended]] if draw(st.booleans()) else [*([event] for event in (*said, *calls)), [ended]]
+
+
+class TestHistory:
+    """What a provider is sent is normalized: it repairs nothing."""
+
+    @pytest.mark.parametrize("wire_format", FORMATS, ids=lambda wire_format: wire_format.path)
+    @given(data=st.data(), history=histories(), tool_choice=st.sampled_from(["auto", "none"]))
+    def test_is_normalized_in_every_request(
+        self, wire_format: Format, data: st.DataObject, history: tuple[Message, ...], tool_choice: str
+    ) -> None:
+        lost = data.draw(st.sets(st.sampled_from(range(len(history)))))
+        carried = tuple(one for n, one in enumerate(history) if n not in lost or not isinstance(one, ToolMessage))
+        request = read(wire_format, WRITERS[wire_format.path](carried))
+        provider = FakeProvider(*data.draw(st.lists(turns(), max_size=3)), answer("done"))
+        self.run(provider, msgspec.structs.replace(request, tool_choice=tool_choice))
+        for sent in provider.requests:
+            assert normalize_history(sent.messages) == sent.messages
+
+    @staticmethod
+    @jumping
+    async def run(provider: FakeProvider, request: ChatRequest) -> None:
+        await conversation(RecordingEmit(), provider, request=request).run()
+
+    def test_has_no_turn_of_reasoning_alone(self) -> None:
+        provider = FakeProvider([[ReasoningDelta("hm")], [TurnEnded("pause")]], answer("hi"))
+        self.run(provider, REQUEST)
+        assert provider.requests[1].messages == (HELLO,)
+
+
 class TestToolChoiceNone:
     REQUEST = ChatRequest(messages=(HELLO,), tool_choice="none")
 
@@ -255,6 +331,14 @@ class TestFailedTurn:
         with pytest.raises(ModelError):
             await conversation(RecordingEmit(), provider, stored.append).run()
         assert stored == [AssistantMessage((Text("half"),), "m", incomplete=True)]
+
+    @jumping
+    async def test_stores_the_reasoning_so_far(self) -> None:
+        stored: list[Message] = []
+        provider = FakeProvider([[ReasoningDelta("hm, "), ReasoningDelta("well")], ModelBusy("busy")])
+        with pytest.raises(ModelError):
+            await conversation(RecordingEmit(), provider, stored.append).run()
+        assert stored == [AssistantMessage((Reasoning("hm, well"),), "m", incomplete=True)]
 
     @jumping
     async def test_stores_a_result_for_every_call(self) -> None:

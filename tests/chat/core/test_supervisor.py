@@ -99,6 +99,18 @@ class TestTerminalEvent:
         assert wire.lines == [repr(ConversationFailed("model_busy", "the model is overloaded"))]
 
     @jumping
+    async def test_that_is_an_error_counts_as_one(self) -> None:
+        wire = RecordingWriter()
+
+        async def conversation() -> None:
+            raise ModelBusy("the model is overloaded")
+
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record:
+            await run(conversation(), wire)
+        assert ("Errors", 1, "") in record.measurements
+        assert record.fields["error_type"] == "ModelBusy"
+
+    @jumping
     async def test_hides_the_details_of_an_internal_error(self, caplog: pytest.LogCaptureFixture) -> None:
         wire = RecordingWriter()
 

@@ -77,7 +77,9 @@ def _ui_part(part: object, results: dict[str, ToolMessage]) -> dict[str, Any]:
             return {"type": "reasoning", "text": text, "state": "done", **metadata}
         case ToolCall(id_, name, arguments):
             head = {"type": "dynamic-tool", "toolName": name, "toolCallId": id_, "input": orjson.loads(arguments)}
-            result = results[id_]
+            result = results.get(id_)
+            if result is None:
+                return {**head, "state": "input-available"}
             if result.is_error:
                 return {**head, "state": "output-error", "errorText": result.content}
             return {**head, "state": "output-available", "output": orjson.loads(result.content)}

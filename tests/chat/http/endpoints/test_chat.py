@@ -88,9 +88,10 @@ class TestChat:
 
     @jumping
     async def test_ends_with_a_terminal_event_before_the_deadline(self) -> None:
-        fixture = ServiceFixture([pause(100)], deadline_margin=2)
+        fixture, began = ServiceFixture([pause(100)], deadline_margin=2), asyncio.get_running_loop().time()
         response = await fixture.send("POST", "/chat", {"messages": [{"role": "user", "content": "hi"}]}, 5000)
         assert response.frames[-1]["code"] == "deadline_reached"
+        assert asyncio.get_running_loop().time() - began == pytest.approx(3, abs=0.1)
 
     @jumping
     async def test_that_failed_ends_with_an_error_frame(self) -> None:
@@ -192,6 +193,19 @@ class TestStopping:
         assert response.frames[-2]["status"] == "cancelled"
         assert fixture.provider.open == 0
 
+    @jumping
+    async def test_by_the_shutdown_of_the_environment_ends_the_stream_with_its_own_frame_too(self) -> None:
+        fixture, response = ServiceFixture([[TextDelta("half")], pause(60)]), RecordedResponse()
+        body = event("POST", "/chat", {"messages": [{"role": "user", "content": "hi"}]})
+        context, stream = FakeLambdaContext(remaining_ms=60_000), cast("ResponseStream", response)
+        streaming = asyncio.create_task(fixture.service.handle(body, stream, context))
+        await asyncio.sleep(1)
+        streaming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await streaming
+        assert response.frames[-1] == {"type": "stopped", "reason": "shutdown"}
+        assert fixture.provider.open == 0
+
 
 class TestRateLimits:
     @jumping
@@ -267,6 +281,18 @@ class TestLogLine:
         await ServiceFixture(answer("a reply"), log_messages=True).chat("a question")
         line = next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
         assert [message["role"] for message in line["messages"]] == ["user", "assistant"]
+
+    @jumping
+    async def test_has_the_time_to_the_first_token_of_the_first_turn_with_text(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noted: list[float] = []
+        clock = asyncio.get_running_loop().time
+        monkeypatch.setattr(telemetry, "note_first_token", lambda: noted.append(clock()))
+        began = clock()
+        texts: list[Step] = [pause(2), [TextDelta("a")], pause(1), [TextDelta("b")], [TurnEnded("pause")]]
+        await ServiceFixture(calls_tools(("a", "sleep", "1")), texts, answer("done")).chat("hi")
+        assert noted == [pytest.approx(began + 3, abs=0.1)]
 
     @jumping
     async def test_names_the_tools_that_were_called(self, caplog: pytest.LogCaptureFixture) -> None:

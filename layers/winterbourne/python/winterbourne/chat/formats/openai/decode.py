@@ -25,7 +25,6 @@ class _Function(msgspec.Struct, frozen=True):
     name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -81,8 +80,9 @@ def _reject_unsupported_parameters(body: _Body) -> None:
 
 def _tool_schema(tool: _Tool) -> ToolSchema:
     function = tool.function
-    parameters = function.parameters or {"type": "object", "properties": {}}
-    return ToolSchema(function.name, function.description or "", parameters, bool(function.strict))
+    return ToolSchema(
+        function.name, function.description or "", function.parameters or {"type": "object", "properties": {}}
+    )
 
 
 def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
