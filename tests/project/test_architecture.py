@@ -114,13 +114,8 @@ def imports(module: str, text: str) -> set[str]:
     return {name for name in found if name.partition(".")[0] in {"winterbourne", "chat", "tool_worker"}}
 
 
-# Not in the table: these arrows go as soon as the modules they point to have moved.
-PENDING = {("core", "providers.base"), ("http", "providers.base")}
-
-
 def forbidden_imports(module: str, text: str) -> list[str]:
-    pending = {qualified(imported) for part, imported in PENDING if qualified(part) == owner(module)}
-    allowed = read_contract()[owner(module)] | {owner(module)} | pending
+    allowed = read_contract()[owner(module)] | {owner(module)}
     return sorted(imported for imported in imports(module, text) if not {imported, owner(imported)} & allowed)
 
 

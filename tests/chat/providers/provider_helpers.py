@@ -22,8 +22,8 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
+from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.errors import ChatError
-from winterbourne.chat.providers.base import ModelRequest, Provider
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import ModelSettings, Settings
 

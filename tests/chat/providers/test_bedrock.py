@@ -13,9 +13,9 @@ from tests import transcripts
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelRefused
 from winterbourne.chat.providers import bedrock
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 

@@ -31,6 +31,7 @@ from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
 from winterbourne.chat.core.events import TextDelta, TurnEnded
 from winterbourne.chat.core.messages import AssistantMessage, Text, ToolCall, ToolMessage, ToolSchema, UserMessage
+from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelGarbled,
@@ -42,7 +43,6 @@ from winterbourne.chat.errors import (
 from winterbourne.chat.infra import http_pool, secrets
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers import http_provider
-from winterbourne.chat.providers.base import ModelRequest, Provider
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.http_provider import MAX_ATTEMPTS, coalesce_reads
 from winterbourne.chat.settings import Settings

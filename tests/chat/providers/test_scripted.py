@@ -28,8 +28,8 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelBusy
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.scripted import ScriptedProvider
 from winterbourne.chat.settings import ModelSettings

@@ -20,7 +20,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserPart,
 )
-from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["CHARS_PER_TOKEN", "TOKENS_PER_IMAGE", "estimate_usage"]
 

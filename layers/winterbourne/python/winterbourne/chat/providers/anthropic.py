@@ -21,8 +21,8 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserPart,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelStreamTruncated, SettingsError
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
 from winterbourne.chat.providers.history import arguments_json, build_system_prompt, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider

@@ -23,9 +23,9 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserPart,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, ModelRefused, SettingsError
 from winterbourne.chat.infra.sigv4 import sign
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import arguments_json, build_system_prompt, to_alternating_messages

@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import Final, cast
 
+from winterbourne.chat.core.provider import Provider
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.providers.base import Provider
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["PROVIDERS", "make_provider"]

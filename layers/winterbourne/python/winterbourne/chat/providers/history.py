@@ -13,7 +13,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserPart,
 )
-from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["arguments_json", "build_system_prompt", "to_alternating_messages"]
 

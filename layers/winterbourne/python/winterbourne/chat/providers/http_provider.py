@@ -18,6 +18,7 @@ import httpx
 
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import AssistantMessage, ToolCall
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelError,
@@ -30,7 +31,6 @@ from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser

@@ -34,8 +34,8 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelBusy
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["REPLIES", "Reply", "ScriptedProvider", "make"]
