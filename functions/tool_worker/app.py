@@ -1,13 +1,12 @@
 """Tool worker: the Lambda handler that takes one `RemoteCall` and returns one `RemoteAnswer`.
 
-The tool is run by the same runner as in the chat: same validation, same timeouts, one answer whatever happens.
+The tool is run by the same executor as in the chat: same validation, same timeouts, one answer whatever happens.
 """
 
 import asyncio
-import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -18,20 +17,20 @@ from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import RemoteAnswer, RemoteCall
-from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 __all__ = ["handler"]
 
-_LOGGER: Final = logging.getLogger(__name__)
-
 _settings, _logger = set_up_process(os.environ)
-_runner = ToolRunner(discover(tools), _settings)
+_executor = ToolExecutor(
+    discover(tools), _settings.tools, keys=_settings.values(), log_messages=_settings.log.log_messages
+)
 
 
 # Run in reverse order, each even if another one fails.
 on_shutdown(http_pool.close)
-on_shutdown(_runner.close)
+on_shutdown(_executor.close)
 
 
 async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -51,16 +50,14 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     with telemetry.request_scope(context.aws_request_id, _logger, _settings.log.service_name):
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
         tool_call = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
-        # The runner reserves time for the model's answer; the worker writes none, so the reserve is added back.
+        # The executor reserves time for the model's answer; the worker writes none, so the reserve is added back.
         deadline = asyncio.get_running_loop().time() + call.timeout_s + _settings.tools.tool_answer_reserve
-        async with _runner.turn(
+        async with _executor.turn(
             _discard_events, deadline=deadline, request_id=call.request_id, caller_id=call.caller
         ) as turn:
             turn.start(tool_call)
             (result,) = await turn.results()
-    if _runner.should_retire:  # too many tools are stuck; a new environment has none
-        _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", _runner.abandoned_count)
-        retire()
+    _executor.retire_if_stuck(retire)
     return msgspec.structs.asdict(RemoteAnswer(content=result.content, is_error=result.is_error))
 
 

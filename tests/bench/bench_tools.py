@@ -27,7 +27,7 @@ from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest, Text, ToolCall, UserMessage
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -164,7 +164,7 @@ def _conversation_s(count: int) -> float:
         await Conversation(
             request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
             provider=ToolCallingProvider(0, [0] * count),
-            tools=ToolRunner([work]),
+            tools=ToolExecutor([work]),
             emit=emit,
             on_message=lambda _: None,
             on_usage=lambda _: None,
@@ -179,10 +179,10 @@ def _runner_us() -> float:
     async def run() -> float:
         async def emit(_: EventBatch) -> None: ...
 
-        runner = ToolRunner([work])
+        executor = ToolExecutor([work])
         began = time.perf_counter()
         for _ in range(20):
-            async with runner.turn(emit) as turn:
+            async with executor.turn(emit) as turn:
                 for number in range(MANY):
                     turn.start(ToolCall(str(number), "work", '{"seconds":0}'))
                 await turn.results()

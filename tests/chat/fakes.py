@@ -19,7 +19,7 @@ from winterbourne.chat.core.events import (
     Usage,
 )
 from winterbourne.chat.core.messages import ToolCall, ToolMessage, ToolSchema
-from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "answer", "calls_tools", "pause"]
 

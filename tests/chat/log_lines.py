@@ -4,27 +4,33 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from winterbourne.chat.infra.telemetry import _Formatter
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+from winterbourne.chat.infra.telemetry import exception_fields
+from winterbourne.logs import format_logs, redact_text
 
 __all__ = ["log_lines"]
 
 
-class _LineCollector(logging.Handler):
+class _ListSink:
+    separator = "\n"
+    terminator = ""
+
     def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(_Formatter())
         self.lines: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+    def log(self, text: str, frame_type: int = 0) -> None:
+        self.lines.append(redact_text(text))
 
 
 @contextlib.contextmanager
 def log_lines() -> Iterator[list[str]]:
     """Collects the lines that the chat logs inside the block."""
-    handler, logger = _LineCollector(), logging.getLogger("winterbourne.chat")
+    logger, sink = logging.getLogger("winterbourne.chat"), _ListSink()
+    handler = format_logs(LambdaPowertoolsFormatter(serialize_stacktrace=False), exception_fields)
+    handler.log_sink = sink
     logger.addHandler(handler)
     try:
-        yield handler.lines
+        yield sink.lines
     finally:
         logger.removeHandler(handler)

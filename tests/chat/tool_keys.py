@@ -1,16 +1,13 @@
-"""The keys that a tool gets in its context when the runner calls it."""
-
-import time
+"""The keys that a tool gets in its context when the executor calls it."""
 
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.context import HttpClients
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.executor import ToolExecutor
-from winterbourne.chat.tool_runtime.keys import ToolKeys
+from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
 
 __all__ = ["keys_of"]
 
 
 def keys_of(tool: Tool, settings: Settings | None = None) -> ToolKeys:
     """The keys in this tool's context."""
-    return ToolExecutor(settings or Settings(), HttpClients(), time.time).keys_for(tool)
+    ring = KeyRing((settings or Settings()).values())
+    return ring.restricted_to((*tool.options.needs, *tool.optional_settings))

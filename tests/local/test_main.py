@@ -227,7 +227,7 @@ class TestTheEnvironment:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = tmp_path / "task"
-        (task / "chat").mkdir(parents=True)
+        (task / "chat" / "tools").mkdir(parents=True)
         shutil.copy(ROOT / "functions" / "chat" / "app.py", task / "chat")
         (task / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
         monkeypatch.setenv("MODEL_ID", "of-the-user")

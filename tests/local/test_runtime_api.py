@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.local.sinks import RecordingSink, until
+from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.invocation import FunctionError, Invocation
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.runtime_api import (
     BUFFERED_LIMIT,
-    EnvironmentConfig,
     RuntimeApi,
     RuntimeCallbacks,
     error_from_trailers,
@@ -58,7 +59,7 @@ class RunningApi:
 
 
 @contextlib.asynccontextmanager
-async def serving_api(**config: Any) -> AsyncIterator[RunningApi]:
+async def serving_api(limits: ResponseLimits | None = None, **function: Any) -> AsyncIterator[RunningApi]:
     def ready() -> None:
         made.ready += 1
 
@@ -69,7 +70,8 @@ async def serving_api(**config: Any) -> AsyncIterator[RunningApi]:
         made.withdrawn += 1
 
     events = RuntimeCallbacks(ready, withdrawn, answered.append, init_errors.append)
-    async with RuntimeApi(EnvironmentConfig(**config), events) as api, httpx.AsyncClient() as http:
+    served = FunctionConfig(task_root=Path(), handler="app.handler", **function)
+    async with RuntimeApi(served, limits or ResponseLimits(), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
         made = RunningApi(api, http, answered=answered, init_errors=init_errors)
         yield made
@@ -87,12 +89,12 @@ def sink_of(invocation: Invocation) -> RecordingSink:
 
 class TestNext:
     async def test_waits_until_there_is_an_invocation_and_gives_it_with_its_headers(self) -> None:
-        async with serving_api(function_arn="arn:f", timeout_s=30) as at:
+        async with serving_api(name="f", timeout_s=30) as at:
             before = time.time()
             invocation = await at.take(trace_id="Root=1", client_context='{"a":1}', tenant_id="t")
         assert at.next.content == b'{"a":1}'
         assert at.next.headers["lambda-runtime-aws-request-id"] == invocation.request_id
-        assert at.next.headers["lambda-runtime-invoked-function-arn"] == "arn:f"
+        assert at.next.headers["lambda-runtime-invoked-function-arn"].endswith(":function:f")
         assert at.next.headers["lambda-runtime-invocation-id"] != invocation.request_id
         assert at.next.headers["lambda-runtime-trace-id"] == "Root=1"
         assert at.next.headers["lambda-runtime-client-context"] == '{"a":1}'
@@ -111,7 +113,7 @@ class TestNext:
         assert (rejected.status_code, rejected.json()["errorType"]) == (403, "InvalidStateTransition")
 
     async def test_may_be_polled_concurrently_up_to_the_maximum_concurrency(self) -> None:
-        async with serving_api(max_concurrency=2) as at:
+        async with serving_api(managed_instances=2) as at:
             first, second = await at.take(), await at.take()
             assert first.request_id != second.request_id
             assert (await at.http.get("/invocation/next")).status_code == 403
@@ -203,7 +205,7 @@ class TestAStreamedResponse:
         assert sink_of(invocation).body == b"hi"
 
     async def test_over_the_size_limit_ends_with_a_413(self) -> None:
-        async with serving_api(response_limits=ResponseLimits(max_bytes=5)) as at:
+        async with serving_api(limits=ResponseLimits(max_bytes=5)) as at:
             invocation = await at.take()
             ack = await at.stream(invocation, pieces(b"abc", b"def"))
         assert (ack.status_code, sink_of(invocation).body) == (413, b"abc")
@@ -211,7 +213,7 @@ class TestAStreamedResponse:
         assert invocation.error.type == "Function.ResponseSizeTooLarge"
 
     async def test_is_delayed_by_the_rate_limit(self) -> None:
-        async with serving_api(response_limits=ResponseLimits(burst_bytes=10, bytes_per_s=100)) as at:
+        async with serving_api(limits=ResponseLimits(burst_bytes=10, bytes_per_s=100)) as at:
             invocation = await at.take()
             began = time.monotonic()
             await at.stream(invocation, pieces(bytes(10), bytes(10)))

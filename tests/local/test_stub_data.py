@@ -12,7 +12,7 @@ from winterbourne.local.stub_data import RATES, ROUTES, SOURCE, delay_s
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def query_stub(path: str, **query: str) -> tuple[int, dict[str, Any]]:
+def query_stub(path: str, **query: str) -> tuple[int, Any]:
     return ROUTES[path](query, NOW)
 
 
@@ -40,8 +40,14 @@ class TestWeather:
         assert current["time"] == "2026-11-22T12:00"
         assert 0 <= current["relative_humidity_2m"] <= 100
 
-    def test_of_invalid_coordinates_is_rejected(self) -> None:
-        assert query_stub("/open-meteo/forecast", latitude="north")[0] == 400
+    def test_of_several_coordinates_is_a_list_in_their_order(self) -> None:
+        found = query_stub("/open-meteo/forecast", latitude="48.86,-12.04", longitude="2.35,-77.03")[1]
+        assert [place["latitude"] for place in found] == [48.86, -12.04]
+        assert found[1] == query_stub("/open-meteo/forecast", latitude="-12.04", longitude="-77.03")[1]
+
+    @pytest.mark.parametrize("latitude", ["north", "", "1,2", "1,"])
+    def test_of_invalid_coordinates_is_rejected(self, latitude: str) -> None:
+        assert query_stub("/open-meteo/forecast", latitude=latitude, longitude="1")[0] == 400
 
 
 class TestRates:

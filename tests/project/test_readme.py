@@ -29,7 +29,7 @@ def test_its_example_is_a_valid_tool() -> None:
 
 def test_its_tool_options_are_all_that_exist() -> None:
     cells = re.findall(r"^\| (`.*?) \|", section("Write a tool"), re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == {*ToolOptions.__struct_fields__, "batch", "strict"}
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == {*ToolOptions.__struct_fields__, "batch"}
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", section("Settings"), re.MULTILINE), ids=str)

@@ -12,6 +12,7 @@ class ListSink:
     """A log sink that keeps its entries in a list."""
 
     separator = "\n"
+    terminator = ""
 
     def __init__(self) -> None:
         self.entries: list[str] = []
@@ -24,7 +25,7 @@ class ListSink:
 def logged() -> Iterator[list[str]]:
     """The log entries, in text format, as the function's log would show them."""
     sink = ListSink()
-    handler = logs._LambdaLogHandler(sink, as_json=False, with_level_bits=False)
+    handler = logs.LogHandler(sink, as_json=False, with_level_bits=False)
     logs._configure_root_logger(handler, "")
     yield sink.entries
     logging.getLogger().removeHandler(handler)

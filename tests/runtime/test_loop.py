@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -181,6 +182,25 @@ class TestDeadline:
             await api.invoke(deadline_s=0.2)
         assert sorted(cancelled) == ["one", "two"]
 
+    async def test_the_task_that_ends_the_stream_is_no_longer_being_cancelled(self) -> None:
+        """Or the first timeout or task group on the way would cancel it once more."""
+        cancellations = []
+
+        @on_stream_error
+        def last_frame(error: BaseException) -> bytes:
+            task = asyncio.current_task()
+            assert task is not None
+            cancellations.append(task.cancelling())
+            return b"out of time"
+
+        async def hangs(event: Any, context: Any) -> AsyncIterator[str]:
+            yield "begun,"
+            await asyncio.sleep(3600)
+
+        async with serving(hangs) as api:
+            assert (await api.invoke(deadline_s=0.2)).body == b"begun,out of time"
+        assert cancellations == [0]
+
     async def test_the_next_invocation_is_not_cancelled(self) -> None:
         async def hangs_once(event: Any, context: Any) -> Any:
             if event == "hang":
@@ -240,6 +260,16 @@ class TestEndingEarly:
             assert (await api.invoke()).trailers == {}
             assert (await api.invoke()).complete
         assert "[ERROR] ValueError: afterwards" in logged[0]
+
+
+class TestContext:
+    async def test_a_client_context_of_almost_a_megabyte_arrives(self) -> None:
+        async def handler(event: Any, context: Any) -> Any:
+            return len(context.client_context.custom["text"])
+
+        client_context = json.dumps({"custom": {"text": "x" * 900_000}})
+        async with serving(handler) as api:
+            assert (await api.invoke(Lambda_Runtime_Client_Context=client_context)).json == 900_000
 
 
 class TestOneInvocationAfterTheOther:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
-from winterbourne.protocol import INIT_ERROR, TRANSITIONS, RuntimeApiProtocol, State, Trigger
+from winterbourne.protocol import CHUNK, INIT_ERROR, MAX_HEADER_BYTES, TRANSITIONS, RuntimeApiProtocol, State, Trigger
 
 NEXT = (
     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: r-1\r\nLambda-Runtime-Invocation-Id: attempt-1\r\n"
@@ -49,7 +49,7 @@ STEPS: dict[Trigger, Any] = {
     Trigger.CALL: lambda protocol: protocol.call(INIT_ERROR, REPORT),
     Trigger.REQUEST_NEXT: lambda protocol: protocol.request_next(),
     Trigger.START_RESPONSE: lambda protocol: protocol.start_response("text/plain", b"prelude"),
-    Trigger.CHUNK: lambda protocol: protocol.chunk(b"data"),
+    Trigger.CHUNK: lambda protocol: protocol.transition(Trigger.CHUNK),
     Trigger.END_RESPONSE: lambda protocol: protocol.end_response(),
     Trigger.FAIL_RESPONSE: lambda protocol: protocol.fail_response(REPORT),
     Trigger.SEND_RESPONSE: lambda protocol: protocol.send_response(b"{}", "application/json"),
@@ -95,11 +95,12 @@ class TestTransitions:
                     STEPS[step](protocol)
                 assert protocol.state is before
             elif (before, step) in TRANSITIONS:
-                protocol.receive_data(
+                reply = protocol.receive_data(
                     REJECTED_REPLY if step is Trigger.REJECTED else NEXT if before is State.POLLING else ACCEPTED_REPLY
                 )
                 assert protocol.state is TRANSITIONS[before, step]
-                if not protocol.reusable and protocol.state is not State.HANDLING:
+                assert reply is not None
+                if not reply.keeps_connection and protocol.state is not State.HANDLING:
                     protocol.connection_lost()
 
     def test_every_state_can_be_left_and_reached(self) -> None:
@@ -128,7 +129,7 @@ class TestBytesOfARequest:
         protocol = handling_protocol()
         sent = (
             protocol.start_response("text/plain", b"prelude")
-            + b"".join(map(protocol.chunk, chunks))
+            + b"".join(CHUNK % (len(chunk), chunk) for chunk in chunks)
             + protocol.end_response()
         )
         _, body, trailers = read(sent)
@@ -205,20 +206,27 @@ class TestBytesFromTheRuntimeApi:
             return
         assert reply is None or reply.status >= 200
 
-    def test_headers_of_half_a_megabyte_are_accepted(self) -> None:
+    @pytest.mark.parametrize(("size", "is_accepted"), [(900_000, True), (2 * MAX_HEADER_BYTES, False)])
+    def test_headers_up_to_a_megabyte_are_accepted_however_they_arrive(self, size: int, *, is_accepted: bool) -> None:
         protocol = RuntimeApiProtocol("127.0.0.1:9001")
         protocol.request_next()
-        big = b"x" * 500_000
-        reply = protocol.receive_data(b"HTTP/1.1 200 OK\r\nClient: " + big + b"\r\nContent-Length: 0\r\n\r\n")
-        assert reply is not None
-        assert dict(reply.headers)[b"client"] == big
+        data = b"HTTP/1.1 200 OK\r\nClient: " + b"x" * size + b"\r\nContent-Length: 0\r\n\r\n"
+        pieces = (data[at : at + 65536] for at in range(0, len(data), 65536))  # as asyncio reads them
+        if is_accepted:
+            *_, reply = map(protocol.receive_data, pieces)
+            assert reply is not None
+            assert reply.headers["client"] == "x" * size
+        else:
+            with pytest.raises(RuntimeApiError):
+                list(map(protocol.receive_data, pieces))
 
     def test_a_connection_is_reusable_after_a_complete_exchange(self) -> None:
         protocol = handling_protocol()
         protocol.start_response("text/plain", b"x")
         protocol.end_response()
-        protocol.receive_data(ACCEPTED_REPLY)
-        assert protocol.reusable
+        reply = protocol.receive_data(ACCEPTED_REPLY)
+        assert reply is not None
+        assert reply.keeps_connection
         protocol.request_next()
 
     def test_a_rejection_during_the_response_makes_the_connection_unusable(self) -> None:
@@ -227,6 +235,4 @@ class TestBytesFromTheRuntimeApi:
         reply = protocol.receive_data(REJECTED_REPLY)
         assert reply is not None
         assert reply.status == 413
-        assert not protocol.reusable
-        with pytest.raises(RuntimeApiError, match="413"):
-            reply.raise_for_status()
+        assert not reply.keeps_connection

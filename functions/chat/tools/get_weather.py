@@ -1,14 +1,16 @@
-"""Current weather from Open-Meteo: geocodes the city, then fetches its weather.
+"""Current weather from Open-Meteo: geocodes the city, then fetches its weather; that of several cities in one request.
 
 https://open-meteo.com/en/docs and https://open-meteo.com/en/docs/geocoding-api
 """
 
-from typing import Annotated, Final
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from winterbourne.chat import ToolContext, ToolError, get_json, tool
+from winterbourne.chat import ToolContext, ToolError, ToolUnavailable, get_json, tool
 
 __all__ = ["Weather", "get_weather"]
 
@@ -71,12 +73,28 @@ class _Forecast(msgspec.Struct, frozen=True):
     source: str = "Open-Meteo"
 
 
+async def _get_weather_in_cities(calls: Sequence[Any], context: ToolContext) -> list[Weather | BaseException]:
+    """The weather in several cities, with one request for all forecasts; an error for a city that cannot be found.
+
+    Raises:
+        ToolUnavailable: A service is away, for all of them.
+    """
+    places = await asyncio.gather(*(_place(call.city, context) for call in calls), return_exceptions=True)
+    for place in places:
+        if isinstance(place, ToolUnavailable):
+            raise place
+    found = [place for place in places if isinstance(place, _Place)]
+    forecasts = iter(await _forecasts(found, context) if found else [])
+    return [_to_weather(place, next(forecasts)) if isinstance(place, _Place) else place for place in places]
+
+
 @tool(
     timeout_s=20,
     retries=2,
     cache_ttl_s=300,
     cache_per_caller=False,
     breaker="open-meteo.com",
+    batch=_get_weather_in_cities,
     needs=["OPEN_METEO_BASE_URL", "OPEN_METEO_GEOCODING_BASE_URL"],
 )
 async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], context: ToolContext) -> Weather:
@@ -87,18 +105,7 @@ async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], 
         context: The call's context; not part of the schema.
     """
     place = await _place(city, context)
-    forecast = await get_json(
-        context,
-        "weather service",
-        f"{context.setting('OPEN_METEO_BASE_URL')}/forecast",
-        _Forecast,
-        params={
-            "latitude": place.latitude,
-            "longitude": place.longitude,
-            "current": ",".join(field for field in _Current.__struct_fields__ if field != "time"),
-            "timezone": "auto",
-        },
-    )
+    (forecast,) = await _forecasts([place], context)
     return _to_weather(place, forecast)
 
 
@@ -113,6 +120,23 @@ async def _place(city: str, context: ToolContext) -> _Place:
     if not places.results:
         raise ToolError(f"There is no city named {city}.")
     return places.results[0]
+
+
+async def _forecasts(places: Sequence[_Place], context: ToolContext) -> list[_Forecast]:
+    """The forecasts for some places, in order, in one request."""
+    url = f"{context.setting('OPEN_METEO_BASE_URL')}/forecast"
+    params = {
+        "latitude": ",".join(str(place.latitude) for place in places),
+        "longitude": ",".join(str(place.longitude) for place in places),
+        "current": ",".join(field for field in _Current.__struct_fields__ if field != "time"),
+        "timezone": "auto",
+    }
+    if len(places) == 1:  # the answer is an object then, and a list of them for several places
+        return [await get_json(context, "weather service", url, _Forecast, params=params)]
+    forecasts = await get_json(context, "weather service", url, list[_Forecast], params=params)
+    if len(forecasts) != len(places):
+        raise ToolUnavailable("The weather service left out a place.")
+    return forecasts
 
 
 def _to_weather(place: _Place, forecast: _Forecast) -> Weather:

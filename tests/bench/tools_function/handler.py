@@ -9,9 +9,9 @@ from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.formats.native.encode import NativeEncoder
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
-_runner = ToolRunner([work, wait])
+_executor = ToolExecutor([work, wait])
 
 
 @streamify_response
@@ -28,7 +28,7 @@ async def handler(event: dict[str, Any], response_stream: ResponseStream, _: obj
     await Conversation(
         request=ChatRequest(messages=(UserMessage((Text("go"),)),)),
         provider=ToolCallingProvider(**asked),
-        tools=_runner,
+        tools=_executor,
         emit=emit,
         on_message=lambda _: None,
         on_usage=lambda _: None,

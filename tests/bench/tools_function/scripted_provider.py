@@ -9,7 +9,7 @@ import orjson
 from tests.bench.tools_function import timerfd
 from winterbourne.chat.core.events import ModelEvent, TextDelta, ToolCallReady, ToolCallStarted, TurnEnded
 from winterbourne.chat.core.messages import ToolMessage
-from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.tool_runtime.declaration import tool
 
 __all__ = ["ToolCallingProvider", "wait", "work"]

@@ -17,8 +17,8 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.usage import CHARS_PER_TOKEN, TOKENS_PER_IMAGE, estimate_usage
-from winterbourne.chat.providers.base import ModelRequest
 
 
 @pytest.mark.parametrize(

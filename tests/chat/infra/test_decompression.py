@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.infra.decompression import CHUNK_BYTES, MAX_DECOMPRESSED_BYTES, decompress, decompress_sync
+from winterbourne.chat.infra.decompression import CHUNK_BYTES, MAX_DECOMPRESSED_BYTES, decompress
 
 
 class Body(httpx.AsyncByteStream, httpx.SyncByteStream):
@@ -53,7 +53,6 @@ def compressed_zeros(count: int, compress: Callable[[bytes], bytes] = gzip.compr
 def test_an_uncompressed_response_is_returned_unchanged(encoding: str | None) -> None:
     uncompressed = response(encoding, b"a")
     assert decompress(uncompressed) is uncompressed
-    assert decompress_sync(uncompressed) is uncompressed
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ async def test_a_compressed_response_is_decompressed(encoding: str, compress: Ca
         chunks = [compressed[start : start + size] for start in range(0, len(compressed), size)]
         read = decompress(response(encoding, *chunks))
         assert b"".join([chunk async for chunk in read.aiter_raw()]) == text
-        assert b"".join(decompress_sync(response(encoding, *chunks)).iter_raw()) == text
+        assert b"".join(decompress(response(encoding, *chunks)).iter_raw()) == text
         assert dict(read.headers) == {"content-type": "text/plain"}
 
 
@@ -74,7 +73,7 @@ async def test_a_compressed_response_is_decompressed(encoding: str, compress: Ca
 def test_any_bytes_are_decompressed_however_they_are_chunked(data: bytes, size: int) -> None:
     compressed = gzip.compress(data)
     chunks = [compressed[start : start + size] for start in range(0, len(compressed), size)]
-    assert b"".join(decompress_sync(response("gzip", *chunks)).iter_raw()) == data
+    assert b"".join(decompress(response("gzip", *chunks)).iter_raw()) == data
 
 
 async def test_encodings_that_are_no_compression_are_skipped() -> None:
@@ -116,7 +115,7 @@ async def test_it_is_read_in_chunks_so_that_a_lower_limit_applies_in_time() -> N
     bomb = compressed_zeros(16 * 1024 * 1024)
     async for chunk in decompress(response("gzip", bomb)).aiter_raw():
         assert len(chunk) <= CHUNK_BYTES
-    sizes = list(map(len, decompress_sync(response("gzip", bomb)).iter_raw()))
+    sizes = list(map(len, decompress(response("gzip", bomb)).iter_raw()))
     assert (max(sizes), sum(sizes)) == (CHUNK_BYTES, 16 * 1024 * 1024)
 
 
@@ -125,7 +124,7 @@ async def test_there_is_a_limit_for_readers_that_set_none() -> None:
     with pytest.raises(httpx.DecodingError, match=f"more than {MAX_DECOMPRESSED_BYTES} bytes"):
         await decompress(response("gzip", bomb)).aread()
     with pytest.raises(httpx.DecodingError, match=f"more than {MAX_DECOMPRESSED_BYTES} bytes"):
-        decompress_sync(response("gzip", bomb)).read()
+        decompress(response("gzip", bomb)).read()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ async def test_closing_it_closes_the_response() -> None:
     await decompress(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).aclose()
     assert body.closed
     body = Body(gzip.compress(b"a"))
-    decompress_sync(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).close()
+    decompress(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)).close()
     assert body.closed
 
 

@@ -22,7 +22,7 @@ from winterbourne.chat.infra.http_pool import (
     is_stale,
     outgoing_headers,
 )
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import HttpSettings
 
 ENGINE = Path(__file__).parents[3] / "layers" / "winterbourne" / "python"
 
@@ -83,7 +83,7 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[None]:
-    http_pool.configure(Settings())
+    http_pool.configure(HttpSettings())
     yield
     await http_pool.close()
 
@@ -135,7 +135,7 @@ class TestClient:
 
     async def test_takes_its_limits_from_the_settings(self, server: tuple[Server, str]) -> None:
         http_server, url = server
-        http_pool.configure(Settings.of(http_pool_maxsize=1))
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))
         http_server.may_respond.clear()
         requests = [asyncio.create_task(http_pool.client().get(url)) for _ in range(3)]
         await wait_until(lambda: http_server.heads and http_pool.stats().waiting == 2)

@@ -14,6 +14,7 @@ from aws_lambda_powertools.logging.constants import (
 )
 
 from tests import emf
+from tests.chat.processes import run
 from winterbourne.chat.infra import redaction, telemetry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor
 
@@ -101,7 +102,7 @@ class TestRequest:
 
     def test_lines_of_other_modules_carry_its_id(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
-            logging.getLogger("winterbourne.chat.tool_runtime.runner").info("tool x executed in 0.1s")
+            logging.getLogger("winterbourne.chat.tool_runtime.executor").info("tool x executed in 0.1s")
         assert output_lines(capsys)[0]["request_id"] == "r-1"
 
     def test_names_its_deployment_in_the_line_and_in_the_metrics(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +173,85 @@ class TestErrorLines:
         one = line_of(ValueError("key sk-harbour"), "asked with sk-harbour")
         assert "sk-harbour" not in json.dumps(one)
         assert one["message"] == "asked with [redacted]"
+
+
+PROCESS = """
+import logging, os, struct, sys
+from winterbourne import logs
+from winterbourne.chat.infra import redaction, telemetry
+from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor
+
+redacted = []
+redact_line = redaction.redact_line
+redaction.redact_line = lambda line: redacted.append(line) or redact_line(line)
+redaction.register("sk-harbour")
+
+
+def log_all():
+    logger = telemetry.make_logger(service="winterbourne-dev")
+    with telemetry.request_scope("r-1", logger, "winterbourne-dev"):
+        for name in LOGGERS:
+            try:
+                raise ValueError("sk-harbour sank the Endeavour")
+            except ValueError:
+                EXCEPTION_REDACTOR.set(ArgumentRedactor('{"ship": "Endeavour"}'))
+                logging.getLogger(name).error("from %s with sk-harbour", name, exc_info=True)
+"""
+OURS = ["winterbourne.chat.some.module", "chat.tools.tide", "tool_worker.app"]
+LIBRARIES = ["httpx", "asyncio", "shop.client"]
+
+
+class TestInAProcess:
+    """Every record has one format, is written once and redacted once, whoever logs it and whoever runs the process."""
+
+    def check(self, lines: list[str], names: list[str]) -> None:
+        written = [json.loads(line) for line in lines]
+        errors = [line for line in written if line.get("level") == "ERROR"]
+        assert [line["message"] for line in errors] == [f"from {name} with [redacted]" for name in names]
+        for line in errors:
+            assert (line["request_id"], line["service"]) == ("r-1", "winterbourne-dev")
+            assert line["exception_name"] == line["stack_trace"]["type"] == "ValueError"
+            assert line["stack_trace"]["value"] == "[redacted] sank the [argument]"
+            assert {"aws_request_id", "tenant_id"}.isdisjoint(line)
+        assert [line["message"] for line in written[len(errors) :] if "_aws" not in line] == ["request"]
+
+    def output(self, configure: str, names: list[str]) -> tuple[list[str], int]:
+        """The lines, and how many texts were redacted."""
+        code = f"LOGGERS = {names}\n{configure}\nlog_all()\nsys.stdout.flush()\nos.write(1, b'%d' % len(redacted))"
+        *lines, count = run(code, preamble=PROCESS).splitlines()
+        return lines, int(count)
+
+    @pytest.mark.parametrize("log_format", ["Text", "JSON"])
+    def test_of_the_runtime(self, log_format: str) -> None:
+        configure = f"logs.configure_logging({{'AWS_LAMBDA_LOG_FORMAT': {log_format!r}}})"
+        lines, redacted = self.output(configure, OURS + LIBRARIES)
+        self.check(lines, OURS + LIBRARIES)
+        assert redacted == len(lines)
+
+    def test_without_the_runtime(self) -> None:
+        lines, redacted = self.output("", OURS)
+        self.check(lines, OURS)
+        assert redacted == len([line for line in lines if "_aws" not in line])
+
+    def test_without_the_runtime_the_log_of_libraries_is_left_alone(self) -> None:
+        assert "sank" not in run(
+            "LOGGERS = ['httpx']\nlogging.root.handlers = [logging.NullHandler()]\nlog_all()", preamble=PROCESS
+        )
+
+    @pytest.mark.parametrize(("log_format", "frame"), [("Text", 0xA55A0003), ("JSON", 0xA55A0016)])
+    def test_with_frames(self, log_format: str, frame: int) -> None:
+        code = f"""
+        LOGGERS = {OURS + LIBRARIES}
+        reading, writing = os.pipe()
+        variables = {{"AWS_LAMBDA_LOG_FORMAT": {log_format!r}, "_LAMBDA_TELEMETRY_LOG_FD": str(writing)}}
+        logs.configure_logging(variables)
+        log_all()
+        data = os.read(reading, 1 << 20)
+        while data:
+            kind, length, _ = struct.unpack(">IIQ", data[:16])
+            os.write(1, b"%d %b" % (kind, data[16 : 16 + length]))
+            data = data[16 + length :]
+        """
+        frames = [line.partition(" ") for line in run(code, preamble=PROCESS).splitlines() if not line.startswith("{")]
+        self.check([text for _, _, text in frames], OURS + LIBRARIES)
+        assert {int(kind) for kind, _, text in frames if '"ERROR"' in text} == {frame}

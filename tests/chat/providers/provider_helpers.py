@@ -22,10 +22,10 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
+from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.errors import ChatError
-from winterbourne.chat.providers.base import ModelRequest, Provider
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings, Settings
 
 __all__ = [
     "DELTA",
@@ -52,7 +52,7 @@ DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
 
 def openai_provider(server: Upstream, **settings: object) -> Provider:
     options = {"openai_base_url": f"{server.url}/v1", "openai_api_key": KEY, **settings}
-    return make_provider(Settings.of(model_provider="openai", **options))
+    return make_provider(Settings.of(model_provider="openai", **options).model)
 
 
 async def collect_events(provider: Provider, request: ModelRequest = HELLO) -> list[ModelEvent]:
@@ -77,7 +77,7 @@ def text(events: Sequence[ModelEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-SETTINGS = Settings.of(model_id="m", model_max_tokens=100)
+SETTINGS = ModelSettings(model_id="m", model_max_tokens=100, openai_base_url="http://localhost:8000/v1")
 SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOLS = (ToolSchema("get_weather", "The weather.", SCHEMA),)
 PNG = base64.b64encode(b"png").decode()

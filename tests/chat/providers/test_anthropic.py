@@ -16,7 +16,7 @@ from winterbourne.chat.settings import Settings
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(anthropic.build_request_body(request(*messages, **options), SETTINGS))
+        body: dict[str, Any] = json.loads(anthropic.build_request_body(request(*messages, **options), SETTINGS, {}))
         return body
 
     def test_contains_the_whole_history(self) -> None:
@@ -76,7 +76,7 @@ class TestRequest:
     async def test_ends_with_the_turn_that_paused(self) -> None:
         paused = saying(transcripts.wire("anthropic", "pause_turn"))
         async with upstream(paused, saying(transcripts.wire("anthropic", "text"))) as server:
-            provider = make_provider(Settings.of(model_provider="anthropic", anthropic_base_url=server.url))
+            provider = make_provider(Settings.of(model_provider="anthropic", anthropic_base_url=server.url).model)
             model_request = request(UserMessage((Text("search"),)), AssistantMessage((Text("Searching"),)))
             _ = [batch async for batch in provider.stream(model_request)]
         assert json.loads(server.requests[0].body)["messages"][-1]["role"] == "assistant"

@@ -43,6 +43,13 @@ class TestJsonObjectScanner:
         assert [scanner.feed(piece) for piece in early] == [0] * len(early)
         assert scanner.feed(last + " more") == len(last)
 
+    @pytest.mark.parametrize("pieces", [('{"a":"\\', '"}"}'), ('{"a":"\\\\', '"}'), ('{"a":"\\', "", '"}"}')])
+    def test_an_escape_cut_between_two_pieces_does_not_end_the_string(self, pieces: tuple[str, ...]) -> None:
+        scanner = JsonObjectScanner()
+        *early, last = pieces
+        assert [scanner.feed(piece) for piece in early] == [0] * len(early)
+        assert scanner.feed(last + "}") == len(last)
+
     @given(st.text())
     def test_accepts_any_text(self, text: str) -> None:
         assert 0 <= JsonObjectScanner().feed(text) <= len(text)
@@ -55,6 +62,32 @@ class TestCalls:
         turn.add_arguments(0, '{"x":')
         assert ready(turn) == []
         turn.add_arguments(0, "1}")
+        assert ready(turn) == [("a", '{"x":1}')]
+
+    def test_a_call_whose_escaped_quote_is_cut_in_two_is_not_ready_with_half_its_arguments(self) -> None:
+        """GIVEN `{"a":"x\\"}"}`, cut after the backslash WHEN both pieces are added THEN the call has all of it."""
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, '{"a":"x\\')
+        turn.add_arguments(0, '"}')
+        assert ready(turn) == []
+        turn.add_arguments(0, '"}')
+        assert ready(turn) == [("a", '{"a":"x\\"}"}')]
+
+    @pytest.mark.parametrize("after", ["\n", " ", "\r\n\t"])
+    def test_white_space_after_an_empty_object_is_not_the_real_arguments(self, after: str) -> None:
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, "{}")
+        turn.add_arguments(0, after)
+        turn.set_stop_reason("tool_calls")
+        assert ready(turn) == [("a", "{}")]
+
+    def test_arguments_after_an_empty_object_replace_it(self) -> None:
+        turn = TurnAssembler()
+        turn.start_tool_call(0, "a", "f")
+        turn.add_arguments(0, "{}")
+        turn.add_arguments(0, '{"x":1}')
         assert ready(turn) == [("a", '{"x":1}')]
 
     def test_it_is_ready_once(self) -> None:

@@ -13,16 +13,16 @@ from tests import transcripts
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelRefused
 from winterbourne.chat.providers import bedrock
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(bedrock.build_request_body(request(*messages, **options), SETTINGS))
+        body: dict[str, Any] = json.loads(bedrock.build_request_body(request(*messages, **options), SETTINGS, {}))
         return body
 
     def test_contains_the_whole_history(self) -> None:
@@ -79,7 +79,7 @@ class TestRequest:
         async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
             settings = Settings.of(model_provider="bedrock", bedrock_base_url=server.url, aws_region="us-east-1")
             model_request = request(model_id=model_id, max_tokens=7, tools=TOOLS)
-            _ = [batch async for batch in make_provider(settings).stream(model_request)]
+            _ = [batch async for batch in make_provider(settings.model).stream(model_request)]
             await asyncio.to_thread(self._send_with_boto3, server.url, model_id, model_request)
         ours, theirs = server.requests
         assert ours.head == theirs.head
@@ -89,7 +89,7 @@ class TestRequest:
     def _send_with_boto3(self, url: str, model_id: str, model_request: ModelRequest) -> None:
         config = Config(retries={"total_max_attempts": 1})
         client: Any = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config)
-        body = json.loads(bedrock.build_request_body(model_request, SETTINGS))
+        body = json.loads(bedrock.build_request_body(model_request, SETTINGS, {}))
         body["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
         body["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
         client.converse_stream(modelId=model_id, **body)["stream"].close()
@@ -100,12 +100,12 @@ class TestRequest:
             settings = Settings.of(
                 model_provider="bedrock", bedrock_base_url=server.url, aws_bearer_token_bedrock="key"
             )
-            _ = [batch async for batch in make_provider(settings).stream(request())]
+            _ = [batch async for batch in make_provider(settings.model).stream(request())]
         assert server.requests[0].headers["authorization"] == "Bearer key"
 
     def test_the_bedrock_region_overrides_the_aws_region(self) -> None:
         settings = Settings.of(model_provider="bedrock", aws_region="eu-west-1", bedrock_region="us-west-2")
-        assert vars(make_provider(settings))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
+        assert vars(make_provider(settings.model))["_base_url"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
 
 
 def _signed_by(authorization: str) -> tuple[str, str]:

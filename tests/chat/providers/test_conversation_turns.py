@@ -14,7 +14,7 @@ from winterbourne.chat.core.messages import ChatRequest, Message, Text, UserMess
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import tool
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 
 @tool
@@ -38,8 +38,8 @@ async def run_conversation(provider: str, server: Upstream) -> RecordingEmit:
     )
     await Conversation(
         request=ChatRequest(messages=(UserMessage((Text("double one"),)),)),
-        provider=make_provider(settings),
-        tools=ToolRunner([f], settings),
+        provider=make_provider(settings.model),
+        tools=ToolExecutor([f], settings.tools),
         emit=emitted,
         on_message=stored.append,
         on_usage=lambda _: None,

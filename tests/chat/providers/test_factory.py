@@ -11,7 +11,7 @@ import pytest
 import winterbourne
 from winterbourne.chat.errors import ChatError
 from winterbourne.chat.providers.factory import PROVIDERS, make_provider
-from winterbourne.chat.providers.scripted.provider import ScriptedProvider
+from winterbourne.chat.providers.scripted import ScriptedProvider
 from winterbourne.chat.settings import Settings
 
 PROVIDER_SETTINGS = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1"}
@@ -19,17 +19,17 @@ PROVIDER_SETTINGS = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_regio
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_provider_has_the_name_of_its_setting(name: str) -> None:
-    assert make_provider(Settings.of(model_provider=name, **PROVIDER_SETTINGS)).name == name
+    assert make_provider(Settings.of(model_provider=name, **PROVIDER_SETTINGS).model).name == name
 
 
 def test_all_but_bedrock_fetch_an_image_by_its_url() -> None:
-    providers = [make_provider(Settings.of(model_provider=name, **PROVIDER_SETTINGS)) for name in PROVIDERS]
+    providers = [make_provider(Settings.of(model_provider=name, **PROVIDER_SETTINGS).model) for name in PROVIDERS]
     assert [provider.name for provider in providers if not provider.takes_image_urls] == ["bedrock"]
 
 
 def test_an_unknown_provider_is_an_init_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ChatError, match=r"^MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock$"):
-        make_provider(Settings.of(model_provider="oracle"))
+        make_provider(Settings.of(model_provider="oracle").model)
 
 
 def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,25 +38,25 @@ def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) 
     vars(module)["make"] = lambda _: ScriptedProvider()
     monkeypatch.setitem(sys.modules, "one_more", module)
     monkeypatch.setitem(PROVIDERS, "more", "one_more")
-    assert isinstance(make_provider(Settings.from_environment({"MODEL_PROVIDER": "more"})), ScriptedProvider)
+    assert isinstance(make_provider(Settings.from_environment({"MODEL_PROVIDER": "more"}).model), ScriptedProvider)
 
 
 @pytest.mark.parametrize(
     ("provider", "not_imported"),
     [
-        ("scripted", "httpx botocore boto3 tenacity winterbourne.chat.providers.openai"),
-        ("openai", "botocore boto3 tenacity winterbourne.chat.providers.anthropic"),
-        ("anthropic", "botocore boto3 tenacity winterbourne.chat.providers.openai"),
-        ("bedrock", "boto3 tenacity botocore.session winterbourne.chat.providers.openai"),
+        ("scripted", "httpx botocore boto3 winterbourne.chat.providers.openai"),
+        ("openai", "botocore boto3 winterbourne.chat.providers.anthropic"),
+        ("anthropic", "botocore boto3 winterbourne.chat.providers.openai"),
+        ("bedrock", "boto3 botocore.session winterbourne.chat.providers.openai"),
     ],
 )
 def test_only_the_selected_provider_is_imported(provider: str, not_imported: str) -> None:
     check = f"""
 import sys
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.providers.scripted.provider import ScriptedProvider
+from winterbourne.chat.providers.scripted import ScriptedProvider
 from winterbourne.chat.settings import Settings
-make_provider(Settings.of(model_provider={provider!r}, **{PROVIDER_SETTINGS!r}))
+make_provider(Settings.of(model_provider={provider!r}, **{PROVIDER_SETTINGS!r}).model)
 print(*(name for name in {not_imported.split()!r} if name in sys.modules))
 """
     environ = {**os.environ, "PYTHONPATH": str(Path(winterbourne.__file__).parents[1])}
@@ -70,4 +70,4 @@ print(*(name for name in {not_imported.split()!r} if name in sys.modules))
 )
 def test_a_missing_required_setting_is_an_init_error(provider: str, named: str) -> None:
     with pytest.raises(ChatError, match=f"^{named}: "):
-        make_provider(Settings.of(model_provider=provider))
+        make_provider(Settings.of(model_provider=provider).model)

@@ -1,14 +1,18 @@
-"""HTTP providers against real sockets: timeouts, broken connections, floods, error statuses, and prompt closing."""
+"""HTTP providers against real sockets: timeouts, broken connections, floods, errors, retries, and prompt closing."""
 
 import asyncio
 import contextlib
 import gzip
 import json
+import logging
+import re
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -27,12 +31,20 @@ from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
 from winterbourne.chat.core.events import TextDelta, TurnEnded
 from winterbourne.chat.core.messages import AssistantMessage, Text, ToolCall, ToolMessage, ToolSchema, UserMessage
-from winterbourne.chat.errors import ModelGarbled, ModelRefused, ModelSilent, ModelStreamTruncated
-from winterbourne.chat.infra import http_pool
+from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.errors import (
+    ModelBusy,
+    ModelGarbled,
+    ModelRefused,
+    ModelSilent,
+    ModelStreamTruncated,
+    ModelUnreachable,
+)
+from winterbourne.chat.infra import http_pool, secrets
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers import http_provider
-from winterbourne.chat.providers.base import ModelRequest, Provider
 from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.providers.http_provider import MAX_ATTEMPTS, coalesce_reads
 from winterbourne.chat.settings import Settings
 
 
@@ -63,6 +75,27 @@ class TestAnswer:
             for _ in range(3):
                 await collect_events(provider)
             assert http_pool.stats().idle == 1
+        assert server.connections == 1
+
+    async def test_the_next_turn_reuses_a_connection_whose_body_ended_after_the_last_event(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """GIVEN a server that ends the body once the client has the last event THEN the client reads that end too."""
+        monkeypatch.setattr(http_provider, "_DRAIN_TIMEOUT_S", 30)
+        has_ended = asyncio.Event()
+
+        async def end_late(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.send(TEXT)
+            await has_ended.wait()
+            await exchange.end()
+
+        async with upstream(end_late) as server:
+            for _ in range(3):
+                has_ended.clear()
+                async for batch in openai_provider(server).stream(HELLO):
+                    if isinstance(batch[-1], TurnEnded):
+                        has_ended.set()
         assert server.connections == 1
 
     async def test_the_key_is_sent_in_its_header_and_compression_is_not_requested(self) -> None:
@@ -162,6 +195,15 @@ class TestKeyEchoedByTheProvider:
             _, failed = await failure(self.provider(server), msgspec.structs.replace(HELLO, deadline=0))
         assert self.KEY not in str(failed)
 
+    async def test_of_a_secret_is_redacted_in_an_error_response(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(secrets, "_fetch", lambda _: self.KEY)
+        body = json.dumps({"error": {"message": f"Bearer {self.KEY} has no model m"}}).encode()
+        async with upstream(failing(400, body)) as server:
+            arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+            _, failed = await failure(openai_provider(server, model_api_key_secret_arn=arn))
+        assert server.requests[0].headers["authorization"] == f"Bearer {self.KEY}"
+        assert str(failed).endswith(": Bearer [redacted] has no model m")
+
     async def test_is_redacted_in_the_error_header_of_aws(self) -> None:
         async with upstream(failing(400, x_amzn_errortype=f"{self.KEY}:http://x")) as server:
             _, failed = await failure(self.provider(server))
@@ -251,7 +293,7 @@ async def test_no_secret_is_in_a_request_to_a_provider(provider: str) -> None:
     )
     async with upstream(failing(400)) as server:
         urls: dict[str, Any] = {f"{name}_base_url": server.url for name in ("openai", "anthropic", "bedrock")}
-        await failure(make_provider(Settings.of(**settings, **urls)), request)
+        await failure(make_provider(Settings.of(**settings, **urls).model), request)
     body = server.requests[0].body.decode()
     assert key not in body
     assert body.count("[redacted]") >= 6
@@ -488,3 +530,166 @@ class TestClosing:
             events = await collect_events(openai_provider(server))
             assert http_pool.stats().open == 0
         assert text(events) == "Hello, wörld 🌍!"
+
+
+class TestRetrying:
+    @jumping
+    async def test_a_single_429_is_retried_after_its_retry_after(self) -> None:
+        async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
+            began = asyncio.get_running_loop().time()
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
+            assert 7 <= asyncio.get_running_loop().time() - began < 8
+        assert len(server.requests) == 2
+
+    @jumping
+    async def test_a_retry_is_logged_with_its_reason(self) -> None:
+        lines: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # records only
+        logging.getLogger("winterbourne.chat.providers.http_provider").addHandler(handler)
+        async with upstream(failing(429, retry_after="7"), saying(TEXT)) as server:
+            await collect_events(openai_provider(server))
+        logging.getLogger("winterbourne.chat.providers.http_provider").removeHandler(handler)
+        assert re.fullmatch(r"retrying the model's provider in 7\.\d s: .* busy \(429\)", lines.pop())
+
+    @jumping
+    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
+    async def test_a_busy_provider_is_retried_until_it_answers(self, status: int) -> None:
+        async with upstream(failing(status), failing(status), saying(TEXT)) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
+
+    @jumping
+    async def test_an_overload_reported_inside_the_stream_is_retried_too(self) -> None:
+        overloaded = transcripts.wire("anthropic", "overloaded_first")
+        async with upstream(saying(overloaded), saying(transcripts.wire("anthropic", "text"))) as server:
+            settings = Settings.of(model_provider="anthropic", anthropic_base_url=server.url)
+            assert text(await collect_events(make_provider(settings.model))) == "Hello, wörld 🌍!"
+
+    @jumping
+    async def test_a_connection_that_breaks_before_the_answer_is_retried(self) -> None:
+        async def hang_up(exchange: Exchange) -> None:
+            exchange.cut()
+
+        async def hang_up_later(exchange: Exchange) -> None:
+            await exchange.start()
+            exchange.cut()
+
+        async with upstream(hang_up, hang_up_later, saying(TEXT)) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
+
+    @jumping
+    async def test_it_gives_up_after_some_attempts_with_the_last_error(self) -> None:
+        async with upstream(failing(503)) as server:
+            _, error = await failure(openai_provider(server))
+        assert isinstance(error, ModelBusy)
+        assert len(server.requests) == MAX_ATTEMPTS
+
+    @jumping
+    async def test_an_unreachable_provider_is_reported_with_the_setting_to_check(self) -> None:
+        async with upstream(failing(503)) as server:
+            provider = openai_provider(server, openai_base_url="http://127.0.0.1:9/v1")
+            _, error = await failure(provider)
+        assert isinstance(error, ModelUnreachable)
+        assert "OPENAI_BASE_URL" in str(error)
+
+    @jumping
+    async def test_a_wait_past_the_deadline_is_not_started(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with upstream(failing(429, retry_after="30")) as server:
+            began = loop.time()
+            request = ModelRequest(messages=HELLO.messages, deadline=began + 20)
+            _, error = await failure(openai_provider(server), request)
+            assert loop.time() - began < 1
+        assert isinstance(error, ModelBusy)
+        assert error.retry_after_s == 30
+
+    @jumping
+    async def test_nothing_is_retried_once_output_was_yielded(self) -> None:
+        async with upstream(saying(transcripts.wire("openai", "error_object")), saying(TEXT)) as server:
+            events, error = await failure(openai_provider(server))
+        assert text(events) == "Hello"
+        assert isinstance(error, ModelBusy)
+        assert len(server.requests) == 1
+
+
+@contextlib.asynccontextmanager
+async def body(script: Script) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with upstream(script) as server:
+        client = http_pool.client()
+        response = await client.send(client.build_request("GET", server.url), stream=True)
+        try:
+            async with contextlib.aclosing(coalesce_reads(response)) as items:
+                yield items
+        finally:
+            await response.aclose()
+
+
+def responding_with(data: bytes) -> Script:
+    async def script(exchange: Exchange) -> None:
+        exchange.writer.write(data)
+        await exchange.writer.drain()
+        exchange.writer.write_eof()
+
+    return script
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class TestReads:
+    """A body is yielded as one item per socket read, however HTTP frames it."""
+
+    async def test_chunks_of_one_read_are_one_item(self) -> None:
+        async with body(responding_with(CHUNKED + b"2\r\nab\r\n1\r\nc\r\n3\r\ndef\r\n0\r\n\r\n")) as items:
+            assert [item async for item in items] == [b"abcdef"]
+
+    async def test_half_a_chunk_does_not_wait_for_its_other_half(self) -> None:
+        async def script(exchange: Exchange) -> None:
+            exchange.writer.write(CHUNKED + b"2\r\nab\r\n4\r\ncd")
+            await exchange.gone()
+
+        async with body(script) as items:
+            assert await anext(items) == b"abcd"
+
+    async def test_data_before_broken_framing_is_yielded_first(self) -> None:
+        async with body(responding_with(CHUNKED + b"2\r\nab\r\nnonsense\r\n")) as items:
+            assert await anext(items) == b"ab"
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(items)
+
+    async def test_a_truncated_body_is_an_error_and_not_an_end(self) -> None:
+        async with body(responding_with(CHUNKED + b"2\r\nab\r\n")) as items:
+            assert await anext(items) == b"ab"
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(items)
+
+
+class TestBodiesThatAreNotChunked:
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 6\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\n",
+        ],
+    )
+    async def test_bodies_that_are_not_chunked(self, head: bytes) -> None:
+        async with body(responding_with(head + b"abcdef")) as items:
+            assert b"".join([item async for item in items]) == b"abcdef"
+
+    async def test_compressed_bodies(self) -> None:
+        data = zlib.compress(b"abcdef")
+        head = b"HTTP/1.1 200 OK\r\ncontent-encoding: deflate\r\ncontent-length: %d\r\n\r\n" % len(data)
+        async with body(responding_with(head + data)) as items:
+            assert b"".join([item async for item in items]) == b"abcdef"
+
+    async def test_without_access_to_the_parser_each_chunk_is_an_item(self) -> None:
+        chunks = httpx.Response(200, stream=_Chunks())
+        assert [item async for item in coalesce_reads(chunks)] == [b"ab", b"c"]
+
+
+class _Chunks(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"ab"
+        yield b"c"

@@ -14,16 +14,17 @@ from winterbourne.chat.core.messages import (
     Text,
     ToolCall,
     ToolMessage,
-    ToolSchema,
     UserMessage,
 )
 from winterbourne.chat.providers import openai
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings
 
 
 class TestRequest:
-    def body(self, *messages: Message, settings: Settings = SETTINGS, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(openai.build_request_body(request(*messages, **options), settings))
+    def body(self, *messages: Message, extra: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(
+            openai.build_request_body(request(*messages, **options), SETTINGS, extra or {})
+        )
         return body
 
     def test_contains_the_whole_history(self) -> None:
@@ -55,7 +56,7 @@ class TestRequest:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 7)
 
     def test_to_openai_itself_has_max_completion_tokens(self) -> None:
-        body = json.loads(openai.build_request_body(request(max_tokens=7), SETTINGS, use_max_completion_tokens=True))
+        body = json.loads(openai.build_request_body(request(max_tokens=7), ModelSettings(), {}))
         assert body["max_completion_tokens"] == 7
         assert "max_tokens" not in body
 
@@ -81,13 +82,8 @@ class TestRequest:
         assert body["tools"] == [{"type": "function", "function": function}]
         assert body["tool_choice"] == expected
 
-    def test_marks_strict_tools(self) -> None:
-        body = self.body(tools=(ToolSchema("f", "", SCHEMA, strict=True),))
-        assert body["tools"][0]["function"]["strict"] is True
-
     def test_model_of_the_request_overrides_the_settings_and_the_extra_body_overrides_all(self) -> None:
-        settings = Settings.of(model_id="m", model_extra_body='{"reasoning_effort":"low","stream_options":null}')
-        body = self.body(settings=settings, model_id="other")
+        body = self.body(extra={"reasoning_effort": "low", "stream_options": None}, model_id="other")
         assert (body["model"], body["reasoning_effort"]) == ("other", "low")
         assert "stream_options" not in body
 

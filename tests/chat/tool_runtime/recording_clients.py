@@ -9,7 +9,7 @@ import orjson
 from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.infra import telemetry
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 __all__ = ["DisconnectingClient", "RecordingClient", "StalledClient", "recorded_metrics", "run_turn", "tool_call"]
 
@@ -24,7 +24,7 @@ class RecordingClient:
         events = [
             event for event in batch if isinstance(event, ToolQueued | ToolStarted | ToolProgressed | ToolFinished)
         ]
-        assert len(events) == len(batch), "the runner speaks of tools only"
+        assert len(events) == len(batch), "the executor speaks of tools only"
         self.batches.append(events)
 
     @property
@@ -77,18 +77,20 @@ def tool_call(name: str, call_id: str = "1", /, **arguments: object) -> ToolCall
     return ToolCall(call_id, name, orjson.dumps(arguments).decode())
 
 
-async def run_turn(runner: ToolRunner, *calls: ToolCall, client: RecordingClient | None = None) -> list[ToolMessage]:
+async def run_turn(
+    executor: ToolExecutor, *calls: ToolCall, client: RecordingClient | None = None
+) -> list[ToolMessage]:
     """Run one turn with these calls until every call has its result."""
-    async with runner.turn(client or RecordingClient()) as turn:
+    async with executor.turn(client or RecordingClient()) as turn:
         for call in calls:
             turn.start(call)
         return await turn.results()
 
 
 @contextlib.contextmanager
-def recorded_metrics() -> Iterator[list[tuple[str, float, str]]]:
+def recorded_metrics() -> Iterator[list[tuple[telemetry.Metric, float, str]]]:
     """Record the metrics (name, value, tool) that are measured inside the block."""
-    record = telemetry.RequestRecord(0, "test")
+    record = telemetry.RequestRecord("test")
     token = telemetry._current_record.set(record)
     try:
         yield record.measurements

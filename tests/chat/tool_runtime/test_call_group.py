@@ -16,10 +16,10 @@ from tests.chat.tool_runtime.recording_clients import (
 )
 from tests.clock import jumping
 from winterbourne.chat.core.messages import ToolCall
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 
 class TestParallelCalls:
@@ -27,7 +27,7 @@ class TestParallelCalls:
     async def test_send_results_as_they_finish_and_return_them_in_call_order(self) -> None:
         client = RecordingClient()
         calls = [tool_call("wait", str(number), seconds=seconds) for number, seconds in enumerate((0.3, 0.1, 0.2))]
-        messages = await run_turn(ToolRunner(TOOLS), *calls, client=client)
+        messages = await run_turn(ToolExecutor(TOOLS), *calls, client=client)
         assert [message.content for message in messages] == ["0.3", "0.1", "0.2"]
         assert [event.id for event in client.finished] == ["1", "2", "0"]
 
@@ -35,13 +35,13 @@ class TestParallelCalls:
     async def test_take_as_long_as_the_slowest(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await run_turn(ToolRunner(TOOLS), *(tool_call("wait", str(n), seconds=n / 10) for n in range(2, 7)))
+        await run_turn(ToolExecutor(TOOLS), *(tool_call("wait", str(n), seconds=n / 10) for n in range(2, 7)))
         assert loop.time() - began == pytest.approx(0.6, abs=0.05)
 
     @jumping
     async def test_start_while_the_model_is_still_streaming(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", seconds=1))
             await asyncio.sleep(2)  # the model is still streaming
             assert client.kinds("1") == ["Started", "Finished"]
@@ -52,19 +52,19 @@ class TestParallelCalls:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"):
-            assert await run_turn(ToolRunner(TOOLS)) == []
+            assert await run_turn(ToolExecutor(TOOLS)) == []
         assert not caplog.records
 
     @jumping
     async def test_the_duration_is_reported_in_milliseconds(self) -> None:
         client = RecordingClient()
-        await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=1.5), client=client)
+        await run_turn(ToolExecutor(TOOLS), tool_call("wait", seconds=1.5), client=client)
         assert client.finished[0].duration_ms == pytest.approx(1500, abs=20)
 
     @jumping
     async def test_each_call_and_the_whole_turn_are_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"):
-            await run_turn(ToolRunner(TOOLS), tool_call("wait", "1", seconds=1), tool_call("fail", "2"))
+            await run_turn(ToolExecutor(TOOLS), tool_call("wait", "1", seconds=1), tool_call("fail", "2"))
         lines = [record.getMessage() for record in caplog.records]
         assert any(line.startswith("tool wait executed in 1.0") and line.endswith("s") for line in lines)
         assert "completed 2 tool calls: [wait, fail]" in lines
@@ -74,7 +74,7 @@ class TestRefusedCall:
     @jumping
     async def test_runs_nothing_and_returns_the_reason_as_its_only_result(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.refuse(tool_call("wait", "no", seconds=60), "Not today.")
             turn.start(tool_call("wait", "yes", seconds=1))
             no, yes = await turn.results()
@@ -86,7 +86,7 @@ class TestRefusedCall:
     @jumping
     async def test_has_a_result_even_if_the_turn_ends_at_once(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.refuse(tool_call("wait", "no", seconds=60), "Not today.")
         assert [message.is_error for message in await turn.results()] == [True]
         assert client.kinds("no") == ["Started", "Finished"]
@@ -109,7 +109,7 @@ class TestFailingCall:
         async def run() -> None:
             client = RecordingClient()
             calls = tool_call(name, "bad"), tool_call("wait", "good", seconds=1)
-            bad, good = await run_turn(ToolRunner(TOOLS), *calls, client=client)
+            bad, good = await run_turn(ToolExecutor(TOOLS), *calls, client=client)
             assert (bad.content, bad.is_error) == (expected, True)
             assert (good.content, good.is_error) == ("1.0", False)
             assert client.kinds("bad") == ["Started", "Finished"]
@@ -119,19 +119,19 @@ class TestFailingCall:
 
     @jumping
     async def test_the_traceback_goes_to_the_log_and_not_to_the_model(self, caplog: pytest.LogCaptureFixture) -> None:
-        (message,) = await run_turn(ToolRunner(TOOLS), tool_call("fail"))
+        (message,) = await run_turn(ToolExecutor(TOOLS), tool_call("fail"))
         assert "Traceback" not in message.content
         assert any(record.exc_info and "no luck" in str(record.exc_info[1]) for record in caplog.records)
 
     @jumping
     async def test_a_tool_error_is_logged_without_a_traceback(self, caplog: pytest.LogCaptureFixture) -> None:
-        await run_turn(ToolRunner(TOOLS), tool_call("refuse"))
+        await run_turn(ToolExecutor(TOOLS), tool_call("refuse"))
         assert not [record for record in caplog.records if record.exc_info]
 
     @jumping
     async def test_invalid_arguments_are_reported_with_their_path_and_nothing_runs(self) -> None:
         client = RecordingClient()
-        (message,) = await run_turn(ToolRunner(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), client=client)
+        (message,) = await run_turn(ToolExecutor(TOOLS), ToolCall("1", "wait", '{"seconds":"2"}'), client=client)
         assert message.content == (
             "The arguments of wait do not fit its schema: expected `float`, got `str`, at `$.seconds`;"
             " fix that and call it again."
@@ -144,7 +144,7 @@ class TestTimeout:
     async def test_of_one_tool_does_not_delay_the_others(self) -> None:
         client = RecordingClient()
         calls = tool_call("impatient", "slow", seconds=60), tool_call("wait", "quick", seconds=1)
-        slow, quick = await run_turn(ToolRunner(TOOLS), *calls, client=client)
+        slow, quick = await run_turn(ToolExecutor(TOOLS), *calls, client=client)
         assert [event.id for event in client.finished] == ["quick", "slow"]
         assert (slow.content, slow.is_error) == ("impatient did not finish within 2 seconds and was stopped.", True)
         assert client.finished[1].status == "timed_out"
@@ -153,16 +153,16 @@ class TestTimeout:
 
     @jumping
     async def test_defaults_to_the_setting(self) -> None:
-        runner = ToolRunner(TOOLS, Settings.of(tool_execution_timeout=7))
-        (message,) = await run_turn(runner, tool_call("wait", seconds=60))
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_execution_timeout=7))
+        (message,) = await run_turn(executor, tool_call("wait", seconds=60))
         assert message.content == "wait did not finish within 7 seconds and was stopped."
 
     @jumping
     async def test_is_never_later_than_the_deadline_minus_the_answer_reserve(self) -> None:
         loop, client = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
-        runner = ToolRunner(TOOLS, Settings.of(tool_answer_reserve=10))
-        async with runner.turn(client, deadline=began + 13) as turn:
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_answer_reserve=10))
+        async with executor.turn(client, deadline=began + 13) as turn:
             turn.start(tool_call("wait", seconds=60))
             (message,) = await turn.results()
         assert loop.time() - began == pytest.approx(3, abs=0.05)
@@ -172,7 +172,7 @@ class TestTimeout:
     @jumping
     async def test_with_no_time_left_every_call_still_gets_its_terminal_event(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client, deadline=asyncio.get_running_loop().time() + 1) as turn:
+        async with ToolExecutor(TOOLS).turn(client, deadline=asyncio.get_running_loop().time() + 1) as turn:
             turn.start(tool_call("wait", seconds=60))
             await turn.results()
         assert [event.status for event in client.finished] == ["timed_out"]
@@ -180,30 +180,30 @@ class TestTimeout:
     @jumping
     async def test_a_tool_that_ignores_it_is_abandoned_and_does_not_delay_the_turn(self) -> None:
         loop = asyncio.get_running_loop()
-        runner, began = ToolRunner(TOOLS), loop.time()
-        (message,) = await run_turn(runner, tool_call("stubborn", seconds=60))
+        executor, began = ToolExecutor(TOOLS), loop.time()
+        (message,) = await run_turn(executor, tool_call("stubborn", seconds=60))
         assert message.content == "stubborn did not finish within 2 seconds and was stopped."
         assert loop.time() - began < 2.5
-        assert runner.abandoned_count == 1
+        assert executor.abandoned_count == 1
         await asyncio.sleep(60)
-        assert runner.abandoned_count == 0
+        assert executor.abandoned_count == 0
 
     @jumping
     async def test_too_many_abandoned_tools_mark_the_environment_for_retirement(self) -> None:
-        runner = ToolRunner(TOOLS, Settings.of(tool_abandoned_limit=2))
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_abandoned_limit=2))
         seen = []
         for _ in range(2):
-            await run_turn(runner, tool_call("stubborn", seconds=60))
-            seen.append(runner.should_retire)
+            await run_turn(executor, tool_call("stubborn", seconds=60))
+            seen.append(executor.should_retire)
         await asyncio.sleep(60)
-        assert [*seen, runner.should_retire] == [False, True, False]
+        assert [*seen, executor.should_retire] == [False, True, False]
 
     @jumping
-    async def test_closing_the_runner_cancels_abandoned_tools_and_does_not_wait_forever(self) -> None:
-        runner = ToolRunner(TOOLS)
-        await run_turn(runner, tool_call("stubborn", seconds=60))
+    async def test_closing_the_executor_cancels_abandoned_tools_and_does_not_wait_forever(self) -> None:
+        executor = ToolExecutor(TOOLS)
+        await run_turn(executor, tool_call("stubborn", seconds=60))
         began = asyncio.get_running_loop().time()
-        await runner.close()
+        await executor.close()
         assert asyncio.get_running_loop().time() - began < 1
         await asyncio.sleep(60)
 
@@ -213,7 +213,7 @@ class TestCancellation:
     async def test_leaving_the_block_cancels_every_tool_and_awaits_it(self) -> None:
         cleaned.clear()
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", "1", seconds=60))
             turn.start(tool_call("wait", "2", seconds=60))
             await asyncio.sleep(1)
@@ -226,7 +226,7 @@ class TestCancellation:
     @jumping
     async def test_a_call_that_had_not_started_gets_its_terminal_event_too(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", seconds=60))
         assert client.kinds("1") == ["Started", "Finished"]
         assert [event.status for event in client.finished] == ["cancelled"]
@@ -235,7 +235,7 @@ class TestCancellation:
     @jumping
     async def test_calls_that_had_finished_keep_their_status(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.start(tool_call("wait", "quick", seconds=1))
             turn.start(tool_call("wait", "slow", seconds=60))
             await asyncio.sleep(2)
@@ -250,7 +250,7 @@ class TestCancellation:
         client = RecordingClient()
 
         async def conversation() -> None:
-            await run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=60), client=client)
+            await run_turn(ToolExecutor(TOOLS), tool_call("wait", seconds=60), client=client)
 
         task = asyncio.create_task(conversation())
         await asyncio.sleep(1)
@@ -263,21 +263,21 @@ class TestCancellation:
     @jumping
     async def test_a_stubborn_tool_delays_it_only_briefly(self) -> None:
         loop = asyncio.get_running_loop()
-        runner = ToolRunner(TOOLS)
+        executor = ToolExecutor(TOOLS)
         began = loop.time()
-        async with runner.turn(RecordingClient()) as turn:
+        async with executor.turn(RecordingClient()) as turn:
             turn.start(tool_call("stubborn", seconds=60))
             await asyncio.sleep(1)
         assert loop.time() - began < 1.5
-        assert runner.abandoned_count == 1
+        assert executor.abandoned_count == 1
         await asyncio.sleep(60)
 
     @jumping
     async def test_a_second_cancellation_ends_it_at_once_and_every_tool_is_still_cancelled(self) -> None:
         cleaned.clear()
-        runner = ToolRunner(TOOLS)
+        executor = ToolExecutor(TOOLS)
         calls = tool_call("wait", "1", seconds=60), tool_call("stubborn", "2", seconds=60)
-        task = asyncio.create_task(run_turn(runner, *calls))
+        task = asyncio.create_task(run_turn(executor, *calls))
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.sleep(0.1)  # the turn waits for the stubborn one
@@ -285,12 +285,12 @@ class TestCancellation:
         await asyncio.wait((task,))
         assert task.cancelled()
         assert cleaned == ["wait"]
-        assert runner.abandoned_count == 1
+        assert executor.abandoned_count == 1
         await asyncio.sleep(60)
 
     @jumping
     async def test_no_task_is_left_behind(self) -> None:
-        async with ToolRunner(TOOLS).turn(RecordingClient()) as turn:
+        async with ToolExecutor(TOOLS).turn(RecordingClient()) as turn:
             for number, name in enumerate(("wait", "impatient", "counts", "fail")):
                 turn.start(tool_call(name, str(number), **({"to": 9} if name == "counts" else {"seconds": 60})))
             await asyncio.sleep(1)
@@ -304,7 +304,7 @@ class TestDisconnectedClient:
         async def run() -> None:
             with pytest.raises(ConnectionResetError):
                 await run_turn(
-                    ToolRunner(TOOLS),
+                    ToolExecutor(TOOLS),
                     tool_call("wait", "1", seconds=1),
                     tool_call("wait", "2", seconds=60),
                     tool_call("counts", "3", to=60),
@@ -317,7 +317,7 @@ class TestDisconnectedClient:
     @jumping
     async def test_does_not_swallow_a_cancellation(self) -> None:
         async def conversation() -> None:
-            async with ToolRunner(TOOLS).turn(DisconnectingClient(1)) as turn:
+            async with ToolExecutor(TOOLS).turn(DisconnectingClient(1)) as turn:
                 turn.start(tool_call("wait", seconds=60))
                 await asyncio.sleep(60)
 
@@ -331,7 +331,7 @@ class TestDisconnectedClient:
     @jumping
     async def test_raises_when_the_block_exits_without_awaiting_the_results(self) -> None:
         async def conversation() -> None:
-            async with ToolRunner(TOOLS).turn(DisconnectingClient(0)) as turn:
+            async with ToolExecutor(TOOLS).turn(DisconnectingClient(0)) as turn:
                 turn.start(tool_call("wait", seconds=1))
                 await asyncio.sleep(2)
 
@@ -340,7 +340,7 @@ class TestDisconnectedClient:
 
     @jumping
     async def test_still_leaves_a_message_for_every_call(self) -> None:
-        turn = ToolRunner(TOOLS).turn(DisconnectingClient(0))
+        turn = ToolExecutor(TOOLS).turn(DisconnectingClient(0))
         with contextlib.suppress(ConnectionResetError):
             async with turn:
                 turn.start(tool_call("wait", "1", seconds=1))
@@ -351,7 +351,7 @@ class TestDisconnectedClient:
     @jumping
     async def test_does_not_replace_an_error_raised_in_the_block(self) -> None:
         async def conversation() -> None:
-            async with ToolRunner(TOOLS).turn(DisconnectingClient(0)) as turn:
+            async with ToolExecutor(TOOLS).turn(DisconnectingClient(0)) as turn:
                 turn.start(tool_call("wait", seconds=1))
                 raise KeyError
 
@@ -364,7 +364,7 @@ class TestDisconnectedClient:
         async def run() -> None:
             loop = asyncio.get_running_loop()
             task = asyncio.create_task(
-                run_turn(ToolRunner(TOOLS), tool_call("wait", seconds=60), client=StalledClient(after))
+                run_turn(ToolExecutor(TOOLS), tool_call("wait", seconds=60), client=StalledClient(after))
             )
             await asyncio.sleep(1)
             began = loop.time()
@@ -388,7 +388,7 @@ class TestDisconnectedClient:
         began = asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
-                await run_turn(ToolRunner([starts]), tool_call("starts"), client=StalledClient(0))
+                await run_turn(ToolExecutor([starts]), tool_call("starts"), client=StalledClient(0))
         assert started == [pytest.approx(began, abs=0.05)]
 
 
@@ -396,7 +396,7 @@ class TestProgress:
     @jumping
     async def test_items_of_a_generator_are_streamed_and_its_last_one_is_the_result(self) -> None:
         client = RecordingClient()
-        (message,) = await run_turn(ToolRunner(TOOLS), tool_call("counts", to=3), client=client)
+        (message,) = await run_turn(ToolExecutor(TOOLS), tool_call("counts", to=3), client=client)
         assert client.kinds("1") == ["Started", "Progressed", "Progressed", "Progressed", "Finished"]
         assert client.progress("1") == ["at 1", "at 2", "at 3"]
         assert message.content == '"done"'
@@ -404,13 +404,13 @@ class TestProgress:
     @jumping
     async def test_an_item_is_sent_while_the_generator_works_on_the_next(self) -> None:
         client = RecordingClient()
-        async with ToolRunner(TOOLS).turn(client) as turn:
+        async with ToolExecutor(TOOLS).turn(client) as turn:
             turn.start(tool_call("counts", to=3))
             await asyncio.sleep(0.5)
             assert client.progress("1") == ["at 1"]
 
     async def test_a_flood_of_it_lets_other_tools_run_and_ends_at_the_timeout(self) -> None:
-        flood, quick = await run_turn(ToolRunner(TOOLS), tool_call("chatters", "1"), tool_call("asks_who", "2"))
+        flood, quick = await run_turn(ToolExecutor(TOOLS), tool_call("chatters", "1"), tool_call("asks_who", "2"))
         assert flood.content == "chatters did not finish within 0.05 seconds and was stopped."
         assert not quick.is_error
 
@@ -426,7 +426,7 @@ class TestProgress:
                 await context.progress("too late")
 
         client = RecordingClient()
-        await run_turn(ToolRunner([late]), tool_call("late"), client=client)
+        await run_turn(ToolExecutor([late]), tool_call("late"), client=client)
         assert client.kinds("1") == ["Started", "Finished"]
 
 
@@ -434,7 +434,7 @@ class TestContext:
     @jumping
     async def test_has_the_request_the_caller_the_deadline_and_the_context_variables(self) -> None:
         who.set("me")
-        async with ToolRunner(TOOLS).turn(RecordingClient(), request_id="r-1", caller_id="c-1") as turn:
+        async with ToolExecutor(TOOLS).turn(RecordingClient(), request_id="r-1", caller_id="c-1") as turn:
             turn.start(tool_call("asks_who"))
             (message,) = await turn.results()
         assert message.content == '["me","r-1","c-1","30"]'
@@ -445,16 +445,16 @@ class TestConcurrencyLimits:
     async def test_calls_over_the_limit_are_reported_as_queued(self) -> None:
         client, loop = RecordingClient(), asyncio.get_running_loop()
         began = loop.time()
-        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=2))
-        await run_turn(runner, *(tool_call("wait", str(number), seconds=1) for number in range(5)), client=client)
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_concurrency=2))
+        await run_turn(executor, *(tool_call("wait", str(number), seconds=1) for number in range(5)), client=client)
         assert [client.kinds(str(number))[0] for number in range(5)] == ["Started", "Started", *["Queued"] * 3]
         assert loop.time() - began == pytest.approx(3, abs=0.1)
 
     @jumping
     async def test_are_separate_for_each_conversation(self) -> None:
         loop = asyncio.get_running_loop()
-        runner, began = ToolRunner(TOOLS, Settings.of(tool_concurrency=1)), loop.time()
-        await asyncio.gather(*(run_turn(runner, tool_call("wait", seconds=1)) for _ in range(3)))
+        executor, began = ToolExecutor(TOOLS, ToolSettings(tool_concurrency=1)), loop.time()
+        await asyncio.gather(*(run_turn(executor, tool_call("wait", seconds=1)) for _ in range(3)))
         assert loop.time() - began == pytest.approx(1, abs=0.1)
 
     @jumping
@@ -466,23 +466,23 @@ class TestConcurrencyLimits:
 
         loop, client = asyncio.get_running_loop(), RecordingClient()
         began = loop.time()
-        runner = ToolRunner([rare, wait], Settings.of(tool_concurrency=2))
+        executor = ToolExecutor([rare, wait], ToolSettings(tool_concurrency=2))
         calls = [tool_call("rare", "1"), tool_call("rare", "2"), tool_call("wait", "3", seconds=0.5)]
-        await asyncio.gather(run_turn(runner, *calls, client=client), run_turn(runner, tool_call("rare")))
+        await asyncio.gather(run_turn(executor, *calls, client=client), run_turn(executor, tool_call("rare")))
         assert client.finished[0].id == "3"
         assert loop.time() - began == pytest.approx(3, abs=0.1)
 
     @jumping
     async def test_waiting_for_a_permit_does_not_count_against_the_tools_timeout(self) -> None:
-        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1))
-        messages = await run_turn(runner, *(tool_call("impatient", str(n), seconds=1.5) for n in range(3)))
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_concurrency=1))
+        messages = await run_turn(executor, *(tool_call("impatient", str(n), seconds=1.5) for n in range(3)))
         assert not any(message.is_error for message in messages)
 
     @jumping
     async def test_waiting_for_a_permit_ends_at_the_deadline(self) -> None:
         client = RecordingClient()
-        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1, tool_answer_reserve=0))
-        async with runner.turn(client, deadline=asyncio.get_running_loop().time() + 5) as turn:
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_concurrency=1, tool_answer_reserve=0))
+        async with executor.turn(client, deadline=asyncio.get_running_loop().time() + 5) as turn:
             turn.start(tool_call("wait", "1", seconds=60))
             turn.start(tool_call("wait", "2", seconds=60))
             await turn.results()
@@ -491,8 +491,8 @@ class TestConcurrencyLimits:
 
     @jumping
     async def test_a_permit_is_released_after_a_timeout_a_failure_or_a_cancellation(self) -> None:
-        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1))
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_concurrency=1))
         client = RecordingClient()
         calls = tool_call("impatient", "1", seconds=9), tool_call("fail", "2"), tool_call("wait", "3", seconds=1)
-        *_, last = await run_turn(runner, *calls, client=client)
+        *_, last = await run_turn(executor, *calls, client=client)
         assert not last.is_error

@@ -91,37 +91,14 @@ class TestSchema:
             part["additionalProperties"] is False for part in self.schema["$defs"].values() if "properties" in part
         )
 
-    def test_is_a_valid_json_schema_in_both_forms(self) -> None:
-        for one in (book, msgspec.structs.replace(book, strict=True)):
-            jsonschema.Draft202012Validator.check_schema(one.schema.parameters)
+    def test_is_a_valid_json_schema(self) -> None:
+        jsonschema.Draft202012Validator.check_schema(book.schema.parameters)
 
     def test_leaves_out_the_context(self) -> None:
         assert "context" not in str(self.schema)
 
     def test_the_description_is_the_docstring_without_its_sections(self) -> None:
         assert (book.name, book.description) == ("book", "Book a journey.")
-
-
-class TestStrictSchema:
-    @staticmethod
-    def strict() -> Any:
-        return msgspec.structs.replace(book, strict=True).schema
-
-    def test_is_marked_as_such(self) -> None:
-        assert self.strict().strict
-        assert not book.schema.strict
-
-    def test_requires_every_property_on_every_level(self) -> None:
-        schema = self.strict().parameters
-        assert schema["required"] == list(schema["properties"])
-        assert schema["$defs"]["Leg"]["required"] == ["origin", "target", "seats"]
-
-    def test_an_optional_property_may_be_null_instead(self) -> None:
-        properties = self.strict().parameters["properties"]
-        assert {"type": "null"} in properties["passengers"]["anyOf"]
-        assert properties["passengers"]["description"] == "How many fly."
-        assert properties["code"]["anyOf"].count({"type": "null"}) == 1
-        assert "default" not in str(self.strict().parameters)
 
 
 class TestTool:
@@ -185,10 +162,6 @@ async def unknown(value: "Nowhere") -> None:  # type: ignore[name-defined]  # no
     """An annotation that names nothing."""
 
 
-async def free_keys(values: dict[str, int]) -> None:
-    """Free keys."""
-
-
 async def fine() -> None:
     """Fine."""
 
@@ -208,11 +181,6 @@ class TestInvalidDeclaration:
     def test_a_function_that_cannot_be_a_tool_is_rejected_with_the_reason(self, function: Any, reason: str) -> None:
         with pytest.raises(InvalidToolDeclaration, match=reason):
             tool(function)
-
-    def test_a_schema_without_a_strict_form_is_rejected_at_declaration(self) -> None:
-        assert tool(free_keys).name == "free_keys"
-        with pytest.raises(InvalidToolDeclaration, match="no strict form"):
-            tool(strict=True)(free_keys)
 
     @pytest.mark.parametrize(
         ("options", "reason"),

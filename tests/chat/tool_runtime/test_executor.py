@@ -1,58 +1,248 @@
-"""Tool executor: caching, shared runs (single-flight) and batching, only where a tool declares them."""
+"""Tool executor: whatever its tools do, each call gets one terminal event and nothing is left behind."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.chat.log_lines import log_lines
-from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
-from tests.clock import jumping
-from winterbourne.chat.errors import ToolError
-from winterbourne.chat.infra import redaction
-from winterbourne.chat.settings import Settings
+from tests.chat.tool_runtime.recording_clients import (
+    DisconnectingClient,
+    RecordingClient,
+    recorded_metrics,
+    run_turn,
+    tool_call,
+)
+from tests.clock import JumpingLoop, jumping
+from winterbourne.chat.core.events import EventBatch, ToolFinished, ToolStarted
+from winterbourne.chat.core.messages import ToolCall, ToolMessage
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.settings import Settings, ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.declaration import tool
-from winterbourne.chat.tool_runtime.runner import ToolRunner
-
-runs: list[object] = []
+from winterbourne.chat.tool_runtime.declaration import Tool, tool
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 
-@pytest.fixture(autouse=True)
-def _clear_runs() -> None:
-    runs.clear()
+@tool(breaker="one", cache_ttl_s=1, concurrency=1)
+def one() -> int:
+    """One."""
+    return 1
 
 
-@tool(cache_ttl_s=60)
-async def cached(key: str, seconds: float = 1.0, fails: bool = False) -> str:  # noqa: FBT001, FBT002 - arguments come from the model
-    """Cache results for a minute."""
-    runs.append(key)
-    await asyncio.sleep(seconds)
-    if fails:
-        raise ToolError("no")
-    return key.upper()
+def test_it_can_be_created_without_an_event_loop() -> None:
+    executor = ToolExecutor([one])
+    (message,) = asyncio.run(run_turn(executor, tool_call("one")))
+    assert message.content == "1"
 
 
-@tool(cache_ttl_s=60, cache_per_caller=True)
-async def private(key: str) -> str:
-    """Cache results for a minute, for each caller."""
-    runs.append(key)
-    return key
+def test_it_imports_nothing_that_only_some_tools_need() -> None:
+    code = (
+        "import sys; from winterbourne.chat.tool_runtime.executor import ToolExecutor; ToolExecutor([]);"
+        " print(sorted({'zoneinfo', 'boto3'} & set(sys.modules)))"
+    )
+    path = ":".join(entry for entry in sys.path if entry)
+    found = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, check=True)
+    assert found.stdout.strip() == b"[]"
 
 
-@tool(cache_ttl_s=60)
-async def berths(port: str, context: ToolContext) -> str:
-    """The caller's berths."""
-    runs.append(context.caller)
-    await asyncio.sleep(1)
-    return f"{context.caller} in {port}"
+def test_its_schemas_have_the_names_and_descriptions_of_its_tools() -> None:
+    (schema,) = ToolExecutor([one]).schemas
+    assert (schema.name, schema.description) == ("one", "One.")
 
 
-@tool(cache_ttl_s=60, cache_per_caller=False)
-async def careless(context: ToolContext) -> str:
-    """Read the caller although all callers share the result."""
-    return context.caller
+class ToolsFixture:
+    """An executor with well-behaved and misbehaving tools, and a count of the resources they have open."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.open = 0
+        self.entered = 0
+        self.go = threading.Event()
+        options = ToolSettings(tool_execution_timeout=2, tool_concurrency=concurrency, tool_abandoned_limit=100)
+        self.executor = ToolExecutor([*self.ordinary(), *self.unruly(), *self.threaded()], options)
+
+    def busy(self) -> bool:
+        """Whether the clock must wait for a thread; threads that are stuck until `go` do not count."""
+        threads = self.executor._threads
+        return threads.active_count > self.entered - threads.abandoned_count
+
+    @contextlib.contextmanager
+    def open_resource(self) -> Iterator[None]:
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+    def ordinary(self) -> list[Tool]:
+        @tool
+        async def succeeds(seconds: float) -> str:
+            """Succeed."""
+            with self.open_resource():
+                await asyncio.sleep(seconds)
+            return "fine"
+
+        @tool
+        async def raises(seconds: float) -> None:
+            """Raise."""
+            with self.open_resource():
+                await asyncio.sleep(seconds)
+                raise RuntimeError("broken")
+
+        @tool
+        async def generates(seconds: float) -> AsyncGenerator[int, None]:
+            """Report progress several times."""
+            with self.open_resource():
+                for number in range(5):
+                    yield number
+                    await asyncio.sleep(seconds / 5)
+                yield 5
+
+        return [succeeds, raises, generates]
+
+    def unruly(self) -> list[Tool]:
+        @tool
+        async def exits(seconds: float) -> None:
+            """End the process."""
+            await asyncio.sleep(seconds)
+            raise SystemExit(1)
+
+        @tool
+        async def garbage(seconds: float) -> object:
+            """Return a value that is not JSON."""
+            await asyncio.sleep(seconds)
+            return object()
+
+        @tool
+        async def floods(seconds: float, context: ToolContext) -> str:
+            """Send far too much."""
+            for _ in range(50):
+                await context.progress("x" * 100_000)
+            await asyncio.sleep(seconds)
+            return "x" * 1_000_000
+
+        @tool
+        async def stubborn(seconds: float) -> str:
+            """Ignore cancellations."""
+            end = asyncio.get_running_loop().time() + seconds
+            while (left := end - asyncio.get_running_loop().time()) > 0:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(left)
+            return "at last"
+
+        return [exits, garbage, floods, stubborn]
+
+    def threaded(self) -> list[Tool]:
+        @tool
+        def blocks(seconds: float) -> float:
+            """Hold a thread until the end of the test."""
+            self.entered += 1
+            self.go.wait()
+            return seconds
+
+        @tool
+        def works(seconds: float) -> float:
+            """Return from a thread."""
+            return seconds
+
+        @tool
+        def refuses(seconds: float) -> float:
+            """Raise a `ToolError` in a thread."""
+            raise ToolError(f"not {seconds}")
+
+        return [blocks, works, refuses]
+
+
+EXPECTED_STATUS = {
+    "succeeds": "completed",
+    "raises": "failed",
+    "exits": "failed",
+    "garbage": "failed",
+    "floods": "completed",
+    "generates": "completed",
+    "stubborn": "completed",
+    "blocks": "timed_out",
+    "works": "completed",
+    "refuses": "failed",
+    "made_up": "failed",
+    "bad_json": "failed",
+}
+IMMEDIATE = {"works", "refuses", "made_up", "bad_json"}
+
+
+def make_call(number: int, behaviour: str, seconds: float) -> ToolCall:
+    if behaviour == "bad_json":
+        return ToolCall(str(number), "succeeds", '{"seconds":')
+    return tool_call(behaviour, str(number), seconds=seconds)
+
+
+def expected_status(behaviour: str, seconds: float, leave_after_s: float | None) -> str:
+    """The status with which a call ends if it did not have to queue."""
+    takes_s = 0 if behaviour in IMMEDIATE else 60 if behaviour == "blocks" else seconds
+    if leave_after_s is not None and min(takes_s, 2) > leave_after_s:
+        return "cancelled"
+    return "timed_out" if takes_s > 2 else EXPECTED_STATUS[behaviour]
+
+
+async def run_turn_to_the_end(
+    tools: ToolsFixture, calls: list[tuple[str, float]], leave_after_s: float | None, client: RecordingClient
+) -> list[ToolMessage]:
+    """Run one turn to its results, or leave it after some seconds; then release everything that may still be stuck."""
+    async with tools.executor.turn(client) as turn:
+        for number, (behaviour, seconds) in enumerate(calls):
+            turn.start(make_call(number, behaviour, seconds))
+        if leave_after_s is None:
+            await turn.results()
+        else:
+            await asyncio.sleep(leave_after_s)
+    messages = await turn.results()
+    assert tools.open == 0, "what tools had open is closed when the turn is over"
+    tools.go.set()
+    await asyncio.sleep(60)  # stubborn tools end by themselves
+    while tools.executor.abandoned_count:  # noqa: ASYNC110 - threads send no event when they end
+        await asyncio.sleep(0.001)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await tools.executor.close()
+    return messages
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(EXPECTED_STATUS)), st.sampled_from([0, 0.5, 1, 3, 10])), max_size=8),
+    st.sampled_from([None, None, 0, 0.25, 0.75, 1.5, 2.5]),
+    st.sampled_from([1, 2, 16]),
+)
+def test_whatever_tools_do_each_call_gets_one_terminal_event_and_nothing_is_left_behind(
+    calls: list[tuple[str, float]], leave_after_s: float | None, concurrency: int
+) -> None:
+    tools, client = ToolsFixture(concurrency), RecordingClient()
+    threads_before = threading.active_count()
+    with asyncio.Runner(loop_factory=lambda: JumpingLoop(tools.busy)) as runner:
+        messages = runner.run(run_turn_to_the_end(tools, calls, leave_after_s, client))
+        assert threading.active_count() - threads_before <= 2 * tools.executor._settings.tool_executor_max_workers
+    ids = [str(number) for number in range(len(calls))]
+    assert [message.tool_call_id for message in messages] == ids
+    assert sorted(event.id for event in client.finished) == ids
+    for number in ids:
+        kinds = client.kinds(number)
+        assert [kind for kind in kinds if kind not in {"Queued", "Progressed"}] == ["Started", "Finished"]
+        assert kinds[-1] == "Finished"
+    by_id = {event.id: event for event in client.finished}
+    for number, message in zip(ids, messages, strict=True):
+        assert message.content == (by_id[number].error or by_id[number].result.decode())
+        assert message.is_error == (by_id[number].status != "completed")
+        assert len(message.content) < 33_000
+    if concurrency == 16 and leave_after_s != 0:  # a turn that is left at once has started only some of them
+        statuses = [by_id[number].status for number in ids]
+        assert statuses == [expected_status(behaviour, seconds, leave_after_s) for behaviour, seconds in calls]
 
 
 @tool
@@ -68,129 +258,13 @@ async def takes(order: dict[str, Any]) -> None:
     raise LookupError(f"no customer {order.pop('customer')} for {order['items'].pop()}")
 
 
-@tool
-async def plain(key: str) -> str:
-    """Have an effect each time."""
-    runs.append(key)
-    await asyncio.sleep(1)
-    return key
-
-
-@tool(cache_ttl_s=0)
-async def shared(to: int) -> AsyncGenerator[int, None]:
-    """Count, for every call that joins the run."""
-    runs.append(to)
-    for number in range(to):
-        await asyncio.sleep(1)
-        yield number
-    yield to
-
-
-TOOLS = [cached, private, plain, shared]
-
-
-class TestCache:
-    @jumping
-    async def test_a_fresh_result_is_returned_at_once_without_a_run(self) -> None:
-        runner, client = ToolRunner(TOOLS), RecordingClient()
-        await run_turn(runner, tool_call("cached", key="a"))
-        (message,) = await run_turn(runner, tool_call("cached", key="a"), client=client)
-        assert message.content == '"A"'
-        assert len(client.batches) == 1
-        assert client.kinds("1") == ["Started", "Finished"]
-        assert runs == ["a"]
-
-    @jumping
-    async def test_results_expire_by_the_wall_clock(self) -> None:
-        now = 1000.0
-        runner = ToolRunner(TOOLS, wall_clock=lambda: now)
-        await run_turn(runner, tool_call("cached", key="a"))
-        now += 61
-        await run_turn(runner, tool_call("cached", key="a"))
-        assert runs == ["a", "a"]
-
-    @jumping
-    async def test_the_key_is_the_validated_arguments_and_not_their_spelling(self) -> None:
-        runner = ToolRunner(TOOLS)
-        await run_turn(runner, tool_call("cached", key="a", seconds=1))
-        await run_turn(runner, tool_call("cached", seconds=1.0, key="a"))
-        await run_turn(runner, tool_call("cached", key="a"))
-        await run_turn(runner, tool_call("cached", key="b"))
-        assert runs == ["a", "b"]
-
-    @jumping
-    async def test_failures_are_not_cached(self) -> None:
-        runner = ToolRunner(TOOLS)
-        for _ in range(2):
-            await run_turn(runner, tool_call("cached", key="a", fails=True))
-        assert runs == ["a", "a"]
-
-    @jumping
-    async def test_results_are_separate_for_each_caller_if_the_tool_says_so(self) -> None:
-        runner = ToolRunner(TOOLS)
-        for caller in ("me", "you", "me"):
-            async with runner.turn(RecordingClient(), caller_id=caller) as turn:
-                turn.start(tool_call("private", key="a"))
-                await turn.results()
-        assert runs == ["a", "a"]
-
-    @jumping
-    async def test_a_caller_never_gets_the_result_of_another_caller(self) -> None:
-        runner = ToolRunner([berths])
-        results: dict[str, list[str]] = {"nora": [], "omar": []}
-
-        async def ask(caller: str) -> None:
-            async with runner.turn(RecordingClient(), caller_id=caller) as turn:
-                turn.start(tool_call("berths", port="Whitby"))
-                results[caller] += [message.content for message in await turn.results()]
-
-        await asyncio.gather(ask("nora"), ask("omar"))  # runs in flight are not shared
-        await asyncio.gather(ask("nora"), ask("omar"))  # nor are cached results
-        assert results == {"nora": ['"nora in Whitby"'] * 2, "omar": ['"omar in Whitby"'] * 2}
-        assert runs == ["nora", "omar"]
-
-    @jumping
-    async def test_a_tool_whose_results_all_callers_share_cannot_read_the_caller(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        runner = ToolRunner([careless])
-        async with runner.turn(RecordingClient(), caller_id="nora") as turn:
-            turn.start(tool_call("careless"))
-            (message,) = await turn.results()
-        assert message.content == "careless failed because of an internal error."
-        assert "must not read its caller" in caplog.text
-
-    @jumping
-    async def test_a_hit_is_counted_in_a_metric(self) -> None:
-        runner = ToolRunner(TOOLS)
-        with recorded_metrics() as values:
-            for _ in range(3):
-                await run_turn(runner, tool_call("cached", key="a"))
-        assert [tool for name, _, tool in values if name == "CacheHits"] == ["cached", "cached"]
-
-    @jumping
-    async def test_tools_without_a_ttl_run_every_time(self) -> None:
-        await run_turn(ToolRunner(TOOLS), *(tool_call("plain", str(number), key="a") for number in range(3)))
-        assert runs == ["a", "a", "a"]
-
-    @jumping
-    async def test_a_secret_registered_after_the_run_is_redacted_in_the_cached_result(self) -> None:
-        runner = ToolRunner(TOOLS)
-        await run_turn(runner, tool_call("cached", key="sk-harbour"))
-        redaction.register("SK-HARBOUR")
-        (message,) = await run_turn(runner, tool_call("cached", key="sk-harbour"))
-        assert message.content == '"[redacted]"'
-
-
 class TestLogs:
     @pytest.mark.parametrize("log_messages", [False, True])
     def test_contain_arguments_only_if_the_settings_allow_it(self, *, log_messages: bool) -> None:
         @jumping
         async def run() -> None:
             with log_lines() as lines:
-                await run_turn(
-                    ToolRunner([breaks], Settings.of(log_messages=log_messages)), tool_call("breaks", ship="Endeavour")
-                )
+                await run_turn(ToolExecutor([breaks], log_messages=log_messages), tool_call("breaks", ship="Endeavour"))
             assert sum("login failed" in line for line in lines) == 1
             assert any("Endeavour" in line for line in lines) == log_messages
 
@@ -199,180 +273,273 @@ class TestLogs:
     @jumping
     async def test_contain_no_arguments_even_if_the_tool_has_changed_them(self) -> None:
         with log_lines() as lines:
-            await run_turn(ToolRunner([takes]), tool_call("takes", order={"customer": "Nora Ash", "items": ["rope"]}))
+            await run_turn(ToolExecutor([takes]), tool_call("takes", order={"customer": "Nora Ash", "items": ["rope"]}))
         (line,) = [line for line in lines if "no customer" in line]
         assert "Nora" not in line
         assert "rope" not in line
 
 
-class TestSharedRuns:
-    @jumping
-    async def test_identical_calls_in_flight_share_one_run_and_its_result(self) -> None:
-        client = RecordingClient()
-        runner = ToolRunner(TOOLS)
-        both = await asyncio.gather(
-            run_turn(runner, tool_call("cached", "1", key="a"), tool_call("cached", "2", key="a"), client=client),
-            run_turn(runner, tool_call("cached", "3", key="a"), client=client),
-        )
-        assert [message.content for messages in both for message in messages] == ['"A"'] * 3
-        assert runs == ["a"]
-        assert all(client.kinds(number) == ["Started", "Finished"] for number in "123")
-
-    @jumping
-    async def test_progress_reaches_every_subscriber(self) -> None:
-        client = RecordingClient()
-        await run_turn(ToolRunner(TOOLS), tool_call("shared", "1", to=2), tool_call("shared", "2", to=2), client=client)
-        assert client.progress("1") == client.progress("2") == [0, 1]
-
-    @jumping
-    async def test_a_subscriber_that_leaves_does_not_cancel_the_run_for_the_others(self) -> None:
-        runner = ToolRunner(TOOLS)
-
-        async def leave_early() -> None:
-            async with runner.turn(RecordingClient()) as turn:
-                turn.start(tool_call("cached", key="a", seconds=5))
-                await asyncio.sleep(1)
-
-        left, (message,) = await asyncio.gather(
-            leave_early(), run_turn(runner, tool_call("cached", key="a", seconds=5))
-        )
-        assert (left, message.content) == (None, '"A"')
-        assert runs == ["a"]
-
-    @jumping
-    async def test_the_last_subscriber_to_leave_cancels_the_run_and_a_later_call_starts_a_new_one(self) -> None:
-        runner = ToolRunner(TOOLS)
-        async with runner.turn(RecordingClient()) as turn:
-            turn.start(tool_call("cached", key="a", seconds=5))
-            await asyncio.sleep(1)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        (message,) = await run_turn(runner, tool_call("cached", key="a", seconds=5))
-        assert message.content == '"A"'
-        assert runs == ["a", "a"]
-
-    @jumping
-    async def test_a_disconnected_client_does_not_affect_the_other_subscribers(self) -> None:
-        async def disconnected(_: object) -> None:
-            raise ConnectionResetError
-
-        runner = ToolRunner(TOOLS)
-
-        async def first() -> None:
-            async with runner.turn(disconnected) as turn:
-                turn.start(tool_call("shared", to=2))
-                await turn.results()
-
-        broken = asyncio.create_task(first())
-        (message,) = await run_turn(runner, tool_call("shared", to=2))
-        assert message.content == "2"
-        with pytest.raises(ConnectionResetError):
-            await broken
-        assert runs == [2]
-
-    @jumping
-    async def test_a_call_that_waited_for_a_permit_joins_a_run_started_meanwhile(self) -> None:
-        runner = ToolRunner(TOOLS, Settings.of(tool_concurrency=1))
-        calls = tool_call("plain", "1", key="x"), tool_call("cached", "2", key="a"), tool_call("cached", "3", key="a")
-        await run_turn(runner, *calls)
-        assert runs == ["x", "a"]
+RAISED: dict[str, type[BaseException]] = {
+    "Aurora": ValueError,
+    "Beagle": msgspec.ValidationError,
+    "Endeavour": OSError,
+    "Resolution": SystemExit,
+}
+INVALID_ARGUMENTS = "The arguments of moor do not fit its schema: a value is refused, at `$"
+INTERNAL_ERROR = "moor failed because of an internal error."
 
 
-async def many(calls: Sequence[Any], context: ToolContext) -> list[object]:
-    runs.append([call.number for call in calls])
-    await context.progress(len(calls))
-    await asyncio.sleep(1)
-    return [ToolError("odd") if call.number % 2 else call.number * 10 for call in calls]
+class Berth(msgspec.Struct):
+    ship: str
+
+    def __post_init__(self) -> None:
+        raise RAISED[self.ship](f"harbour:s3cr3t-pw has no {self.ship}")
 
 
-@tool(batch=many, batch_window_s=0.05)
-async def times_ten(number: int) -> int:
-    """Ten times a number."""
-    runs.append(number)
-    return number * 10
+@tool
+async def moor(berth: Berth) -> str:
+    """Moor."""
+    return berth.ship
 
 
-async def short(calls: Sequence[Any]) -> list[int]:
-    return [0] * (len(calls) - 1)
+@tool(needs=["FINNHUB_API_KEY"])
+async def needy() -> int:
+    """Need a key."""
+    return 1
 
 
-@tool(batch=short)
-async def forgets(number: int) -> int:
-    """Forget one."""
-    return number
+@tool(name="needy")
+async def namesake() -> int:
+    """Have the same name."""
+    return 1
 
 
-async def many_break(calls: Sequence[Any]) -> list[object]:
-    return [OSError(f"login failed for harbour:pw ({call.ship})") for call in calls]
+@tool(needs=["FINHUB_API_KEY"])
+async def mistyped() -> int:
+    """Need a setting that does not exist."""
+    return 1
 
 
-@tool(batch=many_break)
-async def finds(ship: str) -> int:
-    """Find a ship."""
-    raise OSError(ship)
+def keys(**values: object) -> dict[str, object]:
+    """Every setting by the name of its variable."""
+    return Settings.of(**values).values()
 
 
-class TestBatch:
-    @jumping
-    async def test_an_exception_returned_as_a_result_goes_to_the_log_only(self) -> None:
-        calls = [tool_call("finds", ship[:1], ship=ship) for ship in ("Endeavour", "Resolution")]
+class TestResolving:
+    @pytest.mark.parametrize(
+        ("ship", "expected"),
+        [
+            ("Aurora", INVALID_ARGUMENTS),
+            ("Beagle", INVALID_ARGUMENTS),
+            ("Endeavour", INTERNAL_ERROR),
+            ("Resolution", INTERNAL_ERROR),
+        ],
+    )
+    @pytest.mark.parametrize("log_messages", [False, True])
+    async def test_an_exception_raised_by_a_tools_argument_type_goes_to_the_log_only(
+        self, ship: str, expected: str, *, log_messages: bool
+    ) -> None:
+        executor = ToolExecutor([moor], log_messages=log_messages)
         with log_lines() as lines:
-            messages = await run_turn(ToolRunner([finds]), *calls)
-        assert {message.content for message in messages} == {"finds failed because of an internal error."}
-        assert sum("login failed for harbour:pw ([argument])" in line for line in lines) == 2
-        assert not [line for line in lines if "Endeavour" in line or "Resolution" in line]
+            (message,) = await run_turn(executor, tool_call("moor", berth={"ship": ship}))
+        assert message.content.startswith(expected)
+        assert message.is_error
+        (line,) = [line for line in lines if "could not be validated" in line]
+        assert "harbour:s3cr3t-pw has no" in line
+        assert (f"has no {ship}" in line) == log_messages
 
-    @jumping
-    async def test_calls_within_the_window_become_one_batch_and_each_gets_its_own_result(self) -> None:
-        client = RecordingClient()
-        calls = [tool_call("times_ten", str(number), number=number) for number in (2, 3, 4)]
-        messages = await run_turn(ToolRunner([times_ten]), *calls, client=client)
-        assert [message.content for message in messages] == ["20", "odd", "40"]
-        assert [message.is_error for message in messages] == [False, True, False]
-        assert runs == [[2, 3, 4]]
-        assert client.progress("2") == client.progress("4") == [3]
+    def test_two_tools_of_one_name_are_an_init_error(self) -> None:
+        with pytest.raises(InvalidToolDeclaration, match="Two tools are named needy"):
+            ToolExecutor([needy, namesake], keys=keys())
 
-    @jumping
-    async def test_a_single_call_is_not_batched(self) -> None:
-        (message,) = await run_turn(ToolRunner([times_ten]), tool_call("times_ten", number=2))
-        assert (message.content, runs) == ("20", [2])
+    def test_of_added_tools_either_all_are_there_or_none(self) -> None:
+        executor = ToolExecutor([needy], keys=keys())
+        with pytest.raises(InvalidToolDeclaration, match="Two tools are named needy"):
+            executor.add([one, namesake])
+        with pytest.raises(InvalidToolDeclaration, match="which is not a setting"):
+            executor.add([one, mistyped])
+        assert [schema.name for schema in executor.schemas] == ["needy"]
 
-    @jumping
-    async def test_a_call_after_the_window_is_not_in_the_batch(self) -> None:
-        async with ToolRunner([times_ten]).turn(RecordingClient()) as turn:
-            turn.start(tool_call("times_ten", "1", number=2))
-            turn.start(tool_call("times_ten", "2", number=4))
-            await asyncio.sleep(0.1)
-            turn.start(tool_call("times_ten", "3", number=6))
-            assert [message.content for message in await turn.results()] == ["20", "40", "60"]
-        assert runs == [[2, 4], 6]
+    def test_a_need_that_is_not_a_setting_is_an_init_error(self) -> None:
+        with pytest.raises(InvalidToolDeclaration, match="mistyped needs FINHUB_API_KEY, which is not a setting"):
+            ToolExecutor([mistyped], keys=keys())
 
-    @jumping
-    async def test_each_turn_has_its_own_window(self) -> None:
-        runner = ToolRunner([times_ten])
-        await asyncio.gather(*(run_turn(runner, tool_call("times_ten", number=number)) for number in (2, 4)))
-        assert runs == [2, 4]
-
-    @jumping
-    async def test_invalid_arguments_of_one_call_do_not_affect_the_others(self) -> None:
-        calls = (
-            tool_call("times_ten", "1", number=2),
-            tool_call("times_ten", "2", number="x"),
-            tool_call("times_ten", "3", number=4),
+    async def test_a_missing_setting_is_logged_at_init_and_reported_to_the_model(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.WARNING):
+            executor = ToolExecutor([needy], keys=keys())
+        assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
+        (message,) = await run_turn(executor, tool_call("needy"))
+        assert message.content == (
+            "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
         )
-        messages = await run_turn(ToolRunner([times_ten]), *calls)
-        assert [message.is_error for message in messages] == [False, True, False]
-        assert runs == [[2, 4]]
+
+    async def test_a_tool_whose_setting_is_present_can_run(self) -> None:
+        (message,) = await run_turn(ToolExecutor([needy], keys=keys(finnhub_api_key="k")), tool_call("needy"))
+        assert message.content == "1"
+
+
+@tool
+async def succeeds() -> dict[str, int]:
+    """Succeed."""
+    return {"a": 1}
+
+
+@tool
+async def refuses() -> None:
+    """Refuse."""
+    raise ToolError("no")
+
+
+@tool(timeout_s=1)
+async def hangs() -> None:
+    """Hang."""
+    await asyncio.Event().wait()
+
+
+REPORTED = ToolExecutor([succeeds, refuses, hangs])
+
+
+class TestReporting:
+    async def test_a_call_that_never_ran_is_started_and_finished_in_one_batch(self) -> None:
+        client = RecordingClient()
+        async with REPORTED.turn(client) as turn:
+            turn.refuse(tool_call("succeeds"), "no")
+            await turn.results()
+        assert client.batches == [
+            [ToolStarted("1", "succeeds"), ToolFinished("1", "succeeds", "failed", 0, error="no")]
+        ]
+
+    async def test_the_message_for_the_model_is_the_result_or_the_error(self) -> None:
+        messages = await run_turn(REPORTED, tool_call("succeeds", "1"), tool_call("refuses", "2"))
+        assert [(message.content, message.is_error) for message in messages] == [('{"a":1}', False), ("no", True)]
+
+    @pytest.mark.parametrize(
+        ("name", "counted"), [("succeeds", []), ("refuses", ["ToolErrors"]), ("hangs", ["ToolTimeouts"])]
+    )
+    def test_metrics_count_calls_durations_errors_and_timeouts(self, name: str, counted: list[str]) -> None:
+        @jumping
+        async def run() -> None:
+            with recorded_metrics() as values:
+                await run_turn(REPORTED, tool_call(name))
+            assert [metric for metric, _, _ in values] == ["ToolCalls", "ToolDuration", *counted]
+            assert {tool for _, _, tool in values} == {name}
+
+        run()
 
     @jumping
-    async def test_a_missing_result_is_an_error_for_every_call_of_the_batch(self) -> None:
-        messages = await run_turn(ToolRunner([forgets]), *(tool_call("forgets", str(n), number=n) for n in range(3)))
-        assert {message.content for message in messages} == {"forgets got a batch of 3 calls and returned 2 results."}
+    async def test_a_cancelled_call_is_neither_an_error_nor_a_timeout(self) -> None:
+        with recorded_metrics() as values:
+            async with REPORTED.turn(RecordingClient()) as turn:
+                turn.start(tool_call("hangs"))
+                await asyncio.sleep(0.5)
+        assert [metric for metric, _, _ in values] == ["ToolCalls", "ToolDuration"]
+
+    async def test_unknown_tool_names_share_one_metric_label(self) -> None:
+        with recorded_metrics() as values:
+            await run_turn(REPORTED, tool_call("made_up", "1"), tool_call("x" * 1000, "2"))
+        assert {tool for _, _, tool in values} == {"unknown"}
+
+    async def test_the_terminal_event_is_sent_before_the_log_line_and_the_metrics(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reported_before: list[int] = []
+
+        async def emit(_: EventBatch) -> None:
+            reported_before.append(len(caplog.records) + len(values))
+
+        with caplog.at_level(logging.INFO, "winterbourne.chat"), recorded_metrics() as values:
+            async with REPORTED.turn(emit) as turn:
+                turn.start(tool_call("made_up"))
+                await turn.results()
+                assert (reported_before, len(values)) == ([0], 3)
+        assert caplog.messages == ["tool unknown executed in 0.000s", "completed 1 tool calls: [made_up]"]
+
+    async def test_a_disconnected_client_does_not_suppress_the_log_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO, "winterbourne.chat"), pytest.raises(ConnectionResetError):
+            await run_turn(REPORTED, tool_call("made_up"), client=DisconnectingClient(0))
+        assert caplog.messages == ["tool unknown executed in 0.000s"]
+
+    async def test_the_log_has_the_tool_the_time_and_the_status_but_no_content(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "winterbourne.chat"):
+            async with REPORTED.turn(RecordingClient()) as turn:
+                turn.refuse(tool_call("succeeds", question="secret"), "secret")
+                await turn.results()
+        record = caplog.records[0]
+        assert record.getMessage() == "tool succeeds executed in 0.000s"
+        assert record.__dict__["tool_status"] == "failed"
+        assert "secret" not in str(record.__dict__)
+
+
+class TestRun:
+    @pytest.mark.parametrize(
+        "error",
+        [RuntimeError("x"), ToolError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit(), StopAsyncIteration()],
+    )
+    @pytest.mark.parametrize("blocking", [False, True])
+    async def test_whatever_is_raised_is_a_failure(self, error: BaseException, *, blocking: bool) -> None:
+        @tool
+        async def raises() -> None:
+            """Raise."""
+            raise error
+
+        @tool
+        def raises_in_a_thread() -> None:
+            """Raise."""
+            raise error
+
+        raising = raises_in_a_thread if blocking else raises
+        client = RecordingClient()
+        await run_turn(ToolExecutor([raising]), tool_call(raising.name), client=client)
+        assert [event.status for event in client.finished] == ["failed"]
+
+    async def test_a_stop_iteration_in_a_thread_is_a_failure(self) -> None:
+        @tool
+        def exhausts() -> object:
+            """Raise StopIteration."""
+            return next(iter(()))
+
+        client = RecordingClient()
+        await run_turn(ToolExecutor([exhausts]), tool_call("exhausts"), client=client)
+        assert [event.status for event in client.finished] == ["failed"]
 
     @jumping
-    async def test_leaving_the_turn_cancels_a_batch_whose_window_is_open(self) -> None:
-        runner = ToolRunner([times_ten])
-        async with runner.turn(RecordingClient()) as turn:
-            turn.start(tool_call("times_ten", "1", number=2))
-            await asyncio.sleep(0.01)
-        assert runs == []
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+    async def test_the_permits_are_released_when_the_run_ends_even_if_its_client_stalls(self) -> None:
+        @tool(concurrency=1)
+        async def rare() -> int:
+            """One at a time."""
+            return 1
+
+        executor, stalled = ToolExecutor([rare]), asyncio.Event()
+
+        async def stall(_: EventBatch) -> None:
+            await stalled.wait()
+
+        async with executor.turn(stall) as turn:
+            turn.start(tool_call("rare"))
+            await asyncio.sleep(1)
+            (message,) = await run_turn(executor, tool_call("rare"))
+            stalled.set()
+        assert message.content == "1"
+
+
+class TestRetiring:
+    @jumping
+    async def test_an_environment_is_retired_only_if_too_many_tools_are_stuck(self) -> None:
+        @tool(timeout_s=1)
+        async def stubborn() -> None:
+            """Ignore a cancellation."""
+            end = asyncio.get_running_loop().time() + 60
+            while (left := end - asyncio.get_running_loop().time()) > 0:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(left)
+
+        executor, retired = ToolExecutor([stubborn], ToolSettings(tool_abandoned_limit=1)), list[int]()
+        executor.retire_if_stuck(lambda: retired.append(1))
+        await run_turn(executor, tool_call("stubborn"))
+        executor.retire_if_stuck(lambda: retired.append(2))
+        assert retired == [2]
+        await asyncio.sleep(60)

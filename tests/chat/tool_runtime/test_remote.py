@@ -20,8 +20,8 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime import remote
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import remote_tool
-from winterbourne.chat.tool_runtime.runner import ToolRunner
 
 SETTINGS = Settings.of(aws_region="eu-central-1", tool_worker_function="worker:live")
 
@@ -219,7 +219,7 @@ class TestFailure:
 
 
 async def test_a_tool_without_its_setting_reports_that_before_any_call() -> None:
-    (message,) = await run_turn(ToolRunner([double], Settings()), tool_call("double", number=1))
+    (message,) = await run_turn(ToolExecutor([double], keys=Settings().values()), tool_call("double", number=1))
     assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")
 
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.tool_runtime.results import encode, failed, outcome_for_exception, timed_out, truncate
+from winterbourne.chat.tool_runtime.results import (
+    counts_as_failure,
+    encode,
+    failed,
+    outcome_for_exception,
+    timed_out,
+    truncate,
+)
 
 
 class Point(msgspec.Struct):
@@ -112,7 +119,7 @@ class TestErrors:
 
     def test_tool_errors_do_not_count_as_failures(self) -> None:
         errors = (RuntimeError(), ToolUnavailable("away"), ToolError("no such city"))
-        assert [outcome_for_exception("find", error).counts_as_failure for error in errors] == [True, True, False]
+        assert [counts_as_failure(error) for error in errors] == [True, True, False]
 
 
 class TestSecrets:

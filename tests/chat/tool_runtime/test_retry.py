@@ -2,63 +2,57 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from tests.clock import jumping
 from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Call
 from winterbourne.chat.tool_runtime.retry import BACKOFF_MAX_S, with_retry
 
 
-def failing(*errors: Exception) -> tuple[list[float], Callable[[], Awaitable[str]]]:
-    """Work that raises these errors in turn and then succeeds, and the times of its attempts."""
+def failing(*errors: Exception) -> tuple[list[float], Call]:
+    """A call that raises these errors in turn and then succeeds, and the times of its attempts."""
     left, attempts = list(errors), list[float]()
 
-    async def work() -> str:
+    async def call(arguments: Any, _: ToolContext) -> str:
         attempts.append(asyncio.get_running_loop().time())
         if left:
             raise left.pop(0)
-        return "done"
+        return f"done: {arguments}"
 
-    return attempts, work
+    return attempts, call
 
 
 @jumping
-async def test_a_failure_is_retried_until_the_work_succeeds() -> None:
-    attempts, work = failing(RuntimeError(), ToolUnavailable())
-    assert await with_retry("t", 2, work) == "done"
+async def test_a_failure_is_retried_until_the_call_succeeds() -> None:
+    attempts, call = failing(RuntimeError(), ToolUnavailable())
+    assert await with_retry("t", 2, call)("it", ToolContext()) == "done: it"
     assert len(attempts) == 3
 
 
 @jumping
 async def test_the_last_failure_is_raised_as_it_was() -> None:
-    attempts, work = failing(RuntimeError("1"), RuntimeError("2"), RuntimeError("3"))
+    attempts, call = failing(RuntimeError("1"), RuntimeError("2"), RuntimeError("3"))
     with pytest.raises(RuntimeError, match="3"):
-        await with_retry("t", 2, work)
+        await with_retry("t", 2, call)("it", ToolContext())
     assert len(attempts) == 3
 
 
 @jumping
-async def test_a_tool_without_retries_is_tried_once() -> None:
-    attempts, work = failing(RuntimeError())
-    with pytest.raises(RuntimeError):
-        await with_retry("t", 0, work)
-    assert len(attempts) == 1
-
-
-@jumping
 async def test_a_tool_error_is_not_retried() -> None:
-    attempts, work = failing(ToolError("no such city"))
+    attempts, call = failing(ToolError("no such city"))
     with pytest.raises(ToolError):
-        await with_retry("t", 5, work)
+        await with_retry("t", 5, call)("it", ToolContext())
     assert len(attempts) == 1
 
 
 @jumping
 async def test_pauses_are_jittered_and_bounded() -> None:
-    attempts, work = failing(*[RuntimeError()] * 10)
-    await with_retry("t", 10, work)
+    attempts, call = failing(*[RuntimeError()] * 10)
+    await with_retry("t", 10, call)("it", ToolContext())
     pauses = [after - before for before, after in itertools.pairwise(attempts)]
     assert all(0 <= pause <= BACKOFF_MAX_S + 0.1 for pause in pauses)
     assert len({round(pause, 6) for pause in pauses}) > 5, "no two environments try at the same time"
@@ -66,8 +60,8 @@ async def test_pauses_are_jittered_and_bounded() -> None:
 
 @jumping
 async def test_a_cancellation_during_a_pause_ends_the_retries() -> None:
-    attempts, work = failing(*[RuntimeError()] * 10)
-    task = asyncio.create_task(with_retry("t", 10, work))
+    attempts, call = failing(*[RuntimeError()] * 10)
+    task = asyncio.ensure_future(with_retry("t", 10, call)("it", ToolContext()))
     await asyncio.sleep(0.3)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -75,3 +69,11 @@ async def test_a_cancellation_during_a_pause_ends_the_retries() -> None:
     count = len(attempts)
     await asyncio.sleep(100)
     assert len(attempts) == count
+
+
+@jumping
+async def test_a_tool_without_retries_is_called_once() -> None:
+    attempts, call = failing(RuntimeError())
+    with pytest.raises(RuntimeError):
+        await with_retry("t", 0, call)("it", ToolContext())
+    assert len(attempts) == 1

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from winterbourne.chat.errors import ToolUnavailable
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import Settings, ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
@@ -56,7 +56,7 @@ class TestRun:
 
     async def test_the_event_loop_keeps_running(self) -> None:
         go = threading.Event()
-        task = asyncio.create_task(ThreadPool().run(go.wait))
+        task = asyncio.ensure_future(ThreadPool().run(go.wait))
         await asyncio.sleep(0)
         go.set()
         assert await task
@@ -75,7 +75,7 @@ class TestAbandonedThreads:
     async def test_are_counted_in_a_metric(self) -> None:
         threads, go = ThreadPool(), threading.Event()
         with recorded_metrics() as values:
-            task = asyncio.create_task(threads.run(go.wait))
+            task = asyncio.ensure_future(threads.run(go.wait))
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait((task,))
@@ -85,7 +85,7 @@ class TestAbandonedThreads:
 
     async def test_are_replaced_by_fresh_threads(self) -> None:
         threads, go = ThreadPool(), threading.Event()
-        task = asyncio.create_task(threads.run(go.wait))
+        task = asyncio.ensure_future(threads.run(go.wait))
         await asyncio.sleep(0)
         task.cancel()
         assert await threads.run(lambda: 5) == 5
@@ -94,7 +94,7 @@ class TestAbandonedThreads:
 
     async def test_too_many_are_an_error_instead_of_starvation(self) -> None:
         threads, go = ThreadPool(abandoned_limit=2), threading.Event()
-        tasks = [asyncio.create_task(threads.run(go.wait)) for _ in range(2)]
+        tasks = [asyncio.ensure_future(threads.run(go.wait)) for _ in range(2)]
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
@@ -113,7 +113,7 @@ class TestAbandonedThreads:
             ended.set()
 
         async def abandon() -> None:
-            task = asyncio.create_task(ThreadPool().run(work))
+            task = asyncio.ensure_future(ThreadPool().run(work))
             await asyncio.sleep(0)
             task.cancel()
 
@@ -125,7 +125,7 @@ class TestAbandonedThreads:
         go = threading.Event()
 
         async def abandon() -> list[threading.Thread]:
-            task = asyncio.create_task(ThreadPool().run(go.wait))
+            task = asyncio.ensure_future(ThreadPool().run(go.wait))
             await asyncio.sleep(0)
             threads = [thread for thread in threading.enumerate() if thread.name == "tool"]
             task.cancel()
@@ -140,7 +140,7 @@ class TestAbandonedThreads:
             threads, go = ThreadPool(abandoned_limit=100), threading.Event()
             for outcome in outcomes:
                 works: dict[str, Callable[[], object]] = {"done": int, "raises": [].pop, "abandoned": go.wait}
-                task = asyncio.create_task(threads.run(works[outcome]))
+                task = asyncio.ensure_future(threads.run(works[outcome]))
                 await asyncio.sleep(0)
                 if outcome == "abandoned":
                     task.cancel()
@@ -167,15 +167,15 @@ class TestSynchronousTools:
             return number
 
         client = RecordingClient()
-        runner = ToolRunner([work], Settings.of(tool_executor_max_workers=2))
-        async with runner.turn(client) as turn:
+        executor = ToolExecutor([work], ToolSettings(tool_executor_max_workers=2))
+        async with executor.turn(client) as turn:
             for number in range(4):
                 turn.start(tool_call("work", str(number), number=number))
             await until(lambda: len(running) == 2)
             assert [client.kinds(str(number))[0] for number in range(4)] == ["Started", "Started", "Queued", "Queued"]
             go.release(4)
             assert [message.content for message in await turn.results()] == ["0", "1", "2", "3"]
-        await runner.close()
+        await executor.close()
 
     async def test_past_their_timeout_do_not_delay_other_tools(self) -> None:
         go = threading.Event()
@@ -190,11 +190,11 @@ class TestSynchronousTools:
             """Be quick."""
             return 1
 
-        runner = ToolRunner([blocks, quick], Settings.of(tool_executor_max_workers=1))
-        stuck, done = await run_turn(runner, tool_call("blocks", "1"), tool_call("quick", "2"))
+        executor = ToolExecutor([blocks, quick], ToolSettings(tool_executor_max_workers=1))
+        stuck, done = await run_turn(executor, tool_call("blocks", "1"), tool_call("quick", "2"))
         assert stuck.content == "blocks did not finish within 0.02 seconds and was stopped."
         assert done.content == "1"
-        assert runner.abandoned_count == 1
+        assert executor.abandoned_count == 1
         go.set()
 
     async def test_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
@@ -205,8 +205,8 @@ class TestSynchronousTools:
             return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
 
         client = RecordingClient()
-        runner = ToolRunner([reports], Settings.of(finnhub_api_key="k"))
-        (message,) = await run_turn(runner, tool_call("reports"), client=client)
+        executor = ToolExecutor([reports], keys=Settings.of(finnhub_api_key="k").values())
+        (message,) = await run_turn(executor, tool_call("reports"), client=client)
         assert client.progress("1") == [{"percent": 50}]
         assert message.content == "true"
 
@@ -216,7 +216,7 @@ class TestSynchronousTools:
             """Block for a while."""
             time.sleep(0.05)
 
-        async with ToolRunner([sleeps]).turn(RecordingClient()) as turn:
+        async with ToolExecutor([sleeps]).turn(RecordingClient()) as turn:
             turn.start(tool_call("sleeps"))
             results = asyncio.create_task(turn.results())
             loop_iterations = 0

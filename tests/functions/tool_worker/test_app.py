@@ -27,7 +27,7 @@ def test_savings_at_risk_have_a_range() -> None:
 
 CALL = """
 from tool_worker import app
-app._runner.add([hang])
+app._executor.add([hang])
 
 def call(tool, **arguments):
     event = {"tool": tool, "arguments": arguments, "timeout_s": 5, "request_id": "chat-1"}

@@ -71,7 +71,7 @@ async def long_winded(times: int) -> str:
     return "And so on. " * times
 
 
-@tool(strict=True)
+@tool
 async def exact(word: str, note: str | None = None) -> dict[str, str | None]:
     """Repeat a word.
 

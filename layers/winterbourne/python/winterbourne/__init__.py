@@ -3,7 +3,6 @@
 Importing it opens no socket and starts no event loop.
 """
 
-from winterbourne.context import LambdaContext, current_context, current_trace_id
 from winterbourne.errors import (
     DeadlineReached,
     PreludeTooLarge,
@@ -13,9 +12,10 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import streamify_response
+from winterbourne.invocation import LambdaContext, current_context, current_trace_id
 from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
+from winterbourne.logs import redact_logs
 from winterbourne.prelude import Response
-from winterbourne.redaction import redact_logs
 from winterbourne.stream import ResponseStream
 
 __all__ = [

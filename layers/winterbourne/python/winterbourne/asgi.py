@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote, urlencode
 
-from winterbourne.context import LambdaContext
 from winterbourne.errors import RuntimeFault, StreamLost, StreamMisused
-from winterbourne.invocation import is_http, is_rest_api
+from winterbourne.invocation import LambdaContext, is_http, is_rest_api
 from winterbourne.lifecycle import on_shutdown, on_startup
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream

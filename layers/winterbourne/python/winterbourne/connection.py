@@ -8,8 +8,16 @@ import asyncio
 from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
-from winterbourne.invocation import Invocation
-from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR, RESTORE_NEXT, Reply, RuntimeApiProtocol, State
+from winterbourne.protocol import (
+    CHUNK,
+    INIT_ERROR,
+    RESTORE_ERROR,
+    RESTORE_NEXT,
+    Reply,
+    RuntimeApiProtocol,
+    State,
+    Trigger,
+)
 
 __all__ = ["RuntimeClient"]
 
@@ -43,8 +51,11 @@ class RuntimeClient:
         """Whether neither a response nor an error was sent for the current invocation."""
         return self._protocol.state is State.HANDLING
 
-    async def next_invocation(self) -> Invocation:
+    async def next_invocation(self) -> Reply:
         """Wait for the next invocation, without a timeout.
+
+        Returns:
+            Its ids, deadline and context in the headers, its event in the body.
 
         Raises:
             RuntimeApiUnavailable: Every attempt failed, or the Runtime API answered 500.
@@ -52,9 +63,7 @@ class RuntimeClient:
         backoff_s = INITIAL_BACKOFF_S
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                pending, self._pending_next = self._pending_next, None
-                reply = await (self._await_reply(pending) if pending else self._request(self._protocol.request_next))
-                return Invocation(reply.headers, reply.body)
+                return await self._request(self._protocol.request_next)
             except (OSError, RuntimeApiError) as error:
                 self._close_connection(str(error))
                 if attempt == MAX_ATTEMPTS:
@@ -66,7 +75,7 @@ class RuntimeClient:
     def request_next(self) -> None:
         """Request the next invocation now if there is a connection; `next_invocation` waits for the reply."""
         if self._connection is not None:
-            self._pending_next = self._connection.request(self._protocol.request_next())
+            self._pending_next = self._connection.request(self._protocol.request_next)
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
         """Start a streamed response. Unless it has to reconnect, it writes to the socket before it first suspends.
@@ -92,7 +101,9 @@ class RuntimeClient:
         connection = self._connection
         if connection is None:
             raise StreamLost(self._lost_reason)
-        connection.transport.write(self._protocol.chunk(data))
+        if self._protocol.state is not State.STREAMING:
+            self._protocol.transition(Trigger.CHUNK)  # says what is wrong
+        connection.transport.write(CHUNK % (len(data), data))
         return connection.is_write_paused
 
     async def drain(self) -> None:
@@ -135,7 +146,7 @@ class RuntimeClient:
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
-        (await self._request(lambda: self._protocol.call(RESTORE_NEXT))).raise_for_status()
+        await self._request(lambda: self._protocol.call(RESTORE_NEXT))
         self._close_connection("the connection was made before the snapshot")
 
     async def send_restore_error(self, error: ErrorReport, error_type: str) -> None:
@@ -162,16 +173,19 @@ class RuntimeClient:
             raise StreamLost(str(error)) from error
 
     async def _request(self, build_request: Callable[[], bytes]) -> Reply:
-        connection = self._connection or await self._connect()
-        return await self._await_reply(connection.request(build_request()))
-
-    async def _await_reply(self, pending: asyncio.Future[Reply]) -> Reply:
+        """Send a request, unless `request_next` has sent it already, and wait for its reply."""
+        pending, self._pending_next = self._pending_next, None
+        if pending is None:
+            connection = self._connection or await self._connect()
+            pending = connection.request(build_request)
         reply = await pending
-        if not self._protocol.reusable:
+        if not reply.keeps_connection:
             self._close_connection("the Runtime API closed it")
         if reply.status == 500:
             raise RuntimeApiUnavailable(f"the Runtime API answered 500 to {reply.path}, so this process must exit")
-        return reply.raise_for_status()
+        if reply.status // 100 != 2:
+            raise RuntimeApiError(reply.path, reply.status, reply.body)
+        return reply
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -204,10 +218,10 @@ class _Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._pending_reply: asyncio.Future[Reply] | None = None
 
-    def request(self, data: bytes) -> asyncio.Future[Reply]:
-        """Write a complete request, or the rest of one; the future resolves to its reply."""
+    def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
+        """Build and write a complete request, or the rest of one; the future resolves to its reply."""
+        self.transport.write(build())
         self._pending_reply = asyncio.get_running_loop().create_future()
-        self.transport.write(data)
         return self._pending_reply
 
     def abort(self) -> None:

@@ -18,7 +18,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from winterbourne.redaction import redact_text
+from winterbourne.logs import redact_text
 
 __all__ = [
     "DeadlineReached",

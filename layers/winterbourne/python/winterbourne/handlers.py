@@ -14,8 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from winterbourne.context import CONTEXT, LambdaContext
-from winterbourne.invocation import is_http, is_rest_api
+from winterbourne.invocation import CONTEXT, LambdaContext, is_http, is_rest_api
 from winterbourne.prelude import Response
 from winterbourne.stream import BufferedSink, ResponseStream
 

@@ -1,59 +1,133 @@
-"""Parses invocations (the reply to `next`) and serializes handler results. No I/O.
+"""Invocations: parses an event and its context, and serializes a handler's result. No I/O.
 
-JSON is read and written as awslambdaric does, but with the standard library's json.
+JSON is read and written as awslambdaric does, but with the standard library's json. The context has the attributes
+that awslambdaric, AWS's runtime interface client, gives it. `current_context()` works in the handler, in every task it
+creates and in `asyncio.to_thread`; a `threading.Thread` of its own has to run in `contextvars.copy_context()`.
 """
 
 import json
 import math
 import os
 import re
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
-from winterbourne.context import LambdaContext
 from winterbourne.errors import RuntimeFault
+from winterbourne.logs import runtime_handler
 
-__all__ = ["Invocation", "encode_result", "is_http", "is_rest_api"]
+__all__ = [
+    "LambdaContext",
+    "current_context",
+    "current_trace_id",
+    "encode_result",
+    "is_http",
+    "is_rest_api",
+    "parse_event",
+]
+
+W3C_FIELDS = ("traceparent", "tracestate", "baggage")
+CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
 
 # The json module cannot write a Decimal as a number: it becomes a string with this prefix, which is then unquoted.
 DECIMAL_MARKER = f"decimal-{os.urandom(8).hex()}:"
 DECIMAL_PATTERN = re.compile(f'"{DECIMAL_MARKER}([^"]*)"')
 
 
-class Invocation:
-    """One invocation, as received in the reply to `next`.
+class LambdaContext:
+    """Information about the invocation and the function, passed to the handler.
 
     Args:
-        headers: Headers of the reply, names in lower case.
-        body: Body of the reply.
+        headers: Headers of the reply to `next`, names in lower case.
+        environ: Lambda's environment variables.
+
+    Raises:
+        RuntimeFault: The client context or the identity is not valid JSON.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
     """
 
-    __slots__ = ("body", "deadline_ms", "headers", "request_id", "tenant_id", "trace_id")
+    def __init__(self, headers: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> None:
+        get = headers.get
+        self.aws_request_id = get("lambda-runtime-aws-request-id", "")
+        self.invoked_function_arn = get("lambda-runtime-invoked-function-arn")
+        self.tenant_id = get("lambda-runtime-aws-tenant-id")
+        self.log_group_name = environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self._deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
+        client = _parse_json_header(get("lambda-runtime-client-context"), "Client Context")
+        self._trace_context = _pop_trace_context(client)
+        self.client_context = _client_context(client)
+        self.identity = _identity(_parse_json_header(get("lambda-runtime-cognito-identity"), "Cognito Identity"))
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        self.headers = {name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in headers}
-        self.body = body
-        self.request_id = self.headers.get("lambda-runtime-aws-request-id", "")
-        self.tenant_id = self.headers.get("lambda-runtime-aws-tenant-id")
-        self.trace_id = self.headers.get("lambda-runtime-trace-id")
-        self.deadline_ms = int(self.headers.get("lambda-runtime-deadline-ms", 0))
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the deadline of the invocation; 0 once it has passed."""
+        return max(0, self._deadline_ms - int(time.time() * 1000))
 
-    def event(self) -> Any:
-        """The event: parsed if its content type is JSON, otherwise bytes.
+    def w3c(self) -> dict[str, str]:
+        """The W3C trace context that the caller sent: any of `traceparent`, `tracestate` and `baggage`."""
+        return dict(self._trace_context)
 
-        Raises:
-            RuntimeFault: The content type is JSON but the body is not.
-        """
-        if self.headers.get("content-type", "application/json") != "application/json":
-            return self.body
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
+    def log(self, message: object) -> None:
+        """Write a message to the function's log unchanged, without level and request id."""
+        handler = runtime_handler()
+        (handler.log_sink.log if handler else sys.stdout.write)(str(message))
 
-    def context(self) -> LambdaContext:
-        """Build the context object of this invocation."""
-        return LambdaContext(self.headers)
+    def __repr__(self) -> str:
+        shown = ",".join(
+            f"{name}={getattr(self, name)}"
+            for name in (
+                "aws_request_id",
+                "log_group_name",
+                "log_stream_name",
+                "function_name",
+                "memory_limit_in_mb",
+                "function_version",
+                "invoked_function_arn",
+                "client_context",
+                "identity",
+                "tenant_id",
+            )
+        )
+        return f"{type(self).__name__}([{shown}])"
+
+
+def current_context() -> LambdaContext | None:
+    """The context of the current invocation, or None outside of an invocation."""
+    return CONTEXT.get()
+
+
+def current_trace_id() -> str | None:
+    """The X-Ray trace header of the current invocation, also with concurrent invocations in one process."""
+    return TRACE_ID.get()
+
+
+CONTEXT: ContextVar[LambdaContext | None] = ContextVar("winterbourne_context", default=None)
+TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=None)
+
+
+def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
+    """The event: parsed if its content type is JSON, otherwise bytes.
+
+    Args:
+        headers: Headers of the reply to `next`, names in lower case.
+        body: Its body.
+
+    Raises:
+        RuntimeFault: The content type is JSON but the body is not.
+    """
+    if headers.get("content-type", "application/json") != "application/json":
+        return body
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
 
 
 def is_http(event: Any) -> bool:
@@ -84,6 +158,41 @@ def encode_result(result: Any) -> tuple[bytes, str]:
             return _dumps(result, ascii_only=True).encode(), "application/json"
     except Exception as error:  # a user's __str__ or a circular reference may raise anything
         raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+
+
+def _parse_json_header(header: str | None, label: str) -> Any:
+    if not header:
+        return None
+    try:
+        return json.loads(header)
+    except ValueError as error:
+        raise RuntimeFault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {label} JSON: {error}") from error
+
+
+def _pop_trace_context(client: Any) -> dict[str, str]:
+    trace_context = client.pop("w3c", None) if isinstance(client, dict) else None
+    if not isinstance(trace_context, dict):
+        return {}
+    return {name: trace_context[name] for name in W3C_FIELDS if isinstance(trace_context.get(name), str)}
+
+
+def _client_context(fields: dict[str, Any] | None) -> SimpleNamespace | None:
+    if fields is None:
+        return None
+    client = fields.get("client")
+    return SimpleNamespace(
+        custom=fields.get("custom"),
+        env=fields.get("env"),
+        client=None if client is None else SimpleNamespace(**{name: client.get(name) for name in CLIENT_FIELDS}),
+    )
+
+
+def _identity(fields: dict[str, Any] | None) -> SimpleNamespace:
+    identity = fields or {}
+    return SimpleNamespace(
+        cognito_identity_id=identity.get("cognitoIdentityId"),
+        cognito_identity_pool_id=identity.get("cognitoIdentityPoolId"),
+    )
 
 
 def _dumps(result: Any, *, ascii_only: bool) -> str:

@@ -1,53 +1,83 @@
-"""Logging for Lambda, as text or as structured JSON: framed on the telemetry file descriptor, or lines on stdout.
+"""Logging for Lambda: records, prints and errors, framed on the telemetry file descriptor or as lines on stdout.
 
-The formats are awslambdaric's, with two differences. In JSON, each printed line becomes a record with its request
-id, unless it already is a JSON object, as written by Powertools. And the ids come from context variables, so that they
-are correct when concurrent invocations share the process.
+Each line is redacted once, where it leaves the process. The request ids come from context variables, so that they are
+correct when concurrent invocations share the process.
 
 A frame: type u32 | length u32 | microseconds since 1970 u64 | text, all big-endian.
 """
 
 import io
-import json
 import logging
 import os
 import sys
 import threading
 import time
-import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol
 
-from winterbourne.context import REQUEST_IDS
-from winterbourne.errors import ErrorReport
-from winterbourne.redaction import redact_text
+from winterbourne.log_formats import (
+    JsonFormatter,
+    error_as_json,
+    error_as_lines,
+    printed_line,
+    standard_level,
+    text_formatter,
+)
 
-__all__ = ["LogSink", "configure_logging", "flush_partial_lines", "log_error", "redirect_to_log_socket"]
+__all__ = [
+    "REQUEST_IDS",
+    "LogHandler",
+    "LogSink",
+    "configure_logging",
+    "flush_partial_lines",
+    "format_logs",
+    "log_error",
+    "redact_logs",
+    "redact_text",
+    "redirect_to_log_socket",
+    "runtime_handler",
+]
 
 TEXT_FRAME = 0xA55A0003
 JSON_FRAME = 0xA55A0002
 LEVEL_BITS = {logging.DEBUG: 0x8, logging.INFO: 0xC, logging.WARNING: 0x10, logging.ERROR: 0x14, logging.CRITICAL: 0x18}
-TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
-TEXT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
-JSON_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
-
-# Attributes that every record has, and the ids that `_LambdaLogHandler` adds; any others came through `extra`.
-STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "aws_request_id",
-    "tenant_id",
-    "taskName",
-    "message",
-}
-
 
 _RequestIds = tuple[str, str | None]  # request id and tenant id
 
+REQUEST_IDS: ContextVar[_RequestIds] = ContextVar("winterbourne_request_ids", default=("", None))
+
+
+def redact_logs(redact: Callable[[str], str]) -> None:
+    """Redact everything that is logged or printed, and every error that is reported to Lambda.
+
+    Example: `redact_logs(lambda text: text.replace(KEY, "[redacted]"))`. Output that bypasses Python's stdout and
+    stderr, from a C library or a child process, is not redacted.
+
+    Args:
+        redact: Takes any text and returns it without secrets. It is called from any thread, and may get the same text
+            twice. Only the last registered function is used.
+    """
+    _Redactor.redact = redact
+
+
+def redact_text(text: str) -> str:
+    """The redacted text; if redaction fails, the text is withheld."""
+    try:
+        return _Redactor.redact(text)
+    except Exception as error:  # noqa: BLE001 - user code: fail closed without failing the invocation
+        return f"<not shown: redaction raised {type(error).__name__}>" + "\n" * text.endswith("\n")
+
+
+class _Redactor:
+    redact: Callable[[str], str] = staticmethod(str)
+
 
 class LogSink(Protocol):
-    """A destination of log text."""
+    """A destination of log text; redacts it."""
 
     separator: str  # between the lines of one entry
+    terminator: str  # after an entry that may not end with a newline
 
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
         """Write one entry."""
@@ -61,6 +91,7 @@ class FramedSink:
     """
 
     separator = "\n"
+    terminator = ""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -82,13 +113,16 @@ class StdoutSink:
     """Writes lines to stdout; carriage returns keep the lines of one entry together in CloudWatch."""
 
     separator = "\r"
+    terminator = "\n"
 
     def __init__(self) -> None:
         self._stdout = sys.stdout
+        self._write = getattr(sys.stdout, "write_as_is", sys.stdout.write)  # redacted here, and not once more
 
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:  # noqa: ARG002 - lines have no type
         """Write one entry."""
-        self._stdout.write(text)
+        self._write(redact_text(text))
+        self._stdout.flush()
 
 
 def configure_logging(environ: MutableMapping[str, str]) -> None:
@@ -104,7 +138,7 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     logging.Formatter.converter = time.gmtime
     _configure_root_logger(
-        _LambdaLogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
+        LogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
         "DEBUG" if level == "TRACE" else level,
     )
     if as_json:
@@ -113,24 +147,42 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     threading.excepthook = _log_thread_exception
 
 
-def log_error(report: ErrorReport) -> None:
-    """Write an error in the format of Lambda's own error line, which alarms and filters match.
+def format_logs(
+    formatter: logging.Formatter, exception_fields: Callable[[BaseException], Mapping[str, object]]
+) -> "LogHandler":
+    """Format every log record of this process with another library's JSON formatter, such as Powertools'.
+
+    The runtime still writes the records: in its frames, with their levels, redacted. Printed lines, and Lambda's own
+    error line, keep the runtime's formats.
+
+    Args:
+        formatter: Makes one line of a record.
+        exception_fields: The attributes that describe an exception; the record gets them in place of `exc_info`.
+
+    Returns:
+        The handler of the root logger. In a process that this runtime does not run, it is a handler that writes to
+        stdout and belongs to no logger yet.
+    """
+    handler = runtime_handler() or LogHandler(StdoutSink())
+    handler.setFormatter(formatter)
+    handler.exception_fields = exception_fields
+    return handler
+
+
+def runtime_handler() -> "LogHandler | None":
+    """The runtime's handler of the root logger, unless the function has removed it."""
+    return next((handler for handler in logging.root.handlers if isinstance(handler, LogHandler)), None)
+
+
+def log_error(document: Mapping[str, Any]) -> None:
+    """Write an error document in the format of Lambda's own error line, which alarms and filters match.
 
     It does so even if the function removed the runtime's handler from the root logger, as `basicConfig(force=True)`
     does.
     """
-    handler = _LambdaLogHandler.installed
-    if handler.as_json:
-        stamp = time.strftime(JSON_TIME_FORMAT, time.gmtime())
-        document = {"timestamp": stamp, "level": "ERROR", **report.document}
-        text = json.dumps(document, ensure_ascii=False)
-        handler.log_sink.log(
-            text + "\n" * isinstance(handler.log_sink, StdoutSink), JSON_FRAME | LEVEL_BITS[logging.ERROR]
-        )
-        return
-    text = handler.log_sink.separator.join(_format_error_lines(report))
-    end = "\n" * isinstance(handler.log_sink, StdoutSink)
-    handler.log_sink.log(text + end, TEXT_FRAME | LEVEL_BITS[logging.ERROR])
+    handler = LogHandler.installed
+    text = error_as_json(document) if handler.as_json else handler.log_sink.separator.join(error_as_lines(document))
+    handler.log_sink.log(text + handler.log_sink.terminator, handler.frame_type | LEVEL_BITS[logging.ERROR])
 
 
 def flush_partial_lines() -> None:
@@ -150,55 +202,44 @@ def redirect_to_log_socket(path: str) -> None:
             os.dup2(connection.fileno(), descriptor)
 
 
-class _LambdaLogHandler(logging.Handler):
+class LogHandler(logging.Handler):
     """The root logger's handler; other libraries recognize it by its `log_sink`."""
 
-    installed: "ClassVar[_LambdaLogHandler]"  # the handler of this process
+    installed: "ClassVar[LogHandler]"  # the handler of this process
 
-    def __init__(self, sink: LogSink, *, as_json: bool, with_level_bits: bool) -> None:
+    def __init__(self, sink: LogSink, *, as_json: bool = False, with_level_bits: bool = False) -> None:
         super().__init__()
         self.log_sink = sink
         self.as_json = as_json
+        self.frame_type = JSON_FRAME if as_json else TEXT_FRAME
+        self.exception_fields: Callable[[BaseException], Mapping[str, object]] | None = None  # see `format_logs`
         self._with_level_bits = with_level_bits
-        self.setFormatter(
-            _JsonFormatter(datefmt=JSON_TIME_FORMAT) if as_json else logging.Formatter(TEXT_FORMAT, TEXT_TIME_FORMAT)
-        )
+        self.setFormatter(JsonFormatter() if as_json else text_formatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
-        base = JSON_FRAME if self.as_json else TEXT_FRAME
-        bits = LEVEL_BITS.get(_standard_level(record), 0) if self._with_level_bits else 0
+        """Write one record; one that cannot be written is reported on stderr and raises nothing."""
         try:
-            self.log_sink.log(self.format(record), base | bits)
+            if self.exception_fields is None:
+                record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
+                text = self.format(record)
+            else:
+                if isinstance(record.exc_info, tuple) and (error := record.exc_info[1]) is not None:
+                    fields = {"exc_info": None, **self.exception_fields(error)}
+                    record = logging.makeLogRecord(record.__dict__ | fields)
+                text = self.format(record) + "\n"
+            level_bits = LEVEL_BITS.get(standard_level(record), 0) if self._with_level_bits else 0
+            self.log_sink.log(text, self.frame_type | level_bits)
         except Exception:  # noqa: BLE001 - logging's contract: a record that cannot be written raises nothing
             self.handleError(record)
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        trace, kind, message, location = _exception_fields(record)
-        return _json_line(
-            {
-                "timestamp": self.formatTime(record, self.datefmt),
-                "level": logging.getLevelName(_standard_level(record)),
-                "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
-                "logger": record.name,
-                "stackTrace": trace,
-                "errorType": kind,
-                "errorMessage": message,
-                "requestId": getattr(record, "aws_request_id", None),
-                "location": location,
-                "tenantId": getattr(record, "tenant_id", None),
-            },
-            record.__dict__,
-        )
 
 
 class _RedactingStream(io.TextIOWrapper):
     """Redacts what is written to stdout or stderr."""
 
+    write_as_is = io.TextIOWrapper.write
+
     def write(self, text: str) -> int:
-        super().write(redact_text(text))
+        super().write(text if text == "\n" else redact_text(text))  # `print` writes its newline by itself
         return len(text)
 
 
@@ -242,25 +283,11 @@ class _JsonLineStream(io.TextIOBase):
 
     def _emit_line(self, line: str, ids: _RequestIds) -> None:
         if line:
-            self._sink.log(self._format_line(line, ids), JSON_FRAME | LEVEL_BITS[self._level])
-
-    def _format_line(self, line: str, ids: _RequestIds) -> str:
-        if line.startswith("{") and _is_json(line):
-            return line + "\n"
-        request_id, tenant_id = ids
-        return _json_line(
-            {
-                "timestamp": time.strftime(JSON_TIME_FORMAT, time.gmtime()),
-                "level": logging.getLevelName(self._level),
-                "message": line,
-                "requestId": request_id or None,
-                "tenantId": tenant_id,
-            }
-        )
+            self._sink.log(printed_line(line, self._level, *ids), JSON_FRAME | LEVEL_BITS[self._level])
 
 
-def _configure_root_logger(handler: _LambdaLogHandler, level: str) -> None:
-    _LambdaLogHandler.installed = handler
+def _configure_root_logger(handler: LogHandler, level: str) -> None:
+    LogHandler.installed = handler
     logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about the event loop, not the function
     root = logging.getLogger()
     if level in logging.getLevelNamesMapping():
@@ -280,48 +307,3 @@ def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:
     where = arguments.thread.name if arguments.thread else "a thread"
     exc_info = (arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback)
     logging.getLogger().error("uncaught exception in %s", where, exc_info=exc_info)
-
-
-def _standard_level(record: logging.LogRecord) -> int:
-    return min(50, max(0, record.levelno)) // 10 * 10
-
-
-def _exception_fields(record: logging.LogRecord) -> tuple[list[str] | None, str | None, str | None, str | None]:
-    """Return stack trace, type, message and location of a record's exception; all None without an exception."""
-    if not record.exc_info or record.exc_info[0] is None:
-        return None, None, None, None
-    kind, value, trace = record.exc_info
-    location = f"{record.pathname}:{record.funcName}:{record.lineno}"
-    return traceback.format_tb(trace), kind.__name__, str(value), location
-
-
-def _json_line(entry: dict[str, Any], extra: dict[str, Any] | None = None) -> str:
-    for name, value in (extra or {}).items():
-        if name not in STANDARD_ATTRIBUTES and name not in entry:
-            entry[name] = value
-    return json.dumps({k: v for k, v in entry.items() if v is not None}, ensure_ascii=False, default=str) + "\n"
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _format_error_lines(report: ErrorReport) -> list[str]:
-    head = "[ERROR]"
-    if report.name:
-        head += f" {report.name}" + ":" * bool(report.message)
-    if report.message:
-        head += f" {report.message}"
-    lines = [head, "Traceback (most recent call last):"]
-    for element in report.stack:
-        lines += [_preserve_indent(line) for line in element.splitlines()] or [""]
-    return lines
-
-
-def _preserve_indent(line: str) -> str:
-    text = line.lstrip(" ")
-    return NO_BREAK_SPACE * (len(line) - len(text)) + text

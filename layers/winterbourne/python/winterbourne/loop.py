@@ -8,11 +8,9 @@ import logging
 import os
 import time
 from collections.abc import Awaitable
-from contextlib import suppress
 from typing import Any
 
 from winterbourne.connection import RuntimeClient
-from winterbourne.context import CONTEXT, REQUEST_IDS, TRACE_ID
 from winterbourne.errors import (
     DeadlineReached,
     ErrorReport,
@@ -22,9 +20,18 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import AsyncHandler
-from winterbourne.invocation import Invocation, encode_result, is_http, is_rest_api
+from winterbourne.invocation import (
+    CONTEXT,
+    TRACE_ID,
+    LambdaContext,
+    encode_result,
+    is_http,
+    is_rest_api,
+    parse_event,
+)
 from winterbourne.lifecycle import error_frame
-from winterbourne.logs import flush_partial_lines, log_error
+from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
+from winterbourne.protocol import Reply
 from winterbourne.stream import BufferedSink, ResponseStream, as_bytes
 
 __all__ = ["Poller"]
@@ -92,10 +99,12 @@ class Poller:
         self._polling = True
         invocation = await self._client.next_invocation()
         self._polling = False
-        REQUEST_IDS.set((invocation.request_id, invocation.tenant_id))
-        TRACE_ID.set(invocation.trace_id)
+        trace_id = invocation.headers.get("lambda-runtime-trace-id")
+        TRACE_ID.set(trace_id)
         if self._sole:
-            _export_trace_id(invocation.trace_id)
+            os.environ.pop("_X_AMZN_TRACE_ID", None)
+            if trace_id is not None:
+                os.environ["_X_AMZN_TRACE_ID"] = trace_id
         try:
             await self._handle_invocation(invocation)
         except RuntimeApiUnavailable:
@@ -107,19 +116,28 @@ class Poller:
         if not self._draining:
             self._client.request_next()
 
-    async def _handle_invocation(self, invocation: Invocation) -> None:
+    async def _handle_invocation(self, invocation: Reply) -> None:
+        headers = invocation.headers
+        request_id = headers.get("lambda-runtime-aws-request-id", "")
+        REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
         sink = BufferedSink() if self._buffer_responses else self._client
         stream = None
         try:
-            event, context = invocation.event(), invocation.context()
+            event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
             stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
-            result = await self._run_with_deadline(self._handler(event, stream, context), invocation.deadline_ms)
-            await self._complete_response(stream, sink, result)
+            deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
+            result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
+            if isinstance(sink, BufferedSink) and stream.started:
+                result = sink.result(stream.response)
+            elif stream.started:
+                await stream.end()
+                return
+            await self._client.send_response(*encode_result(result))
         except RuntimeApiUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - boundary: logged and reported to Lambda
-            await self._fail_response(ErrorReport(error, invocation.request_id), error)
+            await self._fail_response(ErrorReport(error, request_id), error)
         finally:
             if stream is not None:
                 stream.close()
@@ -131,9 +149,10 @@ class Poller:
             DeadlineReached: The handler was cancelled because of the deadline and did not return normally.
             ShuttingDown: The same, because of `stop`.
         """
-        task = asyncio.current_task()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: this is a coroutine
-        timer = self._schedule_deadline(deadline_ms, task)
+        remaining_s = (deadline_ms - self._deadline_margin_ms) / 1000 - time.time()
+        timer = loop.call_later(max(0.0, remaining_s), task.cancel) if deadline_ms else None
         try:
             return await handler_call
         except asyncio.CancelledError as error:
@@ -151,12 +170,6 @@ class Poller:
             if timer is not None:
                 timer.cancel()
 
-    def _schedule_deadline(self, deadline_ms: int, task: "asyncio.Task[Any]") -> asyncio.TimerHandle | None:
-        if not deadline_ms:
-            return None
-        remaining_s = (deadline_ms - self._deadline_margin_ms) / 1000 - time.time()
-        return asyncio.get_running_loop().call_later(max(0.0, remaining_s), task.cancel)
-
     def _cancellation_error(self, timer: asyncio.TimerHandle | None) -> Exception:
         """The exception that says why the handler was cancelled."""
         if self._stopping:
@@ -165,16 +178,8 @@ class Poller:
             return DeadlineReached(f"cancelled {self._deadline_margin_ms} ms before the deadline")
         return RuntimeError("the handler was cancelled from within")
 
-    async def _complete_response(self, stream: ResponseStream, sink: object, result: Any) -> None:
-        if isinstance(sink, BufferedSink) and stream.started:
-            await self._client.send_response(*encode_result(sink.result(stream.response)))
-        elif stream.started:
-            await stream.end()
-        else:
-            await self._client.send_response(*encode_result(result))
-
     async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
-        log_error(report)
+        log_error(report.document)
         if self._client.is_unanswered:
             await self._client.send_error(report)
         elif self._client.is_streaming:
@@ -190,11 +195,3 @@ def _safe_error_frame(error: BaseException) -> bytes:
     except Exception:
         _LOGGER.exception("the stream error hook failed")
         return b""
-
-
-def _export_trace_id(trace_id: str | None) -> None:
-    if trace_id is None:
-        with suppress(KeyError):
-            del os.environ["_X_AMZN_TRACE_ID"]
-    else:
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id

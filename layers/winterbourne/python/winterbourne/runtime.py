@@ -106,7 +106,7 @@ async def _report_init_error(client: RuntimeClient, error: BaseException, error_
 
 async def _log_and_deliver(report: ErrorReport, delivery: Awaitable[None]) -> None:
     """Log an error and deliver it to Lambda; a failed delivery is only logged, since the process exits anyway."""
-    logs.log_error(report)
+    logs.log_error(report.document)
     try:
         await delivery
     except WinterbourneError as delivery_error:

@@ -36,7 +36,7 @@ def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[s
 
 @pytest.fixture
 async def server(process: tuple[subprocess.Popen[str], str]) -> AsyncIterator[McpClient]:
-    http_pool.configure(Settings())
+    http_pool.configure(Settings().http)
     yield McpClient("station", process[1])
     await http_pool.close()
 
@@ -229,7 +229,7 @@ class TestFailingServer:
 @pytest.mark.parametrize("process", ["stateful"], indirect=True)  # without a session a call cannot be cancelled
 async def test_cancelling_a_call_cancels_it_on_the_server(process: tuple[subprocess.Popen[str], str]) -> None:
     started, url = process
-    http_pool.configure(Settings())
+    http_pool.configure(Settings().http)
     server = McpClient("station", url)
     hang = await tool(server, "hang")
     calling = asyncio.ensure_future(hang.call({}, ToolContext()))

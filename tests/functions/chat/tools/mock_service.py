@@ -25,9 +25,13 @@ class Service:
 
     def context(self, tool: Tool | None = None, settings: Settings | None = None) -> ToolContext:
         """The context of a call of this tool, whose HTTP client calls this service."""
+        return ToolContext(keys=keys_of(tool, settings) if tool else None, clients=self.clients)
+
+    @property
+    def clients(self) -> HttpClients:
+        """HTTP clients that call this service."""
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
-        keys = keys_of(tool, settings) if tool else None
-        return ToolContext(keys=keys, clients=HttpClients(asynchronous=lambda: client))
+        return HttpClients(asynchronous=lambda: client)
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
         response = self._responses[len(self.requests)]

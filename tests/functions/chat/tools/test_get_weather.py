@@ -6,8 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.tools.get_weather import WEATHER_CODES, Weather, get_weather
+from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
+from tests.clock import jumping
 from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.settings import Settings
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 PLACE = {"results": [{"id": 2988507, "name": "Paris", "latitude": 48.85341, "longitude": 2.3488, "country": "France"}]}
 NOW = {
@@ -64,6 +68,78 @@ async def test_a_response_without_the_weather_is_an_error() -> None:
     service = Service(httpx.Response(200, json=PLACE), httpx.Response(200, json={"current": {}}))
     with pytest.raises(ToolUnavailable, match="The weather service sent an answer that cannot be read"):
         await weather(service)
+
+
+CITIES = {"Paris": 48.85341, "Lima": -12.04318, "Rome": 41.89193}
+
+
+def find(request: httpx.Request) -> httpx.Response:
+    """The geocoder: knows CITIES."""
+    name = request.url.params["name"]
+    if name not in CITIES:
+        return httpx.Response(200, json={})
+    return httpx.Response(200, json={"results": [{"name": name, "latitude": CITIES[name], "longitude": 2.5}]})
+
+
+def forecast(request: httpx.Request) -> httpx.Response:
+    """The weather at some places: one degree more at each, to tell them apart."""
+    count = len(request.url.params["latitude"].split(","))
+    answers = [{"current": {**NOW, "temperature_2m": float(number)}} for number in range(count)]
+    return httpx.Response(200, json=answers if count > 1 else answers[0])
+
+
+async def weather_in(service: Service, *cities: str) -> list[str]:
+    """What a turn with one call per city returns."""
+    executor = ToolExecutor([get_weather], keys=Settings().values(), clients=service.clients)
+    messages = await run_turn(executor, *(tool_call("get_weather", city, city=city) for city in cities))
+    return [message.content for message in messages]
+
+
+class TestSeveralCities:
+    async def test_are_asked_for_in_one_request_and_each_call_gets_its_own(self) -> None:
+        service = Service(find, find, forecast)
+        paris, lima = await weather_in(service, "Paris", "Lima")
+        assert '"city":"Paris"' in paris
+        assert '"temperature_c":0.0' in paris
+        assert '"city":"Lima"' in lima
+        assert '"temperature_c":1.0' in lima
+        params = service.requests[-1].url.params
+        assert (params["latitude"], params["longitude"]) == ("48.85341,-12.04318", "2.5,2.5")
+
+    async def test_that_are_equal_are_asked_for_once(self) -> None:
+        service = Service(find, find, forecast)
+        paris, lima, again = await weather_in(service, "Paris", "Lima", "Paris")
+        assert again == paris != lima
+        assert len(service.requests) == 3
+
+    async def test_an_unknown_one_is_an_error_of_its_own(self) -> None:
+        service = Service(find, find, find, forecast)
+        atlantis, paris, rome = await weather_in(service, "Atlantis", "Paris", "Rome")
+        assert atlantis == "There is no city named Atlantis."
+        assert '"city":"Paris"' in paris
+        assert '"city":"Rome"' in rome
+
+    async def test_of_which_one_is_known_are_answered_too(self) -> None:
+        atlantis, paris = await weather_in(Service(find, find, forecast), "Atlantis", "Paris")
+        assert atlantis == "There is no city named Atlantis."
+        assert '"city":"Paris"' in paris
+
+    async def test_that_are_all_unknown_need_no_weather(self) -> None:
+        contents = await weather_in(Service(find, find), "Atlantis", "Avalon")
+        assert contents == ["There is no city named Atlantis.", "There is no city named Avalon."]
+
+    @jumping
+    async def test_a_service_that_is_away_is_asked_again_for_all(self) -> None:
+        service = Service(find, httpx.Response(503), find, find, forecast)
+        paris, lima = await weather_in(service, "Paris", "Lima")
+        assert '"city":"Paris"' in paris
+        assert '"city":"Lima"' in lima
+
+    @jumping
+    async def test_a_forecast_that_leaves_out_a_place_is_not_used(self) -> None:
+        short = httpx.Response(200, json=[{"current": NOW}])
+        service = Service(*[answer for _ in range(3) for answer in (find, find, lambda _: short)])
+        assert set(await weather_in(service, "Paris", "Lima")) == {"The weather service left out a place."}
 
 
 @given(st.integers(-5, 120))

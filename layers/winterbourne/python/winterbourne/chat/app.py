@@ -31,7 +31,7 @@ from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.runner import ToolRunner
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 if TYPE_CHECKING:
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers
@@ -59,34 +59,37 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
         SettingsError: A setting is missing or invalid; the message names it.
         InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
     """
-    provider, authenticator = make_provider(settings), make_authenticator(settings.auth)
-    runner, store = ToolRunner(tools, settings), make_store(settings.storage.store)
-    servers = _make_mcp_servers(settings, runner)
+    provider, authenticator = make_provider(settings.model), make_authenticator(settings.auth)
+    executor, store = (
+        ToolExecutor(tools, settings.tools, keys=settings.values(), log_messages=settings.log.log_messages),
+        make_store(settings.storage.store),
+    )
+    servers = _make_mcp_servers(settings, executor)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     limiter = RateLimiter(store, settings.limits)
-    chat = ChatEndpoint(settings, provider, runner, conversations, limiter, stop_signals)
-    health, stored = HealthEndpoint(provider, runner), ConversationsEndpoint(conversations, stop_signals)
+    chat = ChatEndpoint(settings, provider, executor, conversations, limiter, stop_signals)
+    health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
     routes = {**_routes(settings, health, stored), **_chat_routes(chat, servers)}
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
     on_shutdown(http_pool.close)
     on_shutdown(store.close)
-    on_shutdown(runner.close)
+    on_shutdown(executor.close)
     if servers:
         on_shutdown(servers.close)
-    after_request = partial(_retire_if_stuck, runner)
+    after_request = partial(executor.retire_if_stuck, retire)
     return Service(routes, authenticator, native.FORMAT.error_body, logger, settings.log.service_name, after_request)
 
 
-def _make_mcp_servers(settings: Settings, runner: ToolRunner) -> "McpServers | None":
-    """The MCP servers whose tools are added to the runner; None if the settings name none."""
+def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers | None":
+    """The MCP servers whose tools are added to the executor; None if the settings name none."""
     if not settings.tools.mcp_servers:
         return None
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
-    return McpServers(settings, runner.add)
+    return McpServers(settings, executor.add)
 
 
 def _routes(settings: Settings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
@@ -111,13 +114,6 @@ def _chat_routes(chat: ChatEndpoint, servers: "McpServers | None") -> Routes:
     return {
         ("POST", each.path): Endpoint(partial(chat.handle, each), each.error_body, prepare=prepare) for each in FORMATS
     }
-
-
-def _retire_if_stuck(runner: ToolRunner) -> None:
-    """Retire an environment in which too many tools are stuck; a new one has none."""
-    if runner.should_retire:
-        _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", runner.abandoned_count)
-        retire()
 
 
 async def _list_models(settings: Settings, context: RequestContext) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from winterbourne import on_startup, redact_logs
+from winterbourne import on_startup
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
 from winterbourne.chat.settings import Settings
@@ -25,11 +25,6 @@ def set_up_process(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
     """
     settings = Settings.from_environment(environment)
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
-    redact_logs(redaction.redact_line)  # library logs, prints and errors reported to Lambda included
-
-    @on_startup
-    def install_exception_handler() -> None:
-        log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages)
-
-    http_pool.configure(settings)
+    on_startup(lambda: log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages))
+    http_pool.configure(settings.http)
     return settings, telemetry.make_logger(service=settings.log.service_name)

@@ -47,24 +47,20 @@ _Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse has no public name f
 
 
 def _add_address(group: _Group) -> None:
-    group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    group.add_argument(
-        "--port",
-        type=_port,
-        default=3000,
-        help="port of the function URL; 0 chooses a free one (default: %(default)s)",
+    add = group.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add(
+        "--port", type=_port, default=3000, help="port of the function URL; 0 chooses a free one (default: %(default)s)"
     )
-    group.add_argument(
-        "--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port"
-    )
-    group.add_argument(
+    add("--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port")
+    add(
         "--log",
         type=Path,
         default=Path("local.log"),
         metavar="FILE",
         help="file to append the log to (default: %(default)s)",
     )
-    group.add_argument(
+    add(
         "--ready-file",
         type=Path,
         metavar="FILE",
@@ -73,43 +69,44 @@ def _add_address(group: _Group) -> None:
 
 
 def _add_function(group: _Group) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--task-root",
         type=_directory,
         default=DEFAULT_TASK_ROOT,
         metavar="DIR",
         help="directory of the function's code, /var/task on Lambda (default: functions)",
     )
-    group.add_argument(
+    add(
         "--opt",
         type=_directory,
         default=LAYER_DIR,
         metavar="DIR",
         help="directory of the layers, /opt on Lambda (default: the engine layer of this checkout)",
     )
-    group.add_argument(
+    add(
         "--python",
         default=sys.executable,
         metavar="FILE",
         help="Python interpreter to run the function with (default: this one)",
     )
-    group.add_argument("--handler", default="chat.app.handler", help="handler of the function (default: %(default)s)")
-    group.add_argument("--name", default="local", help="name of the function (default: %(default)s)")
-    group.add_argument(
+    add("--handler", default="chat.app.handler", help="handler of the function (default: %(default)s)")
+    add("--name", default="local", help="name of the function (default: %(default)s)")
+    add(
         "--timeout",
         type=_positive_float,
         default=120.0,
         metavar="SECONDS",
         help="timeout of an invocation in seconds (default: %(default)g)",
     )
-    group.add_argument(
+    add(
         "--memory",
         type=_positive_int,
         default=1024,
         metavar="MB",
         help="memory size reported to the function; not enforced (default: %(default)s)",
     )
-    group.add_argument(
+    add(
         "--env",
         type=_environment_variable,
         action="append",
@@ -117,7 +114,7 @@ def _add_function(group: _Group) -> None:
         metavar="KEY=VALUE",
         help="environment variable for the function; may be repeated",
     )
-    group.add_argument(
+    add(
         "--no-practice",
         action="store_true",
         help="let the chat's tools call the real services instead of getting practice data",
@@ -125,75 +122,71 @@ def _add_function(group: _Group) -> None:
 
 
 def _add_environments(group: _Group) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--concurrency",
         type=_positive_int,
         default=4,
         metavar="N",
         help="maximum number of processes; each serves one request at a time (default: %(default)s)",
     )
-    group.add_argument(
+    add(
         "--managed-instances",
         type=_positive_int,
         default=0,
         metavar="N",
         help="run one process that serves N requests concurrently, as on Lambda Managed Instances",
     )
-    group.add_argument(
-        "--snap-start",
-        action="store_true",
-        help="restore the process before its first invocation, as with SnapStart",
-    )
-    group.add_argument("--no-freeze", action="store_true", help="do not freeze processes between invocations")
+    add("--snap-start", action="store_true", help="restore the process before its first invocation, as with SnapStart")
+    add("--no-freeze", action="store_true", help="do not freeze processes between invocations")
 
 
 def _add_cors(group: _Group) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--cors-template",
         type=Path,
         metavar="FILE",
         help="read the CORS configuration from this SAM template (needs PyYAML)",
     )
     for name, example in (("origin", "https://example.com"), ("method", "POST"), ("header", "content-type")):
-        group.add_argument(
+        add(
             f"--cors-allow-{name}",
             action="append",
             default=[],
             metavar=name.upper(),
             help=f"allowed {name}, such as {example}, or *; may be repeated",
         )
-    group.add_argument(
+    add(
         "--cors-expose-header",
         action="append",
         default=[],
         metavar="HEADER",
         help="response header that pages may read; may be repeated",
     )
-    group.add_argument("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
-    group.add_argument(
-        "--cors-max-age",
-        type=_positive_int,
-        metavar="SECONDS",
-        help="how long browsers may cache a preflight response",
+    add("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
+    add(
+        "--cors-max-age", type=_positive_int, metavar="SECONDS", help="how long browsers may cache a preflight response"
     )
 
 
 def _add_response_limits(group: _Group) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--burst",
         type=_megabytes,
         default="6",
         metavar="MB",
         help="megabytes sent before the rate limit applies (default: %(default)s)",
     )
-    group.add_argument(
+    add(
         "--rate",
         type=_megabytes,
         default="2",
         metavar="MB",
         help="megabytes per second after the burst (default: %(default)s)",
     )
-    group.add_argument(
+    add(
         "--limit",
         type=_megabytes,
         default="200",

@@ -19,7 +19,7 @@ from winterbourne.local.function_config import FunctionConfig, environment_varia
 from winterbourne.local.invocation import FunctionError, Invocation
 from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter
 from winterbourne.local.response_limits import ResponseLimits
-from winterbourne.local.runtime_api import EnvironmentConfig, RuntimeApi, RuntimeCallbacks
+from winterbourne.local.runtime_api import RuntimeApi, RuntimeCallbacks
 
 __all__ = ["EnvironmentCallbacks", "ExecutionEnvironment"]
 
@@ -78,7 +78,7 @@ class ExecutionEnvironment:
         runtime_callbacks = RuntimeCallbacks(
             self._on_ready, self._on_unavailable, self._on_response_done, self._on_init_failed
         )
-        self._api = RuntimeApi(self._environment_config(response_limits), runtime_callbacks)
+        self._api = RuntimeApi(function, response_limits, runtime_callbacks)
         self._process: asyncio.subprocess.Process | None = None
         self._exit_error: FunctionError | None = None
         self._started_at = self._init_ms = 0.0
@@ -118,16 +118,6 @@ class ExecutionEnvironment:
         """Freeze the process (SIGSTOP) until the next invocation, if `freeze_when_idle` is set."""
         if self._freeze_when_idle:
             self._send_signal(signal.SIGSTOP)
-
-    def _environment_config(self, response_limits: ResponseLimits) -> EnvironmentConfig:
-        function = self._function
-        return EnvironmentConfig(
-            function_arn=function.arn,
-            timeout_s=function.timeout_s,
-            max_concurrency=function.managed_instances or 1,
-            snap_start=function.snap_start,
-            response_limits=response_limits,
-        )
 
     async def _start_process(self, lines: LogPipe, frames: LogPipe) -> None:
         self._started_at = time.perf_counter()

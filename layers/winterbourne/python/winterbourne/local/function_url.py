@@ -72,10 +72,7 @@ class HttpResponseSink:
             await self._send_buffered(b"".join(self._buffer))
         elif self._prelude is not None and not self.error:
             self.error = FunctionError.from_message("InvalidResponse", "The response ended within its prelude.")
-        try:
-            await self._end_response()
-        except ConnectionError:
-            self.client_disconnected = True
+        await self._noting_disconnect(self._end_response())
 
     async def _end_response(self) -> None:
         if self.error and self.exchange.response_started:
@@ -110,19 +107,21 @@ class HttpResponseSink:
         await self._send_body(body)
 
     async def _start_response(self, head: ResponseHead) -> None:
+        starting = self.exchange.start_response(head.status, [*head.headers, *self.extra_headers])
         try:
-            await self.exchange.start_response(head.status, [*head.headers, *self.extra_headers])
-            self.time_to_first_byte_s = time.perf_counter() - self._started_at
+            await self._noting_disconnect(starting)
         except ValueError as error:
             self.error = FunctionError.from_message("InvalidResponse", str(error))
-        except ConnectionError:
-            self.client_disconnected = True
+        if self.exchange.response_started and not self.client_disconnected:
+            self.time_to_first_byte_s = time.perf_counter() - self._started_at
 
     async def _send_body(self, data: bytes) -> None:
-        if self.client_disconnected or self.error:
-            return
+        if not self.client_disconnected and not self.error:
+            await self._noting_disconnect(self.exchange.write(data))
+
+    async def _noting_disconnect(self, operation: Awaitable[None]) -> None:
         try:
-            await self.exchange.write(data)
+            await operation
         except ConnectionError:
             self.client_disconnected = True
 

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from types import TracebackType
 from typing import Final, Self
 
 import h11
@@ -92,14 +91,20 @@ class Exchange:
         """Whether the head of the response has been sent."""
         return self.status != 0
 
-    async def start_response(self, status: int, headers: Headers) -> None:
-        """Send the head at once.
+    async def start_response(self, status: int, headers: Headers, *more: h11.Event) -> None:
+        """Send the head at once, and with it what else is there to send.
 
         Raises:
             ValueError: Status or headers are invalid in HTTP; nothing was sent.
             ConnectionError: The peer has disconnected.
         """
-        await self._send_head(status, headers)
+        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        try:
+            self._send(h11.Response(status_code=status, headers=head), *more)
+        except h11.LocalProtocolError as error:
+            raise ValueError(str(error)) from error
+        self.status = status
+        await self._writer.drain()
 
     async def write(self, data: bytes) -> None:
         """Send more of the body; waits while the peer reads too slowly (backpressure). Dropped if no body is allowed.
@@ -131,7 +136,7 @@ class Exchange:
         length = [] if status == 204 else [("content-length", str(len(body)))]
         if self._must_not_have_body(status):
             body = b""
-        await self._send_head(status, [*headers, *length], h11.Data(data=body), h11.EndOfMessage())
+        await self.start_response(status, [*headers, *length], h11.Data(data=body), h11.EndOfMessage())
         self.bytes_out += len(body)
 
     def abort(self) -> None:
@@ -141,15 +146,6 @@ class Exchange:
 
     def _must_not_have_body(self, status: int) -> bool:
         return self.method == "HEAD" or status in {204, 304}
-
-    async def _send_head(self, status: int, headers: Headers, *more: h11.Event) -> None:
-        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        try:
-            self._send(h11.Response(status_code=status, headers=head), *more)
-        except h11.LocalProtocolError as error:
-            raise ValueError(str(error)) from error
-        self.status = status
-        await self._writer.drain()
 
     def _send(self, *events: h11.Event) -> None:
         data = b"".join([self._http.send(event) or b"" for event in events])
@@ -217,9 +213,7 @@ class HttpServer:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,8 +9,8 @@ import binascii
 import contextlib
 import json
 import re
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 from urllib.parse import unquote
 
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
@@ -98,7 +98,7 @@ class InvokeApi:
         invoke: Runs an invocation to its end.
     """
 
-    def __init__(self, name: str, invoke: Callable[[Invocation], Awaitable[None]]) -> None:
+    def __init__(self, name: str, invoke: Callable[[Invocation], Coroutine[Any, Any, None]]) -> None:
         self._name, self._invoke = name, invoke
         self._async_invocations: set[asyncio.Task[None]] = set()
         self.server = HttpServer(self._handle_request)
@@ -136,13 +136,10 @@ class InvokeApi:
 
     async def _invoke_asynchronously(self, exchange: Exchange, payload: bytes) -> None:
         invocation = _make_invocation(exchange, payload, _BufferedSink())
-        task = asyncio.get_running_loop().create_task(self._run_invocation(invocation))
+        task = asyncio.get_running_loop().create_task(self._invoke(invocation))
         self._async_invocations.add(task)
         task.add_done_callback(self._async_invocations.discard)
         await exchange.respond(202, [("x-amzn-requestid", invocation.request_id)])
-
-    async def _run_invocation(self, invocation: Invocation) -> None:
-        await self._invoke(invocation)
 
     async def _invoke_synchronously(self, exchange: Exchange, payload: bytes) -> None:
         sink = _BufferedSink()

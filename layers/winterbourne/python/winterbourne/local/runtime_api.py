@@ -13,15 +13,15 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Final, Self
 
+from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer, IncompleteRequest
 from winterbourne.local.invocation import FunctionError, Invocation, make_request_id
 from winterbourne.local.response_limits import ResponseLimits, ResponseTooLarge, TokenBucket
 
-__all__ = ["BUFFERED_LIMIT", "EnvironmentConfig", "RuntimeApi", "RuntimeCallbacks"]
+__all__ = ["BUFFERED_LIMIT", "RuntimeApi", "RuntimeCallbacks"]
 
 BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 """Maximum size of a buffered (not streamed) response in bytes, as in AWS's emulator."""
@@ -51,37 +51,24 @@ class RuntimeCallbacks:
     on_init_failed: Callable[[FunctionError], None]
 
 
-@dataclass(frozen=True)
-class EnvironmentConfig:
-    """Configuration of one environment: ARN and timeout of its function, maximum concurrency, response limits."""
-
-    function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:local"
-    timeout_s: float = 30.0
-    max_concurrency: int = 1
-    snap_start: bool = False
-    response_limits: ResponseLimits = field(default_factory=ResponseLimits)
-
-
 class RuntimeApi:
-    """The Runtime API of one execution environment. An async context manager; `address` is valid inside it."""
+    """The Runtime API of one execution environment. An async context manager; `address` is valid inside it.
 
-    def __init__(self, config: EnvironmentConfig, callbacks: RuntimeCallbacks) -> None:
-        self._config, self._callbacks = config, callbacks
+    `initialized` says whether the process has ever asked for an invocation.
+    """
+
+    def __init__(self, function: FunctionConfig, response_limits: ResponseLimits, callbacks: RuntimeCallbacks) -> None:
+        self._function, self._response_limits, self._callbacks = function, response_limits, callbacks
         self._server = HttpServer(self._handle_request)
         self._waiting_polls: deque[_NextPoll] = deque()
         self._running: dict[str, Invocation] = {}
         self._responding: set[str] = set()
-        self._initialized = self._restored = False
+        self.initialized = self._restored = False
 
     @property
     def address(self) -> str:
         """The value of AWS_LAMBDA_RUNTIME_API: host and port."""
         return f"127.0.0.1:{self._server.port}"
-
-    @property
-    def initialized(self) -> bool:
-        """Whether the process has ever asked for an invocation."""
-        return self._initialized
 
     def dispatch(self, invocation: Invocation) -> None:
         """Hand an invocation to the oldest waiting poll. Its timeout starts now."""
@@ -97,13 +84,12 @@ class RuntimeApi:
         await self._server.listen("127.0.0.1")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._server.close()
 
     async def _handle_request(self, exchange: Exchange) -> None:
-        match self._route(exchange):
+        route = _ROUTE.fullmatch(exchange.target)
+        match (exchange.method, *route.groups()) if route else None:
             case ("GET", "invocation", None, "next"):
                 await self._next_invocation(exchange)
             case ("POST", "invocation", str(request_id), "response"):
@@ -112,24 +98,20 @@ class RuntimeApi:
                 await self._with_invocation(exchange, request_id, self._invocation_error)
             case ("POST", "init", None, "error"):
                 await self._init_error(exchange)
-            case ("GET", "restore", None, "next") if self._config.snap_start:
+            case ("GET", "restore", None, "next") if self._function.snap_start:
                 await self._restore_next(exchange)
-            case ("POST", "restore", None, "error") if self._config.snap_start:
+            case ("POST", "restore", None, "error") if self._function.snap_start:
                 await self._init_error(exchange)
             case _:
                 await exchange.respond(404, [("content-type", "text/plain")], b"404 page not found\n")
 
-    def _route(self, exchange: Exchange) -> tuple[str, str, str | None, str] | None:
-        match = _ROUTE.fullmatch(exchange.target)
-        return (exchange.method, match[1], match[2], match[3]) if match else None
-
     async def _next_invocation(self, exchange: Exchange) -> None:
-        if len(self._waiting_polls) + len(self._running) >= self._config.max_concurrency:
+        if len(self._waiting_polls) + len(self._running) >= (self._function.managed_instances or 1):
             await _send_error(exchange, 403, "InvalidStateTransition", "An invocation is still under way.")
             return
         poll: _NextPoll = asyncio.get_running_loop().create_future()
         self._waiting_polls.append(poll)
-        self._initialized = True
+        self.initialized = True
         self._callbacks.on_ready()
         disconnect = asyncio.create_task(exchange.wait_for_disconnect())
         disconnect.add_done_callback(lambda _: self._cancel_poll(poll))
@@ -150,7 +132,7 @@ class RuntimeApi:
             poll.set_result(None)
 
     def _invocation_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
-        deadline_ms = int((time.time() + self._config.timeout_s) * 1000)
+        deadline_ms = int((time.time() + self._function.timeout_s) * 1000)
         optional = {
             "Lambda-Runtime-Trace-Id": invocation.trace_id,
             "Lambda-Runtime-Client-Context": invocation.client_context,
@@ -161,7 +143,7 @@ class RuntimeApi:
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
             ("Lambda-Runtime-Invocation-Id", make_request_id()),
             ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", self._config.function_arn),
+            ("Lambda-Runtime-Invoked-Function-Arn", self._function.arn),
             *((name, value) for name, value in optional.items() if value),
         ]
 
@@ -219,7 +201,7 @@ class RuntimeApi:
             await self._forward_rate_limited(exchange, invocation)
         except ResponseTooLarge:
             error = FunctionError.from_message(
-                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(self._config.response_limits.max_bytes)
+                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(self._response_limits.max_bytes)
             )
             await self._reject_response(exchange, invocation, 413, error)
         except IncompleteRequest:
@@ -229,7 +211,7 @@ class RuntimeApi:
             await self._complete_invocation(exchange, invocation, error_from_trailers(exchange.trailers))
 
     async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:
-        bucket = TokenBucket(self._config.response_limits, asyncio.get_running_loop().time)
+        bucket = TokenBucket(self._response_limits, asyncio.get_running_loop().time)
         async for chunk in exchange.iter_body():
             if wait_s := bucket.reserve(len(chunk)):
                 await asyncio.sleep(wait_s)
@@ -249,14 +231,14 @@ class RuntimeApi:
 
     async def _init_error(self, exchange: Exchange) -> None:
         error = await _read_error_report(exchange)
-        if self._initialized and not self._config.snap_start:
+        if self.initialized and not self._function.snap_start:
             await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already initialized.")
             return
         self._callbacks.on_init_failed(error)
         await _send_accepted(exchange)
 
     async def _restore_next(self, exchange: Exchange) -> None:
-        if self._restored or self._initialized:
+        if self._restored or self.initialized:
             await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already restored.")
             return
         self._restored = True

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 __all__ = ["ROUTES", "SOURCE", "delay_s"]
 
 Query: TypeAlias = Mapping[str, str]
-Response: TypeAlias = tuple[int, dict[str, Any]]
+Response: TypeAlias = tuple[int, Any]
 
 SOURCE: Final = "practice data"
 
@@ -112,10 +112,16 @@ def _search(query: Query, now: datetime) -> Response:  # noqa: ARG001 - the sign
 
 
 def _forecast(query: Query, now: datetime) -> Response:
+    """One object for one place, a list of them for several, as the real service answers."""
     try:
-        latitude, longitude = float(query["latitude"]), float(query["longitude"])
+        latitudes, longitudes = ([float(part) for part in query[name].split(",")] for name in ("latitude", "longitude"))
+        places = [_current_weather(*place, now) for place in zip(latitudes, longitudes, strict=True)]
     except (KeyError, ValueError):
         return 400, {"error": True, "reason": "Parameters 'latitude' and 'longitude' must be numbers", "source": SOURCE}
+    return 200, places[0] if len(places) == 1 else places
+
+
+def _current_weather(latitude: float, longitude: float, now: datetime) -> dict[str, Any]:
     place = f"{latitude:.2f},{longitude:.2f}"
     temperature = round(30 - abs(latitude) / 2 + (_pseudo_random(place, 80) - 40) / 10, 1)
     current = {
@@ -127,7 +133,7 @@ def _forecast(query: Query, now: datetime) -> Response:
         "weather_code": CONDITIONS[_pseudo_random(place + "/code", len(CONDITIONS))],
         "wind_speed_10m": 2 + _pseudo_random(place + "/wind", 30),
     }
-    return 200, {"latitude": latitude, "longitude": longitude, "current": current, "source": SOURCE}
+    return {"latitude": latitude, "longitude": longitude, "current": current, "source": SOURCE}
 
 
 def _latest(query: Query, now: datetime) -> Response:

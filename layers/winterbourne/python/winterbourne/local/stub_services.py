@@ -48,6 +48,6 @@ class StubServices:
         await _send_json(exchange, *ROUTES[path](dict(parse_qsl(query)), datetime.now(UTC)))
 
 
-async def _send_json(exchange: Exchange, status: int, document: dict[str, object]) -> None:
+async def _send_json(exchange: Exchange, status: int, document: object) -> None:
     headers = [("content-type", "application/json"), ("x-practice-data", "true")]
     await exchange.respond(status, headers, json.dumps(document).encode())

@@ -40,10 +40,10 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     ToolSchema,
 )
+from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.usage import estimate_usage
 from winterbourne.chat.errors import ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
-from winterbourne.chat.providers.base import ModelRequest, Provider
 
 __all__ = ["Conversation", "Tools", "TurnToolCalls"]
 

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.request_checks import count_chars, images_of
-from winterbourne.chat.providers.base import ModelRequest
 
 __all__ = ["CHARS_PER_TOKEN", "TOKENS_PER_IMAGE", "estimate_usage"]
 

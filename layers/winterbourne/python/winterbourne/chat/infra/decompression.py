@@ -9,11 +9,11 @@ rejected. Content-encoding values that name no compression, which some servers s
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Final, cast
+from typing import Any, Final
 
 import httpx
 
-__all__ = ["ACCEPT_ENCODING", "CHUNK_BYTES", "MAX_DECOMPRESSED_BYTES", "decompress", "decompress_sync"]
+__all__ = ["ACCEPT_ENCODING", "CHUNK_BYTES", "MAX_DECOMPRESSED_BYTES", "decompress"]
 
 ACCEPT_ENCODING: Final = "gzip"
 """The `accept-encoding` header of requests that do not set their own."""
@@ -30,34 +30,17 @@ _ENCODED_BODY_HEADERS: Final = ("content-encoding", "content-length")
 
 
 def decompress(response: httpx.Response) -> httpx.Response:
-    """The response with a body that is decompressed while it is read; the same object if it is not compressed.
+    """The response; if its body is compressed, that is decompressed while it is read, by sync and async readers alike.
 
     Reading it raises httpx.DecodingError if the encoding is unsupported, the data is corrupt or truncated, or the
-    output exceeds MAX_DECOMPRESSED_BYTES. Closing it closes the original response.
+    output exceeds MAX_DECOMPRESSED_BYTES. Closing it closes the original body.
     """
-    encodings = _content_encodings(response)
-    stream = cast("httpx.AsyncByteStream", response.stream)
-    return _with_stream(response, _AsyncBody(stream, encodings)) if encodings else response
-
-
-def decompress_sync(response: httpx.Response) -> httpx.Response:
-    """Like `decompress`, for the responses of a sync client."""
-    encodings = _content_encodings(response)
-    stream = cast("httpx.SyncByteStream", response.stream)
-    return _with_stream(response, _SyncBody(stream, encodings)) if encodings else response
-
-
-def _content_encodings(response: httpx.Response) -> list[str]:
     names = (name.strip().lower() for name in response.headers.get("content-encoding", "").split(","))
-    return [name for name in names if name in _KNOWN_ENCODINGS]
-
-
-def _with_stream(response: httpx.Response, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> httpx.Response:
-    """A copy of the response with another body, without the headers that described the encoded one."""
-    headers = [
-        (name, value) for name, value in response.headers.raw if name.lower().decode() not in _ENCODED_BODY_HEADERS
-    ]
-    return httpx.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
+    if encodings := [name for name in names if name in _KNOWN_ENCODINGS]:
+        response.stream = _Body(response.stream, encodings)
+        for name in _ENCODED_BODY_HEADERS:
+            response.headers.pop(name, None)
+    return response
 
 
 class _Inflater:
@@ -100,8 +83,10 @@ class _Inflater:
         return chunk
 
 
-class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, encodings: list[str]) -> None:
+class _Body(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """The decompressed body of a response of either client."""
+
+    def __init__(self, stream: Any, encodings: list[str]) -> None:
         self._stream = stream
         self._inflater = _Inflater(encodings)
 
@@ -112,19 +97,13 @@ class _AsyncBody(httpx.AsyncByteStream):
                 await asyncio.sleep(0)  # one read may expand to megabytes: let other tasks run
         self._inflater.close()
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, encodings: list[str]) -> None:
-        self._stream = stream
-        self._inflater = _Inflater(encodings)
-
     def __iter__(self) -> Iterator[bytes]:
         for data in self._stream:
             yield from self._inflater.feed(data)
         self._inflater.close()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
     def close(self) -> None:
         self._stream.close()

@@ -1,7 +1,8 @@
 """HTTP connection pool of the process: one shared async httpx client, and a sync one for tools that run in threads.
 
 Both are created on first use and live as long as the process; no other module constructs a client. They share
-connections but no state: cookies are ignored. Responses are decompressed with bounded memory.
+connections but no state: cookies are ignored. Responses are decompressed with bounded memory, by a hook of the clients
+that costs a response without compression one lookup.
 
 A connection that the peer closed in the meantime must never fail a request. Three measures ensure this: httpcore drops
 an idle connection when it sees the close; after KEEPALIVE_EXPIRY_S of wall clock without a request the transport is
@@ -16,15 +17,15 @@ import functools
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httpx
 import msgspec
 
-from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress, decompress_sync
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
+from winterbourne.chat.settings import HttpSettings
 
 __all__ = [
     "BodyTooLarge",
@@ -88,21 +89,22 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self._current = make_transport()
         self._retired: list[httpx.AsyncHTTPTransport] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
+
+        A plain function: most requests, such as those to a model provider, are not repeatable and await the inner
+        transport directly, without a coroutine of ours that would be resumed with each step of the connection.
 
         Raises:
             httpx.TransportError: As raised by the transport.
         """
-        await self._replace_if_stale()
+        before, self._last_used = self._last_used, self._now()
+        if is_stale(before, self._last_used):
+            self._replace()
         request.headers.update(outgoing_headers.get({}))
-        try:
-            return decompress(await self._current.handle_async_request(request))
-        except STALE_CONNECTION_ERRORS:
-            if not _is_retryable(request):
-                raise
-            self._replace()  # the other idle connections are as old as the dead one
-            return decompress(await self._current.handle_async_request(request))
+        if self._retired or _is_repeatable(request):
+            return self._send_repeatable(request)
+        return self._current.handle_async_request(request)
 
     def stats(self) -> PoolStats:
         """The pool's current figures, replaced transports included."""
@@ -114,12 +116,15 @@ class PoolTransport(httpx.AsyncBaseTransport):
         for transport in (self._current, *self._retired):
             await transport.aclose()
 
-    async def _replace_if_stale(self) -> None:
-        before, self._last_used = self._last_used, self._now()
-        if is_stale(before, self._last_used):
-            self._replace()
-        if self._retired:
-            await self._close_drained()
+    async def _send_repeatable(self, request: httpx.Request) -> httpx.Response:
+        await self._close_drained()
+        try:
+            return await self._current.handle_async_request(request)
+        except STALE_CONNECTION_ERRORS:
+            if not _is_repeatable(request):
+                raise
+            self._replace()  # the other idle connections are as old as the dead one
+            return await self._current.handle_async_request(request)
 
     def _replace(self) -> None:
         self._retired.append(self._current)
@@ -158,11 +163,11 @@ class SyncPoolTransport(httpx.BaseTransport):
         request.headers.update(outgoing_headers.get({}))
         transport = self._fresh_transport()
         try:
-            return decompress_sync(transport.handle_request(request))
+            return transport.handle_request(request)
         except STALE_CONNECTION_ERRORS:
-            if not _is_retryable(request):
+            if not _is_repeatable(request):
                 raise
-            return decompress_sync(self._replacement_for(transport).handle_request(request))
+            return self._replacement_for(transport).handle_request(request)
 
     def close(self) -> None:
         """Close all connections, including those in use."""
@@ -195,13 +200,13 @@ class _Pool:
 
     lock = threading.Lock()
 
-    settings = Settings()
+    settings = HttpSettings()
     transport: PoolTransport | None = None
     client: httpx.AsyncClient | None = None
     sync_client: httpx.Client | None = None
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: HttpSettings) -> None:
     """Set limits and timeout; called once at init, before the first `client()`."""
     _Pool.settings = settings
 
@@ -213,9 +218,10 @@ def client() -> httpx.AsyncClient:
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
         _Pool.client = httpx.AsyncClient(
             transport=_Pool.transport,
-            timeout=_Pool.settings.http.http_timeout,
+            timeout=_Pool.settings.http_timeout,
             headers=_DEFAULT_HEADERS,
             cookies=_rejecting_cookie_jar(),
+            event_hooks={"response": [_decompress]},
         )
     return _Pool.client
 
@@ -228,9 +234,10 @@ def sync_client() -> httpx.Client:
             transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
             _Pool.sync_client = httpx.Client(
                 transport=transport,
-                timeout=_Pool.settings.http.http_timeout,
+                timeout=_Pool.settings.http_timeout,
                 headers=_DEFAULT_HEADERS,
                 cookies=_rejecting_cookie_jar(),
+                event_hooks={"response": [decompress]},
             )
         return _Pool.sync_client
 
@@ -267,6 +274,11 @@ async def close() -> None:
     _Pool.client = _Pool.transport = _Pool.sync_client = None
 
 
+async def _decompress(response: httpx.Response) -> None:
+    if "content-encoding" in response.headers:
+        decompress(response)
+
+
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
     """The TLS context. It outlives the clients because loading the certificates takes tens of milliseconds."""
@@ -280,13 +292,13 @@ def _rejecting_cookie_jar() -> CookieJar:
 
 def _pool_limits() -> httpx.Limits:
     return httpx.Limits(
-        max_keepalive_connections=_Pool.settings.http.http_pool_connections,
-        max_connections=_Pool.settings.http.http_pool_maxsize,
+        max_keepalive_connections=_Pool.settings.http_pool_connections,
+        max_connections=_Pool.settings.http_pool_maxsize,
         keepalive_expiry=KEEPALIVE_EXPIRY_S,
     )
 
 
-def _is_retryable(request: httpx.Request) -> bool:
+def _is_repeatable(request: httpx.Request) -> bool:
     safe = request.method in IDEMPOTENT_METHODS or bool(request.extensions.get("repeatable"))
     return safe and isinstance(request.stream, httpx.ByteStream)
 

@@ -7,6 +7,8 @@ providers and MCP servers repeat what is in the data.
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 __all__ = ["MAX_EVENT_BYTES", "SseParser"]
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
@@ -15,24 +17,22 @@ MAX_EVENT_BYTES: Final = 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class SseParser:
+class SseParser(msgspec.Struct):
     """A push parser that processes whole reads: one split, then one short step per line.
 
-    Args:
+    Attributes:
         max_event_bytes: Limit for one event, its field names included.
         make_error: Makes the exception for a larger event from a message.
     """
 
-    def __init__(
-        self, max_event_bytes: int = MAX_EVENT_BYTES, make_error: Callable[[str], Exception] = ValueError
-    ) -> None:
-        self._max_event_bytes = max_event_bytes
-        self._make_error = make_error
-        self._partial_line: list[bytes] = []  # an incomplete line
-        self._data_lines: list[bytes] = []  # the data lines of an incomplete event
-        self._line_bytes = self._data_bytes = 0
-        self._after_cr = False  # the last read ended with CR; if the next begins with LF, it is the same line end
-        self._at_start = True
+    max_event_bytes: int = MAX_EVENT_BYTES
+    make_error: Callable[[str], Exception] = ValueError
+    _partial_line: list[bytes] = []  # an incomplete line
+    _data_lines: list[bytes] = []  # the data lines of an incomplete event
+    _line_bytes: int = 0
+    _data_bytes: int = 0
+    _after_cr: bool = False  # the last read ended with CR; if the next begins with LF, it is the same line end
+    _at_start: bool = True
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the bytes of one read; return the payloads of the events that are complete now.
@@ -52,9 +52,10 @@ class SseParser:
         payloads = self._parse_lines(complete_lines)
         if rest:
             self._partial_line.append(rest)
-        self._line_bytes = len(rest) + (0 if complete_lines else self._line_bytes)
-        if self._line_bytes + self._data_bytes > self._max_event_bytes:
-            raise self._make_error(f"the server sent an event of more than {self._max_event_bytes} bytes")
+        if rest or self._line_bytes:
+            self._line_bytes = len(rest) + (0 if complete_lines else self._line_bytes)
+        if self._line_bytes + self._data_bytes > self.max_event_bytes:
+            raise self.make_error(f"the server sent an event of more than {self.max_event_bytes} bytes")
         return payloads
 
     def close(self) -> list[bytes]:
@@ -69,16 +70,18 @@ class SseParser:
         if lines and self._at_start:
             lines[0], self._at_start = lines[0].removeprefix(_BOM), False
         payloads = []
-        data = self._data_lines
+        data, data_bytes = self._data_lines, self._data_bytes
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
-                self._data_bytes += len(line)
+                data_bytes += len(line)
             elif data and not line:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
-                self._data_bytes = 0
+                data_bytes = 0
             elif line == b"data":
                 data.append(b"")
-                self._data_bytes += len(line)
+                data_bytes += len(line)
+        if data_bytes != self._data_bytes:
+            self._data_bytes = data_bytes
         return payloads

@@ -1,9 +1,9 @@
 """Telemetry: one log line and one set of CloudWatch metrics per request, correct with many concurrent streams.
 
 A context variable holds the `RequestRecord` of the current request; `measure` and `note` add to it from anywhere, and
-do nothing outside a request. Powertools writes the output: Logger as JSON, metrics in the embedded metric format (EMF),
-from one provider object per request and tool, because Powertools' `Metrics` shares its state between all requests.
-Message content is noted only if LOG_MESSAGES allows it.
+do nothing outside a request. Powertools formats the output: log records as JSON, those of libraries included, and
+metrics in the embedded metric format (EMF), from one provider object per request and tool, because Powertools'
+`Metrics` shares its state between all requests. Message content is noted only if LOG_MESSAGES allows it.
 """
 
 import contextlib
@@ -18,11 +18,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
+import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 from winterbourne.chat.infra import exception_text, redaction
+from winterbourne.logs import format_logs, redact_logs
 
 __all__ = [
     "METRICS",
@@ -30,6 +32,7 @@ __all__ = [
     "SERVICE",
     "TOOL_METRICS",
     "RequestRecord",
+    "exception_fields",
     "make_logger",
     "mark_ready",
     "measure",
@@ -88,62 +91,28 @@ LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
 _LOGGER: Final = logging.getLogger("winterbourne.chat.request")
 
 
-class RequestRecord:
-    """The log fields and measurements of one request.
+class RequestRecord(msgspec.Struct):
+    """The log fields and measurements of one request; whoever has it may add to them.
 
-    Args:
-        started_at: Monotonic clock, in seconds.
+    Attributes:
         service: The metric dimension that distinguishes deployments.
+        started_at: Monotonic clock, in seconds.
+        fields: The fields of its log line.
+        tools: The tools that the model called, for the log line.
+        measurements: (metric, value, tool); the tool is empty for metrics of the request.
+        has_first_token: Whether the time to the first token is measured.
     """
 
-    def __init__(self, started_at: float, service: str) -> None:
-        self.started_at = started_at
-        self.service = service
-        self.fields: dict[str, object] = {}
-        self.measurements: list[tuple[str, float, str]] = []
-        self.tools: list[str] = []
-        self.has_first_token = False
-
-    def emit(self) -> None:
-        """Write the metrics: one EMF object for the request and one for each tool it used."""
-        for tool in dict.fromkeys(tool for _, _, tool in self.measurements):
-            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self.service)
-            if tool:
-                metrics.add_dimension("tool", tool)
-            else:
-                metrics.add_metadata("request_id", self.fields.get("request_id", ""))
-            for name, unit, value in self._aggregate(tool):
-                metrics.add_metric(name, unit, value)
-            if metrics.metric_set:  # empty if Powertools has just flushed: it does so at 100 values of a metric
-                metrics.flush_metrics()
-
-    def _aggregate(self, tool: str) -> Iterator[tuple[str, str, float]]:
-        """The metrics of one tool, or of the request if `tool` is empty: durations one by one, counts summed."""
-        counts: dict[str, float] = {}
-        for name, value, of_tool in self.measurements:
-            if of_tool == tool and name in UNITS:
-                yield name, UNITS[name], value
-            elif of_tool == tool:
-                counts[name] = counts.get(name, 0) + value
-        for name, total in counts.items():
-            yield name, "Count", total
+    service: str
+    started_at: float = msgspec.field(default_factory=time.monotonic)
+    fields: dict[str, object] = {}
+    tools: list[str] = []
+    measurements: list[tuple[Metric, float, str]] = []
+    has_first_token: bool = False
 
 
-class _Formatter(LambdaPowertoolsFormatter):
-    """Powertools' JSON formatter, with secrets redacted and exceptions truncated before they are formatted."""
-
-    def __init__(self) -> None:
-        super().__init__(serialize_stacktrace=False)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, with Powertools' own field names for an exception."""
-        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
-            fields = _exception_fields(record.exc_info[1])
-            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, **fields})
-        return redaction.redact_line(super().format(record))
-
-
-def _exception_fields(error: BaseException) -> dict[str, object]:
+def exception_fields(error: BaseException) -> dict[str, object]:
+    """Powertools' own fields for an exception: truncated, with secrets and tool arguments redacted."""
     name = exception_text.exception_class_name(error)
     frames = traceback.extract_tb(error.__traceback__, -exception_text.MAX_FRAMES)
     return {
@@ -175,14 +144,19 @@ def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
         level: A level name of `logging`.
         service: `Settings.service_name`.
     """
-    engine, *functions = LOGGERS
+    redact_logs(redaction.redact_line)
+    formatter = LambdaPowertoolsFormatter(serialize_stacktrace=False)
+    handler = format_logs(formatter, exception_fields)
     # Powertools also uses the service as the logger's name.
-    logger = Logger(service=engine, level=level, logger_formatter=_Formatter())
+    logger = Logger(service=LOGGERS[0], level=level, logger_formatter=formatter, logger_handler=handler)
     logger.append_keys(service=service)
-    for name in functions:
-        function_logger = logging.getLogger(name)
-        function_logger.handlers, function_logger.propagate = [logger.registered_handler], False
-        function_logger.setLevel(level)
+    is_of_root = handler in logging.root.handlers
+    handler.filters.clear()  # Powertools keeps the engine's records out of the root logger's handlers
+    for name in LOGGERS:
+        each = logging.getLogger(name)
+        each.setLevel(level)
+        each.handlers = [] if is_of_root else [handler]
+        each.propagate = is_of_root or name == LOGGERS[0]
     return logger
 
 
@@ -230,22 +204,51 @@ def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[Req
         logger: The logger whose lines carry the id.
         service: The metric dimension, see `RequestRecord`.
     """
-    record = RequestRecord(time.monotonic(), service)
+    record = RequestRecord(service)
     token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id)
     try:
         yield record
     finally:
-        duration_ms = round((time.monotonic() - record.started_at) * 1000)
-        _record_cold_start()
-        measure("Requests")
-        measure("StreamDuration", duration_ms)
-        measure("MemoryUsed", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        _LOGGER.info("request", extra={**record.fields, "tools": record.tools, "duration_ms": duration_ms})
-        record.fields["request_id"] = request_id
-        record.emit()
+        _record_end(record)
+        _LOGGER.info("request", extra={**record.fields, "tools": record.tools})
+        _write_metrics(record, request_id)
         logger.thread_safe_clear_keys()
         _current_record.reset(token)
+
+
+def _record_end(record: RequestRecord) -> None:
+    """Add what is known only at the end of a request; the environment's first request also adds its cold start."""
+    duration_ms = round((time.monotonic() - record.started_at) * 1000)
+    init_ms, _ColdStart.init_ms = _ColdStart.init_ms, None
+    if init_ms is not None:
+        record.fields["init_duration_ms"] = round(init_ms)
+        record.measurements += [("ColdStarts", 1, ""), ("InitDuration", init_ms, "")]
+    record.fields["duration_ms"] = duration_ms
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    record.measurements += [("Requests", 1, ""), ("StreamDuration", duration_ms, ""), ("MemoryUsed", memory_mb, "")]
+
+
+def _write_metrics(record: RequestRecord, request_id: str) -> None:
+    """Write one EMF object for the request and one for each tool: durations one by one, counts summed."""
+    providers: dict[str, AmazonCloudWatchEMFProvider] = {}
+    counts: dict[tuple[Metric, str], float] = {}
+    for name, value, tool in record.measurements:
+        if tool not in providers:
+            providers[tool] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
+            if tool:
+                providers[tool].add_dimension("tool", tool)
+            else:
+                providers[tool].add_metadata("request_id", request_id)
+        if name in UNITS:
+            providers[tool].add_metric(name, UNITS[name], value)
+        else:
+            counts[name, tool] = counts.get((name, tool), 0) + value
+    for (name, tool), total in counts.items():
+        providers[tool].add_metric(name, "Count", total)
+    for provider in providers.values():
+        if provider.metric_set:  # empty if Powertools has just flushed: it does so at 100 values of a metric
+            provider.flush_metrics()
 
 
 def _process_age_s() -> float:
@@ -254,11 +257,3 @@ def _process_age_s() -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError):  # not Linux: the local server runs elsewhere too
         return time.process_time()
-
-
-def _record_cold_start() -> None:
-    if _ColdStart.init_ms is not None:
-        measure("ColdStarts")
-        measure("InitDuration", _ColdStart.init_ms)
-        note(init_duration_ms=round(_ColdStart.init_ms))
-        _ColdStart.init_ms = None

@@ -3,11 +3,10 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 import orjson
 
@@ -22,23 +21,14 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserPart,
 )
-from winterbourne.chat.errors import ModelGarbled, ModelStreamTruncated, SettingsError
-from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.redaction import redact_json
-from winterbourne.chat.infra.sse_parser import SseParser
-from winterbourne.chat.providers.api_key import ApiKey
-from winterbourne.chat.providers.base import ModelRequest
+from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.errors import ModelStreamTruncated, SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
-from winterbourne.chat.providers.history import (
-    arguments_json,
-    build_system_prompt,
-    to_alternating_messages,
-    tool_call_ids,
-)
+from winterbourne.chat.providers.history import arguments_json, build_system_prompt, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
-from winterbourne.chat.providers.provider_config import extra_body, parse_base_url
-from winterbourne.chat.providers.stream_parser import StreamParser, decode_json, encode_arguments
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
+from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["AnthropicParser", "AnthropicProvider", "build_request_body", "make"]
 
@@ -47,56 +37,17 @@ _API_VERSION: Final = "2023-06-01"
 _OFFICIAL_HOST: Final = "api.anthropic.com"
 
 
-def make(settings: Settings) -> "AnthropicProvider":
-    """Make the provider for ANTHROPIC_BASE_URL.
-
-    Raises:
-        SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or Anthropic's own URL has no key.
-    """
-    key = ApiKey(settings.model.anthropic_api_key, "ANTHROPIC_API_KEY", settings)
-    if not key.is_set and urlsplit(settings.model.anthropic_base_url).hostname == _OFFICIAL_HOST:
-        raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return AnthropicProvider(
-        settings,
-        key,
-        ErrorHints(key.setting, "ANTHROPIC_BASE_URL"),
-        parse_base_url(settings.model.anthropic_base_url, "ANTHROPIC_BASE_URL"),
-    )
-
-
-class AnthropicProvider(HttpProvider):
-    """Calls the Messages API through the shared connection pool."""
-
-    name = "anthropic"
-
-    async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
-        url = f"{self._base_url}/v1/messages"
-        headers = {
-            "content-type": "application/json",
-            "accept": "text/event-stream",
-            "accept-encoding": "identity",
-            "anthropic-version": _API_VERSION,
-        }
-        if key:
-            headers["x-api-key"] = key
-        content = redact_json(build_request_body(request, self._settings))
-        return http_pool.client().build_request("POST", url, content=content, headers=headers, timeout=self._timeout)
-
-    def _make_parser(self, request: ModelRequest) -> "AnthropicParser":
-        return AnthropicParser(tool_call_ids(request))
-
-
-def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
-    """Build the JSON body of the request."""
+def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
+    """Build the JSON body of the request; `extra_body` overrides its other fields."""
     fields = {
-        "model": request.model_id or settings.model.model_id or DEFAULT_MODEL,
-        "max_tokens": request.max_tokens or settings.model.model_max_tokens,
+        "model": request.model_id or settings.model_id or DEFAULT_MODEL,
+        "max_tokens": request.max_tokens or settings.model_max_tokens,
         "stream": True,
         "system": build_system_prompt(request) or None,
-        "messages": to_alternating_messages(request.messages, _encode_block, _encode_tool_result),
+        "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "temperature": request.temperature,
         **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
-        **extra_body(settings),
+        **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
@@ -191,20 +142,17 @@ _STOP_REASONS: Final[dict[str, StopReason]] = {
 
 
 class AnthropicParser(StreamParser[bytes]):
-    """Parses one streamed message into events.
+    """Parses one streamed message into events."""
 
-    Args:
-        used_ids: Ids of the calls in the history.
-    """
-
-    def __init__(self, used_ids: Collection[str] = ()) -> None:
-        super().__init__(SseParser(make_error=ModelGarbled), used_ids)
-        self._usage = _Usage()
-        self._current_block = _NO_BLOCK
-        self._signature = ""
+    _usage: _Usage = msgspec.field(default_factory=_Usage)
+    _current_block: _Block = msgspec.field(default_factory=_Block)
+    _signature: str = ""
 
     def _handle_frame(self, frame: bytes) -> None:
-        event = decode_json(frame, _decode, _Event)
+        try:
+            event = _decode(frame)
+        except (ValueError, RecursionError):
+            event = decode_leniently(frame, _Event)
         match event.type:
             case "content_block_delta":
                 self._handle_delta(event.index, event.delta or _NO_DELTA)
@@ -217,48 +165,48 @@ class AnthropicParser(StreamParser[bytes]):
             case "message_delta":
                 self._handle_message_delta(event)
             case "message_stop":
-                self._assembler.finish()
+                self.assembler.finish()
             case "error":
                 raise mid_stream_error(event.error)
 
     def _handle_block_start(self, index: int, block: _Block) -> None:
-        self._assembler.next_content_block()
+        self.assembler.next_content_block()
         self._current_block = block
         self._signature = block.signature
         if block.type == "tool_use":
-            self._assembler.start_tool_call(index, block.id, block.name)
+            self.assembler.start_tool_call(index, block.id, block.name)
             if block.input:  # compatible servers that do not stream arguments
-                self._assembler.add_arguments(index, encode_arguments(block.input))
+                self.assembler.add_arguments(index, encode_arguments(block.input))
         elif block.text:
-            self._assembler.add_text(block.text)
+            self.assembler.add_text(block.text)
         elif block.thinking:
-            self._assembler.add_reasoning(block.thinking)
+            self.assembler.add_reasoning(block.thinking)
 
     def _handle_delta(self, index: int, delta: _Delta) -> None:
         match delta.type:
             case "text_delta" if delta.text:
-                self._assembler.add_text(delta.text)
+                self.assembler.add_text(delta.text)
             case "input_json_delta":
-                self._assembler.add_arguments(index, delta.partial_json)
+                self.assembler.add_arguments(index, delta.partial_json)
             case "thinking_delta" if delta.thinking:
-                self._assembler.add_reasoning(delta.thinking)
+                self.assembler.add_reasoning(delta.thinking)
             case "signature_delta":
                 self._signature += delta.signature
 
     def _handle_block_stop(self, index: int) -> None:
         match self._current_block.type:
             case "thinking":
-                self._assembler.end_reasoning(self._signature)
+                self.assembler.end_reasoning(self._signature)
             case "redacted_thinking":
-                self._assembler.end_reasoning(redacted=self._current_block.data)
+                self.assembler.end_reasoning(redacted=self._current_block.data)
             case "tool_use":
-                self._assembler.mark_arguments_ended(index)
+                self.assembler.mark_arguments_ended(index)
 
     def _handle_message_delta(self, event: _Event) -> None:
         if event.usage:
             self._update_usage(event.usage)
         if event.delta and event.delta.stop_reason:
-            self._assembler.set_stop_reason(_STOP_REASONS.get(event.delta.stop_reason, "stop"))
+            self.assembler.set_stop_reason(_STOP_REASONS.get(event.delta.stop_reason, "stop"))
 
     def _update_usage(self, usage: _Usage) -> None:
         """Merge new token counts. Counts are cumulative, and those that did not change are not repeated."""
@@ -268,7 +216,38 @@ class AnthropicParser(StreamParser[bytes]):
         total = self._usage
         cached = total.cache_read_input_tokens or 0
         input_tokens = (total.input_tokens or 0) + (total.cache_creation_input_tokens or 0) + cached
-        self._assembler.usage = Usage(input_tokens, total.output_tokens or 0, cached)
+        self.assembler.usage = Usage(input_tokens, total.output_tokens or 0, cached)
 
     def _handle_eof(self) -> None:
         raise ModelStreamTruncated("the model's stream ended before the model had finished")
+
+
+class AnthropicProvider(HttpProvider):
+    """Calls the Messages API through the shared connection pool."""
+
+    name = "anthropic"
+    parser_type = AnthropicParser
+    headers: ClassVar = {
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+        "anthropic-version": _API_VERSION,
+    }
+    key_header = ("x-api-key", "")
+
+    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
+        return "/v1/messages", build_request_body(request, self._settings, self._extra_body)
+
+
+def make(settings: ModelSettings) -> AnthropicProvider:
+    """Make the provider for ANTHROPIC_BASE_URL.
+
+    Raises:
+        SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or Anthropic's own URL has no key.
+    """
+    url = settings.anthropic_base_url
+    key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings.model_api_key_secret_arn)
+    if not key.is_set and urlsplit(url).hostname == _OFFICIAL_HOST:
+        raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
+    error_hints = ErrorHints(key.setting, "ANTHROPIC_BASE_URL")
+    return AnthropicProvider(settings, key, error_hints, url, "ANTHROPIC_BASE_URL")

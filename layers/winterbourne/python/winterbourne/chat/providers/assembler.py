@@ -11,10 +11,12 @@ A call that meets none of these conditions was truncated and never becomes ready
 """
 
 import re
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Final
 from uuid import uuid4
+
+import msgspec
 
 from winterbourne.chat.core.events import (
     ModelEvent,
@@ -34,18 +36,16 @@ from winterbourne.chat.infra.redaction import StreamRedactor, redact, redact_jso
 __all__ = ["JsonObjectScanner", "TurnAssembler"]
 
 _TRUNCATING_STOP_REASONS: Final = frozenset({"max_tokens", "content_filter", "refusal"})
+_PLACEHOLDER: Final = ["{}"]  # the pieces of a call without arguments, or what some servers send before the real ones
 _JSON_TOKEN: Final = re.compile(r'\\.|\\$|["{}]', re.DOTALL)
 
 
-class JsonObjectScanner:
+class JsonObjectScanner(msgspec.Struct):
     """Finds the end of the JSON object that a text begins with, wherever the text is split. One pass, no parsing."""
 
-    __slots__ = ("_depth", "_escaped", "_quoted")
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._quoted = False
-        self._escaped = False
+    _depth: int = 0
+    _quoted: bool = False
+    _escaped: bool = False
 
     def feed(self, text: str) -> int:
         """The number of characters up to the end of the object, if it closes in this piece; 0 while it is open."""
@@ -64,57 +64,56 @@ class JsonObjectScanner:
         return 0
 
 
-class _PendingToolCall:
+class _PendingToolCall(msgspec.Struct):
     """A tool call and the arguments received for it so far."""
 
-    __slots__ = ("arguments_ended", "id", "make_delta", "name", "pieces", "ready", "redactor", "scanner")
-
-    def __init__(self, call_id: str, name: str) -> None:
-        self.id = call_id
-        self.name = name
-        self.pieces: list[str] = []
-        self.scanner = JsonObjectScanner()
-        self.arguments_ended = False
-        self.ready = False
-        self.redactor = StreamRedactor(in_json=True)  # one per call: pieces of several calls may be interleaved
-        self.make_delta: Callable[[str], ModelEvent] = partial(ToolArgumentsDelta, call_id)
-
-    @property
-    def is_placeholder(self) -> bool:
-        """Whether only `{}` has arrived: no arguments, or what some servers send before the real ones."""
-        return self.pieces == ["{}"]
+    id: str
+    name: str
+    make_delta: Callable[[str], ModelEvent]
+    pieces: list[str] = []
+    scanner: JsonObjectScanner = msgspec.field(default_factory=JsonObjectScanner)
+    arguments_ended: bool = False
+    ready: bool = False
+    # One per call: pieces of several calls may be interleaved.
+    redactor: StreamRedactor = msgspec.field(default_factory=partial(StreamRedactor, in_json=True))
 
     @property
     def is_complete(self) -> bool:
         """Whether the call is ready or, so far, has `{}` as its arguments."""
-        return self.ready or self.is_placeholder
+        return self.ready or self.pieces == _PLACEHOLDER
 
 
-class TurnAssembler:
+def _make_call_id() -> str:
+    return f"call_{uuid4().hex[:24]}"
+
+
+class TurnAssembler(msgspec.Struct):
     """Builds the events of one turn.
 
-    Args:
+    Attributes:
         used_ids: Ids of earlier calls. A call that has one of these ids, or none, gets a new one, because all later
             stages identify calls by their ids.
         make_id: Makes a new id.
+        ended: Whether the TurnEnded has been built.
+        stop_reason: Why the model stopped, once it is known.
+        usage: What the turn used, as far as it has been reported.
+        calls: The calls, by the provider's keys.
     """
 
-    def __init__(
-        self, used_ids: Collection[str] = (), make_id: Callable[[], str] = lambda: f"call_{uuid4().hex[:24]}"
-    ) -> None:
-        self.ended = False
-        self.stop_reason: StopReason | None = None
-        self.usage = Usage()
-        self.calls: dict[Hashable, _PendingToolCall] = {}
-        self._all_calls: list[_PendingToolCall] = []
-        self._used_ids = set(used_ids)
-        self._make_id = make_id
-        self._events: list[ModelEvent] = []
-        self._pieces: list[str] = []
-        self._text_redactor = self._redactor = StreamRedactor()
-        self._reasoning_redactor = StreamRedactor()
-        self._make_delta: Callable[[str], ModelEvent] = TextDelta
-        self._in_reasoning = False
+    used_ids: set[str] = set()
+    make_id: Callable[[], str] = _make_call_id
+    ended: bool = False
+    stop_reason: StopReason | None = None
+    usage: Usage = Usage()
+    calls: dict[Hashable, _PendingToolCall] = {}
+    _all_calls: list[_PendingToolCall] = []
+    _events: list[ModelEvent] = []
+    _pieces: list[str] = []
+    _text_redactor: StreamRedactor = msgspec.field(default_factory=StreamRedactor)
+    _reasoning_redactor: StreamRedactor = msgspec.field(default_factory=StreamRedactor)
+    _redactor: StreamRedactor | None = None
+    _make_delta: Callable[[str], ModelEvent] = TextDelta
+    _in_reasoning: bool = False
 
     def add_text(self, text: str) -> None:
         """Add text of the answer."""
@@ -140,19 +139,20 @@ class TurnAssembler:
         """Start a call; `key` is how the provider refers to it from now on."""
         self.next_content_block()
         self._switch_to(TextDelta, self._text_redactor)
-        call_id = redact(call_id)
-        unique = call_id if call_id and call_id not in self._used_ids else self._make_id()
-        self._used_ids.add(unique)
-        call = self.calls[key] = _PendingToolCall(unique, redact(name))
+        call_id, name = redact(call_id), redact(name)
+        if not call_id or call_id in self.used_ids:
+            call_id = self.make_id()
+        self.used_ids.add(call_id)
+        call = self.calls[key] = _PendingToolCall(call_id, name, partial(ToolArgumentsDelta, call_id))
         self._all_calls.append(call)
-        self._events.append(ToolCallStarted(unique, call.name))
+        self._events.append(ToolCallStarted(call_id, name))
 
     def add_arguments(self, key: Hashable, json: str) -> None:
         """Add a piece of a call's arguments. Anything after the end of the object is dropped."""
         call = self.calls.get(key)
         if call is None or call.ready or not json:
             return
-        if call.is_placeholder:
+        if call.pieces == _PLACEHOLDER:
             if json.isspace():
                 return
             call.pieces.clear()
@@ -160,7 +160,7 @@ class TurnAssembler:
         closed = call.scanner.feed(json)
         json = json[: closed or None]
         call.pieces.append(json)
-        if call.is_placeholder:
+        if call.pieces == _PLACEHOLDER:
             return
         if self._make_delta is not call.make_delta:
             self._switch_to(call.make_delta, call.redactor)
@@ -176,14 +176,14 @@ class TurnAssembler:
     def next_content_block(self) -> None:
         """Start another block. Calls that the provider had ended before it were not truncated, so they become ready."""
         for call in self._all_calls:
-            if not call.ready and (call.arguments_ended or call.is_placeholder):
+            if not call.ready and (call.arguments_ended or call.pieces == _PLACEHOLDER):
                 self._complete_call(call)
 
     def set_stop_reason(self, reason: StopReason) -> None:
         """Set why the model stopped. Calls that were not truncated become ready."""
         self._switch_to(TextDelta, self._text_redactor)
         for call in self._all_calls:
-            if not call.ready and (reason not in _TRUNCATING_STOP_REASONS or call.is_placeholder):
+            if not call.ready and (reason not in _TRUNCATING_STOP_REASONS or call.pieces == _PLACEHOLDER):
                 self._complete_call(call)
         self.stop_reason = "tool_calls" if reason == "stop" and self._all_calls else reason
 
@@ -207,10 +207,8 @@ class TurnAssembler:
         Args:
             is_last: Whether the stream has ended, so that nothing is held back.
         """
-        if is_last:
-            self._flush()
-        elif self._pieces:
-            self._append_delta(self._redactor.feed("".join(self._pieces)))
+        if self._pieces or is_last:
+            self._flush(is_last)
         events, self._events = self._events, []
         return events
 
@@ -221,15 +219,13 @@ class TurnAssembler:
             self.end_reasoning()
         self._make_delta, self._redactor = make_delta, redactor
 
-    def _flush(self) -> None:
+    def _flush(self, is_last: bool = True) -> None:  # noqa: FBT001, FBT002 - called for each read
         """Emit pending text. Arguments held back stay so until the call continues or is complete."""
-        text = self._redactor.feed("".join(self._pieces)) if self._pieces else ""
-        if self._redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
-            text += self._redactor.flush()
-        self._append_delta(text)
-
-    def _append_delta(self, text: str) -> None:
+        redactor = self._redactor or self._text_redactor
+        text = redactor.feed("".join(self._pieces)) if self._pieces else ""
         self._pieces.clear()
+        if is_last and redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
+            text += redactor.flush()
         if text:
             self._events.append(self._make_delta(text))
 
@@ -238,7 +234,7 @@ class TurnAssembler:
         arguments = redact_json_text("".join(call.pieces))
         if call.redactor.held_back:
             self._events.append(ToolArgumentsDelta(call.id, call.redactor.flush()))
-        if call.is_placeholder:
+        if call.pieces == _PLACEHOLDER:
             self._events.append(ToolArgumentsDelta(call.id, arguments))
         call.ready = True
         self._events.append(ToolCallReady(call.id, call.name, arguments))

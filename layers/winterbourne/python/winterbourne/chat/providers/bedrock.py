@@ -4,8 +4,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import httpx
@@ -23,24 +23,16 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserPart,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, ModelRefused, SettingsError
-from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.infra.sigv4 import sign
-from winterbourne.chat.providers.api_key import ApiKey
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
-from winterbourne.chat.providers.history import (
-    arguments_json,
-    build_system_prompt,
-    to_alternating_messages,
-    tool_call_ids,
-)
-from winterbourne.chat.providers.http_provider import HttpProvider
-from winterbourne.chat.providers.provider_config import extra_body, parse_base_url
-from winterbourne.chat.providers.stream_parser import StreamParser, decode_json
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.providers.history import arguments_json, build_system_prompt, to_alternating_messages
+from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
+from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.stream_parser import FrameDecoder, StreamParser, decode_leniently
+from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
 
@@ -49,70 +41,20 @@ _ACCESS_HINT: Final = "the role's permission for bedrock:InvokeModelWithResponse
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
 
-def make(settings: Settings) -> "BedrockProvider":
-    """Make the provider for BEDROCK_REGION.
-
-    Raises:
-        SettingsError: No region is configured, or BEDROCK_BASE_URL, the key or MODEL_EXTRA_BODY is invalid.
-    """
-    key = ApiKey(settings.model.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings)
-    region = settings.model.bedrock_region or settings.model.aws_region
-    if not region and not (key.is_set and settings.model.bedrock_base_url):
-        raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
-    endpoint_setting = "BEDROCK_BASE_URL" if settings.model.bedrock_base_url else "BEDROCK_REGION"
-    error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
-    url = settings.model.bedrock_base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
-    return BedrockProvider(settings, key, error_hints, parse_base_url(url, "BEDROCK_BASE_URL"), region)
-
-
-class BedrockProvider(HttpProvider):
-    """Calls ConverseStream through the shared pool, with a Bedrock API key or signed with the AWS credentials."""
-
-    name = "bedrock"
-    takes_image_urls = False
-
-    def __init__(
-        self, settings: Settings, api_key: ApiKey, error_hints: ErrorHints, base_url: str, region: str
-    ) -> None:
-        super().__init__(settings, api_key, error_hints, base_url)
-        self._region = region
-
-    async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
-        model_id = request.model_id or self._settings.model.model_id or DEFAULT_MODEL
-        url = f"{self._base_url}/model/{quote(model_id, safe='')}/converse-stream"
-        content = redact_json(build_request_body(request, self._settings))
-        headers = {
-            "content-type": "application/json",
-            "accept": "application/vnd.amazon.eventstream",
-            "accept-encoding": "identity",
-        }
-        http_request = http_pool.client().build_request(
-            "POST", url, content=content, headers=headers, timeout=self._timeout
-        )
-        if key:
-            http_request.headers["authorization"] = f"Bearer {key}"
-        else:
-            await sign(http_request, "bedrock", self._region)
-        return http_request
-
-    def _make_parser(self, request: ModelRequest) -> "BedrockParser":
-        return BedrockParser(tool_call_ids(request))
-
-
-def build_request_body(request: ModelRequest, settings: Settings) -> bytes:
-    """Build the JSON body of the request.
+def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
+    """Build the JSON body of the request; `extra_body` overrides its other fields.
 
     Raises:
         ModelRefused: The history contains an image URL, stored under another provider; Bedrock takes data only.
     """
-    limits = {"maxTokens": request.max_tokens or settings.model.model_max_tokens, "temperature": request.temperature}
+    limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
     text = build_system_prompt(request)
     fields = {
-        "messages": to_alternating_messages(request.messages, _encode_block, _encode_tool_result),
+        "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "system": [{"text": text}] if text else None,
         "inferenceConfig": {name: value for name, value in limits.items() if value is not None},
         "toolConfig": _encode_tools(request.tools, request.tool_choice) if _should_send_tools(request) else None,
-        **extra_body(settings),
+        **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
@@ -218,21 +160,19 @@ _STOP_REASONS: Final[dict[str, StopReason]] = {
 
 
 class BedrockParser(StreamParser[EventStreamMessage]):
-    """Parses one streamed conversation turn into events.
+    """Parses one streamed conversation turn into events."""
 
-    Args:
-        used_ids: Ids of the calls in the history.
-    """
-
-    def __init__(self, used_ids: Collection[str] = ()) -> None:
-        super().__init__(EventStreamDecoder(), used_ids)
-        self._reasoning: _ReasoningContent | None = None
+    frame_decoder: FrameDecoder = msgspec.field(default_factory=EventStreamDecoder)
+    _reasoning: _ReasoningContent | None = None
 
     def _handle_frame(self, frame: EventStreamMessage) -> None:
         headers = frame.headers
         if headers.get(":message-type") != "event":
             raise mid_stream_error(_error_object(frame))
-        event = decode_json(frame.payload, _decode, _Event)
+        try:
+            event = _decode(frame.payload)
+        except (ValueError, RecursionError):
+            event = decode_leniently(frame.payload, _Event)
         match headers.get(":event-type"):
             case "contentBlockDelta":
                 self._handle_delta(event.content_block_index, event.delta or _NO_DELTA)
@@ -246,15 +186,15 @@ class BedrockParser(StreamParser[EventStreamMessage]):
                 self._handle_metadata(event.usage)
 
     def _handle_block_start(self, index: int, start: _Start | None) -> None:
-        self._assembler.next_content_block()
+        self.assembler.next_content_block()
         if start and (use := start.tool_use):
-            self._assembler.start_tool_call(index, use.tool_use_id, use.name)
+            self.assembler.start_tool_call(index, use.tool_use_id, use.name)
 
     def _handle_delta(self, index: int, delta: _Delta) -> None:
         if delta.text:
-            self._assembler.add_text(delta.text)
+            self.assembler.add_text(delta.text)
         if delta.tool_use:
-            self._assembler.add_arguments(index, delta.tool_use.input)
+            self.assembler.add_arguments(index, delta.tool_use.input)
         if reasoning := delta.reasoning_content:
             self._handle_reasoning(reasoning)
 
@@ -263,27 +203,27 @@ class BedrockParser(StreamParser[EventStreamMessage]):
         block.signature += reasoning.signature
         block.redacted_content += reasoning.redacted_content
         if reasoning.text:
-            self._assembler.add_reasoning(reasoning.text)
+            self.assembler.add_reasoning(reasoning.text)
 
     def _handle_block_stop(self, index: int) -> None:
         if block := self._reasoning:
-            self._assembler.end_reasoning(block.signature, block.redacted_content)
+            self.assembler.end_reasoning(block.signature, block.redacted_content)
             self._reasoning = None
-        self._assembler.mark_arguments_ended(index)
+        self.assembler.mark_arguments_ended(index)
 
     def _handle_message_stop(self, reason: str) -> None:
         if reason.startswith("malformed"):
             raise ModelGarbled(f"the model's provider discarded malformed output of the model ({reason})")
-        self._assembler.set_stop_reason(_STOP_REASONS.get(reason, "stop"))
+        self.assembler.set_stop_reason(_STOP_REASONS.get(reason, "stop"))
 
     def _handle_metadata(self, usage: _Usage | None) -> None:
         """Handle the last event of the stream."""
         if usage:
             cached = usage.cache_read_input_tokens or 0
             input_tokens = usage.input_tokens + cached + (usage.cache_write_input_tokens or 0)
-            self._assembler.usage = Usage(input_tokens, usage.output_tokens, cached)
-        if self._assembler.stop_reason:
-            self._assembler.finish()
+            self.assembler.usage = Usage(input_tokens, usage.output_tokens, cached)
+        if self.assembler.stop_reason:
+            self.assembler.finish()
 
 
 def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
@@ -293,3 +233,43 @@ def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
     except (orjson.JSONDecodeError, AttributeError):
         message = headers.get(":error-message", "")
     return {"code": headers.get(":exception-type") or headers.get(":error-code", ""), "message": message}
+
+
+class BedrockProvider(HttpProvider):
+    """Calls ConverseStream through the shared pool, with a Bedrock API key or signed with the AWS credentials."""
+
+    name = "bedrock"
+    takes_image_urls = False
+    parser_type = BedrockParser
+    headers: ClassVar = {
+        "content-type": "application/json",
+        "accept": "application/vnd.amazon.eventstream",
+        "accept-encoding": "identity",
+    }
+
+    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
+        model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
+        body = build_request_body(request, self._settings, self._extra_body)
+        return f"/model/{quote(model_id, safe='')}/converse-stream", body
+
+    async def _sign(self, http_request: httpx.Request) -> None:
+        await sign(http_request, "bedrock", _region(self._settings))
+
+
+def make(settings: ModelSettings) -> BedrockProvider:
+    """Make the provider for BEDROCK_REGION.
+
+    Raises:
+        SettingsError: No region is configured, or BEDROCK_BASE_URL, the key or MODEL_EXTRA_BODY is invalid.
+    """
+    key = ApiKey(settings.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings.model_api_key_secret_arn)
+    if not _region(settings) and not (key.is_set and settings.bedrock_base_url):
+        raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
+    endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
+    error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
+    url = settings.bedrock_base_url or f"https://bedrock-runtime.{_region(settings)}.amazonaws.com"
+    return BedrockProvider(settings, key, error_hints, url, "BEDROCK_BASE_URL")
+
+
+def _region(settings: ModelSettings) -> str:
+    return settings.bedrock_region or settings.aws_region

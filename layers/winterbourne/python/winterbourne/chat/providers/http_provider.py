@@ -1,78 +1,121 @@
 """Base class of the HTTP providers: sends a request through the shared connection pool and parses the response.
 
-It does the I/O, timeouts and retries; each provider's format is in its request builder and its sans-I/O parser.
+It does the I/O, timeouts and retries; each provider's format is in its request encoder and its sans-I/O parser.
 """
 
 import asyncio
 import contextlib
+import itertools
+import logging
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
 
+import h11
 import httpx
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.errors import ModelError, ModelGarbled, ModelSilent, ModelStreamTruncated, ModelUnreachable
+from winterbourne.chat.core.messages import AssistantMessage, ToolCall
+from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.errors import (
+    ModelBusy,
+    ModelError,
+    ModelGarbled,
+    ModelSilent,
+    ModelStreamTruncated,
+    ModelUnreachable,
+)
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.providers.api_key import ApiKey
-from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.coalesce_reads import coalesce_reads
+from winterbourne.chat.infra.backoff import backoff_s
+from winterbourne.chat.infra.redaction import redact_json
+from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
-from winterbourne.chat.providers.provider_config import extra_body
-from winterbourne.chat.providers.retry import stream_with_retry
+from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["HttpProvider"]
+__all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "tool_call_ids"]
+
+MAX_ATTEMPTS: Final = 5
 
 _MAX_ERROR_BODY_BYTES: Final = 64 * 1024  # of an error's body; the rest is not read
 _MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one response on the wire, some 300,000 tokens
 _DRAIN_TIMEOUT_S: Final = 0.05
 _NON_STREAM_CONTENT_TYPES: Final = ("application/json", "text/html")
+_TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
+# Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
+# checks this path. If it cannot be found, everything still works, one item per chunk.
+_GET_H11_CONNECTION: Final = operator.attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state")
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class HttpProvider(ABC):
     """A model provider reached over HTTP.
 
     Args:
-        settings: This class uses MODEL_IDLE_TIMEOUT, HTTP_TIMEOUT and MODEL_EXTRA_BODY.
+        settings: The model's settings.
         api_key: The provider's API key.
         error_hints: The settings that error messages name.
         base_url: The provider's base URL.
+        base_url_setting: The name of its setting.
 
     Raises:
-        SettingsError: MODEL_EXTRA_BODY is not a JSON object.
+        SettingsError: The base URL is invalid, or MODEL_EXTRA_BODY is not a JSON object.
     """
 
     name: str
     takes_image_urls = True
+    parser_type: type[StreamParser[Any]]
+    headers: ClassVar[Mapping[str, str]]
+    """The headers of every request, besides the key's."""
+    key_header = ("authorization", "Bearer ")
+    """The name of the key's header, and what comes before the key."""
 
-    def __init__(self, settings: Settings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
-        extra_body(settings)  # validates it now, not on the first request
+    def __init__(
+        self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str, base_url_setting: str
+    ) -> None:
         self._settings = settings
-        self._base_url = base_url
+        self._extra_body = parse_extra_body(settings.model_extra_body)
+        self._base_url = parse_base_url(base_url, base_url_setting)
         self._api_key = api_key
         self._error_hints = error_hints
-        self._idle_timeout_s = settings.model.model_idle_timeout
-        connect_timeout_s = min(self._idle_timeout_s, settings.http.http_timeout)
-        self._timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_timeout_s, pool=connect_timeout_s)
+        self._idle_timeout_s = settings.model_idle_timeout
 
-    def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """Stream one turn, with retries until the first batch has been yielded."""
-        return stream_with_retry(lambda: self._attempt(request), request.deadline)
+    async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
+        """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
+
+        Raises:
+            ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
+        """
+        for attempt in itertools.count(1):
+            has_output = False
+            try:
+                async with aclosing(self._attempt(request)) as batches:
+                    async for batch in batches:
+                        has_output = True
+                        yield batch
+            except (ModelBusy, ModelUnreachable) as error:
+                pause_s = _pause_s(error, attempt)
+                if has_output or attempt == MAX_ATTEMPTS or _now() + pause_s >= request.deadline:
+                    raise
+                _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
+            else:
+                return
+            await asyncio.sleep(pause_s)
 
     @abstractmethod
-    async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
-        """Build the HTTP request for a turn. `key` is empty if none is configured."""
+    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
+        """The path after the base URL, and the JSON body."""
 
-    @abstractmethod
-    def _make_parser(self, request: ModelRequest) -> StreamParser[Any]:
-        """Make a new parser for one response."""
+    async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
+        """Sign a request for which no key is configured."""
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        parser = self._make_parser(request)
         response = await self._open_stream(request)
+        parser = self.parser_type(TurnAssembler(tool_call_ids(request)))
         transport_error: httpx.RequestError | None = None
         received, has_output = 0, False
         try:
@@ -100,7 +143,7 @@ class HttpProvider(ABC):
 
     async def _open_stream(self, request: ModelRequest) -> httpx.Response:
         """Send the request and return a streaming response. After a 401, try once more if there is a newer key."""
-        key = await self._api_key.read()
+        key = self._api_key.value or await self._api_key.read()
         response = await self._send(request, key)
         if _is_stream(response):
             return response
@@ -113,9 +156,21 @@ class HttpProvider(ABC):
         raise error
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        http_request = await self._build_request(request, key)
+        path, body = self._encode_request(request)
+        content = redact_json(body)
+        client = http_pool.client()
+        connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
+        timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
+        http_request = client.build_request(
+            "POST", self._base_url + path, content=content, headers=self.headers, timeout=timeout
+        )
+        if key:
+            name, prefix = self.key_header
+            http_request.headers[name] = prefix + key
+        else:
+            await self._sign(http_request)
         try:
-            return await http_pool.client().send(http_request, stream=True)
+            return await client.send(http_request, stream=True)
         except httpx.ReadTimeout as error:
             raise self._idle_timeout_error() from error
         except httpx.PoolTimeout as error:
@@ -155,6 +210,70 @@ class HttpProvider(ABC):
         return ModelSilent(
             f"the model's provider sent nothing for {self._idle_timeout_s:g} s; check MODEL_IDLE_TIMEOUT"
         )
+
+
+def tool_call_ids(request: ModelRequest) -> set[str]:
+    """The ids of all tool calls in the history."""
+    return {
+        part.id
+        for message in request.messages
+        if isinstance(message, AssistantMessage)
+        for part in message.parts
+        if isinstance(part, ToolCall)
+    }
+
+
+async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body of a streamed response, one item per socket read. The pool has already decompressed it if necessary.
+
+    httpx yields one item per HTTP chunk instead, and providers send every token in a chunk of its own: a read that
+    brought fifty tokens would become fifty batches and fifty writes to the client. So whatever httpx's HTTP/1.1 parser
+    (h11) has buffered from a read is taken from it directly, which also bypasses the layers in between.
+
+    Raises:
+        httpx.TransportError: Reading failed.
+        httpx.DecodingError: The compressed body is broken, too large, or in an unsupported encoding.
+
+    Cancellation:
+        Closing this generator does not close the response; the caller must.
+    """
+    parser = _find_h11_connection(response)
+    # httpx declares an iterator, but it is a generator, and closing it ends a read in progress.
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as chunks:
+        async for data in chunks:
+            yield data + _buffered_body(parser) if parser else data
+            if parser and parser.their_state in _TERMINAL_STATES:
+                return  # the buffered data included the end of the body; httpcore would wait for another
+
+
+def _find_h11_connection(response: httpx.Response) -> h11.Connection | None:
+    try:
+        parser = _GET_H11_CONNECTION(response)
+    except AttributeError:
+        return None
+    return parser if isinstance(parser, h11.Connection) else None
+
+
+def _buffered_body(parser: h11.Connection) -> bytes:
+    """The body data that the parser can return without another socket read."""
+    pieces = []
+    try:
+        while isinstance(event := parser.next_event(), h11.Data):
+            pieces.append(event.data)
+    except h11.RemoteProtocolError:
+        pass  # the parser is now in its error state, so httpcore raises on its next call
+    return b"".join(pieces)
+
+
+def _pause_s(error: ModelError, attempt: int) -> float:
+    """Exponential backoff with full jitter. If the provider asked for a delay: that delay plus some jitter."""
+    pause_s = backoff_s(attempt, base_s=0.5, max_s=8)
+    retry_after_s = error.retry_after_s if isinstance(error, ModelBusy) else None
+    return pause_s if retry_after_s is None else retry_after_s + pause_s / 4
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _is_stream(response: httpx.Response) -> bool:

@@ -4,33 +4,34 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 Compatible servers differ in small ways; `OpenAIParser` accepts the known differences, each with a comment.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 import orjson
 
 from winterbourne.chat.core.events import StopReason, Usage
-from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Text, ToolMessage, ToolSchema, UserMessage
-from winterbourne.chat.errors import ModelGarbled, SettingsError
-from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.redaction import redact_json
-from winterbourne.chat.infra.sse_parser import SseParser
-from winterbourne.chat.providers.api_key import ApiKey
-from winterbourne.chat.providers.base import ModelRequest
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
-from winterbourne.chat.providers.history import (
-    arguments_json,
-    build_system_prompt,
-    normalize_for_provider,
-    tool_call_ids,
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    AssistantPart,
+    Image,
+    Message,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+    UserPart,
 )
+from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.providers.history import arguments_json, build_system_prompt
 from winterbourne.chat.providers.http_provider import HttpProvider
-from winterbourne.chat.providers.provider_config import extra_body, parse_base_url
-from winterbourne.chat.providers.stream_parser import StreamParser, decode_json, encode_arguments
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
+from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["OpenAIParser", "OpenAIProvider", "build_request_body", "make"]
 
@@ -38,124 +39,83 @@ DEFAULT_MODEL: Final = "gpt-5.4-mini"
 _OFFICIAL_HOST: Final = "api.openai.com"
 
 
-def make(settings: Settings) -> "OpenAIProvider":
-    """Make the provider for OPENAI_BASE_URL.
-
-    Raises:
-        SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or OpenAI's own URL has no key.
-    """
-    key = ApiKey(settings.model.openai_api_key, "OPENAI_API_KEY", settings)
-    if not key.is_set and urlsplit(settings.model.openai_base_url).hostname == _OFFICIAL_HOST:
-        raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return OpenAIProvider(
-        settings,
-        key,
-        ErrorHints(key.setting, "OPENAI_BASE_URL"),
-        parse_base_url(settings.model.openai_base_url, "OPENAI_BASE_URL"),
-    )
-
-
-class OpenAIProvider(HttpProvider):
-    """Calls Chat Completions through the shared connection pool."""
-
-    name = "openai"
-
-    async def _build_request(self, request: ModelRequest, key: str) -> httpx.Request:
-        use_max_completion_tokens = urlsplit(self._base_url).hostname == _OFFICIAL_HOST
-        content = redact_json(
-            build_request_body(request, self._settings, use_max_completion_tokens=use_max_completion_tokens)
-        )
-        headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
-        if key:
-            headers["authorization"] = f"Bearer {key}"
-        return http_pool.client().build_request(
-            "POST", f"{self._base_url}/chat/completions", content=content, headers=headers, timeout=self._timeout
-        )
-
-    def _make_parser(self, request: ModelRequest) -> "OpenAIParser":
-        return OpenAIParser(tool_call_ids(request))
-
-
-def build_request_body(request: ModelRequest, settings: Settings, *, use_max_completion_tokens: bool = False) -> bytes:
+def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
     """Build the JSON body of the request.
+
+    OpenAI itself requires `max_completion_tokens`, which other servers do not know, instead of `max_tokens`.
 
     Args:
         request: The turn to request.
-        settings: Supplies defaults and MODEL_EXTRA_BODY.
-        use_max_completion_tokens: Send `max_completion_tokens`, which OpenAI requires and other servers do not know,
-            instead of `max_tokens`.
+        settings: Supplies the base URL and the default model.
+        extra_body: Fields that override the others.
     """
+    system = build_system_prompt(request)
     fields = {
-        "model": request.model_id or settings.model.model_id or DEFAULT_MODEL,
+        "model": request.model_id or settings.model_id or DEFAULT_MODEL,
         "messages": [
-            *_system_messages(request),
-            *map(_encode_message, filter(_has_content, normalize_for_provider(request.messages))),
+            *([{"role": "system", "content": system}] if system else ()),
+            *filter(None, map(_encode_message, request.messages)),
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": request.temperature,
-        "max_completion_tokens" if use_max_completion_tokens else "max_tokens": request.max_tokens,
+        "max_completion_tokens" if _is_official(settings) else "max_tokens": request.max_tokens,
         **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
-        **extra_body(settings),
+        **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
 
-def _system_messages(request: ModelRequest) -> Iterator[dict[str, Any]]:
-    if text := build_system_prompt(request):
-        yield {"role": "system", "content": text}
-
-
-def _has_content(message: Message) -> bool:
-    """Whether a message has more than reasoning. Servers reject an assistant turn of only reasoning as empty."""
-    return not isinstance(message, AssistantMessage) or bool(message.text or message.tool_calls)
-
-
-def _encode_message(message: Message) -> dict[str, Any]:
+def _encode_message(message: Message) -> dict[str, Any] | None:
+    """A message as OpenAI takes it; None for a system message, which is in the system prompt."""
     match message:
-        case UserMessage():
-            return {"role": "user", "content": _encode_content(message)}
-        case AssistantMessage():
-            calls = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": arguments_json(call)},
-                }
-                for call in message.tool_calls
-            ]
-            encoded_message: dict[str, Any] = {"role": "assistant", "content": message.text or None}
-            return {**encoded_message, "tool_calls": calls} if calls else encoded_message
-        case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
-    raise TypeError(message)  # `normalize_for_provider` returns no other kinds
+        case UserMessage(parts):
+            return {"role": "user", "content": _encode_content(parts)}
+        case AssistantMessage(parts):
+            return _encode_turn(parts)
+        case ToolMessage(call_id, _, content):
+            return {"role": "tool", "tool_call_id": call_id, "content": content}
+    return None
 
 
-def _encode_content(message: UserMessage) -> str | list[dict[str, Any]]:
+def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
     # Some servers accept text without images only as a string, so parts are sent only if there is an image.
-    if all(isinstance(part, Text) for part in message.parts):
-        return "".join(part.text for part in message.parts if isinstance(part, Text))
-    return [
-        _encode_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text}
-        for part in message.parts
-    ]
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    if len(texts) == len(parts):
+        return "".join(texts)
+    return [_encode_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text} for part in parts]
 
 
 def _encode_image(image: Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
 
 
+def _encode_turn(parts: Sequence[AssistantPart]) -> dict[str, Any] | None:
+    """An assistant turn; None if there is only reasoning in it, which servers reject as empty."""
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    calls = [
+        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": arguments_json(part)}}
+        for part in parts
+        if isinstance(part, ToolCall)
+    ]
+    if not text and not calls:
+        return None
+    message: dict[str, Any] = {"role": "assistant", "content": text or None}
+    return {**message, "tool_calls": calls} if calls else message
+
+
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     is_named_tool = choice not in {"auto", "none", "required"}
     return {
-        "tools": [{"type": "function", "function": _encode_function(tool)} for tool in tools],
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            }
+            for tool in tools
+        ],
         "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
     }
-
-
-def _encode_function(tool: ToolSchema) -> dict[str, Any]:
-    fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {**fields, "strict": True} if tool.strict else fields
 
 
 class _Function(msgspec.Struct):
@@ -214,25 +174,24 @@ _FINISH_REASONS: Final[dict[str, StopReason]] = {
 
 
 class OpenAIParser(StreamParser[bytes]):
-    """Parses one streamed completion into events.
+    """Parses one streamed completion into events."""
 
-    Args:
-        used_ids: Ids of the calls in the history; some servers number calls from zero in every turn.
-    """
-
-    def __init__(self, used_ids: Collection[str] = ()) -> None:
-        super().__init__(SseParser(make_error=ModelGarbled), used_ids)
-        self._ids: dict[int, str] = {}  # the provider's own id of the call that is open at an index
-        self._last_index = 0
-        self._refused = False
+    _ids: dict[int, str] = msgspec.field(
+        default_factory=dict
+    )  # the provider's own id of the call that is open at an index
+    _last_index: int = 0
+    _refused: bool = False
 
     def _handle_frame(self, frame: bytes) -> None:
         if frame == b"[DONE]":
             self._handle_done()
             return
-        chunk = decode_json(frame, _decode, _Chunk)
+        try:
+            chunk = _decode(frame)
+        except (ValueError, RecursionError):
+            chunk = decode_leniently(frame, _Chunk)
         if chunk.usage:
-            self._assembler.usage = _to_usage(chunk.usage)
+            self.assembler.usage = _to_usage(chunk.usage)
         for choice in chunk.choices or ():
             if not choice.index:  # we never ask for more than one choice
                 self._handle_choice(choice)
@@ -243,19 +202,19 @@ class OpenAIParser(StreamParser[bytes]):
         if delta := choice.delta:
             self._handle_delta(delta)
         if reason := choice.finish_reason:
-            self._assembler.set_stop_reason("refusal" if self._refused else _FINISH_REASONS.get(reason, "stop"))
+            self.assembler.set_stop_reason("refusal" if self._refused else _FINISH_REASONS.get(reason, "stop"))
 
     def _handle_delta(self, delta: _Delta) -> None:
         if (reasoning := delta.reasoning_content or delta.reasoning) and isinstance(reasoning, str):
-            self._assembler.add_reasoning(reasoning)
+            self.assembler.add_reasoning(reasoning)
         if content := delta.content:
             if isinstance(content, str):
-                self._assembler.add_text(content)
+                self.assembler.add_text(content)
             else:
                 self._handle_content_parts(content)
         if delta.refusal:
             self._refused = True
-            self._assembler.add_text(delta.refusal)
+            self.assembler.add_text(delta.refusal)
         for fragment in delta.tool_calls or ():
             self._handle_tool_call_delta(fragment)
 
@@ -263,20 +222,20 @@ class OpenAIParser(StreamParser[bytes]):
         """Handle content in parts, as Mistral's reasoning models send it."""
         for part in parts:
             if text := part.get("text"):
-                self._assembler.add_text(str(text))
+                self.assembler.add_text(str(text))
             for thought in part.get("thinking") or ():
-                self._assembler.add_reasoning(str(thought.get("text", "")))
+                self.assembler.add_reasoning(str(thought.get("text", "")))
 
     def _handle_tool_call_delta(self, fragment: _ToolCallDelta) -> None:
         function = fragment.function or _NO_FUNCTION
         index = self._last_index if fragment.index is None else fragment.index
         if self._starts_tool_call(index, fragment.id or "", function.name or ""):
             self._ids[index] = fragment.id or ""
-            self._assembler.start_tool_call(index, fragment.id or "", function.name or "")
+            self.assembler.start_tool_call(index, fragment.id or "", function.name or "")
         self._last_index = index
         if arguments := function.arguments:
             text = arguments if isinstance(arguments, str) else encode_arguments(arguments)
-            self._assembler.add_arguments(index, text)
+            self.assembler.add_arguments(index, text)
 
     def _starts_tool_call(self, index: int, call_id: str, name: str) -> bool:
         """Whether a fragment starts a new call.
@@ -284,7 +243,7 @@ class OpenAIParser(StreamParser[bytes]):
         Ollama and compatibility layers for Gemini send every parallel call with index 0 and an id of its own, others
         without ids; some servers repeat id and name in every fragment.
         """
-        call = self._assembler.calls.get(index)
+        call = self.assembler.calls.get(index)
         if call is None:
             return True
         known_id = self._ids[index]
@@ -293,9 +252,9 @@ class OpenAIParser(StreamParser[bytes]):
         return bool(name) and (name != call.name or call.is_complete)
 
     def _handle_done(self) -> None:
-        if self._assembler.stop_reason is None:  # some servers never send a finish reason
-            self._assembler.set_stop_reason("refusal" if self._refused else "stop")
-        self._assembler.finish()
+        if self.assembler.stop_reason is None:  # some servers never send a finish reason
+            self.assembler.set_stop_reason("refusal" if self._refused else "stop")
+        self.assembler.finish()
 
 
 def _raise_if_error(chunk: _Chunk) -> None:
@@ -310,3 +269,35 @@ def _to_usage(usage: _Usage) -> Usage:
     details = usage.prompt_tokens_details
     cached = details.cached_tokens if details else None
     return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached or 0)
+
+
+class OpenAIProvider(HttpProvider):
+    """Calls Chat Completions through the shared connection pool."""
+
+    name = "openai"
+    parser_type = OpenAIParser
+    headers: ClassVar = {
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+    }
+
+    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
+        return "/chat/completions", build_request_body(request, self._settings, self._extra_body)
+
+
+def make(settings: ModelSettings) -> "OpenAIProvider":
+    """Make the provider for OPENAI_BASE_URL.
+
+    Raises:
+        SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or OpenAI's own URL has no key.
+    """
+    key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings.model_api_key_secret_arn)
+    if not key.is_set and _is_official(settings):
+        raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
+    error_hints = ErrorHints(key.setting, "OPENAI_BASE_URL")
+    return OpenAIProvider(settings, key, error_hints, settings.openai_base_url, "OPENAI_BASE_URL")
+
+
+def _is_official(settings: ModelSettings) -> bool:
+    return urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST

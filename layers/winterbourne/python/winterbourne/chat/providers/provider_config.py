@@ -1,15 +1,67 @@
-"""Validation of the provider settings other than the API key: base URL and extra request fields."""
+"""The configuration of an HTTP provider: its API key, its base URL and the extra fields of its requests."""
 
-import functools
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
 
-__all__ = ["extra_body", "parse_base_url"]
+__all__ = ["ApiKey", "parse_base_url", "parse_extra_body"]
+
+_ARN_SETTING: Final = "MODEL_API_KEY_SECRET_ARN"
+
+
+class ApiKey:
+    """A provider's API key, from its environment variable or, if one is configured, from a secret.
+
+    Args:
+        value: The variable's value; may be empty.
+        setting: The variable's name.
+        secret_arn: The value of MODEL_API_KEY_SECRET_ARN; may be empty.
+
+    Raises:
+        SettingsError: The value cannot be sent in a header.
+    """
+
+    def __init__(self, value: str, setting: str, secret_arn: str) -> None:
+        self._secret = Secret(secret_arn, _ARN_SETTING) if secret_arn else None
+        self.setting = _ARN_SETTING if secret_arn else setting
+        self.value = "" if secret_arn else _validate_header_value(value.strip(), setting)
+        """The key from the variable; empty if there is none or a secret is configured, which takes precedence."""
+        redaction.register(self.value)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a key or a secret is configured."""
+        return bool(self._secret or self.value)
+
+    async def read(self) -> str:
+        """The key; empty if none is configured.
+
+        Raises:
+            SettingsError: The secret cannot be read, or its value cannot be sent in a header.
+        """
+        return (
+            _validate_header_value(unwrap_single_value(await self._secret.read()), _ARN_SETTING)
+            if self._secret
+            else self.value
+        )
+
+    async def refresh(self, rejected_key: str) -> str:
+        """The key to use after the provider rejected `rejected_key`; empty if there is no other one.
+
+        The secret is read again, since it may have been rotated.
+        """
+        if self._secret is None:
+            return ""
+        stored = await self._secret.read()
+        if unwrap_single_value(stored) == rejected_key:  # otherwise another request has already refreshed it
+            self._secret.invalidate(stored)
+        key = await self.read()
+        return key if key != rejected_key else ""
 
 
 def parse_base_url(value: str, setting: str) -> str:
@@ -28,21 +80,22 @@ def parse_base_url(value: str, setting: str) -> str:
     return value.rstrip("/")
 
 
-def extra_body(settings: Settings) -> dict[str, Any]:
+def parse_extra_body(text: str) -> dict[str, Any]:
     """The fields of MODEL_EXTRA_BODY, for options that have no setting of their own; they override our fields.
 
     Raises:
         SettingsError: The value is not a JSON object.
     """
-    return _parse_json_object(settings.model.model_extra_body) if settings.model.model_extra_body else {}
-
-
-@functools.cache
-def _parse_json_object(text: str) -> dict[str, Any]:
     try:
-        value = orjson.loads(text)
+        value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:
         value = None
     if not isinstance(value, dict):
         raise SettingsError("MODEL_EXTRA_BODY: expected a JSON object")
     return value
+
+
+def _validate_header_value(key: str, setting: str) -> str:
+    if not key.isascii() or not key.replace(" ", "").isprintable():
+        raise SettingsError(f"{setting}: a key may contain only printable ASCII characters")
+    return key

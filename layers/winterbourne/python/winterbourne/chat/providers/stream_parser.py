@@ -4,53 +4,51 @@ Errors are stored in `failure` instead of being raised, so that events parsed be
 """
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.errors import ModelError, ModelGarbled
+from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.providers.assembler import TurnAssembler
 
-__all__ = ["FrameDecoder", "StreamParser", "decode_json", "encode_arguments"]
+__all__ = ["FrameDecoder", "StreamParser", "decode_leniently", "encode_arguments"]
 
 T = TypeVar("T")
 
 Frame = TypeVar("Frame")
 
 
-class FrameDecoder(Protocol[Frame]):
+class FrameDecoder(Protocol):
     """Splits bytes into frames."""
 
-    def feed(self, data: bytes, /) -> list[Frame]:
+    def feed(self, data: bytes, /) -> list[Any]:
         """The frames that this data completes. Raises ModelGarbled."""
         ...
 
-    def close(self) -> list[Frame]:
+    def close(self) -> list[Any]:
         """What is left at the end of the stream: a frame whose terminator is missing, if any."""
         ...
 
 
-class StreamParser(ABC, Generic[Frame]):
+class StreamParser(msgspec.Struct, Generic[Frame]):
     """Parses one response in a provider's format into events, wherever the bytes are split. Pure.
 
-    Args:
+    A subclass implements `_handle_frame`, and sets `frame_decoder` if its format is not server-sent events.
+
+    Attributes:
+        assembler: Builds the events.
+        failure: The error, if there was one. Events returned before it and together with it are valid; none follow.
+        ended: Whether the TurnEnded has been returned.
         frame_decoder: Splits the bytes into frames.
-        used_ids: Ids of the calls in the history, which `TurnAssembler` does not use again.
     """
 
-    def __init__(self, frame_decoder: FrameDecoder[Frame], used_ids: Collection[str] = ()) -> None:
-        self.failure: ModelError | None = None
-        """The error, if there was one. Events returned before it and together with it are valid; none follow."""
-        self._frame_decoder = frame_decoder
-        self._assembler = TurnAssembler(used_ids)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the TurnEnded has been returned."""
-        return self._assembler.ended
+    assembler: TurnAssembler = msgspec.field(default_factory=TurnAssembler)
+    failure: ModelError | None = None
+    ended: bool = False
+    frame_decoder: FrameDecoder = msgspec.field(default_factory=partial(SseParser, make_error=ModelGarbled))
 
     def feed(self, data: bytes) -> list[ModelEvent]:
         """Parse the data of one read; return the events that it completed, adjacent text merged.
@@ -58,51 +56,56 @@ class StreamParser(ABC, Generic[Frame]):
         Afterwards `failure` is set if the provider reported an error or violated its own format.
         """
         try:
-            for frame in self._frame_decoder.feed(data):
+            for frame in self.frame_decoder.feed(data):
                 if frame:  # no format gives a meaning to an empty frame
                     self._handle_frame(frame)
-                if self._assembler.ended:
+                if self.assembler.ended:
+                    self.ended = True
                     break
         except ModelError as error:
             self.failure = error
-        return self._assembler.drain_events(is_last=self.failure is not None)
+        return self.assembler.drain_events(is_last=self.failure is not None)
 
     def close(self) -> list[ModelEvent]:
         """Handle the end of the connection, clean or not. Returns at least the TurnEnded, or sets `failure`."""
         try:
             self._handle_remaining_frames()
-            if not self._assembler.ended:
+            if not self.assembler.ended:
                 self._handle_eof()
         except ModelError as error:
             self.failure = error
-        return self._assembler.drain_events(is_last=True)
+        self.ended = self.assembler.ended
+        return self.assembler.drain_events(is_last=True)
 
-    @abstractmethod
     def _handle_frame(self, frame: Frame) -> None:
         """Pass the contents of one frame to the assembler. Raises ModelError."""
+        raise NotImplementedError
 
     def _handle_eof(self) -> None:
         """Handle a stream without its final frame: not an error if the stop reason is known."""
-        self._assembler.finish()
+        self.assembler.finish()
 
     def _handle_remaining_frames(self) -> None:
         try:
-            for frame in filter(None, self._frame_decoder.close()):
+            for frame in filter(None, self.frame_decoder.close()):
                 self._handle_frame(frame)
         except ModelGarbled:
             pass  # an incomplete frame: the stream was truncated, which `_handle_eof` decides on
 
 
-def decode_json(data: bytes, decode: Callable[[bytes], T], struct_type: type[T]) -> T:
-    """Decode JSON into a struct; tolerate invalid UTF-8 and lone surrogates, which a strict decoder rejects.
+def decode_leniently(data: bytes, struct_type: type[T]) -> T:
+    """Decode JSON that a strict decoder has rejected: invalid UTF-8, NaN and lone surrogates are tolerated.
 
     Raises:
         ModelGarbled: The data is not JSON, or does not match the struct.
     """
     try:
-        return decode(data)
-    except (ValueError, RecursionError):
-        return _decode_leniently(data, struct_type)
+        value = json.loads(data.decode(errors="replace"), parse_constant=str)
+        # A lone surrogate is not a character: the round trip through UTF-16 joins pairs and replaces lone surrogates.
+        text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return msgspec.json.decode(text, type=struct_type)
+    except (ValueError, RecursionError) as error:
+        raise ModelGarbled("the model's provider sent data that violates its own format") from error
 
 
 def encode_arguments(value: dict[str, Any]) -> str:
@@ -115,13 +118,3 @@ def encode_arguments(value: dict[str, Any]) -> str:
         return msgspec.json.encode(value).decode()
     except RecursionError as error:
         raise ModelGarbled("the model's provider sent arguments that are nested too deeply") from error
-
-
-def _decode_leniently(data: bytes, struct_type: type[T]) -> T:
-    try:
-        value = json.loads(data.decode(errors="replace"), parse_constant=str)
-        # A lone surrogate is not a character: the round trip through UTF-16 joins pairs and replaces lone surrogates.
-        text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return msgspec.json.decode(text, type=struct_type)
-    except (ValueError, RecursionError) as error:
-        raise ModelGarbled("the model's provider sent data that violates its own format") from error

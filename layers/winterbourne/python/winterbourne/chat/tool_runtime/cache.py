@@ -1,15 +1,21 @@
-"""Result cache for identical calls: in memory, limited by TTL and size, for the life of the environment."""
+"""Result cache for identical calls: in memory, limited by TTL and size, for the life of the environment.
+
+Identical calls in flight share one run (single-flight).
+"""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from cachetools import TLRUCache
 
 import msgspec
 
-__all__ = ["CacheKey", "ResultCache"]
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.tool_runtime.call import ActiveCall, RunSlot, ToolRun
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.results import Outcome
+
+__all__ = ["CacheKey", "CachedTool", "ResultCache"]
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -22,12 +28,12 @@ class CacheKey(msgspec.Struct, frozen=True):
 
 class _CacheEntry(msgspec.Struct, frozen=True):
     result: bytes
-    ttl_s: float
+    expires_at: float
     size: int
 
 
 class ResultCache:
-    """JSON results by key; the least recently used (LRU) are evicted first.
+    """JSON results by key; expired ones are evicted first, then the least recently used (LRU).
 
     Args:
         max_bytes: Limit of all keys and results together.
@@ -37,30 +43,78 @@ class ResultCache:
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._cache: TLRUCache[CacheKey, _CacheEntry] | None = None
+        self._entries: OrderedDict[CacheKey, _CacheEntry] = OrderedDict()  # the least recently used one first
+        self.size_bytes = 0
 
     def get(self, key: CacheKey) -> bytes | None:
         """The cached result, or None if there is none that is still fresh."""
-        entry = self._cache.get(key) if self._cache is not None else None
-        return entry.result if entry else None
+        entry = self._entries.get(key)
+        if entry is None or entry.expires_at <= self._clock():
+            return None
+        self._entries.move_to_end(key)
+        return entry.result
 
     def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
         """Cache a result for `ttl_s` seconds, unless it alone is larger than the cache."""
-        size = len(result) + len(key.tool) + len(key.caller_id) + len(key.arguments)
-        if ttl_s and size <= self._max_bytes:
-            self._ensure_cache()[key] = _CacheEntry(result, ttl_s, size)
+        size, now = len(result) + len(key.tool) + len(key.caller_id) + len(key.arguments), self._clock()
+        if not ttl_s or size > self._max_bytes:
+            return
+        self._evict(key)
+        if self.size_bytes + size > self._max_bytes:
+            for expired in [key for key, entry in self._entries.items() if entry.expires_at <= now]:
+                self._evict(expired)
+        while self.size_bytes + size > self._max_bytes:
+            self._evict(next(iter(self._entries)))
+        self._entries[key] = _CacheEntry(result, now + ttl_s, size)
+        self.size_bytes += size
 
-    def _ensure_cache(self) -> "TLRUCache[CacheKey, _CacheEntry]":
-        if self._cache is None:
-            from cachetools import TLRUCache  # noqa: PLC0415 - 3 ms that only caching tools need
-
-            self._cache = TLRUCache(self._max_bytes, ttu=_expiry, timer=self._clock, getsizeof=_entry_size)
-        return self._cache
+    def _evict(self, key: CacheKey) -> None:
+        if entry := self._entries.pop(key, None):
+            self.size_bytes -= entry.size
 
 
-def _expiry(_: CacheKey, entry: _CacheEntry, now: float) -> float:
-    return now + entry.ttl_s
+class CachedTool:
+    """The cached results of one tool, and its runs in flight.
 
+    Args:
+        tool: Has a `cache_ttl_s`.
+        results: The results of all tools.
+    """
 
-def _entry_size(entry: _CacheEntry) -> int:
-    return entry.size
+    def __init__(self, tool: Tool, results: ResultCache) -> None:
+        self._tool = tool
+        self._is_shared = tool.is_cache_shared
+        self._results = results
+        self._in_flight: dict[CacheKey, ToolRun] = {}
+
+    def find(self, call: ActiveCall) -> Outcome | RunSlot | None:
+        """The cached outcome of an identical call, or a slot in its run."""
+        key = self.key(call)
+        if (result := self._results.get(key)) is not None:
+            measure("CacheHits", tool=self._tool.name)
+            return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
+        run = self._in_flight.get(key)
+        return (run, 0) if run and run.subscribers else None
+
+    def share(self, run: ToolRun) -> None:
+        """Let identical calls join a run that was just started, and cache its results once it is done.
+
+        A batch is joined only in its own turn, see `batching`: what it reports may concern its other calls.
+        """
+        if not self._tool.batch:
+            self._in_flight[self.key(run.calls[0])] = run
+        run.task.add_done_callback(lambda _: self._on_done(run))
+
+    def key(self, call: ActiveCall) -> CacheKey:
+        """The key that identical calls have."""
+        caller_id = "" if self._is_shared else call.turn.caller_id
+        return CacheKey(self._tool.name, caller_id, call.canonical_arguments())
+
+    def _on_done(self, run: ToolRun) -> None:
+        if self._in_flight.get(key := self.key(run.calls[0])) is run:
+            del self._in_flight[key]
+        if run.task.cancelled():
+            return
+        for call, outcome in zip(run.calls, run.task.result(), strict=True):
+            if outcome.status == "completed":
+                self._results.put(self.key(call), outcome.result, self._tool.options.cache_ttl_s or 0)

@@ -1,18 +1,29 @@
-"""Circuit breaker as a state machine: closed, open, half-open. Pure; the clock is passed in.
+"""Circuit breaker: pauses a tool that keeps failing. A state machine (closed, open, half-open), and its wrapper.
 
 Closed: calls pass and consecutive failures are counted. Open: calls are refused until the open time has elapsed.
 Half-open: one trial call runs and closes the breaker or opens it again; if its outcome is not recorded within another
 open time, the next call is the trial.
 """
 
+import asyncio
 import enum
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-__all__ = ["TRANSITIONS", "Allow", "CircuitBreaker", "Decision", "Refuse", "State", "Trigger"]
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.tool_runtime.call import ActiveCall
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Call, Tool
+from winterbourne.chat.tool_runtime.results import Outcome, counts_as_failure, failed
+
+__all__ = ["TRANSITIONS", "Allow", "CircuitBreaker", "Decision", "GuardedTool", "Refuse", "State", "Trigger"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class State(enum.Enum):
@@ -62,7 +73,7 @@ Decision: TypeAlias = Allow | Refuse
 
 
 class CircuitBreaker:
-    """One circuit breaker.
+    """One circuit breaker. Pure; the clock is passed in.
 
     Args:
         failure_threshold: How many consecutive failures open it.
@@ -108,3 +119,58 @@ class CircuitBreaker:
             self._generation += 1
             self._consecutive_failures = 0
             self._open_until = now + self._open_s
+
+
+class GuardedTool:
+    """A tool and its breaker, which other tools may share.
+
+    Args:
+        tool: Has a `breaker`.
+        breaker: The one of that name.
+        wall_clock: Seconds. The loop's clock may stop while the environment is frozen, which would keep breakers open.
+    """
+
+    def __init__(self, tool: Tool, breaker: CircuitBreaker, wall_clock: Callable[[], float]) -> None:
+        self._tool = tool
+        self._breaker = breaker
+        self._now = wall_clock
+
+    def refusal(self, _: ActiveCall) -> Outcome | None:
+        """The outcome of a call while the breaker is open, else None."""
+        retry_after_s = self._breaker.remaining_open_s(self._now())
+        return failed(self._refusal_message(retry_after_s)) if retry_after_s else None
+
+    def guard(self, call: Call) -> Call:
+        """The call, refused while the breaker is open; how it ends is recorded.
+
+        A cancellation counts as a failure from `context.patience` on, when the tool's timeout has expired, and if it is
+        the tool's own.
+        """
+
+        async def guarded_call(arguments: Any, context: ToolContext) -> Any:
+            decision = self._breaker.try_acquire(self._now())
+            if isinstance(decision, Refuse):
+                raise ToolError(self._refusal_message(decision.retry_after_s))
+            try:
+                result = await call(arguments, context)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not (task and task.cancelling()) or asyncio.get_running_loop().time() >= context.patience:
+                    self._record(decision, succeeded=False)
+                raise
+            except BaseException as error:
+                self._record(decision, succeeded=not counts_as_failure(error))
+                raise
+            self._record(decision, succeeded=True)
+            return result
+
+        return guarded_call
+
+    def _record(self, allowed: Allow, *, succeeded: bool) -> None:
+        if self._breaker.record(allowed, succeeded=succeeded, now=self._now()):
+            measure("BreakerOpenings", tool=self._tool.name)
+            _LOGGER.warning("circuit breaker %s opened", self._tool.options.breaker)
+
+    def _refusal_message(self, retry_after_s: float) -> str:
+        name = self._tool.name
+        return f"{name} failed too often and is paused; it may be called again in {retry_after_s:.0f} seconds."

@@ -67,13 +67,13 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool from any source, as the runner uses it.
+    """A tool from any source, as the executor uses it.
 
     Attributes:
         validate_arguments: Converts JSON text to validated arguments; raises ToolError with a sentence for the model.
-        call: Runs the tool once; raises an exception if it fails.
+        call: Runs the tool once and returns its result, as an awaitable unless it is `blocking`; raises if it fails.
         batch: Runs many calls as one; returns one result, or an exception in its place, for each call, in order.
-        blocking: Whether `call` occupies a thread.
+        blocking: Whether `call` runs in a thread.
         takes_context: Whether the result of `call` may depend on its context, and so on the caller.
         optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
             variables.
@@ -84,10 +84,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     parameters: dict[str, Any]
     validate_arguments: Callable[[str], Any]
-    call: Call
+    call: Callable[[Any, ToolContext], Any]
     batch: BatchCall | None = None
     options: ToolOptions = ToolOptions()
-    strict: bool = False
     blocking: bool = False
     takes_context: bool = True
     optional_settings: tuple[str, ...] = ()
@@ -102,8 +101,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def schema(self) -> ToolSchema:
         """The tool as the model sees it."""
-        parameters = schema.strict_form(self.parameters) if self.strict else self.parameters
-        return ToolSchema(self.name, self.description, parameters, self.strict)
+        return ToolSchema(self.name, self.description, self.parameters)
 
 
 @overload
@@ -114,7 +112,6 @@ def tool(function: Function, /) -> Tool: ...
 def tool(
     *,
     name: str = "",
-    strict: bool = False,
     batch: Function | None = None,
     timeout_s: float | None = None,
     retries: int = 0,
@@ -133,7 +130,6 @@ def tool(
     /,
     *,
     name: str = "",
-    strict: bool = False,
     batch: Function | None = None,
     **options: Any,
 ) -> Tool | Callable[[Function], Tool]:
@@ -142,7 +138,6 @@ def tool(
     Args:
         function: Async, synchronous, or an async generator. A parameter of type ToolContext gets the call's context.
         name: Replaces the function's own name.
-        strict: Whether the model gets the strict form of the schema.
         batch: Async function that runs many calls at once. It takes a list of arguments (objects with the parameters
             as attributes) and, if it has a parameter of that type, the ToolContext; it returns one result, or an
             exception, for each call, in order.
@@ -153,7 +148,7 @@ def tool(
     """
 
     def declare(function: Function) -> Tool:
-        return _make_tool(name or function.__name__, function, batch, _validate_options(name, options), strict=strict)
+        return _make_tool(name or function.__name__, function, batch, _validate_options(name, options))
 
     return declare(function) if function else declare
 
@@ -165,25 +160,24 @@ def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
         raise InvalidToolDeclaration(f"The options of tool {name} are invalid: {error}.") from None
 
 
-def _make_tool(name: str, function: Function, batch: Function | None, options: ToolOptions, *, strict: bool) -> Tool:
+def _make_tool(name: str, function: Function, batch: Function | None, options: ToolOptions) -> Tool:
     doc = docstring.parse(function.__doc__ or "")
     if not _TOOL_NAME.fullmatch(name):
         raise InvalidToolDeclaration(f"{name!r} is not a valid tool name: use letters, digits, _ and -, at most 64.")
     if not doc.description:
         raise InvalidToolDeclaration(f"Tool {name} needs a docstring: it is what the model reads.")
     hints = _type_hints(name, function)
-    arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc, strict=strict)
+    arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc)
     context_name = _context_parameter_name(hints)
     batch_context_name = _context_parameter_name(_type_hints(name, batch)) if batch else ""
     return Tool(
         name=name,
         description=doc.description,
         parameters=parameters,
-        validate_arguments=ArgumentValidator(name, arguments_struct, parameters, strict=strict),
+        validate_arguments=ArgumentValidator(name, arguments_struct, parameters),
         call=_adapt_function(function, context_name),
         batch=_adapt_batch_function(name, batch, batch_context_name) if batch else None,
         options=options,
-        strict=strict,
         blocking=not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)),
         takes_context=bool(context_name or batch_context_name),
         function=function,
@@ -202,7 +196,7 @@ def _context_parameter_name(hints: Mapping[str, Any]) -> str:
 
 
 def _arguments_struct_and_schema(
-    name: str, function: Function, hints: Mapping[str, Any], doc: docstring.Docstring, *, strict: bool
+    name: str, function: Function, hints: Mapping[str, Any], doc: docstring.Docstring
 ) -> tuple[type[msgspec.Struct], schema.Schema]:
     model_parameters = [
         p for p in inspect.signature(function).parameters.values() if hints.get(p.name) is not ToolContext
@@ -211,8 +205,6 @@ def _arguments_struct_and_schema(
         fields = [_struct_field(parameter, hints) for parameter in model_parameters]
         struct = msgspec.defstruct(name.replace("-", "_"), fields, kw_only=True, forbid_unknown_fields=True)
         parameters = schema.parameters_schema(struct, doc.parameters)
-        if strict:
-            schema.strict_form(parameters)
     except (TypeError, ValueError) as error:
         raise InvalidToolDeclaration(f"The parameters of tool {name} are invalid: {error}") from error
     return struct, parameters
@@ -228,24 +220,16 @@ def _struct_field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any
     return parameter.name, hints[parameter.name], parameter.default
 
 
-def _adapt_function(function: Function, context_name: str) -> Call:
+def _adapt_function(function: Function, context_name: str) -> Callable[[Any, ToolContext], Any]:
     """Adapt an async, synchronous or async-generator function to the one signature of `Tool.call`."""
 
-    def keyword_arguments(arguments: msgspec.Struct, context: ToolContext) -> dict[str, Any]:
-        return msgspec.structs.asdict(arguments) | ({context_name: context} if context_name else {})
+    def call(arguments: Any, context: ToolContext) -> Any:
+        return function(**msgspec.structs.asdict(arguments), **({context_name: context} if context_name else {}))
 
-    async def call_coroutine(arguments: Any, context: ToolContext) -> Any:
-        return await function(**keyword_arguments(arguments, context))
+    def call_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
+        return stream_progress(call(arguments, context), context.progress)
 
-    async def call_generator(arguments: Any, context: ToolContext) -> Any:
-        return await stream_progress(function(**keyword_arguments(arguments, context)), context.progress)
-
-    async def call_in_thread(arguments: Any, context: ToolContext) -> Any:
-        return await context.in_thread(lambda: function(**keyword_arguments(arguments, context)))
-
-    if inspect.isasyncgenfunction(function):
-        return call_generator
-    return call_coroutine if inspect.iscoroutinefunction(function) else call_in_thread
+    return call_generator if inspect.isasyncgenfunction(function) else call
 
 
 def _adapt_batch_function(name: str, batch: Function, context_name: str) -> BatchCall:

@@ -1,112 +1,139 @@
-"""Tool executor: runs validated calls, and holds what runs share across turns and conversations.
+"""Tool executor: the tools of an execution environment, and the whole life of a call: resolve, permits, run, report.
 
-Semaphores, a thread pool, a result cache, single-flight for identical calls, circuit breakers, retries and batches are
-combined here. `ToolCallGroup` decides who waits for a run, and for how long.
+Independent of providers and wire formats: takes ToolCalls, emits events, returns ToolMessages.
 """
 
 import asyncio
+import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
-from winterbourne.chat.errors import ToolError
-from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor
+from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
+from winterbourne.chat.core.messages import ToolMessage, ToolSchema
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.infra.telemetry import measure
-from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.batching import CallBatch
-from winterbourne.chat.tool_runtime.cache import CacheKey, ResultCache
-from winterbourne.chat.tool_runtime.circuit_breakers import CircuitBreakers
+from winterbourne.chat.settings import ToolSettings
+from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunSlot, ToolRun, Turn
+from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
-from winterbourne.chat.tool_runtime.declaration import BatchCall, Tool
-from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
-from winterbourne.chat.tool_runtime.results import Outcome, encode
-from winterbourne.chat.tool_runtime.retry import with_retry
-from winterbourne.chat.tool_runtime.shared_run import ProgressCallback, SharedRun, handle_exception, run_to_outcome
+from winterbourne.chat.tool_runtime.prepare import ToolPreparer
+from winterbourne.chat.tool_runtime.results import (
+    CANCELLED,
+    Outcome,
+    batch_outcomes,
+    completed,
+    failed,
+    handle_exception,
+    outcome_for_exception,
+    timed_out,
+)
 from winterbourne.chat.tool_runtime.threads import ThreadPool
-from winterbourne.chat.tool_runtime.validated_call import ValidatedCall
 
-__all__ = ["ContextFactory", "ToolExecutor"]
+__all__ = ["ToolExecutor"]
 
-T = TypeVar("T")
 _LOGGER: Final = logging.getLogger(__name__)
-ContextFactory: TypeAlias = Callable[[ProgressCallback], ToolContext]
-"""Makes the context of a run; takes the callback for its progress."""
+_NO_KEYS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class ToolExecutor:
-    """Runs validated calls, for all conversations of a process.
+    """Created once, with or without a running event loop, and used in one loop.
 
     Args:
+        tools: Any number, from any source; their names must differ.
         settings: The limits.
-        http_clients: The HTTP clients in the contexts of runs.
+        keys: Every setting by the name of its variable; tools may read those they declare.
+        log_messages: Whether the log may contain the arguments of tools.
+        clients: Where tools get their HTTP clients; by default the shared connection pool.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
+
+    Attributes:
+        schemas: The tools as the model sees them.
+
+    Raises:
+        InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
     """
 
-    def __init__(self, settings: Settings, http_clients: HttpClients, wall_clock: Callable[[], float]) -> None:
-        self.settings = settings
-        self.http_clients = http_clients
-        self._key_ring = KeyRing(settings)
-        self.thread_pool = ThreadPool(settings.tools.tool_abandoned_limit)
-        self.permits = Permits()
-        self._thread_semaphore = Semaphore(settings.tools.tool_executor_max_workers)
-        self._tool_semaphores: dict[str, Semaphore] = {}
-        self._cache = ResultCache(settings.tools.tool_cache_bytes, wall_clock)
-        self._breakers = CircuitBreakers(settings, wall_clock)
-        self._in_flight: dict[CacheKey, SharedRun] = {}
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        settings: ToolSettings | None = None,
+        *,
+        keys: Mapping[str, object] = _NO_KEYS,
+        log_messages: bool = False,
+        clients: HttpClients | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings = settings or ToolSettings()
+        self._log_messages = log_messages
+        self._clients = clients or HttpClients()
+        self._permits = Permits()
+        self._threads = ThreadPool(settings.tool_abandoned_limit)
+        self._preparer = ToolPreparer(settings, KeyRing(keys), self._threads, self._run_calls, wall_clock)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
+        self._tools: dict[str, PreparedTool] = {}
+        self.schemas: tuple[ToolSchema, ...] = ()
+        self.add(tools)
+
+    def add(self, tools: Iterable[Tool]) -> None:
+        """Add tools, such as those of an MCP server that was listed late: all of them or, if one is invalid, none.
+
+        Raises:
+            InvalidToolDeclaration: A name is taken, or a needed setting does not exist.
+        """
+        added: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.name in self._tools or added.setdefault(tool.name, tool) is not tool:
+                raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
+        self._tools |= {name: self._preparer.prepare(tool) for name, tool in added.items()}
+        self.schemas += tuple(tool.schema for tool in added.values())
+
+    def turn(
+        self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller_id: str = ""
+    ) -> ToolCallGroup:
+        """Create the call group of one model turn, an async context manager.
+
+        Args:
+            emit: Receives the events; called from any number of tasks.
+            deadline: Of the invocation, on the event loop's clock, in seconds; tools end TOOL_ANSWER_RESERVE before it.
+            request_id: For the tools' contexts.
+            caller_id: For the tools' contexts, and for results that are cached per caller.
+        """
+        settings = self._settings
+        semaphore = Semaphore(settings.tool_concurrency)
+        return ToolCallGroup(
+            self, Turn(emit, deadline - settings.tool_answer_reserve, request_id, caller_id, semaphore)
+        )
 
     @property
     def abandoned_count(self) -> int:
         """Threads and tasks of tools that ignored their cancellation and are still running."""
-        return self.thread_pool.abandoned_count + len(self._stuck_tasks)
+        return self._threads.abandoned_count + len(self._stuck_tasks)
 
-    def required_semaphores(self, tool: Tool) -> list[Semaphore]:
-        """The semaphores a run of this tool must acquire, besides that of its turn."""
-        limit = tool.options.concurrency
-        tool_semaphores = [self._tool_semaphores.setdefault(tool.name, Semaphore(limit))] if limit else []
-        return [*tool_semaphores, self._thread_semaphore] if tool.blocking else tool_semaphores
+    @property
+    def should_retire(self) -> bool:
+        """Whether so many tools are stuck that this environment should end after its current invocations."""
+        return self.abandoned_count >= self._settings.tool_abandoned_limit
 
-    def keys_for(self, tool: Tool) -> ToolKeys:
-        """The settings that a tool may read: those it declares."""
-        return self._key_ring.restricted_to((*tool.options.needs, *tool.optional_settings))
+    def retire_if_stuck(self, retire: Callable[[], None]) -> None:
+        """Call `retire` if this environment should end; a new one has no tools that are stuck."""
+        if self.should_retire:
+            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", self.abandoned_count)
+            retire()
 
-    def cached_or_refused(self, call: ValidatedCall) -> Outcome | None:
-        """The outcome if no run is needed: a cached result, or a refusal because the breaker is open; else None."""
-        if call.cache_key and (result := self._cache.get(call.cache_key)) is not None:
-            measure("CacheHits", tool=call.tool.name)
-            return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
-        return self._breakers.refusal_if_open(call.tool)
-
-    def in_flight(self, call: ValidatedCall) -> SharedRun | None:
-        """The run of an identical call, which may be joined (single-flight)."""
-        return self._in_flight.get(call.cache_key) if call.cache_key else None
-
-    def start(self, call: ValidatedCall, make_context: ContextFactory, release: Callable[[], None]) -> SharedRun:
-        """Start a run. `release` is called once, when the run is done or abandoned."""
-
-        def on_done() -> None:
-            release()
-            if call.cache_key:
-                del self._in_flight[call.cache_key]
-
-        run = SharedRun(lambda run: self._execute(call, make_context(run.publish_progress)), on_done)
-        if call.cache_key:
-            self._in_flight[call.cache_key] = run
-        return run
-
-    def start_batch(
-        self,
-        batch: CallBatch[ValidatedCall],
-        batch_call: BatchCall,
-        make_context: ContextFactory,
-        release: Callable[[], None],
-    ) -> SharedRun:
-        """Start a run of all calls in the batch when its window closes; the outcomes are in the order of the calls."""
-        return SharedRun(
-            lambda run: self._execute_batch(batch, batch_call, make_context(run.publish_progress)), release
-        )
+    async def close(self) -> None:
+        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads."""
+        for task in self._stuck_tasks:
+            task.cancel()
+        if self._stuck_tasks:
+            await asyncio.wait(self._stuck_tasks, timeout=CANCEL_GRACE_S)
+        self._threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Keep track of tasks that did not end when they were cancelled."""
@@ -115,74 +142,202 @@ class ToolExecutor:
             task.add_done_callback(self._stuck_tasks.discard)
             _LOGGER.warning("a tool ignored its cancellation; %d such tasks are still running", len(self._stuck_tasks))
 
-    async def close(self, grace_s: float) -> None:
-        """Cancel stuck tasks once more, wait for them at most `grace_s`, and stop the idle threads."""
-        for task in self._stuck_tasks:
-            task.cancel()
-        if self._stuck_tasks:
-            await asyncio.wait(self._stuck_tasks, timeout=grace_s)
-        self.thread_pool.close()
+    async def execute(self, call: ActiveCall) -> ToolMessage:
+        """Resolve a call, run it, and finish it.
 
-    async def _execute(self, call: ValidatedCall, context: ToolContext) -> Sequence[Outcome]:
-        tool = call.tool
-        self._redact_arguments_from_log(call)
+        Raises:
+            Exception: What `emit` raises.
 
-        async def call_tool() -> Outcome:
-            return self._completed_outcome(tool, await call.tool.call(call.arguments, context))
-
-        outcome = await self._breakers.guard(tool, context.patience, lambda: _run_with_retry(tool, call_tool))
-        self._cache_result(call, outcome)
-        return [outcome]
-
-    async def _execute_batch(
-        self, batch: CallBatch[ValidatedCall], batch_call: BatchCall, context: ToolContext
-    ) -> Sequence[Outcome]:
-        tool = batch.calls[0].tool
-        await asyncio.sleep(tool.options.batch_window_s)
-        calls = batch.close()
-        if len(calls) == 1:
-            return await self._execute(calls[0], context)
-
-        self._redact_arguments_from_log(*calls)
-
-        async def call_tool_batch() -> Sequence[Outcome]:
-            return self._batch_outcomes(tool, len(calls), await batch_call([call.arguments for call in calls], context))
-
-        outcomes = await self._breakers.guard(tool, context.patience, lambda: _run_with_retry(tool, call_tool_batch))
-        if isinstance(outcomes, Outcome):
-            return [outcomes] * len(calls)
-        for call, outcome in zip(calls, outcomes, strict=True):
-            self._cache_result(call, outcome)
-        return outcomes
-
-    def _redact_arguments_from_log(self, *calls: ValidatedCall) -> None:
-        """Redact the arguments of these calls in logged exceptions, from here on and only in the task of this run."""
-        if not self.settings.log.log_messages:
-            EXCEPTION_REDACTOR.set(ArgumentRedactor(*(call.arguments_json for call in calls)))
-
-    def _batch_outcomes(self, tool: Tool, count: int, values: Sequence[Any]) -> Sequence[Outcome]:
-        if len(values) != count:
-            raise ToolError(f"{tool.name} got a batch of {count} calls and returned {len(values)} results.")
-        return [self._batch_item_outcome(tool, value) for value in values]
-
-    def _batch_item_outcome(self, tool: Tool, value: Any) -> Outcome:
-        if isinstance(value, Exception):
-            return handle_exception(tool.name, value)
+        Cancellation:
+            The call is finished as cancelled, within CANCEL_GRACE_S.
+        """
         try:
-            return self._completed_outcome(tool, value)
-        except ToolError as error:
-            return handle_exception(tool.name, error)
+            tool = self._resolve(call)
+            outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
+        except asyncio.CancelledError:
+            return await self.finish_cancelled(call)
+        return await self.finish(call, outcome)
 
-    def _completed_outcome(self, tool: Tool, value: Any) -> Outcome:
-        return Outcome(
-            "completed", encode(value, tool.options.max_result_bytes or self.settings.tools.tool_max_result_bytes)
+    def _resolve(self, call: ActiveCall) -> PreparedTool | Outcome:
+        """Validate a call's arguments: its tool, or the failed outcome of a call that cannot run."""
+        name = call.tool_call.name
+        if (tool := self._tools.get(name)) is None:
+            return failed(f"There is no tool named {name}; the tools are {', '.join(self._tools) or 'none'}.")
+        if tool.missing_setting:
+            return failed(
+                f"{name} is not set up here: {tool.missing_setting} is not set. Tell the user; do not call it again."
+            )
+        try:
+            call.arguments = tool.validate_arguments(call.tool_call.arguments)
+        except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
+            if cause := error.__cause__ if isinstance(error, ToolError) else error:
+                self._log_argument_error(call, cause)
+            return outcome_for_exception(name, error)
+        return tool
+
+    async def _outcome(self, call: ActiveCall, tool: PreparedTool) -> Outcome:
+        """Find or start a run and wait for it; the tool's timeout starts once it has its permits."""
+        try:
+            async with asyncio.timeout_at(call.turn.deadline) as timeout:
+                found = _take_shortcut(call, tool) or await self._acquire_slot(call, tool)
+                if isinstance(found, Outcome):
+                    return found
+                timeout.reschedule(min(_now() + tool.timeout_s, call.turn.deadline))
+                return await self._await_run(call, *found)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        if _now() >= call.turn.deadline:
+            return timed_out(f"{tool.name} was stopped because the remaining time is needed for the answer.")
+        return timed_out(f"{tool.name} did not finish within {tool.timeout_s:g} seconds and was stopped.")
+
+    async def _acquire_slot(self, call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot:
+        """A slot in a new run as soon as its permits are acquired, or in one that was started meanwhile."""
+        turn, semaphores = call.turn, (call.turn.semaphore, *tool.semaphores)
+        if not self._permits.try_acquire(semaphores):
+            await turn.emit((ToolQueued(call.tool_call.id, call.tool_call.name),))
+            await self._permits.acquire_queued(semaphores)
+            if found := _take_shortcut(call, tool):
+                self._permits.release(semaphores)
+                return found
+        return self._start_run(call, tool, semaphores), 0
+
+    def _start_run(self, call: ActiveCall, tool: PreparedTool, semaphores: Sequence[Semaphore]) -> ToolRun:
+        turn, timeout_at = call.turn, _now() + tool.timeout_s
+        calls, subscribers = [call], list[ActiveCall]()
+        context = ToolContext(
+            request_id=turn.request_id,
+            caller=None if tool.hides_caller else turn.caller_id,
+            deadline=min(timeout_at, turn.deadline),
+            patience=timeout_at,
+            max_progress_bytes=self._settings.tool_max_result_bytes,
+            clients=self._clients,
+            keys=tool.keys,
+            threads=self._threads,
+            report=functools.partial(self._publish_progress, subscribers),
         )
+        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
+        run.task.add_done_callback(lambda _: self._release(run))
+        for notify in tool.on_start:
+            notify(run)
+        return run
 
-    def _cache_result(self, call: ValidatedCall, outcome: Outcome) -> None:
-        if call.cache_key and outcome.status == "completed":
-            self._cache.put(call.cache_key, outcome.result, call.tool.options.cache_ttl_s or 0)
+    async def _await_run(self, call: ActiveCall, run: ToolRun, index: int) -> Outcome:
+        """Subscribe to a run and wait for its outcome. The last call to leave a run cancels it."""
+        call.run, call.started_at = run, _now()
+        run.subscribers.append(call)
+        try:
+            await call.turn.emit((ToolStarted(call.tool_call.id, call.tool_call.name),))
+            await asyncio.wait((run.task,))
+            return run.task.result()[index]
+        finally:
+            run.subscribers.remove(call)
+            if not run.subscribers:
+                run.task.cancel()
+                self._release(run)
+
+    def _release(self, run: ToolRun) -> None:
+        """Release a run's permits, once: when it is done or abandoned."""
+        semaphores, run.semaphores = run.semaphores, ()
+        if semaphores:
+            self._permits.release(semaphores)
+
+    async def _run_calls(
+        self, tool: PreparedTool, calls: Sequence[ActiveCall], context: ToolContext
+    ) -> Sequence[Outcome]:
+        """Run a tool: an outcome for each call, whatever the tool does.
+
+        Cancellation:
+            Passes through only if this task was cancelled from outside: a tool that cancels itself has failed.
+        """
+        if not self._log_messages:  # for this task only
+            EXCEPTION_REDACTOR.set(ArgumentRedactor(*(call.tool_call.arguments for call in calls)))
+        try:
+            if tool.batch is None or len(calls) == 1:
+                return [completed(await tool.call(calls[0].arguments, context), tool.max_result_bytes)]
+            values = await tool.batch([call.arguments for call in calls], context)
+            return batch_outcomes(tool.name, len(calls), values, tool.max_result_bytes)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            outcome = failed(f"{tool.name} cancelled itself.")
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: a tool that calls sys.exit must not end the process
+            outcome = handle_exception(tool.name, error)
+        return [outcome] * len(calls)
+
+    async def _publish_progress(self, subscribers: Sequence[ActiveCall], data: bytes) -> None:
+        """Emit progress for every unfinished call that waits for a run.
+
+        A disconnected client is not the tool's fault, and other calls may share the run: what `emit` raises is kept
+        and raised by `finish`.
+        """
+        for call in tuple(subscribers):
+            if call.message or call.emit_error:
+                continue
+            try:
+                await call.turn.emit((ToolProgressed(call.tool_call.id, call.tool_call.name, data),))
+            except Exception as error:  # noqa: BLE001 - kept, and raised by `finish`
+                call.emit_error = error
+
+    async def finish(self, call: ActiveCall, outcome: Outcome) -> ToolMessage:
+        """Emit the terminal event, once; later outcomes are ignored. The log line and the metrics follow the event.
+
+        Raises:
+            Exception: What `emit` raises; the call is finished nevertheless.
+        """
+        if call.message:
+            return call.message
+        call_id, name = call.tool_call.id, call.tool_call.name
+        content = outcome.error or outcome.result.decode()
+        call.message = ToolMessage(call_id, name, content, is_error=outcome.status != "completed")
+        duration_s = 0.0 if call.started_at is None else _now() - call.started_at
+        finished = ToolFinished(call_id, name, outcome.status, round(duration_s * 1000), outcome.result, outcome.error)
+        try:
+            if call.emit_error:
+                raise call.emit_error
+            # A call that never ran is started and finished in one batch.
+            await call.turn.emit((ToolStarted(call_id, name), finished) if call.started_at is None else (finished,))
+        finally:
+            self._log_and_measure(call, outcome, duration_s)
+        return call.message
+
+    async def finish_cancelled(self, call: ActiveCall) -> ToolMessage:
+        """Finish within CANCEL_GRACE_S, since a client that no longer reads must not hold up a cancellation.
+
+        What `emit` raises is kept for the end of the group: raised here, it would replace the cancellation.
+        """
+        try:
+            async with asyncio.timeout(CANCEL_GRACE_S):
+                return await self.finish(call, CANCELLED)
+        except Exception as error:  # noqa: BLE001 - kept, and raised at the end of the group
+            call.emit_error = error
+            return await self.finish(call, CANCELLED)  # returns the message; nothing is sent twice
+
+    def _log_and_measure(self, call: ActiveCall, outcome: Outcome, duration_s: float) -> None:
+        # A model may make up any name, and labels must stay few.
+        label = call.tool_call.name if call.tool_call.name in self._tools else "unknown"
+        extra = {"tool": label, "tool_call_id": call.tool_call.id, "tool_status": outcome.status}
+        _LOGGER.info("tool %s executed in %.3fs", label, duration_s, extra=extra)
+        measure("ToolCalls", tool=label)
+        measure("ToolDuration", duration_s * 1000, tool=label)
+        if outcome.status == "failed":
+            measure("ToolErrors", tool=label)
+        if outcome.status == "timed_out":
+            measure("ToolTimeouts", tool=label)
+
+    def _log_argument_error(self, call: ActiveCall, error: BaseException) -> None:
+        message, name = "the arguments of tool %s could not be validated: %s", call.tool_call.name
+        token = EXCEPTION_REDACTOR.set(None if self._log_messages else ArgumentRedactor(call.tool_call.arguments))
+        try:
+            _LOGGER.warning(message, name, exception_class_name(error), exc_info=error)
+        finally:
+            EXCEPTION_REDACTOR.reset(token)
 
 
-async def _run_with_retry(tool: Tool, work: Callable[[], Awaitable[T]]) -> T | Outcome:
-    """Do the work with as many retries as the tool's options allow."""
-    return await run_to_outcome(tool.name, lambda: with_retry(tool.name, tool.options.retries, work))
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _take_shortcut(call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot | None:
+    """What makes a run unnecessary: a cached result, a refusal, or a run to join."""
+    return next((found for shortcut in tool.shortcuts if (found := shortcut(call))), None)

@@ -8,37 +8,42 @@ from collections.abc import Iterable, Mapping
 
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
-from winterbourne.chat.settings import VARIABLES, Settings, is_secret
+from winterbourne.chat.settings import is_secret
 
-__all__ = ["KeyRing", "ToolKeys", "is_known_setting", "is_set"]
-
-
-def is_known_setting(name: str) -> bool:
-    """Whether a setting of this name exists."""
-    return name in VARIABLES
-
-
-def is_set(settings: Settings, name: str) -> bool:
-    """Whether the setting is set, directly or as a secret."""
-    return bool(settings.values()[name] or _secret_arn(settings, name))
+__all__ = ["KeyRing", "ToolKeys"]
 
 
 class KeyRing:
-    """Reads settings for all tools of a process; each secret is read once for all of them."""
+    """Reads settings for all tools of a process; each secret is read once for all of them.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        values: All settings that exist, by the names of their variables; empty or None if one is not set.
+    """
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
         self._secrets: dict[str, Secret] = {}
+
+    def is_known(self, name: str) -> bool:
+        """Whether a setting of this name exists."""
+        return name in self._values
+
+    def is_set(self, name: str) -> bool:
+        """Whether the setting is set, directly or as a secret."""
+        return bool(self._values[name] or self._secret_arn(name))
 
     def restricted_to(self, names: Iterable[str]) -> "ToolKeys":
         """The settings of a tool that declares these names."""
         return ToolKeys({name: self._value_or_secret(name) for name in names})
 
     def _value_or_secret(self, name: str) -> Secret | str:
-        if arn := _secret_arn(self._settings, name):
+        if arn := self._secret_arn(name):
             return self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
-        value = self._settings.values()[name]
+        value = self._values[name]
         return "" if value is None else str(value)
+
+    def _secret_arn(self, name: str) -> str:
+        return str(self._values.get(f"{name}_SECRET_ARN", ""))
 
 
 class ToolKeys:
@@ -80,7 +85,3 @@ class ToolKeys:
         if name not in self._values:
             raise InvalidToolDeclaration(f"the tool reads {name} without declaring it: @tool(needs=[{name!r}])")
         return self._values[name]
-
-
-def _secret_arn(settings: Settings, name: str) -> str:
-    return str(settings.values().get(f"{name}_SECRET_ARN", ""))

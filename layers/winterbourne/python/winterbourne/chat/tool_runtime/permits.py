@@ -7,16 +7,15 @@ never blocks calls that do not need it. When permits are released, the longest-w
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 __all__ = ["Permits", "Semaphore"]
 
 
-class Semaphore:
+class Semaphore(msgspec.Struct, eq=False):
     """A counting semaphore: `available` permits are free."""
 
-    __slots__ = ("available",)
-
-    def __init__(self, count: int) -> None:
-        self.available = count
+    available: int
 
 
 class Permits:

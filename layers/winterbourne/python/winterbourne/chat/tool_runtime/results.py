@@ -7,6 +7,7 @@ else goes to the log.
 
 import bisect
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,8 +16,21 @@ import orjson
 from winterbourne.chat.core.events import ToolStatus
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.exception_text import exception_class_name
 
-__all__ = ["CANCELLED", "Outcome", "encode", "failed", "outcome_for_exception", "timed_out", "truncate"]
+__all__ = [
+    "CANCELLED",
+    "Outcome",
+    "batch_outcomes",
+    "completed",
+    "counts_as_failure",
+    "encode",
+    "failed",
+    "handle_exception",
+    "outcome_for_exception",
+    "timed_out",
+    "truncate",
+]
 
 _MAX_ERROR_CHARS: Final = 2000
 
@@ -24,24 +38,19 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then.
-
-    `counts_as_failure` (for the circuit breaker) is true if the tool or a service it depends on failed, false for wrong
-    arguments or a cancellation.
-    """
+    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then."""
 
     status: ToolStatus
     result: bytes = b""
     error: str = ""
-    counts_as_failure: bool = False
 
 
 CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it was done.")
 
 
-def failed(error: str, *, fault: bool = False) -> Outcome:
+def failed(error: str) -> Outcome:
     """A failed outcome with this message, redacted and limited in length."""
-    return Outcome("failed", error=_error_message(error), counts_as_failure=fault)
+    return Outcome("failed", error=_error_message(error))
 
 
 def timed_out(error: str) -> Outcome:
@@ -49,11 +58,54 @@ def timed_out(error: str) -> Outcome:
     return Outcome("timed_out", error=_error_message(error))
 
 
+def completed(value: Any, max_bytes: int) -> Outcome:
+    """The outcome of what a tool returned.
+
+    Raises:
+        ToolError: It cannot be encoded as JSON.
+    """
+    return Outcome("completed", encode(value, max_bytes))
+
+
+def batch_outcomes(name: str, count: int, values: Sequence[Any], max_bytes: int) -> list[Outcome]:
+    """The outcomes of what a batch function returned: results, or exceptions in their places.
+
+    Raises:
+        ToolError: They are not as many as the calls.
+    """
+    if len(values) != count:
+        raise ToolError(f"{name} got a batch of {count} calls and returned {len(values)} results.")
+    return [_batch_item_outcome(name, value, max_bytes) for value in values]
+
+
+def _batch_item_outcome(name: str, value: Any, max_bytes: int) -> Outcome:
+    if isinstance(value, Exception):
+        return handle_exception(name, value)
+    try:
+        return completed(value, max_bytes)
+    except ToolError as error:
+        return handle_exception(name, error)
+
+
 def outcome_for_exception(name: str, error: BaseException) -> Outcome:
     """The failed outcome of an exception: the text of a ToolError, or one generic sentence for any other exception."""
     message = _exception_message(error) if isinstance(error, ToolError) else ""
-    fault = not isinstance(error, ToolError) or isinstance(error, ToolUnavailable)
-    return failed(message or f"{name} failed because of an internal error.", fault=fault)
+    return failed(message or f"{name} failed because of an internal error.")
+
+
+def handle_exception(name: str, error: BaseException) -> Outcome:
+    """The outcome of an exception that a tool raised. It is logged, unless it is a ToolError."""
+    if not isinstance(error, ToolError):
+        _LOGGER.warning("tool %s raised %s", name, exception_class_name(error), exc_info=error)
+    return outcome_for_exception(name, error)
+
+
+def counts_as_failure(error: BaseException) -> bool:
+    """Whether the tool or a service it depends on failed, for retries and circuit breakers.
+
+    A ToolError is raised on purpose, about wrong arguments for example; only a ToolUnavailable counts.
+    """
+    return not isinstance(error, ToolError) or isinstance(error, ToolUnavailable)
 
 
 def encode(value: Any, max_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ a new one, so that it holds no permit. All threads are daemons, so none delays t
 
 import asyncio
 import contextvars
+import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -32,15 +33,17 @@ class ThreadPool:
         self.active_count = 0
         """Threads running a call that is still awaited."""
 
-    async def run(self, function: Callable[[], Any]) -> Any:
+    def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
         """Call a function in a thread, with a copy of this task's context variables.
+
+        Returns:
+            A future with what the function returns or raises.
 
         Raises:
             ToolUnavailable: Too many threads are stuck.
-            BaseException: What the function raises.
 
         Cancellation:
-            Returns at once; the thread cannot be stopped and is abandoned.
+            Ends the wait at once; the thread cannot be stopped and is abandoned.
         """
         if self.abandoned_count >= self._abandoned_limit:
             raise ToolUnavailable(
@@ -48,49 +51,45 @@ class ThreadPool:
             )
         worker = self._idle_workers.pop() if self._idle_workers else _Worker()
         future = asyncio.get_running_loop().create_future()
+        future.add_done_callback(self._on_future_done)
         context = contextvars.copy_context()
         self.active_count += 1
         worker.jobs.put(lambda: self._run_job(worker, future, lambda: context.run(function)))
-        try:
-            succeeded, value = await future
-        except asyncio.CancelledError:
-            self._mark_abandoned(future)
-            raise
-        if not succeeded:
-            raise value
-        return value
+        return future
 
     def close(self) -> None:
         """Stop the idle threads. Busy ones end with the process."""
         while self._idle_workers:
             self._idle_workers.pop().jobs.put(None)
 
-    def _mark_abandoned(self, future: "asyncio.Future[Any]") -> None:
-        if future.cancelled():
-            self.active_count -= 1
-            self.abandoned_count += 1
-            measure("AbandonedThreads")
-
     def _run_job(self, worker: "_Worker", future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
         """Runs in the thread: call the function and hand the outcome to the loop."""
         try:
-            outcome = (True, function())
-        except BaseException as error:  # noqa: BLE001 - also SystemExit and StopIteration: `run` raises it
-            outcome = (False, error)
+            deliver = functools.partial(future.set_result, function())
+        except StopIteration as error:  # no future can hold it
+            deliver = functools.partial(future.set_exception, RuntimeError(f"a tool raised StopIteration: {error}"))
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: whoever awaits the future decides
+            deliver = functools.partial(future.set_exception, error)
         try:
-            future.get_loop().call_soon_threadsafe(self._on_job_done, worker, future, outcome)
+            future.get_loop().call_soon_threadsafe(self._on_job_done, worker, future, deliver)
         except RuntimeError:  # the loop is closed; nobody is waiting any more
             worker.jobs.put(None)
 
-    def _on_job_done(self, worker: "_Worker", future: "asyncio.Future[Any]", outcome: tuple[bool, Any]) -> None:
+    def _on_job_done(self, worker: "_Worker", future: "asyncio.Future[Any]", deliver: Callable[[], None]) -> None:
         """Runs in the loop: the thread has finished its job."""
         if future.cancelled():
             self.abandoned_count -= 1
             worker.jobs.put(None)  # it was replaced when it was abandoned
-            return
+        else:
+            self._idle_workers.append(worker)
+            deliver()
+
+    def _on_future_done(self, future: "asyncio.Future[Any]") -> None:
+        """Runs in the loop: the function's outcome is there, or nobody waits for it any more."""
         self.active_count -= 1
-        self._idle_workers.append(worker)
-        future.set_result(outcome)
+        if future.cancelled():
+            self.abandoned_count += 1
+            measure("AbandonedThreads")
 
 
 class _Worker:

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.schema import Schema, accepts_null, resolve_ref
+from winterbourne.chat.tool_runtime.schema import Schema
 
 __all__ = ["ArgumentValidator"]
 
@@ -25,15 +25,13 @@ class ArgumentValidator(Generic[S]):
         name: The tool's name, for error messages.
         struct: Has one field per parameter.
         parameters: The struct's schema, with `additionalProperties: false` on every level.
-        strict: Whether the model was given the strict form, in which null stands for an omitted optional field.
     """
 
-    def __init__(self, name: str, struct: type[S], parameters: Schema, *, strict: bool = False) -> None:
+    def __init__(self, name: str, struct: type[S], parameters: Schema) -> None:
         self._name = name
         self._struct = struct
         self._parameters = parameters
         self._definitions: Mapping[str, Schema] = parameters.get("$defs", {})
-        self._strict = strict
 
     def __call__(self, text: str) -> S:
         """Validate arguments. Empty text means no arguments.
@@ -43,16 +41,17 @@ class ArgumentValidator(Generic[S]):
                 `__post_init__` of the tool's own types raised.
         """
         try:
-            checked = self._reject_unknown_fields(_decode_json(text or "{}"), self._parameters, "$")
+            value = _decode_json(text or "{}")
+            self._reject_unknown_fields(value, self._parameters, "$")
         except msgspec.ValidationError as error:
             raise self._argument_error(str(error)) from None
         except RecursionError:
             raise self._argument_error("the JSON text is nested too deep") from None
-        return self._convert(checked)
+        return self._convert(value)
 
-    def _convert(self, checked: Any) -> S:
+    def _convert(self, value: Any) -> S:
         try:
-            return msgspec.convert(checked, self._struct, str_keys=True)
+            return msgspec.convert(value, self._struct, str_keys=True)
         except msgspec.ValidationError as error:
             if _is_raised_by_msgspec(error):
                 raise self._argument_error(str(error)) from None
@@ -66,34 +65,27 @@ class ArgumentValidator(Generic[S]):
             " fix that and call it again."
         )
 
-    def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> Any:
-        """Reject unknown fields, and drop the nulls that stand for omitted fields: the value for msgspec to convert.
+    def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> None:
+        """Reject unknown fields on every level.
 
         Raises:
-            msgspec.ValidationError: A field is unknown, on any level.
+            msgspec.ValidationError: A field is unknown.
         """
         if isinstance(value, dict):
-            return self._reject_unknown_fields_of_object(value, self._matching_object_schema(value, schema), path)
-        if isinstance(value, list):
+            self._reject_unknown_fields_of_object(value, self._matching_object_schema(value, schema), path)
+        elif isinstance(value, list):
             item_schema: Schema = next((part["items"] for part in self._union_members(schema) if "items" in part), {})
-            return [self._reject_unknown_fields(item, item_schema, f"{path}[{at}]") for at, item in enumerate(value)]
-        return value
+            for at, item in enumerate(value):
+                self._reject_unknown_fields(item, item_schema, f"{path}[{at}]")
 
-    def _reject_unknown_fields_of_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
+    def _reject_unknown_fields_of_object(self, value: dict[str, Any], schema: Schema, path: str) -> None:
         additional_properties = schema.get("additionalProperties") or {}
         properties = schema.get("properties", dict.fromkeys(value, additional_properties))
         if unknown := [key for key in value if key not in properties]:
             names = ", ".join(f"`{name}`" for name in properties) or "none"
             raise msgspec.ValidationError(f"unknown field `{unknown[0]}` (the fields are {names}) - at `{path}`")
-        return {
-            key: self._reject_unknown_fields(item, properties[key], f"{path}.{key}")
-            for key, item in value.items()
-            if not (self._strict and item is None and self._null_means_omitted(key, schema))
-        }
-
-    def _null_means_omitted(self, key: str, schema: Schema) -> bool:
-        optional = key in schema.get("properties", ()) and key not in schema.get("required", ())
-        return optional and not accepts_null(schema["properties"][key], self._definitions)
+        for key, item in value.items():
+            self._reject_unknown_fields(item, properties[key], f"{path}.{key}")
 
     def _matching_object_schema(self, value: dict[str, Any], schema: Schema) -> Schema:
         """The object schema of a value, in a union by its tag; empty if none fits, then msgspec rejects the value."""
@@ -103,7 +95,7 @@ class ArgumentValidator(Generic[S]):
 
     def _union_members(self, schema: Schema) -> Iterator[Schema]:
         """The members of a union, nested unions included, or the schema itself; references are resolved."""
-        target = resolve_ref(schema, self._definitions)
+        target = self._definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
         if "anyOf" not in target:
             yield target
         for part in target.get("anyOf", ()):

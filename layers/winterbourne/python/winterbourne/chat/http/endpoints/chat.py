@@ -16,6 +16,7 @@ from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message
+from winterbourne.chat.core.provider import Provider
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.errors import StorageUnavailable
@@ -23,7 +24,6 @@ from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.infra import telemetry
-from winterbourne.chat.providers.base import Provider
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.rate_limits import RateLimiter

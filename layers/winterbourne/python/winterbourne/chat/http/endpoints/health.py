@@ -1,8 +1,8 @@
 """Health endpoint: the liveness probe `/healthz`, and the readiness probe `/readyz`, which names model and tools."""
 
 from winterbourne.chat.core.conversation import Tools
+from winterbourne.chat.core.provider import Provider
 from winterbourne.chat.http.service import RequestContext, reply_json
-from winterbourne.chat.providers.base import Provider
 
 __all__ = ["HealthEndpoint"]
 

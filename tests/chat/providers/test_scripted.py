@@ -1,10 +1,12 @@
-"""Scripted provider: matches patterns, calls tools in parallel, and answers from their results."""
+"""Scripted provider: a table of patterns calls tools in parallel, and their results are told in sentences."""
 
 import asyncio
 from collections.abc import Sequence
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.clock import jumping
 from winterbourne.chat.core.events import (
@@ -26,11 +28,11 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
+from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelBusy
-from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.providers.scripted.provider import ScriptedProvider
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.providers.scripted import ScriptedProvider
+from winterbourne.chat.settings import ModelSettings
 
 SHIPPED = tuple(
     ToolSchema(name, "", {"type": "object"})
@@ -90,6 +92,107 @@ class TestFiveToolsAtOnce:
         assert await turn(FIVE_TOOLS) == await turn(FIVE_TOOLS)
 
 
+class TestTheTable:
+    @pytest.mark.parametrize(
+        ("prompt", "expected"),
+        [
+            ("What is the weather in Paris?", [("get_weather", {"city": "Paris"})]),
+            (
+                "And the weather in New York or São Paulo?",
+                [("get_weather", {"city": c}) for c in ("New York", "São Paulo")],
+            ),
+            ("weather in lima", [("get_weather", {"city": "lima"})]),
+            (
+                "the weather in Paris and Lima, and AAPL",
+                [
+                    ("get_stock_quote", {"symbol": "AAPL"}),
+                    ("get_weather", {"city": "Paris"}),
+                    ("get_weather", {"city": "Lima"}),
+                ],
+            ),
+            (
+                "1,250.5 EUR in USD",
+                [("convert_currency", {"amount": 1250.5, "from_currency": "EUR", "to_currency": "USD"})],
+            ),
+            (
+                "50 USD to JPY and GBP",
+                [
+                    ("convert_currency", {"amount": 50, "from_currency": "USD", "to_currency": "JPY"}),
+                    ("convert_currency", {"amount": 50, "from_currency": "USD", "to_currency": "GBP"}),
+                ],
+            ),
+            ("What is 12 * 7?", [("calculate", {"expression": "12 * 7"})]),
+            ("What is (3+4)^2 / 7?", [("calculate", {"expression": "(3+4)**2 / 7"})]),
+            (
+                "What is 17.5 % of 2340, and what time is it in Tokyo?",
+                [
+                    ("calculate", {"expression": "17.5 / 100 * 2340"}),
+                    ("current_time", {"timezone": "Asia/Tokyo"}),
+                ],
+            ),
+            ("what time is it?", [("current_time", {"timezone": "UTC"})]),
+            (
+                "the time in Lima and Europe/Paris",
+                [
+                    ("current_time", {"timezone": "America/Lima"}),
+                    ("current_time", {"timezone": "Europe/Paris"}),
+                ],
+            ),
+            ("Tell me about JSON", []),
+            ("On 2026-11-22", []),
+        ],
+    )
+    async def test_words_become_calls(self, prompt: str, expected: list[tuple[str, object]]) -> None:
+        assert tool_calls(await turn(prompt)) == expected
+
+    @pytest.mark.parametrize(
+        ("tool", "result", "sentence"),
+        [
+            (
+                "get_stock_quote",
+                '{"symbol":"AAPL","price":496.66,"change":-8.54,"change_percent":-1.7496}',
+                "**AAPL** is at 496.66, -8.54 (-1.7 %) since the last close.",
+            ),
+            (
+                "get_weather",
+                '{"city":"Lima","country":"Peru","conditions":"fog","temperature_c":27.2,"feels_like_c":26.3}',
+                "**Lima**, Peru: 27.2 °C and fog, feels like 26.3 °C.",
+            ),
+            (
+                "convert_currency",
+                '{"amount":1200.0,"from_currency":"EUR","result":1392.0,"to_currency":"USD","rate":1.16}',
+                "1,200.00 EUR is **1,392.00 USD**, at a rate of 1.16.",
+            ),
+            ("calculate", '{"expression":"6*7","result":42}', "`6*7` is **42**."),
+            (
+                "current_time",
+                '{"timezone":"Asia/Tokyo","time":"2026-11-23T03:59:18+09:00","weekday":"Monday"}',
+                "In Asia/Tokyo it is **2026-11-23T03:59**, a Monday.",
+            ),
+            ("other", '{"paid_in":12}', "**x**: paid in 12"),
+            ("other", "just words", "**x**: just words"),
+            ("calculate", '{"result":42}', "**x**: result 42"),
+        ],
+    )
+    async def test_a_result_becomes_a_sentence(self, tool: str, result: str, sentence: str) -> None:
+        call = AssistantMessage((ToolCall("call_1", tool, '{"a":"x"}'),))
+        assert f"- {sentence}" in text(await turn("x", call, ToolMessage("call_1", tool, result)))
+
+    @given(st.text())
+    def test_any_text_can_be_looked_up(self, prompt: str) -> None:
+        assert asyncio.run(turn(prompt)) == asyncio.run(turn(prompt))
+
+    @pytest.mark.parametrize("run", ["1", "1,", "A", "a ", "(", "A and ", "1 EUR ", "*"])
+    async def test_a_long_prompt_takes_no_longer_than_its_length(self, run: str) -> None:
+        """200,000 characters is the longest message; no pattern may backtrack through it."""
+        await turn("weather in " + run * (200_000 // len(run)), tools=())
+
+    async def test_deep_nesting_in_a_callers_history_is_told_as_it_came(self) -> None:
+        deep = f'{{"city":{"[" * 1000}{"]" * 1000}}}'
+        call = AssistantMessage((ToolCall("call_1", "get_weather", deep),))
+        assert f"**get_weather**: {deep}" in text(await turn("x", call, ToolMessage("call_1", "get_weather", deep)))
+
+
 class TestAnswers:
     calls = AssistantMessage(
         (ToolCall("call_1", "get_weather", '{"city":"Paris"}'), ToolCall("call_2", "get_weather", '{"city":"Lima"}'))
@@ -142,30 +245,9 @@ class TestFollowUps:
         events = await turn("weather in Paris", TestAnswers.calls, "And in Rome?")
         assert next(e.id for e in events if isinstance(e, ToolCallReady)) == "call_3"
 
-    @pytest.mark.parametrize(
-        ("tool", "arguments", "prompt", "expected"),
-        [
-            (
-                "convert_currency",
-                '{"amount":1,"from_currency":"EUR","to_currency":"USD"}',
-                "and in GBP?",
-                {"amount": 1, "from_currency": "EUR", "to_currency": "GBP"},
-            ),
-            ("current_time", '{"timezone":"UTC"}', "and in Tokyo?", {"timezone": "Asia/Tokyo"}),
-            ("get_stock_quote", '{"symbol":"AAPL"}', "what about nvidia?", {"symbol": "NVDA"}),
-        ],
-    )
-    async def test_every_tool_but_calculate_can_be_repeated(
-        self, tool: str, arguments: str, prompt: str, expected: object
-    ) -> None:
-        events = await turn("x", AssistantMessage((ToolCall("call_1", tool, arguments),)), prompt)
-        assert tool_calls(events) == [(tool, expected)]
-
-    @pytest.mark.parametrize("arguments", ["", "{broken", "[]"])
-    async def test_arguments_that_are_not_an_object_are_ignored(self, arguments: str) -> None:
-        earlier = AssistantMessage((ToolCall("call_1", "get_weather", arguments),))
-        events = await turn("weather in Paris", earlier, "And in Rome?")
-        assert tool_calls(events) == [("get_weather", {"city": "Rome"})]
+    async def test_a_city_alone_may_mean_its_time(self) -> None:
+        events = await turn("x", AssistantMessage((ToolCall("call_1", "current_time", ""),)), "what about Tokyo?")
+        assert tool_calls(events) == [("current_time", {"timezone": "Asia/Tokyo"})]
 
     async def test_a_new_subject_is_not_a_follow_up(self) -> None:
         assert tool_calls(await turn("weather in Paris", TestAnswers.calls, "Thank you")) == []
@@ -234,7 +316,7 @@ class TestCommands:
 class TestSpeed:
     @jumping
     async def test_words_come_at_the_configured_rate(self) -> None:
-        loop, provider = asyncio.get_running_loop(), make_provider(Settings.of(scripted_words_per_second=4))
+        loop, provider = asyncio.get_running_loop(), make_provider(ModelSettings(scripted_words_per_second=4))
         began = loop.time()
         assert isinstance(provider, ScriptedProvider)
         await turn("count to 39", provider=provider)

@@ -14,6 +14,8 @@ __all__ = ["ModelRequest", "Provider"]
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The request for one model turn. Options that are None are left to the provider.
 
+    `messages` is normalized, as by `core.history.normalize_history`: each assistant turn is followed by exactly one
+    result for each of its calls, in order, and there are no other results.
     `deadline` is in seconds on the event loop's clock; retries never go past it.
     """
 

@@ -1,1 +1,0 @@
-"""The scripted provider: intents from text, tool calls, replies; no model behind it."""

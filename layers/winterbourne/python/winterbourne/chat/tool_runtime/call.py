@@ -1,0 +1,120 @@
+"""A tool call in progress, the model turn it belongs to, its tool, and the run it waits for.
+
+The data that the executor, the call group and the wrappers around a run share.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from winterbourne.chat.core.events import Emit
+from winterbourne.chat.core.messages import ToolCall, ToolMessage
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Call
+from winterbourne.chat.tool_runtime.keys import ToolKeys
+from winterbourne.chat.tool_runtime.permits import Semaphore
+from winterbourne.chat.tool_runtime.results import Outcome
+
+__all__ = ["ActiveCall", "PreparedTool", "RunCalls", "RunSlot", "ToolRun", "Turn"]
+
+
+class Turn(msgspec.Struct, frozen=True, eq=False):
+    """What the calls of one model turn have in common.
+
+    Attributes:
+        emit: Receives the events; what it raises is raised to whoever awaits the call.
+        deadline: When tools must end, on the event loop's clock, in seconds.
+        request_id: For the tools' contexts.
+        caller_id: For the tools' contexts, and for results that are cached per caller.
+        semaphore: Limits how many runs of the turn are in flight.
+    """
+
+    emit: Emit
+    deadline: float
+    request_id: str
+    caller_id: str
+    semaphore: Semaphore
+
+
+class ActiveCall(msgspec.Struct, eq=False):
+    """One tool call, and what is known and has been reported about it.
+
+    Attributes:
+        tool_call: The call as the model wrote it.
+        arguments: Validated, once the call is resolved.
+        run: The run it waits for, or has waited for.
+        started_at: Its duration is measured from here, on the event loop's clock; None until it runs.
+        message: The message for the model; None until the call is finished.
+        emit_error: What `emit` raised when it could not be raised further.
+    """
+
+    turn: Turn
+    tool_call: ToolCall
+    arguments: Any = None
+    run: "ToolRun | None" = None
+    started_at: float | None = None
+    message: ToolMessage | None = None
+    emit_error: Exception | None = None
+    _canonical_arguments: bytes = b""
+
+    def canonical_arguments(self) -> bytes:
+        """The arguments as JSON text that equal calls have in common; from before the run, which may change them."""
+        self._canonical_arguments = self._canonical_arguments or msgspec.json.encode(self.arguments, order="sorted")
+        return self._canonical_arguments
+
+
+class ToolRun(msgspec.Struct, eq=False):
+    """One run of a tool in its own task, so that a tool that ignores its cancellation holds up no caller.
+
+    Attributes:
+        calls: The calls whose arguments it runs with: one, or those of a batch.
+        task: Returns an outcome for each of `calls`, whatever the tool does, unless it is cancelled.
+        subscribers: The calls that wait for it. Without any it is abandoned, and must not be joined.
+        semaphores: Those whose permits it holds; empty once they are released.
+    """
+
+    calls: list[ActiveCall]
+    task: "asyncio.Task[Sequence[Outcome]]"
+    subscribers: list[ActiveCall]
+    semaphores: Sequence[Semaphore]
+
+
+RunSlot: TypeAlias = tuple[ToolRun, int]
+"""A run, and the index of a call's outcome in it."""
+
+RunCalls: TypeAlias = Callable[["PreparedTool", list[ActiveCall], ToolContext], Coroutine[Any, Any, Sequence[Outcome]]]
+"""Runs a tool for some calls, and returns an outcome for each of them."""
+
+
+class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A tool and what all its calls have in common; made once, when the tool is added.
+
+    The wrappers that the tool's options ask for are composed here, so that other tools never pass through them.
+
+    Attributes:
+        validate_arguments: The tool's own.
+        call: The tool's call, wrapped.
+        batch: The tool's batch function, wrapped.
+        run: Runs the calls of a run.
+        shortcuts: Each may find a call's outcome, or a run to join, so that no run is started for it.
+        on_start: Each is called with every run that is started.
+        missing_setting: A setting that the tool needs and that is not set; empty if it can run.
+        semaphores: What a run must acquire besides the turn's own.
+        hides_caller: Whether the tool must not depend on the caller, since all callers share its results.
+    """
+
+    name: str
+    validate_arguments: Callable[[str], Any]
+    call: Call
+    batch: Call | None
+    run: RunCalls
+    shortcuts: Sequence[Callable[[ActiveCall], Outcome | RunSlot | None]]
+    on_start: Sequence[Callable[[ToolRun], None]]
+    missing_setting: str
+    keys: ToolKeys
+    semaphores: Sequence[Semaphore]
+    timeout_s: float
+    max_result_bytes: int
+    hides_caller: bool

@@ -1,0 +1,120 @@
+"""Lambda's formats of a log line, as text or as structured JSON: records, printed lines and errors. No I/O.
+
+They are awslambdaric's, with one difference: in JSON, a printed line becomes a record with its request id, unless it
+already is a JSON object, as written by Powertools.
+"""
+
+import json
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["JsonFormatter", "error_as_json", "error_as_lines", "printed_line", "standard_level", "text_formatter"]
+
+TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+TEXT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
+JSON_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
+
+# Attributes that every record has, and the ids that the runtime's handler adds; any others came through `extra`.
+STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "aws_request_id",
+    "tenant_id",
+    "taskName",
+    "message",
+}
+
+
+def text_formatter() -> logging.Formatter:
+    """The format of a record as text."""
+    return logging.Formatter(TEXT_FORMAT, TEXT_TIME_FORMAT)
+
+
+class JsonFormatter(logging.Formatter):
+    """The format of a record as JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with its newline."""
+        trace = kind = message = location = None
+        if record.exc_info and record.exc_info[0] is not None:
+            kind, message = record.exc_info[0].__name__, str(record.exc_info[1])
+            trace, location = (
+                traceback.format_tb(record.exc_info[2]),
+                f"{record.pathname}:{record.funcName}:{record.lineno}",
+            )
+        entry = {
+            "timestamp": self.formatTime(record, JSON_TIME_FORMAT),
+            "level": logging.getLevelName(standard_level(record)),
+            "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
+            "logger": record.name,
+            "stackTrace": trace,
+            "errorType": kind,
+            "errorMessage": message,
+            "requestId": getattr(record, "aws_request_id", None),
+            "location": location,
+            "tenantId": getattr(record, "tenant_id", None),
+        }
+        extra = {k: v for k, v in record.__dict__.items() if k not in STANDARD_ATTRIBUTES and k not in entry}
+        return _json_line(entry | extra)
+
+
+def standard_level(record: logging.LogRecord) -> int:
+    """The level of logging itself that a record's level is, or is above."""
+    return min(50, max(0, record.levelno)) // 10 * 10
+
+
+def printed_line(line: str, level: int, request_id: str, tenant_id: str | None) -> str:
+    """A printed line as a JSON record; a JSON object stays as it is."""
+    if line.startswith("{") and _is_json(line):
+        return line + "\n"
+    return _json_line(
+        {
+            "timestamp": _now(),
+            "level": logging.getLevelName(level),
+            "message": line,
+            "requestId": request_id or None,
+            "tenantId": tenant_id,
+        }
+    )
+
+
+def error_as_json(document: Mapping[str, Any]) -> str:
+    """Lambda's own error line, of an error document, as JSON."""
+    return json.dumps({"timestamp": _now(), "level": "ERROR", **document}, ensure_ascii=False)
+
+
+def error_as_lines(document: Mapping[str, Any]) -> list[str]:
+    """Lambda's own error line, of an error document, as text, which has several lines."""
+    name, message = document["errorType"], document["errorMessage"]
+    head = "[ERROR]"
+    if name:
+        head += f" {name}" + ":" * bool(message)
+    if message:
+        head += f" {message}"
+    lines = [head, "Traceback (most recent call last):"]
+    for element in document["stackTrace"]:
+        lines += [_preserve_indent(line) for line in element.splitlines()] or [""]
+    return lines
+
+
+def _now() -> str:
+    return time.strftime(JSON_TIME_FORMAT, time.gmtime())
+
+
+def _json_line(entry: dict[str, Any]) -> str:
+    return json.dumps({k: v for k, v in entry.items() if v is not None}, ensure_ascii=False, default=str) + "\n"
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _preserve_indent(line: str) -> str:
+    text = line.lstrip(" ")
+    return NO_BREAK_SPACE * (len(line) - len(text)) + text
