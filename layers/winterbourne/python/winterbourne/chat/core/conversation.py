@@ -216,17 +216,18 @@ class _ModelTurn:
                 await self._handle_call(ToolCall(event.id, event.name, event.arguments), stack)
             else:
                 self._handle_event(event)
+        conversation = self._conversation
+        if not conversation.has_text and any(isinstance(event, TextDelta) for event in batch):
+            conversation.has_text = True
+            telemetry.note_first_token()
         if self._ended is None:
-            await self._conversation.emit(batch)
+            await conversation.emit(batch)
         elif len(batch) > 1:  # TurnEnded is emitted once the turn's tools have finished
-            await self._conversation.emit(batch[:-1])
+            await conversation.emit(batch[:-1])
 
     def _handle_event(self, event: ModelEvent) -> None:
         match event:
             case TextDelta(text):
-                if not self._conversation.has_text:
-                    self._conversation.has_text = True
-                    telemetry.note_first_token()
                 self._output_chars += len(text)
                 self._text_buffer.append(text)
             case ReasoningDelta(text):

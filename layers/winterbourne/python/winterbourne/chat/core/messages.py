@@ -120,7 +120,6 @@ class ToolSchema(msgspec.Struct, frozen=True):
     name: str
     description: str
     parameters: dict[str, object]
-    strict: bool = False
 
 
 ToolChoice: TypeAlias = str

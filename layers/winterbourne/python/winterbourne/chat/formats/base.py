@@ -4,15 +4,17 @@ Both are sans-I/O: plain functions from values to values. The service uses nothi
 types are for the structs that decoders convert bodies to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol
 
+import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.formats.json_text import dumps
 
-__all__ = ["Encoder", "Format", "Id", "MaxTokens", "Temperature", "ToolName"]
+__all__ = ["Encoder", "Format", "Id", "MaxTokens", "Temperature", "ToolName", "error_body"]
 
 Id = Annotated[str, Meta(max_length=200)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
@@ -47,26 +49,25 @@ class Encoder(Protocol):
         ...
 
 
-class Format(Protocol):
-    """One wire format."""
+class Format(msgspec.Struct, frozen=True):
+    """One wire format.
 
-    @property
-    def path(self) -> str:
-        """The path of its POST endpoint."""
-        ...
+    Attributes:
+        path: The path of its POST endpoint.
+        decode: Decodes the JSON object of a request, and creates the encoder for its answer. Only shapes are checked:
+            `core.request_checks` checks the request against the settings, the same for all formats. Its messages are in
+            the client's order, not normalized; its model is the one that the client named. Raises
+            msgspec.ValidationError if the body has another shape (the caller gets 400, and the message names the
+            field), or RequestRejected for what msgspec does not find.
+        error_body: Encodes (status, code, message) as the JSON body of a non-200 response, in the shape that this
+            format's clients expect.
+    """
 
-    def decode(self, body: dict[str, Any], /) -> tuple[ChatRequest, Encoder]:
-        """Decode the JSON object of a request, and create the encoder for its answer.
+    path: str
+    decode: Callable[[dict[str, Any]], tuple[ChatRequest, Encoder]]
+    error_body: Callable[[int, str, str], bytes]
 
-        Only shapes are checked: the request is checked against the settings by `core.request_checks`, the same for all
-        formats. Its messages are in the client's order, not normalized; its model is the one that the client named.
 
-        Raises:
-            msgspec.ValidationError: The body has another shape; the caller gets 400, and the message names the field.
-            RequestRejected: 400 for what msgspec does not find.
-        """
-        ...
-
-    def error_body(self, status: int, code: str, message: str, /) -> bytes:
-        """The JSON body of a non-200 response, in the shape that this format's clients expect."""
-        ...
+def error_body(_status: int, code: str, message: str) -> bytes:
+    """`{"error":{"code","message"}}`, for formats that leave the shape to the server."""
+    return dumps({"error": {"code": code, "message": message}})

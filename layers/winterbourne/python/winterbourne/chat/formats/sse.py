@@ -5,9 +5,11 @@ A frame is `data: `, JSON on one line, and an empty line. https://html.spec.what
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
-__all__ = ["DONE", "HEADERS", "HEARTBEAT"]
+import msgspec
+
+__all__ = ["DONE", "HEADERS", "HEARTBEAT", "SseEncoder"]
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,3 +24,11 @@ HEARTBEAT: Final = b": keep-alive\n\n"
 
 DONE: Final = b"data: [DONE]\n\n"
 """The last frame of the formats that follow OpenAI in this."""
+
+
+class SseEncoder(msgspec.Struct):
+    """What the encoders of all streaming formats have in common; each has its own `encode`."""
+
+    status: ClassVar[int] = 200
+    headers: ClassVar[Mapping[str, str]] = HEADERS
+    heartbeat: ClassVar[bytes] = HEARTBEAT

@@ -7,10 +7,9 @@ import msgspec
 from winterbourne.chat.core.messages import ChatRequest, Text, ToolSchema, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
-from winterbourne.chat.formats.base import Id, ToolName
-from winterbourne.chat.formats.json_text import dumps
+from winterbourne.chat.formats.base import Format, Id, ToolName, error_body
 
-__all__ = ["FORMAT", "AgUiFormat"]
+__all__ = ["FORMAT"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -42,24 +41,16 @@ def _tool_schema(tool: _Tool) -> ToolSchema:
     return ToolSchema(tool.name, tool.description, tool.parameters or {"type": "object", "properties": {}})
 
 
-class AgUiFormat:
-    """AG-UI over server-sent events."""
-
-    path = "/agui"
-
-    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
-        """Decode a run request; its `tools` are the client's own."""
-        decoded = msgspec.convert(body, _Body)
-        chat_request = ChatRequest(
-            messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
-            conversation_id=decoded.thread_id,
-            client_tools=tuple(_tool_schema(tool) for tool in decoded.tools),
-        )
-        return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id)
-
-    def error_body(self, _status: int, code: str, message: str) -> bytes:
-        """`{"error":{"code","message"}}`; the client shows it unchanged."""
-        return b'{"error":{"code":%b,"message":%b}}' % (dumps(code), dumps(message))
+def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
+    """Decode a run request; its `tools` are the client's own."""
+    decoded = msgspec.convert(body, _Body)
+    chat_request = ChatRequest(
+        messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
+        conversation_id=decoded.thread_id,
+        client_tools=tuple(_tool_schema(tool) for tool in decoded.tools),
+    )
+    return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id)
 
 
-FORMAT: Final = AgUiFormat()
+FORMAT: Final = Format("/agui", decode, error_body)
+"""AG-UI over server-sent events."""

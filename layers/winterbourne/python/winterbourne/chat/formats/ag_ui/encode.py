@@ -5,8 +5,7 @@ closed before the run finishes. A text or reasoning message is closed before any
 open side by side. https://docs.ag-ui.com
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Final, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -50,17 +49,13 @@ SUCCESS: Final = (
 RUN_ERROR: Final = b'%bdata: {"type":"RUN_ERROR","message":%b,"code":%b}\n\n'
 
 
-class AgUiEncoder(msgspec.Struct):
+class AgUiEncoder(sse.SseEncoder):
     """Encodes events as AG-UI events. A state machine: it tracks the open step, messages and tool calls.
 
     Attributes:
         thread_id: The client's id for the conversation; if empty, our conversation id is sent.
         run_id: The client's id for this answer; if empty, our message id is sent.
     """
-
-    status: ClassVar[int] = 200
-    headers: ClassVar[Mapping[str, str]] = sse.HEADERS
-    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
 
     thread_id: str = ""
     run_id: str = ""
@@ -71,8 +66,8 @@ class AgUiEncoder(msgspec.Struct):
     _is_text_open: bool = False
     _reasoning_id: bytes = b""
     _reasoning_count: int = 0
-    _open_calls: dict[str, bytes] = {}
-    _pending_calls: dict[str, bytes] = {}
+    _open_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
+    _pending_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
 
     def encode(self, batch: e.EventBatch) -> bytes:
         """The frames of a batch, joined."""

@@ -8,10 +8,9 @@ import msgspec
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
-from winterbourne.chat.formats.base import Id, MaxTokens, Temperature, ToolName
-from winterbourne.chat.formats.json_text import dumps
+from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, ToolName, error_body
 
-__all__ = ["FORMAT", "AiSdkFormat"]
+__all__ = ["FORMAT"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -45,32 +44,24 @@ def _new_messages(messages: Sequence[Message], tools: Container[str]) -> tuple[M
     return tuple(m for m in messages[last_turn_index + 1 :] if not isinstance(m, ToolMessage) or m.name in tools)
 
 
-class AiSdkFormat:
-    """AI SDK UI message stream."""
-
-    path = "/api/chat"
-
-    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
-        """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
-        decoded = msgspec.convert(body, _Body)
-        tools = decoded.tools or {}
-        messages = tuple(decode_history(decoded.messages))
-        chat_request = ChatRequest(
-            messages=_new_messages(messages, tools) if decoded.store else messages,
-            conversation_id=decoded.id,
-            message_id=_continued_message_id(decoded.messages),
-            store=decoded.store,
-            system=decoded.system,
-            model_id=decoded.model,
-            temperature=decoded.temperature,
-            max_tokens=decoded.max_tokens,
-            client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
-        )
-        return chat_request, AiSdkEncoder(frozenset(tools))
-
-    def error_body(self, _status: int, code: str, message: str) -> bytes:
-        """`{"error":{"code","message"}}`; the SDK shows the whole body as the error's message."""
-        return b'{"error":{"code":%b,"message":%b}}' % (dumps(code), dumps(message))
+def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
+    """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
+    decoded = msgspec.convert(body, _Body)
+    tools = decoded.tools or {}
+    messages = tuple(decode_history(decoded.messages))
+    chat_request = ChatRequest(
+        messages=_new_messages(messages, tools) if decoded.store else messages,
+        conversation_id=decoded.id,
+        message_id=_continued_message_id(decoded.messages),
+        store=decoded.store,
+        system=decoded.system,
+        model_id=decoded.model,
+        temperature=decoded.temperature,
+        max_tokens=decoded.max_tokens,
+        client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
+    )
+    return chat_request, AiSdkEncoder(frozenset(tools))
 
 
-FORMAT: Final = AiSdkFormat()
+FORMAT: Final = Format("/api/chat", decode, error_body)
+"""AI SDK UI message stream."""

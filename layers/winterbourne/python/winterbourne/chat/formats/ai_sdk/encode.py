@@ -38,7 +38,7 @@ FINISH: Final = (
 )
 
 
-class AiSdkEncoder(msgspec.Struct):
+class AiSdkEncoder(sse.SseEncoder):
     """Encodes events as UI message chunks.
 
     A state machine: it tracks the open text and reasoning part, because the SDK throws on a delta for a part that is
@@ -48,9 +48,7 @@ class AiSdkEncoder(msgspec.Struct):
         client_tools: Names of the tools that the client runs; it knows their types, so they are not sent as `dynamic`.
     """
 
-    status: ClassVar[int] = 200
     headers: ClassVar[Mapping[str, str]] = HEADERS
-    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
 
     client_tools: frozenset[str] = frozenset()
     _part_count: int = 0

@@ -18,12 +18,11 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Id, MaxTokens, Temperature
-from winterbourne.chat.formats.json_text import dumps
+from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, error_body
 from winterbourne.chat.formats.media import parse_image
 from winterbourne.chat.formats.native.encode import NativeEncoder
 
-__all__ = ["FORMAT", "NativeFormat"]
+__all__ = ["FORMAT"]
 
 
 class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
@@ -87,29 +86,21 @@ def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
     )
 
 
-class NativeFormat:
-    """The native format."""
-
-    path = "/chat"
-
-    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
-        """Decode a native request. With `store`, `messages` holds only new messages."""
-        decoded = msgspec.convert(body, _Body)
-        chat_request = ChatRequest(
-            messages=tuple(_decode_message(message) for message in decoded.messages),
-            conversation_id=decoded.conversation_id,
-            store=decoded.store,
-            system=decoded.system,
-            model_id=decoded.model,
-            temperature=decoded.temperature,
-            max_tokens=decoded.max_tokens,
-            tool_choice=decoded.tool_choice,
-        )
-        return chat_request, NativeEncoder()
-
-    def error_body(self, _status: int, code: str, message: str) -> bytes:
-        """`{"error":{"code","message"}}`"""
-        return b'{"error":{"code":%b,"message":%b}}' % (dumps(code), dumps(message))
+def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
+    """Decode a native request. With `store`, `messages` holds only new messages."""
+    decoded = msgspec.convert(body, _Body)
+    chat_request = ChatRequest(
+        messages=tuple(_decode_message(message) for message in decoded.messages),
+        conversation_id=decoded.conversation_id,
+        store=decoded.store,
+        system=decoded.system,
+        model_id=decoded.model,
+        temperature=decoded.temperature,
+        max_tokens=decoded.max_tokens,
+        tool_choice=decoded.tool_choice,
+    )
+    return chat_request, NativeEncoder()
 
 
-FORMAT: Final = NativeFormat()
+FORMAT: Final = Format("/chat", decode, error_body)
+"""The native format."""

@@ -12,8 +12,8 @@ The terminal frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Final, assert_never
+from collections.abc import Callable
+from typing import Final, assert_never
 
 import msgspec
 from orjson import JSONEncodeError, dumps
@@ -35,14 +35,10 @@ def tool_call_frame_prefix(name: str, status: str) -> bytes:
     return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (json_text.dumps(name), status.encode())
 
 
-class NativeEncoder(msgspec.Struct):
+class NativeEncoder(sse.SseEncoder):
     """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
 
-    status: ClassVar[int] = 200
-    headers: ClassVar[Mapping[str, str]] = sse.HEADERS
-    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
-
-    _arguments: dict[str, str] = {}
+    _arguments: dict[str, str] = msgspec.field(default_factory=dict)
 
     def encode(self, batch: e.EventBatch) -> bytes:
         """The frames of a batch, joined."""

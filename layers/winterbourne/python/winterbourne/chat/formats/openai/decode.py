@@ -12,13 +12,13 @@ import msgspec
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice, ToolSchema
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import Encoder, Id, MaxTokens, Temperature, ToolName
+from winterbourne.chat.formats.base import Encoder, Format, Id, MaxTokens, Temperature, ToolName
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
 from winterbourne.chat.settings import Settings
 
-__all__ = ["FORMAT", "OpenAiFormat", "models_body"]
+__all__ = ["FORMAT", "models_body"]
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -98,30 +98,21 @@ def models_body(settings: Settings) -> bytes:
     return dumps({"object": "list", "data": models})
 
 
-class OpenAiFormat:
-    """OpenAI chat completions, streaming or not."""
-
-    path = "/v1/chat/completions"
-
-    def decode(self, body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
-        """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
-        decoded = msgspec.convert(body, _Body)
-        _reject_unsupported_parameters(decoded)
-        tools = tuple(_tool_schema(tool) for tool in decoded.tools or ())
-        chat_request = ChatRequest(
-            messages=tuple(decode_history(decoded.messages)),
-            conversation_id=decoded.metadata.conversation_id if decoded.metadata else "",
-            model_id=decoded.model,
-            temperature=decoded.temperature,
-            max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
-            tool_choice=_tool_choice(decoded.tool_choice),
-            client_tools=tools,
-        )
-        return chat_request, _make_encoder(decoded, frozenset(tool.name for tool in tools))
-
-    def error_body(self, status: int, code: str, message: str) -> bytes:
-        """`{"error":{"message","type","param","code"}}`, as the SDKs expect it."""
-        return encode_error(status, code, message)
+def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
+    """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
+    decoded = msgspec.convert(body, _Body)
+    _reject_unsupported_parameters(decoded)
+    tools = tuple(_tool_schema(tool) for tool in decoded.tools or ())
+    chat_request = ChatRequest(
+        messages=tuple(decode_history(decoded.messages)),
+        conversation_id=decoded.metadata.conversation_id if decoded.metadata else "",
+        model_id=decoded.model,
+        temperature=decoded.temperature,
+        max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+        tool_choice=_tool_choice(decoded.tool_choice),
+        client_tools=tools,
+    )
+    return chat_request, _make_encoder(decoded, frozenset(tool.name for tool in tools))
 
 
 def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
@@ -132,4 +123,5 @@ def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     return OpenAiChunkEncoder(model, client_tools, include_usage, created)
 
 
-FORMAT: Final = OpenAiFormat()
+FORMAT: Final = Format("/v1/chat/completions", decode, encode_error)
+"""OpenAI chat completions, streaming or not."""

@@ -44,7 +44,7 @@ STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = MappingProxyType({"model_busy":
 """HTTP status of a failed non-streaming answer, by error code; other `model_` codes give 502, all else 500."""
 
 
-class OpenAiChunkEncoder(msgspec.Struct):
+class OpenAiChunkEncoder(sse.SseEncoder):
     """Encodes events as chat completion chunks.
 
     Attributes:
@@ -54,15 +54,11 @@ class OpenAiChunkEncoder(msgspec.Struct):
         created: Unix time in seconds.
     """
 
-    status: ClassVar[int] = 200
-    headers: ClassVar[Mapping[str, str]] = sse.HEADERS
-    heartbeat: ClassVar[bytes] = sse.HEARTBEAT
-
     model: str
     client_tools: frozenset[str]
     include_usage: bool
     created: int
-    _call_indexes: dict[str, int] = {}
+    _call_indexes: dict[str, int] = msgspec.field(default_factory=dict)
     _chunk_prefix: bytes = b""
     _has_text: bool = False
     _separator: str = ""
