@@ -18,6 +18,7 @@ import msgspec
 __all__ = [
     "MASK",
     "MIN_CHARS",
+    "Known",
     "StreamRedactor",
     "clear",
     "encoded_forms",
@@ -62,8 +63,11 @@ class _Index(msgspec.Struct, frozen=True):
     ngrams: Mapping[str, list[str]] = {}
 
 
-class _Registry:
-    """Module state. The index is replaced as a whole because other threads read it without the lock."""
+class Known:
+    """The secrets known now. The index is replaced as a whole because other threads read it without the lock.
+
+    While `index.forms` is empty there is nothing to redact, and no function here need be called.
+    """
 
     lock = threading.Lock()
     values: tuple[str, ...] = ()
@@ -74,22 +78,22 @@ def register(*values: str | None) -> None:
     """Mask these values from now on. Values shorter than MIN_CHARS are ignored. Thread-safe."""
     stripped = (value.strip() for value in values if value)
     new = dict.fromkeys(value for value in stripped if len(value) >= MIN_CHARS and value not in MASK)
-    with _Registry.lock:
-        if not new.keys() <= set(_Registry.values):
-            others = (value for value in _Registry.values if value not in new)
-            _Registry.values = (*others, *new)[-MAX_VALUES:]
-            _Registry.index = _build_index(_Registry.values)
+    with Known.lock:
+        if not new.keys() <= set(Known.values):
+            others = (value for value in Known.values if value not in new)
+            Known.values = (*others, *new)[-MAX_VALUES:]
+            Known.index = _build_index(Known.values)
 
 
 def clear() -> None:
     """Forget all secrets; for tests, which share a process."""
-    with _Registry.lock:
-        _Registry.values, _Registry.index = (), _Index()
+    with Known.lock:
+        Known.values, Known.index = (), _Index()
 
 
 def redact(text: str) -> str:
     """The text with secrets masked; the same object if it contains none."""
-    for secret in _candidates(text):
+    for secret in _candidates(text) if Known.index.forms else ():
         if secret in text:
             text = text.replace(secret, MASK)
     return text
@@ -100,7 +104,7 @@ def redact_json(text: bytes) -> bytes:
 
     Numbers are not masked, nor are field names of letters only: a secret that is a word must not rename fields.
     """
-    if not _Registry.index.forms:
+    if not Known.index.forms:
         return text
     before = text.decode("utf-8", "surrogateescape")
     after = redact_json_text(before)
@@ -150,29 +154,26 @@ def encoded_forms(value: str) -> set[str]:
     }
 
 
-class StreamRedactor:
+class StreamRedactor(msgspec.Struct, kw_only=True):
     """Redacts a text that arrives in pieces, wherever it is cut.
 
     What may be the beginning of a secret is held back until the next piece shows whether it is one. Up to three
     characters of a secret may get out, if they arrived in pieces of their own.
 
-    Args:
+    Attributes:
         in_json: Whether the text is JSON. If so, secrets of digits only are not masked: they may be numbers.
+        has_redacted: Whether anything has been masked.
+        held_back: Text that is held back because it may be the beginning of a secret.
     """
 
-    __slots__ = ("_in_json", "_lookbehind", "has_redacted", "held_back")
-
-    def __init__(self, *, in_json: bool = False) -> None:
-        self._in_json = in_json
-        self.has_redacted = False
-        """Whether anything has been masked."""
-        self.held_back = ""
-        """Text that is held back because it may be the beginning of a secret."""
-        self._lookbehind = ""  # the end of the text already released, as far as a secret may begin in it
+    in_json: bool = False
+    has_redacted: bool = False
+    held_back: str = ""
+    _lookbehind: str = ""  # the end of the text already released, as far as a secret may begin in it
 
     def feed(self, piece: str) -> str:
         """Take the next piece; return the text that can be released now."""
-        index = _Registry.index
+        index = Known.index
         if not index.forms:
             return piece
         released = len(self._lookbehind)
@@ -190,7 +191,7 @@ class StreamRedactor:
         More text may follow with `feed`: a secret that continues there is still recognized.
         """
         whole = self._lookbehind + self.held_back
-        candidates = self._possible_secrets(whole, _Registry.index)
+        candidates = self._possible_secrets(whole, Known.index)
         out = self._mask(whole, candidates, len(self._lookbehind))
         if out == self.held_back and len(whole) - _safe_end(whole, candidates) >= _MIN_PREFIX_CHARS:
             out, self.has_redacted = MASK, True
@@ -199,7 +200,7 @@ class StreamRedactor:
 
     def _possible_secrets(self, whole: str, index: _Index) -> Sequence[str]:
         candidates = _prefix_candidates(whole, index)
-        return [secret for secret in candidates if not secret.isdigit()] if self._in_json and candidates else candidates
+        return [secret for secret in candidates if not secret.isdigit()] if self.in_json else candidates
 
     def _mask(self, whole: str, secrets: Iterable[str], released: int) -> str:
         """The text after `released`, masked, including the rest of a secret that began before it."""
@@ -257,7 +258,7 @@ def _build_index(values: Iterable[str]) -> _Index:
 
 def _candidates(text: str) -> Iterable[str]:
     """The secrets that may occur in a text, the longest first."""
-    index = _Registry.index
+    index = Known.index
     if len(index.forms) <= _MAX_LINEAR_SCAN:
         return index.forms
     ngrams = {text[at : at + _NGRAM_CHARS] for at in range(0, len(text), _STRIDE)}
