@@ -28,7 +28,7 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.backoff import backoff_s
-from winterbourne.chat.infra.redaction import redact_json
+from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.base import ModelRequest
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
@@ -99,7 +99,8 @@ class HttpProvider(ABC):
                         yield batch
             except (ModelBusy, ModelUnreachable) as error:
                 pause_s = _pause_s(error, attempt)
-                if has_output or attempt == MAX_ATTEMPTS or _now() + pause_s >= request.deadline:
+                resumes_at = asyncio.get_running_loop().time() + pause_s
+                if has_output or attempt == MAX_ATTEMPTS or resumes_at >= request.deadline:
                     raise
                 _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
             else:
@@ -156,8 +157,9 @@ class HttpProvider(ABC):
         raise error
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, body = self._encode_request(request)
-        content = redact_json(body)
+        path, content = self._encode_request(request)
+        if Known.index.forms:
+            content = redact_json(content)
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
@@ -270,10 +272,6 @@ def _pause_s(error: ModelError, attempt: int) -> float:
     pause_s = backoff_s(attempt, base_s=0.5, max_s=8)
     retry_after_s = error.retry_after_s if isinstance(error, ModelBusy) else None
     return pause_s if retry_after_s is None else retry_after_s + pause_s / 4
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _is_stream(response: httpx.Response) -> bool:
