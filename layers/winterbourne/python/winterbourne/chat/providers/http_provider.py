@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Final, cast
 
 import h11
 import httpx
+import msgspec
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, ToolCall
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelError,
@@ -36,7 +37,7 @@ from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, 
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "tool_call_ids"]
+__all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "fold_system_messages", "tool_call_ids"]
 
 MAX_ATTEMPTS: Final = 5
 
@@ -90,6 +91,7 @@ class HttpProvider(ABC):
         Raises:
             ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
         """
+        request = fold_system_messages(request)
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -109,7 +111,7 @@ class HttpProvider(ABC):
 
     @abstractmethod
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        """The path after the base URL, and the JSON body."""
+        """The path after the base URL, and the JSON body. There are no system messages in the history any more."""
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
@@ -212,6 +214,15 @@ class HttpProvider(ABC):
         return ModelSilent(
             f"the model's provider sent nothing for {self._idle_timeout_s:g} s; check MODEL_IDLE_TIMEOUT"
         )
+
+
+def fold_system_messages(request: ModelRequest) -> ModelRequest:
+    """The request with the history's system messages in `system`, after what is there: the settings', the caller's."""
+    texts = [message.text for message in request.messages if isinstance(message, SystemMessage)]
+    if not texts:
+        return request
+    others = tuple(message for message in request.messages if not isinstance(message, SystemMessage))
+    return msgspec.structs.replace(request, messages=others, system="\n\n".join(filter(None, (request.system, *texts))))
 
 
 def tool_call_ids(request: ModelRequest) -> set[str]:
