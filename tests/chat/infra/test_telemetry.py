@@ -255,3 +255,8 @@ class TestInAProcess:
         frames = [line.partition(" ") for line in run(code, preamble=PROCESS).splitlines() if not line.startswith("{")]
         self.check([text for _, _, text in frames], OURS + LIBRARIES)
         assert {int(kind) for kind, _, text in frames if '"ERROR"' in text} == {frame}
+
+    def test_the_level_that_lambda_sets_counts(self) -> None:
+        code = "logs.configure_logging(os.environ)\nLOGGERS = ['winterbourne.chat']\nlog_all()"
+        lines = [json.loads(line) for line in run(code, preamble=PROCESS, AWS_LAMBDA_LOG_LEVEL="ERROR").splitlines()]
+        assert [line["level"] for line in lines if "_aws" not in line] == ["ERROR"]
