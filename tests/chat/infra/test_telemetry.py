@@ -260,3 +260,17 @@ class TestInAProcess:
         code = "logs.configure_logging(os.environ)\nLOGGERS = ['winterbourne.chat']\nlog_all()"
         lines = [json.loads(line) for line in run(code, preamble=PROCESS, AWS_LAMBDA_LOG_LEVEL="ERROR").splitlines()]
         assert [line["level"] for line in lines if "_aws" not in line] == ["ERROR"]
+
+    def test_a_tools_own_powertools_logger_still_writes_its_lines_once(self) -> None:
+        code = """
+        from aws_lambda_powertools import Logger
+        logs.configure_logging({})
+        before, _, after = Logger(service="before"), telemetry.make_logger(), Logger(service="after")
+        before.error("high water")
+        after.error("low water")
+        """
+        lines = [json.loads(line) for line in run(code, preamble=PROCESS).splitlines()]
+        assert [(line["service"], line["message"]) for line in lines] == [
+            ("before", "high water"),
+            ("after", "low water"),
+        ]

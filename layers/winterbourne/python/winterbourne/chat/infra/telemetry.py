@@ -147,11 +147,12 @@ def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
     redact_logs(redaction.redact_line)
     formatter = LambdaPowertoolsFormatter(serialize_stacktrace=False)
     handler = format_logs(formatter, exception_fields)
+    filters = handler.filters[:]
     # Powertools also uses the service as the logger's name.
     logger = Logger(service=LOGGERS[0], level=level, logger_formatter=formatter, logger_handler=handler)
     logger.append_keys(service=service)
     is_of_root = handler in logging.root.handlers
-    handler.filters.clear()  # Powertools keeps the engine's records out of the root logger's handlers
+    handler.filters = filters  # Powertools keeps the engine's records out of the root logger's handlers
     for name in LOGGERS:
         each = logging.getLogger(name)
         each.handlers, each.propagate = ([], True) if is_of_root else ([handler], name == LOGGERS[0])
