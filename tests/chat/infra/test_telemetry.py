@@ -274,3 +274,9 @@ class TestInAProcess:
             ("before", "high water"),
             ("after", "low water"),
         ]
+
+    def test_a_function_that_replaces_the_handlers_of_the_root_logger_loses_no_line_of_the_chat(self) -> None:
+        configure = "logs.configure_logging({})\ntelemetry.make_logger()\nlogging.basicConfig(force=True)"
+        code = f"{configure}\nlogging.getLogger('chat.tools').warning('high water')"
+        (line,) = run(code, preamble=PROCESS).splitlines()
+        assert json.loads(line)["message"] == "high water"

@@ -151,11 +151,11 @@ def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
     # Powertools also uses the service as the logger's name.
     logger = Logger(service=LOGGERS[0], level=level, logger_formatter=formatter, logger_handler=handler)
     logger.append_keys(service=service)
-    is_of_root = handler in logging.root.handlers
     handler.filters = filters  # Powertools keeps the engine's records out of the root logger's handlers
     for name in LOGGERS:
         each = logging.getLogger(name)
-        each.handlers, each.propagate = ([], True) if is_of_root else ([handler], name == LOGGERS[0])
+        each.handlers = [handler]  # also if a function replaces those of the root logger
+        each.propagate = name == LOGGERS[0] and handler not in logging.root.handlers
         if name != LOGGERS[0]:  # whose level Powertools has set: AWS_LAMBDA_LOG_LEVEL comes first
             each.setLevel(level)
     return logger
