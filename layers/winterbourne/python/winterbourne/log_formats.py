@@ -8,10 +8,8 @@ import json
 import logging
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from winterbourne.errors import ErrorReport
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["JsonFormatter", "error_as_json", "error_as_lines", "printed_line", "standard_level", "text_formatter"]
 
@@ -82,20 +80,21 @@ def printed_line(line: str, level: int, request_id: str, tenant_id: str | None) 
     )
 
 
-def error_as_json(report: "ErrorReport") -> str:
-    """Lambda's own error line as JSON."""
-    return json.dumps({"timestamp": _now(), "level": "ERROR", **report.document}, ensure_ascii=False)
+def error_as_json(document: Mapping[str, Any]) -> str:
+    """Lambda's own error line, of an error document, as JSON."""
+    return json.dumps({"timestamp": _now(), "level": "ERROR", **document}, ensure_ascii=False)
 
 
-def error_as_lines(report: "ErrorReport") -> list[str]:
-    """Lambda's own error line as text, which has several lines."""
+def error_as_lines(document: Mapping[str, Any]) -> list[str]:
+    """Lambda's own error line, of an error document, as text, which has several lines."""
+    name, message = document["errorType"], document["errorMessage"]
     head = "[ERROR]"
-    if report.name:
-        head += f" {report.name}" + ":" * bool(report.message)
-    if report.message:
-        head += f" {report.message}"
+    if name:
+        head += f" {name}" + ":" * bool(message)
+    if message:
+        head += f" {message}"
     lines = [head, "Traceback (most recent call last):"]
-    for element in report.stack:
+    for element in document["stackTrace"]:
         lines += [_preserve_indent(line) for line in element.splitlines()] or [""]
     return lines
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from winterbourne.log_formats import (
     JsonFormatter,
@@ -24,9 +24,6 @@ from winterbourne.log_formats import (
     standard_level,
     text_formatter,
 )
-
-if TYPE_CHECKING:
-    from winterbourne.errors import ErrorReport
 
 __all__ = [
     "REQUEST_IDS",
@@ -177,14 +174,14 @@ def runtime_handler() -> "LogHandler | None":
     return next((handler for handler in logging.root.handlers if isinstance(handler, LogHandler)), None)
 
 
-def log_error(report: "ErrorReport") -> None:
-    """Write an error in the format of Lambda's own error line, which alarms and filters match.
+def log_error(document: Mapping[str, Any]) -> None:
+    """Write an error document in the format of Lambda's own error line, which alarms and filters match.
 
     It does so even if the function removed the runtime's handler from the root logger, as `basicConfig(force=True)`
     does.
     """
     handler = LogHandler.installed
-    text = error_as_json(report) if handler.as_json else handler.log_sink.separator.join(error_as_lines(report))
+    text = error_as_json(document) if handler.as_json else handler.log_sink.separator.join(error_as_lines(document))
     handler.log_sink.log(text + handler.log_sink.terminator, handler.frame_type | LEVEL_BITS[logging.ERROR])
 
 

@@ -179,7 +179,7 @@ class Poller:
         return RuntimeError("the handler was cancelled from within")
 
     async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
-        log_error(report)
+        log_error(report.document)
         if self._client.is_unanswered:
             await self._client.send_error(report)
         elif self._client.is_streaming:

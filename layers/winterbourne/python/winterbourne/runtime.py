@@ -71,13 +71,13 @@ async def _init_and_serve(
 ) -> int:
     """Initialize the handler and serve invocations until shutdown; return the exit status."""
     if isinstance(handler_or_error, BaseException):
-        return await _report_error(client, handler_or_error)
+        return await _report_error(client, ErrorReport(handler_or_error))
     try:
         deadline_margin_ms = _deadline_margin_ms(environ)
         handler = adapt_handler(handler_or_error)
         await lifecycle.run_startup()
     except Exception as error:  # noqa: BLE001 - boundary: reported as an init error
-        return await _report_error(client, error)
+        return await _report_error(client, ErrorReport(error))
     if lifecycle.is_snap_start() and (status := await _snapshot_and_restore(client)):
         return status
     return await _run_pollers(client, handler, deadline_margin_ms, environ)
@@ -100,11 +100,10 @@ def _deadline_margin_ms(environ: Mapping[str, str]) -> int:
 
 
 async def _report_error(
-    client: RuntimeClient, error: BaseException, path: str = INIT_ERROR, error_type: str = "", status: int = 1
+    client: RuntimeClient, report: ErrorReport, path: str = INIT_ERROR, error_type: str = "", status: int = 1
 ) -> int:
     """Log an error and deliver it to Lambda; a failed delivery is only logged, since the process exits anyway."""
-    report = ErrorReport(error)
-    logs.log_error(report)
+    logs.log_error(report.document)
     try:
         await client.send_process_error(path, report, error_type)
     except WinterbourneError as delivery_error:
@@ -123,12 +122,14 @@ async def _snapshot_and_restore(client: RuntimeClient) -> int:
         await client.restore_next()
     except BaseException as error:  # noqa: BLE001 - as in awslambdaric: even if a hook exits
         return await _report_error(
-            client, error, INIT_ERROR, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED
+            client, ErrorReport(error), INIT_ERROR, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED
         )
     try:
         await lifecycle.run_after_restore()
     except BaseException as error:  # noqa: BLE001 - the same
-        return await _report_error(client, error, RESTORE_ERROR, "Runtime.AfterRestoreError", EXIT_AFTER_RESTORE_FAILED)
+        return await _report_error(
+            client, ErrorReport(error), RESTORE_ERROR, "Runtime.AfterRestoreError", EXIT_AFTER_RESTORE_FAILED
+        )
     return 0
 
 
