@@ -166,6 +166,28 @@ class TestTerminalEvent:
         assert wire.lines == [repr(ConversationStopped("shutdown"))]
         assert record.fields["stop_reason"] == "shutdown"
 
+    @jumping
+    async def test_is_sent_on_cancellation_even_before_the_conversation_has_begun(self) -> None:
+        wire = RecordingWriter()
+        supervising = asyncio.create_task(run(never(), wire))
+        await asyncio.sleep(0)
+        supervising.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await supervising
+        assert wire.lines == [repr(ConversationStopped("shutdown"))]
+
+    @jumping
+    async def test_that_cannot_be_sent_is_the_error_of_the_supervisor(self) -> None:
+        async def write(_: bytes) -> None:
+            raise ConnectionResetError
+
+        writer = EventWriter(lambda _: b"x", write, b"")
+        supervising = supervise(
+            never(), writer, wait_for_stop=lambda: after(1), deadline=float("inf"), heartbeat_interval_s=10
+        )
+        with pytest.raises(ConnectionResetError):
+            await supervising
+
 
 class TestUncancellableConversation:
     @jumping

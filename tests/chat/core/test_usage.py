@@ -27,7 +27,7 @@ from winterbourne.chat.core.usage import CHARS_PER_TOKEN, TOKENS_PER_IMAGE, esti
         (SystemMessage("x" * 400), 400),
         (UserMessage((Text("x" * 300), Text("x" * 100))), 400),
         (AssistantMessage((Reasoning("x" * 200, "signature"), Text("x" * 200))), 400),
-        (AssistantMessage((ToolCall("id", "name", "x" * 396),)), 400),
+        (AssistantMessage((ToolCall("id", "name", "x" * 400),)), 400),
         (ToolMessage("id", "name", "x" * 400), 400),
     ],
 )

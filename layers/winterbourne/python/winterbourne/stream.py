@@ -145,12 +145,10 @@ class BufferedSink:
     """Collects the response for one buffered reply: under a client that cannot stream, and under `sam local`."""
 
     def __init__(self) -> None:
-        self._content_type = ""
         self._body = bytearray()
 
-    async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - `result` writes its own headers
-        """Store the content type."""
-        self._content_type = content_type
+    async def start_response(self, content_type: str, prelude: bytes) -> None:
+        """Do nothing: the response is one piece."""
 
     def write(self, data: bytes) -> bool:
         """Append to the buffer."""

@@ -19,7 +19,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request"]
+__all__ = ["available_models", "check_request", "count_chars", "images_of"]
 
 
 def check_request(
@@ -52,7 +52,7 @@ def check_request(
     _check_messages(messages, request.system or "", limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
-    if not takes_image_urls and any(image.url for image in _images(messages)):
+    if not takes_image_urls and any(image.url for image in images_of(messages)):
         raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
     _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(
@@ -74,6 +74,25 @@ def available_models(model: ModelSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys([model.model_id or model.model_provider, *filter(None, choices)]))
 
 
+def count_chars(message: Message) -> int:
+    """The characters of its text, reasoning, arguments or result; images have none."""
+    match message:
+        case SystemMessage(text) | ToolMessage(content=text):
+            return len(text)
+        case UserMessage(parts) | AssistantMessage(parts):
+            return sum(
+                len(part.arguments if isinstance(part, ToolCall) else part.text)
+                for part in parts
+                if not isinstance(part, Image)
+            )
+
+
+def images_of(messages: Iterable[Message]) -> list[Image]:
+    """The images of all messages."""
+    users = (message for message in messages if isinstance(message, UserMessage))
+    return [part for message in users for part in message.parts if isinstance(part, Image)]
+
+
 def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
     """The model to request from the provider, or None for the default."""
     default, *others = models = available_models(model)
@@ -92,9 +111,9 @@ def _check_messages(messages: Sequence[Message], system: str, limits: RequestSet
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     _require_unique("messages: the message id", _message_ids(messages))
-    longest = max(len(system), *(_message_length(message) for message in messages))
+    longest = max(len(system), *map(count_chars, messages))
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
-    _require_at_most(limits.max_images, len(_images(messages)), "too_many_images", "images")
+    _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
 
 
 def _message_ids(messages: Iterable[Message]) -> list[str]:
@@ -109,31 +128,6 @@ def _message_ids(messages: Iterable[Message]) -> list[str]:
                 ids.append(id_)
         previous = previous if isinstance(message, ToolMessage) else message
     return ids
-
-
-def _message_length(message: Message) -> int:
-    match message:
-        case UserMessage(parts) | AssistantMessage(parts):
-            return sum(_part_length(part) for part in parts)
-        case ToolMessage(content=text):
-            return len(text)
-        case SystemMessage(text):
-            return len(text)
-
-
-def _part_length(part: object) -> int:
-    match part:
-        case ToolCall(arguments=text):
-            return len(text)
-        case Image():  # images are limited by number and by the size of the body
-            return 0
-        case _:
-            return len(getattr(part, "text", ""))
-
-
-def _images(messages: Iterable[Message]) -> list[Image]:
-    users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
 def _require_unique(what: str, ids: Sequence[str]) -> None:

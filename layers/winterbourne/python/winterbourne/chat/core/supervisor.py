@@ -96,13 +96,26 @@ async def supervise(
     conversation_task = asyncio.create_task(conversation)
     heartbeat_task = asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s))
     stop_task = asyncio.create_task(_wait_for_stop_request(wait_for_stop))
+    # In a task of its own: what it waits for resumes it alone, and not everything that awaits this coroutine.
+    supervision = asyncio.create_task(_supervise(conversation_task, heartbeat_task, stop_task, writer, deadline))
     try:
-        terminal_event = await _await_terminal_event(conversation_task, stop_task, deadline)
+        await asyncio.shield(supervision)
     except asyncio.CancelledError:
-        await _cancel_and_wait(conversation_task)
+        await _cancel_and_wait(conversation_task, heartbeat_task, stop_task, supervision)
         telemetry.note(stop_reason="shutdown")
         await writer.emit((ConversationStopped("shutdown"),))
         raise
+
+
+async def _supervise(
+    conversation_task: asyncio.Task[None],
+    heartbeat_task: asyncio.Task[None],
+    stop_task: asyncio.Task[None],
+    writer: EventWriter,
+    deadline: float,
+) -> None:
+    try:
+        terminal_event = await _await_terminal_event(conversation_task, stop_task, deadline)
     finally:
         await _cancel_and_wait(heartbeat_task, stop_task)
     if terminal_event:

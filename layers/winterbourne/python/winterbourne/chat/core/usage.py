@@ -4,23 +4,13 @@ The estimate counts the characters sent to the model and the characters it produ
 without it, a caller who stops each answer just before its end would never be charged.
 """
 
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.messages import (
-    AssistantPart,
-    Image,
-    Message,
-    Reasoning,
-    SystemMessage,
-    Text,
-    ToolCall,
-    ToolMessage,
-    UserPart,
-)
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.request_checks import count_chars, images_of
 
 __all__ = ["CHARS_PER_TOKEN", "TOKENS_PER_IMAGE", "estimate_usage"]
 
@@ -39,25 +29,6 @@ def estimate_usage(request: ModelRequest, output_chars: int) -> Usage:
         output_chars: Characters of text, reasoning and tool call arguments.
     """
     tool_chars = len(msgspec.json.encode(request.tools)) if request.tools else 0
-    input_chars = len(request.system) + tool_chars + sum(map(_message_chars, request.messages))
-    return Usage(input_chars // CHARS_PER_TOKEN, output_chars // CHARS_PER_TOKEN)
-
-
-def _message_chars(message: Message) -> int:
-    match message:
-        case SystemMessage(text):
-            return len(text)
-        case ToolMessage(_, _, content):
-            return len(content)
-    return sum(map(_part_chars, message.parts))
-
-
-def _part_chars(part: UserPart | AssistantPart) -> int:
-    match part:
-        case Text(text) | Reasoning(text):
-            return len(text)
-        case ToolCall(_, name, arguments):
-            return len(name) + len(arguments)
-        case Image():
-            return TOKENS_PER_IMAGE * CHARS_PER_TOKEN
-    assert_never(part)
+    input_chars = len(request.system) + tool_chars + sum(map(count_chars, request.messages))
+    image_tokens = len(images_of(request.messages)) * TOKENS_PER_IMAGE
+    return Usage(input_chars // CHARS_PER_TOKEN + image_tokens, output_chars // CHARS_PER_TOKEN)

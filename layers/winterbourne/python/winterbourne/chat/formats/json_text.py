@@ -9,19 +9,11 @@ from typing import Any
 
 import orjson
 
-__all__ = ["dumps", "dumps_str", "single_line"]
-
-
-def dumps_str(text: str) -> bytes:
-    """Serialize any text as a JSON string in ASCII or UTF-8, without raw line breaks."""
-    try:
-        return orjson.dumps(text)
-    except orjson.JSONEncodeError:
-        return json.dumps(text).encode()
+__all__ = ["dumps", "single_line"]
 
 
 def dumps(value: Any) -> bytes:
-    """Serialize any JSON value."""
+    """Serialize any JSON value, most often a text, in ASCII or UTF-8 and without raw line breaks."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:

@@ -60,11 +60,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             RequestRejected: 413 if the body exceeds `max_bytes` bytes, 400 if it is not valid base64.
         """
-        if len(self.raw_body) > max_bytes * 2:  # too large even as base64: reject without decoding
-            raise _body_too_large(max_bytes)
-        body = self._decode_body()
-        if len(body) > max_bytes:
-            raise _body_too_large(max_bytes)
+        is_far_too_large = len(self.raw_body) > max_bytes * 2  # even as base64: not worth decoding
+        if is_far_too_large or len(body := self._decode_body()) > max_bytes:
+            raise RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
         return body
 
     def json_object(self, limits: RequestSettings) -> dict[str, Any]:
@@ -116,10 +114,6 @@ def _is_within_depth(value: object, max_depth: int) -> bool:
         if not level:
             return True
     return False
-
-
-def _body_too_large(max_bytes: int) -> RequestRejected:
-    return RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
 
 
 def _invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected:

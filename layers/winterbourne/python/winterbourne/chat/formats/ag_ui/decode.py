@@ -8,7 +8,7 @@ from winterbourne.chat.core.messages import ChatRequest, Text, ToolSchema, UserM
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
 from winterbourne.chat.formats.base import Id, ToolName
-from winterbourne.chat.formats.json_text import dumps_str
+from winterbourne.chat.formats.json_text import dumps
 
 __all__ = ["FORMAT", "AgUiFormat"]
 
@@ -59,7 +59,7 @@ class AgUiFormat:
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`; the client shows it unchanged."""
-        return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
+        return b'{"error":{"code":%b,"message":%b}}' % (dumps(code), dumps(message))
 
 
 FORMAT: Final = AgUiFormat()

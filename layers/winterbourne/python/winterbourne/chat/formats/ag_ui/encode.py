@@ -13,7 +13,7 @@ import msgspec
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ag_ui.history import METADATA_KEY, encode_encrypted_value
-from winterbourne.chat.formats.json_text import dumps, dumps_str, single_line
+from winterbourne.chat.formats.json_text import dumps, single_line
 
 __all__ = ["AgUiEncoder"]
 
@@ -43,6 +43,10 @@ TOOL_CALL_RESULT: Final = (
     b'"metadata":{"%b":{"status":"%b","durationMs":%d}}}\n\n'
 )
 
+SUCCESS: Final = (
+    b'"outcome":{"type":"success"%b},"result":{"stopReason":"%b"},'
+    b'"usage":[{"inputTokens":%d,"outputTokens":%d,"cachedInputTokens":%d}]'
+)
 RUN_ERROR: Final = b'%bdata: {"type":"RUN_ERROR","message":%b,"code":%b}\n\n'
 
 
@@ -81,24 +85,24 @@ class AgUiEncoder(msgspec.Struct):
             case e.TextDelta(text):
                 return self._text_delta(text)
             case e.ToolArgumentsDelta(id_, json):
-                return TOOL_CALL_ARGS % (dumps_str(id_), dumps_str(json))
+                return TOOL_CALL_ARGS % (dumps(id_), dumps(json))
             case e.ReasoningDelta(text):
                 begin = self._start_reasoning()
-                return REASONING_CONTENT % (begin, self._reasoning_id, dumps_str(text))
+                return REASONING_CONTENT % (begin, self._reasoning_id, dumps(text))
             case e.ReasoningEnded(signature, redacted):
                 return self._reasoning_ended(signature, redacted)
             case e.ToolCallStarted(id_, name):
-                call = self._open_calls[id_] = self._pending_calls[id_] = dumps_str(id_)
-                return TOOL_CALL_START % (self._end_parts(), call, dumps_str(name), self._turn_message_id)
+                call = self._open_calls[id_] = self._pending_calls[id_] = dumps(id_)
+                return TOOL_CALL_START % (self._end_parts(), call, dumps(name), self._turn_message_id)
             case e.ToolCallReady(id_):
                 return self._end_call(id_)
             case e.ToolProgressed(id_, name, data):
-                return TOOL_PROGRESS % (dumps_str(id_), dumps_str(name), single_line(data))
+                return TOOL_PROGRESS % (dumps(id_), dumps(name), single_line(data))
             case e.ToolFinished(id_):
                 self._pending_calls.pop(id_, None)
                 return _tool_finished(event)
             case e.TurnStarted(turn):
-                self._turn_message_id = dumps_str(f"{self._message_id}-{turn}" if turn > 1 else self._message_id)
+                self._turn_message_id = dumps(f"{self._message_id}-{turn}" if turn > 1 else self._message_id)
                 self._step_name = b'"turn %d"' % turn
                 return b'data: {"type":"STEP_STARTED","stepName":%b}\n\n' % self._step_name
             case e.TurnEnded():
@@ -108,7 +112,7 @@ class AgUiEncoder(msgspec.Struct):
             case e.ConversationEnded():
                 return self._conversation_ended(event)
             case e.ConversationFailed(code, message):
-                return RUN_ERROR % (self._end_step(), dumps_str(message), dumps_str(code))
+                return RUN_ERROR % (self._end_step(), dumps(message), dumps(code))
             case e.ConversationStopped(reason):
                 outcome = b'"outcome":{"type":"cancelled"},"result":{"stopReason":"%b"}' % reason.encode()
                 return self._run_finished(outcome)
@@ -122,18 +126,18 @@ class AgUiEncoder(msgspec.Struct):
         if not self._is_text_open:
             begin, self._is_text_open = self._end_reasoning(), True
             begin += b'data: {"type":"TEXT_MESSAGE_START","messageId":%b,"role":"assistant"}\n\n' % message_id
-        return TEXT_MESSAGE_CONTENT % (begin, message_id, dumps_str(text))
+        return TEXT_MESSAGE_CONTENT % (begin, message_id, dumps(text))
 
     def _reasoning_ended(self, signature: str, redacted: str) -> bytes:
         if not signature and not redacted:
             return self._end_reasoning()
         begin, reasoning_id = self._start_reasoning(), self._reasoning_id
-        value = dumps_str(encode_encrypted_value(signature, redacted))
+        value = dumps(encode_encrypted_value(signature, redacted))
         return ENCRYPTED_VALUE % (begin + self._end_reasoning(), reasoning_id, value)
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
-        self._run_fields = b'"threadId":%b,"runId":%b' % (dumps_str(thread), dumps_str(run))
+        self._run_fields = b'"threadId":%b,"runId":%b' % (dumps(thread), dumps(run))
         self._message_id = event.message_id
         return b'data: {"type":"RUN_STARTED",%b}\n\n' % self._run_fields
 
@@ -142,9 +146,8 @@ class AgUiEncoder(msgspec.Struct):
         if event.stop_reason == "tool_calls":
             pending = b',"pendingToolCallIds":[%b]' % b",".join(self._pending_calls.values())
         used = event.usage
-        usage = dumps({"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached})
-        outcome = b'"outcome":{"type":"success"%b},"result":{"stopReason":"%b"},"usage":[%b]'
-        return self._run_finished(outcome % (pending, event.stop_reason.encode(), usage))
+        fields = pending, event.stop_reason.encode(), used.input, used.output, used.cached
+        return self._run_finished(SUCCESS % fields)
 
     def _run_finished(self, outcome: bytes) -> bytes:
         return b'%bdata: {"type":"RUN_FINISHED",%b,%b}\n\n' % (self._end_step(), self._run_fields, outcome)
@@ -153,7 +156,7 @@ class AgUiEncoder(msgspec.Struct):
         if self._reasoning_id:
             return b""
         end, self._reasoning_count = self._end_text(), self._reasoning_count + 1
-        self._reasoning_id = dumps_str(f"{self._message_id}-reasoning-{self._reasoning_count}")
+        self._reasoning_id = dumps(f"{self._message_id}-reasoning-{self._reasoning_count}")
         return REASONING_START % (end, self._reasoning_id, self._reasoning_id)
 
     def _end_reasoning(self) -> bytes:
@@ -181,11 +184,11 @@ class AgUiEncoder(msgspec.Struct):
 def _tool_finished(event: e.ToolFinished) -> bytes:
     content = single_line(event.result) or b"null"
     if event.status != "completed":
-        content = b'{"error":%b}' % dumps_str(event.error or event.status)
+        content = b'{"error":%b}' % dumps(event.error or event.status)
     return TOOL_CALL_RESULT % (
-        dumps_str(f"result-{event.id}"),
-        dumps_str(event.id),
-        dumps_str(content.decode()),
+        dumps(f"result-{event.id}"),
+        dumps(event.id),
+        dumps(content.decode()),
         METADATA_KEY.encode(),
         event.status.encode(),
         event.duration_ms,

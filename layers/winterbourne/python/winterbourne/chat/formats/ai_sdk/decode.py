@@ -9,7 +9,7 @@ from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Messa
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
 from winterbourne.chat.formats.base import Id, MaxTokens, Temperature, ToolName
-from winterbourne.chat.formats.json_text import dumps_str
+from winterbourne.chat.formats.json_text import dumps
 
 __all__ = ["FORMAT", "AiSdkFormat"]
 
@@ -70,7 +70,7 @@ class AiSdkFormat:
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`; the SDK shows the whole body as the error's message."""
-        return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
+        return b'{"error":{"code":%b,"message":%b}}' % (dumps(code), dumps(message))
 
 
 FORMAT: Final = AiSdkFormat()

@@ -13,8 +13,8 @@ import orjson
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.ai_sdk.history import ReasoningMetadata
-from winterbourne.chat.formats.json_text import dumps, dumps_str, single_line
+from winterbourne.chat.formats.ai_sdk.history import ProviderMetadata, ReasoningMetadata
+from winterbourne.chat.formats.json_text import dumps, single_line
 
 __all__ = ["AiSdkEncoder"]
 
@@ -32,7 +32,10 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
     }
 )
 
-FINISH: Final = b'data: {"type":"finish","finishReason":"%b","messageMetadata":{"usage":%b}}\n\n'
+FINISH: Final = (
+    b'%bdata: {"type":"finish","finishReason":"%b","messageMetadata":{"usage":'
+    b'{"inputTokens":%d,"outputTokens":%d,"cachedInputTokens":%d}}}\n\ndata: [DONE]\n\n'
+)
 
 
 class AiSdkEncoder(msgspec.Struct):
@@ -66,10 +69,10 @@ class AiSdkEncoder(msgspec.Struct):
             case e.TextDelta(text):
                 return self._text_delta(text)
             case e.ToolArgumentsDelta(id_, json):
-                fields = dumps_str(id_), dumps_str(json)
+                fields = dumps(id_), dumps(json)
                 return b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}\n\n' % fields
             case e.ReasoningDelta(text):
-                begin, delta = self._start_reasoning(), dumps_str(text)
+                begin, delta = self._start_reasoning(), dumps(text)
                 return b'%bdata: {"type":"reasoning-delta","id":%b,"delta":%b}\n\n' % (begin, self._reasoning_id, delta)
             case e.ReasoningEnded(signature, redacted):
                 return self._reasoning_ended(signature, redacted)
@@ -89,16 +92,14 @@ class AiSdkEncoder(msgspec.Struct):
             case e.TurnEnded():
                 return self._end_step()
             case e.ConversationStarted(_, message_id):
-                return b'data: {"type":"start","messageId":%b}\n\n' % dumps_str(message_id)
+                return b'data: {"type":"start","messageId":%b}\n\n' % dumps(message_id)
             case e.ConversationEnded(stop_reason, used):
-                usage = dumps(
-                    {"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached}
-                )
-                return self._end_step() + FINISH % (FINISH_REASONS[stop_reason].encode(), usage) + sse.DONE
+                reason = FINISH_REASONS[stop_reason].encode()
+                return FINISH % (self._end_step(), reason, used.input, used.output, used.cached)
             case e.ConversationFailed(_, message):
                 return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (
                     self._end_step(),
-                    dumps_str(message),
+                    dumps(message),
                     sse.DONE,
                 )
             case e.ConversationStopped(reason):
@@ -113,13 +114,13 @@ class AiSdkEncoder(msgspec.Struct):
         if not self._text_id:
             self._text_id = self._next_part_id()
             begin = b'data: {"type":"text-start","id":%b}\n\n' % self._text_id
-        return b'%bdata: {"type":"text-delta","id":%b,"delta":%b}\n\n' % (begin, self._text_id, dumps_str(text))
+        return b'%bdata: {"type":"text-delta","id":%b,"delta":%b}\n\n' % (begin, self._text_id, dumps(text))
 
     def _reasoning_ended(self, signature: str, redacted: str) -> bytes:
         if not signature and not redacted:
             return self._end_reasoning()
-        metadata = ReasoningMetadata(signature=signature, redacted=redacted).to_provider_metadata()
-        return self._start_reasoning() + self._end_reasoning(b',"providerMetadata":%b' % dumps(metadata))
+        metadata = dumps(msgspec.to_builtins(ProviderMetadata(ReasoningMetadata(signature, redacted))))
+        return self._start_reasoning() + self._end_reasoning(b',"providerMetadata":%b' % metadata)
 
     def _next_part_id(self) -> bytes:
         self._part_count += 1
@@ -148,7 +149,7 @@ class AiSdkEncoder(msgspec.Struct):
 
     def _tool_call_fields(self, call_id: str, name: str) -> bytes:
         dynamic = b"" if name in self.client_tools else b',"dynamic":true'
-        return b'"toolCallId":%b,"toolName":%b%b' % (dumps_str(call_id), dumps_str(name), dynamic)
+        return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), dynamic)
 
 
 def _tool_input(arguments: str) -> bytes:
@@ -156,17 +157,17 @@ def _tool_input(arguments: str) -> bytes:
     try:
         value = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:
-        return dumps_str(arguments)
-    return single_line(arguments.encode() or b"{}") if isinstance(value, dict) else dumps_str(arguments)
+        return dumps(arguments)
+    return single_line(arguments.encode() or b"{}") if isinstance(value, dict) else dumps(arguments)
 
 
 def _tool_finished(event: e.ToolFinished) -> bytes:
     if event.status == "completed":
         return _tool_output_available(event.id, single_line(event.result) or b"null")
-    fields = dumps_str(event.id), dumps_str(event.error or event.status)
+    fields = dumps(event.id), dumps(event.error or event.status)
     return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b,"dynamic":true}\n\n' % fields
 
 
 def _tool_output_available(call_id: str, output: bytes) -> bytes:
     template = b'data: {"type":"tool-output-available","toolCallId":%b,"dynamic":true,"output":%b}\n\n'
-    return template % (dumps_str(call_id), output)
+    return template % (dumps(call_id), output)

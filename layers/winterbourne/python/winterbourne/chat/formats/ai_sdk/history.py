@@ -26,7 +26,7 @@ from winterbourne.chat.formats.base import Id
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file
 
-__all__ = ["ReasoningMetadata", "UIMessage", "decode_history"]
+__all__ = ["ProviderMetadata", "ReasoningMetadata", "UIMessage", "decode_history"]
 
 TOOL_DENIED = "The user did not allow this call."
 
@@ -37,12 +37,10 @@ class ReasoningMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     signature: str = ""
     redacted: str = ""
 
-    def to_provider_metadata(self) -> dict[str, Any]:
-        """Return it as `providerMetadata`, under our own key."""
-        return {"winterbourne": msgspec.to_builtins(self)}
 
+class ProviderMetadata(msgspec.Struct, frozen=True):
+    """`providerMetadata` with our own key."""
 
-class _ProviderMetadata(msgspec.Struct, frozen=True):
     winterbourne: ReasoningMetadata = ReasoningMetadata()
 
 
@@ -61,7 +59,7 @@ class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     output: Any = None
     error_text: str | None = None
     preliminary: bool | None = None
-    provider_metadata: _ProviderMetadata | None = None
+    provider_metadata: ProviderMetadata | None = None
 
     @property
     def resolved_tool_name(self) -> str:
@@ -127,7 +125,7 @@ def _assistant_part(part: UIMessagePart) -> AssistantPart | None:
     if part.resolved_tool_name:
         return ToolCall(part.tool_call_id, part.resolved_tool_name, _tool_arguments(part))
     if part.type == "reasoning":
-        metadata = (part.provider_metadata or _ProviderMetadata()).winterbourne
+        metadata = (part.provider_metadata or ProviderMetadata()).winterbourne
         return Reasoning(part.text, metadata.signature, metadata.redacted)
     if part.type == "text" and part.text:
         return Text(part.text)

@@ -19,7 +19,7 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.formats.base import Id, MaxTokens, Temperature
-from winterbourne.chat.formats.json_text import dumps_str
+from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image
 from winterbourne.chat.formats.native.encode import NativeEncoder
 
@@ -109,7 +109,7 @@ class NativeFormat:
 
     def error_body(self, _status: int, code: str, message: str) -> bytes:
         """`{"error":{"code","message"}}`"""
-        return b'{"error":{"code":%b,"message":%b}}' % (dumps_str(code), dumps_str(message))
+        return b'{"error":{"code":%b,"message":%b}}' % (dumps(code), dumps(message))
 
 
 FORMAT: Final = NativeFormat()

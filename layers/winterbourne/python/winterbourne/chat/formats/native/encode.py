@@ -19,8 +19,8 @@ import msgspec
 from orjson import JSONEncodeError, dumps
 
 from winterbourne.chat.core import events as e
-from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.json_text import dumps_str, single_line
+from winterbourne.chat.formats import json_text, sse
+from winterbourne.chat.formats.json_text import single_line
 
 __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
 
@@ -32,7 +32,7 @@ DONE_FRAME: Final = (
 @functools.lru_cache(maxsize=512)
 def tool_call_frame_prefix(name: str, status: str) -> bytes:
     """The start of all frames of one tool in one status. The cache is bounded: a model may invent tool names."""
-    return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (dumps_str(name), status.encode())
+    return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (json_text.dumps(name), status.encode())
 
 
 class NativeEncoder(msgspec.Struct):
@@ -51,7 +51,7 @@ class NativeEncoder(msgspec.Struct):
                 return b'data: {"type":"content","delta":%b}\n\n' % dumps(event.text)
             return b"".join([self._frame(event, dumps) for event in batch])
         except JSONEncodeError:  # a lone surrogate; `_frame` may be called again for the same event
-            return b"".join([self._frame(event, dumps_str) for event in batch])
+            return b"".join([self._frame(event, json_text.dumps) for event in batch])
 
     # One case for each event.
     def _frame(self, event: e.ChatEvent, string: Callable[[str], bytes]) -> bytes:  # noqa: C901, PLR0911, PLR0912

@@ -12,7 +12,7 @@ import msgspec
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.json_text import dumps, dumps_str
+from winterbourne.chat.formats.json_text import dumps
 
 __all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error"]
 
@@ -80,7 +80,7 @@ class OpenAiChunkEncoder(msgspec.Struct):
             case e.ToolArgumentsDelta(id_, json):
                 return self._arguments_delta(id_, json)
             case e.ReasoningDelta(text):
-                return self._chunk(b'{"reasoning_content":%b}' % dumps_str(text))
+                return self._chunk(b'{"reasoning_content":%b}' % dumps(text))
             case e.ToolCallStarted(id_, name):
                 return self._tool_call_started(id_, name) if name in self.client_tools else b""
             case e.ToolCallReady(id_, _, arguments):
@@ -111,25 +111,25 @@ class OpenAiChunkEncoder(msgspec.Struct):
 
     def _text_delta(self, text: str) -> bytes:
         separator, self._separator, self._has_text = self._separator, "", True
-        return self._chunk(b'{"content":%b}' % dumps_str(separator + text))
+        return self._chunk(b'{"content":%b}' % dumps(separator + text))
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         self._chunk_prefix = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
-            dumps_str(f"chatcmpl-{event.message_id}"),
+            dumps(f"chatcmpl-{event.message_id}"),
             self.created,
-            dumps_str(self.model or event.model),
+            dumps(self.model or event.model),
         )
         return self._chunk(b'{"role":"assistant","content":""}')
 
     def _tool_call_started(self, call_id: str, name: str) -> bytes:
         index = self._call_indexes[call_id] = len(self._call_indexes)
         call = b'{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}'
-        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, dumps_str(call_id), dumps_str(name))))
+        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, dumps(call_id), dumps(name))))
 
     def _arguments_delta(self, call_id: str, json: str) -> bytes:
         if call_id not in self._call_indexes:
             return b""
-        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[call_id], dumps_str(json))
+        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[call_id], dumps(json))
         return self._chunk(b'{"tool_calls":[%b]}' % call)
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
@@ -235,7 +235,7 @@ def encode_error(status: int, code: str, message: str) -> bytes:
     """The format's error object, as the SDKs expect it."""
     error_type = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % (
-        dumps_str(message),
+        dumps(message),
         error_type.encode(),
-        dumps_str(code),
+        dumps(code),
     )

@@ -37,10 +37,10 @@ USAGE_WRITE_TIMEOUT_S: Final = 1.0
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class ChatEndpoint:
+class ChatEndpoint(msgspec.Struct, frozen=True):
     """Answers chat requests.
 
-    Args:
+    Attributes:
         settings: Limits and timeouts.
         provider: The model provider.
         tools: The tools the model may call.
@@ -49,23 +49,12 @@ class ChatEndpoint:
         stop_signals: Delivers stop requests.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        provider: Provider,
-        tools: Tools,
-        conversations: ConversationStore,
-        rate_limiter: RateLimiter,
-        stop_signals: StopSignals,
-    ) -> None:
-        self._settings = settings
-        limits = settings.limits
-        self._has_limits = bool(limits.limit_requests_per_minute or limits.limit_tokens_per_day)
-        self._provider = provider
-        self._tools = tools
-        self._conversations = conversations
-        self._rate_limiter = rate_limiter
-        self._stop_signals = stop_signals
+    settings: Settings
+    provider: Provider
+    tools: Tools
+    conversations: ConversationStore
+    rate_limiter: RateLimiter
+    stop_signals: StopSignals
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat request in the given wire format.
@@ -77,7 +66,7 @@ class ChatEndpoint:
         Cancellation:
             Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
-        settings, provider = self._settings, self._provider
+        settings, provider = self.settings, self.provider
         body = context.request.json_object(settings.request)
         try:
             decoded, encoder = wire_format.decode(body)
@@ -88,25 +77,25 @@ class ChatEndpoint:
                 decoded,
                 settings.request,
                 settings.model,
-                self._tools.schemas,
+                self.tools.schemas,
                 takes_image_urls=provider.takes_image_urls,
             )
         )
-        if self._has_limits:
-            await self._rate_limiter.check(context.caller.id)
+        if settings.limits.limit_requests_per_minute or settings.limits.limit_tokens_per_day:
+            await self.rate_limiter.check(context.caller.id)
         context.record.fields.update(
             conversation_id=request.conversation_id, model=provider.name, model_id=request.model_id or ""
         )
         usages: list[Usage] = []
         try:
             if request.store:
-                async with self._conversations.open(context.caller.id, request) as stored:
+                async with self.conversations.open(context.caller.id, request) as stored:
                     request = msgspec.structs.replace(request, messages=stored.messages)
                     await self._run_conversation(request, stored.append, encoder, context, usages)
             else:
                 await self._run_conversation(request, None, encoder, context, usages)
         finally:  # by now the terminal event has been sent
-            if self._has_limits:
+            if settings.limits.limit_tokens_per_day:
                 await self._record_usage(context.caller, sum(used.input + used.output for used in usages))
 
     async def _run_conversation(
@@ -118,18 +107,18 @@ class ChatEndpoint:
         usages: list[Usage],
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        stream_settings, invocation = self._settings.stream, context.lambda_context
+        stream_settings, invocation = self.settings.stream, context.lambda_context
         remaining_s = invocation.get_remaining_time_in_millis() / 1000 - stream_settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + remaining_s
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat)
         conversation = Conversation(
             request=request,
-            provider=self._provider,
-            tools=self._tools,
+            provider=self.provider,
+            tools=self.tools,
             emit=writer.emit,
             on_usage=usages.append,
-            on_message=_log_messages(request, append, context.record) if self._settings.log.log_messages else append,
+            on_message=_log_messages(request, append, context.record) if self.settings.log.log_messages else append,
             max_turns=stream_settings.max_turns,
             deadline=deadline,
             request_id=invocation.aws_request_id,
@@ -137,25 +126,24 @@ class ChatEndpoint:
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
-        supervision = supervise(
-            conversation.run(),
-            writer,
-            wait_for_stop=partial(
-                self._stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
-            ),
-            deadline=deadline,
-            heartbeat_interval_s=stream_settings.heartbeat_interval,
+        wait_for_stop = partial(
+            self.stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
         )
         try:
-            # In a task of its own, whatever it waits for resumes it alone, and not everything that awaits it.
-            await asyncio.create_task(supervision)
+            await supervise(
+                conversation.run(),
+                writer,
+                wait_for_stop=wait_for_stop,
+                deadline=deadline,
+                heartbeat_interval_s=stream_settings.heartbeat_interval,
+            )
         finally:
             _report_usage(usages, context.record)
 
     async def _record_usage(self, caller: Caller, tokens: int) -> None:
         try:
             async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
-                await self._rate_limiter.record_usage(caller.id, tokens)
+                await self.rate_limiter.record_usage(caller.id, tokens)
         except (StorageUnavailable, TimeoutError):
             _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 
