@@ -70,7 +70,7 @@ def figures() -> Iterable[Figure]:
     cost_us = _call_us()
     for name, rival in rivals.items():
         yield _beside("one call without work, in a whole conversation", cost_us, name, rival["call_us"], "µs", 0)
-    yield Figure(name="one call without work, the runner alone", ours=f"{_runner_us():.0f} µs")
+    yield Figure(name="one call without work, the executor alone", ours=f"{_executor_us():.0f} µs")
 
 
 def _at_once(rounds: Sequence[Seen]) -> Iterator[Figure]:
@@ -175,7 +175,7 @@ def _conversation_s(count: int) -> float:
     return asyncio.run(run())
 
 
-def _runner_us() -> float:
+def _executor_us() -> float:
     async def run() -> float:
         async def emit(_: EventBatch) -> None: ...
 

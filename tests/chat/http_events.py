@@ -98,7 +98,7 @@ async def call_endpoint(
             path_params=path_params,
             stream=cast("ResponseStream", response),
             lambda_context=FakeLambdaContext(),
-            record=RequestRecord("chat"),
+            record=RequestRecord(0.0, "chat"),
         )
     )
     return response

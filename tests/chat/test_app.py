@@ -87,6 +87,18 @@ def test_importing_the_engine_makes_nothing() -> None:
     assert run(code, preamble="") == str({"modules": True, **nothing, "secrets": False})
 
 
+def test_building_imports_only_what_the_settings_select() -> None:
+    """Every import is part of a cold start."""
+    code = """
+    import os, sys
+    from chat import app
+    unused = {"jwt", "boto3", "sqlite3", "cryptography", "winterbourne.chat.tool_runtime.mcp.servers"}
+    unused |= {f"winterbourne.chat.providers.{name}" for name in ("openai", "anthropic", "bedrock")}
+    print(unused & set(sys.modules), "winterbourne.chat.providers.scripted" in sys.modules)
+    """
+    assert run(code, AUTH="none").endswith("set() True")
+
+
 def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
     """Stuck threads cost memory and CPU for good; Lambda starts a fresh environment instead."""
     code = """

@@ -255,3 +255,28 @@ class TestInAProcess:
         frames = [line.partition(" ") for line in run(code, preamble=PROCESS).splitlines() if not line.startswith("{")]
         self.check([text for _, _, text in frames], OURS + LIBRARIES)
         assert {int(kind) for kind, _, text in frames if '"ERROR"' in text} == {frame}
+
+    def test_the_level_that_lambda_sets_counts(self) -> None:
+        code = "logs.configure_logging(os.environ)\nLOGGERS = ['winterbourne.chat']\nlog_all()"
+        lines = [json.loads(line) for line in run(code, preamble=PROCESS, AWS_LAMBDA_LOG_LEVEL="ERROR").splitlines()]
+        assert [line["level"] for line in lines if "_aws" not in line] == ["ERROR"]
+
+    def test_a_tools_own_powertools_logger_still_writes_its_lines_once(self) -> None:
+        code = """
+        from aws_lambda_powertools import Logger
+        logs.configure_logging({})
+        before, _, after = Logger(service="before"), telemetry.make_logger(), Logger(service="after")
+        before.error("high water")
+        after.error("low water")
+        """
+        lines = [json.loads(line) for line in run(code, preamble=PROCESS).splitlines()]
+        assert [(line["service"], line["message"]) for line in lines] == [
+            ("before", "high water"),
+            ("after", "low water"),
+        ]
+
+    def test_a_function_that_replaces_the_handlers_of_the_root_logger_loses_no_line_of_the_chat(self) -> None:
+        configure = "logs.configure_logging({})\ntelemetry.make_logger()\nlogging.basicConfig(force=True)"
+        code = f"{configure}\nlogging.getLogger('chat.tools').warning('high water')"
+        (line,) = run(code, preamble=PROCESS).splitlines()
+        assert json.loads(line)["message"] == "high water"

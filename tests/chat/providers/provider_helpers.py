@@ -25,6 +25,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.errors import ChatError
 from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.providers.http_provider import fold_system_messages
 from winterbourne.chat.settings import ModelSettings, Settings
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "TOOLS",
     "collect_events",
     "failure",
+    "folded",
     "openai_provider",
     "request",
     "text",
@@ -101,3 +103,8 @@ HISTORY: tuple[Message, ...] = (
 
 def request(*messages: Message, **options: Any) -> ModelRequest:
     return ModelRequest(messages=messages or HISTORY, **options)
+
+
+def folded(*messages: Message, **options: Any) -> ModelRequest:
+    """The request as it reaches a provider's encoder."""
+    return fold_system_messages(request(*messages, **options))

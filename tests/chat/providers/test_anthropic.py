@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, folded, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
 from winterbourne.chat.providers import anthropic
@@ -16,7 +16,7 @@ from winterbourne.chat.settings import Settings
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(anthropic.build_request_body(request(*messages, **options), SETTINGS, {}))
+        body: dict[str, Any] = json.loads(anthropic.build_request_body(folded(*messages, **options), SETTINGS, {}))
         return body
 
     def test_contains_the_whole_history(self) -> None:

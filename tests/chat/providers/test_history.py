@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.providers.provider_helpers import SETTINGS, request
+from tests.chat.providers.provider_helpers import SETTINGS, folded, request
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -22,7 +22,7 @@ from winterbourne.chat.providers import anthropic, bedrock, openai
 @pytest.mark.parametrize("module", [openai, anthropic, bedrock])
 class TestBrokenHistory:
     def sent(self, module: Any, *messages: Message) -> str:
-        body: bytes = module.build_request_body(request(*normalize_history(messages)), SETTINGS, {})
+        body: bytes = module.build_request_body(folded(*normalize_history(messages)), SETTINGS, {})
         return body.decode()
 
     def test_a_call_without_a_result_has_one(self, module: Any) -> None:

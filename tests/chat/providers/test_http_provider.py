@@ -518,6 +518,7 @@ class TestClosing:
             assert http_pool.stats().waiting == 0
         assert len(server.requests) == 1
 
+    @jumping
     async def test_a_provider_that_keeps_sending_after_the_end_is_disconnected(self) -> None:
         async def chatter(exchange: Exchange) -> None:
             await exchange.start()
@@ -527,7 +528,9 @@ class TestClosing:
                 await asyncio.sleep(0.01)
 
         async with upstream(chatter) as server:
+            began = asyncio.get_running_loop().time()
             events = await collect_events(openai_provider(server))
+            assert asyncio.get_running_loop().time() - began < 1
             assert http_pool.stats().open == 0
         assert text(events) == "Hello, wörld 🌍!"
 

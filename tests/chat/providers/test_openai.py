@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, folded, request
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
@@ -23,7 +23,7 @@ from winterbourne.chat.settings import ModelSettings
 class TestRequest:
     def body(self, *messages: Message, extra: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(
-            openai.build_request_body(request(*messages, **options), SETTINGS, extra or {})
+            openai.build_request_body(folded(*messages, **options), SETTINGS, extra or {})
         )
         return body
 

@@ -88,9 +88,9 @@ async def run_turn(
 
 
 @contextlib.contextmanager
-def recorded_metrics() -> Iterator[list[tuple[telemetry.Metric, float, str]]]:
+def recorded_metrics() -> Iterator[list[tuple[str, float, str]]]:
     """Record the metrics (name, value, tool) that are measured inside the block."""
-    record = telemetry.RequestRecord("test")
+    record = telemetry.RequestRecord(0, "test")
     token = telemetry._current_record.set(record)
     try:
         yield record.measurements

@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from winterbourne.chat.settings import Settings, ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 
 @tool(breaker="one", cache_ttl_s=1, concurrency=1)
@@ -64,15 +65,26 @@ class ToolsFixture:
 
     def __init__(self, concurrency: int) -> None:
         self.open = 0
-        self.entered = 0
+        self.entered = self.awaited = 0
         self.go = threading.Event()
         options = ToolSettings(tool_execution_timeout=2, tool_concurrency=concurrency, tool_abandoned_limit=100)
         self.executor = ToolExecutor([*self.ordinary(), *self.unruly(), *self.threaded()], options)
+        self.executor._threads.run = self.run_in_thread  # type: ignore[method-assign]  # counts as well
 
     def busy(self) -> bool:
         """Whether the clock must wait for a thread; threads that are stuck until `go` do not count."""
-        threads = self.executor._threads
-        return threads.active_count > self.entered - threads.abandoned_count
+        return self.awaited > self.entered - self.executor._threads.abandoned_count
+
+    def run_in_thread(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+        """As the thread pool, and count the functions that are awaited."""
+
+        def end(_: object) -> None:
+            self.awaited -= 1
+
+        future = ThreadPool.run(self.executor._threads, function)
+        self.awaited += 1
+        future.add_done_callback(end)
+        return future
 
     @contextlib.contextmanager
     def open_resource(self) -> Iterator[None]:

@@ -8,16 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
-from winterbourne.protocol import (
-    CHUNK,
-    INIT_ERROR,
-    RESTORE_ERROR,
-    RESTORE_NEXT,
-    Reply,
-    RuntimeApiProtocol,
-    State,
-    Trigger,
-)
+from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
 
 __all__ = ["RuntimeClient"]
 
@@ -140,18 +131,14 @@ class RuntimeClient:
         """Send an error instead of a response."""
         await self._deliver(lambda: self._protocol.send_error(error))
 
-    async def send_init_error(self, error: ErrorReport, error_type: str = "") -> None:
-        """Report that the function failed to initialize."""
-        await self._deliver(lambda: self._protocol.call(INIT_ERROR, error, error_type))
-
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
         await self._request(lambda: self._protocol.call(RESTORE_NEXT))
         self._close_connection("the connection was made before the snapshot")
 
-    async def send_restore_error(self, error: ErrorReport, error_type: str) -> None:
-        """Report that an `after_restore` hook failed."""
-        await self._deliver(lambda: self._protocol.call(RESTORE_ERROR, error, error_type))
+    async def send_process_error(self, path: str, error: ErrorReport, error_type: str) -> None:
+        """Report that the function failed to initialize (`INIT_ERROR`), or after a restore (`RESTORE_ERROR`)."""
+        await self._deliver(lambda: self._protocol.call(path, error, error_type))
 
     def close(self) -> None:
         """Close the connection; anything in flight is lost."""

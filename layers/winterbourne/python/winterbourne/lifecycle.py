@@ -8,24 +8,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_startup", "on_stream_error", "retire"]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
-RegisteredHook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-class _SnapshotRegistry(Protocol):
-    """The part of `snapshot_restore_py` used here; the managed runtimes include that package."""
-
-    def register_before_snapshot(self, func: Hook) -> Hook: ...
-
-    def register_after_restore(self, func: Hook) -> Hook: ...
-
-    def get_before_snapshot(self) -> list[RegisteredHook]: ...
-
-    def get_after_restore(self) -> list[RegisteredHook]: ...
 
 
 _startup_hooks: list[Callable[[], Any]] = []
@@ -115,7 +102,7 @@ async def run_shutdown() -> None:
 
 async def run_before_snapshot() -> None:
     """Run the `before_snapshot` hooks, each once, last registered first."""
-    registry: _SnapshotRegistry | None = sys.modules.get("snapshot_restore_py")
+    registry: Any = sys.modules.get("snapshot_restore_py")
     hooks = registry.get_before_snapshot() if registry else []
     while hooks:
         await _run_hook(*hooks.pop())
@@ -124,7 +111,7 @@ async def run_before_snapshot() -> None:
 async def run_after_restore() -> None:
     """Reseed the random number generators, then run the `after_restore` hooks."""
     _reseed_random()
-    registry: _SnapshotRegistry | None = sys.modules.get("snapshot_restore_py")
+    registry: Any = sys.modules.get("snapshot_restore_py")
     for entry in registry.get_after_restore() if registry else []:
         await _run_hook(*entry)
 
@@ -134,12 +121,12 @@ def error_frame(error: BaseException) -> bytes | str:
     return _stream_error_hooks[0](error) if _stream_error_hooks else b""
 
 
-def _snapshot_registry() -> _SnapshotRegistry | None:
-    """The registry shared with awslambdaric, imported only if there can be a snapshot."""
-    if not is_snap_start():
-        return None
-    registry: _SnapshotRegistry = importlib.import_module("snapshot_restore_py")
-    return registry
+def _snapshot_registry() -> Any:
+    """`snapshot_restore_py`, the registry shared with awslambdaric; None if there can be no snapshot.
+
+    The managed runtimes include that package.
+    """
+    return importlib.import_module("snapshot_restore_py") if is_snap_start() else None
 
 
 async def _run_hook(hook: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:

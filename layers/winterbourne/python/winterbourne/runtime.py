@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from winterbourne import lifecycle, logs
@@ -18,6 +18,7 @@ from winterbourne.connection import RuntimeClient
 from winterbourne.errors import ErrorReport, RuntimeApiUnavailable, RuntimeFault, WinterbourneError
 from winterbourne.handlers import AsyncHandler, adapt_handler
 from winterbourne.loop import Poller
+from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR
 
 __all__ = ["main"]
 
@@ -70,13 +71,13 @@ async def _init_and_serve(
 ) -> int:
     """Initialize the handler and serve invocations until shutdown; return the exit status."""
     if isinstance(handler_or_error, BaseException):
-        return await _report_init_error(client, handler_or_error)
+        return await _report_error(client, ErrorReport(handler_or_error))
     try:
         deadline_margin_ms = _deadline_margin_ms(environ)
         handler = adapt_handler(handler_or_error)
         await lifecycle.run_startup()
     except Exception as error:  # noqa: BLE001 - boundary: reported as an init error
-        return await _report_init_error(client, error)
+        return await _report_error(client, ErrorReport(error))
     if lifecycle.is_snap_start() and (status := await _snapshot_and_restore(client)):
         return status
     return await _run_pollers(client, handler, deadline_margin_ms, environ)
@@ -98,19 +99,16 @@ def _deadline_margin_ms(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
-async def _report_init_error(client: RuntimeClient, error: BaseException, error_type: str = "", status: int = 1) -> int:
-    report = ErrorReport(error)
-    await _log_and_deliver(report, client.send_init_error(report, error_type))
-    return status
-
-
-async def _log_and_deliver(report: ErrorReport, delivery: Awaitable[None]) -> None:
+async def _report_error(
+    client: RuntimeClient, report: ErrorReport, path: str = INIT_ERROR, error_type: str = "", status: int = 1
+) -> int:
     """Log an error and deliver it to Lambda; a failed delivery is only logged, since the process exits anyway."""
     logs.log_error(report.document)
     try:
-        await delivery
+        await client.send_process_error(path, report, error_type)
     except WinterbourneError as delivery_error:
         _LOGGER.error("the init error could not be delivered: %s", delivery_error)  # noqa: TRY400 - the traceback shows only runtime code
+    return status
 
 
 async def _snapshot_and_restore(client: RuntimeClient) -> int:
@@ -123,13 +121,15 @@ async def _snapshot_and_restore(client: RuntimeClient) -> int:
         await lifecycle.run_before_snapshot()
         await client.restore_next()
     except BaseException as error:  # noqa: BLE001 - as in awslambdaric: even if a hook exits
-        return await _report_init_error(client, error, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED)
+        return await _report_error(
+            client, ErrorReport(error), INIT_ERROR, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED
+        )
     try:
         await lifecycle.run_after_restore()
     except BaseException as error:  # noqa: BLE001 - the same
-        report = ErrorReport(error)
-        await _log_and_deliver(report, client.send_restore_error(report, "Runtime.AfterRestoreError"))
-        return EXIT_AFTER_RESTORE_FAILED
+        return await _report_error(
+            client, ErrorReport(error), RESTORE_ERROR, "Runtime.AfterRestoreError", EXIT_AFTER_RESTORE_FAILED
+        )
     return 0
 
 
@@ -146,7 +146,8 @@ async def _run_pollers(
         for client in clients
     ]
     tasks = [asyncio.create_task(poller.run(), name=f"poller {i}") for i, poller in enumerate(pollers)]
-    _install_signal_handlers(pollers)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop_pollers, pollers)
     for poller in pollers:
         lifecycle.on_retire(poller.drain)
     try:
@@ -154,12 +155,6 @@ async def _run_pollers(
     finally:
         for client in clients:
             client.close()
-
-
-def _install_signal_handlers(pollers: list[Poller]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop_pollers, pollers)
 
 
 def _stop_pollers(pollers: list[Poller]) -> None:

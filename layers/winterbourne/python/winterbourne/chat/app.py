@@ -6,7 +6,6 @@ user's first request.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -42,8 +41,6 @@ Routes: TypeAlias = dict[tuple[str, str], Endpoint]
 
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
-_LOGGER: Final = logging.getLogger(__name__)
-
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
 
 
@@ -60,11 +57,10 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
         InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
     """
     provider, authenticator = make_provider(settings.model), make_authenticator(settings.auth)
-    executor, store = (
-        ToolExecutor(tools, settings.tools, keys=settings.values(), log_messages=settings.log.log_messages),
-        make_store(settings.storage.store),
-    )
+    log = settings.log
+    executor = ToolExecutor(tools, settings.tools, keys=settings.values(), log_messages=log.log_messages)
     servers = _make_mcp_servers(settings, executor)
+    store = make_store(settings.storage.store)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     limiter = RateLimiter(store, settings.limits)
@@ -80,7 +76,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     if servers:
         on_shutdown(servers.close)
     after_request = partial(executor.retire_if_stuck, retire)
-    return Service(routes, authenticator, native.FORMAT.error_body, logger, settings.log.service_name, after_request)
+    return Service(routes, authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
 
 
 def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers | None":

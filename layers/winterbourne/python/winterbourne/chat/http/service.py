@@ -137,17 +137,22 @@ class Service:
                 await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, record))
             except (RequestRejected, StorageError) as error:
                 rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
-                telemetry.measure("Rejections")
+                record.measurements.append(("Rejections", 1, ""))
                 record.fields.update(error_type=rejected.code, status=rejected.status)
                 await _reject(rejected, response_stream, error_body)
             except Exception as error:
                 _LOGGER.exception("the request failed with an unexpected error")
-                telemetry.measure("Errors")
+                record.measurements.append(("Errors", 1, ""))
                 record.fields.update(error_type=type(error).__name__, status=500)
                 await _fail(response_stream, error_body)
             finally:
                 self._after_request()
-                _measure_pool()
+                pool = http_pool.stats()
+                record.measurements += [
+                    ("PoolConnectionsOpen", pool.open, ""),
+                    ("PoolConnectionsIdle", pool.idle, ""),
+                    ("PoolRequestsWaiting", pool.waiting, ""),
+                ]
 
 
 def _as_rejection(error: StorageError) -> RequestRejected:
@@ -166,13 +171,6 @@ async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:
         # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
         raise ChatError(INTERNAL_ERROR_MESSAGE) from None
     await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
-
-
-def _measure_pool() -> None:
-    pool_stats = http_pool.stats()
-    telemetry.measure("PoolConnectionsOpen", pool_stats.open)
-    telemetry.measure("PoolConnectionsIdle", pool_stats.idle)
-    telemetry.measure("PoolRequestsWaiting", pool_stats.waiting)
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:

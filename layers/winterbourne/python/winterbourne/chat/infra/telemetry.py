@@ -95,19 +95,19 @@ class RequestRecord(msgspec.Struct):
     """The log fields and measurements of one request; whoever has it may add to them.
 
     Attributes:
-        service: The metric dimension that distinguishes deployments.
         started_at: Monotonic clock, in seconds.
+        service: The metric dimension that distinguishes deployments.
         fields: The fields of its log line.
         tools: The tools that the model called, for the log line.
         measurements: (metric, value, tool); the tool is empty for metrics of the request.
         has_first_token: Whether the time to the first token is measured.
     """
 
+    started_at: float
     service: str
-    started_at: float = msgspec.field(default_factory=time.monotonic)
     fields: dict[str, object] = {}
     tools: list[str] = []
-    measurements: list[tuple[Metric, float, str]] = []
+    measurements: list[tuple[str, float, str]] = []
     has_first_token: bool = False
 
 
@@ -147,16 +147,17 @@ def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
     redact_logs(redaction.redact_line)
     formatter = LambdaPowertoolsFormatter(serialize_stacktrace=False)
     handler = format_logs(formatter, exception_fields)
+    filters = handler.filters[:]
     # Powertools also uses the service as the logger's name.
     logger = Logger(service=LOGGERS[0], level=level, logger_formatter=formatter, logger_handler=handler)
     logger.append_keys(service=service)
-    is_of_root = handler in logging.root.handlers
-    handler.filters.clear()  # Powertools keeps the engine's records out of the root logger's handlers
+    handler.filters = filters  # Powertools keeps the engine's records out of the root logger's handlers
     for name in LOGGERS:
         each = logging.getLogger(name)
-        each.setLevel(level)
-        each.handlers = [] if is_of_root else [handler]
-        each.propagate = is_of_root or name == LOGGERS[0]
+        each.handlers = [handler]  # also if a function replaces those of the root logger
+        each.propagate = name == LOGGERS[0] and handler not in logging.root.handlers
+        if name != LOGGERS[0]:  # whose level Powertools has set: AWS_LAMBDA_LOG_LEVEL comes first
+            each.setLevel(level)
     return logger
 
 
@@ -204,7 +205,7 @@ def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[Req
         logger: The logger whose lines carry the id.
         service: The metric dimension, see `RequestRecord`.
     """
-    record = RequestRecord(service)
+    record = RequestRecord(time.monotonic(), service)
     token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id)
     try:
@@ -232,7 +233,7 @@ def _record_end(record: RequestRecord) -> None:
 def _write_metrics(record: RequestRecord, request_id: str) -> None:
     """Write one EMF object for the request and one for each tool: durations one by one, counts summed."""
     providers: dict[str, AmazonCloudWatchEMFProvider] = {}
-    counts: dict[tuple[Metric, str], float] = {}
+    counts: dict[tuple[str, str], float] = {}
     for name, value, tool in record.measurements:
         if tool not in providers:
             providers[tool] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)

@@ -24,7 +24,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelStreamTruncated, SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
-from winterbourne.chat.providers.history import arguments_json, build_system_prompt, to_alternating_messages
+from winterbourne.chat.providers.history import arguments_json, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
@@ -43,7 +43,7 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
         "max_tokens": request.max_tokens or settings.model_max_tokens,
         "stream": True,
-        "system": build_system_prompt(request) or None,
+        "system": request.system or None,
         "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "temperature": request.temperature,
         **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),

@@ -31,7 +31,7 @@ from winterbourne.chat.core.events import (
     Usage,
 )
 from winterbourne.chat.errors import ModelStreamTruncated
-from winterbourne.chat.infra.redaction import StreamRedactor, redact, redact_json_text
+from winterbourne.chat.infra.redaction import Known, StreamRedactor, redact, redact_json_text
 
 __all__ = ["JsonObjectScanner", "TurnAssembler"]
 
@@ -139,7 +139,8 @@ class TurnAssembler(msgspec.Struct):
         """Start a call; `key` is how the provider refers to it from now on."""
         self.next_content_block()
         self._switch_to(TextDelta, self._text_redactor)
-        call_id, name = redact(call_id), redact(name)
+        if Known.index.forms:
+            call_id, name = redact(call_id), redact(name)
         if not call_id or call_id in self.used_ids:
             call_id = self.make_id()
         self.used_ids.add(call_id)
@@ -222,8 +223,10 @@ class TurnAssembler(msgspec.Struct):
     def _flush(self, is_last: bool = True) -> None:  # noqa: FBT001, FBT002 - called for each read
         """Emit pending text. Arguments held back stay so until the call continues or is complete."""
         redactor = self._redactor or self._text_redactor
-        text = redactor.feed("".join(self._pieces)) if self._pieces else ""
+        text = "".join(self._pieces)
         self._pieces.clear()
+        if text and Known.index.forms:
+            text = redactor.feed(text)
         if is_last and redactor.held_back and self._make_delta in {TextDelta, ReasoningDelta}:
             text += redactor.flush()
         if text:
@@ -231,7 +234,9 @@ class TurnAssembler(msgspec.Struct):
 
     def _complete_call(self, call: _PendingToolCall) -> None:
         self._flush()
-        arguments = redact_json_text("".join(call.pieces))
+        arguments = "".join(call.pieces)
+        if Known.index.forms:
+            arguments = redact_json_text(arguments)
         if call.redactor.held_back:
             self._events.append(ToolArgumentsDelta(call.id, call.redactor.flush()))
         if call.pieces == _PLACEHOLDER:

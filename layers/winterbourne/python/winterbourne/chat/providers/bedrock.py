@@ -28,7 +28,7 @@ from winterbourne.chat.errors import ModelGarbled, ModelRefused, SettingsError
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
-from winterbourne.chat.providers.history import arguments_json, build_system_prompt, to_alternating_messages
+from winterbourne.chat.providers.history import arguments_json, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import FrameDecoder, StreamParser, decode_leniently
@@ -48,10 +48,9 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         ModelRefused: The history contains an image URL, stored under another provider; Bedrock takes data only.
     """
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
-    text = build_system_prompt(request)
     fields = {
         "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
-        "system": [{"text": text}] if text else None,
+        "system": [{"text": request.system}] if request.system else None,
         "inferenceConfig": {name: value for name, value in limits.items() if value is not None},
         "toolConfig": _encode_tools(request.tools, request.tool_choice) if _should_send_tools(request) else None,
         **extra_body,

@@ -1,4 +1,4 @@
-"""What the providers' requests have in common: a normalized history as blocks, the system prompt, arguments. Pure."""
+"""What the providers' requests have in common: a normalized history as blocks, and the arguments of calls. Pure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["arguments_json", "build_system_prompt", "to_alternating_messages"]
+__all__ = ["arguments_json", "to_alternating_messages"]
 
 
 def to_alternating_messages(
@@ -28,7 +28,7 @@ def to_alternating_messages(
     All results of one model turn go into one user message, together with the user's next message.
 
     Args:
-        request: Its history is encoded, but for the system messages.
+        request: Its history is encoded, without system messages.
         make_block: Encodes a part as a provider's block; returns None to omit the part.
         make_result_block: Encodes a tool's result as a provider's block.
     """
@@ -46,12 +46,6 @@ def to_alternating_messages(
         elif blocks:
             turns.append({"role": role, "content": blocks})
     return turns
-
-
-def build_system_prompt(request: ModelRequest) -> str:
-    """Join all system instructions: `request.system` (settings first, then the caller's), then system messages."""
-    texts = [message.text for message in request.messages if isinstance(message, SystemMessage)]
-    return "\n\n".join(filter(None, [request.system, *texts]))
 
 
 def arguments_json(call: ToolCall) -> str:

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Final, cast
 
 import h11
 import httpx
+import msgspec
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -29,14 +30,14 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.backoff import backoff_s
-from winterbourne.chat.infra.redaction import redact_json
+from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "tool_call_ids"]
+__all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "fold_system_messages", "tool_call_ids"]
 
 MAX_ATTEMPTS: Final = 5
 
@@ -90,6 +91,7 @@ class HttpProvider(ABC):
         Raises:
             ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
         """
+        request = fold_system_messages(request)
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -99,7 +101,8 @@ class HttpProvider(ABC):
                         yield batch
             except (ModelBusy, ModelUnreachable) as error:
                 pause_s = _pause_s(error, attempt)
-                if has_output or attempt == MAX_ATTEMPTS or _now() + pause_s >= request.deadline:
+                resumes_at = asyncio.get_running_loop().time() + pause_s
+                if has_output or attempt == MAX_ATTEMPTS or resumes_at >= request.deadline:
                     raise
                 _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
             else:
@@ -108,7 +111,7 @@ class HttpProvider(ABC):
 
     @abstractmethod
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        """The path after the base URL, and the JSON body."""
+        """The path after the base URL, and the JSON body. There are no system messages in the history any more."""
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
@@ -156,8 +159,9 @@ class HttpProvider(ABC):
         raise error
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, body = self._encode_request(request)
-        content = redact_json(body)
+        path, content = self._encode_request(request)
+        if Known.index.forms:
+            content = redact_json(content)
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
@@ -210,6 +214,15 @@ class HttpProvider(ABC):
         return ModelSilent(
             f"the model's provider sent nothing for {self._idle_timeout_s:g} s; check MODEL_IDLE_TIMEOUT"
         )
+
+
+def fold_system_messages(request: ModelRequest) -> ModelRequest:
+    """The request with the history's system messages in `system`, after what is there: the settings', the caller's."""
+    texts = [message.text for message in request.messages if isinstance(message, SystemMessage)]
+    if not texts:
+        return request
+    others = tuple(message for message in request.messages if not isinstance(message, SystemMessage))
+    return msgspec.structs.replace(request, messages=others, system="\n\n".join(filter(None, (request.system, *texts))))
 
 
 def tool_call_ids(request: ModelRequest) -> set[str]:
@@ -270,10 +283,6 @@ def _pause_s(error: ModelError, attempt: int) -> float:
     pause_s = backoff_s(attempt, base_s=0.5, max_s=8)
     retry_after_s = error.retry_after_s if isinstance(error, ModelBusy) else None
     return pause_s if retry_after_s is None else retry_after_s + pause_s / 4
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _is_stream(response: httpx.Response) -> bool:

@@ -27,7 +27,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
-from winterbourne.chat.providers.history import arguments_json, build_system_prompt
+from winterbourne.chat.providers.history import arguments_json
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
@@ -49,11 +49,10 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         settings: Supplies the base URL and the default model.
         extra_body: Fields that override the others.
     """
-    system = build_system_prompt(request)
     fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
         "messages": [
-            *([{"role": "system", "content": system}] if system else ()),
+            *([{"role": "system", "content": request.system}] if request.system else ()),
             *filter(None, map(_encode_message, request.messages)),
         ],
         "stream": True,

@@ -61,26 +61,11 @@ class Reply(msgspec.Struct, frozen=True):
     again: str = ""
 
 
-def _quote(match: re.Match[str]) -> Iterator[Arguments]:
-    yield {"symbol": match[0]}
-
-
-def _weather(match: re.Match[str]) -> Iterator[Arguments]:
-    return ({"city": place} for place in _SEPARATOR.split(match[1]))
-
-
 def _conversion(match: re.Match[str]) -> Iterator[Arguments]:
     amount = float(match[1].replace(",", ""))
     for target in _SEPARATOR.split(match[3]):
-        yield {
-            "amount": int(amount) if amount.is_integer() else amount,
-            "from_currency": match[2],
-            "to_currency": target,
-        }
-
-
-def _percentage(match: re.Match[str]) -> Iterator[Arguments]:
-    yield {"expression": f"{match[1]} / 100 * {match[2]}".replace(",", "")}
+        whole = int(amount) if amount.is_integer() else amount
+        yield {"amount": whole, "from_currency": match[2], "to_currency": target}
 
 
 def _calculation(match: re.Match[str]) -> Iterator[Arguments]:
@@ -116,13 +101,13 @@ REPLIES: Final = (
     Reply(
         "get_stock_quote",
         re.compile(r"\b(?:AAPL|AMD|AMZN|GOOGL|IBM|INTC|META|MSFT|NFLX|NVDA|TSLA)\b"),
-        _quote,
+        lambda match: [{"symbol": match[0]}],
         "**{symbol}** is at {price:.2f}, {change:+.2f} ({change_percent:+.1f} %) since the last close.",
     ),
     Reply(
         "get_weather",
         re.compile(rf"(?i:\bweather (?:in|for)) {_PLACES}"),
-        _weather,
+        lambda match: [{"city": place} for place in _SEPARATOR.split(match[1])],
         "**{city}**, {country}: {temperature_c} °C and {conditions}, feels like {feels_like_c} °C.",
         again="weather in {}",
     ),
@@ -132,7 +117,12 @@ REPLIES: Final = (
         _conversion,
         "{amount:,.2f} {from_currency} is **{result:,.2f} {to_currency}**, at a rate of {rate}.",
     ),
-    Reply("calculate", re.compile(rf"{_NUMBER} ?(?:%|percent) of {_NUMBER}"), _percentage, _SUM),
+    Reply(
+        "calculate",
+        re.compile(rf"{_NUMBER} ?(?:%|percent) of {_NUMBER}"),
+        lambda match: [{"expression": f"{match[1]} / 100 * {match[2]}".replace(",", "")}],
+        _SUM,
+    ),
     Reply("calculate", re.compile(r"[\d\s.()+*/-]+"), _calculation, _SUM),
     Reply(
         "current_time",
@@ -271,16 +261,14 @@ def _example_arguments(tool: ToolSchema, prompt: str) -> Arguments:
     """Values for the required arguments of a tool that has no row in the table."""
     properties: Any = tool.parameters.get("properties", {})
     required: Any = tool.parameters.get("required", [])
-    return {name: _example_value(properties.get(name, {}), prompt) for name in required}
-
-
-def _example_value(schema: dict[str, Any], prompt: str) -> object:
-    if "enum" in schema:
-        return schema["enum"][0]
     number = re.search(r"\d+", prompt)
-    examples = {"integer": int(number[0]) if number else 1, "boolean": True, "array": [], "object": {}}
-    examples["number"] = examples["integer"]
-    return examples.get(schema.get("type", ""), prompt)
+    count = int(number[0]) if number else 1
+    examples = {"integer": count, "number": count, "boolean": True, "array": [], "object": {}}
+    schemas = {name: properties.get(name, {}) for name in required}
+    return {
+        name: schema["enum"][0] if "enum" in schema else examples.get(schema.get("type", ""), prompt)
+        for name, schema in schemas.items()
+    }
 
 
 def _tool_call_batches(call: ToolCall) -> Iterator[Sequence[ModelEvent]]:

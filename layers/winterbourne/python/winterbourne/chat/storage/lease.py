@@ -63,19 +63,23 @@ class Lease:
         Raises:
             ConversationBusy: Another request holds the lease or has acquired it since then.
         """
-        now_ms = self._now_ms()
-        if self.metadata is None:
-            new = ConversationMetadata(
+        now_ms, metadata = self._now_ms(), self.metadata
+        if metadata is None:
+            metadata = ConversationMetadata(
                 id=self._conversation_id,
                 title=title,
                 created_ms=now_ms,
                 epoch=now_ms,
                 expires_at_s=self.item_expires_at_s,
             )
-            return await self._acquire(new)
-        if is_leased(self.metadata, now_ms):
+        elif is_leased(metadata, now_ms):
             raise ConversationBusy
-        return await self._acquire(msgspec.structs.replace(self.metadata, epoch=max(now_ms, self.metadata.epoch + 1)))
+        else:
+            metadata = msgspec.structs.replace(metadata, epoch=max(now_ms, metadata.epoch + 1))
+        if not await self._write_next_version(metadata, self._lease_s):
+            raise ConversationBusy
+        self._is_held = True
+        return metadata
 
     async def renew(self) -> None:
         """Extend the lease. If storage is unavailable, it stays held until it expires; a lost lease is logged."""
@@ -101,12 +105,6 @@ class Lease:
     def item_expires_at_s(self) -> int:
         """When an item that is written now expires."""
         return int(self._store.now()) + self._ttl_s
-
-    async def _acquire(self, metadata: ConversationMetadata) -> ConversationMetadata:
-        if not await self._write_next_version(metadata, self._lease_s):
-            raise ConversationBusy
-        self._is_held = True
-        return metadata
 
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
         """Write the metadata as the next version; False if another request did so first (optimistic locking)."""

@@ -30,8 +30,6 @@ class ThreadPool:
         self._idle_workers: list[_Worker] = []
         self.abandoned_count = 0
         """Threads still running although their call was cancelled."""
-        self.active_count = 0
-        """Threads running a call that is still awaited."""
 
     def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
         """Call a function in a thread, with a copy of this task's context variables.
@@ -51,9 +49,8 @@ class ThreadPool:
             )
         worker = self._idle_workers.pop() if self._idle_workers else _Worker()
         future = asyncio.get_running_loop().create_future()
-        future.add_done_callback(self._on_future_done)
+        future.add_done_callback(self._count_if_abandoned)
         context = contextvars.copy_context()
-        self.active_count += 1
         worker.jobs.put(lambda: self._run_job(worker, future, lambda: context.run(function)))
         return future
 
@@ -84,9 +81,8 @@ class ThreadPool:
             self._idle_workers.append(worker)
             deliver()
 
-    def _on_future_done(self, future: "asyncio.Future[Any]") -> None:
+    def _count_if_abandoned(self, future: "asyncio.Future[Any]") -> None:
         """Runs in the loop: the function's outcome is there, or nobody waits for it any more."""
-        self.active_count -= 1
         if future.cancelled():
             self.abandoned_count += 1
             measure("AbandonedThreads")

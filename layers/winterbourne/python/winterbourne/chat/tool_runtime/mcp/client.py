@@ -2,7 +2,7 @@
 
 Implements only the messages that tools need (`initialize`, `notifications/initialized`, `tools/list`, `tools/call`,
 `notifications/cancelled`, and incoming `notifications/progress`), not the whole protocol: the official package costs
-several times the cold start of everything else together. Independent of the tool runner.
+several times the cold start of everything else together. Independent of the tool executor.
 https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
 """
 
