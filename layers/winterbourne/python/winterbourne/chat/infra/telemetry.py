@@ -107,7 +107,7 @@ class RequestRecord(msgspec.Struct):
     service: str
     fields: dict[str, object] = {}
     tools: list[str] = []
-    measurements: list[tuple[str, float, str]] = []
+    measurements: list[tuple[Metric, float, str]] = []
     has_first_token: bool = False
 
 
@@ -233,7 +233,7 @@ def _record_end(record: RequestRecord) -> None:
 def _write_metrics(record: RequestRecord, request_id: str) -> None:
     """Write one EMF object for the request and one for each tool: durations one by one, counts summed."""
     providers: dict[str, AmazonCloudWatchEMFProvider] = {}
-    counts: dict[tuple[str, str], float] = {}
+    counts: dict[tuple[Metric, str], float] = {}
     for name, value, tool in record.measurements:
         if tool not in providers:
             providers[tool] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
