@@ -73,7 +73,7 @@ class ToolPreparer:
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
         if tool.batch:
-            batching = Batching(options.batch_window_s, run)
+            batching = Batching(tool.name, options.batch_window_s, run)
             run = batching.run
             shortcuts.append(batching.join)
             on_start.append(batching.open)
