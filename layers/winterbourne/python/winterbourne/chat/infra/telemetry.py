@@ -38,7 +38,6 @@ __all__ = [
     "measure",
     "note",
     "note_first_token",
-    "note_tool_call",
     "request_scope",
 ]
 
@@ -179,12 +178,6 @@ def note(**fields: object) -> None:
     """Add fields to the current request's log line."""
     if record := _current_record.get():
         record.fields.update(fields)
-
-
-def note_tool_call(tool: str) -> None:
-    """Add a tool that the model called to the list in the request's log line."""
-    if record := _current_record.get():
-        record.tools.append(tool)
 
 
 def note_first_token() -> None:
