@@ -70,7 +70,7 @@ class TurnToolCalls(Protocol):
 
 
 class Tools(Protocol):
-    """The conversation's interface to the tool runner."""
+    """The conversation's interface to the tool executor."""
 
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:

@@ -55,7 +55,7 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
     """One call of a tool.
 
-    `arguments` is the JSON text exactly as the model wrote it; it may be invalid, and the tool runner validates it.
+    `arguments` is the JSON text exactly as the model wrote it; it may be invalid, and the tool executor validates it.
     An empty string means no arguments, `{}`.
     """
 
