@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "winterbourne" / "python"
 ROUNDS = 9
 SHOWN = 14
-HEAVY = ("boto3", "botocore", "jwt", "cryptography", "cachetools", "tenacity", "sqlite3")
+HEAVY = ("boto3", "botocore", "jwt", "cryptography", "sqlite3")
 
 
 def figures() -> Iterable[Figure]:

@@ -88,7 +88,7 @@ async def run_turn(
 
 
 @contextlib.contextmanager
-def recorded_metrics() -> Iterator[list[tuple[str, float, str]]]:
+def recorded_metrics() -> Iterator[list[tuple[telemetry.Metric, float, str]]]:
     """Record the metrics (name, value, tool) that are measured inside the block."""
     record = telemetry.RequestRecord(0, "test")
     token = telemetry._current_record.set(record)

@@ -49,6 +49,13 @@ async def cached(number: int) -> int:
     return number * 10
 
 
+@tool(batch=many, batch_window_s=0.05, cache_ttl_s=60, cache_per_caller=False)
+async def public(number: int) -> int:
+    """Ten times a number, for everybody."""
+    runs.append(number)
+    return number * 10
+
+
 @tool(batch=short)
 async def forgets(number: int) -> int:
     """Forget one."""
@@ -192,8 +199,32 @@ class TestEqualCalls:
             "40",
         ]
 
+    @jumping
+    async def test_do_not_join_a_batch_that_everybody_has_just_left(self) -> None:
+        async with ToolExecutor([times_ten]).turn(RecordingClient()) as turn:
+            turn.start(tool_call("times_ten", "1", number=2))
+            await asyncio.sleep(0.01)
+            turn._tasks[0].cancel()
+            turn.start(tool_call("times_ten", "2", number=2))
+            await asyncio.wait(turn._tasks)
+        assert [message.content for message in await turn.results()][1] == "20"
+        assert runs == [2]
+
 
 class TestCachedBatch:
+    @jumping
+    async def test_in_flight_is_not_joined_by_another_turn_since_it_reports_on_other_calls_too(self) -> None:
+        executor, client = ToolExecutor([public]), RecordingClient()
+
+        async def ask_later() -> None:
+            await asyncio.sleep(0.1)
+            await run_turn(executor, tool_call("public", number=2), client=client)
+
+        calls = tool_call("public", "1", number=2), tool_call("public", "2", number=4)
+        await asyncio.gather(run_turn(executor, *calls), ask_later())
+        assert runs == [[2, 4], 2]
+        assert client.kinds("1") == ["Started", "Finished"]
+
     @jumping
     async def test_each_result_is_cached(self) -> None:
         executor = ToolExecutor([cached])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from tests.clock import jumping
+from winterbourne.chat.core.events import EventBatch, ToolProgressed
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.infra import redaction
@@ -414,6 +415,40 @@ class TestSharedRuns:
     @jumping
     async def test_a_call_that_waited_for_a_permit_joins_a_run_started_meanwhile(self) -> None:
         executor = ToolExecutor(TOOLS, ToolSettings(tool_concurrency=1))
-        calls = tool_call("plain", "1", key="x"), tool_call("cached", "2", key="a"), tool_call("cached", "3", key="a")
-        await run_turn(executor, *calls)
-        assert runs == ["x", "a"]
+        calls = [
+            tool_call("plain", "1", key="x"),
+            *(tool_call("cached", number, key="a") for number in "23"),
+            tool_call("plain", "4", key="y"),  # gets the permit that the third did not need
+        ]
+        messages = await run_turn(executor, *calls)
+        assert runs == ["x", "a", "y"]
+        assert not any(message.is_error for message in messages)
+
+    @jumping
+    async def test_a_run_that_everybody_has_just_left_is_not_joined(self) -> None:
+        executor = ToolExecutor(TOOLS)
+        async with executor.turn(RecordingClient()) as turn:
+            turn.start(tool_call("cached", "1", key="a"))
+            await asyncio.sleep(0.5)
+            turn._tasks[0].cancel()
+            turn.start(tool_call("cached", "2", key="a"))
+            await asyncio.wait(turn._tasks)
+        assert [message.content for message in await turn.results()][1] == '"A"'
+        assert runs == ["a", "a"]
+
+    @jumping
+    async def test_progress_is_not_sent_to_a_call_that_has_left_while_another_one_stalls(self) -> None:
+        executor, client = ToolExecutor(TOOLS), RecordingClient()
+
+        async def stall(batch: EventBatch) -> None:
+            if any(isinstance(event, ToolProgressed) for event in batch):
+                await asyncio.sleep(5)
+
+        async with executor.turn(stall) as stalled, executor.turn(client) as turn:
+            stalled.start(tool_call("shared", to=2))
+            await asyncio.sleep(0.1)
+            turn.start(tool_call("shared", to=2))
+            await asyncio.sleep(2)
+            turn._tasks[0].cancel()
+            await asyncio.sleep(10)
+        assert client.kinds("1") == ["Started", "Finished"]

@@ -15,6 +15,7 @@ from tests.chat.tool_runtime.recording_clients import (
     tool_call,
 )
 from tests.clock import jumping
+from winterbourne.chat.core.events import EventBatch, ToolProgressed
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -339,6 +340,34 @@ class TestDisconnectedClient:
             await conversation()
 
     @jumping
+    async def test_raises_when_the_block_cancels_a_call_that_nobody_can_be_told_of(self) -> None:
+        async def conversation() -> None:
+            async with ToolExecutor(TOOLS).turn(DisconnectingClient(1)) as turn:
+                turn.start(tool_call("wait", seconds=60))
+                await asyncio.sleep(1)
+
+        with pytest.raises(ConnectionResetError):
+            await conversation()
+
+    @jumping
+    async def test_during_progress_fails_the_turn_when_the_call_ends_and_nothing_more_is_sent(self) -> None:
+        sent: list[str] = []
+
+        async def emit(batch: EventBatch) -> None:
+            sent.extend(type(event).__name__ for event in batch)
+            if isinstance(batch[-1], ToolProgressed):
+                raise ConnectionResetError
+
+        async def conversation() -> None:
+            async with ToolExecutor(TOOLS).turn(emit) as turn:
+                turn.start(tool_call("counts", to=3))
+                await turn.results()
+
+        with pytest.raises(ConnectionResetError):
+            await conversation()
+        assert sent == ["ToolStarted", "ToolProgressed"]
+
+    @jumping
     async def test_still_leaves_a_message_for_every_call(self) -> None:
         turn = ToolExecutor(TOOLS).turn(DisconnectingClient(0))
         with contextlib.suppress(ConnectionResetError):
@@ -439,6 +468,14 @@ class TestContext:
             (message,) = await turn.results()
         assert message.content == '["me","r-1","c-1","30"]'
 
+    @jumping
+    async def test_has_the_time_until_the_turn_must_end_if_that_is_sooner(self) -> None:
+        executor = ToolExecutor(TOOLS, ToolSettings(tool_answer_reserve=10))
+        async with executor.turn(RecordingClient(), deadline=asyncio.get_running_loop().time() + 15) as turn:
+            turn.start(tool_call("asks_who"))
+            (message,) = await turn.results()
+        assert message.content == '["nobody","","","5"]'
+
 
 class TestConcurrencyLimits:
     @jumping
@@ -496,3 +533,21 @@ class TestConcurrencyLimits:
         calls = tool_call("impatient", "1", seconds=9), tool_call("fail", "2"), tool_call("wait", "3", seconds=1)
         *_, last = await run_turn(executor, *calls, client=client)
         assert not last.is_error
+
+    @jumping
+    async def test_a_tool_that_ignores_its_timeout_holds_no_permit(self) -> None:
+        @tool(timeout_s=1, concurrency=1)
+        async def rare(seconds: float) -> str:
+            """Ignore cancellations, one at a time."""
+            end = asyncio.get_running_loop().time() + seconds
+            while (left := end - asyncio.get_running_loop().time()) > 0:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(left)
+            return "done"
+
+        executor, client = ToolExecutor([rare]), RecordingClient()
+        await run_turn(executor, tool_call("rare", seconds=60))
+        (message,) = await run_turn(executor, tool_call("rare", seconds=0), client=client)
+        assert message.content == '"done"'
+        assert client.kinds("1") == ["Started", "Finished"], "not queued"
+        await asyncio.sleep(60)

@@ -198,6 +198,21 @@ async def test_after_the_open_time_one_trial_call_closes_it() -> None:
 
 
 @jumping
+async def test_an_open_breaker_does_not_refuse_a_cached_result() -> None:
+    @tool(breaker="api.example", cache_ttl_s=60)
+    async def ask_once() -> str:
+        """Ask the same service, and keep the answer."""
+        return "kept"
+
+    executor = ToolExecutor([ask_api, ask_once], SETTINGS)
+    assert await call_tool(executor, "ask_once") == '"kept"'
+    errors.append(RuntimeError())
+    for _ in range(2):
+        await call_tool(executor, "ask_api")
+    assert await call_tool(executor, "ask_once") == '"kept"'
+
+
+@jumping
 async def test_a_tool_that_cancels_itself_has_failed() -> None:
     executor = ToolExecutor([ask_api], SETTINGS)
     errors.append(asyncio.CancelledError())

@@ -38,7 +38,6 @@ __all__ = [
     "measure",
     "note",
     "note_first_token",
-    "note_tool_call",
     "request_scope",
 ]
 
@@ -107,7 +106,7 @@ class RequestRecord(msgspec.Struct):
     service: str
     fields: dict[str, object] = {}
     tools: list[str] = []
-    measurements: list[tuple[str, float, str]] = []
+    measurements: list[tuple[Metric, float, str]] = []
     has_first_token: bool = False
 
 
@@ -181,12 +180,6 @@ def note(**fields: object) -> None:
         record.fields.update(fields)
 
 
-def note_tool_call(tool: str) -> None:
-    """Add a tool that the model called to the list in the request's log line."""
-    if record := _current_record.get():
-        record.tools.append(tool)
-
-
 def note_first_token() -> None:
     """Record the time to the first token of the answer; later calls do nothing."""
     if (record := _current_record.get()) and not record.has_first_token:
@@ -233,7 +226,7 @@ def _record_end(record: RequestRecord) -> None:
 def _write_metrics(record: RequestRecord, request_id: str) -> None:
     """Write one EMF object for the request and one for each tool: durations one by one, counts summed."""
     providers: dict[str, AmazonCloudWatchEMFProvider] = {}
-    counts: dict[tuple[str, str], float] = {}
+    counts: dict[tuple[Metric, str], float] = {}
     for name, value, tool in record.measurements:
         if tool not in providers:
             providers[tool] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)

@@ -6,7 +6,7 @@ Equal calls become one item of the batch, and each gets that item's outcome.
 import asyncio
 from collections.abc import Sequence
 
-from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun, Turn
+from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.results import Outcome
 
@@ -14,21 +14,22 @@ __all__ = ["Batching"]
 
 
 class Batching:
-    """The open batches of one tool: at most one per turn, so that calls of different callers never meet.
+    """The batches of one tool: at most one is open per turn, so that calls of different callers never meet.
 
     Args:
+        name: The tool's name.
         window_s: How long the first call of a batch waits for others.
         run: Runs the calls of a batch.
     """
 
-    def __init__(self, window_s: float, run: RunCalls) -> None:
+    def __init__(self, name: str, window_s: float, run: RunCalls) -> None:
+        self._name = name
         self._window_s = window_s
         self._run = run
-        self._open: dict[Turn, ToolRun] = {}
 
     def join(self, call: ActiveCall) -> RunSlot | None:
         """A slot in the open batch of the call's turn: that of an equal call, or a new one."""
-        run = self._open.get(call.turn)
+        run = call.turn.open_batches.get(self._name)
         if run is None or not run.subscribers:
             return None
         items = [other.canonical_arguments() for other in run.calls]
@@ -38,17 +39,11 @@ class Batching:
         return run, len(items)
 
     def open(self, run: ToolRun) -> None:
-        """Open a batch for the turn of a run that was just started."""
-        self._open[run.calls[0].turn] = run
-        run.task.add_done_callback(lambda _: self._close(run.calls))  # if it is cancelled while it is open
+        """Let calls of the same turn join a run that was just started."""
+        run.calls[0].turn.open_batches[self._name] = run
 
     async def run(self, tool: PreparedTool, calls: list[ActiveCall], context: ToolContext) -> Sequence[Outcome]:
         """Wait until the window closes, then run the calls of the batch."""
         await asyncio.sleep(self._window_s)
-        self._close(calls)
+        del calls[0].turn.open_batches[self._name]
         return await self._run(tool, calls, context)
-
-    def _close(self, calls: list[ActiveCall]) -> None:
-        turn = calls[0].turn
-        if (run := self._open.get(turn)) and run.calls is calls:
-            del self._open[turn]

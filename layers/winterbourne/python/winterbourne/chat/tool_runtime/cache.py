@@ -87,13 +87,16 @@ class CachedTool:
         self._results = results
         self._in_flight: dict[CacheKey, ToolRun] = {}
 
-    def find(self, call: ActiveCall) -> Outcome | RunSlot | None:
-        """The cached outcome of an identical call, or a slot in its run."""
-        key = self.key(call)
-        if (result := self._results.get(key)) is not None:
-            measure("CacheHits", tool=self._tool.name)
-            return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
-        run = self._in_flight.get(key)
+    def find(self, call: ActiveCall) -> Outcome | None:
+        """The cached outcome of an identical call, if it is still fresh."""
+        if (result := self._results.get(self.key(call))) is None:
+            return None
+        measure("CacheHits", tool=self._tool.name)
+        return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
+
+    def join(self, call: ActiveCall) -> RunSlot | None:
+        """A slot in the run of an identical call."""
+        run = self._in_flight.get(self.key(call))
         return (run, 0) if run and run.subscribers else None
 
     def share(self, run: ToolRun) -> None:

@@ -29,6 +29,7 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
         request_id: For the tools' contexts.
         caller_id: For the tools' contexts, and for results that are cached per caller.
         semaphore: Limits how many runs of the turn are in flight.
+        open_batches: By tool; the runs that calls may still join, see `batching`.
     """
 
     emit: Emit
@@ -36,6 +37,7 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     request_id: str
     caller_id: str
     semaphore: Semaphore
+    open_batches: "dict[str, ToolRun]" = {}
 
 
 class ActiveCall(msgspec.Struct, eq=False):

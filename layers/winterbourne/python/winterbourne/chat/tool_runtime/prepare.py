@@ -64,16 +64,16 @@ class ToolPreparer:
         run, options = self._run, tool.options
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
-        if options.cache_ttl_s is not None:
-            cached = CachedTool(tool, self._results)
-            shortcuts.append(cached.find)
-            on_start.append(cached.share)
         if options.breaker:
             guarded = GuardedTool(tool, self._breaker(options.breaker), self._wall_clock)
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
+        if options.cache_ttl_s is not None:
+            cached = CachedTool(tool, self._results)
+            shortcuts = [cached.find, *shortcuts, cached.join]  # an open breaker refuses no cached result
+            on_start.append(cached.share)
         if tool.batch:
-            batching = Batching(options.batch_window_s, run)
+            batching = Batching(tool.name, options.batch_window_s, run)
             run = batching.run
             shortcuts.append(batching.join)
             on_start.append(batching.open)
