@@ -1,10 +1,11 @@
-"""Fixtures of every test of the chat: secrets registered by one test are cleared for the next."""
+"""Fixtures of the chat's tests: secrets registered by one test are cleared for the next, and hooks of one's own."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from winterbourne.chat.infra import redaction
+from winterbourne import lifecycle
+from winterbourne.chat.infra import http_pool, redaction
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +13,12 @@ def _clear_registered_secrets() -> Iterator[None]:
     """Tests share a process: what one of them registers as a secret is ordinary text for the next."""
     yield
     redaction.clear()
+
+
+@pytest.fixture
+async def own_hooks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Hooks that only this test sees."""
+    monkeypatch.setattr(lifecycle, "_startup_hooks", [])
+    monkeypatch.setattr(lifecycle, "_shutdown_hooks", [])
+    yield
+    await http_pool.close()

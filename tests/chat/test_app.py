@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,6 +16,8 @@ from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
+
+pytestmark = pytest.mark.usefixtures("own_hooks")
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "conversation_id": "c-1", "store": True}
 
@@ -37,15 +38,6 @@ def ring_other_bell() -> str:
 def hoist_flag() -> str:
     """Hoist the flag."""
     return "up"
-
-
-@pytest.fixture(autouse=True)
-async def _own_hooks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Hooks that only this test sees."""
-    monkeypatch.setattr(lifecycle, "_startup_hooks", [])
-    monkeypatch.setattr(lifecycle, "_shutdown_hooks", [])
-    yield
-    await http_pool.close()
 
 
 def make_service(*tools: Tool, **settings: object) -> Service:
