@@ -58,7 +58,7 @@ lock: .venv/dev ## Renew the lock files from the two pyproject.toml (UPGRADE= ke
 	$(lock) --group dev pyproject.toml -c $(dependencies) -c $(runtime) -o requirements-dev.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts
+	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts layers/winterbourne/build
 
 sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
 # What is named on the command line takes the place of the stage's own parameters, so those are named again.

@@ -120,7 +120,7 @@ class TestAuthentication:
         ],
     )
     def test_rejects_callers_without_a_key(self, url: str, method: str, path: str, headers: dict[str, str]) -> None:
-        answer = httpx.request(method, url + path, headers=headers)
+        answer = httpx.request(method, url + path, headers=headers, timeout=30)
         assert answer.status_code == 401
         # A function URL renames this header.
         assert answer.headers["x-amzn-remapped-www-authenticate"] == 'Bearer realm="chat"'

@@ -211,14 +211,14 @@ def test_flags_for_cors_are_applied(tmp_path: Path) -> None:
     cors = ("--cors-allow-origin", "https://here.example", "--cors-allow-method", "*", "--cors-max-age", "9")
     with local_server(tmp_path, *FLAGS, *cors) as server:
         preflight = {"origin": "https://here.example", "access-control-request-method": "POST"}
-        assert httpx.options(server.url, headers=preflight).headers["access-control-max-age"] == "9"
+        assert httpx.options(server.url, headers=preflight, timeout=30).headers["access-control-max-age"] == "9"
 
 
 def test_a_template_supplies_what_the_flags_omit(tmp_path: Path) -> None:
     cors = ("--cors-allow-origin", "https://here.example", "--cors-template", str(ROOT / "template.yaml"))
     with local_server(tmp_path, *FLAGS, *cors) as server:
         preflight = {"origin": "https://here.example", "access-control-request-method": "POST"}
-        answer = httpx.options(server.url, headers=preflight)
+        answer = httpx.options(server.url, headers=preflight, timeout=30)
     assert "POST" in answer.headers["access-control-allow-methods"]
 
 

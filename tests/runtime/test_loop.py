@@ -268,7 +268,7 @@ class TestContext:
             return len(context.client_context.custom["text"])
 
         client_context = json.dumps({"custom": {"text": "x" * 900_000}})
-        async with serving(handler) as api:
+        async with serving(handler) as api, asyncio.timeout(10):  # a head that is too large is never answered
             assert (await api.invoke(Lambda_Runtime_Client_Context=client_context)).json == 900_000
 
 
