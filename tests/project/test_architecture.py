@@ -131,6 +131,16 @@ def cycles(graph: Mapping[str, Iterable[str]]) -> list[str]:
 class TestImports:
     """The arrows of the drawing."""
 
+    def test_names_are_imported_at_run_time_in_few_places(self) -> None:
+        """Providers by MODEL_PROVIDER, the names of `winterbourne.chat` on first use, the tools of a package."""
+        assert {name for name, text in all_sources().items() if "import_module(" in text or "__import__" in text} == {
+            "winterbourne.bootstrap",
+            "winterbourne.lifecycle",
+            "winterbourne.chat",
+            "winterbourne.chat.providers.factory",
+            "winterbourne.chat.tool_runtime.discovery",
+        }
+
     def test_every_module_and_package_of_the_engine_has_a_row(self) -> None:
         files = (path for path in (LAYER / "winterbourne/chat").iterdir() if path.name != "__pycache__")
         names = {"chat" if path.stem == "__init__" else path.stem for path in files}
