@@ -4,14 +4,13 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from winterbourne.local.function_config import LAYER_DIR
 
 __all__ = ["parse"]
-
-DEFAULT_TASK_ROOT: Final = "functions"
 
 DESCRIPTION: Final = """\
 Serve a Lambda function at a function URL on this machine, streaming included. The function runs in the same process
@@ -47,41 +46,26 @@ _Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse has no public name f
 
 
 def _add_address(group: _Group) -> None:
-    add = group.add_argument
+    add, add_file = group.add_argument, partial(group.add_argument, type=Path, metavar="FILE")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add(
         "--port", type=_port, default=3000, help="port of the function URL; 0 chooses a free one (default: %(default)s)"
     )
     add("--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port")
-    add(
-        "--log",
-        type=Path,
-        default=Path("local.log"),
-        metavar="FILE",
-        help="file to append the log to (default: %(default)s)",
-    )
-    add(
-        "--ready-file",
-        type=Path,
-        metavar="FILE",
-        help="write the addresses to this file as JSON once the server is listening",
-    )
+    add_file("--log", default="local.log", help="file to append the log to (default: %(default)s)")
+    add_file("--ready-file", help="write the addresses to this file as JSON once the server is listening")
 
 
 def _add_function(group: _Group) -> None:
-    add = group.add_argument
-    add(
+    add, add_directory = group.add_argument, partial(group.add_argument, type=_directory, metavar="DIR")
+    add_directory(
         "--task-root",
-        type=_directory,
-        default=DEFAULT_TASK_ROOT,
-        metavar="DIR",
+        default="functions",
         help="directory of the function's code, /var/task on Lambda (default: functions)",
     )
-    add(
+    add_directory(
         "--opt",
-        type=_directory,
         default=LAYER_DIR,
-        metavar="DIR",
         help="directory of the layers, /opt on Lambda (default: the engine layer of this checkout)",
     )
     add(
@@ -122,19 +106,15 @@ def _add_function(group: _Group) -> None:
 
 
 def _add_environments(group: _Group) -> None:
-    add = group.add_argument
-    add(
+    add, add_number = group.add_argument, partial(group.add_argument, type=_positive_int, metavar="N")
+    add_number(
         "--concurrency",
-        type=_positive_int,
         default=4,
-        metavar="N",
         help="maximum number of processes; each serves one request at a time (default: %(default)s)",
     )
-    add(
+    add_number(
         "--managed-instances",
-        type=_positive_int,
         default=0,
-        metavar="N",
         help="run one process that serves N requests concurrently, as on Lambda Managed Instances",
     )
     add("--snap-start", action="store_true", help="restore the process before its first invocation, as with SnapStart")
@@ -142,7 +122,7 @@ def _add_environments(group: _Group) -> None:
 
 
 def _add_cors(group: _Group) -> None:
-    add = group.add_argument
+    add, add_list = group.add_argument, partial(group.add_argument, action="append", default=[])
     add(
         "--cors-template",
         type=Path,
@@ -150,20 +130,9 @@ def _add_cors(group: _Group) -> None:
         help="read the CORS configuration from this SAM template (needs PyYAML)",
     )
     for name, example in (("origin", "https://example.com"), ("method", "POST"), ("header", "content-type")):
-        add(
-            f"--cors-allow-{name}",
-            action="append",
-            default=[],
-            metavar=name.upper(),
-            help=f"allowed {name}, such as {example}, or *; may be repeated",
-        )
-    add(
-        "--cors-expose-header",
-        action="append",
-        default=[],
-        metavar="HEADER",
-        help="response header that pages may read; may be repeated",
-    )
+        text = f"allowed {name}, such as {example}, or *; may be repeated"
+        add_list(f"--cors-allow-{name}", metavar=name.upper(), help=text)
+    add_list("--cors-expose-header", metavar="HEADER", help="response header that pages may read; may be repeated")
     add("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
     add(
         "--cors-max-age", type=_positive_int, metavar="SECONDS", help="how long browsers may cache a preflight response"
@@ -171,28 +140,10 @@ def _add_cors(group: _Group) -> None:
 
 
 def _add_response_limits(group: _Group) -> None:
-    add = group.add_argument
-    add(
-        "--burst",
-        type=_megabytes,
-        default="6",
-        metavar="MB",
-        help="megabytes sent before the rate limit applies (default: %(default)s)",
-    )
-    add(
-        "--rate",
-        type=_megabytes,
-        default="2",
-        metavar="MB",
-        help="megabytes per second after the burst (default: %(default)s)",
-    )
-    add(
-        "--limit",
-        type=_megabytes,
-        default="200",
-        metavar="MB",
-        help="maximum size of a response in megabytes (default: %(default)s)",
-    )
+    add = partial(group.add_argument, type=_megabytes, metavar="MB")
+    add("--burst", default="6", help="megabytes sent before the rate limit applies (default: %(default)s)")
+    add("--rate", default="2", help="megabytes per second after the burst (default: %(default)s)")
+    add("--limit", default="200", help="maximum size of a response in megabytes (default: %(default)s)")
 
 
 def _port(text: str) -> int:

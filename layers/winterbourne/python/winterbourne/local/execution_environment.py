@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final
 
 from winterbourne.local.function_config import FunctionConfig, environment_variables
 from winterbourne.local.invocation import FunctionError, Invocation
-from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter
+from winterbourne.local.logs import LogPipe, split_frames, split_lines
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.runtime_api import RuntimeApi, RuntimeCallbacks
 
@@ -93,7 +93,11 @@ class ExecutionEnvironment:
             Why the process failed before it first asked for an invocation; None if it did ask.
         """
         async with self._api:
-            with self._log_pipe(LineSplitter()) as lines, self._log_pipe(FrameSplitter()) as frames:
+            with (
+                contextlib.closing(LogPipe(split_lines, self._log)) as lines,
+                contextlib.closing(LogPipe(split_frames, self._log)) as frames,
+            ):
+                self._log_pipes = [lines, frames]
                 await self._start_process(lines, frames)
                 try:
                     exit_code = await self._wait_for_exit()
@@ -181,15 +185,6 @@ class ExecutionEnvironment:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
-
-    @contextlib.contextmanager
-    def _log_pipe(self, splitter: Splitter) -> Iterator[LogPipe]:
-        pipe = LogPipe(splitter, self._log)
-        self._log_pipes.append(pipe)
-        try:
-            yield pipe
-        finally:
-            pipe.close()
 
     def _on_ready(self) -> None:
         """The process asks for the next invocation, so the previous one is done and its log is complete."""

@@ -172,11 +172,7 @@ class FunctionUrl:
 
     def _response_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
         date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-        return [
-            ("date", date),
-            ("x-amzn-requestid", invocation.request_id),
-            ("x-amzn-trace-id", invocation.trace_id),
-        ]
+        return [("date", date), ("x-amzn-requestid", invocation.request_id), ("x-amzn-trace-id", invocation.trace_id)]
 
     def _encode_event(self, exchange: Exchange, body: bytes, invocation: Invocation) -> bytes:
         request = Request(

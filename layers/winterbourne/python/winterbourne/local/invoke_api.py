@@ -204,11 +204,7 @@ async def _log_result(exchange: Exchange, invocation: Invocation) -> str:
 
 
 def _response_headers(request_id: str, content_type: str) -> list[tuple[str, str]]:
-    return [
-        ("content-type", content_type),
-        ("x-amzn-requestid", request_id),
-        ("x-amz-executed-version", "$LATEST"),
-    ]
+    return [("content-type", content_type), ("x-amzn-requestid", request_id), ("x-amz-executed-version", "$LATEST")]
 
 
 async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:
