@@ -56,18 +56,18 @@ class ExecutionEnvironment:
     """One execution environment.
 
     Args:
-        number: Its number in the pool, from 1.
         function: The function to run.
         response_limits: Limits of streamed responses.
+        number: Its number in the pool, from 1.
         callbacks: Called when its state changes.
         freeze_when_idle: Whether its process is frozen while it has no invocation.
     """
 
     def __init__(
         self,
-        number: int,
         function: FunctionConfig,
         response_limits: ResponseLimits,
+        number: int,
         callbacks: EnvironmentCallbacks,
         *,
         freeze_when_idle: bool,
@@ -75,10 +75,9 @@ class ExecutionEnvironment:
         self._number, self._is_cold_start = number, True
         self._function, self._callbacks = function, callbacks
         self._freeze_when_idle = freeze_when_idle and not function.managed_instances
-        runtime_callbacks = RuntimeCallbacks(
-            self._on_ready, self._on_unavailable, self._on_response_done, self._on_init_failed
-        )
-        self._api = RuntimeApi(function, response_limits, runtime_callbacks)
+        on_response_done, on_init_failed = self._on_response_done, self._on_init_failed
+        api_callbacks = RuntimeCallbacks(self._on_ready, self._on_unavailable, on_response_done, on_init_failed)
+        self._api = RuntimeApi(function, response_limits, api_callbacks)
         self._process: asyncio.subprocess.Process | None = None
         self._exit_error: FunctionError | None = None
         self._started_at = self._init_ms = 0.0

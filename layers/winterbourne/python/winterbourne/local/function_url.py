@@ -4,7 +4,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -131,7 +131,7 @@ class FunctionUrl:
         *,
         cors: Cors,
         log_access: Callable[[str], None],
-        pages: dict[str, PageHandler],
+        pages: Mapping[str, PageHandler],
     ) -> None:
         self._invoke, self._cors, self._log_access, self._pages = invoke, cors, log_access, pages
         self.server = HttpServer(self._handle_request)
