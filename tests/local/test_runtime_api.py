@@ -231,7 +231,7 @@ class TestAStreamedResponse:
 
             posting = asyncio.create_task(at.stream(invocation, content()))
             await sink_of(invocation).arrived.wait()
-            await at.api.fail_invocation(invocation, FunctionError.from_message("Sandbox.Timedout", "late"))
+            await at.api.finish_invocation(invocation, FunctionError.from_message("Sandbox.Timedout", "late"))
             more.set()
             await posting
         assert (sink_of(invocation).body, sink_of(invocation).ends) == (b"one", 1)

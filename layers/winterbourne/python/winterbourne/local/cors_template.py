@@ -53,10 +53,8 @@ def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:
         case {"!Ref": name}:
             return parameters.get(name, {}).get("Default")
         case {"!If": [_, *branches]}:
-            return next(
-                (_resolve_intrinsics(branch, parameters) for branch in branches if branch != {"!Ref": "AWS::NoValue"}),
-                None,
-            )
+            branch = next((branch for branch in branches if branch != {"!Ref": "AWS::NoValue"}), None)
+            return _resolve_intrinsics(branch, parameters)
         case dict():
             return {key: _resolve_intrinsics(inner, parameters) for key, inner in value.items()}
         case list():

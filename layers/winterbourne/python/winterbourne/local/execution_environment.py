@@ -124,12 +124,9 @@ class ExecutionEnvironment:
 
     async def _start_process(self, lines: LogPipe, frames: LogPipe) -> None:
         self._started_at = time.perf_counter()
+        log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}"
         env = environment_variables(
-            self._function,
-            runtime_api=self._api.address,
-            log_stream=f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}",
-            log_fd=frames.write_fd,
-            user_environment=os.environ,
+            self._function, os.environ, runtime_api=self._api.address, log_stream=log_stream, log_fd=frames.write_fd
         )
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -247,7 +244,7 @@ class ExecutionEnvironment:
         message = f"{timestamp} {invocation.request_id} Task timed out after {self._function.timeout_s:.2f} seconds"
         self._log(message)
         timed_out = FunctionError.from_message("Sandbox.Timedout", message)
-        await self._api.fail_invocation(invocation, timed_out)
+        await self._api.finish_invocation(invocation, timed_out)
         if not self._function.managed_instances:
             self._exit_error = timed_out
             self._send_signal(signal.SIGKILL)

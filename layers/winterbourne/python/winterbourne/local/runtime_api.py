@@ -29,7 +29,6 @@ BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 ERROR_LIMIT: Final = 1024 * 1024
 ERROR_TYPE_TRAILER: Final = "lambda-runtime-function-error-type"
 ERROR_BODY_TRAILER: Final = "lambda-runtime-function-error-body"
-RESPONSE_TOO_LARGE: Final = "Response payload size exceeded maximum allowed payload size ({} bytes)."
 
 _ROUTE: Final = re.compile(r"/2018-06-01/runtime/(invocation|init|restore)/(?:([^/]+)/)?(next|response|error)")
 
@@ -75,10 +74,11 @@ class RuntimeApi:
         self._running[invocation.request_id] = invocation
         self._waiting_polls.popleft().set_result(invocation)
 
-    async def fail_invocation(self, invocation: Invocation, error: FunctionError) -> None:
-        """Fail an invocation; whatever the process still sends for it has no effect."""
+    async def finish_invocation(self, invocation: Invocation, error: FunctionError | None) -> None:
+        """Finish an invocation; whatever the process still sends for it has no effect."""
         await invocation.finish(error)
-        self._release(invocation)
+        if self._running.pop(invocation.request_id, None):
+            self._callbacks.on_response_done(invocation)
 
     async def __aenter__(self) -> Self:
         await self._server.listen("127.0.0.1")
@@ -163,14 +163,9 @@ class RuntimeApi:
     async def _complete_invocation(
         self, exchange: Exchange, invocation: Invocation, error: FunctionError | None = None
     ) -> None:
-        """Finish the invocation's sink, release the invocation and acknowledge the process's request."""
-        await invocation.finish(error)
-        self._release(invocation)
+        """Finish the invocation and acknowledge the process's request."""
+        await self.finish_invocation(invocation, error)
         await _send_accepted(exchange)
-
-    def _release(self, invocation: Invocation) -> None:
-        if self._running.pop(invocation.request_id, None):
-            self._callbacks.on_response_done(invocation)
 
     async def _invocation_response(self, exchange: Exchange, invocation: Invocation) -> None:
         mode = exchange.header("lambda-runtime-function-response-mode")
@@ -186,10 +181,7 @@ class RuntimeApi:
         try:
             body = await exchange.read_body(BUFFERED_LIMIT)
         except BodyTooLarge:
-            error = FunctionError.from_message(
-                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(BUFFERED_LIMIT)
-            )
-            await self._reject_response(exchange, invocation, 413, error)
+            await self._reject_response(exchange, invocation, 413, FunctionError.response_too_large(BUFFERED_LIMIT))
             return
         await invocation.begin(exchange.header("content-type"), streaming=False)
         await invocation.write(body)
@@ -200,9 +192,7 @@ class RuntimeApi:
         try:
             await self._forward_rate_limited(exchange, invocation)
         except ResponseTooLarge:
-            error = FunctionError.from_message(
-                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(self._response_limits.max_bytes)
-            )
+            error = FunctionError.response_too_large(self._response_limits.max_bytes)
             await self._reject_response(exchange, invocation, 413, error)
         except IncompleteRequest:
             error = FunctionError.from_message("Runtime.TruncatedResponse", "The response ended before it was whole.")
@@ -221,8 +211,7 @@ class RuntimeApi:
         self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError
     ) -> None:
         """Reject an invalid response: fail the invocation and send the process the error."""
-        await invocation.finish(error)
-        self._release(invocation)
+        await self.finish_invocation(invocation, error)
         with contextlib.suppress(ConnectionError):
             await _send_error(exchange, status, error.type, error.message)
 
