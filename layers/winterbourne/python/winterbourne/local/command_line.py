@@ -1,12 +1,13 @@
 """Command line parser of `python -m winterbourne.local`."""
 
 import argparse
+import contextlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from winterbourne.local.function_config import LAYER_DIR
 
@@ -146,38 +147,29 @@ def _add_response_limits(group: _Group) -> None:
     add("--limit", default="200", help="maximum size of a response in megabytes (default: %(default)s)")
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port number (0 to 65535)")
-    return int(text)
+Number = TypeVar("Number", int, float)
 
 
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
-    return int(text)
+def _number(parse: Callable[[str], Number], least: float, most: float, kind: str) -> Callable[[str], Number]:
+    """An argument type: a number from `least` to `most`, `kind` in the message for anything else."""
+
+    def check(text: str) -> Number:
+        with contextlib.suppress(ValueError, OverflowError):
+            if least <= (number := parse(text)) <= most:
+                return number
+        raise argparse.ArgumentTypeError(f"{text} is not {kind}")
+
+    return check
 
 
-def _positive_float(text: str) -> float:
-    number = _float_or_nan(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+def _bytes(megabytes: str) -> int:
+    return math.floor(float(megabytes) * 1024 * 1024)
 
 
-def _megabytes(text: str) -> int:
-    number = _float_or_nan(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or a positive number")
-    return int(number * 1024 * 1024)
-
-
-def _float_or_nan(text: str) -> float:
-    """The number, or NaN if `text` is not one: NaN fails every range check."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+_port = _number(int, 0, 65535, "a port number (0 to 65535)")
+_positive_int = _number(int, 1, math.inf, "a positive integer")
+_positive_float = _number(float, sys.float_info.min, sys.float_info.max, "a positive number")
+_megabytes = _number(_bytes, 0, math.inf, "0 or a positive number")
 
 
 def _directory(text: str) -> Path:
