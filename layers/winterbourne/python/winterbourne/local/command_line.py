@@ -59,77 +59,38 @@ def _add_address(group: _Group) -> None:
 
 def _add_function(group: _Group) -> None:
     add, add_directory = group.add_argument, partial(group.add_argument, type=_directory, metavar="DIR")
-    add_directory(
-        "--task-root",
-        default="functions",
-        help="directory of the function's code, /var/task on Lambda (default: functions)",
-    )
-    add_directory(
-        "--opt",
-        default=LAYER_DIR,
-        help="directory of the layers, /opt on Lambda (default: the engine layer of this checkout)",
-    )
-    add(
-        "--python",
-        default=sys.executable,
-        metavar="FILE",
-        help="Python interpreter to run the function with (default: this one)",
-    )
+    text = "directory of the function's code, /var/task on Lambda (default: functions)"
+    add_directory("--task-root", default="functions", help=text)
+    text = "directory of the layers, /opt on Lambda (default: the engine layer of this checkout)"
+    add_directory("--opt", default=LAYER_DIR, help=text)
+    text = "Python interpreter to run the function with (default: this one)"
+    add("--python", default=sys.executable, metavar="FILE", help=text)
     add("--handler", default="chat.app.handler", help="handler of the function (default: %(default)s)")
     add("--name", default="local", help="name of the function (default: %(default)s)")
-    add(
-        "--timeout",
-        type=_positive_float,
-        default=120.0,
-        metavar="SECONDS",
-        help="timeout of an invocation in seconds (default: %(default)g)",
-    )
-    add(
-        "--memory",
-        type=_positive_int,
-        default=1024,
-        metavar="MB",
-        help="memory size reported to the function; not enforced (default: %(default)s)",
-    )
-    add(
-        "--env",
-        type=_environment_variable,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="environment variable for the function; may be repeated",
-    )
-    add(
-        "--no-practice",
-        action="store_true",
-        help="let the chat's tools call the real services instead of getting practice data",
-    )
+    text = "timeout of an invocation in seconds (default: %(default)g)"
+    add("--timeout", type=_positive_float, default=120.0, metavar="SECONDS", help=text)
+    text = "memory size reported to the function; not enforced (default: %(default)s)"
+    add("--memory", type=_positive_int, default=1024, metavar="MB", help=text)
+    text = "environment variable for the function; may be repeated"
+    add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE", help=text)
+    text = "let the chat's tools call the real services instead of getting practice data"
+    add("--no-practice", action="store_true", help=text)
 
 
 def _add_environments(group: _Group) -> None:
     add, add_number = group.add_argument, partial(group.add_argument, type=_positive_int, metavar="N")
-    add_number(
-        "--concurrency",
-        default=4,
-        help="maximum number of processes; each serves one request at a time (default: %(default)s)",
-    )
-    add_number(
-        "--managed-instances",
-        default=0,
-        help="run one process that serves N requests concurrently, as on Lambda Managed Instances",
-    )
+    text = "maximum number of processes; each serves one request at a time (default: %(default)s)"
+    add_number("--concurrency", default=4, help=text)
+    text = "run one process that serves N requests concurrently, as on Lambda Managed Instances"
+    add_number("--managed-instances", default=0, help=text)
     add("--snap-start", action="store_true", help="restore the process before its first invocation, as with SnapStart")
     add("--no-freeze", action="store_true", help="do not freeze processes between invocations")
 
 
 def _add_cors(group: _Group) -> None:
     add, add_list = group.add_argument, partial(group.add_argument, action="append", default=[])
-    add(
-        "--cors-template",
-        type=Path,
-        metavar="FILE",
-        help="read the CORS configuration from this SAM template (needs PyYAML)",
-    )
+    text = "read the CORS configuration from this SAM template (needs PyYAML)"
+    add("--cors-template", type=Path, metavar="FILE", help=text)
     for name, example in (("origin", "https://example.com"), ("method", "POST"), ("header", "content-type")):
         text = f"allowed {name}, such as {example}, or *; may be repeated"
         add_list(f"--cors-allow-{name}", metavar=name.upper(), help=text)

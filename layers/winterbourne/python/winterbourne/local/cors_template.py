@@ -75,9 +75,8 @@ def _load_template(template: Path) -> dict[str, Any]:
     def short_form(loader: Any, name: str, node: Any) -> dict[str, Any]:
         if isinstance(node, yaml.ScalarNode):
             return {f"!{name}": loader.construct_scalar(node)}
-        if isinstance(node, yaml.SequenceNode):
-            return {f"!{name}": loader.construct_sequence(node, deep=True)}
-        return {f"!{name}": loader.construct_mapping(node, deep=True)}
+        construct = loader.construct_sequence if isinstance(node, yaml.SequenceNode) else loader.construct_mapping
+        return {f"!{name}": construct(node, deep=True)}
 
     Loader.add_multi_constructor("!", short_form)
     try:

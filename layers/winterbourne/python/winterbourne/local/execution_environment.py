@@ -75,8 +75,7 @@ class ExecutionEnvironment:
         self._number, self._is_cold_start = number, True
         self._function, self._callbacks = function, callbacks
         self._freeze_when_idle = freeze_when_idle and not function.managed_instances
-        on_response_done, on_init_failed = self._on_response_done, self._on_init_failed
-        api_callbacks = RuntimeCallbacks(self._on_ready, self._on_unavailable, on_response_done, on_init_failed)
+        api_callbacks = RuntimeCallbacks(self._on_ready, self._on_unavailable, self._on_response_done)
         self._api = RuntimeApi(function, response_limits, api_callbacks)
         self._process: asyncio.subprocess.Process | None = None
         self._exit_error: FunctionError | None = None
@@ -102,9 +101,10 @@ class ExecutionEnvironment:
                     exit_code = await self._wait_for_exit()
                 finally:
                     await self._shut_down()
-        error = self._exit_error or FunctionError.from_message(
+        exited = FunctionError.from_message(
             "Runtime.ExitError", f"Runtime exited with error: {_exit_reason(exit_code)}"
         )
+        error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
         await self._fail_all(error)
         return None if self._api.initialized else error
@@ -142,9 +142,8 @@ class ExecutionEnvironment:
                 process_group=0,
             )
         except OSError as error:
-            self._exit_error = FunctionError.from_message(
-                "Runtime.InvalidEntrypoint", f"{error.strerror}: {self._function.command[0]}"
-            )
+            message = f"{error.strerror}: {self._function.command[0]}"
+            self._exit_error = FunctionError.from_message("Runtime.InvalidEntrypoint", message)
         finally:
             lines.close_write_end()
             frames.close_write_end()
@@ -253,9 +252,6 @@ class ExecutionEnvironment:
         if not self._api.initialized:
             self._exit_error = FunctionError.from_message("Sandbox.Timedout", "The function did not start in time.")
             self._send_signal(signal.SIGKILL)
-
-    def _on_init_failed(self, error: FunctionError) -> None:
-        self._exit_error = error
 
     async def _fail_all(self, error: FunctionError) -> None:
         for in_flight in list(self._in_flight.values()):

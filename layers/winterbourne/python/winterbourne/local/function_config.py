@@ -13,16 +13,9 @@ LAYER_DIR: Final = Path(__file__).resolve().parents[3]
 """The engine layer in the source tree; on Lambda it is /opt."""
 
 # The user's own AWS credentials and where to find them; on Lambda the execution role supplies them.
-CREDENTIAL_VARIABLES: Final = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_BEARER_TOKEN_BEDROCK",
-    "AWS_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "HOME",
-)
+KEY_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
+PROFILE_VARIABLES: Final = ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "HOME")
+CREDENTIAL_VARIABLES: Final = KEY_VARIABLES + PROFILE_VARIABLES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_response import BadResponse, parse_buffered_response, parse_prelude
-from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
+from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 from winterbourne.local.request_event import Request, build_event
 
@@ -24,8 +24,6 @@ REQUEST_TOO_LARGE_BODY: Final = (
 )
 PLAIN_TEXT_HEADERS: Final = [("content-type", "text/plain")]
 JSON_HEADERS: Final = [("content-type", "application/json")]
-
-PageHandler = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass(eq=False)
@@ -131,7 +129,7 @@ class FunctionUrl:
         *,
         cors: Cors,
         log_access: Callable[[str], None],
-        pages: Mapping[str, PageHandler],
+        pages: Mapping[str, Handler],
     ) -> None:
         self._invoke, self._cors, self._log_access, self._pages = invoke, cors, log_access, pages
         self.server = HttpServer(self._handle_request)
@@ -171,9 +169,8 @@ class FunctionUrl:
             source_ip=exchange.peer,
             port=self.server.port,
         )
-        event = build_event(
-            request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=datetime.now(UTC)
-        )
+        now = datetime.now(UTC)
+        event = build_event(request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=now)
         return json.dumps(event, separators=(",", ":")).encode()
 
 
