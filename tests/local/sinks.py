@@ -83,13 +83,12 @@ async def running_pool(
     log: list[str] = []
     environments: list[ExecutionEnvironment] = []
 
-    def make(number: int) -> ExecutionEnvironment:
-        callbacks = EnvironmentCallbacks(made.on_ready, made.on_unavailable, log.append)
+    def make(number: int, callbacks: EnvironmentCallbacks) -> ExecutionEnvironment:
         environments.append(
             ExecutionEnvironment(
-                number,
                 function or raw_function(),
                 response_limits or ResponseLimits(),
+                number,
                 callbacks,
                 freeze_when_idle=freeze_when_idle,
             )

@@ -7,18 +7,13 @@ from typing import Any
 
 from winterbourne.local.banner import format_banner
 from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.server import Addresses, ServerConfig
 
 
 def banner_text(*, chat: bool = True, use_stub_services: bool = True, invoke_url: str = "", **variables: str) -> str:
     function = FunctionConfig(task_root=Path(), handler="h", variables=variables)
-    return format_banner(
-        function,
-        url="http://127.0.0.1:3000",
-        invoke_url=invoke_url,
-        log="/x/local.log",
-        chat=chat,
-        use_stub_services=use_stub_services,
-    )
+    config = ServerConfig(function=function, use_stub_services=use_stub_services, log_file=Path("/x/local.log"))
+    return format_banner(config, Addresses("http://127.0.0.1:3000", invoke_url), chat=chat)
 
 
 def pasted_command(text: str) -> list[Any]:

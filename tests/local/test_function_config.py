@@ -8,9 +8,7 @@ from winterbourne.local.function_config import LAYER_DIR, FunctionConfig, enviro
 
 
 def variables_for(function: FunctionConfig, **users: str) -> dict[str, str]:
-    return environment_variables(
-        function, runtime_api="127.0.0.1:9001", log_stream="s", log_fd=5, user_environment=users
-    )
+    return environment_variables(function, users, runtime_api="127.0.0.1:9001", log_stream="s", log_fd=5)
 
 
 def function(**changes: Any) -> FunctionConfig:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from winterbourne.local.function_response import (
     DELIMITER,
     BadResponse,
-    PreludeReader,
     ResponseHead,
     parse_buffered_response,
+    parse_prelude,
 )
 
 
@@ -23,7 +23,7 @@ def prelude(**answer: Any) -> bytes:
 
 
 def head(**answer: Any) -> ResponseHead:
-    found = PreludeReader().feed(prelude(**answer))
+    found = parse_prelude(prelude(**answer))
     assert found
     return found[0]
 
@@ -58,27 +58,25 @@ class TestThePrelude:
     @pytest.mark.parametrize("document", [b"", b"[]", b"{", b"\xff", b'{"headers":[1]}', b'{"cookies":"a"}'])
     def test_an_invalid_prelude_is_rejected(self, document: bytes) -> None:
         with pytest.raises(BadResponse):
-            PreludeReader().feed(document + DELIMITER)
+            parse_prelude(document + DELIMITER)
 
     def test_one_without_a_delimiter_is_rejected_after_16_kilobytes(self) -> None:
-        reader = PreludeReader()
-        assert reader.feed(b"x" * 16 * 1024) is None
+        assert parse_prelude(b"x" * 16 * 1024) is None
         with pytest.raises(BadResponse, match="16 KB"):
-            reader.feed(b"x")
+            parse_prelude(b"x" * (16 * 1024 + 1))
 
     @given(st.dictionaries(st.text(), st.text(), max_size=5), st.binary(max_size=100), st.data())
-    def test_split_anywhere_it_is_parsed_the_same(
+    def test_cut_anywhere_it_is_parsed_once_it_is_complete(
         self, headers: dict[str, str], body: bytes, data: st.DataObject
     ) -> None:
         whole = prelude(statusCode=418, headers=headers) + body
-        expected = PreludeReader().feed(whole)
+        expected = parse_prelude(whole)
+        assert expected
         cut = data.draw(st.integers(0, len(whole)))
-        reader = PreludeReader()
-        first = reader.feed(whole[:cut])
-        if first is None:
-            assert reader.feed(whole[cut:]) == expected
-        else:
+        if first := parse_prelude(whole[:cut]):
             assert (first[0], first[1] + whole[cut:]) == expected
+        else:
+            assert cut < len(whole) - len(body)
 
 
 class TestABufferedResponse:
@@ -122,4 +120,4 @@ def test_any_response_is_sent_or_rejected(answer: dict[str, Any]) -> None:
     document = json.dumps(answer).encode()
     for sent in (document, document + DELIMITER):
         with contextlib.suppress(BadResponse):
-            assert parse_buffered_response(sent) if sent is document else PreludeReader().feed(sent)
+            assert parse_buffered_response(sent) if sent is document else parse_prelude(sent)

@@ -108,6 +108,14 @@ class TestInvoke:
             answer = await api.invoke(Payload=event(do="surroundings"), ClientContext=context)
         assert json.loads(answer["Payload"])["headers"]["lambda-runtime-client-context"] == '{"custom":{}}'
 
+    @pytest.mark.parametrize("context", ["no base64", "\xe9", base64.b64encode(b"\xff").decode()])
+    async def test_ignores_a_client_context_that_cannot_be_read(self, context: str) -> None:
+        async with serving() as api, httpx.AsyncClient() as client:
+            headers = [(b"x-amz-client-context", context.encode("latin-1"))]
+            url = f"{api.url}/2015-03-31/functions/local/invocations"
+            answer = await client.post(url, content=event(do="echo"), headers=headers)
+        assert answer.status_code == 200
+
     async def test_buffers_a_stream_including_its_prelude(self) -> None:
         async with serving() as api:
             answer = await api.invoke(Payload=event(do="stream", pieces=["one", "two"]))

@@ -39,7 +39,6 @@ class RunningApi:
     ready: int = 0
     withdrawn: int = 0
     answered: list[Invocation] = field(default_factory=list)
-    init_errors: list[FunctionError] = field(default_factory=list)
 
     async def take(self, **changes: Any) -> Invocation:
         """Let the function poll for an invocation and dispatch one to it."""
@@ -64,16 +63,15 @@ async def serving_api(limits: ResponseLimits | None = None, **function: Any) -> 
         made.ready += 1
 
     answered: list[Invocation] = []
-    init_errors: list[FunctionError] = []
 
     def withdrawn() -> None:
         made.withdrawn += 1
 
-    events = RuntimeCallbacks(ready, withdrawn, answered.append, init_errors.append)
+    events = RuntimeCallbacks(ready, withdrawn, answered.append)
     served = FunctionConfig(task_root=Path(), handler="app.handler", **function)
     async with RuntimeApi(served, limits or ResponseLimits(), events) as api, httpx.AsyncClient() as http:
         http.base_url = httpx.URL(f"http://{api.address}{PREFIX}")
-        made = RunningApi(api, http, answered=answered, init_errors=init_errors)
+        made = RunningApi(api, http, answered=answered)
         yield made
 
 
@@ -231,7 +229,7 @@ class TestAStreamedResponse:
 
             posting = asyncio.create_task(at.stream(invocation, content()))
             await sink_of(invocation).arrived.wait()
-            await at.api.fail_invocation(invocation, FunctionError.from_message("Sandbox.Timedout", "late"))
+            await at.api.finish_invocation(invocation, FunctionError.from_message("Sandbox.Timedout", "late"))
             more.set()
             await posting
         assert (sink_of(invocation).body, sink_of(invocation).ends) == (b"one", 1)
@@ -303,13 +301,14 @@ class TestErrors:
         async with serving_api() as at:
             ack = await at.post("/init/error", json.dumps({"errorType": "Runtime.X", "errorMessage": "m"}).encode())
         assert ack.status_code == 202
-        assert [error.type for error in at.init_errors] == ["Runtime.X"]
+        assert at.api.init_error
+        assert at.api.init_error.type == "Runtime.X"
 
     async def test_of_the_init_are_rejected_after_it(self) -> None:
         async with serving_api() as at:
             await at.take()
             assert (await at.post("/init/error", b"{}")).status_code == 403
-        assert not at.init_errors
+        assert at.api.init_error is None
 
 
 class TestTrailers:
@@ -343,7 +342,8 @@ class TestSnapStart:
                 "/restore/error", b"{}", **{"Lambda-Runtime-Function-Error-Type": "Runtime.AfterRestoreError"}
             )
         assert ack.status_code == 202
-        assert at.init_errors[0].type == "Runtime.AfterRestoreError"
+        assert at.api.init_error
+        assert at.api.init_error.type == "Runtime.AfterRestoreError"
 
     @pytest.mark.parametrize(("method", "path"), [("GET", "/restore/next"), ("POST", "/restore/error")])
     async def test_has_no_endpoints_unless_enabled(self, method: str, path: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from argparse import Namespace
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from winterbourne.local import chat_settings, command_line
@@ -50,13 +50,9 @@ def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
         freeze_when_idle=not args.no_freeze,
         cors=_cors(args),
         response_limits=ResponseLimits(args.burst, args.rate, args.limit),
-        use_stub_services=_uses_stub_services(args),
+        use_stub_services=chat_settings.is_chat(args.task_root) and not args.no_practice,
         log_file=args.log.resolve(),
     )
-
-
-def _uses_stub_services(args: Namespace) -> bool:
-    return chat_settings.is_chat(args.task_root) and not args.no_practice
 
 
 def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
@@ -82,34 +78,23 @@ def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
 
 def _cors(args: Namespace) -> Cors:
     """The CORS configuration from the flags; what they leave unset comes from the template, if one is given."""
-    flags = Cors(
-        allow_origins=tuple(args.cors_allow_origin),
-        allow_methods=tuple(args.cors_allow_method),
-        allow_headers=tuple(args.cors_allow_header),
-        expose_headers=tuple(args.cors_expose_header),
-        allow_credentials=args.cors_allow_credentials,
-        max_age=args.cors_max_age,
-    )
-    if args.cors_template is None:
-        return flags
-    overrides = {field.name: value for field in fields(flags) if (value := getattr(flags, field.name))}
-    return replace(read_cors(args.cors_template), **overrides)
+    flags = {
+        "allow_origins": tuple(args.cors_allow_origin),
+        "allow_methods": tuple(args.cors_allow_method),
+        "allow_headers": tuple(args.cors_allow_header),
+        "expose_headers": tuple(args.cors_expose_header),
+        "allow_credentials": args.cors_allow_credentials,
+        "max_age": args.cors_max_age,
+    }
+    template = read_cors(args.cors_template) if args.cors_template else Cors()
+    return replace(template, **{name: value for name, value in flags.items() if value})
 
 
 def _announce(args: Namespace, config: ServerConfig, addresses: Addresses) -> None:
-    text = format_banner(
-        config.function,
-        url=addresses.url,
-        invoke_url=addresses.invoke_url,
-        log=str(config.log_file),
-        chat=chat_settings.is_chat(args.task_root),
-        use_stub_services=config.use_stub_services,
-    )
+    text = format_banner(config, addresses, chat=chat_settings.is_chat(args.task_root))
     print(text, flush=True)  # noqa: T201 - the startup banner
     if args.ready_file:
-        _write_ready_file(
-            args.ready_file, {"url": addresses.url, "invoke_url": addresses.invoke_url, "log": str(config.log_file)}
-        )
+        _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
 
 
 def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:

@@ -1,17 +1,17 @@
 """Command line parser of `python -m winterbourne.local`."""
 
 import argparse
+import contextlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from winterbourne.local.function_config import LAYER_DIR
 
 __all__ = ["parse"]
-
-DEFAULT_TASK_ROOT: Final = "functions"
 
 DESCRIPTION: Final = """\
 Serve a Lambda function at a function URL on this machine, streaming included. The function runs in the same process
@@ -47,123 +47,54 @@ _Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse has no public name f
 
 
 def _add_address(group: _Group) -> None:
-    add = group.add_argument
+    add, add_file = group.add_argument, partial(group.add_argument, type=Path, metavar="FILE")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add(
         "--port", type=_port, default=3000, help="port of the function URL; 0 chooses a free one (default: %(default)s)"
     )
     add("--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port")
-    add(
-        "--log",
-        type=Path,
-        default=Path("local.log"),
-        metavar="FILE",
-        help="file to append the log to (default: %(default)s)",
-    )
-    add(
-        "--ready-file",
-        type=Path,
-        metavar="FILE",
-        help="write the addresses to this file as JSON once the server is listening",
-    )
+    add_file("--log", default="local.log", help="file to append the log to (default: %(default)s)")
+    add_file("--ready-file", help="write the addresses to this file as JSON once the server is listening")
 
 
 def _add_function(group: _Group) -> None:
-    add = group.add_argument
-    add(
-        "--task-root",
-        type=_directory,
-        default=DEFAULT_TASK_ROOT,
-        metavar="DIR",
-        help="directory of the function's code, /var/task on Lambda (default: functions)",
-    )
-    add(
-        "--opt",
-        type=_directory,
-        default=LAYER_DIR,
-        metavar="DIR",
-        help="directory of the layers, /opt on Lambda (default: the engine layer of this checkout)",
-    )
-    add(
-        "--python",
-        default=sys.executable,
-        metavar="FILE",
-        help="Python interpreter to run the function with (default: this one)",
-    )
+    add, add_directory = group.add_argument, partial(group.add_argument, type=_directory, metavar="DIR")
+    text = "directory of the function's code, /var/task on Lambda (default: functions)"
+    add_directory("--task-root", default="functions", help=text)
+    text = "directory of the layers, /opt on Lambda (default: the engine layer of this checkout)"
+    add_directory("--opt", default=LAYER_DIR, help=text)
+    text = "Python interpreter to run the function with (default: this one)"
+    add("--python", default=sys.executable, metavar="FILE", help=text)
     add("--handler", default="chat.app.handler", help="handler of the function (default: %(default)s)")
     add("--name", default="local", help="name of the function (default: %(default)s)")
-    add(
-        "--timeout",
-        type=_positive_float,
-        default=120.0,
-        metavar="SECONDS",
-        help="timeout of an invocation in seconds (default: %(default)g)",
-    )
-    add(
-        "--memory",
-        type=_positive_int,
-        default=1024,
-        metavar="MB",
-        help="memory size reported to the function; not enforced (default: %(default)s)",
-    )
-    add(
-        "--env",
-        type=_environment_variable,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="environment variable for the function; may be repeated",
-    )
-    add(
-        "--no-practice",
-        action="store_true",
-        help="let the chat's tools call the real services instead of getting practice data",
-    )
+    text = "timeout of an invocation in seconds (default: %(default)g)"
+    add("--timeout", type=_positive_float, default=120.0, metavar="SECONDS", help=text)
+    text = "memory size reported to the function; not enforced (default: %(default)s)"
+    add("--memory", type=_positive_int, default=1024, metavar="MB", help=text)
+    text = "environment variable for the function; may be repeated"
+    add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE", help=text)
+    text = "let the chat's tools call the real services instead of getting practice data"
+    add("--no-practice", action="store_true", help=text)
 
 
 def _add_environments(group: _Group) -> None:
-    add = group.add_argument
-    add(
-        "--concurrency",
-        type=_positive_int,
-        default=4,
-        metavar="N",
-        help="maximum number of processes; each serves one request at a time (default: %(default)s)",
-    )
-    add(
-        "--managed-instances",
-        type=_positive_int,
-        default=0,
-        metavar="N",
-        help="run one process that serves N requests concurrently, as on Lambda Managed Instances",
-    )
+    add, add_number = group.add_argument, partial(group.add_argument, type=_positive_int, metavar="N")
+    text = "maximum number of processes; each serves one request at a time (default: %(default)s)"
+    add_number("--concurrency", default=4, help=text)
+    text = "run one process that serves N requests concurrently, as on Lambda Managed Instances"
+    add_number("--managed-instances", default=0, help=text)
     add("--snap-start", action="store_true", help="restore the process before its first invocation, as with SnapStart")
     add("--no-freeze", action="store_true", help="do not freeze processes between invocations")
 
 
 def _add_cors(group: _Group) -> None:
-    add = group.add_argument
-    add(
-        "--cors-template",
-        type=Path,
-        metavar="FILE",
-        help="read the CORS configuration from this SAM template (needs PyYAML)",
-    )
+    add, add_list = group.add_argument, partial(group.add_argument, action="append", default=[])
+    text = "read the CORS configuration from this SAM template (needs PyYAML)"
+    add("--cors-template", type=Path, metavar="FILE", help=text)
     for name, example in (("origin", "https://example.com"), ("method", "POST"), ("header", "content-type")):
-        add(
-            f"--cors-allow-{name}",
-            action="append",
-            default=[],
-            metavar=name.upper(),
-            help=f"allowed {name}, such as {example}, or *; may be repeated",
-        )
-    add(
-        "--cors-expose-header",
-        action="append",
-        default=[],
-        metavar="HEADER",
-        help="response header that pages may read; may be repeated",
-    )
+        text = f"allowed {name}, such as {example}, or *; may be repeated"
+        add_list(f"--cors-allow-{name}", metavar=name.upper(), help=text)
+    add_list("--cors-expose-header", metavar="HEADER", help="response header that pages may read; may be repeated")
     add("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
     add(
         "--cors-max-age", type=_positive_int, metavar="SECONDS", help="how long browsers may cache a preflight response"
@@ -171,62 +102,35 @@ def _add_cors(group: _Group) -> None:
 
 
 def _add_response_limits(group: _Group) -> None:
-    add = group.add_argument
-    add(
-        "--burst",
-        type=_megabytes,
-        default="6",
-        metavar="MB",
-        help="megabytes sent before the rate limit applies (default: %(default)s)",
-    )
-    add(
-        "--rate",
-        type=_megabytes,
-        default="2",
-        metavar="MB",
-        help="megabytes per second after the burst (default: %(default)s)",
-    )
-    add(
-        "--limit",
-        type=_megabytes,
-        default="200",
-        metavar="MB",
-        help="maximum size of a response in megabytes (default: %(default)s)",
-    )
+    add = partial(group.add_argument, type=_megabytes, metavar="MB")
+    add("--burst", default="6", help="megabytes sent before the rate limit applies (default: %(default)s)")
+    add("--rate", default="2", help="megabytes per second after the burst (default: %(default)s)")
+    add("--limit", default="200", help="maximum size of a response in megabytes (default: %(default)s)")
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port number (0 to 65535)")
-    return int(text)
+Number = TypeVar("Number", int, float)
 
 
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
-    return int(text)
+def _number(parse: Callable[[str], Number], least: float, most: float, kind: str) -> Callable[[str], Number]:
+    """An argument type: a number from `least` to `most`, `kind` in the message for anything else."""
+
+    def check(text: str) -> Number:
+        with contextlib.suppress(ValueError, OverflowError):
+            if least <= (number := parse(text)) <= most:
+                return number
+        raise argparse.ArgumentTypeError(f"{text} is not {kind}")
+
+    return check
 
 
-def _positive_float(text: str) -> float:
-    number = _float_or_nan(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+def _bytes(megabytes: str) -> int:
+    return math.floor(float(megabytes) * 1024 * 1024)
 
 
-def _megabytes(text: str) -> int:
-    number = _float_or_nan(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or a positive number")
-    return int(number * 1024 * 1024)
-
-
-def _float_or_nan(text: str) -> float:
-    """The number, or NaN if `text` is not one: NaN fails every range check."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+_port = _number(int, 0, 65535, "a port number (0 to 65535)")
+_positive_int = _number(int, 1, math.inf, "a positive integer")
+_positive_float = _number(float, sys.float_info.min, sys.float_info.max, "a positive number")
+_megabytes = _number(_bytes, 0, math.inf, "0 or a positive number")
 
 
 def _directory(text: str) -> Path:

@@ -23,23 +23,22 @@ class Cors:
     allow_credentials: bool = False
     max_age: int | None = None
 
-    @property
-    def is_configured(self) -> bool:
-        """Whether CORS is configured; if not, preflights go to the function like any other request."""
-        return self != Cors()
-
     def handles_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request is a preflight that the URL answers itself. Header names are in lower case."""
-        is_preflight = method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
-        return self.is_configured and is_preflight
+        """Whether a request is a preflight that the URL answers itself. Header names are in lower case.
+
+        If CORS is not configured, preflights go to the function like any other request.
+        """
+        is_preflight = method == "OPTIONS" and {"origin", "access-control-request-method"} <= headers.keys()
+        return is_preflight and self != Cors()
 
     def preflight_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers of a preflight response; none if the origin or the method is not allowed."""
         requested = headers.get("access-control-request-method", "")
-        if not self._allowed_origin(headers) or not ({requested, "*"} & set(self.allow_methods)):
+        common = self._common_headers(headers)
+        if not common or not {requested, "*"} & set(self.allow_methods):
             return []
         answer = [
-            *self._common_headers(headers),
+            *common,
             ("access-control-allow-methods", ",".join(self.allow_methods)),
             ("access-control-allow-headers", ",".join(self.allow_headers)),
             ("access-control-max-age", "" if self.max_age is None else str(self.max_age)),
@@ -48,18 +47,20 @@ class Cors:
 
     def response_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers to add to the function's response to a request with these headers."""
-        if not self._allowed_origin(headers):
-            return []
-        exposed = [("access-control-expose-headers", ",".join(self.expose_headers))] if self.expose_headers else []
-        return [*self._common_headers(headers), *exposed]
+        added = self._common_headers(headers)
+        if added and self.expose_headers:
+            added.append(("access-control-expose-headers", ",".join(self.expose_headers)))
+        return added
 
     def _common_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-        answer = [("access-control-allow-origin", self._allowed_origin(headers))]
-        if self.allow_credentials:
-            answer.append(("access-control-allow-credentials", "true"))
-        if self._allowed_origin(headers) != "*":
-            answer.append(("vary", "Origin"))
-        return answer
+        """The headers of every response; none if the origin is not allowed."""
+        origin = self._allowed_origin(headers)
+        answer = [
+            ("access-control-allow-origin", origin),
+            ("access-control-allow-credentials", "true" if self.allow_credentials else ""),
+            ("vary", "" if origin == "*" else "Origin"),
+        ]
+        return [(name, value) for name, value in answer if value] if origin else []
 
     def _allowed_origin(self, headers: Mapping[str, str]) -> str:
         """The Access-Control-Allow-Origin value; empty if not allowed. Browsers reject `*` with credentials."""

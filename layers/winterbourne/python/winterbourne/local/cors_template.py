@@ -53,10 +53,8 @@ def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:
         case {"!Ref": name}:
             return parameters.get(name, {}).get("Default")
         case {"!If": [_, *branches]}:
-            return next(
-                (_resolve_intrinsics(branch, parameters) for branch in branches if branch != {"!Ref": "AWS::NoValue"}),
-                None,
-            )
+            branch = next((branch for branch in branches if branch != {"!Ref": "AWS::NoValue"}), None)
+            return _resolve_intrinsics(branch, parameters)
         case dict():
             return {key: _resolve_intrinsics(inner, parameters) for key, inner in value.items()}
         case list():
@@ -77,9 +75,8 @@ def _load_template(template: Path) -> dict[str, Any]:
     def short_form(loader: Any, name: str, node: Any) -> dict[str, Any]:
         if isinstance(node, yaml.ScalarNode):
             return {f"!{name}": loader.construct_scalar(node)}
-        if isinstance(node, yaml.SequenceNode):
-            return {f"!{name}": loader.construct_sequence(node, deep=True)}
-        return {f"!{name}": loader.construct_mapping(node, deep=True)}
+        construct = loader.construct_sequence if isinstance(node, yaml.SequenceNode) else loader.construct_mapping
+        return {f"!{name}": construct(node, deep=True)}
 
     Loader.add_multi_constructor("!", short_form)
     try:

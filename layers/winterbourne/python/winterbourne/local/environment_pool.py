@@ -7,28 +7,29 @@ queued, because the limit here is a laptop and not a quota.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 
-from winterbourne.local.execution_environment import ExecutionEnvironment
+from winterbourne.local.execution_environment import EnvironmentCallbacks, ExecutionEnvironment
 from winterbourne.local.invocation import Invocation
 
 __all__ = ["EnvironmentPool"]
+
+MakeEnvironment = Callable[[int, EnvironmentCallbacks], ExecutionEnvironment]
 
 
 class EnvironmentPool:
     """Dispatches invocations to idle environments and starts new environments on demand.
 
     Args:
-        make_environment: Creates environment number n; its callbacks must be this pool's `on_ready` and
-            `on_unavailable`.
+        make_environment: Creates an environment from its number and callbacks.
         max_size: Maximum number of environments.
-        log: Gets a line when a request has to wait.
+        log: Gets the records of all environments, and a line when a request has to wait.
     """
 
-    def __init__(
-        self, make_environment: Callable[[int], ExecutionEnvironment], max_size: int, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, make_environment: MakeEnvironment, max_size: int, log: Callable[[str], None]) -> None:
         self._make_environment, self._max_size, self._log = make_environment, max_size, log
-        self._created_count = 0
+        self._callbacks = EnvironmentCallbacks(self.on_ready, self.on_unavailable, log)
+        self._numbers = count(1)
         self._tasks: dict[ExecutionEnvironment, asyncio.Task[None]] = {}
         self._starting: set[ExecutionEnvironment] = set()
         self._idle: list[ExecutionEnvironment] = []
@@ -36,8 +37,7 @@ class EnvironmentPool:
 
     def start_environment(self) -> None:
         """Start one environment without waiting for a request."""
-        environment = self._make_environment(self._created_count + 1)
-        self._created_count += 1
+        environment = self._make_environment(next(self._numbers), self._callbacks)
         self._starting.add(environment)
         self._tasks[environment] = asyncio.get_running_loop().create_task(self._run_environment(environment))
 

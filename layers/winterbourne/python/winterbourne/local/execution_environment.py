@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final
 
 from winterbourne.local.function_config import FunctionConfig, environment_variables
 from winterbourne.local.invocation import FunctionError, Invocation
-from winterbourne.local.logs import FrameSplitter, LineSplitter, LogPipe, Splitter
+from winterbourne.local.logs import LogPipe, split_frames, split_lines
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.runtime_api import RuntimeApi, RuntimeCallbacks
 
@@ -56,18 +56,18 @@ class ExecutionEnvironment:
     """One execution environment.
 
     Args:
-        number: Its number in the pool, from 1.
         function: The function to run.
         response_limits: Limits of streamed responses.
+        number: Its number in the pool, from 1.
         callbacks: Called when its state changes.
         freeze_when_idle: Whether its process is frozen while it has no invocation.
     """
 
     def __init__(
         self,
-        number: int,
         function: FunctionConfig,
         response_limits: ResponseLimits,
+        number: int,
         callbacks: EnvironmentCallbacks,
         *,
         freeze_when_idle: bool,
@@ -75,10 +75,8 @@ class ExecutionEnvironment:
         self._number, self._is_cold_start = number, True
         self._function, self._callbacks = function, callbacks
         self._freeze_when_idle = freeze_when_idle and not function.managed_instances
-        runtime_callbacks = RuntimeCallbacks(
-            self._on_ready, self._on_unavailable, self._on_response_done, self._on_init_failed
-        )
-        self._api = RuntimeApi(function, response_limits, runtime_callbacks)
+        api_callbacks = RuntimeCallbacks(self._on_ready, self._on_unavailable, self._on_response_done)
+        self._api = RuntimeApi(function, response_limits, api_callbacks)
         self._process: asyncio.subprocess.Process | None = None
         self._exit_error: FunctionError | None = None
         self._started_at = self._init_ms = 0.0
@@ -93,15 +91,20 @@ class ExecutionEnvironment:
             Why the process failed before it first asked for an invocation; None if it did ask.
         """
         async with self._api:
-            with self._log_pipe(LineSplitter()) as lines, self._log_pipe(FrameSplitter()) as frames:
+            with (
+                contextlib.closing(LogPipe(split_lines, self._log)) as lines,
+                contextlib.closing(LogPipe(split_frames, self._log)) as frames,
+            ):
+                self._log_pipes = [lines, frames]
                 await self._start_process(lines, frames)
                 try:
                     exit_code = await self._wait_for_exit()
                 finally:
                     await self._shut_down()
-        error = self._exit_error or FunctionError.from_message(
+        exited = FunctionError.from_message(
             "Runtime.ExitError", f"Runtime exited with error: {_exit_reason(exit_code)}"
         )
+        error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
         await self._fail_all(error)
         return None if self._api.initialized else error
@@ -121,12 +124,9 @@ class ExecutionEnvironment:
 
     async def _start_process(self, lines: LogPipe, frames: LogPipe) -> None:
         self._started_at = time.perf_counter()
+        log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}"
         env = environment_variables(
-            self._function,
-            runtime_api=self._api.address,
-            log_stream=f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}",
-            log_fd=frames.write_fd,
-            user_environment=os.environ,
+            self._function, os.environ, runtime_api=self._api.address, log_stream=log_stream, log_fd=frames.write_fd
         )
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -142,9 +142,8 @@ class ExecutionEnvironment:
                 process_group=0,
             )
         except OSError as error:
-            self._exit_error = FunctionError.from_message(
-                "Runtime.InvalidEntrypoint", f"{error.strerror}: {self._function.command[0]}"
-            )
+            message = f"{error.strerror}: {self._function.command[0]}"
+            self._exit_error = FunctionError.from_message("Runtime.InvalidEntrypoint", message)
         finally:
             lines.close_write_end()
             frames.close_write_end()
@@ -181,15 +180,6 @@ class ExecutionEnvironment:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
-
-    @contextlib.contextmanager
-    def _log_pipe(self, splitter: Splitter) -> Iterator[LogPipe]:
-        pipe = LogPipe(splitter, self._log)
-        self._log_pipes.append(pipe)
-        try:
-            yield pipe
-        finally:
-            pipe.close()
 
     def _on_ready(self) -> None:
         """The process asks for the next invocation, so the previous one is done and its log is complete."""
@@ -253,7 +243,7 @@ class ExecutionEnvironment:
         message = f"{timestamp} {invocation.request_id} Task timed out after {self._function.timeout_s:.2f} seconds"
         self._log(message)
         timed_out = FunctionError.from_message("Sandbox.Timedout", message)
-        await self._api.fail_invocation(invocation, timed_out)
+        await self._api.finish_invocation(invocation, timed_out)
         if not self._function.managed_instances:
             self._exit_error = timed_out
             self._send_signal(signal.SIGKILL)
@@ -262,9 +252,6 @@ class ExecutionEnvironment:
         if not self._api.initialized:
             self._exit_error = FunctionError.from_message("Sandbox.Timedout", "The function did not start in time.")
             self._send_signal(signal.SIGKILL)
-
-    def _on_init_failed(self, error: FunctionError) -> None:
-        self._exit_error = error
 
     async def _fail_all(self, error: FunctionError) -> None:
         for in_flight in list(self._in_flight.values()):

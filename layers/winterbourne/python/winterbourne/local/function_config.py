@@ -13,16 +13,9 @@ LAYER_DIR: Final = Path(__file__).resolve().parents[3]
 """The engine layer in the source tree; on Lambda it is /opt."""
 
 # The user's own AWS credentials and where to find them; on Lambda the execution role supplies them.
-CREDENTIAL_VARIABLES: Final = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_BEARER_TOKEN_BEDROCK",
-    "AWS_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "HOME",
-)
+KEY_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
+PROFILE_VARIABLES: Final = ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "HOME")
+CREDENTIAL_VARIABLES: Final = KEY_VARIABLES + PROFILE_VARIABLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +68,24 @@ class FunctionConfig:
 
 
 def environment_variables(
-    function: FunctionConfig, *, runtime_api: str, log_stream: str, log_fd: int, user_environment: Mapping[str, str]
+    function: FunctionConfig, user_environment: Mapping[str, str], *, runtime_api: str, log_stream: str, log_fd: int
 ) -> dict[str, str]:
     """All variables of one process, as in "Defined runtime environment variables" of Lambda's guide.
 
     Args:
         function: The function to serve.
+        user_environment: The user's own environment; only credentials and the region are copied from it.
         runtime_api: Host and port of the Runtime API.
         log_stream: Name of the log stream, unique for each execution environment.
         log_fd: The file descriptor for log frames.
-        user_environment: The user's own environment; only credentials and the region are copied from it.
     """
     region = user_environment.get("AWS_REGION") or user_environment.get("AWS_DEFAULT_REGION") or "us-east-1"
     lambda_variables = {
         "_HANDLER": function.handler,
         "_LAMBDA_TELEMETRY_LOG_FD": str(log_fd),
         "AWS_DEFAULT_REGION": region,
-        "AWS_EXECUTION_ENV": _execution_env() if function.python == sys.executable else "",
+        # The value Lambda's bootstrap would set for this interpreter; any other determines it itself.
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info[1]}" if function.python == sys.executable else "",
         "AWS_LAMBDA_EXEC_WRAPPER": function.wrapper,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -110,8 +104,3 @@ def environment_variables(
     }
     credentials = {name: user_environment[name] for name in CREDENTIAL_VARIABLES if user_environment.get(name)}
     return {name: value for name, value in {**lambda_variables, **credentials, **function.variables}.items() if value}
-
-
-def _execution_env() -> str:
-    """The value Lambda's bootstrap would set for this interpreter; any other determines it itself."""
-    return f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -4,12 +4,11 @@ Streamed: a JSON prelude, eight NUL bytes, then the body. Buffered: one JSON doc
 """
 
 import base64
-import binascii
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["BadResponse", "PreludeReader", "ResponseHead", "parse_buffered_response"]
+__all__ = ["BadResponse", "ResponseHead", "parse_buffered_response", "parse_prelude"]
 
 DELIMITER: Final = b"\0" * 8
 PRELUDE_LIMIT: Final = 16 * 1024
@@ -19,7 +18,7 @@ REMAPPED_HEADERS: Final = frozenset({"connection", "content-length", "date", "ho
 DROPPED_HEADERS: Final = frozenset({"keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
 
 
-class BadResponse(Exception):
+class BadResponse(ValueError):
     """A function URL cannot send this response."""
 
 
@@ -27,30 +26,31 @@ class BadResponse(Exception):
 class ResponseHead:
     """Status and headers for the client; cookies are included as Set-Cookie headers."""
 
-    status: int = 200
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    status: int
+    headers: list[tuple[str, str]]
 
 
-class PreludeReader:
-    """Parses the prelude of a streamed response from chunks of any size."""
+def parse_prelude(received: bytes) -> tuple[ResponseHead, bytes] | None:
+    """Parse the prelude of a streamed response.
 
-    def __init__(self) -> None:
-        self._buffer = b""
+    Args:
+        received: All of the response that has arrived.
 
-    def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
-        """Add a chunk.
+    Returns:
+        None until the prelude is complete; then the head, and the part of the body received so far.
 
-        Returns:
-            None until the prelude is complete; then the head, and the part of the body received so far.
-
-        Raises:
-            BadResponse: The prelude is invalid or longer than 16 KB.
-        """
-        self._buffer += data
-        prelude, delimiter, body = self._buffer.partition(DELIMITER)
-        if len(prelude) > PRELUDE_LIMIT:
-            raise BadResponse("The prelude is longer than 16 KB.")
-        return (_response_head(_parse_prelude(prelude), "application/octet-stream"), body) if delimiter else None
+    Raises:
+        BadResponse: The prelude is invalid or longer than 16 KB.
+    """
+    document, delimiter, body = received.partition(DELIMITER)
+    if len(document) > PRELUDE_LIMIT:
+        raise BadResponse("The prelude is longer than 16 KB.")
+    if not delimiter:
+        return None
+    prelude = _parse_json(document, "prelude")
+    if not isinstance(prelude, dict):
+        raise BadResponse("The prelude is not a JSON object.")
+    return _response_head(prelude, "application/octet-stream"), body
 
 
 def parse_buffered_response(document: bytes) -> tuple[ResponseHead, bytes]:
@@ -61,24 +61,18 @@ def parse_buffered_response(document: bytes) -> tuple[ResponseHead, bytes]:
     Raises:
         BadResponse: The response is invalid.
     """
-    try:
-        response = json.loads(document)
-    except ValueError:
-        raise BadResponse("The response is not JSON.") from None
+    response = _parse_json(document, "response")
     if isinstance(response, dict) and "statusCode" in response:
         return _response_head(response, "application/json"), _decode_body(response)
     body = response.encode() if isinstance(response, str) else document
     return ResponseHead(200, [("content-type", "application/json")]), body
 
 
-def _parse_prelude(document: bytes) -> dict[str, Any]:
+def _parse_json(document: bytes, name: str) -> Any:
     try:
-        prelude = json.loads(document)
+        return json.loads(document)
     except ValueError:
-        raise BadResponse("The prelude is not JSON.") from None
-    if not isinstance(prelude, dict):
-        raise BadResponse("The prelude is not a JSON object.")
-    return prelude
+        raise BadResponse(f"The {name} is not JSON.") from None
 
 
 def _response_head(response: dict[str, Any], content_type: str) -> ResponseHead:
@@ -88,9 +82,8 @@ def _response_head(response: dict[str, Any], content_type: str) -> ResponseHead:
     cookies = response.get("cookies") or []
     if not isinstance(cookies, list):
         raise BadResponse("cookies is not a list.")
-    return ResponseHead(
-        _validate_status(response.get("statusCode", 200)), headers + [("set-cookie", str(cookie)) for cookie in cookies]
-    )
+    headers += [("set-cookie", str(cookie)) for cookie in cookies]
+    return ResponseHead(_validate_status(response.get("statusCode", 200)), headers)
 
 
 def _validate_status(status: object) -> int:
@@ -104,7 +97,7 @@ def _remap_headers(headers: object) -> list[tuple[str, str]]:
     headers = headers or {}
     if not isinstance(headers, dict):
         raise BadResponse("headers is not an object.")
-    named = ((name.lower(), _header_value(value)) for name, value in headers.items())
+    named = ((name.lower(), _text(value)) for name, value in headers.items())
     return [
         (f"x-amzn-remapped-{name}" if name in REMAPPED_HEADERS else name, value)
         for name, value in named
@@ -112,19 +105,18 @@ def _remap_headers(headers: object) -> list[tuple[str, str]]:
     ]
 
 
-def _header_value(value: object) -> str:
+def _text(value: object) -> str:
     """The value as text; other types (booleans, numbers) are written as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _decode_body(response: dict[str, Any]) -> bytes:
-    body = response.get("body")
-    if body is None:
+    if response.get("body") is None:
         return b""
-    text = body if isinstance(body, str) else json.dumps(body)
+    text = _text(response["body"])
     if not response.get("isBase64Encoded"):
         return text.encode(errors="replace")
     try:
         return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise BadResponse("The body is not base64.") from None

@@ -1,16 +1,18 @@
 """Function URL endpoint: turns HTTP requests into invocations and streams the responses back."""
 
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Final
 
 from winterbourne.local.cors import Cors
-from winterbourne.local.function_response import BadResponse, PreludeReader, ResponseHead, parse_buffered_response
-from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
+from winterbourne.local.function_response import BadResponse, parse_buffered_response, parse_prelude
+from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 from winterbourne.local.request_event import Request, build_event
 
@@ -22,8 +24,6 @@ REQUEST_TOO_LARGE_BODY: Final = (
 )
 PLAIN_TEXT_HEADERS: Final = [("content-type", "text/plain")]
 JSON_HEADERS: Final = [("content-type", "application/json")]
-
-PageHandler = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass(eq=False)
@@ -43,36 +43,38 @@ class HttpResponseSink:
     error: FunctionError | None = None
     client_disconnected: bool = False
     time_to_first_byte_s: float | None = None
-    _started_at: float = field(default_factory=time.perf_counter)
-    _prelude: PreludeReader | None = None
-    _buffer: list[bytes] | None = None
+    started_at: float = field(default_factory=time.perf_counter)
+    _prelude: bytes | None = None
+    _buffer: bytes | None = None
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
         """Determine the kind of response: buffered, streamed with a prelude, or raw."""
         if not streaming:
-            self._buffer = []
+            self._buffer = b""
         elif content_type == HTTP_INTEGRATION_CONTENT_TYPE:
-            self._prelude = PreludeReader()
+            self._prelude = b""
         else:
-            await self._start_response(ResponseHead(200, [("content-type", content_type)]))
+            with self._noting_failure():
+                await self._start_response(200, [("content-type", content_type)])
 
     async def write(self, data: bytes) -> None:
         """Send what can be sent so far."""
         if self._buffer is not None:
-            self._buffer.append(data)
-        elif self._prelude is not None:
-            await self._read_prelude(data)
-        else:
-            await self._send_body(data)
+            self._buffer += data
+        elif not self.error and not self.client_disconnected:
+            with self._noting_failure():
+                await (self.exchange.write(data) if self._prelude is None else self._read_prelude(self._prelude + data))
 
     async def finish(self, error: FunctionError | None) -> None:
         """Complete the response. On failure send a 502, or abort the stream if it has started."""
         self.error = self.error or error
-        if self._buffer is not None and not self.error:
-            await self._send_buffered(b"".join(self._buffer))
-        elif self._prelude is not None and not self.error:
-            self.error = FunctionError.from_message("InvalidResponse", "The response ended within its prelude.")
-        await self._noting_disconnect(self._end_response())
+        with self._noting_failure():
+            if self._buffer is not None and not self.error:
+                await self._send_buffered(self._buffer)
+            elif self._prelude is not None and not self.error:
+                raise BadResponse("The response ended within its prelude.")
+        with self._noting_failure():
+            await self._end_response()
 
     async def _end_response(self) -> None:
         if self.error and self.exchange.response_started:
@@ -83,47 +85,32 @@ class HttpResponseSink:
         elif not self.client_disconnected:
             await self.exchange.end_response()
 
-    async def _read_prelude(self, data: bytes) -> None:
-        if self.error or self._prelude is None:
-            return
-        try:
-            if (parsed := self._prelude.feed(data)) is None:
-                return
-        except BadResponse as error:
-            self.error = FunctionError.from_message("InvalidResponse", str(error))
-            return
-        self._prelude = None
-        head, body = parsed
-        await self._start_response(head)
-        await self._send_body(body)
+    async def _read_prelude(self, received: bytes) -> None:
+        self._prelude = received
+        if parsed := parse_prelude(received):
+            self._prelude = None
+            head, body = parsed
+            await self._start_response(head.status, head.headers)
+            await self.exchange.write(body)
 
     async def _send_buffered(self, document: bytes) -> None:
-        try:
-            head, body = parse_buffered_response(document)
-        except BadResponse as error:
-            self.error = FunctionError.from_message("InvalidResponse", str(error))
-            return
-        await self._start_response(ResponseHead(head.status, [*head.headers, ("content-length", str(len(body)))]))
-        await self._send_body(body)
+        head, body = parse_buffered_response(document)
+        await self._start_response(head.status, [*head.headers, ("content-length", str(len(body)))])
+        await self.exchange.write(body)
 
-    async def _start_response(self, head: ResponseHead) -> None:
-        starting = self.exchange.start_response(head.status, [*head.headers, *self.extra_headers])
-        try:
-            await self._noting_disconnect(starting)
-        except ValueError as error:
-            self.error = FunctionError.from_message("InvalidResponse", str(error))
-        if self.exchange.response_started and not self.client_disconnected:
-            self.time_to_first_byte_s = time.perf_counter() - self._started_at
+    async def _start_response(self, status: int, headers: list[tuple[str, str]]) -> None:
+        await self.exchange.start_response(status, headers + self.extra_headers)
+        self.time_to_first_byte_s = time.perf_counter() - self.started_at
 
-    async def _send_body(self, data: bytes) -> None:
-        if not self.client_disconnected and not self.error:
-            await self._noting_disconnect(self.exchange.write(data))
-
-    async def _noting_disconnect(self, operation: Awaitable[None]) -> None:
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Keep a disconnect or an invalid response (`ValueError`) for the end and for the access log."""
         try:
-            await operation
+            yield
         except ConnectionError:
             self.client_disconnected = True
+        except ValueError as error:
+            self.error = FunctionError.from_message("InvalidResponse", str(error))
 
 
 class FunctionUrl:
@@ -142,7 +129,7 @@ class FunctionUrl:
         *,
         cors: Cors,
         log_access: Callable[[str], None],
-        pages: dict[str, PageHandler],
+        pages: Mapping[str, Handler],
     ) -> None:
         self._invoke, self._cors, self._log_access, self._pages = invoke, cors, log_access, pages
         self.server = HttpServer(self._handle_request)
@@ -166,17 +153,12 @@ class FunctionUrl:
         invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _make_trace_id())
         sink.extra_headers = [*self._response_headers(invocation), *self._cors.response_headers(headers)]
         invocation.payload = self._encode_event(exchange, body, invocation)
-        started_at = time.perf_counter()
         await self._invoke(invocation)
-        self._log_access(_access_log_line(exchange, sink, time.perf_counter() - started_at))
+        self._log_access(_access_log_line(exchange, sink))
 
     def _response_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
-        date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-        return [
-            ("date", date),
-            ("x-amzn-requestid", invocation.request_id),
-            ("x-amzn-trace-id", invocation.trace_id),
-        ]
+        ids = [("x-amzn-requestid", invocation.request_id), ("x-amzn-trace-id", invocation.trace_id)]
+        return [("date", formatdate(usegmt=True)), *ids]
 
     def _encode_event(self, exchange: Exchange, body: bytes, invocation: Invocation) -> bytes:
         request = Request(
@@ -187,9 +169,8 @@ class FunctionUrl:
             source_ip=exchange.peer,
             port=self.server.port,
         )
-        event = build_event(
-            request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=datetime.now(UTC)
-        )
+        now = datetime.now(UTC)
+        event = build_event(request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=now)
         return json.dumps(event, separators=(",", ":")).encode()
 
 
@@ -197,13 +178,9 @@ def _make_trace_id() -> str:
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
 
 
-def _access_log_line(exchange: Exchange, sink: HttpResponseSink, duration_s: float) -> str:
-    time_to_first_byte = (
-        "" if sink.time_to_first_byte_s is None else f", first byte after {sink.time_to_first_byte_s:.3f} s"
-    )
+def _access_log_line(exchange: Exchange, sink: HttpResponseSink) -> str:
+    size = f"{exchange.bytes_out:,} bytes in {time.perf_counter() - sink.started_at:.3f} s"
+    first_byte = "" if sink.time_to_first_byte_s is None else f", first byte after {sink.time_to_first_byte_s:.3f} s"
     disconnected = ", the client disconnected before the end" if sink.client_disconnected else ""
     error = f", {sink.error.type}: {sink.error.message}" if sink.error else ""
-    size = f"{exchange.bytes_out:,} bytes in {duration_s:.3f} s"
-    return (
-        f"{exchange.method} {exchange.target} {exchange.status or '-'} {size}{time_to_first_byte}{disconnected}{error}"
-    )
+    return f"{exchange.method} {exchange.target} {exchange.status or '-'} {size}{first_byte}{disconnected}{error}"

@@ -39,14 +39,11 @@ class Exchange:
 
     def __init__(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._http, self._reader, self._writer = http, reader, writer
-        self.method = ""
-        self.target = ""
+        self.method = self.target = ""
         self.headers: list[tuple[str, str]] = []
         self.trailers: list[tuple[str, str]] = []
         self.peer: str = writer.get_extra_info("peername", ("",))[0]
-        self.status = 0
-        self.bytes_out = 0
-        self.aborted = False
+        self.status = self.bytes_out = 0
 
     def header(self, name: str) -> str:
         """The first value of a header, or an empty string. `name` is in lower case."""
@@ -141,7 +138,6 @@ class Exchange:
 
     def abort(self) -> None:
         """Close the connection without completing the response: the peer gets what was written, then an error."""
-        self.aborted = True
         self._writer.close()
 
     def _must_not_have_body(self, status: int) -> bool:
@@ -165,10 +161,10 @@ class Exchange:
 
     def _start_next_cycle(self) -> bool:
         """Prepare the connection for another request; False if it cannot be reused, as after an unread body."""
-        if not self.aborted and self._http.their_state is h11.SEND_BODY:
+        if self._http.their_state is h11.SEND_BODY:
             with contextlib.suppress(h11.RemoteProtocolError):
                 self._http.next_event()  # the end of a request without a body, which no handler has to read
-        if self.aborted or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+        if self._writer.is_closing() or {self._http.our_state, self._http.their_state} != {h11.DONE}:
             return False
         self._http.start_next_cycle()
         return True
@@ -231,7 +227,8 @@ class HttpServer:
                     break
                 exchange = Exchange(http, reader, writer)
         except IncompleteRequest:
-            await _send_bad_request(exchange)
+            with contextlib.suppress(ValueError, ConnectionError):  # if a response can still be sent
+                await exchange.respond(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
         except ConnectionError:
             _LOGGER.debug("the peer disconnected during a response")
         finally:
@@ -257,12 +254,6 @@ async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> obj
     except h11.RemoteProtocolError as error:
         raise IncompleteRequest(str(error)) from error
     return event
-
-
-async def _send_bad_request(exchange: Exchange) -> None:
-    """Respond 400 to invalid HTTP, if a response can still be sent."""
-    with contextlib.suppress(h11.LocalProtocolError, ConnectionError):
-        await exchange.respond(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
 
 
 def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

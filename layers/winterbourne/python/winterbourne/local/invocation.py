@@ -28,6 +28,12 @@ class FunctionError:
         """An error raised by the execution environment, not by the function."""
         return cls(error_type, json.dumps({"errorType": error_type, "errorMessage": message}).encode())
 
+    @classmethod
+    def response_too_large(cls, max_bytes: int) -> "FunctionError":
+        """A response of more than `max_bytes` bytes."""
+        message = f"Response payload size exceeded maximum allowed payload size ({max_bytes} bytes)."
+        return cls.from_message("Function.ResponseSizeTooLarge", message)
+
     @property
     def message(self) -> str:
         """The document's `errorMessage`; if it has none, the start of the document."""
@@ -63,7 +69,8 @@ class Invocation:
     """A request to the function, and its outcome.
 
     `response_done` is set when the response is complete or the invocation has failed; `runtime_done` when the
-    environment is done with it and its `log` is complete. `bytes_out` counts the bytes that the function sent.
+    environment is done with it and its `log` is complete. `finished` says whether `finish` has been called. `bytes_out`
+    counts the bytes that the function sent.
     """
 
     payload: bytes
@@ -77,30 +84,25 @@ class Invocation:
     log: list[str] = field(default_factory=list)
     response_done: asyncio.Event = field(default_factory=asyncio.Event)
     runtime_done: asyncio.Event = field(default_factory=asyncio.Event)
-    _finished: bool = False
+    finished: bool = False
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
         """The function has started its response."""
-        if not self._finished:
+        if not self.finished:
             await self.sink.begin(content_type, streaming=streaming)
 
     async def write(self, data: bytes) -> None:
         """More of the response; ignored once the invocation has finished."""
-        if not self._finished:
+        if not self.finished:
             self.bytes_out += len(data)
             await self.sink.write(data)
 
     async def finish(self, error: FunctionError | None = None) -> None:
         """Finish the sink. Idempotent: only the first call counts."""
-        if self._finished:
+        if self.finished:
             return
-        self._finished, self.error = True, error
+        self.finished, self.error = True, error
         try:
             await self.sink.finish(error)
         finally:
             self.response_done.set()
-
-    @property
-    def finished(self) -> bool:
-        """Whether `finish` has been called."""
-        return self._finished

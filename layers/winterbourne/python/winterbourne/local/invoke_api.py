@@ -5,7 +5,6 @@ Signatures are not checked. https://docs.aws.amazon.com/lambda/latest/api/API_In
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import json
 import re
@@ -15,7 +14,7 @@ from urllib.parse import unquote
 
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
 from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
-from winterbourne.local.invocation import FunctionError, Invocation, make_request_id
+from winterbourne.local.invocation import FunctionError, Invocation, ResponseSink, make_request_id
 
 __all__ = ["InvokeApi"]
 
@@ -51,8 +50,7 @@ class _BufferedSink:
         """The error if the response was too large, otherwise None."""
         if self._size <= PAYLOAD_LIMIT:
             return None
-        message = f"Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
-        return FunctionError.from_message("Function.ResponseSizeTooLarge", message)
+        return FunctionError.response_too_large(PAYLOAD_LIMIT)
 
     def payload(self) -> bytes:
         """The collected response."""
@@ -62,14 +60,13 @@ class _BufferedSink:
 class _EventStreamSink:
     """Sends a response as event-stream messages, as it arrives. A client disconnect does not stop the function."""
 
-    def __init__(self, exchange: Exchange, request_id: str) -> None:
-        self._exchange, self._request_id = exchange, request_id
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self.request_id = exchange, ""
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:  # noqa: ARG002 - both kinds are sent as messages
         """Start the response; boto3 calls its Content-Type ResponseStreamContentType."""
-        await self._ignore_disconnect(
-            self._exchange.start_response(200, _response_headers(self._request_id, content_type or "application/json"))
-        )
+        headers = _response_headers(self.request_id, content_type or "application/json")
+        await self._ignore_disconnect(self._exchange.start_response(200, headers))
 
     async def write(self, data: bytes) -> None:
         """Send a PayloadChunk message."""
@@ -118,12 +115,11 @@ class InvokeApi:
         name = unquote(route["whole"] or route["streamed"])
         if name.removesuffix(":$LATEST").split(":")[-1] != self._name:
             await _send_error(exchange, 404, "ResourceNotFoundException", f"Function not found: {name}")
-        elif (payload := await _read_payload(exchange)) is not None:
-            await (self._handle_invoke if route["whole"] else self._handle_invoke_with_response_stream)(
-                exchange, payload
-            )
+        else:
+            handler = self._invoke_as_asked if route["whole"] else self._invoke_with_response_stream
+            await _with_payload(exchange, handler)
 
-    async def _handle_invoke(self, exchange: Exchange, payload: bytes) -> None:
+    async def _invoke_as_asked(self, exchange: Exchange, payload: bytes) -> None:
         match exchange.header("x-amz-invocation-type") or "RequestResponse":
             case "DryRun":
                 await exchange.respond(204, [("x-amzn-requestid", make_request_id())])
@@ -146,49 +142,43 @@ class InvokeApi:
         invocation = _make_invocation(exchange, payload, sink)
         await self._invoke(invocation)
         error = invocation.error or sink.error()
-        headers = [
-            *_response_headers(invocation.request_id, "application/json"),
-            *(("x-amz-function-error", "Unhandled") for _ in range(bool(error))),
-        ]
+        headers = _response_headers(invocation.request_id, "application/json")
+        if error:
+            headers.append(("x-amz-function-error", "Unhandled"))
         if log_result := await _log_result(exchange, invocation):
             headers.append(("x-amz-log-result", log_result))
         await exchange.respond(200, headers, error.document if error else sink.payload())
 
-    async def _handle_invoke_with_response_stream(self, exchange: Exchange, payload: bytes) -> None:
-        request_id = make_request_id()
-        sink = _EventStreamSink(exchange, request_id)
-        invocation = _make_invocation(exchange, payload, sink, request_id)
+    async def _invoke_with_response_stream(self, exchange: Exchange, payload: bytes) -> None:
+        sink = _EventStreamSink(exchange)
+        invocation = _make_invocation(exchange, payload, sink)
+        sink.request_id = invocation.request_id
         await self._invoke(invocation)
         await sink.complete(invocation.error, await _log_result(exchange, invocation))
 
 
-async def _read_payload(exchange: Exchange) -> bytes | None:
-    """The validated event, or None if the request has been rejected."""
+async def _with_payload(exchange: Exchange, handler: Callable[[Exchange, bytes], Awaitable[None]]) -> None:
+    """Call `handler` with the event, unless that is invalid."""
     try:
         payload = await exchange.read_body(PAYLOAD_LIMIT) or b"{}"
         json.loads(payload)
     except BodyTooLarge:
-        await _send_error(
-            exchange, 413, "RequestTooLargeException", f"Request must be smaller than {PAYLOAD_LIMIT} bytes."
-        )
+        message = f"Request must be smaller than {PAYLOAD_LIMIT} bytes."
+        await _send_error(exchange, 413, "RequestTooLargeException", message)
     except ValueError:
         await _send_error(exchange, 400, "InvalidRequestContentException", "Could not parse request body into json.")
     else:
-        return payload
-    return None
+        await handler(exchange, payload)
 
 
-def _make_invocation(
-    exchange: Exchange, payload: bytes, sink: _BufferedSink | _EventStreamSink, request_id: str = ""
-) -> Invocation:
+def _make_invocation(exchange: Exchange, payload: bytes, sink: ResponseSink) -> Invocation:
     try:
         client_context = base64.b64decode(exchange.header("x-amz-client-context"), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         client_context = ""
     return Invocation(
         payload=payload,
         sink=sink,
-        request_id=request_id or make_request_id(),
         trace_id=exchange.header("x-amzn-trace-id"),
         client_context=client_context,
         tenant_id=exchange.header("x-amz-tenant-id"),
@@ -204,11 +194,7 @@ async def _log_result(exchange: Exchange, invocation: Invocation) -> str:
 
 
 def _response_headers(request_id: str, content_type: str) -> list[tuple[str, str]]:
-    return [
-        ("content-type", content_type),
-        ("x-amzn-requestid", request_id),
-        ("x-amz-executed-version", "$LATEST"),
-    ]
+    return [("content-type", content_type), ("x-amzn-requestid", request_id), ("x-amz-executed-version", "$LATEST")]
 
 
 async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:

@@ -9,10 +9,10 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["FrameSplitter", "LineSplitter", "LogPipe", "Splitter", "format_for_console"]
+__all__ = ["LogPipe", "format_for_console", "split_frames", "split_lines"]
 
 FRAME_MAGIC: Final = 0xA55A0000
 FRAME_HEADER: Final = struct.Struct(">IIQ")  # type, length, microseconds since 1970
@@ -20,71 +20,45 @@ MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 MAX_READS_PER_DRAIN: Final = 16
 
 
-class LineSplitter:
-    """Splits chunks of any size into lines of text, without line endings."""
-
-    def __init__(self) -> None:
-        self._buffer = b""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """The lines that `data` completes."""
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace").rstrip("\r")
-
-    def flush(self) -> Iterator[str]:
-        """The incomplete rest, at the end of the input."""
-        if self._buffer:
-            yield self._buffer.decode(errors="replace")
-        self._buffer = b""
+def split_lines(data: bytes) -> tuple[list[str], bytes]:
+    """The whole lines of text in `data`, without line endings, and the incomplete rest."""
+    *lines, rest = data.split(b"\n")
+    return [_decode(line).rstrip("\r") for line in lines], rest
 
 
-class FrameSplitter:
-    """Splits chunks of any size into texts of Lambda's log frames: type u32, length u32, time u64, text; big-endian.
+def split_frames(data: bytes) -> tuple[list[str], bytes]:
+    """The texts of Lambda's log frames in `data`, and the incomplete rest.
 
-    Bytes that are not a frame are passed on unchanged, so that no output is lost.
+    A frame: type u32, length u32, time u64, text; big-endian. Bytes that are not a frame are passed on unchanged, so
+    that no output is lost.
     """
-
-    def __init__(self) -> None:
-        self._buffer = b""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """The records that `data` completes."""
-        self._buffer += data
-        while len(self._buffer) >= FRAME_HEADER.size:
-            frame_type, length, _ = FRAME_HEADER.unpack_from(self._buffer)
-            if frame_type & 0xFFFF0000 != FRAME_MAGIC or length > MAX_FRAME_BYTES:
-                yield from self.flush()
-            elif len(self._buffer) < FRAME_HEADER.size + length:
-                return
-            else:
-                yield (
-                    self._consume(FRAME_HEADER.size + length)[FRAME_HEADER.size :].decode(errors="replace").rstrip("\n")
-                )
-
-    def flush(self) -> Iterator[str]:
-        """The incomplete rest, at the end of the input."""
-        if self._buffer:
-            yield self._consume(len(self._buffer)).decode(errors="replace").rstrip("\n")
-
-    def _consume(self, size: int) -> bytes:
-        consumed, self._buffer = self._buffer[:size], self._buffer[size:]
-        return consumed
+    records = []
+    while len(data) >= FRAME_HEADER.size:
+        frame_type, length, _ = FRAME_HEADER.unpack_from(data)
+        start, end = FRAME_HEADER.size, FRAME_HEADER.size + length
+        if frame_type & 0xFFFF0000 != FRAME_MAGIC or length > MAX_FRAME_BYTES:
+            start, end = 0, len(data)
+        elif len(data) < end:
+            break
+        records.append(_decode(data[start:end]))
+        data = data[end:]
+    return records, data
 
 
-Splitter = LineSplitter | FrameSplitter
+def _decode(data: bytes) -> str:
+    return data.decode(errors="replace").rstrip("\n")
 
 
 class LogPipe:
     """A pipe whose reading end is watched by the running event loop. `write_fd` is for the process.
 
     Args:
-        splitter: Splits the bytes into records.
+        split: Splits what was read so far into whole records and the incomplete rest.
         on_record: Called with each record.
     """
 
-    def __init__(self, splitter: Splitter, on_record: Callable[[str], None]) -> None:
-        self._splitter, self._on_record = splitter, on_record
+    def __init__(self, split: Callable[[bytes], tuple[list[str], bytes]], on_record: Callable[[str], None]) -> None:
+        self._split, self._on_record, self._rest = split, on_record, b""
         self._read_fd, self.write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         self._loop = asyncio.get_running_loop()
@@ -102,14 +76,15 @@ class LogPipe:
                 if not data:
                     self._loop.remove_reader(self._read_fd)
                     return
-                for record in self._splitter.feed(data):
+                records, self._rest = self._split(self._rest + data)
+                for record in records:
                     self._on_record(record)
 
     def close(self) -> None:
         """Read the rest and close the reading end."""
         self.drain()
-        for record in self._splitter.flush():
-            self._on_record(record)
+        if self._rest:
+            self._on_record(_decode(self._rest))
         self._loop.remove_reader(self._read_fd)
         os.close(self._read_fd)
 

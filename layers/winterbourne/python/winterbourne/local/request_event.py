@@ -13,21 +13,11 @@ from urllib.parse import parse_qsl, unquote
 __all__ = ["Request", "build_event"]
 
 URL_ID: Final = "local"
-# Hop-by-hop headers, cookies (a field of their own), and headers that the function URL sets itself so that no caller
-# can forge them.
-NOT_FORWARDED_HEADERS: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "transfer-encoding",
-        "upgrade",
-        "cookie",
-        "x-forwarded-for",
-        "x-forwarded-port",
-        "x-forwarded-proto",
-        "x-amzn-trace-id",
-    }
-)
+HOP_BY_HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
+# The function URL sets these itself so that no caller can forge them.
+URL_HEADERS: Final = frozenset({"x-amzn-trace-id", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"})
+# Cookies are a field of their own.
+NOT_FORWARDED_HEADERS: Final = HOP_BY_HOP_HEADERS | URL_HEADERS | {"cookie"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +44,14 @@ def build_event(request: Request, *, request_id: str, trace_id: str, now: dateti
         "cookies": _cookies(request.headers),
         "headers": headers,
         "queryStringParameters": _join_repeated(parse_qsl(query, keep_blank_values=True)),
-        "requestContext": _request_context(request, path, headers, request_id, now),
+        "requestContext": _request_context(request, headers, request_id, now),
         **_body(request.body, headers.get("content-type", "")),
     }
     # Lambda omits these two if they are empty.
     return {key: value for key, value in event.items() if value or key not in {"cookies", "queryStringParameters"}}
 
 
-def _request_context(
-    request: Request, path: str, headers: dict[str, str], request_id: str, now: datetime
-) -> dict[str, Any]:
+def _request_context(request: Request, headers: dict[str, str], request_id: str, now: datetime) -> dict[str, Any]:
     return {
         "accountId": "anonymous",
         "apiId": URL_ID,
@@ -71,7 +59,7 @@ def _request_context(
         "domainPrefix": URL_ID,
         "http": {
             "method": request.method,
-            "path": unquote(path),
+            "path": unquote(request.target.partition("?")[0]),
             "protocol": "HTTP/1.1",
             "sourceIp": request.source_ip,
             "userAgent": headers.get("user-agent", ""),

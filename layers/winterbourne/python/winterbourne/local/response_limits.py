@@ -59,11 +59,7 @@ class TokenBucket:
         self.total_bytes += size
         if not self._limits.bytes_per_s:
             return 0.0
-        self._refill()
-        self._tokens -= size
-        return max(0.0, -self._tokens / self._limits.bytes_per_s)
-
-    def _refill(self) -> None:
         now = self._clock()
-        new_tokens = (now - self._refilled_at) * self._limits.bytes_per_s
-        self._tokens, self._refilled_at = min(float(self._limits.burst_bytes), self._tokens + new_tokens), now
+        refilled = self._tokens + (now - self._refilled_at) * self._limits.bytes_per_s
+        self._tokens, self._refilled_at = min(self._limits.burst_bytes, refilled) - size, now
+        return max(0.0, -self._tokens / self._limits.bytes_per_s)

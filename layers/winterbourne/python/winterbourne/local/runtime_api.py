@@ -29,7 +29,6 @@ BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 ERROR_LIMIT: Final = 1024 * 1024
 ERROR_TYPE_TRAILER: Final = "lambda-runtime-function-error-type"
 ERROR_BODY_TRAILER: Final = "lambda-runtime-function-error-body"
-RESPONSE_TOO_LARGE: Final = "Response payload size exceeded maximum allowed payload size ({} bytes)."
 
 _ROUTE: Final = re.compile(r"/2018-06-01/runtime/(invocation|init|restore)/(?:([^/]+)/)?(next|response|error)")
 
@@ -42,19 +41,18 @@ class RuntimeCallbacks:
         on_ready: The process polls for an invocation (one call per poll); respond with `RuntimeApi.dispatch`.
         on_unavailable: A poll ended without an invocation, so one fewer can be dispatched.
         on_response_done: An invocation's response is complete or was rejected.
-        on_init_failed: The process reported why it failed to start or to be restored.
     """
 
     on_ready: Callable[[], None]
     on_unavailable: Callable[[], None]
     on_response_done: Callable[[Invocation], None]
-    on_init_failed: Callable[[FunctionError], None]
 
 
 class RuntimeApi:
     """The Runtime API of one execution environment. An async context manager; `address` is valid inside it.
 
-    `initialized` says whether the process has ever asked for an invocation.
+    `initialized` says whether the process has ever asked for an invocation; `init_error` is what it reported if it
+    failed to start or to be restored.
     """
 
     def __init__(self, function: FunctionConfig, response_limits: ResponseLimits, callbacks: RuntimeCallbacks) -> None:
@@ -64,6 +62,7 @@ class RuntimeApi:
         self._running: dict[str, Invocation] = {}
         self._responding: set[str] = set()
         self.initialized = self._restored = False
+        self.init_error: FunctionError | None = None
 
     @property
     def address(self) -> str:
@@ -75,10 +74,11 @@ class RuntimeApi:
         self._running[invocation.request_id] = invocation
         self._waiting_polls.popleft().set_result(invocation)
 
-    async def fail_invocation(self, invocation: Invocation, error: FunctionError) -> None:
-        """Fail an invocation; whatever the process still sends for it has no effect."""
+    async def finish_invocation(self, invocation: Invocation, error: FunctionError | None) -> None:
+        """Finish an invocation; whatever the process still sends for it has no effect."""
         await invocation.finish(error)
-        self._release(invocation)
+        if self._running.pop(invocation.request_id, None):
+            self._callbacks.on_response_done(invocation)
 
     async def __aenter__(self) -> Self:
         await self._server.listen("127.0.0.1")
@@ -160,17 +160,10 @@ class RuntimeApi:
             finally:
                 self._responding.discard(request_id)
 
-    async def _complete_invocation(
-        self, exchange: Exchange, invocation: Invocation, error: FunctionError | None = None
-    ) -> None:
-        """Finish the invocation's sink, release the invocation and acknowledge the process's request."""
-        await invocation.finish(error)
-        self._release(invocation)
+    async def _complete(self, exchange: Exchange, invocation: Invocation, error: FunctionError | None) -> None:
+        """Finish the invocation and acknowledge the process's request."""
+        await self.finish_invocation(invocation, error)
         await _send_accepted(exchange)
-
-    def _release(self, invocation: Invocation) -> None:
-        if self._running.pop(invocation.request_id, None):
-            self._callbacks.on_response_done(invocation)
 
     async def _invocation_response(self, exchange: Exchange, invocation: Invocation) -> None:
         mode = exchange.header("lambda-runtime-function-response-mode")
@@ -178,7 +171,7 @@ class RuntimeApi:
             await self._streamed_response(exchange, invocation)
         elif mode:
             error = FunctionError.from_message("Runtime.InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
-            await self._reject_response(exchange, invocation, 400, error)
+            await self._reject(exchange, invocation, 400, error)
         else:
             await self._buffered_response(exchange, invocation)
 
@@ -186,29 +179,24 @@ class RuntimeApi:
         try:
             body = await exchange.read_body(BUFFERED_LIMIT)
         except BodyTooLarge:
-            error = FunctionError.from_message(
-                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(BUFFERED_LIMIT)
-            )
-            await self._reject_response(exchange, invocation, 413, error)
+            await self._reject(exchange, invocation, 413, FunctionError.response_too_large(BUFFERED_LIMIT))
             return
         await invocation.begin(exchange.header("content-type"), streaming=False)
         await invocation.write(body)
-        await self._complete_invocation(exchange, invocation)
+        await self._complete(exchange, invocation, None)
 
     async def _streamed_response(self, exchange: Exchange, invocation: Invocation) -> None:
         await invocation.begin(exchange.header("content-type") or "application/octet-stream", streaming=True)
         try:
             await self._forward_rate_limited(exchange, invocation)
         except ResponseTooLarge:
-            error = FunctionError.from_message(
-                "Function.ResponseSizeTooLarge", RESPONSE_TOO_LARGE.format(self._response_limits.max_bytes)
-            )
-            await self._reject_response(exchange, invocation, 413, error)
+            error = FunctionError.response_too_large(self._response_limits.max_bytes)
+            await self._reject(exchange, invocation, 413, error)
         except IncompleteRequest:
             error = FunctionError.from_message("Runtime.TruncatedResponse", "The response ended before it was whole.")
-            await self._reject_response(exchange, invocation, 400, error)
+            await self._reject(exchange, invocation, 400, error)
         else:
-            await self._complete_invocation(exchange, invocation, error_from_trailers(exchange.trailers))
+            await self._complete(exchange, invocation, error_from_trailers(exchange.trailers))
 
     async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:
         bucket = TokenBucket(self._response_limits, asyncio.get_running_loop().time)
@@ -217,24 +205,21 @@ class RuntimeApi:
                 await asyncio.sleep(wait_s)
             await invocation.write(chunk)
 
-    async def _reject_response(
-        self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError
-    ) -> None:
+    async def _reject(self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError) -> None:
         """Reject an invalid response: fail the invocation and send the process the error."""
-        await invocation.finish(error)
-        self._release(invocation)
+        await self.finish_invocation(invocation, error)
         with contextlib.suppress(ConnectionError):
             await _send_error(exchange, status, error.type, error.message)
 
     async def _invocation_error(self, exchange: Exchange, invocation: Invocation) -> None:
-        await self._complete_invocation(exchange, invocation, await _read_error_report(exchange))
+        await self._complete(exchange, invocation, await _read_error_report(exchange))
 
     async def _init_error(self, exchange: Exchange) -> None:
         error = await _read_error_report(exchange)
         if self.initialized and not self._function.snap_start:
             await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already initialized.")
             return
-        self._callbacks.on_init_failed(error)
+        self.init_error = error
         await _send_accepted(exchange)
 
     async def _restore_next(self, exchange: Exchange) -> None:

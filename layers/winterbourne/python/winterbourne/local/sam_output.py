@@ -22,11 +22,9 @@ def format_response(output: str) -> str:
         raise ValueError("no response: the function timed out, or the emulator could not start it; its log is above")
     try:
         response = json.loads(output)
-    except ValueError:
+        status = HTTPStatus(response["statusCode"])
+    except (ValueError, KeyError, TypeError):
         raise ValueError(f"not a function URL response: {output.strip()}") from None
-    if not isinstance(response, dict) or "statusCode" not in response:
-        raise ValueError(f"not a function URL response: {output.strip()}")
-    status = HTTPStatus(response["statusCode"])
     headers = "".join(f"{name}: {value}\n" for name, value in response.get("headers", {}).items())
     cookies = "".join(f"set-cookie: {cookie}\n" for cookie in response.get("cookies", ()))
     return f"{status} {status.phrase}\n{headers}{cookies}\n{_body(response)}"

@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
 
 from winterbourne.local.cors import Cors
 from winterbourne.local.environment_pool import EnvironmentPool
-from winterbourne.local.execution_environment import EnvironmentCallbacks, ExecutionEnvironment
+from winterbourne.local.execution_environment import ExecutionEnvironment
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.function_url import FunctionUrl
 from winterbourne.local.http_server import HttpServer
@@ -72,15 +73,18 @@ async def run_server(config: ServerConfig) -> AsyncIterator[Addresses]:
     metrics = Metrics()
     page = MetricsPage(metrics)
     async with contextlib.AsyncExitStack() as stack:
-        write_line = _line_writer(stack.enter_context(config.log_file.open("a", encoding="utf-8", buffering=1)))
-        log_record = _record_logger(metrics, write_line)
-        pool = _environment_pool(config, await _with_stub_services(config, log_record, stack), log_record)
-        stack.push_async_callback(pool.stop)
-        log_access = _access_logger(page, write_line)
-        function_url = FunctionUrl(
-            pool.invoke, cors=config.cors, log_access=log_access, pages={METRICS_PATH: page.handle_request}
+        log_file = stack.enter_context(config.log_file.open("a", encoding="utf-8", buffering=1))
+        log_record = partial(_log_record, log_file, metrics)
+        function = await _with_stub_services(config, log_record, stack)
+        pool = EnvironmentPool(
+            partial(ExecutionEnvironment, function, config.response_limits, freeze_when_idle=config.freeze_when_idle),
+            1 if function.managed_instances else config.concurrency,
+            log_record,
         )
-        invoke_api = InvokeApi(config.function.name, pool.invoke)
+        stack.push_async_callback(pool.stop)
+        log_access, pages = partial(_log_access, log_file, page), {METRICS_PATH: page.handle_request}
+        function_url = FunctionUrl(pool.invoke, cors=config.cors, log_access=log_access, pages=pages)
+        invoke_api = InvokeApi(function.name, pool.invoke)
         addresses = Addresses(
             await _listen(stack, function_url.server, config.host, config.port),
             await _listen(stack, invoke_api.server, config.host, config.invoke_port),
@@ -114,47 +118,20 @@ async def _with_stub_services(
     return replace(config.function, variables={**stub_services.settings, **config.function.variables})
 
 
-def _environment_pool(
-    config: ServerConfig, function: FunctionConfig, log_record: Callable[[str], None]
-) -> EnvironmentPool:
-    def make_environment(number: int) -> ExecutionEnvironment:
-        callbacks = EnvironmentCallbacks(pool.on_ready, pool.on_unavailable, log_record)
-        return ExecutionEnvironment(
-            number, function, config.response_limits, callbacks, freeze_when_idle=config.freeze_when_idle
-        )
-
-    pool = EnvironmentPool(make_environment, 1 if function.managed_instances else config.concurrency, log_record)
-    return pool
+def _log_record(file: TextIO, metrics: Metrics, record: str) -> None:
+    """Log a record of the function: all go to the file, all but metrics and platform records to the console."""
+    print(record, file=file)
+    if not metrics.ingest(record) and not record.startswith(PLATFORM_RECORD_PREFIXES):
+        _print_line(format_for_console(record))
 
 
-def _record_logger(metrics: Metrics, write_line: Callable[[str], None]) -> Callable[[str], None]:
-    """A logger of function records: all go to the file, all but metrics and platform records to the console."""
-
-    def log_record(record: str) -> None:
-        write_line(record)
-        if not metrics.ingest(record) and not record.startswith(PLATFORM_RECORD_PREFIXES):
-            _print_line(format_for_console(record))
-
-    return log_record
-
-
-def _access_logger(page: MetricsPage, write_line: Callable[[str], None]) -> Callable[[str], None]:
-    def log_access(line: str) -> None:
-        write_line(line)
-        page.add_request(line)
-        _print_line(line)
-
-    return log_access
+def _log_access(file: TextIO, page: MetricsPage, line: str) -> None:
+    print(line, file=file)
+    page.add_request(line)
+    _print_line(line)
 
 
 def _print_line(text: str) -> None:
     # If standard output is closed (`| head`), keep serving requests: the log file still has every line.
     with contextlib.suppress(BrokenPipeError):
         print(text, flush=True)  # noqa: T201 - console output is the purpose
-
-
-def _line_writer(file: TextIO) -> Callable[[str], None]:
-    def write_line(text: str) -> None:
-        file.write(text + "\n")
-
-    return write_line

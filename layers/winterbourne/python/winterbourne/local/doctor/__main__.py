@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 
 from winterbourne.local.doctor import on_aws, over_http
-from winterbourne.local.doctor.findings import Finding, format_findings, unknown
+from winterbourne.local.doctor.findings import Finding, format_finding, unknown
 
 __all__ = ["main"]
 
@@ -30,16 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures = 0
     for finding in _run_checks(args):
         failures += finding.state == "wrong"
-        sys.stdout.write("\n".join(format_findings([finding])) + "\n")
-        sys.stdout.flush()
+        print(format_finding(finding), flush=True)  # noqa: T201 - the output of the program
     return 1 if failures else 0
 
 
 def _parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m winterbourne.local.doctor", description=DESCRIPTION)
-    parser.add_argument(
-        "--url", default="", help=f"URL of the chat (default: the stack's, or {LOCAL_URL} without a stack)"
-    )
+    url_help = f"URL of the chat (default: the stack's, or {LOCAL_URL} without a stack)"
+    parser.add_argument("--url", default="", help=url_help)
     parser.add_argument("--stack", default="", help="name of a deployed stack, such as winterbourne-dev")
     parser.add_argument("--region", help="AWS region of the stack (default: from the AWS configuration)")
     parser.add_argument("--origin", default="", help="origin of a web page that must be able to call the chat (CORS)")

@@ -1,10 +1,9 @@
 """The result of a check (a finding), and how findings are printed. Pure."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Finding", "format_findings", "ok", "unknown", "wrong"]
+__all__ = ["Finding", "format_finding", "ok", "unknown", "wrong"]
 
 State = Literal["ok", "wrong", "unknown"]
 
@@ -43,9 +42,7 @@ def unknown(subject: str, message: str) -> Finding:
     return Finding(subject, "unknown", message)
 
 
-def format_findings(findings: Iterable[Finding]) -> Iterator[str]:
-    """One line for each finding, followed by one for its fix, if any."""
-    for finding in findings:
-        yield f"{STATE_LABELS[finding.state]}  {finding.subject:<12} {finding.message}"
-        if finding.fix:
-            yield f"       {'':<12} → {finding.fix}"
+def format_finding(finding: Finding) -> str:
+    """One line, and a second one for the fix, if any."""
+    line = f"{STATE_LABELS[finding.state]}  {finding.subject:<12} {finding.message}"
+    return f"{line}\n       {'':<12} → {finding.fix}" if finding.fix else line

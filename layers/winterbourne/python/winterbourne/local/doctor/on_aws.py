@@ -52,9 +52,8 @@ class Stack:
         found = self.client("lambda").get_function_configuration(FunctionName=self.physical_ids()["ChatFunction"])
         return dict(found.get("Environment", {}).get("Variables", {}))
 
-    def _describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
-        return described
+    def _describe(self) -> Any:
+        return self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
 
 
 def run_checks(stack: Stack) -> Iterator[Finding]:
@@ -121,9 +120,8 @@ def _stack_unavailable(stack: Stack, error: Exception) -> Finding:
         case NoRegionError():
             return wrong("stack", "no AWS region is configured", "make doctor STACK=… REGION=…")
         case _:
-            return wrong(
-                "stack", str(error), f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
-            )
+            fix = f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
+            return wrong("stack", str(error), fix)
 
 
 def _check_stack(status: str) -> Finding:
@@ -144,19 +142,15 @@ def _check_function(stack: Stack, function_args: dict[str, str]) -> Finding:
 
 def _check_snapshot(stack: Stack, function_args: dict[str, str]) -> Finding:
     """CloudFormation publishes no version for a changed parameter alone, so callers may still get an older one."""
-    client = stack.client("lambda")
-    configurations = [
-        _comparable_configuration(client.get_function_configuration(**c))
-        for c in (function_args, {"FunctionName": function_args["FunctionName"]})
-    ]
-    if configurations[0] == configurations[1]:
+    current_args = {"FunctionName": function_args["FunctionName"]}
+    if _comparable_configuration(stack, function_args) == _comparable_configuration(stack, current_args):
         return ok("snapshot", "matches the current configuration")
-    return wrong(
-        "snapshot", "older than the current configuration", "make deploy PARAMETERS=Release=… with a new value"
-    )
+    fix = "make deploy PARAMETERS=Release=… with a new value"
+    return wrong("snapshot", "older than the current configuration", fix)
 
 
-def _comparable_configuration(found: dict[str, Any]) -> tuple[object, ...]:
+def _comparable_configuration(stack: Stack, function_args: dict[str, str]) -> tuple[object, ...]:
+    found = stack.client("lambda").get_function_configuration(**function_args)
     layers = [layer["Arn"] for layer in found.get("Layers", [])]
     return found.get("Environment"), found["CodeSha256"], found["MemorySize"], found["Timeout"], layers
 
@@ -164,9 +158,8 @@ def _comparable_configuration(found: dict[str, Any]) -> tuple[object, ...]:
 def _check_function_url(stack: Stack, function_args: dict[str, str]) -> Finding:
     found = stack.client("lambda").get_function_url_config(**function_args)
     if found.get("InvokeMode") != "RESPONSE_STREAM":
-        return wrong(
-            "url", "responses are buffered instead of streamed", f"{DEPLOY_COMMAND} (InvokeMode RESPONSE_STREAM)"
-        )
+        fix = f"{DEPLOY_COMMAND} (InvokeMode RESPONSE_STREAM)"
+        return wrong("url", "responses are buffered instead of streamed", fix)
     return ok("url", f"streams responses, AuthType {found['AuthType']}")
 
 

@@ -78,9 +78,8 @@ def check_clock_skew(headers: Mapping[str, str], now: datetime) -> Finding:
     skew_s = abs((parsedate_to_datetime(headers["date"]) - now).total_seconds())
     if skew_s <= MAX_CLOCK_SKEW_S:
         return ok("clock", f"{skew_s:.0f} s apart")
-    return wrong(
-        "clock", f"{skew_s:.0f} s apart: signatures and tokens are rejected", "synchronize this machine's clock (NTP)"
-    )
+    message = f"{skew_s:.0f} s apart: signatures and tokens are rejected"
+    return wrong("clock", message, "synchronize this machine's clock (NTP)")
 
 
 def check_cors(headers: httpx.Headers, origin: str) -> Finding:
@@ -123,11 +122,9 @@ def _remaining_checks(
 
 
 def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
-    fix = (
-        "make run, in another terminal"
-        if caller.is_local
-        else "compare it with the output Url of the stack, which may have been deleted"
-    )
+    fix = "compare it with the output Url of the stack, which may have been deleted"
+    if caller.is_local:
+        fix = "make run, in another terminal"
     return wrong("reachable", f"no response from {caller.url}: {error}", fix)
 
 
@@ -141,11 +138,8 @@ def _check_reachable(response: httpx.Response) -> Finding:
         case httpx.codes.TOO_MANY_REQUESTS:
             return wrong("reachable", "throttled (429)", "raise ReservedConcurrency, or the account's quota")
         case httpx.codes.BAD_GATEWAY:
-            return wrong(
-                "reachable",
-                "the function does not start (502)",
-                "read its log with the command in the stack's output FollowLog",
-            )
+            fix = "read its log with the command in the stack's output FollowLog"
+            return wrong("reachable", "the function does not start (502)", fix)
         case status:
             return wrong("reachable", f"/healthz responds with status {status}", "check that this is the right URL")
 
@@ -185,14 +179,13 @@ def _check_chat(caller: Caller, client: httpx.Client) -> Iterator[Finding]:
 
 
 def _read_stream(response: httpx.Response) -> StreamedResponse:
-    streamed, started, body = StreamedResponse(), time.monotonic(), b""
-    streamed.has_content_length = "content-length" in response.headers
+    arrivals, started, body = [], time.monotonic(), b""
     for piece in response.iter_raw():
-        streamed.arrivals.append(time.monotonic() - started)
+        arrivals.append(time.monotonic() - started)
         body += piece
     lines = [line.removeprefix("data: ") for line in body.decode(errors="replace").splitlines()]
-    streamed.frames = [json.loads(line) for line in lines if line.startswith("{")]
-    return streamed
+    frames = [json.loads(line) for line in lines if line.startswith("{")]
+    return StreamedResponse(arrivals, frames, "content-length" in response.headers)
 
 
 def _check_error_response(caller: Caller, response: httpx.Response) -> Finding:
@@ -206,19 +199,13 @@ def _check_error_response(caller: Caller, response: httpx.Response) -> Finding:
 def _check_model(frames: Sequence[Mapping[str, Any]]) -> Finding:
     last = frames[-1] if frames else {}
     if last.get("type") == "done":
-        return ok("model", f"{_model_name(frames)} answers")
+        return ok("model", f"{frames[0].get('model') or 'the model'} answers")
     if last.get("type") == "error":
-        return wrong(
-            "model", f"{last.get('code')}: {last.get('message')}", _FIXES.get(str(last.get("code")), _DEFAULT_FIX)
-        )
+        fix = _FIXES.get(str(last.get("code")), "read the function's log for this request")
+        return wrong("model", f"{last.get('code')}: {last.get('message')}", fix)
     return wrong("model", "the stream ended without a terminal event", "read the function's log")
 
 
-def _model_name(frames: Sequence[Mapping[str, Any]]) -> str:
-    return str(frames[0].get("model") or "the model")
-
-
-_DEFAULT_FIX: Final = "read the function's log for this request"
 _FIXES: Final = {
     "credentials_missing": "make deploy PARAMETERS='ModelApiKeySecretArn=…'",
     "model_busy": "wait, or ask the provider for a higher quota",
@@ -232,8 +219,6 @@ def _error_text(response: httpx.Response) -> str:
         error = response.json()["error"]
     except (ValueError, KeyError, TypeError):
         return f"{response.status_code}: {response.text[:200]}"
-    return (
-        f"{response.status_code} {error['code']}: {error['message']}"
-        if isinstance(error, dict)
-        else f"{response.status_code}: {error}"
-    )
+    if isinstance(error, dict):
+        return f"{response.status_code} {error['code']}: {error['message']}"
+    return f"{response.status_code}: {error}"
