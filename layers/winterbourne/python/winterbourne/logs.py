@@ -9,6 +9,7 @@ A frame: type u32 | length u32 | microseconds since 1970 u64 | text, all big-end
 import io
 import logging
 import os
+import struct
 import sys
 import threading
 import time
@@ -17,12 +18,12 @@ from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol
 
 from winterbourne.log_formats import (
+    TEXT_FORMATTER,
     JsonFormatter,
     error_as_json,
     error_as_lines,
     printed_line,
     standard_level,
-    text_formatter,
 )
 
 __all__ = [
@@ -100,9 +101,7 @@ class FramedSink:
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
         """Write one frame."""
         data = redact_text(text).encode(errors="backslashreplace")
-        head = (
-            frame_type.to_bytes(4, "big") + len(data).to_bytes(4, "big") + (time.time_ns() // 1000).to_bytes(8, "big")
-        )
+        head = struct.pack(">IIQ", frame_type, len(data), time.time_ns() // 1000)
         rest = memoryview(head + data)
         with self._write_lock:  # a pipe may accept only part of a long frame
             while rest:
@@ -137,10 +136,8 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     as_json = environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     logging.Formatter.converter = time.gmtime
-    _configure_root_logger(
-        LogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
-        "DEBUG" if level == "TRACE" else level,
-    )
+    handler = LogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level))
+    _configure_root_logger(handler, "DEBUG" if level == "TRACE" else level)
     if as_json:
         sys.stdout = _JsonLineStream(sys.stdout, sink, logging.INFO)
         sys.stderr = _JsonLineStream(sys.stderr, sink, logging.ERROR)
@@ -214,7 +211,7 @@ class LogHandler(logging.Handler):
         self.frame_type = JSON_FRAME if as_json else TEXT_FRAME
         self.exception_fields: Callable[[BaseException], Mapping[str, object]] | None = None  # see `format_logs`
         self._with_level_bits = with_level_bits
-        self.setFormatter(JsonFormatter() if as_json else text_formatter())
+        self.setFormatter(JsonFormatter() if as_json else TEXT_FORMATTER)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; one that cannot be written is reported on stderr and raises nothing."""

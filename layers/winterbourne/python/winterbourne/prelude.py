@@ -22,20 +22,9 @@ MAX_PRELUDE_BYTES = 16 * 1024  # including the separator
 SEPARATOR = b"\0" * 8
 
 # Hop-by-hop headers (RFC 9110 section 7.6.1), and headers determined by how Lambda frames the body.
-HOP_BY_HOP_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+PROXY_HEADERS = {"proxy-authenticate", "proxy-authorization", "proxy-connection"}
+FRAMING_HEADERS = {"content-length", "trailer", "transfer-encoding"}
+HOP_BY_HOP_HEADERS = frozenset({"connection", "keep-alive", "te", "upgrade"} | PROXY_HEADERS | FRAMING_HEADERS)
 
 
 @dataclass(frozen=True)
@@ -71,10 +60,8 @@ def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
     elif cookies:
         prelude["cookies"] = cookies
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
-    if len(encoded) > MAX_PRELUDE_BYTES:
-        raise PreludeTooLarge(
-            f"status, headers and cookies take {len(encoded)} bytes; the limit is {MAX_PRELUDE_BYTES}"
-        )
+    if (size := len(encoded)) > MAX_PRELUDE_BYTES:
+        raise PreludeTooLarge(f"status, headers and cookies take {size} bytes; the limit is {MAX_PRELUDE_BYTES}")
     return encoded
 
 
@@ -94,11 +81,8 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
     """The headers, with one value per lower-case name, and the cookies."""
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
-    raw_headers = response.headers
-    pairs = [
-        (name.lower(), value)
-        for name, value in (raw_headers.items() if isinstance(raw_headers, Mapping) else raw_headers)
-    ]
+    given = response.headers.items() if isinstance(response.headers, Mapping) else response.headers
+    pairs = [(name.lower(), value) for name, value in given]
     dropped = HOP_BY_HOP_HEADERS.union(*(_connection_options(value) for name, value in pairs if name == "connection"))
     for name, value in pairs:
         if name == "set-cookie":
