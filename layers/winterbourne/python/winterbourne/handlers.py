@@ -53,8 +53,7 @@ class StreamingHandler:
 
         The runtime gets here through decorators of other libraries, which pass the coroutine on.
         """
-        stream = _current_stream.get()
-        if stream is not None:
+        if stream := _current_stream.get():
             return self.serve(event, stream, context)
         return _fallback_event_loop().run_until_complete(self._serve_buffered(event, context))
 

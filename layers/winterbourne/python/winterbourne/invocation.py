@@ -111,10 +111,7 @@ def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
     """
     if headers.get("content-type", "application/json") != "application/json":
         return body
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
+    return _parse_json(body, "Runtime.UnmarshalError", "unmarshal input")
 
 
 def is_http(event: Any) -> bool:
@@ -138,22 +135,23 @@ def encode_result(result: Any) -> tuple[bytes, str]:
     if isinstance(result, bytes):
         return result, "application/unknown"
     try:
-        text = _dumps(result, ascii_only=False)
-        try:
-            return text.encode(), "application/json"
-        except UnicodeEncodeError:  # a lone surrogate: valid JSON if escaped
-            return _dumps(result, ascii_only=True).encode(), "application/json"
+        text = json.dumps(result, ensure_ascii=False, default=_json_default)
     except Exception as error:  # a user's __str__ or a circular reference may raise anything
         raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+    if DECIMAL_MARKER in text:
+        text = DECIMAL_PATTERN.sub(r"\1", text)
+    return text.encode(errors="backslashreplace"), "application/json"  # which escapes a lone surrogate as JSON does
+
+
+def _parse_json(text: str | bytes, error_type: str, task: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RuntimeFault(error_type, f"Unable to {task}: {error}") from error
 
 
 def _parse_json_header(header: str | None, label: str) -> Any:
-    if not header:
-        return None
-    try:
-        return json.loads(header)
-    except ValueError as error:
-        raise RuntimeFault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {label} JSON: {error}") from error
+    return _parse_json(header, "Runtime.LambdaContextUnmarshalError", f"parse {label} JSON") if header else None
 
 
 def _pop_trace_context(client: Any) -> dict[str, str]:
@@ -175,11 +173,6 @@ def _identity(fields: dict[str, Any] | None) -> SimpleNamespace:
     get = (fields or {}).get
     identity_id, pool_id = get("cognitoIdentityId"), get("cognitoIdentityPoolId")
     return SimpleNamespace(cognito_identity_id=identity_id, cognito_identity_pool_id=pool_id)
-
-
-def _dumps(result: Any, *, ascii_only: bool) -> str:
-    text = json.dumps(result, ensure_ascii=ascii_only, default=_json_default)
-    return DECIMAL_PATTERN.sub(r"\1", text) if DECIMAL_MARKER in text else text
 
 
 def _json_default(value: object) -> Any:

@@ -45,6 +45,7 @@ JSON_FRAME = 0xA55A0002
 LEVEL_BITS = {logging.DEBUG: 0x8, logging.INFO: 0xC, logging.WARNING: 0x10, logging.ERROR: 0x14, logging.CRITICAL: 0x18}
 
 _RequestIds = tuple[str, str | None]  # request id and tenant id
+_ExceptionFields = Callable[[BaseException], Mapping[str, object]]
 
 REQUEST_IDS: ContextVar[_RequestIds] = ContextVar("winterbourne_request_ids", default=("", None))
 
@@ -144,9 +145,7 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     threading.excepthook = _log_thread_exception
 
 
-def format_logs(
-    formatter: logging.Formatter, exception_fields: Callable[[BaseException], Mapping[str, object]]
-) -> "LogHandler":
+def format_logs(formatter: logging.Formatter, exception_fields: _ExceptionFields) -> "LogHandler":
     """Format every log record of this process with another library's JSON formatter, such as Powertools'.
 
     The runtime still writes the records: in its frames, with their levels, redacted. Printed lines, and Lambda's own
@@ -209,7 +208,7 @@ class LogHandler(logging.Handler):
         self.log_sink = sink
         self.as_json = as_json
         self.frame_type = JSON_FRAME if as_json else TEXT_FRAME
-        self.exception_fields: Callable[[BaseException], Mapping[str, object]] | None = None  # see `format_logs`
+        self.exception_fields: _ExceptionFields | None = None  # see `format_logs`
         self._with_level_bits = with_level_bits
         self.setFormatter(JsonFormatter() if as_json else TEXT_FORMATTER)
 

@@ -55,10 +55,8 @@ def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
     """
     headers, cookies = _normalize_headers(response)
     prelude: dict[str, Any] = {"statusCode": response.status, "headers": headers}
-    if cookies and rest_api:
-        prelude["multiValueHeaders"] = {"set-cookie": cookies}
-    elif cookies:
-        prelude["cookies"] = cookies
+    if cookies:
+        prelude |= {"multiValueHeaders": {"set-cookie": cookies}} if rest_api else {"cookies": cookies}
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
     if (size := len(encoded)) > MAX_PRELUDE_BYTES:
         raise PreludeTooLarge(f"status, headers and cookies take {size} bytes; the limit is {MAX_PRELUDE_BYTES}")
@@ -83,7 +81,9 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
     cookies = list(response.cookies)
     given = response.headers.items() if isinstance(response.headers, Mapping) else response.headers
     pairs = [(name.lower(), value) for name, value in given]
-    dropped = HOP_BY_HOP_HEADERS.union(*(_connection_options(value) for name, value in pairs if name == "connection"))
+    # A Connection header names further hop-by-hop headers.
+    options = ",".join(value for name, value in pairs if name == "connection").split(",")
+    dropped = HOP_BY_HOP_HEADERS.union(option.strip().lower() for option in options)
     for name, value in pairs:
         if name == "set-cookie":
             cookies.append(value)
@@ -91,8 +91,3 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     headers.setdefault("content-type", DEFAULT_CONTENT_TYPE)
     return headers, cookies
-
-
-def _connection_options(connection: str) -> set[str]:
-    """The further hop-by-hop headers that a `Connection` header names."""
-    return {name.strip().lower() for name in connection.split(",")}

@@ -59,7 +59,10 @@ def main(layer_dir: str = "/opt/python") -> int:
 async def _run_process(handler_or_error: Callable[..., Any] | BaseException) -> int:
     with closing(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])) as client:
         status = await _init_and_serve(client, handler_or_error)
-    _force_exit_after(EXIT_GRACE_S, status)
+    # Threads may hang, as they may after `retire`; Python would wait for them.
+    timer = threading.Timer(EXIT_GRACE_S, os._exit, [status])
+    timer.daemon = True
+    timer.start()
     return status
 
 
@@ -76,13 +79,6 @@ async def _init_and_serve(client: RuntimeClient, handler_or_error: Callable[...,
     if lifecycle.is_snap_start() and (status := await _snapshot_and_restore(client)):
         return status
     return await _run_pollers(client, handler, margin_ms)
-
-
-def _force_exit_after(grace_s: float, status: int) -> None:
-    """Exit after a grace period even if threads hang, as they may after `retire`; Python would wait for them."""
-    timer = threading.Timer(grace_s, os._exit, [status])
-    timer.daemon = True
-    timer.start()
 
 
 def _deadline_margin_ms() -> int:

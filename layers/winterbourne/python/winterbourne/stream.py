@@ -155,9 +155,8 @@ class BufferedSink:
 
     def result(self, response: Response | None) -> Any:
         """What a handler that does not stream would have returned."""
-        if response is None:
-            return bytes(self._body)
-        return buffered_response(response, bytes(self._body))
+        body = bytes(self._body)
+        return body if response is None else buffered_response(response, body)
 
 
 def as_bytes(data: object) -> bytes:
