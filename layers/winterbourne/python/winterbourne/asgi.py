@@ -150,7 +150,7 @@ def build_scope(event: Any) -> Message:
     scheme = headers.get(b"x-forwarded-proto", b"https").decode("latin-1")
     port = headers.get(b"x-forwarded-port", b"").decode("latin-1") or port
     default_port = 80 if scheme == "http" else 443
-    common = {"type": "http", "asgi": ASGI_VERSION, "http_version": "1.1", "scheme": scheme}
+    common = {"type": "http", "asgi": ASGI_VERSION, "http_version": "1.1", "scheme": scheme, "root_path": ""}
     return {**common, "server": (host, int(port) if port.isdecimal() else default_port), **scope}
 
 
@@ -172,7 +172,6 @@ def _function_url_scope(event: Message) -> Message:
         "method": http["method"],
         "path": unquote(path),
         "raw_path": path.encode(),
-        "root_path": "",
         "query_string": event.get("rawQueryString", "").encode(),
         "headers": headers,
         "client": (http.get("sourceIp", ""), 0),

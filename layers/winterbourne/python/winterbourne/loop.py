@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Awaitable
-from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from winterbourne.connection import RuntimeClient
@@ -40,29 +39,28 @@ __all__ = ["Poller"]
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
 class Poller:
     """Serves one invocation at a time.
 
-    Attributes:
+    Args:
         client: This poller's own Runtime API client.
         handler: The adapted handler.
-        deadline_margin_ms: How many milliseconds before the deadline the handler is cancelled.
-        buffer_responses: Send streamed responses in one piece, which is all that `sam local` can show.
+        margin_ms: How many milliseconds before the deadline the handler is cancelled.
+        buffered: Send streamed responses in one piece, which is all that `sam local` can show.
         sole: Whether this is the only poller of the process. If so, `_X_AMZN_TRACE_ID` is set for each invocation and a
             handler that exits ends the process, both as under awslambdaric.
     """
 
-    client: RuntimeClient
-    handler: AsyncHandler
-    _: KW_ONLY
-    deadline_margin_ms: int
-    buffer_responses: bool = False
-    sole: bool = True
-    _stopping: bool = field(default=False, init=False)
-    _draining: bool = field(default=False, init=False)
-    _polling: bool = field(default=False, init=False)
-    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    def __init__(
+        self, client: RuntimeClient, handler: AsyncHandler, *, margin_ms: int, buffered: bool = False, sole: bool = True
+    ) -> None:
+        self._client = client
+        self._handler = handler
+        self._margin_ms = margin_ms
+        self._buffered = buffered
+        self._sole = sole
+        self._stopping = self._draining = self._polling = False
+        self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve invocations until `stop` or `drain`.
@@ -93,11 +91,11 @@ class Poller:
 
     async def _serve_one(self) -> None:
         self._polling = True
-        invocation = await self.client.next_invocation()
+        invocation = await self._client.next_invocation()
         self._polling = False
         trace_id = invocation.headers.get("lambda-runtime-trace-id")
         TRACE_ID.set(trace_id)
-        if self.sole:
+        if self._sole:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
             if trace_id is not None:
                 os.environ["_X_AMZN_TRACE_ID"] = trace_id
@@ -110,26 +108,26 @@ class Poller:
             _LOGGER.error("the response could not be delivered: %s", error)  # noqa: TRY400 - the traceback shows only runtime code
         flush_partial_lines()
         if not self._draining:
-            self.client.request_next()
+            self._client.request_next()
 
     async def _handle_invocation(self, invocation: Reply) -> None:
         headers = invocation.headers
         request_id = headers.get("lambda-runtime-aws-request-id", "")
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
-        sink = BufferedSink() if self.buffer_responses else self.client
+        sink = BufferedSink() if self._buffered else self._client
         stream = None
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
             stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
-            result = await self._run_with_deadline(self.handler(event, stream, context), deadline_ms)
+            result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
                 result = sink.result(stream.response)
             elif stream.started:
                 await stream.end()
                 return
-            await self.client.send_response(*encode_result(result))
+            await self._client.send_response(*encode_result(result))
         except RuntimeApiUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - boundary: logged and reported to Lambda
@@ -147,7 +145,7 @@ class Poller:
         """
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: this is a coroutine
-        remaining_s = (deadline_ms - self.deadline_margin_ms) / 1000 - time.time()
+        remaining_s = (deadline_ms - self._margin_ms) / 1000 - time.time()
         timer = loop.call_later(max(0.0, remaining_s), task.cancel) if deadline_ms else None
         try:
             return await handler_call
@@ -157,7 +155,7 @@ class Poller:
             # Keep the traceback of the cancellation: it shows what the handler was waiting for.
             raise self._cancellation_error(timer).with_traceback(error.__traceback__) from error
         except BaseException as error:
-            if self.sole or isinstance(error, Exception):
+            if self._sole or isinstance(error, Exception):
                 raise
             raise RuntimeFault("Runtime.ExitError", f"the handler exited with {error!r}") from error
         finally:
@@ -169,17 +167,17 @@ class Poller:
         if self._stopping:
             return ShuttingDown("the execution environment is shutting down")
         if timer is not None and asyncio.get_running_loop().time() >= timer.when():
-            return DeadlineReached(f"cancelled {self.deadline_margin_ms} ms before the deadline")
+            return DeadlineReached(f"cancelled {self._margin_ms} ms before the deadline")
         return RuntimeError("the handler was cancelled from within")
 
     async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
         log_error(report.document)
-        if self.client.state is State.HANDLING:
-            await self.client.send_error(report)
-        elif self.client.state is State.STREAMING:
+        if self._client.state is State.HANDLING:
+            await self._client.send_error(report)
+        elif self._client.state is State.STREAMING:
             if frame := _safe_error_frame(error):
-                self.client.write(frame)
-            await self.client.fail_response(report)
+                self._client.write(frame)
+            await self._client.fail_response(report)
 
 
 def _safe_error_frame(error: BaseException) -> bytes:

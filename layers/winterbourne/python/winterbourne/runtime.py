@@ -122,10 +122,7 @@ async def _run_pollers(first_client: RuntimeClient, handler: AsyncHandler, margi
     count = int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY") or 1)
     clients = [first_client, *(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]) for _ in range(count - 1))]
     buffered = bool(os.environ.get("AWS_SAM_LOCAL"))
-    pollers = [
-        Poller(client, handler, deadline_margin_ms=margin_ms, buffer_responses=buffered, sole=count == 1)
-        for client in clients
-    ]
+    pollers = [Poller(each, handler, margin_ms=margin_ms, buffered=buffered, sole=count == 1) for each in clients]
     tasks = [asyncio.create_task(poller.run(), name=f"poller {i}") for i, poller in enumerate(pollers)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop_pollers, pollers)

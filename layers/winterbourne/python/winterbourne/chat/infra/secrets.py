@@ -77,8 +77,7 @@ def _fetch(arn: str) -> str:
     """
     _, _, service, region, *_ = arn.split(":")
     if service == "ssm":
-        response: Any = aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)
-        return str(response["Parameter"]["Value"])
+        return str(aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)["Parameter"]["Value"])
     return str(aws_clients.client("secretsmanager", region).get_secret_value(SecretId=arn)["SecretString"])
 
 
