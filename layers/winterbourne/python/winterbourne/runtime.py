@@ -48,9 +48,8 @@ def main(layer_dir: str = "/opt/python") -> int:
         logs.redirect_to_log_socket(socket)
     logs.configure_logging(os.environ)
     name = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("_HANDLER", "")
-    handler_or_error: Callable[..., Any] | BaseException
     try:
-        handler_or_error = load_handler(name)
+        handler_or_error: Callable[..., Any] | BaseException = load_handler(name)
     except BaseException as error:  # noqa: BLE001 - even a module that exits is an init error
         handler_or_error = error
     return asyncio.run(_run_process(handler_or_error))
