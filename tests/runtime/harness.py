@@ -26,7 +26,7 @@ async def serving(
     """Run pollers for this handler on this event loop; yields the Runtime API they poll."""
     async with api or RuntimeApi() as served:
         serve = adapt_handler(handler)
-        options = {"deadline_margin_ms": 100, "sole": pollers == 1} | options
+        options = {"margin_ms": 100, "sole": pollers == 1} | options
         clients = served.clients = [RuntimeClient(served.address) for _ in range(pollers)]
         running = [Poller(client, serve, **options) for client in clients]
         tasks = [asyncio.create_task(poller.run()) for poller in running]

@@ -180,6 +180,6 @@ class TestUnavailableRuntimeApi:
     async def test_that_answers_500_ends_the_poller(self) -> None:
         async with RuntimeApi(reject={"response": 500}) as api:
             api.submit()
-            poller = Poller(RuntimeClient(api.address), adapt_handler(echo), deadline_margin_ms=100)
+            poller = Poller(RuntimeClient(api.address), adapt_handler(echo), margin_ms=100)
             with pytest.raises(RuntimeApiUnavailable, match="500"):
                 await poller.run()

@@ -321,7 +321,7 @@ class TestUnderSam:
             yield "hel"
             yield "lo"
 
-        async with serving(handler, buffer_responses=True) as api:
+        async with serving(handler, buffered=True) as api:
             outcome = await api.invoke(url_event())
         assert not outcome.streamed
         assert outcome.json == {
@@ -333,14 +333,14 @@ class TestUnderSam:
         }
 
     async def test_an_error_after_the_first_byte_is_an_ordinary_error(self) -> None:
-        async with serving(fails_after_the_first_byte, buffer_responses=True) as api:
+        async with serving(fails_after_the_first_byte, buffered=True) as api:
             assert (await api.invoke()).path == "invocation/request-1/error"
 
     async def test_a_value_is_sent_unchanged(self) -> None:
         async def handler(event: Any, context: Any) -> Any:
             return {"a": 1}
 
-        async with serving(handler, buffer_responses=True) as api:
+        async with serving(handler, buffered=True) as api:
             assert (await api.invoke()).json == {"a": 1}
 
 
@@ -438,7 +438,7 @@ class TestStopping:
             await asyncio.sleep(3600)
 
         async with RuntimeApi() as api:
-            poller = Poller(RuntimeClient(api.address), adapt_handler(hangs), deadline_margin_ms=100)
+            poller = Poller(RuntimeClient(api.address), adapt_handler(hangs), margin_ms=100)
             running = asyncio.create_task(poller.run())
             invocation = api.submit()
             await invocation.arrived.wait()

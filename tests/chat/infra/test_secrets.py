@@ -13,7 +13,7 @@ import pytest
 
 import winterbourne
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra import redaction, secrets
 from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret, unwrap_single_value
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
@@ -35,32 +35,35 @@ class FakeSecretsService:
         return self.value
 
     def secret(self) -> Secret:
-        return Secret(ARN, "MODEL_API_KEY_SECRET_ARN", fetch=self.fetch, now=lambda: self.time_s)
+        return Secret(ARN, "MODEL_API_KEY_SECRET_ARN", now=lambda: self.time_s)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> FakeSecretsService:
+    fake = FakeSecretsService()
+    monkeypatch.setattr(secrets, "_fetch", fake.fetch)
+    return fake
 
 
 class TestReading:
-    async def test_a_secret_is_redacted_once_it_was_read(self) -> None:
-        service = FakeSecretsService()
+    async def test_a_secret_is_redacted_once_it_was_read(self, service: FakeSecretsService) -> None:
         service.value = '{"api_key":"sk-harbour-42"}'
         await service.secret().read()
         assert redaction.redact("with sk-harbour-42") == "with [redacted]"
 
-    async def test_concurrent_readers_share_one_call(self) -> None:
-        service = FakeSecretsService()
+    async def test_concurrent_readers_share_one_call(self, service: FakeSecretsService) -> None:
         secret = service.secret()
         assert await asyncio.gather(*(secret.read() for _ in range(5))) == ["first"] * 5
         assert service.reads == 1
 
-    async def test_a_failure_names_the_setting_and_not_the_arn(self) -> None:
-        service = FakeSecretsService()
+    async def test_a_failure_names_the_setting_and_not_the_arn(self, service: FakeSecretsService) -> None:
         service.error = RuntimeError(ARN)
         with pytest.raises(SettingsError) as failure:
             await service.secret().read()
         assert str(failure.value) == "MODEL_API_KEY_SECRET_ARN: the secret cannot be read: RuntimeError"
         assert failure.value.__cause__ is None
 
-    async def test_after_a_failure_the_next_reader_tries_again(self) -> None:
-        service = FakeSecretsService()
+    async def test_after_a_failure_the_next_reader_tries_again(self, service: FakeSecretsService) -> None:
         secret = service.secret()
         service.error = RuntimeError()
         with pytest.raises(SettingsError):
@@ -70,31 +73,27 @@ class TestReading:
 
 
 class TestRotation:
-    async def test_a_young_value_is_cached(self) -> None:
-        service = FakeSecretsService()
+    async def test_a_young_value_is_cached(self, service: FakeSecretsService) -> None:
         secret = service.secret()
         await secret.read()
         service.value = "second"
         service.time_s += MAX_AGE_S - 1
         assert await secret.read() == "first"
 
-    async def test_an_old_value_is_read_again(self) -> None:
-        service = FakeSecretsService()
+    async def test_an_old_value_is_read_again(self, service: FakeSecretsService) -> None:
         secret = service.secret()
         await secret.read()
         service.value = "second"
         service.time_s += MAX_AGE_S
         assert await secret.read() == "second"
 
-    async def test_an_invalidated_value_is_read_again_at_once(self) -> None:
-        service = FakeSecretsService()
+    async def test_an_invalidated_value_is_read_again_at_once(self, service: FakeSecretsService) -> None:
         secret = service.secret()
         secret.invalidate(await secret.read())
         service.value = "second"
         assert await secret.read() == "second"
 
-    async def test_a_late_invalidation_of_the_old_value_leaves_the_new_one(self) -> None:
-        service = FakeSecretsService()
+    async def test_a_late_invalidation_of_the_old_value_leaves_the_new_one(self, service: FakeSecretsService) -> None:
         secret = service.secret()
         secret.invalidate(await secret.read())
         service.value = "second"
@@ -104,9 +103,8 @@ class TestRotation:
         assert service.reads == 2
 
     async def test_a_stale_value_is_kept_while_the_service_is_unavailable(
-        self, caplog: pytest.LogCaptureFixture
+        self, service: FakeSecretsService, caplog: pytest.LogCaptureFixture
     ) -> None:
-        service = FakeSecretsService()
         secret = service.secret()
         await secret.read()
         service.time_s += MAX_AGE_S

@@ -23,9 +23,9 @@ __all__ = ["AsgiHandler", "build_scope"]
 _LOGGER = logging.getLogger(__name__)
 
 Message = dict[str, Any]
-Application = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Since 2.4, `send` raises an OSError once the client has disconnected; StreamLost is one.
 ASGI_VERSION = {"version": "3.0", "spec_version": "2.4"}
@@ -76,19 +76,17 @@ class _HttpCycle:
 
     async def send(self, message: Message) -> None:
         try:
-            await self._handle_message(message)
+            if message["type"] == "http.response.start":
+                headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in message.get("headers", ())]
+                await self._stream.start(Response(message["status"], headers))
+            elif message["type"] == "http.response.body":
+                await self._stream.write(message.get("body", b""))
+                if not message.get("more_body", False):
+                    await self._stream.end()  # the client has its response while background tasks run
+                    self._disconnected.set()
         except StreamLost:
             self._disconnected.set()
             raise
-
-    async def _handle_message(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await self._stream.start(_build_response(message["status"], message.get("headers", ())))
-        elif message["type"] == "http.response.body":
-            await self._stream.write(message.get("body", b""))
-            if not message.get("more_body", False):
-                await self._stream.end()  # the client has its response while background tasks run
-                self._disconnected.set()
 
 
 class _Lifespan:
@@ -124,9 +122,8 @@ class _Lifespan:
         self._receive_queue.put_nowait({"type": f"lifespan.{phase}"})
         reply = await self._send_queue.get()
         if reply and reply["type"] == f"lifespan.{phase}.failed":
-            raise RuntimeFault(
-                "Runtime.LifespanFailed", f"the application failed at {phase}: {reply.get('message', '')}"
-            )
+            reason = reply.get("message", "")
+            raise RuntimeFault("Runtime.LifespanFailed", f"the application failed at {phase}: {reason}")
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": ASGI_VERSION, "state": self.state}
@@ -145,16 +142,15 @@ def build_scope(event: Any) -> Message:
         RuntimeFault: The event did not come from an HTTP front end.
     """
     if not is_http(event):
-        raise RuntimeFault(
-            "Runtime.NotAnHttpEvent", "an ASGI application accepts events of function URLs and REST APIs only"
-        )
+        message = "an ASGI application accepts events of function URLs and REST APIs only"
+        raise RuntimeFault("Runtime.NotAnHttpEvent", message)
     scope = _rest_api_scope(event) if is_rest_api(event) else _function_url_scope(event)
     headers = dict(scope["headers"])
     host, port = _host_and_port(headers.get(b"host", b"").decode("latin-1"))
     scheme = headers.get(b"x-forwarded-proto", b"https").decode("latin-1")
     port = headers.get(b"x-forwarded-port", b"").decode("latin-1") or port
     default_port = 80 if scheme == "http" else 443
-    common = {"type": "http", "asgi": ASGI_VERSION, "http_version": "1.1", "scheme": scheme}
+    common = {"type": "http", "asgi": ASGI_VERSION, "http_version": "1.1", "scheme": scheme, "root_path": ""}
     return {**common, "server": (host, int(port) if port.isdecimal() else default_port), **scope}
 
 
@@ -176,7 +172,6 @@ def _function_url_scope(event: Message) -> Message:
         "method": http["method"],
         "path": unquote(path),
         "raw_path": path.encode(),
-        "root_path": "",
         "query_string": event.get("rawQueryString", "").encode(),
         "headers": headers,
         "client": (http.get("sourceIp", ""), 0),
@@ -186,11 +181,8 @@ def _function_url_scope(event: Message) -> Message:
 def _rest_api_scope(event: Message) -> Message:
     """Payload 1.0: lists of values; a stage or base path in front of `path` becomes the `root_path`."""
     request = event["requestContext"]
-    multi_value_headers = event.get("multiValueHeaders") or {
-        name: [value] for name, value in (event.get("headers") or {}).items()
-    }
-    single_value_query = {name: [value] for name, value in (event.get("queryStringParameters") or {}).items()}
-    query = event.get("multiValueQueryStringParameters") or single_value_query
+    headers = event.get("multiValueHeaders") or {n: [v] for n, v in (event.get("headers") or {}).items()}
+    query = event.get("multiValueQueryStringParameters") or event.get("queryStringParameters") or {}
     full_path, path = request.get("path", ""), event.get("path") or "/"
     root_path = full_path[: -len(path)] if full_path != path and full_path.endswith(path) else ""
     return {
@@ -199,7 +191,7 @@ def _rest_api_scope(event: Message) -> Message:
         "raw_path": (root_path + path).encode(),
         "root_path": root_path,
         "query_string": urlencode(query, doseq=True).encode(),
-        "headers": _encode_headers((name, value) for name, values in multi_value_headers.items() for value in values),
+        "headers": _encode_headers((name, value) for name, values in headers.items() for value in values),
         "client": (request.get("identity", {}).get("sourceIp", ""), 0),
     }
 
@@ -211,7 +203,3 @@ def _encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, byt
 def _decode_body(event: Message) -> bytes:
     body: str = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
-
-
-def _build_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
-    return Response(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])

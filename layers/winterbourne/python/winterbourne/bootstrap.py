@@ -43,18 +43,15 @@ def load_handler(name: str) -> Callable[..., Any]:
         RuntimeFault: The handler cannot be loaded; its type is Lambda's own name for the reason.
         BaseException: Anything else that the module itself raised.
     """
-    module_name, dot, function = name.rpartition(".")
+    path, dot, function = name.rpartition(".")
     if not dot:
-        raise RuntimeFault(
-            "Runtime.MalformedHandlerName", f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
-        )
-    if module_name.split(".")[0] in sys.builtin_module_names:
-        raise RuntimeFault(
-            "Runtime.BuiltInModuleConflict", f"Cannot use built-in module {module_name} as a handler module"
-        )
-    module = _import_module(module_name)
+        reason = "not enough values to unpack (expected 2, got 1)"
+        raise RuntimeFault("Runtime.MalformedHandlerName", f"Bad handler '{name}': {reason}")
+    if path.split(".")[0] in sys.builtin_module_names:
+        raise RuntimeFault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {path} as a handler module")
+    module = _import_module(path)
     if not hasattr(module, function):
-        raise RuntimeFault("Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'")
+        raise RuntimeFault("Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{path}'")
     handler: Callable[..., Any] = getattr(module, function)
     return handler
 

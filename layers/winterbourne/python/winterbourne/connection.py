@@ -33,14 +33,9 @@ class RuntimeClient:
         self._lost_reason = ""
 
     @property
-    def is_streaming(self) -> bool:
-        """Whether a streamed response has started and not ended."""
-        return self._protocol.state is State.STREAMING
-
-    @property
-    def is_unanswered(self) -> bool:
-        """Whether neither a response nor an error was sent for the current invocation."""
-        return self._protocol.state is State.HANDLING
+    def state(self) -> State:
+        """The state of the protocol."""
+        return self._protocol.state
 
     async def next_invocation(self) -> Reply:
         """Wait for the next invocation, without a timeout.
@@ -51,17 +46,16 @@ class RuntimeClient:
         Raises:
             RuntimeApiUnavailable: Every attempt failed, or the Runtime API answered 500.
         """
-        backoff_s = INITIAL_BACKOFF_S
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        failures = 0
+        while True:
             try:
                 return await self._request(self._protocol.request_next)
             except (OSError, RuntimeApiError) as error:
                 self._close_connection(str(error))
-                if attempt == MAX_ATTEMPTS:
+                failures += 1
+                if failures == MAX_ATTEMPTS:
                     raise RuntimeApiUnavailable(f"no invocation after {MAX_ATTEMPTS} attempts: {error}") from error
-            await asyncio.sleep(backoff_s)
-            backoff_s *= 2
-        raise AssertionError  # unreachable: the last attempt returned or raised
+            await asyncio.sleep(INITIAL_BACKOFF_S * 2 ** (failures - 1))
 
     def request_next(self) -> None:
         """Request the next invocation now if there is a connection; `next_invocation` waits for the reply."""
@@ -103,8 +97,7 @@ class RuntimeClient:
         Raises:
             StreamLost: Lambda closed the response in the meantime.
         """
-        connection = self._connection
-        if connection is not None:
+        if connection := self._connection:
             await connection.write_resumed.wait()
         if connection is None or self._connection is not connection:
             raise StreamLost(self._lost_reason)
@@ -115,7 +108,7 @@ class RuntimeClient:
         Raises:
             StreamLost: The response was lost before its end.
         """
-        if not self.is_streaming:
+        if self.state is not State.STREAMING:
             raise StreamLost(self._lost_reason)
         await self._deliver(self._protocol.end_response)
 
@@ -176,9 +169,8 @@ class RuntimeClient:
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: _Connection(self._protocol, self._on_connection_lost), self._host, self._port
-        )
+        connection = _Connection(self._protocol, self._on_connection_lost)
+        connection.transport, _ = await loop.create_connection(lambda: connection, self._host, self._port)
         self._connection = connection
         return connection
 
@@ -196,7 +188,7 @@ class RuntimeClient:
 class _Connection(asyncio.Protocol):
     """One TCP connection: feeds received bytes to the protocol and resolves the pending request with the reply."""
 
-    transport: asyncio.Transport
+    transport: asyncio.Transport  # set once connected
 
     def __init__(self, protocol: RuntimeApiProtocol, on_lost: "Callable[[_Connection, str], None]") -> None:
         self.is_write_paused = False
@@ -217,10 +209,6 @@ class _Connection(asyncio.Protocol):
         self.write_resumed.set()
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: TCP transports are of this type
-        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -16,7 +16,6 @@ import json
 import os
 import traceback
 from types import TracebackType
-from typing import Any
 
 from winterbourne.logs import redact_text
 
@@ -36,12 +35,7 @@ __all__ = [
 
 MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # Lambda rejects the whole report if its cause is larger
 RUNTIME = os.path.dirname(__file__)
-INTERNAL_PATHS = (
-    f"{os.sep}concurrent{os.sep}futures{os.sep}",
-    f"{os.sep}asyncio{os.sep}",
-    f"{os.sep}importlib{os.sep}",
-    "<frozen importlib",
-)
+INTERNAL_PATHS = ("/concurrent/futures/", "/asyncio/", "/importlib/", "<frozen importlib")
 
 
 class WinterbourneError(Exception):
@@ -98,7 +92,6 @@ class RuntimeApiError(WinterbourneError):
 
     def __init__(self, path: str, status: int, body: bytes = b"") -> None:
         super().__init__(f"the Runtime API answered {status} to {path}: {body.decode(errors='replace')}")
-        self.status = status
 
 
 class RuntimeApiUnavailable(WinterbourneError):
@@ -111,49 +104,38 @@ class ErrorReport:
     Args:
         error: The exception.
         request_id: Request id of the invocation; empty during init.
+
+    Attributes:
+        message: The exception's text.
+        error_type: The error type in Lambda's namespace.
+        document: The error document, with the same keys as that of awslambdaric, AWS's runtime interface client.
+        body: The document as ASCII JSON, which can represent any text, even lone surrogates.
     """
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
-        self.message = redact_text(_safe_str(error))
-        self.request_id = request_id
-        self.frames: list[traceback.FrameSummary] = []
+        self.message = message = redact_text(_safe_str(error))
+        self._frames: list[traceback.FrameSummary] = []
         if isinstance(error, RuntimeFault):
-            self.name = self.error_type = error.error_type
-            self.xray_type = "LambdaValidationError"  # as awslambdaric, AWS's runtime interface client, has it
-            self.stack = [redact_text(line) for line in error.trace]
-            return
-        self.name = self.xray_type = type(error).__name__
-        # Headers are ASCII, and Lambda shows error types with other characters as Unknown.
-        self.error_type = f"Function.{self.name}" if self.name.isascii() else "Function.Unknown"
-        self.frames = _user_frames(error.__traceback__)
-        self.stack = traceback.format_list(self.frames)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The error document, with the same keys as awslambdaric's."""
-        return {
-            "errorMessage": self.message,
-            "errorType": self.name,
-            "requestId": self.request_id,
-            "stackTrace": self.stack,
-        }
-
-    @property
-    def body(self) -> bytes:
-        """The error document as ASCII JSON, which can represent any text, even lone surrogates."""
-        return json.dumps(self.document).encode()
+            name = self.error_type = error.error_type
+            self._xray_type = "LambdaValidationError"  # as awslambdaric has it
+            stack = [redact_text(line) for line in error.trace]
+        else:
+            name = self._xray_type = type(error).__name__
+            # Headers are ASCII, and Lambda shows error types with other characters as Unknown.
+            self.error_type = f"Function.{name}" if name.isascii() else "Function.Unknown"
+            self._frames = _user_frames(error.__traceback__)
+            stack = traceback.format_list(self._frames)
+        self.document = {"errorMessage": message, "errorType": name, "requestId": request_id, "stackTrace": stack}
+        self.body = json.dumps(self.document).encode()
 
     @property
     def xray_cause(self) -> str:
         """The value of Lambda-Runtime-Function-XRay-Error-Cause; empty if it would be too large."""
-        stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in self.frames]
-        cause = {
-            "working_directory": _working_directory(),
-            "exceptions": [{"message": self.message, "type": self.xray_type, "stack": stack}],
-            "paths": sorted({frame.filename for frame in self.frames}),
-        }
-        text = json.dumps(cause)
-        return text if len(text) < MAX_XRAY_CAUSE_BYTES else ""
+        stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in self._frames]
+        exceptions = [{"message": self.message, "type": self._xray_type, "stack": stack}]
+        paths = sorted({frame.filename for frame in self._frames})
+        cause = json.dumps({"working_directory": _working_directory(), "exceptions": exceptions, "paths": paths})
+        return cause if len(cause) < MAX_XRAY_CAUSE_BYTES else ""
 
 
 def _safe_str(error: BaseException) -> str:

@@ -44,18 +44,16 @@ class StreamingHandler:
     def __init__(self, handler: Callable[..., Any]) -> None:
         functools.update_wrapper(self, handler)
         # Decorators around this object call it with these two, whatever the wrapped function takes.
-        self.__signature__ = inspect.Signature(
-            [inspect.Parameter(n, POSITIONAL_OR_KEYWORD) for n in ("event", "context")]
-        )
-        self._serve = _build_async_handler(handler)
+        parameters = [inspect.Parameter(name, POSITIONAL_OR_KEYWORD) for name in ("event", "context")]
+        self.__signature__ = inspect.Signature(parameters)
+        self._serve = adapt_handler(handler)
 
     def __call__(self, event: Any, context: LambdaContext) -> Any:
         """A coroutine that streams under this runtime, or else the buffered response.
 
         The runtime gets here through decorators of other libraries, which pass the coroutine on.
         """
-        stream = _current_stream.get()
-        if stream is not None:
+        if stream := _current_stream.get():
             return self.serve(event, stream, context)
         return _fallback_event_loop().run_until_complete(self._serve_buffered(event, context))
 
@@ -92,32 +90,20 @@ def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
     """
     if isinstance(handler, StreamingHandler):
         return handler.serve
-    return _build_async_handler(handler)
-
-
-def _build_async_handler(handler: Callable[..., Any]) -> AsyncHandler:
     parameters = _required_parameters(handler)
     if len(parameters) == 3 and parameters[0] == "scope":
         from winterbourne.asgi import AsgiHandler  # noqa: PLC0415 - loaded only to serve an ASGI application
 
         return AsgiHandler(handler)
-    call = functools.partial(_invoke, handler, on_loop=_is_async(handler))
-    return functools.partial(call, takes_stream=len(parameters) == 3)
+    on_loop, takes_stream = _is_async(handler), len(parameters) == 3
 
+    async def serve(event: Any, stream: ResponseStream, context: LambdaContext) -> Any:
+        _current_stream.set(stream)
+        arguments = (event, stream, context) if takes_stream else (event, context)
+        result = handler(*arguments) if on_loop else await _run_in_thread(copy_context(), handler, *arguments)
+        return await _resolve_result(result, stream)
 
-async def _invoke(
-    handler: Callable[..., Any],
-    event: Any,
-    stream: ResponseStream,
-    context: LambdaContext,
-    *,
-    on_loop: bool,
-    takes_stream: bool,
-) -> Any:
-    _current_stream.set(stream)
-    arguments = (event, stream, context) if takes_stream else (event, context)
-    result = handler(*arguments) if on_loop else await _run_in_thread(copy_context(), handler, *arguments)
-    return await _resolve_result(result, stream)
+    return serve
 
 
 async def _resolve_result(result: Any, stream: ResponseStream) -> Any:
@@ -168,10 +154,8 @@ def _close_generator(items: Generator[Any], generator_lock: threading.Lock) -> N
 
 async def _run_in_thread(context: Context, function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in the thread pool. Cancellation ends the wait; the thread itself cannot be stopped."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(
-        _thread_pool(), functools.partial(context.run, _convert_stop_iteration, function, *arguments)
-    )
+    call = functools.partial(context.run, _convert_stop_iteration, function, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_thread_pool(), call)
 
 
 def _convert_stop_iteration(function: Callable[..., T], *arguments: Any) -> T:

@@ -52,19 +52,20 @@ class LambdaContext:
 
     def __init__(self, headers: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> None:
         get = headers.get
+        client = _parse_json_header(get("lambda-runtime-client-context"), "Client Context")
+        self._trace_context = _pop_trace_context(client)
+        self._deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
+        # In the order of awslambdaric's repr.
         self.aws_request_id = get("lambda-runtime-aws-request-id", "")
-        self.invoked_function_arn = get("lambda-runtime-invoked-function-arn")
-        self.tenant_id = get("lambda-runtime-aws-tenant-id")
         self.log_group_name = environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
         self.log_stream_name = environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
         self.function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
         self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self._deadline_ms = int(get("lambda-runtime-deadline-ms", 0))
-        client = _parse_json_header(get("lambda-runtime-client-context"), "Client Context")
-        self._trace_context = _pop_trace_context(client)
+        self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.invoked_function_arn = get("lambda-runtime-invoked-function-arn")
         self.client_context = _client_context(client)
         self.identity = _identity(_parse_json_header(get("lambda-runtime-cognito-identity"), "Cognito Identity"))
+        self.tenant_id = get("lambda-runtime-aws-tenant-id")
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline of the invocation; 0 once it has passed."""
@@ -80,21 +81,7 @@ class LambdaContext:
         (handler.log_sink.log if handler else sys.stdout.write)(str(message))
 
     def __repr__(self) -> str:
-        shown = ",".join(
-            f"{name}={getattr(self, name)}"
-            for name in (
-                "aws_request_id",
-                "log_group_name",
-                "log_stream_name",
-                "function_name",
-                "memory_limit_in_mb",
-                "function_version",
-                "invoked_function_arn",
-                "client_context",
-                "identity",
-                "tenant_id",
-            )
-        )
+        shown = ",".join(f"{name}={value}" for name, value in vars(self).items() if not name.startswith("_"))
         return f"{type(self).__name__}([{shown}])"
 
 
@@ -124,10 +111,7 @@ def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
     """
     if headers.get("content-type", "application/json") != "application/json":
         return body
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
+    return _parse_json(body, "Runtime.UnmarshalError", "unmarshal input")
 
 
 def is_http(event: Any) -> bool:
@@ -151,22 +135,23 @@ def encode_result(result: Any) -> tuple[bytes, str]:
     if isinstance(result, bytes):
         return result, "application/unknown"
     try:
-        text = _dumps(result, ascii_only=False)
-        try:
-            return text.encode(), "application/json"
-        except UnicodeEncodeError:  # a lone surrogate: valid JSON if escaped
-            return _dumps(result, ascii_only=True).encode(), "application/json"
+        text = json.dumps(result, ensure_ascii=False, default=_json_default)
     except Exception as error:  # a user's __str__ or a circular reference may raise anything
         raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+    if DECIMAL_MARKER in text:
+        text = DECIMAL_PATTERN.sub(r"\1", text)
+    return text.encode(errors="backslashreplace"), "application/json"  # which escapes a lone surrogate as JSON does
+
+
+def _parse_json(text: str | bytes, error_type: str, task: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RuntimeFault(error_type, f"Unable to {task}: {error}") from error
 
 
 def _parse_json_header(header: str | None, label: str) -> Any:
-    if not header:
-        return None
-    try:
-        return json.loads(header)
-    except ValueError as error:
-        raise RuntimeFault("Runtime.LambdaContextUnmarshalError", f"Unable to parse {label} JSON: {error}") from error
+    return _parse_json(header, "Runtime.LambdaContextUnmarshalError", f"parse {label} JSON") if header else None
 
 
 def _pop_trace_context(client: Any) -> dict[str, str]:
@@ -179,25 +164,15 @@ def _pop_trace_context(client: Any) -> dict[str, str]:
 def _client_context(fields: dict[str, Any] | None) -> SimpleNamespace | None:
     if fields is None:
         return None
-    client = fields.get("client")
-    return SimpleNamespace(
-        custom=fields.get("custom"),
-        env=fields.get("env"),
-        client=None if client is None else SimpleNamespace(**{name: client.get(name) for name in CLIENT_FIELDS}),
-    )
+    if (client := fields.get("client")) is not None:
+        client = SimpleNamespace(**{name: client.get(name) for name in CLIENT_FIELDS})
+    return SimpleNamespace(custom=fields.get("custom"), env=fields.get("env"), client=client)
 
 
 def _identity(fields: dict[str, Any] | None) -> SimpleNamespace:
-    identity = fields or {}
-    return SimpleNamespace(
-        cognito_identity_id=identity.get("cognitoIdentityId"),
-        cognito_identity_pool_id=identity.get("cognitoIdentityPoolId"),
-    )
-
-
-def _dumps(result: Any, *, ascii_only: bool) -> str:
-    text = json.dumps(result, ensure_ascii=ascii_only, default=_json_default)
-    return DECIMAL_PATTERN.sub(r"\1", text) if DECIMAL_MARKER in text else text
+    get = (fields or {}).get
+    identity_id, pool_id = get("cognitoIdentityId"), get("cognitoIdentityPoolId")
+    return SimpleNamespace(cognito_identity_id=identity_id, cognito_identity_pool_id=pool_id)
 
 
 def _json_default(value: object) -> Any:

@@ -11,25 +11,18 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["JsonFormatter", "error_as_json", "error_as_lines", "printed_line", "standard_level", "text_formatter"]
+__all__ = ["TEXT_FORMATTER", "JsonFormatter", "error_as_json", "error_as_lines", "printed_line", "standard_level"]
 
-TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
 TEXT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 JSON_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
 
 # Attributes that every record has, and the ids that the runtime's handler adds; any others came through `extra`.
-STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "aws_request_id",
-    "tenant_id",
-    "taskName",
-    "message",
-}
+STANDARD_ATTRIBUTES = {*logging.makeLogRecord({}).__dict__, "aws_request_id", "tenant_id", "taskName", "message"}
 
-
-def text_formatter() -> logging.Formatter:
-    """The format of a record as text."""
-    return logging.Formatter(TEXT_FORMAT, TEXT_TIME_FORMAT)
+TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+TEXT_FORMATTER = logging.Formatter(TEXT_FORMAT, TEXT_TIME_FORMAT)
+"""The format of a record as text."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -40,10 +33,8 @@ class JsonFormatter(logging.Formatter):
         trace = kind = message = location = None
         if record.exc_info and record.exc_info[0] is not None:
             kind, message = record.exc_info[0].__name__, str(record.exc_info[1])
-            trace, location = (
-                traceback.format_tb(record.exc_info[2]),
-                f"{record.pathname}:{record.funcName}:{record.lineno}",
-            )
+            trace = traceback.format_tb(record.exc_info[2])
+            location = f"{record.pathname}:{record.funcName}:{record.lineno}"
         entry = {
             "timestamp": self.formatTime(record, JSON_TIME_FORMAT),
             "level": logging.getLevelName(standard_level(record)),
@@ -69,15 +60,8 @@ def printed_line(line: str, level: int, request_id: str, tenant_id: str | None) 
     """A printed line as a JSON record; a JSON object stays as it is."""
     if line.startswith("{") and _is_json(line):
         return line + "\n"
-    return _json_line(
-        {
-            "timestamp": _now(),
-            "level": logging.getLevelName(level),
-            "message": line,
-            "requestId": request_id or None,
-            "tenantId": tenant_id,
-        }
-    )
+    entry = {"timestamp": _now(), "level": logging.getLevelName(level), "message": line}
+    return _json_line(entry | {"requestId": request_id or None, "tenantId": tenant_id})
 
 
 def error_as_json(document: Mapping[str, Any]) -> str:
@@ -88,12 +72,7 @@ def error_as_json(document: Mapping[str, Any]) -> str:
 def error_as_lines(document: Mapping[str, Any]) -> list[str]:
     """Lambda's own error line, of an error document, as text, which has several lines."""
     name, message = document["errorType"], document["errorMessage"]
-    head = "[ERROR]"
-    if name:
-        head += f" {name}" + ":" * bool(message)
-    if message:
-        head += f" {message}"
-    lines = [head, "Traceback (most recent call last):"]
+    lines = [f"[ERROR] {name}: {message}" if message else f"[ERROR] {name}", "Traceback (most recent call last):"]
     for element in document["stackTrace"]:
         lines += [_preserve_indent(line) for line in element.splitlines()] or [""]
     return lines

@@ -9,6 +9,7 @@ A frame: type u32 | length u32 | microseconds since 1970 u64 | text, all big-end
 import io
 import logging
 import os
+import struct
 import sys
 import threading
 import time
@@ -17,12 +18,12 @@ from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol
 
 from winterbourne.log_formats import (
+    TEXT_FORMATTER,
     JsonFormatter,
     error_as_json,
     error_as_lines,
     printed_line,
     standard_level,
-    text_formatter,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ JSON_FRAME = 0xA55A0002
 LEVEL_BITS = {logging.DEBUG: 0x8, logging.INFO: 0xC, logging.WARNING: 0x10, logging.ERROR: 0x14, logging.CRITICAL: 0x18}
 
 _RequestIds = tuple[str, str | None]  # request id and tenant id
+_ExceptionFields = Callable[[BaseException], Mapping[str, object]]
 
 REQUEST_IDS: ContextVar[_RequestIds] = ContextVar("winterbourne_request_ids", default=("", None))
 
@@ -100,9 +102,7 @@ class FramedSink:
     def log(self, text: str, frame_type: int = TEXT_FRAME) -> None:
         """Write one frame."""
         data = redact_text(text).encode(errors="backslashreplace")
-        head = (
-            frame_type.to_bytes(4, "big") + len(data).to_bytes(4, "big") + (time.time_ns() // 1000).to_bytes(8, "big")
-        )
+        head = struct.pack(">IIQ", frame_type, len(data), time.time_ns() // 1000)
         rest = memoryview(head + data)
         with self._write_lock:  # a pipe may accept only part of a long frame
             while rest:
@@ -137,19 +137,15 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     as_json = environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     logging.Formatter.converter = time.gmtime
-    _configure_root_logger(
-        LogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level)),
-        "DEBUG" if level == "TRACE" else level,
-    )
+    handler = LogHandler(sink, as_json=as_json, with_level_bits=as_json or bool(level))
+    _configure_root_logger(handler, "DEBUG" if level == "TRACE" else level)
     if as_json:
         sys.stdout = _JsonLineStream(sys.stdout, sink, logging.INFO)
         sys.stderr = _JsonLineStream(sys.stderr, sink, logging.ERROR)
     threading.excepthook = _log_thread_exception
 
 
-def format_logs(
-    formatter: logging.Formatter, exception_fields: Callable[[BaseException], Mapping[str, object]]
-) -> "LogHandler":
+def format_logs(formatter: logging.Formatter, exception_fields: _ExceptionFields) -> "LogHandler":
     """Format every log record of this process with another library's JSON formatter, such as Powertools'.
 
     The runtime still writes the records: in its frames, with their levels, redacted. Printed lines, and Lambda's own
@@ -212,9 +208,9 @@ class LogHandler(logging.Handler):
         self.log_sink = sink
         self.as_json = as_json
         self.frame_type = JSON_FRAME if as_json else TEXT_FRAME
-        self.exception_fields: Callable[[BaseException], Mapping[str, object]] | None = None  # see `format_logs`
+        self.exception_fields: _ExceptionFields | None = None  # see `format_logs`
         self._with_level_bits = with_level_bits
-        self.setFormatter(JsonFormatter() if as_json else text_formatter())
+        self.setFormatter(JsonFormatter() if as_json else TEXT_FORMATTER)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; one that cannot be written is reported on stderr and raises nothing."""

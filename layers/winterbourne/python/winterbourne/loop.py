@@ -31,7 +31,7 @@ from winterbourne.invocation import (
 )
 from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
-from winterbourne.protocol import Reply
+from winterbourne.protocol import Reply, State
 from winterbourne.stream import BufferedSink, ResponseStream, as_bytes
 
 __all__ = ["Poller"]
@@ -45,25 +45,19 @@ class Poller:
     Args:
         client: This poller's own Runtime API client.
         handler: The adapted handler.
-        deadline_margin_ms: How many milliseconds before the deadline the handler is cancelled.
-        buffer_responses: Send streamed responses in one piece, which is all that `sam local` can show.
+        margin_ms: How many milliseconds before the deadline the handler is cancelled.
+        buffered: Send streamed responses in one piece, which is all that `sam local` can show.
         sole: Whether this is the only poller of the process. If so, `_X_AMZN_TRACE_ID` is set for each invocation and a
             handler that exits ends the process, both as under awslambdaric.
     """
 
     def __init__(
-        self,
-        client: RuntimeClient,
-        handler: AsyncHandler,
-        *,
-        deadline_margin_ms: int,
-        buffer_responses: bool = False,
-        sole: bool = True,
+        self, client: RuntimeClient, handler: AsyncHandler, *, margin_ms: int, buffered: bool = False, sole: bool = True
     ) -> None:
         self._client = client
         self._handler = handler
-        self._deadline_margin_ms = deadline_margin_ms
-        self._buffer_responses = buffer_responses
+        self._margin_ms = margin_ms
+        self._buffered = buffered
         self._sole = sole
         self._stopping = self._draining = self._polling = False
         self._task: asyncio.Task[None] | None = None
@@ -120,7 +114,7 @@ class Poller:
         headers = invocation.headers
         request_id = headers.get("lambda-runtime-aws-request-id", "")
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
-        sink = BufferedSink() if self._buffer_responses else self._client
+        sink = BufferedSink() if self._buffered else self._client
         stream = None
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
@@ -151,7 +145,7 @@ class Poller:
         """
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: this is a coroutine
-        remaining_s = (deadline_ms - self._deadline_margin_ms) / 1000 - time.time()
+        remaining_s = (deadline_ms - self._margin_ms) / 1000 - time.time()
         timer = loop.call_later(max(0.0, remaining_s), task.cancel) if deadline_ms else None
         try:
             return await handler_call
@@ -160,10 +154,8 @@ class Poller:
                 pass
             # Keep the traceback of the cancellation: it shows what the handler was waiting for.
             raise self._cancellation_error(timer).with_traceback(error.__traceback__) from error
-        except Exception:
-            raise
         except BaseException as error:
-            if self._sole:
+            if self._sole or isinstance(error, Exception):
                 raise
             raise RuntimeFault("Runtime.ExitError", f"the handler exited with {error!r}") from error
         finally:
@@ -175,14 +167,14 @@ class Poller:
         if self._stopping:
             return ShuttingDown("the execution environment is shutting down")
         if timer is not None and asyncio.get_running_loop().time() >= timer.when():
-            return DeadlineReached(f"cancelled {self._deadline_margin_ms} ms before the deadline")
+            return DeadlineReached(f"cancelled {self._margin_ms} ms before the deadline")
         return RuntimeError("the handler was cancelled from within")
 
     async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
         log_error(report.document)
-        if self._client.is_unanswered:
+        if self._client.state is State.HANDLING:
             await self._client.send_error(report)
-        elif self._client.is_streaming:
+        elif self._client.state is State.STREAMING:
             if frame := _safe_error_frame(error):
                 self._client.write(frame)
             await self._client.fail_response(report)

@@ -22,20 +22,9 @@ MAX_PRELUDE_BYTES = 16 * 1024  # including the separator
 SEPARATOR = b"\0" * 8
 
 # Hop-by-hop headers (RFC 9110 section 7.6.1), and headers determined by how Lambda frames the body.
-HOP_BY_HOP_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+PROXY_HEADERS = {"proxy-authenticate", "proxy-authorization", "proxy-connection"}
+FRAMING_HEADERS = {"content-length", "trailer", "transfer-encoding"}
+HOP_BY_HOP_HEADERS = frozenset({"connection", "keep-alive", "te", "upgrade"} | PROXY_HEADERS | FRAMING_HEADERS)
 
 
 @dataclass(frozen=True)
@@ -66,15 +55,11 @@ def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
     """
     headers, cookies = _normalize_headers(response)
     prelude: dict[str, Any] = {"statusCode": response.status, "headers": headers}
-    if cookies and rest_api:
-        prelude["multiValueHeaders"] = {"set-cookie": cookies}
-    elif cookies:
-        prelude["cookies"] = cookies
+    if cookies:
+        prelude |= {"multiValueHeaders": {"set-cookie": cookies}} if rest_api else {"cookies": cookies}
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
-    if len(encoded) > MAX_PRELUDE_BYTES:
-        raise PreludeTooLarge(
-            f"status, headers and cookies take {len(encoded)} bytes; the limit is {MAX_PRELUDE_BYTES}"
-        )
+    if (size := len(encoded)) > MAX_PRELUDE_BYTES:
+        raise PreludeTooLarge(f"status, headers and cookies take {size} bytes; the limit is {MAX_PRELUDE_BYTES}")
     return encoded
 
 
@@ -94,12 +79,11 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
     """The headers, with one value per lower-case name, and the cookies."""
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
-    raw_headers = response.headers
-    pairs = [
-        (name.lower(), value)
-        for name, value in (raw_headers.items() if isinstance(raw_headers, Mapping) else raw_headers)
-    ]
-    dropped = HOP_BY_HOP_HEADERS.union(*(_connection_options(value) for name, value in pairs if name == "connection"))
+    given = response.headers.items() if isinstance(response.headers, Mapping) else response.headers
+    pairs = [(name.lower(), value) for name, value in given]
+    # A Connection header names further hop-by-hop headers.
+    options = ",".join(value for name, value in pairs if name == "connection").split(",")
+    dropped = HOP_BY_HOP_HEADERS.union(option.strip().lower() for option in options)
     for name, value in pairs:
         if name == "set-cookie":
             cookies.append(value)
@@ -107,8 +91,3 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     headers.setdefault("content-type", DEFAULT_CONTENT_TYPE)
     return headers, cookies
-
-
-def _connection_options(connection: str) -> set[str]:
-    """The further hop-by-hop headers that a `Connection` header names."""
-    return {name.strip().lower() for name in connection.split(",")}

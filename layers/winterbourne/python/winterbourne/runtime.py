@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from winterbourne import lifecycle, logs
@@ -23,8 +24,7 @@ from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR
 __all__ = ["main"]
 
 DEFAULT_DEADLINE_MARGIN_MS = 250
-EXIT_BEFORE_SNAPSHOT_FAILED = 64
-EXIT_AFTER_RESTORE_FAILED = 65
+EXIT_STATUS = {"Runtime.BeforeSnapshotError": 64, "Runtime.AfterRestoreError": 65}  # after other init errors: 1
 EXIT_GRACE_S = 1.0  # after the shutdown hooks, for threads and atexit functions to finish
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,67 +48,55 @@ def main(layer_dir: str = "/opt/python") -> int:
         logs.redirect_to_log_socket(socket)
     logs.configure_logging(os.environ)
     name = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("_HANDLER", "")
-    handler_or_error: Callable[..., Any] | BaseException
     try:
-        handler_or_error = load_handler(name)
+        handler_or_error: Callable[..., Any] | BaseException = load_handler(name)
     except BaseException as error:  # noqa: BLE001 - even a module that exits is an init error
         handler_or_error = error
-    return asyncio.run(_run_process(handler_or_error, os.environ))
+    return asyncio.run(_run_process(handler_or_error))
 
 
-async def _run_process(handler_or_error: Callable[..., Any] | BaseException, environ: Mapping[str, str]) -> int:
-    client = RuntimeClient(environ["AWS_LAMBDA_RUNTIME_API"])
-    try:
-        status = await _init_and_serve(client, handler_or_error, environ)
-    finally:
-        client.close()
-    _force_exit_after(EXIT_GRACE_S, status)
+async def _run_process(handler_or_error: Callable[..., Any] | BaseException) -> int:
+    with closing(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])) as client:
+        status = await _init_and_serve(client, handler_or_error)
+    # Threads may hang, as they may after `retire`; Python would wait for them.
+    timer = threading.Timer(EXIT_GRACE_S, os._exit, [status])
+    timer.daemon = True
+    timer.start()
     return status
 
 
-async def _init_and_serve(
-    client: RuntimeClient, handler_or_error: Callable[..., Any] | BaseException, environ: Mapping[str, str]
-) -> int:
+async def _init_and_serve(client: RuntimeClient, handler_or_error: Callable[..., Any] | BaseException) -> int:
     """Initialize the handler and serve invocations until shutdown; return the exit status."""
     if isinstance(handler_or_error, BaseException):
-        return await _report_error(client, ErrorReport(handler_or_error))
+        return await _report_error(client, handler_or_error)
     try:
-        deadline_margin_ms = _deadline_margin_ms(environ)
+        margin_ms = _deadline_margin_ms()
         handler = adapt_handler(handler_or_error)
         await lifecycle.run_startup()
     except Exception as error:  # noqa: BLE001 - boundary: reported as an init error
-        return await _report_error(client, ErrorReport(error))
+        return await _report_error(client, error)
     if lifecycle.is_snap_start() and (status := await _snapshot_and_restore(client)):
         return status
-    return await _run_pollers(client, handler, deadline_margin_ms, environ)
+    return await _run_pollers(client, handler, margin_ms)
 
 
-def _force_exit_after(grace_s: float, status: int) -> None:
-    """Exit after a grace period even if threads hang, as they may after `retire`; Python would wait for them."""
-    timer = threading.Timer(grace_s, os._exit, [status])
-    timer.daemon = True
-    timer.start()
-
-
-def _deadline_margin_ms(environ: Mapping[str, str]) -> int:
-    text = environ.get("WINTERBOURNE_DEADLINE_MARGIN_MS") or str(DEFAULT_DEADLINE_MARGIN_MS)
+def _deadline_margin_ms() -> int:
+    name = "WINTERBOURNE_DEADLINE_MARGIN_MS"
+    text = os.environ.get(name) or str(DEFAULT_DEADLINE_MARGIN_MS)
     if not text.isdecimal():
-        raise RuntimeFault(
-            "Runtime.InvalidSetting", f"WINTERBOURNE_DEADLINE_MARGIN_MS: '{text}' is not a whole number of milliseconds"
-        )
+        raise RuntimeFault("Runtime.InvalidSetting", f"{name}: '{text}' is not a whole number of milliseconds")
     return int(text)
 
 
-async def _report_error(
-    client: RuntimeClient, report: ErrorReport, path: str = INIT_ERROR, error_type: str = "", status: int = 1
-) -> int:
+async def _report_error(client: RuntimeClient, error: BaseException, path: str = INIT_ERROR, kind: str = "") -> int:
     """Log an error and deliver it to Lambda; a failed delivery is only logged, since the process exits anyway."""
+    report = ErrorReport(error)
     logs.log_error(report.document)
     try:
-        await client.send_process_error(path, report, error_type)
+        await client.send_process_error(path, report, kind)
     except WinterbourneError as delivery_error:
         _LOGGER.error("the init error could not be delivered: %s", delivery_error)  # noqa: TRY400 - the traceback shows only runtime code
-    return status
+    return EXIT_STATUS.get(kind, 1)
 
 
 async def _snapshot_and_restore(client: RuntimeClient) -> int:
@@ -121,30 +109,19 @@ async def _snapshot_and_restore(client: RuntimeClient) -> int:
         await lifecycle.run_before_snapshot()
         await client.restore_next()
     except BaseException as error:  # noqa: BLE001 - as in awslambdaric: even if a hook exits
-        return await _report_error(
-            client, ErrorReport(error), INIT_ERROR, "Runtime.BeforeSnapshotError", EXIT_BEFORE_SNAPSHOT_FAILED
-        )
+        return await _report_error(client, error, INIT_ERROR, "Runtime.BeforeSnapshotError")
     try:
         await lifecycle.run_after_restore()
     except BaseException as error:  # noqa: BLE001 - the same
-        return await _report_error(
-            client, ErrorReport(error), RESTORE_ERROR, "Runtime.AfterRestoreError", EXIT_AFTER_RESTORE_FAILED
-        )
+        return await _report_error(client, error, RESTORE_ERROR, "Runtime.AfterRestoreError")
     return 0
 
 
-async def _run_pollers(
-    first_client: RuntimeClient, handler: AsyncHandler, deadline_margin_ms: int, environ: Mapping[str, str]
-) -> int:
-    count = int(environ.get("AWS_LAMBDA_MAX_CONCURRENCY") or 1)
-    clients = [first_client, *(RuntimeClient(environ["AWS_LAMBDA_RUNTIME_API"]) for _ in range(count - 1))]
-    buffer_responses = bool(environ.get("AWS_SAM_LOCAL"))
-    pollers = [
-        Poller(
-            client, handler, deadline_margin_ms=deadline_margin_ms, buffer_responses=buffer_responses, sole=count == 1
-        )
-        for client in clients
-    ]
+async def _run_pollers(first_client: RuntimeClient, handler: AsyncHandler, margin_ms: int) -> int:
+    count = int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY") or 1)
+    clients = [first_client, *(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]) for _ in range(count - 1))]
+    buffered = bool(os.environ.get("AWS_SAM_LOCAL"))
+    pollers = [Poller(each, handler, margin_ms=margin_ms, buffered=buffered, sole=count == 1) for each in clients]
     tasks = [asyncio.create_task(poller.run(), name=f"poller {i}") for i, poller in enumerate(pollers)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop_pollers, pollers)

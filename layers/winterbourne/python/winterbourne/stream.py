@@ -36,12 +36,10 @@ class ResponseHead(Protocol):
     @property
     def status(self) -> int:
         """The HTTP status."""
-        ...
 
     @property
     def headers(self) -> Mapping[str, str] | Iterable[tuple[str, str]]:
         """As in `Response`."""
-        ...
 
 
 class ResponseStream:
@@ -51,26 +49,20 @@ class ResponseStream:
         sink: Where the bytes go.
         http: Whether an HTTP front end reads them; if so, a prelude is sent even without a `Response`.
         rest_api: Whether that front end is an API Gateway REST API.
+
+    Attributes:
+        response: Status, headers and cookies as they were sent.
+        started: Whether status and headers are final, so that an error can no longer replace the response.
+        ended: Whether nothing more can be written.
     """
 
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
+        self.started = self.ended = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
         self._sink = sink
-        self._sink_write = sink.write
         self._rest_api = rest_api
-        self._started = self._is_open = self._ended = False
         self._start_lock = asyncio.Lock()
-
-    @property
-    def started(self) -> bool:
-        """Whether status and headers are final, so that an error can no longer replace the response."""
-        return self._started
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more can be written."""
-        return self._ended
 
     def start_on_write(self, head: ResponseHead) -> None:
         """Let the first write start the response, with the status and headers that `head` has by then."""
@@ -88,13 +80,13 @@ class ResponseStream:
             PreludeTooLarge: The prelude is too long; the stream is unchanged and can still be started.
             StreamLost: Lambda has closed the response.
         """
-        if self._started or self._ended:
+        if self.started or self.ended:
             raise StreamMisused("the response stream has already started or ended")
         if response is None and self._head is not None:
             response = Response(self._head.status, self._head.headers)
         prelude = encode_prelude(response, rest_api=self._rest_api) if response else b""
         self.response = response
-        self._started = True
+        self.started = True
         async with self._start_lock:
             await self._sink.start_response(PRELUDE_CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude)
             self._is_open = True
@@ -111,30 +103,30 @@ class ResponseStream:
             StreamMisused: The stream has ended.
             StreamLost: Lambda has closed the response; the data is discarded.
         """
-        if not self._is_open or self._ended:
+        if not self._is_open or self.ended:
             await self._ensure_open()
         if not isinstance(data, bytes):
             data = as_bytes(data)
-        if data and self._sink_write(data):
+        if data and self._sink.write(data):
             await self._sink.drain()
 
     async def end(self) -> None:
         """End the response now, while the handler keeps running; otherwise it ends when the handler returns."""
-        if self._ended:
+        if self.ended:
             return
-        if not self._started:
+        if not self.started:
             await self.start()
-        self._ended = True
+        self.ended = True
         await self._sink.end_response()
 
     def close(self) -> None:
         """Reject all further writes; sends nothing."""
-        self._ended = True
+        self.ended = True
 
     async def _ensure_open(self) -> None:
-        if self._ended:
+        if self.ended:
             raise StreamMisused("the response has ended")
-        if not self._started:
+        if not self.started:
             await self.start()
         async with self._start_lock:  # another task may be starting it while the client reconnects
             if not self._is_open:
@@ -163,9 +155,8 @@ class BufferedSink:
 
     def result(self, response: Response | None) -> Any:
         """What a handler that does not stream would have returned."""
-        if response is None:
-            return bytes(self._body)
-        return buffered_response(response, bytes(self._body))
+        body = bytes(self._body)
+        return body if response is None else buffered_response(response, body)
 
 
 def as_bytes(data: object) -> bytes:

@@ -26,7 +26,6 @@ MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
 _GZIP_OR_ZLIB_WBITS: Final = 32 + zlib.MAX_WBITS
 _SUPPORTED_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})  # RFC 9110, section 8.4.1
 _KNOWN_ENCODINGS: Final = _SUPPORTED_ENCODINGS | {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
-_ENCODED_BODY_HEADERS: Final = ("content-encoding", "content-length")
 
 
 def decompress(response: httpx.Response) -> httpx.Response:
@@ -38,21 +37,40 @@ def decompress(response: httpx.Response) -> httpx.Response:
     names = (name.strip().lower() for name in response.headers.get("content-encoding", "").split(","))
     if encodings := [name for name in names if name in _KNOWN_ENCODINGS]:
         response.stream = _Body(response.stream, encodings)
-        for name in _ENCODED_BODY_HEADERS:
+        for name in ("content-encoding", "content-length"):
             response.headers.pop(name, None)
     return response
 
 
-class _Inflater:
-    """Takes compressed bytes, yields decompressed chunks. Ignores bytes after the compressed data, as browsers do."""
+class _Body(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """The decompressed body of a response of either client. Ignores bytes after the compressed data, as browsers do."""
 
-    def __init__(self, encodings: list[str]) -> None:
+    def __init__(self, stream: Any, encodings: list[str]) -> None:
+        self._stream = stream
         self._encodings = encodings
         self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB_WBITS)
         self._has_input = self._has_output = False
         self._remaining_bytes = MAX_DECOMPRESSED_BYTES
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            for chunk in self._feed(data):
+                yield chunk
+                await asyncio.sleep(0)  # one read may expand to megabytes: let other tasks run
+        self._check_end()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in self._stream:
+            yield from self._feed(data)
+        self._check_end()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _feed(self, data: bytes) -> Iterator[bytes]:
         if len(self._encodings) > 1 or self._encodings[0] not in _SUPPORTED_ENCODINGS:
             raise httpx.DecodingError(f"the response has an unsupported encoding: {', '.join(self._encodings)[:100]}")
         self._has_input = has_more = True
@@ -63,7 +81,7 @@ class _Inflater:
             if chunk:
                 yield chunk
 
-    def close(self) -> None:
+    def _check_end(self) -> None:
         if self._has_input and not self._zlib.eof:
             raise httpx.DecodingError("the compressed response is truncated")
 
@@ -81,29 +99,3 @@ class _Inflater:
         if self._remaining_bytes < 0:
             raise httpx.DecodingError(f"the response has more than {MAX_DECOMPRESSED_BYTES} bytes when decompressed")
         return chunk
-
-
-class _Body(httpx.AsyncByteStream, httpx.SyncByteStream):
-    """The decompressed body of a response of either client."""
-
-    def __init__(self, stream: Any, encodings: list[str]) -> None:
-        self._stream = stream
-        self._inflater = _Inflater(encodings)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for data in self._stream:
-            for chunk in self._inflater.feed(data):
-                yield chunk
-                await asyncio.sleep(0)  # one read may expand to megabytes: let other tasks run
-        self._inflater.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for data in self._stream:
-            yield from self._inflater.feed(data)
-        self._inflater.close()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def close(self) -> None:
-        self._stream.close()

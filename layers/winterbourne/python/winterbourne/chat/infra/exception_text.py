@@ -68,19 +68,15 @@ class ArgumentRedactor:
 
     @functools.cached_property
     def _long_value_forms(self) -> list[str]:
-        long_values = [value for value in self._argument_values if _SHORT_CHARS < len(value) <= MAX_MESSAGE_CHARS][
-            :MAX_LONG_VALUES
-        ]
-        return [form for value in long_values for form in redaction.encoded_forms(value)]
+        long_values = [value for value in self._argument_values if _SHORT_CHARS < len(value) <= MAX_MESSAGE_CHARS]
+        return [form for value in long_values[:MAX_LONG_VALUES] for form in redaction.encoded_forms(value)]
 
     @functools.cached_property
     def _argument_words(self) -> set[str]:
         return {word for value in self._argument_values for word in _significant_words(value.casefold())}
 
 
-EXCEPTION_REDACTOR: Final[contextvars.ContextVar[ArgumentRedactor | None]] = contextvars.ContextVar(
-    "exception_redactor", default=None
-)
+EXCEPTION_REDACTOR: Final = contextvars.ContextVar[ArgumentRedactor | None]("exception_redactor", default=None)
 """Redacts the exception messages logged in this context; None masks only secrets."""
 
 
@@ -118,15 +114,12 @@ _SHORT_CHARS: Final = 3  # values up to this length are searched for only as wor
 _WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # a percent-escape of a URL is not part of a word
 _WORD_AT_END: Final = re.compile(r"\w+\Z")
 # Common words reveal nothing, and a message with them masked would be unreadable.
-_STOP_WORDS: Final = frozenset(
-    re.findall(
-        r"\w+",
-        "a an and are as at be been but by can cannot could did do does for from get had has have he her his i if in"
-        " into is it its like may me my need no not of on one or our out please she should so some than that the their"
-        " them then there these they this to too up us want was we were what when where which who why will with would"
-        " you your",
-    )
-)
+_COMMON_TEXT: Final = """
+    a an and are as at be been but by can cannot could did do does for from get had has have he her his i if in into is
+    it its like may me my need no not of on one or our out please she should so some than that the their them then there
+    these they this to too up us want was we were what when where which who why will with would you your
+"""
+_STOP_WORDS: Final = frozenset(_COMMON_TEXT.split())
 
 
 def _redact_and_truncate(text: str) -> str:
@@ -148,19 +141,15 @@ def _decode_json(text: str) -> Any:
 
 def _leaf_values(value: Any, *, include_names: bool = False) -> Iterator[Any]:
     """Every value that the model wrote. Top-level names are skipped: they are the tool's parameters."""
-    match value:
-        case dict():
-            if include_names:
-                yield from value
-            for inner in value.values():
-                yield from _leaf_values(inner, include_names=True)
-        case list():
-            for inner in value:
-                yield from _leaf_values(inner, include_names=True)
-        case None | bool():
-            pass
-        case _:
-            yield value
+    if isinstance(value, dict):
+        if include_names:
+            yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _leaf_values(inner, include_names=True)
+    elif not isinstance(value, bool | None):
+        yield value
 
 
 def _significant_words(value: str) -> Iterable[str]:
@@ -179,23 +168,19 @@ class _ExceptionFormatter:
             return
         self._seen.add(id(error))
         if error.__cause__ is not None:
-            yield from self._format_cause(error.__cause__, CAUSE_SEPARATOR)
+            yield from self._format_nested(error.__cause__, after=CAUSE_SEPARATOR)
         elif error.__context__ is not None and not error.__suppress_context__:
-            yield from self._format_cause(error.__context__, CONTEXT_SEPARATOR)
+            yield from self._format_nested(error.__context__, after=CONTEXT_SEPARATOR)
         yield from _format_frames(error)
         yield f"{_qualified_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
         yield from (f"{note}\n" for note in exception_notes(error))
         if isinstance(error, BaseExceptionGroup):
             for number, member in enumerate(error.exceptions, 1):
-                yield from self._format_group_member(number, member)
+                yield from self._format_nested(member, before=f"---------------- {number} ----------------\n")
 
-    def _format_cause(self, cause: BaseException, separator: str) -> Iterator[str]:
-        if text := "".join(self.format(cause)):
-            yield text + separator
-
-    def _format_group_member(self, number: int, member: BaseException) -> Iterator[str]:
-        if text := "".join(self.format(member)):
-            yield f"---------------- {number} ----------------\n{text}"
+    def _format_nested(self, error: BaseException, *, before: str = "", after: str = "") -> Iterator[str]:
+        if text := "".join(self.format(error)):
+            yield before + text + after
 
 
 def _format_frames(error: BaseException) -> Iterator[str]:
@@ -205,7 +190,5 @@ def _format_frames(error: BaseException) -> Iterator[str]:
 
 
 def _qualified_name(error: BaseException) -> str:
-    kind = type(error)
-    return (
-        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    module, name = type(error).__module__, type(error).__qualname__
+    return name if module in {"builtins", "__main__"} else f"{module}.{name}"

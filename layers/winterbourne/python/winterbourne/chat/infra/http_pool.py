@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import httpx
 import msgspec
@@ -49,7 +49,7 @@ KEEPALIVE_EXPIRY_S: Final = 55.0
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
-_DEFAULT_HEADERS: Final = {"accept-encoding": ACCEPT_ENCODING}
+T = TypeVar("T", bound=httpx.AsyncHTTPTransport | httpx.HTTPTransport)
 
 outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing_headers")
 """Headers added to every request sent on behalf of the current invocation: its trace ids."""
@@ -72,7 +72,7 @@ def is_stale(last_used_s: float, now_s: float) -> bool:
     return not 0 <= now_s - last_used_s <= KEEPALIVE_EXPIRY_S
 
 
-class PoolTransport(httpx.AsyncBaseTransport):
+class _ReplaceableTransport(Generic[T]):
     """Wraps an httpx transport that can be replaced without breaking requests in flight.
 
     Args:
@@ -80,14 +80,31 @@ class PoolTransport(httpx.AsyncBaseTransport):
         now: Wall clock, in seconds. The monotonic clock may stand still while the environment is frozen.
     """
 
-    def __init__(
-        self, make_transport: Callable[[], httpx.AsyncHTTPTransport], now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, make_transport: Callable[[], T], now: Callable[[], float] = time.time) -> None:
         self._make_transport = make_transport
         self._now = now
         self._last_used = now()
         self._current = make_transport()
-        self._retired: list[httpx.AsyncHTTPTransport] = []
+        self._retired: list[T] = []
+
+    def _replace_if_stale(self) -> None:
+        before, self._last_used = self._last_used, self._now()
+        if is_stale(before, self._last_used):
+            self._replace()
+
+    def _replace(self) -> None:
+        self._retired.append(self._current)
+        self._current = self._make_transport()
+
+    def _pop_drained(self) -> list[T]:
+        """The replaced transports that have no requests in flight any more, for the caller to close."""
+        drained = [transport for transport in self._retired if _is_idle(_transport_stats(transport))]
+        self._retired = [transport for transport in self._retired if transport not in drained]
+        return drained
+
+
+class PoolTransport(_ReplaceableTransport[httpx.AsyncHTTPTransport], httpx.AsyncBaseTransport):
+    """The transport of the async client."""
 
     def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
@@ -98,9 +115,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: As raised by the transport.
         """
-        before, self._last_used = self._last_used, self._now()
-        if is_stale(before, self._last_used):
-            self._replace()
+        self._replace_if_stale()
         request.headers.update(outgoing_headers.get({}))
         if self._retired or _is_repeatable(request):
             return self._send_repeatable(request)
@@ -117,7 +132,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
     async def _send_repeatable(self, request: httpx.Request) -> httpx.Response:
-        await self._close_drained()
+        for transport in self._pop_drained():
+            await transport.aclose()
         try:
             return await self._current.handle_async_request(request)
         except STALE_CONNECTION_ERRORS:
@@ -126,33 +142,11 @@ class PoolTransport(httpx.AsyncBaseTransport):
             self._replace()  # the other idle connections are as old as the dead one
             return await self._current.handle_async_request(request)
 
-    def _replace(self) -> None:
-        self._retired.append(self._current)
-        self._current = self._make_transport()
 
-    async def _close_drained(self) -> None:
-        """Close the replaced transports that have no requests in flight any more."""
-        drained = [transport for transport in self._retired if _is_idle(_transport_stats(transport))]
-        self._retired = [transport for transport in self._retired if transport not in drained]
-        for transport in drained:
-            await transport.aclose()
+class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTransport):
+    """The transport of the sync client, for threads: it is replaced under a lock, requests run concurrently."""
 
-
-class SyncPoolTransport(httpx.BaseTransport):
-    """Like `PoolTransport`, for threads: the transport is replaced under a lock, requests run concurrently.
-
-    Args:
-        make_transport: Makes a new transport.
-        now: Wall clock, in seconds.
-    """
-
-    def __init__(self, make_transport: Callable[[], httpx.HTTPTransport], now: Callable[[], float] = time.time) -> None:
-        self._make_transport = make_transport
-        self._now = now
-        self._lock = threading.Lock()
-        self._last_used = now()
-        self._current = make_transport()
-        self._retired: list[httpx.HTTPTransport] = []
+    _lock = threading.Lock()  # of all instances, since there is one in a process
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
@@ -176,9 +170,7 @@ class SyncPoolTransport(httpx.BaseTransport):
 
     def _fresh_transport(self) -> httpx.HTTPTransport:
         with self._lock:
-            before, self._last_used = self._last_used, self._now()
-            if is_stale(before, self._last_used):
-                self._replace()
+            self._replace_if_stale()
             return self._current
 
     def _replacement_for(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
@@ -188,11 +180,9 @@ class SyncPoolTransport(httpx.BaseTransport):
             return self._current
 
     def _replace(self) -> None:
-        for transport in [transport for transport in self._retired if _is_idle(_transport_stats(transport))]:
-            self._retired.remove(transport)
+        for transport in self._pop_drained():
             transport.close()
-        self._retired.append(self._current)
-        self._current = self._make_transport()
+        super()._replace()
 
 
 class _Pool:
@@ -216,13 +206,8 @@ def client() -> httpx.AsyncClient:
     if _Pool.client is None:
         context, limits = _ssl_context(), _pool_limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
-        _Pool.client = httpx.AsyncClient(
-            transport=_Pool.transport,
-            timeout=_Pool.settings.http_timeout,
-            headers=_DEFAULT_HEADERS,
-            cookies=_rejecting_cookie_jar(),
-            event_hooks={"response": [_decompress]},
-        )
+        hooks = {"response": [_decompress]}
+        _Pool.client = httpx.AsyncClient(transport=_Pool.transport, event_hooks=hooks, **_client_options())
     return _Pool.client
 
 
@@ -232,13 +217,8 @@ def sync_client() -> httpx.Client:
         if _Pool.sync_client is None:
             context, limits = _ssl_context(), _pool_limits()
             transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
-            _Pool.sync_client = httpx.Client(
-                transport=transport,
-                timeout=_Pool.settings.http_timeout,
-                headers=_DEFAULT_HEADERS,
-                cookies=_rejecting_cookie_jar(),
-                event_hooks={"response": [decompress]},
-            )
+            hooks = {"response": [decompress]}
+            _Pool.sync_client = httpx.Client(transport=transport, event_hooks=hooks, **_client_options())
         return _Pool.sync_client
 
 
@@ -285,17 +265,19 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def _client_options() -> dict[str, Any]:
+    headers = {"accept-encoding": ACCEPT_ENCODING}
+    return {"timeout": _Pool.settings.http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
+
+
 def _rejecting_cookie_jar() -> CookieJar:
     """A cookie jar that stores nothing: cookies set in one caller's request must not be sent with another's."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _pool_limits() -> httpx.Limits:
-    return httpx.Limits(
-        max_keepalive_connections=_Pool.settings.http_pool_connections,
-        max_connections=_Pool.settings.http_pool_maxsize,
-        keepalive_expiry=KEEPALIVE_EXPIRY_S,
-    )
+    total, idle = _Pool.settings.http_pool_maxsize, _Pool.settings.http_pool_connections
+    return httpx.Limits(max_connections=total, max_keepalive_connections=idle, keepalive_expiry=KEEPALIVE_EXPIRY_S)
 
 
 def _is_repeatable(request: httpx.Request) -> bool:

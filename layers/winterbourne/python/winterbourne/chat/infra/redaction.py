@@ -9,7 +9,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -59,8 +59,8 @@ class _Index(msgspec.Struct, frozen=True):
     """All encoded forms of all secrets, the longest first, and indexes of them by prefix and by their last n-grams."""
 
     forms: tuple[str, ...] = ()
-    prefixes: Mapping[str, list[str]] = {}
-    ngrams: Mapping[str, list[str]] = {}
+    prefixes: dict[str, list[str]] = {}
+    ngrams: dict[str, list[str]] = {}
 
 
 class Known:
@@ -132,21 +132,19 @@ def redact_prefix(text: str, limit: int) -> str:
 
 def encoded_forms(value: str) -> set[str]:
     """A value as it is, and as it is written in JSON, JSON within JSON, URLs, a `repr` and base64."""
-    in_json, in_ascii = json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]
+    in_json = {json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]}
     data = value.encode("utf-8", "surrogatepass")
+    in_url = quote(data, safe="")
     in_base64 = base64.b64encode(data).decode()[: len(data) // 3 * 4]  # the rest depends on what follows the value
     return {
         value,
-        in_json,
-        in_ascii,
-        in_json.replace("/", "\\/"),
-        in_ascii.replace("/", "\\/"),
-        json.dumps(in_json, ensure_ascii=False)[1:-1],
-        json.dumps(in_ascii)[1:-1],
+        *in_json,
+        *(text.replace("/", "\\/") for text in in_json),
+        *(json.dumps(text, ensure_ascii=False)[1:-1] for text in in_json),
         quote(data),
-        quote(data, safe=""),
         quote_plus(data),
-        _PERCENT_ESCAPE.sub(lambda escape: escape[0].lower(), quote(data, safe="")),
+        in_url,
+        _PERCENT_ESCAPE.sub(lambda escape: escape[0].lower(), in_url),
         repr(value)[1:-1],
         ascii(value)[1:-1],
         in_base64,
@@ -242,18 +240,14 @@ def _is_json(text: str) -> bool:
 
 
 def _build_index(values: Iterable[str]) -> _Index:
-    forms = tuple(
-        sorted({form for value in values for form in encoded_forms(value)}, key=lambda form: (-len(form), form))
-    )
-    ngrams: dict[str, list[str]] = {}
-    for form in forms:
+    forms = {form for value in values for form in encoded_forms(value)}
+    index = _Index(tuple(sorted(forms, key=lambda form: (-len(form), form))), {}, {})
+    for form in index.forms:
+        index.prefixes.setdefault(form[:_NGRAM_CHARS], []).append(form)
         # From the end: keys of one kind begin alike and differ at the end.
         for end in range(len(form), len(form) - _STRIDE, -1):
-            ngrams.setdefault(form[end - _NGRAM_CHARS : end], []).append(form)
-    prefixes: dict[str, list[str]] = {}
-    for form in forms:
-        prefixes.setdefault(form[:_NGRAM_CHARS], []).append(form)
-    return _Index(forms, prefixes, ngrams)
+            index.ngrams.setdefault(form[end - _NGRAM_CHARS : end], []).append(form)
+    return index
 
 
 def _candidates(text: str) -> Iterable[str]:
@@ -270,9 +264,8 @@ def _prefix_candidates(whole: str, index: _Index) -> Sequence[str]:
     """The secrets whose beginning occurs in a text, the longest first."""
     prefixes: Iterable[str] = index.prefixes
     if len(index.prefixes) > _MAX_LINEAR_SCAN:
-        prefixes = index.prefixes.keys() & {
-            whole[at : at + _NGRAM_CHARS] for at in range(len(whole) - _NGRAM_CHARS + 1)
-        }
+        ngrams = {whole[at : at + _NGRAM_CHARS] for at in range(len(whole) - _NGRAM_CHARS + 1)}
+        prefixes = index.prefixes.keys() & ngrams
     found = [prefix for prefix in prefixes if prefix in whole]
     return sorted((form for prefix in found for form in index.prefixes[prefix]), key=len, reverse=True) if found else ()
 

@@ -22,25 +22,17 @@ MAX_AGE_S: Final = 300.0
 """A rotated secret is picked up after this many seconds at the latest."""
 
 
-class Secret:
+class Secret(RefreshingCache[str]):
     """One secret, read on first use and again when the value is MAX_AGE_S old.
 
     Args:
         arn: ARN of a Secrets Manager secret or an SSM parameter.
         setting: Name of the variable that holds the ARN, for error messages.
-        fetch: Reads the value of an ARN. It may block: it is called in a thread.
         now: Wall clock, in seconds. The monotonic clock may stand still while the environment is frozen.
     """
 
-    def __init__(
-        self,
-        arn: str,
-        setting: str,
-        *,
-        fetch: Callable[[str], str] | None = None,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._cache = RefreshingCache(setting, lambda: read_secret(arn, setting, fetch), now)
+    def __init__(self, arn: str, setting: str, now: Callable[[], float] = time.time) -> None:
+        super().__init__(setting, lambda: read_secret(arn, setting), now)
 
     async def read(self) -> str:
         """The value as it was stored. Concurrent callers share one read.
@@ -50,21 +42,17 @@ class Secret:
         Raises:
             SettingsError: The first read failed; the message names the setting and AWS's error code.
         """
-        return await self._cache.get(MAX_AGE_S)
-
-    def invalidate(self, value: str) -> None:
-        """Report that this value was rejected: the next `read` fetches again, unless it has been replaced meanwhile."""
-        self._cache.invalidate(value)
+        return await self.get(MAX_AGE_S)
 
 
-async def read_secret(arn: str, setting: str, fetch: Callable[[str], str] | None = None) -> str:
+async def read_secret(arn: str, setting: str) -> str:
     """Read the current value of a secret, without a cache. The arguments are those of `Secret`.
 
     Raises:
         SettingsError: The secret cannot be read; the message names the setting and AWS's error code.
     """
     try:
-        value = await asyncio.to_thread(fetch or _fetch, arn)
+        value = await asyncio.to_thread(_fetch, arn)
     except Exception as error:  # noqa: BLE001 - boto3 raises errors of many types; callers get one
         raise SettingsError(f"{setting}: the secret cannot be read: {_error_code(error)}") from None
     redaction.register(*find_secrets(value))
@@ -89,8 +77,7 @@ def _fetch(arn: str) -> str:
     """
     _, _, service, region, *_ = arn.split(":")
     if service == "ssm":
-        response: Any = aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)
-        return str(response["Parameter"]["Value"])
+        return str(aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)["Parameter"]["Value"])
     return str(aws_clients.client("secretsmanager", region).get_secret_value(SecretId=arn)["SecretString"])
 
 

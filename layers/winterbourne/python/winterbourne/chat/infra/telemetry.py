@@ -15,8 +15,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 from aws_lambda_powertools import Logger
@@ -44,44 +43,19 @@ __all__ = [
 NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
 
-RequestMetric: TypeAlias = Literal[
-    "AbandonedThreads",
-    "ColdStarts",
-    "ConversationsCut",
-    "Errors",
-    "Heartbeats",
-    "InitDuration",
-    "InputTokens",
-    "MemoryUsed",
-    "OutputTokens",
-    "PoolConnectionsIdle",
-    "PoolConnectionsOpen",
-    "PoolRequestsWaiting",
-    "Rejections",
-    "Requests",
-    "Stops",
-    "StoreErrors",
-    "StreamDuration",
-    "TimeToFirstToken",
-]
-ToolMetric: TypeAlias = Literal[
-    "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"
-]
-Metric: TypeAlias = RequestMetric | ToolMetric
+OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
+StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
+ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "MemoryUsed"]
+PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
+ToolMetric = Literal["BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"]
+Metric = Literal[OutcomeMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
-METRICS: Final[tuple[str, ...]] = (*get_args(RequestMetric), *TOOL_METRICS)
+METRICS: Final[tuple[str, ...]] = get_args(Metric)
 """Every metric that can be emitted. Tool metrics have the dimension `tool` in addition to `service`."""
 
-UNITS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "InitDuration": "Milliseconds",
-        "MemoryUsed": "Megabytes",
-        "StreamDuration": "Milliseconds",
-        "TimeToFirstToken": "Milliseconds",
-        "ToolDuration": "Milliseconds",
-    }
-)
+DURATIONS: Final = ("InitDuration", "StreamDuration", "TimeToFirstToken", "ToolDuration")
+UNITS: Final[Mapping[str, str]] = {**dict.fromkeys(DURATIONS, "Milliseconds"), "MemoryUsed": "Megabytes"}
 """Units of the metrics that are not counts."""
 
 LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
