@@ -95,11 +95,7 @@ class AiSdkEncoder(sse.SseEncoder):
                 reason = FINISH_REASONS[stop_reason].encode()
                 return FINISH % (self._end_step(), reason, used.input, used.output, used.cached)
             case e.ConversationFailed(_, message):
-                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (
-                    self._end_step(),
-                    dumps(message),
-                    sse.DONE,
-                )
+                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (self._end_step(), dumps(message), sse.DONE)
             case e.ConversationStopped(reason):
                 return b'%bdata: {"type":"abort","reason":"%b"}\n\n%b' % (self._end_step(), reason.encode(), sse.DONE)
             case e.ToolQueued() | e.ToolStarted():

@@ -32,12 +32,7 @@ TURN_SEPARATOR: Final = "\n\n"
 """Joins the texts of an answer's turns: the format has one text per answer, and server-side tools are not shown."""
 
 ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        401: "authentication_error",
-        403: "permission_error",
-        404: "not_found_error",
-        429: "rate_limit_error",
-    }
+    {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 )
 
 STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = MappingProxyType({"model_busy": 503, "deadline_reached": 504})
