@@ -227,12 +227,7 @@ class AnthropicProvider(HttpProvider):
 
     name = "anthropic"
     parser_type = AnthropicParser
-    headers: ClassVar = {
-        "content-type": "application/json",
-        "accept": "text/event-stream",
-        "accept-encoding": "identity",
-        "anthropic-version": _API_VERSION,
-    }
+    headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
@@ -249,5 +244,4 @@ def make(settings: ModelSettings) -> AnthropicProvider:
     key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings.model_api_key_secret_arn)
     if not key.is_set and urlsplit(url).hostname == _OFFICIAL_HOST:
         raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    error_hints = ErrorHints(key.setting, "ANTHROPIC_BASE_URL")
-    return AnthropicProvider(settings, key, error_hints, url, "ANTHROPIC_BASE_URL")
+    return AnthropicProvider(settings, key, ErrorHints(key.setting, "ANTHROPIC_BASE_URL"), url, "ANTHROPIC_BASE_URL")

@@ -165,7 +165,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
     _reasoning: _ReasoningContent | None = None
 
     def _handle_frame(self, frame: EventStreamMessage) -> None:
-        headers = frame.headers
+        headers: Any = frame.headers  # a dict, which typeshed does not know
         if headers.get(":message-type") != "event":
             raise mid_stream_error(_error_object(frame))
         try:
@@ -226,7 +226,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
 
 def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
-    headers = frame.headers
+    headers: Any = frame.headers
     try:
         message = orjson.loads(frame.payload).get("message", "")
     except (orjson.JSONDecodeError, AttributeError):
@@ -240,11 +240,7 @@ class BedrockProvider(HttpProvider):
     name = "bedrock"
     takes_image_urls = False
     parser_type = BedrockParser
-    headers: ClassVar = {
-        "content-type": "application/json",
-        "accept": "application/vnd.amazon.eventstream",
-        "accept-encoding": "identity",
-    }
+    headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL

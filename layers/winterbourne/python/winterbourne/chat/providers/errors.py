@@ -4,6 +4,7 @@ The error message names the setting to check. The provider's own message is appe
 secret; it is never appended for 401 and 403, whose messages quote keys, accounts and roles.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -44,18 +45,16 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     if code in _BILLING_ERROR_CODES:
         return ModelRefused(f"the model's provider requires payment ({code}); check the account of {hints.key}")
     if status in _RETRYABLE_STATUSES or status >= 500:
-        return ModelBusy(
-            f"the model's provider is busy ({_format_status(status, code)})", _parse_retry_after_s(headers)
-        )
+        text = f"the model's provider is busy ({_format_status(status, code)})"
+        return ModelBusy(text, _parse_retry_after_s(headers))
     settings_to_check = {
         401: hints.key,
         403: f"{hints.key} and {hints.access}",
         404: f"MODEL_ID and {hints.base_url}",
     }.get(status, f"MODEL_ID and {hints.base_url}" if status < 400 else "MODEL_ID and the request's options")
     detail = "" if status in {401, 403} else _sanitize_message(message)
-    return ModelRefused(
-        f"the model's provider rejected the request ({_format_status(status, code)}); check {settings_to_check}{detail}"
-    )
+    text = f"the model's provider rejected the request ({_format_status(status, code)})"
+    return ModelRefused(f"{text}; check {settings_to_check}{detail}")
 
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
@@ -70,11 +69,8 @@ def mid_stream_error(error: Any) -> ModelError:
     """The error for an error object inside a stream whose status was 200."""
     code, message = parse_error_object(error)
     text = f"the model's provider reports {code or 'an error'}{_sanitize_message(message)}"
-    return (
-        ModelBusy(text)
-        if _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
-        else ModelError(text)
-    )
+    is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
+    return ModelBusy(text) if is_retryable else ModelError(text)
 
 
 def parse_error_object(body: Any) -> tuple[str, str]:
@@ -104,26 +100,13 @@ def _sanitize_message(message: str) -> str:
 
 def _parse_retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Parse Retry-After (RFC 9110, section 10.2.3: seconds or a date) or the retry-after-ms of OpenAI and Azure."""
-    milliseconds = _parse_number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1000
     retry_after = headers.get("retry-after", "")
-    seconds = _parse_number(retry_after)
-    return _seconds_until(retry_after) if seconds is None else seconds
-
-
-def _parse_number(text: str) -> float | None:
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        return None
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    for number, units_per_second in ((headers.get("retry-after-ms", ""), 1000), (retry_after, 1)):
+        with contextlib.suppress(ValueError):
+            return max(0.0, float(number)) / units_per_second
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    return None
 
 
 def _parse_json(body: bytes) -> Any:

@@ -70,7 +70,11 @@ class HttpProvider(ABC):
     name: str
     takes_image_urls = True
     parser_type: type[StreamParser[Any]]
-    headers: ClassVar[Mapping[str, str]]
+    headers: ClassVar[Mapping[str, str]] = {
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+    }
     """The headers of every request, besides the key's."""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
@@ -211,9 +215,8 @@ class HttpProvider(ABC):
         return failure
 
     def _idle_timeout_error(self) -> ModelSilent:
-        return ModelSilent(
-            f"the model's provider sent nothing for {self._idle_timeout_s:g} s; check MODEL_IDLE_TIMEOUT"
-        )
+        seconds = f"{self._idle_timeout_s:g} s"
+        return ModelSilent(f"the model's provider sent nothing for {seconds}; check MODEL_IDLE_TIMEOUT")
 
 
 def fold_system_messages(request: ModelRequest) -> ModelRequest:
@@ -227,13 +230,8 @@ def fold_system_messages(request: ModelRequest) -> ModelRequest:
 
 def tool_call_ids(request: ModelRequest) -> set[str]:
     """The ids of all tool calls in the history."""
-    return {
-        part.id
-        for message in request.messages
-        if isinstance(message, AssistantMessage)
-        for part in message.parts
-        if isinstance(part, ToolCall)
-    }
+    turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
+    return {part.id for parts in turns for part in parts if isinstance(part, ToolCall)}
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -286,9 +284,8 @@ def _pause_s(error: ModelError, attempt: int) -> float:
 
 
 def _is_stream(response: httpx.Response) -> bool:
-    return response.status_code == 200 and not response.headers.get("content-type", "").startswith(
-        _NON_STREAM_CONTENT_TYPES
-    )
+    content_type = response.headers.get("content-type", "")
+    return response.status_code == 200 and not content_type.startswith(_NON_STREAM_CONTENT_TYPES)
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
