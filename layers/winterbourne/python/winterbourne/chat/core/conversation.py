@@ -61,7 +61,6 @@ class TurnToolCalls(Protocol):
 
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
-        ...
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -75,11 +74,9 @@ class Tools(Protocol):
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
         """The tools as they are described to the model."""
-        ...
 
     def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller_id: str) -> TurnToolCalls:
         """A group for the tool calls of one model turn; `deadline` is on the event loop's clock."""
-        ...
 
 
 class Conversation(msgspec.Struct, kw_only=True):
@@ -163,19 +160,18 @@ def _add(one: Usage, other: Usage) -> Usage:
     return Usage(one.input + other.input, one.output + other.output, one.cached + other.cached)
 
 
-class _ModelTurn:
+class _ModelTurn(msgspec.Struct):
     """One model turn with its tool calls; builds the assistant message from the events while passing them on."""
 
-    def __init__(self, conversation: Conversation, client_tools: Collection[str]) -> None:
-        self._conversation = conversation
-        self._client_tools = client_tools
-        self._parts: list[AssistantPart] = []
-        self._text_buffer: list[str] = []
-        self._reasoning_buffer: list[str] = []
-        self._ended: TurnEnded | None = None
-        self._calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
-        self._calls_client = False
-        self._output_chars = 0
+    _conversation: Conversation
+    _client_tools: Collection[str]
+    _parts: list[AssistantPart] = []
+    _text_buffer: list[str] = []
+    _reasoning_buffer: list[str] = []
+    _ended: TurnEnded | None = None
+    _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
+    _calls_client: bool = False
+    _output_chars: int = 0
 
     async def run(self, history: list[Message], request: ModelRequest) -> TurnEnded:
         """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""

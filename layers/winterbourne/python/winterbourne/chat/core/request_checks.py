@@ -80,11 +80,8 @@ def count_chars(message: Message) -> int:
         case SystemMessage(text) | ToolMessage(content=text):
             return len(text)
         case UserMessage(parts) | AssistantMessage(parts):
-            return sum(
-                len(part.arguments if isinstance(part, ToolCall) else part.text)
-                for part in parts
-                if not isinstance(part, Image)
-            )
+            texts = (part for part in parts if not isinstance(part, Image))
+            return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
 
 
 def images_of(messages: Iterable[Message]) -> list[Image]:

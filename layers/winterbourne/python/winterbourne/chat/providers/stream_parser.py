@@ -27,11 +27,9 @@ class FrameDecoder(Protocol):
 
     def feed(self, data: bytes, /) -> list[Any]:
         """The frames that this data completes. Raises ModelGarbled."""
-        ...
 
     def close(self) -> list[Any]:
         """What is left at the end of the stream: a frame whose terminator is missing, if any."""
-        ...
 
 
 class StreamParser(msgspec.Struct, Generic[Frame]):
