@@ -6,9 +6,8 @@ as its call is complete, while the model is still streaming. Independent of wire
 
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
-from typing import Final, Protocol, Self
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Final, Protocol
 
 import msgspec
 
@@ -50,7 +49,7 @@ __all__ = ["Conversation", "Tools", "TurnToolCalls"]
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
 
-class TurnToolCalls(Protocol):
+class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
     """The tool calls of one model turn. Leaving the block cancels the calls that still run and waits for them."""
 
     def start(self, call: ToolCall, /) -> None:
@@ -61,11 +60,6 @@ class TurnToolCalls(Protocol):
 
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
-
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> bool | None: ...
 
 
 class Tools(Protocol):

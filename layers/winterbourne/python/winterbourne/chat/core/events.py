@@ -24,6 +24,7 @@ __all__ = [
     "ReasoningDelta",
     "ReasoningEnded",
     "StopReason",
+    "TerminalEvent",
     "TextDelta",
     "ToolArgumentsDelta",
     "ToolCallReady",
@@ -172,15 +173,9 @@ class ConversationStopped(msgspec.Struct, frozen=True, gc=False):
     reason: Literal["user", "shutdown"]
 
 
-ChatEvent: TypeAlias = (
-    ConversationStarted
-    | TurnStarted
-    | ModelEvent
-    | ToolEvent
-    | ConversationEnded
-    | ConversationFailed
-    | ConversationStopped
-)
+TerminalEvent: TypeAlias = ConversationEnded | ConversationFailed | ConversationStopped
+
+ChatEvent: TypeAlias = ConversationStarted | TurnStarted | ModelEvent | ToolEvent | TerminalEvent
 
 EventBatch: TypeAlias = Sequence[ChatEvent]
 

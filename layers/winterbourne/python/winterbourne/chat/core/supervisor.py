@@ -13,11 +13,11 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from winterbourne.chat.core.events import (
-    ChatEvent,
     ConversationEnded,
     ConversationFailed,
     ConversationStopped,
     EventBatch,
+    TerminalEvent,
 )
 from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, DeadlineReached
 from winterbourne.chat.infra import redaction, telemetry
@@ -118,7 +118,7 @@ async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer:
         await writer.emit((terminal_event,))
 
 
-async def _await_terminal_event(conversation: _Task, stop: _Task, deadline: float) -> ChatEvent | None:
+async def _await_terminal_event(conversation: _Task, stop: _Task, deadline: float) -> TerminalEvent | None:
     """The terminal event that is still to be sent; None if the conversation emitted its own."""
     remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
     done, _ = await asyncio.wait({conversation, stop}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED)
@@ -132,7 +132,7 @@ async def _await_terminal_event(conversation: _Task, stop: _Task, deadline: floa
     return _failure_event(DeadlineReached("the time limit for this request was reached"))
 
 
-def _failure_event(error: BaseException | None) -> ChatEvent | None:
+def _failure_event(error: BaseException | None) -> TerminalEvent | None:
     if error is None:
         return None
     telemetry.measure("Errors")

@@ -39,11 +39,16 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
-class FunctionCall(msgspec.Struct, frozen=True):
-    """What the model called, in OpenAI's words; `arguments` is JSON text."""
-
+class _Function(msgspec.Struct, frozen=True):
     name: Id
     arguments: str = ""
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """A tool call of the model, in OpenAI's words; `arguments` is JSON text."""
+
+    id: Annotated[Id, Meta(min_length=1)]
+    function: _Function
 
 
 class ClientTool(msgspec.Struct, frozen=True):

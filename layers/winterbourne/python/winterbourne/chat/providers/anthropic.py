@@ -131,7 +131,6 @@ class _Event(msgspec.Struct):
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
-_NO_BLOCK: Final = _Block()
 _STOP_REASONS: Final[dict[str, StopReason]] = {
     "max_tokens": "max_tokens",
     "model_context_window_exceeded": "max_tokens",
@@ -145,8 +144,7 @@ class AnthropicParser(StreamParser[bytes]):
     """Parses one streamed message into events."""
 
     _usage: _Usage = msgspec.field(default_factory=_Usage)
-    _current_block: _Block = msgspec.field(default_factory=_Block)
-    _signature: str = ""
+    _block: _Block = msgspec.field(default_factory=_Block)
 
     def _handle_frame(self, frame: bytes) -> None:
         try:
@@ -157,7 +155,7 @@ class AnthropicParser(StreamParser[bytes]):
             case "content_block_delta":
                 self._handle_delta(event.index, event.delta or _NO_DELTA)
             case "content_block_start":
-                self._handle_block_start(event.index, event.content_block or _NO_BLOCK)
+                self._handle_block_start(event.index, event.content_block or _Block())
             case "content_block_stop":
                 self._handle_block_stop(event.index)
             case "message_start" if event.message and event.message.usage:
@@ -171,8 +169,7 @@ class AnthropicParser(StreamParser[bytes]):
 
     def _handle_block_start(self, index: int, block: _Block) -> None:
         self.assembler.next_content_block()
-        self._current_block = block
-        self._signature = block.signature
+        self._block = block
         if block.type == "tool_use":
             self.assembler.start_tool_call(index, block.id, block.name)
             if block.input:  # compatible servers that do not stream arguments
@@ -191,16 +188,12 @@ class AnthropicParser(StreamParser[bytes]):
             case "thinking_delta" if delta.thinking:
                 self.assembler.add_reasoning(delta.thinking)
             case "signature_delta":
-                self._signature += delta.signature
+                self._block.signature += delta.signature
 
     def _handle_block_stop(self, index: int) -> None:
-        match self._current_block.type:
-            case "thinking":
-                self.assembler.end_reasoning(self._signature)
-            case "redacted_thinking":
-                self.assembler.end_reasoning(redacted=self._current_block.data)
-            case "tool_use":
-                self.assembler.mark_arguments_ended(index)
+        if self._block.type in {"thinking", "redacted_thinking"}:
+            self.assembler.end_reasoning(self._block.signature, self._block.data)
+        self.assembler.mark_arguments_ended(index)
 
     def _handle_message_delta(self, event: _Event) -> None:
         if event.usage:
@@ -244,4 +237,4 @@ def make(settings: ModelSettings) -> AnthropicProvider:
     key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings.model_api_key_secret_arn)
     if not key.is_set and urlsplit(url).hostname == _OFFICIAL_HOST:
         raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return AnthropicProvider(settings, key, ErrorHints(key.setting, "ANTHROPIC_BASE_URL"), url, "ANTHROPIC_BASE_URL")
+    return AnthropicProvider(settings, key, ErrorHints(key.setting, "ANTHROPIC_BASE_URL"), url)

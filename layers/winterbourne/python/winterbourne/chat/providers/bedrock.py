@@ -263,7 +263,7 @@ def make(settings: ModelSettings) -> BedrockProvider:
     endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
     error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
     url = settings.bedrock_base_url or f"https://bedrock-runtime.{_region(settings)}.amazonaws.com"
-    return BedrockProvider(settings, key, error_hints, url, "BEDROCK_BASE_URL")
+    return BedrockProvider(settings, key, error_hints, url)
 
 
 def _region(settings: ModelSettings) -> str:

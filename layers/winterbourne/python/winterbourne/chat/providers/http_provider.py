@@ -61,7 +61,6 @@ class HttpProvider(ABC):
         api_key: The provider's API key.
         error_hints: The settings that error messages name.
         base_url: The provider's base URL.
-        base_url_setting: The name of its setting.
 
     Raises:
         SettingsError: The base URL is invalid, or MODEL_EXTRA_BODY is not a JSON object.
@@ -79,12 +78,10 @@ class HttpProvider(ABC):
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
 
-    def __init__(
-        self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str, base_url_setting: str
-    ) -> None:
+    def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
         self._extra_body = parse_extra_body(settings.model_extra_body)
-        self._base_url = parse_base_url(base_url, base_url_setting)
+        self._base_url = parse_base_url(base_url, error_hints.base_url)
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
@@ -169,9 +166,8 @@ class HttpProvider(ABC):
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
-        http_request = client.build_request(
-            "POST", self._base_url + path, content=content, headers=self.headers, timeout=timeout
-        )
+        url = self._base_url + path
+        http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
         if key:
             name, prefix = self.key_header
             http_request.headers[name] = prefix + key
@@ -182,9 +178,8 @@ class HttpProvider(ABC):
         except httpx.ReadTimeout as error:
             raise self._idle_timeout_error() from error
         except httpx.PoolTimeout as error:
-            raise ModelUnreachable(
-                "no connection to the model's provider became free; check HTTP_POOL_MAXSIZE"
-            ) from error
+            text = "no connection to the model's provider became free; check HTTP_POOL_MAXSIZE"
+            raise ModelUnreachable(text) from error
         except httpx.TransportError as error:
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error

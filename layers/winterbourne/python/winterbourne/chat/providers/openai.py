@@ -280,8 +280,7 @@ def make(settings: ModelSettings) -> "OpenAIProvider":
     key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings.model_api_key_secret_arn)
     if not key.is_set and _is_official(settings):
         raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    error_hints = ErrorHints(key.setting, "OPENAI_BASE_URL")
-    return OpenAIProvider(settings, key, error_hints, settings.openai_base_url, "OPENAI_BASE_URL")
+    return OpenAIProvider(settings, key, ErrorHints(key.setting, "OPENAI_BASE_URL"), settings.openai_base_url)
 
 
 def _is_official(settings: ModelSettings) -> bool:

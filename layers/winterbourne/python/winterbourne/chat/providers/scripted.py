@@ -314,8 +314,7 @@ def _sentence(call: ToolCall, result: ToolMessage) -> str:
 def _plain_fields(text: str) -> dict[str, str | int | float]:
     """The fields of a JSON object that are texts or numbers; none if the text is no JSON object."""
     try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        fields = msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (ValueError, RecursionError):
         return {}
-    fields = value.items() if isinstance(value, dict) else ()
-    return {name: field for name, field in fields if isinstance(field, str | int | float)}
+    return {name: field for name, field in fields.items() if isinstance(field, str | int | float)}

@@ -5,10 +5,9 @@ nor signatures: the encoder puts them into `metadata` and `encryptedValue`, whic
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -66,14 +65,9 @@ class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     id: Id = ""
 
 
-class _ToolCall(msgspec.Struct, frozen=True):
-    id: Annotated[Id, Meta(min_length=1)]
-    function: FunctionCall
-
-
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role", rename="camel"):
     content: str | None = None
-    tool_calls: tuple[_ToolCall, ...] | None = None
+    tool_calls: tuple[FunctionCall, ...] | None = None
     id: Id = ""
 
 

@@ -78,10 +78,8 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
 
 def models_body(settings: Settings) -> bytes:
     """The body of `GET /v1/models`: the models that a caller may choose."""
-    models = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"}
-        for name in available_models(settings.model)
-    ]
+    names = available_models(settings.model)
+    models = [{"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in names]
     return dumps({"object": "list", "data": models})
 
 

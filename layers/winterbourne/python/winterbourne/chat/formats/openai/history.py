@@ -1,10 +1,9 @@
 """Decodes chat history: OpenAI chat messages → core messages."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
-from msgspec import Meta
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -25,7 +24,7 @@ __all__ = ["OpenAiMessage", "decode_history"]
 
 
 class _RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
-    refusal: str
+    text: str = msgspec.field(name="refusal")
 
 
 class _ImageUrl(msgspec.Struct, frozen=True):
@@ -51,17 +50,11 @@ class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     content: str | tuple[TextPart | _ImagePart, ...]
 
 
-class _ToolCall(msgspec.Struct, frozen=True):
-    id: Annotated[Id, Meta(min_length=1)]
-    function: FunctionCall
-    type: Literal["function"] = "function"
-
-
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
     content: str | tuple[TextPart | _RefusalPart, ...] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: tuple[_ToolCall, ...] | None = None
+    tool_calls: tuple[FunctionCall, ...] | None = None
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
@@ -101,14 +94,9 @@ def _user_parts(content: str | tuple[TextPart | _ImagePart, ...]) -> Iterator[Us
 def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.reasoning_content:
         yield Reasoning(message.reasoning_content)
-    yield from (Text(text) for text in _assistant_texts(message) if text)
+    content = message.content or ()
+    texts = [content] if isinstance(content, str) else [part.text for part in content]
+    # For the next turn, a refusal is text like any other.
+    yield from (Text(text) for text in (*texts, message.refusal) if text)
     for call in message.tool_calls or ():
         yield ToolCall(call.id, call.function.name, call.function.arguments)
-
-
-def _assistant_texts(message: _Assistant) -> Iterator[str]:
-    """The texts of a message, refusals included: for the next turn, a refusal is text like any other."""
-    content = message.content or ()
-    for part in (TextPart(content),) if isinstance(content, str) else content:
-        yield part.text if isinstance(part, TextPart) else part.refusal
-    yield message.refusal or ""
