@@ -195,7 +195,10 @@ class _ModelTurn(msgspec.Struct):
                 async for batch in batches:
                     await self._handle_batch(batch, stack)
         finally:
-            self._record_estimated_usage(request, sys.exception())
+            # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
+            # anything.
+            if self._ended is None and (self._output_chars or not isinstance(sys.exception(), ModelError)):
+                self._conversation.on_usage(estimate_usage(request, self._output_chars))
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
@@ -253,14 +256,6 @@ class _ModelTurn(msgspec.Struct):
             self._calls.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
             self._calls.start(call)
-
-    def _record_estimated_usage(self, request: ModelRequest, error: BaseException | None) -> None:
-        """Record estimated usage for a turn that ended before the provider reported what it used.
-
-        If the provider failed before sending anything, no usage is recorded.
-        """
-        if self._ended is None and (self._output_chars or not isinstance(error, ModelError)):
-            self._conversation.on_usage(estimate_usage(request, self._output_chars))
 
     def _flush_buffers(self) -> None:
         if self._reasoning_buffer:

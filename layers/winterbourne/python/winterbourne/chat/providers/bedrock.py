@@ -26,7 +26,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, ModelRefused, SettingsError
 from winterbourne.chat.infra.sigv4 import sign
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_json
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import arguments_json, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
@@ -227,10 +227,8 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
 def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
     headers: Any = frame.headers
-    try:
-        message = orjson.loads(frame.payload).get("message", "")
-    except (orjson.JSONDecodeError, AttributeError):
-        message = headers.get(":error-message", "")
+    body = parse_json(frame.payload)
+    message = body.get("message", "") if isinstance(body, dict) else headers.get(":error-message", "")
     return {"code": headers.get(":exception-type") or headers.get(":error-code", ""), "message": message}
 
 

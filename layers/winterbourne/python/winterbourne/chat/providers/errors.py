@@ -17,7 +17,14 @@ import orjson
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
 from winterbourne.chat.infra import redaction
 
-__all__ = ["ErrorHints", "error_for_non_stream_body", "error_for_status", "mid_stream_error", "parse_error_object"]
+__all__ = [
+    "ErrorHints",
+    "error_for_non_stream_body",
+    "error_for_status",
+    "mid_stream_error",
+    "parse_error_object",
+    "parse_json",
+]
 
 _RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
 _RETRYABLE_ERROR: Final = re.compile(
@@ -40,7 +47,7 @@ class ErrorHints(msgspec.Struct, frozen=True):
 
 def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints: ErrorHints) -> ModelError:
     """The error for a response whose status is not 200."""
-    code, message = parse_error_object(_parse_json(body))
+    code, message = parse_error_object(parse_json(body))
     code = redaction.redact(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
     if code in _BILLING_ERROR_CODES:
         return ModelRefused(f"the model's provider requires payment ({code}); check the account of {hints.key}")
@@ -59,7 +66,7 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
     """The error for a 200 whose body is a document instead of a stream: a JSON error, or the wrong address."""
-    value = _parse_json(body)
+    value = parse_json(body)
     if isinstance(value, dict) and value.get("error"):
         return mid_stream_error(value["error"])
     return ModelRefused(f"the model's provider sent a document instead of a stream; check {hints.base_url}")
@@ -109,8 +116,8 @@ def _parse_retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _parse_json(body: bytes) -> Any:
-    try:
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON body; None if the body is something else."""
+    with contextlib.suppress(orjson.JSONDecodeError):
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
+    return None

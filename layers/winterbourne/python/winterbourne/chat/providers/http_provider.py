@@ -143,7 +143,7 @@ class HttpProvider(ABC):
         if batch := parser.close():
             yield batch
         if parser.failure:
-            raise self._classify_failure(transport_error, parser.failure, has_output=has_output) from transport_error
+            raise self._classify(parser.failure, transport_error, has_output=has_output) from transport_error
 
     async def _open_stream(self, request: ModelRequest) -> httpx.Response:
         """Send the request and return a streaming response. After a 401, try once more if there is a newer key."""
@@ -185,27 +185,26 @@ class HttpProvider(ABC):
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
 
     async def _error_from_response(self, response: httpx.Response) -> ModelError:
-        try:
-            body = await _read_error_body(response)
-        except httpx.RequestError:
-            body = b""  # the status is enough
-        finally:
-            await response.aclose()
+        body = b""
+        with contextlib.suppress(httpx.RequestError):  # the status is enough
+            async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
+                async for data in chunks:
+                    body += data
+                    if len(body) > _MAX_ERROR_BODY_BYTES:
+                        break
         if response.status_code != 200:
             return error_for_status(response.status_code, response.headers, body, self._error_hints)
         return error_for_non_stream_body(body, self._error_hints)
 
-    def _classify_failure(
-        self, transport_error: httpx.RequestError | None, failure: ModelError, *, has_output: bool
-    ) -> ModelError:
+    def _classify(self, failure: ModelError, cause: httpx.RequestError | None, *, has_output: bool) -> ModelError:
         """The error for a stream that ended too early. An error that the provider itself reported takes precedence."""
         if not isinstance(failure, ModelStreamTruncated):
             return failure
-        if isinstance(transport_error, httpx.ReadTimeout):
+        if isinstance(cause, httpx.ReadTimeout):
             return self._idle_timeout_error()
-        if isinstance(transport_error, httpx.DecodingError):
-            return ModelGarbled(f"the response of the model's provider cannot be decoded: {transport_error}")
-        if transport_error and not has_output:
+        if isinstance(cause, httpx.DecodingError):
+            return ModelGarbled(f"the response of the model's provider cannot be decoded: {cause}")
+        if cause and not has_output:
             return ModelUnreachable("the connection to the model's provider broke before any output arrived")
         return failure
 
@@ -289,13 +288,3 @@ async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
         async with asyncio.timeout(_DRAIN_TIMEOUT_S):
             async for _ in chunks:
                 pass
-
-
-async def _read_error_body(response: httpx.Response) -> bytes:
-    body = b""
-    async with aclosing(coalesce_reads(response)) as chunks:
-        async for data in chunks:
-            body += data
-            if len(body) > _MAX_ERROR_BODY_BYTES:
-                break
-    return body[:_MAX_ERROR_BODY_BYTES]

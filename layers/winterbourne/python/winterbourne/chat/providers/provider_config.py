@@ -31,12 +31,9 @@ class ApiKey:
         self.setting = _ARN_SETTING if secret_arn else setting
         self.value = "" if secret_arn else _validate_header_value(value.strip(), setting)
         """The key from the variable; empty if there is none or a secret is configured, which takes precedence."""
-        redaction.register(self.value)
-
-    @property
-    def is_set(self) -> bool:
+        self.is_set = bool(secret_arn or self.value)
         """Whether a key or a secret is configured."""
-        return bool(self._secret or self.value)
+        redaction.register(self.value)
 
     async def read(self) -> str:
         """The key; empty if none is configured.
