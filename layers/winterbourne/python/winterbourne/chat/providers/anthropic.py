@@ -61,8 +61,9 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     match part:
         case Text(text):
             return {"type": "text", "text": text} if text else None  # empty text is rejected
-        case Image():
-            return {"type": "image", "source": _encode_image_source(part)}
+        case Image(media_type, data, url):
+            source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": media_type, "data": data}
+            return {"type": "image", "source": source}
         case ToolCall(id, name):
             return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments_json(part))}
         case Reasoning(_, _, redacted) if redacted:
@@ -70,12 +71,6 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
         case Reasoning(text, signature) if signature:
             return {"type": "thinking", "thinking": text, "signature": signature}
     return None  # reasoning of another provider
-
-
-def _encode_image_source(image: Image) -> dict[str, Any]:
-    if image.url:
-        return {"type": "url", "url": image.url}
-    return {"type": "base64", "media_type": image.media_type, "data": image.data}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:

@@ -69,8 +69,7 @@ def _should_send_tools(request: ModelRequest) -> bool:
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
     status = "error" if message.is_error else "success"
-    fields = {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}
-    return {"toolResult": fields}
+    return {"toolResult": {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}}
 
 
 def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:

@@ -149,15 +149,15 @@ class HttpProvider(ABC):
         """Send the request and return a streaming response. After a 401, try once more if there is a newer key."""
         key = self._api_key.value or await self._api_key.read()
         response = await self._send(request, key)
-        if _is_stream(response):
-            return response
-        error = await self._error_from_response(response)
-        if response.status_code == 401 and (refreshed_key := await self._api_key.refresh(key)):
-            response = await self._send(request, refreshed_key)
-            if _is_stream(response):
-                return response
+        if response.status_code == 401:
             error = await self._error_from_response(response)
-        raise error
+            if not (refreshed_key := await self._api_key.refresh(key)):
+                raise error
+            response = await self._send(request, refreshed_key)
+        content_type = response.headers.get("content-type", "")
+        if response.status_code == 200 and not content_type.startswith(_NON_STREAM_CONTENT_TYPES):
+            return response
+        raise await self._error_from_response(response)
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         path, content = self._encode_request(request)
@@ -275,11 +275,6 @@ def _pause_s(error: ModelError, attempt: int) -> float:
     pause_s = backoff_s(attempt, base_s=0.5, max_s=8)
     retry_after_s = error.retry_after_s if isinstance(error, ModelBusy) else None
     return pause_s if retry_after_s is None else retry_after_s + pause_s / 4
-
-
-def _is_stream(response: httpx.Response) -> bool:
-    content_type = response.headers.get("content-type", "")
-    return response.status_code == 200 and not content_type.startswith(_NON_STREAM_CONTENT_TYPES)
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:

@@ -18,12 +18,10 @@ __all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error"]
 FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
     "stop": "stop",
     "tool_calls": "tool_calls",
-    "max_tokens": "length",
     "content_filter": "content_filter",
     "refusal": "content_filter",
-    "max_turns": "length",
-    "pause": "length",
 }
+"""Every other reason is a limit: `length`."""
 
 TURN_SEPARATOR: Final = "\n\n"
 """Joins the texts of an answer's turns: the format has one text per answer, and server-side tools are not shown."""
@@ -111,7 +109,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         return self._chunk(b'{"tool_calls":[%b]}' % call)
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
-        last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS[event.stop_reason].encode())
+        last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS.get(event.stop_reason, "length").encode())
         if self.include_usage:
             last += b'%b],"usage":%b}\n\n' % (self._chunk_prefix, dumps(_usage(event.usage)))
         return last + sse.DONE
@@ -162,7 +160,7 @@ class OpenAiCompletionEncoder(msgspec.Struct):
             case e.ConversationStarted():
                 self._id, self.model = f"chatcmpl-{event.message_id}", self.model or event.model
             case e.ConversationEnded():
-                return self._completion(FINISH_REASONS[event.stop_reason], event.usage)
+                return self._completion(FINISH_REASONS.get(event.stop_reason, "length"), event.usage)
             case e.ConversationStopped():
                 return self._completion("length", e.Usage(), stopped=event.reason)
             case e.ConversationFailed(code, message):
