@@ -1,8 +1,8 @@
 """The events that a conversation emits, as closed unions.
 
 Providers emit `ModelEvent`, the tool executor emits `ToolEvent`; a `ChatEvent` is either of them or one of the
-conversation's own events. Wire formats encode chat events into frames, and `typing.assert_never` makes an event that
-one of them forgets a type error. Events travel in batches: all that one network read brought leaves in one write.
+conversation's own events. Wire formats encode chat events into frames; `typing.assert_never` makes an event that one of
+them forgets a type error. Events travel in batches: everything that one network read brought leaves in one write.
 
 Independent of wire formats and vendors.
 """

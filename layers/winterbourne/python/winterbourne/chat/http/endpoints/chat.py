@@ -137,8 +137,10 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 deadline=deadline,
                 heartbeat_interval_s=stream_settings.heartbeat_interval,
             )
-        finally:
-            _report_usage(usages, context.record)
+        finally:  # the sum of all turns
+            input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
+            context.record.fields.update(turns=len(usages), input_tokens=input_tokens, output_tokens=output_tokens)
+            context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
 
     async def _record_usage(self, caller: Caller, tokens: int) -> None:
         try:
@@ -169,10 +171,3 @@ def _log_messages(
             append(message)
 
     return on_message
-
-
-def _report_usage(usages: list[Usage], record: telemetry.RequestRecord) -> None:
-    """Add the sum of all turns to the log line and the metrics."""
-    input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
-    record.fields.update(turns=len(usages), input_tokens=input_tokens, output_tokens=output_tokens)
-    record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
