@@ -26,9 +26,8 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
     "max_tokens": "length",
     "content_filter": "content-filter",
     "refusal": "content-filter",
-    "max_turns": "other",
-    "pause": "other",
 }
+"""Every other reason is `other`."""
 
 FINISH: Final = (
     b'%bdata: {"type":"finish","finishReason":"%b","messageMetadata":{"usage":'
@@ -84,7 +83,7 @@ class AiSdkEncoder(sse.SseEncoder):
             case e.ConversationStarted(_, message_id):
                 return b'data: {"type":"start","messageId":%b}\n\n' % dumps(message_id)
             case e.ConversationEnded(stop_reason, used):
-                reason = FINISH_REASONS[stop_reason].encode()
+                reason = FINISH_REASONS.get(stop_reason, "other").encode()
                 return FINISH % (self._end_step(), reason, used.input, used.output, used.cached)
             case e.ConversationFailed(_, message):
                 return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (self._end_step(), dumps(message), sse.DONE)
