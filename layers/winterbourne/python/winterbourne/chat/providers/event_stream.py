@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#strea
 
 import struct
 
+import msgspec
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 
 from winterbourne.chat.errors import ModelGarbled
@@ -12,14 +13,13 @@ from winterbourne.chat.errors import ModelGarbled
 __all__ = ["EventStreamDecoder", "EventStreamMessage"]
 
 
-class EventStreamDecoder:
+class EventStreamDecoder(msgspec.Struct):
     """An incremental decoder of messages: headers, `:message-type` among them, and a payload.
 
     Botocore's limit of 24 MiB for one message bounds its memory.
     """
 
-    def __init__(self) -> None:
-        self._buffer = EventStreamBuffer()
+    _buffer: EventStreamBuffer = msgspec.field(default_factory=EventStreamBuffer)
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
         """The messages that this data completes.
