@@ -518,6 +518,20 @@ class TestClosing:
             assert http_pool.stats().waiting == 0
         assert len(server.requests) == 1
 
+    async def test_a_provider_that_keeps_sending_an_error_is_disconnected(self) -> None:
+        disconnected = asyncio.Event()
+
+        async def complain(exchange: Exchange) -> None:
+            await exchange.start(400)
+            await exchange.send(b"x" * 200_000)
+            await exchange.gone()
+            disconnected.set()
+
+        async with upstream(complain) as server:
+            await failure(openai_provider(server))
+            assert http_pool.stats().open == 0
+            await asyncio.wait_for(disconnected.wait(), 5)
+
     @jumping
     async def test_a_provider_that_keeps_sending_after_the_end_is_disconnected(self) -> None:
         async def chatter(exchange: Exchange) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,22 @@ def verify(stream: list[Any]) -> None:
             assert chunk["finishReason"] in FINISH_REASONS
     assert not open_parts
     assert not in_step
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "finish_reason"),
+    [
+        ("stop", "stop"),
+        ("tool_calls", "tool-calls"),
+        ("max_tokens", "length"),
+        ("content_filter", "content-filter"),
+        ("refusal", "content-filter"),
+        ("max_turns", "other"),
+    ],
+)
+def test_a_stop_reason_is_one_that_the_sdk_knows(stop_reason: e.StopReason, finish_reason: str) -> None:
+    finish, _ = chunks(e.ConversationEnded(stop_reason, e.Usage(), 1))
+    assert finish["finishReason"] == finish_reason
 
 
 class TestChunks:

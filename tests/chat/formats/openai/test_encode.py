@@ -109,6 +109,22 @@ class TestChunks:
         assert (stopped["choices"][0]["finish_reason"], stopped["stopped"], done) == ("length", "user", "[DONE]")
 
 
+@pytest.mark.parametrize(
+    ("stop_reason", "finish_reason"),
+    [
+        ("stop", "stop"),
+        ("tool_calls", "tool_calls"),
+        ("max_tokens", "length"),
+        ("content_filter", "content_filter"),
+        ("refusal", "content_filter"),
+        ("max_turns", "length"),
+    ],
+)
+def test_a_stop_reason_is_one_that_the_sdks_know(stop_reason: e.StopReason, finish_reason: str) -> None:
+    last, _ = chunks(e.ConversationEnded(stop_reason, e.Usage(), 1))
+    assert last["choices"][0]["finish_reason"] == finish_reason
+
+
 class TestCompletion:
     def test_nothing_is_sent_before_the_terminal_event(self) -> None:
         completion = encoder()

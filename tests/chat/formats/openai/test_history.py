@@ -37,12 +37,12 @@ class TestHistory:
 
     def test_text_parts_refusals_and_reasoning_are_read(self) -> None:
         parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
-        answer = {"role": "assistant", "content": parts, "reasoning_content": "hm"}
+        answer = {"role": "assistant", "content": parts, "refusal": "c", "reasoning_content": "hm"}
         developer = {"role": "developer", "content": [{"type": "text", "text": "Be short."}]}
         assert read(FORMAT, {"messages": [developer, HI, answer]}).messages == (
             SystemMessage("Be short."),
             UserMessage((Text("Hi"),)),
-            AssistantMessage((Reasoning("hm"), Text("a"), Text("b"))),
+            AssistantMessage((Reasoning("hm"), Text("a"), Text("b"), Text("c"))),
         )
 
     def test_a_call_without_content_is_a_turn(self) -> None:

@@ -6,9 +6,8 @@ as its call is complete, while the model is still streaming. Independent of wire
 
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
-from typing import Final, Protocol, Self
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Final, Protocol
 
 import msgspec
 
@@ -50,7 +49,7 @@ __all__ = ["Conversation", "Tools", "TurnToolCalls"]
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
 
-class TurnToolCalls(Protocol):
+class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
     """The tool calls of one model turn. Leaving the block cancels the calls that still run and waits for them."""
 
     def start(self, call: ToolCall, /) -> None:
@@ -61,12 +60,6 @@ class TurnToolCalls(Protocol):
 
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
-        ...
-
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> bool | None: ...
 
 
 class Tools(Protocol):
@@ -75,11 +68,9 @@ class Tools(Protocol):
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
         """The tools as they are described to the model."""
-        ...
 
     def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller_id: str) -> TurnToolCalls:
         """A group for the tool calls of one model turn; `deadline` is on the event loop's clock."""
-        ...
 
 
 class Conversation(msgspec.Struct, kw_only=True):
@@ -163,19 +154,18 @@ def _add(one: Usage, other: Usage) -> Usage:
     return Usage(one.input + other.input, one.output + other.output, one.cached + other.cached)
 
 
-class _ModelTurn:
+class _ModelTurn(msgspec.Struct):
     """One model turn with its tool calls; builds the assistant message from the events while passing them on."""
 
-    def __init__(self, conversation: Conversation, client_tools: Collection[str]) -> None:
-        self._conversation = conversation
-        self._client_tools = client_tools
-        self._parts: list[AssistantPart] = []
-        self._text_buffer: list[str] = []
-        self._reasoning_buffer: list[str] = []
-        self._ended: TurnEnded | None = None
-        self._calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
-        self._calls_client = False
-        self._output_chars = 0
+    _conversation: Conversation
+    _client_tools: Collection[str]
+    _parts: list[AssistantPart] = []
+    _text_buffer: list[str] = []
+    _reasoning_buffer: list[str] = []
+    _ended: TurnEnded | None = None
+    _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
+    _calls_client: bool = False
+    _output_chars: int = 0
 
     async def run(self, history: list[Message], request: ModelRequest) -> TurnEnded:
         """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
@@ -205,7 +195,10 @@ class _ModelTurn:
                 async for batch in batches:
                     await self._handle_batch(batch, stack)
         finally:
-            self._record_estimated_usage(request, sys.exception())
+            # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
+            # anything.
+            if self._ended is None and (self._output_chars or not isinstance(sys.exception(), ModelError)):
+                self._conversation.on_usage(estimate_usage(request, self._output_chars))
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
@@ -263,14 +256,6 @@ class _ModelTurn:
             self._calls.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
             self._calls.start(call)
-
-    def _record_estimated_usage(self, request: ModelRequest, error: BaseException | None) -> None:
-        """Record estimated usage for a turn that ended before the provider reported what it used.
-
-        If the provider failed before sending anything, no usage is recorded.
-        """
-        if self._ended is None and (self._output_chars or not isinstance(error, ModelError)):
-            self._conversation.on_usage(estimate_usage(request, self._output_chars))
 
     def _flush_buffers(self) -> None:
         if self._reasoning_buffer:

@@ -24,6 +24,7 @@ __all__ = [
     "ReasoningDelta",
     "ReasoningEnded",
     "StopReason",
+    "TerminalEvent",
     "TextDelta",
     "ToolArgumentsDelta",
     "ToolCallReady",
@@ -72,11 +73,15 @@ class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
     redacted: str = ""
 
 
-class ToolCallStarted(msgspec.Struct, frozen=True, gc=False):
-    """The model has begun a tool call; its arguments follow."""
+class _ToolCallEvent(msgspec.Struct, frozen=True, gc=False):
+    """What the events of a tool call have in common: the call's id and the tool's name."""
 
     id: str
     name: str
+
+
+class ToolCallStarted(_ToolCallEvent, frozen=True, gc=False):
+    """The model has begun a tool call; its arguments follow."""
 
 
 class ToolArgumentsDelta(msgspec.Struct, frozen=True, gc=False):
@@ -86,11 +91,9 @@ class ToolArgumentsDelta(msgspec.Struct, frozen=True, gc=False):
     json: str
 
 
-class ToolCallReady(msgspec.Struct, frozen=True, gc=False):
+class ToolCallReady(_ToolCallEvent, frozen=True, gc=False):
     """A call's arguments are complete. Emitted exactly once per call that may be run, after its ToolCallStarted."""
 
-    id: str
-    name: str
     arguments: str
 
 
@@ -106,33 +109,23 @@ ModelEvent: TypeAlias = (
 )
 
 
-class ToolQueued(msgspec.Struct, frozen=True, gc=False):
+class ToolQueued(_ToolCallEvent, frozen=True, gc=False):
     """A call is waiting for a permit; emitted only if it has to wait."""
 
-    id: str
-    name: str
 
-
-class ToolStarted(msgspec.Struct, frozen=True, gc=False):
+class ToolStarted(_ToolCallEvent, frozen=True, gc=False):
     """A call has started. If its arguments turn out to be invalid, a failed ToolFinished follows."""
 
-    id: str
-    name: str
 
-
-class ToolProgressed(msgspec.Struct, frozen=True, gc=False):
+class ToolProgressed(_ToolCallEvent, frozen=True, gc=False):
     """A running tool reports progress. `data` is JSON text."""
 
-    id: str
-    name: str
     data: bytes
 
 
-class ToolFinished(msgspec.Struct, frozen=True, gc=False):
+class ToolFinished(_ToolCallEvent, frozen=True, gc=False):
     """The one last event of a call. `result` is JSON text, empty on failure; `error` is empty on success."""
 
-    id: str
-    name: str
     status: ToolStatus
     duration_ms: int
     result: bytes = b""
@@ -180,15 +173,9 @@ class ConversationStopped(msgspec.Struct, frozen=True, gc=False):
     reason: Literal["user", "shutdown"]
 
 
-ChatEvent: TypeAlias = (
-    ConversationStarted
-    | TurnStarted
-    | ModelEvent
-    | ToolEvent
-    | ConversationEnded
-    | ConversationFailed
-    | ConversationStopped
-)
+TerminalEvent: TypeAlias = ConversationEnded | ConversationFailed | ConversationStopped
+
+ChatEvent: TypeAlias = ConversationStarted | TurnStarted | ModelEvent | ToolEvent | TerminalEvent
 
 EventBatch: TypeAlias = Sequence[ChatEvent]
 

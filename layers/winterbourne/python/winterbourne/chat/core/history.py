@@ -5,9 +5,11 @@ that a request carries and for a stored one, and the conversation keeps it true 
 sent is always normalized.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
-from winterbourne.chat.core.messages import AssistantMessage, Message, Reasoning, ToolCall, ToolMessage
+import msgspec
+
+from winterbourne.chat.core.messages import AssistantMessage, Message, Reasoning, ToolMessage
 from winterbourne.chat.errors import RequestRejected
 
 __all__ = ["INTERRUPTED_CALL_RESULT", "normalize_history"]
@@ -27,45 +29,39 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
         RequestRejected: 400 if two calls of a turn share an id, or if a result belongs to no call or to a call that
             already has one.
     """
-    history: list[tuple[Message, dict[str, ToolMessage]]] = []  # each message with the results of its calls so far
-    pending: dict[str, list[dict[str, ToolMessage]]] = {}  # call id → where its result goes, the latest turn last
+    history: list[Message] = []
+    waiting: dict[str, list[int]] = {}  # call id → where in `history` its results go, that of the latest turn last
     for message in messages:
-        results: dict[str, ToolMessage] = {}
         match message:
             case AssistantMessage(parts) if all(isinstance(part, Reasoning) for part in parts):
-                continue
-            case AssistantMessage(parts):
-                for call in parts:
-                    if isinstance(call, ToolCall):
-                        _add_call(call.id, results, pending)
+                pass
+            case AssistantMessage():
+                _add_turn(message, history, waiting)
             case ToolMessage(call_id):
-                _results_for(call_id, pending)[call_id] = message
-                continue
-        history.append((message, results))
-    return tuple(one for message, results in history for one in _with_results(message, results))
+                at = _place_of_result(call_id, waiting)
+                history[at] = msgspec.structs.replace(history[at], content=message.content, is_error=message.is_error)
+            case _:
+                history.append(message)
+    return tuple(history)
 
 
-def _add_call(call_id: str, results: dict[str, ToolMessage], pending: dict[str, list[dict[str, ToolMessage]]]) -> None:
-    turns = pending.setdefault(call_id, [])
-    if turns and turns[-1] is results:
-        raise RequestRejected(400, "duplicate_id", f"messages: the tool call id {call_id[:64]!r} is used twice")
-    turns.append(results)
+def _add_turn(turn: AssistantMessage, history: list[Message], waiting: dict[str, list[int]]) -> None:
+    """Add a turn, and for each of its calls the result it has as long as its own has not come."""
+    history.append(turn)
+    first = len(history)
+    for call in turn.tool_calls:
+        places = waiting.setdefault(call.id, [])
+        if places and places[-1] >= first:
+            raise RequestRejected(400, "duplicate_id", f"messages: the tool call id {call.id[:64]!r} is used twice")
+        places.append(len(history))
+        history.append(ToolMessage(call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True))
 
 
-def _results_for(call_id: str, pending: Mapping[str, list[dict[str, ToolMessage]]]) -> dict[str, ToolMessage]:
-    """The results of the latest turn that waits for this call's result."""
-    turns = pending.get(call_id)
-    if turns is None:
+def _place_of_result(call_id: str, waiting: dict[str, list[int]]) -> int:
+    """The place of the result in the latest turn that waits for it."""
+    places = waiting.get(call_id)
+    if places is None:
         raise RequestRejected(400, "unknown_tool_call", f"messages: no call before the result of {call_id[:64]!r}")
-    if not turns:
+    if not places:
         raise RequestRejected(400, "duplicate_id", f"messages: the call {call_id[:64]!r} has two results")
-    return turns.pop()
-
-
-def _with_results(message: Message, results: Mapping[str, ToolMessage]) -> Iterator[Message]:
-    yield message
-    for call in message.parts if isinstance(message, AssistantMessage) else ():
-        if isinstance(call, ToolCall):
-            result = results.get(call.id)
-            content, is_error = (result.content, result.is_error) if result else (INTERRUPTED_CALL_RESULT, True)
-            yield ToolMessage(call.id, call.name, content, is_error)
+    return places.pop()

@@ -53,4 +53,3 @@ class Provider(Protocol):
         Cancellation:
             `aclose()`, or cancelling the reading task, closes the upstream response at once.
         """
-        ...

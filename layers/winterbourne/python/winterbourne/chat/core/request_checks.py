@@ -1,5 +1,6 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -80,11 +81,8 @@ def count_chars(message: Message) -> int:
         case SystemMessage(text) | ToolMessage(content=text):
             return len(text)
         case UserMessage(parts) | AssistantMessage(parts):
-            return sum(
-                len(part.arguments if isinstance(part, ToolCall) else part.text)
-                for part in parts
-                if not isinstance(part, Image)
-            )
+            texts = (part for part in parts if not isinstance(part, Image))
+            return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
 
 
 def images_of(messages: Iterable[Message]) -> list[Image]:
@@ -131,11 +129,9 @@ def _message_ids(messages: Iterable[Message]) -> list[str]:
 
 
 def _require_unique(what: str, ids: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for one in ids:
-        if one in seen:
+    for one, count in Counter(ids).items():
+        if count > 1:
             raise RequestRejected(400, "duplicate_id", f"{what} {one[:64]!r} is used twice")
-        seen.add(one)
 
 
 def _require_at_most(limit: int, count: int, code: str, what: str) -> None:

@@ -8,16 +8,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from winterbourne.chat.core.events import (
-    ChatEvent,
     ConversationEnded,
     ConversationFailed,
     ConversationStopped,
     EventBatch,
+    TerminalEvent,
 )
 from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, DeadlineReached
 from winterbourne.chat.infra import redaction, telemetry
@@ -28,6 +28,8 @@ __all__ = ["EventWriter", "supervise"]
 CANCEL_GRACE_S: Final = 1.0
 
 TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
+
+_Task: TypeAlias = asyncio.Task[None]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -107,42 +109,30 @@ async def supervise(
         raise
 
 
-async def _supervise(
-    conversation_task: asyncio.Task[None],
-    heartbeat_task: asyncio.Task[None],
-    stop_task: asyncio.Task[None],
-    writer: EventWriter,
-    deadline: float,
-) -> None:
+async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float) -> None:
     try:
-        terminal_event = await _await_terminal_event(conversation_task, stop_task, deadline)
+        terminal_event = await _await_terminal_event(conversation, stop, deadline)
     finally:
-        await _cancel_and_wait(heartbeat_task, stop_task)
+        await _cancel_and_wait(heartbeat, stop)
     if terminal_event:
         await writer.emit((terminal_event,))
 
 
-async def _await_terminal_event(
-    conversation_task: asyncio.Task[None], stop_task: asyncio.Task[None], deadline: float
-) -> ChatEvent | None:
+async def _await_terminal_event(conversation: _Task, stop: _Task, deadline: float) -> TerminalEvent | None:
     """The terminal event that is still to be sent; None if the conversation emitted its own."""
     remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
-    done, _ = await asyncio.wait(
-        {conversation_task, stop_task}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED
-    )
-    if conversation_task in done:
-        return _failure_event(
-            asyncio.CancelledError() if conversation_task.cancelled() else conversation_task.exception()
-        )
-    await _cancel_and_wait(conversation_task)
-    if stop_task in done:
+    done, _ = await asyncio.wait({conversation, stop}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED)
+    if conversation in done:
+        return _failure_event(asyncio.CancelledError() if conversation.cancelled() else conversation.exception())
+    await _cancel_and_wait(conversation)
+    if stop in done:
         telemetry.measure("Stops")
         telemetry.note(stop_reason="user")
         return ConversationStopped("user")
     return _failure_event(DeadlineReached("the time limit for this request was reached"))
 
 
-def _failure_event(error: BaseException | None) -> ChatEvent | None:
+def _failure_event(error: BaseException | None) -> TerminalEvent | None:
     if error is None:
         return None
     telemetry.measure("Errors")
@@ -163,7 +153,7 @@ async def _wait_for_stop_request(wait_for_stop: Callable[[], Awaitable[None]]) -
         await asyncio.get_running_loop().create_future()
 
 
-async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
+async def _cancel_and_wait(*tasks: _Task) -> None:
     for task in tasks:
         task.cancel()
     done, still_running = await asyncio.wait(tasks, timeout=CANCEL_GRACE_S)
@@ -172,8 +162,5 @@ async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
             if error := task.exception():
                 _LOGGER.error("a supervised task failed", exc_info=error)
     if still_running:
-        _LOGGER.error(
-            "still running %s s after cancellation: %s",
-            CANCEL_GRACE_S,
-            ", ".join(task.get_name() for task in still_running),
-        )
+        names = ", ".join(task.get_name() for task in still_running)
+        _LOGGER.error("still running %s s after cancellation: %s", CANCEL_GRACE_S, names)

@@ -1,7 +1,7 @@
 """The interface of a wire format: a `Format` decodes request bodies, its `Encoder` encodes the events of one answer.
 
 Both are sans-I/O: plain functions from values to values. The service uses nothing else of a format. The constrained
-types are for the structs that decoders convert bodies to.
+types and the small structs are for what decoders convert bodies to.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,15 +11,56 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.core.messages import ChatRequest, ToolSchema
 from winterbourne.chat.formats.json_text import dumps
 
-__all__ = ["Encoder", "Format", "Id", "MaxTokens", "Temperature", "ToolName", "error_body"]
+__all__ = [
+    "ClientTool",
+    "Encoder",
+    "Format",
+    "FunctionCall",
+    "Id",
+    "MaxTokens",
+    "Temperature",
+    "TextPart",
+    "ToolName",
+    "error_body",
+]
 
 Id = Annotated[str, Meta(max_length=200)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """A part of a message's content, in the formats that have such parts."""
+
+    text: str
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: Id
+    arguments: str = ""
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """A tool call of the model, in OpenAI's words; `arguments` is JSON text."""
+
+    id: Annotated[Id, Meta(min_length=1)]
+    function: _Function
+
+
+class ClientTool(msgspec.Struct, frozen=True):
+    """A tool that the client runs, in OpenAI's words; without `parameters` it has none."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+    def schema(self) -> ToolSchema:
+        """The tool as it is described to a model."""
+        return ToolSchema(self.name, self.description or "", self.parameters or {"type": "object", "properties": {}})
 
 
 class Encoder(Protocol):
@@ -28,17 +69,14 @@ class Encoder(Protocol):
     @property
     def status(self) -> int:
         """The HTTP status of the answer. Final only once `encode` has returned its first non-empty bytes."""
-        ...
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The response headers, including `content-type`; names are lower case."""
-        ...
 
     @property
     def heartbeat(self) -> bytes:
         """Bytes to write while no events arrive; empty if the format has no heartbeat."""
-        ...
 
     def encode(self, batch: EventBatch, /) -> bytes:
         """Encode a batch of events; the result may be empty.
@@ -46,7 +84,6 @@ class Encoder(Protocol):
         The first non-empty bytes start the response: a stream returns some for the first event, a non-streaming
         answer only for the terminal event. No event may follow a terminal event.
         """
-        ...
 
 
 class Format(msgspec.Struct, frozen=True):

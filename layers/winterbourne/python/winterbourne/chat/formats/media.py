@@ -40,28 +40,20 @@ def parse_image(media_type: str, *, data: str = "", url: str = "") -> Image:
         if not head.endswith(";base64"):
             raise _unsupported_media("an image in a data: URL must be base64")
     if url:
-        return Image(media_type, url=_require_https(url))
+        if not url.startswith("https://"):
+            raise _unsupported_media("a url must begin with https:// or data:")
+        return Image(media_type, url=url)
     if media_type not in IMAGE_MEDIA_TYPES:
         raise _unsupported_media(f"{media_type[:64]!r} is not one of {', '.join(sorted(IMAGE_MEDIA_TYPES))}")
-    return Image(media_type, data=_validate_base64(data))
+    try:
+        binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
+        raise _unsupported_media("an image's data is not base64") from None
+    return Image(media_type, data=data)
 
 
 def _data_url_media_type(url: str) -> str:
     return url.partition(",")[0].removeprefix("data:").partition(";")[0] if url.startswith("data:") else ""
-
-
-def _require_https(url: str) -> str:
-    if not url.startswith("https://"):
-        raise _unsupported_media("a url must begin with https:// or data:")
-    return url
-
-
-def _validate_base64(data: str) -> str:
-    try:
-        binascii.a2b_base64(data, strict_mode=True)
-    except (binascii.Error, ValueError):
-        raise _unsupported_media("an image's data is not base64") from None
-    return data
 
 
 def _decode_text_data_url(url: str) -> str:
@@ -69,7 +61,7 @@ def _decode_text_data_url(url: str) -> str:
     try:
         raw = base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
         return raw.decode()
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise _unsupported_media("a text file in a data: URL must be UTF-8, percent-encoded or base64") from None
 
 

@@ -61,8 +61,9 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     match part:
         case Text(text):
             return {"type": "text", "text": text} if text else None  # empty text is rejected
-        case Image():
-            return {"type": "image", "source": _encode_image_source(part)}
+        case Image(media_type, data, url):
+            source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": media_type, "data": data}
+            return {"type": "image", "source": source}
         case ToolCall(id, name):
             return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments_json(part))}
         case Reasoning(_, _, redacted) if redacted:
@@ -70,12 +71,6 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
         case Reasoning(text, signature) if signature:
             return {"type": "thinking", "thinking": text, "signature": signature}
     return None  # reasoning of another provider
-
-
-def _encode_image_source(image: Image) -> dict[str, Any]:
-    if image.url:
-        return {"type": "url", "url": image.url}
-    return {"type": "base64", "media_type": image.media_type, "data": image.data}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
@@ -131,7 +126,6 @@ class _Event(msgspec.Struct):
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
-_NO_BLOCK: Final = _Block()
 _STOP_REASONS: Final[dict[str, StopReason]] = {
     "max_tokens": "max_tokens",
     "model_context_window_exceeded": "max_tokens",
@@ -145,8 +139,7 @@ class AnthropicParser(StreamParser[bytes]):
     """Parses one streamed message into events."""
 
     _usage: _Usage = msgspec.field(default_factory=_Usage)
-    _current_block: _Block = msgspec.field(default_factory=_Block)
-    _signature: str = ""
+    _block: _Block = msgspec.field(default_factory=_Block)
 
     def _handle_frame(self, frame: bytes) -> None:
         try:
@@ -157,7 +150,7 @@ class AnthropicParser(StreamParser[bytes]):
             case "content_block_delta":
                 self._handle_delta(event.index, event.delta or _NO_DELTA)
             case "content_block_start":
-                self._handle_block_start(event.index, event.content_block or _NO_BLOCK)
+                self._handle_block_start(event.index, event.content_block or _Block())
             case "content_block_stop":
                 self._handle_block_stop(event.index)
             case "message_start" if event.message and event.message.usage:
@@ -171,8 +164,7 @@ class AnthropicParser(StreamParser[bytes]):
 
     def _handle_block_start(self, index: int, block: _Block) -> None:
         self.assembler.next_content_block()
-        self._current_block = block
-        self._signature = block.signature
+        self._block = block
         if block.type == "tool_use":
             self.assembler.start_tool_call(index, block.id, block.name)
             if block.input:  # compatible servers that do not stream arguments
@@ -191,16 +183,12 @@ class AnthropicParser(StreamParser[bytes]):
             case "thinking_delta" if delta.thinking:
                 self.assembler.add_reasoning(delta.thinking)
             case "signature_delta":
-                self._signature += delta.signature
+                self._block.signature += delta.signature
 
     def _handle_block_stop(self, index: int) -> None:
-        match self._current_block.type:
-            case "thinking":
-                self.assembler.end_reasoning(self._signature)
-            case "redacted_thinking":
-                self.assembler.end_reasoning(redacted=self._current_block.data)
-            case "tool_use":
-                self.assembler.mark_arguments_ended(index)
+        if self._block.type in {"thinking", "redacted_thinking"}:
+            self.assembler.end_reasoning(self._block.signature, self._block.data)
+        self.assembler.mark_arguments_ended(index)
 
     def _handle_message_delta(self, event: _Event) -> None:
         if event.usage:
@@ -227,12 +215,7 @@ class AnthropicProvider(HttpProvider):
 
     name = "anthropic"
     parser_type = AnthropicParser
-    headers: ClassVar = {
-        "content-type": "application/json",
-        "accept": "text/event-stream",
-        "accept-encoding": "identity",
-        "anthropic-version": _API_VERSION,
-    }
+    headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
@@ -249,5 +232,4 @@ def make(settings: ModelSettings) -> AnthropicProvider:
     key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings.model_api_key_secret_arn)
     if not key.is_set and urlsplit(url).hostname == _OFFICIAL_HOST:
         raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    error_hints = ErrorHints(key.setting, "ANTHROPIC_BASE_URL")
-    return AnthropicProvider(settings, key, error_hints, url, "ANTHROPIC_BASE_URL")
+    return AnthropicProvider(settings, key, ErrorHints(key.setting, "ANTHROPIC_BASE_URL"), url)

@@ -83,17 +83,12 @@ class _PendingToolCall(msgspec.Struct):
         return self.ready or self.pieces == _PLACEHOLDER
 
 
-def _make_call_id() -> str:
-    return f"call_{uuid4().hex[:24]}"
-
-
 class TurnAssembler(msgspec.Struct):
     """Builds the events of one turn.
 
     Attributes:
         used_ids: Ids of earlier calls. A call that has one of these ids, or none, gets a new one, because all later
             stages identify calls by their ids.
-        make_id: Makes a new id.
         ended: Whether the TurnEnded has been built.
         stop_reason: Why the model stopped, once it is known.
         usage: What the turn used, as far as it has been reported.
@@ -101,7 +96,6 @@ class TurnAssembler(msgspec.Struct):
     """
 
     used_ids: set[str] = set()
-    make_id: Callable[[], str] = _make_call_id
     ended: bool = False
     stop_reason: StopReason | None = None
     usage: Usage = Usage()
@@ -142,7 +136,7 @@ class TurnAssembler(msgspec.Struct):
         if Known.index.forms:
             call_id, name = redact(call_id), redact(name)
         if not call_id or call_id in self.used_ids:
-            call_id = self.make_id()
+            call_id = f"call_{uuid4().hex[:24]}"
         self.used_ids.add(call_id)
         call = self.calls[key] = _PendingToolCall(call_id, name, partial(ToolArgumentsDelta, call_id))
         self._all_calls.append(call)

@@ -26,7 +26,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, ModelRefused, SettingsError
 from winterbourne.chat.infra.sigv4 import sign
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_json
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import arguments_json, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
@@ -69,8 +69,7 @@ def _should_send_tools(request: ModelRequest) -> bool:
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
     status = "error" if message.is_error else "success"
-    fields = {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}
-    return {"toolResult": fields}
+    return {"toolResult": {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}}
 
 
 def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
@@ -165,7 +164,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
     _reasoning: _ReasoningContent | None = None
 
     def _handle_frame(self, frame: EventStreamMessage) -> None:
-        headers = frame.headers
+        headers: Any = frame.headers  # a dict, which typeshed does not know
         if headers.get(":message-type") != "event":
             raise mid_stream_error(_error_object(frame))
         try:
@@ -226,11 +225,9 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
 
 def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
-    headers = frame.headers
-    try:
-        message = orjson.loads(frame.payload).get("message", "")
-    except (orjson.JSONDecodeError, AttributeError):
-        message = headers.get(":error-message", "")
+    headers: Any = frame.headers
+    body = parse_json(frame.payload)
+    message = body.get("message", "") if isinstance(body, dict) else headers.get(":error-message", "")
     return {"code": headers.get(":exception-type") or headers.get(":error-code", ""), "message": message}
 
 
@@ -240,11 +237,7 @@ class BedrockProvider(HttpProvider):
     name = "bedrock"
     takes_image_urls = False
     parser_type = BedrockParser
-    headers: ClassVar = {
-        "content-type": "application/json",
-        "accept": "application/vnd.amazon.eventstream",
-        "accept-encoding": "identity",
-    }
+    headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
@@ -267,7 +260,7 @@ def make(settings: ModelSettings) -> BedrockProvider:
     endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
     error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
     url = settings.bedrock_base_url or f"https://bedrock-runtime.{_region(settings)}.amazonaws.com"
-    return BedrockProvider(settings, key, error_hints, url, "BEDROCK_BASE_URL")
+    return BedrockProvider(settings, key, error_hints, url)
 
 
 def _region(settings: ModelSettings) -> str:

@@ -4,6 +4,7 @@ The error message names the setting to check. The provider's own message is appe
 secret; it is never appended for 401 and 403, whose messages quote keys, accounts and roles.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +17,14 @@ import orjson
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
 from winterbourne.chat.infra import redaction
 
-__all__ = ["ErrorHints", "error_for_non_stream_body", "error_for_status", "mid_stream_error", "parse_error_object"]
+__all__ = [
+    "ErrorHints",
+    "error_for_non_stream_body",
+    "error_for_status",
+    "mid_stream_error",
+    "parse_error_object",
+    "parse_json",
+]
 
 _RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
 _RETRYABLE_ERROR: Final = re.compile(
@@ -39,28 +47,26 @@ class ErrorHints(msgspec.Struct, frozen=True):
 
 def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints: ErrorHints) -> ModelError:
     """The error for a response whose status is not 200."""
-    code, message = parse_error_object(_parse_json(body))
+    code, message = parse_error_object(parse_json(body))
     code = redaction.redact(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
     if code in _BILLING_ERROR_CODES:
         return ModelRefused(f"the model's provider requires payment ({code}); check the account of {hints.key}")
     if status in _RETRYABLE_STATUSES or status >= 500:
-        return ModelBusy(
-            f"the model's provider is busy ({_format_status(status, code)})", _parse_retry_after_s(headers)
-        )
+        text = f"the model's provider is busy ({_format_status(status, code)})"
+        return ModelBusy(text, _parse_retry_after_s(headers))
     settings_to_check = {
         401: hints.key,
         403: f"{hints.key} and {hints.access}",
         404: f"MODEL_ID and {hints.base_url}",
     }.get(status, f"MODEL_ID and {hints.base_url}" if status < 400 else "MODEL_ID and the request's options")
     detail = "" if status in {401, 403} else _sanitize_message(message)
-    return ModelRefused(
-        f"the model's provider rejected the request ({_format_status(status, code)}); check {settings_to_check}{detail}"
-    )
+    text = f"the model's provider rejected the request ({_format_status(status, code)})"
+    return ModelRefused(f"{text}; check {settings_to_check}{detail}")
 
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
     """The error for a 200 whose body is a document instead of a stream: a JSON error, or the wrong address."""
-    value = _parse_json(body)
+    value = parse_json(body)
     if isinstance(value, dict) and value.get("error"):
         return mid_stream_error(value["error"])
     return ModelRefused(f"the model's provider sent a document instead of a stream; check {hints.base_url}")
@@ -70,11 +76,8 @@ def mid_stream_error(error: Any) -> ModelError:
     """The error for an error object inside a stream whose status was 200."""
     code, message = parse_error_object(error)
     text = f"the model's provider reports {code or 'an error'}{_sanitize_message(message)}"
-    return (
-        ModelBusy(text)
-        if _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
-        else ModelError(text)
-    )
+    is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
+    return ModelBusy(text) if is_retryable else ModelError(text)
 
 
 def parse_error_object(body: Any) -> tuple[str, str]:
@@ -104,30 +107,17 @@ def _sanitize_message(message: str) -> str:
 
 def _parse_retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Parse Retry-After (RFC 9110, section 10.2.3: seconds or a date) or the retry-after-ms of OpenAI and Azure."""
-    milliseconds = _parse_number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1000
     retry_after = headers.get("retry-after", "")
-    seconds = _parse_number(retry_after)
-    return _seconds_until(retry_after) if seconds is None else seconds
+    for number, units_per_second in ((headers.get("retry-after-ms", ""), 1000), (retry_after, 1)):
+        with contextlib.suppress(ValueError):
+            return max(0.0, float(number)) / units_per_second
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    return None
 
 
-def _parse_number(text: str) -> float | None:
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        return None
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def _parse_json(body: bytes) -> Any:
-    try:
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON body; None if the body is something else."""
+    with contextlib.suppress(orjson.JSONDecodeError):
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
+    return None

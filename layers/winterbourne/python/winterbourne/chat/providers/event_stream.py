@@ -4,28 +4,22 @@ https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#strea
 """
 
 import struct
-from typing import Any, cast
 
 import msgspec
-from botocore.eventstream import EventStreamBuffer, ParserError
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 
 from winterbourne.chat.errors import ModelGarbled
 
 __all__ = ["EventStreamDecoder", "EventStreamMessage"]
 
 
-class EventStreamMessage(msgspec.Struct, frozen=True):
-    """One message: its headers, including `:message-type`, and its payload."""
+class EventStreamDecoder(msgspec.Struct):
+    """An incremental decoder of messages: headers, `:message-type` among them, and a payload.
 
-    headers: dict[str, Any]
-    payload: bytes
+    Botocore's limit of 24 MiB for one message bounds its memory.
+    """
 
-
-class EventStreamDecoder:
-    """An incremental decoder. botocore's limit of 24 MiB for one message bounds its memory."""
-
-    def __init__(self) -> None:
-        self._buffer = EventStreamBuffer()
+    _buffer: EventStreamBuffer = msgspec.field(default_factory=EventStreamBuffer)
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
         """The messages that this data completes.
@@ -35,7 +29,7 @@ class EventStreamDecoder:
         """
         self._buffer.add_data(data)
         try:
-            return [EventStreamMessage(cast("Any", frame.headers), frame.payload) for frame in self._buffer]
+            return list(self._buffer)
         except (ParserError, struct.error, UnicodeDecodeError) as error:
             raise ModelGarbled("the model's provider sent a broken event stream") from error
 

@@ -1,5 +1,6 @@
 """What the providers' requests have in common: a normalized history as blocks, and the arguments of calls. Pure."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -54,8 +55,7 @@ def arguments_json(call: ToolCall) -> str:
     Valid arguments stay as the model wrote them, so that they match the provider's prompt cache, and because orjson
     parses deeper JSON than it serializes.
     """
-    try:
-        is_object = isinstance(orjson.loads(call.arguments or "{}"), dict)
-    except orjson.JSONDecodeError:
-        is_object = False
-    return (call.arguments or "{}") if is_object else orjson.dumps({"broken_arguments": call.arguments}).decode()
+    with contextlib.suppress(orjson.JSONDecodeError):
+        if isinstance(orjson.loads(call.arguments or "{}"), dict):
+            return call.arguments or "{}"
+    return orjson.dumps({"broken_arguments": call.arguments}).decode()

@@ -61,7 +61,6 @@ class HttpProvider(ABC):
         api_key: The provider's API key.
         error_hints: The settings that error messages name.
         base_url: The provider's base URL.
-        base_url_setting: The name of its setting.
 
     Raises:
         SettingsError: The base URL is invalid, or MODEL_EXTRA_BODY is not a JSON object.
@@ -70,17 +69,19 @@ class HttpProvider(ABC):
     name: str
     takes_image_urls = True
     parser_type: type[StreamParser[Any]]
-    headers: ClassVar[Mapping[str, str]]
+    headers: ClassVar[Mapping[str, str]] = {
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+    }
     """The headers of every request, besides the key's."""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
 
-    def __init__(
-        self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str, base_url_setting: str
-    ) -> None:
+    def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
         self._extra_body = parse_extra_body(settings.model_extra_body)
-        self._base_url = parse_base_url(base_url, base_url_setting)
+        self._base_url = parse_base_url(base_url, error_hints.base_url)
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
@@ -142,21 +143,21 @@ class HttpProvider(ABC):
         if batch := parser.close():
             yield batch
         if parser.failure:
-            raise self._classify_failure(transport_error, parser.failure, has_output=has_output) from transport_error
+            raise self._classify(parser.failure, transport_error, has_output=has_output) from transport_error
 
     async def _open_stream(self, request: ModelRequest) -> httpx.Response:
         """Send the request and return a streaming response. After a 401, try once more if there is a newer key."""
         key = self._api_key.value or await self._api_key.read()
         response = await self._send(request, key)
-        if _is_stream(response):
-            return response
-        error = await self._error_from_response(response)
-        if response.status_code == 401 and (refreshed_key := await self._api_key.refresh(key)):
-            response = await self._send(request, refreshed_key)
-            if _is_stream(response):
-                return response
+        if response.status_code == 401:
             error = await self._error_from_response(response)
-        raise error
+            if not (refreshed_key := await self._api_key.refresh(key)):
+                raise error
+            response = await self._send(request, refreshed_key)
+        content_type = response.headers.get("content-type", "")
+        if response.status_code == 200 and not content_type.startswith(_NON_STREAM_CONTENT_TYPES):
+            return response
+        raise await self._error_from_response(response)
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         path, content = self._encode_request(request)
@@ -165,9 +166,8 @@ class HttpProvider(ABC):
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
-        http_request = client.build_request(
-            "POST", self._base_url + path, content=content, headers=self.headers, timeout=timeout
-        )
+        url = self._base_url + path
+        http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
         if key:
             name, prefix = self.key_header
             http_request.headers[name] = prefix + key
@@ -178,42 +178,39 @@ class HttpProvider(ABC):
         except httpx.ReadTimeout as error:
             raise self._idle_timeout_error() from error
         except httpx.PoolTimeout as error:
-            raise ModelUnreachable(
-                "no connection to the model's provider became free; check HTTP_POOL_MAXSIZE"
-            ) from error
+            text = "no connection to the model's provider became free; check HTTP_POOL_MAXSIZE"
+            raise ModelUnreachable(text) from error
         except httpx.TransportError as error:
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
 
     async def _error_from_response(self, response: httpx.Response) -> ModelError:
-        try:
-            body = await _read_error_body(response)
-        except httpx.RequestError:
-            body = b""  # the status is enough
-        finally:
-            await response.aclose()
+        body = b""
+        with contextlib.suppress(httpx.RequestError):  # the status is enough
+            async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
+                async for data in chunks:
+                    body += data
+                    if len(body) > _MAX_ERROR_BODY_BYTES:
+                        break
         if response.status_code != 200:
             return error_for_status(response.status_code, response.headers, body, self._error_hints)
         return error_for_non_stream_body(body, self._error_hints)
 
-    def _classify_failure(
-        self, transport_error: httpx.RequestError | None, failure: ModelError, *, has_output: bool
-    ) -> ModelError:
+    def _classify(self, failure: ModelError, cause: httpx.RequestError | None, *, has_output: bool) -> ModelError:
         """The error for a stream that ended too early. An error that the provider itself reported takes precedence."""
         if not isinstance(failure, ModelStreamTruncated):
             return failure
-        if isinstance(transport_error, httpx.ReadTimeout):
+        if isinstance(cause, httpx.ReadTimeout):
             return self._idle_timeout_error()
-        if isinstance(transport_error, httpx.DecodingError):
-            return ModelGarbled(f"the response of the model's provider cannot be decoded: {transport_error}")
-        if transport_error and not has_output:
+        if isinstance(cause, httpx.DecodingError):
+            return ModelGarbled(f"the response of the model's provider cannot be decoded: {cause}")
+        if cause and not has_output:
             return ModelUnreachable("the connection to the model's provider broke before any output arrived")
         return failure
 
     def _idle_timeout_error(self) -> ModelSilent:
-        return ModelSilent(
-            f"the model's provider sent nothing for {self._idle_timeout_s:g} s; check MODEL_IDLE_TIMEOUT"
-        )
+        seconds = f"{self._idle_timeout_s:g} s"
+        return ModelSilent(f"the model's provider sent nothing for {seconds}; check MODEL_IDLE_TIMEOUT")
 
 
 def fold_system_messages(request: ModelRequest) -> ModelRequest:
@@ -227,13 +224,8 @@ def fold_system_messages(request: ModelRequest) -> ModelRequest:
 
 def tool_call_ids(request: ModelRequest) -> set[str]:
     """The ids of all tool calls in the history."""
-    return {
-        part.id
-        for message in request.messages
-        if isinstance(message, AssistantMessage)
-        for part in message.parts
-        if isinstance(part, ToolCall)
-    }
+    turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
+    return {part.id for parts in turns for part in parts if isinstance(part, ToolCall)}
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -285,25 +277,9 @@ def _pause_s(error: ModelError, attempt: int) -> float:
     return pause_s if retry_after_s is None else retry_after_s + pause_s / 4
 
 
-def _is_stream(response: httpx.Response) -> bool:
-    return response.status_code == 200 and not response.headers.get("content-type", "").startswith(
-        _NON_STREAM_CONTENT_TYPES
-    )
-
-
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
     """Read the rest of a body whose turn has ended, for a short time, so that its connection can be reused."""
     with contextlib.suppress(TimeoutError, httpx.RequestError):
         async with asyncio.timeout(_DRAIN_TIMEOUT_S):
             async for _ in chunks:
                 pass
-
-
-async def _read_error_body(response: httpx.Response) -> bytes:
-    body = b""
-    async with aclosing(coalesce_reads(response)) as chunks:
-        async for data in chunks:
-            body += data
-            if len(body) > _MAX_ERROR_BODY_BYTES:
-                break
-    return body[:_MAX_ERROR_BODY_BYTES]

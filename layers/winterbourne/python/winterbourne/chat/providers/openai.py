@@ -5,7 +5,7 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -99,20 +99,14 @@ def _encode_turn(parts: Sequence[AssistantPart]) -> dict[str, Any] | None:
     ]
     if not text and not calls:
         return None
-    message: dict[str, Any] = {"role": "assistant", "content": text or None}
-    return {**message, "tool_calls": calls} if calls else message
+    return {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     is_named_tool = choice not in {"auto", "none", "required"}
+    functions = ({"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools)
     return {
-        "tools": [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-            }
-            for tool in tools
-        ],
+        "tools": [{"type": "function", "function": function} for function in functions],
         "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
     }
 
@@ -175,9 +169,8 @@ _FINISH_REASONS: Final[dict[str, StopReason]] = {
 class OpenAIParser(StreamParser[bytes]):
     """Parses one streamed completion into events."""
 
-    _ids: dict[int, str] = msgspec.field(
-        default_factory=dict
-    )  # the provider's own id of the call that is open at an index
+    # The provider's own id of the call that is open at an index.
+    _ids: dict[int, str] = msgspec.field(default_factory=dict)
     _last_index: int = 0
     _refused: bool = False
 
@@ -192,16 +185,14 @@ class OpenAIParser(StreamParser[bytes]):
         if chunk.usage:
             self.assembler.usage = _to_usage(chunk.usage)
         for choice in chunk.choices or ():
-            if not choice.index:  # we never ask for more than one choice
-                self._handle_choice(choice)
+            if choice.index:  # we never ask for more than one choice
+                continue
+            if delta := choice.delta:
+                self._handle_delta(delta)
+            if reason := choice.finish_reason:
+                self.assembler.set_stop_reason("refusal" if self._refused else _FINISH_REASONS.get(reason, "stop"))
         if not chunk.choices:
             _raise_if_error(chunk)
-
-    def _handle_choice(self, choice: _Choice) -> None:
-        if delta := choice.delta:
-            self._handle_delta(delta)
-        if reason := choice.finish_reason:
-            self.assembler.set_stop_reason("refusal" if self._refused else _FINISH_REASONS.get(reason, "stop"))
 
     def _handle_delta(self, delta: _Delta) -> None:
         if (reasoning := delta.reasoning_content or delta.reasoning) and isinstance(reasoning, str):
@@ -275,11 +266,6 @@ class OpenAIProvider(HttpProvider):
 
     name = "openai"
     parser_type = OpenAIParser
-    headers: ClassVar = {
-        "content-type": "application/json",
-        "accept": "text/event-stream",
-        "accept-encoding": "identity",
-    }
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         return "/chat/completions", build_request_body(request, self._settings, self._extra_body)
@@ -294,8 +280,7 @@ def make(settings: ModelSettings) -> "OpenAIProvider":
     key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings.model_api_key_secret_arn)
     if not key.is_set and _is_official(settings):
         raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    error_hints = ErrorHints(key.setting, "OPENAI_BASE_URL")
-    return OpenAIProvider(settings, key, error_hints, settings.openai_base_url, "OPENAI_BASE_URL")
+    return OpenAIProvider(settings, key, ErrorHints(key.setting, "OPENAI_BASE_URL"), settings.openai_base_url)
 
 
 def _is_official(settings: ModelSettings) -> bool:

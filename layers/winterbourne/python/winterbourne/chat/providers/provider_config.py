@@ -3,7 +3,7 @@
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import orjson
+import msgspec
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
@@ -31,12 +31,9 @@ class ApiKey:
         self.setting = _ARN_SETTING if secret_arn else setting
         self.value = "" if secret_arn else _validate_header_value(value.strip(), setting)
         """The key from the variable; empty if there is none or a secret is configured, which takes precedence."""
-        redaction.register(self.value)
-
-    @property
-    def is_set(self) -> bool:
+        self.is_set = bool(secret_arn or self.value)
         """Whether a key or a secret is configured."""
-        return bool(self._secret or self.value)
+        redaction.register(self.value)
 
     async def read(self) -> str:
         """The key; empty if none is configured.
@@ -44,11 +41,9 @@ class ApiKey:
         Raises:
             SettingsError: The secret cannot be read, or its value cannot be sent in a header.
         """
-        return (
-            _validate_header_value(unwrap_single_value(await self._secret.read()), _ARN_SETTING)
-            if self._secret
-            else self.value
-        )
+        if self._secret is None:
+            return self.value
+        return _validate_header_value(unwrap_single_value(await self._secret.read()), _ARN_SETTING)
 
     async def refresh(self, rejected_key: str) -> str:
         """The key to use after the provider rejected `rejected_key`; empty if there is no other one.
@@ -87,12 +82,9 @@ def parse_extra_body(text: str) -> dict[str, Any]:
         SettingsError: The value is not a JSON object.
     """
     try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise SettingsError("MODEL_EXTRA_BODY: expected a JSON object")
-    return value
+        return msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (ValueError, RecursionError) as error:
+        raise SettingsError("MODEL_EXTRA_BODY: expected a JSON object") from error
 
 
 def _validate_header_value(key: str, setting: str) -> str:

@@ -183,9 +183,7 @@ class ScriptedProvider:
 
 def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     prompt, results = _latest_exchange(request.messages)
-    earlier = [
-        call for message in request.messages if isinstance(message, AssistantMessage) for call in message.tool_calls
-    ]
+    earlier = [call for turn in request.messages if isinstance(turn, AssistantMessage) for call in turn.tool_calls]
     wanted = [] if results else _wanted_calls(prompt, earlier)
     calls = [] if results else _allowed_calls(request, prompt, wanted, first_number=len(earlier) + 1)
     if results:
@@ -243,18 +241,12 @@ def _allowed_calls(
     """The wanted calls whose tool is there and allowed by `tool_choice`, and a call of each tool named in the text."""
     tools = {tool.name: tool for tool in request.tools if request.tool_choice in {"auto", "required", tool.name}}
     calls = [(name, arguments) for name, arguments in wanted if name in tools]
-    calls += [
-        (tool.name, _example_arguments(tool, prompt))
-        for tool in tools.values()
-        if re.search(rf"\b{re.escape(tool.name)}\b", prompt)
-    ]
-    if not calls and tools and request.tool_choice != "auto":
-        tool = next(iter(tools.values()))
-        calls = [(tool.name, _example_arguments(tool, prompt))]
-    return [
-        ToolCall(f"call_{number}", name, orjson.dumps(arguments).decode())
-        for number, (name, arguments) in enumerate(calls, first_number)
-    ]
+    named = [tool for tool in tools.values() if re.search(rf"\b{re.escape(tool.name)}\b", prompt)]
+    if not calls and not named and request.tool_choice != "auto":
+        named = [*tools.values()][:1]
+    calls += [(tool.name, _example_arguments(tool, prompt)) for tool in named]
+    texts = [(name, orjson.dumps(arguments).decode()) for name, arguments in calls]
+    return [ToolCall(f"call_{number}", *call) for number, call in enumerate(texts, first_number)]
 
 
 def _example_arguments(tool: ToolSchema, prompt: str) -> Arguments:
@@ -314,8 +306,7 @@ def _sentence(call: ToolCall, result: ToolMessage) -> str:
 def _plain_fields(text: str) -> dict[str, str | int | float]:
     """The fields of a JSON object that are texts or numbers; none if the text is no JSON object."""
     try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        fields = msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (ValueError, RecursionError):
         return {}
-    fields = value.items() if isinstance(value, dict) else ()
-    return {name: field for name, field in fields if isinstance(field, str | int | float)}
+    return {name: field for name, field in fields.items() if isinstance(field, str | int | float)}

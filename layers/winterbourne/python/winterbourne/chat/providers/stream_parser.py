@@ -3,6 +3,7 @@
 Errors are stored in `failure` instead of being raised, so that events parsed before an error are not lost.
 """
 
+import contextlib
 import json
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,11 +27,9 @@ class FrameDecoder(Protocol):
 
     def feed(self, data: bytes, /) -> list[Any]:
         """The frames that this data completes. Raises ModelGarbled."""
-        ...
 
     def close(self) -> list[Any]:
         """What is left at the end of the stream: a frame whose terminator is missing, if any."""
-        ...
 
 
 class StreamParser(msgspec.Struct, Generic[Frame]):
@@ -69,7 +68,9 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
     def close(self) -> list[ModelEvent]:
         """Handle the end of the connection, clean or not. Returns at least the TurnEnded, or sets `failure`."""
         try:
-            self._handle_remaining_frames()
+            with contextlib.suppress(ModelGarbled):  # an incomplete frame: truncated, which `_handle_eof` decides on
+                for frame in filter(None, self.frame_decoder.close()):
+                    self._handle_frame(frame)
             if not self.assembler.ended:
                 self._handle_eof()
         except ModelError as error:
@@ -84,13 +85,6 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
     def _handle_eof(self) -> None:
         """Handle a stream without its final frame: not an error if the stop reason is known."""
         self.assembler.finish()
-
-    def _handle_remaining_frames(self) -> None:
-        try:
-            for frame in filter(None, self.frame_decoder.close()):
-                self._handle_frame(frame)
-        except ModelGarbled:
-            pass  # an incomplete frame: the stream was truncated, which `_handle_eof` decides on
 
 
 def decode_leniently(data: bytes, struct_type: type[T]) -> T:

@@ -4,18 +4,12 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import ChatRequest, Text, ToolSchema, UserMessage
+from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
-from winterbourne.chat.formats.base import Format, Id, ToolName, error_body
+from winterbourne.chat.formats.base import ClientTool, Format, Id, error_body
 
 __all__ = ["FORMAT"]
-
-
-class _Tool(msgspec.Struct, frozen=True):
-    name: ToolName
-    description: str = ""
-    parameters: dict[str, Any] | None = None
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -27,7 +21,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     messages: tuple[AgUiMessage, ...]
     thread_id: Id = ""
     run_id: Id = ""
-    tools: tuple[_Tool, ...] = ()
+    tools: tuple[ClientTool, ...] = ()
     context: tuple[_Context, ...] = ()
 
 
@@ -37,17 +31,13 @@ def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
     return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
 
 
-def _tool_schema(tool: _Tool) -> ToolSchema:
-    return ToolSchema(tool.name, tool.description, tool.parameters or {"type": "object", "properties": {}})
-
-
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     """Decode a run request; its `tools` are the client's own."""
     decoded = msgspec.convert(body, _Body)
     chat_request = ChatRequest(
         messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
         conversation_id=decoded.thread_id,
-        client_tools=tuple(_tool_schema(tool) for tool in decoded.tools),
+        client_tools=tuple(tool.schema() for tool in decoded.tools),
     )
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id)
 

@@ -69,12 +69,6 @@ class AgUiEncoder(sse.SseEncoder):
     _open_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
     _pending_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
 
-    def encode(self, batch: e.EventBatch) -> bytes:
-        """The frames of a batch, joined."""
-        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
-            return self._text_delta(event.text)
-        return b"".join([self._frames(event) for event in batch])
-
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
             case e.TextDelta(text):
@@ -82,8 +76,7 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ToolArgumentsDelta(id_, json):
                 return TOOL_CALL_ARGS % (dumps(id_), dumps(json))
             case e.ReasoningDelta(text):
-                begin = self._start_reasoning()
-                return REASONING_CONTENT % (begin, self._reasoning_id, dumps(text))
+                return REASONING_CONTENT % (self._start_reasoning(), self._reasoning_id, dumps(text))
             case e.ReasoningEnded(signature, redacted):
                 return self._reasoning_ended(signature, redacted)
             case e.ToolCallStarted(id_, name):
@@ -180,11 +173,6 @@ def _tool_finished(event: e.ToolFinished) -> bytes:
     content = single_line(event.result) or b"null"
     if event.status != "completed":
         content = b'{"error":%b}' % dumps(event.error or event.status)
-    return TOOL_CALL_RESULT % (
-        dumps(f"result-{event.id}"),
-        dumps(event.id),
-        dumps(content.decode()),
-        METADATA_KEY.encode(),
-        event.status.encode(),
-        event.duration_ms,
-    )
+    ids = dumps(f"result-{event.id}"), dumps(event.id)
+    metadata = METADATA_KEY.encode(), event.status.encode(), event.duration_ms
+    return TOOL_CALL_RESULT % (*ids, dumps(content.decode()), *metadata)

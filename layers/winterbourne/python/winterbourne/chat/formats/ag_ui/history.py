@@ -5,11 +5,9 @@ nor signatures: the encoder puts them into `metadata` and `encryptedValue`, whic
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
-import orjson
-from msgspec import Meta
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -23,7 +21,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.formats.base import Id
+from winterbourne.chat.formats.base import FunctionCall, Id, TextPart
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image
 
@@ -39,10 +37,6 @@ class _Source(msgspec.Struct, frozen=True, rename="camel"):
     mime_type: str = ""
 
 
-class _TextPart(msgspec.Struct, frozen=True, tag="text"):
-    text: str
-
-
 class _ImagePart(msgspec.Struct, frozen=True, tag="image"):
     source: _Source
 
@@ -55,15 +49,15 @@ class _BinaryPart(msgspec.Struct, frozen=True, tag="binary", rename="camel"):
     url: str = ""
 
 
-_Content: TypeAlias = str | tuple[_TextPart | _ImagePart | _BinaryPart, ...]
+_Content: TypeAlias = str | tuple[TextPart | _ImagePart | _BinaryPart, ...]
 
 
 class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
     content: str
 
 
-class _Developer(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
-    content: str
+class _Developer(_System, frozen=True, tag="developer", tag_field="role"):
+    """System messages have this role too."""
 
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
@@ -71,19 +65,9 @@ class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     id: Id = ""
 
 
-class _Function(msgspec.Struct, frozen=True):
-    name: Id
-    arguments: str = ""
-
-
-class _ToolCall(msgspec.Struct, frozen=True):
-    id: Annotated[Id, Meta(min_length=1)]
-    function: _Function
-
-
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role", rename="camel"):
     content: str | None = None
-    tool_calls: tuple[_ToolCall, ...] | None = None
+    tool_calls: tuple[FunctionCall, ...] | None = None
     id: Id = ""
 
 
@@ -114,6 +98,12 @@ class _ReasoningMessage(msgspec.Struct, frozen=True, tag="reasoning", tag_field=
 AgUiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool | _Activity | _ReasoningMessage
 
 
+class _Failure(msgspec.Struct, frozen=True):
+    """The content of a failed result, as our encoder sends it."""
+
+    error: str
+
+
 class _EncryptedValue(msgspec.Struct, frozen=True):
     signature: str = ""
     redacted: str = ""
@@ -129,7 +119,7 @@ def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
     pending_reasoning: list[Reasoning] = []
     for message in messages:
         match message:
-            case _System(text) | _Developer(text):
+            case _System(text):
                 yield SystemMessage(text)
             case _User(content, id_):
                 pending_reasoning.clear()  # reasoning that led to no answer
@@ -146,9 +136,9 @@ def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
 
 
 def _content_parts(content: _Content) -> Iterator[Text | Image]:
-    for part in (_TextPart(content),) if isinstance(content, str) else content:
+    for part in (TextPart(content),) if isinstance(content, str) else content:
         match part:
-            case _TextPart(text):
+            case TextPart(text):
                 if text:
                     yield Text(text)
             case _ImagePart(source):
@@ -185,7 +175,6 @@ def _tool_message(message: _Tool) -> ToolMessage:
 def _error_text(text: str) -> str:
     """The message in `{"error":"..."}`; any other text unchanged."""
     try:
-        value: Any = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return msgspec.json.decode(text, type=_Failure).error
+    except (ValueError, RecursionError):
         return text
-    return value["error"] if isinstance(value, dict) and isinstance(value.get("error"), str) else text

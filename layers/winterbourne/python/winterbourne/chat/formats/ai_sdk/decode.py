@@ -38,10 +38,9 @@ def _continued_message_id(messages: tuple[UIMessage, ...]) -> str:
 
 def _new_messages(messages: Sequence[Message], tools: Container[str]) -> tuple[Message, ...]:
     """The messages not yet in the store: those after the last assistant turn, except results of server-side tools."""
-    last_turn_index = max(
-        (index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)), default=-1
-    )
-    return tuple(m for m in messages[last_turn_index + 1 :] if not isinstance(m, ToolMessage) or m.name in tools)
+    turns = [index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)]
+    new = messages[turns[-1] + 1 :] if turns else messages
+    return tuple(m for m in new if not isinstance(m, ToolMessage) or m.name in tools)
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:

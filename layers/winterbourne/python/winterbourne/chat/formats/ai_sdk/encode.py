@@ -4,8 +4,8 @@ Only chunk types that version 5 knows are sent: an unknown type makes the client
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
+import contextlib
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar, Final, assert_never
 
 import msgspec
@@ -18,19 +18,16 @@ from winterbourne.chat.formats.json_text import dumps, single_line
 
 __all__ = ["AiSdkEncoder"]
 
-HEADERS: Final[Mapping[str, str]] = MappingProxyType({**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"})
+HEADERS: Final[Mapping[str, str]] = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 
-FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
-    {
-        "stop": "stop",
-        "tool_calls": "tool-calls",
-        "max_tokens": "length",
-        "content_filter": "content-filter",
-        "refusal": "content-filter",
-        "max_turns": "other",
-        "pause": "other",
-    }
-)
+FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
+    "stop": "stop",
+    "tool_calls": "tool-calls",
+    "max_tokens": "length",
+    "content_filter": "content-filter",
+    "refusal": "content-filter",
+}
+"""Every other reason is `other`."""
 
 FINISH: Final = (
     b'%bdata: {"type":"finish","finishReason":"%b","messageMetadata":{"usage":'
@@ -55,12 +52,6 @@ class AiSdkEncoder(sse.SseEncoder):
     _text_id: bytes = b""
     _reasoning_id: bytes = b""
     _is_step_open: bool = False
-
-    def encode(self, batch: e.EventBatch) -> bytes:
-        """The frames of a batch, joined."""
-        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
-            return self._text_delta(event.text)
-        return b"".join([self._frames(event) for event in batch])
 
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
@@ -92,14 +83,10 @@ class AiSdkEncoder(sse.SseEncoder):
             case e.ConversationStarted(_, message_id):
                 return b'data: {"type":"start","messageId":%b}\n\n' % dumps(message_id)
             case e.ConversationEnded(stop_reason, used):
-                reason = FINISH_REASONS[stop_reason].encode()
+                reason = FINISH_REASONS.get(stop_reason, "other").encode()
                 return FINISH % (self._end_step(), reason, used.input, used.output, used.cached)
             case e.ConversationFailed(_, message):
-                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (
-                    self._end_step(),
-                    dumps(message),
-                    sse.DONE,
-                )
+                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (self._end_step(), dumps(message), sse.DONE)
             case e.ConversationStopped(reason):
                 return b'%bdata: {"type":"abort","reason":"%b"}\n\n%b' % (self._end_step(), reason.encode(), sse.DONE)
             case e.ToolQueued() | e.ToolStarted():
@@ -152,11 +139,10 @@ class AiSdkEncoder(sse.SseEncoder):
 
 def _tool_input(arguments: str) -> bytes:
     """The arguments as they are if they are a JSON object, otherwise as a JSON string."""
-    try:
-        value = orjson.loads(arguments or "{}")
-    except orjson.JSONDecodeError:
-        return dumps(arguments)
-    return single_line(arguments.encode() or b"{}") if isinstance(value, dict) else dumps(arguments)
+    with contextlib.suppress(orjson.JSONDecodeError):
+        if isinstance(orjson.loads(arguments or "{}"), dict):
+            return single_line(arguments.encode() or b"{}")
+    return dumps(arguments)
 
 
 def _tool_finished(event: e.ToolFinished) -> bytes:

@@ -113,9 +113,7 @@ def _decode_step(step: Sequence[UIMessagePart], message_id: str) -> Iterator[Mes
     usable_parts = [part for part in step if not (part.resolved_tool_name and part.state == "input-streaming")]
     converted = tuple(converted for part in usable_parts if (converted := _assistant_part(part)) is not None)
     yield AssistantMessage(converted, message_id, incomplete=any(part.state in _STREAMING_STATES for part in step))
-    yield from (
-        result for part in usable_parts if part.resolved_tool_name and (result := _tool_message(part)) is not None
-    )
+    yield from filter(None, (_tool_message(part) for part in usable_parts if part.resolved_tool_name))
 
 
 _STREAMING_STATES = frozenset({"streaming", "input-streaming"})

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice, ToolSchema
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import Encoder, Format, Id, MaxTokens, Temperature, ToolName
+from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, Temperature
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
@@ -21,15 +21,9 @@ from winterbourne.chat.settings import Settings
 __all__ = ["FORMAT", "models_body"]
 
 
-class _Function(msgspec.Struct, frozen=True):
-    name: ToolName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
 class _Tool(msgspec.Struct, frozen=True):
     type: Literal["function"]
-    function: _Function
+    function: ClientTool
 
 
 class _FunctionName(msgspec.Struct, frozen=True):
@@ -78,23 +72,14 @@ def _reject_unsupported_parameters(body: _Body) -> None:
         raise RequestRejected(400, "unsupported_parameter", "response_format: only the type text is supported")
 
 
-def _tool_schema(tool: _Tool) -> ToolSchema:
-    function = tool.function
-    return ToolSchema(
-        function.name, function.description or "", function.parameters or {"type": "object", "properties": {}}
-    )
-
-
 def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
     return choice.function.name if isinstance(choice, _NamedToolChoice) else choice or TOOL_CHOICE_AUTO
 
 
 def models_body(settings: Settings) -> bytes:
     """The body of `GET /v1/models`: the models that a caller may choose."""
-    models = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"}
-        for name in available_models(settings.model)
-    ]
+    names = available_models(settings.model)
+    models = [{"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in names]
     return dumps({"object": "list", "data": models})
 
 
@@ -102,7 +87,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
     """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
     decoded = msgspec.convert(body, _Body)
     _reject_unsupported_parameters(decoded)
-    tools = tuple(_tool_schema(tool) for tool in decoded.tools or ())
+    tools = tuple(tool.function.schema() for tool in decoded.tools or ())
     chat_request = ChatRequest(
         messages=tuple(decode_history(decoded.messages)),
         conversation_id=decoded.metadata.conversation_id if decoded.metadata else "",

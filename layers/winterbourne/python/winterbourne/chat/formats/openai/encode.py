@@ -4,7 +4,6 @@ Independent of how requests are decoded.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
@@ -16,31 +15,25 @@ from winterbourne.chat.formats.json_text import dumps
 
 __all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error"]
 
-FINISH_REASONS: Final[Mapping[e.StopReason, str]] = MappingProxyType(
-    {
-        "stop": "stop",
-        "tool_calls": "tool_calls",
-        "max_tokens": "length",
-        "content_filter": "content_filter",
-        "refusal": "content_filter",
-        "max_turns": "length",
-        "pause": "length",
-    }
-)
+FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
+    "stop": "stop",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+}
+"""Every other reason is a limit: `length`."""
 
 TURN_SEPARATOR: Final = "\n\n"
 """Joins the texts of an answer's turns: the format has one text per answer, and server-side tools are not shown."""
 
-ERROR_TYPES: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        401: "authentication_error",
-        403: "permission_error",
-        404: "not_found_error",
-        429: "rate_limit_error",
-    }
-)
+ERROR_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
-STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = MappingProxyType({"model_busy": 503, "deadline_reached": 504})
+STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = {"model_busy": 503, "deadline_reached": 504}
 """HTTP status of a failed non-streaming answer, by error code; other `model_` codes give 502, all else 500."""
 
 
@@ -63,13 +56,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     _has_text: bool = False
     _separator: str = ""
 
-    def encode(self, batch: EventBatch) -> bytes:
-        """The chunks of a batch, joined."""
-        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
-            return self._text_delta(event.text)
-        return b"".join([self._frames(event) for event in batch])
-
-    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911 - one case for each event
+    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
             case e.TextDelta(text):
                 return self._text_delta(text)
@@ -93,14 +80,9 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case e.ConversationStopped(reason):
                 # The format has no reason for this: `length` says that more would have come, `stopped` why it did not.
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
-            case (
-                e.ReasoningEnded()
-                | e.ToolQueued()
-                | e.ToolStarted()
-                | e.ToolProgressed()
-                | e.ToolFinished()
-                | e.TurnEnded()
-            ):
+            case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
+                return b""
+            case e.ReasoningEnded() | e.TurnEnded():
                 return b""
             case _:
                 assert_never(event)
@@ -110,11 +92,9 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         return self._chunk(b'{"content":%b}' % dumps(separator + text))
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
-        self._chunk_prefix = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
-            dumps(f"chatcmpl-{event.message_id}"),
-            self.created,
-            dumps(self.model or event.model),
-        )
+        fields = dumps(f"chatcmpl-{event.message_id}"), self.created, dumps(self.model or event.model)
+        template = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+        self._chunk_prefix = template % fields
         return self._chunk(b'{"role":"assistant","content":""}')
 
     def _tool_call_started(self, call_id: str, name: str) -> bytes:
@@ -129,18 +109,14 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         return self._chunk(b'{"tool_calls":[%b]}' % call)
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
-        last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS[event.stop_reason].encode())
+        last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS.get(event.stop_reason, "length").encode())
         if self.include_usage:
             last += b'%b],"usage":%b}\n\n' % (self._chunk_prefix, dumps(_usage(event.usage)))
         return last + sse.DONE
 
     def _chunk(self, delta: bytes, finish_reason: bytes = b"null", extra_fields: bytes = b"") -> bytes:
-        return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (
-            self._chunk_prefix,
-            delta,
-            finish_reason,
-            extra_fields,
-        )
+        fields = self._chunk_prefix, delta, finish_reason, extra_fields
+        return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % fields
 
 
 class OpenAiCompletionEncoder(msgspec.Struct):
@@ -153,7 +129,7 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         status: That of a failed answer once its terminal event is encoded.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({"content-type": "application/json"})
+    headers: ClassVar[Mapping[str, str]] = {"content-type": "application/json"}
     heartbeat: ClassVar[bytes] = b""
 
     model: str
@@ -184,7 +160,7 @@ class OpenAiCompletionEncoder(msgspec.Struct):
             case e.ConversationStarted():
                 self._id, self.model = f"chatcmpl-{event.message_id}", self.model or event.model
             case e.ConversationEnded():
-                return self._completion(FINISH_REASONS[event.stop_reason], event.usage)
+                return self._completion(FINISH_REASONS.get(event.stop_reason, "length"), event.usage)
             case e.ConversationStopped():
                 return self._completion("length", e.Usage(), stopped=event.reason)
             case e.ConversationFailed(code, message):
@@ -230,8 +206,5 @@ def _usage(usage: e.Usage) -> dict[str, Any]:
 def encode_error(status: int, code: str, message: str) -> bytes:
     """The format's error object, as the SDKs expect it."""
     error_type = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % (
-        dumps(message),
-        error_type.encode(),
-        dumps(code),
-    )
+    fields = dumps(message), error_type.encode(), dumps(code)
+    return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % fields

@@ -1,10 +1,9 @@
 """Decodes chat history: OpenAI chat messages → core messages."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
-from msgspec import Meta
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -18,18 +17,14 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Id
+from winterbourne.chat.formats.base import FunctionCall, Id, TextPart
 from winterbourne.chat.formats.media import parse_image
 
 __all__ = ["OpenAiMessage", "decode_history"]
 
 
-class _TextPart(msgspec.Struct, frozen=True, tag="text"):
-    text: str
-
-
 class _RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
-    refusal: str
+    text: str = msgspec.field(name="refusal")
 
 
 class _ImageUrl(msgspec.Struct, frozen=True):
@@ -40,37 +35,26 @@ class _ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
     image_url: _ImageUrl
 
 
-_TextContent: TypeAlias = str | tuple[_TextPart, ...]
+_TextContent: TypeAlias = str | tuple[TextPart, ...]
 
 
 class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
     content: _TextContent
 
 
-class _Developer(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
-    content: _TextContent
+class _Developer(_System, frozen=True, tag="developer", tag_field="role"):
+    """System messages have this role too."""
 
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
-    content: str | tuple[_TextPart | _ImagePart, ...]
-
-
-class _Function(msgspec.Struct, frozen=True):
-    name: Id
-    arguments: str = ""
-
-
-class _ToolCall(msgspec.Struct, frozen=True):
-    id: Annotated[Id, Meta(min_length=1)]
-    function: _Function
-    type: Literal["function"] = "function"
+    content: str | tuple[TextPart | _ImagePart, ...]
 
 
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
-    content: str | tuple[_TextPart | _RefusalPart, ...] | None = None
+    content: str | tuple[TextPart | _RefusalPart, ...] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: tuple[_ToolCall, ...] | None = None
+    tool_calls: tuple[FunctionCall, ...] | None = None
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
@@ -85,7 +69,7 @@ def decode_history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
     """One core message per message. A result never counts as an error: the format has no field for it."""
     for message in messages:
         match message:
-            case _System(content) | _Developer(content):
+            case _System(content):
                 yield SystemMessage(_join_text(content))
             case _User(content):
                 yield UserMessage(tuple(_user_parts(content)))
@@ -99,8 +83,8 @@ def _join_text(content: _TextContent) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
-def _user_parts(content: str | tuple[_TextPart | _ImagePart, ...]) -> Iterator[UserPart]:
-    for part in (_TextPart(content),) if isinstance(content, str) else content:
+def _user_parts(content: str | tuple[TextPart | _ImagePart, ...]) -> Iterator[UserPart]:
+    for part in (TextPart(content),) if isinstance(content, str) else content:
         if isinstance(part, _ImagePart):
             yield parse_image("", url=part.image_url.url)
         elif part.text:
@@ -110,14 +94,9 @@ def _user_parts(content: str | tuple[_TextPart | _ImagePart, ...]) -> Iterator[U
 def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.reasoning_content:
         yield Reasoning(message.reasoning_content)
-    yield from (Text(text) for text in _assistant_texts(message) if text)
+    content = message.content or ()
+    texts = [content] if isinstance(content, str) else [part.text for part in content]
+    # For the next turn, a refusal is text like any other.
+    yield from (Text(text) for text in (*texts, message.refusal) if text)
     for call in message.tool_calls or ():
         yield ToolCall(call.id, call.function.name, call.function.arguments)
-
-
-def _assistant_texts(message: _Assistant) -> Iterator[str]:
-    """The texts of a message, refusals included: for the next turn, a refusal is text like any other."""
-    content = message.content or ()
-    for part in (_TextPart(content),) if isinstance(content, str) else content:
-        yield part.text if isinstance(part, _TextPart) else part.refusal
-    yield message.refusal or ""
