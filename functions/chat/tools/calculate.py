@@ -109,10 +109,7 @@ def _to_json_number(number: Number) -> Number | str:
 
 
 _CONSTANTS: Final[Mapping[str, float]] = {"pi": math.pi, "e": math.e, "tau": math.tau}
-_SIGNS: Final[Mapping[type[ast.unaryop], Callable[[Number], Number]]] = {
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
+_SIGNS: Final[Mapping[type[ast.unaryop], Callable[[Number], Number]]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

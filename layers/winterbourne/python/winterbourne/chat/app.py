@@ -85,7 +85,7 @@ def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers
         return None
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
-    return McpServers(settings, executor.add)
+    return McpServers(settings.tools, executor.add)
 
 
 def _routes(settings: Settings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:

@@ -28,15 +28,7 @@ from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
 
-__all__ = [
-    "JSON_HEADERS",
-    "Endpoint",
-    "ErrorEncoder",
-    "RequestContext",
-    "Service",
-    "reply",
-    "reply_json",
-]
+__all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
 
 JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
 

@@ -32,12 +32,7 @@ from winterbourne.chat.storage.conversation_items import (
 from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
-__all__ = [
-    "ConversationStore",
-    "ConversationSummary",
-    "Cursor",
-    "OpenConversation",
-]
+__all__ = ["ConversationStore", "ConversationSummary", "Cursor", "OpenConversation"]
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -109,29 +109,11 @@ def tool(function: Function, /) -> Tool: ...
 
 
 @overload
-def tool(
-    *,
-    name: str = "",
-    batch: Function | None = None,
-    timeout_s: float | None = None,
-    retries: int = 0,
-    cache_ttl_s: float | None = None,
-    cache_per_caller: bool | None = None,
-    batch_window_s: float = 0.01,
-    breaker: str = "",
-    max_result_bytes: int | None = None,
-    concurrency: int | None = None,
-    needs: Sequence[str] = (),
-) -> Callable[[Function], Tool]: ...
+def tool(*, name: str = "", batch: Function | None = None, **options: Any) -> Callable[[Function], Tool]: ...
 
 
 def tool(
-    function: Function | None = None,
-    /,
-    *,
-    name: str = "",
-    batch: Function | None = None,
-    **options: Any,
+    function: Function | None = None, /, *, name: str = "", batch: Function | None = None, **options: Any
 ) -> Tool | Callable[[Function], Tool]:
     """Declare a function as a tool.
 

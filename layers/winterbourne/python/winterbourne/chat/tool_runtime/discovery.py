@@ -22,11 +22,10 @@ def discover(package: ModuleType) -> list[Tool]:
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if not info.name.rpartition(".")[2].startswith("_"):
             for tool in _tools_in(importlib.import_module(info.name)):
-                existing, defined_in = found.setdefault(tool.name, (tool, info.name))
+                existing, place = found.setdefault(tool.name, (tool, info.name))
                 if existing is not tool:
-                    raise InvalidToolDeclaration(
-                        f"Two tools are named {tool.name}: one in {defined_in}, one in {info.name}."
-                    )
+                    places = f"one in {place}, one in {info.name}"
+                    raise InvalidToolDeclaration(f"Two tools are named {tool.name}: {places}.")
     return [tool for tool, _ in found.values()]
 
 

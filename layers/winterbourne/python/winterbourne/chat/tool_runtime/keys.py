@@ -60,12 +60,9 @@ class ToolKeys:
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
-        value_or_secret = self._lookup(name)
-        value = (
-            unwrap_single_value(await value_or_secret.read())
-            if isinstance(value_or_secret, Secret)
-            else value_or_secret
-        )
+        value = self._lookup(name)
+        if isinstance(value, Secret):
+            value = unwrap_single_value(await value.read())
         if not value:
             raise ToolError(f"{name} is not set.")
         return value

@@ -116,13 +116,11 @@ def _decode_json(text: str) -> Any:
     """
     try:
         value = msgspec.json.decode(text)
-        _DUPLICATE_KEY_CHECKER.decode(text)
-    except msgspec.ValidationError:
-        raise
     except UnicodeEncodeError:
         raise msgspec.ValidationError("the JSON text contains a lone surrogate") from None
     except msgspec.DecodeError as error:
         raise msgspec.ValidationError(f"the text is not valid JSON ({_lowercase_first(str(error))})") from None
+    _KEY_CHECKER.decode(text)
     return value
 
 
@@ -137,9 +135,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
 _PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
 
 # msgspec silently keeps the last value of a duplicate key, so the text is parsed again just for its keys.
-_DUPLICATE_KEY_CHECKER: Final = json.JSONDecoder(
-    object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str
-)
+_KEY_CHECKER: Final = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str)
 
 
 def _matches_tag(value: Mapping[str, Any], schema: Schema) -> bool:

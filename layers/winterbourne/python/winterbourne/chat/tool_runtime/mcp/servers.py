@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from winterbourne.chat.errors import ChatError, SettingsError
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.mcp.client import McpClient
 
@@ -40,12 +41,12 @@ class McpServers:
     """
 
     def __init__(
-        self, settings: Settings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
+        self, settings: ToolSettings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
         read_tokens = _token_reader(settings)
         self._unlisted = [
-            McpClient(name, url, token=lambda name=name: _token_for(read_tokens, name))  # type: ignore[misc]  # bound now
-            for name, url in _parse_servers(settings.tools.mcp_servers)
+            McpClient(name, url, token=partial(_token_for, read_tokens, name))
+            for name, url in _parse_servers(settings.mcp_servers)
         ]
         self._add_tools = add_tools
         self._now = now
@@ -98,13 +99,13 @@ def _parse_servers(servers: str) -> list[tuple[str, str]]:
     return [(name, url) for name, _, url in pairs]
 
 
-def _token_reader(settings: Settings) -> Callable[[], Awaitable[str]]:
-    if settings.tools.mcp_tokens_secret_arn:
-        return Secret(settings.tools.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
-    _parse_tokens(settings.tools.mcp_tokens)
+def _token_reader(settings: ToolSettings) -> Callable[[], Awaitable[str]]:
+    if settings.mcp_tokens_secret_arn:
+        return Secret(settings.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
+    _parse_tokens(settings.mcp_tokens)
 
     async def read_setting() -> str:
-        return settings.tools.mcp_tokens
+        return settings.mcp_tokens
 
     return read_setting
 
