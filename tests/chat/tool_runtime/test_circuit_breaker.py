@@ -107,7 +107,7 @@ def test_after_any_history_an_open_breaker_refuses_all_but_one_trial_call(
                 trial = not breaker.is_closed
                 allowed.append(breaker.begin(now))
                 assert breaker.remaining_open_s(now) == pytest.approx(30 if trial else 0), (
-                    "only one trial call at a time"
+                    "one trial call at a time"
                 )
         elif allowed:
             opened = breaker.record(allowed.pop(0), succeeded=step == "succeeded", now=now)
