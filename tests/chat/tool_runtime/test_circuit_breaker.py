@@ -106,9 +106,7 @@ def test_after_any_history_an_open_breaker_refuses_all_but_one_trial_call(
             if not refuses:
                 trial = not breaker.is_closed
                 allowed.append(breaker.begin(now))
-                assert breaker.remaining_open_s(now) == pytest.approx(30 if trial else 0), (
-                    "one trial call at a time"
-                )
+                assert breaker.remaining_open_s(now) == pytest.approx(30 if trial else 0), "one trial call at a time"
         elif allowed:
             opened = breaker.record(allowed.pop(0), succeeded=step == "succeeded", now=now)
             assert not opened or breaker.remaining_open_s(now) == pytest.approx(30)

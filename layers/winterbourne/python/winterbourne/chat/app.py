@@ -21,6 +21,7 @@ from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.static_files import serve_static_file
+from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, RequestContext, Service, reply
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.providers.factory import make_provider
@@ -66,7 +67,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     limiter = RateLimiter(store, settings.limits)
     chat = ChatEndpoint(settings, provider, executor, conversations, limiter, stop_signals)
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes = {**_routes(settings, health, stored), **_chat_routes(chat, servers)}
+    routes = _routes(settings, health, stored) | _chat_routes(chat, servers)
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -76,7 +77,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     if servers:
         on_shutdown(servers.close)
     after_request = partial(executor.retire_if_stuck, retire)
-    return Service(routes, authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
+    return Service(Router(routes), authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
 
 
 def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers | None":

@@ -97,8 +97,23 @@ class ConversationStore:
         async with self._lease(caller_id, request.conversation_id) as lease:
             if lease.metadata is None:
                 merge_history((), request.messages)  # raises before anything is created
-            async with self._open_leased(lease, pk, request) as conversation:
-                yield conversation
+            metadata, items = await _gather_both(
+                lease.acquire(derive_title(request.messages)), self._store.query_partition(pk)
+            )
+            stored = join_items(items, metadata.created_ms)
+            kept = truncate_from(stored, request.messages)
+            messages = merge_history([one.message for one in kept], request.messages)
+            if len(kept) < len(stored):
+                items = await self._truncate(items, stored[len(kept)].sk)
+            positions = itertools.count()
+            async with self._write_behind_queue(lease, metadata, items) as queue:
+
+                def append(message: Message) -> None:
+                    queue.put(split_into_items(message, pk, metadata.epoch, next(positions), lease.item_expires_at_s))
+
+                for message in request.messages:
+                    append(message)
+                yield OpenConversation(messages, append)
 
     async def list_page(
         self, caller_id: str, limit: int, after: Cursor | None = None
@@ -147,26 +162,6 @@ class ConversationStore:
             await lease.acquire("")
             await self._store.delete([(pk, item.sk) for item in await self._store.query_partition(pk)])
             await lease.delete_metadata()
-
-    @contextlib.asynccontextmanager
-    async def _open_leased(self, lease: Lease, pk: str, request: ChatRequest) -> AsyncIterator[OpenConversation]:
-        metadata, items = await _gather_both(
-            lease.acquire(derive_title(request.messages)), self._store.query_partition(pk)
-        )
-        stored = join_items(items, metadata.created_ms)
-        kept = truncate_from(stored, request.messages)
-        messages = merge_history([one.message for one in kept], request.messages)
-        if len(kept) < len(stored):
-            items = await self._truncate(items, stored[len(kept)].sk)
-        positions = itertools.count()
-        async with self._write_behind_queue(lease, metadata, items) as queue:
-
-            def append(message: Message) -> None:
-                queue.put(split_into_items(message, pk, metadata.epoch, next(positions), lease.item_expires_at_s))
-
-            for message in request.messages:
-                append(message)
-            yield OpenConversation(messages, append)
 
     async def _truncate(self, items: list[Item], sk: str) -> list[Item]:
         """Delete the items from `sk` on; return the others."""

@@ -72,20 +72,16 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             decoded, encoder = wire_format.decode(body)
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
-        request = _with_ids(
-            check_request(
-                decoded,
-                settings.request,
-                settings.model,
-                self.tools.schemas,
-                takes_image_urls=provider.takes_image_urls,
-            )
+        request = check_request(
+            decoded, settings.request, settings.model, self.tools.schemas, takes_image_urls=provider.takes_image_urls
         )
+        conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
+        message_id = request.message_id or f"m_{uuid.uuid4().hex}"
+        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
         if settings.limits.limit_requests_per_minute or settings.limits.limit_tokens_per_day:
             await self.rate_limiter.check(context.caller.id)
-        context.record.fields.update(
-            conversation_id=request.conversation_id, model=provider.name, model_id=request.model_id or ""
-        )
+        fields = context.record.fields
+        fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
         usages: list[Usage] = []
         try:
             if request.store:
@@ -107,8 +103,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         usages: list[Usage],
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        stream_settings, invocation = self.settings.stream, context.lambda_context
-        remaining_s = invocation.get_remaining_time_in_millis() / 1000 - stream_settings.deadline_margin
+        settings, caller_id, invocation = self.settings.stream, context.caller.id, context.lambda_context
+        remaining_s = invocation.get_remaining_time_in_millis() / 1000 - settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + remaining_s
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat)
@@ -119,23 +115,23 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             emit=writer.emit,
             on_usage=usages.append,
             on_message=_log_messages(request, append, context.record) if self.settings.log.log_messages else append,
-            max_turns=stream_settings.max_turns,
+            max_turns=settings.max_turns,
             deadline=deadline,
             request_id=invocation.aws_request_id,
-            caller_id=context.caller.id,
+            caller_id=caller_id,
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
-        wait_for_stop = partial(
-            self.stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
-        )
+        received_ms = context.request.received_ms
+        wait_for_stop = partial(self.stop_signals.wait, caller_id, request.conversation_id, received_ms)
+        interval_s = settings.heartbeat_interval
         try:
             await supervise(
                 conversation.run(),
                 writer,
                 wait_for_stop=wait_for_stop,
                 deadline=deadline,
-                heartbeat_interval_s=stream_settings.heartbeat_interval,
+                heartbeat_interval_s=interval_s,
             )
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
@@ -148,15 +144,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 await self.rate_limiter.record_usage(caller.id, tokens)
         except (StorageUnavailable, TimeoutError):
             _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
-
-
-def _with_ids(request: ChatRequest) -> ChatRequest:
-    """Generate the conversation and message ids that the caller left out."""
-    return msgspec.structs.replace(
-        request,
-        conversation_id=request.conversation_id or f"c_{uuid.uuid4().hex}",
-        message_id=request.message_id or f"m_{uuid.uuid4().hex}",
-    )
 
 
 def _log_messages(
