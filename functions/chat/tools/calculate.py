@@ -4,7 +4,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
@@ -70,8 +70,7 @@ def _check_magnitude(number: Any) -> Number:
         raise ToolError("The result is not a real number.")
     if isinstance(number, int) and number.bit_length() > MAX_BITS:
         raise ToolError("The numbers get too large.")
-    bounded: Number = number
-    return bounded
+    return cast("Number", number)
 
 
 def _power(base: Number, exponent: Number) -> Any:

@@ -112,6 +112,10 @@ class Store:
         if self._thread_pool:
             self._thread_pool.submit(self._get_backend)
 
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return int(self.now() * 1000)
+
     async def get(self, pk: str, sk: str) -> Item | None:
         """One item, or None."""
         item = await self._call_backend(lambda backend: backend.get(pk, sk))

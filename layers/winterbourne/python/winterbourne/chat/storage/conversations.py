@@ -6,9 +6,9 @@ The storage schema is in `conversation_items`, mutual exclusion between requests
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -33,9 +33,6 @@ from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
 __all__ = ["ConversationStore", "ConversationSummary", "Cursor", "OpenConversation"]
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 Cursor: TypeAlias = tuple[int, str]
 """Pagination cursor: `updated_ms` and `sk` of the last conversation of a page."""
@@ -97,9 +94,13 @@ class ConversationStore:
         async with self._lease(caller_id, request.conversation_id) as lease:
             if lease.metadata is None:
                 merge_history((), request.messages)  # raises before anything is created
-            metadata, items = await _gather_both(
-                lease.acquire(derive_title(request.messages)), self._store.query_partition(pk)
+            metadata, items = await asyncio.gather(  # waits for both, even if one fails
+                lease.acquire(derive_title(request.messages)), self._store.query_partition(pk), return_exceptions=True
             )
+            if isinstance(metadata, BaseException):
+                raise metadata
+            if isinstance(items, BaseException):
+                raise items
             stored = join_items(items, metadata.created_ms)
             kept = truncate_from(stored, request.messages)
             messages = merge_history([one.message for one in kept], request.messages)
@@ -190,15 +191,5 @@ class ConversationStore:
             title=redaction.redact(metadata.title),
             created_at=datetime.fromtimestamp(metadata.created_ms / 1000, UTC),
             updated_at=datetime.fromtimestamp(item.updated_ms / 1000, UTC),
-            running=is_leased(metadata, int(self._store.now() * 1000)),
+            running=is_leased(metadata, self._store.now_ms()),
         )
-
-
-async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """Wait for both to end, even if one fails; then raise the first error."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    if isinstance(first, BaseException):
-        raise first
-    if isinstance(second, BaseException):
-        raise second
-    return first, second

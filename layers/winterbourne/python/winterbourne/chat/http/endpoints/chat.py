@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -33,6 +33,9 @@ __all__ = ["ChatEndpoint"]
 
 USAGE_WRITE_TIMEOUT_S: Final = 1.0
 """A slow store must not hold back a finished answer: the client waits for the end of the response."""
+
+Append: TypeAlias = Callable[[Message], None]
+"""Saves a message of the conversation."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     async def _run_conversation(
         self,
         request: ChatRequest,
-        append: Callable[[Message], None] | None,
+        append: Append | None,
         encoder: Encoder,
         context: RequestContext,
         usages: list[Usage],
@@ -146,9 +149,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 
 
-def _log_messages(
-    request: ChatRequest, append: Callable[[Message], None] | None, record: telemetry.RequestRecord
-) -> Callable[[Message], None]:
+def _log_messages(request: ChatRequest, append: Append | None, record: telemetry.RequestRecord) -> Append:
     """Add the request's own message to its log line; the result does so with each new one, and saves it."""
     logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in request.messages[-1:]]
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import httpx
@@ -47,32 +47,27 @@ async def _no_token() -> str:
     return ""
 
 
-class McpClient:
+class McpClient(msgspec.Struct, eq=False):
     """Client of one MCP server. Its session is opened on first use, and again when the server no longer has it.
 
-    Args:
+    Attributes:
         name: Prefix of the names of its tools, so that two servers never clash.
         url: The server's MCP endpoint.
         token: Returns the server's bearer token, or an empty string.
         client: Returns the shared HTTP client.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        token: Callable[[], Awaitable[str]] = _no_token,
-        client: Callable[[], httpx.AsyncClient] = http_pool.client,
-    ) -> None:
-        self.name = name
-        self._service = f"MCP server {name}"
-        self._url = url
-        self._token = token
-        self._client = client
-        self._request_ids = itertools.count(1)
-        self._session_headers: dict[str, str] | None = None
-        self._session_lock = asyncio.Lock()
+    name: str
+    url: str
+    token: Callable[[], Awaitable[str]] = _no_token
+    client: Callable[[], httpx.AsyncClient] = http_pool.client
+    _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
+    _session_headers: dict[str, str] | None = None
+    _session_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+
+    @property
+    def _service(self) -> str:
+        return f"MCP server {self.name}"
 
     async def list_tools(self) -> list[Tool]:
         """List the server's tools, following its pagination (cursor).
@@ -169,13 +164,13 @@ class McpClient:
     @contextlib.asynccontextmanager
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         request_headers = {**_POST_HEADERS, **headers}
-        if token := await self._token():
+        if token := await self.token():
             request_headers["authorization"] = f"Bearer {token}"
-        client = self._client()
+        client = self.client()
         # No read timeout: a tool may take long, and its own timeout ends it.
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         body = orjson.dumps(message)
-        async with client.stream("POST", self._url, content=body, headers=request_headers, timeout=timeout) as response:
+        async with client.stream("POST", self.url, content=body, headers=request_headers, timeout=timeout) as response:
             if response.status_code == 404 and "mcp-session-id" in headers:
                 raise _SessionExpired
             if response.status_code >= 300:

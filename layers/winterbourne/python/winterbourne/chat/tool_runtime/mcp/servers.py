@@ -51,7 +51,7 @@ class McpServers:
         self._add_tools = add_tools
         self._now = now
         self._last_attempt_at = float("-inf")
-        self._listing_task: asyncio.Task[None] | None = None
+        self._listing: asyncio.Future[list[None]] | None = None
 
     async def connect(self) -> None:
         """List the servers not listed yet: at most every RETRY_INTERVAL_S, each for at most CONNECT_TIMEOUT_S.
@@ -59,26 +59,23 @@ class McpServers:
         The first call waits for the listing. Later ones run it in the background, so that an unavailable server delays
         no answer; `close` cancels it.
         """
-        is_first = self._listing_task is None
+        is_first = self._listing is None
         if self._is_due():
             self._last_attempt_at = self._now()
-            self._listing_task = asyncio.create_task(self._list_unlisted())
+            self._listing = asyncio.gather(*map(self._list_tools_of, self._unlisted))
             if is_first:
-                await self._listing_task
+                await self._listing
 
     async def close(self) -> None:
         """Cancel a listing in progress."""
-        if self._listing_task is not None:
-            self._listing_task.cancel()
-            await asyncio.gather(self._listing_task, return_exceptions=True)
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.gather(self._listing, return_exceptions=True)
 
     def _is_due(self) -> bool:
-        if not self._unlisted or (self._listing_task is not None and not self._listing_task.done()):
+        if not self._unlisted or (self._listing is not None and not self._listing.done()):
             return False
         return not 0 <= self._now() - self._last_attempt_at < RETRY_INTERVAL_S
-
-    async def _list_unlisted(self) -> None:
-        await asyncio.gather(*map(self._list_tools_of, tuple(self._unlisted)))
 
     async def _list_tools_of(self, client: McpClient) -> None:
         try:
