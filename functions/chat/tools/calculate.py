@@ -118,21 +118,6 @@ _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Mod: operator.mod,
     ast.Pow: _power,
 }
-_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    "abs": abs,
-    "ceil": math.ceil,
-    "cos": math.cos,
-    "exp": math.exp,
-    "factorial": _factorial,
-    "floor": math.floor,
-    "gcd": math.gcd,
-    "log": math.log,
-    "log10": math.log10,
-    "log2": math.log2,
-    "max": max,
-    "min": min,
-    "round": _round,
-    "sin": math.sin,
-    "sqrt": math.sqrt,
-    "tan": math.tan,
-}
+_MATH_NAMES: Final = ("ceil", "cos", "exp", "floor", "gcd", "log", "log10", "log2", "sin", "sqrt", "tan")
+_OTHERS: Final = {"abs": abs, "factorial": _factorial, "max": max, "min": min, "round": _round}
+_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {name: getattr(math, name) for name in _MATH_NAMES} | _OTHERS

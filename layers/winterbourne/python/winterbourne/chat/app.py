@@ -67,7 +67,9 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     limiter = RateLimiter(store, settings.limits)
     chat = ChatEndpoint(settings, provider, executor, conversations, limiter, stop_signals)
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes = _routes(settings, health, stored) | _chat_routes(chat, servers)
+    routes, connect = _routes(settings, health, stored), servers.connect if servers else None
+    for each in FORMATS:
+        routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.error_body, prepare=connect)
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -103,13 +105,6 @@ def _routes(settings: Settings, health: HealthEndpoint, conversations: Conversat
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
         ("GET", "/api/chat/{id}/stream"): endpoint(_resume_stream),
         ("GET", "/v1/models"): Endpoint(partial(_list_models, settings), openai.FORMAT.error_body),
-    }
-
-
-def _chat_routes(chat: ChatEndpoint, servers: "McpServers | None") -> Routes:
-    prepare = servers.connect if servers else None
-    return {
-        ("POST", each.path): Endpoint(partial(chat.handle, each), each.error_body, prepare=prepare) for each in FORMATS
     }
 
 

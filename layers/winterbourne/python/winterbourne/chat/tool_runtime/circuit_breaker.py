@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.tool_runtime.call import ActiveCall
@@ -77,23 +79,23 @@ class CircuitBreaker:
         self._open_until = now + self._open_s
 
 
-class GuardedTool:
+class GuardedTool(msgspec.Struct, frozen=True):
     """A tool and its breaker, which other tools may share.
 
-    Args:
+    Attributes:
         tool: Has a `breaker`.
         breaker: The one of that name.
-        wall_clock: Seconds. The loop's clock may stop while the environment is frozen, which would keep breakers open.
+        now: Wall clock, seconds. The loop's clock may stop while the environment is frozen, which would keep breakers
+            open.
     """
 
-    def __init__(self, tool: Tool, breaker: CircuitBreaker, wall_clock: Callable[[], float]) -> None:
-        self._tool = tool
-        self._breaker = breaker
-        self._now = wall_clock
+    tool: Tool
+    breaker: CircuitBreaker
+    now: Callable[[], float]
 
     def refusal(self, _: ActiveCall) -> Outcome | None:
         """The outcome of a call while the breaker is open, else None."""
-        retry_after_s = self._breaker.remaining_open_s(self._now())
+        retry_after_s = self.breaker.remaining_open_s(self.now())
         return failed(self._refusal_message(retry_after_s)) if retry_after_s else None
 
     def guard(self, call: Call) -> Call:
@@ -104,9 +106,9 @@ class GuardedTool:
         """
 
         async def guarded_call(arguments: Any, context: ToolContext) -> Any:
-            if retry_after_s := self._breaker.remaining_open_s(self._now()):
+            if retry_after_s := self.breaker.remaining_open_s(self.now()):
                 raise ToolError(self._refusal_message(retry_after_s))
-            generation = self._breaker.begin(self._now())
+            generation = self.breaker.begin(self.now())
             try:
                 result = await call(arguments, context)
             except asyncio.CancelledError:
@@ -123,10 +125,10 @@ class GuardedTool:
         return guarded_call
 
     def _record(self, generation: int, *, succeeded: bool) -> None:
-        if self._breaker.record(generation, succeeded=succeeded, now=self._now()):
-            measure("BreakerOpenings", tool=self._tool.name)
-            _LOGGER.warning("circuit breaker %s opened", self._tool.options.breaker)
+        if self.breaker.record(generation, succeeded=succeeded, now=self.now()):
+            measure("BreakerOpenings", tool=self.tool.name)
+            _LOGGER.warning("circuit breaker %s opened", self.tool.options.breaker)
 
     def _refusal_message(self, retry_after_s: float) -> str:
-        name = self._tool.name
+        name = self.tool.name
         return f"{name} failed too often and is paused; it may be called again in {retry_after_s:.0f} seconds."

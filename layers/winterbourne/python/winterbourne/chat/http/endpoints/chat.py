@@ -34,7 +34,7 @@ __all__ = ["ChatEndpoint"]
 USAGE_WRITE_TIMEOUT_S: Final = 1.0
 """A slow store must not hold back a finished answer: the client waits for the end of the response."""
 
-Append: TypeAlias = Callable[[Message], None]
+Save: TypeAlias = Callable[[Message], None]
 """Saves a message of the conversation."""
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -98,12 +98,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 await self._record_usage(context.caller, sum(used.input + used.output for used in usages))
 
     async def _run_conversation(
-        self,
-        request: ChatRequest,
-        append: Append | None,
-        encoder: Encoder,
-        context: RequestContext,
-        usages: list[Usage],
+        self, request: ChatRequest, append: Save | None, encoder: Encoder, context: RequestContext, usages: list[Usage]
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         settings, caller_id, invocation = self.settings.stream, context.caller.id, context.lambda_context
@@ -126,15 +121,11 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             called_tools=context.record.tools,
         )
         received_ms = context.request.received_ms
-        wait_for_stop = partial(self.stop_signals.wait, caller_id, request.conversation_id, received_ms)
+        stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, received_ms)
         interval_s = settings.heartbeat_interval
         try:
             await supervise(
-                conversation.run(),
-                writer,
-                wait_for_stop=wait_for_stop,
-                deadline=deadline,
-                heartbeat_interval_s=interval_s,
+                conversation.run(), writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
             )
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
@@ -149,7 +140,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 
 
-def _log_messages(request: ChatRequest, append: Append | None, record: telemetry.RequestRecord) -> Append:
+def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
     """Add the request's own message to its log line; the result does so with each new one, and saves it."""
     logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in request.messages[-1:]]
 

@@ -43,23 +43,19 @@ class _SessionExpired(Exception):
     """The server no longer has our session (404); a new one must be opened (specification, "Session Management")."""
 
 
-async def _no_token() -> str:
-    return ""
-
-
 class McpClient(msgspec.Struct, eq=False):
     """Client of one MCP server. Its session is opened on first use, and again when the server no longer has it.
 
     Attributes:
         name: Prefix of the names of its tools, so that two servers never clash.
         url: The server's MCP endpoint.
-        token: Returns the server's bearer token, or an empty string.
+        token: Returns the server's bearer token, or an empty string; None if no token is sent.
         client: Returns the shared HTTP client.
     """
 
     name: str
     url: str
-    token: Callable[[], Awaitable[str]] = _no_token
+    token: Callable[[], Awaitable[str]] | None = None
     client: Callable[[], httpx.AsyncClient] = http_pool.client
     _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
     _session_headers: dict[str, str] | None = None
@@ -164,7 +160,7 @@ class McpClient(msgspec.Struct, eq=False):
     @contextlib.asynccontextmanager
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         request_headers = {**_POST_HEADERS, **headers}
-        if token := await self.token():
+        if self.token and (token := await self.token()):
             request_headers["authorization"] = f"Bearer {token}"
         client = self.client()
         # No read timeout: a tool may take long, and its own timeout ends it.

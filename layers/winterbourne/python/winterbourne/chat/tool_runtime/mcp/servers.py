@@ -43,11 +43,8 @@ class McpServers:
     def __init__(
         self, settings: ToolSettings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
-        read_tokens = _token_reader(settings)
-        self._unlisted = [
-            McpClient(name, url, token=partial(_token_for, read_tokens, name))
-            for name, url in _parse_servers(settings.mcp_servers)
-        ]
+        token_for, servers = partial(_token_for, _token_reader(settings)), _parse_servers(settings.mcp_servers)
+        self._unlisted = [McpClient(name, url, token=partial(token_for, name)) for name, url in servers]
         self._add_tools = add_tools
         self._now = now
         self._last_attempt_at = float("-inf")
