@@ -88,7 +88,8 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
 
 
 async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) -> Any:
-    region = _region(target, context)
+    # In an ARN, the region is that of the function, which no other region's API has.
+    region = target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
     request = _build_request(target, region, remote_call, context)
     with translate_errors("tool's function"):
         try:
@@ -111,11 +112,6 @@ def _build_request(target: str, region: str, remote_call: RemoteCall, context: T
     timeout = httpx.Timeout(context.http.timeout.connect, read=None)
     headers = {"content-type": "application/json"}
     return context.http.build_request("POST", url, content=payload, headers=headers, timeout=timeout)
-
-
-def _region(target: str, context: ToolContext) -> str:
-    """The region in the ARN, since no other region's API has the function; else AWS_REGION."""
-    return target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
 
 
 def _parse_response(response: httpx.Response, body: bytes) -> Any:
