@@ -142,6 +142,7 @@ def _routes() -> Names:
     code = """
         from winterbourne.chat import app
         from winterbourne.chat.settings import Settings
+        app.Router = lambda routes: routes
         app.Service = lambda routes, *_: routes
         routes = app.build(Settings.of(auth="none"), [], None)
         print(json.dumps({f"{m} {p}": "open to all" if e.is_public else "" for (m, p), e in routes.items()}))

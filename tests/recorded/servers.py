@@ -33,6 +33,7 @@ COMMON: Final[Settings] = {
     "MODEL_CHOICES": "small,large",
     "STOP_POLL_INTERVAL": "0.05",
     "SYSTEM_PROMPT": "Be brief.",
+    "TOOL_CACHE_BYTES": "1",  # nothing fits: a result of an earlier case would come before others that need a run
     "TOOL_MAX_RESULT_BYTES": "512",
 }
 
@@ -66,6 +67,7 @@ SERVERS: Final[Mapping[str, Settings]] = {
         "MAX_MESSAGES": "3",
         "MAX_MESSAGE_CHARS": "40",
     },
+    "quick_last": {"MODEL_PROVIDER": "openai", **COMMON, "HEARD_FIRST": "source"},
     "openai_at_once": {"MODEL_PROVIDER": "openai", **COMMON},
     "anthropic_at_once": {"MODEL_PROVIDER": "anthropic", **COMMON},
     "bedrock_at_once": {"MODEL_PROVIDER": "bedrock", **COMMON},

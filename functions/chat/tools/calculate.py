@@ -4,7 +4,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
@@ -70,8 +70,7 @@ def _check_magnitude(number: Any) -> Number:
         raise ToolError("The result is not a real number.")
     if isinstance(number, int) and number.bit_length() > MAX_BITS:
         raise ToolError("The numbers get too large.")
-    bounded: Number = number
-    return bounded
+    return cast("Number", number)
 
 
 def _power(base: Number, exponent: Number) -> Any:
@@ -109,10 +108,7 @@ def _to_json_number(number: Number) -> Number | str:
 
 
 _CONSTANTS: Final[Mapping[str, float]] = {"pi": math.pi, "e": math.e, "tau": math.tau}
-_SIGNS: Final[Mapping[type[ast.unaryop], Callable[[Number], Number]]] = {
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
+_SIGNS: Final[Mapping[type[ast.unaryop], Callable[[Number], Number]]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -122,21 +118,6 @@ _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Mod: operator.mod,
     ast.Pow: _power,
 }
-_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    "abs": abs,
-    "ceil": math.ceil,
-    "cos": math.cos,
-    "exp": math.exp,
-    "factorial": _factorial,
-    "floor": math.floor,
-    "gcd": math.gcd,
-    "log": math.log,
-    "log10": math.log10,
-    "log2": math.log2,
-    "max": max,
-    "min": min,
-    "round": _round,
-    "sin": math.sin,
-    "sqrt": math.sqrt,
-    "tan": math.tan,
-}
+_MATH_NAMES: Final = ("ceil", "cos", "exp", "floor", "gcd", "log", "log10", "log2", "sin", "sqrt", "tan")
+_OTHERS: Final = {"abs": abs, "factorial": _factorial, "max": max, "min": min, "round": _round}
+_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {name: getattr(math, name) for name in _MATH_NAMES} | _OTHERS

@@ -19,6 +19,7 @@ from winterbourne.chat.errors import (
     StorageError,
     StorageUnavailable,
 )
+from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import (
     JSON_HEADERS,
     STORAGE_STATUS,
@@ -62,7 +63,7 @@ async def serve(
 ) -> RecordedResponse:
     endpoint = Endpoint(handler=handler, prepare=prepare, is_public=is_public, error_body=other_error_body)
     service = Service(
-        {("GET", "/thing/{id}"): endpoint},
+        Router({("GET", "/thing/{id}"): endpoint}),
         FakeAuthenticator(),
         error_body,
         telemetry.make_logger(),

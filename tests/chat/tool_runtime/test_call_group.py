@@ -192,12 +192,13 @@ class TestTimeout:
     @jumping
     async def test_too_many_abandoned_tools_mark_the_environment_for_retirement(self) -> None:
         executor = ToolExecutor(TOOLS, ToolSettings(tool_abandoned_limit=2))
-        seen = []
-        for _ in range(2):
+        retired: list[int] = []
+        for count in (1, 2):
             await run_turn(executor, tool_call("stubborn", seconds=60))
-            seen.append(executor.should_retire)
+            executor.retire_if_stuck(lambda count=count: retired.append(count))  # type: ignore[misc]
         await asyncio.sleep(60)
-        assert [*seen, executor.should_retire] == [False, True, False]
+        executor.retire_if_stuck(lambda: retired.append(0))
+        assert retired == [2]
 
     @jumping
     async def test_closing_the_executor_cancels_abandoned_tools_and_does_not_wait_forever(self) -> None:

@@ -16,6 +16,10 @@ SUM: Final = ("call_sum", "calculate", '{"expression":"6*7"}')
 SAME: Final = ("call_same", "convert_currency", '{"amount":12,"from_currency":"EUR","to_currency":"EUR"}')
 
 
+QUICK_LAST: Final = frozenset({"ag_ui", "ai_sdk"})
+"""Formats that are recorded with the conversion's result, which has a `source`, before the one of the tool `quick`."""
+
+
 def at_once(form: str) -> tuple[Answer, ...]:
     """Tools that end in another order than they start; in any order for formats without tool events."""
 
@@ -56,7 +60,18 @@ SCENES: Final[dict[str, tuple[Answer, ...]]] = {
 }
 
 CASES: Final = [
-    Case(group=form, name=name, exchanges=(question(form, "Well?", *answers),))
-    for form in FORMATS
-    for name, answers in {**SCENES, "tools_at_once": at_once(form)}.items()
+    *(
+        Case(group=form, name=name, exchanges=(question(form, "Well?", *answers),))
+        for form in FORMATS
+        for name, answers in SCENES.items()
+    ),
+    *(
+        Case(
+            group=form,
+            name="tools_at_once",
+            server="quick_last" if form in QUICK_LAST else "openai",
+            exchanges=(question(form, "Well?", *at_once(form)),),
+        )
+        for form in FORMATS
+    ),
 ]

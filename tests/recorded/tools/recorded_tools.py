@@ -22,8 +22,8 @@ async def after(
         word: What must have been said before; nothing need be if it is empty.
         say: What to say.
     """
-    if word:
-        await context.http.get(f"{os.environ['OPENAI_BASE_URL']}/heard/{word.upper()}")
+    if heard := word.upper() or os.environ.get("HEARD_FIRST"):
+        await context.http.get(f"{os.environ['OPENAI_BASE_URL']}/heard/{heard}")
     return {"said": say.upper()}
 
 

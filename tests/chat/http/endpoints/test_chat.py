@@ -16,6 +16,7 @@ from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import USAGE_WRITE_TIMEOUT_S, ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
+from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import redaction, telemetry
 from winterbourne.chat.settings import Settings
@@ -48,7 +49,12 @@ class ServiceFixture:
             ("DELETE", "/conversations/{id}"): endpoint(handler=conversations_endpoint.delete),
         }
         self.service = Service(
-            routes, AnonymousAuthenticator(), error_body, telemetry.make_logger(), telemetry.SERVICE, lambda: None
+            Router(routes),
+            AnonymousAuthenticator(),
+            error_body,
+            telemetry.make_logger(),
+            telemetry.SERVICE,
+            lambda: None,
         )
 
     async def send(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> RecordedResponse:

@@ -51,7 +51,7 @@ def flaky_servers(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
 def test_the_tokens_of_servers_are_redacted() -> None:
     found: list[Tool] = []
     tokens = '{"key":"token-of-one","pier":"token-of-pier"}'
-    McpServers(Settings.of(mcp_servers="key=http://127.0.0.1", mcp_tokens=tokens), found.extend)
+    McpServers(Settings.of(mcp_servers="key=http://127.0.0.1", mcp_tokens=tokens).tools, found.extend)
     assert redaction.redact("token-of-one token-of-pier") == "[redacted] [redacted]"
 
 
@@ -61,7 +61,7 @@ class ServersFixture:
     def __init__(self, servers: str) -> None:
         self.tools: list[Tool] = []
         self.now = 0.0
-        self.servers = McpServers(Settings.of(mcp_servers=servers), self.add, lambda: self.now)
+        self.servers = McpServers(Settings.of(mcp_servers=servers).tools, self.add, lambda: self.now)
 
     def add(self, tools: Iterable[Tool]) -> None:
         self.tools += tools
@@ -176,10 +176,10 @@ async def test_an_unexpected_error_while_listing_is_logged_and_does_not_break_th
 @pytest.mark.parametrize("servers", ["http://a/mcp", "one=ftp://a", "a b=http://a"])
 def test_a_list_that_cannot_be_read_is_an_init_error(servers: str) -> None:
     with pytest.raises(SettingsError, match=r"^MCP_SERVERS: "):
-        McpServers(Settings.of(mcp_servers=servers), lambda _: None)
+        McpServers(Settings.of(mcp_servers=servers).tools, lambda _: None)
 
 
 def test_tokens_that_cannot_be_read_are_an_init_error_that_does_not_show_them() -> None:
     with pytest.raises(SettingsError, match=r"^MCP_TOKENS: ") as error:
-        McpServers(Settings.of(mcp_servers="one=http://a", mcp_tokens='{"one":"secret"'), lambda _: None)
+        McpServers(Settings.of(mcp_servers="one=http://a", mcp_tokens='{"one":"secret"').tools, lambda _: None)
     assert "secret" not in str(error.value)

@@ -21,6 +21,7 @@ from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.static_files import serve_static_file
+from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, RequestContext, Service, reply
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.providers.factory import make_provider
@@ -66,7 +67,9 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     limiter = RateLimiter(store, settings.limits)
     chat = ChatEndpoint(settings, provider, executor, conversations, limiter, stop_signals)
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes = {**_routes(settings, health, stored), **_chat_routes(chat, servers)}
+    routes, connect = _routes(settings, health, stored), servers.connect if servers else None
+    for each in FORMATS:
+        routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.error_body, prepare=connect)
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -76,7 +79,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     if servers:
         on_shutdown(servers.close)
     after_request = partial(executor.retire_if_stuck, retire)
-    return Service(routes, authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
+    return Service(Router(routes), authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
 
 
 def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers | None":
@@ -85,7 +88,7 @@ def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers
         return None
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
-    return McpServers(settings, executor.add)
+    return McpServers(settings.tools, executor.add)
 
 
 def _routes(settings: Settings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
@@ -102,13 +105,6 @@ def _routes(settings: Settings, health: HealthEndpoint, conversations: Conversat
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
         ("GET", "/api/chat/{id}/stream"): endpoint(_resume_stream),
         ("GET", "/v1/models"): Endpoint(partial(_list_models, settings), openai.FORMAT.error_body),
-    }
-
-
-def _chat_routes(chat: ChatEndpoint, servers: "McpServers | None") -> Routes:
-    prepare = servers.connect if servers else None
-    return {
-        ("POST", each.path): Endpoint(partial(chat.handle, each), each.error_body, prepare=prepare) for each in FORMATS
     }
 
 

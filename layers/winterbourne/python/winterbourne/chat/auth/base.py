@@ -34,12 +34,10 @@ class Credentials(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """The HTTP headers, names in lower case."""
-        ...
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The IAM caller whose signature AWS has verified, empty if there is none."""
-        ...
 
 
 class Authenticator(Protocol):
@@ -54,7 +52,6 @@ class Authenticator(Protocol):
         Raises:
             RequestRejected: 401 if the caller is unknown, 403 if not allowed, 503 if this cannot be checked now.
         """
-        ...
 
 
 def extract_credential(request: Credentials) -> str:

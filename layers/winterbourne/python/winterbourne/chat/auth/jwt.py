@@ -89,9 +89,8 @@ class JwtAuthenticator:
                 401, "invalid_token", "the token must be signed with one of RS256, RS384, RS512, ES256, ES384, ES512"
             )
         for max_age_s in (JWKS_MAX_AGE_S, UNKNOWN_KEY_MAX_AGE_S):
-            candidates = [
-                key for key in await self._get_public_keys(max_age_s) if header.get("kid") in {None, key.key_id}
-            ]
+            keys = await self._get_public_keys(max_age_s)
+            candidates = [key for key in keys if header.get("kid") in {None, key.key_id}]
             if len(candidates) == 1:
                 return candidates[0]
         raise _bearer_error(401, "invalid_token", "the token is signed with a key that its issuer does not publish")

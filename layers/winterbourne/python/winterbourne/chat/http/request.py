@@ -72,7 +72,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             RequestRejected: 415 if the content type is not JSON, 413 if the body is too large, 400 if it is not a
                 JSON object in UTF-8 or is nested deeper than MAX_JSON_DEPTH.
         """
-        self._require_json_content_type()
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
         body = self.body(limits.max_body_bytes)
         try:
             value = orjson.loads(body)
@@ -83,11 +85,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         if not _is_within_depth(value, limits.max_json_depth):
             raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {limits.max_json_depth} levels")
         return value
-
-    def _require_json_content_type(self) -> None:
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
-            raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
 
     def _decode_body(self) -> bytes:
         if not self.is_base64:

@@ -1,5 +1,6 @@
 """URL router: matches a method and a path to an endpoint and extracts path parameters."""
 
+import re
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -26,7 +27,7 @@ class Router(Generic[T]):
             if method == "GET":
                 methods["HEAD"] = endpoint
         self._fixed = {path: methods for path, methods in methods_by_path.items() if "{" not in path}
-        self._patterns = [(path.split("/"), methods) for path, methods in methods_by_path.items() if "{" in path]
+        self._patterns = [(_compile(path), methods) for path, methods in methods_by_path.items() if "{" in path]
 
     def match(self, method: str, path: str) -> tuple[T, dict[str, str]]:
         """Find the endpoint and the path parameters, percent-decoded.
@@ -36,28 +37,19 @@ class Router(Generic[T]):
         """
         methods, path_params = self._fixed.get(path), dict[str, str]()
         if methods is None:
-            methods, path_params = self._match_pattern(path.split("/"))
+            methods, path_params = self._match_pattern(path)
         if method not in methods:
             allow = ", ".join(sorted(methods))
             raise RequestRejected(405, "method_not_allowed", f"this path only supports {allow}", {"allow": allow})
         return methods[method], path_params
 
-    def _match_pattern(self, segments: list[str]) -> tuple[dict[str, T], dict[str, str]]:
+    def _match_pattern(self, path: str) -> tuple[dict[str, T], dict[str, str]]:
         for pattern, methods in self._patterns:
-            path_params = _path_params(pattern, segments)
-            if path_params is not None:
-                return methods, path_params
+            if found := pattern.fullmatch(path):
+                return methods, {name: unquote(segment) for name, segment in found.groupdict().items()}
         raise RequestRejected(404, "not_found", "there is nothing at this path")
 
 
-def _path_params(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
-    """The path parameters if the segments match the pattern, else None."""
-    if len(pattern) != len(segments):
-        return None
-    path_params = {}
-    for expected, segment in zip(pattern, segments, strict=True):
-        if expected.startswith("{") and segment:
-            path_params[expected[1:-1]] = unquote(segment)
-        elif expected != segment:
-            return None
-    return path_params
+def _compile(path: str) -> re.Pattern[str]:
+    """A pattern with a group for each parameter, which is one segment and not empty."""
+    return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-import orjson
 from aws_lambda_powertools import Logger
 
 from winterbourne import LambdaContext, Response, ResponseStream
@@ -28,15 +27,7 @@ from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
 
-__all__ = [
-    "JSON_HEADERS",
-    "Endpoint",
-    "ErrorEncoder",
-    "RequestContext",
-    "Service",
-    "reply",
-    "reply_json",
-]
+__all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
 
 JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
 
@@ -85,11 +76,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     prepare: Callable[[], Awaitable[None]] | None = None
 
 
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """Serves all requests of one execution environment.
 
-    Args:
-        routes: (method, path) → endpoint.
+    Attributes:
+        router: Finds the endpoint.
         authenticator: Identifies the caller.
         error_body: Encodes error responses when no route matches.
         logger: The logger that is given the request id for each request.
@@ -97,21 +88,12 @@ class Service:
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
     """
 
-    def __init__(
-        self,
-        routes: Mapping[tuple[str, str], Endpoint],
-        authenticator: Authenticator,
-        error_body: ErrorEncoder,
-        logger: Logger,
-        service_name: str,
-        after_request: Callable[[], None],
-    ) -> None:
-        self._router = Router(routes)
-        self._authenticator = authenticator
-        self._error_body = error_body
-        self._logger = logger
-        self._service_name = service_name
-        self._after_request = after_request
+    router: Router[Endpoint]
+    authenticator: Authenticator
+    error_body: ErrorEncoder
+    logger: Logger
+    service_name: str
+    after_request: Callable[[], None]
 
     async def handle(self, event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
         """Answer one function-URL request. An error before the stream is opened is answered with an error response.
@@ -121,16 +103,16 @@ class Service:
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
-        error_body = self._error_body
-        with telemetry.request_scope(context.aws_request_id, self._logger, self._service_name) as record:
+        error_body = self.error_body
+        with telemetry.request_scope(context.aws_request_id, self.logger, self.service_name) as record:
             request = Request.from_event(event)
             record.fields.update(method=request.method, path=request.path)
             xray = os.environ.get("_X_AMZN_TRACE_ID", "")  # has the id of the function's own segment
             http_pool.outgoing_headers.set(tracing.propagated_headers(request.headers, xray))
             try:
-                endpoint, path_params = self._router.match(request.method, request.path)
+                endpoint, path_params = self.router.match(request.method, request.path)
                 error_body = endpoint.error_body
-                caller = ANONYMOUS if endpoint.is_public else await self._authenticator.authenticate(request)
+                caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
                 if endpoint.prepare:
                     await endpoint.prepare()
@@ -139,31 +121,24 @@ class Service:
                 rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
                 record.measurements.append(("Rejections", 1, ""))
                 record.fields.update(error_type=rejected.code, status=rejected.status)
-                await _reject(rejected, response_stream, error_body)
+                body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
+                await reply(response_stream, rejected.status, body, JSON_HEADERS | rejected.headers)
             except Exception as error:
                 _LOGGER.exception("the request failed with an unexpected error")
                 record.measurements.append(("Errors", 1, ""))
                 record.fields.update(error_type=type(error).__name__, status=500)
                 await _fail(response_stream, error_body)
             finally:
-                self._after_request()
+                self.after_request()
                 pool = http_pool.stats()
-                record.measurements += [
-                    ("PoolConnectionsOpen", pool.open, ""),
-                    ("PoolConnectionsIdle", pool.idle, ""),
-                    ("PoolRequestsWaiting", pool.waiting, ""),
-                ]
+                record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
+                record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
 
 
 def _as_rejection(error: StorageError) -> RequestRejected:
     """What storage, which knows no HTTP, has reported, with its status."""
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
     return RequestRejected(STORAGE_STATUS[type(error)], error.code, str(error), headers)
-
-
-async def _reject(rejected: RequestRejected, stream: ResponseStream, error_body: ErrorEncoder) -> None:
-    body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
-    await reply(stream, rejected.status, body, JSON_HEADERS | rejected.headers)
 
 
 async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:
@@ -182,4 +157,4 @@ async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mappi
 
 async def reply_json(stream: ResponseStream, value: object, status: int = 200) -> None:
     """Send a complete response with one JSON value."""
-    await reply(stream, status, orjson.dumps(value), JSON_HEADERS)
+    await reply(stream, status, msgspec.json.encode(value), JSON_HEADERS)

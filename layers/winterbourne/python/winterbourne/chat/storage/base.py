@@ -61,22 +61,18 @@ class Backend(Protocol):
 
     def query_partition(self, pk: str) -> list[Item]:
         """All items of a partition, by sort key."""
-        ...
 
     def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         """Items with `updated_ms`, newest first, starting after `cursor`; fewer than `limit` only on the last page."""
-        ...
 
     def put(self, items: Sequence[Item]) -> None:
         """Write items unconditionally. Several items are not written atomically."""
 
     def compare_and_set(self, item: Item, now_s: float) -> bool:
         """Write if the stored `number` is one less (optimistic locking); a missing or expired item counts as 0."""
-        ...
 
     def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """Add to an item's `number` and return the sum, atomically. `expires_at_s` is set by the first call only."""
-        ...
 
     def delete(self, keys: Sequence[tuple[str, str]]) -> None:
         """Delete items by (pk, sk); a missing item is not an error."""
@@ -92,7 +88,7 @@ class Store:
     """Runs a backend off the event loop, in a thread pool.
 
     Args:
-        make_backend: Makes the backend; called at once, in a thread, and again by the next operation if it failed.
+        connect: Makes the backend; called at once, in a thread, and again by the next operation if it failed.
         threads: Size of the thread pool; with 0 the backend is called directly and must not block.
         is_shared: Whether other execution environments see the same items.
         now: Wall clock, seconds.
@@ -104,22 +100,21 @@ class Store:
     """
 
     def __init__(
-        self,
-        make_backend: Callable[[], Backend],
-        *,
-        threads: int,
-        is_shared: bool,
-        now: Callable[[], float] = time.time,
+        self, connect: Callable[[], Backend], *, threads: int, is_shared: bool, now: Callable[[], float] = time.time
     ) -> None:
         self.is_shared = is_shared
         self.now = now
         self._thread_pool = ThreadPoolExecutor(threads, thread_name_prefix="store") if threads else None
-        self._make_backend = make_backend
+        self._connect = connect
         self._backend_lock = threading.Lock()
         self._backend: Backend | None = None
         self._next_sweep_at_s = 0.0
         if self._thread_pool:
             self._thread_pool.submit(self._get_backend)
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return int(self.now() * 1000)
 
     async def get(self, pk: str, sk: str) -> Item | None:
         """One item, or None."""
@@ -183,7 +178,7 @@ class Store:
     def _get_backend(self) -> Backend:
         with self._backend_lock:
             if self._backend is None:
-                self._backend = self._make_backend()
+                self._backend = self._connect()
             return self._backend
 
     async def _delete_expired_if_due(self) -> None:

@@ -131,13 +131,8 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
 
 def derive_title(messages: Iterable[Message]) -> str:
     """The beginning of the user's first text, on one line and redacted."""
-    texts = (
-        part.text
-        for message in messages
-        if isinstance(message, UserMessage)
-        for part in message.parts
-        if isinstance(part, Text)
-    )
+    parts = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
+    texts = (part.text for part in parts if isinstance(part, Text))
     line = " ".join(redact(next(texts, "")).split())
     return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
 

@@ -6,9 +6,9 @@ The storage schema is in `conversation_items`, mutual exclusion between requests
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -32,15 +32,7 @@ from winterbourne.chat.storage.conversation_items import (
 from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
-__all__ = [
-    "ConversationStore",
-    "ConversationSummary",
-    "Cursor",
-    "OpenConversation",
-]
-
-A = TypeVar("A")
-B = TypeVar("B")
+__all__ = ["ConversationStore", "ConversationSummary", "Cursor", "OpenConversation"]
 
 Cursor: TypeAlias = tuple[int, str]
 """Pagination cursor: `updated_ms` and `sk` of the last conversation of a page."""
@@ -102,8 +94,27 @@ class ConversationStore:
         async with self._lease(caller_id, request.conversation_id) as lease:
             if lease.metadata is None:
                 merge_history((), request.messages)  # raises before anything is created
-            async with self._open_leased(lease, pk, request) as conversation:
-                yield conversation
+            metadata, items = await asyncio.gather(  # waits for both, even if one fails
+                lease.acquire(derive_title(request.messages)), self._store.query_partition(pk), return_exceptions=True
+            )
+            if isinstance(metadata, BaseException):
+                raise metadata
+            if isinstance(items, BaseException):
+                raise items
+            stored = join_items(items, metadata.created_ms)
+            kept = truncate_from(stored, request.messages)
+            messages = merge_history([one.message for one in kept], request.messages)
+            if len(kept) < len(stored):
+                items = await self._truncate(items, stored[len(kept)].sk)
+            positions = itertools.count()
+            async with self._write_behind_queue(lease, metadata, items) as queue:
+
+                def append(message: Message) -> None:
+                    queue.put(split_into_items(message, pk, metadata.epoch, next(positions), lease.item_expires_at_s))
+
+                for message in request.messages:
+                    append(message)
+                yield OpenConversation(messages, append)
 
     async def list_page(
         self, caller_id: str, limit: int, after: Cursor | None = None
@@ -153,26 +164,6 @@ class ConversationStore:
             await self._store.delete([(pk, item.sk) for item in await self._store.query_partition(pk)])
             await lease.delete_metadata()
 
-    @contextlib.asynccontextmanager
-    async def _open_leased(self, lease: Lease, pk: str, request: ChatRequest) -> AsyncIterator[OpenConversation]:
-        metadata, items = await _gather_both(
-            lease.acquire(derive_title(request.messages)), self._store.query_partition(pk)
-        )
-        stored = join_items(items, metadata.created_ms)
-        kept = truncate_from(stored, request.messages)
-        messages = merge_history([one.message for one in kept], request.messages)
-        if len(kept) < len(stored):
-            items = await self._truncate(items, stored[len(kept)].sk)
-        positions = itertools.count()
-        async with self._write_behind_queue(lease, metadata, items) as queue:
-
-            def append(message: Message) -> None:
-                queue.put(split_into_items(message, pk, metadata.epoch, next(positions), lease.item_expires_at_s))
-
-            for message in request.messages:
-                append(message)
-            yield OpenConversation(messages, append)
-
     async def _truncate(self, items: list[Item], sk: str) -> list[Item]:
         """Delete the items from `sk` on; return the others."""
         await self._store.delete([(item.pk, item.sk) for item in items if item.sk >= sk])
@@ -200,15 +191,5 @@ class ConversationStore:
             title=redaction.redact(metadata.title),
             created_at=datetime.fromtimestamp(metadata.created_ms / 1000, UTC),
             updated_at=datetime.fromtimestamp(item.updated_ms / 1000, UTC),
-            running=is_leased(metadata, int(self._store.now() * 1000)),
+            running=is_leased(metadata, self._store.now_ms()),
         )
-
-
-async def _gather_both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """Wait for both to end, even if one fails; then raise the first error."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    if isinstance(first, BaseException):
-        raise first
-    if isinstance(second, BaseException):
-        raise second
-    return first, second

@@ -6,6 +6,7 @@ PutItem, UpdateItem and BatchWriteItem on the table, and Query on the index.
 Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 """
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ INDEX: Final = "newest"
 MAX_BATCH_WRITES: Final = 25  # BatchWriteItem's limit; 25 of our largest items stay below its 16 MB
 MAX_BATCH_ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.05
+NUMBERS: Final = ("number", "updated_ms", "expires_at_s")
 
 # Optimistic locking. DynamoDB may keep an expired item for days, so it counts as missing.
 IS_NEXT_VERSION: Final = "#n = :before"
@@ -55,16 +57,9 @@ class DynamoBackend:
         """Query on the local secondary index, in descending order, starting after the cursor's key."""
         arguments: dict[str, Any] = {"IndexName": INDEX, "ScanIndexForward": False, "Limit": limit}
         if cursor:
-            arguments["ExclusiveStartKey"] = {
-                **_primary_key(pk, cursor.sk),
-                "updated_ms": {"N": str(cursor.updated_ms)},
-            }
-        found = []
-        for item in self._query(pk, **arguments):
-            found.append(item)
-            if len(found) == limit:
-                break
-        return found
+            position = {"updated_ms": _number_attribute(cursor.updated_ms)}
+            arguments["ExclusiveStartKey"] = _primary_key(pk, cursor.sk) | position
+        return list(itertools.islice(self._query(pk, **arguments), limit))
 
     def put(self, items: Sequence[Item]) -> None:
         """BatchWriteItem, 25 items at a time."""
@@ -72,23 +67,29 @@ class DynamoBackend:
 
     def compare_and_set(self, item: Item, now_s: float) -> bool:
         """PutItem with a condition on the stored version."""
+        arguments: dict[str, Any] = {"TableName": self._table, "Item": _to_attributes(item)}
         if item.number == 1:
-            return self._conditional_put(item, IS_FIRST_VERSION, {":now": _number_attribute(int(now_s))})
-        return self._conditional_put(
-            item, IS_NEXT_VERSION, {":before": _number_attribute(item.number - 1)}, {"#n": "number"}
-        )
+            arguments["ConditionExpression"] = IS_FIRST_VERSION
+            arguments["ExpressionAttributeValues"] = {":now": _number_attribute(int(now_s))}
+        else:
+            arguments["ConditionExpression"] = IS_NEXT_VERSION
+            arguments["ExpressionAttributeValues"] = {":before": _number_attribute(item.number - 1)}
+            arguments["ExpressionAttributeNames"] = {"#n": "number"}
+        try:
+            self._client.put_item(**arguments)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
 
     def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """One atomic UpdateItem with ADD."""
+        values = {":amount": _number_attribute(amount), ":expires": _number_attribute(expires_at_s)}
         response = self._client.update_item(
             TableName=self._table,
             Key=_primary_key(pk, sk),
             UpdateExpression="add #n :amount set expires_at_s = if_not_exists(expires_at_s, :expires)",
             ExpressionAttributeNames={"#n": "number"},
-            ExpressionAttributeValues={
-                ":amount": _number_attribute(amount),
-                ":expires": _number_attribute(expires_at_s),
-            },
+            ExpressionAttributeValues=values,
             ReturnValues="UPDATED_NEW",
         )
         return int(response["Attributes"]["number"]["N"])
@@ -118,22 +119,6 @@ class DynamoBackend:
                 return
             arguments["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
-    def _conditional_put(
-        self, item: Item, condition: str, values: dict[str, Any], names: dict[str, str] | None = None
-    ) -> bool:
-        arguments = {"ExpressionAttributeNames": names} if names else {}
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=_to_attributes(item),
-                ConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                **arguments,
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
-
     def _write_in_batches(self, writes: list[dict[str, Any]]) -> None:
         for start in range(0, len(writes), MAX_BATCH_WRITES):
             self._write_batch(writes[start : start + MAX_BATCH_WRITES])
@@ -159,16 +144,12 @@ def _number_attribute(value: int) -> dict[str, str]:
 
 def _to_attributes(item: Item) -> dict[str, Any]:
     """An item as DynamoDB attributes. Zeros are left out, which keeps items without `updated_ms` out of the index."""
-    numbers = {"number": item.number, "updated_ms": item.updated_ms, "expires_at_s": item.expires_at_s}
-    attributes = _primary_key(item.pk, item.sk) | {
-        name: _number_attribute(value) for name, value in numbers.items() if value
-    }
+    attributes = {name: _number_attribute(value) for name in NUMBERS if (value := getattr(item, name))}
+    attributes |= _primary_key(item.pk, item.sk)
     return attributes | {"body": {"B": item.body}} if item.body else attributes
 
 
 def _from_attributes(attributes: dict[str, Any]) -> Item:
-    numbers = {
-        name: int(attributes[name]["N"]) for name in ("number", "updated_ms", "expires_at_s") if name in attributes
-    }
+    numbers = {name: int(attributes[name]["N"]) for name in NUMBERS if name in attributes}
     body = bytes(attributes["body"]["B"]) if "body" in attributes else b""
     return Item(pk=attributes["pk"]["S"], sk=attributes["sk"]["S"], body=body, **numbers)

@@ -32,7 +32,7 @@ class Lease:
 
     def __init__(self, store: Store, caller_id: str, conversation_id: str, lease_s: float, ttl_s: int) -> None:
         self._store = store
-        self._conversation_id = conversation_id
+        self._id = conversation_id
         self._key = conversation_key(caller_id, conversation_id)
         self._lease_s = lease_s
         self._ttl_s = ttl_s
@@ -63,14 +63,10 @@ class Lease:
         Raises:
             ConversationBusy: Another request holds the lease or has acquired it since then.
         """
-        now_ms, metadata = self._now_ms(), self.metadata
+        now_ms, metadata = self._store.now_ms(), self.metadata
         if metadata is None:
             metadata = ConversationMetadata(
-                id=self._conversation_id,
-                title=title,
-                created_ms=now_ms,
-                epoch=now_ms,
-                expires_at_s=self.item_expires_at_s,
+                id=self._id, title=title, created_ms=now_ms, epoch=now_ms, expires_at_s=self.item_expires_at_s
             )
         elif is_leased(metadata, now_ms):
             raise ConversationBusy
@@ -108,7 +104,7 @@ class Lease:
 
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
         """Write the metadata as the next version; False if another request did so first (optimistic locking)."""
-        now_ms = self._now_ms()
+        now_ms = self._store.now_ms()
         metadata = msgspec.structs.replace(metadata, lease_until_ms=now_ms + int(lease_s * 1000) if lease_s else 0)
         pk, sk = self._key
         number, body = self._version + 1, msgspec.json.encode(metadata)
@@ -117,9 +113,6 @@ class Lease:
             return False
         self._version, self.metadata = number, metadata
         return True
-
-    def _now_ms(self) -> int:
-        return int(self._store.now() * 1000)
 
 
 def is_leased(metadata: ConversationMetadata, now_ms: float) -> bool:

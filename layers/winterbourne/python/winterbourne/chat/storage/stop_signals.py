@@ -49,7 +49,7 @@ class StopSignals:
             listener.set()
         pk, sk = _signal_key(caller_id, conversation_id)
         expires_at_s = int(self._store.now()) + SIGNAL_TTL_S
-        await self._store.put([Item(pk=pk, sk=sk, number=at_ms or self._now_ms(), expires_at_s=expires_at_s)])
+        await self._store.put([Item(pk=pk, sk=sk, number=at_ms or self._store.now_ms(), expires_at_s=expires_at_s)])
 
     async def wait(self, caller_id: str, conversation_id: str, since_ms: int | None = None) -> None:
         """Return when this caller's conversation is to stop.
@@ -64,7 +64,7 @@ class StopSignals:
                 earlier request. Defaults to now; pass the event's `timeEpoch` so as not to miss a stop during a cold
                 start.
         """
-        since_ms, stopped = since_ms or self._now_ms(), asyncio.Event()
+        since_ms, stopped = since_ms or self._store.now_ms(), asyncio.Event()
         listener_key = (caller_id, conversation_id)
         listeners = self._listeners.setdefault(listener_key, set())
         listeners.add(stopped)
@@ -97,9 +97,6 @@ class StopSignals:
         """Seconds until the next poll, after so many failures in a row."""
         max_s = max(self._poll_interval_s, MAX_BACKOFF_S)
         return min(self._poll_interval_s * 2.0 ** min(failures, 10), max_s)
-
-    def _now_ms(self) -> int:
-        return int(self._store.now() * 1000)
 
 
 def _signal_key(caller_id: str, conversation_id: str) -> tuple[str, str]:

@@ -67,18 +67,15 @@ class WriteBehindQueue:
 
     async def _run(self) -> None:
         while not self._is_closing:
-            await self._wait_for_work()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._renew_at):
+                    await self._wake_up.wait()
+            self._wake_up.clear()
             await self._flush()
             if asyncio.get_running_loop().time() >= self._renew_at:
                 self._renew_at += self._renew_interval_s
                 await self._renew_lease()
         await self._flush()
-
-    async def _wait_for_work(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._renew_at):
-                await self._wake_up.wait()
-        self._wake_up.clear()
 
     async def _flush(self) -> None:
         """Write the pending items. If that fails, they stay pending for the next flush; `Store` has logged why."""

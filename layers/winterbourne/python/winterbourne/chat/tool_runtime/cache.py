@@ -73,30 +73,29 @@ class ResultCache:
             self.size_bytes -= entry.size
 
 
-class CachedTool:
+class CachedTool(msgspec.Struct, frozen=True):
     """The cached results of one tool, and its runs in flight.
 
-    Args:
+    Attributes:
         tool: Has a `cache_ttl_s`.
         results: The results of all tools.
+        in_flight: The runs that identical calls may join.
     """
 
-    def __init__(self, tool: Tool, results: ResultCache) -> None:
-        self._tool = tool
-        self._is_shared = tool.is_cache_shared
-        self._results = results
-        self._in_flight: dict[CacheKey, ToolRun] = {}
+    tool: Tool
+    results: ResultCache
+    in_flight: dict[CacheKey, ToolRun] = {}
 
     def find(self, call: ActiveCall) -> Outcome | None:
         """The cached outcome of an identical call, if it is still fresh."""
-        if (result := self._results.get(self.key(call))) is None:
+        if (result := self.results.get(self.key(call))) is None:
             return None
-        measure("CacheHits", tool=self._tool.name)
+        measure("CacheHits", tool=self.tool.name)
         return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
 
     def join(self, call: ActiveCall) -> RunSlot | None:
         """A slot in the run of an identical call."""
-        run = self._in_flight.get(self.key(call))
+        run = self.in_flight.get(self.key(call))
         return (run, 0) if run and run.subscribers else None
 
     def share(self, run: ToolRun) -> None:
@@ -104,20 +103,20 @@ class CachedTool:
 
         A batch is joined only in its own turn, see `batching`: what it reports may concern its other calls.
         """
-        if not self._tool.batch:
-            self._in_flight[self.key(run.calls[0])] = run
+        if not self.tool.batch:
+            self.in_flight[self.key(run.calls[0])] = run
         run.task.add_done_callback(lambda _: self._on_done(run))
 
     def key(self, call: ActiveCall) -> CacheKey:
         """The key that identical calls have."""
-        caller_id = "" if self._is_shared else call.turn.caller_id
-        return CacheKey(self._tool.name, caller_id, call.canonical_arguments())
+        caller_id = "" if self.tool.is_cache_shared else call.turn.caller_id
+        return CacheKey(self.tool.name, caller_id, call.canonical_arguments())
 
     def _on_done(self, run: ToolRun) -> None:
-        if self._in_flight.get(key := self.key(run.calls[0])) is run:
-            del self._in_flight[key]
+        if self.in_flight.get(key := self.key(run.calls[0])) is run:
+            del self.in_flight[key]
         if run.task.cancelled():
             return
         for call, outcome in zip(run.calls, run.task.result(), strict=True):
             if outcome.status == "completed":
-                self._results.put(self.key(call), outcome.result, self._tool.options.cache_ttl_s or 0)
+                self.results.put(self.key(call), outcome.result, self.tool.options.cache_ttl_s or 0)

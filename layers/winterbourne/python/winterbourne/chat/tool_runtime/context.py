@@ -34,19 +34,6 @@ class ToolContext:
         patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
     """
 
-    __slots__ = (
-        "_caller",
-        "_clients",
-        "_keys",
-        "_loop",
-        "_max_progress_bytes",
-        "_report",
-        "_threads",
-        "deadline",
-        "patience",
-        "request_id",
-    )
-
     def __init__(
         self,
         *,

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from winterbourne.chat.core.messages import ToolSchema
 from winterbourne.chat.errors import InvalidToolDeclaration
+from winterbourne.chat.settings import Count, Seconds
 from winterbourne.chat.tool_runtime import docstring, schema
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.progress import stream_progress
@@ -32,9 +33,6 @@ Call: TypeAlias = Callable[[Any, ToolContext], Awaitable[Any]]
 BatchCall: TypeAlias = Callable[[Sequence[Any], ToolContext], Awaitable[Sequence[Any]]]
 
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what all providers accept
-
-Seconds = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
 
 
 class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,29 +107,11 @@ def tool(function: Function, /) -> Tool: ...
 
 
 @overload
-def tool(
-    *,
-    name: str = "",
-    batch: Function | None = None,
-    timeout_s: float | None = None,
-    retries: int = 0,
-    cache_ttl_s: float | None = None,
-    cache_per_caller: bool | None = None,
-    batch_window_s: float = 0.01,
-    breaker: str = "",
-    max_result_bytes: int | None = None,
-    concurrency: int | None = None,
-    needs: Sequence[str] = (),
-) -> Callable[[Function], Tool]: ...
+def tool(*, name: str = "", batch: Function | None = None, **options: Any) -> Callable[[Function], Tool]: ...
 
 
 def tool(
-    function: Function | None = None,
-    /,
-    *,
-    name: str = "",
-    batch: Function | None = None,
-    **options: Any,
+    function: Function | None = None, /, *, name: str = "", batch: Function | None = None, **options: Any
 ) -> Tool | Callable[[Function], Tool]:
     """Declare a function as a tool.
 
@@ -198,11 +178,9 @@ def _context_parameter_name(hints: Mapping[str, Any]) -> str:
 def _arguments_struct_and_schema(
     name: str, function: Function, hints: Mapping[str, Any], doc: docstring.Docstring
 ) -> tuple[type[msgspec.Struct], schema.Schema]:
-    model_parameters = [
-        p for p in inspect.signature(function).parameters.values() if hints.get(p.name) is not ToolContext
-    ]
+    signature = inspect.signature(function).parameters.values()
     try:
-        fields = [_struct_field(parameter, hints) for parameter in model_parameters]
+        fields = [_struct_field(each, hints) for each in signature if hints.get(each.name) is not ToolContext]
         struct = msgspec.defstruct(name.replace("-", "_"), fields, kw_only=True, forbid_unknown_fields=True)
         parameters = schema.parameters_schema(struct, doc.parameters)
     except (TypeError, ValueError) as error:
@@ -236,8 +214,7 @@ def _adapt_batch_function(name: str, batch: Function, context_name: str) -> Batc
     if not inspect.iscoroutinefunction(batch):
         raise InvalidToolDeclaration(f"The batch form of tool {name} must be an async function.")
 
-    async def call(arguments: Sequence[Any], context: ToolContext) -> Sequence[Any]:
-        results: Sequence[Any] = await batch(arguments, **({context_name: context} if context_name else {}))
-        return results
+    async def call(arguments: Sequence[Any], context: ToolContext) -> Any:
+        return await batch(arguments, **({context_name: context} if context_name else {}))
 
     return call

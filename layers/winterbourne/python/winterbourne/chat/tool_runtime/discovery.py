@@ -21,14 +21,10 @@ def discover(package: ModuleType) -> list[Tool]:
     found: dict[str, tuple[Tool, str]] = {}
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if not info.name.rpartition(".")[2].startswith("_"):
-            for tool in _tools_in(importlib.import_module(info.name)):
-                existing, defined_in = found.setdefault(tool.name, (tool, info.name))
+            module = importlib.import_module(info.name)
+            for tool in (value for value in vars(module).values() if isinstance(value, Tool)):
+                existing, place = found.setdefault(tool.name, (tool, info.name))
                 if existing is not tool:
-                    raise InvalidToolDeclaration(
-                        f"Two tools are named {tool.name}: one in {defined_in}, one in {info.name}."
-                    )
+                    places = f"one in {place}, one in {info.name}"
+                    raise InvalidToolDeclaration(f"Two tools are named {tool.name}: {places}.")
     return [tool for tool, _ in found.values()]
-
-
-def _tools_in(module: ModuleType) -> list[Tool]:
-    return [value for value in vars(module).values() if isinstance(value, Tool)]

@@ -33,13 +33,10 @@ def parse(text: str) -> Docstring:
     lines = sections[""]
     for line in inspect.cleandoc(text).splitlines():
         if heading := _SECTION_HEADING.fullmatch(line):
-            lines = sections.setdefault(heading[1], [])
+            lines = sections.setdefault("Args" if heading[1] in _PARAMETER_SECTIONS else heading[1], [])
         else:
             lines.append(line)
-    parameters = [_parse_parameters(lines) for name, lines in sections.items() if name in _PARAMETER_SECTIONS]
-    return Docstring(
-        _join_paragraphs(sections[""]), {name: text for section in parameters for name, text in section.items()}
-    )
+    return Docstring(_join_paragraphs(sections[""]), _parse_parameters(sections.get("Args", [])))
 
 
 def _parse_parameters(lines: list[str]) -> dict[str, str]:

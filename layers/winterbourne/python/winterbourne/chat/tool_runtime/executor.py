@@ -105,26 +105,19 @@ class ToolExecutor:
             request_id: For the tools' contexts.
             caller_id: For the tools' contexts, and for results that are cached per caller.
         """
-        settings = self._settings
-        semaphore = Semaphore(settings.tool_concurrency)
-        return ToolCallGroup(
-            self, Turn(emit, deadline - settings.tool_answer_reserve, request_id, caller_id, semaphore)
-        )
+        deadline -= self._settings.tool_answer_reserve
+        turn = Turn(emit, deadline, request_id, caller_id, Semaphore(self._settings.tool_concurrency))
+        return ToolCallGroup(self, turn)
 
     @property
     def abandoned_count(self) -> int:
         """Threads and tasks of tools that ignored their cancellation and are still running."""
         return self._threads.abandoned_count + len(self._stuck_tasks)
 
-    @property
-    def should_retire(self) -> bool:
-        """Whether so many tools are stuck that this environment should end after its current invocations."""
-        return self.abandoned_count >= self._settings.tool_abandoned_limit
-
     def retire_if_stuck(self, retire: Callable[[], None]) -> None:
-        """Call `retire` if this environment should end; a new one has no tools that are stuck."""
-        if self.should_retire:
-            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", self.abandoned_count)
+        """Call `retire` if so many tools are stuck that this environment should end; a new one has none."""
+        if (count := self.abandoned_count) >= self._settings.tool_abandoned_limit:
+            _LOGGER.warning("retiring this environment: %d tool threads and tasks are stuck", count)
             retire()
 
     async def close(self) -> None:
@@ -163,10 +156,8 @@ class ToolExecutor:
         name = call.tool_call.name
         if (tool := self._tools.get(name)) is None:
             return failed(f"There is no tool named {name}; the tools are {', '.join(self._tools) or 'none'}.")
-        if tool.missing_setting:
-            return failed(
-                f"{name} is not set up here: {tool.missing_setting} is not set. Tell the user; do not call it again."
-            )
+        if missing := tool.missing_setting:
+            return failed(f"{name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
             call.arguments = tool.validate_arguments(call.tool_call.arguments)
         except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
@@ -242,9 +233,7 @@ class ToolExecutor:
         if semaphores:
             self._permits.release(semaphores)
 
-    async def _run_calls(
-        self, tool: PreparedTool, calls: Sequence[ActiveCall], context: ToolContext
-    ) -> Sequence[Outcome]:
+    async def _run_calls(self, tool: PreparedTool, calls: list[ActiveCall], context: ToolContext) -> list[Outcome]:
         """Run a tool: an outcome for each call, whatever the tool does.
 
         Cancellation:
@@ -326,10 +315,10 @@ class ToolExecutor:
             measure("ToolTimeouts", tool=label)
 
     def _log_argument_error(self, call: ActiveCall, error: BaseException) -> None:
-        message, name = "the arguments of tool %s could not be validated: %s", call.tool_call.name
+        names = call.tool_call.name, exception_class_name(error)
         token = EXCEPTION_REDACTOR.set(None if self._log_messages else ArgumentRedactor(call.tool_call.arguments))
         try:
-            _LOGGER.warning(message, name, exception_class_name(error), exc_info=error)
+            _LOGGER.warning("the arguments of tool %s could not be validated: %s", *names, exc_info=error)
         finally:
             EXCEPTION_REDACTOR.reset(token)
 

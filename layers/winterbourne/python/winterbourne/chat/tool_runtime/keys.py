@@ -6,6 +6,8 @@ variable `NAME`.
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
 from winterbourne.chat.settings import is_secret
@@ -13,24 +15,24 @@ from winterbourne.chat.settings import is_secret
 __all__ = ["KeyRing", "ToolKeys"]
 
 
-class KeyRing:
+class KeyRing(msgspec.Struct, frozen=True):
     """Reads settings for all tools of a process; each secret is read once for all of them.
 
-    Args:
+    Attributes:
         values: All settings that exist, by the names of their variables; empty or None if one is not set.
+        secrets: Those that a tool has asked for.
     """
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self._values = values
-        self._secrets: dict[str, Secret] = {}
+    values: Mapping[str, object]
+    secrets: dict[str, Secret] = {}
 
     def is_known(self, name: str) -> bool:
         """Whether a setting of this name exists."""
-        return name in self._values
+        return name in self.values
 
     def is_set(self, name: str) -> bool:
         """Whether the setting is set, directly or as a secret."""
-        return bool(self._values[name] or self._secret_arn(name))
+        return bool(self.values[name] or self._secret_arn(name))
 
     def restricted_to(self, names: Iterable[str]) -> "ToolKeys":
         """The settings of a tool that declares these names."""
@@ -38,19 +40,18 @@ class KeyRing:
 
     def _value_or_secret(self, name: str) -> Secret | str:
         if arn := self._secret_arn(name):
-            return self._secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
-        value = self._values[name]
+            return self.secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
+        value = self.values[name]
         return "" if value is None else str(value)
 
     def _secret_arn(self, name: str) -> str:
-        return str(self._values.get(f"{name}_SECRET_ARN", ""))
+        return str(self.values.get(f"{name}_SECRET_ARN", ""))
 
 
-class ToolKeys:
+class ToolKeys(msgspec.Struct, frozen=True):
     """The settings that one tool may read, by the names of their variables."""
 
-    def __init__(self, values: Mapping[str, Secret | str]) -> None:
-        self._values = values
+    values: Mapping[str, Secret | str]
 
     async def key(self, name: str) -> str:
         """The value of a key.
@@ -60,12 +61,9 @@ class ToolKeys:
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
-        value_or_secret = self._lookup(name)
-        value = (
-            unwrap_single_value(await value_or_secret.read())
-            if isinstance(value_or_secret, Secret)
-            else value_or_secret
-        )
+        value = self._lookup(name)
+        if isinstance(value, Secret):
+            value = unwrap_single_value(await value.read())
         if not value:
             raise ToolError(f"{name} is not set.")
         return value
@@ -82,6 +80,6 @@ class ToolKeys:
         return value_or_secret
 
     def _lookup(self, name: str) -> Secret | str:
-        if name not in self._values:
+        if name not in self.values:
             raise InvalidToolDeclaration(f"the tool reads {name} without declaring it: @tool(needs=[{name!r}])")
-        return self._values[name]
+        return self.values[name]

@@ -32,24 +32,19 @@ class ToolPreparer:
         key_ring: A tool is unavailable if a setting that it needs is not set here.
         threads: Where blocking tools run.
         run: Runs the calls of a run.
-        wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
+        now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
     """
 
     def __init__(
-        self,
-        settings: ToolSettings,
-        key_ring: KeyRing,
-        threads: ThreadPool,
-        run: RunCalls,
-        wall_clock: Callable[[], float],
+        self, settings: ToolSettings, key_ring: KeyRing, threads: ThreadPool, run: RunCalls, now: Callable[[], float]
     ) -> None:
         self._settings = settings
         self._key_ring = key_ring
         self._threads = threads
         self._thread_semaphore = Semaphore(settings.tool_executor_max_workers)
         self._run = run
-        self._wall_clock = wall_clock
-        self._results = ResultCache(settings.tool_cache_bytes, wall_clock)
+        self._now = now
+        self._results = ResultCache(settings.tool_cache_bytes, now)
         self._breakers: dict[str, CircuitBreaker] = {}
 
     def prepare(self, tool: Tool) -> PreparedTool:
@@ -65,7 +60,7 @@ class ToolPreparer:
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
-            guarded = GuardedTool(tool, self._breaker(options.breaker), self._wall_clock)
+            guarded = GuardedTool(tool, self._breaker(options.breaker), self._now)
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
         if options.cache_ttl_s is not None:

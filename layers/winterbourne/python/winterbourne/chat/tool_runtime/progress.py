@@ -6,13 +6,13 @@ something or yields another item, and is held back if the generator ends instead
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Self
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
 
 __all__ = ["stream_progress"]
 
 
-async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any], Awaitable[None]]) -> Any:
+async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any], Coroutine[Any, Any, None]]) -> Any:
     """Exhaust a generator and send every item but the last.
 
     Returns:
@@ -25,34 +25,15 @@ async def stream_progress(items: AsyncGenerator[Any, None], send: Callable[[Any]
         Closes the generator, which runs its `finally` clauses.
     """
     last: Any = None
-    async with contextlib.aclosing(items), _LookaheadSender(send) as sender:
-        async for item in items:
-            await sender.push(item)
-            last = item
+    sending: asyncio.Task[None] | None = None
+    async with contextlib.aclosing(items):
+        try:
+            async for last in items:
+                if sending is not None:
+                    await sending
+                sending = asyncio.create_task(send(last))  # starts once the generator waits
+        finally:
+            if sending is not None:  # the last item is the result: it is not sent if it has not been yet
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
     return last
-
-
-class _LookaheadSender:
-    """Sends each item in a task of its own, which starts once the generator waits."""
-
-    def __init__(self, send: Callable[[Any], Awaitable[None]]) -> None:
-        self._send = send
-        self._task: asyncio.Task[None] | None = None
-
-    async def push(self, item: Any) -> None:
-        """Wait until the previous item is sent; send this one once the loop is free."""
-        if self._task is not None:
-            await self._task
-        self._task = asyncio.create_task(self._send_item(item))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Drop the last item if it has not been sent yet: it is the result."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _send_item(self, item: Any) -> None:
-        await self._send(item)

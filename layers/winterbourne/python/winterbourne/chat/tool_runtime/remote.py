@@ -14,12 +14,14 @@ import httpx
 import msgspec
 import orjson
 from msgspec import Meta
+from msgspec.structs import replace
 
 from winterbourne.chat.errors import CredentialsMissing, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Function, Tool, tool
+from winterbourne.chat.tool_runtime.service_errors import translate_errors
 
 __all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
 
@@ -31,7 +33,7 @@ LAMBDA_API_SETTINGS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
 """Settings that determine the endpoint of Lambda's API."""
 
 
-class RemoteCall(msgspec.Struct, frozen=True, kw_only=True):
+class RemoteCall(msgspec.Struct, frozen=True):
     """The request payload.
 
     Attributes:
@@ -73,63 +75,43 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
     needs = (*options.pop("needs", ()), *([setting] if setting else []))
 
     def declare(function: Function) -> Tool:
-        declared = msgspec.structs.replace(tool(needs=needs, **options)(function), takes_context=True)
+        declared = replace(tool(needs=needs, **options)(function), takes_context=True)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
-            remote_call = RemoteCall(
-                tool=declared.name,
-                arguments=arguments,
-                timeout_s=context.remaining_s,
-                request_id=context.request_id,
-                caller="" if declared.is_cache_shared else context.caller,
-            )
-            return await _invoke(context.setting(setting) if setting else function_name, remote_call, context)
+            caller = "" if declared.is_cache_shared else context.caller
+            payload = RemoteCall(declared.name, arguments, context.remaining_s, context.request_id, caller)
+            return await _invoke(context.setting(setting) if setting else function_name, payload, context)
 
-        return msgspec.structs.replace(
-            declared, call=call, blocking=False, optional_settings=LAMBDA_API_SETTINGS, function=None
-        )
+        return replace(declared, call=call, blocking=False, optional_settings=LAMBDA_API_SETTINGS, function=None)
 
     return declare
 
 
 async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) -> Any:
-    request = _build_request(target, remote_call, context)
-    try:
-        await sign(request, "lambda", _region(target, context))
+    # In an ARN, the region is that of the function, which no other region's API has.
+    region = target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
+    request = _build_request(target, region, remote_call, context)
+    with translate_errors("tool's function"):
+        try:
+            await sign(request, "lambda", region)
+        except CredentialsMissing as error:
+            raise ToolError(f"The tool's function cannot be called: {error}.") from None
         response = await context.http.send(request, stream=True)
         return _parse_response(response, await http_pool.read_body(response, MAX_PAYLOAD_BYTES))
-    except CredentialsMissing as error:
-        raise ToolError(f"The tool's function cannot be called: {error}.") from None
-    except httpx.TimeoutException:
-        raise ToolUnavailable("The tool's function did not answer in time.") from None
-    except httpx.TransportError as error:
-        raise ToolUnavailable("The tool's function cannot be reached.") from error
-    except (httpx.RequestError, msgspec.DecodeError, orjson.JSONDecodeError) as error:
-        raise ToolUnavailable("The tool's function sent an answer that cannot be read.") from error
 
 
-def _build_request(target: str, remote_call: RemoteCall, context: ToolContext) -> httpx.Request:
+def _build_request(target: str, region: str, remote_call: RemoteCall, context: ToolContext) -> httpx.Request:
     payload = msgspec.json.encode(remote_call)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function accepts {MAX_PAYLOAD_BYTES}.")
-    url = f"{_endpoint(target, context)}/2015-03-31/functions/{quote(target, safe='')}/invocations"
+    # https://docs.aws.amazon.com/general/latest/gr/lambda-service.html
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    endpoint = context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
+    url = f"{endpoint}/2015-03-31/functions/{quote(target, safe='')}/invocations"
     # No read timeout: a tool may take long, and its own timeout ends it.
     timeout = httpx.Timeout(context.http.timeout.connect, read=None)
-    return context.http.build_request(
-        "POST", url, content=payload, headers={"content-type": "application/json"}, timeout=timeout
-    )
-
-
-def _endpoint(target: str, context: ToolContext) -> str:
-    """The endpoint of Lambda's API: https://docs.aws.amazon.com/general/latest/gr/lambda-service.html"""
-    region = _region(target, context)
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
-
-
-def _region(target: str, context: ToolContext) -> str:
-    """The region in the ARN, since no other region's API has the function; else AWS_REGION."""
-    return target.split(":")[3] if target.startswith("arn:") else context.setting("AWS_REGION")
+    headers = {"content-type": "application/json"}
+    return context.http.build_request("POST", url, content=payload, headers=headers, timeout=timeout)
 
 
 def _parse_response(response: httpx.Response, body: bytes) -> Any:

@@ -136,9 +136,8 @@ def truncate(encoded: bytes, max_bytes: int) -> bytes:
         return len(_encode_with_note(text, kept_bytes, note))
 
     # Binary search: the encoded size grows with the bytes kept, but unevenly because of escaping.
-    return _encode_with_note(
-        text, bisect.bisect_right(range(min(len(text), max_bytes)), max_bytes, key=encoded_size) - 1, note
-    )
+    kept_bytes = bisect.bisect_right(range(min(len(text), max_bytes)), max_bytes, key=encoded_size) - 1
+    return _encode_with_note(text, kept_bytes, note)
 
 
 def _encode_with_note(text: bytes, kept_bytes: int, note: str) -> bytes:

@@ -6,7 +6,7 @@ Nothing is guessed: no string becomes a number, no unknown field is dropped. Pur
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -15,10 +15,8 @@ from winterbourne.chat.tool_runtime.schema import Schema
 
 __all__ = ["ArgumentValidator"]
 
-S = TypeVar("S", bound=msgspec.Struct)
 
-
-class ArgumentValidator(Generic[S]):
+class ArgumentValidator:
     """Validates JSON text and converts it to a struct.
 
     Args:
@@ -27,13 +25,13 @@ class ArgumentValidator(Generic[S]):
         parameters: The struct's schema, with `additionalProperties: false` on every level.
     """
 
-    def __init__(self, name: str, struct: type[S], parameters: Schema) -> None:
+    def __init__(self, name: str, struct: type[msgspec.Struct], parameters: Schema) -> None:
         self._name = name
         self._struct = struct
         self._parameters = parameters
         self._definitions: Mapping[str, Schema] = parameters.get("$defs", {})
 
-    def __call__(self, text: str) -> S:
+    def __call__(self, text: str) -> Any:
         """Validate arguments. Empty text means no arguments.
 
         Raises:
@@ -49,7 +47,7 @@ class ArgumentValidator(Generic[S]):
             raise self._argument_error("the JSON text is nested too deep") from None
         return self._convert(value)
 
-    def _convert(self, value: Any) -> S:
+    def _convert(self, value: Any) -> Any:
         try:
             return msgspec.convert(value, self._struct, str_keys=True)
         except msgspec.ValidationError as error:
@@ -116,13 +114,11 @@ def _decode_json(text: str) -> Any:
     """
     try:
         value = msgspec.json.decode(text)
-        _DUPLICATE_KEY_CHECKER.decode(text)
-    except msgspec.ValidationError:
-        raise
     except UnicodeEncodeError:
         raise msgspec.ValidationError("the JSON text contains a lone surrogate") from None
     except msgspec.DecodeError as error:
         raise msgspec.ValidationError(f"the text is not valid JSON ({_lowercase_first(str(error))})") from None
+    _KEY_CHECKER.decode(text)
     return value
 
 
@@ -137,9 +133,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
 _PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
 
 # msgspec silently keeps the last value of a duplicate key, so the text is parsed again just for its keys.
-_DUPLICATE_KEY_CHECKER: Final = json.JSONDecoder(
-    object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str
-)
+_KEY_CHECKER: Final = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str)
 
 
 def _matches_tag(value: Mapping[str, Any], schema: Schema) -> bool:

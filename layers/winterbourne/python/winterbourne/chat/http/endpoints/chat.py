@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -33,6 +33,9 @@ __all__ = ["ChatEndpoint"]
 
 USAGE_WRITE_TIMEOUT_S: Final = 1.0
 """A slow store must not hold back a finished answer: the client waits for the end of the response."""
+
+Save: TypeAlias = Callable[[Message], None]
+"""Saves a message of the conversation."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -72,20 +75,16 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             decoded, encoder = wire_format.decode(body)
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
-        request = _with_ids(
-            check_request(
-                decoded,
-                settings.request,
-                settings.model,
-                self.tools.schemas,
-                takes_image_urls=provider.takes_image_urls,
-            )
+        request = check_request(
+            decoded, settings.request, settings.model, self.tools.schemas, takes_image_urls=provider.takes_image_urls
         )
+        conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
+        message_id = request.message_id or f"m_{uuid.uuid4().hex}"
+        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
         if settings.limits.limit_requests_per_minute or settings.limits.limit_tokens_per_day:
             await self.rate_limiter.check(context.caller.id)
-        context.record.fields.update(
-            conversation_id=request.conversation_id, model=provider.name, model_id=request.model_id or ""
-        )
+        fields = context.record.fields
+        fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
         usages: list[Usage] = []
         try:
             if request.store:
@@ -99,16 +98,11 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 await self._record_usage(context.caller, sum(used.input + used.output for used in usages))
 
     async def _run_conversation(
-        self,
-        request: ChatRequest,
-        append: Callable[[Message], None] | None,
-        encoder: Encoder,
-        context: RequestContext,
-        usages: list[Usage],
+        self, request: ChatRequest, append: Save | None, encoder: Encoder, context: RequestContext, usages: list[Usage]
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        stream_settings, invocation = self.settings.stream, context.lambda_context
-        remaining_s = invocation.get_remaining_time_in_millis() / 1000 - stream_settings.deadline_margin
+        settings, caller_id, invocation = self.settings.stream, context.caller.id, context.lambda_context
+        remaining_s = invocation.get_remaining_time_in_millis() / 1000 - settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + remaining_s
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat)
@@ -119,23 +113,19 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             emit=writer.emit,
             on_usage=usages.append,
             on_message=_log_messages(request, append, context.record) if self.settings.log.log_messages else append,
-            max_turns=stream_settings.max_turns,
+            max_turns=settings.max_turns,
             deadline=deadline,
             request_id=invocation.aws_request_id,
-            caller_id=context.caller.id,
+            caller_id=caller_id,
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
-        wait_for_stop = partial(
-            self.stop_signals.wait, context.caller.id, request.conversation_id, context.request.received_ms
-        )
+        received_ms = context.request.received_ms
+        stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, received_ms)
+        interval_s = settings.heartbeat_interval
         try:
             await supervise(
-                conversation.run(),
-                writer,
-                wait_for_stop=wait_for_stop,
-                deadline=deadline,
-                heartbeat_interval_s=stream_settings.heartbeat_interval,
+                conversation.run(), writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
             )
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
@@ -150,18 +140,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 
 
-def _with_ids(request: ChatRequest) -> ChatRequest:
-    """Generate the conversation and message ids that the caller left out."""
-    return msgspec.structs.replace(
-        request,
-        conversation_id=request.conversation_id or f"c_{uuid.uuid4().hex}",
-        message_id=request.message_id or f"m_{uuid.uuid4().hex}",
-    )
-
-
-def _log_messages(
-    request: ChatRequest, append: Callable[[Message], None] | None, record: telemetry.RequestRecord
-) -> Callable[[Message], None]:
+def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
     """Add the request's own message to its log line; the result does so with each new one, and saves it."""
     logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in request.messages[-1:]]
 

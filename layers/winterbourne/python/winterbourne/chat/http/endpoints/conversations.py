@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
+from winterbourne.chat.http.service import RequestContext, reply, reply_json
 from winterbourne.chat.storage.conversations import ConversationStore, Cursor
 from winterbourne.chat.storage.stop_signals import StopSignals
 
@@ -23,17 +23,16 @@ DEFAULT_PAGE_SIZE: Final = 30
 MAX_PAGE_SIZE: Final = 100
 
 
-class ConversationsEndpoint:
+class ConversationsEndpoint(msgspec.Struct, frozen=True):
     """Lists, shows, deletes and stops conversations.
 
-    Args:
+    Attributes:
         conversations: Stores the conversations.
         stop_signals: Delivers stop requests.
     """
 
-    def __init__(self, conversations: ConversationStore, stop_signals: StopSignals) -> None:
-        self._conversations = conversations
-        self._stop_signals = stop_signals
+    conversations: ConversationStore
+    stop_signals: StopSignals
 
     async def list_page(self, context: RequestContext) -> None:
         """Send one page of the caller's conversations, newest first.
@@ -45,25 +44,23 @@ class ConversationsEndpoint:
         """
         query = context.request.query
         limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
-        summaries, cursor = await self._conversations.list_page(context.caller.id, limit, after)
-        body = {"conversations": summaries, "next": cursor and _encode_cursor(cursor)}
-        await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
+        summaries, cursor = await self.conversations.list_page(context.caller.id, limit, after)
+        await reply_json(context.stream, {"conversations": summaries, "next": cursor and _encode_cursor(cursor)})
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation with its messages."""
-        summary, messages = await self._conversations.get(context.caller.id, context.path_params["id"])
-        body = msgspec.structs.asdict(summary) | {"messages": messages}
-        await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
+        summary, messages = await self.conversations.get(context.caller.id, context.path_params["id"])
+        await reply_json(context.stream, msgspec.structs.asdict(summary) | {"messages": messages})
 
     async def delete(self, context: RequestContext) -> None:
         """Delete one conversation."""
-        await self._conversations.delete(context.caller.id, context.path_params["id"])
+        await self.conversations.delete(context.caller.id, context.path_params["id"])
         await reply(context.stream, 204, b"", {})
 
     async def stop(self, context: RequestContext) -> None:
         """Request that a conversation stop; if it is running, in any environment, it ends within a second."""
         conversation_id = context.path_params["id"]
-        await self._stop_signals.send(context.caller.id, conversation_id, context.request.received_ms)
+        await self.stop_signals.send(context.caller.id, conversation_id, context.request.received_ms)
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
 
 

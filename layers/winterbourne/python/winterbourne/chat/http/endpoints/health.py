@@ -1,5 +1,7 @@
 """Health endpoint: the liveness probe `/healthz`, and the readiness probe `/readyz`, which names model and tools."""
 
+import msgspec
+
 from winterbourne.chat.core.conversation import Tools
 from winterbourne.chat.core.provider import Provider
 from winterbourne.chat.http.service import RequestContext, reply_json
@@ -7,17 +9,16 @@ from winterbourne.chat.http.service import RequestContext, reply_json
 __all__ = ["HealthEndpoint"]
 
 
-class HealthEndpoint:
+class HealthEndpoint(msgspec.Struct, frozen=True):
     """Answers liveness and readiness probes. Neither calls the model: a probe must cost nothing.
 
-    Args:
+    Attributes:
         provider: The model provider whose name is reported.
         tools: The tools whose names are reported.
     """
 
-    def __init__(self, provider: Provider, tools: Tools) -> None:
-        self._provider = provider
-        self._tools = tools
+    provider: Provider
+    tools: Tools
 
     async def liveness(self, context: RequestContext) -> None:
         """Send 200 as long as the process is running."""
@@ -25,5 +26,5 @@ class HealthEndpoint:
 
     async def readiness(self, context: RequestContext) -> None:
         """Send 200: an environment with invalid settings would not have started."""
-        status = {"status": "ready", "model": self._provider.name, "tools": [tool.name for tool in self._tools.schemas]}
+        status = {"status": "ready", "model": self.provider.name, "tools": [tool.name for tool in self.tools.schemas]}
         await reply_json(context.stream, status)

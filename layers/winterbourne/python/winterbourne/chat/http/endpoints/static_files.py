@@ -73,10 +73,8 @@ async def serve_static_file(context: RequestContext) -> None:
     file = find_static_file(context.request.path)
     if file is None:
         raise RequestRejected(404, "not_found", "there is nothing at this path")
-    if file.is_not_modified(context.request.headers.get("if-none-match", "")):
-        await reply(context.stream, 304, b"", file.headers)
-    else:
-        await reply(context.stream, 200, file.body, file.headers)
+    is_known = file.is_not_modified(context.request.headers.get("if-none-match", ""))
+    await reply(context.stream, 304 if is_known else 200, b"" if is_known else file.body, file.headers)
 
 
 def find_static_file(path: str) -> StaticFile | None:

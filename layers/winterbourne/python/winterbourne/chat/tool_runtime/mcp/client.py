@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, cast
 
 import httpx
 import msgspec
@@ -22,6 +22,7 @@ from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
+from winterbourne.chat.tool_runtime.service_errors import error_for_status, translate_errors
 
 __all__ = ["PROTOCOL_VERSION", "McpClient"]
 
@@ -34,6 +35,7 @@ MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 # How long a cancelled call may take to notify the server.
 CANCEL_NOTIFY_TIMEOUT_S: Final = 0.2
 
+_POST_HEADERS: Final = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 _INVALID_NAME_CHARS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -41,38 +43,27 @@ class _SessionExpired(Exception):
     """The server no longer has our session (404); a new one must be opened (specification, "Session Management")."""
 
 
-async def _no_token() -> str:
-    return ""
-
-
-class McpClient:
+class McpClient(msgspec.Struct, eq=False):
     """Client of one MCP server. Its session is opened on first use, and again when the server no longer has it.
 
-    Args:
+    Attributes:
         name: Prefix of the names of its tools, so that two servers never clash.
         url: The server's MCP endpoint.
-        token: Returns the server's bearer token, or an empty string.
+        token: Returns the server's bearer token, or an empty string; None if no token is sent.
         client: Returns the shared HTTP client.
-        options: How its tools are run; by default with one circuit breaker for the server.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        token: Callable[[], Awaitable[str]] = _no_token,
-        client: Callable[[], httpx.AsyncClient] = http_pool.client,
-        options: ToolOptions | None = None,
-    ) -> None:
-        self.name = name
-        self._url = url
-        self._token = token
-        self._client = client
-        self._options = options or ToolOptions(breaker=f"mcp:{name}")
-        self._request_ids = itertools.count(1)
-        self._session_headers: dict[str, str] | None = None
-        self._session_lock = asyncio.Lock()
+    name: str
+    url: str
+    token: Callable[[], Awaitable[str]] | None = None
+    client: Callable[[], httpx.AsyncClient] = http_pool.client
+    _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
+    _session_headers: dict[str, str] | None = None
+    _session_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+
+    @property
+    def _service(self) -> str:
+        return f"MCP server {self.name}"
 
     async def list_tools(self) -> list[Tool]:
         """List the server's tools, following its pagination (cursor).
@@ -85,12 +76,12 @@ class McpClient:
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
             page = await self._request("tools/list", cursor)
-            with self._translate_errors():
+            with translate_errors(self._service, KeyError, TypeError, AttributeError):
                 tools += [self._make_tool(definition) for definition in page.get("tools", ())]
             if not page.get("nextCursor"):
                 return tools
             cursor = {"cursor": page["nextCursor"]}
-        raise ToolUnavailable(f"The MCP server {self.name} lists more than {MAX_PAGES} pages of tools.")
+        raise ToolUnavailable(f"The {self._service} lists more than {MAX_PAGES} pages of tools.")
 
     def _make_tool(self, definition: Mapping[str, Any]) -> Tool:
         server_tool_name = definition["name"]
@@ -106,7 +97,7 @@ class McpClient:
             parameters=parameters,
             validate_arguments=_argument_validator(name, parameters),
             call=call,
-            options=self._options,
+            options=ToolOptions(breaker=f"mcp:{self.name}"),
         )
 
     async def _call_tool(self, name: str, arguments: Any, context: ToolContext) -> Any:
@@ -122,14 +113,17 @@ class McpClient:
         self, method: str, params: Mapping[str, Any], request_id: int = 0, context: ToolContext | None = None
     ) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": request_id or next(self._request_ids), "method": method, "params": params}
-        with self._translate_errors():
-            session_headers = await self._ensure_session()
-            try:
-                return await self._send_request(message, session_headers, context)
-            except _SessionExpired:  # the server did not process the request, so it may be sent again
-                if self._session_headers is session_headers:  # else another call has already opened a new one
-                    self._session_headers = None
-                return await self._send_request(message, await self._ensure_session(), context)
+        with translate_errors(self._service, KeyError, TypeError, AttributeError):
+            for _ in range(2):  # the server did not process a request of an expired session, so it may be sent again
+                session_headers = self._session_headers
+                try:
+                    session_headers = await self._ensure_session()
+                    async with self._post(message, session_headers) as response:
+                        return await _read_result(response, message["id"], context)
+                except _SessionExpired:
+                    if self._session_headers is session_headers:  # else another call has already opened a new one
+                        self._session_headers = None
+        raise ToolUnavailable(f"The {self._service} does not keep its sessions.")
 
     async def _ensure_session(self) -> dict[str, str]:
         """The headers of the open session; opens one if there is none."""
@@ -139,11 +133,8 @@ class McpClient:
             return self._session_headers
 
     async def _initialize(self) -> dict[str, str]:
-        params = {
-            "protocolVersion": PROTOCOL_VERSION,
-            "capabilities": {},
-            "clientInfo": {"name": "winterbourne", "version": "1"},
-        }
+        client_info = {"name": "winterbourne", "version": "1"}
+        params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client_info}
         message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
         async with self._post(message, {}) as response:
             result = await _read_result(response, message["id"], None)
@@ -154,12 +145,6 @@ class McpClient:
                 headers["cookie"] = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
         await self._notify("notifications/initialized", {}, headers)
         return headers
-
-    async def _send_request(
-        self, message: Mapping[str, Any], headers: Mapping[str, str], context: ToolContext | None
-    ) -> dict[str, Any]:
-        async with self._post(message, headers) as response:
-            return await _read_result(response, message["id"], context)
 
     async def _notify(self, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         async with self._post({"jsonrpc": "2.0", "method": method, "params": params}, headers):
@@ -174,45 +159,19 @@ class McpClient:
 
     @contextlib.asynccontextmanager
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        request_headers = {
-            "content-type": "application/json",
-            "accept": "application/json, text/event-stream",
-            **headers,
-        }
-        if token := await self._token():
+        request_headers = {**_POST_HEADERS, **headers}
+        if self.token and (token := await self.token()):
             request_headers["authorization"] = f"Bearer {token}"
-        client = self._client()
+        client = self.client()
         # No read timeout: a tool may take long, and its own timeout ends it.
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         body = orjson.dumps(message)
-        async with client.stream("POST", self._url, content=body, headers=request_headers, timeout=timeout) as response:
-            self._raise_for_status(response, in_session="mcp-session-id" in headers)
+        async with client.stream("POST", self.url, content=body, headers=request_headers, timeout=timeout) as response:
+            if response.status_code == 404 and "mcp-session-id" in headers:
+                raise _SessionExpired
+            if response.status_code >= 300:
+                raise error_for_status(self._service, response.status_code, "token")
             yield response
-
-    def _raise_for_status(self, response: httpx.Response, *, in_session: bool) -> None:
-        status = response.status_code
-        if status == 404 and in_session:
-            raise _SessionExpired
-        if status in {401, 403}:
-            raise ToolError(f"The MCP server {self.name} does not accept our token; the operator must look at it.")
-        if status == 429 or status >= 500:
-            raise ToolUnavailable(f"The MCP server {self.name} is busy or broken (HTTP {status}).")
-        if status >= 300:
-            raise ToolError(f"The MCP server {self.name} refused the request (HTTP {status}).")
-
-    @contextlib.contextmanager
-    def _translate_errors(self) -> Any:
-        """Translate HTTP, session and decoding errors into one sentence for the model."""
-        try:
-            yield
-        except _SessionExpired:
-            raise ToolUnavailable(f"The MCP server {self.name} does not keep its sessions.") from None
-        except httpx.TimeoutException:
-            raise ToolUnavailable(f"The MCP server {self.name} did not answer in time.") from None
-        except httpx.TransportError as error:
-            raise ToolUnavailable(f"The MCP server {self.name} cannot be reached.") from error
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ToolUnavailable(f"The MCP server {self.name} sent an answer that cannot be read.") from error
 
 
 async def _read_result(response: httpx.Response, request_id: object, context: ToolContext | None) -> dict[str, Any]:
@@ -228,15 +187,13 @@ async def _read_result(response: httpx.Response, request_id: object, context: To
         elif message.get("id") == request_id and "error" in message:
             raise ToolError(f"The tool's server refused the call: {message['error'].get('message', 'no reason given')}")
         elif message.get("id") == request_id:
-            result: dict[str, Any] = message["result"]
-            return result
+            return cast("dict[str, Any]", message["result"])
     raise ToolUnavailable("The tool's server ended its answer before the result.")
 
 
 async def _read_messages(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        body = b"".join([chunk async for chunk in _read_bounded(response)])
-        yield orjson.loads(body)
+        yield orjson.loads(b"".join([chunk async for chunk in _read_bounded(response)]))
         return
     parser = SseParser(MAX_RESPONSE_BYTES)
     async for chunk in _read_bounded(response):

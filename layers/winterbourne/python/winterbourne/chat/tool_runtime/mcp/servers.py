@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from winterbourne.chat.errors import ChatError, SettingsError
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.mcp.client import McpClient
 
@@ -40,17 +41,14 @@ class McpServers:
     """
 
     def __init__(
-        self, settings: Settings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
+        self, settings: ToolSettings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
-        read_tokens = _token_reader(settings)
-        self._unlisted = [
-            McpClient(name, url, token=lambda name=name: _token_for(read_tokens, name))  # type: ignore[misc]  # bound now
-            for name, url in _parse_servers(settings.tools.mcp_servers)
-        ]
+        token_for, servers = partial(_token_for, _token_reader(settings)), _parse_servers(settings.mcp_servers)
+        self._unlisted = [McpClient(name, url, token=partial(token_for, name)) for name, url in servers]
         self._add_tools = add_tools
         self._now = now
         self._last_attempt_at = float("-inf")
-        self._listing_task: asyncio.Task[None] | None = None
+        self._listing: asyncio.Future[list[None]] | None = None
 
     async def connect(self) -> None:
         """List the servers not listed yet: at most every RETRY_INTERVAL_S, each for at most CONNECT_TIMEOUT_S.
@@ -58,26 +56,23 @@ class McpServers:
         The first call waits for the listing. Later ones run it in the background, so that an unavailable server delays
         no answer; `close` cancels it.
         """
-        is_first = self._listing_task is None
+        is_first = self._listing is None
         if self._is_due():
             self._last_attempt_at = self._now()
-            self._listing_task = asyncio.create_task(self._list_unlisted())
+            self._listing = asyncio.gather(*map(self._list_tools_of, self._unlisted))
             if is_first:
-                await self._listing_task
+                await self._listing
 
     async def close(self) -> None:
         """Cancel a listing in progress."""
-        if self._listing_task is not None:
-            self._listing_task.cancel()
-            await asyncio.gather(self._listing_task, return_exceptions=True)
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.gather(self._listing, return_exceptions=True)
 
     def _is_due(self) -> bool:
-        if not self._unlisted or (self._listing_task is not None and not self._listing_task.done()):
+        if not self._unlisted or (self._listing is not None and not self._listing.done()):
             return False
         return not 0 <= self._now() - self._last_attempt_at < RETRY_INTERVAL_S
-
-    async def _list_unlisted(self) -> None:
-        await asyncio.gather(*map(self._list_tools_of, tuple(self._unlisted)))
 
     async def _list_tools_of(self, client: McpClient) -> None:
         try:
@@ -98,13 +93,13 @@ def _parse_servers(servers: str) -> list[tuple[str, str]]:
     return [(name, url) for name, _, url in pairs]
 
 
-def _token_reader(settings: Settings) -> Callable[[], Awaitable[str]]:
-    if settings.tools.mcp_tokens_secret_arn:
-        return Secret(settings.tools.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
-    _parse_tokens(settings.tools.mcp_tokens)
+def _token_reader(settings: ToolSettings) -> Callable[[], Awaitable[str]]:
+    if settings.mcp_tokens_secret_arn:
+        return Secret(settings.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
+    _parse_tokens(settings.mcp_tokens)
 
     async def read_setting() -> str:
-        return settings.tools.mcp_tokens
+        return settings.mcp_tokens
 
     return read_setting
 
