@@ -95,6 +95,7 @@ async def _get_weather_in_cities(calls: Sequence[Any], context: ToolContext) -> 
     cache_per_caller=False,
     breaker="open-meteo.com",
     batch=_get_weather_in_cities,
+    batch_window_s=0.3,  # a model writes its calls one after the other
     needs=["OPEN_METEO_BASE_URL", "OPEN_METEO_GEOCODING_BASE_URL"],
 )
 async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], context: ToolContext) -> Weather:

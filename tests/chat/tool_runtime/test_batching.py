@@ -37,6 +37,12 @@ async def times_ten(number: int) -> int:
     return number * 10
 
 
+@tool(batch=many, batch_window_s=20)
+async def patient(number: int) -> int:
+    """Ten times a number, some time."""
+    return number * 10
+
+
 async def short(calls: Sequence[Any]) -> list[int]:
     return [0] * (len(calls) - 1)
 
@@ -96,6 +102,25 @@ class TestBatch:
     async def test_a_single_call_is_not_batched(self) -> None:
         (message,) = await run_turn(ToolExecutor([times_ten]), tool_call("times_ten", number=2))
         assert (message.content, runs) == ("20", [2])
+
+    @jumping
+    async def test_calls_of_a_model_that_is_still_streaming_are_waited_for(self) -> None:
+        async with ToolExecutor([times_ten]).turn(RecordingClient()) as turn:
+            for number in (2, 4, 6):
+                turn.start(tool_call("times_ten", str(number), number=number))
+                await asyncio.sleep(0.02)
+            await turn.results()
+        assert runs == [[2, 4, 6]]
+
+    @jumping
+    async def test_nobody_is_waited_for_once_the_model_has_ended_its_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        await run_turn(
+            ToolExecutor([patient]), tool_call("patient", "1", number=2), tool_call("patient", "2", number=4)
+        )
+        assert runs == [[2, 4]]
+        assert loop.time() - started_at == 1  # what the tool itself takes
 
     @jumping
     async def test_a_call_after_the_window_is_not_in_the_batch(self) -> None:

@@ -6,10 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.tools.get_weather import WEATHER_CODES, Weather, get_weather
+from tests.chat.fakes import RecordingEmit
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
 from tests.clock import jumping
 from tests.functions.chat.tools.mock_service import Service
+from winterbourne.chat.core.conversation import Conversation
+from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
@@ -105,6 +109,20 @@ class TestSeveralCities:
         assert '"temperature_c":1.0' in lima
         params = service.requests[-1].url.params
         assert (params["latitude"], params["longitude"]) == ("48.85341,-12.04318", "2.5,2.5")
+
+    @jumping
+    async def test_are_asked_for_in_one_request_although_the_model_writes_one_call_after_the_other(self) -> None:
+        service, settings = Service(find, find, forecast), Settings()
+        question = UserMessage((Text("the weather in Paris and Lima"),))
+        await Conversation(
+            request=ChatRequest(messages=(question,)),
+            provider=make_provider(settings.model),  # at the pace at which it speaks by default
+            tools=ToolExecutor([get_weather], keys=settings.values(), clients=service.clients),
+            emit=RecordingEmit(),
+            on_usage=lambda _: None,
+            max_turns=2,
+        ).run()
+        assert service.requests[-1].url.params["latitude"] == "48.85341,-12.04318"
 
     async def test_that_are_equal_are_asked_for_once(self) -> None:
         service = Service(find, find, forecast)

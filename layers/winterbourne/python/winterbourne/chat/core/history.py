@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from winterbourne.chat.core.messages import AssistantMessage, Message, Reasoning, ToolMessage
+from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage
 from winterbourne.chat.errors import RequestRejected
 
 __all__ = ["INTERRUPTED_CALL_RESULT", "normalize_history"]
@@ -33,10 +33,9 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
     waiting: dict[str, list[int]] = {}  # call id → where in `history` its results go, that of the latest turn last
     for message in messages:
         match message:
-            case AssistantMessage(parts) if all(isinstance(part, Reasoning) for part in parts):
-                pass
             case AssistantMessage():
-                _add_turn(message, history, waiting)
+                if any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in message.parts):
+                    _add_turn(message, history, waiting)
             case ToolMessage(call_id):
                 at = _place_of_result(call_id, waiting)
                 history[at] = msgspec.structs.replace(history[at], content=message.content, is_error=message.is_error)

@@ -1,9 +1,11 @@
 """Batching: calls of one tool that arrive within a time window of one turn become one run.
 
+The window closes early when the model's turn has ended, since no more calls can come: a single call hardly waits.
 Equal calls become one item of the batch, and each gets that item's outcome.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -20,7 +22,7 @@ class Batching(msgspec.Struct, frozen=True):
 
     Attributes:
         name: The tool's name.
-        window_s: How long the first call of a batch waits for others.
+        window_s: How long the first call of a batch waits for others while the model is still streaming.
         run_calls: Runs the calls of a batch.
     """
 
@@ -45,6 +47,9 @@ class Batching(msgspec.Struct, frozen=True):
 
     async def run(self, tool: PreparedTool, calls: list[ActiveCall], context: ToolContext) -> Sequence[Outcome]:
         """Wait until the window closes, then run the calls of the batch."""
-        await asyncio.sleep(self.window_s)
-        del calls[0].turn.open_batches[self.name]
+        turn = calls[0].turn
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.window_s):
+                await turn.all_started.wait()
+        del turn.open_batches[self.name]
         return await self.run_calls(tool, calls, context)

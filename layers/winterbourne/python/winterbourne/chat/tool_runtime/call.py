@@ -29,6 +29,7 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
         request_id: For the tools' contexts.
         caller_id: For the tools' contexts, and for results that are cached per caller.
         semaphore: Limits how many runs of the turn are in flight.
+        all_started: Set when the model's turn has ended, so that no more calls can come.
         open_batches: By tool; the runs that calls may still join, see `batching`.
     """
 
@@ -37,6 +38,7 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     request_id: str
     caller_id: str
     semaphore: Semaphore
+    all_started: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     open_batches: "dict[str, ToolRun]" = {}
 
 

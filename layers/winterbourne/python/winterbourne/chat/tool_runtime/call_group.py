@@ -61,7 +61,7 @@ class ToolCallGroup:
         self._tasks.append(asyncio.create_task(self._executor.finish(call, failed(reason))))
 
     async def results(self) -> list[ToolMessage]:
-        """Wait for all calls. After the block, returns at once and includes cancelled calls.
+        """Wait for all calls; no call is started any more. After the block, returns at once, with cancelled calls.
 
         Returns:
             Exactly one message per call, in the order in which the calls were started.
@@ -74,6 +74,7 @@ class ToolCallGroup:
         """
         if self._has_exited:
             return [call.message for call in self._calls if call.message]
+        self._turn.all_started.set()
         messages = await asyncio.gather(*self._tasks)
         if messages:
             names = ", ".join(message.name for message in messages)
