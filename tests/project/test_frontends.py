@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from winterbourne.chat.http.service import STORAGE_STATUS
+from winterbourne.chat.errors import InvalidHistory
+from winterbourne.chat.http.service import ERROR_STATUS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "layers/winterbourne/python/winterbourne/chat"
@@ -23,7 +24,7 @@ COMPUTED = {
 
 
 def raised() -> Iterator[tuple[int, str]]:
-    """(status, code) of every RequestRejected whose arguments are written as constants."""
+    """(status, code) of every error whose arguments are written as constants."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
@@ -31,13 +32,15 @@ def raised() -> Iterator[tuple[int, str]]:
                     func=ast.Name("RequestRejected"), args=[ast.Constant(int(status)), ast.Constant(str(code)), *_]
                 ):
                     yield status, code
+                case ast.Call(func=ast.Name("InvalidHistory"), args=[ast.Constant(str(code)), *_]):
+                    yield ERROR_STATUS[InvalidHistory], code
 
 
 def test_every_refusal_is_listed_with_its_status_and_no_other() -> None:
     rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", PAGE.split("## Refusals", 1)[1], re.MULTILINE)
     codes = [(statuses.split(", "), re.findall(r"`([a-z][a-z_0-9]+)`", cell)) for statuses, cell in rows]
     listed = {(int(status), code) for statuses, names in codes for status in statuses for code in names}
-    of_storage = {(status, error.code) for error, status in STORAGE_STATUS.items()}
+    of_storage = {(status, error.code) for error, status in ERROR_STATUS.items() if "code" in vars(error)}
     expected = COMPUTED | of_storage | set(raised())
     assert expected - listed == set()
     assert {code for _, code in listed} - {code for _, code in expected} == {"tool_choice", "allow"}

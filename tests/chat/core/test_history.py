@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import histories
-from tests.chat.formats.wire import attempt
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -18,16 +17,16 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.errors import InvalidHistory
 
 HI = UserMessage((Text("Hi"),), "u1")
 TURN = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c2", "y", "{}")), "a1")
 
 
-def rejection(messages: tuple[Message, ...]) -> tuple[int, str]:
-    outcome = attempt(lambda: normalize_history(messages))
-    assert isinstance(outcome, RequestRejected)
-    return outcome.status, outcome.code
+def rejection(messages: tuple[Message, ...]) -> str:
+    with pytest.raises(InvalidHistory) as raised:
+        normalize_history(messages)
+    return raised.value.code
 
 
 class TestOrder:
@@ -60,7 +59,7 @@ class TestOrder:
 class TestCallIds:
     def test_two_calls_of_one_id_in_a_turn_are_rejected(self) -> None:
         twice = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c1", "y", "{}")), "a1")
-        assert rejection((HI, twice)) == (400, "duplicate_id")
+        assert rejection((HI, twice)) == "duplicate_id"
 
     def test_a_call_id_may_be_reused_in_another_turn(self) -> None:
         turns = [
@@ -76,10 +75,10 @@ class TestCallIds:
 
     def test_two_results_of_one_call_are_rejected(self) -> None:
         result = ToolMessage("c1", "x", "1")
-        assert rejection((HI, TURN, result, result)) == (400, "duplicate_id")
+        assert rejection((HI, TURN, result, result)) == "duplicate_id"
 
     def test_a_result_before_its_call_is_rejected(self) -> None:
-        assert rejection((HI, ToolMessage("c1", "x", "1"), TURN)) == (400, "unknown_tool_call")
+        assert rejection((HI, ToolMessage("c1", "x", "1"), TURN)) == "unknown_tool_call"
 
     def test_a_result_without_a_call_is_rejected(self) -> None:
-        assert rejection((HI, ToolMessage("c1", "x", "1"))) == (400, "unknown_tool_call")
+        assert rejection((HI, ToolMessage("c1", "x", "1"))) == "unknown_tool_call"

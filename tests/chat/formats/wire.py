@@ -13,9 +13,10 @@ from httpx_sse import EventSource
 from winterbourne.chat.core.events import ChatEvent
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.core.request_checks import check_request
-from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.errors import InvalidHistory, RequestRejected
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import invalid_shape
+from winterbourne.chat.http.service import _as_rejection
 from winterbourne.chat.settings import Settings
 
 __all__ = ["attempt", "data_of", "read", "rejection", "sent"]
@@ -31,7 +32,10 @@ def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTING
         request, _ = wire_format.decode(body)
     except msgspec.ValidationError as error:
         raise invalid_shape(error) from None
-    return check_request(request, settings.request, settings.model, ())
+    try:
+        return check_request(request, settings.request, settings.model, ())
+    except InvalidHistory as error:
+        raise _as_rejection(error) from None
 
 
 def attempt(work: Callable[[], T]) -> T | RequestRejected:

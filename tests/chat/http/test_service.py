@@ -14,6 +14,7 @@ from winterbourne.chat.errors import (
     ChatError,
     ConversationBusy,
     ConversationNotFound,
+    InvalidHistory,
     RateLimitExceeded,
     RequestRejected,
     StorageError,
@@ -21,8 +22,8 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import (
+    ERROR_STATUS,
     JSON_HEADERS,
-    STORAGE_STATUS,
     Endpoint,
     Handler,
     RequestContext,
@@ -210,7 +211,7 @@ class TestStorageErrors:
         assert (request_log_line(caplog)["status"], request_log_line(caplog)["error_type"]) == (status, code)
 
     def test_each_has_a_status(self) -> None:
-        assert set(StorageError.__subclasses__()) == set(STORAGE_STATUS)
+        assert {*StorageError.__subclasses__(), InvalidHistory} == set(ERROR_STATUS)
 
 
 class TestEveryRequest:

@@ -10,7 +10,6 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
     Message,
-    Reasoning,
     Text,
     ToolCall,
     ToolMessage,
@@ -92,7 +91,3 @@ class TestRequest:
         body = self.body(UserMessage((Text("x"),)), call, ToolMessage("a", "f", "1"))
         assert body["messages"][1]["content"] is None
         assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{ "x" : 1.0 }'
-
-    def test_omits_a_turn_that_is_only_reasoning(self) -> None:
-        body = self.body(UserMessage((Text("x"),)), AssistantMessage((Reasoning("hm"),)))
-        assert [message["role"] for message in body["messages"]] == ["user"]

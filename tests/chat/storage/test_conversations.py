@@ -22,7 +22,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.errors import (
     ConversationBusy,
     ConversationNotFound,
-    RequestRejected,
+    InvalidHistory,
     StorageError,
     StorageUnavailable,
 )
@@ -140,13 +140,13 @@ class TestContinuing:
 
     async def test_invalid_messages_are_rejected_and_not_stored(self, conversations: ConversationStore) -> None:
         await run_request(conversations, "one", "1")
-        with pytest.raises(RequestRejected) as rejected:
+        with pytest.raises(InvalidHistory) as rejected:
             await merged_history(conversations, ToolMessage("9", "clock", "noon"))
-        assert rejected.value.status == 400
+        assert rejected.value.code == "unknown_tool_call"
         assert await merged_history(conversations, user("two")) == (user("one"), assistant("1"), user("two"))
 
     async def test_invalid_messages_start_no_conversation(self, conversations: ConversationStore) -> None:
-        with pytest.raises(RequestRejected):
+        with pytest.raises(InvalidHistory):
             await merged_history(conversations, ToolMessage("9", "clock", "noon"))
         assert await list_conversations(conversations) == []
 

@@ -8,7 +8,7 @@ import pytest
 from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import ToolSchema
 from winterbourne.chat.formats.openai.decode import FORMAT, models_body
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings, Settings
 
 HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}
@@ -47,7 +47,7 @@ class TestBodies:
         assert rejection(FORMAT, {"messages": [HI], "model": "huge"}) == (404, "model_not_found")
 
     def test_the_available_models_are_listed(self) -> None:
-        listed = orjson.loads(models_body(Settings.of(model_id="big", model_choices="small, big")))
+        listed = orjson.loads(models_body(ModelSettings(model_id="big", model_choices="small, big")))
         assert [model["id"] for model in listed["data"]] == ["big", "small"]
 
     def test_a_result_without_a_call_is_rejected(self) -> None:

@@ -36,7 +36,17 @@ class ServiceFixture:
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
         limiter = RateLimiter(store, settings.limits)
-        chat_endpoint = ChatEndpoint(settings, self.provider, SleepingTools(), conversations, limiter, stop_signals)
+        chat_endpoint = ChatEndpoint(
+            settings.request,
+            settings.model,
+            settings.stream,
+            settings.log.log_messages,
+            self.provider,
+            SleepingTools(),
+            conversations,
+            limiter,
+            stop_signals,
+        )
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         error_body = native.FORMAT.error_body
         endpoint = partial(Endpoint, error_body=error_body)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import msgspec
 from aws_lambda_powertools import Logger
 
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire
@@ -17,15 +18,16 @@ from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import make_authenticator
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
-from winterbourne.chat.http.endpoints.chat import ChatEndpoint
+from winterbourne.chat.http.endpoints.chat import ChatEndpoint, resume_stream
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
+from winterbourne.chat.http.endpoints.models import list_models
 from winterbourne.chat.http.endpoints.static_files import serve_static_file
 from winterbourne.chat.http.router import Router
-from winterbourne.chat.http.service import JSON_HEADERS, Endpoint, RequestContext, Service, reply
+from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
@@ -60,14 +62,24 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     provider, authenticator = make_provider(settings.model), make_authenticator(settings.auth)
     log = settings.log
     executor = ToolExecutor(tools, settings.tools, keys=settings.values(), log_messages=log.log_messages)
-    servers = _make_mcp_servers(settings, executor)
+    servers = _make_mcp_servers(settings.tools, executor)
     store = make_store(settings.storage.store)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
-    limiter = RateLimiter(store, settings.limits)
-    chat = ChatEndpoint(settings, provider, executor, conversations, limiter, stop_signals)
+    limits = settings.limits
+    chat = ChatEndpoint(
+        request_settings=settings.request,
+        model_settings=settings.model,
+        stream_settings=settings.stream,
+        log_messages=log.log_messages,
+        provider=provider,
+        tools=executor,
+        conversations=conversations,
+        rate_limiter=RateLimiter(store, limits) if any(msgspec.structs.astuple(limits)) else None,
+        stop_signals=stop_signals,
+    )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes, connect = _routes(settings, health, stored), servers.connect if servers else None
+    routes, connect = _routes(settings.model, health, stored), servers.connect if servers else None
     for each in FORMATS:
         routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.error_body, prepare=connect)
     on_startup(partial(_warm_up, authenticator, servers))
@@ -82,16 +94,16 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     return Service(Router(routes), authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
 
 
-def _make_mcp_servers(settings: Settings, executor: ToolExecutor) -> "McpServers | None":
+def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpServers | None":
     """The MCP servers whose tools are added to the executor; None if the settings name none."""
-    if not settings.tools.mcp_servers:
+    if not settings.mcp_servers:
         return None
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
-    return McpServers(settings.tools, executor.add)
+    return McpServers(settings, executor.add)
 
 
-def _routes(settings: Settings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
+def _routes(settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
     """Everything but chats; error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, error_body=native.FORMAT.error_body)
     return {
@@ -103,18 +115,9 @@ def _routes(settings: Settings, health: HealthEndpoint, conversations: Conversat
         ("GET", "/conversations"): endpoint(conversations.list_page),
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
-        ("GET", "/api/chat/{id}/stream"): endpoint(_resume_stream),
-        ("GET", "/v1/models"): Endpoint(partial(_list_models, settings), openai.FORMAT.error_body),
+        ("GET", "/api/chat/{id}/stream"): endpoint(resume_stream),
+        ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.error_body),
     }
-
-
-async def _list_models(settings: Settings, context: RequestContext) -> None:
-    await reply(context.stream, 200, openai.models_body(settings), JSON_HEADERS)
-
-
-async def _resume_stream(context: RequestContext) -> None:
-    """A stream cannot be resumed; 204 tells the AI SDK so without an error."""
-    await reply(context.stream, 204, b"", {})
 
 
 async def _warm_up(authenticator: Authenticator, servers: "McpServers | None") -> None:

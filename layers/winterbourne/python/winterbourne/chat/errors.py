@@ -32,6 +32,7 @@ __all__ = [
     "ConversationNotFound",
     "CredentialsMissing",
     "DeadlineReached",
+    "InvalidHistory",
     "InvalidToolDeclaration",
     "ModelBusy",
     "ModelError",
@@ -93,6 +94,19 @@ class RequestRejected(ChatError):
         self.status = status
         self.code = code
         self.headers = headers or {}
+
+
+class InvalidHistory(ChatError):
+    """The messages of a conversation do not belong together; the message says which.
+
+    Args:
+        code: `duplicate_id` or `unknown_tool_call`.
+        message: One sentence that says what to fix.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StorageError(ChatError):

@@ -274,7 +274,7 @@ class _ModelTurn(msgspec.Struct):
             return
         turn = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._ended is None)
         messages: tuple[Message, ...] = (turn, *results)
-        if not all(isinstance(part, Reasoning) for part in self._parts):
+        if turn.has_content:
             history += messages
         if on_message := self._conversation.on_message:
             for message in messages:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage
-from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.core.messages import AssistantMessage, Message, ToolMessage
+from winterbourne.chat.errors import InvalidHistory
 
 __all__ = ["INTERRUPTED_CALL_RESULT", "normalize_history"]
 
@@ -26,15 +26,15 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
     across turns.
 
     Raises:
-        RequestRejected: 400 if two calls of a turn share an id, or if a result belongs to no call or to a call that
-            already has one.
+        InvalidHistory: Two calls of a turn share an id, or a result belongs to no call or to a call that already has
+            one.
     """
     history: list[Message] = []
     waiting: dict[str, list[int]] = {}  # call id → where in `history` its results go, that of the latest turn last
     for message in messages:
         match message:
             case AssistantMessage():
-                if any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in message.parts):
+                if message.has_content:
                     _add_turn(message, history, waiting)
             case ToolMessage(call_id):
                 at = _place_of_result(call_id, waiting)
@@ -51,7 +51,7 @@ def _add_turn(turn: AssistantMessage, history: list[Message], waiting: dict[str,
     for call in turn.tool_calls:
         places = waiting.setdefault(call.id, [])
         if places and places[-1] >= first:
-            raise RequestRejected(400, "duplicate_id", f"messages: the tool call id {call.id[:64]!r} is used twice")
+            raise InvalidHistory("duplicate_id", f"messages: the tool call id {call.id[:64]!r} is used twice")
         places.append(len(history))
         history.append(ToolMessage(call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True))
 
@@ -60,7 +60,7 @@ def _place_of_result(call_id: str, waiting: dict[str, list[int]]) -> int:
     """The place of the result in the latest turn that waits for it."""
     places = waiting.get(call_id)
     if places is None:
-        raise RequestRejected(400, "unknown_tool_call", f"messages: no call before the result of {call_id[:64]!r}")
+        raise InvalidHistory("unknown_tool_call", f"messages: no call before the result of {call_id[:64]!r}")
     if not places:
-        raise RequestRejected(400, "duplicate_id", f"messages: the call {call_id[:64]!r} has two results")
+        raise InvalidHistory("duplicate_id", f"messages: the call {call_id[:64]!r} has two results")
     return places.pop()

@@ -43,10 +43,11 @@ def check_request(
         takes_image_urls: Whether the provider accepts images by URL.
 
     Raises:
-        RequestRejected: 400 for a history that cannot be normalized, no messages, an empty user message, or an id that
-            is used twice; for an option beyond its limit, an unknown tool, a system prompt that the settings do not
-            allow or an image URL that the provider does not accept. 404 for a model that is not offered. 413 for more
-            or longer messages, more images or more tools than the limits allow.
+        InvalidHistory: The history cannot be normalized.
+        RequestRejected: 400 for no messages, an empty user message, an id that is used twice, an option beyond its
+            limit, an unknown tool, a system prompt that the settings do not allow or an image URL that the provider
+            does not accept. 404 for a model that is not offered. 413 for more or longer messages, more images or more
+            tools than the limits allow.
     """
     messages = request.messages if request.store else normalize_history(request.messages)
     model_id = _resolve_model(request.model_id, model)

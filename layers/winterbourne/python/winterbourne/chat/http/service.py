@@ -18,6 +18,7 @@ from winterbourne.chat.errors import (
     ChatError,
     ConversationBusy,
     ConversationNotFound,
+    InvalidHistory,
     RateLimitExceeded,
     RequestRejected,
     StorageError,
@@ -31,7 +32,8 @@ __all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Servic
 
 JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
 
-STORAGE_STATUS: Final[Mapping[type[StorageError], int]] = {
+ERROR_STATUS: Final[Mapping[type[ChatError], int]] = {
+    InvalidHistory: 400,
     ConversationNotFound: 404,
     ConversationBusy: 409,
     RateLimitExceeded: 429,
@@ -117,7 +119,7 @@ class Service(msgspec.Struct, frozen=True):
                 if endpoint.prepare:
                     await endpoint.prepare()
                 await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, record))
-            except (RequestRejected, StorageError) as error:
+            except (RequestRejected, StorageError, InvalidHistory) as error:
                 rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
                 record.measurements.append(("Rejections", 1, ""))
                 record.fields.update(error_type=rejected.code, status=rejected.status)
@@ -135,10 +137,11 @@ class Service(msgspec.Struct, frozen=True):
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
 
 
-def _as_rejection(error: StorageError) -> RequestRejected:
-    """What storage, which knows no HTTP, has reported, with its status."""
-    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
-    return RequestRejected(STORAGE_STATUS[type(error)], error.code, str(error), headers)
+def _as_rejection(error: StorageError | InvalidHistory) -> RequestRejected:
+    """What storage or the history's normalization, which know no HTTP, have reported, with its status."""
+    retry_after_s = error.retry_after_s if isinstance(error, StorageError) else None
+    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
+    return RequestRejected(ERROR_STATUS[type(error)], error.code, str(error), headers)
 
 
 async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:

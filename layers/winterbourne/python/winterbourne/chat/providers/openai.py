@@ -17,6 +17,7 @@ from winterbourne.chat.core.messages import (
     AssistantPart,
     Image,
     Message,
+    SystemMessage,
     Text,
     ToolCall,
     ToolMessage,
@@ -53,7 +54,7 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
         "messages": [
             *([{"role": "system", "content": request.system}] if request.system else ()),
-            *filter(None, map(_encode_message, request.messages)),
+            *map(_encode_message, request.messages),
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -65,16 +66,16 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
 
-def _encode_message(message: Message) -> dict[str, Any] | None:
-    """A message as OpenAI takes it; None for a system message, which is in the system prompt."""
+def _encode_message(message: Message) -> dict[str, Any]:
     match message:
+        case SystemMessage(text):
+            return {"role": "system", "content": text}
         case UserMessage(parts):
             return {"role": "user", "content": _encode_content(parts)}
         case AssistantMessage(parts):
             return _encode_turn(parts)
         case ToolMessage(call_id, _, content):
             return {"role": "tool", "tool_call_id": call_id, "content": content}
-    return None
 
 
 def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
@@ -89,16 +90,13 @@ def _encode_image(image: Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
 
 
-def _encode_turn(parts: Sequence[AssistantPart]) -> dict[str, Any] | None:
-    """An assistant turn; None if there is only reasoning in it, which servers reject as empty."""
+def _encode_turn(parts: Sequence[AssistantPart]) -> dict[str, Any]:
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [
         {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": arguments_json(part)}}
         for part in parts
         if isinstance(part, ToolCall)
     ]
-    if not text and not calls:
-        return None
     return {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
 
 

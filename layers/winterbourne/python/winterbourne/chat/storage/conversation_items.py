@@ -119,7 +119,7 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
     Normalized turn by turn, because call ids are unique only within a turn.
 
     Raises:
-        RequestRejected: 400 if a new result belongs to no call of the turn before it.
+        InvalidHistory: A new result belongs to no call of the turn before it.
     """
     turns: list[list[Message]] = [[]]
     for message in (*stored, *new):

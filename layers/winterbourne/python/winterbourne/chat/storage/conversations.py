@@ -84,7 +84,7 @@ class ConversationStore:
 
         Raises:
             ConversationBusy: Another request runs in it.
-            RequestRejected: The messages do not fit the stored ones; raised by `normalize_history`.
+            InvalidHistory: The messages do not fit the stored ones.
             StorageUnavailable: It cannot be read or leased.
 
         Cancellation:

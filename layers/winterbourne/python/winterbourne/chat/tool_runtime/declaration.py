@@ -45,8 +45,8 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             (single-flight), even at 0. None means that every call runs.
         cache_per_caller: Whether results are cached separately for each caller. None means that they are if the tool
             takes a ToolContext, which identifies the caller; with False the tool cannot read the caller.
-        batch_window_s: How long the first call of a turn waits for others, for tools with a batch function; at most until
-            the model has finished its turn.
+        batch_window_s: How long the first call of a turn waits for others, for tools with a batch function; no longer
+            than until the model has ended its turn.
         breaker: The name of its circuit breaker: the tool's own name, or a host that several tools share; empty means
             none.
         max_result_bytes: Longer JSON results are cut; None means TOOL_MAX_RESULT_BYTES.

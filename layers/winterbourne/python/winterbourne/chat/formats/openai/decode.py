@@ -16,7 +16,7 @@ from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxT
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["FORMAT", "models_body"]
 
@@ -76,9 +76,9 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
     return choice.function.name if isinstance(choice, _NamedToolChoice) else choice or TOOL_CHOICE_AUTO
 
 
-def models_body(settings: Settings) -> bytes:
+def models_body(settings: ModelSettings) -> bytes:
     """The body of `GET /v1/models`: the models that a caller may choose."""
-    names = available_models(settings.model)
+    names = available_models(settings)
     models = [{"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in names]
     return dumps({"object": "list", "data": models})
 

@@ -22,14 +22,14 @@ from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import invalid_shape
-from winterbourne.chat.http.service import RequestContext
+from winterbourne.chat.http.service import RequestContext, reply
 from winterbourne.chat.infra import telemetry
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 
-__all__ = ["ChatEndpoint"]
+__all__ = ["ChatEndpoint", "resume_stream"]
 
 USAGE_WRITE_TIMEOUT_S: Final = 1.0
 """A slow store must not hold back a finished answer: the client waits for the end of the response."""
@@ -44,19 +44,25 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     """Answers chat requests.
 
     Attributes:
-        settings: Limits and timeouts.
+        request_settings: The limits of a request.
+        model_settings: Which models and options may be chosen.
+        stream_settings: Timeouts, and how many turns the model may take.
+        log_messages: Whether the log may contain what is said.
         provider: The model provider.
         tools: The tools the model may call.
         conversations: Stores the conversations.
-        rate_limiter: Enforces each caller's limits.
+        rate_limiter: Enforces each caller's limits; None if there are none.
         stop_signals: Delivers stop requests.
     """
 
-    settings: Settings
+    request_settings: RequestSettings
+    model_settings: ModelSettings
+    stream_settings: StreamSettings
+    log_messages: bool
     provider: Provider
     tools: Tools
     conversations: ConversationStore
-    rate_limiter: RateLimiter
+    rate_limiter: RateLimiter | None
     stop_signals: StopSignals
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
@@ -69,19 +75,19 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         Cancellation:
             Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
-        settings, provider = self.settings, self.provider
-        body = context.request.json_object(settings.request)
+        limits, provider = self.request_settings, self.provider
+        body = context.request.json_object(limits)
         try:
             decoded, encoder = wire_format.decode(body)
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
         request = check_request(
-            decoded, settings.request, settings.model, self.tools.schemas, takes_image_urls=provider.takes_image_urls
+            decoded, limits, self.model_settings, self.tools.schemas, takes_image_urls=provider.takes_image_urls
         )
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
-        if settings.limits.limit_requests_per_minute or settings.limits.limit_tokens_per_day:
+        if self.rate_limiter:
             await self.rate_limiter.check(context.caller.id)
         fields = context.record.fields
         fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
@@ -94,14 +100,15 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             else:
                 await self._run_conversation(request, None, encoder, context, usages)
         finally:  # by now the terminal event has been sent
-            if settings.limits.limit_tokens_per_day:
-                await self._record_usage(context.caller, sum(used.input + used.output for used in usages))
+            if self.rate_limiter:
+                tokens = sum(used.input + used.output for used in usages)
+                await _record_usage(self.rate_limiter, context.caller, tokens)
 
     async def _run_conversation(
         self, request: ChatRequest, append: Save | None, encoder: Encoder, context: RequestContext, usages: list[Usage]
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        settings, caller_id, invocation = self.settings.stream, context.caller.id, context.lambda_context
+        settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
         remaining_s = invocation.get_remaining_time_in_millis() / 1000 - settings.deadline_margin
         deadline = asyncio.get_running_loop().time() + remaining_s
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
@@ -112,7 +119,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             tools=self.tools,
             emit=writer.emit,
             on_usage=usages.append,
-            on_message=_log_messages(request, append, context.record) if self.settings.log.log_messages else append,
+            on_message=_log_messages(request, append, context.record) if self.log_messages else append,
             max_turns=settings.max_turns,
             deadline=deadline,
             request_id=invocation.aws_request_id,
@@ -132,12 +139,13 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.record.fields.update(turns=len(usages), input_tokens=input_tokens, output_tokens=output_tokens)
             context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
 
-    async def _record_usage(self, caller: Caller, tokens: int) -> None:
-        try:
-            async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
-                await self.rate_limiter.record_usage(caller.id, tokens)
-        except (StorageUnavailable, TimeoutError):
-            _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
+
+async def _record_usage(rate_limiter: RateLimiter, caller: Caller, tokens: int) -> None:
+    try:
+        async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
+            await rate_limiter.record_usage(caller.id, tokens)
+    except (StorageUnavailable, TimeoutError):
+        _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
 
 
 def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
@@ -150,3 +158,8 @@ def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.R
             append(message)
 
     return on_message
+
+
+async def resume_stream(context: RequestContext) -> None:
+    """A stream cannot be resumed; 204 tells the AI SDK so without an error."""
+    await reply(context.stream, 204, b"", {})
