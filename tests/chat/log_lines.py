@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-from winterbourne.chat.infra.telemetry import exception_fields
+from winterbourne.chat.infra.telemetry import LOGGERS, exception_fields
 from winterbourne.logs import format_logs, redact_text
 
 __all__ = ["log_lines"]
@@ -27,7 +27,7 @@ class _ListSink:
 def log_lines() -> Iterator[list[str]]:
     """Collects the lines that the chat logs inside the block."""
     logger, sink = logging.getLogger("winterbourne.chat"), _ListSink()
-    handler = format_logs(LambdaPowertoolsFormatter(serialize_stacktrace=False), exception_fields)
+    handler = format_logs(LambdaPowertoolsFormatter(serialize_stacktrace=False), exception_fields, LOGGERS)
     handler.log_sink = sink
     logger.addHandler(handler)
     try:

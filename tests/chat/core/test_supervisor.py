@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.chat.log_lines import log_lines
 from tests.clock import jumping
 from winterbourne.chat.core.events import (
     ConversationEnded,
@@ -38,6 +39,10 @@ class RecordingWriter:
 
 async def never() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+async def broken() -> None:
+    raise ValueError("broken")
 
 
 async def after(seconds: float) -> None:
@@ -165,6 +170,25 @@ class TestTerminalEvent:
                 await supervising
         assert wire.lines == [repr(ConversationStopped("shutdown"))]
         assert record.fields["stop_reason"] == "shutdown"
+
+    @jumping
+    async def test_is_not_told_again_if_the_client_is_slow_to_read_it_until_the_cancellation(self) -> None:
+        wire, read = RecordingWriter(), asyncio.Event()
+
+        async def write(data: bytes) -> None:
+            await wire.write(data)
+            await read.wait()
+
+        wire.writer = EventWriter(wire.encode, write, b": beat")
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record, log_lines() as lines:
+            supervising = asyncio.create_task(run(broken(), wire))
+            await asyncio.sleep(1)
+            supervising.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await supervising
+        assert [line for line in wire.lines if "ConversationStopped" in line] == []
+        assert "stop_reason" not in record.fields
+        assert len([line for line in lines if '"ERROR"' in line]) == 1
 
     @jumping
     async def test_is_sent_on_cancellation_even_before_the_conversation_has_begun(self) -> None:

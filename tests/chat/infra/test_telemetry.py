@@ -1,6 +1,7 @@
 """Telemetry: one log line and one set of metrics per request, and the log lines of errors."""
 
 import asyncio
+import datetime as dt
 import json
 import logging
 from collections.abc import Callable
@@ -227,6 +228,18 @@ class TestInAProcess:
         lines, redacted = self.output(configure, OURS + LIBRARIES)
         self.check(lines, OURS + LIBRARIES)
         assert redacted == len(lines)
+
+    def test_of_a_library_outside_a_request_has_the_invocations_ids_and_its_logger(self) -> None:
+        code = """
+        logs.configure_logging({})
+        telemetry.make_logger()
+        logs.REQUEST_IDS.set(("r-2", "t-1"))
+        logging.getLogger("winterbourne.loop").error("late")
+        """
+        (line,) = map(json.loads, run(code, preamble=PROCESS).splitlines())
+        assert (line["request_id"], line["tenant_id"], line["logger"]) == ("r-2", "t-1", "winterbourne.loop")
+        assert dt.datetime.fromisoformat(line["timestamp"]).utcoffset() == dt.timedelta()
+        assert "T" in line["timestamp"]
 
     def test_without_the_runtime(self) -> None:
         lines, redacted = self.output("", OURS)

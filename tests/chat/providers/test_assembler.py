@@ -119,7 +119,7 @@ class TestCalls:
         assert ready(turn) == []
 
     @pytest.mark.parametrize("arguments", ["", '{"x":', "nonsense", "[1]"])
-    def test_invalid_arguments_of_the_model_are_ready_for_the_tool_runner_to_validate(self, arguments: str) -> None:
+    def test_invalid_arguments_of_the_model_are_ready_for_the_tool_executor_to_validate(self, arguments: str) -> None:
         turn = TurnAssembler()
         turn.start_tool_call(0, "a", "f")
         turn.add_arguments(0, arguments)

@@ -11,6 +11,7 @@ from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn,
 from tests.clock import jumping
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.errors import ToolError
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -35,6 +36,33 @@ async def times_ten(number: int) -> int:
     """Ten times a number."""
     runs.append(number)
     return number * 10
+
+
+async def count_many(calls: Sequence[Any]) -> list[int]:
+    runs.append([call.members for call in calls])
+    return [len(call.members) for call in calls]
+
+
+@tool(batch=count_many)
+async def count(members: set[int | str]) -> int:
+    """Count members, which have no order."""
+    return len(members)
+
+
+@tool(cache_ttl_s=60)
+async def count_cached(members: set[int | str]) -> int:
+    """Count members, once a minute."""
+    return len(members)
+
+
+async def count_none(calls: Sequence[Any]) -> Any:
+    runs.append([call.number for call in calls])
+
+
+@tool(batch=count_none, retries=1, breaker="lost")
+async def lost(number: int) -> int:
+    """Lose a number."""
+    return number
 
 
 @tool(batch=many, batch_window_s=20)
@@ -102,6 +130,28 @@ class TestBatch:
     async def test_a_single_call_is_not_batched(self) -> None:
         (message,) = await run_turn(ToolExecutor([times_ten]), tool_call("times_ten", number=2))
         assert (message.content, runs) == ("20", [2])
+
+    @jumping
+    async def test_calls_whose_arguments_cannot_be_compared_are_items_of_their_own(self) -> None:
+        calls = [ToolCall(number, "count", '{"members":[1,"a"]}') for number in "12"]
+        messages = await run_turn(ToolExecutor([count]), *calls)
+        assert [message.content for message in messages] == ["2", "2"]
+        assert runs == [[{1, "a"}, {1, "a"}]]
+
+    @jumping
+    async def test_calls_of_a_cached_tool_that_cannot_be_compared_fail_alone(self) -> None:
+        calls = [ToolCall("1", "count_cached", '{"members":[1,"a"]}'), tool_call("patient", "2", number=2)]
+        broken, fine = await run_turn(ToolExecutor([count_cached, patient]), *calls)
+        assert (broken.is_error, fine.content) == (True, "20")
+
+    @jumping
+    async def test_a_batch_function_that_returns_nothing_to_count_has_failed(self) -> None:
+        executor = ToolExecutor([lost], ToolSettings(tool_breaker_failures=1))
+        calls = [tool_call("lost", str(number), number=number) for number in (2, 4)]
+        first = await run_turn(executor, *calls)
+        assert {message.content for message in first} == {"lost failed because of an internal error."}
+        assert runs == [[2, 4], [2, 4]]
+        assert "failed too often" in (await run_turn(executor, *calls))[0].content
 
     @jumping
     async def test_calls_of_a_model_that_is_still_streaming_are_waited_for(self) -> None:

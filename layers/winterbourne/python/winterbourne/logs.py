@@ -45,7 +45,7 @@ JSON_FRAME = 0xA55A0002
 LEVEL_BITS = {logging.DEBUG: 0x8, logging.INFO: 0xC, logging.WARNING: 0x10, logging.ERROR: 0x14, logging.CRITICAL: 0x18}
 
 _RequestIds = tuple[str, str | None]  # request id and tenant id
-_ExceptionFields = Callable[[BaseException], Mapping[str, object]]
+_ExceptionFields = Callable[[BaseException], dict[str, Any]]
 
 REQUEST_IDS: ContextVar[_RequestIds] = ContextVar("winterbourne_request_ids", default=("", None))
 
@@ -145,7 +145,9 @@ def configure_logging(environ: MutableMapping[str, str]) -> None:
     threading.excepthook = _log_thread_exception
 
 
-def format_logs(formatter: logging.Formatter, exception_fields: _ExceptionFields) -> "LogHandler":
+def format_logs(
+    formatter: logging.Formatter, exception_fields: _ExceptionFields, own_loggers: tuple[str, ...]
+) -> "LogHandler":
     """Format every log record of this process with another library's JSON formatter, such as Powertools'.
 
     The runtime still writes the records: in its frames, with their levels, redacted. Printed lines, and Lambda's own
@@ -154,6 +156,8 @@ def format_logs(formatter: logging.Formatter, exception_fields: _ExceptionFields
     Args:
         formatter: Makes one line of a record.
         exception_fields: The attributes that describe an exception; the record gets them in place of `exc_info`.
+        own_loggers: The loggers whose request id the library knows. The records of others get the invocation's ids, and
+            the name of their logger.
 
     Returns:
         The handler of the root logger. In a process that this runtime does not run, it is a handler that writes to
@@ -161,7 +165,7 @@ def format_logs(formatter: logging.Formatter, exception_fields: _ExceptionFields
     """
     handler = runtime_handler() or LogHandler(StdoutSink())
     handler.setFormatter(formatter)
-    handler.exception_fields = exception_fields
+    handler.exception_fields, handler.own_loggers = exception_fields, own_loggers
     return handler
 
 
@@ -209,6 +213,7 @@ class LogHandler(logging.Handler):
         self.as_json = as_json
         self.frame_type = JSON_FRAME if as_json else TEXT_FRAME
         self.exception_fields: _ExceptionFields | None = None  # see `format_logs`
+        self.own_loggers: tuple[str, ...] = ()
         self._with_level_bits = with_level_bits
         self.setFormatter(JsonFormatter() if as_json else TEXT_FORMATTER)
 
@@ -219,14 +224,22 @@ class LogHandler(logging.Handler):
                 record.aws_request_id, record.tenant_id = REQUEST_IDS.get()
                 text = self.format(record)
             else:
+                fields: dict[str, Any] = {}
                 if isinstance(record.exc_info, tuple) and (error := record.exc_info[1]) is not None:
-                    fields = {"exc_info": None, **self.exception_fields(error)}
-                    record = logging.makeLogRecord(record.__dict__ | fields)
-                text = self.format(record) + "\n"
+                    fields |= {"exc_info": None, **self.exception_fields(error)}
+                if not record.name.startswith(self.own_loggers):
+                    fields |= _origin(record)
+                text = self.format(logging.makeLogRecord(record.__dict__ | fields) if fields else record) + "\n"
             level_bits = LEVEL_BITS.get(standard_level(record), 0) if self._with_level_bits else 0
             self.log_sink.log(text, self.frame_type | level_bits)
         except Exception:  # noqa: BLE001 - logging's contract: a record that cannot be written raises nothing
             self.handleError(record)
+
+
+def _origin(record: logging.LogRecord) -> dict[str, Any]:
+    request_id, tenant_id = REQUEST_IDS.get()
+    fields = {"logger": record.name, "request_id": request_id, "tenant_id": tenant_id}
+    return {name: value for name, value in fields.items() if value}
 
 
 class _RedactingStream(io.TextIOWrapper):

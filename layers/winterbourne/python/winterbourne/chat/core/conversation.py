@@ -269,12 +269,12 @@ class _ModelTurn(msgspec.Struct):
             self._text_buffer.clear()
 
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
-        """Append the turn and its results. No provider takes back a turn of reasoning alone; it is only stored."""
+        """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
         if not self._parts:
             return
         turn = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._ended is None)
         messages: tuple[Message, ...] = (turn, *results)
-        if turn.has_content:
+        if not all(isinstance(part, Reasoning) for part in self._parts):
             history += messages
         if on_message := self._conversation.on_message:
             for message in messages:

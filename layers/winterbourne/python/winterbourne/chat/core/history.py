@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from winterbourne.chat.core.messages import AssistantMessage, Message, ToolMessage
+from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage
 from winterbourne.chat.errors import InvalidHistory
 
 __all__ = ["INTERRUPTED_CALL_RESULT", "normalize_history"]
@@ -34,7 +34,7 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
     for message in messages:
         match message:
             case AssistantMessage():
-                if message.has_content:
+                if any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in message.parts):
                     _add_turn(message, history, waiting)
             case ToolMessage(call_id):
                 at = _place_of_result(call_id, waiting)

@@ -97,11 +97,6 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
-    def has_content(self) -> bool:
-        """Whether there is text or a call in it: providers take back no turn of reasoning alone."""
-        return any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text != "") for part in self.parts)
-
-    @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls of this turn, in order."""
         return tuple(part for part in self.parts if isinstance(part, ToolCall))

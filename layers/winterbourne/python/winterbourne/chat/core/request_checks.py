@@ -49,6 +49,7 @@ def check_request(
             does not accept. 404 for a model that is not offered. 413 for more or longer messages, more images or more
             tools than the limits allow.
     """
+    _require_at_most(limits.max_messages, len(request.messages), "too_many_messages", "messages")
     messages = request.messages if request.store else normalize_history(request.messages)
     model_id = _resolve_model(request.model_id, model)
     _check_messages(messages, request.system or "", limits)
@@ -105,11 +106,10 @@ def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
     if not messages:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
-    if len(messages) > limits.max_messages:
-        raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     _require_unique("messages: the message id", _message_ids(messages))
+    _require_at_most(limits.max_messages, len(messages), "too_many_messages", "messages")  # results were added
     longest = max(len(system), *map(count_chars, messages))
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")

@@ -42,20 +42,21 @@ class EventWriter(msgspec.Struct):
         write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
         heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
         last_write_at: When bytes were written last, on the event loop's clock.
+        closed: Whether the terminal event has been emitted.
     """
 
     encode: Callable[[EventBatch], bytes]
     write: Callable[[bytes], Awaitable[None]]
     heartbeat: bytes
     last_write_at: float = 0.0
-    _closed: bool = False
+    closed: bool = False
 
     async def emit(self, batch: EventBatch) -> None:
         """Send a batch; does nothing after the terminal event."""
-        if self._closed:
+        if self.closed:
             return
         # Set before waiting: if the task is cancelled during backpressure, the terminal event is already on the wire.
-        self._closed = isinstance(batch[-1], TERMINAL_EVENTS)
+        self.closed = isinstance(batch[-1], TERMINAL_EVENTS)
         if data := self.encode(batch):
             self.last_write_at = asyncio.get_running_loop().time()
             await self.write(data)
@@ -63,7 +64,7 @@ class EventWriter(msgspec.Struct):
     async def send_heartbeats(self, interval_s: float) -> None:
         """Send a heartbeat whenever nothing was sent for `interval_s` seconds; ends after the terminal event."""
         loop = asyncio.get_running_loop()
-        while self.heartbeat and not self._closed:
+        while self.heartbeat and not self.closed:
             idle_s = loop.time() - self.last_write_at
             if idle_s >= interval_s:
                 self.last_write_at = loop.time()
@@ -103,9 +104,12 @@ async def supervise(
     try:
         await asyncio.shield(supervision)
     except asyncio.CancelledError:
-        await _cancel_and_wait(conversation_task, heartbeat_task, stop_task, supervision)
-        telemetry.note(stop_reason="shutdown")
-        await writer.emit((ConversationStopped("shutdown"),))
+        tasks = (conversation_task, heartbeat_task, stop_task, supervision)
+        if running := [task for task in tasks if not task.done()]:  # `_supervise` has reported the others
+            await _cancel_and_wait(*running)
+        if not writer.closed:
+            telemetry.note(stop_reason="shutdown")
+            await writer.emit((ConversationStopped("shutdown"),))
         raise
 
 

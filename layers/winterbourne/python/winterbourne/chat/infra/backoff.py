@@ -1,4 +1,4 @@
-"""Exponential backoff with full jitter, for every retry of the engine. Pure, apart from the random number.
+"""Exponential backoff with full jitter, for the retries of providers and of tools. Pure, apart from the random number.
 
 https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
 """

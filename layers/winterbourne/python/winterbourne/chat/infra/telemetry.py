@@ -118,8 +118,8 @@ def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
         service: `Settings.service_name`.
     """
     redact_logs(redaction.redact_line)
-    formatter = LambdaPowertoolsFormatter(serialize_stacktrace=False)
-    handler = format_logs(formatter, exception_fields)
+    formatter = LambdaPowertoolsFormatter(serialize_stacktrace=False, use_rfc3339=True)  # Lambda reads no other time
+    handler = format_logs(formatter, exception_fields, LOGGERS)
     filters = handler.filters[:]
     # Powertools also uses the service as the logger's name.
     logger = Logger(service=LOGGERS[0], level=level, logger_formatter=formatter, logger_handler=handler)

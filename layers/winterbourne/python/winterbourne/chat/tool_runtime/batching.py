@@ -7,14 +7,18 @@ Equal calls become one item of the batch, and each gets that item's outcome.
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.cache import canonical_json
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Call
 from winterbourne.chat.tool_runtime.results import Outcome
 
-__all__ = ["Batching"]
+__all__ = ["Batching", "check_size", "identify_for_batch"]
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -35,9 +39,9 @@ class Batching(msgspec.Struct, frozen=True):
         run = call.turn.open_batches.get(self.name)
         if run is None or not run.subscribers:
             return None
-        items = [other.canonical_arguments() for other in run.calls]
-        if (item := call.canonical_arguments()) in items:
-            return run, items.index(item)
+        items = [other.identity for other in run.calls]
+        if call.identity and call.identity in items:
+            return run, items.index(call.identity)
         run.calls.append(call)
         return run, len(items)
 
@@ -53,3 +57,23 @@ class Batching(msgspec.Struct, frozen=True):
                 await turn.all_started.wait()
         del turn.open_batches[self.name]
         return await self.run_calls(tool, calls, context)
+
+
+def identify_for_batch(arguments: Any) -> bytes:
+    """The identity of a call; empty if its arguments cannot be compared, so that it is an item of its own."""
+    try:
+        return canonical_json(arguments)
+    except (TypeError, ValueError, RecursionError):
+        return b""
+
+
+def check_size(name: str, batch: Call) -> Call:
+    """The batch function, with an error if it does not return one value for each call."""
+
+    async def checked_batch(arguments: Any, context: ToolContext) -> Any:
+        values = await batch(arguments, context)
+        if len(values) != len(arguments):
+            raise ToolError(f"{name} got a batch of {len(arguments)} calls and returned {len(values)} results.")
+        return values
+
+    return checked_batch

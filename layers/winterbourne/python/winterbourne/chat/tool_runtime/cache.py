@@ -6,6 +6,7 @@ Identical calls in flight share one run (single-flight).
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,12 @@ from winterbourne.chat.tool_runtime.call import ActiveCall, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.results import Outcome
 
-__all__ = ["CacheKey", "CachedTool", "ResultCache"]
+__all__ = ["CacheKey", "CachedTool", "ResultCache", "canonical_json"]
+
+
+def canonical_json(arguments: Any) -> bytes:
+    """Arguments as JSON text: the same for equal arguments, in whatever order they were written."""
+    return msgspec.json.encode(arguments, order="sorted")
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -110,7 +116,7 @@ class CachedTool(msgspec.Struct, frozen=True):
     def key(self, call: ActiveCall) -> CacheKey:
         """The key that identical calls have."""
         caller_id = "" if self.tool.is_cache_shared else call.turn.caller_id
-        return CacheKey(self.tool.name, caller_id, call.canonical_arguments())
+        return CacheKey(self.tool.name, caller_id, call.identity)
 
     def _on_done(self, run: ToolRun) -> None:
         if self.in_flight.get(key := self.key(run.calls[0])) is run:

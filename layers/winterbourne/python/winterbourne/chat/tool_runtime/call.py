@@ -48,6 +48,8 @@ class ActiveCall(msgspec.Struct, eq=False):
     Attributes:
         tool_call: The call as the model wrote it.
         arguments: Validated, once the call is resolved.
+        identity: The arguments as JSON text that equal calls have in common, if the tool compares calls; from before
+            the run, which may change them. Empty if they are like those of no other call.
         run: The run it waits for, or has waited for.
         started_at: Its duration is measured from here, on the event loop's clock; None until it runs.
         message: The message for the model; None until the call is finished.
@@ -57,16 +59,11 @@ class ActiveCall(msgspec.Struct, eq=False):
     turn: Turn
     tool_call: ToolCall
     arguments: Any = None
+    identity: bytes = b""
     run: "ToolRun | None" = None
     started_at: float | None = None
     message: ToolMessage | None = None
     emit_error: Exception | None = None
-    _canonical_arguments: bytes = b""
-
-    def canonical_arguments(self) -> bytes:
-        """The arguments as JSON text that equal calls have in common; from before the run, which may change them."""
-        self._canonical_arguments = self._canonical_arguments or msgspec.json.encode(self.arguments, order="sorted")
-        return self._canonical_arguments
 
 
 class ToolRun(msgspec.Struct, eq=False):
@@ -99,6 +96,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     Attributes:
         validate_arguments: The tool's own.
+        identify: Makes the identity of a call from its arguments; None if the tool compares no calls.
         call: The tool's call, wrapped.
         batch: The tool's batch function, wrapped.
         run: Runs the calls of a run.
@@ -111,6 +109,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     name: str
     validate_arguments: Callable[[str], Any]
+    identify: Callable[[Any], bytes] | None
     call: Call
     batch: Call | None
     run: RunCalls

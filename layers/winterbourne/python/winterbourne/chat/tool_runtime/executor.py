@@ -160,6 +160,8 @@ class ToolExecutor:
             return failed(f"{name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
             call.arguments = tool.validate_arguments(call.tool_call.arguments)
+            if tool.identify:
+                call.identity = tool.identify(call.arguments)
         except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
             if cause := error.__cause__ if isinstance(error, ToolError) else error:
                 self._log_argument_error(call, cause)
@@ -245,7 +247,7 @@ class ToolExecutor:
             if tool.batch is None or len(calls) == 1:
                 return [completed(await tool.call(calls[0].arguments, context), tool.max_result_bytes)]
             values = await tool.batch([call.arguments for call in calls], context)
-            return batch_outcomes(tool.name, len(calls), values, tool.max_result_bytes)
+            return batch_outcomes(tool.name, values, tool.max_result_bytes)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
-from winterbourne.chat.tool_runtime.batching import Batching
-from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
+from winterbourne.chat.tool_runtime.batching import Batching, check_size, identify_for_batch
+from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache, canonical_json
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -56,14 +56,17 @@ class ToolPreparer:
         wrappers: list[Callable[[Call], Call]] = []
         shortcuts: list[Callable[[ActiveCall], Outcome | RunSlot | None]] = []
         on_start: list[Callable[[ToolRun], None]] = []
-        run, options = self._run, tool.options
+        run, options, identify = self._run, tool.options, None
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
             guarded = GuardedTool(tool, self._breaker(options.breaker), self._now)
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
+        if tool.batch:
+            identify = identify_for_batch
         if options.cache_ttl_s is not None:
+            identify = canonical_json
             cached = CachedTool(tool, self._results)
             shortcuts = [cached.find, *shortcuts, cached.join]  # an open breaker refuses no cached result
             on_start.append(cached.share)
@@ -75,8 +78,9 @@ class ToolPreparer:
         return PreparedTool(
             name=tool.name,
             validate_arguments=tool.validate_arguments,
+            identify=identify,
             call=_wrap(self._in_thread(tool.call) if tool.blocking else tool.call, wrappers),
-            batch=_wrap(tool.batch, wrappers) if tool.batch else None,
+            batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,
             run=run,
             shortcuts=shortcuts,
             on_start=on_start,

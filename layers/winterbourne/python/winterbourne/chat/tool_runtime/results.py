@@ -67,14 +67,8 @@ def completed(value: Any, max_bytes: int) -> Outcome:
     return Outcome("completed", encode(value, max_bytes))
 
 
-def batch_outcomes(name: str, count: int, values: Sequence[Any], max_bytes: int) -> list[Outcome]:
-    """The outcomes of what a batch function returned: results, or exceptions in their places.
-
-    Raises:
-        ToolError: They are not as many as the calls.
-    """
-    if len(values) != count:
-        raise ToolError(f"{name} got a batch of {count} calls and returned {len(values)} results.")
+def batch_outcomes(name: str, values: Sequence[Any], max_bytes: int) -> list[Outcome]:
+    """The outcomes of what a batch function returned: results, or exceptions in their places."""
     return [_batch_item_outcome(name, value, max_bytes) for value in values]
 
 
