@@ -49,7 +49,8 @@ def check_request(
             does not accept. 404 for a model that is not offered. 413 for more or longer messages, more images or more
             tools than the limits allow.
     """
-    _require_at_most(limits.max_messages, len(request.messages), "too_many_messages", "messages")
+    if len(request.messages) > limits.max_messages:
+        raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
     messages = request.messages if request.store else normalize_history(request.messages)
     model_id = _resolve_model(request.model_id, model)
     _check_messages(messages, request.system or "", limits)
