@@ -2,7 +2,6 @@
 
 import itertools
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,20 +40,18 @@ def add(one: int, other: int) -> int:
 
 @contextmanager
 def files_called() -> Iterator[list[str]]:
-    """The file of each call of a function of the source, in order; a coroutine that goes on counts as called again."""
+    """The file of each call on this thread, in order; a coroutine that goes on counts as called again."""
     files: list[str] = []
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
         if event == "call" and frame.f_code.co_filename.startswith(SOURCE) and frame.f_code.co_name[0] != "<":
             files.append(frame.f_code.co_filename)
 
-    threading.setprofile(profile)
     sys.setprofile(profile)
     try:
         yield files
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)
 
 
 @pytest.mark.usefixtures("own_hooks")

@@ -19,7 +19,8 @@ def section(title: str) -> str:
 
 
 def test_its_example_is_a_valid_tool() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", section("Write a tool"), re.DOTALL)
+    code, batch = re.findall(r"```python\n(.*?)```", section("Write a tool"), re.DOTALL)
+    compile(batch, "README.md", "exec")
     module: dict[str, Any] = {"__name__": "example"}
     exec(code, module)
     (tool,) = (value for value in module.values() if isinstance(value, Tool))

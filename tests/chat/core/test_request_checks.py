@@ -142,6 +142,10 @@ class TestHistory:
 
 
 class TestLimits:
+    def test_the_number_of_messages_is_checked_before_anything_else_is_done_with_them(self) -> None:
+        orphans = tuple(ToolMessage(str(number), "f", "1") for number in range(3))
+        assert rejection(ChatRequest(messages=orphans), Settings.of(max_messages=2)) == (413, "too_many_messages")
+
     @pytest.mark.parametrize(
         ("settings", "messages", "code"),
         [

@@ -235,9 +235,11 @@ class TestInAProcess:
         telemetry.make_logger()
         logs.REQUEST_IDS.set(("r-2", "t-1"))
         logging.getLogger("winterbourne.loop").error("late")
+        logging.getLogger("chatterbox").error("not the chat's")
         """
-        (line,) = map(json.loads, run(code, preamble=PROCESS).splitlines())
+        line, other = map(json.loads, run(code, preamble=PROCESS).splitlines())
         assert (line["request_id"], line["tenant_id"], line["logger"]) == ("r-2", "t-1", "winterbourne.loop")
+        assert other["logger"] == "chatterbox"
         assert dt.datetime.fromisoformat(line["timestamp"]).utcoffset() == dt.timedelta()
         assert "T" in line["timestamp"]
 

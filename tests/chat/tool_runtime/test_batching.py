@@ -10,7 +10,7 @@ from tests.chat.log_lines import log_lines
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from tests.clock import jumping
 from winterbourne.chat.core.messages import ToolCall
-from winterbourne.chat.errors import ToolError
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
@@ -52,7 +52,18 @@ async def count(members: set[int | str]) -> int:
 @tool(cache_ttl_s=60)
 async def count_cached(members: set[int | str]) -> int:
     """Count members, once a minute."""
+    runs.append(members)
     return len(members)
+
+
+async def cancel_all(calls: Sequence[Any]) -> list[BaseException]:
+    return [asyncio.CancelledError() for _ in calls]
+
+
+@tool(batch=cancel_all)
+async def cancels(number: int) -> int:
+    """Cancel itself."""
+    return number
 
 
 async def count_none(calls: Sequence[Any]) -> Any:
@@ -139,10 +150,25 @@ class TestBatch:
         assert runs == [[{1, "a"}, {1, "a"}]]
 
     @jumping
-    async def test_calls_of_a_cached_tool_that_cannot_be_compared_fail_alone(self) -> None:
-        calls = [ToolCall("1", "count_cached", '{"members":[1,"a"]}'), tool_call("patient", "2", number=2)]
-        broken, fine = await run_turn(ToolExecutor([count_cached, patient]), *calls)
-        assert (broken.is_error, fine.content) == (True, "20")
+    async def test_calls_of_a_cached_tool_that_cannot_be_compared_run_by_themselves(self) -> None:
+        calls = [ToolCall(number, "count_cached", '{"members":[1,"a"]}') for number in "12"]
+        assert [message.content for message in await run_turn(ToolExecutor([count_cached]), *calls)] == ["2", "2"]
+        assert runs == [{1, "a"}, {1, "a"}]
+
+    @jumping
+    async def test_a_cancelled_item_of_a_batch_has_failed(self) -> None:
+        calls = [tool_call("cancels", number, number=int(number)) for number in "12"]
+        messages = await run_turn(ToolExecutor([cancels]), *calls)
+        assert {message.content for message in messages} == {"cancels failed because of an internal error."}
+
+    def test_a_window_that_leaves_no_time_for_the_tool_is_refused(self) -> None:
+        @tool(batch=many, batch_window_s=5, timeout_s=5)
+        async def late(number: int) -> int:
+            """Ten times a number, too late."""
+            return number
+
+        with pytest.raises(InvalidToolDeclaration, match="batch_window_s"):
+            ToolExecutor([late])
 
     @jumping
     async def test_a_batch_function_that_returns_nothing_to_count_has_failed(self) -> None:

@@ -16,7 +16,7 @@ from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import ToolSettings
-from winterbourne.chat.tool_runtime.cache import CachedTool, CacheKey, ResultCache, canonical_json
+from winterbourne.chat.tool_runtime.cache import CachedTool, CacheKey, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, Turn
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions, tool
@@ -151,8 +151,8 @@ async def discard(_: object) -> None: ...
 def key_of(tool: Tool, arguments: str, caller: str = "me") -> CacheKey:
     """The key of a call with these arguments."""
     turn = Turn(discard, deadline=0, request_id="", caller_id=caller, semaphore=Semaphore(1))
-    validated = tool.validate_arguments(arguments)
-    call = ActiveCall(turn, ToolCall("1", tool.name, arguments), validated, canonical_json(validated))
+    call = ActiveCall(turn, ToolCall("1", tool.name, arguments), tool.validate_arguments(arguments))
+    call.identify()
     return CachedTool(tool, ResultCache(100)).key(call)
 
 

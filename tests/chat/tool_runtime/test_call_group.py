@@ -202,11 +202,21 @@ class TestTimeout:
 
     @jumping
     async def test_closing_the_executor_cancels_abandoned_tools_and_does_not_wait_forever(self) -> None:
-        executor = ToolExecutor(TOOLS)
-        await run_turn(executor, tool_call("stubborn", seconds=60))
+        @tool(timeout_s=1)
+        async def deaf() -> None:
+            """Ignore the cancellation at the timeout, and the second one at the end of the turn."""
+            for _ in range(2):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+            await asyncio.sleep(60)
+
+        executor = ToolExecutor([*TOOLS, deaf])
+        await run_turn(executor, tool_call("stubborn", "1", seconds=60), tool_call("deaf", "2"))
+        assert executor.abandoned_count == 2
         began = asyncio.get_running_loop().time()
         await executor.close()
         assert asyncio.get_running_loop().time() - began < 1
+        assert executor.abandoned_count == 1
         await asyncio.sleep(60)
 
 

@@ -210,6 +210,15 @@ class TestSynchronousTools:
         assert client.progress("1") == [{"percent": 50}]
         assert message.content == "true"
 
+    async def test_an_async_tool_that_would_block_the_loop_with_wait_fails_instead(self) -> None:
+        @tool
+        async def blocks_itself(context: ToolContext) -> None:
+            """Wait where it must await."""
+            context.wait(context.progress(1))
+
+        (message,) = await run_turn(ToolExecutor([blocks_itself]), tool_call("blocks_itself"))
+        assert message.content == "blocks_itself failed because of an internal error."
+
     async def test_an_async_tool_may_run_a_blocking_function_in_a_thread(self) -> None:
         @tool
         async def waits(context: ToolContext) -> bool:

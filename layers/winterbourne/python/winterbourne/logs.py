@@ -165,7 +165,7 @@ def format_logs(
     """
     handler = runtime_handler() or LogHandler(StdoutSink())
     handler.setFormatter(formatter)
-    handler.exception_fields, handler.own_loggers = exception_fields, own_loggers
+    handler.exception_fields, handler.own_loggers = exception_fields, tuple(f"{name}." for name in own_loggers)
     return handler
 
 
@@ -213,7 +213,7 @@ class LogHandler(logging.Handler):
         self.as_json = as_json
         self.frame_type = JSON_FRAME if as_json else TEXT_FRAME
         self.exception_fields: _ExceptionFields | None = None  # see `format_logs`
-        self.own_loggers: tuple[str, ...] = ()
+        self.own_loggers: tuple[str, ...] = ()  # each with a dot at its end
         self._with_level_bits = with_level_bits
         self.setFormatter(JsonFormatter() if as_json else TEXT_FORMATTER)
 
@@ -227,7 +227,7 @@ class LogHandler(logging.Handler):
                 fields: dict[str, Any] = {}
                 if isinstance(record.exc_info, tuple) and (error := record.exc_info[1]) is not None:
                     fields |= {"exc_info": None, **self.exception_fields(error)}
-                if not record.name.startswith(self.own_loggers):
+                if not f"{record.name}.".startswith(self.own_loggers):
                     fields |= _origin(record)
                 text = self.format(logging.makeLogRecord(record.__dict__ | fields) if fields else record) + "\n"
             level_bits = LEVEL_BITS.get(standard_level(record), 0) if self._with_level_bits else 0

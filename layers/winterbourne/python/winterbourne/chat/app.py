@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgspec
 from aws_lambda_powertools import Logger
 
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire
@@ -75,11 +74,12 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
         provider=provider,
         tools=executor,
         conversations=conversations,
-        rate_limiter=RateLimiter(store, limits) if any(msgspec.structs.astuple(limits)) else None,
+        rate_limiter=RateLimiter(store, limits) if limits.are_set else None,
         stop_signals=stop_signals,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes, connect = _routes(settings.model, health, stored), servers.connect if servers else None
+    routes = _routes(settings.model, health, stored)
+    connect = servers.connect if servers else None
     for each in FORMATS:
         routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.error_body, prepare=connect)
     on_startup(partial(_warm_up, authenticator, servers))
@@ -104,7 +104,7 @@ def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpSer
 
 
 def _routes(settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
-    """Everything but chats; error responses are in the native format, those of OpenAI's paths in OpenAI's."""
+    """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, error_body=native.FORMAT.error_body)
     return {
         ("GET", "/"): endpoint(serve_static_file, is_public=True),

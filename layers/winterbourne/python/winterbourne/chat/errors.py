@@ -4,8 +4,9 @@ ChatError
 ├── SettingsError             operator error: a setting is missing or invalid; found at init
 ├── CredentialsMissing        operator error: no AWS credentials to sign a request with
 ├── InvalidToolDeclaration    developer error: a function cannot be a tool, or reads a setting it does not declare
-├── RequestRejected           client error: answered with a 4xx before the stream starts
-├── StorageError              storage cannot do what was asked; the service answers with the status that fits
+├── RequestRejected           answered with a 4xx, or a 503, before the stream starts
+├── InvalidHistory            client error: the messages do not belong together
+├── StorageError              storage refuses what was asked; the service answers with the status that fits
 │   ├── StorageUnavailable    storage cannot be read or written at the moment
 │   ├── ConversationNotFound  the caller has no conversation with this id
 │   ├── ConversationBusy      another request is running in the conversation
@@ -110,7 +111,7 @@ class InvalidHistory(ChatError):
 
 
 class StorageError(ChatError):
-    """Storage cannot do what was asked.
+    """Storage refuses what was asked, or cannot do it.
 
     Attributes:
         message: What the caller is told.

@@ -199,6 +199,11 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Token limit: input plus output tokens per day (UTC) and caller; 0 is no limit.
     limit_tokens_per_day: Limit = 0
 
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.limit_requests_per_minute or self.limit_tokens_per_day)
+
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Conversations, limits and stop requests."""

@@ -141,7 +141,8 @@ def _as_rejection(error: StorageError | InvalidHistory) -> RequestRejected:
     """What storage or the history's normalization, which know no HTTP, have reported, with its status."""
     retry_after_s = error.retry_after_s if isinstance(error, StorageError) else None
     headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
-    return RequestRejected(ERROR_STATUS[type(error)], error.code, str(error), headers)
+    status = next((ERROR_STATUS[kind] for kind in type(error).__mro__ if kind in ERROR_STATUS), 503)
+    return RequestRejected(status, error.code, str(error), headers)
 
 
 async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:

@@ -203,7 +203,7 @@ class HttpProvider(ABC):
         if isinstance(cause, httpx.ReadTimeout):
             return self._idle_timeout_error()
         if isinstance(cause, httpx.DecodingError):
-            return ModelGarbled(f"the response of the model's provider cannot be decoded: {cause}")
+            return ModelGarbled("the response of the model's provider cannot be decoded")
         if cause and not has_output:
             return ModelUnreachable("the connection to the model's provider broke before any output arrived")
         return failure

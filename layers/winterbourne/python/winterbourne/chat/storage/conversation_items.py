@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.history import normalize_history
-from winterbourne.chat.core.messages import AssistantMessage, Message, Text, UserMessage
+from winterbourne.chat.core.messages import Message, Text, UserMessage
 from winterbourne.chat.infra.redaction import redact, redact_json
 from winterbourne.chat.storage.base import Item, encode_key
 
@@ -114,19 +114,12 @@ def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> li
 
 
 def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
-    """The history to send to the model: stored, then new messages, with a result for every tool call of each turn.
-
-    Normalized turn by turn, because call ids are unique only within a turn.
+    """The history to send to the model: stored, then new messages, normalized like one that a request carries.
 
     Raises:
-        InvalidHistory: A new result belongs to no call of the turn before it.
+        InvalidHistory: A new result belongs to no call, or to one that has a result.
     """
-    turns: list[list[Message]] = [[]]
-    for message in (*stored, *new):
-        if isinstance(message, AssistantMessage):
-            turns.append([])
-        turns[-1].append(message)
-    return tuple(message for turn in turns for message in normalize_history(turn))
+    return normalize_history((*stored, *new))
 
 
 def derive_title(messages: Iterable[Message]) -> str:

@@ -1,6 +1,6 @@
 """Batching: calls of one tool that arrive within a time window of one turn become one run.
 
-The window closes early when the model's turn has ended, since no more calls can come: a single call hardly waits.
+The window closes early when the model's turn has ended, since no more calls can come.
 Equal calls become one item of the batch, and each gets that item's outcome.
 """
 
@@ -12,13 +12,12 @@ from typing import Any
 import msgspec
 
 from winterbourne.chat.errors import ToolError
-from winterbourne.chat.tool_runtime.cache import canonical_json
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call
 from winterbourne.chat.tool_runtime.results import Outcome
 
-__all__ = ["Batching", "check_size", "identify_for_batch"]
+__all__ = ["Batching", "check_size"]
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -57,14 +56,6 @@ class Batching(msgspec.Struct, frozen=True):
                 await turn.all_started.wait()
         del turn.open_batches[self.name]
         return await self.run_calls(tool, calls, context)
-
-
-def identify_for_batch(arguments: Any) -> bytes:
-    """The identity of a call; empty if its arguments cannot be compared, so that it is an item of its own."""
-    try:
-        return canonical_json(arguments)
-    except (TypeError, ValueError, RecursionError):
-        return b""
 
 
 def check_size(name: str, batch: Call) -> Call:

@@ -6,7 +6,6 @@ Identical calls in flight share one run (single-flight).
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -16,12 +15,7 @@ from winterbourne.chat.tool_runtime.call import ActiveCall, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.results import Outcome
 
-__all__ = ["CacheKey", "CachedTool", "ResultCache", "canonical_json"]
-
-
-def canonical_json(arguments: Any) -> bytes:
-    """Arguments as JSON text: the same for equal arguments, in whatever order they were written."""
-    return msgspec.json.encode(arguments, order="sorted")
+__all__ = ["CacheKey", "CachedTool", "ResultCache"]
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -94,14 +88,14 @@ class CachedTool(msgspec.Struct, frozen=True):
 
     def find(self, call: ActiveCall) -> Outcome | None:
         """The cached outcome of an identical call, if it is still fresh."""
-        if (result := self.results.get(self.key(call))) is None:
+        if not call.identity or (result := self.results.get(self.key(call))) is None:
             return None
         measure("CacheHits", tool=self.tool.name)
         return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
 
     def join(self, call: ActiveCall) -> RunSlot | None:
         """A slot in the run of an identical call."""
-        run = self.in_flight.get(self.key(call))
+        run = self.in_flight.get(self.key(call)) if call.identity else None
         return (run, 0) if run and run.subscribers else None
 
     def share(self, run: ToolRun) -> None:
@@ -109,7 +103,7 @@ class CachedTool(msgspec.Struct, frozen=True):
 
         A batch is joined only in its own turn, see `batching`: what it reports may concern its other calls.
         """
-        if not self.tool.batch:
+        if not self.tool.batch and run.calls[0].identity:
             self.in_flight[self.key(run.calls[0])] = run
         run.task.add_done_callback(lambda _: self._on_done(run))
 
@@ -124,5 +118,5 @@ class CachedTool(msgspec.Struct, frozen=True):
         if run.task.cancelled():
             return
         for call, outcome in zip(run.calls, run.task.result(), strict=True):
-            if outcome.status == "completed":
+            if call.identity and outcome.status == "completed":
                 self.results.put(self.key(call), outcome.result, self.tool.options.cache_ttl_s or 0)

@@ -4,6 +4,7 @@ The data that the executor, the call group and the wrappers around a run share.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
@@ -49,7 +50,7 @@ class ActiveCall(msgspec.Struct, eq=False):
         tool_call: The call as the model wrote it.
         arguments: Validated, once the call is resolved.
         identity: The arguments as JSON text that equal calls have in common, if the tool compares calls; from before
-            the run, which may change them. Empty if they are like those of no other call.
+            the run, which may change them. Empty if they cannot be compared: such a call runs by itself.
         run: The run it waits for, or has waited for.
         started_at: Its duration is measured from here, on the event loop's clock; None until it runs.
         message: The message for the model; None until the call is finished.
@@ -64,6 +65,11 @@ class ActiveCall(msgspec.Struct, eq=False):
     started_at: float | None = None
     message: ToolMessage | None = None
     emit_error: Exception | None = None
+
+    def identify(self) -> None:
+        """Set the identity."""
+        with contextlib.suppress(TypeError, ValueError, RecursionError):
+            self.identity = msgspec.json.encode(self.arguments, order="sorted")
 
 
 class ToolRun(msgspec.Struct, eq=False):
@@ -96,7 +102,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     Attributes:
         validate_arguments: The tool's own.
-        identify: Makes the identity of a call from its arguments; None if the tool compares no calls.
+        compares_calls: Whether equal calls share a result: the tool has a cache or a batch function.
         call: The tool's call, wrapped.
         batch: The tool's batch function, wrapped.
         run: Runs the calls of a run.
@@ -109,7 +115,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     name: str
     validate_arguments: Callable[[str], Any]
-    identify: Callable[[Any], bytes] | None
+    compares_calls: bool
     call: Call
     batch: Call | None
     run: RunCalls

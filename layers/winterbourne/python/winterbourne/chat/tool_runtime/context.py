@@ -1,6 +1,7 @@
 """The context of a tool call, requested by type: `async def my_tool(city: str, context: ToolContext)`."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -119,11 +120,16 @@ class ToolContext:
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await from a synchronous tool: `context.wait(context.progress(50))`, `context.wait(context.key("SOME_KEY"))`.
 
-        The coroutine runs in the event loop and blocks the tool's thread meanwhile; never call this in the loop.
+        The coroutine runs in the event loop and blocks the tool's thread meanwhile.
 
         Raises:
+            InvalidToolDeclaration: The tool is async, and would block the loop that the coroutine needs.
             Exception: What the coroutine raises.
         """
+        with contextlib.suppress(RuntimeError):  # there is no running loop in a tool's thread
+            if asyncio.get_running_loop() is self._loop:
+                coroutine.close()
+                raise InvalidToolDeclaration("an async tool must not call context.wait: use await")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def in_thread(self, function: Callable[[], Any]) -> Any:

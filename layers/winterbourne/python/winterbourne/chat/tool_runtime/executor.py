@@ -160,10 +160,11 @@ class ToolExecutor:
             return failed(f"{name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
             call.arguments = tool.validate_arguments(call.tool_call.arguments)
-            if tool.identify:
-                call.identity = tool.identify(call.arguments)
+            if tool.compares_calls:
+                call.identify()
         except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
-            if cause := error.__cause__ if isinstance(error, ToolError) else error:
+            cause = error.__cause__ if isinstance(error, ToolError) else error
+            if cause:
                 self._log_argument_error(call, cause)
             return outcome_for_exception(name, error)
         return tool

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
-from winterbourne.chat.tool_runtime.batching import Batching, check_size, identify_for_batch
-from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache, canonical_json
+from winterbourne.chat.tool_runtime.batching import Batching, check_size
+from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -51,22 +51,24 @@ class ToolPreparer:
         """The tool with its wrappers: the breaker guards a run with all its retries.
 
         Raises:
-            InvalidToolDeclaration: It needs a setting that does not exist.
+            InvalidToolDeclaration: It needs a setting that does not exist, or its batches wait longer than its timeout.
         """
+        timeout_s = tool.options.timeout_s or self._settings.tool_execution_timeout
+        if tool.batch and tool.options.batch_window_s >= timeout_s:
+            raise InvalidToolDeclaration(
+                f"Tool {tool.name}: batch_window_s must be less than {timeout_s:g} s, its timeout."
+            )
         wrappers: list[Callable[[Call], Call]] = []
         shortcuts: list[Callable[[ActiveCall], Outcome | RunSlot | None]] = []
         on_start: list[Callable[[ToolRun], None]] = []
-        run, options, identify = self._run, tool.options, None
+        run, options = self._run, tool.options
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
             guarded = GuardedTool(tool, self._breaker(options.breaker), self._now)
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
-        if tool.batch:
-            identify = identify_for_batch
         if options.cache_ttl_s is not None:
-            identify = canonical_json
             cached = CachedTool(tool, self._results)
             shortcuts = [cached.find, *shortcuts, cached.join]  # an open breaker refuses no cached result
             on_start.append(cached.share)
@@ -78,7 +80,7 @@ class ToolPreparer:
         return PreparedTool(
             name=tool.name,
             validate_arguments=tool.validate_arguments,
-            identify=identify,
+            compares_calls=options.cache_ttl_s is not None or tool.batch is not None,
             call=_wrap(self._in_thread(tool.call) if tool.blocking else tool.call, wrappers),
             batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,
             run=run,
@@ -87,7 +89,7 @@ class ToolPreparer:
             missing_setting=self._first_missing_setting(tool),
             keys=self._key_ring.restricted_to((*options.needs, *tool.optional_settings)),
             semaphores=self._semaphores(tool),
-            timeout_s=options.timeout_s or self._settings.tool_execution_timeout,
+            timeout_s=timeout_s,
             max_result_bytes=options.max_result_bytes or self._settings.tool_max_result_bytes,
             hides_caller=tool.is_cache_shared,
         )

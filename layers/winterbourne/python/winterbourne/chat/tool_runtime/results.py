@@ -73,7 +73,7 @@ def batch_outcomes(name: str, values: Sequence[Any], max_bytes: int) -> list[Out
 
 
 def _batch_item_outcome(name: str, value: Any, max_bytes: int) -> Outcome:
-    if isinstance(value, Exception):
+    if isinstance(value, BaseException):
         return handle_exception(name, value)
     try:
         return completed(value, max_bytes)

@@ -99,7 +99,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                     await self._run_conversation(request, stored.append, encoder, context, usages)
             else:
                 await self._run_conversation(request, None, encoder, context, usages)
-        finally:  # by now the terminal event has been sent
+        finally:  # if the model was asked, the terminal event has been sent by now
             if self.rate_limiter:
                 tokens = sum(used.input + used.output for used in usages)
                 await _record_usage(self.rate_limiter, context.caller, tokens)
