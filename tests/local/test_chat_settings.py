@@ -7,7 +7,7 @@ from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.local.chat_settings import is_chat, local_settings, user_settings
 
 
-def test_a_chat_is_recognized_by_its_files(tmp_path: Path) -> None:
+def test_a_chat_is_recognized_by_the_engine_it_uses(tmp_path: Path) -> None:
     assert is_chat(ROOT / "functions")
     assert not is_chat(tmp_path)
     (tmp_path / "chat").mkdir()

@@ -142,9 +142,8 @@ class TestHistory:
 
 
 class TestLimits:
-    def test_the_number_of_messages_is_checked_before_anything_else_is_done_with_them(self) -> None:
-        orphans = tuple(ToolMessage(str(number), "f", "1") for number in range(3))
-        assert rejection(ChatRequest(messages=orphans), Settings.of(max_messages=2)) == (413, "too_many_messages")
+    def test_turns_without_content_do_not_count(self) -> None:
+        assert check(ChatRequest(messages=(AssistantMessage(()), HI)), Settings.of(max_messages=1)).messages == (HI,)
 
     @pytest.mark.parametrize(
         ("settings", "messages", "code"),

@@ -1,6 +1,7 @@
 """The supervisor: heartbeats, deadline, stop requests and the terminal event."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -189,6 +190,29 @@ class TestTerminalEvent:
         assert [line for line in wire.lines if "ConversationStopped" in line] == []
         assert "stop_reason" not in record.fields
         assert len([line for line in lines if '"ERROR"' in line]) == 1
+
+    @pytest.mark.parametrize("passes", range(1, 9))
+    @jumping
+    async def test_of_a_failure_is_logged_once_whenever_the_cancellation_comes(self, passes: int) -> None:
+        wire, loop = RecordingWriter(), asyncio.get_running_loop()
+        lost: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: lost.append(context))
+
+        async def conversation() -> None:
+            await asyncio.sleep(0)
+            raise ValueError("broken")
+
+        with log_lines() as lines:
+            supervising = asyncio.create_task(run(conversation(), wire))
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            supervising.cancel()
+            await asyncio.wait((supervising,))
+            del supervising
+            gc.collect()
+        failures = [line for line in lines if "broken" in line]
+        stopped = wire.lines == [repr(ConversationStopped("shutdown"))]
+        assert (len(failures), len(wire.lines), lost) == (0 if stopped else 1, 1, [])
 
     @jumping
     async def test_is_sent_on_cancellation_even_before_the_conversation_has_begun(self) -> None:

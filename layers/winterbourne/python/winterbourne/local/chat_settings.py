@@ -10,8 +10,9 @@ __all__ = ["is_chat", "local_settings", "user_settings"]
 
 
 def is_chat(task_root: Path) -> bool:
-    """Whether a task root contains a chat function, as source or built: `chat/app.py` beside `chat/tools`."""
-    return (task_root / "chat" / "app.py").is_file() and (task_root / "chat" / "tools").is_dir()
+    """Whether a task root contains a chat function, as source or built: `chat/app.py` uses the engine."""
+    app = task_root / "chat" / "app.py"
+    return app.is_file() and b"winterbourne.chat" in app.read_bytes()
 
 
 def user_settings(environ: Mapping[str, str]) -> dict[str, str]:

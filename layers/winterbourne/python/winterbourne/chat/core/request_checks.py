@@ -49,7 +49,6 @@ def check_request(
             does not accept. 404 for a model that is not offered. 413 for more or longer messages, more images or more
             tools than the limits allow.
     """
-    _limit_messages(request.messages, limits)
     messages = request.messages if request.store else normalize_history(request.messages)
     model_id = _resolve_model(request.model_id, model)
     _check_messages(messages, request.system or "", limits)
@@ -103,18 +102,14 @@ def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
     raise RequestRejected(404, "model_not_found", f"model: {requested[:64]!r} is not one of {', '.join(models)}")
 
 
-def _limit_messages(messages: Sequence[Message], limits: RequestSettings) -> None:
-    if len(messages) > limits.max_messages:
-        raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
-
-
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
     if not messages:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     if any(isinstance(message, UserMessage) and not message.parts for message in messages):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     _require_unique("messages: the message id", _message_ids(messages))
-    _limit_messages(messages, limits)  # results may have been added
+    if len(messages) > limits.max_messages:
+        raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
     longest = max(len(system), *map(count_chars, messages))
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")

@@ -104,8 +104,10 @@ async def supervise(
     try:
         await asyncio.shield(supervision)
     except asyncio.CancelledError:
+        if conversation_task.done():  # how it ended is being told
+            await asyncio.wait((supervision,), timeout=CANCEL_GRACE_S)
         tasks = (conversation_task, heartbeat_task, stop_task, supervision)
-        if running := [task for task in tasks if not task.done()]:  # `_supervise` has reported the others
+        if running := [task for task in tasks if not task.done()]:
             await _cancel_and_wait(*running)
         if not writer.closed:
             telemetry.note(stop_reason="shutdown")

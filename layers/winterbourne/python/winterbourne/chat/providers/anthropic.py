@@ -182,7 +182,7 @@ class AnthropicParser(StreamParser[bytes]):
                 self.assembler.add_arguments(index, delta.partial_json)
             case "thinking_delta" if delta.thinking:
                 self.assembler.add_reasoning(delta.thinking)
-            case "signature_delta":
+            case "signature_delta" if self._block.type == "thinking":
                 self._block.signature += delta.signature
 
     def _handle_block_stop(self, index: int) -> None:
