@@ -7,7 +7,7 @@ as its call is complete, while the model is still streaming. Independent of wire
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 import msgspec
 
@@ -23,6 +23,7 @@ from winterbourne.chat.core.events import (
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
+    ToolCallStarted,
     TurnEnded,
     TurnStarted,
     Usage,
@@ -235,6 +236,10 @@ class _ModelTurn(msgspec.Struct):
             case TurnEnded(_, usage):
                 self._ended = event
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
+            case ToolCallStarted() | ToolCallReady():  # a call is part of the turn once it is ready, see `_handle_call`
+                pass
+            case _:
+                assert_never(event)
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
         conversation = self._conversation

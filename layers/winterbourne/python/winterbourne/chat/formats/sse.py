@@ -3,6 +3,7 @@
 A frame is `data: `, JSON on one line, and an empty line. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
@@ -10,7 +11,7 @@ import msgspec
 
 from winterbourne.chat.core.events import ChatEvent, EventBatch, TextDelta
 
-__all__ = ["DONE", "HEADERS", "HEARTBEAT", "SseEncoder"]
+__all__ = ["DONE", "HEADERS", "HEARTBEAT", "SseEncoder", "SseResponse"]
 
 HEADERS: Final[Mapping[str, str]] = {
     "content-type": "text/event-stream",
@@ -25,12 +26,16 @@ DONE: Final = b"data: [DONE]\n\n"
 """The last frame of the formats that follow OpenAI in this."""
 
 
-class SseEncoder(msgspec.Struct):
-    """What the encoders of all streaming formats share; each has `_frames` and `_text_delta`, or its own `encode`."""
+class SseResponse(msgspec.Struct):
+    """What the responses of all streaming formats have in common."""
 
     status: ClassVar[int] = 200
     headers: ClassVar[Mapping[str, str]] = HEADERS
     heartbeat: ClassVar[bytes] = HEARTBEAT
+
+
+class SseEncoder(SseResponse):
+    """Encodes batches for a format that says how one event becomes frames."""
 
     def encode(self, batch: EventBatch) -> bytes:
         """The frames of a batch, joined."""
@@ -38,10 +43,10 @@ class SseEncoder(msgspec.Struct):
             return self._text_delta(event.text)
         return b"".join([self._frames(event) for event in batch])
 
+    @abstractmethod
     def _text_delta(self, text: str) -> bytes:
         """The frames of a TextDelta."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _frames(self, event: ChatEvent) -> bytes:
         """The frames of any event."""
-        raise NotImplementedError

@@ -5,6 +5,7 @@ Errors are stored in `failure` instead of being raised, so that events parsed be
 
 import contextlib
 import json
+from abc import abstractmethod
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -78,9 +79,9 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
         self.ended = self.assembler.ended
         return self.assembler.drain_events(is_last=True)
 
+    @abstractmethod
     def _handle_frame(self, frame: Frame) -> None:
         """Pass the contents of one frame to the assembler. Raises ModelError."""
-        raise NotImplementedError
 
     def _handle_eof(self) -> None:
         """Handle a stream without its final frame: not an error if the stop reason is known."""

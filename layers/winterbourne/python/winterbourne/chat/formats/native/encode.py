@@ -35,7 +35,7 @@ def tool_call_frame_prefix(name: str, status: str) -> bytes:
     return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (json_text.dumps(name), status.encode())
 
 
-class NativeEncoder(sse.SseEncoder):
+class NativeEncoder(sse.SseResponse):
     """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
 
     _arguments: dict[str, str] = msgspec.field(default_factory=dict)
