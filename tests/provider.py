@@ -22,6 +22,7 @@ class Provider:
         self._pieces: list[str] = []
         self._bodies: list[bytes] = []
         self._rejection = 0
+        self._error: dict[str, str] = {}
         self._held = threading.Event()
 
     def responds_with(self, *pieces: str, hold: bool = False) -> None:
@@ -35,9 +36,10 @@ class Provider:
         """Respond with these event streams as they are, one per request; the last one is repeated."""
         self._bodies, self._rejection = list(bodies), 0
 
-    def rejects_with(self, status: int) -> None:
-        """Respond to every request from now on with this error status."""
+    def rejects_with(self, status: int, error: dict[str, str] | None = None) -> None:
+        """Respond to every request from now on with this error status, and this error as its body."""
         self._rejection = status
+        self._error = error or {"message": "not today", "code": "refused"}
         self._held.set()
 
     def release(self) -> None:
@@ -48,7 +50,7 @@ class Provider:
         """The status and the pieces of the body."""
         self.requests.append(request)
         if self._rejection:
-            return self._rejection, [json.dumps({"error": {"message": "not today", "code": "refused"}}).encode()]
+            return self._rejection, [json.dumps({"error": self._error}).encode()]
         if self._bodies:
             return 200, [self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]]
         return 200, self._frames()

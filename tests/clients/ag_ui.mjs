@@ -1,9 +1,9 @@
-// A chat as CopilotKit has it: node ag_ui.mjs URL. Every event passes the client's own verifier.
+// A chat as CopilotKit has it: node ag_ui.mjs URL [PACKAGE]. Every event passes the client's own verifier.
 // Prints {scenario: what came of it} as JSON.
 import { randomUUID } from "node:crypto";
-import { HttpAgent } from "@ag-ui/client";
 
-const [base] = process.argv.slice(2);
+const [base, version = "@ag-ui/client"] = process.argv.slice(2);
+const { HttpAgent } = await import(version);
 
 const agentFor = (...texts) =>
   new HttpAgent({

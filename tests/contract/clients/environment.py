@@ -25,7 +25,17 @@ def python() -> Path:
         if not stamp.exists() or stamp.read_text() != wanted:
             uv = Path(sys.executable).with_name("uv")
             subprocess.run([uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, home], check=True)
-            install = [uv, "pip", "install", "--quiet", "--python", home / "bin/python", "--require-hashes", "-r", LOCK]
+            install: list[Path | str] = [
+                uv,
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                home / "bin/python",
+                "--require-hashes",
+                "-r",
+                LOCK,
+            ]
             subprocess.run(install, check=True)
             stamp.write_text(wanted)
     return home / "bin" / "python"
@@ -35,12 +45,12 @@ def source_of(package: str) -> Path:
     """The unpacked source distribution of a package, in the version of the lock and with its hash."""
     pinned = re.search(rf"^{package}(\[\w+\])?==(?P<version>\S+).*?(?=^\S)", LOCK.read_text(), re.DOTALL | re.MULTILINE)
     assert pinned, f"{package} is not in {LOCK.name}"
-    pip = [python(), "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
+    pip: list[Path | str] = [python(), "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
     folder = HOME / f"{package}-{pinned['version']}"
     if not folder.exists():
         wanted = HOME / f"{package}.txt"
         wanted.write_text(pinned[0])
-        fetch = [*pip, "--no-binary", package, "--require-hashes", "-r", wanted, "--dest", HOME]
+        fetch: list[Path | str] = [*pip, "--no-binary", package, "--require-hashes", "-r", wanted, "--dest", HOME]
         subprocess.run(fetch, check=True)
         with tarfile.open(HOME / f"{folder.name}.tar.gz") as archive:
             archive.extractall(HOME, filter="data")

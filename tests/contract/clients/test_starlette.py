@@ -4,7 +4,7 @@ import os
 import subprocess
 import tomllib
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -31,15 +31,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         check=False,
     )
     assert report.exists(), done.stdout[-4000:] + done.stderr[-4000:]
-    return {_name(case): _outcome(case) for case in ElementTree.parse(report).iter("testcase")}  # noqa: S314 - our own
+    return {_name(case): _outcome(case) for case in ET.parse(report).iter("testcase")}
 
 
-def _name(case: ElementTree.Element) -> str:
+def _name(case: ET.Element) -> str:
     module = case.get("classname", "").removeprefix("tests.")
     return f"{module.replace('.', '/')}.py::{case.get('name')}"
 
 
-def _outcome(case: ElementTree.Element) -> str:
+def _outcome(case: ET.Element) -> str:
     if case.find("failure") is not None or case.find("error") is not None:
         return "failed"
     return "skipped" if case.find("skipped") is not None else "passed"

@@ -6,7 +6,7 @@ go to the application as they are.
 """
 
 import base64
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from winterbourne.asgi import AsgiHandler
 from winterbourne.invocation import LambdaContext
 from winterbourne.stream import BufferedSink, ResponseStream
 
-Message = MutableMapping[str, Any]
+Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -43,7 +43,7 @@ class ThroughLambda:
             if stream.response:
                 body = sink.result(None)
                 pairs = stream.response.headers
-                headers = [*(pairs.items() if isinstance(pairs, dict) else pairs)]  # type: ignore[misc]
+                headers = [*(pairs.items() if isinstance(pairs, dict) else pairs)]
                 headers += [("set-cookie", cookie) for cookie in stream.response.cookies]
                 encoded = [(name.lower().encode(), value.encode()) for name, value in headers]
                 await send({"type": "http.response.start", "status": stream.response.status, "headers": encoded})
@@ -91,11 +91,11 @@ def _event(scope: Message, body: bytes) -> dict[str, Any]:
 def _through_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every test client serve its application through Lambda."""
     testclient = pytest.importorskip("starlette.testclient")
-    served = testclient._TestClientTransport.handle_request  # noqa: SLF001 - the only seam of Starlette's client
+    served = testclient._TestClientTransport.handle_request
 
     def handle_request(transport: Any, request: Any) -> Any:
         if not isinstance(transport.app, ThroughLambda):
             transport.app = ThroughLambda(transport.app)
         return served(transport, request)
 
-    monkeypatch.setattr(testclient._TestClientTransport, "handle_request", handle_request)  # noqa: SLF001
+    monkeypatch.setattr(testclient._TestClientTransport, "handle_request", handle_request)
