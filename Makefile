@@ -12,16 +12,22 @@ bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check format install build invoke deploy doctor lock clean
+.PHONY: help run test test-clients soak bench check format install build invoke deploy doctor lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000, ARGS="--no-practice"); Ctrl-C stops it
 	@$(bin)/python -m winterbourne.local --port $(PORT) $(ARGS)
 
 test: .venv/dev ## Set up what the tests need and run every one of them, in about four minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, in about three minutes
+	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
+
+soak: .venv/dev ## Break streams, send bad requests and watch the memory, for some five minutes (ARGS="--short")
+	$(bin)/python -m tests.soak $(ARGS)
 
 bench: .venv/dev ## Print the figures of the README, in about four minutes; fails if a bar is missed
 	$(bin)/python -m tests.bench
@@ -56,9 +62,10 @@ lock: .venv/dev ## Renew the lock files from the two pyproject.toml (UPGRADE= ke
 	$(lock) pyproject.toml -o $(dependencies)
 	$(lock) layers/winterbourne/pyproject.toml -c $(dependencies) -o $(runtime)
 	$(lock) --group dev pyproject.toml -c $(dependencies) -c $(runtime) -o requirements-dev.txt
+	$(lock) $(clients).in -o $(clients).txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .aws-sam .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts layers/winterbourne/build
+	rm -rf .venv .aws-sam .bench .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts layers/winterbourne/build
 
 sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
 # What is named on the command line takes the place of the stage's own parameters, so those are named again.
@@ -69,6 +76,7 @@ processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 # What is shared has one version everywhere: the later locks keep to the earlier ones.
 dependencies := layers/dependencies/requirements.txt
 runtime := layers/winterbourne/requirements.txt
+clients := tests/contract/clients/requirements
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 

@@ -34,10 +34,17 @@ def test_where_the_bytes_are_cut_makes_no_difference(cuts: list[int]) -> None:
 def test_a_flipped_bit_is_always_detected(at: int) -> None:
     damaged = ONE[:at] + bytes([ONE[at] ^ 1]) + ONE[at + 1 :]
     with pytest.raises(ModelGarbled):
-        EventStreamDecoder().feed(damaged)
+        list(EventStreamDecoder().feed(damaged))
 
 
 def test_half_a_message_is_not_returned() -> None:
     decoder = EventStreamDecoder()
-    assert decoder.feed(ONE[:-1]) == []
+    assert list(decoder.feed(ONE[:-1])) == []
     assert decoder.close() == []
+
+
+def test_messages_before_damage_in_the_same_read_are_returned() -> None:
+    messages = EventStreamDecoder().feed(ONE + b"\x00" * 16)
+    assert next(messages).payload == EXPECTED.payload
+    with pytest.raises(ModelGarbled):
+        next(messages)

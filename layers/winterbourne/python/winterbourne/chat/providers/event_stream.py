@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#strea
 """
 
 import struct
+from collections.abc import Iterator
 
 import msgspec
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
@@ -21,15 +22,15 @@ class EventStreamDecoder(msgspec.Struct):
 
     _buffer: EventStreamBuffer = msgspec.field(default_factory=EventStreamBuffer)
 
-    def feed(self, data: bytes) -> list[EventStreamMessage]:
-        """The messages that this data completes.
+    def feed(self, data: bytes) -> Iterator[EventStreamMessage]:
+        """The messages that this data completes, one by one: those before damage are not lost with it.
 
         Raises:
             ModelGarbled: A checksum or a length is wrong.
         """
         self._buffer.add_data(data)
         try:
-            return list(self._buffer)
+            yield from self._buffer
         except (ParserError, struct.error, UnicodeDecodeError) as error:
             raise ModelGarbled("the model's provider sent a broken event stream") from error
 

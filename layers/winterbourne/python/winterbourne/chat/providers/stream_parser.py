@@ -6,6 +6,7 @@ Errors are stored in `failure` instead of being raised, so that events parsed be
 import contextlib
 import json
 from abc import abstractmethod
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,8 +27,8 @@ Frame = TypeVar("Frame")
 class FrameDecoder(Protocol):
     """Splits bytes into frames."""
 
-    def feed(self, data: bytes, /) -> list[Any]:
-        """The frames that this data completes. Raises ModelGarbled."""
+    def feed(self, data: bytes, /) -> Iterable[Any]:
+        """The frames that this data completes; iterating may raise ModelGarbled."""
 
     def close(self) -> list[Any]:
         """What is left at the end of the stream: a frame whose terminator is missing, if any."""
