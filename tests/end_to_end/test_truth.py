@@ -117,7 +117,10 @@ class TestTheLog:
         seen, told = both
         messages = [str(line.get("message")) for line in told.lines]
         ran = Counter(
-            message.split()[1] for message in messages if message.startswith("tool ") and "executed in" in message
+            message.split()[1]
+            for message in messages
+            if message.startswith("tool ")
+            and any(how in message for how in ("executed in", "failed after", "timed out after"))
         )
         assert ran == seen.tools("completed", "failed", "timed_out")
 

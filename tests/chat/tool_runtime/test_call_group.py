@@ -68,7 +68,21 @@ class TestParallelCalls:
             await run_turn(ToolExecutor(TOOLS), tool_call("wait", "1", seconds=1), tool_call("fail", "2"))
         lines = [record.getMessage() for record in caplog.records]
         assert any(line.startswith("tool wait executed in 1.0") and line.endswith("s") for line in lines)
-        assert "completed 2 tool calls: [wait, fail]" in lines
+        assert "completed 1 tool calls: [wait]; 1 did not complete: [fail]" in lines
+
+
+async def test_of_very_many_calls_the_first_are_run_and_the_others_refused() -> None:
+    executor, client = ToolExecutor(TOOLS, ToolSettings(tool_calls_per_turn=3)), RecordingClient()
+    messages = await run_turn(executor, *(tool_call("wait", str(n), seconds=0) for n in range(10)), client=client)
+    assert [message.is_error for message in messages] == [False] * 3 + [True] * 7
+    assert messages[-1].content == "Only 3 tool calls are run in one turn; this one was not."
+    assert len(client.finished) == 10
+
+
+async def test_names_that_a_model_makes_up_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "winterbourne.chat"):
+        await run_turn(ToolExecutor(TOOLS), tool_call("x" * 100_000, "y" * 100_000))
+    assert all(len(str(record.__dict__)) < 5000 for record in caplog.records)
 
 
 class TestRefusedCall:

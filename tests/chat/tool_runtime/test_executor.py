@@ -447,12 +447,15 @@ class TestReporting:
                 turn.start(tool_call("made_up"))
                 await turn.results()
                 assert (reported_before, len(values)) == ([0], 3)
-        assert caplog.messages == ["tool unknown executed in 0.000s", "completed 1 tool calls: [made_up]"]
+        assert caplog.messages == [
+            "tool unknown failed after 0.000s",
+            "completed 0 tool calls: []; 1 did not complete: [made_up]",
+        ]
 
     async def test_a_disconnected_client_does_not_suppress_the_log_line(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "winterbourne.chat"), pytest.raises(ConnectionResetError):
             await run_turn(REPORTED, tool_call("made_up"), client=DisconnectingClient(0))
-        assert caplog.messages == ["tool unknown executed in 0.000s"]
+        assert caplog.messages == ["tool unknown failed after 0.000s"]
 
     async def test_the_log_has_the_tool_the_time_and_the_status_but_no_content(
         self, caplog: pytest.LogCaptureFixture
@@ -462,7 +465,7 @@ class TestReporting:
                 turn.refuse(tool_call("succeeds", question="secret"), "secret")
                 await turn.results()
         record = caplog.records[0]
-        assert record.getMessage() == "tool succeeds executed in 0.000s"
+        assert record.getMessage() == "tool succeeds failed after 0.000s"
         assert record.__dict__["tool_status"] == "failed"
         assert "secret" not in str(record.__dict__)
 

@@ -1,6 +1,7 @@
 """Permits: acquiring several semaphores at once, and the order in which waiters are served."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,47 @@ async def test_a_cancelled_waiter_leaves_the_queue_and_loses_no_permit(*, handed
     if not handed_over:
         permits.release([semaphore])
     assert semaphore.available == 1
+
+
+async def test_waiters_for_other_semaphores_are_not_looked_at_when_permits_are_released() -> None:
+    permits, scarce, common = Permits(), Semaphore(0), Semaphore(1)
+    looks = 0
+
+    class Watched(list[Semaphore]):
+        def __iter__(self) -> Iterator[Semaphore]:
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    waiting = [asyncio.create_task(permits.acquire_queued(Watched([common, scarce]))) for _ in range(500)]
+    await asyncio.sleep(0)
+    looks = 0
+    for _ in range(500):
+        assert permits.try_acquire([common])
+        permits.release([common])
+    assert looks == 0
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+
+
+async def test_the_longest_waiting_call_goes_first_whatever_it_waits_for() -> None:
+    permits, one, other = Permits(), Semaphore(1), Semaphore(0)
+    served: list[str] = []
+    permits.try_acquire([one])
+
+    async def wait(name: str, *needed: Semaphore) -> None:
+        await permits.acquire_queued(needed)
+        served.append(name)
+        permits.release(needed)
+
+    names = {"both": (one, other), "one": (one,), "both again": (one, other)}
+    tasks = [asyncio.create_task(wait(name, *needed)) for name, needed in names.items()]
+    await asyncio.sleep(0)
+    permits.release([other])
+    permits.release([one])
+    await asyncio.gather(*tasks)
+    assert served == ["both", "one", "both again"]
 
 
 @given(st.lists(st.tuples(st.sets(st.integers(0, 2), min_size=1), st.integers(0, 3), st.booleans()), max_size=20))

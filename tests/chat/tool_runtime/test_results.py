@@ -1,6 +1,8 @@
 """Tool results: JSON within a size limit; errors as one sentence; secrets are redacted."""
 
 import contextlib
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
+from winterbourne.chat.tool_runtime import results
 from winterbourne.chat.tool_runtime.results import (
     counts_as_failure,
     encode,
@@ -60,6 +63,15 @@ class TestEncode:
             assert caplog.records[-1].exc_info
 
 
+class Row(msgspec.Struct):
+    text: str
+
+
+@dataclass
+class Record:
+    text: str
+
+
 class TestTruncation:
     def test_ends_a_text_that_is_too_long_with_a_note(self) -> None:
         written = orjson.loads(encode("x" * 5000, 300))
@@ -70,6 +82,39 @@ class TestTruncation:
         written = orjson.loads(encode({"rows": ["é" * 10] * 500}, 300))
         assert written.startswith('{"rows":["éééééééééé","')
         assert "[cut: " in written
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "x" * 30_000_000,
+            ["x" * 100] * 300_000,
+            {"rows": [{"id": number} for number in range(300_000)]},
+            {str(number): number for number in range(600_000)},
+            ("x" * 30_000_000,),
+            Row("x" * 30_000_000),
+            Record("x" * 30_000_000),
+            [Record("x" * 30_000_000)] * 3,
+        ],
+        ids=["text", "list", "rows", "dict", "tuple", "struct", "dataclass", "dataclasses"],
+    )
+    def test_of_a_very_large_value_only_the_beginning_is_encoded(
+        self, value: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[int] = []
+
+        def dumps(value: Any, *arguments: Any, **options: Any) -> bytes:
+            encoded = orjson.dumps(value, *arguments, **options)
+            sizes.append(len(encoded))
+            return encoded
+
+        monkeypatch.setattr(results, "orjson", SimpleNamespace(**vars(orjson) | {"dumps": dumps}))
+        written = orjson.loads(encode(value, 1000))
+        assert written.endswith(" … [cut: the result has more than 1048576 bytes of JSON, the limit is 1000]")
+        assert max(sizes) < 10_000
+
+    def test_the_beginning_of_a_very_large_value_is_shown_as_it_is(self) -> None:
+        written = orjson.loads(encode({"a": [1, None, True], "b": Record("x" * 2_000_000)}, 1000))
+        assert written.startswith('{"a":[1,null,true],"b":{"text":"xxxx')
 
     @given(
         st.recursive(

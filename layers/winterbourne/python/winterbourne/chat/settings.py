@@ -90,6 +90,8 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     tool_execution_timeout: Seconds = 30.0
     # Tool calls of one model turn that run at the same time; further calls are queued.
     tool_concurrency: Count = 16
+    # Tool calls of one model turn that are run at all; further ones are refused with a sentence to the model.
+    tool_calls_per_turn: Count = 128
     # Seconds before the deadline at which tools must end, so that the model can still answer.
     tool_answer_reserve: Annotated[float, Meta(ge=0)] = 10.0
     # Bytes of JSON in one tool result, unless the tool sets `max_result_bytes`; a longer one is cut with a note.
@@ -140,6 +142,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     http_pool_maxsize: Count = 100
     # Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read.
     http_timeout: Seconds = 15.0
+    # How often a request of a tool is repeated that the service could not take: connect errors, 429, 502, 503, 504.
+    http_retries: Annotated[int, Meta(ge=0, le=10)] = 2
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ an idle connection when it sees the close; after KEEPALIVE_EXPIRY_S of wall cloc
 replaced, since a peer or a NAT gateway may have dropped its connections unnoticed while the process was frozen; and a
 request that is safe to repeat is sent once more if its connection died before any of the response arrived. A request is
 safe to repeat if its body is in memory and its method is idempotent or it has the httpx extension `repeatable`.
+Requests that a server could not take are repeated by `http_retry`, around these transports.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ import httpx
 import msgspec
 
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
+from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
 from winterbourne.chat.settings import HttpSettings
 
 __all__ = [
@@ -45,8 +47,6 @@ __all__ = [
 # Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
 KEEPALIVE_EXPIRY_S: Final = 55.0
 
-# RFC 9110, section 9.2.2: safe to send again without knowing whether the first attempt was processed.
-IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 T = TypeVar("T", bound=httpx.AsyncHTTPTransport | httpx.HTTPTransport)
@@ -207,7 +207,8 @@ def client() -> httpx.AsyncClient:
         context, limits = _ssl_context(), _pool_limits()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
         hooks = {"response": [_decompress]}
-        _Pool.client = httpx.AsyncClient(transport=_Pool.transport, event_hooks=hooks, **_client_options())
+        retrying = AsyncRetryTransport(_Pool.transport, *_retry_limits())
+        _Pool.client = httpx.AsyncClient(transport=retrying, event_hooks=hooks, **_client_options())
     return _Pool.client
 
 
@@ -216,7 +217,8 @@ def sync_client() -> httpx.Client:
     with _Pool.lock:
         if _Pool.sync_client is None:
             context, limits = _ssl_context(), _pool_limits()
-            transport = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
+            pool = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
+            transport = RetryTransport(pool, *_retry_limits())
             hooks = {"response": [decompress]}
             _Pool.sync_client = httpx.Client(transport=transport, event_hooks=hooks, **_client_options())
         return _Pool.sync_client
@@ -278,6 +280,10 @@ def _rejecting_cookie_jar() -> CookieJar:
 def _pool_limits() -> httpx.Limits:
     total, idle = _Pool.settings.http_pool_maxsize, _Pool.settings.http_pool_connections
     return httpx.Limits(max_connections=total, max_keepalive_connections=idle, keepalive_expiry=KEEPALIVE_EXPIRY_S)
+
+
+def _retry_limits() -> tuple[int, float]:
+    return _Pool.settings.http_retries, _Pool.settings.http_timeout
 
 
 def _is_repeatable(request: httpx.Request) -> bool:

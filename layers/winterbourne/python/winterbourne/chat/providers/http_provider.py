@@ -28,7 +28,7 @@ from winterbourne.chat.errors import (
     ModelStreamTruncated,
     ModelUnreachable,
 )
-from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
@@ -168,6 +168,7 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
+        http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header
             http_request.headers[name] = prefix + key

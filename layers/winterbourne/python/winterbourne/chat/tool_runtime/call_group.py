@@ -17,6 +17,8 @@ __all__ = ["CANCEL_GRACE_S", "CallExecutor", "ToolCallGroup"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+_MAX_NAME_CHARS: Final = 64  # a model may make up a name of any length
+
 CANCEL_GRACE_S: Final = 0.25
 """Seconds a cancelled tool has to clean up; one that ignores its cancellation is abandoned after that."""
 
@@ -40,18 +42,25 @@ class CallExecutor(Protocol):
 class ToolCallGroup:
     """The calls of one model turn: starts each at once, and gives it exactly one terminal event and one result.
 
-    Created by `ToolExecutor.turn`, used with `async with`.
+    Created by `ToolExecutor.turn`, used with `async with`. Of the calls started, `max_calls` are run.
     """
 
-    def __init__(self, executor: CallExecutor, turn: Turn) -> None:
+    def __init__(self, executor: CallExecutor, turn: Turn, max_calls: int) -> None:
         self._executor = executor
         self._turn = turn
+        self._max_calls = max_calls
         self._calls: list[ActiveCall] = []
         self._tasks: list[asyncio.Task[ToolMessage]] = []
         self._has_exited = False
 
     def start(self, tool_call: ToolCall) -> None:
-        """Start a call in the next iteration of the event loop. May be called while the model is still streaming."""
+        """Start a call in the next iteration of the event loop. May be called while the model is still streaming.
+
+        A call beyond the limit is refused: a model that repeats itself may ask for thousands.
+        """
+        if len(self._calls) >= self._max_calls:
+            self.refuse(tool_call, f"Only {self._max_calls} tool calls are run in one turn; this one was not.")
+            return
         self._calls.append(call := ActiveCall(self._turn, tool_call))
         self._tasks.append(asyncio.create_task(self._executor.execute(call)))
 
@@ -77,8 +86,11 @@ class ToolCallGroup:
         self._turn.all_started.set()
         messages = await asyncio.gather(*self._tasks)
         if messages:
-            names = ", ".join(message.name for message in messages)
-            _LOGGER.info("completed %d tool calls: [%s]", len(messages), names)
+            completed, others = _names(messages, is_error=False), _names(messages, is_error=True)
+            text = "completed %d tool calls: [%s]" + ("; %d did not complete: [%s]" if others else "")
+            _LOGGER.info(
+                text, len(completed), ", ".join(completed), *((len(others), ", ".join(others)) if others else ())
+            )
         return messages
 
     async def __aenter__(self) -> Self:
@@ -115,6 +127,10 @@ class ToolCallGroup:
         """The tasks of runs that go on although nobody waits for them."""
         runs = [call.run for call in self._calls if call.run]
         return {run.task for run in runs if not run.subscribers and not run.task.done()}
+
+
+def _names(messages: Iterable[ToolMessage], *, is_error: bool) -> list[str]:
+    return [message.name[:_MAX_NAME_CHARS] for message in messages if message.is_error == is_error]
 
 
 def _exception_of(task: asyncio.Task[Any]) -> BaseException | None:

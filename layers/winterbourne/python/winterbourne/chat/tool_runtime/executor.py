@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
+from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted, ToolStatus
 from winterbourne.chat.core.messages import ToolMessage, ToolSchema
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import ToolSettings
@@ -39,6 +40,12 @@ from winterbourne.chat.tool_runtime.threads import ThreadPool
 __all__ = ["ToolExecutor"]
 
 _LOGGER: Final = logging.getLogger(__name__)
+_HOW_IT_ENDED: Final[Mapping[ToolStatus, str]] = {
+    "completed": "executed in",
+    "failed": "failed after",
+    "timed_out": "timed out after",
+    "cancelled": "was stopped after",
+}
 _NO_KEYS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -107,7 +114,7 @@ class ToolExecutor:
         """
         deadline -= self._settings.tool_answer_reserve
         turn = Turn(emit, deadline, request_id, caller_id, Semaphore(self._settings.tool_concurrency))
-        return ToolCallGroup(self, turn)
+        return ToolCallGroup(self, turn, self._settings.tool_calls_per_turn)
 
     @property
     def abandoned_count(self) -> int:
@@ -244,6 +251,7 @@ class ToolExecutor:
         """
         if not self._log_messages:  # for this task only
             EXCEPTION_REDACTOR.set(ArgumentRedactor(*(call.tool_call.arguments for call in calls)))
+        http_retry.deadline.set(context.deadline)
         try:
             if tool.batch is None or len(calls) == 1:
                 return [completed(await tool.call(calls[0].arguments, context), tool.max_result_bytes)]
@@ -308,8 +316,8 @@ class ToolExecutor:
     def _log_and_measure(self, call: ActiveCall, outcome: Outcome, duration_s: float) -> None:
         # A model may make up any name, and labels must stay few.
         label = call.tool_call.name if call.tool_call.name in self._tools else "unknown"
-        extra = {"tool": label, "tool_call_id": call.tool_call.id, "tool_status": outcome.status}
-        _LOGGER.info("tool %s executed in %.3fs", label, duration_s, extra=extra)
+        extra = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        _LOGGER.info("tool %s %s %.3fs", label, _HOW_IT_ENDED[outcome.status], duration_s, extra=extra)
         measure("ToolCalls", tool=label)
         measure("ToolDuration", duration_s * 1000, tool=label)
         if outcome.status == "failed":

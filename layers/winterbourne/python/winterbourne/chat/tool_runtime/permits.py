@@ -5,6 +5,8 @@ never blocks calls that do not need it. When permits are released, the longest-w
 """
 
 import asyncio
+import itertools
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -22,7 +24,9 @@ class Permits:
     """Acquires permits of several semaphores at once, and keeps the queue of waiters."""
 
     def __init__(self) -> None:
-        self._waiters: list[tuple[Sequence[Semaphore], asyncio.Future[None]]] = []
+        # Those that wait for the same semaphores queue behind each other, each with its number among all that came.
+        self._queues: dict[tuple[Semaphore, ...], deque[tuple[int, asyncio.Future[None]]]] = {}
+        self._numbers = itertools.count()
 
     def try_acquire(self, semaphores: Sequence[Semaphore]) -> bool:
         """Acquire one permit of each semaphore, or none at all."""
@@ -39,27 +43,28 @@ class Permits:
             Leaves the queue; permits that were just granted go to the next waiter.
         """
         granted = asyncio.get_running_loop().create_future()
-        waiter = (semaphores, granted)
-        self._waiters.append(waiter)
+        self._queues.setdefault(tuple(semaphores), deque()).append((next(self._numbers), granted))
         try:
-            await granted
+            await granted  # a cancelled one stays in its queue until its turn comes
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
                 self.release(semaphores)
-            else:
-                self._waiters.remove(waiter)
             raise
 
     def release(self, semaphores: Sequence[Semaphore]) -> None:
         """Release one permit of each semaphore, and grant permits to waiters that can proceed, longest wait first."""
         for semaphore in semaphores:
             semaphore.available += 1
-        waiters, self._waiters = self._waiters, []
-        for index, waiter in enumerate(waiters):
-            if not any(semaphore.available for semaphore in semaphores):  # the rest wait for permits that others hold
-                self._waiters += waiters[index:]
-                break
-            if waiter[1].cancelled() or not self.try_acquire(waiter[0]):
-                self._waiters.append(waiter)
-            else:
-                waiter[1].set_result(None)
+        while (kind := self._next_to_proceed()) is not None:
+            self.try_acquire(kind)
+            self._queues[kind].popleft()[1].set_result(None)
+
+    def _next_to_proceed(self) -> tuple[Semaphore, ...] | None:
+        """The semaphores of the longest-waiting call that can proceed; drops calls that have left their queue."""
+        for kind, queue in list(self._queues.items()):
+            while queue and queue[0][1].cancelled():
+                queue.popleft()
+            if not queue:
+                del self._queues[kind]
+        ready = (kind for kind in self._queues if all(semaphore.available for semaphore in kind))
+        return min(ready, key=lambda kind: self._queues[kind][0][0], default=None)

@@ -6,8 +6,9 @@ else goes to the log.
 """
 
 import bisect
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _MAX_ERROR_CHARS: Final = 2000
+_LARGE: Final = 1024 * 1024  # bytes of JSON that take about a millisecond to write
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -105,26 +107,33 @@ def counts_as_failure(error: BaseException) -> bool:
 def encode(value: Any, max_bytes: int) -> bytes:
     """Encode a value as JSON text of at most `max_bytes`; a larger one is cut to a JSON string that says so.
 
+    Of a very large value only the beginning is encoded, since the loop must not stand still for what is cut anyway.
+
     Raises:
         ToolError: orjson cannot encode it; the log says why.
     """
+    is_large = _is_large(value, max(_LARGE, 2 * max_bytes))
     try:
-        encoded = orjson.dumps(value, default=_to_builtins, option=orjson.OPT_NON_STR_KEYS)
-    except orjson.JSONEncodeError as error:
+        shown = _Beginning(2 * max_bytes).of(value) if is_large else value
+        encoded = orjson.dumps(shown, default=_to_builtins, option=orjson.OPT_NON_STR_KEYS)
+    except (orjson.JSONEncodeError, RecursionError) as error:
         _LOGGER.warning("a tool's result cannot be written as JSON", exc_info=error)
         raise ToolError("The tool's result cannot be written as JSON.") from error
     redacted = redaction.redact_json(encoded) if len(encoded) <= max_bytes else encoded
-    return redacted if len(redacted) <= max_bytes else truncate(redacted, max_bytes)
+    if len(redacted) <= max_bytes and not is_large:
+        return redacted
+    return truncate(redacted, max_bytes, f"more than {_LARGE}" if is_large else "")
 
 
-def truncate(encoded: bytes, max_bytes: int) -> bytes:
+def truncate(encoded: bytes, max_bytes: int, size: str = "") -> bytes:
     """Cut JSON text to a JSON string of at most `max_bytes`, redacted, with a note at its end.
 
-    A JSON string is cut as the text it holds, any other value as its JSON text.
+    A JSON string is cut as the text it holds, any other value as its JSON text. `size` is what the note says of its
+    length, if `encoded` is not all of it.
     """
     decoded = orjson.loads(encoded) if encoded.startswith(b'"') else encoded.decode()
     text = redaction.redact_prefix(decoded, max_bytes).encode()
-    note = f" … [cut: the result has {len(encoded)} bytes of JSON, the limit is {max_bytes}]"
+    note = f" … [cut: the result has {size or len(encoded)} bytes of JSON, the limit is {max_bytes}]"
 
     def encoded_size(kept_bytes: int) -> int:
         return len(_encode_with_note(text, kept_bytes, note))
@@ -136,6 +145,61 @@ def truncate(encoded: bytes, max_bytes: int) -> bytes:
 
 def _encode_with_note(text: bytes, kept_bytes: int, note: str) -> bytes:
     return orjson.dumps(text[: max(kept_bytes, 0)].decode(errors="ignore") + note)
+
+
+def _is_large(value: Any, limit: int) -> bool:
+    """Whether a value may have more than about `limit` bytes of JSON; looks at no more of it than that."""
+    pending = [value]
+    while pending:
+        limit -= _own_size(value := pending.pop())
+        if limit < 0:
+            return True
+        pending += _parts(value)
+    return False
+
+
+def _own_size(value: Any) -> int:
+    """Bytes of a text, or at least as many as a container's parts take."""
+    return len(value) * (1 if isinstance(value, str) else 2) if isinstance(value, str | Collection) else 2
+
+
+def _parts(value: Any) -> Collection[Any]:
+    """The values in a container, or in an object that is encoded as one."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.astuple(value)
+    return vars(value).values() if dataclasses.is_dataclass(value) and hasattr(value, "__dict__") else ()
+
+
+class _Beginning:
+    """Copies the beginning of a value.
+
+    Args:
+        limit: About how many bytes of JSON the copy has.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def of(self, value: Any) -> Any:
+        """The value, or as much of it as fits."""
+        if isinstance(value, str):
+            value = value[: max(0, self._left)]
+            self._left -= len(value)
+        elif isinstance(value, dict):
+            value = {name: self.of(part) for name, part in value.items() if self._continues()}
+        elif parts := _parts(value):
+            fields = getattr(value, "__struct_fields__", None) or getattr(value, "__dict__", None)
+            copy = [self.of(part) for part in parts if self._continues()]
+            value = dict(zip(fields, copy, strict=False)) if fields else copy
+        return value
+
+    def _continues(self) -> bool:
+        self._left -= 2
+        return self._left > 0
 
 
 def _to_builtins(value: Any) -> Any:
