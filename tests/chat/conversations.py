@@ -162,7 +162,7 @@ def _tool_run_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]
     return [*queued, e.ToolStarted(call, name), *reports, e.ToolFinished(call, name, status, 12, result, error)]
 
 
-clean_text = st.text(min_size=1, max_size=10)
+clean_text = st.text(min_size=1, max_size=10).filter(str.strip)
 
 images = st.builds(Image, media_type=st.just("image/png"), data=st.sampled_from(["aGk=", "AAAA"])) | st.builds(
     Image, media_type=st.just(""), url=st.just("https://example.com/a.png")

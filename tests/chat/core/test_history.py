@@ -7,26 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import histories
-from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, is_blank, normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
     Reasoning,
+    SystemMessage,
     Text,
     ToolCall,
     ToolMessage,
+    UnusablePart,
     UserMessage,
 )
-from winterbourne.chat.errors import InvalidHistory
 
 HI = UserMessage((Text("Hi"),), "u1")
 TURN = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c2", "y", "{}")), "a1")
 
 
-def rejection(messages: tuple[Message, ...]) -> str:
-    with pytest.raises(InvalidHistory) as raised:
-        normalize_history(messages)
-    return raised.value.code
+AGAIN = UserMessage((Text("Again"),), "u2")
 
 
 class TestOrder:
@@ -56,10 +54,12 @@ class TestOrder:
         assert normalize_history([HI, AssistantMessage(parts, "a1")]) == (HI,)
 
 
-class TestCallIds:
-    def test_two_calls_of_one_id_in_a_turn_are_rejected(self) -> None:
-        twice = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c1", "y", "{}")), "a1")
-        assert rejection((HI, twice)) == "duplicate_id"
+class TestRepairs:
+    def test_of_two_calls_of_one_id_in_a_turn_the_last_counts(self) -> None:
+        twice = AssistantMessage((ToolCall("c1", "x", "{}"), Text("t"), ToolCall("c1", "y", "{}")), "a1")
+        repaired = normalize_history((HI, twice, ToolMessage("c1", "", "1")))
+        once = AssistantMessage((Text("t"), ToolCall("c1", "y", "{}")), "a1")
+        assert repaired == (HI, once, ToolMessage("c1", "y", "1"))
 
     def test_a_call_id_may_be_reused_in_another_turn(self) -> None:
         turns = [
@@ -73,12 +73,100 @@ class TestCallIds:
         ]
         assert normalize_history(turns) == tuple(turns)
 
-    def test_two_results_of_one_call_are_rejected(self) -> None:
-        result = ToolMessage("c1", "x", "1")
-        assert rejection((HI, TURN, result, result)) == "duplicate_id"
+    def test_of_two_results_of_a_call_the_last_counts(self) -> None:
+        results = [ToolMessage("c1", "x", "old"), ToolMessage("c2", "y", "2"), ToolMessage("c1", "x", "new")]
+        assert normalize_history([HI, TURN, *results])[2:] == (ToolMessage("c1", "x", "new"), results[1])
 
-    def test_a_result_before_its_call_is_rejected(self) -> None:
-        assert rejection((HI, ToolMessage("c1", "x", "1"), TURN)) == "unknown_tool_call"
+    def test_a_result_before_its_call_is_moved_behind_it(self) -> None:
+        results = (ToolMessage("c1", "x", "1"), ToolMessage("c2", "y", "2"))
+        assert normalize_history([*results, HI, TURN]) == (HI, TURN, *results)
 
-    def test_a_result_without_a_call_is_rejected(self) -> None:
-        assert rejection((HI, ToolMessage("c1", "x", "1"))) == "unknown_tool_call"
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_a_result_without_a_call_is_left_out(self, place: int) -> None:
+        history: list[Message] = [HI, AssistantMessage((Text("Hello"),))]
+        assert normalize_history([*history[:place], ToolMessage("c9", "x", "1"), *history[place:]]) == tuple(history)
+
+    def test_a_message_of_the_user_between_call_and_result_comes_behind_both(self) -> None:
+        call, result = AssistantMessage((ToolCall("c1", "x", "{}"),)), ToolMessage("c1", "x", "1")
+        assert normalize_history([HI, call, AGAIN, result]) == (HI, call, result, AGAIN)
+
+    @pytest.mark.parametrize("text", ["", " ", "\n \n", "\u3000\t"])
+    def test_a_blank_message_is_left_out(self, text: str) -> None:
+        blank = (AssistantMessage((Reasoning("hm"), Text(text))), UserMessage((Text(text),)), SystemMessage(text))
+        assert normalize_history([HI, *blank, AGAIN]) == (HI, AGAIN)
+
+    def test_of_two_questions_of_one_id_the_last_counts(self) -> None:
+        corrected = UserMessage((Text("Hello"),), "u1")
+        assert normalize_history([HI, AGAIN, corrected]) == (AGAIN, corrected)
+
+    def test_an_answer_that_comes_again_later_is_left_out(self) -> None:
+        results = (ToolMessage("c1", "x", "1"), ToolMessage("c2", "y", "2"))
+        assert normalize_history([HI, TURN, *results, AGAIN, TURN, *results]) == (HI, TURN, *results, AGAIN)
+
+    def test_a_turn_that_comes_twice_before_its_results_counts_once(self) -> None:
+        results = (ToolMessage("c1", "x", "1"), ToolMessage("c2", "y", "2"))
+        assert normalize_history([HI, TURN, TURN, *results]) == (HI, TURN, *results)
+
+    def test_a_tool_that_is_asked_the_same_twice_has_two_results(self) -> None:
+        poll = AssistantMessage((ToolCall("c1", "x", "{}"),), "a1")
+        history = (HI, poll, ToolMessage("c1", "x", "not yet"), poll, ToolMessage("c1", "x", "done"))
+        assert normalize_history(history) == history
+
+    def test_an_unusable_part_becomes_its_line(self) -> None:
+        message = UserMessage((Text("sum up"), UnusablePart("[a PDF]", "no PDF")), "u1")
+        assert normalize_history([message]) == (UserMessage((Text("sum up"), Text("[a PDF]")), "u1"),)
+
+    def test_what_was_repaired_is_counted_in_one_log_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO")
+        normalize_history([HI, AssistantMessage(()), AssistantMessage((Text(" "),)), ToolMessage("secret", "x", "1")])
+        assert [record.getMessage() for record in caplog.records] == [
+            "history repaired: blank messages: 2, results without a call: 1"
+        ]
+
+    def test_nothing_is_logged_for_a_good_history(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO")
+        normalize_history([HI, AssistantMessage((Text("Hello"),))])
+        assert not caplog.records
+
+
+texts = st.sampled_from(["", " ", "a", "b"]).map(Text)
+ids = st.sampled_from(["", "1", "2"])
+any_messages = st.lists(
+    st.builds(UserMessage, st.tuples(texts), ids)
+    | st.builds(
+        AssistantMessage,
+        st.lists(texts | st.builds(ToolCall, ids, st.just("x"), st.just("{}")), max_size=3).map(tuple),
+        ids,
+    )
+    | st.builds(ToolMessage, ids, st.just("x"), st.sampled_from(["1", "2"]))
+    | st.builds(SystemMessage, st.sampled_from(["", "s"])),
+    max_size=8,
+)
+
+
+class TestAnyHistory:
+    @given(any_messages)
+    def test_is_repaired_once_and_for_all(self, messages: list[Message]) -> None:
+        history = normalize_history(messages)
+        assert normalize_history(history) == history
+
+    @given(any_messages)
+    def test_has_one_result_for_each_call_right_behind_its_turn(self, messages: list[Message]) -> None:
+        expected: list[str] = []
+        for message in normalize_history(messages):
+            if isinstance(message, ToolMessage):
+                assert message.tool_call_id == expected.pop(0)
+            else:
+                assert not expected
+                expected = [call.id for call in message.tool_calls] if isinstance(message, AssistantMessage) else []
+                assert len(expected) == len(set(expected))
+        assert not expected
+
+    @given(any_messages)
+    def test_keeps_what_the_user_said_last_under_each_id(self, messages: list[Message]) -> None:
+        questions = [one for one in messages if isinstance(one, UserMessage) and one.parts[0] != Text("")]
+        said = [one for one in questions if not is_blank(one)]
+        kept = [one for one in normalize_history(messages) if isinstance(one, UserMessage)]
+        assert kept == [
+            one for at, one in enumerate(said) if not one.id or one.id not in {m.id for m in said[at + 1 :]}
+        ]

@@ -15,6 +15,7 @@ from winterbourne.chat.core.messages import (
     ToolCall,
     ToolMessage,
     ToolSchema,
+    UnusablePart,
     UserMessage,
 )
 from winterbourne.chat.core.request_checks import available_models, check_request
@@ -117,6 +118,11 @@ class TestImageUrl:
         request = request_with(messages=(UserMessage((Image("image/png", data="aGk="),)),))
         assert check(request, Settings(), takes_image_urls=False).messages == request.messages
 
+    def test_in_an_older_message_is_a_line_if_the_provider_takes_none(self) -> None:
+        messages = (*self.REQUEST_WITH_URL.messages, HI)
+        checked = check(ChatRequest(messages=messages), takes_image_urls=False).messages
+        assert checked[1] == UserMessage((Text("this?"), Text("[an image that cannot be shown to this model]")))
+
 
 class TestHistory:
     def test_that_is_carried_is_normalized(self) -> None:
@@ -127,10 +133,8 @@ class TestHistory:
         result = ToolMessage("c1", "", "{}")
         assert check(ChatRequest(messages=(result,), store=True)).messages == (result,)
 
-    def test_two_messages_of_one_id_are_rejected(self) -> None:
-        assert rejection(ChatRequest(messages=(HI, HI))) == (400, "duplicate_id")
-        answer = AssistantMessage((Text("a"),), "a1")
-        assert rejection(ChatRequest(messages=(answer, HI, answer))) == (400, "duplicate_id")
+    def test_of_two_messages_of_one_id_the_last_counts(self) -> None:
+        assert check(ChatRequest(messages=(HI, HI))).messages == (HI,)
 
     def test_all_turns_of_one_answer_share_one_id(self) -> None:
         messages = (HI, *CALL_WITH_RESULT, AssistantMessage((Text("done"),), "a1"))
@@ -175,7 +179,30 @@ class TestLimits:
 
     def test_a_request_with_nothing_to_answer_is_rejected(self) -> None:
         assert rejection(ChatRequest(messages=())) == (400, "no_messages")
-        assert rejection(ChatRequest(messages=(UserMessage(()),))) == (400, "empty_message")
+        assert rejection(ChatRequest(messages=(AssistantMessage(()),))) == (400, "no_messages")
+
+    @pytest.mark.parametrize("parts", [(), (Text(""),), (Text(" \n\u3000"), Text("\t"))])
+    @pytest.mark.parametrize("store", [False, True])
+    def test_a_blank_question_is_rejected(self, parts: tuple[Text, ...], *, store: bool) -> None:
+        assert rejection(ChatRequest(messages=(HI, UserMessage(parts)), store=store)) == (400, "empty_message")
+
+    def test_a_blank_question_that_was_answered_is_left_out(self) -> None:
+        messages = (UserMessage((Text(" "),)), AssistantMessage((Text("Yes?"),)), HI)
+        assert check(ChatRequest(messages=messages)).messages == messages[1:]
+
+    def test_an_unusable_part_is_rejected_in_the_newest_message_and_a_line_in_older_ones(self) -> None:
+        message = UserMessage((UnusablePart("[a PDF]", "messages: no PDF"),))
+        assert rejection(ChatRequest(messages=(HI, message))) == (400, "unsupported_media")
+        for store in (False, True):
+            older = check(ChatRequest(messages=(message, HI), store=store)).messages[0]
+            assert older == UserMessage((Text("[a PDF]"),))
+
+    def test_older_images_beyond_the_limit_become_a_line(self) -> None:
+        image = Image("image/png", "aGk=")
+        messages = tuple(UserMessage((Text(str(n)), image), f"u{n}") for n in range(3))
+        checked = check(ChatRequest(messages=messages), Settings.of(max_images=2)).messages
+        assert checked[1:] == messages[1:]
+        assert checked[0] == UserMessage((Text("0"), Text("[an older image that is not shown any more]")), "u0")
 
     def test_client_tools_are_limited_in_number_and_have_unique_names(self) -> None:
         tools = tuple(ToolSchema(name, "", {}) for name in ("a", "b", "b"))
@@ -184,6 +211,12 @@ class TestLimits:
             "too_many_tools",
         )
         assert rejection(ChatRequest(messages=(HI,), client_tools=tools)) == (400, "duplicate_id")
+
+    def test_a_client_tool_that_no_provider_takes_is_left_out(self, caplog: pytest.LogCaptureFixture) -> None:
+        schema: dict[str, object] = {"type": "object", "properties": {"a b": {}}, "required": ["a b"]}
+        tools = (ToolSchema("bad", "", schema), ToolSchema("good", "", {}))
+        assert [tool.name for tool in check(ChatRequest(messages=(HI,), client_tools=tools)).client_tools] == ["good"]
+        assert "bad is not offered" in caplog.text
 
 
 class TestModelChoice:

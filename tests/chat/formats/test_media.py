@@ -1,5 +1,7 @@
 """Media: the images and text files of a request."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from tests.chat.formats.wire import attempt
 from winterbourne.chat.core.messages import Image, Text
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.media import parse_file, parse_image
+from winterbourne.chat.formats.media import MAX_IMAGE_CHARS, parse_file, parse_image
 
 
 class TestImages:
@@ -33,6 +35,30 @@ class TestImages:
     def test_other_schemes_types_and_encodings_are_rejected(self, url: str) -> None:
         with pytest.raises(RequestRejected, match=r"^messages: "):
             parse_image("", url=url)
+
+    @pytest.mark.parametrize(
+        ("content", "media_type"),
+        [
+            (b"\x89PNG\r\n\x1a\n", "image/png"),
+            (b"\xff\xd8\xff\xe0", "image/jpeg"),
+            (b"GIF89a", "image/gif"),
+            (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+        ],
+    )
+    def test_the_type_is_that_of_the_content(self, content: bytes, media_type: str) -> None:
+        data = base64.b64encode(content).decode()
+        for said in ("image/png", "image/jpg", "image/webp"):
+            assert parse_image(said, data=data) == Image(media_type, data)
+
+    @pytest.mark.parametrize("data", ["", "A" * (MAX_IMAGE_CHARS + 4), "aGk", "aGk=\n"])
+    def test_data_that_a_provider_would_reject_is_rejected(self, data: str) -> None:
+        with pytest.raises(RequestRejected):
+            parse_image("", url=f"data:image/png;base64,{data}")
+
+    def test_a_url_of_another_type_is_rejected(self) -> None:
+        with pytest.raises(RequestRejected):
+            parse_image("video/mp4", url="https://example.com/a")
+        assert parse_image("image/*", url="https://example.com/a") == Image("", url="https://example.com/a")
 
     @given(st.text(), st.text(), st.text())
     def test_anything_is_an_image_or_rejected(self, media_type: str, data: str, url: str) -> None:

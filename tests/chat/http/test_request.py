@@ -1,6 +1,7 @@
 """Requests: parsing a function URL's event, and validating its body within the limits."""
 
 import base64
+import json
 from typing import Any
 
 import msgspec
@@ -104,17 +105,38 @@ class TestJson:
             (b'"text"', "invalid_json"),
             (b"NaN", "invalid_json"),
             (b'{"a":1e999}', "invalid_json"),
-            (b'{"a":"\\ud800"}', "invalid_json"),
             (b'\xef\xbb\xbf{"a":1}', "invalid_json"),
             (b'{"a":"\xff"}', "invalid_utf8"),
-            (b'{"a":"\xed\xa0\x80"}', "invalid_utf8"),
-            ('{"a":"\ud800"}', "invalid_utf8"),
+            (b'{"\\u0000":"\xff"}', "invalid_utf8"),
             (b'{"a":[[[[]]]]}', "json_too_deep"),
             (b'{"a":{"a":{"a":{"a":{}}}}}', "json_too_deep"),
         ],
     )
     def test_anything_but_a_utf_8_object_is_rejected(self, body: bytes | str, code: str) -> None:
         assert rejection(request(body)) == (400, code)
+
+    @pytest.mark.parametrize(
+        ("body", "value"),
+        [
+            (b'{"a":"x \\ud83d"}', {"a": "x \ufffd"}),
+            (b'{"a":"\\ud83dx\\ude00"}', {"a": "\ufffdx\ufffd"}),
+            (b'{"\\uDE00":"\\ud83d\\ude00"}', {"\ufffd": "\U0001f600"}),
+            (b'{"a":"\\\\ud83d \\ud83d"}', {"a": "\\ud83d \ufffd"}),
+            (b'{"a":"\xed\xa0\xbd"}', {"a": "\ufffd"}),
+            (b'{"a":"\xed\xa0\xbd\xed\xb8\x80"}', {"a": "\U0001f600"}),
+            ('{"a":"\ud83d"}', {"a": "\ufffd"}),
+            (b'{"a":"\\u0000","b":"\\\\u0000"}', {"a": "\ufffd", "b": "\\u0000"}),
+        ],
+    )
+    def test_half_an_emoji_is_replaced_and_the_rest_kept(self, body: bytes | str, value: object) -> None:
+        assert request(body).json_object(SETTINGS) == value
+
+    @pytest.mark.parametrize("escaped", [False, True])
+    @given(text=st.text(st.characters(codec=None)))
+    def test_any_text_of_any_client_is_taken(self, text: str, *, escaped: bool) -> None:
+        body = json.dumps({"a": text}, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+        expected = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+        assert request(body).json_object(RequestSettings()) == {"a": expected}
 
     def test_the_maximum_depth_is_accepted(self) -> None:
         assert request(b'{"a":[[[1]]]}').json_object(SETTINGS) == {"a": [[[1]]]}

@@ -14,7 +14,6 @@ from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, 
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelRefused
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.http_provider import fold_system_messages
@@ -69,9 +68,9 @@ class TestRequest:
     def test_a_history_with_calls_keeps_the_tools(self) -> None:
         assert "toolConfig" in self.body(tools=TOOLS, tool_choice="none")
 
-    def test_an_image_by_its_url_is_rejected_with_a_reason(self) -> None:
-        with pytest.raises(ModelRefused, match="not by their URL"):
-            self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
+    def test_an_image_by_its_url_that_was_stored_under_another_provider_is_a_line(self) -> None:
+        body = self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
+        assert body["messages"][0]["content"] == [{"text": "[an image that cannot be shown to this model]"}]
 
     async def test_equals_the_request_of_boto3(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

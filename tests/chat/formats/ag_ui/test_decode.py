@@ -19,7 +19,7 @@ class TestBodies:
     def test_client_tools_are_passed_on(self) -> None:
         tool = {"name": "ask", "description": "Ask", "parameters": {"type": "object"}}
         chat = read(FORMAT, body({"id": "1", "role": "user", "content": "Hi"}, tools=[tool]))
-        assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
+        assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object", "properties": {}}),)
 
     def test_the_context_comes_first(self) -> None:
         context = [{"description": "The user's name", "value": "Ada"}, {"description": "Plan", "value": "free"}]

@@ -1,8 +1,8 @@
 """AI SDK chat requests: conversation, client tools, and which messages are new."""
 
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
-from tests.chat.formats.wire import read, rejection
-from winterbourne.chat.core.messages import Text, ToolMessage, ToolSchema, UserMessage
+from tests.chat.formats.wire import read
+from winterbourne.chat.core.messages import AssistantMessage, Text, ToolMessage, ToolSchema, UserMessage
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 
 
@@ -17,7 +17,7 @@ class TestBodies:
         answer = assistant(call("output-available", output="yes"))
         chat = read(FORMAT, {"messages": [user(), answer], "tools": tools})
         assert chat.message_id == "a1"
-        assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object"}),)
+        assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object", "properties": {}}),)
 
     def test_only_new_messages_of_a_stored_conversation_are_decoded(self) -> None:
         body = {"messages": [user(), assistant(call("output-available", output=1)), user(id_="u2")], "store": True}
@@ -42,9 +42,17 @@ class TestBodies:
         }
         assert read(FORMAT, body).messages == (ToolMessage("c2", "ask", '"yes"'),)
 
-    def test_two_messages_of_one_id_are_rejected(self) -> None:
-        assert rejection(FORMAT, {"messages": [user(), user()]}) == (400, "duplicate_id")
+    def test_of_two_versions_of_an_answer_the_last_counts_in_the_first_place(self) -> None:
+        first, last = assistant({"type": "text", "text": "Hel"}), assistant({"type": "text", "text": "Hello"})
+        chat = read(FORMAT, {"messages": [user(id_="u1"), first, user(id_="u2"), last, user(id_="u3")]})
+        assert chat.messages == (
+            UserMessage((Text("Hi"),), "u1"),
+            AssistantMessage((Text("Hello"),), "a1"),
+            UserMessage((Text("Hi"),), "u2"),
+            UserMessage((Text("Hi"),), "u3"),
+        )
 
-    def test_two_calls_of_one_id_are_rejected(self) -> None:
+    def test_of_two_calls_of_one_id_the_last_counts(self) -> None:
         answer = assistant(call("output-available", output=1), call("output-available", output=2))
-        assert rejection(FORMAT, {"messages": [user(), answer]}) == (400, "duplicate_id")
+        chat = read(FORMAT, {"messages": [user(), answer]})
+        assert [message.content for message in chat.messages if isinstance(message, ToolMessage)] == ["2"]

@@ -39,6 +39,7 @@ from winterbourne.chat.core.messages import (
     ToolCall,
     ToolMessage,
     ToolSchema,
+    UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.usage import estimate_usage
@@ -46,6 +47,9 @@ from winterbourne.chat.errors import ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
 __all__ = ["Conversation", "Tools", "TurnToolCalls"]
+
+CONTINUE_REQUEST: Final = "Continue."
+"""What the user is taken to say if a history ends with an answer."""
 
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
@@ -121,6 +125,8 @@ class Conversation(msgspec.Struct, kw_only=True):
             Closes the upstream response, cancels every running tool and waits for both.
         """
         request, history, usage = self.request, list(self.request.messages), Usage()
+        if history and isinstance(history[-1], AssistantMessage):
+            history.append(UserMessage((Text(CONTINUE_REQUEST),)))  # models reject a turn of their own as the last
         client_tools = frozenset(tool.name for tool in request.client_tools)
         tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
         before: ChatEvent = ConversationStarted(request.conversation_id, request.message_id, self.provider.name)

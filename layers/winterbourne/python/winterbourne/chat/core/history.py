@@ -2,65 +2,167 @@
 
 History normalization (history normalisation) works on our own messages, not on a format's. It is used for a history
 that a request carries and for a stored one, and the conversation keeps it true from turn to turn: what providers are
-sent is always normalized.
+sent is always normalized. No history is refused, because a client cannot mend what was said long ago.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage
-from winterbourne.chat.errors import InvalidHistory
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Message,
+    Reasoning,
+    SystemMessage,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UnusablePart,
+    UserMessage,
+)
 
-__all__ = ["INTERRUPTED_CALL_RESULT", "normalize_history"]
+__all__ = ["INTERRUPTED_CALL_RESULT", "is_blank", "normalize_history", "with_usable_parts"]
 
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
 """The result the model gets for a call whose own result never came: providers reject a call without a result."""
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Normalize a whole history for providers: each turn is followed by one result per call, in call order.
 
-    Late results are moved up to their turn, calls without a result get INTERRUPTED_CALL_RESULT, and assistant turns
-    without text or calls are dropped. Call ids need only be unique within a turn: not every provider makes them unique
-    across turns.
+    Results are moved to their calls from wherever they are. Of two results of a call, two calls with one id in a turn,
+    or two questions with one id, the last counts. Results without a call, blank messages and copies of an answer are
+    left out. Calls without a result get INTERRUPTED_CALL_RESULT, and parts that no model can use become a line of text.
+    Call ids need only be unique within a turn: not every provider makes them unique across turns.
 
-    Raises:
-        InvalidHistory: Two calls of a turn share an id, or a result belongs to no call or to a call that already has
-            one.
+    What was repaired is counted in one log line, without contents.
     """
-    history: list[Message] = []
-    waiting: dict[str, list[int]] = {}  # call id → where in `history` its results go, that of the latest turn last
-    for message in messages:
-        match message:
-            case AssistantMessage():
-                if any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in message.parts):
-                    _add_turn(message, history, waiting)
-            case ToolMessage(call_id):
-                at = _place_of_result(call_id, waiting)
-                history[at] = msgspec.structs.replace(history[at], content=message.content, is_error=message.is_error)
-            case _:
-                history.append(message)
-    return tuple(history)
+    history = _History()
+    messages = tuple(messages)
+    newest = {one.id: at for at, one in enumerate(messages) if isinstance(one, UserMessage) and not is_blank(one)}
+    for at, message in enumerate(messages):
+        if is_blank(message):
+            history.repairs["blank messages"] += 1
+        elif isinstance(message, UserMessage):
+            history.add_question(message, is_newest=not message.id or newest[message.id] == at)
+        elif isinstance(message, AssistantMessage):
+            history.add_turn(message)
+        elif isinstance(message, ToolMessage):
+            history.add_result(message)
+        else:
+            history.messages.append(message)
+    history.log_repairs()
+    return tuple(history.messages)
 
 
-def _add_turn(turn: AssistantMessage, history: list[Message], waiting: dict[str, list[int]]) -> None:
-    """Add a turn, and for each of its calls the result it has as long as its own has not come."""
-    history.append(turn)
-    first = len(history)
-    for call in turn.tool_calls:
-        places = waiting.setdefault(call.id, [])
-        if places and places[-1] >= first:
-            raise InvalidHistory("duplicate_id", f"messages: the tool call id {call.id[:64]!r} is used twice")
-        places.append(len(history))
-        history.append(ToolMessage(call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True))
+def is_blank(message: Message) -> bool:
+    """Whether a message says nothing: reasoning alone is no answer, and white space is rejected by providers."""
+    match message:
+        case UserMessage(parts) | AssistantMessage(parts):
+            return not any(part.text.strip() if isinstance(part, Text) else _says_something(part) for part in parts)
+        case SystemMessage(text):
+            return not text.strip()
+        case ToolMessage():
+            return False
 
 
-def _place_of_result(call_id: str, waiting: dict[str, list[int]]) -> int:
-    """The place of the result in the latest turn that waits for it."""
-    places = waiting.get(call_id)
-    if places is None:
-        raise InvalidHistory("unknown_tool_call", f"messages: no call before the result of {call_id[:64]!r}")
-    if not places:
-        raise InvalidHistory("duplicate_id", f"messages: the call {call_id[:64]!r} has two results")
-    return places.pop()
+def with_usable_parts(message: Message) -> Message:
+    """The message, with a line of text in place of each part that no model can use."""
+    if not isinstance(message, UserMessage) or not any(isinstance(part, UnusablePart) for part in message.parts):
+        return message
+    parts = tuple(Text(part.text) if isinstance(part, UnusablePart) else part for part in message.parts)
+    return msgspec.structs.replace(message, parts=parts)
+
+
+def _says_something(part: object) -> bool:
+    return not isinstance(part, Reasoning)
+
+
+class _History:
+    """A normalized history under construction."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.repairs: Counter[str] = Counter()
+        self._waiting: dict[str, list[int]] = {}  # call id → where its results go, that of the latest turn last
+        self._answered: dict[str, int] = {}  # call id → where its newest result is
+        self._early: dict[str, ToolMessage] = {}  # results that came before their calls
+        self._turns: dict[str, int] = {}  # message id → where its newest turn is
+        self._question = -1  # where the newest question is
+
+    def add_question(self, message: UserMessage, *, is_newest: bool) -> None:
+        """Add a user's message; of those with one id only the newest."""
+        if not is_newest:
+            self.repairs["repeated messages"] += 1
+            return
+        usable = with_usable_parts(message)
+        self.repairs["messages with unusable parts"] += usable is not message
+        self._question = len(self.messages)
+        self.messages.append(usable)
+
+    def add_turn(self, turn: AssistantMessage) -> None:
+        """Add a turn, and for each of its calls the result it has as long as its own has not come."""
+        turn = self._with_unique_calls(turn)
+        if self._is_copy(turn):
+            self.repairs["repeated messages"] += 1
+            return
+        self._turns[turn.id] = len(self.messages)
+        self.messages.append(turn)
+        for call in turn.tool_calls:
+            self._waiting.setdefault(call.id, []).append(len(self.messages))
+            self.messages.append(ToolMessage(call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True))
+            if early := self._early.pop(call.id, None):
+                self._set_result(len(self.messages) - 1, early)
+
+    def add_result(self, result: ToolMessage) -> None:
+        """Put a result in its place in the latest turn that waits for it; else it replaces the one that came last."""
+        if places := self._waiting.get(result.tool_call_id):
+            self._answered[result.tool_call_id] = places.pop()
+        elif result.tool_call_id in self._answered:
+            self.repairs["repeated results"] += 1
+        else:
+            self._early[result.tool_call_id] = result
+            return
+        self._set_result(self._answered[result.tool_call_id], result)
+
+    def log_repairs(self) -> None:
+        """Log what was repaired, if anything was."""
+        self.repairs["results without a call"] = len(self._early)
+        self.repairs["calls without a result"] = sum(map(len, self._waiting.values()))
+        if repairs := [f"{what}: {count}" for what, count in self.repairs.items() if count]:
+            _LOGGER.info("history repaired: %s", ", ".join(repairs))
+
+    def _set_result(self, place: int, result: ToolMessage) -> None:
+        self.messages[place] = msgspec.structs.replace(
+            self.messages[place], content=result.content, is_error=result.is_error
+        )
+
+    def _with_unique_calls(self, turn: AssistantMessage) -> AssistantMessage:
+        """The turn without calls whose id comes again in it."""
+        last = {call.id: call for call in turn.tool_calls}
+        if len(last) == len(turn.tool_calls):
+            return turn
+        self.repairs["repeated calls"] += len(turn.tool_calls) - len(last)
+        parts = tuple(part for part in turn.parts if not isinstance(part, ToolCall) or part is last[part.id])
+        return msgspec.structs.replace(turn, parts=parts)
+
+    def _is_copy(self, turn: AssistantMessage) -> bool:
+        """Whether a turn says again what the newest of its id said: after the next question, or at once.
+
+        A model that asks the same of a tool twice in one answer is none: there is a result in between.
+        """
+        place = self._turns.get(turn.id, len(self.messages))
+        if self.messages[place : place + 1] != [turn]:
+            return False
+        calls = turn.tool_calls
+        if not turn.id and not calls:
+            return False
+        if self._question > place:
+            return bool(turn.id)
+        no_results = all(place + 1 + n in self._waiting[call.id] for n, call in enumerate(calls))
+        return len(self.messages) == place + 1 + len(calls) and no_results

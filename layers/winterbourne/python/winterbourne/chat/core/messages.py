@@ -21,6 +21,7 @@ __all__ = [
     "ToolChoice",
     "ToolMessage",
     "ToolSchema",
+    "UnusablePart",
     "UserMessage",
     "UserPart",
 ]
@@ -30,6 +31,15 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     """Plain text."""
 
     text: str
+
+
+class UnusablePart(Text, frozen=True, tag="text"):
+    """A part of the user's that no model can be shown, for example a PDF.
+
+    `text` stands in its place in an older message; in the newest one it is rejected, and `refusal` says why.
+    """
+
+    refusal: str
 
 
 class Image(msgspec.Struct, frozen=True, tag="image"):

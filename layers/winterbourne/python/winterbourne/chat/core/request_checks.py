@@ -1,26 +1,34 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
-from winterbourne.chat.core.history import normalize_history
+from winterbourne.chat.core.history import is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
     Image,
     Message,
     SystemMessage,
+    Text,
     ToolCall,
     ToolMessage,
     ToolSchema,
+    UnusablePart,
     UserMessage,
+    UserPart,
 )
+from winterbourne.chat.core.tool_schemas import portable_schema
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
 __all__ = ["available_models", "check_request", "count_chars", "images_of"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 def check_request(
@@ -34,6 +42,7 @@ def check_request(
     """The request as the conversation takes it: with a normalized history, and no option left out.
 
     The messages of a stored conversation are only the new ones, which are normalized together with the stored ones.
+    The user's newest message has to be right; older ones are repaired, because the client cannot mend them.
 
     Args:
         request: As decoded by the wire format.
@@ -43,19 +52,23 @@ def check_request(
         takes_image_urls: Whether the provider accepts images by URL.
 
     Raises:
-        InvalidHistory: The history cannot be normalized.
-        RequestRejected: 400 for no messages, an empty user message, an id that is used twice, an option beyond its
-            limit, an unknown tool, a system prompt that the settings do not allow or an image URL that the provider
-            does not accept. 404 for a model that is not offered. 413 for more or longer messages, more images or more
-            tools than the limits allow.
+        RequestRejected: 400 for no messages, an option beyond its limit, an unknown tool, a tool name that is used
+            twice or a system prompt that the settings do not allow; if the newest message is blank, or has a part that
+            no model can use or an image URL that the provider does not accept. 404 for a model that is not offered. 413
+            for more or longer messages, more images or more tools than the limits allow.
     """
-    messages = request.messages if request.store else normalize_history(request.messages)
+    newest = _newest_question(request.messages)
+    if newest:
+        _check_question(newest, takes_image_urls=takes_image_urls)
+    if request.store:
+        messages = tuple(with_usable_parts(message) for message in request.messages if not is_blank(message))
+    else:
+        messages = normalize_history(request.messages)
+    messages = _limit_older_images(messages, limits.max_images, takes_image_urls=takes_image_urls)
     model_id = _resolve_model(request.model_id, model)
     _check_messages(messages, request.system or "", limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
-    if not takes_image_urls and any(image.url for image in images_of(messages)):
-        raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
     _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(
         request,
@@ -64,6 +77,7 @@ def check_request(
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model),
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
+        client_tools=tuple(_portable_tools(request.client_tools)),
     )
 
 
@@ -102,31 +116,68 @@ def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
     raise RequestRejected(404, "model_not_found", f"model: {requested[:64]!r} is not one of {', '.join(models)}")
 
 
+def _newest_question(messages: Sequence[Message]) -> UserMessage | None:
+    """The user's last message, unless the model has begun to answer it."""
+    for message in reversed(messages):
+        if isinstance(message, UserMessage | AssistantMessage):
+            return message if isinstance(message, UserMessage) else None
+    return None
+
+
+def _portable_tools(tools: Iterable[ToolSchema]) -> Iterator[ToolSchema]:
+    """The client's tools as every provider takes them, without those that one would reject."""
+    for tool in tools:
+        if (parameters := portable_schema(tool.parameters)) is not None:
+            yield msgspec.structs.replace(tool, parameters=parameters)
+        else:
+            _LOGGER.warning("the client's tool %s is not offered: no provider takes its parameters", tool.name)
+
+
+def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
+    """Reject what the caller can still mend: the user's newest message has not been answered yet."""
+    if not any(isinstance(part, Image) or part.text.strip() for part in message.parts):
+        raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
+    for part in message.parts:
+        if isinstance(part, UnusablePart):
+            raise RequestRejected(400, "unsupported_media", part.refusal)
+    if not takes_image_urls and any(image.url for image in images_of([message])):
+        raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
+
+
+def _limit_older_images(messages: Sequence[Message], max_images: int, *, takes_image_urls: bool) -> tuple[Message, ...]:
+    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay."""
+    if not images_of(messages):
+        return tuple(messages)
+    newest = _newest_question(messages)
+    free = max_images - len(images_of([newest] if newest else []))
+
+    def fitting(part: UserPart) -> UserPart:
+        nonlocal free
+        if not isinstance(part, Image):
+            return part
+        if part.url and not takes_image_urls:
+            return Text("[an image that cannot be shown to this model]")
+        free -= 1
+        return part if free >= 0 else Text("[an older image that is not shown any more]")
+
+    limited: list[Message] = []
+    for message in reversed(messages):
+        if isinstance(message, UserMessage) and message is not newest and images_of([message]):
+            parts = tuple(fitting(part) for part in reversed(message.parts))[::-1]
+            limited.append(msgspec.structs.replace(message, parts=parts))
+        else:
+            limited.append(message)
+    return tuple(reversed(limited))
+
+
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
     if not messages:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
-    if any(isinstance(message, UserMessage) and not message.parts for message in messages):
-        raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
-    _require_unique("messages: the message id", _message_ids(messages))
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
     longest = max(len(system), *map(count_chars, messages))
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
-
-
-def _message_ids(messages: Iterable[Message]) -> list[str]:
-    """The ids of the messages; adjacent assistant turns of one answer share an id, which is listed once."""
-    ids: list[str] = []
-    previous: Message | None = None
-    for message in messages:
-        match message:
-            case AssistantMessage(id=id_) if isinstance(previous, AssistantMessage) and previous.id == id_:
-                pass
-            case UserMessage(id=id_) | AssistantMessage(id=id_) if id_:
-                ids.append(id_)
-        previous = previous if isinstance(message, ToolMessage) else message
-    return ids
 
 
 def _require_unique(what: str, ids: Sequence[str]) -> None:

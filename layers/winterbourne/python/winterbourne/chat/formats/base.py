@@ -11,13 +11,14 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, ToolSchema
+from winterbourne.chat.core.messages import ChatRequest, ToolCall, ToolSchema
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
     "ClientTool",
     "Encoder",
     "Format",
+    "Function",
     "FunctionCall",
     "Id",
     "MaxTokens",
@@ -39,16 +40,23 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
-class _Function(msgspec.Struct, frozen=True):
-    name: Id
-    arguments: str = ""
+class Function(msgspec.Struct, frozen=True):
+    """The function that a model called, in OpenAI's words; `arguments` is JSON text, from some clients an object."""
+
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+    def call(self, call_id: str) -> ToolCall:
+        """The call of this function."""
+        text = self.arguments if isinstance(self.arguments, str) else dumps(self.arguments or {}).decode()
+        return ToolCall(call_id, self.name, text)
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
-    """A tool call of the model, in OpenAI's words; `arguments` is JSON text."""
+    """A tool call of the model, in OpenAI's words. Its id is as long as its provider made it."""
 
-    id: Annotated[Id, Meta(min_length=1)]
-    function: _Function
+    id: Annotated[str, Meta(min_length=1)]
+    function: Function
 
 
 class ClientTool(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -77,9 +78,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
         body = self.body(limits.max_body_bytes)
         try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise _invalid_json(body, error) from None
+            value = _loads_leniently(body) if _NUL in body else orjson.loads(body)
+        except orjson.JSONDecodeError:
+            value = _loads_leniently(body)
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", "the body must be a JSON object")
         if not _is_within_depth(value, limits.max_json_depth):
@@ -113,11 +114,32 @@ def _is_within_depth(value: object, max_depth: int) -> bool:
     return False
 
 
-def _invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestRejected:
+def _loads_leniently(body: bytes) -> Any:
+    """Parse JSON in which an emoji was cut in half, escaped or not. A client that kept it could never mend it."""
     try:
-        body.decode()
-    except UnicodeDecodeError as decode_error:
-        return RequestRejected(400, "invalid_utf8", f"the body is not UTF-8 at byte {decode_error.start}")
+        return orjson.loads(_without_half_characters(body))
+    except UnicodeDecodeError as error:
+        raise RequestRejected(400, "invalid_utf8", f"the body is not UTF-8 at byte {error.start}") from None
+    except orjson.JSONDecodeError as error:
+        raise _invalid_json(error) from None
+
+
+def _without_half_characters(body: bytes) -> bytes:
+    """Replace lone surrogates and NULs with U+FFFD."""
+    text = body.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _ESCAPES.sub(lambda match: match[1] or rb"\ufffd", text.encode())
+
+
+_NUL: Final = rb"\u0000"
+_ESCAPES: Final = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]|u0000).)"
+    rb"|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)",
+    re.DOTALL,
+)
+"""Escapes in JSON text: pairs of surrogates and harmless ones in a group, the others without."""
+
+
+def _invalid_json(error: orjson.JSONDecodeError) -> RequestRejected:
     if "depth" in error.msg:
         return RequestRejected(400, "json_too_deep", "the body nests too deeply")
     return RequestRejected(400, "invalid_json", f"the body is not JSON: {error.msg}"[:MAX_REASON_CHARS])

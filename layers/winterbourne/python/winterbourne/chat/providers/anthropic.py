@@ -24,7 +24,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelStreamTruncated, SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
-from winterbourne.chat.providers.history import arguments_json, to_alternating_messages
+from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
@@ -39,6 +39,7 @@ _OFFICIAL_HOST: Final = "api.anthropic.com"
 
 def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
     """Build the JSON body of the request; `extra_body` overrides its other fields."""
+    tools = offered_tools(request)
     fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
         "max_tokens": request.max_tokens or settings.model_max_tokens,
@@ -46,7 +47,7 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         "system": request.system or None,
         "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "temperature": request.temperature,
-        **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
+        **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
         **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
@@ -60,12 +61,12 @@ def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
 def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     match part:
         case Text(text):
-            return {"type": "text", "text": text} if text else None  # empty text is rejected
+            return {"type": "text", "text": text} if text.strip() else None  # blank text is rejected
         case Image(media_type, data, url):
             source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": media_type, "data": data}
             return {"type": "image", "source": source}
-        case ToolCall(id, name):
-            return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments_json(part))}
+        case ToolCall(id, name, arguments):
+            return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments)}
         case Reasoning(_, _, redacted) if redacted:
             return {"type": "redacted_thinking", "data": redacted}
         case Reasoning(text, signature) if signature:

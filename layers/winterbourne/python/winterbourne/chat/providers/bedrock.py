@@ -24,11 +24,11 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelGarbled, ModelRefused, SettingsError
+from winterbourne.chat.errors import ModelGarbled, SettingsError
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_json
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
-from winterbourne.chat.providers.history import arguments_json, to_alternating_messages
+from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import FrameDecoder, StreamParser, decode_leniently
@@ -42,17 +42,14 @@ _CREDENTIALS_HINT: Final = "the AWS credentials"
 
 
 def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields.
-
-    Raises:
-        ModelRefused: The history contains an image URL, stored under another provider; Bedrock takes data only.
-    """
+    """Build the JSON body of the request; `extra_body` overrides its other fields."""
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
+    tools = offered_tools(request) if _should_send_tools(request) else ()
     fields = {
         "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "system": [{"text": request.system}] if request.system else None,
         "inferenceConfig": {name: value for name, value in limits.items() if value is not None},
-        "toolConfig": _encode_tools(request.tools, request.tool_choice) if _should_send_tools(request) else None,
+        "toolConfig": _encode_tools(tools, request.tool_choice) if tools else None,
         **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
@@ -64,7 +61,7 @@ def _should_send_tools(request: ModelRequest) -> bool:
     Bedrock has no tool choice `none`: the tools are omitted instead, unless the history has calls, which require them.
     If the model calls one all the same, the conversation does not run it.
     """
-    return bool(request.tools) and (request.tool_choice != "none" or bool(tool_call_ids(request)))
+    return (bool(request.tools) and request.tool_choice != "none") or bool(tool_call_ids(request))
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -77,9 +74,9 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
         case Text(text):
             return {"text": text} if text.strip() else None  # blank text is rejected
         case Image():
-            return {"image": _encode_image(part)}
-        case ToolCall(id, name):
-            return {"toolUse": {"toolUseId": id, "name": name, "input": orjson.Fragment(arguments_json(part))}}
+            return _encode_image(part)
+        case ToolCall(id, name, arguments):
+            return {"toolUse": {"toolUseId": id, "name": name, "input": orjson.Fragment(arguments)}}
         case Reasoning(_, _, redacted) if redacted:
             return {"reasoningContent": {"redactedContent": redacted}}
         case Reasoning(text, signature) if signature:
@@ -88,10 +85,10 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
 
 
 def _encode_image(image: Image) -> dict[str, Any]:
-    if image.url:
-        raise ModelRefused("Bedrock takes images as data, not by their URL")
+    if image.url:  # in a history that was stored under another provider
+        return {"text": "[an image that cannot be shown to this model]"}
     kind = image.media_type.removeprefix("image/")
-    return {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": image.data}}
+    return {"image": {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": image.data}}}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:

@@ -1,22 +1,120 @@
-"""What the providers' requests have in common: a normalized history as blocks, and the arguments of calls. Pure."""
+"""What the providers' requests have in common: a history within a provider's rules, and as content blocks. Pure."""
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
+import msgspec
 import orjson
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
+    Message,
     SystemMessage,
+    Text,
     ToolCall,
     ToolMessage,
+    ToolSchema,
+    UserMessage,
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["arguments_json", "to_alternating_messages"]
+__all__ = ["IdRule", "fit_history", "offered_tools", "to_alternating_messages"]
+
+OPENING: Final = "(The assistant begins the conversation.)"
+"""The user turn before an answer that no question precedes, such as a greeting."""
+
+EMPTY_RESULT: Final = "(no output)"
+
+_SEPARATOR: Final = Text("\n\n")
+
+
+class IdRule(msgspec.Struct, frozen=True):
+    """Which ids or names a provider takes: those that match the whole pattern, `size` characters at most."""
+
+    pattern: re.Pattern[str]
+    size: int
+
+    def fit(self, text: str) -> str:
+        """The text itself, or always the same other one that fits: what is allowed of it, and a hash."""
+        if self.pattern.fullmatch(text):
+            return text
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return f"{re.sub(r'[^a-zA-Z0-9_-]+', '_', text)[-self.size :]}_{digest}"[-self.size :]
+
+
+NAME_RULE: Final = IdRule(re.compile(r"[a-zA-Z0-9_-]{1,64}"), 64)
+"""The names of tools that every provider takes, and the ids of calls that Anthropic and Bedrock take."""
+
+
+def fit_history(messages: Iterable[Message], id_rule: IdRule | None) -> list[Message]:
+    """A normalized history within the rules that providers have for the order of messages, and for ids and names.
+
+    It begins with the user, adjacent messages of one role are joined, no result is blank, the arguments of calls are JSON
+    objects, and the names of called tools have a form that every provider takes, even those that a model made up.
+
+    Args:
+        messages: Normalized; system messages are left out.
+        id_rule: Which ids of calls the provider takes. They are then unique in the history as well. None: all of them.
+    """
+    history: list[Message] = []
+    for message in _fit_calls(messages, id_rule):
+        last = history[-1] if history else None
+        if last is None and not isinstance(message, UserMessage):
+            history.append(UserMessage((Text(OPENING),)))
+        if isinstance(message, UserMessage | AssistantMessage) and type(message) is type(last):
+            parts = (*last.parts, _SEPARATOR, *message.parts)
+            history[-1] = msgspec.structs.replace(message, parts=parts)
+        else:
+            history.append(message)
+    return history
+
+
+def _fit_calls(messages: Iterable[Message], id_rule: IdRule | None) -> Iterator[Message]:
+    used: set[str] = set()
+    fitted: dict[str, str] = {}  # the ids of the latest turn
+    for message in messages:
+        match message:
+            case AssistantMessage(parts):
+                calls = (part for part in parts if isinstance(part, ToolCall))
+                fitted = {call.id: _unused(call.id, id_rule, used) for call in calls}
+                yield msgspec.structs.replace(message, parts=tuple(_fit_part(part, fitted) for part in parts))
+            case ToolMessage(call_id):
+                content = message.content if message.content.strip() else EMPTY_RESULT
+                yield msgspec.structs.replace(message, tool_call_id=fitted[call_id], content=content)
+            case UserMessage():
+                yield message
+
+
+def _unused(call_id: str, id_rule: IdRule | None, used: set[str]) -> str:
+    if id_rule is None:
+        return call_id
+    fitted, number = id_rule.fit(call_id), 1
+    while fitted in used:
+        number += 1
+        fitted = id_rule.fit(f"{call_id}#{number}")
+    used.add(fitted)
+    return fitted
+
+
+def _fit_part(part: AssistantPart, ids: dict[str, str]) -> AssistantPart:
+    if not isinstance(part, ToolCall):
+        return part
+    return msgspec.structs.replace(
+        part, id=ids[part.id], name=NAME_RULE.fit(part.name), arguments=_arguments_json(part)
+    )
+
+
+def offered_tools(request: ModelRequest) -> tuple[ToolSchema, ...]:
+    """The request's tools; if there are none, those that its history calls: a history with calls requires tools."""
+    turns = (message for message in request.messages if isinstance(message, AssistantMessage))
+    names = dict.fromkeys(NAME_RULE.fit(call.name) for turn in turns for call in turn.tool_calls)
+    called = (ToolSchema(name, "Not available any more.", {"type": "object", "properties": {}}) for name in names)
+    return request.tools or tuple(called)
 
 
 def to_alternating_messages(
@@ -29,12 +127,12 @@ def to_alternating_messages(
     All results of one model turn go into one user message, together with the user's next message.
 
     Args:
-        request: Its history is encoded, without system messages.
+        request: Its history is encoded, without system messages, within the rules of Anthropic and Bedrock.
         make_block: Encodes a part as a provider's block; returns None to omit the part.
         make_result_block: Encodes a tool's result as a provider's block.
     """
     turns: list[dict[str, Any]] = []
-    for message in request.messages:
+    for message in fit_history(request.messages, NAME_RULE):
         if isinstance(message, SystemMessage):
             continue
         if isinstance(message, ToolMessage):
@@ -49,7 +147,7 @@ def to_alternating_messages(
     return turns
 
 
-def arguments_json(call: ToolCall) -> str:
+def _arguments_json(call: ToolCall) -> str:
     """A call's arguments as the text of a JSON object, as providers require; broken ones are wrapped in an object.
 
     Valid arguments stay as the model wrote them, so that they match the provider's prompt cache, and because orjson

@@ -6,6 +6,7 @@ It does the I/O, timeouts and retries; each provider's format is in its request 
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import operator
 from abc import ABC, abstractmethod
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Final, cast
 import h11
 import httpx
 import msgspec
+import orjson
 
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, ToolCall
@@ -160,7 +162,10 @@ class HttpProvider(ABC):
         raise await self._error_from_response(response)
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, content = self._encode_request(request)
+        try:
+            path, content = self._encode_request(request)
+        except orjson.JSONEncodeError:  # text with half an emoji, of the model or of a tool
+            path, content = self._encode_request(with_whole_characters(request))
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()
@@ -221,6 +226,13 @@ def fold_system_messages(request: ModelRequest) -> ModelRequest:
         return request
     others = tuple(message for message in request.messages if not isinstance(message, SystemMessage))
     return msgspec.structs.replace(request, messages=others, system="\n\n".join(filter(None, (request.system, *texts))))
+
+
+def with_whole_characters(request: ModelRequest) -> ModelRequest:
+    """The request with U+FFFD in place of each lone surrogate: JSON for a provider has to be UTF-8."""
+    text = json.dumps(msgspec.to_builtins(request), ensure_ascii=False)
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return msgspec.convert(json.loads(text), ModelRequest)
 
 
 def tool_call_ids(request: ModelRequest) -> set[str]:

@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 Compatible servers differ in small ways; `OpenAIParser` accepts the known differences, each with a comment.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
-from winterbourne.chat.providers.history import arguments_json
+from winterbourne.chat.providers.history import IdRule, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
@@ -38,6 +39,10 @@ __all__ = ["OpenAIParser", "OpenAIProvider", "build_request_body", "make"]
 
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
 _OFFICIAL_HOST: Final = "api.openai.com"
+_OPENAI_HOSTS: Final = ("openai.com", "azure.com")
+_OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
+_MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
+_MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
 def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
@@ -50,11 +55,12 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         settings: Supplies the base URL and the default model.
         extra_body: Fields that override the others.
     """
+    model = request.model_id or settings.model_id or DEFAULT_MODEL
     fields = {
-        "model": request.model_id or settings.model_id or DEFAULT_MODEL,
+        "model": model,
         "messages": [
             *([{"role": "system", "content": request.system}] if request.system else ()),
-            *map(_encode_message, request.messages),
+            *map(_encode_message, fit_history(request.messages, _id_rule(settings, model))),
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -64,6 +70,18 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def _id_rule(settings: ModelSettings, model: str) -> IdRule | None:
+    """The ids of calls that the server takes.
+
+    Mistral's own API, and the chat templates of its models on any server, take exactly nine letters and digits. Other
+    servers get every id back as they made it: in LiteLLM's, Gemini's signature is kept.
+    """
+    host = urlsplit(settings.openai_base_url).hostname or ""
+    if host.endswith("mistral.ai") or _MISTRAL.search(model):
+        return _MISTRAL_IDS
+    return _OPENAI_IDS if host.endswith(_OPENAI_HOSTS) else None
 
 
 def _encode_message(message: Message) -> dict[str, Any]:
@@ -83,7 +101,8 @@ def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
     texts = [part.text for part in parts if isinstance(part, Text)]
     if len(texts) == len(parts):
         return "".join(texts)
-    return [_encode_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text} for part in parts]
+    said = (part for part in parts if isinstance(part, Image) or part.text.strip())  # blank text is rejected
+    return [_encode_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text} for part in said]
 
 
 def _encode_image(image: Image) -> dict[str, Any]:
@@ -93,11 +112,11 @@ def _encode_image(image: Image) -> dict[str, Any]:
 def _encode_turn(parts: Sequence[AssistantPart]) -> dict[str, Any]:
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [
-        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": arguments_json(part)}}
+        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
         for part in parts
         if isinstance(part, ToolCall)
     ]
-    return {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
+    return {"role": "assistant", "content": text if text.strip() else None, **({"tool_calls": calls} if calls else {})}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.history import normalize_history
-from winterbourne.chat.core.messages import Message, Text, UserMessage
+from winterbourne.chat.core.messages import Message, Text, ToolMessage, UserMessage
+from winterbourne.chat.errors import InvalidHistory
 from winterbourne.chat.infra.redaction import redact, redact_json
 from winterbourne.chat.storage.base import Item, encode_key
 
@@ -117,9 +118,15 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
     """The history to send to the model: stored, then new messages, normalized like one that a request carries.
 
     Raises:
-        InvalidHistory: A new result belongs to no call, or to one that has a result.
+        InvalidHistory: The new messages are results, and no call at the end of the history is theirs.
     """
-    return normalize_history((*stored, *new))
+    new = tuple(new)
+    history = normalize_history((*stored, *new))
+    if all(isinstance(message, ToolMessage) for message in new) and not (
+        history and isinstance(history[-1], ToolMessage)
+    ):
+        raise InvalidHistory("unknown_tool_call", "messages: no call waits for these results")
+    return history
 
 
 def derive_title(messages: Iterable[Message]) -> str:

@@ -8,6 +8,7 @@ from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
 from winterbourne.chat.formats.base import ClientTool, Format, Id, error_body
+from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
 
@@ -33,7 +34,7 @@ def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     """Decode a run request; its `tools` are the client's own."""
-    decoded = msgspec.convert(body, _Body)
+    decoded = convert_body(body, _Body, AgUiMessage)
     chat_request = ChatRequest(
         messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
         conversation_id=decoded.thread_id,

@@ -12,18 +12,17 @@ import msgspec
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
-    Image,
     Message,
     Reasoning,
     SystemMessage,
     Text,
-    ToolCall,
     ToolMessage,
     UserMessage,
+    UserPart,
 )
-from winterbourne.chat.formats.base import FunctionCall, Id, TextPart
+from winterbourne.chat.formats.base import FunctionCall, TextPart
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.media import parse_image
+from winterbourne.chat.formats.media import parse_image, usable_part
 
 __all__ = ["METADATA_KEY", "AgUiMessage", "decode_history", "encode_encrypted_value"]
 
@@ -62,13 +61,13 @@ class _Developer(_System, frozen=True, tag="developer", tag_field="role"):
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     content: _Content
-    id: Id = ""
+    id: str = ""
 
 
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role", rename="camel"):
     content: str | None = None
     tool_calls: tuple[FunctionCall, ...] | None = None
-    id: Id = ""
+    id: str = ""
 
 
 class _ResultMetadata(msgspec.Struct, frozen=True):
@@ -80,7 +79,7 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role", rename="camel"):
-    tool_call_id: Id
+    tool_call_id: str
     content: _Content
     error: str | None = None
     metadata: _Metadata | None = None
@@ -135,23 +134,23 @@ def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
                 pass
 
 
-def _content_parts(content: _Content) -> Iterator[Text | Image]:
+def _content_parts(content: _Content) -> Iterator[UserPart]:
     for part in (TextPart(content),) if isinstance(content, str) else content:
         match part:
             case TextPart(text):
                 if text:
                     yield Text(text)
             case _ImagePart(source):
-                yield parse_image(source.mime_type, **{source.type: source.value})
+                yield usable_part(parse_image, source.mime_type, **{source.type: source.value})
             case _BinaryPart():
-                yield parse_image(part.mime_type, data=part.data, url=part.url)
+                yield usable_part(parse_image, part.mime_type, data=part.data, url=part.url)
 
 
 def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.content:
         yield Text(message.content)
     for call in message.tool_calls or ():
-        yield ToolCall(call.id, call.function.name, call.function.arguments)
+        yield call.function.call(call.id)
 
 
 def _decode_reasoning(message: _ReasoningMessage) -> Reasoning:

@@ -9,6 +9,7 @@ from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Messa
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
 from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, ToolName, error_body
+from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
 
@@ -45,7 +46,7 @@ def _new_messages(messages: Sequence[Message], tools: Container[str]) -> tuple[M
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
     """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
-    decoded = msgspec.convert(body, _Body)
+    decoded = convert_body(body, _Body, UIMessage)
     tools = decoded.tools or {}
     messages = tuple(decode_history(decoded.messages))
     chat_request = ChatRequest(

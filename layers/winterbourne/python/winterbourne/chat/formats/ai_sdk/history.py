@@ -22,9 +22,8 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Id
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.media import parse_file
+from winterbourne.chat.formats.media import parse_file, usable_part
 
 __all__ = ["ProviderMetadata", "ReasoningMetadata", "UIMessage", "decode_history"]
 
@@ -52,8 +51,9 @@ class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     state: str | None = None
     media_type: str = ""
     url: str = ""
-    tool_name: Id = ""
-    tool_call_id: Id = ""
+    filename: str = ""
+    tool_name: str = ""
+    tool_call_id: str = ""
     input: Any = None
     raw_input: Any = None
     output: Any = None
@@ -74,12 +74,15 @@ class UIMessage(msgspec.Struct, frozen=True):
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[UIMessagePart, ...]
-    id: Id = ""
+    id: str = ""
 
 
 def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
-    """Core messages, each turn followed by the results of its calls, as far as there are any."""
-    for message in messages:
+    """Core messages, each turn followed by the results of its calls, as far as there are any.
+
+    Of an answer that comes twice, the last version counts, in the first place.
+    """
+    for message in _latest_answers(tuple(messages)):
         match message.role:
             case "system":
                 yield SystemMessage("".join(part.text for part in message.parts if part.type == "text"))
@@ -90,12 +93,21 @@ def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
                     yield from _decode_step(step, message.id)
 
 
+def _latest_answers(messages: Sequence[UIMessage]) -> Iterable[UIMessage]:
+    last = {message.id: message for message in messages if message.role == "assistant" and message.id}
+    for message in messages:
+        if message.role != "assistant" or not message.id:
+            yield message
+        elif latest := last.pop(message.id, None):
+            yield latest
+
+
 def _user_parts(parts: Iterable[UIMessagePart]) -> Iterator[UserPart]:
     for part in parts:
         if part.type == "text" and part.text:
             yield Text(part.text)
         elif part.type == "file":
-            yield parse_file(part.url, part.media_type)
+            yield usable_part(parse_file, part.media_type, url=part.url, name=part.filename)
 
 
 def _split_steps(parts: Iterable[UIMessagePart]) -> list[list[UIMessagePart]]:

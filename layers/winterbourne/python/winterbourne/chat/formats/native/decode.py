@@ -19,8 +19,9 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, error_body
-from winterbourne.chat.formats.media import parse_image
+from winterbourne.chat.formats.media import parse_image, usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
+from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
 
@@ -31,17 +32,17 @@ class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     content: str | tuple[UserPart, ...]
-    id: Id = ""
+    id: str = ""
 
 
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
     content: str | tuple[AssistantPart, ...]
-    id: Id = ""
+    id: str = ""
     incomplete: bool = False
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    tool_call_id: Id
+    tool_call_id: str
     content: str
     name: str = ""
     is_error: bool = False
@@ -81,14 +82,14 @@ def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
     if isinstance(content, str):
         return _text_parts(content)
     return tuple(
-        parse_image(part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part
+        usable_part(parse_image, part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part
         for part in content
     )
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
     """Decode a native request. With `store`, `messages` holds only new messages."""
-    decoded = msgspec.convert(body, _Body)
+    decoded = convert_body(body, _Body, _Message)
     chat_request = ChatRequest(
         messages=tuple(_decode_message(message) for message in decoded.messages),
         conversation_id=decoded.conversation_id,

@@ -16,6 +16,7 @@ from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxT
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
+from winterbourne.chat.formats.repair import convert_body
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["FORMAT", "models_body"]
@@ -85,7 +86,7 @@ def models_body(settings: ModelSettings) -> bytes:
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
     """Decode a chat completion request. Without `stream`, the answer is a single JSON body."""
-    decoded = msgspec.convert(body, _Body)
+    decoded = convert_body(body, _Body, OpenAiMessage)
     _reject_unsupported_parameters(decoded)
     tools = tuple(tool.function.schema() for tool in decoded.tools or ())
     chat_request = ChatRequest(

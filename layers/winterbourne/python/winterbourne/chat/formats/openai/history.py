@@ -12,13 +12,12 @@ from winterbourne.chat.core.messages import (
     Reasoning,
     SystemMessage,
     Text,
-    ToolCall,
     ToolMessage,
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import FunctionCall, Id, TextPart
-from winterbourne.chat.formats.media import parse_image
+from winterbourne.chat.formats.base import Function, FunctionCall, TextPart
+from winterbourne.chat.formats.media import parse_image, usable_part
 
 __all__ = ["OpenAiMessage", "decode_history"]
 
@@ -55,14 +54,22 @@ class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role")
     refusal: str | None = None
     reasoning_content: str | None = None
     tool_calls: tuple[FunctionCall, ...] | None = None
+    function_call: Function | None = None  # before there were tools
 
 
 class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    tool_call_id: Id
+    tool_call_id: str
     content: _TextContent
 
 
-OpenAiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool
+class _FunctionResult(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
+    """The result of a `function_call`, which has no id: its name serves as one."""
+
+    name: str
+    content: _TextContent | None = None
+
+
+OpenAiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool | _FunctionResult
 
 
 def decode_history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
@@ -77,6 +84,8 @@ def decode_history(messages: Iterable[OpenAiMessage]) -> Iterator[Message]:
                 yield AssistantMessage(tuple(_assistant_parts(message)))
             case _Tool(call, content):
                 yield ToolMessage(call, "", _join_text(content))
+            case _FunctionResult(name, content):
+                yield ToolMessage(name, name, _join_text(content or ""))
 
 
 def _join_text(content: _TextContent) -> str:
@@ -86,7 +95,7 @@ def _join_text(content: _TextContent) -> str:
 def _user_parts(content: str | tuple[TextPart | _ImagePart, ...]) -> Iterator[UserPart]:
     for part in (TextPart(content),) if isinstance(content, str) else content:
         if isinstance(part, _ImagePart):
-            yield parse_image("", url=part.image_url.url)
+            yield usable_part(parse_image, "", url=part.image_url.url)
         elif part.text:
             yield Text(part.text)
 
@@ -99,4 +108,6 @@ def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     # For the next turn, a refusal is text like any other.
     yield from (Text(text) for text in (*texts, message.refusal) if text)
     for call in message.tool_calls or ():
-        yield ToolCall(call.id, call.function.name, call.function.arguments)
+        yield call.function.call(call.id)
+    if message.function_call:
+        yield message.function_call.call(message.function_call.name)
