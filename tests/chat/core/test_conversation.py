@@ -14,7 +14,7 @@ from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, Step, a
 from tests.chat.formats.wire import read
 from tests.chat.formats.writers import WRITERS
 from tests.clock import jumping
-from winterbourne.chat.core.conversation import TOOLS_DISABLED_MESSAGE, Conversation, Tools
+from winterbourne.chat.core.conversation import CONTINUE_REQUEST, TOOLS_DISABLED_MESSAGE, Conversation, Tools
 from winterbourne.chat.core.events import (
     ConversationEnded,
     ConversationStarted,
@@ -283,6 +283,13 @@ class TestHistory:
         provider = FakeProvider([[ReasoningDelta("hm")], [TurnEnded("pause")]], answer("hi"))
         self.run(provider, REQUEST)
         assert provider.requests[1].messages == (HELLO,)
+
+    @jumping
+    async def test_that_ends_with_an_answer_is_continued_by_the_user(self) -> None:
+        provider = FakeProvider(answer("more"))
+        messages = (HELLO, AssistantMessage((Text("so far"),)))
+        await conversation(RecordingEmit(), provider, request=msgspec.structs.replace(REQUEST, messages=messages)).run()
+        assert provider.requests[0].messages == (*messages, UserMessage((Text(CONTINUE_REQUEST),)))
 
 
 class TestToolChoiceNone:

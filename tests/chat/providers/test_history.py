@@ -220,6 +220,17 @@ class TestIdsOfCompatibleServers:
         assert re.fullmatch(r"[a-zA-Z0-9]{9}", self.sent("call_a", SETTINGS, model_id="mistralai/Devstral-Small"))
         assert self.sent("D681PevKs", MISTRAL) == "D681PevKs"
 
+    def test_results_are_answered_before_a_question_for_mistral(self) -> None:
+        turn = answered(ToolCall("D681PevKs", "f", "{}"))
+        roles = {
+            settings.openai_base_url: [
+                message["role"] for message in encoded(openai, HI, *turn, BYE, settings=settings)["messages"]
+            ]
+            for settings in (MISTRAL, OFFICIAL)
+        }
+        assert roles[MISTRAL.openai_base_url] == ["user", "assistant", "tool", "assistant", "user"]
+        assert roles[OFFICIAL.openai_base_url] == ["user", "assistant", "tool", "user"]
+
     def test_are_at_most_40_characters_for_openai(self) -> None:
         assert len(self.sent(self.SIGNED, OFFICIAL)) == 40
         assert self.sent("functions.f:3", OFFICIAL) == "functions.f:3"

@@ -710,3 +710,26 @@ class _Chunks(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield b"ab"
         yield b"c"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (UserMessage((Text("nice \ud83d"),)),),
+        (
+            UserMessage((Text("nice"),)),
+            AssistantMessage((Text("\ud83d\ude00"), ToolCall("a\ud83d", "f\ud83d", '{"x":"\ud83d"}'))),
+            ToolMessage("a\ud83d", "f", "\ud83d"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("provider_name", ["openai", "anthropic", "bedrock"])
+async def test_half_an_emoji_in_a_history_does_not_stop_the_request(
+    messages: tuple[UserMessage | AssistantMessage | ToolMessage, ...], provider_name: str
+) -> None:
+    async with upstream(saying(transcripts.wire(provider_name, "text"))) as server:
+        options = {f"{provider_name}_base_url": server.url, "aws_region": "us-east-1"}
+        keys = {"openai_api_key": KEY, "anthropic_api_key": KEY, "aws_bearer_token_bedrock": KEY}
+        provider = make_provider(Settings.of(model_provider=provider_name, **options, **keys).model)
+        await collect_events(provider, ModelRequest(messages=messages))
+    assert json.loads(server.requests[0].body.decode())["messages"]

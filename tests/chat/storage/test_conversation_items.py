@@ -149,6 +149,18 @@ class TestMergeHistory:
             merge_history([user("a")], [ToolMessage("call_9", "", "4")])
         assert rejected.value.code == "unknown_tool_call"
 
+    def test_a_result_without_a_call_beside_a_question_is_left_out(self) -> None:
+        assert merge_history([user("a")], [ToolMessage("call_9", "", "4"), user("b")]) == (user("a"), user("b"))
+
+    def test_a_result_that_is_sent_again_replaces_the_first(self) -> None:
+        stored: list[Message] = [self.CALLS, ToolMessage("call_0", "clock", "1"), ToolMessage("call_1", "sum", "2")]
+        assert merge_history(stored, [ToolMessage("call_1", "sum", "3")])[-1] == ToolMessage("call_1", "sum", "3")
+
+    def test_a_result_of_a_call_whose_turn_was_answered_long_ago_is_rejected(self) -> None:
+        stored = [self.CALLS, AssistantMessage((Text("done"),))]
+        with pytest.raises(InvalidHistory):
+            merge_history(stored, [ToolMessage("call_1", "sum", "3")])
+
 
 class TestTitle:
     @pytest.mark.parametrize(

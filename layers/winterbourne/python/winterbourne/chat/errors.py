@@ -98,10 +98,10 @@ class RequestRejected(ChatError):
 
 
 class InvalidHistory(ChatError):
-    """The messages of a conversation do not belong together; the message says which.
+    """New messages do not belong to their stored conversation; the message says which.
 
     Args:
-        code: `duplicate_id` or `unknown_tool_call`.
+        code: `unknown_tool_call`.
         message: One sentence that says what to fix.
     """
 

@@ -23,7 +23,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["IdRule", "fit_history", "offered_tools", "to_alternating_messages"]
+__all__ = ["IdRule", "arguments_json", "fit_history", "offered_tools", "to_alternating_messages"]
 
 OPENING: Final = "(The assistant begins the conversation.)"
 """The user turn before an answer that no question precedes, such as a greeting."""
@@ -54,8 +54,8 @@ NAME_RULE: Final = IdRule(re.compile(r"[a-zA-Z0-9_-]{1,64}"), 64)
 def fit_history(messages: Iterable[Message], id_rule: IdRule | None) -> list[Message]:
     """A normalized history within the rules that providers have for the order of messages, and for ids and names.
 
-    It begins with the user, adjacent messages of one role are joined, no result is blank, the arguments of calls are JSON
-    objects, and the names of called tools have a form that every provider takes, even those that a model made up.
+    It begins with the user, adjacent messages of one role are joined, no result is blank, the arguments of calls are
+    JSON objects, and the names of called tools have a form that every provider takes, even those that a model made up.
 
     Args:
         messages: Normalized; system messages are left out.
@@ -104,9 +104,7 @@ def _unused(call_id: str, id_rule: IdRule | None, used: set[str]) -> str:
 def _fit_part(part: AssistantPart, ids: dict[str, str]) -> AssistantPart:
     if not isinstance(part, ToolCall):
         return part
-    return msgspec.structs.replace(
-        part, id=ids[part.id], name=NAME_RULE.fit(part.name), arguments=_arguments_json(part)
-    )
+    return msgspec.structs.replace(part, id=ids[part.id], name=NAME_RULE.fit(part.name), arguments=arguments_json(part))
 
 
 def offered_tools(request: ModelRequest) -> tuple[ToolSchema, ...]:
@@ -147,7 +145,7 @@ def to_alternating_messages(
     return turns
 
 
-def _arguments_json(call: ToolCall) -> str:
+def arguments_json(call: ToolCall) -> str:
     """A call's arguments as the text of a JSON object, as providers require; broken ones are wrapped in an object.
 
     Valid arguments stay as the model wrote them, so that they match the provider's prompt cache, and because orjson

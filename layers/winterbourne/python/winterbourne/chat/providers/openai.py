@@ -5,7 +5,7 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -42,6 +42,7 @@ _OFFICIAL_HOST: Final = "api.openai.com"
 _OPENAI_HOSTS: Final = ("openai.com", "azure.com")
 _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
+_UNANSWERED: Final = "(no answer)"
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
@@ -60,7 +61,7 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         "model": model,
         "messages": [
             *([{"role": "system", "content": request.system}] if request.system else ()),
-            *map(_encode_message, fit_history(request.messages, _id_rule(settings, model))),
+            *map(_encode_message, _fit_history(request, settings, model)),
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -70,6 +71,15 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         **extra_body,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def _fit_history(request: ModelRequest, settings: ModelSettings, model: str) -> Iterator[Message]:
+    """The history within the server's rules. After results, Mistral takes no question before the model's answer."""
+    rule, last = _id_rule(settings, model), None
+    for message in fit_history(request.messages, rule):
+        if rule is _MISTRAL_IDS and isinstance(last, ToolMessage) and isinstance(message, UserMessage):
+            yield AssistantMessage((Text(_UNANSWERED),))
+        yield (last := message)
 
 
 def _id_rule(settings: ModelSettings, model: str) -> IdRule | None:
