@@ -73,6 +73,14 @@ class TestRepairs:
         ]
         assert normalize_history(turns) == tuple(turns)
 
+    def test_the_latest_turn_that_waits_gets_the_result(self) -> None:
+        call = AssistantMessage((ToolCall("c1", "x", "{}"),))
+        interrupted, result = (
+            ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True),
+            ToolMessage("c1", "x", "1"),
+        )
+        assert normalize_history([HI, call, AGAIN, call, result]) == (HI, call, interrupted, AGAIN, call, result)
+
     def test_of_two_results_of_a_call_the_last_counts(self) -> None:
         results = [ToolMessage("c1", "x", "old"), ToolMessage("c2", "y", "2"), ToolMessage("c1", "x", "new")]
         assert normalize_history([HI, TURN, *results])[2:] == (ToolMessage("c1", "x", "new"), results[1])

@@ -161,6 +161,10 @@ class TestShapes:
         assert isinstance(result, ToolMessage)
         assert result.tool_call_id == long_id
 
+    def test_more_than_can_be_repaired_in_a_moment_is_rejected(self) -> None:
+        older = user(OPENAI, *[{"type": "smell"}] * 20_000)
+        assert rejection(OPENAI, {"messages": [older, question(OPENAI)]}) == (400, "invalid_request")
+
     def test_the_newest_message_is_named_in_its_error(self) -> None:
         with pytest.raises(RequestRejected, match=r"messages\[2\]\.content"):
             read(NATIVE, {"messages": [5, {"role": "user", "content": 5}, {"role": "user", "content": {}}]})

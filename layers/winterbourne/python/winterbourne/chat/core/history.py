@@ -64,7 +64,8 @@ def is_blank(message: Message) -> bool:
     """Whether a message says nothing: reasoning alone is no answer, and white space is rejected by providers."""
     match message:
         case UserMessage(parts) | AssistantMessage(parts):
-            return not any(part.text.strip() if isinstance(part, Text) else _says_something(part) for part in parts)
+            said = (part for part in parts if not isinstance(part, Reasoning))
+            return not any(not isinstance(part, Text) or part.text.strip() for part in said)
         case SystemMessage(text):
             return not text.strip()
         case ToolMessage():
@@ -77,10 +78,6 @@ def with_usable_parts(message: Message) -> Message:
         return message
     parts = tuple(Text(part.text) if isinstance(part, UnusablePart) else part for part in message.parts)
     return msgspec.structs.replace(message, parts=parts)
-
-
-def _says_something(part: object) -> bool:
-    return not isinstance(part, Reasoning)
 
 
 class _History:

@@ -21,6 +21,7 @@ _NOTHING: Final = {"role": "assistant", "content": "", "parts": []}
 _ANSWERS: Final = frozenset({"tool", "function", "activity", "reasoning"})
 _MEDIA_TYPE_FIELDS: Final = ("mediaType", "mimeType", "media_type", "mime_type", "type")
 _NAME_FIELDS: Final = ("filename", "name", "file_id")
+_MAX_FIELDS: Final = 20_000  # of messages and their parts: each takes some 20 microseconds of the event loop
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -28,13 +29,13 @@ def convert_body(body: dict[str, Any], body_type: type[T], message_type: Any) ->
     """Convert a body; its messages other than the user's newest are repaired if they have another shape.
 
     Raises:
-        msgspec.ValidationError: The newest message, or another field, has another shape.
+        msgspec.ValidationError: The newest message, or another field, has another shape, or too much needs repair.
     """
     try:
         return msgspec.convert(body, body_type)
     except msgspec.ValidationError:
         messages = body.get("messages")
-        if not isinstance(messages, list):
+        if not isinstance(messages, list) or _count_fields(messages) > _MAX_FIELDS:
             raise
     newest = _newest_question(messages) if len(messages) > 1 else 0
     repaired = [one if at == newest else _repair(one, message_type) for at, one in enumerate(messages)]
@@ -42,6 +43,12 @@ def convert_body(body: dict[str, Any], body_type: type[T], message_type: Any) ->
     changed = sum(one is not other for one, other in zip(messages, repaired, strict=True))
     _LOGGER.info("history repaired: messages of another shape: %d", changed)
     return converted
+
+
+def _count_fields(messages: Sequence[Any]) -> int:
+    fields = [value for message in messages if isinstance(message, dict) for value in message.values()]
+    parts = [part for value in fields if isinstance(value, list) for part in value]
+    return len(messages) + len(fields) + len(parts) + sum(len(part) for part in parts if isinstance(part, dict))
 
 
 def _newest_question(messages: Sequence[Any]) -> int | None:
