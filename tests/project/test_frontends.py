@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from winterbourne.chat.errors import InvalidHistory
-from winterbourne.chat.http.service import ERROR_STATUS
+from winterbourne.chat.errors import InvalidHistory, StorageError
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "layers/winterbourne/python/winterbourne/chat"
@@ -33,14 +32,14 @@ def raised() -> Iterator[tuple[int, str]]:
                 ):
                     yield status, code
                 case ast.Call(func=ast.Name("InvalidHistory"), args=[ast.Constant(str(code)), *_]):
-                    yield ERROR_STATUS[InvalidHistory], code
+                    yield InvalidHistory.status, code
 
 
 def test_every_refusal_is_listed_with_its_status_and_no_other() -> None:
-    rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", PAGE.split("## Refusals", 1)[1], re.MULTILINE)
+    rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", PAGE.split("## Refusals", 1)[1].split("\n## ", 1)[0], re.MULTILINE)
     codes = [(statuses.split(", "), re.findall(r"`([a-z][a-z_0-9]+)`", cell)) for statuses, cell in rows]
     listed = {(int(status), code) for statuses, names in codes for status in statuses for code in names}
-    of_storage = {(status, error.code) for error, status in ERROR_STATUS.items() if "code" in vars(error)}
+    of_storage = {(error.status, error.code) for error in StorageError.__subclasses__()}
     expected = COMPUTED | of_storage | set(raised())
     assert expected - listed == set()
     assert {code for _, code in listed} - {code for _, code in expected} == {"tool_choice", "allow"}

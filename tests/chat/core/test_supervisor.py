@@ -55,7 +55,12 @@ async def run(
 ) -> None:
     deadline = asyncio.get_running_loop().time() + time_s
     await supervise(
-        conversation, wire.writer, wait_for_stop=lambda: after(stop_after_s), deadline=deadline, heartbeat_interval_s=10
+        conversation,
+        wire.writer,
+        wait_for_stop=lambda: after(stop_after_s),
+        deadline=deadline,
+        heartbeat_interval_s=10,
+        request_id="r-7",
     )
 
 
@@ -99,10 +104,13 @@ class TestTerminalEvent:
         wire = RecordingWriter()
 
         async def conversation() -> None:
-            raise ModelBusy("the model is overloaded")
+            raise ModelBusy("the model is overloaded", 3)
 
         await run(conversation(), wire)
-        assert wire.lines == [repr(ConversationFailed("model_busy", "the model is overloaded"))]
+        told = ConversationFailed(
+            "model_busy", ModelBusy.public_message, "r-7", 503, is_transient=True, retry_after_s=3
+        )
+        assert wire.lines == [repr(told)]
 
     @jumping
     async def test_that_is_an_error_counts_as_one(self) -> None:

@@ -36,8 +36,12 @@ def assert_decoded_or_rejected(wire_format: Format, raw: bytes) -> None:
     outcome = attempt(lambda: read(wire_format, request.json_object(RequestSettings())))
     if isinstance(outcome, RequestRejected):
         assert 400 <= outcome.status < 500
-        error = orjson.loads(wire_format.error_body(outcome.status, outcome.code, str(outcome)))["error"]
-        assert (error["code"], error["message"]) == (outcome.code, str(outcome))
+        content_type, body = wire_format.encode_error(outcome.status, outcome.code, str(outcome), "r-1")
+        if content_type == "application/json":
+            error = orjson.loads(body)["error"]
+            assert error.items() >= {"code": outcome.code, "message": str(outcome), "request_id": "r-1"}.items()
+        else:
+            assert body.decode() == str(outcome)
     else:
         assert isinstance(outcome, ChatRequest)
 

@@ -36,12 +36,14 @@ class TestEveryFormat:
         assert encoder.headers["content-type"] == "text/event-stream"
         assert encoder.headers["cache-control"] == "no-cache, no-transform"
         assert encoder.headers["x-accel-buffering"] == "no"
+        assert encoder.headers["x-content-type-options"] == "nosniff"
 
     def test_has_heartbeats(self, wire_format: Format) -> None:
         assert self.encoder(wire_format).heartbeat == b": keep-alive\n\n"
 
-    def test_sends_bytes_with_the_first_event(self, wire_format: Format) -> None:
-        assert self.encoder(wire_format).encode([ConversationStarted("c", "m", "scripted")])
+    def test_sends_bytes_with_the_first_event_or_before_the_first_heartbeat(self, wire_format: Format) -> None:
+        encoder = self.encoder(wire_format)
+        assert encoder.encode([ConversationStarted("c", "m", "scripted")]) + encoder.encode(())
 
     def test_encoders_share_no_state(self, wire_format: Format) -> None:
         one, other = self.encoder(wire_format), self.encoder(wire_format)

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
-import orjson
 import pytest
 from httpx_sse import EventSource
 
@@ -16,7 +15,6 @@ from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.errors import InvalidHistory, RequestRejected
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import invalid_shape
-from winterbourne.chat.http.service import _as_rejection
 from winterbourne.chat.settings import Settings
 
 __all__ = ["attempt", "data_of", "read", "rejection", "sent"]
@@ -35,7 +33,7 @@ def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTING
     try:
         return check_request(request, settings.request, settings.model, ())
     except InvalidHistory as error:
-        raise _as_rejection(error) from None
+        raise RequestRejected(error.status, error.code, str(error)) from None
 
 
 def attempt(work: Callable[[], T]) -> T | RequestRejected:
@@ -51,14 +49,18 @@ def rejection(wire_format: Format, body: dict[str, Any], settings: Settings = SE
     with pytest.raises(RequestRejected) as raised:
         read(wire_format, body, settings)
     rejected = raised.value
-    assert orjson.loads(wire_format.error_body(rejected.status, rejected.code, str(rejected)))["error"]
+    assert wire_format.encode_error(rejected.status, rejected.code, str(rejected), "r-1")[1]
     return rejected.status, rejected.code
 
 
 def sent(encoder: Encoder, batches: Sequence[Sequence[ChatEvent]], *, heartbeats: bool = True) -> bytes:
     """All bytes of an answer, with a heartbeat after each batch."""
-    heartbeat = encoder.heartbeat if heartbeats else b""
-    return b"".join(encoder.encode(batch) + heartbeat for batch in batches)
+    sent = b""
+    for batch in batches:
+        sent += encoder.encode(batch)
+        if heartbeats:
+            sent += encoder.encode(()) + encoder.heartbeat
+    return sent
 
 
 def data_of(stream: bytes) -> list[Any]:

@@ -75,4 +75,7 @@ class TestBodies:
             read(FORMAT, {"messages": [{"role": "user", "content": 5}]})
 
     def test_an_error_body_has_code_and_message(self) -> None:
-        assert FORMAT.error_body(400, "x", 'say "please"') == b'{"error":{"code":"x","message":"say \\"please\\""}}'
+        assert FORMAT.encode_error(400, "x", 'say "please"', "r-1") == (
+            "application/json",
+            b'{"error":{"code":"x","message":"say \\"please\\"","request_id":"r-1"}}',
+        )

@@ -89,8 +89,9 @@ class TestFrames:
         }
 
     def test_error_and_stopped_are_terminal_frames(self) -> None:
-        error, stopped = data_of(frames(e.ConversationFailed("model_busy", "later"), e.ConversationStopped("user")))
-        assert error == {"type": "error", "code": "model_busy", "message": "later"}
+        failed = e.ConversationFailed("model_busy", "later", "r-1")
+        error, stopped = data_of(frames(failed, e.ConversationStopped("user")))
+        assert error == {"type": "error", "code": "model_busy", "message": "later", "request_id": "r-1"}
         assert stopped == {"type": "stopped", "reason": "user"}
 
     def test_any_text_arrives_unchanged(self) -> None:

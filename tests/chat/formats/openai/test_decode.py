@@ -64,5 +64,5 @@ class TestBodies:
         ],
     )
     def test_an_error_body_has_the_sdks_shape(self, status: int, kind: str) -> None:
-        body = orjson.loads(FORMAT.error_body(status, "x", "no"))
-        assert body == {"error": {"message": "no", "type": kind, "param": None, "code": "x"}}
+        body = orjson.loads(FORMAT.encode_error(status, "x", "no", "r-1")[1])
+        assert body == {"error": {"message": "no", "type": kind, "param": None, "code": "x", "request_id": "r-1"}}

@@ -100,9 +100,32 @@ class TestChunks:
         assert [chunk for chunk in chunks(ended)[:-1] if "usage" in chunk] == []
 
     def test_an_error_is_an_error_object(self) -> None:
-        error, done = chunks(e.ConversationFailed("model_busy", "later"))
+        failed = e.ConversationFailed("model_busy", "later", "r-1", 503)
+        _, error, done = chunks(e.TextDelta("Hel"), failed)
         assert done == "[DONE]"
-        assert error["error"] == {"message": "later", "type": "server_error", "param": None, "code": "model_busy"}
+        assert error["error"] == {
+            "message": "later",
+            "type": "server_error",
+            "param": None,
+            "code": "model_busy",
+            "request_id": "r-1",
+        }
+
+    def test_a_failure_before_any_output_is_an_http_error(self) -> None:
+        stream = encoder(stream=True)
+        assert stream.encode([STARTED, e.TurnStarted(1)]) == b""
+        answer = orjson.loads(stream.encode([e.ConversationFailed("context_length_exceeded", "no", "r-1", 400)]))
+        assert (stream.status, answer["error"]["code"]) == (400, "context_length_exceeded")
+        assert stream.headers["content-type"] == "application/json"
+        assert stream.headers["x-should-retry"] == "false"
+
+    def test_a_failure_after_a_heartbeat_is_an_error_object(self) -> None:
+        stream = encoder(stream=True)
+        sent = stream.encode([STARTED]) + stream.encode(()) + stream.heartbeat
+        sent += stream.encode([e.ConversationFailed("model_silent", "no", "r-1", 504)])
+        opening, error, done = data_of(sent)
+        assert opening["choices"][0]["delta"]["role"] == "assistant"
+        assert (stream.status, error["error"]["code"], done) == (200, "model_silent", "[DONE]")
 
     def test_a_stopped_answer_has_the_finish_reason_length(self) -> None:
         stopped, done = chunks(e.ConversationStopped("user"))
@@ -131,7 +154,7 @@ class TestCompletion:
         assert completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
         answer = orjson.loads(completion.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
         assert completion.status == 200
-        assert completion.headers == {"content-type": "application/json"}
+        assert completion.headers["content-type"] == "application/json"
         assert answer["choices"][0]["message"]["content"] == "Hello"
         assert answer["usage"]["prompt_tokens"] == 9
 
@@ -144,17 +167,21 @@ class TestCompletion:
             {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}
         ]
 
-    @pytest.mark.parametrize(
-        ("code", "status"),
-        [("model_busy", 503), ("model_refused", 502), ("deadline_reached", 504), ("internal_error", 500)],
-    )
-    def test_a_failure_is_an_http_error(self, code: str, status: int) -> None:
+    def test_a_failure_is_an_http_error(self) -> None:
         completion = encoder()
-        answer = orjson.loads(
-            completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), e.ConversationFailed(code, "no")])
-        )
-        assert completion.status == status
-        assert answer["error"]["code"] == code
+        failed = e.ConversationFailed("model_refused", "no", "r-1", 502)
+        answer = orjson.loads(completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), failed]))
+        assert (completion.status, answer["error"]["code"]) == (502, "model_refused")
+        assert completion.headers["x-request-id"] == "r-1"
+        assert completion.headers["x-should-retry"] == "false"
+
+    @pytest.mark.parametrize(("wait_s", "header"), [(None, "1"), (0, "1"), (2.2, "3")])
+    def test_a_transient_failure_says_when_to_come_back(self, wait_s: float | None, header: str) -> None:
+        completion = encoder()
+        failed = e.ConversationFailed("model_busy", "no", "r-1", 503, is_transient=True, retry_after_s=wait_s)
+        completion.encode([STARTED, failed])
+        assert completion.headers["retry-after"] == header
+        assert "x-should-retry" not in completion.headers
 
     @settings(max_examples=60)
     @given(st.data())
@@ -175,7 +202,12 @@ class TestCompletion:
 @given(st.data())
 def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     events = data.draw(conversations(client_tools=["ask_user"]))
-    stream = data_of(sent(encoder(stream=True), data.draw(batches(events))))
+    chunk_encoder = encoder(stream=True)
+    written = sent(chunk_encoder, data.draw(batches(events)), heartbeats=data.draw(st.booleans()))
+    if b"data: {" not in written[:7]:  # it failed before it said anything
+        assert loads(written.removesuffix(chunk_encoder.heartbeat).decode())["error"]["message"]
+        return
+    stream = data_of(written)
     verify(stream)
     contents = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
     assert "".join(contents) == text_of(events)

@@ -12,7 +12,7 @@ from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded
-from winterbourne.chat.errors import ModelBusy
+from winterbourne.chat.errors import ModelBusy, ToolError
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import USAGE_WRITE_TIMEOUT_S, ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
@@ -48,8 +48,8 @@ class ServiceFixture:
             stop_signals,
         )
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
-        error_body = native.FORMAT.error_body
-        endpoint = partial(Endpoint, error_body=error_body)
+        encode_error = native.FORMAT.encode_error
+        endpoint = partial(Endpoint, encode_error=encode_error)
         routes = {
             ("POST", "/chat"): endpoint(handler=partial(chat_endpoint.handle, native.FORMAT)),
             ("POST", "/v1/chat/completions"): endpoint(handler=partial(chat_endpoint.handle, openai.FORMAT)),
@@ -61,7 +61,7 @@ class ServiceFixture:
         self.service = Service(
             Router(routes),
             AnonymousAuthenticator(),
-            error_body,
+            encode_error,
             telemetry.make_logger(),
             telemetry.SERVICE,
             lambda: None,
@@ -112,7 +112,12 @@ class TestChat:
     @jumping
     async def test_that_failed_ends_with_an_error_frame(self) -> None:
         response = await ServiceFixture([[TextDelta("half")], ModelBusy("overloaded")]).chat("hi")
-        assert response.frames[-1] == {"type": "error", "code": "model_busy", "message": "overloaded"}
+        assert response.frames[-1] == {
+            "type": "error",
+            "code": "model_busy",
+            "message": ModelBusy.public_message,
+            "request_id": "r-1",
+        }
 
     @jumping
     async def test_with_an_image_that_the_model_does_not_accept_calls_no_model(self) -> None:
@@ -153,8 +158,8 @@ class TestSecrets:
 
     @jumping
     async def test_are_in_no_terminal_event(self) -> None:
-        response = await ServiceFixture([ModelBusy(f"not with {self.KEY}")]).chat("hi")
-        assert response.frames[-1] == {"type": "error", "code": "model_busy", "message": "not with [redacted]"}
+        response = await ServiceFixture([ToolError(f"not with {self.KEY}")]).chat("hi")
+        assert response.frames[-1]["message"] == "not with [redacted]"
 
 
 class TestStoredConversation:

@@ -81,7 +81,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     routes = _routes(settings.model, health, stored)
     connect = servers.connect if servers else None
     for each in FORMATS:
-        routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.error_body, prepare=connect)
+        routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.encode_error, prepare=connect)
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -91,7 +91,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     if servers:
         on_shutdown(servers.close)
     after_request = partial(executor.retire_if_stuck, retire)
-    return Service(Router(routes), authenticator, native.FORMAT.error_body, logger, log.service_name, after_request)
+    return Service(Router(routes), authenticator, native.FORMAT.encode_error, logger, log.service_name, after_request)
 
 
 def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpServers | None":
@@ -105,7 +105,7 @@ def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpSer
 
 def _routes(settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
     """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
-    endpoint = partial(Endpoint, error_body=native.FORMAT.error_body)
+    endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
     return {
         ("GET", "/"): endpoint(serve_static_file, is_public=True),
         ("GET", "/web/{version}/{name}"): endpoint(serve_static_file, is_public=True),
@@ -116,7 +116,7 @@ def _routes(settings: ModelSettings, health: HealthEndpoint, conversations: Conv
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
         ("GET", "/api/chat/{id}/stream"): endpoint(resume_stream),
-        ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.error_body),
+        ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
     }
 
 

@@ -12,7 +12,11 @@ ChatError
 │   ├── ConversationBusy      another request is running in the conversation
 │   └── RateLimitExceeded     the caller has used up a limit
 ├── ModelError                the model's provider failed; an error frame once the stream has started
-│   ├── ModelRefused          400, 401, 403, 404: names the setting to check; never retried
+│   ├── ModelRefused          the provider rejects the request for good; never retried
+│   │   ├── ModelInputTooLong     the conversation does not fit into the model's context
+│   │   ├── ModelContentRefused   the provider's content policy forbids it
+│   │   ├── ModelImageRefused     the model cannot use an image of the conversation
+│   │   └── ModelMisconfigured    operator error: key, access, model or address is wrong
 │   ├── ModelBusy             429, 5xx, overloaded; may carry retry_after_s
 │   ├── ModelUnreachable      no connection, or it broke before any of the response arrived
 │   ├── ModelGarbled          the provider violated its own format
@@ -22,12 +26,14 @@ ChatError
 └── ToolError                 shown to the model as written; the conversation goes on
     └── ToolUnavailable       a dependency is temporarily unavailable: may be retried, the circuit breaker counts it
 
-Each has a `code`, a short stable identifier that clients may branch on, and a message that is safe to show: no key, no
-token, no internal address.
+Callers and operators are told different things. `str(error)` is for operators: it may name settings, models and what
+the provider said, and goes to the log only. Callers get `code`, a short stable identifier to branch on, `status`, and
+`public_message`: a fixed sentence of the class, unless the class says that its own message is written for callers.
 """
 
+from typing import ClassVar
+
 __all__ = [
-    "INTERNAL_ERROR_MESSAGE",
     "ChatError",
     "ConversationBusy",
     "ConversationNotFound",
@@ -36,8 +42,12 @@ __all__ = [
     "InvalidHistory",
     "InvalidToolDeclaration",
     "ModelBusy",
+    "ModelContentRefused",
     "ModelError",
     "ModelGarbled",
+    "ModelImageRefused",
+    "ModelInputTooLong",
+    "ModelMisconfigured",
     "ModelRefused",
     "ModelSilent",
     "ModelStreamTruncated",
@@ -52,14 +62,22 @@ __all__ = [
 ]
 
 
-INTERNAL_ERROR_MESSAGE = "an internal error occurred; the log has the details"
-"""What callers are told about an exception that is not a ChatError."""
-
-
 class ChatError(Exception):
-    """The base class. `str(error)` may be shown to the caller."""
+    """The base class; what it says of itself is also what callers are told about any other exception.
+
+    Attributes:
+        code: A short stable identifier.
+        status: The HTTP status of a response with this error.
+        public_message: What the caller is told: one sentence without settings, addresses or the provider's words.
+        is_transient: Whether the same request may succeed a little later.
+        retry_after_s: How much later, in seconds, if it is known.
+    """
 
     code = "internal_error"
+    status = 500
+    public_message = "Something went wrong on our side."
+    is_transient: ClassVar[bool] = False
+    retry_after_s: float | None = None
 
 
 class SettingsError(ChatError):
@@ -94,6 +112,7 @@ class RequestRejected(ChatError):
         super().__init__(message)
         self.status = status
         self.code = code
+        self.public_message = message
         self.headers = headers or {}
 
 
@@ -105,31 +124,28 @@ class InvalidHistory(ChatError):
         message: One sentence that says what to fix.
     """
 
+    status = 400
+
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+        self.public_message = message
 
 
 class StorageError(ChatError):
-    """Storage refuses what was asked, or cannot do it.
+    """Storage refuses what was asked, or cannot do it. Its message is the one for callers."""
 
-    Attributes:
-        message: What the caller is told.
-        retry_after_s: Seconds after which the same request may succeed; None if waiting does not help.
-    """
-
-    message = ""
-    retry_after_s: int | None = None
+    status = 503
 
     def __init__(self) -> None:
-        super().__init__(self.message)
+        super().__init__(self.public_message)
 
 
 class StorageUnavailable(StorageError):
     """Storage cannot be read or written at the moment."""
 
     code = "store_unavailable"
-    message = "Conversation storage is temporarily unavailable."
+    public_message = "Conversation storage is temporarily unavailable."
     retry_after_s = 5
 
 
@@ -137,14 +153,16 @@ class ConversationNotFound(StorageError):
     """The same error if the conversation does not exist or is another caller's, so as not to reveal which."""
 
     code = "conversation_not_found"
-    message = "there is no such conversation"
+    status = 404
+    public_message = "there is no such conversation"
 
 
 class ConversationBusy(StorageError):
     """Another request is running in the conversation."""
 
     code = "conversation_busy"
-    message = "another request is running in this conversation"
+    status = 409
+    public_message = "another request is running in this conversation"
     retry_after_s = 1
 
 
@@ -157,9 +175,10 @@ class RateLimitExceeded(StorageError):
     """
 
     code = "rate_limited"
+    status = 429
 
     def __init__(self, limit: str, retry_after_s: int) -> None:
-        self.message, self.retry_after_s = f"rate limit exceeded: {limit}", retry_after_s
+        self.public_message, self.retry_after_s = f"rate limit exceeded: {limit}", retry_after_s
         super().__init__()
 
 
@@ -167,18 +186,53 @@ class ModelError(ChatError):
     """The model's provider failed."""
 
     code = "model_error"
+    status = 502
+    public_message = "The model failed to answer."
 
 
 class ModelRefused(ModelError):
-    """The provider rejects this request for good: wrong key, model, region or arguments."""
+    """The provider rejects this request for good."""
 
     code = "model_refused"
+    status = 400
+    public_message = "The model does not accept this request."
+
+
+class ModelInputTooLong(ModelRefused):
+    """The conversation does not fit into the model's context."""
+
+    code = "context_length_exceeded"
+    public_message = "This conversation is too long for the model. Shorten it or start a new one."
+
+
+class ModelContentRefused(ModelRefused):
+    """The provider's content policy forbids the conversation."""
+
+    code = "content_policy_violation"
+    public_message = "The content policy of the model does not allow this conversation."
+
+
+class ModelImageRefused(ModelRefused):
+    """The model cannot use an image of the conversation: its format or size, or images at all."""
+
+    code = "invalid_image"
+    public_message = "The model cannot use an image in this conversation."
+
+
+class ModelMisconfigured(ModelRefused):
+    """The provider rejects the deployment's key, access, model or address; the message names the setting to check."""
+
+    status = 502
+    public_message = "The model is not available at the moment."
 
 
 class ModelBusy(ModelError):
     """The provider is overloaded or rate-limits us. `retry_after_s` is the wait it asked for, in seconds, if any."""
 
     code = "model_busy"
+    status = 503
+    public_message = "The model is busy. Please try again in a moment."
+    is_transient = True
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -189,36 +243,51 @@ class ModelUnreachable(ModelError):
     """No connection to the provider, or it broke before any of the response arrived."""
 
     code = "model_unreachable"
+    public_message = "The model cannot be reached at the moment. Please try again later."
+    is_transient = True
 
 
 class ModelGarbled(ModelError):
     """The provider sent something that its own format does not allow."""
 
     code = "model_garbled"
+    public_message = "The model's answer could not be read."
 
 
 class ModelStreamTruncated(ModelError):
     """The provider's stream ended without the end marker of its format; what arrived before stays valid."""
 
     code = "model_stream_truncated"
+    public_message = "The model's answer broke off."
+    is_transient = True
 
 
 class ModelSilent(ModelError):
     """The provider sent nothing for MODEL_IDLE_TIMEOUT seconds."""
 
     code = "model_silent"
+    status = 504
+    public_message = "The model took too long to answer."
+    is_transient = True
 
 
 class DeadlineReached(ChatError):
     """The deadline of the invocation is near; the stream is ended while that is still possible."""
 
     code = "deadline_reached"
+    status = 504
+    public_message = "The time limit for this answer was reached."
 
 
 class ToolError(ChatError):
     """Raised by a tool to report a failure; model and user are shown the message as written."""
 
     code = "tool_error"
+
+    @property
+    def public_message(self) -> str:  # type: ignore[override]  # computed here, a constant elsewhere
+        """The message itself: it was written for them."""
+        return str(self)
 
 
 class ToolUnavailable(ToolError):

@@ -161,10 +161,17 @@ class ConversationEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConversationFailed(msgspec.Struct, frozen=True, gc=False):
-    """Terminal event of a conversation that failed. What was emitted before stays valid."""
+    """Terminal event of a conversation that failed. What was emitted before stays valid.
+
+    `message` and the fields after it are those of the `ChatError`, for callers; `request_id` leads to its log line.
+    """
 
     code: str
     message: str
+    request_id: str = ""
+    status: int = 500
+    is_transient: bool = False
+    retry_after_s: float | None = None
 
 
 class ConversationStopped(msgspec.Struct, frozen=True, gc=False):

@@ -19,7 +19,7 @@ from winterbourne.chat.core.events import (
     EventBatch,
     TerminalEvent,
 )
-from winterbourne.chat.errors import INTERNAL_ERROR_MESSAGE, ChatError, DeadlineReached
+from winterbourne.chat.errors import ChatError, DeadlineReached
 from winterbourne.chat.infra import redaction, telemetry
 
 __all__ = ["EventWriter", "supervise"]
@@ -38,7 +38,8 @@ class EventWriter(msgspec.Struct):
     """Writes a conversation's events: they are encoded and on the wire before anything else runs.
 
     Attributes:
-        encode: Encodes a batch in the client's format; the result is empty if the format cannot express it.
+        encode: Encodes a batch in the client's format; the result is empty if the format cannot express it. An empty
+            batch returns what is held back.
         write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
         heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
         last_write_at: When bytes were written last, on the event loop's clock.
@@ -69,7 +70,7 @@ class EventWriter(msgspec.Struct):
             if idle_s >= interval_s:
                 self.last_write_at = loop.time()
                 telemetry.measure("Heartbeats")
-                await self.write(self.heartbeat)
+                await self.write(self.encode(()) + self.heartbeat)
             else:
                 await asyncio.sleep(interval_s - idle_s)
 
@@ -81,6 +82,7 @@ async def supervise(
     wait_for_stop: Callable[[], Awaitable[None]],
     deadline: float,
     heartbeat_interval_s: float,
+    request_id: str = "",
 ) -> None:
     """Run a conversation until its terminal event is sent.
 
@@ -91,6 +93,7 @@ async def supervise(
         deadline: When a running conversation is cancelled, on the event loop's clock; the terminal event follows within
             CANCEL_GRACE_S seconds.
         heartbeat_interval_s: Seconds of silence before a heartbeat.
+        request_id: The id that a failure is told with, to find it in the log.
 
     Cancellation:
         Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
@@ -100,7 +103,9 @@ async def supervise(
     heartbeat_task = asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s))
     stop_task = asyncio.create_task(_wait_for_stop_request(wait_for_stop))
     # In a task of its own: what it waits for resumes it alone, and not everything that awaits this coroutine.
-    supervision = asyncio.create_task(_supervise(conversation_task, heartbeat_task, stop_task, writer, deadline))
+    supervision = asyncio.create_task(
+        _supervise(conversation_task, heartbeat_task, stop_task, writer, deadline, request_id)
+    )
     try:
         await asyncio.shield(supervision)
     except asyncio.CancelledError:
@@ -115,39 +120,48 @@ async def supervise(
         raise
 
 
-async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float) -> None:
+async def _supervise(
+    conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float, request_id: str
+) -> None:
     try:
-        terminal_event = await _await_terminal_event(conversation, stop, deadline)
+        terminal_event = await _await_terminal_event(conversation, stop, deadline, request_id)
     finally:
         await _cancel_and_wait(heartbeat, stop)
     if terminal_event:
         await writer.emit((terminal_event,))
 
 
-async def _await_terminal_event(conversation: _Task, stop: _Task, deadline: float) -> TerminalEvent | None:
+async def _await_terminal_event(
+    conversation: _Task, stop: _Task, deadline: float, request_id: str
+) -> TerminalEvent | None:
     """The terminal event that is still to be sent; None if the conversation emitted its own."""
     remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
     done, _ = await asyncio.wait({conversation, stop}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED)
     if conversation in done:
-        return _failure_event(asyncio.CancelledError() if conversation.cancelled() else conversation.exception())
+        error = asyncio.CancelledError() if conversation.cancelled() else conversation.exception()
+        return _failure_event(error, request_id)
     await _cancel_and_wait(conversation)
     if stop in done:
         telemetry.measure("Stops")
         telemetry.note(stop_reason="user")
         return ConversationStopped("user")
-    return _failure_event(DeadlineReached("the time limit for this request was reached"))
+    return _failure_event(DeadlineReached("the time limit for this request was reached"), request_id)
 
 
-def _failure_event(error: BaseException | None) -> TerminalEvent | None:
+def _failure_event(error: BaseException | None, request_id: str) -> TerminalEvent | None:
+    """The event with what the caller is told; the log gets the error itself."""
     if error is None:
         return None
     telemetry.measure("Errors")
     telemetry.note(error_type=type(error).__name__)
     if isinstance(error, ChatError):
-        _LOGGER.error("the conversation failed: %s", error, exc_info=error)
-        return ConversationFailed(error.code, redaction.redact(str(error)))
-    _LOGGER.error("the conversation failed with an unexpected error", exc_info=error)
-    return ConversationFailed("internal_error", INTERNAL_ERROR_MESSAGE)
+        told = error
+        _LOGGER.error("the conversation failed (%s): %s", error.code, error, exc_info=error)
+    else:
+        told = ChatError()
+        _LOGGER.error("the conversation failed with an unexpected error", exc_info=error)
+    message = redaction.redact(told.public_message)
+    return ConversationFailed(told.code, message, request_id, told.status, told.is_transient, told.retry_after_s)
 
 
 async def _wait_for_stop_request(wait_for_stop: Callable[[], Awaitable[None]]) -> None:

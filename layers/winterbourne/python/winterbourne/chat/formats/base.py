@@ -25,7 +25,9 @@ __all__ = [
     "Temperature",
     "TextPart",
     "ToolName",
-    "error_body",
+    "encode_json_error",
+    "encode_text_error",
+    "explain_failure",
 ]
 
 Id = Annotated[str, Meta(max_length=200)]
@@ -90,7 +92,8 @@ class Encoder(Protocol):
         """Encode a batch of events; the result may be empty.
 
         The first non-empty bytes start the response: a stream returns some for the first event, a non-streaming
-        answer only for the terminal event. No event may follow a terminal event.
+        answer only for the terminal event. No event may follow a terminal event. An empty batch means that the
+        heartbeat follows: an encoder that holds frames back returns them.
         """
 
 
@@ -104,15 +107,26 @@ class Format(msgspec.Struct, frozen=True):
             the client's order, not normalized; its model is the one that the client named. Raises
             msgspec.ValidationError if the body has another shape (the caller gets 400, and the message names the
             field), or RequestRejected for what msgspec does not find.
-        error_body: Encodes (status, code, message) as the JSON body of a non-200 response, in the shape that this
-            format's clients expect.
+        encode_error: Encodes (status, code, message, request id) of a non-200 response as its content type and body,
+            in the shape that this format's clients expect.
     """
 
     path: str
     decode: Callable[[dict[str, Any]], tuple[ChatRequest, Encoder]]
-    error_body: Callable[[int, str, str], bytes]
+    encode_error: Callable[[int, str, str, str], tuple[str, bytes]]
 
 
-def error_body(_status: int, code: str, message: str) -> bytes:
-    """`{"error":{"code","message"}}`, for formats that leave the shape to the server."""
-    return dumps({"error": {"code": code, "message": message}})
+def encode_json_error(_status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:
+    """`{"error":{"code","message","request_id"}}`, for clients that are programs."""
+    return "application/json", dumps({"error": {"code": code, "message": message, "request_id": request_id}})
+
+
+def encode_text_error(status: int, _code: str, message: str, request_id: str) -> tuple[str, bytes]:
+    """The message as text, for clients that show the body as it is; the code is in `x-error-code`."""
+    text = explain_failure(message, request_id) if status >= 500 else message
+    return "text/plain; charset=utf-8", text.encode(errors="replace")
+
+
+def explain_failure(message: str, request_id: str) -> str:
+    """The message with the request id in it, for clients that show nothing else."""
+    return f"{message} (request {request_id})" if request_id else message

@@ -17,6 +17,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",  # nginx and similar proxies buffer the response otherwise
+    "x-content-type-options": "nosniff",
 }
 
 HEARTBEAT: Final = b": keep-alive\n\n"
@@ -41,7 +42,11 @@ class SseEncoder(SseResponse):
         """The frames of a batch, joined."""
         if len(batch) == 1 and type(event := batch[0]) is TextDelta:  # by far the most common
             return self._text_delta(event.text)
-        return b"".join([self._frames(event) for event in batch])
+        return b"".join([self._frames(event) for event in batch]) if batch else self._held_back()
+
+    def _held_back(self) -> bytes:
+        """The frames to send before a heartbeat; a format that holds none back has nothing to do here."""
+        return b""
 
     @abstractmethod
     def _text_delta(self, text: str) -> bytes:

@@ -47,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             method=http.get("method", "GET"),
             path=event.get("rawPath") or "/",
-            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+            headers={name.lower(): _without_surrogates(value) for name, value in (event.get("headers") or {}).items()},
             query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
             raw_body=event.get("body") or "",
             is_base64=bool(event.get("isBase64Encoded")),
@@ -101,6 +101,11 @@ def invalid_shape(error: msgspec.ValidationError) -> RequestRejected:
     reason, _, json_path = str(error).replace("`", "").partition(" - at ")
     field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
     return RequestRejected(400, "invalid_request", f"{field}: {reason[:1].lower()}{reason[1:]}"[:MAX_REASON_CHARS])
+
+
+def _without_surrogates(text: str) -> str:
+    """Half a surrogate pair, which JSON events of direct Invokes can hold, is no character and cannot be encoded."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _is_within_depth(value: object, max_depth: int) -> bool:

@@ -13,31 +13,17 @@ from aws_lambda_powertools import Logger
 
 from winterbourne import LambdaContext, Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
-from winterbourne.chat.errors import (
-    INTERNAL_ERROR_MESSAGE,
-    ChatError,
-    ConversationBusy,
-    ConversationNotFound,
-    InvalidHistory,
-    RateLimitExceeded,
-    RequestRejected,
-    StorageError,
-    StorageUnavailable,
-)
+from winterbourne.chat.errors import ChatError, InvalidHistory, RequestRejected, StorageError
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
 
 __all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
 
-JSON_HEADERS: Final = {"content-type": "application/json", "cache-control": "no-store"}
-
-ERROR_STATUS: Final[Mapping[type[ChatError], int]] = {
-    InvalidHistory: 400,
-    ConversationNotFound: 404,
-    ConversationBusy: 409,
-    RateLimitExceeded: 429,
-    StorageUnavailable: 503,
+JSON_HEADERS: Final = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
 }
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -58,8 +44,8 @@ class RequestContext(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
-ErrorEncoder = Callable[[int, str, str], bytes]
-"""(status, code, message) → the JSON body of an error response."""
+ErrorEncoder = Callable[[int, str, str, str], tuple[str, bytes]]
+"""(status, code, message, request id) → the content type and the body of an error response."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -67,13 +53,13 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     Attributes:
         handler: Answers the request.
-        error_body: Encodes its error responses.
+        encode_error: Encodes its error responses.
         is_public: Whether it may be called without authentication.
         prepare: Awaited before each request, once its caller is known.
     """
 
     handler: Handler
-    error_body: ErrorEncoder
+    encode_error: ErrorEncoder
     is_public: bool = False
     prepare: Callable[[], Awaitable[None]] | None = None
 
@@ -84,7 +70,7 @@ class Service(msgspec.Struct, frozen=True):
     Attributes:
         router: Finds the endpoint.
         authenticator: Identifies the caller.
-        error_body: Encodes error responses when no route matches.
+        encode_error: Encodes error responses when no route matches.
         logger: The logger that is given the request id for each request.
         service_name: SERVICE_NAME, for the metrics.
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
@@ -92,7 +78,7 @@ class Service(msgspec.Struct, frozen=True):
 
     router: Router[Endpoint]
     authenticator: Authenticator
-    error_body: ErrorEncoder
+    encode_error: ErrorEncoder
     logger: Logger
     service_name: str
     after_request: Callable[[], None]
@@ -105,31 +91,32 @@ class Service(msgspec.Struct, frozen=True):
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
-        error_body = self.error_body
-        with telemetry.request_scope(context.aws_request_id, self.logger, self.service_name) as record:
+        encode_error, request_id = self.encode_error, context.aws_request_id
+        with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
             request = Request.from_event(event)
             record.fields.update(method=request.method, path=request.path)
             xray = os.environ.get("_X_AMZN_TRACE_ID", "")  # has the id of the function's own segment
             http_pool.outgoing_headers.set(tracing.propagated_headers(request.headers, xray))
             try:
                 endpoint, path_params = self.router.match(request.method, request.path)
-                error_body = endpoint.error_body
+                encode_error = endpoint.encode_error
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
                 if endpoint.prepare:
                     await endpoint.prepare()
                 await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, record))
             except (RequestRejected, StorageError, InvalidHistory) as error:
-                rejected = error if isinstance(error, RequestRejected) else _as_rejection(error)
                 record.measurements.append(("Rejections", 1, ""))
-                record.fields.update(error_type=rejected.code, status=rejected.status)
-                body = error_body(rejected.status, rejected.code, redaction.redact(str(rejected)))
-                await reply(response_stream, rejected.status, body, JSON_HEADERS | rejected.headers)
+                record.fields.update(error_type=error.code, status=error.status)
+                await _reply_error(response_stream, error, encode_error, request_id)
             except Exception as error:
                 _LOGGER.exception("the request failed with an unexpected error")
                 record.measurements.append(("Errors", 1, ""))
                 record.fields.update(error_type=type(error).__name__, status=500)
-                await _fail(response_stream, error_body)
+                if response_stream.started:
+                    # No details and no cause, because Lambda's Invoke API returns the error text to its caller.
+                    raise ChatError(ChatError.public_message) from None
+                await _reply_error(response_stream, ChatError(), encode_error, request_id)
             finally:
                 self.after_request()
                 pool = http_pool.stats()
@@ -137,19 +124,13 @@ class Service(msgspec.Struct, frozen=True):
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
 
 
-def _as_rejection(error: StorageError | InvalidHistory) -> RequestRejected:
-    """What storage or the history's normalization, which know no HTTP, have reported, with its status."""
-    retry_after_s = error.retry_after_s if isinstance(error, StorageError) else None
-    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
-    status = next((ERROR_STATUS[kind] for kind in type(error).__mro__ if kind in ERROR_STATUS), 503)
-    return RequestRejected(status, error.code, str(error), headers)
-
-
-async def _fail(stream: ResponseStream, error_body: ErrorEncoder) -> None:
-    if stream.started:
-        # A fixed message and no cause, because Lambda's Invoke API returns the error text to its caller.
-        raise ChatError(INTERNAL_ERROR_MESSAGE) from None
-    await reply(stream, 500, error_body(500, "internal_error", INTERNAL_ERROR_MESSAGE), JSON_HEADERS)
+async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEncoder, request_id: str) -> None:
+    """Tell the caller what it may know. Code and request id are headers too: a body for people does not have them."""
+    content_type, body = encode(error.status, error.code, redaction.redact(error.public_message), request_id)
+    headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code, "x-request-id": request_id}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(error.retry_after_s)
+    await reply(stream, error.status, body, headers | (error.headers if isinstance(error, RequestRejected) else {}))
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:

@@ -1,21 +1,23 @@
 // fetch for a Lambda function URL behind CloudFront with origin access control.
 //
-// CloudFront signs requests but not their bodies, so Lambda refuses a POST or PUT without the body's SHA-256 in
-// `x-amz-content-sha256`. Elsewhere the header is ignored, so it is always sent.
+// CloudFront does not sign bodies, so Lambda refuses a POST or PUT without the body's SHA-256 in
+// `x-amz-content-sha256`. Elsewhere it is ignored.
 // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-lambda.html
 //
-// This file has no dependencies: copy it and use `signedFetch` in place of `fetch`.
+// Copy this file and use `signedFetch` in place of `fetch`.
 
-/** Like fetch, for bodies that are text or bytes. */
+/** Like fetch. A stream is read whole first, for its digest. */
 export async function signedFetch(resource, init = {}) {
-  const method = (init.method ?? "GET").toUpperCase();
-  // Browsers have crypto.subtle on https and localhost only; no CloudFront signs elsewhere.
+  const method = (init.method ?? resource.method ?? "GET").toUpperCase();
+  // There is crypto.subtle on https and localhost only; no CloudFront signs elsewhere.
   if (method === "GET" || method === "HEAD" || !globalThis.crypto?.subtle) return fetch(resource, init);
-  const { body = "" } = init;
-  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-  const headers = new Headers(init.headers);
-  headers.set("x-amz-content-sha256", await sha256(bytes));
-  return fetch(resource, { ...init, body: bytes, headers });
+  // Not every browser takes a stream in a Request.
+  if (init.body instanceof ReadableStream) init = { ...init, body: await new Response(init.body).arrayBuffer() };
+  const request = new Request(resource, init);
+  const { headers } = request; // with the type of a form or blob
+  const body = await request.arrayBuffer();
+  headers.set("x-amz-content-sha256", await sha256(body));
+  return fetch(request, { body, headers });
 }
 
 async function sha256(bytes) {

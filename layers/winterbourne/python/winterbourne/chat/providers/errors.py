@@ -1,7 +1,8 @@
 """Maps a provider's HTTP status or error object to a ModelError.
 
-The error message names the setting to check. The provider's own message is appended if it helps and cannot reveal a
-secret; it is never appended for 401 and 403, whose messages quote keys, accounts and roles.
+What the caller can mend has an error class of its own, found by the words of the providers. The error message, for the
+log, names the setting to check. The provider's own message is appended if it helps and cannot reveal a secret; it is
+never appended for 401 and 403, whose messages quote keys, accounts and roles.
 """
 
 import contextlib
@@ -14,7 +15,15 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
+from winterbourne.chat.errors import (
+    ModelBusy,
+    ModelContentRefused,
+    ModelError,
+    ModelImageRefused,
+    ModelInputTooLong,
+    ModelMisconfigured,
+    ModelRefused,
+)
 from winterbourne.chat.infra import redaction
 
 __all__ = [
@@ -33,8 +42,43 @@ _RETRYABLE_ERROR: Final = re.compile(
     re.IGNORECASE,
 )
 _BILLING_ERROR_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_REQUEST_STATUSES: Final = frozenset({400, 413, 422})
+"""Statuses with which providers reject what the request says; others mean key, access, model or address."""
+_TOO_LONG: Final = re.compile(
+    r"context.?(length|size|window|limit|the overflows)|exceed_context"
+    r"|maximum (context|prompt|model|input|sequence) length|exceeds max length"
+    r"|(prompt|input|request|messages?|conversation)( is| are)? too (long|large)"
+    r"|request_too_large|too many tokens:|model token limit|(input|prompt|requested) token count"
+    r"|reduce the length|tokens must be reduced|longer than the maximum|exceeds (the )?max(imum)? (input )?length"
+    r"|inputs?.? tokens? \+|range of input length|string_above_max_length|maximum tokens you requested exceeds",
+    re.IGNORECASE,
+)
+_CONTENT_POLICY: Final = re.compile(
+    r"content.?(policy|filter|management|exists.?risk)|responsible.?ai.?policy|data_inspection|moderation|was flagged"
+    r"|safety system|prohibited.?content|sensitive.?(content|words)|policy_violation",
+    re.IGNORECASE,
+)
+_BAD_IMAGE: Final = re.compile(
+    r"(invalid|unsupported|image_parse|too_many)[_ ](image|base64)|image[_ ](parse|url|format|too|size|content)"
+    r"|\bimages? (exceeds?|input|dimensions?|is|are|cannot|could|must|does)\b"
+    r"|(support\w*|process|decode|identify|download|fetch|load|read|at most \d+) (\w+ ){0,3}images?\b"
+    r"|(image|multi.?modal|vision)\w* (input|support|is not|are not)",
+    re.IGNORECASE,
+)
+_MISCONFIGURED: Final = re.compile(
+    r"api.?key|credential|security token|model.?identifier|inference profile|model.?(not.?found|does not exist)"
+    r"|(unknown|invalid|no such) model\b|model \S+ (not found|does not exist|is not)|not have access",
+    re.IGNORECASE,
+)
+_CALLERS_REASONS: Final = (
+    (_TOO_LONG, ModelInputTooLong),
+    (_CONTENT_POLICY, ModelContentRefused),
+    (_BAD_IMAGE, ModelImageRefused),
+)
+
 _SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+")
 _MAX_MESSAGE_CHARS: Final = 300
+_MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 
 
 class ErrorHints(msgspec.Struct, frozen=True):
@@ -50,8 +94,9 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     code, message = parse_error_object(parse_json(body))
     code = redaction.redact(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
     if code in _BILLING_ERROR_CODES:
-        return ModelRefused(f"the model's provider requires payment ({code}); check the account of {hints.key}")
-    if status in _RETRYABLE_STATUSES or status >= 500:
+        return ModelMisconfigured(f"the model's provider requires payment ({code}); check the account of {hints.key}")
+    reason = None if status == 401 else _callers_reason(code, message)
+    if (status in _RETRYABLE_STATUSES or status >= 500) and reason is not ModelInputTooLong:
         text = f"the model's provider is busy ({_format_status(status, code)})"
         return ModelBusy(text, _parse_retry_after_s(headers))
     settings_to_check = {
@@ -61,7 +106,12 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     }.get(status, f"MODEL_ID and {hints.base_url}" if status < 400 else "MODEL_ID and the request's options")
     detail = "" if status in {401, 403} else _sanitize_message(message)
     text = f"the model's provider rejected the request ({_format_status(status, code)})"
-    return ModelRefused(f"{text}; check {settings_to_check}{detail}")
+    if reason is None:
+        is_request_wrong = status in _REQUEST_STATUSES and not _MISCONFIGURED.search(
+            f"{code} {message[:_MAX_SEARCHED_CHARS]}"
+        )
+        reason = ModelRefused if is_request_wrong else ModelMisconfigured
+    return reason(f"{text}; check {settings_to_check}{detail}")
 
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
@@ -69,15 +119,23 @@ def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
     value = parse_json(body)
     if isinstance(value, dict) and value.get("error"):
         return mid_stream_error(value["error"])
-    return ModelRefused(f"the model's provider sent a document instead of a stream; check {hints.base_url}")
+    return ModelMisconfigured(f"the model's provider sent a document instead of a stream; check {hints.base_url}")
 
 
 def mid_stream_error(error: Any) -> ModelError:
     """The error for an error object inside a stream whose status was 200."""
     code, message = parse_error_object(error)
     text = f"the model's provider reports {code or 'an error'}{_sanitize_message(message)}"
+    if reason := _callers_reason(code, message):
+        return reason(text)
     is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
     return ModelBusy(text) if is_retryable else ModelError(text)
+
+
+def _callers_reason(code: str, message: str) -> type[ModelRefused] | None:
+    """The class of a rejection that the caller can mend; None for any other."""
+    text = f"{code} {message}"[:_MAX_SEARCHED_CHARS]
+    return next((kind for pattern, kind in _CALLERS_REASONS if pattern.search(text)), None)
 
 
 def parse_error_object(body: Any) -> tuple[str, str]:

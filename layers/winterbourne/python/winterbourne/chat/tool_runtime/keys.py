@@ -4,7 +4,9 @@ A key may be stored in a secret instead: if the setting `NAME_SECRET_ARN` is set
 variable `NAME`.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -13,6 +15,8 @@ from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
 from winterbourne.chat.settings import is_secret
 
 __all__ = ["KeyRing", "ToolKeys"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class KeyRing(msgspec.Struct, frozen=True):
@@ -65,7 +69,8 @@ class ToolKeys(msgspec.Struct, frozen=True):
         if isinstance(value, Secret):
             value = unwrap_single_value(await value.read())
         if not value:
-            raise ToolError(f"{name} is not set.")
+            _LOGGER.error("a tool cannot run: its key %s is not set", name)
+            raise ToolError("This tool is not set up yet.")
         return value
 
     def setting(self, name: str) -> str:

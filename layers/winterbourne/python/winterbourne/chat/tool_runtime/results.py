@@ -90,8 +90,8 @@ def outcome_for_exception(name: str, error: BaseException) -> Outcome:
 
 
 def handle_exception(name: str, error: BaseException) -> Outcome:
-    """The outcome of an exception that a tool raised. It is logged, unless it is a ToolError."""
-    if not isinstance(error, ToolError):
+    """The outcome of an exception that a tool raised. Logged with its cause, unless it is an intended ToolError."""
+    if counts_as_failure(error):
         _LOGGER.warning("tool %s raised %s", name, exception_class_name(error), exc_info=error)
     return outcome_for_exception(name, error)
 

@@ -1,5 +1,6 @@
 """Decodes AG-UI run requests: `POST /agui` → ChatRequest."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
-from winterbourne.chat.formats.base import ClientTool, Format, Id, error_body
+from winterbourne.chat.formats.base import ClientTool, Format, Id, encode_text_error
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
@@ -24,12 +25,18 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     run_id: Id = ""
     tools: tuple[ClientTool, ...] = ()
     context: tuple[_Context, ...] = ()
+    protocol_version: Any = None
 
 
 def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
     """The client's context as one user message: it comes from the user's side, with the user's authority only."""
     lines = [f"{entry.description}: {entry.value}" for entry in context]
     return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
+
+
+def _knows_1_0(protocol_version: Any) -> bool:
+    """Whether the client speaks AG-UI 1.0 or newer: clients before it name no version. An odd one counts as newer."""
+    return bool(protocol_version) and not re.fullmatch(r"0\.\d+", str(protocol_version))
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
@@ -40,8 +47,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         conversation_id=decoded.thread_id,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
     )
-    return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id)
+    return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, _knows_1_0(decoded.protocol_version))
 
 
-FORMAT: Final = Format("/agui", decode, error_body)
+FORMAT: Final = Format("/agui", decode, encode_text_error)
 """AG-UI over server-sent events."""

@@ -1,4 +1,4 @@
-"""Encodes events as AG-UI 1.0 events, which CopilotKit and `@ag-ui/client` read.
+"""Encodes events as AG-UI events, 1.0 or those of before, which CopilotKit and `@ag-ui/client` read.
 
 One model turn is one AG-UI assistant message, the parent of the turn's tool calls. Everything that was opened must be
 closed before the run finishes. A text or reasoning message is closed before anything else opens; tool calls may be
@@ -12,6 +12,7 @@ import msgspec
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ag_ui.history import METADATA_KEY, encode_encrypted_value
+from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 
 __all__ = ["AgUiEncoder"]
@@ -55,10 +56,12 @@ class AgUiEncoder(sse.SseEncoder):
     Attributes:
         thread_id: The client's id for the conversation; if empty, our conversation id is sent.
         run_id: The client's id for this answer; if empty, our message id is sent.
+        knows_1_0: Whether the client takes what is new in AG-UI 1.0; older ones end the run with an error instead.
     """
 
     thread_id: str = ""
     run_id: str = ""
+    knows_1_0: bool = True
     _run_fields: bytes = b""
     _message_id: str = ""
     _turn_message_id: bytes = b""
@@ -99,11 +102,11 @@ class AgUiEncoder(sse.SseEncoder):
                 return self._conversation_started(event)
             case e.ConversationEnded():
                 return self._conversation_ended(event)
-            case e.ConversationFailed(code, message):
-                return RUN_ERROR % (self._end_step(), dumps(message), dumps(code))
+            case e.ConversationFailed(code, message, request_id):
+                return RUN_ERROR % (self._end_step(), dumps(explain_failure(message, request_id)), dumps(code))
             case e.ConversationStopped(reason):
-                outcome = b'"outcome":{"type":"cancelled"},"result":{"stopReason":"%b"}' % reason.encode()
-                return self._run_finished(outcome)
+                outcome = b'"outcome":{"type":"cancelled"},' if self.knows_1_0 else b""
+                return self._run_finished(b'%b"result":{"stopReason":"%b"}' % (outcome, reason.encode()))
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -131,7 +134,7 @@ class AgUiEncoder(sse.SseEncoder):
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         pending = b""
-        if event.stop_reason == "tool_calls":
+        if event.stop_reason == "tool_calls" and self.knows_1_0:
             pending = b',"pendingToolCallIds":[%b]' % b",".join(self._pending_calls.values())
         used = event.usage
         fields = pending, event.stop_reason.encode(), used.input, used.output, used.cached

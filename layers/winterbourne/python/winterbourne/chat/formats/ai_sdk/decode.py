@@ -8,7 +8,7 @@ import msgspec
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
-from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, ToolName, error_body
+from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, ToolName, encode_text_error
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
@@ -63,5 +63,5 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
     return chat_request, AiSdkEncoder(frozenset(tools))
 
 
-FORMAT: Final = Format("/api/chat", decode, error_body)
+FORMAT: Final = Format("/api/chat", decode, encode_text_error)
 """AI SDK UI message stream."""

@@ -14,6 +14,7 @@ import orjson
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ai_sdk.history import ProviderMetadata, ReasoningMetadata
+from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 
 __all__ = ["AiSdkEncoder"]
@@ -85,8 +86,9 @@ class AiSdkEncoder(sse.SseEncoder):
             case e.ConversationEnded(stop_reason, used):
                 reason = FINISH_REASONS.get(stop_reason, "other").encode()
                 return FINISH % (self._end_step(), reason, used.input, used.output, used.cached)
-            case e.ConversationFailed(_, message):
-                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (self._end_step(), dumps(message), sse.DONE)
+            case e.ConversationFailed(_, message, request_id):
+                told = dumps(explain_failure(message, request_id))
+                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (self._end_step(), told, sse.DONE)
             case e.ConversationStopped(reason):
                 return b'%bdata: {"type":"abort","reason":"%b"}\n\n%b' % (self._end_step(), reason.encode(), sse.DONE)
             case e.ToolQueued() | e.ToolStarted():

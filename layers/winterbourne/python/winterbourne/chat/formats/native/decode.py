@@ -18,7 +18,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, error_body
+from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, encode_json_error
 from winterbourne.chat.formats.media import parse_image, usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.formats.repair import convert_body
@@ -103,5 +103,5 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
     return chat_request, NativeEncoder()
 
 
-FORMAT: Final = Format("/chat", decode, error_body)
+FORMAT: Final = Format("/chat", decode, encode_json_error)
 """The native format."""

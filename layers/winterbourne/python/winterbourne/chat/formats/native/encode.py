@@ -8,7 +8,7 @@
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out` or `cancelled`.
-The terminal frame is `done`, `error` (`code`, `message`) or `stopped` (`reason`).
+The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
 """
 
 import functools
@@ -74,8 +74,9 @@ class NativeEncoder(sse.SseResponse):
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
                 return DONE_FRAME % (stop_reason.encode(), usage.input, usage.output, usage.cached, turns)
-            case e.ConversationFailed(code, message):
-                return b'data: {"type":"error","code":%b,"message":%b}\n\n' % (string(code), string(message))
+            case e.ConversationFailed(code, message, request_id):
+                fields = string(code), string(message), string(request_id)
+                return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
             case e.TurnStarted() | e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():

@@ -14,7 +14,7 @@ from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, Temperature
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error
+from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error_response
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
 from winterbourne.chat.formats.repair import convert_body
 from winterbourne.chat.settings import ModelSettings
@@ -109,5 +109,5 @@ def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     return OpenAiChunkEncoder(model, client_tools, include_usage, created)
 
 
-FORMAT: Final = Format("/v1/chat/completions", decode, encode_error)
+FORMAT: Final = Format("/v1/chat/completions", decode, encode_error_response)
 """OpenAI chat completions, streaming or not."""

@@ -3,6 +3,7 @@
 Independent of how requests are decoded.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, assert_never
 
@@ -13,7 +14,7 @@ from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps
 
-__all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error"]
+__all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error_response"]
 
 FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
     "stop": "stop",
@@ -33,14 +34,18 @@ ERROR_TYPES: Final[Mapping[int, str]] = {
     429: "rate_limit_error",
 }
 
-STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = {"model_busy": 503, "deadline_reached": 504}
-"""HTTP status of a failed non-streaming answer, by error code; other `model_` codes give 502, all else 500."""
+
+JSON_HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json", "x-content-type-options": "nosniff"}
 
 
 class OpenAiChunkEncoder(sse.SseEncoder):
     """Encodes events as chat completion chunks.
 
+    The first chunk, which says nothing, goes out with the second: until then a failure can have a status of its own.
+
     Attributes:
+        status: That of a failed answer once its terminal event is encoded, if nothing was sent before.
+        headers: Likewise.
         model: The name that the caller used; if empty, the name in ConversationStarted is sent.
         client_tools: Names of the caller's own tools.
         include_usage: Whether the caller asked for a last chunk with token counts.
@@ -51,6 +56,9 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     client_tools: frozenset[str]
     include_usage: bool
     created: int
+    status: int = 200  # type: ignore[misc]
+    headers: Mapping[str, str] = msgspec.field(default_factory=lambda: sse.HEADERS)  # type: ignore[misc]
+    _opening: bytes = b""
     _call_indexes: dict[str, int] = msgspec.field(default_factory=dict)
     _chunk_prefix: bytes = b""
     _has_text: bool = False
@@ -75,8 +83,8 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return self._conversation_started(event)
             case e.ConversationEnded():
                 return self._conversation_ended(event)
-            case e.ConversationFailed(code, message):
-                return b"data: %b\n\n%b" % (encode_error(_status_for_error_code(code), code, message), sse.DONE)
+            case e.ConversationFailed():
+                return self._conversation_failed(event)
             case e.ConversationStopped(reason):
                 # The format has no reason for this: `length` says that more would have come, `stopped` why it did not.
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
@@ -95,7 +103,18 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         fields = dumps(f"chatcmpl-{event.message_id}"), self.created, dumps(self.model or event.model)
         template = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
         self._chunk_prefix = template % fields
-        return self._chunk(b'{"role":"assistant","content":""}')
+        self._opening = self._chunk(b'{"role":"assistant","content":""}')
+        return b""
+
+    def _conversation_failed(self, event: e.ConversationFailed) -> bytes:
+        if self._held_back():  # nothing is on the wire yet
+            self.status, self.headers = event.status, _failure_headers(event)
+            return _encode_failure(event)
+        return b"data: %b\n\n%b" % (_encode_failure(event), sse.DONE)
+
+    def _held_back(self) -> bytes:
+        opening, self._opening = self._opening, b""
+        return opening
 
     def _tool_call_started(self, call_id: str, name: str) -> bytes:
         index = self._call_indexes[call_id] = len(self._call_indexes)
@@ -115,8 +134,8 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         return last + sse.DONE
 
     def _chunk(self, delta: bytes, finish_reason: bytes = b"null", extra_fields: bytes = b"") -> bytes:
-        fields = self._chunk_prefix, delta, finish_reason, extra_fields
-        return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % fields
+        fields = self._held_back(), self._chunk_prefix, delta, finish_reason, extra_fields
+        return b'%b%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % fields
 
 
 class OpenAiCompletionEncoder(msgspec.Struct):
@@ -127,15 +146,16 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         client_tools: Likewise.
         created: Likewise.
         status: That of a failed answer once its terminal event is encoded.
+        headers: Likewise.
     """
 
-    headers: ClassVar[Mapping[str, str]] = {"content-type": "application/json"}
     heartbeat: ClassVar[bytes] = b""
 
     model: str
     client_tools: frozenset[str]
     created: int
     status: int = 200
+    headers: Mapping[str, str] = msgspec.field(default_factory=lambda: JSON_HEADERS)
     _id: str = ""
     _turns: list[list[str]] = []
     _reasoning: list[str] = []
@@ -163,9 +183,9 @@ class OpenAiCompletionEncoder(msgspec.Struct):
                 return self._completion(FINISH_REASONS.get(event.stop_reason, "length"), event.usage)
             case e.ConversationStopped():
                 return self._completion("length", e.Usage(), stopped=event.reason)
-            case e.ConversationFailed(code, message):
-                self.status = _status_for_error_code(code)
-                return encode_error(self.status, code, message)
+            case e.ConversationFailed():
+                self.status, self.headers = event.status, _failure_headers(event)
+                return _encode_failure(event)
             case e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta() | e.TurnEnded():
                 pass
             case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
@@ -190,10 +210,6 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         return message
 
 
-def _status_for_error_code(code: str) -> int:
-    return STATUS_BY_ERROR_CODE.get(code, 502 if code.startswith("model_") else 500)
-
-
 def _usage(usage: e.Usage) -> dict[str, Any]:
     return {
         "prompt_tokens": usage.input,
@@ -203,8 +219,21 @@ def _usage(usage: e.Usage) -> dict[str, Any]:
     }
 
 
-def encode_error(status: int, code: str, message: str) -> bytes:
-    """The format's error object, as the SDKs expect it."""
+def encode_error_response(status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:
+    """The content type and the format's error object, as the SDKs expect it; `request_id` is an addition."""
     error_type = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    fields = dumps(message), error_type.encode(), dumps(code)
-    return b'{"error":{"message":%b,"type":"%b","param":null,"code":%b}}' % fields
+    fields = dumps(message), error_type.encode(), dumps(code), dumps(request_id)
+    body = b'{"error":{"message":%b,"type":"%b","param":null,"code":%b,"request_id":%b}}' % fields
+    return JSON_HEADERS["content-type"], body
+
+
+def _encode_failure(event: e.ConversationFailed) -> bytes:
+    return encode_error_response(event.status, event.code, event.message, event.request_id)[1]
+
+
+def _failure_headers(event: e.ConversationFailed) -> Mapping[str, str]:
+    """With whether the SDKs, which repeat every 5xx twice, should do so, and after how many seconds."""
+    headers = {**JSON_HEADERS, "x-error-code": event.code, "x-request-id": event.request_id}
+    if event.is_transient:
+        return headers | {"retry-after": str(math.ceil(event.retry_after_s or 1))}
+    return headers | {"x-should-retry": "false"}

@@ -132,7 +132,12 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         interval_s = settings.heartbeat_interval
         try:
             await supervise(
-                conversation.run(), writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
+                conversation.run(),
+                writer,
+                wait_for_stop=stopped,
+                deadline=deadline,
+                heartbeat_interval_s=interval_s,
+                request_id=invocation.aws_request_id,
             )
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
