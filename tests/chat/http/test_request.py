@@ -177,3 +177,9 @@ def test_the_rejection_of_another_shape_names_the_field(value: dict[str, Any], m
         msgspec.convert(value, Point)
     rejected = invalid_shape(raised.value)
     assert (rejected.status, rejected.code, str(rejected)) == (400, "invalid_request", message)
+
+
+@pytest.mark.parametrize("value", ["Bearer \ud83d", "\udc00", "Grüße \ud83d"])
+def test_half_a_surrogate_pair_in_a_header_can_be_encoded(value: str) -> None:
+    request = Request.from_event({"headers": {"Authorization": value}})
+    assert request.headers["authorization"].encode().decode() == value.replace("\ud83d", "?").replace("\udc00", "?")

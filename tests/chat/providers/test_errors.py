@@ -1,11 +1,21 @@
 """Provider errors: mapping HTTP statuses and error bodies to our errors, without secrets."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import orjson
 import pytest
 
-from winterbourne.chat.errors import ModelBusy, ModelError, ModelRefused
+from winterbourne.chat.errors import (
+    ModelBusy,
+    ModelContentRefused,
+    ModelError,
+    ModelImageRefused,
+    ModelInputTooLong,
+    ModelMisconfigured,
+    ModelRefused,
+)
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status, mid_stream_error
 
 HINTS = ErrorHints("OPENAI_API_KEY", "OPENAI_BASE_URL")
@@ -107,3 +117,100 @@ class TestMidStreamError:
     @pytest.mark.parametrize("error", [{"type": "invalid_request_error"}, "no", 7, None, [], {"code": 400}])
     def test_anything_else_is_a_model_error(self, error: object) -> None:
         assert type(mid_stream_error(error)) is ModelError
+
+
+def rejected(status: int, message: str, code: str = "") -> tuple[type[ModelError], str, int]:
+    error = error_for_status(status, {}, orjson.dumps({"error": {"message": message, "code": code}}), HINTS)
+    return type(error), error.code, error.status
+
+
+class TestReasonOfTheCaller:
+    @pytest.mark.parametrize(
+        ("status", "message", "code"),
+        [
+            (400, "This model's maximum context length is 8192 tokens.", "context_length_exceeded"),
+            (400, "", "context_length_exceeded"),
+            (400, "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens", ""),
+            (400, "The decoder prompt (length 5000) is longer than the maximum model length of 4096.", ""),
+            (400, "prompt is too long: 210000 tokens > 200000 maximum", "invalid_request_error"),
+            (400, "input length and `max_tokens` exceed context limit: 198000 + 8192 > 200000", ""),
+            (413, "Request exceeds the maximum size", "request_too_large"),
+            (400, "Input is too long for requested model.", "ValidationException"),
+            (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", "400"),
+            (400, "the request exceeds the available context size, try increasing it", "exceed_context_size_error"),
+            (500, "the input length exceeds the context length", ""),
+            (400, "Trying to keep the first 5000 tokens when context the overflows.", ""),
+            (400, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length", "3051"),
+            (400, "Please reduce the length of the messages or completion.", ""),
+            (400, "Your request exceeded model token limit: 8192", "invalid_request_error"),
+            (400, "Range of input length should be [1, 30720]", "InvalidParameter"),
+            (400, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000", ""),
+            (429, "Request too large for gpt-5. The input or output tokens must be reduced.", "rate_limit_exceeded"),
+            (400, "too many tokens: size limit exceeded by 11326 tokens", ""),
+            (400, "prompt token count of 70000 exceeds the limit of 64000", "model_max_prompt_tokens_exceeded"),
+        ],
+    )
+    def test_too_long_a_conversation(self, status: int, message: str, code: str) -> None:
+        assert rejected(status, message, code) == (ModelInputTooLong, "context_length_exceeded", 400)
+
+    @pytest.mark.parametrize(
+        ("status", "message", "code"),
+        [
+            (400, "Your request was rejected by our safety system.", "content_policy_violation"),
+            (400, "The response was filtered due to Azure OpenAI's content management policy.", "content_filter"),
+            (400, "Input data may contain inappropriate content.", "data_inspection_failed"),
+            (400, "Content Exists Risk", "invalid_request_error"),
+            (403, "Your chosen model requires moderation and your input was flagged for violence.", "403"),
+        ],
+    )
+    def test_content_that_a_policy_forbids(self, status: int, message: str, code: str) -> None:
+        assert rejected(status, message, code) == (ModelContentRefused, "content_policy_violation", 400)
+
+    @pytest.mark.parametrize(
+        ("message", "code"),
+        [
+            ("You uploaded an unsupported image.", "invalid_image_format"),
+            ("Could not process image", "invalid_request_error"),
+            ("messages.0.content.1.image.source.base64: image exceeds 5 MB maximum", ""),
+            ("At most 1 image(s) may be provided in one prompt.", "BadRequestError"),
+            ("This model does not support image input", ""),
+            ("cannot identify image file", ""),
+        ],
+    )
+    def test_an_image_that_the_model_cannot_use(self, message: str, code: str) -> None:
+        assert rejected(400, message, code) == (ModelImageRefused, "invalid_image", 400)
+
+    def test_is_found_in_a_stream_too(self) -> None:
+        error = mid_stream_error({"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"})
+        assert isinstance(error, ModelInputTooLong)
+
+    @pytest.mark.parametrize("message", ["Too many tokens, please wait before trying again.", "Too many requests", "x"])
+    @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
+    def test_is_none_where_waiting_helps(self, status: int, message: str) -> None:
+        assert rejected(status, message, "rate_limit_exceeded")[0] is ModelBusy
+
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_is_told_as_a_rejected_request_if_it_is_not_known(self, status: int) -> None:
+        assert rejected(status, "temperature: no", "invalid_value") == (ModelRefused, "model_refused", 400)
+
+    @pytest.mark.parametrize(
+        ("status", "message"),
+        [
+            (301, ""),
+            (401, "the prompt is too long"),
+            (402, "pay"),
+            (403, "no"),
+            (404, "no"),
+            (405, "no"),
+            (400, "API key not valid. Please pass a valid API key."),
+            (400, "The provided model identifier is invalid."),
+            (400, "model gpt-9 not found"),
+        ],
+    )
+    def test_is_not_the_callers_if_the_deployment_is_wrong(self, status: int, message: str) -> None:
+        assert rejected(status, message) == (ModelMisconfigured, "model_refused", 502)
+
+    def test_is_searched_for_in_bounded_time(self) -> None:
+        began = time.process_time()
+        rejected(400, "support" * 9000)
+        assert time.process_time() - began < 1

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chat.log_lines import log_lines
 from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.tool_runtime import results
@@ -18,6 +19,7 @@ from winterbourne.chat.tool_runtime.results import (
     counts_as_failure,
     encode,
     failed,
+    handle_exception,
     outcome_for_exception,
     timed_out,
     truncate,
@@ -194,3 +196,17 @@ class TestSecrets:
     @pytest.mark.parametrize("before", range(180, 260))
     def test_are_not_split_by_the_truncation_of_a_result(self, before: int) -> None:
         assert b"sk-h" not in encode("x" * before + "sk-harbour" + "y" * 100, 256)
+
+
+def test_the_cause_of_an_unavailable_dependency_is_in_the_log() -> None:
+    error = ToolUnavailable("The harbour office cannot be reached.")
+    error.__cause__ = ConnectionError("no route to the quay")
+    with log_lines() as lines:
+        assert handle_exception("moor", error).error == "The harbour office cannot be reached."
+    assert any("no route to the quay" in line for line in lines)
+
+
+def test_an_intended_tool_error_is_not_logged() -> None:
+    with log_lines() as lines:
+        handle_exception("moor", ToolError("There is no such port."))
+    assert lines == []

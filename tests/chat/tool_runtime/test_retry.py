@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.chat.log_lines import log_lines
 from tests.clock import jumping
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -77,3 +78,10 @@ async def test_a_tool_without_retries_is_called_once() -> None:
     with pytest.raises(RuntimeError):
         await with_retry("t", 0, call)("it", ToolContext())
     assert len(attempts) == 1
+
+
+async def test_the_cause_of_a_retried_failure_is_in_the_log() -> None:
+    _, call = failing(RuntimeError("the tide table is torn"))
+    with log_lines() as lines:
+        await with_retry("t", 1, call)("it", ToolContext())
+    assert any("the tide table is torn" in line for line in lines)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
+from winterbourne.chat.formats.ag_ui.decode import FORMAT
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 
 PAIRS = {
@@ -123,6 +125,27 @@ class TestEvents:
 
     def test_a_stop_is_a_cancelled_run(self) -> None:
         assert encoded(STARTED, e.ConversationStopped("user"))[-1]["outcome"] == {"type": "cancelled"}
+
+    @pytest.mark.parametrize("reason", ["user", "shutdown"])
+    @pytest.mark.parametrize("version", [None, "", "0.9"])
+    def test_a_stop_has_no_outcome_for_clients_before_1_0(self, version: str | None, reason: Any) -> None:
+        encoder = FORMAT.decode({"messages": [], "protocolVersion": version})[1]
+        last = data_of(encoder.encode((STARTED, e.ConversationStopped(reason))))[-1]
+        assert (last["type"], last["result"]) == ("RUN_FINISHED", {"stopReason": reason})
+        assert "outcome" not in last
+
+    def test_clients_before_1_0_are_told_of_no_pending_calls(self) -> None:
+        encoder = FORMAT.decode({"messages": []})[1]
+        call = (e.ToolCallStarted("c1", "ask"), e.ToolCallReady("c1", "ask", ""))
+        last = data_of(
+            encoder.encode((STARTED, e.TurnStarted(1), *call, e.ConversationEnded("tool_calls", e.Usage(), 1)))
+        )[-1]
+        assert last["outcome"] == {"type": "success"}
+
+    @pytest.mark.parametrize("version", ["1.0", "1.7", "2.0", "1.0.0", "next", 1.0])
+    def test_any_other_version_counts_as_newer(self, version: Any) -> None:
+        encoder = FORMAT.decode({"messages": [], "protocolVersion": version})[1]
+        assert data_of(encoder.encode((STARTED, e.ConversationStopped("user"))))[-1]["outcome"]
 
 
 @settings(max_examples=60)

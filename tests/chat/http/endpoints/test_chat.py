@@ -12,7 +12,7 @@ from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded
-from winterbourne.chat.errors import ModelBusy, ToolError
+from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import USAGE_WRITE_TIMEOUT_S, ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
@@ -118,6 +118,15 @@ class TestChat:
             "message": ModelBusy.public_message,
             "request_id": "r-1",
         }
+
+    @jumping
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_that_failed_before_any_output_has_a_status_at_v1(self, stream: object) -> None:
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+        fixture = ServiceFixture([ModelInputTooLong("gpt-5: 9 tokens; check MODEL_ID")])
+        response = await fixture.send("POST", "/v1/chat/completions", body)
+        assert (response.status, response.json["error"]["code"]) == (400, "context_length_exceeded")
+        assert "MODEL_ID" not in response.body.decode()
 
     @jumping
     async def test_with_an_image_that_the_model_does_not_accept_calls_no_model(self) -> None:

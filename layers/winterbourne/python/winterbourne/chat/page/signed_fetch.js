@@ -1,7 +1,6 @@
 // fetch for a Lambda function URL behind CloudFront with origin access control.
 //
-// CloudFront does not sign bodies, so Lambda refuses a POST or PUT without the body's SHA-256 in
-// `x-amz-content-sha256`. Elsewhere it is ignored.
+// CloudFront does not sign bodies: Lambda refuses a POST or PUT without its SHA-256 in `x-amz-content-sha256`.
 // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-lambda.html
 //
 // Copy this file and use `signedFetch` in place of `fetch`.
@@ -9,7 +8,7 @@
 /** Like fetch. A stream is read whole first, for its digest. */
 export async function signedFetch(resource, init = {}) {
   const method = (init.method ?? resource.method ?? "GET").toUpperCase();
-  // There is crypto.subtle on https and localhost only; no CloudFront signs elsewhere.
+  // crypto.subtle is missing on http, where no CloudFront signs.
   if (method === "GET" || method === "HEAD" || !globalThis.crypto?.subtle) return fetch(resource, init);
   // Not every browser takes a stream in a Request.
   if (init.body instanceof ReadableStream) init = { ...init, body: await new Response(init.body).arrayBuffer() };
