@@ -57,4 +57,4 @@ def test_context_is_passed_on(outcome: Any) -> None:
 
 
 def test_a_rejection_is_an_error_with_its_reason(outcome: Any) -> None:
-    assert "invalid_json" in outcome["refused"]["error"]
+    assert outcome["refused"]["error"].startswith("HTTP 400: the body is not JSON")

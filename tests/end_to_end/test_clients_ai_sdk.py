@@ -1,6 +1,6 @@
 """The AI SDK, versions 5, 6 and 7, against the local function URL: DefaultChatTransport and readUIMessageStream."""
 
-import json
+import re
 from typing import Any
 
 import pytest
@@ -47,7 +47,8 @@ def test_the_second_turn_has_the_history_of_the_first(outcome: Any) -> None:
 
 
 def test_a_failure_is_the_clients_error(outcome: Any) -> None:
-    assert outcome["failed"]["errors"] == ["the script breaks off here, as it was asked to"]
+    (error,) = outcome["failed"]["errors"]
+    assert re.fullmatch(r"The model is busy\. Please try again in a moment\. \(request [-0-9a-f]+\)", error)
     assert outcome["failed"]["last"]["type"] == "error"
 
 
@@ -71,4 +72,4 @@ def test_there_is_nothing_to_resume_and_that_is_no_error(outcome: Any) -> None:
 
 
 def test_a_rejection_is_an_error_with_its_message(outcome: Any) -> None:
-    assert json.loads(outcome["refused"])["error"]["code"] == "invalid_request"
+    assert outcome["refused"].startswith("messages[0].role: ")

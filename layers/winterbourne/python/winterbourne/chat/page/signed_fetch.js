@@ -10,10 +10,10 @@ export async function signedFetch(resource, init = {}) {
   const method = (init.method ?? resource.method ?? "GET").toUpperCase();
   // crypto.subtle is missing on http, where no CloudFront signs.
   if (method === "GET" || method === "HEAD" || !globalThis.crypto?.subtle) return fetch(resource, init);
-  // Not every browser takes a stream in a Request.
+  // Not every browser has streams in a Request.
   if (init.body instanceof ReadableStream) init = { ...init, body: await new Response(init.body).arrayBuffer() };
   const request = new Request(resource, init);
-  const { headers } = request; // with the type of a form or blob
+  const { headers } = request; // also a form's type
   const body = await request.arrayBuffer();
   headers.set("x-amz-content-sha256", await sha256(body));
   return fetch(request, { body, headers });
