@@ -22,8 +22,8 @@ class TestCredential:
         assert extract_credential(request(**headers)) == "k"
 
     @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer "}, {"authorization": "Basic k"}])
-    def test_a_request_without_one_is_rejected_with_how_to_send_it(self, headers: dict[str, str]) -> None:
-        with pytest.raises(RequestRejected, match="authorization: Bearer") as rejection:
+    def test_a_request_without_one_is_rejected(self, headers: dict[str, str]) -> None:
+        with pytest.raises(RequestRejected, match="An API key or token is needed") as rejection:
             extract_credential(request(**headers))
         assert (rejection.value.status, rejection.value.code) == (401, "unauthorized")
         assert rejection.value.headers == {"www-authenticate": 'Bearer realm="chat"'}

@@ -17,6 +17,6 @@ class TestIam:
 
     @pytest.mark.parametrize("event", [{}, {"requestContext": {"authorizer": None}}, {"headers": {"userid": "x"}}])
     async def test_a_request_without_an_identity_is_forbidden(self, event: dict[str, object]) -> None:
-        with pytest.raises(RequestRejected, match="AWS_IAM") as rejection:
+        with pytest.raises(RequestRejected, match="A signed request is needed") as rejection:
             await IamAuthenticator().authenticate(Request.from_event(event))
         assert rejection.value.status == 403

@@ -151,7 +151,7 @@ class TestInvalidTokens:
         assert rejected.headers["www-authenticate"].isascii()
 
     async def test_a_missing_token_is_rejected(self, authenticator: JwtAuthenticator) -> None:
-        with pytest.raises(RequestRejected, match="send a key"):
+        with pytest.raises(RequestRejected, match="An API key or token is needed"):
             await authenticator.authenticate(Request.from_event({}))
 
     async def test_the_error_says_that_the_token_has_expired(self, authenticator: JwtAuthenticator) -> None:

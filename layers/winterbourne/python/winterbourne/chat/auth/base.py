@@ -67,7 +67,7 @@ def extract_credential(request: Credentials) -> str:
         return value.strip()
     if key := request.headers.get("x-api-key", "").strip():
         return key
-    raise unauthorized("send a key as authorization: Bearer, or as x-api-key")
+    raise unauthorized("An API key or token is needed.")
 
 
 def auth_unavailable(message: str) -> RequestRejected:

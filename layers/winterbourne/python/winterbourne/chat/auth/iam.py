@@ -1,9 +1,14 @@
 """IAM authentication (AUTH=iam): the function URL verifies the AWS signature (AuthType AWS_IAM)."""
 
+import logging
+from typing import Final
+
 from winterbourne.chat.auth.base import Caller, Credentials
 from winterbourne.chat.errors import RequestRejected
 
 __all__ = ["IamAuthenticator"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class IamAuthenticator:
@@ -20,6 +25,5 @@ class IamAuthenticator:
         # A unique id is never reused; the ARN of a deleted principal can be given to another one.
         if user_id := request.identity.get("userId"):
             return Caller(f"iam:{user_id}", request.identity.get("userArn") or user_id)
-        raise RequestRejected(
-            403, "forbidden", "the function URL passed no caller identity: its AuthType must be AWS_IAM"
-        )
+        _LOGGER.error("AUTH=iam and the function URL passed no caller identity: its AuthType must be AWS_IAM")
+        raise RequestRejected(403, "forbidden", "A signed request is needed.")

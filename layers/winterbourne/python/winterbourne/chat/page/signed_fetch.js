@@ -10,7 +10,7 @@ export async function signedFetch(resource, init = {}) {
   const method = (init.method ?? resource.method ?? "GET").toUpperCase();
   // crypto.subtle is missing on http, where no CloudFront signs.
   if (method === "GET" || method === "HEAD" || !globalThis.crypto?.subtle) return fetch(resource, init);
-  // Not every browser has streams in a Request.
+  // Few browsers have streams in a Request.
   if (init.body instanceof ReadableStream) init = { ...init, body: await new Response(init.body).arrayBuffer() };
   const request = new Request(resource, init);
   const { headers } = request; // also a form's type
