@@ -49,6 +49,7 @@ class RecordedResponse:
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = b""
+        self.ended = False
         self._head: ResponseHead | None = None
 
     @property
@@ -62,7 +63,12 @@ class RecordedResponse:
     def start_on_write(self, head: ResponseHead) -> None:
         self._head = head
 
+    async def end(self) -> None:
+        assert self.started, "a response that ends has started"
+        self.ended = True
+
     async def write(self, data: bytes) -> None:
+        assert not self.ended, "nothing is written behind the end"
         if not self.response and self._head:
             self.response = Response(self._head.status, self._head.headers)
         self.body += data

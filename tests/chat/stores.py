@@ -1,9 +1,10 @@
 """Stores for tests: one for each storage backend, on a clock that is moved by hand."""
 
+import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -12,12 +13,12 @@ import moto
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 
 from winterbourne.chat.infra import aws_clients
-from winterbourne.chat.storage.base import Store
+from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.dynamodb import DynamoBackend
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
 
-__all__ = ["KINDS", "TABLE", "Clock", "open_store", "template_table"]
+__all__ = ["KINDS", "TABLE", "Clock", "SlowStore", "open_store", "template_table"]
 
 KINDS: Final = ("memory", "file", "dynamodb")
 TABLE: Final = "conversations"
@@ -36,6 +37,42 @@ class Clock:
 
     def __call__(self) -> float:
         return self.time_s
+
+
+class SlowStore(Store):
+    """A shared store in memory whose every call takes `delay_s` seconds before it has its effect."""
+
+    def __init__(self, delay_s: float = 0) -> None:
+        super().__init__(MemoryBackend, threads=0, is_shared=True)
+        self.delay_s = delay_s
+
+    async def get(self, pk: str, sk: str) -> Item | None:
+        await asyncio.sleep(self.delay_s)
+        return await super().get(pk, sk)
+
+    async def query_partition(self, pk: str) -> list[Item]:
+        await asyncio.sleep(self.delay_s)
+        return await super().query_partition(pk)
+
+    async def query_newest(self, pk: str, limit: int, cursor: Item | None = None) -> list[Item]:
+        await asyncio.sleep(self.delay_s)
+        return await super().query_newest(pk, limit, cursor)
+
+    async def put(self, items: Sequence[Item]) -> None:
+        await asyncio.sleep(self.delay_s)
+        await super().put(items)
+
+    async def compare_and_set(self, item: Item) -> bool:
+        await asyncio.sleep(self.delay_s)
+        return await super().compare_and_set(item)
+
+    async def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+        await asyncio.sleep(self.delay_s)
+        return await super().increment(pk, sk, amount, expires_at_s)
+
+    async def delete(self, keys: Sequence[tuple[str, str]]) -> None:
+        await asyncio.sleep(self.delay_s)
+        await super().delete(keys)
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from math import inf
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.chat.stores import Clock
+from tests.clock import JumpingLoop
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
 from winterbourne.chat.settings import StorageSettings
@@ -61,7 +63,7 @@ class TestLease:
 
     async def test_a_new_conversation_has_its_title_and_its_times(self, store: Store, clock: Clock) -> None:
         lease = self.lease(store)
-        await lease.__aenter__()
+        await lease.load()
         now_ms = int(clock.time_s * 1000)
         assert await lease.acquire("hello") == ConversationMetadata(
             id="c", title="hello", created_ms=now_ms, epoch=now_ms, expires_at_s=int(clock.time_s) + 3600
@@ -71,24 +73,24 @@ class TestLease:
         epochs: list[int] = []
         for _ in range(3):
             lease = self.lease(store)
-            await lease.__aenter__()
+            await lease.load()
             metadata = await lease.acquire("hello" if not epochs else "other")
             epochs.append(metadata.epoch)
             assert metadata.title == "hello"
-            await lease.__aexit__()
+            await lease.release(inf)
         assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
 
     async def test_of_two_that_read_the_same_version_one_acquires_it(self, store: Store) -> None:
         one, other = self.lease(store), self.lease(store)
-        await one.__aenter__()
-        await other.__aenter__()
+        await one.load()
+        await other.load()
         await one.acquire("")
         with pytest.raises(ConversationBusy, match="another request"):
             await other.acquire("")
 
     async def test_renewing_it_extends_it(self, store: Store, clock: Clock) -> None:
         lease = self.lease(store)
-        await lease.__aenter__()
+        await lease.load()
         await lease.acquire("")
         for _ in range(5):
             clock.time_s += LEASE_S - 1
@@ -100,16 +102,16 @@ class TestLease:
         self, store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:
         lost, acquired = self.lease(store), self.lease(store)
-        await lost.__aenter__()
+        await lost.load()
         await lost.acquire("")
         clock.time_s += LEASE_S
-        await acquired.__aenter__()
+        await acquired.load()
         await acquired.acquire("")
         await lost.renew()
         await lost.renew()
-        await lost.__aexit__()
+        await lost.release(inf)
         assert [record.levelname for record in caplog.records] == ["ERROR"]
-        await acquired.__aenter__()
+        await acquired.load()
         assert acquired.metadata
         assert is_leased(acquired.metadata, clock.time_s * 1000)
 
@@ -117,14 +119,14 @@ class TestLease:
         self, store: Store, backend: PartitionedBackend
     ) -> None:
         lease = self.lease(store)
-        await lease.__aenter__()
+        await lease.load()
         await lease.acquire("")
         backend.is_cut = True
         await lease.renew()
         backend.is_cut = False
         await lease.renew()
-        await lease.__aexit__()
-        await lease.__aenter__()
+        await lease.release(inf)
+        await lease.load()
         assert lease.metadata
         assert lease.metadata.lease_until_ms == 0
 
@@ -148,7 +150,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
+        self.runner = asyncio.Runner(loop_factory=JumpingLoop)
         self.clock = Clock()
         self.shared = MemoryBackend()
         self.sessions: list[Session] = []

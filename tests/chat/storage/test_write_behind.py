@@ -1,8 +1,9 @@
 """Write-behind queue: putting items never waits, and closing waits for the last write, up to a timeout."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Self
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self
 
 import pytest
 
@@ -11,7 +12,7 @@ from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage import write_behind
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
-from winterbourne.chat.storage.write_behind import FLUSH_TIMEOUT_S, WriteBehindQueue
+from winterbourne.chat.storage.write_behind import DRAFT_INTERVAL_S, WriteBehindQueue
 
 
 class SlowStore(Store):
@@ -50,15 +51,28 @@ async def fail_to_renew() -> None:
     raise AssertionError
 
 
-def item(sk: str) -> Item:
-    return Item(pk="p", sk=sk)
+FLUSH_TIMEOUT_S = 2.0
+
+
+@contextlib.asynccontextmanager
+async def writing(*arguments: Any, **options: Any) -> AsyncIterator[WriteBehindQueue]:
+    queue = WriteBehindQueue(*arguments, **options)
+    queue.start()
+    try:
+        yield queue
+    finally:
+        await queue.close(asyncio.get_running_loop().time() + FLUSH_TIMEOUT_S)
+
+
+def item(sk: str, body: bytes = b"") -> Item:
+    return Item(pk="p", sk=sk, body=body)
 
 
 class TestWhileOpen:
     @jumping
     async def test_putting_takes_no_time_and_writing_overlaps(self) -> None:
         store, loop = SlowStore(delay_s=1), asyncio.get_running_loop()
-        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+        async with writing(store, fail_to_renew, 60) as queue:
             before = loop.time()
             queue.put([item("a")])
             assert loop.time() - before < 0.5
@@ -68,7 +82,7 @@ class TestWhileOpen:
     @jumping
     async def test_items_put_during_a_write_go_together_in_the_next(self) -> None:
         store = SlowStore(delay_s=1)
-        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+        async with writing(store, fail_to_renew, 60) as queue:
             queue.put([item("a")])
             await asyncio.sleep(0.5)
             queue.put([item("b")])
@@ -77,7 +91,7 @@ class TestWhileOpen:
 
     @jumping
     async def test_the_lease_is_renewed_in_time_even_if_nothing_is_written(self) -> None:
-        async with Renewals() as renewals, WriteBehindQueue(SlowStore(), renewals, 10):
+        async with Renewals() as renewals, writing(SlowStore(), renewals, 10):
             await asyncio.sleep(35)
         assert renewals.at_s == [10, 20, 30]
 
@@ -86,7 +100,7 @@ class TestClosing:
     @jumping
     async def test_waits_for_the_last_write(self) -> None:
         store = SlowStore(delay_s=1)
-        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+        async with writing(store, fail_to_renew, 60) as queue:
             queue.put([item("a")])
         assert store.writes == [["a"]]
         assert queue.is_flushed
@@ -96,7 +110,7 @@ class TestClosing:
         store = SlowStore(delay_s=1)
 
         async def stream() -> None:
-            async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+            async with writing(store, fail_to_renew, 60) as queue:
                 queue.put([item("a")])
                 await asyncio.sleep(3600)
 
@@ -111,7 +125,7 @@ class TestClosing:
     async def test_gives_up_on_a_hanging_store(self) -> None:
         loop = asyncio.get_running_loop()
         before = loop.time()
-        async with WriteBehindQueue(SlowStore(delay_s=3600), fail_to_renew, 7200) as queue:
+        async with writing(SlowStore(delay_s=3600), fail_to_renew, 7200) as queue:
             queue.put([item("a")])
         assert FLUSH_TIMEOUT_S <= loop.time() - before < FLUSH_TIMEOUT_S + 1
         assert not queue.is_flushed
@@ -120,7 +134,7 @@ class TestClosing:
     @jumping
     async def test_writes_nothing_if_nothing_was_put(self) -> None:
         store = SlowStore()
-        async with WriteBehindQueue(store, fail_to_renew, 60):
+        async with writing(store, fail_to_renew, 60):
             pass
         assert store.writes == []
 
@@ -130,9 +144,9 @@ class TestUnavailableStore:
     async def test_items_that_failed_are_written_with_the_next_ones_in_order(self) -> None:
         store = SlowStore()
         store.failures = 1
-        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+        async with writing(store, fail_to_renew, 60) as queue:
             queue.put([item("a")])
-            await asyncio.sleep(5)
+            await asyncio.sleep(DRAFT_INTERVAL_S / 2)
             queue.put([item("b")])
         assert store.writes == [["a", "b"]]
 
@@ -143,7 +157,51 @@ class TestUnavailableStore:
         monkeypatch.setattr(write_behind, "measure", counted.append)
         store = SlowStore(delay_s=0)
         store.failures = 9
-        async with WriteBehindQueue(store, fail_to_renew, 60) as queue:
+        async with writing(store, fail_to_renew, 60) as queue:
             queue.put([item("a"), item("b")])
         assert "the last 2 items of a conversation could not be saved" in caplog.text
         assert counted == ["ConversationsCut"]
+
+
+class TestDrafts:
+    @jumping
+    async def test_are_written_once_a_second_as_far_as_they_changed(self) -> None:
+        store, said = SlowStore(delay_s=0), [item("a", b"one"), item("b", b"same")]
+        async with writing(store, fail_to_renew, 60, lambda: said):
+            await asyncio.sleep(DRAFT_INTERVAL_S * 2.5)
+            assert store.writes == [["a", "b"]]
+            said[0] = item("a", b"one two")
+            await asyncio.sleep(DRAFT_INTERVAL_S)
+            assert store.writes == [["a", "b"], ["a"]]
+
+    @jumping
+    async def test_what_is_finished_replaces_them_and_is_not_written_twice(self) -> None:
+        store, said = SlowStore(delay_s=0), [item("a", b"half"), item("b", b"whole")]
+        async with writing(store, fail_to_renew, 60, lambda: said) as queue:
+            await asyncio.sleep(DRAFT_INTERVAL_S * 1.5)
+            said.clear()
+            queue.put([item("a", b"whole"), item("b", b"whole")])
+        assert store.writes == [["a", "b"], ["a"]]
+
+    @jumping
+    async def test_one_that_waits_is_replaced_by_the_next(self) -> None:
+        store, said = SlowStore(delay_s=DRAFT_INTERVAL_S * 3.5), [item("a", b"1")]
+        async with writing(store, fail_to_renew, 60, lambda: said) as queue:
+            await asyncio.sleep(DRAFT_INTERVAL_S * 1.5)
+            queue.put([item("b"), item("b", b"again")])
+            said[0] = item("a", b"2")
+            await asyncio.sleep(DRAFT_INTERVAL_S * 20)
+        assert store.writes == [["a"], ["b"], ["a"]]
+
+    @jumping
+    async def test_a_store_that_fails_is_not_asked_every_second(self) -> None:
+        store, asked = SlowStore(delay_s=0), list[float]()
+        store.failures = 1000
+
+        def draft() -> list[Item]:
+            asked.append(asyncio.get_running_loop().time())
+            return [item("a", str(len(asked)).encode())]
+
+        async with Renewals() as renewals, writing(store, renewals, 10, draft):
+            await asyncio.sleep(35)
+        assert len(asked) <= 5

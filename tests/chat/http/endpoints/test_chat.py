@@ -2,22 +2,24 @@
 
 import asyncio
 from functools import partial
+from math import inf
 from typing import Any, cast
 
 import pytest
 
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.stores import SlowStore
 from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded
 from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
 from winterbourne.chat.formats import native, openai
-from winterbourne.chat.http.endpoints.chat import USAGE_WRITE_TIMEOUT_S, ChatEndpoint
+from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.router import Router
-from winterbourne.chat.http.service import Endpoint, Service
+from winterbourne.chat.http.service import TIDY_TIMEOUT_S, Endpoint, Service
 from winterbourne.chat.infra import redaction, telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.conversations import ConversationStore
@@ -31,8 +33,8 @@ class ServiceFixture:
 
     def __init__(self, *turns: list[Step], **overrides: Any) -> None:
         self.provider = FakeProvider(*turns)
+        self.store = store = overrides.pop("store", None) or make_store("memory")
         settings = Settings.of(auth="none", **overrides)
-        store = make_store(settings.storage.store)
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
         limiter = RateLimiter(store, settings.limits)
@@ -73,8 +75,36 @@ class ServiceFixture:
         await self.service.handle(event(method, path, body), cast("ResponseStream", response), context)
         return response
 
+    async def serve(self, path: str, body: object, remaining_ms: int) -> "TimedResponse":
+        """Like `send` with POST, on a deadline that comes nearer."""
+        response, context = TimedResponse(), TimedContext(remaining_ms)
+        await self.service.handle(event("POST", path, body), cast("ResponseStream", response), context)
+        return response
+
     async def chat(self, content: str, **fields: Any) -> RecordedResponse:
         return await self.send("POST", "/chat", {"messages": [{"role": "user", "content": content}], **fields})
+
+
+class TimedResponse(RecordedResponse):
+    """A response that knows when it ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = asyncio.get_running_loop().time()
+        self.ended_after_s = inf
+
+    async def end(self) -> None:
+        await super().end()
+        self.ended_after_s = asyncio.get_running_loop().time() - self._began
+
+
+class TimedContext(FakeLambdaContext):
+    def __init__(self, remaining_ms: int) -> None:
+        super().__init__(remaining_ms=remaining_ms)
+        self._ends_at = asyncio.get_running_loop().time() + remaining_ms / 1000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self._ends_at - asyncio.get_running_loop().time()) * 1000)
 
 
 class TestChat:
@@ -273,12 +303,13 @@ class TestRateLimits:
         assert (await fixture.chat("two")).status == 429
 
     @jumping
-    async def test_a_hanging_store_delays_the_end_only_briefly_and_the_terminal_event_not_at_all(
+    async def test_a_hanging_store_delays_neither_the_terminal_event_nor_the_end(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         frame_types: list[object] = []
 
         async def hang(*_: object) -> None:
+            assert response.ended
             frame_types.extend(frame["type"] for frame in response.frames)
             await asyncio.sleep(3600)
 
@@ -289,8 +320,91 @@ class TestRateLimits:
         stream = cast("ResponseStream", response)
         await fixture.service.handle(event("POST", "/chat", body), stream, FakeLambdaContext(remaining_ms=60_000))
         assert frame_types[-1] == "done"
-        assert asyncio.get_running_loop().time() - started_at <= USAGE_WRITE_TIMEOUT_S + 0.1
+        assert asyncio.get_running_loop().time() - started_at <= TIDY_TIMEOUT_S + 0.1
         assert "5 tokens used by anonymous were not counted" in caplog.text
+
+
+QUESTION = {"messages": [{"role": "user", "content": "hi"}], "conversation_id": "c-1", "store": True}
+HANGING_S = 3600.0
+
+
+class TestSlowStore:
+    """Whatever the store does, the first byte and the end of the response come in time."""
+
+    @pytest.mark.parametrize("delay_s", [0.7, 1.9, HANGING_S])
+    @jumping
+    async def test_what_stands_before_the_first_byte_takes_two_seconds_at_most(self, delay_s: float) -> None:
+        fixture = ServiceFixture(answer("a"), store=SlowStore(delay_s), limit_requests_per_minute=9)
+        response = await fixture.serve("/chat", QUESTION, 13_000)
+        assert (response.status, response.json["error"]["code"]) == (503, "store_unavailable")
+        assert response.headers["retry-after"] == "5"
+        assert response.ended_after_s <= 2.1
+        assert not fixture.provider.requests
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/conversations"),
+            ("GET", "/conversations/c-1"),
+            ("DELETE", "/conversations/c-1"),
+            ("POST", "/chat/c-1/stop"),
+        ],
+    )
+    @jumping
+    async def test_the_conversations_endpoints_take_two_seconds_at_most(self, method: str, path: str) -> None:
+        fixture, loop = ServiceFixture(store=SlowStore(HANGING_S)), asyncio.get_running_loop()
+        began = loop.time()
+        assert (await fixture.send(method, path)).status == 503
+        assert loop.time() - began <= 2.1
+
+    @jumping
+    async def test_less_is_waited_if_the_deadline_is_near(self) -> None:
+        fixture = ServiceFixture(answer("a"), store=SlowStore(HANGING_S))
+        response = await fixture.serve("/chat", QUESTION, 3_000)
+        assert response.status == 503
+        assert response.ended_after_s <= 1.1
+
+    @jumping
+    async def test_what_was_refused_too_late_blocks_nobody(self) -> None:
+        store = SlowStore(1.1)
+        fixture = ServiceFixture(answer("a"), store=store)
+        assert (await fixture.send("POST", "/chat", QUESTION)).status == 503  # while the lease is being acquired
+        store.delay_s = 0
+        assert (await fixture.send("POST", "/chat", QUESTION)).status == 200
+
+    @pytest.mark.parametrize(
+        ("path", "end", "after_s"),
+        [
+            ("/chat", [TurnEnded("stop")], 0),
+            ("/chat", ModelBusy("overloaded"), 0),
+            ("/chat", "stopped", 0),
+            ("/chat", "deadline", 3),
+            ("/v1/chat/completions", [TurnEnded("stop")], 0),  # without streaming
+            ("/v1/chat/completions", ModelBusy("overloaded"), 0),
+            ("/v1/chat/completions", "deadline", 3),
+        ],
+    )
+    @jumping
+    async def test_the_response_ends_with_the_terminal_event(self, path: str, end: Any, after_s: float) -> None:
+        store, loop, tasks = SlowStore(), asyncio.get_running_loop(), list[object]()
+
+        async def break_down() -> None:
+            store.delay_s = HANGING_S
+            if end == "stopped":
+                tasks.append(asyncio.create_task(fixture.send("POST", "/chat/c-1/stop")))
+            if isinstance(end, str):
+                await asyncio.sleep(100)
+
+        fixture = ServiceFixture(
+            [[TextDelta("a")], break_down, [] if isinstance(end, str) else end],
+            store=store,
+            limit_tokens_per_day=100,
+            deadline_margin=2,
+        )
+        began = loop.time()
+        response = await fixture.serve(path, QUESTION, 5_000)
+        assert response.ended_after_s == pytest.approx(after_s, abs=0.1)
+        assert loop.time() - began < 5  # what is behind it ends before Lambda's deadline too
 
 
 class TestLogLine:

@@ -63,6 +63,9 @@ class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
     def refuse(self, call: ToolCall, reason: str, /) -> None:
         """Do not run a call; its result is this error."""
 
+    def results_so_far(self) -> Sequence[ToolMessage | None]:
+        """What there is of the results, in call order; None for a call that has not ended."""
+
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
 
@@ -96,6 +99,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         log_fields: Receives `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, likewise.
         has_text: Whether the answer has begun.
+        turn: The model turn under way.
     """
 
     request: ChatRequest
@@ -111,6 +115,14 @@ class Conversation(msgspec.Struct, kw_only=True):
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
+    turn: "_ModelTurn | None" = None
+
+    def draft(self) -> Sequence[Message | None]:
+        """What `on_message` has yet to be called with, as far as it exists: the turn under way, and its results.
+
+        The turn is marked incomplete until the model has ended it; None stands for a result that has not come.
+        """
+        return self.turn.draft() if self.turn else ()
 
     async def run(self) -> None:
         """Answer the request.
@@ -132,7 +144,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         before: ChatEvent = ConversationStarted(request.conversation_id, request.message_id, self.provider.name)
         for number in range(1, self.max_turns + 1):
             await self.emit((before, TurnStarted(number)))
-            turn = _ModelTurn(self, client_tools)
+            turn = self.turn = _ModelTurn(self, client_tools)
             before = ended = await turn.run(history, self._model_request(history, tools, number))
             usage = _add(usage, ended.usage)
             if reason := turn.final_stop_reason(ended.stop_reason):
@@ -187,6 +199,11 @@ class _ModelTurn(msgspec.Struct):
             self._flush_buffers()
             self._append_to_history(history, results)
         return ended
+
+    def draft(self) -> list[Message | None]:
+        """The turn so far and the results so far; empty if nothing was said."""
+        turn = self._message((*self._parts, *self._buffered_parts()))
+        return [turn, *(self._calls.results_so_far() if self._calls else ())] if turn.parts else []
 
     def final_stop_reason(self, reason: StopReason) -> StopReason | None:
         """Why the conversation ends with this turn, or None if the model must be asked again."""
@@ -268,22 +285,29 @@ class _ModelTurn(msgspec.Struct):
         else:
             self._calls.start(call)
 
+    def _buffered_parts(self) -> list[AssistantPart]:
+        reasoning = [Reasoning("".join(self._reasoning_buffer))] if self._reasoning_buffer else []
+        return [*reasoning, *([Text("".join(self._text_buffer))] if self._text_buffer else [])]
+
     def _flush_buffers(self) -> None:
-        if self._reasoning_buffer:
-            self._parts.append(Reasoning("".join(self._reasoning_buffer)))
-            self._reasoning_buffer.clear()
-        self._flush_text()
+        self._parts += self._buffered_parts()
+        self._reasoning_buffer.clear()
+        self._text_buffer.clear()
 
     def _flush_text(self) -> None:
         if self._text_buffer:
             self._parts.append(Text("".join(self._text_buffer)))
             self._text_buffer.clear()
 
+    def _message(self, parts: tuple[AssistantPart, ...]) -> AssistantMessage:
+        return AssistantMessage(parts, self._conversation.request.message_id, self._ended is None)
+
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
         """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
+        self._conversation.turn = None
         if not self._parts:
             return
-        turn = AssistantMessage(tuple(self._parts), self._conversation.request.message_id, self._ended is None)
+        turn = self._message(tuple(self._parts))
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in self._parts):
             history += messages

@@ -3,9 +3,11 @@
 Contains no business logic. `chat.app.build` makes one `Service` per execution environment.
 """
 
+import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,13 +28,23 @@ JSON_HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 
+TIDY_TIMEOUT_S: Final = 3.0
+"""How long an invocation may go on behind the end of its response, in seconds."""
+
+TIDY_RESERVE_S: Final = 0.5
+"""How long before Lambda's deadline it ends at the latest; the runtime cancels what goes on."""
+
+AfterResponse = Callable[[float], Awaitable[None]]
+"""What is done behind the end of the response, until the given time of the event loop's clock."""
+
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 class RequestContext(msgspec.Struct, frozen=True):
     """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
 
-    `record` has the fields of the request's log line.
+    `record` has the fields of the request's log line. To `after_response`, an endpoint adds what the caller need not
+    wait for: it is called behind the end of the response, whatever that was.
     """
 
     request: Request
@@ -41,6 +53,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     stream: ResponseStream
     lambda_context: LambdaContext
     record: telemetry.RequestRecord
+    after_response: list[AfterResponse] = []
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -91,7 +104,7 @@ class Service(msgspec.Struct, frozen=True):
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
-        encode_error, request_id = self.encode_error, context.aws_request_id
+        encode_error, request_id, after_response = self.encode_error, context.aws_request_id, list[AfterResponse]()
         with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
             request = Request.from_event(event)
             record.fields.update(method=request.method, path=request.path)
@@ -104,7 +117,9 @@ class Service(msgspec.Struct, frozen=True):
                 record.fields["caller"] = caller.name
                 if endpoint.prepare:
                     await endpoint.prepare()
-                await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, record))
+                await endpoint.handler(
+                    RequestContext(request, caller, path_params, response_stream, context, record, after_response)
+                )
             except (RequestRejected, StorageError, InvalidHistory) as error:
                 record.measurements.append(("Rejections", 1, ""))
                 record.fields.update(error_type=error.code, status=error.status)
@@ -122,6 +137,7 @@ class Service(msgspec.Struct, frozen=True):
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
+                await _tidy(after_response, response_stream, context)
 
 
 async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEncoder, request_id: str) -> None:
@@ -131,6 +147,22 @@ async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEn
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
     await reply(stream, error.status, body, headers | (error.headers if isinstance(error, RequestRejected) else {}))
+
+
+async def _tidy(tasks: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext) -> None:
+    """End the response, unless it has failed, and then do what it need not wait for."""
+    if not tasks:
+        return
+    remaining_s = context.get_remaining_time_in_millis() / 1000 - TIDY_RESERVE_S
+    try:
+        if sys.exception() is None:
+            await stream.end()
+    finally:
+        until = asyncio.get_running_loop().time() + min(TIDY_TIMEOUT_S, remaining_s)
+        results = await asyncio.gather(*(task(until) for task in tasks), return_exceptions=True)
+        for error in results:
+            if isinstance(error, Exception):
+                _LOGGER.error("what was left of a request failed", exc_info=error)
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:

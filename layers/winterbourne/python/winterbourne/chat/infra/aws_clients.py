@@ -13,8 +13,9 @@ __all__ = ["client"]
 _CLIENTS_LOCK: Final = threading.Lock()
 _CLIENTS: Final[dict[tuple[str, str | None], Any]] = {}
 
-CONNECT_TIMEOUT_S: Final = 2
-READ_TIMEOUT_S: Final = 5
+# Short, because a thread is not free for other calls before its call has given up.
+CONNECT_TIMEOUT_S: Final = 1
+READ_TIMEOUT_S: Final = 2
 MAX_ATTEMPTS: Final = 3
 
 

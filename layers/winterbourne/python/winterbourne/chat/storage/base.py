@@ -8,11 +8,12 @@ that has returned before.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
 from urllib.parse import quote
@@ -22,13 +23,16 @@ import msgspec
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.infra.telemetry import measure
 
-__all__ = ["Backend", "Item", "Store", "encode_key", "is_next_version"]
+__all__ = ["WAIT_TIMEOUT_S", "Backend", "Item", "Store", "encode_key", "is_next_version", "read_item", "time_limit"]
 
 T = TypeVar("T")
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 TTL_SWEEP_INTERVAL_S: Final = 60.0
+WAIT_TIMEOUT_S: Final = 2.0
+"""How long a request may wait for the store before the first byte of its response, in seconds, all waits together."""
+
 MAX_KEY_PART_CHARS: Final = 512  # DynamoDB allows 2048 bytes for pk and 1024 for sk
 
 
@@ -157,9 +161,12 @@ class Store:
 
     async def close(self) -> None:
         """Close the backend and the thread pool; the store cannot be used afterwards."""
-        await self._call_backend(lambda backend: backend.close())
-        if self._thread_pool:
-            self._thread_pool.shutdown(wait=False)
+        try:
+            async with time_limit():
+                await self._call_backend(lambda backend: backend.close())
+        finally:
+            if self._thread_pool:
+                self._thread_pool.shutdown(wait=False, cancel_futures=True)
 
     async def _query_page(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         return await self._call_backend(lambda backend: backend.query_newest(pk, limit, cursor))
@@ -189,6 +196,36 @@ class Store:
     def _unexpired(self, items: Iterable[Item]) -> Iterator[Item]:
         now_s = self.now()
         return (item for item in items if not 0 < item.expires_at_s <= now_s)
+
+
+@contextlib.asynccontextmanager
+async def time_limit(timeout_s: float = WAIT_TIMEOUT_S) -> AsyncIterator[None]:
+    """Bound all the waits for the store in a block together.
+
+    Raises:
+        StorageUnavailable: They took longer than `timeout_s` seconds.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        measure("StoreErrors")
+        _LOGGER.error("the store did not answer within %.1f s", timeout_s)  # noqa: TRY400 - as in `Store`
+        raise StorageUnavailable from None
+
+
+def read_item(pk: str, sk: str, *, body: object, **numbers: object) -> Item:
+    """An item with the values that a database holds; one of another type counts as missing.
+
+    So an item that this version cannot read hides no other, and can be deleted.
+    """
+    text = body.encode() if isinstance(body, str) else body
+    return Item(
+        pk=pk,
+        sk=sk,
+        body=text if isinstance(text, bytes) else b"",
+        **{name: value for name, value in numbers.items() if isinstance(value, int)},
+    )
 
 
 def encode_key(*parts: str) -> str:

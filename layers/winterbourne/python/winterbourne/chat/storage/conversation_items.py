@@ -6,16 +6,18 @@ position in that request, and the number of the part: a late write never lands b
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, takewhile
 from typing import Final
 
 import msgspec
 
 from winterbourne.chat.core.history import normalize_history
-from winterbourne.chat.core.messages import Message, Text, ToolMessage, UserMessage
+from winterbourne.chat.core.messages import AssistantMessage, Message, Reasoning, Text, ToolMessage, UserMessage
 from winterbourne.chat.errors import InvalidHistory
-from winterbourne.chat.infra.redaction import redact, redact_json
+from winterbourne.chat.infra.redaction import StreamRedactor, redact, redact_json
 from winterbourne.chat.storage.base import Item, encode_key
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "ConversationMetadata",
     "StoredMessage",
     "conversation_key",
+    "conversation_of",
     "conversations_partition",
     "derive_title",
     "join_items",
@@ -31,12 +34,19 @@ __all__ = [
     "parse_metadata",
     "split_into_items",
     "truncate_from",
+    "unreadable_metadata",
+    "without_open_end",
 ]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 MAX_PART_BYTES: Final = 350_000
 """DynamoDB allows 400 KB per item (409,600 bytes) including attribute names and keys; our keys may have 3 KB."""
 
 MAX_TITLE_CHARS: Final = 80
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises for an item that is damaged, or of a kind that only another version knows."""
 
 
 class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,9 +70,18 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     lease_until_ms: int = 0
 
 
-def parse_metadata(item: Item) -> ConversationMetadata:
-    """The metadata in a metadata item."""
-    return msgspec.json.decode(item.body, type=ConversationMetadata)
+def parse_metadata(item: Item) -> ConversationMetadata | None:
+    """The metadata in a metadata item; None, with a log line, if this version cannot read it."""
+    try:
+        return msgspec.json.decode(item.body, type=ConversationMetadata)
+    except UNREADABLE as error:
+        _log_unreadable(item.sk, type(error).__name__)
+        return None
+
+
+def unreadable_metadata(conversation_id: str) -> ConversationMetadata:
+    """What stands in for metadata that cannot be read: all messages are this conversation's, and nobody has a lease."""
+    return ConversationMetadata(id=conversation_id, title="", created_ms=0, epoch=0, expires_at_s=0)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -87,6 +106,16 @@ def messages_partition(caller_id: str, conversation_id: str) -> str:
     return encode_key("messages", caller_id, conversation_id)
 
 
+def conversation_of(pk: str, sk: str) -> tuple[str, str] | None:
+    """The keys of the metadata item of the conversation that an item belongs to; None if it belongs to none."""
+    match pk.split("#"):
+        case ["messages", caller, conversation]:
+            return f"conversations#{caller}", conversation
+        case ["conversations", _]:
+            return pk, sk
+    return None
+
+
 def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
     """Split a message into items: the parts of its redacted JSON. Each item's `number` is the count of parts."""
     text = redact_json(_encode(message))
@@ -100,11 +129,12 @@ def split_into_items(message: Message, pk: str, epoch: int, position: int, expir
 def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
     """Join the items of a partition, in order, into messages; redacts secrets that earlier versions of the code stored.
 
-    Leaves out messages of an earlier conversation with the same id and messages that were only partly written.
+    Leaves out messages of an earlier conversation with the same id and, with a log line, those that this version cannot
+    read: partly written, damaged, or of a kind that only another version knows.
     """
     current = (item for item in items if item.sk >= f"{first_epoch:014}")
-    messages = [list(parts) for _, parts in groupby(current, lambda item: item.sk[:21])]
-    return [_join(parts) for parts in messages if len(parts) == parts[0].number]
+    messages = (_join(list(parts)) for _, parts in groupby(current, lambda item: item.sk[:21]))
+    return [message for message in messages if message]
 
 
 def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> list[StoredMessage]:
@@ -116,6 +146,8 @@ def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> li
 
 def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
     """The history to send to the model: stored, then new messages, normalized like one that a request carries.
+
+    A stored result whose call could not be read is left out.
 
     Raises:
         InvalidHistory: The new messages are results, and no call at the end of the history is theirs.
@@ -137,6 +169,16 @@ def derive_title(messages: Iterable[Message]) -> str:
     return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
 
 
+def without_open_end(message: Message) -> Message:
+    """A message that is not finished, without what may be the beginning of a secret at its end."""
+    if not isinstance(message, AssistantMessage) or not message.parts:
+        return message
+    *parts, last = message.parts
+    if isinstance(last, Text | Reasoning):
+        last = msgspec.structs.replace(last, text=StreamRedactor().feed(last.text))
+    return msgspec.structs.replace(message, parts=(*parts, last))
+
+
 def _encode(message: Message) -> bytes:
     """A message as JSON. Surrogates (left by a model that splits an emoji) are paired or, if alone, replaced."""
     try:
@@ -146,6 +188,17 @@ def _encode(message: Message) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _join(parts: Sequence[Item]) -> StoredMessage:
-    text = redact_json(b"".join(part.body for part in parts))
-    return StoredMessage(parts[0].sk, msgspec.json.decode(text, type=Message))
+def _join(parts: Sequence[Item]) -> StoredMessage | None:
+    try:
+        if len(parts) != parts[0].number:
+            raise ValueError
+        text = redact_json(b"".join(part.body for part in parts))
+        return StoredMessage(parts[0].sk, msgspec.json.decode(text, type=Message))
+    except UNREADABLE as error:
+        _log_unreadable(parts[0].sk, type(error).__name__)
+        return None
+
+
+def _log_unreadable(sk: str, reason: str) -> None:
+    """Log that an item is left out. Without its content, which an error's text may quote."""
+    _LOGGER.error("a stored item cannot be read and is left out: %s (%s)", sk, reason)

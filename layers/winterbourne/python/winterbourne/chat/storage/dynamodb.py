@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from winterbourne.chat.infra import aws_clients
-from winterbourne.chat.storage.base import Item
+from winterbourne.chat.storage.base import Item, read_item
 
 __all__ = ["DynamoBackend"]
 
@@ -150,6 +150,11 @@ def _to_attributes(item: Item) -> dict[str, Any]:
 
 
 def _from_attributes(attributes: dict[str, Any]) -> Item:
-    numbers = {name: int(attributes[name]["N"]) for name in NUMBERS if name in attributes}
-    body = bytes(attributes["body"]["B"]) if "body" in attributes else b""
-    return Item(pk=attributes["pk"]["S"], sk=attributes["sk"]["S"], body=body, **numbers)
+    numbers = {name: _to_int(attributes.get(name, {}).get("N", "")) for name in NUMBERS}
+    body = attributes.get("body", {}).get("B")
+    return read_item(attributes["pk"]["S"], attributes["sk"]["S"], body=body, **numbers)
+
+
+def _to_int(text: str) -> int:
+    """A number that we wrote; 0 for one that we did not."""
+    return int(text) if text.removeprefix("-").isdecimal() else 0

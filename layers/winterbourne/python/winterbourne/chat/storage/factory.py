@@ -1,5 +1,6 @@
 """Store factory: makes the store that STORE names. Imports only its backend, to keep the cold start short."""
 
+import os
 from typing import Final
 
 from winterbourne.chat.storage.base import Store
@@ -25,4 +26,9 @@ def make_store(location: str) -> Store:
         case _:
             from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415 - likewise
 
-            return Store(MemoryBackend, threads=0, is_shared=False)
+            return Store(lambda: MemoryBackend(_memory_bytes()), threads=0, is_shared=False)
+
+
+def _memory_bytes() -> int:
+    """A quarter of the function's memory, or of 512 MB where there is no function."""
+    return int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")) * 2**20 // 4

@@ -4,23 +4,36 @@ The lease is part of the conversation's metadata and is written with optimistic 
 requests acquire it at once, one fails. It is renewed while the request runs; if an environment dies, it expires.
 """
 
+import asyncio
 import contextlib
 import logging
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
-from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
+from winterbourne.chat.errors import ConversationBusy, StorageError, StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store
-from winterbourne.chat.storage.conversation_items import ConversationMetadata, conversation_key, parse_metadata
+from winterbourne.chat.storage.conversation_items import (
+    ConversationMetadata,
+    conversation_key,
+    parse_metadata,
+    unreadable_metadata,
+)
 
-__all__ = ["Lease", "is_leased"]
+__all__ = ["RELEASE_TIMEOUT_S", "Lease", "is_leased"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+RELEASE_TIMEOUT_S: Final = 0.5
+"""How long a request that changes no message waits for the release, in seconds."""
+
+RELEASE_WAITS_S: Final = (0.1, 0.2, 0.4)
+"""A lease that is held is looked at again after each: what an answer leaves to be saved is saved behind its end, and a
+client may ask again at once."""
+
 
 class Lease:
-    """The lease on one conversation, and the conversation's metadata, which holds it; released at the end of the block.
+    """The lease on one conversation, and the conversation's metadata, which holds it: load, acquire, release.
 
     Args:
         store: Holds the metadata.
@@ -28,6 +41,10 @@ class Lease:
         conversation_id: The conversation.
         lease_s: Seconds until a lease that is not renewed expires.
         ttl_s: Seconds until the metadata expires after its last change.
+
+    Attributes:
+        metadata: As it was loaded or written last; None if there is no such conversation.
+        is_readable: Whether the metadata that was loaded could be read; if not, `metadata` stands in for it.
     """
 
     def __init__(self, store: Store, caller_id: str, conversation_id: str, lease_s: float, ttl_s: int) -> None:
@@ -35,34 +52,60 @@ class Lease:
         self._id = conversation_id
         self._key = conversation_key(caller_id, conversation_id)
         self._lease_s = lease_s
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._version = 0
         self._is_held = False
+        self._acquisition: asyncio.Task[ConversationMetadata] | None = None
         self.metadata: ConversationMetadata | None = None
+        self.is_readable = True
 
-    async def __aenter__(self) -> Self:
-        """Load the metadata: whether the conversation exists and is leased."""
-        item = await self._store.get(*self._key)
-        self._version = item.number if item else 0
-        self.metadata = parse_metadata(item) if item else None
-        return self
+    async def load(self) -> None:
+        """Load the metadata: whether the conversation exists and is leased. Waits a moment for a lease's release."""
+        await self._load()
+        for wait_s in RELEASE_WAITS_S:
+            if self.metadata is None or not is_leased(self.metadata, self._store.now_ms()):
+                break
+            await asyncio.sleep(wait_s)
+            await self._load()
 
-    async def __aexit__(self, *_: object) -> None:
-        """Release the lease if it is held. If storage is unavailable, it expires by itself."""
-        if self._is_held and self.metadata:
-            self._is_held = False
-            with contextlib.suppress(StorageUnavailable):  # `Store` has logged it
-                await self._write_next_version(self.metadata, 0)
+    async def release(self, until: float) -> None:
+        """Release the lease if it is held, also one whose acquisition is still under way.
+
+        If storage is unavailable until then (the event loop's clock), it expires by itself.
+        """
+        with contextlib.suppress(StorageError, TimeoutError):  # `Store` has logged it
+            async with asyncio.timeout_at(until):
+                if self._acquisition:
+                    await self._acquisition
+                if self._is_held and self.metadata:
+                    self._is_held = False
+                    await self._write_next_version(self.metadata, 0)
 
     async def acquire(self, title: str) -> ConversationMetadata:
-        """Acquire the lease, based on the metadata that was loaded when the block was entered.
+        """Acquire the lease, based on the metadata that was loaded.
 
         Args:
-            title: The title if the conversation is new.
+            title: The title if the conversation has none.
 
         Raises:
             ConversationBusy: Another request holds the lease or has acquired it since then.
+
+        Cancellation:
+            The acquisition goes on, and `release` waits for it: a lease that nobody knows of would block the
+            conversation until it expires.
         """
+        self._acquisition = asyncio.create_task(self._acquire(title))
+        return await asyncio.shield(self._acquisition)
+
+    async def _load(self) -> None:
+        item = await self._store.get(*self._key)
+        self._version = item.number if item else 0
+        self.metadata = parse_metadata(item) if item else None
+        self.is_readable = item is None or self.metadata is not None
+        if not self.is_readable:  # its messages are still there
+            self.metadata = unreadable_metadata(self._id)
+
+    async def _acquire(self, title: str) -> ConversationMetadata:
         now_ms, metadata = self._store.now_ms(), self.metadata
         if metadata is None:
             metadata = ConversationMetadata(
@@ -71,7 +114,8 @@ class Lease:
         elif is_leased(metadata, now_ms):
             raise ConversationBusy
         else:
-            metadata = msgspec.structs.replace(metadata, epoch=max(now_ms, metadata.epoch + 1))
+            title = metadata.title or title
+            metadata = msgspec.structs.replace(metadata, title=title, epoch=max(now_ms, metadata.epoch + 1))
         if not await self._write_next_version(metadata, self._lease_s):
             raise ConversationBusy
         self._is_held = True
@@ -100,7 +144,7 @@ class Lease:
     @property
     def item_expires_at_s(self) -> int:
         """When an item that is written now expires."""
-        return int(self._store.now()) + self._ttl_s
+        return int(self._store.now()) + self.ttl_s
 
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
         """Write the metadata as the next version; False if another request did so first (optimistic locking)."""

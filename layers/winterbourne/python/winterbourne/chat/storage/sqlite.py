@@ -1,15 +1,16 @@
 """SQLite storage backend: items in one file, shared by several processes on one machine."""
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from winterbourne.chat.storage.base import Item, is_next_version
+from winterbourne.chat.storage.base import Item, is_next_version, read_item
 
 __all__ = ["SqliteBackend"]
 
-BUSY_TIMEOUT_S: Final = 5.0
+BUSY_TIMEOUT_S: Final = 2.0
 
 SCHEMA: Final = """
 create table if not exists items (
@@ -22,7 +23,8 @@ create index if not exists expiring on items (expires_at_s) where expires_at_s >
 """
 SELECT_ITEMS: Final = "select pk, sk, body, number, updated_ms, expires_at_s from items where pk = ?"
 SELECT_NEWEST: Final = (
-    f"{SELECT_ITEMS} and updated_ms > 0 and (updated_ms, sk) < (?, ?) order by updated_ms desc, sk desc limit ?"
+    f"{SELECT_ITEMS} and updated_ms > 0 and typeof(updated_ms) = 'integer'"
+    " and (updated_ms, sk) < (?, ?) order by updated_ms desc, sk desc limit ?"
 )
 UPSERT_ITEM: Final = (
     "insert or replace into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, ?, ?, ?, ?)"
@@ -47,6 +49,7 @@ class SqliteBackend:
     def __init__(self, path: str) -> None:
         # Autocommit: each statement is its own transaction unless one was begun explicitly.
         self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        self._connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
         try:
             self._connection.execute("pragma journal_mode = wal")  # readers and a writer do not block each other
             self._connection.execute("pragma synchronous = normal")
@@ -100,7 +103,7 @@ class SqliteBackend:
 
     def _select(self, query: str, *values: str | int) -> Iterator[Item]:
         for pk, sk, body, number, updated_ms, expires_at_s in self._connection.execute(query, values):
-            yield Item(pk=pk, sk=sk, body=body, number=number, updated_ms=updated_ms, expires_at_s=expires_at_s)
+            yield read_item(pk, sk, body=body, number=number, updated_ms=updated_ms, expires_at_s=expires_at_s)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

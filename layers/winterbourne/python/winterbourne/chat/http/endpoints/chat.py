@@ -6,7 +6,7 @@ Orchestrates only: independent of the wire format, the model's vendor and the st
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -25,14 +25,12 @@ from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.http.service import RequestContext, reply
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
-from winterbourne.chat.storage.conversations import ConversationStore
+from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
+from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 
 __all__ = ["ChatEndpoint", "resume_stream"]
-
-USAGE_WRITE_TIMEOUT_S: Final = 1.0
-"""A slow store must not hold back a finished answer: the client waits for the end of the response."""
 
 Save: TypeAlias = Callable[[Message], None]
 """Saves a message of the conversation."""
@@ -87,30 +85,38 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
+        stored = self.conversations.open(context.caller.id, request) if request.store else None
+        usages: list[Usage] = []
+        if stored:
+            context.after_response.append(stored.close)
         if self.rate_limiter:
-            await self.rate_limiter.check(context.caller.id)
+            context.after_response.append(partial(_record_usage, self.rate_limiter, context.caller, usages))
         fields = context.record.fields
         fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
-        usages: list[Usage] = []
-        try:
-            if request.store:
-                async with self.conversations.open(context.caller.id, request) as stored:
-                    request = msgspec.structs.replace(request, messages=stored.messages)
-                    await self._run_conversation(request, stored.append, encoder, context, usages)
-            else:
-                await self._run_conversation(request, None, encoder, context, usages)
-        finally:  # if the model was asked, the terminal event has been sent by now
+        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
             if self.rate_limiter:
-                tokens = sum(used.input + used.output for used in usages)
-                await _record_usage(self.rate_limiter, context.caller, tokens)
+                await self.rate_limiter.check(context.caller.id)
+            if stored:
+                await stored.start()
+                request = msgspec.structs.replace(request, messages=stored.messages)
+        await self._run_conversation(request, stored, encoder, context, usages)
+
+    def _remaining_s(self, context: RequestContext) -> float:
+        """Seconds until the terminal event must be sent."""
+        return context.lambda_context.get_remaining_time_in_millis() / 1000 - self.stream_settings.deadline_margin
 
     async def _run_conversation(
-        self, request: ChatRequest, append: Save | None, encoder: Encoder, context: RequestContext, usages: list[Usage]
+        self,
+        request: ChatRequest,
+        stored: OpenConversation | None,
+        encoder: Encoder,
+        context: RequestContext,
+        usages: list[Usage],
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
-        remaining_s = invocation.get_remaining_time_in_millis() / 1000 - settings.deadline_margin
-        deadline = asyncio.get_running_loop().time() + remaining_s
+        append = stored.append if stored else None
+        deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat)
         conversation = Conversation(
@@ -127,6 +133,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
+        if stored:
+            stored.draft = conversation.draft
         received_ms = context.request.received_ms
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, received_ms)
         interval_s = settings.heartbeat_interval
@@ -145,9 +153,10 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
 
 
-async def _record_usage(rate_limiter: RateLimiter, caller: Caller, tokens: int) -> None:
+async def _record_usage(rate_limiter: RateLimiter, caller: Caller, usages: Sequence[Usage], until: float) -> None:
+    tokens = sum(used.input + used.output for used in usages)
     try:
-        async with asyncio.timeout(USAGE_WRITE_TIMEOUT_S):
+        async with asyncio.timeout_at(until):
             await rate_limiter.record_usage(caller.id, tokens)
     except (StorageUnavailable, TimeoutError):
         _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)

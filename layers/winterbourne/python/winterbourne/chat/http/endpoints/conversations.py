@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.service import RequestContext, reply, reply_json
+from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.conversations import ConversationStore, Cursor
 from winterbourne.chat.storage.stop_signals import StopSignals
 
@@ -44,12 +45,14 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         """
         query = context.request.query
         limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
-        summaries, cursor = await self.conversations.list_page(context.caller.id, limit, after)
+        async with time_limit():
+            summaries, cursor = await self.conversations.list_page(context.caller.id, limit, after)
         await reply_json(context.stream, {"conversations": summaries, "next": cursor and _encode_cursor(cursor)})
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation with its messages."""
-        summary, messages = await self.conversations.get(context.caller.id, context.path_params["id"])
+        async with time_limit():
+            summary, messages = await self.conversations.get(context.caller.id, context.path_params["id"])
         await reply_json(context.stream, msgspec.structs.asdict(summary) | {"messages": messages})
 
     async def delete(self, context: RequestContext) -> None:
@@ -60,7 +63,8 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
     async def stop(self, context: RequestContext) -> None:
         """Request that a conversation stop; if it is running, in any environment, it ends within a second."""
         conversation_id = context.path_params["id"]
-        await self.stop_signals.send(context.caller.id, conversation_id, context.request.received_ms)
+        async with time_limit():
+            await self.stop_signals.send(context.caller.id, conversation_id, context.request.received_ms)
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
 
 
