@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.chat.stores import KINDS, Clock, open_store
@@ -26,10 +27,13 @@ from winterbourne.chat.errors import (
     StorageError,
     StorageUnavailable,
 )
+from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Item, Store
+from winterbourne.chat.storage.conversation_items import conversations_partition, messages_partition
 from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary
 from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.storage.write_behind import DRAFT_INTERVAL_S
 
 ALICE, BOB = "key:alice", "key:bob"
 DAY_S = 86_400
@@ -473,3 +477,174 @@ class TestUnavailableStore:
             backend.broken = {"put", "replace"}
             opened.append(assistant("1"))
         assert "could not be saved" in caplog.text
+
+
+async def replace_items(store: Store, pk: str, sk_part: str, **changes: Any) -> None:
+    found = [item for item in await store.query_partition(pk) if sk_part in item.sk]
+    assert found
+    await store.put([msgspec.structs.replace(item, **changes) for item in found])
+
+
+HEADS, MESSAGES = conversations_partition(ALICE), messages_partition(ALICE, "c")
+UNREADABLE_BODIES = [
+    b"",
+    b"\x00",
+    b"\xff\xfe",
+    b"{",
+    b"null",
+    b"[]",
+    b"7",
+    b"[" * 100_000,
+    b'{"role":"parrot"}',
+    b'{"id":1}',
+]
+
+
+class TestUnreadableItems:
+    """What is damaged, or was written by a version that knows more, is left out; the rest stays."""
+
+    @pytest.mark.parametrize("body", UNREADABLE_BODIES)
+    async def test_a_head_is_left_out_of_the_list_and_its_conversation_goes_on(
+        self, conversations: ConversationStore, store: Store, body: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await run_request(conversations, "one", "1")
+        await run_request(conversations, "other", "2", conversation="d")
+        await replace_items(store, HEADS, "c", body=body)
+        assert [one.id for one in await list_conversations(conversations)] == ["d"]
+        assert "left out: c" in caplog.text
+        assert await get_messages(conversations) == [user("one"), assistant("1")]
+        await run_request(conversations, "two", "3")
+        assert len(await get_messages(conversations)) == 4
+        assert {one.title for one in await list_conversations(conversations)} == {"other", "two"}
+
+    @pytest.mark.parametrize("body", UNREADABLE_BODIES)
+    async def test_a_conversation_whose_head_is_unreadable_is_deleted(
+        self, conversations: ConversationStore, store: Store, body: bytes
+    ) -> None:
+        await run_request(conversations, "one", "1")
+        await replace_items(store, HEADS, "c", body=body)
+        await conversations.delete(ALICE, "c")
+        assert await store.query_partition(HEADS) == await store.query_partition(MESSAGES) == []
+
+    @pytest.mark.parametrize("body", UNREADABLE_BODIES)
+    async def test_a_message_is_left_out(
+        self, conversations: ConversationStore, store: Store, body: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await run_request(conversations, "one", "1")
+        await run_request(conversations, "two", "2")
+        await replace_items(store, MESSAGES, "#000001#", body=body)
+        assert await get_messages(conversations) == [user("one"), user("two")]
+        assert "#000001#0000" in caplog.text
+        assert "parrot" not in caplog.text
+        assert await merged_history(conversations, user("three")) == (user("one"), user("two"), user("three"))
+        await conversations.delete(ALICE, "c")
+        assert await store.query_partition(MESSAGES) == []
+
+    async def test_a_message_without_one_of_its_parts_is_left_out(
+        self, conversations: ConversationStore, store: Store
+    ) -> None:
+        await run_request(conversations, "x" * 800_000, "1")
+        parts = [item for item in await store.query_partition(MESSAGES) if "#000000#" in item.sk]
+        for missing in parts:
+            await store.put(parts)
+            await store.delete([(missing.pk, missing.sk)])
+            assert await get_messages(conversations) == [assistant("1")]
+        await conversations.delete(ALICE, "c")
+        assert await store.query_partition(MESSAGES) == []
+
+    async def test_the_results_of_an_unreadable_call_do_not_block_the_conversation(
+        self, conversations: ConversationStore, store: Store
+    ) -> None:
+        async with conversations.open(ALICE, chat_request(user("time?"))) as opened:
+            opened.append(AssistantMessage((ToolCall("1", "clock", "{}"),), "m"))
+            opened.append(ToolMessage("1", "clock", "noon"))
+        await replace_items(store, MESSAGES, "#000001#", body=b"?")
+        assert await merged_history(conversations, user("go on")) == (user("time?"), user("go on"))
+
+    async def test_a_page_is_filled_past_unreadable_ones(self, conversations: ConversationStore, clock: Clock) -> None:
+        for number in range(9):
+            clock.time_s += 1
+            await run_request(conversations, "one", "1", conversation=f"c{number}")
+        store = conversations._store
+        for number in (8, 7, 6, 3, 0):
+            await replace_items(store, HEADS, f"c{number}", body=b"?")
+        first, cursor = await conversations.list_page(ALICE, 2)
+        second, end = await conversations.list_page(ALICE, 3, cursor)
+        assert [one.id for one in (*first, *second)] == ["c5", "c4", "c2", "c1"]
+        assert end is None
+
+    async def test_times_that_no_calendar_has_are_cut(self, conversations: ConversationStore, store: Store) -> None:
+        await run_request(conversations, "one", "1")
+        await replace_items(store, HEADS, "c", updated_ms=2**60)
+        assert (await get_summary(conversations)).updated_at.year == 9999
+
+    async def test_messages_that_lost_their_head_can_be_deleted(
+        self, conversations: ConversationStore, store: Store
+    ) -> None:
+        await run_request(conversations, "one", "1")
+        await store.delete([(HEADS, "c")])
+        await conversations.delete(ALICE, "c")
+        assert await store.query_partition(MESSAGES) == []
+        with pytest.raises(ConversationNotFound):
+            await conversations.delete(ALICE, "c")
+
+
+class TestKilledProcess:
+    """What is kept when a process dies in mid-stream: nothing of it runs any more, its lease ends by itself."""
+
+    @staticmethod
+    async def die(conversations: ConversationStore, *said: Message | None) -> None:
+        """Run a request until a second after its draft was first written."""
+        opened = conversations.open(ALICE, chat_request(user("one")))
+        await opened.start()
+        opened.draft = lambda: said
+        await asyncio.sleep(DRAFT_INTERVAL_S + 0.2)
+        opened._queue._task.cancel()
+
+    async def test_the_answer_goes_on_from_what_was_said(
+        self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
+    ) -> None:
+        half = assistant("half an ans", incomplete=True)
+        await self.die(conversations, half)
+        assert await get_messages(other_environment) == [user("one"), half]
+        clock.time_s += 31
+        assert await merged_history(other_environment, user("go on")) == (user("one"), half, user("go on"))
+
+    async def test_the_results_so_far_are_kept(self, conversations: ConversationStore, clock: Clock) -> None:
+        turn = AssistantMessage((ToolCall("1", "a", "{}"), ToolCall("2", "b", "{}")), "m")
+        result = ToolMessage("2", "b", "done")
+        await self.die(conversations, turn, None, result)
+        clock.time_s += 31
+        history = await merged_history(conversations, user("go on"))
+        assert (history[1], history[3]) == (turn, result)
+        assert isinstance(history[2], ToolMessage)
+        assert history[2].is_error
+
+    async def test_a_retry_replaces_the_draft(self, conversations: ConversationStore, clock: Clock) -> None:
+        opened = conversations.open(ALICE, chat_request(user("one", "id-1")))
+        await opened.start()
+        opened.draft = lambda: [assistant("half", incomplete=True)]
+        await asyncio.sleep(DRAFT_INTERVAL_S + 0.2)
+        opened._queue._task.cancel()
+        clock.time_s += 31
+        assert await merged_history(conversations, user("one", "id-1")) == (user("one", "id-1"),)
+
+    async def test_a_long_draft_is_kept_whole(self, conversations: ConversationStore) -> None:
+        await self.die(conversations, assistant("☃" * 400_000, incomplete=True))
+        assert (await get_messages(conversations))[1] == assistant("☃" * 400_000, incomplete=True)
+
+    async def test_what_was_finished_is_not_kept_twice(self, conversations: ConversationStore) -> None:
+        async with conversations.open(ALICE, chat_request(user("one"))) as opened:
+            opened.draft = lambda: [assistant("hal", incomplete=True)]
+            await asyncio.sleep(DRAFT_INTERVAL_S + 0.2)
+            opened.draft = tuple
+            opened.append(assistant("half and half"))
+        assert await get_messages(conversations) == [user("one"), assistant("half and half")]
+
+    async def test_the_beginning_of_a_secret_is_not_kept(self, conversations: ConversationStore, store: Store) -> None:
+        redaction.register("sk-harbour-42-very-long")
+        try:
+            await self.die(conversations, assistant("the key is sk-harbour-42-ve", incomplete=True))
+            assert not any(b"harbour" in item.body for item in await store.query_partition(MESSAGES))
+        finally:
+            redaction.clear()

@@ -79,9 +79,9 @@ def parse_metadata(item: Item) -> ConversationMetadata | None:
         return None
 
 
-def unreadable_metadata(conversation_id: str) -> ConversationMetadata:
+def unreadable_metadata(conversation_id: str, updated_ms: int) -> ConversationMetadata:
     """What stands in for metadata that cannot be read: all messages are this conversation's, and nobody has a lease."""
-    return ConversationMetadata(id=conversation_id, title="", created_ms=0, epoch=0, expires_at_s=0)
+    return ConversationMetadata(id=conversation_id, title="", created_ms=0, epoch=updated_ms, expires_at_s=0)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

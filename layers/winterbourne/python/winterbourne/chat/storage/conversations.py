@@ -206,7 +206,7 @@ class ConversationStore:
         item = await self._store.get(*conversation_key(caller_id, conversation_id))
         if item is None:
             raise ConversationNotFound
-        metadata = parse_metadata(item) or unreadable_metadata(conversation_id)
+        metadata = parse_metadata(item) or unreadable_metadata(conversation_id, item.updated_ms)
         items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
         messages = [stored.message for stored in join_items(items, metadata.created_ms)]
         return self._summary(item, metadata), messages

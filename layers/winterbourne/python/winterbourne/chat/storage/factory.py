@@ -7,6 +7,7 @@ from winterbourne.chat.storage.base import Store
 
 __all__ = ["make_store"]
 
+MAX_MEMORY_BYTES: Final = 64 * 2**20
 DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 
@@ -26,9 +27,10 @@ def make_store(location: str) -> Store:
         case _:
             from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415 - likewise
 
-            return Store(lambda: MemoryBackend(_memory_bytes()), threads=0, is_shared=False)
+            return Store(lambda: MemoryBackend(_max_bytes()), threads=0, is_shared=False)
 
 
-def _memory_bytes() -> int:
-    """A quarter of the function's memory, or of 512 MB where there is no function."""
-    return int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")) * 2**20 // 4
+def _max_bytes() -> int:
+    """An eighth of the function's memory, but not more than MAX_MEMORY_BYTES."""
+    function_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"))
+    return min(function_mb * 2**20 // 8, MAX_MEMORY_BYTES)

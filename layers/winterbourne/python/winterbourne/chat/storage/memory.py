@@ -13,7 +13,7 @@ from winterbourne.chat.storage.lease import is_leased
 
 __all__ = ["MemoryBackend"]
 
-DEFAULT_MAX_BYTES: Final = 128 * 2**20
+DEFAULT_MAX_BYTES: Final = 64 * 2**20
 
 ITEM_OVERHEAD_BYTES: Final = 600
 """What an item needs besides its keys and its body, rounded up."""
