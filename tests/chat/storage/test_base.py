@@ -1,6 +1,8 @@
 """Store: the same behaviour on the memory, SQLite and DynamoDB backends, called in a thread pool."""
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -308,6 +310,37 @@ class TestThrottledTable:
         backend, _ = self.backend(ThrottledClient(99), monkeypatch)
         with pytest.raises(TimeoutError, match=f"after {MAX_BATCH_ATTEMPTS} attempts"):
             backend.put([item(str(n)) for n in range(20)])
+
+
+class TestForeignTypes:
+    """Items that something else wrote: what has another type counts as missing, and hides no other item."""
+
+    async def test_in_sqlite(self, tmp_path: Path, clock: Clock) -> None:
+        async with open_store("file", tmp_path, clock) as store:
+            await store.put([item("a", b"fine", updated_ms=3), item("b", b"fine", updated_ms=2)])
+            with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as connection, connection:
+                values = ("c", 7.5, "no", "no", "no"), ("d", "text", 1, 5, 0), ("e", b"x", b"x", b"x", b"x")
+                connection.executemany("insert into items values ('p', ?, ?, ?, ?, ?)", values)
+                connection.execute("insert into items values ('p', 'f', cast(x'ff' as text), 0, 0, 0)")
+            found = {one.sk: one for one in await store.query_partition("p")}
+            assert found["c"] == item("c")
+            assert found["d"] == item("d", b"text", number=1, updated_ms=5)
+            assert found["e"] == item("e", b"x")
+            assert set(found) == set("abcdef")
+            assert [one.sk for one in await store.query_newest("p", 10)] == ["d", "a", "b"]
+            await store.delete([("p", sk) for sk in found])
+            assert await store.query_partition("p") == []
+
+    async def test_in_dynamodb(self, tmp_path: Path, clock: Clock) -> None:
+        async with open_store("dynamodb", tmp_path, clock) as store:
+            await store.put([item("a", b"fine", updated_ms=3)])
+            foreign = {"body": {"M": {}}, "number": {"S": "1"}, "expires_at_s": {"N": "1.5"}, "more": {"BOOL": True}}
+            client = aws_clients.client("dynamodb")
+            client.put_item(TableName=TABLE, Item={"pk": {"S": "p"}, "sk": {"S": "b"}, **foreign})
+            client.put_item(TableName=TABLE, Item={"pk": {"S": "p"}, "sk": {"S": "c"}, "body": {"S": "text"}})
+            assert await store.query_partition("p") == [item("a", b"fine", updated_ms=3), item("b"), item("c")]
+            await store.delete([("p", "b"), ("p", "c")])
+            assert [one.sk for one in await store.query_partition("p")] == ["a"]
 
 
 class TestKeys:

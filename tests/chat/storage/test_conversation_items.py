@@ -1,7 +1,10 @@
 """Conversation items: splitting messages into items and joining them, truncating and merging histories, titles."""
 
+import json
 import random
+from typing import ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,9 +26,11 @@ from winterbourne.chat.infra import redaction
 from winterbourne.chat.storage.base import Item
 from winterbourne.chat.storage.conversation_items import (
     MAX_PART_BYTES,
+    ConversationMetadata,
     derive_title,
     join_items,
     merge_history,
+    parse_metadata,
     split_into_items,
     truncate_from,
 )
@@ -175,3 +180,61 @@ class TestTitle:
     )
     def test_it_is_the_beginning_of_the_first_question(self, messages: tuple[Message, ...], title: str) -> None:
         assert derive_title(messages) == title
+
+
+class TestRollback:
+    """What is written here is read by the version before, and the other way round: fields are only ever added."""
+
+    STORED: ClassVar[dict[str, tuple[Message, bytes]]] = {
+        "system": (SystemMessage("s"), b'{"role":"system","text":"s"}'),
+        "user": (
+            UserMessage((Text("t"), Image("image/png", "AA==", "")), "u"),
+            (
+                b'{"role":"user","parts":[{"type":"text","text":"t"},'
+                b'{"type":"image","media_type":"image/png","data":"AA==","url":""}],"id":"u"}'
+            ),
+        ),
+        "assistant": (
+            AssistantMessage((Reasoning("r", "s", "x"), ToolCall("1", "n", "{}")), "m", incomplete=True),
+            (
+                b'{"role":"assistant","parts":[{"type":"reasoning","text":"r","signature":"s","redacted":"x"},'
+                b'{"type":"tool_call","id":"1","name":"n","arguments":"{}"}],"id":"m","incomplete":true}'
+            ),
+        ),
+        "tool": (
+            ToolMessage("1", "n", "c", is_error=True),
+            b'{"role":"tool","tool_call_id":"1","name":"n","content":"c","is_error":true}',
+        ),
+    }
+    METADATA = b'{"id":"c","title":"t","created_ms":5,"epoch":6,"expires_at_s":7,"lease_until_ms":8}'
+
+    @pytest.mark.parametrize("kind", STORED)
+    def test_the_fields_of_a_message_stay(self, kind: str) -> None:
+        message, expected = self.STORED[kind]
+        (item,) = split_into_items(message, "p", 5, 1, 9)
+        assert (item.sk, item.number, item.updated_ms) == ("00000000000005#000001#0000", 1, 0)
+        assert contains(json.loads(item.body), json.loads(expected))
+        stored = Item(pk="p", sk=item.sk, number=1, body=expected)
+        assert [one.message for one in join_items([stored], 5)] == [message]
+
+    def test_the_fields_of_a_conversation_stay(self) -> None:
+        metadata = parse_metadata(Item(pk="p", sk="c", body=self.METADATA))
+        assert metadata == ConversationMetadata(
+            id="c", title="t", created_ms=5, epoch=6, expires_at_s=7, lease_until_ms=8
+        )
+        assert contains(msgspec.to_builtins(metadata), json.loads(self.METADATA))
+
+    def test_fields_that_a_later_version_adds_are_ignored(self) -> None:
+        for message, body in self.STORED.values():
+            later = body[:-1] + b',"later":{"a":[1]}}'
+            assert [one.message for one in join_items([Item(pk="p", sk="5", number=1, body=later)], 0)] == [message]
+        assert parse_metadata(Item(pk="p", sk="c", body=self.METADATA[:-1] + b',"later":1}'))
+
+
+def contains(found: object, expected: object) -> bool:
+    """Whether everything expected is there, fields in any depth; more fields may be."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return all(name in found and contains(found[name], value) for name, value in expected.items())
+    if isinstance(expected, list) and isinstance(found, list):
+        return len(found) == len(expected) and all(map(contains, found, expected))
+    return found == expected

@@ -10,8 +10,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.chat.stores import Clock
-from tests.clock import JumpingLoop
+from tests.chat.stores import Clock, SlowStore
+from tests.clock import JumpingLoop, jumping
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
 from winterbourne.chat.settings import StorageSettings
@@ -114,6 +114,42 @@ class TestLease:
         await acquired.load()
         assert acquired.metadata
         assert is_leased(acquired.metadata, clock.time_s * 1000)
+
+    @jumping
+    async def test_one_that_is_being_released_is_waited_for(self) -> None:
+        """A client that asks again as soon as its answer has ended is not told that the conversation is busy."""
+        store = Store(MemoryBackend, threads=0, is_shared=True)
+        first, second = self.lease(store), self.lease(store)
+        await first.load()
+        await first.acquire("")
+        waiting = asyncio.create_task(second.load())
+        await asyncio.sleep(0.25)
+        await first.release(inf)
+        await waiting
+        await second.acquire("")
+
+    @jumping
+    async def test_an_acquisition_that_was_given_up_is_released_too(self) -> None:
+        store = SlowStore(1)
+        lease = self.lease(store)
+        await lease.load()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await lease.acquire("")
+        await lease.release(asyncio.get_running_loop().time() + 3)
+        await lease.load()
+        assert lease.metadata
+        assert lease.metadata.lease_until_ms == 0
+
+    @jumping
+    async def test_a_release_ends_in_time(self) -> None:
+        store, loop = SlowStore(), asyncio.get_running_loop()
+        lease = self.lease(store)
+        await lease.load()
+        await lease.acquire("")
+        store.delay_s, began = 3600, loop.time()
+        await lease.release(began + 1)
+        assert loop.time() - began == pytest.approx(1, abs=0.1)
 
     async def test_a_short_outage_of_the_store_does_not_lose_it(
         self, store: Store, backend: PartitionedBackend
