@@ -1,7 +1,7 @@
 """Conversation (the agent loop): ask the model, run its tools, ask again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import msgspec
@@ -24,6 +24,7 @@ from winterbourne.chat.core.events import (
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
+    ToolCallStarted,
     ToolFinished,
     ToolStarted,
     TurnEnded,
@@ -196,6 +197,42 @@ class TestSuccessiveToolCalls:
         emitted = RecordingEmit()
         await conversation(emitted, FakeProvider(calls_tools(("a", "sleep", "1")), answer("done"))).run()
         assert emitted[-1] == ConversationEnded("stop", Usage(3, 4), 2)
+
+
+class TestDraft:
+    """At every moment, what is streamed is either in the draft or has been handed to `on_message`."""
+
+    @jumping
+    async def test_is_the_turn_so_far_and_the_results_so_far(self) -> None:
+        steps: list[Step] = [
+            pause(1),
+            [ReasoningDelta("hm"), TextDelta("let me ")],
+            pause(1),
+            [TextDelta("see"), ToolCallStarted("a", "sleep"), ToolCallReady("a", "sleep", "3")],
+            [ToolCallStarted("b", "sleep"), ToolCallReady("b", "sleep", "1")],
+            pause(2),
+            [TurnEnded("tool_calls")],
+        ]
+        said: list[Message] = []
+        running = conversation(RecordingEmit(), FakeProvider(steps, [[TextDelta("so")], pause(1)]), said.append)
+        assert running.draft() == ()
+        task = asyncio.create_task(running.run())
+        drafts: list[Sequence[Message | None]] = []
+        for _ in range(6):
+            await asyncio.sleep(0.9 if not drafts else 1)
+            drafts.append(running.draft())
+        calls = ToolCall("a", "sleep", "3"), ToolCall("b", "sleep", "1")
+        parts = (Reasoning("hm"), Text("let me see"), *calls)
+        assert drafts[0] == []
+        assert drafts[1] == [AssistantMessage((Reasoning("hm"), Text("let me ")), "m", incomplete=True)]
+        assert drafts[2] == [AssistantMessage(parts, "m", incomplete=True), None, None]
+        assert drafts[3] == [AssistantMessage(parts, "m", incomplete=True), None, ToolMessage("b", "sleep", "1")]
+        assert drafts[4] == [AssistantMessage(parts, "m"), None, ToolMessage("b", "sleep", "1")]
+        assert drafts[5] == [AssistantMessage((Text("so"),), "m", incomplete=True)]
+        assert said == [AssistantMessage(parts, "m"), ToolMessage("a", "sleep", "3"), ToolMessage("b", "sleep", "1")]
+        with pytest.raises(ModelStreamTruncated):
+            await task
+        assert running.draft() == ()
 
 
 class TestTurns:

@@ -1,6 +1,7 @@
 """Conversation store: continuing, listing, reading, deleting and expiring conversations, each with one owner."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +30,10 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
+from winterbourne.chat.storage import conversation_items
+from winterbourne.chat.storage import conversations as conversations_module
 from winterbourne.chat.storage.base import Item, Store
-from winterbourne.chat.storage.conversation_items import conversations_partition, messages_partition
+from winterbourne.chat.storage.conversation_items import StoredMessage, conversations_partition, messages_partition
 from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.write_behind import DRAFT_INTERVAL_S
@@ -128,6 +131,23 @@ class TestContinuing:
     async def test_a_message_of_a_megabyte_is_stored_whole(self, conversations: ConversationStore) -> None:
         await run_request(conversations, "☃" * 400_000, "1")
         assert (await merged_history(conversations, user("x")))[0] == user("☃" * 400_000)
+
+    async def test_a_large_history_is_decoded_in_a_thread(
+        self, conversations: ConversationStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads: list[str] = []
+
+        def join_items(*arguments: Any) -> list[StoredMessage]:
+            threads.append(threading.current_thread().name)
+            return conversation_items.join_items(*arguments)
+
+        monkeypatch.setattr(conversations_module, "join_items", join_items)
+        await run_request(conversations, "small", "1")
+        await run_request(conversations, "x" * 300_000, "2")
+        await merged_history(conversations, user("three"))
+        await get_messages(conversations)
+        main = threading.main_thread().name
+        assert [name == main for name in threads] == [True, True, False, False]
 
     async def test_calls_and_results_are_stored(self, conversations: ConversationStore) -> None:
         message = AssistantMessage((Text("let me see"), ToolCall("1", "clock", "{}"), ToolCall("2", "sum", "")), "m")

@@ -407,6 +407,37 @@ class TestSlowStore:
         assert loop.time() - began < 5  # what is behind it ends before Lambda's deadline too
 
 
+class TestDraft:
+    @jumping
+    async def test_is_shown_while_the_answer_runs_and_replaced_by_it(self) -> None:
+        steps: list[Any] = [[TextDelta("half ")], pause(1.5), [TextDelta("and half")], [TurnEnded("stop")]]
+        fixture = ServiceFixture(steps, store=SlowStore())
+        answering = asyncio.create_task(fixture.send("POST", "/chat", QUESTION))
+        await asyncio.sleep(1.2)
+        running = (await fixture.send("GET", "/conversations/c-1")).json
+        assert running["messages"][1]["parts"] == [{"type": "text", "text": "half "}]
+        assert (running["running"], running["messages"][1]["incomplete"]) == (True, True)
+        await answering
+        ended = (await fixture.send("GET", "/conversations/c-1")).json
+        assert [message["parts"][0]["text"] for message in ended["messages"]] == ["hi", "half and half"]
+        assert not ended["messages"][1]["incomplete"]
+
+    @jumping
+    async def test_a_store_that_fails_while_the_answer_runs_does_not_harm_it(self) -> None:
+        store = SlowStore()
+
+        async def break_down() -> None:
+            store.delay_s = HANGING_S
+
+        steps: list[Any] = [[TextDelta("a")], break_down, pause(30), [TextDelta("b")], [TurnEnded("stop")]]
+        fixture, began = ServiceFixture(steps, store=store), asyncio.get_running_loop().time()
+        response = await fixture.serve("/chat", QUESTION, 60_000)
+        assert [frame.get("delta") for frame in response.frames][1:3] == ["a", "b"]
+        assert response.ended_after_s == pytest.approx(
+            asyncio.get_running_loop().time() - began - TIDY_TIMEOUT_S, abs=1
+        )
+
+
 class TestLogLine:
     @jumping
     async def test_has_the_usage_of_the_request(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, Item, Store, time_limit
 from winterbourne.chat.storage.conversation_items import (
     ConversationMetadata,
+    StoredMessage,
     conversation_key,
     conversations_partition,
     derive_title,
@@ -41,6 +42,7 @@ CLOSE_TIMEOUT_S: Final = 2.0
 """How long the end of the block waits for the last writes and the lease's release, in seconds."""
 
 DAY_S: Final = 86_400
+MAX_BYTES_ON_LOOP: Final = 200_000
 MAX_TIME_MS: Final = 253_402_300_799_000  # the end of the year 9999
 
 
@@ -93,7 +95,7 @@ class OpenConversation:
             raise metadata
         if isinstance(items, BaseException):
             raise items
-        stored = join_items(items, metadata.created_ms)
+        stored = await _join_items(items, metadata.created_ms)
         kept = truncate_from(stored, new)
         self.messages = merge_history([one.message for one in kept], new)
         if len(kept) < len(stored):
@@ -208,7 +210,7 @@ class ConversationStore:
             raise ConversationNotFound
         metadata = parse_metadata(item) or unreadable_metadata(conversation_id, item.updated_ms)
         items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
-        messages = [stored.message for stored in join_items(items, metadata.created_ms)]
+        messages = [stored.message for stored in await _join_items(items, metadata.created_ms)]
         return self._summary(item, metadata), messages
 
     async def delete(self, caller_id: str, conversation_id: str) -> None:
@@ -245,6 +247,13 @@ class ConversationStore:
             updated_at=_as_datetime(item.updated_ms),
             running=is_leased(metadata, self._store.now_ms()),
         )
+
+
+async def _join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
+    """`join_items`, in a thread if that takes more than a few milliseconds."""
+    if sum(len(item.body) for item in items) <= MAX_BYTES_ON_LOOP:
+        return join_items(items, first_epoch)
+    return await asyncio.to_thread(join_items, items, first_epoch)
 
 
 def _as_datetime(epoch_ms: int) -> datetime:
