@@ -28,6 +28,10 @@ JSON_HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 
+END_GRACE_S: Final = 0.2
+"""How long the end of a response waits for what is left to save, in seconds: a store that is well needs a few
+milliseconds, and who reads the conversation behind the end then finds the answer in it."""
+
 TIDY_TIMEOUT_S: Final = 3.0
 """How long an invocation may go on behind the end of its response, in seconds."""
 
@@ -150,17 +154,19 @@ async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEn
 
 
 async def _tidy(tasks: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext) -> None:
-    """End the response, unless it has failed, and then do what it need not wait for."""
+    """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most."""
     if not tasks:
         return
+    has_failed = sys.exception() is not None
     remaining_s = context.get_remaining_time_in_millis() / 1000 - TIDY_RESERVE_S
+    until = asyncio.get_running_loop().time() + min(TIDY_TIMEOUT_S, remaining_s)
+    tidying = asyncio.gather(*(task(until) for task in tasks), return_exceptions=True)
     try:
-        if sys.exception() is None:
+        await asyncio.wait((tidying,), timeout=END_GRACE_S)
+        if not has_failed:
             await stream.end()
     finally:
-        until = asyncio.get_running_loop().time() + min(TIDY_TIMEOUT_S, remaining_s)
-        results = await asyncio.gather(*(task(until) for task in tasks), return_exceptions=True)
-        for error in results:
+        for error in await tidying:
             if isinstance(error, Exception):
                 _LOGGER.error("what was left of a request failed", exc_info=error)
 
