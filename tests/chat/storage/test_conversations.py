@@ -1,6 +1,7 @@
 """Conversation store: continuing, listing, reading, deleting and expiring conversations, each with one owner."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -30,13 +31,12 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
-from winterbourne.chat.storage import conversation_items
+from winterbourne.chat.storage import conversation_items, write_behind
 from winterbourne.chat.storage import conversations as conversations_module
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import StoredMessage, conversations_partition, messages_partition
-from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary
+from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, OpenConversation
 from winterbourne.chat.storage.memory import MemoryBackend
-from winterbourne.chat.storage.write_behind import DRAFT_INTERVAL_S
 
 ALICE, BOB = "key:alice", "key:bob"
 DAY_S = 86_400
@@ -612,13 +612,28 @@ class TestUnreadableItems:
 class TestKilledProcess:
     """What is kept when a process dies in mid-stream: nothing of it runs any more, its lease ends by itself."""
 
+    @pytest.fixture(autouse=True)
+    def _draft_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(write_behind, "DRAFT_INTERVAL_S", 0.01)
+
     @staticmethod
-    async def die(conversations: ConversationStore, *said: Message | None) -> None:
-        """Run a request until a second after its draft was first written."""
-        opened = conversations.open(ALICE, chat_request(user("one")))
+    async def draft(opened: OpenConversation, *said: Message | None) -> None:
+        """Return once this draft is written: before the next one is asked for."""
+        asked, written = itertools.count(), asyncio.Event()
+
+        def draft() -> tuple[Message | None, ...]:
+            if next(asked):
+                written.set()
+            return said
+
+        opened.draft = draft
+        await written.wait()
+
+    async def die(self, conversations: ConversationStore, *said: Message | None, question: str = "") -> None:
+        """Run a request until its draft is written, and nothing after that."""
+        opened = conversations.open(ALICE, chat_request(user("one", question)))
         await opened.start()
-        opened.draft = lambda: said
-        await asyncio.sleep(DRAFT_INTERVAL_S + 0.2)
+        await self.draft(opened, *said)
         opened._queue._task.cancel()
 
     async def test_the_answer_goes_on_from_what_was_said(
@@ -641,11 +656,7 @@ class TestKilledProcess:
         assert history[2].is_error
 
     async def test_a_retry_replaces_the_draft(self, conversations: ConversationStore, clock: Clock) -> None:
-        opened = conversations.open(ALICE, chat_request(user("one", "id-1")))
-        await opened.start()
-        opened.draft = lambda: [assistant("half", incomplete=True)]
-        await asyncio.sleep(DRAFT_INTERVAL_S + 0.2)
-        opened._queue._task.cancel()
+        await self.die(conversations, assistant("half", incomplete=True), question="id-1")
         clock.time_s += 31
         assert await merged_history(conversations, user("one", "id-1")) == (user("one", "id-1"),)
 
@@ -655,8 +666,7 @@ class TestKilledProcess:
 
     async def test_what_was_finished_is_not_kept_twice(self, conversations: ConversationStore) -> None:
         async with conversations.open(ALICE, chat_request(user("one"))) as opened:
-            opened.draft = lambda: [assistant("hal", incomplete=True)]
-            await asyncio.sleep(DRAFT_INTERVAL_S + 0.2)
+            await self.draft(opened, assistant("hal", incomplete=True))
             opened.draft = tuple
             opened.append(assistant("half and half"))
         assert await get_messages(conversations) == [user("one"), assistant("half and half")]

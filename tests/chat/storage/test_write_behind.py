@@ -90,6 +90,15 @@ class TestWhileOpen:
         assert store.writes == [["a"], ["b", "c"]]
 
     @jumping
+    async def test_an_item_that_is_replaced_while_it_is_written_is_written_again(self) -> None:
+        store = SlowStore(delay_s=1)
+        async with writing(store, fail_to_renew, 60) as queue:
+            queue.put([item("a", b"1")])
+            await asyncio.sleep(0.5)
+            queue.put([item("a", b"2")])
+        assert store.writes == [["a"], ["a"]]
+
+    @jumping
     async def test_the_lease_is_renewed_in_time_even_if_nothing_is_written(self) -> None:
         async with Renewals() as renewals, writing(SlowStore(), renewals, 10):
             await asyncio.sleep(35)
