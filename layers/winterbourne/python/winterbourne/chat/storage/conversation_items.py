@@ -7,8 +7,7 @@ position in that request, and the number of the part: a late write never lands b
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
 from typing import Final
 
