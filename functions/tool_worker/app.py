@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from tool_worker import tools
-from winterbourne import on_shutdown, retire
+from winterbourne import current_trace_id, on_shutdown, retire
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolCall
-from winterbourne.chat.infra import http_pool, telemetry
+from winterbourne.chat.infra import http_pool, telemetry, tracing
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.tool_runtime.discovery import discover
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -48,6 +48,7 @@ async def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """
     call = msgspec.convert(event, RemoteCall)
     with telemetry.request_scope(context.aws_request_id, _logger, _settings.log.service_name):
+        http_pool.outgoing_headers.set(tracing.propagated_headers({}, current_trace_id() or ""))
         telemetry.note(tool=call.tool, caller_request_id=call.request_id)
         tool_call = ToolCall(context.aws_request_id, call.tool, msgspec.json.encode(call.arguments).decode())
         # The executor reserves time for the model's answer; the worker writes none, so the reserve is added back.

@@ -96,8 +96,8 @@ class TestXrayCause:
 @given(st.text(st.characters()))
 def test_any_message_is_ascii_json(message: str) -> None:
     report = ErrorReport(ValueError(message))
-    assert json.loads(report.body)["errorMessage"] == message
-    assert report.body.isascii()
+    assert json.loads(report.body())["errorMessage"] == message
+    assert report.body().isascii()
     assert report.xray_cause.isascii()
     assert "\n" not in report.xray_cause
 

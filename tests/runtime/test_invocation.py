@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.runtime.harness import serving, url_event
 from winterbourne import LambdaContext, current_context, current_trace_id
 from winterbourne.errors import RuntimeFault
-from winterbourne.invocation import encode_result, is_http, is_rest_api, parse_event
+from winterbourne.invocation import FrontEnd, encode_result, find_front_end, name_event_source, parse_event
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()),
@@ -40,18 +40,57 @@ def test_invalid_json_raises_lambdas_own_error(body: bytes) -> None:
     assert raised.value.error_type == "Runtime.UnmarshalError"
 
 
+URL_CONTEXT = {"http": {"method": "GET"}, "routeKey": "$default", "stage": "$default"}
+REST = {"httpMethod": "GET", "requestContext": {"stage": "live"}}
+
+
 class TestFrontEnds:
-    def test_a_function_url_is_http(self) -> None:
-        assert is_http(url_event())
-        assert not is_rest_api(url_event())
+    """An event is known by what it is, not by what it has."""
 
-    def test_a_rest_api_is_http(self) -> None:
-        assert is_http({"httpMethod": "GET", "requestContext": {}})
-        assert is_rest_api({"httpMethod": "GET", "requestContext": {}})
+    @pytest.mark.parametrize(
+        ("event", "front_end"),
+        [
+            (url_event(), FrontEnd.FUNCTION_URL),
+            ({"requestContext": {"http": {"method": "GET"}}}, FrontEnd.FUNCTION_URL),
+            ({"requestContext": URL_CONTEXT | {"domainName": "abc.lambda-url.eu-west-1.on.aws"}}, FrontEnd.FUNCTION_URL),
+            ({"requestContext": URL_CONTEXT | {"apiId": "local", "domainPrefix": "local"}}, FrontEnd.FUNCTION_URL),
+            ({"requestContext": URL_CONTEXT | {"domainName": "a.execute-api.eu-west-1.amazonaws.com"}}, FrontEnd.HTTP_API),
+            ({"requestContext": URL_CONTEXT | {"routeKey": "GET /ports"}}, FrontEnd.HTTP_API),
+            ({"requestContext": URL_CONTEXT | {"stage": "live"}}, FrontEnd.HTTP_API),
+            ({"requestContext": URL_CONTEXT | {"apiId": "abc", "domainPrefix": "api"}}, FrontEnd.HTTP_API),
+            (REST, FrontEnd.REST_API),
+            (REST | {"version": None}, FrontEnd.REST_API),
+            (REST | {"version": "1.0"}, FrontEnd.HTTP_API_1),
+            (REST | {"requestContext": {"elb": {}}}, FrontEnd.LOAD_BALANCER),
+            (REST | {"requestContext": {"elb": {}}, "multiValueHeaders": {}}, FrontEnd.LOAD_BALANCER_MULTI_VALUE),
+        ],
+    )
+    def test_of_http_events(self, event: Any, front_end: FrontEnd) -> None:
+        assert find_front_end(event) is front_end
 
-    @pytest.mark.parametrize("event", [None, "text", [1], {}, {"Records": []}, {"requestContext": None}])
-    def test_other_events_are_not_http(self, event: Any) -> None:
-        assert not is_http(event)
+    @pytest.mark.parametrize(
+        ("event", "source"),
+        [
+            (None, "an unknown sender"),
+            ("text", "an unknown sender"),
+            ([1], "an unknown sender"),
+            ({}, "an unknown sender"),
+            ({"requestContext": None}, "an unknown sender"),
+            ({"Records": [{"eventSource": "aws:sqs"}]}, "aws:sqs"),
+            ({"Records": [{"EventSource": "aws:sns"}]}, "aws:sns"),
+            ({"Records": [{"cf": {}}]}, "CloudFront"),
+            ({"Records": []}, "an unknown sender"),
+            ({"version": "0", "detail-type": "Tide", "source": "gauges"}, "EventBridge"),
+            ({"requestContext": {"connectionId": "c", "eventType": "CONNECT"}}, "a WebSocket API"),
+            ({"version": "2.0", "method": "GET", "requestContext": {"serviceNetworkArn": "a"}}, "VPC Lattice"),
+            ({"raw_path": "/", "method": "GET"}, "VPC Lattice"),
+            (REST | {"type": "REQUEST", "methodArn": "arn"}, "a Lambda authorizer"),
+            ({"type": "REQUEST", "routeArn": "arn", "requestContext": URL_CONTEXT}, "a Lambda authorizer"),
+        ],
+    )
+    def test_of_all_others_is_none_and_their_source_is_named(self, event: Any, source: str) -> None:
+        assert find_front_end(event) is None
+        assert name_event_source(event) == source
 
 
 class TestResults:
@@ -198,6 +237,7 @@ class TestCurrent:
                 outcome = await api.invoke()
                 assert outcome.json == [[f"request-{number}", f"Root=1-request-{number}"]] * 2
 
-    def test_is_none_outside_of_an_invocation(self) -> None:
+    def test_is_none_outside_of_an_invocation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
         assert current_context() is None
         assert current_trace_id() is None

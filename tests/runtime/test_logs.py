@@ -1,5 +1,6 @@
 """Records and printed output in Lambda's formats, redacted; test_parity compares most with the stock client."""
 
+import io
 import json
 import os
 import struct
@@ -74,7 +75,7 @@ class RecordingSink:
 class TestPrintedInJson:
     def printed(self, *pieces: str) -> list[Any]:
         sink = RecordingSink()
-        stream = _JsonLineStream(None, sink, 20)
+        stream = _JsonLineStream(io.TextIOWrapper(io.BytesIO(), "utf-8"), sink, 20)
         for piece in pieces:
             stream.write(piece)
         assert all(kind == JSON_FRAME | LEVEL_BITS[20] for kind, _ in sink.entries)
@@ -100,7 +101,7 @@ class TestPrintedInJson:
 
     def test_pieces_of_two_invocations_are_two_lines_each_with_its_own_id(self) -> None:
         sink = RecordingSink()
-        stream = _JsonLineStream(None, sink, 20)
+        stream = _JsonLineStream(io.TextIOWrapper(io.BytesIO(), "utf-8"), sink, 20)
         for request_id, piece in [("r-1", "to"), ("r-2", "Wa"), ("r-1", "kens\n"), ("r-2", "ter\n")]:
             copy_context().run(lambda ids, text: (REQUEST_IDS.set(ids), stream.write(text)), (request_id, None), piece)
         records = [json.loads(text) for _, text in sink.entries]

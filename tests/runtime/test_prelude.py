@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winterbourne import PreludeTooLarge, Response
+from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import HOP_BY_HOP_HEADERS, MAX_PRELUDE_BYTES, SEPARATOR, buffered_response, encode_prelude
 
 TEXT = st.text(st.characters(), max_size=60)
@@ -47,7 +48,7 @@ def test_set_cookie_becomes_a_cookie() -> None:
 
 
 def test_a_rest_api_gets_its_cookies_as_header_values() -> None:
-    prelude = decoded(encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), rest_api=True))
+    prelude = decoded(encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), FrontEnd.REST_API))
     assert prelude["multiValueHeaders"] == {"set-cookie": ["a=b", "c=d"]}
     assert "cookies" not in prelude
 
@@ -84,7 +85,8 @@ def test_any_text_arrives_unchanged_and_never_contains_the_separator(
     lowered = [name.lower() for name in headers]
     if len(set(lowered)) == len(lowered) and not {"set-cookie", "connection"} & set(lowered):
         kept = {name.lower(): value for name, value in headers.items() if name.lower() not in HOP_BY_HOP_HEADERS}
-        assert prelude["headers"] == {"content-type": "application/octet-stream"} | kept
+        has_body = status == 200 or (200 < status < 300 and status not in {204, 205}) or status >= 400
+        assert prelude["headers"] == ({"content-type": "application/octet-stream"} if has_body else {}) | kept
         assert prelude.get("cookies", []) == cookies
 
 

@@ -1,19 +1,22 @@
 """ASGI adapter: turns an event into a scope, and an application's messages into writes to the response stream.
 
-For function URLs (payload 2.0) and API Gateway REST APIs with streaming (payload 1.0).
+For function URLs and HTTP APIs (payload 2.0), API Gateway's payload 1.0, and load balancers.
 https://asgi.readthedocs.io/en/stable/specs/www.html
 https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
 """
 
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote, urlencode
 
 from winterbourne.errors import RuntimeFault, StreamLost, StreamMisused
-from winterbourne.invocation import LambdaContext, is_http, is_rest_api
+from winterbourne.invocation import FrontEnd, LambdaContext, find_front_end, is_head_request, name_event_source
 from winterbourne.lifecycle import on_shutdown, on_startup
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
@@ -21,6 +24,8 @@ from winterbourne.stream import ResponseStream
 __all__ = ["AsgiHandler", "build_scope"]
 
 _LOGGER = logging.getLogger(__name__)
+
+RESOURCE_PARAMETER = re.compile(r"\{([^{}+]+)\+?\}")
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -49,22 +54,27 @@ class AsgiHandler:
 
         Raises:
             RuntimeFault: The event is not an HTTP event.
-            StreamMisused: The application returned without a response.
+            StreamMisused: The application returned without a response, or before its end.
         """
         scope = {**build_scope(event), "aws.event": event, "aws.context": context, "state": self._lifespan.state.copy()}
-        cycle = _HttpCycle(_decode_body(event), stream)
+        cycle = _HttpCycle(_decode_body(event), stream, is_head=is_head_request(event))
         await self._application(scope, cycle.receive, cycle.send)
         if not stream.started:
             raise StreamMisused("the application returned without a response")
+        if not (stream.ended or cycle.is_lost):
+            raise StreamMisused("the application returned before the end of its response")
 
 
 class _HttpCycle:
     """One HTTP request and its response: the application's `receive` and `send`."""
 
-    def __init__(self, body: bytes, stream: ResponseStream) -> None:
+    def __init__(self, body: bytes, stream: ResponseStream, *, is_head: bool) -> None:
         self._body: bytes | None = body
         self._stream = stream
+        self._is_head = is_head
+        self._missing_bytes = 0  # of the content length that the application declared
         self._disconnected = asyncio.Event()
+        self.is_lost = False
 
     async def receive(self) -> Message:
         if self._body is not None:
@@ -75,18 +85,40 @@ class _HttpCycle:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
+        """Send a part of the response.
+
+        Raises:
+            StreamMisused: The application broke the protocol, or its body is shorter than it declared.
+            StreamLost: Lambda has closed the response.
+        """
         try:
             if message["type"] == "http.response.start":
-                headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in message.get("headers", ())]
-                await self._stream.start(Response(message["status"], headers))
+                await self._start(message)
             elif message["type"] == "http.response.body":
-                await self._stream.write(message.get("body", b""))
-                if not message.get("more_body", False):
-                    await self._stream.end()  # the client has its response while background tasks run
-                    self._disconnected.set()
+                await self._send_body(message.get("body", b""), more_body=message.get("more_body", False))
         except StreamLost:
+            self.is_lost = True
             self._disconnected.set()
             raise
+
+    async def _start(self, message: Message) -> None:
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in message.get("headers", ())]
+        await self._stream.start(Response(message["status"], headers))
+        length = next((value for name, value in headers if name.lower() == "content-length"), "")
+        if length.isdecimal() and not self._is_head and message["status"] != 304:
+            self._missing_bytes = int(length)
+
+    async def _send_body(self, body: bytes, *, more_body: bool) -> None:
+        if not self._stream.started:
+            raise StreamMisused("the application sent a body before the start of its response")
+        self._missing_bytes -= len(body)
+        await self._stream.write(b"" if self._is_head else body)
+        if more_body:
+            return
+        if self._missing_bytes > 0:
+            raise StreamMisused(f"the body is {self._missing_bytes} bytes shorter than the content-length")
+        await self._stream.end()  # the client has its response while background tasks run
+        self._disconnected.set()
 
 
 class _Lifespan:
@@ -141,10 +173,14 @@ def build_scope(event: Any) -> Message:
     Raises:
         RuntimeFault: The event did not come from an HTTP front end.
     """
-    if not is_http(event):
-        message = "an ASGI application accepts events of function URLs and REST APIs only"
-        raise RuntimeFault("Runtime.NotAnHttpEvent", message)
-    scope = _rest_api_scope(event) if is_rest_api(event) else _function_url_scope(event)
+    front_end = find_front_end(event)
+    if front_end is None:
+        message = "an ASGI application accepts HTTP events only: of function URLs, API Gateway and load balancers"
+        raise RuntimeFault("Runtime.NotAnHttpEvent", f"{message}; this one is from {name_event_source(event)}")
+    if front_end in {FrontEnd.FUNCTION_URL, FrontEnd.HTTP_API}:
+        scope = _payload_2_scope(event)
+    else:
+        scope = _payload_1_scope(event, is_encoded=front_end.name.startswith("LOAD"))
     headers = dict(scope["headers"])
     host, port = _host_and_port(headers.get(b"host", b"").decode("latin-1"))
     scheme = headers.get(b"x-forwarded-proto", b"https").decode("latin-1")
@@ -160,10 +196,10 @@ def _host_and_port(text: str) -> tuple[str, str]:
     return (host, port) if colon and not port.endswith("]") else (text, "")
 
 
-def _function_url_scope(event: Message) -> Message:
+def _payload_2_scope(event: Message) -> Message:
     """Payload 2.0: one value per header, cookies listed separately."""
     http = event["requestContext"]["http"]
-    headers = _encode_headers(event.get("headers", {}).items())
+    headers = _encode_headers((event.get("headers") or {}).items())
     if cookies := event.get("cookies"):
         headers = [each for each in headers if each[0] != b"cookie"]
         headers.append((b"cookie", "; ".join(cookies).encode("latin-1", "replace")))
@@ -172,32 +208,61 @@ def _function_url_scope(event: Message) -> Message:
         "method": http["method"],
         "path": unquote(path),
         "raw_path": path.encode(),
-        "query_string": event.get("rawQueryString", "").encode(),
+        "query_string": (event.get("rawQueryString") or "").encode(),
         "headers": headers,
-        "client": (http.get("sourceIp", ""), 0),
+        "client": (http.get("sourceIp") or "", 0),
     }
 
 
-def _rest_api_scope(event: Message) -> Message:
-    """Payload 1.0: lists of values; a stage or base path in front of `path` becomes the `root_path`."""
+def _payload_1_scope(event: Message, *, is_encoded: bool) -> Message:
+    """Payload 1.0: lists of values, and no raw query.
+
+    Args:
+        event: The event.
+        is_encoded: Whether the query's names and values are still percent-encoded, as load balancers leave them.
+    """
     request = event["requestContext"]
-    headers = event.get("multiValueHeaders") or {n: [v] for n, v in (event.get("headers") or {}).items()}
-    query = event.get("multiValueQueryStringParameters") or event.get("queryStringParameters") or {}
-    full_path, path = request.get("path", ""), event.get("path") or "/"
-    root_path = full_path[: -len(path)] if full_path != path and full_path.endswith(path) else ""
+    headers = _encode_headers(_pairs(event.get("multiValueHeaders"), event.get("headers")))
+    query = _pairs(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
+    query_string = "&".join(f"{name}={value}" for name, value in query) if is_encoded else urlencode(query)
+    root_path, path = _split_root_path(event, request.get("path") or event.get("path") or "/")
+    forwarded_for = dict(headers).get(b"x-forwarded-for", b"").decode("latin-1")
+    source_ip = (request.get("identity") or {}).get("sourceIp") or forwarded_for.rpartition(",")[2].strip()
     return {
         "method": event["httpMethod"],
-        "path": root_path + path,
+        "path": unquote(root_path + path),
         "raw_path": (root_path + path).encode(),
-        "root_path": root_path,
-        "query_string": urlencode(query, doseq=True).encode(),
-        "headers": _encode_headers((name, value) for name, values in headers.items() for value in values),
-        "client": (request.get("identity", {}).get("sourceIp", ""), 0),
+        "root_path": unquote(root_path),
+        "query_string": query_string.encode(),
+        "headers": headers,
+        "client": (source_ip, 0),
     }
+
+
+def _split_root_path(event: Message, full_path: str) -> tuple[str, str]:
+    """The stage or base path in front of the application's own path, and that.
+
+    The own path is the resource with its parameters filled in; `path` is it only without a base path mapping.
+    """
+    parameters = event.get("pathParameters") or {}
+    resource = RESOURCE_PARAMETER.sub(lambda m: str(parameters.get(m[1], m[0])), event.get("resource") or "")
+    for own_path in (resource, event.get("path") or ""):
+        for match in re.finditer("/|$", full_path.rstrip("/")):
+            rest = full_path[match.start() :]
+            if own_path and unquote(rest).rstrip("/") == unquote(own_path).rstrip("/"):
+                return full_path[: match.start()], rest or "/"
+    return "", event.get("path") or "/"
+
+
+def _pairs(lists: Message | None, values: Message | None) -> list[tuple[str, str]]:
+    """Names and values, one pair for each value; either may be missing."""
+    if lists:
+        return [(name, value or "") for name, several in lists.items() for value in several or ()]
+    return [(name, value or "") for name, value in (values or {}).items()]
 
 
 def _encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+    return [(name.lower().encode("latin-1", "replace"), (value or "").encode("latin-1", "replace")) for name, value in headers]
 
 
 def _decode_body(event: Message) -> bytes:

@@ -31,17 +31,18 @@ class RuntimeClient:
         self._connection: _Connection | None = None
         self._pending_next: asyncio.Future[Reply] | None = None
         self._lost_reason = ""
+        self._is_withdrawn = False
 
     @property
     def state(self) -> State:
         """The state of the protocol."""
         return self._protocol.state
 
-    async def next_invocation(self) -> Reply:
+    async def next_invocation(self) -> Reply | None:
         """Wait for the next invocation, without a timeout.
 
         Returns:
-            Its ids, deadline and context in the headers, its event in the body.
+            Its ids, deadline and context in the headers, its event in the body. None if `withdraw` was in time.
 
         Raises:
             RuntimeApiUnavailable: Every attempt failed, or the Runtime API answered 500.
@@ -52,6 +53,8 @@ class RuntimeClient:
                 return await self._request(self._protocol.request_next)
             except (OSError, RuntimeApiError) as error:
                 self._close_connection(str(error))
+                if self._is_withdrawn:
+                    return None
                 failures += 1
                 if failures == MAX_ATTEMPTS:
                     raise RuntimeApiUnavailable(f"no invocation after {MAX_ATTEMPTS} attempts: {error}") from error
@@ -61,6 +64,15 @@ class RuntimeClient:
         """Request the next invocation now if there is a connection; `next_invocation` waits for the reply."""
         if self._connection is not None:
             self._pending_next = self._connection.request(self._protocol.request_next)
+
+    def withdraw(self) -> None:
+        """Take back the request for the next invocation.
+
+        Only our half of the connection is closed: an invocation that has just been handed out still arrives.
+        """
+        if self.state is State.POLLING and self._connection is not None:
+            self._is_withdrawn = True
+            self._connection.transport.write_eof()
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
         """Start a streamed response. Unless it has to reconnect, it writes to the socket before it first suspends.
@@ -159,7 +171,8 @@ class RuntimeClient:
             connection = self._connection or await self._connect()
             pending = connection.request(build_request)
         reply = await pending
-        if not reply.keeps_connection:
+        if self._is_withdrawn or not reply.keeps_connection:
+            self._is_withdrawn = False
             self._close_connection("the Runtime API closed it")
         if reply.status == 500:
             raise RuntimeApiUnavailable(f"the Runtime API answered 500 to {reply.path}, so this process must exit")

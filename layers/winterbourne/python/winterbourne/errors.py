@@ -12,11 +12,14 @@ WinterbourneError
 └── RuntimeApiUnavailable  the Runtime API cannot be reached or answered 500; the process must exit
 """
 
+import bisect
 import json
 import os
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
+from winterbourne.log_formats import related_errors, safe_str
 from winterbourne.logs import redact_text
 
 __all__ = [
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # Lambda rejects the whole report if its cause is larger
+MAX_BODY_BYTES = 1024 * 1024  # a sixth of what Lambda accepts, which rejects the whole report if it is larger
+MAX_TYPE_CHARS = 200
 RUNTIME = os.path.dirname(__file__)
 INTERNAL_PATHS = ("/concurrent/futures/", "/asyncio/", "/importlib/", "<frozen importlib")
 
@@ -109,24 +114,43 @@ class ErrorReport:
         message: The exception's text.
         error_type: The error type in Lambda's namespace.
         document: The error document, with the same keys as that of awslambdaric, AWS's runtime interface client.
-        body: The document as ASCII JSON, which can represent any text, even lone surrogates.
+        log_document: The document as it is logged: its stack trace also tells the error's causes and sub-exceptions.
     """
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
-        self.message = message = redact_text(_safe_str(error))
+        self.message = message = redact_text(safe_str(error))
         self._frames: list[traceback.FrameSummary] = []
+        related: list[str] = []
         if isinstance(error, RuntimeFault):
             name = self.error_type = error.error_type
             self._xray_type = "LambdaValidationError"  # as awslambdaric has it
             stack = [redact_text(line) for line in error.trace]
         else:
-            name = self._xray_type = type(error).__name__
-            # Headers are ASCII, and Lambda shows error types with other characters as Unknown.
-            self.error_type = f"Function.{name}" if name.isascii() else "Function.Unknown"
+            name = self._xray_type = type(error).__name__[:MAX_TYPE_CHARS]
+            # A header of ASCII; Lambda shows error types with other characters than an identifier's as Unknown.
+            self.error_type = f"Function.{name}" if name.isascii() and name.isidentifier() else "Function.Unknown"
             self._frames = _user_frames(error.__traceback__)
             stack = traceback.format_list(self._frames)
+            related = related_errors(error)
+        self._stack = stack
         self.document = {"errorMessage": message, "errorType": name, "requestId": request_id, "stackTrace": stack}
-        self.body = json.dumps(self.document).encode()
+        self.log_document = {**self.document, "stackTrace": stack + related}
+
+    def body(self, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+        """The document as ASCII JSON, which can represent any text, even lone surrogates.
+
+        Args:
+            max_bytes: A longer document loses the outer frames of its stack trace, then the end of its message.
+        """
+        stack, message = self._stack, self.message[:max_bytes]
+
+        def encode(frame_count: int, length: int) -> bytes:
+            shortened = message[:length] + "…" * (length < len(self.message))
+            inner = stack[len(stack) - frame_count :]
+            return json.dumps({**self.document, "errorMessage": shortened, "stackTrace": inner}).encode()
+
+        frame_count = _largest(len(stack), lambda n: len(encode(n, len(message))) <= max_bytes)
+        return encode(frame_count, _largest(len(message), lambda n: len(encode(frame_count, n)) <= max_bytes))
 
     @property
     def xray_cause(self) -> str:
@@ -138,11 +162,11 @@ class ErrorReport:
         return cause if len(cause) < MAX_XRAY_CAUSE_BYTES else ""
 
 
-def _safe_str(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as worse:  # noqa: BLE001 - a user's __str__; the error must still be reported
-        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
+def _largest(limit: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `limit` that fits; 0 if none does."""
+    if fits(limit):
+        return limit
+    return max(0, bisect.bisect_left(range(limit), True, key=lambda n: not fits(n)) - 1)
 
 
 def _working_directory() -> str:

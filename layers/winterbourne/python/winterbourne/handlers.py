@@ -3,6 +3,9 @@
 Asynchronous handlers run on the event loop, synchronous ones in a thread pool. A handler that returns a generator or an
 async generator streams; any other result is a buffered response. A handler with three parameters is an ASGI application
 if the first is called `scope`; otherwise it takes the event, the response stream and the context.
+
+All of this is asked of what a call runs: a decorator may pass on other arguments than it gets, and may itself wait for
+an asynchronous handler.
 """
 
 import asyncio
@@ -14,7 +17,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from winterbourne.invocation import CONTEXT, LambdaContext, is_http, is_rest_api
+from winterbourne.errors import RuntimeFault
+from winterbourne.invocation import CONTEXT, LambdaContext, find_front_end, is_head_request
 from winterbourne.prelude import Response
 from winterbourne.stream import BufferedSink, ResponseStream
 
@@ -61,13 +65,15 @@ class StreamingHandler:
         """Handle one event; a handler that neither streams nor returns anything sends an empty response."""
         result = await self._serve(event, stream, context)
         if result is None and not stream.started:
-            await stream.start()
+            await stream.end()
         return result
 
     async def _serve_buffered(self, event: Any, context: LambdaContext) -> Any:
         CONTEXT.set(context)
-        sink = BufferedSink()
-        stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
+        front_end = find_front_end(event)
+        is_head = front_end is not None and is_head_request(event)
+        sink = BufferedSink(front_end, is_head=is_head)
+        stream = ResponseStream(sink, front_end, is_head=is_head)
         result = await self.serve(event, stream, context)
         return sink.result(stream.response) if stream.started else result
 
@@ -90,17 +96,25 @@ def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
     """
     if isinstance(handler, StreamingHandler):
         return handler.serve
-    parameters = _required_parameters(handler)
-    if len(parameters) == 3 and parameters[0] == "scope":
+    if not callable(handler):
+        raise RuntimeFault("Runtime.HandlerNotFound", f"The handler is not callable: it is a {type(handler).__name__}")
+    called = _called(handler)
+    parameters = _parameters(called)
+    if parameters[0].strip("_") == "scope":
         from winterbourne.asgi import AsgiHandler  # noqa: PLC0415 - loaded only to serve an ASGI application
 
         return AsgiHandler(handler)
-    on_loop, takes_stream = _is_async(handler), len(parameters) == 3
+    on_loop, takes_stream = _is_async(called), "context" not in parameters[1]
 
     async def serve(event: Any, stream: ResponseStream, context: LambdaContext) -> Any:
         _current_stream.set(stream)
         arguments = (event, stream, context) if takes_stream else (event, context)
-        result = handler(*arguments) if on_loop else await _run_in_thread(copy_context(), handler, *arguments)
+        if on_loop:
+            return await _resolve_result(handler(*arguments), stream)
+        thread_context = copy_context()
+        result = await _run_in_thread(thread_context, handler, *arguments)
+        for variable, value in thread_context.items():  # for what it may have returned to be run here
+            variable.set(value)
         return await _resolve_result(result, stream)
 
     return serve
@@ -125,7 +139,7 @@ async def _stream_items(items: AsyncGenerator[Any], stream: ResponseStream) -> N
     finally:
         await items.aclose()
     if not stream.started:
-        await stream.start()
+        await stream.end()
 
 
 async def _iterate_in_thread(items: Generator[Any]) -> AsyncGenerator[Any]:
@@ -169,7 +183,12 @@ def _convert_stop_iteration(function: Callable[..., T], *arguments: Any) -> T:
 def _thread_pool() -> "ThreadPoolExecutor":
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loaded only for synchronous handlers
 
-    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler")
+    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler", initializer=_set_event_loop)
+
+
+def _set_event_loop() -> None:
+    """Give a thread the event loop that `asyncio.get_event_loop()` finds on a main thread."""
+    asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 @functools.cache
@@ -178,17 +197,41 @@ def _fallback_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def _required_parameters(handler: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(handler).parameters.values()
-    except ValueError:  # implemented in C, without a signature
-        return []
+def _called(handler: Any) -> Any:
+    """What a call of this handler runs: of an instance its class's `__call__`, which may be a slot or a property."""
+    if inspect.isroutine(handler) or isinstance(handler, type | functools.partial):
+        return handler
+    call = inspect.getattr_static(type(handler), "__call__")
+    return _called(call.__get__(handler, type(handler)) if hasattr(call, "__get__") else call)
+
+
+def _parameters(called: Callable[..., Any]) -> tuple[str, str]:
+    """The first two names of exactly three required parameters; `("", "context")` for any other number.
+
+    A decorator that takes any arguments is asked for those of what it decorates.
+    """
+    signature = _signature(called)
+    if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in signature.parameters.values()):
+        inner = getattr(called, "__wrapped__", None) if inspect.isfunction(called) else None
+        if inner is not None:
+            return _parameters(_called(inner))
+        signature = _signature(called, follow_wrapped=True)
     positional = (inspect.Parameter.POSITIONAL_ONLY, POSITIONAL_OR_KEYWORD)
-    return [each.name for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
+    given = [each for each in signature.parameters.values() if each.kind in positional]
+    required = [each.name for each in given if each.default is inspect.Parameter.empty]
+    names = [each.name for each in given]
+    if names[:3] == ["scope", "receive", "send"]:
+        return "scope", "receive"
+    return (required[0], required[1]) if len(required) == 3 else ("", "context")
 
 
-def _is_async(handler: Callable[..., Any]) -> bool:
-    """Whether a call only creates a coroutine or an async generator; follows `__wrapped__` through decorators."""
-    inner = inspect.unwrap(handler)
-    call = inner if inspect.isroutine(inner) or isinstance(inner, functools.partial) else type(inner).__call__
-    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+def _signature(called: Callable[..., Any], *, follow_wrapped: bool = False) -> inspect.Signature:
+    try:
+        return inspect.signature(called, follow_wrapped=follow_wrapped)
+    except (ValueError, TypeError):  # implemented in C, without a signature
+        return inspect.Signature()
+
+
+def _is_async(called: Any) -> bool:
+    """Whether a call only creates a coroutine or an async generator."""
+    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,12 +21,14 @@ from winterbourne.errors import RuntimeFault
 from winterbourne.logs import runtime_handler
 
 __all__ = [
+    "FrontEnd",
     "LambdaContext",
     "current_context",
     "current_trace_id",
     "encode_result",
-    "is_http",
-    "is_rest_api",
+    "find_front_end",
+    "is_head_request",
+    "name_event_source",
     "parse_event",
 ]
 
@@ -91,12 +94,16 @@ def current_context() -> LambdaContext | None:
 
 
 def current_trace_id() -> str | None:
-    """The X-Ray trace header of the current invocation, also with concurrent invocations in one process."""
-    return TRACE_ID.get()
+    """The X-Ray trace header of the current invocation, also with concurrent invocations in one process.
+
+    Under a client that runs one invocation at a time, it is that client's `_X_AMZN_TRACE_ID`.
+    """
+    trace_id = TRACE_ID.get()
+    return (os.environ.get("_X_AMZN_TRACE_ID") if trace_id is None else trace_id) or None
 
 
 CONTEXT: ContextVar[LambdaContext | None] = ContextVar("winterbourne_context", default=None)
-TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=None)
+TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=None)  # empty: known to have none
 
 
 def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
@@ -114,16 +121,72 @@ def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
     return _parse_json(body, "Runtime.UnmarshalError", "unmarshal input")
 
 
-def is_http(event: Any) -> bool:
-    """Whether a function URL (payload 2.0) or an API Gateway REST API sent this event."""
-    if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
+class FrontEnd(Enum):
+    """What sent an HTTP event, and so what reads the response."""
+
+    FUNCTION_URL = "function URL"
+    REST_API = "REST API"
+    HTTP_API = "HTTP API"  # payload 2.0
+    HTTP_API_1 = "HTTP API, payload 1.0"
+    LOAD_BALANCER = "load balancer"
+    LOAD_BALANCER_MULTI_VALUE = "load balancer with multi value headers"
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether it reads a streamed response; the others wait for one JSON document."""
+        return self in {FrontEnd.FUNCTION_URL, FrontEnd.REST_API}
+
+
+def find_front_end(event: Any) -> FrontEnd | None:
+    """The front end that sent this event; None if it is no HTTP request.
+
+    An event is known by what only its sender sets: those of a Lambda authorizer, for example, have all that a request
+    has. A hand-written event with no more than `requestContext.http`, or `httpMethod`, is a function URL's, or a REST
+    API's.
+    """
+    request = event.get("requestContext") if isinstance(event, dict) else None
+    if not isinstance(request, dict) or "methodArn" in event or "routeArn" in event:
+        return None
+    if isinstance(request.get("http"), dict):
+        return FrontEnd.HTTP_API if _is_http_api(request) else FrontEnd.FUNCTION_URL
+    if "httpMethod" not in event:
+        return None
+    if "elb" in request:
+        return FrontEnd.LOAD_BALANCER_MULTI_VALUE if "multiValueHeaders" in event else FrontEnd.LOAD_BALANCER
+    return FrontEnd.HTTP_API_1 if event.get("version") == "1.0" else FrontEnd.REST_API
+
+
+def is_head_request(event: Any) -> bool:
+    """Whether an HTTP event asks for headers only."""
+    http = event["requestContext"].get("http") or {}
+    return bool((http.get("method") or event.get("httpMethod")) == "HEAD")
+
+
+def name_event_source(event: Any) -> str:
+    """What sent an event that is no HTTP request, such as `aws:sqs`, as far as it can be told."""
+    event = event if isinstance(event, dict) else {}
+    request = event.get("requestContext")
+    request = request if isinstance(request, dict) else {}
+    records = event.get("Records")
+    record = records[0] if isinstance(records, list) and records and isinstance(records[0], dict) else {}
+    names = {
+        "a Lambda authorizer": "methodArn" in event or "routeArn" in event,
+        "a WebSocket API": "connectionId" in request,
+        "VPC Lattice": "serviceNetworkArn" in request or "raw_path" in event,
+        "CloudFront": "cf" in record,
+        "EventBridge": "detail-type" in event,
+    }
+    given = record.get("eventSource") or record.get("EventSource") or event.get("eventSource")
+    return str(given or next((name for name, applies in names.items() if applies), "an unknown sender"))
+
+
+def _is_http_api(request: Mapping[str, Any]) -> bool:
+    """A function URL has neither routes nor stages, and its id is the first part of its domain."""
+    domain, api_id, prefix = (request.get(name) or "" for name in ("domainName", "apiId", "domainPrefix"))
+    if ".lambda-url." in domain:
         return False
-    return "http" in event["requestContext"] or is_rest_api(event)
-
-
-def is_rest_api(event: Any) -> bool:
-    """Whether an API Gateway REST API (payload 1.0) sent this event."""
-    return isinstance(event, dict) and "httpMethod" in event and "requestContext" in event
+    has_routes = any((request.get(name) or "$default") != "$default" for name in ("routeKey", "stage"))
+    return has_routes or ".execute-api." in domain or bool(api_id and prefix and api_id != prefix)
 
 
 def encode_result(result: Any) -> tuple[bytes, str]:

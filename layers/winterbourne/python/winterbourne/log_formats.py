@@ -8,14 +8,29 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-__all__ = ["TEXT_FORMATTER", "JsonFormatter", "error_as_json", "error_as_lines", "printed_line", "standard_level"]
+__all__ = [
+    "TEXT_FORMATTER",
+    "JsonFormatter",
+    "error_as_json",
+    "error_as_lines",
+    "printed_line",
+    "related_errors",
+    "safe_str",
+    "standard_level",
+]
 
 TEXT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 JSON_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 NO_BREAK_SPACE = "\u00a0"  # CloudWatch drops plain spaces at the start of a line
+
+# Of one error's causes and sub-exceptions, of which a group may have any number; of each, the innermost frames.
+MAX_RELATED_ERRORS = 20
+MAX_RELATED_FRAMES = 20
 
 # Attributes that every record has, and the ids that the runtime's handler adds; any others came through `extra`.
 STANDARD_ATTRIBUTES = {*logging.makeLogRecord({}).__dict__, "aws_request_id", "tenant_id", "taskName", "message"}
@@ -32,8 +47,10 @@ class JsonFormatter(logging.Formatter):
         """The line, with its newline."""
         trace = kind = message = location = None
         if record.exc_info and record.exc_info[0] is not None:
-            kind, message = record.exc_info[0].__name__, str(record.exc_info[1])
+            kind, message = record.exc_info[0].__name__, safe_str(record.exc_info[1])
             trace = traceback.format_tb(record.exc_info[2])
+            if record.exc_info[1] is not None:
+                trace += related_errors(record.exc_info[1])
             location = f"{record.pathname}:{record.funcName}:{record.lineno}"
         entry = {
             "timestamp": self.formatTime(record, JSON_TIME_FORMAT),
@@ -76,6 +93,56 @@ def error_as_lines(document: Mapping[str, Any]) -> list[str]:
     for element in document["stackTrace"]:
         lines += [_preserve_indent(line) for line in element.splitlines()] or [""]
     return lines
+
+
+def related_errors(error: BaseException) -> list[str]:
+    """The notes of an error, and its causes, contexts and sub-exceptions, as elements of a stack trace.
+
+    Nearest first, each once, however they are linked; at most `MAX_RELATED_ERRORS`.
+    """
+    elements = _notes(error)
+    related = _related(error)
+    for relation, other in islice(related, MAX_RELATED_ERRORS):
+        elements.append(f"{relation}: {type(other).__name__}: {safe_str(other)}\n")
+        elements += _notes(other) + traceback.format_tb(other.__traceback__, -MAX_RELATED_FRAMES)
+    if next(related, None):
+        elements.append(f"and more than {MAX_RELATED_ERRORS} others\n")
+    return elements
+
+
+def safe_str(error: object) -> str:
+    """The text of an error, also of one that has none."""
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001 - a user's __str__; the error must still be reported
+        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
+
+
+def _related(error: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """The errors behind this one, breadth first, with their relation to the one before."""
+    seen, queue = {id(error)}, deque([error])
+    while queue:
+        for relation, other in _links(queue.popleft()):
+            if id(other) not in seen:
+                seen.add(id(other))
+                queue.append(other)
+                yield relation, other
+
+
+def _links(error: BaseException) -> Iterator[tuple[str, BaseException]]:
+    name = type(error).__name__
+    if error.__cause__ is not None:
+        yield f"{name} was caused by", error.__cause__
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield f"{name} was raised while handling", error.__context__
+    if isinstance(error, BaseExceptionGroup):
+        count = len(error.exceptions)
+        yield from ((f"{name}, {i} of {count}", each) for i, each in enumerate(error.exceptions, 1))
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)  # anything may have been set
+    return [f"{safe_str(note)}\n" for note in notes[:MAX_RELATED_ERRORS]] if isinstance(notes, list) else []
 
 
 def _now() -> str:

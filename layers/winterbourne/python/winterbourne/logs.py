@@ -252,17 +252,24 @@ class _RedactingStream(io.TextIOWrapper):
         return len(text)
 
 
-class _JsonLineStream(io.TextIOBase):
-    """Turns printed lines into JSON records, with the ids of the invocation that prints them."""
+class _JsonLineStream(io.TextIOWrapper):
+    """Turns printed lines into JSON records, with the ids of the invocation that prints them.
 
-    def __init__(self, stream: Any, sink: LogSink, level: int) -> None:
-        self._stream = stream
+    A text file in every other respect; bytes written to its `buffer` become no records.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, sink: LogSink, level: int) -> None:
+        super().__init__(stream.buffer, encoding=stream.encoding, errors=stream.errors, write_through=True)
+        self.mode = "w"
+        self._stream = stream  # which would close the buffer when it is collected
         self._sink = sink
         self._level = level
         # A line may arrive in parts while other invocations and threads print theirs.
         self._partial_lines: dict[tuple[_RequestIds, int], str] = {}
 
     def write(self, text: str) -> int:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
         ids = REQUEST_IDS.get()
         writer_key = ids, threading.get_ident()
         *lines, partial_line = (self._partial_lines.pop(writer_key, "") + text).split("\n")
@@ -278,17 +285,7 @@ class _JsonLineStream(io.TextIOBase):
         for writer_key in list(self._partial_lines):
             if writer_key[0] == ids:
                 self._emit_line(self._partial_lines.pop(writer_key, ""), ids)
-
-    def writable(self) -> bool:
-        return True
-
-    @property
-    def buffer(self) -> Any:
-        """The underlying byte buffer; bytes written there become no records."""
-        return self._stream.buffer
-
-    def fileno(self) -> int:
-        return int(self._stream.fileno())
+        super().flush()
 
     def _emit_line(self, line: str, ids: _RequestIds) -> None:
         if line:
@@ -309,7 +306,9 @@ def _unbuffer_stdio() -> None:
     for name in ("stdout", "stderr"):
         buffer = getattr(sys, name).buffer
         raw = getattr(buffer, "raw", buffer)  # under `python -u` it already is raw
-        setattr(sys, name, _RedactingStream(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
+        stream = _RedactingStream(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        stream.mode = "w"
+        setattr(sys, name, stream)
 
 
 def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:

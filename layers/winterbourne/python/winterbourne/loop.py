@@ -25,8 +25,8 @@ from winterbourne.invocation import (
     TRACE_ID,
     LambdaContext,
     encode_result,
-    is_http,
-    is_rest_api,
+    find_front_end,
+    is_head_request,
     parse_event,
 )
 from winterbourne.lifecycle import error_frame
@@ -59,7 +59,7 @@ class Poller:
         self._margin_ms = margin_ms
         self._buffered = buffered
         self._sole = sole
-        self._stopping = self._draining = self._polling = False
+        self._stopping = self._draining = self._connecting = False
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -68,7 +68,7 @@ class Poller:
         Raises:
             RuntimeApiUnavailable: The Runtime API cannot be reached or answered 500.
         """
-        while not self._draining:
+        while not self._draining or (self.is_polling and not self._stopping):
             # One task per invocation, so that context variables set by a handler do not outlive its invocation.
             self._task = asyncio.create_task(self._serve_one())
             try:
@@ -84,17 +84,26 @@ class Poller:
             self._task.cancel()
 
     def drain(self) -> None:
-        """Stop gracefully: finish the current invocation and accept no more."""
+        """Stop gracefully: finish the current invocation, or one that is just being handed out, and accept no more."""
         self._draining = True
-        if self._task and self._polling:
+        if self.is_polling:
+            self._client.withdraw()
+        elif self._task and self._connecting:
             self._task.cancel()
 
+    @property
+    def is_polling(self) -> bool:
+        """Whether an invocation has been requested and none has arrived."""
+        return self._client.state is State.POLLING
+
     async def _serve_one(self) -> None:
-        self._polling = True
+        self._connecting = True  # unless it is polling already
         invocation = await self._client.next_invocation()
-        self._polling = False
+        self._connecting = False
+        if invocation is None:
+            return
         trace_id = invocation.headers.get("lambda-runtime-trace-id")
-        TRACE_ID.set(trace_id)
+        TRACE_ID.set(trace_id or "")
         if self._sole:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
             if trace_id is not None:
@@ -114,12 +123,15 @@ class Poller:
         headers = invocation.headers
         request_id = headers.get("lambda-runtime-aws-request-id", "")
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
-        sink = BufferedSink() if self._buffered else self._client
         stream = None
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
-            stream = ResponseStream(sink, http=is_http(event), rest_api=is_rest_api(event))
+            front_end = find_front_end(event)
+            is_head = front_end is not None and is_head_request(event)
+            buffered = self._buffered or (front_end is not None and not front_end.can_stream)
+            sink = BufferedSink(front_end, is_head=is_head) if buffered else self._client
+            stream = ResponseStream(sink, front_end, is_head=is_head)
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
@@ -152,8 +164,8 @@ class Poller:
         except asyncio.CancelledError as error:
             while task.uncancel():  # this same task must still end the stream
                 pass
-            # Keep the traceback of the cancellation: it shows what the handler was waiting for.
-            raise self._cancellation_error(timer).with_traceback(error.__traceback__) from error
+            # Keep the traceback of the cancellation, which shows what the handler was waiting for, and nothing else of it.
+            raise self._cancellation_error(timer).with_traceback(error.__traceback__) from None
         except BaseException as error:
             if self._sole or isinstance(error, Exception):
                 raise
@@ -171,7 +183,7 @@ class Poller:
         return RuntimeError("the handler was cancelled from within")
 
     async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
-        log_error(report.document)
+        log_error(report.log_document)
         if self._client.state is State.HANDLING:
             await self._client.send_error(report)
         elif self._client.state is State.STREAMING:

@@ -8,9 +8,11 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-m
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from winterbourne.errors import PreludeTooLarge
+from winterbourne.invocation import FrontEnd
 
 __all__ = ["MAX_PRELUDE_BYTES", "PRELUDE_CONTENT_TYPE", "SEPARATOR", "Response", "buffered_response", "encode_prelude"]
 
@@ -43,30 +45,34 @@ class Response:
     cookies: Sequence[str] = ()
 
 
-def encode_prelude(response: Response, *, rest_api: bool = False) -> bytes:
+def encode_prelude(response: Response, front_end: FrontEnd | None = None, *, has_body: bool = True) -> bytes:
     """Encode the prelude with its separator.
 
     Args:
         response: Status, headers and cookies.
-        rest_api: Whether an API Gateway REST API reads it, which does not support the `cookies` key.
+        front_end: What reads it; an API Gateway REST API gets cookies as values of a header.
+        has_body: Whether a body may follow. If so, it gets a content type.
 
     Raises:
         PreludeTooLarge: The prelude is longer than `MAX_PRELUDE_BYTES`.
     """
-    headers, cookies = _normalize_headers(response)
+    headers, cookies = _normalize_headers(response, has_body=has_body)
     prelude: dict[str, Any] = {"statusCode": response.status, "headers": headers}
     if cookies:
-        prelude |= {"multiValueHeaders": {"set-cookie": cookies}} if rest_api else {"cookies": cookies}
+        is_rest_api = front_end is FrontEnd.REST_API
+        prelude |= {"multiValueHeaders": {"set-cookie": cookies}} if is_rest_api else {"cookies": cookies}
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
     if (size := len(encoded)) > MAX_PRELUDE_BYTES:
         raise PreludeTooLarge(f"status, headers and cookies take {size} bytes; the limit is {MAX_PRELUDE_BYTES}")
     return encoded
 
 
-def buffered_response(response: Response, body: bytes) -> dict[str, Any]:
-    """Build a buffered function URL response (payload 2.0); the body is base64 if it is not UTF-8."""
-    headers, cookies = _normalize_headers(response)
-    answer = {"statusCode": response.status, "headers": headers, "cookies": cookies}
+def buffered_response(
+    response: Response, body: bytes, front_end: FrontEnd | None = None, *, has_body: bool = True
+) -> dict[str, Any]:
+    """Build the buffered response that this front end reads; the body is base64 if it is not UTF-8."""
+    headers, cookies = _normalize_headers(response, has_body=has_body and bool(body))
+    answer = {"statusCode": response.status, **_buffered_headers(headers, cookies, front_end)}
     try:
         return {**answer, "body": body.decode(), "isBase64Encoded": False}
     except UnicodeDecodeError:
@@ -75,7 +81,20 @@ def buffered_response(response: Response, body: bytes) -> dict[str, Any]:
         return {**answer, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
 
-def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
+def _buffered_headers(headers: dict[str, str], cookies: list[str], front_end: FrontEnd | None) -> dict[str, Any]:
+    """Headers and cookies as this front end reads them."""
+    if front_end in {FrontEnd.REST_API, FrontEnd.HTTP_API_1}:
+        return {"headers": headers, "multiValueHeaders": {"set-cookie": cookies} if cookies else {}}
+    if front_end is FrontEnd.LOAD_BALANCER_MULTI_VALUE:
+        multi = {name: [value] for name, value in headers.items()}
+        return {"multiValueHeaders": multi | ({"set-cookie": cookies} if cookies else {})}
+    if front_end is FrontEnd.LOAD_BALANCER:  # one value per name, which is compared with its case
+        names = map("".join, product(*((letter, letter.upper()) for letter in "setcookie")))
+        return {"headers": headers | {f"{name[:3]}-{name[3:]}": cookie for name, cookie in zip(names, cookies)}}
+    return {"headers": headers, "cookies": cookies}
+
+
+def _normalize_headers(response: Response, *, has_body: bool) -> tuple[dict[str, str], list[str]]:
     """The headers, with one value per lower-case name, and the cookies."""
     headers: dict[str, str] = {}
     cookies = list(response.cookies)
@@ -89,5 +108,12 @@ def _normalize_headers(response: Response) -> tuple[dict[str, str], list[str]]:
             cookies.append(value)
         elif name not in dropped:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    headers.setdefault("content-type", DEFAULT_CONTENT_TYPE)
+    # A cache that updates a stored page from a 304 would take over the type.
+    if has_body and not _is_bodiless(response.status) and ("content-length", "0") not in pairs:
+        headers.setdefault("content-type", DEFAULT_CONTENT_TYPE)
     return headers, cookies
+
+
+def _is_bodiless(status: int) -> bool:
+    """Whether a response with this status has no body, or as a redirect none that anyone reads."""
+    return status in {204, 205} or not (200 <= status < 300 or status >= 400)

@@ -33,6 +33,9 @@ INVOCATION_ID_HEADER = "Lambda-Runtime-Invocation-Id"
 # The reply to `next` carries the client context and the identity in its headers, several kilobytes each.
 MAX_HEADER_BYTES = 1024 * 1024
 
+# All trailers together. Go's HTTP server, of which AWS's emulator is made, finds their end only within 4,096 bytes.
+MAX_TRAILER_BYTES = 4000
+
 END_OF_MESSAGE: Final = h11.EndOfMessage()
 
 CHUNK: Final = b"%x\r\n%b\r\n"
@@ -144,7 +147,7 @@ class RuntimeApiProtocol:
         self.transition(Trigger.CALL)
         if error is None:
             return self._send(self._build_request("GET", path, [])) + self._send(END_OF_MESSAGE)
-        return self._post(path, [(ERROR_TYPE_HEADER, error_type or error.error_type)], error.body, "application/json")
+        return self._post(path, [(ERROR_TYPE_HEADER, error_type or error.error_type)], error.body(), "application/json")
 
     def request_next(self) -> bytes:
         """Build the request to `/invocation/next`."""
@@ -170,9 +173,10 @@ class RuntimeApiProtocol:
         return self._send(END_OF_MESSAGE)
 
     def fail_response(self, error: ErrorReport) -> bytes:
-        """Build the end of the body, with the error in the trailers."""
+        """Build the end of the body, with the error in the trailers, shortened to `MAX_TRAILER_BYTES`."""
         self.transition(Trigger.FAIL_RESPONSE)
-        body = base64.b64encode(error.body).decode()
+        framing = len(f"{ERROR_TYPE_HEADER}: {error.error_type}\r\n{ERROR_BODY_HEADER}: \r\n\r\n")
+        body = base64.b64encode(error.body((MAX_TRAILER_BYTES - framing) // 4 * 3)).decode()
         return self._send(h11.EndOfMessage(headers=[(ERROR_TYPE_HEADER, error.error_type), (ERROR_BODY_HEADER, body)]))
 
     def send_response(self, body: bytes, content_type: str) -> bytes:
@@ -186,7 +190,7 @@ class RuntimeApiProtocol:
         headers = [(ERROR_TYPE_HEADER, error.error_type)]
         if cause := error.xray_cause:
             headers.append((XRAY_CAUSE_HEADER, cause))
-        return self._post(self._invocation_path("error"), headers, error.body, "application/json")
+        return self._post(self._invocation_path("error"), headers, error.body(), "application/json")
 
     def receive_data(self, data: bytes) -> Reply | None:
         """Parse bytes from the Runtime API; return the reply once it is complete.

@@ -91,7 +91,7 @@ def _deadline_margin_ms() -> int:
 async def _report_error(client: RuntimeClient, error: BaseException, path: str = INIT_ERROR, kind: str = "") -> int:
     """Log an error and deliver it to Lambda; a failed delivery is only logged, since the process exits anyway."""
     report = ErrorReport(error)
-    logs.log_error(report.document)
+    logs.log_error(report.log_document)
     try:
         await client.send_process_error(path, report, kind)
     except WinterbourneError as delivery_error:
@@ -142,7 +142,12 @@ def _stop_pollers(pollers: list[Poller]) -> None:
 async def _wait_for_shutdown(pollers: list[Poller], tasks: list["asyncio.Task[None]"]) -> int:
     """Wait for a signal, `retire` or an unavailable Runtime API; then stop the pollers and run the shutdown hooks."""
     status = 0
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    running = set(tasks)
+    while any(task in running and not poller.is_polling for task, poller in zip(tasks, pollers, strict=True)):
+        # After `retire` the others finish what they have. Who only waits has withdrawn, which Lambda may not notice.
+        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        if any(not task.cancelled() and task.exception() for task in done):
+            break
     _stop_pollers(pollers)
     for ended in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(ended, RuntimeApiUnavailable):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from winterbourne.errors import StreamMisused
+from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 
 __all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes"]
@@ -47,8 +48,8 @@ class ResponseStream:
 
     Args:
         sink: Where the bytes go.
-        http: Whether an HTTP front end reads them; if so, a prelude is sent even without a `Response`.
-        rest_api: Whether that front end is an API Gateway REST API.
+        front_end: What reads them; None if the event is no HTTP request. Others get a prelude even without a `Response`.
+        is_head: Whether only the headers were asked for.
 
     Attributes:
         response: Status, headers and cookies as they were sent.
@@ -56,12 +57,15 @@ class ResponseStream:
         ended: Whether nothing more can be written.
     """
 
-    def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
+    def __init__(
+        self, sink: Sink, front_end: FrontEnd | None = FrontEnd.FUNCTION_URL, *, is_head: bool = False
+    ) -> None:
         self.response: Response | None = None
         self.started = self.ended = self._is_open = False
-        self._head: ResponseHead | None = Response() if http else None
+        self._head: ResponseHead | None = Response() if front_end else None
         self._sink = sink
-        self._rest_api = rest_api
+        self._front_end = front_end
+        self._has_body = not is_head
         self._start_lock = asyncio.Lock()
 
     def start_on_write(self, head: ResponseHead) -> None:
@@ -84,7 +88,7 @@ class ResponseStream:
             raise StreamMisused("the response stream has already started or ended")
         if response is None and self._head is not None:
             response = Response(self._head.status, self._head.headers)
-        prelude = encode_prelude(response, rest_api=self._rest_api) if response else b""
+        prelude = encode_prelude(response, self._front_end, has_body=self._has_body) if response else b""
         self.response = response
         self.started = True
         async with self._start_lock:
@@ -115,6 +119,7 @@ class ResponseStream:
         if self.ended:
             return
         if not self.started:
+            self._has_body = False
             await self.start()
         self.ended = True
         await self._sink.end_response()
@@ -134,9 +139,15 @@ class ResponseStream:
 
 
 class BufferedSink:
-    """Collects the response for one buffered reply: under a client that cannot stream, and under `sam local`."""
+    """Collects the response for one buffered reply, for a front end or under a client that cannot stream.
 
-    def __init__(self) -> None:
+    Args:
+        front_end: What reads the reply.
+        is_head: Whether only the headers were asked for.
+    """
+
+    def __init__(self, front_end: FrontEnd | None = None, *, is_head: bool = False) -> None:
+        self._front_end, self._is_head = front_end, is_head
         self._body = bytearray()
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
@@ -156,7 +167,9 @@ class BufferedSink:
     def result(self, response: Response | None) -> Any:
         """What a handler that does not stream would have returned."""
         body = bytes(self._body)
-        return body if response is None else buffered_response(response, body)
+        if response is None:
+            return body
+        return buffered_response(response, body, self._front_end, has_body=not self._is_head)
 
 
 def as_bytes(data: object) -> bytes:

@@ -16,8 +16,7 @@ URL_ID: Final = "local"
 HOP_BY_HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
 # The function URL sets these itself so that no caller can forge them.
 URL_HEADERS: Final = frozenset({"x-amzn-trace-id", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"})
-# Cookies are a field of their own.
-NOT_FORWARDED_HEADERS: Final = HOP_BY_HOP_HEADERS | URL_HEADERS | {"cookie"}
+NOT_FORWARDED_HEADERS: Final = HOP_BY_HOP_HEADERS | URL_HEADERS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,9 @@ BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 """Maximum size of a buffered (not streamed) response in bytes, as in AWS's emulator."""
 
 ERROR_LIMIT: Final = 1024 * 1024
+MAX_TRAILER_BYTES: Final = 4096
+"""Longest trailer section that Go's HTTP server reads, and so AWS's emulator, with the empty line at its end."""
+
 ERROR_TYPE_TRAILER: Final = "lambda-runtime-function-error-type"
 ERROR_BODY_TRAILER: Final = "lambda-runtime-function-error-body"
 
@@ -196,6 +199,11 @@ class RuntimeApi:
             error = FunctionError.from_message("Runtime.TruncatedResponse", "The response ended before it was whole.")
             await self._reject(exchange, invocation, 400, error)
         else:
+            if (size := sum(len(name) + len(value) + 4 for name, value in exchange.trailers) + 2) > MAX_TRAILER_BYTES:
+                message = f"The trailers take {size} bytes; Lambda reads at most {MAX_TRAILER_BYTES}."
+                error = FunctionError.from_message("Runtime.TruncatedResponse", message)
+                await self._reject(exchange, invocation, 400, error)
+                return
             await self._complete(exchange, invocation, error_from_trailers(exchange.trailers))
 
     async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:

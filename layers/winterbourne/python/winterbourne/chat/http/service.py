@@ -5,7 +5,6 @@ Contains no business logic. `chat.app.build` makes one `Service` per execution e
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -13,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from aws_lambda_powertools import Logger
 
-from winterbourne import LambdaContext, Response, ResponseStream
+from winterbourne import LambdaContext, Response, ResponseStream, current_trace_id
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
 from winterbourne.chat.errors import ChatError, InvalidHistory, RequestRejected, StorageError
 from winterbourne.chat.http.request import Request
@@ -112,7 +111,7 @@ class Service(msgspec.Struct, frozen=True):
         with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
             request = Request.from_event(event)
             record.fields.update(method=request.method, path=request.path)
-            xray = os.environ.get("_X_AMZN_TRACE_ID", "")  # has the id of the function's own segment
+            xray = current_trace_id() or ""  # has the id of the function's own segment
             http_pool.outgoing_headers.set(tracing.propagated_headers(request.headers, xray))
             try:
                 endpoint, path_params = self.router.match(request.method, request.path)
