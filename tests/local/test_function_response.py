@@ -121,3 +121,11 @@ def test_any_response_is_sent_or_rejected(answer: dict[str, Any]) -> None:
     for sent in (document, document + DELIMITER):
         with contextlib.suppress(BadResponse):
             assert parse_buffered_response(sent) if sent is document else parse_prelude(sent)
+
+
+@pytest.mark.parametrize("status", [204, 205, 302, 304])
+def test_a_response_without_a_body_gets_no_content_type(status: int) -> None:
+    prelude = parse_prelude(json.dumps({"statusCode": status}).encode() + b"\0" * 8)
+    assert prelude is not None
+    assert prelude[0].headers == []
+    assert parse_buffered_response(json.dumps({"statusCode": status}).encode())[0].headers == []

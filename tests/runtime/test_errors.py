@@ -110,3 +110,103 @@ def test_stream_lost_is_a_connection_error() -> None:
 def test_every_public_error_has_one_base_class(name: str) -> None:
     kind = getattr(errors, name)
     assert kind is ErrorReport or issubclass(kind, WinterbourneError)
+
+
+class TestABodyWithALimit:
+    @given(
+        st.text(st.characters(), max_size=2000),
+        st.integers(0, 60),
+        st.sampled_from([400, 1000, 2800, 100_000]),
+    )
+    def test_any_error_fits_and_keeps_the_innermost_frames(self, message: str, depth: int, limit: int) -> None:
+        def fail(more: int) -> None:
+            if more:
+                fail(more - 1)
+            raise ValueError(message)
+
+        try:
+            fail(depth)
+        except ValueError as error:
+            report = ErrorReport(error, "r-1")
+        body = report.body(limit)
+        shortened, whole = json.loads(body), report.document
+        stack = shortened["stackTrace"]
+        assert len(body) <= limit
+        assert (shortened["errorType"], shortened["requestId"]) == ("ValueError", "r-1")
+        assert stack == whole["stackTrace"][len(whole["stackTrace"]) - len(stack) :]
+        if shortened["errorMessage"] != message:
+            assert stack == []  # the stack is shortened first
+            assert message.startswith(shortened["errorMessage"].removesuffix("…"))
+
+    def test_a_message_of_many_megabytes_is_cut(self) -> None:
+        assert len(ErrorReport(ValueError("ü" * 8_000_000)).body()) <= errors.MAX_BODY_BYTES
+
+    @pytest.mark.parametrize("name", ["Two words", "Foo[int]", "Line\r\nBreak", "", "A" * 5000, "Überfehler"])
+    def test_any_type_name_is_a_short_header_value(self, name: str) -> None:
+        error_type = ErrorReport(type(name, (Exception,), {})("oh")).error_type
+        assert error_type == "Function.Unknown" or (name == "A" * 5000 and len(error_type) < 300)
+
+
+class TestTheLoggedDocument:
+    """It tells what the error itself does not say: causes, contexts, sub-exceptions and notes."""
+
+    def logged(self, error: BaseException) -> str:
+        report = ErrorReport(error)
+        assert report.document["stackTrace"] == []  # Lambda's own document stays that of the stock client
+        return "".join(report.log_document["stackTrace"])  # type: ignore[arg-type]
+
+    def test_an_error_alone_has_nothing_more(self) -> None:
+        assert raised().log_document == raised().document
+
+    def test_a_nested_group_tells_every_sub_exception(self) -> None:
+        inner = ExceptionGroup("inner", [KeyError("berth"), OSError("fog")])
+        told = self.logged(ExceptionGroup("outer", [ValueError("tide"), inner]))
+        assert "ExceptionGroup, 1 of 2: ValueError: tide\n" in told
+        assert "ExceptionGroup, 1 of 2: KeyError: 'berth'\n" in told
+        assert "ExceptionGroup, 2 of 2: OSError: fog\n" in told
+
+    def test_causes_and_contexts_with_their_frames_but_not_a_suppressed_one(self) -> None:
+        def chained() -> BaseException:
+            try:
+                try:
+                    dict[str, str]()["first"]
+                except KeyError as first:
+                    raise ValueError("second") from first
+            except ValueError:
+                try:
+                    raise OSError("third")
+                except OSError as third:
+                    return third
+            raise AssertionError
+
+        told = "".join(ErrorReport(chained()).log_document["stackTrace"])  # type: ignore[arg-type]
+        assert "OSError was raised while handling: ValueError: second\n" in told
+        assert "ValueError was caused by: KeyError: 'first'\n" in told
+        assert 'dict[str, str]()["first"]' in told
+        suppressed = ValueError("only this")
+        suppressed.__context__, suppressed.__suppress_context__ = KeyError("hidden"), True
+        assert self.logged(suppressed) == ""
+
+    def test_notes_are_told(self) -> None:
+        error = ValueError("tide")
+        error.add_note("at the north pier")
+        assert self.logged(error) == "at the north pier\n"
+        error.__notes__ = 5  # type: ignore[assignment]
+        assert self.logged(error) == ""
+
+    def test_a_cycle_ends(self) -> None:
+        one, two = ValueError("one"), ValueError("two")
+        one.__cause__, two.__cause__ = two, one
+        assert self.logged(one).count("ValueError: two") == 1
+
+    def test_very_many_are_bounded(self) -> None:
+        told = self.logged(ExceptionGroup("all", [ValueError(str(n)) for n in range(100_000)]))
+        assert told.count("ValueError") == 20
+        assert told.endswith("and more than 20 others\n")
+
+    def test_one_without_a_text_is_still_told(self) -> None:
+        class Awkward(Exception):
+            def __str__(self) -> str:
+                raise KeyError
+
+        assert "<Awkward whose text raises KeyError>" in self.logged(ExceptionGroup("all", [Awkward()]))

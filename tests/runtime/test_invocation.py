@@ -52,9 +52,15 @@ class TestFrontEnds:
         [
             (url_event(), FrontEnd.FUNCTION_URL),
             ({"requestContext": {"http": {"method": "GET"}}}, FrontEnd.FUNCTION_URL),
-            ({"requestContext": URL_CONTEXT | {"domainName": "abc.lambda-url.eu-west-1.on.aws"}}, FrontEnd.FUNCTION_URL),
+            (
+                {"requestContext": URL_CONTEXT | {"domainName": "abc.lambda-url.eu-west-1.on.aws"}},
+                FrontEnd.FUNCTION_URL,
+            ),
             ({"requestContext": URL_CONTEXT | {"apiId": "local", "domainPrefix": "local"}}, FrontEnd.FUNCTION_URL),
-            ({"requestContext": URL_CONTEXT | {"domainName": "a.execute-api.eu-west-1.amazonaws.com"}}, FrontEnd.HTTP_API),
+            (
+                {"requestContext": URL_CONTEXT | {"domainName": "a.execute-api.eu-west-1.amazonaws.com"}},
+                FrontEnd.HTTP_API,
+            ),
             ({"requestContext": URL_CONTEXT | {"routeKey": "GET /ports"}}, FrontEnd.HTTP_API),
             ({"requestContext": URL_CONTEXT | {"stage": "live"}}, FrontEnd.HTTP_API),
             ({"requestContext": URL_CONTEXT | {"apiId": "abc", "domainPrefix": "api"}}, FrontEnd.HTTP_API),

@@ -48,7 +48,9 @@ def test_set_cookie_becomes_a_cookie() -> None:
 
 
 def test_a_rest_api_gets_its_cookies_as_header_values() -> None:
-    prelude = decoded(encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), FrontEnd.REST_API))
+    prelude = decoded(
+        encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), FrontEnd.REST_API)
+    )
     assert prelude["multiValueHeaders"] == {"set-cookie": ["a=b", "c=d"]}
     assert "cookies" not in prelude
 
@@ -111,3 +113,54 @@ class TestBuffered:
         answer = buffered_response(Response(), body)
         text = answer["body"]
         assert (base64.b64decode(text) if answer["isBase64Encoded"] else text.encode()) == body
+
+
+class TestTheContentTypeOfAResponseWithoutOne:
+    """None where there is no body: a cache that updates a stored page from a 304 would take it over."""
+
+    @pytest.mark.parametrize("status", [100, 103, 204, 205, 301, 302, 303, 304, 307, 308])
+    def test_is_none_for_a_status_without_a_body(self, status: int) -> None:
+        assert "content-type" not in decoded(encode_prelude(Response(status, {"location": "/"})))["headers"]  # type: ignore[operator]
+
+    @pytest.mark.parametrize("status", [200, 404])
+    def test_is_none_if_the_body_is_known_to_be_empty(self, status: int) -> None:
+        assert decoded(encode_prelude(Response(status, {"Content-Length": "0"})))["headers"] == {}
+        assert decoded(encode_prelude(Response(status), has_body=False))["headers"] == {}
+        assert buffered_response(Response(status), b"")["headers"] == {}
+
+    def test_is_the_one_that_was_given(self) -> None:
+        assert decoded(encode_prelude(Response(304, {"content-type": "a/b"})))["headers"] == {"content-type": "a/b"}
+
+
+class TestBufferedForAFrontEnd:
+    """Each reads headers and cookies in its own shape."""
+
+    RESPONSE = Response(200, {"content-type": "text/plain"}, ["a=b", "c=d", "e=f"])
+
+    def headers_for(self, front_end: FrontEnd) -> dict[str, object]:
+        answer = buffered_response(self.RESPONSE, b"x", front_end)
+        assert (answer.pop("statusCode"), answer.pop("body"), answer.pop("isBase64Encoded")) == (200, "x", False)
+        return answer
+
+    @pytest.mark.parametrize("front_end", [FrontEnd.FUNCTION_URL, FrontEnd.HTTP_API])
+    def test_payload_2_lists_cookies(self, front_end: FrontEnd) -> None:
+        assert self.headers_for(front_end) == {
+            "headers": {"content-type": "text/plain"},
+            "cookies": ["a=b", "c=d", "e=f"],
+        }
+
+    @pytest.mark.parametrize("front_end", [FrontEnd.REST_API, FrontEnd.HTTP_API_1])
+    def test_payload_1_has_cookies_as_values_of_a_header(self, front_end: FrontEnd) -> None:
+        assert self.headers_for(front_end) == {
+            "headers": {"content-type": "text/plain"},
+            "multiValueHeaders": {"set-cookie": ["a=b", "c=d", "e=f"]},
+        }
+
+    def test_a_load_balancer_with_multi_value_headers_reads_only_those(self) -> None:
+        assert self.headers_for(FrontEnd.LOAD_BALANCER_MULTI_VALUE) == {
+            "multiValueHeaders": {"content-type": ["text/plain"], "set-cookie": ["a=b", "c=d", "e=f"]}
+        }
+
+    def test_a_load_balancer_without_them_gets_each_cookie_under_a_name_of_its_own(self) -> None:
+        headers = self.headers_for(FrontEnd.LOAD_BALANCER)["headers"]
+        assert headers == {"content-type": "text/plain", "set-cookie": "a=b", "set-cookiE": "c=d", "set-cookIe": "e=f"}

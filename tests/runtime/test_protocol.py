@@ -236,3 +236,15 @@ class TestBytesFromTheRuntimeApi:
         assert reply is not None
         assert reply.status == 413
         assert not reply.keeps_connection
+
+
+@given(st.text(st.characters(), max_size=6000), st.integers(1, 300))
+def test_trailers_fit_the_parser_that_reads_them_names_and_all(message: str, name_length: int) -> None:
+    protocol = handling_protocol()
+    data = protocol.start_response("text/plain")
+    end = protocol.fail_response(ErrorReport(type("E" * name_length, (Exception,), {})(message), "r-1"))
+    assert end.startswith(b"0\r\n")
+    assert len(end) - len(b"0\r\n") <= 4000
+    _, _, trailers = read(data + end)
+    document = json.loads(base64.b64decode(trailers["lambda-runtime-function-error-body"]))
+    assert message.startswith(document["errorMessage"].removesuffix("…")) or document["errorMessage"] == message

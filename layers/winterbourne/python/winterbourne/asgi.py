@@ -262,7 +262,10 @@ def _pairs(lists: Message | None, values: Message | None) -> list[tuple[str, str
 
 
 def _encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1", "replace"), (value or "").encode("latin-1", "replace")) for name, value in headers]
+    return [
+        (name.lower().encode("latin-1", "replace"), (value or "").encode("latin-1", "replace"))
+        for name, value in headers
+    ]
 
 
 def _decode_body(event: Message) -> bytes:

@@ -258,9 +258,9 @@ class _JsonLineStream(io.TextIOWrapper):
     A text file in every other respect; bytes written to its `buffer` become no records.
     """
 
-    def __init__(self, stream: io.TextIOWrapper, sink: LogSink, level: int) -> None:
+    def __init__(self, stream: Any, sink: LogSink, level: int) -> None:
         super().__init__(stream.buffer, encoding=stream.encoding, errors=stream.errors, write_through=True)
-        self.mode = "w"
+        self.mode: str = "w"  # type: ignore[misc]  # which `open` sets as well
         self._stream = stream  # which would close the buffer when it is collected
         self._sink = sink
         self._level = level
@@ -307,7 +307,7 @@ def _unbuffer_stdio() -> None:
         buffer = getattr(sys, name).buffer
         raw = getattr(buffer, "raw", buffer)  # under `python -u` it already is raw
         stream = _RedactingStream(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
-        stream.mode = "w"
+        stream.mode = "w"  # type: ignore[misc]  # as `open` does
         setattr(sys, name, stream)
 
 

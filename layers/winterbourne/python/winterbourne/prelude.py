@@ -90,7 +90,8 @@ def _buffered_headers(headers: dict[str, str], cookies: list[str], front_end: Fr
         return {"multiValueHeaders": multi | ({"set-cookie": cookies} if cookies else {})}
     if front_end is FrontEnd.LOAD_BALANCER:  # one value per name, which is compared with its case
         names = map("".join, product(*((letter, letter.upper()) for letter in "setcookie")))
-        return {"headers": headers | {f"{name[:3]}-{name[3:]}": cookie for name, cookie in zip(names, cookies)}}
+        named = {f"{name[:3]}-{name[3:]}": cookie for name, cookie in zip(names, cookies, strict=False)}
+        return {"headers": headers | named}
     return {"headers": headers, "cookies": cookies}
 
 

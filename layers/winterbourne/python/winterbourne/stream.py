@@ -48,7 +48,7 @@ class ResponseStream:
 
     Args:
         sink: Where the bytes go.
-        front_end: What reads them; None if the event is no HTTP request. Others get a prelude even without a `Response`.
+        front_end: What reads them, with a prelude even without a `Response`; None if the event is no HTTP request.
         is_head: Whether only the headers were asked for.
 
     Attributes:

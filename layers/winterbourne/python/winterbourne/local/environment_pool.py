@@ -33,6 +33,7 @@ class EnvironmentPool:
         self._tasks: dict[ExecutionEnvironment, asyncio.Task[None]] = {}
         self._starting: set[ExecutionEnvironment] = set()
         self._idle: list[ExecutionEnvironment] = []
+        self._retiring: set[ExecutionEnvironment] = set()
         self._pending: deque[Invocation] = deque()
 
     def start_environment(self) -> None:
@@ -61,20 +62,23 @@ class EnvironmentPool:
     def on_ready(self, environment: ExecutionEnvironment) -> None:
         """An environment can take one more invocation. If none is pending, the environment is frozen."""
         self._starting.discard(environment)
+        self._retiring.discard(environment)
         self._idle.append(environment)
         self._dispatch()
         if environment in self._idle:
             environment.freeze()
 
     def on_unavailable(self, environment: ExecutionEnvironment) -> None:
-        """An environment that had reported ready can take one invocation fewer."""
+        """An environment that had reported ready can take one invocation fewer: it retires, so it gets a successor."""
         if environment in self._idle:
             self._idle.remove(environment)
+            self._retiring.add(environment)
+            self._dispatch()
 
     def _dispatch(self) -> None:
         while self._pending and self._idle:
             self._idle.pop().dispatch(self._pending.popleft())
-        while len(self._starting) < len(self._pending) and len(self._tasks) < self._max_size:
+        while len(self._starting) < len(self._pending) and len(self._tasks) - len(self._retiring) < self._max_size:
             self.start_environment()
 
     async def _run_environment(self, environment: ExecutionEnvironment) -> None:
@@ -84,6 +88,7 @@ class EnvironmentPool:
         finally:
             del self._tasks[environment]
             self._starting.discard(environment)
+            self._retiring.discard(environment)
             self._idle = [other for other in self._idle if other is not environment]
         if error is not None and self._pending:
             invocation = self._pending.popleft()

@@ -77,13 +77,14 @@ def _parse_json(document: bytes, name: str) -> Any:
 
 def _response_head(response: dict[str, Any], content_type: str) -> ResponseHead:
     headers = _remap_headers(response.get("headers"))
-    if "content-type" not in dict(headers):
+    status = _validate_status(response.get("statusCode", 200))
+    if "content-type" not in dict(headers) and status not in {204, 205} and status // 100 != 3:
         headers.append(("content-type", content_type))
     cookies = response.get("cookies") or []
     if not isinstance(cookies, list):
         raise BadResponse("cookies is not a list.")
     headers += [("set-cookie", str(cookie)) for cookie in cookies]
-    return ResponseHead(_validate_status(response.get("statusCode", 200)), headers)
+    return ResponseHead(status, headers)
 
 
 def _validate_status(status: object) -> int:

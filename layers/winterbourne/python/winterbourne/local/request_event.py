@@ -16,7 +16,8 @@ URL_ID: Final = "local"
 HOP_BY_HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
 # The function URL sets these itself so that no caller can forge them.
 URL_HEADERS: Final = frozenset({"x-amzn-trace-id", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"})
-NOT_FORWARDED_HEADERS: Final = HOP_BY_HOP_HEADERS | URL_HEADERS
+# Cookies are joined by semicolons, and are a field of their own as well.
+NOT_FORWARDED_HEADERS: Final = HOP_BY_HOP_HEADERS | URL_HEADERS | {"cookie"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ def _request_context(request: Request, headers: dict[str, str], request_id: str,
 def _headers(request: Request, trace_id: str) -> dict[str, str]:
     return {
         **_join_repeated((name, value) for name, value in request.headers if name not in NOT_FORWARDED_HEADERS),
+        **({"cookie": "; ".join(cookies)} if (cookies := _cookies(request.headers)) else {}),
         "x-amzn-trace-id": trace_id,
         "x-forwarded-for": request.source_ip,
         "x-forwarded-port": str(request.port),
