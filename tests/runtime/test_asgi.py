@@ -5,7 +5,7 @@ import base64
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fastapi import FastAPI
@@ -46,6 +46,21 @@ REST_EVENT = {
     "body": base64.b64encode(b"\xff\x00").decode(),
     "isBase64Encoded": True,
 }
+
+
+def alb_event(*, multi_value: bool = False) -> dict[str, Any]:
+    headers = {"host": "h", "x-forwarded-for": "192.0.2.1, 203.0.113.9"}
+    query = {"q": "a%20b", "c%26d": ""}
+    lists = {"multiValueHeaders": {k: [v] for k, v in headers.items()}}
+    lists["multiValueQueryStringParameters"] = {k: [v] for k, v in query.items()}
+    return {
+        "requestContext": {"elb": {"targetGroupArn": "arn"}},
+        "httpMethod": "GET",
+        "path": "/ports/%C3%96land%20East",
+        **(lists if multi_value else {"headers": headers, "queryStringParameters": query}),
+        "body": "",
+        "isBase64Encoded": False,
+    }
 
 
 async def answer(app: Any, event: Any = None) -> Outcome:
@@ -97,6 +112,73 @@ class TestScope:
     def test_of_a_rest_api_under_a_custom_domain_has_no_root_path(self) -> None:
         event = REST_EVENT | {"requestContext": {"path": "/items/a b"}}
         assert build_scope(event)["root_path"] == ""
+
+    @pytest.mark.parametrize(
+        ("more", "root_path", "path", "raw_path"),
+        [
+            # A stage in front, on the default domain.
+            ({"path": "/a%20b/%C3%B6", "in": "/live/a%20b/%C3%B6"}, "/live", "/live/a b/ö", b"/live/a%20b/%C3%B6"),
+            ({"path": "/100%2525", "in": "/live/100%2525"}, "/live", "/live/100%25", b"/live/100%2525"),
+            ({"path": "/a%2Fb", "in": "/live/a%2Fb"}, "/live", "/live/a/b", b"/live/a%2Fb"),
+            ({"path": "/", "resource": "/", "in": "/live/"}, "/live", "/live/", b"/live/"),
+            ({"path": "/", "resource": "/", "in": "/live"}, "/live", "/live/", b"/live/"),
+            # A custom domain, without and with a base path mapping.
+            ({"path": "/bar", "proxy": "bar", "in": "/bar"}, "", "/bar", b"/bar"),
+            ({"path": "/tiler/bar", "proxy": "bar", "in": "/tiler/bar"}, "/tiler", "/tiler/bar", b"/tiler/bar"),
+            (
+                {"path": "/tiler/b%20r/", "proxy": "b%20r", "in": "/tiler/b%20r/"},
+                "/tiler",
+                "/tiler/b r/",
+                b"/tiler/b%20r/",
+            ),
+            ({"path": "/tiler/b%20r", "proxy": "b r", "in": "/tiler/b%20r"}, "/tiler", "/tiler/b r", b"/tiler/b%20r"),
+            ({"path": "/tiler", "resource": "/", "in": "/tiler"}, "/tiler", "/tiler/", b"/tiler/"),
+            # A nested proxy.
+            (
+                {"path": "/v1/user/a/b", "resource": "/user/{proxy+}", "proxy": "a/b", "in": "/v1/user/a/b"},
+                "/v1",
+                "/v1/user/a/b",
+                b"/v1/user/a/b",
+            ),
+            # Fields that are null, or not there.
+            ({"path": "/bar", "proxy": None, "in": None}, "", "/bar", b"/bar"),
+            ({"path": None, "proxy": None, "in": None}, "", "/", b"/"),
+        ],
+    )
+    def test_of_a_rest_api_splits_its_path(
+        self, more: dict[str, Any], root_path: str, path: str, raw_path: bytes
+    ) -> None:
+        proxy = more.get("proxy")
+        event = REST_EVENT | {
+            "path": more["path"],
+            "resource": more.get("resource", "/{proxy+}"),
+            "pathParameters": proxy and {"proxy": proxy},
+            "requestContext": {"path": more["in"], "identity": None},
+        }
+        scope = build_scope(event)
+        assert (scope["root_path"], scope["path"], scope["raw_path"]) == (root_path, path, raw_path)
+
+    def test_of_a_rest_api_with_null_fields(self) -> None:
+        names = ["headers", "multiValueHeaders", "queryStringParameters", "multiValueQueryStringParameters", "body"]
+        scope = build_scope(REST_EVENT | dict.fromkeys(names))
+        assert (scope["headers"], scope["query_string"]) == ([], b"")
+
+    def test_of_a_function_url_with_null_fields(self) -> None:
+        scope = build_scope(url_event() | dict.fromkeys(["headers", "cookies", "rawQueryString", "body", "rawPath"]))
+        assert (scope["headers"], scope["query_string"], scope["path"]) == ([], b"", "/")
+
+    def test_counts_cookies_once(self) -> None:
+        event = url_event(cookies=["a=b", "c=d"])
+        event["headers"]["cookie"] = "a=b; c=d"
+        assert [each for each in build_scope(event)["headers"] if each[0] == b"cookie"] == [(b"cookie", b"a=b; c=d")]
+
+    @pytest.mark.parametrize("multi_value", [False, True])
+    def test_of_a_load_balancer_keeps_the_query_as_it_came(self, *, multi_value: bool) -> None:
+        event = alb_event(multi_value=multi_value)
+        scope = build_scope(event)
+        assert (scope["path"], scope["raw_path"]) == ("/ports/Öland East", b"/ports/%C3%96land%20East")
+        assert scope["query_string"] == b"q=a%20b&c%26d="
+        assert scope["client"] == ("203.0.113.9", 0)
 
     @pytest.mark.parametrize("event", [None, {}, {"Records": []}, "text"])
     def test_of_anything_else_is_a_clear_error(self, event: Any) -> None:
@@ -393,3 +475,84 @@ class TestTheBareProtocol:
     async def test_an_event_that_is_not_http_is_an_error(self) -> None:
         outcome = await answer(FastAPI(), {"Records": []})
         assert outcome.headers["lambda-runtime-function-error-type"] == "Runtime.NotAnHttpEvent"
+
+
+async def start(send: Any, *headers: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+class TestAResponseThatIsCut:
+    """It ends in trailers, is logged, and is never told as a whole one."""
+
+    async def outcome(self, *messages: dict[str, Any], length: bytes = b"", method: str = "GET") -> Outcome:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await start(send, *([(b"content-length", length)] if length else []))
+            for message in messages:
+                await send({"type": "http.response.body", **message})
+
+        return await answer(app, url_event(method))
+
+    async def test_after_its_start(self, logged: list[str]) -> None:
+        outcome = await self.outcome()
+        assert outcome.trailing_error["errorMessage"] == "the application returned before the end of its response"
+        assert "[ERROR] StreamMisused" in logged[0]
+
+    async def test_in_the_middle_of_its_body(self) -> None:
+        outcome = await self.outcome({"body": b"port,tide\n", "more_body": True})
+        assert outcome.payload == b"port,tide\n"
+        assert outcome.trailing_error["errorType"] == "StreamMisused"
+
+    @pytest.mark.parametrize("pieces", [(b"five!",), (b"fi", b"ve!"), ()])
+    async def test_before_its_declared_length(self, pieces: tuple[bytes, ...]) -> None:
+        more = [{"body": piece, "more_body": True} for piece in pieces]
+        outcome = await self.outcome(*more, {"body": b""}, length=b"9")
+        assert "shorter than the content-length" in outcome.trailing_error["errorMessage"]
+
+    async def test_is_whole_at_its_declared_length_and_for_head_without_a_body(self) -> None:
+        assert (await self.outcome({"body": b"five!"}, length=b"5")).trailers == {}
+        head = await self.outcome({"body": b"five!"}, length=b"9", method="HEAD")
+        assert (head.trailers, head.payload) == ({}, b"")
+        assert "content-type" not in head.prelude["headers"]
+
+    async def test_a_body_without_a_start_is_an_error(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.body", "body": b"x"})
+
+        assert "before the start" in (await answer(app)).json["errorMessage"]
+
+    async def test_after_its_end_it_is_whole(self) -> None:
+        outcome = await self.outcome({"body": b"a", "more_body": True}, {"body": b"b"})
+        assert (outcome.payload, outcome.trailers) == (b"ab", {})
+
+
+class TestFrontEndsThatCannotStream:
+    """They get one JSON document in their own shape."""
+
+    HTTP_API: ClassVar = url_event() | {"requestContext": {"http": {"method": "GET"}, "routeKey": "GET /x"}}
+    HTTP_API_1: ClassVar = REST_EVENT | {"version": "1.0"}
+
+    @pytest.mark.parametrize("event", [alb_event(), alb_event(multi_value=True), HTTP_API, HTTP_API_1])
+    async def test_are_answered_in_one_piece(self, event: Any) -> None:
+        def endpoint(request: Request) -> Response:
+            response = PlainTextResponse("here", 201)
+            response.set_cookie("c", "d")
+            return response
+
+        outcome = await answer(routed(endpoint), event)
+        assert not outcome.streamed
+        assert (outcome.json["statusCode"], outcome.json["body"]) == (201, "here")
+        assert "c=d" in str(outcome.json)
+
+    async def test_also_by_handlers_that_are_no_application(self) -> None:
+        async def handler(event: Any, context: Any) -> AsyncIterator[str]:
+            yield "he"
+            yield "re"
+
+        outcome = await answer(handler, alb_event())
+        assert (outcome.streamed, outcome.json["body"]) == (False, "here")
+
+    async def test_get_an_error_instead_of_a_part(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await start(send)
+
+        assert (await answer(app, alb_event())).path.endswith("/error")

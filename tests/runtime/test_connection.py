@@ -183,3 +183,45 @@ class TestUnavailableRuntimeApi:
             poller = Poller(RuntimeClient(api.address), adapt_handler(echo), margin_ms=100)
             with pytest.raises(RuntimeApiUnavailable, match="500"):
                 await poller.run()
+
+
+class TestWithdrawing:
+    """The request for the next invocation is taken back, without losing one that has just been handed out."""
+
+    async def test_a_poller_that_drains_leaves_the_next_invocation_to_others(self) -> None:
+        async with RuntimeApi() as api:
+            poller = Poller(RuntimeClient(api.address), adapt_handler(echo), margin_ms=100)
+            running = asyncio.create_task(poller.run())
+            await api.polled.wait()
+            poller.drain()
+            api.hang_up()  # as a Runtime API does that notices
+            await running
+            assert api.connections == 1
+
+    async def test_what_was_handed_out_at_that_moment_is_served(self) -> None:
+        async with RuntimeApi() as api:
+            poller = Poller(RuntimeClient(api.address), adapt_handler(echo), margin_ms=100)
+            running = asyncio.create_task(poller.run())
+            await api.polled.wait()
+            poller.drain()
+            assert (await api.invoke("late")).json == "late"
+            await running
+
+    async def test_a_stream_that_was_handed_out_at_that_moment_is_whole(self) -> None:
+        async with RuntimeApi() as api:
+            poller = Poller(RuntimeClient(api.address), adapt_handler(stream_of), margin_ms=100)
+            running = asyncio.create_task(poller.run())
+            await api.polled.wait()
+            poller.drain()
+            outcome = await api.invoke(["a", "b"])
+            assert (outcome.body, outcome.trailers) == (b"ab", {})
+            await running
+
+    async def test_stopping_afterwards_ends_it_at_once(self) -> None:
+        async with RuntimeApi() as api:
+            poller = Poller(RuntimeClient(api.address), adapt_handler(echo), margin_ms=100)
+            running = asyncio.create_task(poller.run())
+            await api.polled.wait()
+            poller.drain()
+            poller.stop()
+            await asyncio.wait_for(running, 10)

@@ -4,12 +4,15 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from tests.runtime.harness import serving, url_event
 from winterbourne import LambdaContext, Response, ResponseStream, current_context, streamify_response
+from winterbourne.errors import RuntimeFault
+from winterbourne.handlers import adapt_handler
 
 HEAD = Response(201, {"content-type": "text/plain"}, ["a=b"])
 
@@ -132,6 +135,144 @@ async def test_a_shape_that_returns_gets_any_event_unchanged_and_responds_buffer
     assert outcome.json == {"event": event, "id": "request-1"}
 
 
+def with_clock(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that passes one argument more, as metric libraries do."""
+
+    @functools.wraps(function)
+    def inner(event: Any, context: Any) -> Any:
+        return function(event, context, clock="12:00")
+
+    return inner
+
+
+def with_clock_for_any(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, clock="12:00", **kwargs)
+
+    return inner
+
+
+def pass_anything(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return inner
+
+
+def run_to_its_end(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that waits for an asynchronous function by itself, as under a client without an event loop."""
+
+    @functools.wraps(function)
+    def inner(event: Any, context: Any) -> Any:
+        return asyncio.run(function(event, context))
+
+    return inner
+
+
+async def awaited(event: Any, context: Any) -> Any:
+    await asyncio.sleep(0)
+    return "12:00"
+
+
+async def timed(event: Any, context: Any, clock: str) -> str:
+    return clock
+
+
+def timed_in_a_thread(event: Any, context: Any, clock: str) -> str:
+    return clock
+
+
+class Clock:
+    __slots__ = ("__call__",)
+
+    def __init__(self) -> None:
+        self.__call__ = self.show
+
+    def show(self, event: Any, context: Any) -> str:
+        return "12:00"
+
+
+class StaticClock:
+    @staticmethod
+    def __call__(event: Any, context: Any) -> str:
+        return "12:00"
+
+    @with_clock_for_any
+    def method(self, event: Any, context: Any, clock: str) -> str:
+        return clock
+
+    @pass_anything
+    def plain_method(self, event: Any, context: Any) -> str:
+        return "12:00"
+
+
+def keyword_only(event: Any, context: Any, *, clock: str = "12:00") -> str:
+    return clock
+
+
+def with_default(event: Any, context: Any, clock: str = "12:00") -> str:
+    return clock
+
+
+def any_arguments(*arguments: Any) -> str:
+    return "12:00" if len(arguments) == 2 else "not two"
+
+
+SHAPES: dict[str, Callable[..., Any]] = {
+    "one argument more": with_clock(timed),
+    "one argument more, in a thread": with_clock(timed_in_a_thread),
+    "one argument more, of any": with_clock_for_any(timed_in_a_thread),
+    "two decorators": pass_anything(with_clock(timed)),
+    "a partial": functools.partial(timed, clock="12:00"),
+    "a partial of a decorator": functools.partial(pass_anything(timed_in_a_thread), clock="12:00"),
+    "a decorator that waits": run_to_its_end(awaited),
+    "a slot": Clock(),
+    "a static call": StaticClock(),
+    "a decorated method": StaticClock().method,
+    "a method behind any arguments": StaticClock().plain_method,
+    "keyword only": keyword_only,
+    "a default": with_default,
+    "any arguments": any_arguments,
+    "cached": functools.lru_cache(any_arguments),
+    "streamified": streamify_response(with_clock(timed)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_handler_is_called_as_what_runs(shape: str) -> None:
+    async with serving(SHAPES[shape]) as api:
+        assert (await api.invoke(1)).json == "12:00"
+
+
+async def test_a_stream_is_passed_through_decorators_that_take_anything() -> None:
+    for handler in (pass_anything(pushed), streamify_response(pass_anything(pushed))):
+        async with serving(handler) as api:
+            assert (await api.invoke(url_event())).payload == b"hello world"
+
+
+async def test_what_a_decorator_sets_is_set_in_the_asynchronous_function() -> None:
+    variable = ContextVar("variable", default="unset")
+
+    async def handler(event: Any, context: Any) -> str:
+        return variable.get()
+
+    @functools.wraps(handler)
+    def decorated(event: Any, context: Any) -> Any:
+        variable.set("set")
+        return handler(event, context)
+
+    async with serving(decorated) as api:
+        assert (await api.invoke()).json == "set"
+
+
+@pytest.mark.parametrize("value", [5, None, "text", {}])
+def test_what_is_not_callable_is_one_sentence(value: Any) -> None:
+    with pytest.raises(RuntimeFault, match=f"The handler is not callable: it is a {type(value).__name__}"):
+        adapt_handler(value)
+
+
 class TestWithoutAResponse:
     async def empty(self, event: Any, context: Any) -> AsyncIterator[bytes]:
         for item in list[bytes]():
@@ -188,6 +329,13 @@ class TestThreads:
             await api.polled.wait()
             free.set()  # only a running loop can do this
             assert (await waiting).json.startswith("handler")
+
+    async def test_one_finds_an_event_loop_as_on_a_main_thread(self) -> None:
+        def waits(event: Any, context: Any) -> Any:
+            return asyncio.get_event_loop().run_until_complete(asyncio.sleep(0, event))
+
+        async with serving(waits) as api:
+            assert [(await api.invoke(n)).json for n in range(2)] == [0, 1]
 
     async def test_one_that_raises_stop_iteration_is_not_waited_for_until_the_deadline(self) -> None:
         def takes_the_first_of_nothing(event: Any, context: Any) -> Any:

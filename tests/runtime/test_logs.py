@@ -337,3 +337,69 @@ async def test_without_a_redaction_function_nothing_is_redacted(secret_folder: P
     outcome, log = await logged_by(secret_folder, "fails")
     assert outcome.json["errorMessage"] == f"with {KEY}"
     assert KEY in log
+
+
+TEXT_FILE = """
+import json, sys
+def handler(event, context):
+    stream = getattr(sys, event)
+    stream.reconfigure(line_buffering=True)
+    stream.writelines(["a line\\n", "another\\n"])
+    print("bytes go by themselves", file=stream, flush=True)
+    stream.buffer.write(b"raw\\n")
+    return {
+        "encoding": stream.encoding, "errors": stream.errors, "name": stream.name, "mode": stream.mode,
+        "line_buffering": stream.line_buffering, "newlines": stream.newlines, "closed": stream.closed,
+        "isatty": stream.isatty(), "writable": stream.writable(), "readable": stream.readable(),
+        "fileno": stream.fileno(), "write_through": stream.write_through,
+    }
+"""
+
+
+@pytest.mark.parametrize("log_format", ["Text", "JSON"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+async def test_stdout_and_stderr_are_text_files(log_format: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(TEXT_FILE)
+    environ = {"AWS_LAMBDA_LOG_FORMAT": log_format}
+    async with RuntimeApi() as api, program(api, tmp_path, "app.handler", **environ) as running:
+        shown = (await api.invoke(name)).json
+        await running.stop()
+    assert shown == {
+        "encoding": "utf-8",
+        "errors": "backslashreplace",
+        "name": f"<{name}>",
+        "mode": "w",
+        "line_buffering": True,
+        "newlines": None,
+        "closed": False,
+        "isatty": False,
+        "writable": True,
+        "readable": False,
+        "fileno": 1 if name == "stdout" else 2,
+        "write_through": True,
+    }
+    text = running.out + running.err
+    for line in ("a line", "another", "bytes go by themselves", "raw"):
+        assert line in text
+    assert ('"message": "a line"' in text) is (log_format == "JSON")
+
+
+async def test_a_group_is_told_in_a_record_and_in_lambdas_own_error_line(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import asyncio, logging\n"
+        "async def dock(ship): raise RuntimeError(f'{ship} ran aground')\n"
+        "async def handler(event, context):\n"
+        "    try:\n"
+        "        async with asyncio.TaskGroup() as group: group.create_task(dock('Aurora'))\n"
+        "    except ExceptionGroup:\n"
+        "        logging.getLogger().exception('logged')\n"
+        "        raise\n"
+    )
+    async with RuntimeApi() as api, program(api, tmp_path, "app.handler", AWS_LAMBDA_LOG_FORMAT="JSON") as running:
+        await api.invoke()
+        await running.stop()
+    record, error = (json.loads(line) for line in running.out.splitlines())
+    for entry in (record, error):
+        told = "".join(entry["stackTrace"])
+        assert "ExceptionGroup, 1 of 1: RuntimeError: Aurora ran aground\n" in told
+        assert "in dock" in told

@@ -34,6 +34,9 @@ def handler(event, context):
     if what == "large":
         return "x" * (7 << 20)
     return {"pid": os.getpid(), "id": context.aws_request_id}
+async def breaks(event, context):
+    yield "port,tide\\n"
+    raise RuntimeError("the gauge said: " + "z" * event["length"])
 async def hangs(event, context):
     try:
         await asyncio.sleep(3600)
@@ -130,6 +133,13 @@ class TestTheEmulator:
         prelude, _, payload = body.partition(b"\0" * 8)
         assert json.loads(prelude)["statusCode"] == 201
         assert payload == b"hello world"
+
+    async def test_gets_what_was_streamed_before_an_error_of_any_length_and_the_same_process_keeps_serving(
+        self, tmp_path: Path
+    ) -> None:
+        async with emulator(tmp_path, "app.breaks") as rie:
+            for length in (10, 2000, 3500, 200_000):
+                assert await rie.invoke({"length": length}) == (200, b"port,tide\n")
 
     async def test_gets_an_error_and_the_same_process_keeps_serving(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.handler") as rie:

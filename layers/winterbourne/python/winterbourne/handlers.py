@@ -168,11 +168,22 @@ def _close_generator(items: Generator[Any], generator_lock: threading.Lock) -> N
 
 async def _run_in_thread(context: Context, function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in the thread pool. Cancellation ends the wait; the thread itself cannot be stopped."""
-    call = functools.partial(context.run, _convert_stop_iteration, function, *arguments)
+    call = functools.partial(context.run, _call_in_thread, function, *arguments)
     return await asyncio.get_running_loop().run_in_executor(_thread_pool(), call)
 
 
-def _convert_stop_iteration(function: Callable[..., T], *arguments: Any) -> T:
+_thread = threading.local()
+
+
+def _thread_loop() -> asyncio.AbstractEventLoop:
+    """This thread's event loop, which `asyncio.get_event_loop()` finds there as it does on a main thread."""
+    if not hasattr(_thread, "loop"):
+        _thread.loop = asyncio.new_event_loop()
+    return _thread.loop  # type: ignore[no-any-return]
+
+
+def _call_in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    asyncio.set_event_loop(_thread_loop())  # each time: `asyncio.run` in a handler unsets it
     try:
         return function(*arguments)
     except StopIteration as error:  # a future cannot hold StopIteration: its awaiter would wait forever
@@ -183,12 +194,7 @@ def _convert_stop_iteration(function: Callable[..., T], *arguments: Any) -> T:
 def _thread_pool() -> "ThreadPoolExecutor":
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loaded only for synchronous handlers
 
-    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler", initializer=_set_event_loop)
-
-
-def _set_event_loop() -> None:
-    """Give a thread the event loop that `asyncio.get_event_loop()` finds on a main thread."""
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler")
 
 
 @functools.cache
