@@ -1,8 +1,10 @@
 """Environment pool: scaling with concurrent requests up to the limit, the waiting queue, and failed starts."""
 
 import asyncio
+from pathlib import Path
 
 from tests.local.sinks import raw_function, running_pool, until
+from winterbourne.local.function_config import FunctionConfig
 
 
 class TestRequestsAtOnce:
@@ -79,3 +81,22 @@ async def test_stopping_the_pool_ends_all_its_processes() -> None:
         await asyncio.gather(run.surroundings(), run.surroundings())
         processes = [environment._process for environment in run.environments]
     assert all(process is not None and process.returncode is not None for process in processes)
+
+
+class TestAnEnvironmentThatRetires:
+    async def test_has_a_successor_while_it_finishes_what_it_has(self, tmp_path: Path) -> None:
+        (tmp_path / "app.py").write_text(
+            "import asyncio, os\nfrom winterbourne import retire\nasync def handler(event, context):\n"
+            "    if event['do'] == 'retire':\n        retire()\n"
+            "    if event['do'] == 'linger':\n        await asyncio.sleep(1)\n    return os.getpid()"
+        )
+        function = FunctionConfig(task_root=tmp_path, handler="app.handler", managed_instances=4)
+        async with running_pool(function, size=1) as run:
+            lingering = asyncio.create_task(run("linger"))
+            retiring = await run("retire")
+            later = await asyncio.gather(*(run("later") for _ in range(3)))
+            assert not lingering.done()
+            assert len({each.body for each in later}) == 1
+            assert later[0].body != retiring.body
+            assert ((await lingering).error, (await lingering).body) == (None, retiring.body)
+        assert len(run.environments) == 2

@@ -202,6 +202,24 @@ class TestAStreamedResponse:
         assert invocation.error.type == "Runtime.TruncatedResponse"
         assert sink_of(invocation).body == b"hi"
 
+    @pytest.mark.parametrize(("size", "status"), [(4096, 202), (4097, 400)])
+    async def test_with_trailers_that_lambda_cannot_read_fails(self, size: int, status: int) -> None:
+        async with serving_api() as at:
+            invocation = await at.take()
+            reader, writer = await asyncio.open_connection(*at.api.address.split(":"))
+            name = "Lambda-Runtime-Function-Error-Type: "
+            writer.write(
+                (
+                    f"POST {PREFIX}/invocation/{invocation.request_id}/response HTTP/1.1\r\nHost: x\r\n"
+                    "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    f"2\r\nhi\r\n0\r\n{name}{'E' * (size - len(name) - 4)}\r\n\r\n"
+                ).encode()
+            )
+            assert (await reader.readline()).startswith(f"HTTP/1.1 {status}".encode())
+            writer.close()
+        assert invocation.error
+        assert (invocation.error.type == "Runtime.TruncatedResponse") is (status == 400)
+
     async def test_over_the_size_limit_ends_with_a_413(self) -> None:
         async with serving_api(limits=ResponseLimits(max_bytes=5)) as at:
             invocation = await at.take()

@@ -153,7 +153,7 @@ class TestTheLoggedDocument:
     def logged(self, error: BaseException) -> str:
         report = ErrorReport(error)
         assert report.document["stackTrace"] == []  # Lambda's own document stays that of the stock client
-        return "".join(report.log_document["stackTrace"])  # type: ignore[arg-type]
+        return "".join(report.log_document["stackTrace"])
 
     def test_an_error_alone_has_nothing_more(self) -> None:
         assert raised().log_document == raised().document
@@ -174,13 +174,13 @@ class TestTheLoggedDocument:
                     raise ValueError("second") from first
             except ValueError:
                 try:
-                    raise OSError("third")
+                    Path("/missing/third").stat()
                 except OSError as third:
                     return third
             raise AssertionError
 
-        told = "".join(ErrorReport(chained()).log_document["stackTrace"])  # type: ignore[arg-type]
-        assert "OSError was raised while handling: ValueError: second\n" in told
+        told = "".join(ErrorReport(chained()).log_document["stackTrace"])
+        assert "FileNotFoundError was raised while handling: ValueError: second\n" in told
         assert "ValueError was caused by: KeyError: 'first'\n" in told
         assert 'dict[str, str]()["first"]' in told
         suppressed = ValueError("only this")

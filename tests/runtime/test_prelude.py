@@ -48,9 +48,7 @@ def test_set_cookie_becomes_a_cookie() -> None:
 
 
 def test_a_rest_api_gets_its_cookies_as_header_values() -> None:
-    prelude = decoded(
-        encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), FrontEnd.REST_API)
-    )
+    prelude = decoded(encode_prelude(Response(headers={"content-type": "x/y"}, cookies=["a=b", "c=d"]), rest_api=True))
     assert prelude["multiValueHeaders"] == {"set-cookie": ["a=b", "c=d"]}
     assert "cookies" not in prelude
 

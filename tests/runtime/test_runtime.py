@@ -195,6 +195,21 @@ class TestEnding:
             assert (await slow.outcome).json == "slow"
             assert await running.ended() == 0
 
+    async def test_what_arrives_while_one_that_retires_still_streams_is_not_lost(self, function: Any) -> None:
+        """Even if the Runtime API does not notice that the requests were withdrawn."""
+        folder = function(
+            "import asyncio\nfrom winterbourne import retire\nasync def handler(event, context):\n"
+            "    if event == 'retire':\n        retire()\n"
+            "    if event == 'slow':\n        await asyncio.sleep(0.5)\n    return event"
+        )
+        environ = {"AWS_LAMBDA_MAX_CONCURRENCY": "4"}
+        async with RuntimeApi() as api, program(api, folder, "app.handler", **environ) as running:
+            slow = api.submit("slow")
+            await api.invoke("retire")
+            assert [(await api.invoke(n)).json for n in range(2)] == [0, 1]
+            assert (await slow.outcome).json == "slow"
+            assert await running.ended() == 0
+
     async def test_a_hook_that_fails_is_logged(self, function: Any) -> None:
         folder = function(
             "from winterbourne import on_shutdown\non_shutdown(lambda: 1 / 0)\ndef handler(event, context): pass"

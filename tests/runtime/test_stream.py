@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import pytest
 
 from winterbourne import PreludeTooLarge, Response, ResponseStream, StreamMisused
-from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import PRELUDE_CONTENT_TYPE, encode_prelude
 from winterbourne.stream import BufferedSink
 
@@ -64,8 +63,8 @@ class TestStart:
 
     async def test_without_an_http_front_end_there_is_no_prelude_unless_one_is_given(self) -> None:
         bare, given = RecordingSink(), RecordingSink()
-        await ResponseStream(bare, None).write(b"x")
-        await ResponseStream(given, None).start(Response())
+        await ResponseStream(bare, http=False).write(b"x")
+        await ResponseStream(given, http=False).start(Response())
         assert bare.heads == [("application/octet-stream", b"")]
         assert given.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response()))]
 
@@ -149,7 +148,7 @@ class TestStartOnWrite:
     @pytest.mark.parametrize("http", [True, False])
     async def test_sends_the_status_of_that_moment_before_the_data(self, *, http: bool) -> None:
         sink, head = RecordingSink(), Head()
-        stream = ResponseStream(sink, FrontEnd.FUNCTION_URL if http else None)
+        stream = ResponseStream(sink, http=http)
         stream.start_on_write(head)
         head.status = 502
         await stream.write(b"x")
@@ -207,6 +206,6 @@ class TestBufferedSink:
 
     async def test_gives_the_bytes_alone_without_http(self) -> None:
         sink = BufferedSink()
-        stream = ResponseStream(sink, None)
+        stream = ResponseStream(sink, http=False)
         await stream.write(b"\xff")
         assert sink.result(stream.response) == b"\xff"

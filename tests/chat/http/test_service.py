@@ -30,6 +30,7 @@ from winterbourne.chat.http.service import (
     reply_json,
 )
 from winterbourne.chat.infra import http_pool, redaction, telemetry
+from winterbourne.invocation import TRACE_ID
 
 
 def encode_error(status: int, code: str, message: str, _request_id: str) -> tuple[str, bytes]:
@@ -238,6 +239,16 @@ class TestEveryRequest:
     async def test_propagates_its_trace(self) -> None:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         assert (await outgoing_headers(traceparent=trace))["traceparent"] == trace
+
+    async def test_propagates_the_trace_of_its_own_invocation_among_several(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", own.replace("Sampled=1", "Sampled=0"))
+        TRACE_ID.set(own)
+        assert (await outgoing_headers())["x-amzn-trace-id"] == own
+        TRACE_ID.set("")
+        assert await outgoing_headers() == {}
 
     async def test_propagates_the_trace_of_the_environment_before_the_callers(
         self, monkeypatch: pytest.MonkeyPatch

@@ -49,3 +49,21 @@ for arguments in ({{"monthly_amount": 100, "years": 1}}, {{"monthly_amount": 100
 def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
     output = run(f"{CALL}\nprint(call('hang'), retired)", TOOL_ABANDONED_LIMIT="1")
     assert "was stopped.', 'is_error': True} [True]" in output
+
+
+def test_what_a_tool_sends_carries_the_trace_of_its_invocation() -> None:
+    output = run(f"""{CALL}
+from winterbourne.chat import tool
+from winterbourne.chat.infra import http_pool
+from winterbourne.invocation import TRACE_ID
+
+@tool
+async def look() -> str:
+    \"\"\"Look.\"\"\"
+    return str(http_pool.outgoing_headers.get())
+
+app._executor.add([look])
+TRACE_ID.set("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
+print(call("look"))
+""")
+    assert "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01" in output

@@ -166,7 +166,7 @@ def _largest(limit: int, fits: Callable[[int], bool]) -> int:
     """The largest number up to `limit` that fits; 0 if none does."""
     if fits(limit):
         return limit
-    return max(0, bisect.bisect_left(range(limit), True, key=lambda n: not fits(n)) - 1)
+    return max(0, bisect.bisect_left(range(limit), x=True, key=lambda n: not fits(n)) - 1)
 
 
 def _working_directory() -> str:

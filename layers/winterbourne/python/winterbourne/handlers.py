@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from winterbourne.errors import RuntimeFault
 from winterbourne.invocation import CONTEXT, LambdaContext, find_front_end, is_head_request
 from winterbourne.prelude import Response
-from winterbourne.stream import BufferedSink, ResponseStream
+from winterbourne.stream import BufferedSink, ResponseStream, make_stream
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +73,7 @@ class StreamingHandler:
         front_end = find_front_end(event)
         is_head = front_end is not None and is_head_request(event)
         sink = BufferedSink(front_end, is_head=is_head)
-        stream = ResponseStream(sink, front_end, is_head=is_head)
+        stream = make_stream(sink, front_end, is_head=is_head)
         result = await self.serve(event, stream, context)
         return sink.result(stream.response) if stream.started else result
 

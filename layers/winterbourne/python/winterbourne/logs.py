@@ -260,7 +260,7 @@ class _JsonLineStream(io.TextIOWrapper):
 
     def __init__(self, stream: Any, sink: LogSink, level: int) -> None:
         super().__init__(stream.buffer, encoding=stream.encoding, errors=stream.errors, write_through=True)
-        self.mode: str = "w"  # type: ignore[misc]  # which `open` sets as well
+        self.mode: str = "w"
         self._stream = stream  # which would close the buffer when it is collected
         self._sink = sink
         self._level = level

@@ -32,7 +32,7 @@ from winterbourne.invocation import (
 from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
-from winterbourne.stream import BufferedSink, ResponseStream, as_bytes
+from winterbourne.stream import BufferedSink, as_bytes, make_stream
 
 __all__ = ["Poller"]
 
@@ -131,7 +131,7 @@ class Poller:
             is_head = front_end is not None and is_head_request(event)
             buffered = self._buffered or (front_end is not None and not front_end.can_stream)
             sink = BufferedSink(front_end, is_head=is_head) if buffered else self._client
-            stream = ResponseStream(sink, front_end, is_head=is_head)
+            stream = make_stream(sink, front_end, is_head=is_head)
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
@@ -164,7 +164,7 @@ class Poller:
         except asyncio.CancelledError as error:
             while task.uncancel():  # this same task must still end the stream
                 pass
-            # Keep the traceback of the cancellation, which shows what the handler was waiting for, and nothing else of it.
+            # Of the cancellation keep only the traceback: it shows what the handler was waiting for.
             raise self._cancellation_error(timer).with_traceback(error.__traceback__) from None
         except BaseException as error:
             if self._sole or isinstance(error, Exception):

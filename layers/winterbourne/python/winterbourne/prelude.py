@@ -45,12 +45,12 @@ class Response:
     cookies: Sequence[str] = ()
 
 
-def encode_prelude(response: Response, front_end: FrontEnd | None = None, *, has_body: bool = True) -> bytes:
+def encode_prelude(response: Response, *, rest_api: bool = False, has_body: bool = True) -> bytes:
     """Encode the prelude with its separator.
 
     Args:
         response: Status, headers and cookies.
-        front_end: What reads it; an API Gateway REST API gets cookies as values of a header.
+        rest_api: Whether an API Gateway REST API reads it, which gets cookies as values of a header.
         has_body: Whether a body may follow. If so, it gets a content type.
 
     Raises:
@@ -59,8 +59,7 @@ def encode_prelude(response: Response, front_end: FrontEnd | None = None, *, has
     headers, cookies = _normalize_headers(response, has_body=has_body)
     prelude: dict[str, Any] = {"statusCode": response.status, "headers": headers}
     if cookies:
-        is_rest_api = front_end is FrontEnd.REST_API
-        prelude |= {"multiValueHeaders": {"set-cookie": cookies}} if is_rest_api else {"cookies": cookies}
+        prelude |= {"multiValueHeaders": {"set-cookie": cookies}} if rest_api else {"cookies": cookies}
     encoded = json.dumps(prelude, separators=(",", ":")).encode() + SEPARATOR
     if (size := len(encoded)) > MAX_PRELUDE_BYTES:
         raise PreludeTooLarge(f"status, headers and cookies take {size} bytes; the limit is {MAX_PRELUDE_BYTES}")

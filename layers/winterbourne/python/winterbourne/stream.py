@@ -12,7 +12,7 @@ from winterbourne.errors import StreamMisused
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 
-__all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes"]
+__all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "make_stream"]
 
 
 class Sink(Protocol):
@@ -48,8 +48,8 @@ class ResponseStream:
 
     Args:
         sink: Where the bytes go.
-        front_end: What reads them, with a prelude even without a `Response`; None if the event is no HTTP request.
-        is_head: Whether only the headers were asked for.
+        http: Whether an HTTP front end reads them; if so, a prelude is sent even without a `Response`.
+        rest_api: Whether that front end is an API Gateway REST API.
 
     Attributes:
         response: Status, headers and cookies as they were sent.
@@ -57,15 +57,13 @@ class ResponseStream:
         ended: Whether nothing more can be written.
     """
 
-    def __init__(
-        self, sink: Sink, front_end: FrontEnd | None = FrontEnd.FUNCTION_URL, *, is_head: bool = False
-    ) -> None:
+    def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
         self.started = self.ended = self._is_open = False
-        self._head: ResponseHead | None = Response() if front_end else None
+        self._head: ResponseHead | None = Response() if http else None
         self._sink = sink
-        self._front_end = front_end
-        self._has_body = not is_head
+        self._rest_api = rest_api
+        self._has_body = True
         self._start_lock = asyncio.Lock()
 
     def start_on_write(self, head: ResponseHead) -> None:
@@ -88,7 +86,7 @@ class ResponseStream:
             raise StreamMisused("the response stream has already started or ended")
         if response is None and self._head is not None:
             response = Response(self._head.status, self._head.headers)
-        prelude = encode_prelude(response, self._front_end, has_body=self._has_body) if response else b""
+        prelude = encode_prelude(response, rest_api=self._rest_api, has_body=self._has_body) if response else b""
         self.response = response
         self.started = True
         async with self._start_lock:
@@ -136,6 +134,19 @@ class ResponseStream:
         async with self._start_lock:  # another task may be starting it while the client reconnects
             if not self._is_open:
                 raise StreamMisused("the response could not be started")
+
+
+def make_stream(sink: Sink, front_end: FrontEnd | None, *, is_head: bool) -> ResponseStream:
+    """The stream for one event.
+
+    Args:
+        sink: Where the bytes go.
+        front_end: What reads them; None if the event is no HTTP request.
+        is_head: Whether only the headers were asked for.
+    """
+    stream = ResponseStream(sink, http=front_end is not None, rest_api=front_end is FrontEnd.REST_API)
+    stream._has_body = not is_head  # noqa: SLF001 - of this module
+    return stream
 
 
 class BufferedSink:
