@@ -193,7 +193,8 @@ def build_scope(event: Any) -> Message:
 def _host_and_port(text: str) -> tuple[str, str]:
     """Split a Host header; an IPv6 address contains colons, inside brackets."""
     host, colon, port = text.rpartition(":")
-    return (host, port) if colon and not port.endswith("]") else (text, "")
+    host, port = (host, port) if colon and not port.endswith("]") else (text, "")
+    return host.strip("[]"), port
 
 
 def _payload_2_scope(event: Message) -> Message:

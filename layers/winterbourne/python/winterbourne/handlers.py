@@ -104,7 +104,8 @@ def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
         from winterbourne.asgi import AsgiHandler  # noqa: PLC0415 - loaded only to serve an ASGI application
 
         return AsgiHandler(handler)
-    on_loop, takes_stream = _is_async(called), "context" not in parameters[1]
+    second = parameters[1].lower()
+    on_loop, takes_stream = _is_async(called), "context" not in second and "ctx" not in second
 
     async def serve(event: Any, stream: ResponseStream, context: LambdaContext) -> Any:
         _current_stream.set(stream)
