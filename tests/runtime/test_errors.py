@@ -89,8 +89,28 @@ class TestXrayCause:
         tmp_path.rmdir()
         assert json.loads(raised().xray_cause)["working_directory"] == ""
 
-    def test_is_omitted_when_it_is_too_large_for_lambda(self) -> None:
-        assert ErrorReport(ValueError("x" * 1024 * 1024)).xray_cause == ""
+    @pytest.mark.parametrize("message", ["x" * 2_000_000, "ü" * 40_000, "\ud800" * 6000])
+    def test_is_shortened_to_what_every_reader_takes(self, message: str) -> None:
+        cause = ErrorReport(ValueError(message)).xray_cause
+        assert 30_000 < len(cause) < 32 * 1024
+        assert message.startswith(json.loads(cause)["exceptions"][0]["message"])
+
+    def test_has_the_innermost_frames(self) -> None:
+        def fail(more: int) -> None:
+            if more:
+                fail(more - 1)
+            raise ValueError
+
+        try:
+            fail(300)
+        except ValueError as error:
+            (exception,) = json.loads(ErrorReport(error).xray_cause)["exceptions"]
+        assert len(exception["stack"]) == 50
+        assert exception["stack"][-1]["label"] == "fail"
+
+    def test_is_omitted_when_not_even_the_frames_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(errors, "MAX_XRAY_CAUSE_BYTES", 10)
+        assert raised().xray_cause == ""
 
 
 @given(st.text(st.characters()))

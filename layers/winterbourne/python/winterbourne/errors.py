@@ -36,7 +36,9 @@ __all__ = [
     "WinterbourneError",
 ]
 
-MAX_XRAY_CAUSE_BYTES = 1024 * 1024  # Lambda rejects the whole report if its cause is larger
+# Of a header: Lambda rejects a report whose cause takes 1 MiB, other servers at 64 KB, where X-Ray's own limit is.
+MAX_XRAY_CAUSE_BYTES = 32 * 1024
+MAX_XRAY_FRAMES = 50
 MAX_BODY_BYTES = 1024 * 1024  # a sixth of what Lambda accepts, which rejects the whole report if it is larger
 MAX_TYPE_CHARS = 200
 RUNTIME = os.path.dirname(__file__)
@@ -154,11 +156,20 @@ class ErrorReport:
 
     @property
     def xray_cause(self) -> str:
-        """The value of Lambda-Runtime-Function-XRay-Error-Cause; empty if it would be too large."""
-        stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in self._frames]
-        exceptions = [{"message": self.message, "type": self._xray_type, "stack": stack}]
-        paths = sorted({frame.filename for frame in self._frames})
-        cause = json.dumps({"working_directory": _working_directory(), "exceptions": exceptions, "paths": paths})
+        """The value of Lambda-Runtime-Function-XRay-Error-Cause: the innermost frames, and as much text as fits.
+
+        Empty if not even the frames fit.
+        """
+        frames = self._frames[-MAX_XRAY_FRAMES:]
+        stack = [{"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in frames]
+        common = {"working_directory": _working_directory(), "paths": sorted({frame.filename for frame in frames})}
+
+        def encode(length: int) -> str:
+            exceptions = [{"message": self.message[:length], "type": self._xray_type, "stack": stack}]
+            return json.dumps({**common, "exceptions": exceptions})
+
+        longest = min(len(self.message), MAX_XRAY_CAUSE_BYTES)
+        cause = encode(_largest(longest, lambda n: len(encode(n)) < MAX_XRAY_CAUSE_BYTES))
         return cause if len(cause) < MAX_XRAY_CAUSE_BYTES else ""
 
 
