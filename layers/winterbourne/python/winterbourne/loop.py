@@ -145,7 +145,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - boundary: logged and reported to Lambda
             await self._fail_response(ErrorReport(error, request_id), error)
         finally:
-            if stream is not None:
+            if stream is not None and not stream.ended:
                 stream.close()
 
     async def _run_with_deadline(self, handler_call: Awaitable[Any], deadline_ms: int) -> Any:
