@@ -5,6 +5,9 @@ Real sockets and real HTTP, but the clock is the test's: with `tests.clock.jumpi
 
 import asyncio
 import contextlib
+import ctypes
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -45,6 +48,13 @@ class Exchange:
     def cut(self) -> None:
         """Break the connection."""
         self.writer.transport.abort()
+
+    def drop_packets(self) -> None:
+        """Lose what the other side sends from now on, and acknowledge none of it. Linux only."""
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # classic BPF: return 0
+        program = struct.pack("HL", 1, ctypes.addressof(drop_all))
+        attach_filter = 26  # SO_ATTACH_FILTER, which the socket module does not name
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, attach_filter, program)
 
     async def gone(self) -> None:
         """Wait until the other side has closed the connection."""

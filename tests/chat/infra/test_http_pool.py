@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import re
 import ssl
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.upstream import saying, upstream
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import MAX_DECOMPRESSED_BYTES
 from winterbourne.chat.infra.http_pool import (
@@ -360,3 +362,21 @@ def modules_that_construct_clients() -> Iterator[str]:
 
 def test_nothing_else_constructs_a_client() -> None:
     assert set(modules_that_construct_clients()) == {"winterbourne/chat/infra/http_pool.py"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT and packet filters of Linux")
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_kept_connection_that_loses_everything_is_noticed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a gateway that has forgotten a connection WHEN a tool asks again THEN it is asked on a new connection."""
+    monkeypatch.setattr(http_pool, "UNACKNOWLEDGED_MS", 300)
+
+    async def get(url: str) -> bytes:
+        if kind == "async":
+            return (await http_pool.client().get(url)).content
+        return (await asyncio.to_thread(http_pool.sync_client().get, url)).content
+
+    async with upstream(saying(b"the tide")) as server, asyncio.timeout(30):
+        assert await get(server.url) == b"the tide"
+        server.requests[0].drop_packets()
+        assert await get(server.url) == b"the tide"
+        assert server.connections == 2

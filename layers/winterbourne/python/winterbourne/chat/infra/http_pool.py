@@ -4,18 +4,23 @@ Both are created on first use and live as long as the process; no other module c
 connections but no state: cookies are ignored. Responses are decompressed with bounded memory, by a hook of the clients
 that costs a response without compression one lookup.
 
-A connection that the peer closed in the meantime must never fail a request. Three measures ensure this: httpcore drops
+A connection that the peer closed in the meantime must never fail a request. Four measures ensure this: httpcore drops
 an idle connection when it sees the close; after KEEPALIVE_EXPIRY_S of wall clock without a request the transport is
-replaced, since a peer or a NAT gateway may have dropped its connections unnoticed while the process was frozen; and a
-request that is safe to repeat is sent once more if its connection died before any of the response arrived. A request is
-safe to repeat if its body is in memory and its method is idempotent or it has the httpx extension `repeatable`.
-Requests that a server could not take are repeated by `http_retry`, around these transports.
+replaced, since a peer or a NAT gateway may have dropped its connections unnoticed while the process was frozen; a
+connection breaks if the peer's kernel does not acknowledge data for UNACKNOWLEDGED_MS, however long the peer may take
+to answer what it has acknowledged; and a request that is safe to repeat is sent once more if its connection died before
+any of the response arrived. A request is safe to repeat if its body is in memory and its method is idempotent or it has
+the httpx extension `repeatable`. Requests that a server could not take are repeated by
+`http_retry`, around these transports.
 """
 
 import contextlib
 import contextvars
+import errno
 import functools
+import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -40,12 +45,16 @@ __all__ = [
     "is_stale",
     "outgoing_headers",
     "read_body",
+    "replace_connections",
     "stats",
     "sync_client",
 ]
 
 # Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
 KEEPALIVE_EXPIRY_S: Final = 55.0
+
+# Five retransmissions over a fast network. By itself Linux takes about 15 minutes to notice.
+UNACKNOWLEDGED_MS: Final = 5000
 
 STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
@@ -90,9 +99,10 @@ class _ReplaceableTransport(Generic[T]):
     def _replace_if_stale(self) -> None:
         before, self._last_used = self._last_used, self._now()
         if is_stale(before, self._last_used):
-            self._replace()
+            self.replace()
 
-    def _replace(self) -> None:
+    def replace(self) -> None:
+        """Use new connections from now on; requests in flight keep theirs."""
         self._retired.append(self._current)
         self._current = self._make_transport()
 
@@ -139,7 +149,7 @@ class PoolTransport(_ReplaceableTransport[httpx.AsyncHTTPTransport], httpx.Async
         except STALE_CONNECTION_ERRORS:
             if not _is_repeatable(request):
                 raise
-            self._replace()  # the other idle connections are as old as the dead one
+            self.replace()  # the other idle connections are as old as the dead one
             return await self._current.handle_async_request(request)
 
 
@@ -158,8 +168,8 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
         transport = self._fresh_transport()
         try:
             return transport.handle_request(request)
-        except STALE_CONNECTION_ERRORS:
-            if not _is_repeatable(request):
+        except (*STALE_CONNECTION_ERRORS, httpx.ReadTimeout, httpx.WriteTimeout) as error:
+            if not _is_repeatable(request) or not _is_connection_lost(error):
                 raise
             return self._replacement_for(transport).handle_request(request)
 
@@ -176,13 +186,14 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
     def _replacement_for(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
         with self._lock:
             if self._current is dead:  # else another thread has already replaced it
-                self._replace()
+                self.replace()
             return self._current
 
-    def _replace(self) -> None:
+    def replace(self) -> None:
+        """Use new connections from now on; close those replaced before that have become idle."""
         for transport in self._pop_drained():
             transport.close()
-        super()._replace()
+        super().replace()
 
 
 class _Pool:
@@ -204,8 +215,8 @@ def configure(settings: HttpSettings) -> None:
 def client() -> httpx.AsyncClient:
     """The async client. Its timeout of `HTTP_TIMEOUT` seconds applies to each phase of a request."""
     if _Pool.client is None:
-        context, limits = _ssl_context(), _pool_limits()
-        _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits))
+        options = _transport_options()
+        _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(**options))
         hooks = {"response": [_decompress]}
         retrying = AsyncRetryTransport(_Pool.transport, *_retry_limits())
         _Pool.client = httpx.AsyncClient(transport=retrying, event_hooks=hooks, **_client_options())
@@ -216,8 +227,8 @@ def sync_client() -> httpx.Client:
     """The sync client, for tools that run in threads. Same limits and timeouts; thread-safe."""
     with _Pool.lock:
         if _Pool.sync_client is None:
-            context, limits = _ssl_context(), _pool_limits()
-            pool = SyncPoolTransport(lambda: httpx.HTTPTransport(verify=context, limits=limits))
+            options = _transport_options()
+            pool = SyncPoolTransport(lambda: httpx.HTTPTransport(**options))
             transport = RetryTransport(pool, *_retry_limits())
             hooks = {"response": [decompress]}
             _Pool.sync_client = httpx.Client(transport=transport, event_hooks=hooks, **_client_options())
@@ -227,6 +238,12 @@ def sync_client() -> httpx.Client:
 def stats() -> PoolStats:
     """The current figures of the async client's pool."""
     return _Pool.transport.stats() if _Pool.transport else PoolStats(0, 0, 0)
+
+
+def replace_connections() -> None:
+    """Send the async client's next requests on new connections: one that broke unnoticed is rarely the only one."""
+    if _Pool.transport:
+        _Pool.transport.replace()
 
 
 async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
@@ -267,6 +284,14 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def _transport_options() -> dict[str, Any]:
+    # RFC 5482; only Linux has it.
+    unacknowledged = (
+        [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)] if sys.platform == "linux" else []
+    )
+    return {"verify": _ssl_context(), "limits": _pool_limits(), "socket_options": unacknowledged}
+
+
 def _client_options() -> dict[str, Any]:
     headers = {"accept-encoding": ACCEPT_ENCODING}
     return {"timeout": _Pool.settings.http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
@@ -284,6 +309,13 @@ def _pool_limits() -> httpx.Limits:
 
 def _retry_limits() -> tuple[int, float]:
     return _Pool.settings.http_retries, _Pool.settings.http_timeout
+
+
+def _is_connection_lost(error: httpx.TransportError) -> bool:
+    """Whether a connection broke. Of the sync client that looks like a timeout if UNACKNOWLEDGED_MS broke it."""
+    reasons = getattr(error.__cause__, "args", ())  # of httpcore's exception: the exception of the socket
+    is_broken = any(getattr(reason, "errno", None) == errno.ETIMEDOUT for reason in reasons)
+    return is_broken or isinstance(error, STALE_CONNECTION_ERRORS)
 
 
 def _is_repeatable(request: httpx.Request) -> bool:
