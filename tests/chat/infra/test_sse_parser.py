@@ -1,5 +1,7 @@
 """SSE parser: server-sent events as WHATWG HTML 9.2.6 defines their parsing."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +75,52 @@ class TestMemory:
         parser = SseParser()
         for _ in range(300):
             assert len(parser.feed(b": x\ndata: " + b"y" * 4000 + b"\n\n")) == 1
+
+
+class TestTolerance:
+    """What a tolerant parser takes beyond the standard."""
+
+    @pytest.mark.parametrize(
+        ("stream", "payloads"),
+        [
+            (b'error: {"code":1}\n\n', [b'{"error":{"code":1}}']),
+            (b"error: no\n", [b'{"error":"no"}']),
+            (b"event: error\ndata: no\n\ndata: a\n\n", [b'{"error":"no"}', b"a"]),
+            (b'event:error\ndata: {"error":1}\n\n', [b'{"error":1}']),
+            (b'{"a":1}\n{"a":2}\n', [b'{"a":1}', b'{"a":2}']),
+            (b'{\n "a": 1\n}\n\ndata: b\n\n', [b'{\n "a": 1\n}', b"b"]),
+            (b"<p>\nno\n\n", [b"<p>\nno"]),
+            (b"event: message\nid: 1\nretry: 3\n: c\nother\n\n", []),
+        ],
+    )
+    def test_errors_and_documents_are_payloads(self, stream: bytes, payloads: list[bytes]) -> None:
+        parser = SseParser(is_tolerant=True)
+        assert parser.feed(stream) + parser.close() == payloads
+        assert parse(stream) in ([], [b"no", b"a"], [b'{"error":1}'], [b"b"])
+
+    @given(st.binary(max_size=200), st.data())
+    def test_where_the_bytes_are_cut_makes_no_difference(self, data: bytes, cut: st.DataObject) -> None:
+        stream = cut.draw(st.sampled_from([b"", b"{", b"event: error\n", b"error:", b"<"])) + data
+        at = cut.draw(st.integers(0, len(stream)))
+        whole, parts = SseParser(is_tolerant=True), SseParser(is_tolerant=True)
+        assert parts.feed(stream[:at]) + parts.feed(stream[at:]) + parts.close() == whole.feed(stream) + whole.close()
+
+    @pytest.mark.parametrize("slash", [b"/", b"\\/"])
+    def test_the_data_of_pictures_is_dropped_from_an_event_over_the_limit(self, slash: bytes) -> None:
+        parser = SseParser(100_000, is_tolerant=True)
+        before, after = b'data: {"text":"a b","url":"data:image/png;base64,', b'","more":"c"}\n\n'
+        assert parser.feed(before) == []
+        for _ in range(100):
+            assert parser.feed((b"A" * 9 + slash) * 1000) == []
+        (payload,) = parser.feed(after)
+        value = json.loads(payload)
+        assert (value["text"], value["more"]) == ("a b", "c")
+        assert len(payload) < 100_100
+
+    def test_any_other_event_over_the_limit_is_rejected(self) -> None:
+        for text in (b"x" * 200_000, b'{"text":"' + b"two words " * 20_000):
+            with pytest.raises(ValueError, match="100000"):
+                SseParser(100_000, is_tolerant=True).feed(b"data: " + text)
 
 
 LINES = st.lists(

@@ -1,11 +1,14 @@
 """Provider errors: mapping HTTP statuses and error bodies to our errors, without secrets."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -16,9 +19,25 @@ from winterbourne.chat.errors import (
     ModelMisconfigured,
     ModelRefused,
 )
-from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status, mid_stream_error
+from winterbourne.chat.providers.errors import (
+    ErrorHints,
+    error_for_non_stream_body,
+    error_for_status,
+    is_error,
+    mid_stream_error,
+)
 
 HINTS = ErrorHints("OPENAI_API_KEY", "OPENAI_BASE_URL")
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text() | st.just("x" * 2000),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "detail", "code", "loc", "metadata", "raw"]), inner, max_size=3
+        )
+    ),
+)
 
 
 def busy(status: int = 429, **headers: str) -> ModelBusy:
@@ -70,6 +89,69 @@ class TestErrorBody:
         headers = {"x-amzn-errortype": "ValidationException:http://internal.amazon.com/coral/"}
         error = error_for_status(400, headers, b'{"message":"The provided model identifier is invalid."}', HINTS)
         assert "(400 ValidationException)" in str(error)
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            ({"detail": [{"type": "x", "loc": ["body", "seed"], "msg": "not allowed"}]}, "body.seed: not allowed"),
+            ([{"error": {"code": 400, "message": "unknown field", "status": "INVALID_ARGUMENT"}}], "unknown field"),
+            ({"object": "error", "message": {"detail": [{"loc": ["body"], "msg": "no"}]}}, "body: no"),
+            (
+                {"error": {"message": "Provider returned error", "metadata": {"raw": '{"detail":"too long"}'}}},
+                "too long",
+            ),
+            ({"error": {"message": "flagged", "metadata": {"reasons": ["x"]}}}, "flagged"),
+            ({"error": {"message": '{"error":{"message":"inner"}}'}}, "inner"),
+            ({"errors": [{"message": "first"}, {"message": "second"}]}, "first"),
+            ({"errors": [None, {}, "second"]}, "second"),
+            ({"error": None, "message": "outer"}, "outer"),
+            ({"error_code": 110, "error_msg": "expired"}, "expired"),
+            ({"title": "Bad Request", "detail": "no such field"}, "no such field"),
+        ],
+    )
+    @pytest.mark.parametrize("status", [400, 404, 422, 429, 503])
+    def test_the_first_sentence_for_people_is_told(self, status: int, body: object, told: str) -> None:
+        assert str(error_for_status(status, {}, json.dumps(body).encode(), HINTS)).endswith(f": {told}")
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            (b"upstream  request\ntimed out", ": upstream request timed out"),
+            (b"<html><head><title>502 Bad\nGateway</title></head><body>nginx</body></html>", ": 502 Bad Gateway"),
+            (b"<html><style>a{}</style><body><h1>No access</h1></body>", ": No access"),
+            (b"", ""),
+            (b"[1", ": [1"),
+        ],
+    )
+    def test_of_a_body_that_is_not_json_the_text_or_the_title_is_told(self, body: bytes, told: str) -> None:
+        assert str(error_for_status(400, {}, body, HINTS)).partition("request's options")[2] == told
+
+    @given(JSON)
+    def test_any_document_gives_an_error_of_bounded_length(self, value: object) -> None:
+        body = json.dumps(value).encode()
+        assert len(str(error_for_status(400, {}, body, HINTS))) < 600
+        assert len(str(error_for_non_stream_body(body, HINTS))) < 600
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {"error": None},
+            {"error": ""},
+            {"error": {"code": 0, "message": ""}},
+            {"code": 0, "message": "Success"},
+            {"code": 200, "msg": "ok"},
+            {"base_resp": {"status_code": 0, "status_msg": "success"}},
+            {"choices": [{}], "detail": "x", "message": "x"},
+            {"usage": {"prompt_tokens": 1}, "message": "x"},
+            {"message": {"role": "assistant", "content": "Hi"}},
+            {},
+            [],
+            "error",
+            None,
+        ],
+    )
+    def test_what_is_no_error_is_none(self, value: object) -> None:
+        assert not is_error(value)
 
     @pytest.mark.parametrize(
         "body", [b"", b"<html>", b"[]", b'"oops"', b'{"error":null}', b'{"error":[1]}', b'{"code":[1],"type":{}}']

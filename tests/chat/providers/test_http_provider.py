@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import re
+import sys
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
@@ -60,6 +61,20 @@ def breaking_after(good: bytes) -> Script:
         await exchange.end()
 
     return answer
+
+
+def sending(body: bytes, content_type: str) -> Script:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.start(content_type=content_type)
+        await exchange.send(body)
+        await exchange.end()
+
+    return answer
+
+
+def provider_of(name: str, server: Upstream) -> Provider:
+    urls: dict[str, Any] = {f"{each}_base_url": server.url for each in ("openai", "anthropic", "bedrock")}
+    return make_provider(Settings.of(model_provider=name, aws_bearer_token_bedrock="key", **urls).model)
 
 
 class TestAnswer:
@@ -146,27 +161,46 @@ class TestErrorResponses:
             _, error = await failure(openai_provider(server))
         assert "temperature is not supported" in str(error)
 
-    @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json"])
-    async def test_a_document_instead_of_a_stream_is_reported_with_the_base_url_setting(self, kind: str) -> None:
-        async def page(exchange: Exchange) -> None:
-            await exchange.start(content_type=kind)
-            await exchange.send(b'["welcome"]')
-            await exchange.end()
-
-        async with upstream(page) as server:
-            _, error = await failure(openai_provider(server))
+    @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json", "text/event-stream"])
+    @pytest.mark.parametrize(
+        "page",
+        [
+            b'["welcome"]',
+            b'{"status":"ok"}',
+            b"<html><head><title>Sign in</title></head></html>",
+            b'{"model":"m","message":{"content":"Hi"},"done":false}\n{"model":"m","message":{},"done":true}\n',
+        ],
+    )
+    @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
+    async def test_a_document_instead_of_a_stream_is_reported_with_the_base_url_setting(
+        self, kind: str, page: bytes, provider: str
+    ) -> None:
+        async with upstream(sending(page, kind)) as server:
+            _, error = await failure(provider_of(provider, server))
         assert isinstance(error, ModelRefused)
-        assert "OPENAI_BASE_URL" in str(error)
+        assert f"{provider.upper()}_BASE_URL" in str(error)
+        assert "Hi" not in str(error)
+        assert str(error).endswith(": Sign in") or b"title" not in page
+        assert len(server.requests) == 1
 
-    async def test_an_error_in_a_document_is_read(self) -> None:
-        async def page(exchange: Exchange) -> None:
-            await exchange.start(content_type="application/json")
-            await exchange.send(b'{"error":{"message":"no such model","code":"bad_model"}}')
-            await exchange.end()
+    @pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain"])
+    @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
+    async def test_an_error_in_a_document_is_read(self, kind: str, provider: str) -> None:
+        page = b'{"error":{"message":"no such model","code":"bad_model"}}'
+        for document in (page, page.replace(b",", b",\n\n"), b"[" + page + b"]"):
+            async with upstream(sending(document, kind)) as server:
+                _, error = await failure(provider_of(provider, server))
+            assert "bad_model: no such model" in str(error)
 
-        async with upstream(page) as server:
-            _, error = await failure(openai_provider(server))
-        assert "bad_model: no such model" in str(error)
+    @pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html", ""])
+    async def test_a_stream_is_read_whatever_it_is_labelled(self, kind: str) -> None:
+        async with upstream(sending(TEXT, kind)) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
+
+    async def test_a_whole_completion_is_read_as_the_answer(self) -> None:
+        page = b'{"choices": [\n{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'
+        async with upstream(sending(page, "application/json")) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hi"
 
     async def test_an_endless_error_body_is_read_up_to_a_limit(self) -> None:
         async def endless(exchange: Exchange) -> None:
@@ -595,6 +629,28 @@ class TestRetrying:
             assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
 
     @jumping
+    @pytest.mark.parametrize(
+        "nothing",
+        [
+            b"",
+            b"data: [DONE]\n\n",
+            b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\ndata: [DONE]\n\n',
+            b'data: {"choices":[{"delta":{},"finish_reason":"network_error"}]}\n\ndata: [DONE]\n\n',
+            b'error: {"code":503,"message":"loading"}\n\n',
+        ],
+    )
+    async def test_a_stream_that_ends_before_anything_was_seen_is_retried(self, nothing: bytes) -> None:
+        async with upstream(saying(nothing), saying(TEXT)) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
+
+    @jumping
+    async def test_a_stream_that_always_ends_before_it_begins_is_an_error(self) -> None:
+        async with upstream(saying(b"data: [DONE]\n\n")) as server:
+            events, error = await failure(openai_provider(server))
+        assert events == []
+        assert isinstance(error, ModelUnreachable)
+
+    @jumping
     async def test_it_gives_up_after_some_attempts_with_the_last_error(self) -> None:
         async with upstream(failing(503)) as server:
             _, error = await failure(openai_provider(server))
@@ -626,6 +682,138 @@ class TestRetrying:
             events, error = await failure(openai_provider(server))
         assert text(events) == "Hello"
         assert isinstance(error, ModelBusy)
+        assert len(server.requests) == 1
+
+
+class TestRefusedParameters:
+    """A refusal that names an optional parameter is learned: the model is not sent it again."""
+
+    REQUEST = msgspec.structs.replace(HELLO, max_tokens=7, temperature=0.2)
+
+    async def sent(self, server: Upstream, **settings: object) -> list[set[str]]:
+        provider = openai_provider(server, **settings)
+        for _ in range(2):
+            assert await collect_events(provider, self.REQUEST)
+        return [set(json.loads(request.body)) - {"model", "messages", "stream"} for request in server.requests]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                "'max_completion_tokens' instead.",
+                "param": "max_tokens",
+                "code": "unsupported_parameter",
+            },
+            {"message": "use max_completion_tokens instead of max_tokens"},
+            {"message": "This field is not supported", "param": "max_tokens"},
+        ],
+    )
+    async def test_a_renamed_one_is_sent_under_its_other_name(self, error: dict[str, str]) -> None:
+        refusal = failing(400, json.dumps({"error": error}).encode())
+        async with upstream(refusal, saying(TEXT)) as server:
+            first, *others = await self.sent(server)
+        assert first == {"max_tokens", "temperature", "stream_options"}
+        assert others == [{"max_completion_tokens", "temperature", "stream_options"}] * 2
+        assert json.loads(server.requests[1].body)["max_completion_tokens"] == 7
+
+    async def test_the_older_name_is_learned_too(self) -> None:
+        refusal = failing(400, b'{"error":{"message":"Unrecognized request argument supplied: max_completion_tokens"}}')
+        async with upstream(refusal, saying(TEXT)) as server:
+            extra = '{"max_tokens":null,"max_completion_tokens":9}'
+            first, *others = await self.sent(server, model_extra_body=extra)
+        assert first == {"max_completion_tokens", "temperature", "stream_options"}
+        assert others == [{"max_tokens", "temperature", "stream_options"}] * 2
+
+    @pytest.mark.parametrize(
+        ("name", "body"),
+        [
+            (
+                "stream_options",
+                {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]},
+            ),
+            ("temperature", {"error": {"message": "invalid temperature: only 1 is allowed for this model"}}),
+            ("parallel_tool_calls", {"error": {"message": "Unknown argument", "param": "parallel_tool_calls"}}),
+        ],
+    )
+    @pytest.mark.parametrize("status", [400, 422])
+    async def test_another_one_is_left_out(self, name: str, body: object, status: int) -> None:
+        async with upstream(failing(status, json.dumps(body).encode()), saying(TEXT)) as server:
+            first, *others = await self.sent(server, model_extra_body='{"parallel_tool_calls":false}')
+        assert others == [first - {name}] * 2 != [first] * 2
+
+    async def test_two_are_learned_in_one_request(self) -> None:
+        one, other = (
+            failing(400, b'{"error":{"message":"%b is not supported"}}' % name)
+            for name in (b"max_tokens", b"temperature")
+        )
+        async with upstream(one, other, saying(TEXT)) as server:
+            *_, last = await self.sent(server)
+        assert last == {"max_completion_tokens", "stream_options"}
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "max_tokens is too large: 7. This model supports at most 5 completion tokens",
+            "temperature must be at most 0.1",
+            "messages.0.content is not supported",
+            "",
+        ],
+    )
+    async def test_another_refusal_is_told_at_once(self, message: str) -> None:
+        async with upstream(failing(400, json.dumps({"error": {"message": message}}).encode())) as server:
+            _, error = await failure(openai_provider(server), self.REQUEST)
+        assert isinstance(error, ModelRefused)
+        assert len(server.requests) == 1
+
+    async def test_what_did_not_help_is_not_learned(self) -> None:
+        async with upstream(failing(400, b'{"error":{"message":"max_tokens is not supported"}}')) as server:
+            provider = openai_provider(server)
+            for _ in range(2):
+                await failure(provider, self.REQUEST)
+        assert [b'"max_tokens"' in request.body for request in server.requests] == [True, False] * 2
+
+    async def test_it_is_learned_of_one_model_only(self) -> None:
+        async with upstream(failing(400, b'{"error":{"message":"temperature is deprecated"}}'), saying(TEXT)) as server:
+            provider = openai_provider(server)
+            await collect_events(provider, self.REQUEST)
+            await collect_events(provider, msgspec.structs.replace(self.REQUEST, model_id="other"))
+        assert [b"temperature" in request.body for request in server.requests] == [True, False, True]
+
+    @pytest.mark.parametrize("name", ["anthropic", "bedrock"])
+    async def test_other_providers_leave_out_the_temperature(self, name: str) -> None:
+        refusal = failing(400, b'{"message":"`temperature` is deprecated for this model."}')
+        async with upstream(refusal, saying(transcripts.wire(name, "text"))) as server:
+            assert await collect_events(provider_of(name, server), self.REQUEST)
+        assert [b"temperature" in request.body for request in server.requests] == [True, False]
+
+
+class TestSilentlyDroppedConnections:
+    """A connection that a gateway has forgotten: everything sent on it is lost, and nobody says so."""
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT and packet filters of Linux")
+    async def test_the_request_is_sent_again_on_a_new_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http_pool, "UNACKNOWLEDGED_MS", 300)
+        async with upstream(saying(TEXT)) as server:
+            provider = openai_provider(server)
+            await asyncio.gather(collect_events(provider), collect_events(provider))
+            assert http_pool.stats().idle == server.connections == 2
+            for exchange in server.requests:
+                exchange.drop_packets()
+            async with asyncio.timeout(30):
+                assert text(await collect_events(provider)) == "Hello, wörld 🌍!"
+            assert server.connections == 3  # the second kept one is as old, so it is not tried
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT of Linux")
+    async def test_a_slow_model_is_not_taken_for_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http_pool, "UNACKNOWLEDGED_MS", 100)
+
+        async def think(exchange: Exchange) -> None:
+            await asyncio.sleep(0.5)
+            await saying(TEXT)(exchange)
+
+        async with upstream(think) as server:
+            assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
         assert len(server.requests) == 1
 
 

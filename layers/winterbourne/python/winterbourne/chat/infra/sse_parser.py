@@ -4,10 +4,12 @@ WHATWG HTML, section 9.2.6 "Interpreting an event stream". Event names, ids and 
 providers and MCP servers repeat what is in the data.
 """
 
+import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
+import orjson
 
 __all__ = ["MAX_EVENT_BYTES", "SseParser"]
 
@@ -15,6 +17,11 @@ MAX_EVENT_BYTES: Final = 1024 * 1024
 """Default limit. Model providers send events of a few kilobytes at most; the limit bounds memory in any case."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_ERROR_FIELDS: Final = (b"error:", b"event: error", b"event:error")
+_DOCUMENT_STARTS: Final = (b"{", b"[", b"<")
+_UNUSUAL_STARTS: Final = (*_ERROR_FIELDS, *_DOCUMENT_STARTS)
+# Base64 in a JSON string, as in a picture; `\/` is how some encoders write its slash.
+_BINARY_TEXT: Final = re.compile(rb'(?<=[",])(?:[A-Za-z0-9+/_=-]|\\/){4096,}')
 
 
 class SseParser(msgspec.Struct):
@@ -22,17 +29,22 @@ class SseParser(msgspec.Struct):
 
     Attributes:
         max_event_bytes: Limit for one event, its field names included.
+        is_tolerant: Whether to accept what model providers send against the standard: an `error` field, an event of the
+            type `error` whose data does not say so (both become `{"error": ...}`), JSON or HTML without a field name,
+            and pictures that are larger than the limit (their data is dropped while it arrives).
         make_error: Makes the exception for a larger event from a message.
     """
 
     max_event_bytes: int = MAX_EVENT_BYTES
     make_error: Callable[[str], Exception] = ValueError
+    is_tolerant: bool = False
     _partial_line: list[bytes] = []  # an incomplete line
     _data_lines: list[bytes] = []  # the data lines of an incomplete event
     _line_bytes: int = 0
     _data_bytes: int = 0
     _after_cr: bool = False  # the last read ended with CR; if the next begins with LF, it is the same line end
     _at_start: bool = True
+    _unusual: Literal["", "error", "document"] = ""  # what the incomplete event is, if not an ordinary one
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the bytes of one read; return the payloads of the events that are complete now.
@@ -54,7 +66,7 @@ class SseParser(msgspec.Struct):
             self._partial_line.append(rest)
         if rest or self._line_bytes:
             self._line_bytes = len(rest) + (0 if complete_lines else self._line_bytes)
-        if self._line_bytes + self._data_bytes > self.max_event_bytes:
+        if self._line_bytes + self._data_bytes > self.max_event_bytes and not self._drop_binary_text():
             raise self.make_error(f"the server sent an event of more than {self.max_event_bytes} bytes")
         return payloads
 
@@ -76,12 +88,54 @@ class SseParser(msgspec.Struct):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
                 data_bytes += len(line)
             elif data and not line:
-                payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
+                payload = data[0] if len(data) == 1 else b"\n".join(data)
                 data.clear()
                 data_bytes = 0
+                if self._unusual:
+                    payload = _as_error(payload) if self._unusual == "error" else payload
+                    self._unusual = ""
+                payloads.append(payload)
             elif line == b"data":
                 data.append(b"")
                 data_bytes += len(line)
+            elif self.is_tolerant and (line.startswith(_UNUSUAL_STARTS) or self._unusual == "document"):
+                payloads += self._parse_unusual_line(line)
+                data_bytes += len(line) if self._unusual == "document" else 0
         if data_bytes != self._data_bytes:
             self._data_bytes = data_bytes
         return payloads
+
+    def _parse_unusual_line(self, line: bytes) -> list[bytes]:
+        """Handle a line that only a tolerant parser reads; return the payload if it is complete in itself."""
+        if line.startswith(b"error:"):
+            return [_as_error(line[6:].strip())]
+        if line.startswith(_ERROR_FIELDS):
+            self._unusual = "error"
+        elif not self._data_lines and _is_json(line):
+            return [line]
+        else:
+            self._unusual = "document"
+            self._data_lines.append(line)
+        return []
+
+    def _drop_binary_text(self) -> bool:
+        """Drop the pictures in the incomplete line; return whether the event is within its limit now."""
+        if self.is_tolerant:
+            self._partial_line[:] = [_BINARY_TEXT.sub(b"", b"".join(self._partial_line))]
+            self._line_bytes = len(self._partial_line[0])
+        return self._line_bytes + self._data_bytes <= self.max_event_bytes
+
+
+def _as_error(payload: bytes) -> bytes:
+    """An error as a JSON object with the field `error`, in which data that is not JSON is a string."""
+    if not _is_json(payload):
+        payload = orjson.dumps(payload.decode(errors="replace") or "error")
+    return payload if b'"error"' in payload else b'{"error":%b}' % payload
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True

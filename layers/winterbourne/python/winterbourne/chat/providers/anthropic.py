@@ -3,14 +3,15 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import orjson
 
-from winterbourne.chat.core.events import StopReason, Usage
+from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
     Image,
@@ -22,12 +23,12 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelStreamTruncated, SettingsError
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.provider_config import ApiKey
-from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
+from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["AnthropicParser", "AnthropicProvider", "build_request_body", "make"]
@@ -37,8 +38,13 @@ _API_VERSION: Final = "2023-06-01"
 _OFFICIAL_HOST: Final = "api.anthropic.com"
 
 
-def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields."""
+def build_request_body(
+    request: ModelRequest,
+    settings: ModelSettings,
+    extra_body: dict[str, Any],
+    refused: Mapping[str, str | None] = MappingProxyType({}),
+) -> bytes:
+    """Build the JSON body of the request; `extra_body` overrides its other fields, `refused` are those to omit."""
     tools = offered_tools(request)
     fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,
@@ -50,7 +56,8 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
         **extra_body,
     }
-    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+    names = {name: refused.get(name, name) for name, value in fields.items() if value is not None}
+    return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -84,15 +91,8 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     }
 
 
-class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-
-
 class _Message(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class _Block(msgspec.Struct):
@@ -103,7 +103,7 @@ class _Block(msgspec.Struct):
     thinking: str = ""
     signature: str = ""
     data: str = ""
-    input: dict[str, Any] | None = None
+    input: Any = None
 
 
 class _Delta(msgspec.Struct):
@@ -121,47 +121,50 @@ class _Event(msgspec.Struct):
     delta: _Delta | None = None
     content_block: _Block | None = None
     message: _Message | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
+    content: list[_Block] | None = None  # of a whole message, as are the next fields
+    stop_reason: str | None = None
 
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
-_STOP_REASONS: Final[dict[str, StopReason]] = {
-    "max_tokens": "max_tokens",
-    "model_context_window_exceeded": "max_tokens",
-    "tool_use": "tool_calls",
-    "pause_turn": "pause",
-    "refusal": "refusal",
-}
 
 
 class AnthropicParser(StreamParser[bytes]):
     """Parses one streamed message into events."""
 
-    _usage: _Usage = msgspec.field(default_factory=_Usage)
+    _usage: dict[str, int] = msgspec.field(default_factory=dict)
     _block: _Block = msgspec.field(default_factory=_Block)
 
     def _handle_frame(self, frame: bytes) -> None:
         try:
             event = _decode(frame)
-        except (ValueError, RecursionError):
-            event = decode_leniently(frame, _Event)
+        except (ValueError, RecursionError):  # some gateways end every stream like OpenAI
+            event = _Event("message_stop") if frame == b"[DONE]" else decode_leniently(frame, _Event)
+        if event.type == "content_block_delta":
+            self._handle_delta(event.index, event.delta or _NO_DELTA)
+        else:
+            self._handle_event(event, frame)
+
+    def _handle_event(self, event: _Event, frame: bytes) -> None:
+        if (event.error or event.type in {"", "error"}) and is_error(value := parse_body(frame)):
+            raise mid_stream_error(value)
         match event.type:
-            case "content_block_delta":
-                self._handle_delta(event.index, event.delta or _NO_DELTA)
-            case "content_block_start":
-                self._handle_block_start(event.index, event.content_block or _Block())
+            case "content_block_start" if event.content_block:
+                self._handle_block_start(event.index, event.content_block)
             case "content_block_stop":
                 self._handle_block_stop(event.index)
-            case "message_start" if event.message and event.message.usage:
+            case "message_start" if event.message:
                 self._update_usage(event.message.usage)
             case "message_delta":
                 self._handle_message_delta(event)
             case "message_stop":
+                if self.assembler.stop_reason is None:
+                    self.assembler.stop()
                 self.assembler.finish()
-            case "error":
-                raise mid_stream_error(event.error)
+            case "message":
+                self._handle_message(event)
 
     def _handle_block_start(self, index: int, block: _Block) -> None:
         self.assembler.next_content_block()
@@ -192,23 +195,28 @@ class AnthropicParser(StreamParser[bytes]):
         self.assembler.mark_arguments_ended(index)
 
     def _handle_message_delta(self, event: _Event) -> None:
-        if event.usage:
-            self._update_usage(event.usage)
+        self._update_usage(event.usage)
         if event.delta and event.delta.stop_reason:
-            self.assembler.set_stop_reason(_STOP_REASONS.get(event.delta.stop_reason, "stop"))
+            self.assembler.stop(event.delta.stop_reason)
 
-    def _update_usage(self, usage: _Usage) -> None:
+    def _handle_message(self, message: _Event) -> None:
+        """Handle a whole message, of servers that do not stream."""
+        for index, block in enumerate(message.content or ()):
+            self._handle_block_start(index, block)
+            self._handle_block_stop(index)
+        self._update_usage(message.usage)
+        if message.stop_reason:
+            self.assembler.stop(message.stop_reason)
+
+    def _update_usage(self, usage: Any) -> None:
         """Merge new token counts. Counts are cumulative, and those that did not change are not repeated."""
-        for name in _Usage.__struct_fields__:
-            if (value := getattr(usage, name)) is not None:
-                setattr(self._usage, name, value)
-        total = self._usage
-        cached = total.cache_read_input_tokens or 0
-        input_tokens = (total.input_tokens or 0) + (total.cache_creation_input_tokens or 0) + cached
-        self.assembler.usage = Usage(input_tokens, total.output_tokens or 0, cached)
-
-    def _handle_eof(self) -> None:
-        raise ModelStreamTruncated("the model's stream ended before the model had finished")
+        for name, value in usage.items() if isinstance(usage, dict) else ():
+            if (count := token_count(value)) is not None:
+                self._usage[name] = count
+        counts = self._usage.get
+        cached = counts("cache_read_input_tokens", 0)
+        input_tokens = counts("input_tokens", 0) + counts("cache_creation_input_tokens", 0) + cached
+        self.assembler.usage = Usage(input_tokens, counts("output_tokens", 0), cached)
 
 
 class AnthropicProvider(HttpProvider):
@@ -220,7 +228,7 @@ class AnthropicProvider(HttpProvider):
     key_header = ("x-api-key", "")
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        return "/v1/messages", build_request_body(request, self._settings, self._extra_body)
+        return "/v1/messages", build_request_body(request, self._settings, self._extra_body, self._refused_by(request))
 
 
 def make(settings: ModelSettings) -> AnthropicProvider:

@@ -32,10 +32,13 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.errors import ModelStreamTruncated
 from winterbourne.chat.infra.redaction import Known, StreamRedactor, redact, redact_json_text
+from winterbourne.chat.providers.errors import stop_reason_error
+from winterbourne.chat.providers.stop_reasons import STOP_REASONS, classify_stop_reason
 
 __all__ = ["JsonObjectScanner", "TurnAssembler"]
 
 _TRUNCATING_STOP_REASONS: Final = frozenset({"max_tokens", "content_filter", "refusal"})
+_TRUNCATED: Final = "the model's stream ended before the model had finished"
 _PLACEHOLDER: Final = ["{}"]  # the pieces of a call without arguments, or what some servers send before the real ones
 _JSON_TOKEN: Final = re.compile(r'\\.|\\$|["{}]', re.DOTALL)
 
@@ -93,6 +96,7 @@ class TurnAssembler(msgspec.Struct):
         stop_reason: Why the model stopped, once it is known.
         usage: What the turn used, as far as it has been reported.
         calls: The calls, by the provider's keys.
+        has_refused: Whether the text is a refusal.
     """
 
     used_ids: set[str] = set()
@@ -100,6 +104,7 @@ class TurnAssembler(msgspec.Struct):
     stop_reason: StopReason | None = None
     usage: Usage = Usage()
     calls: dict[Hashable, _PendingToolCall] = {}
+    has_refused: bool = False
     _all_calls: list[_PendingToolCall] = []
     _events: list[ModelEvent] = []
     _pieces: list[str] = []
@@ -108,6 +113,12 @@ class TurnAssembler(msgspec.Struct):
     _redactor: StreamRedactor | None = None
     _make_delta: Callable[[str], ModelEvent] = TextDelta
     _in_reasoning: bool = False
+    _has_text: bool = False
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is any text or call so far."""
+        return self._has_text or bool(self._all_calls or self._pieces)
 
     def add_text(self, text: str) -> None:
         """Add text of the answer."""
@@ -174,8 +185,31 @@ class TurnAssembler(msgspec.Struct):
             if not call.ready and (call.arguments_ended or call.pieces == _PLACEHOLDER):
                 self._complete_call(call)
 
+    def stop(self, reason: str = "", native_reason: str = "") -> None:
+        """Note why the provider says that the model stopped; without a reason, that nothing more will come.
+
+        A reason that nobody knows, or none, is an ending if there is an answer and no call is incomplete.
+
+        Args:
+            reason: The provider's word.
+            native_reason: The word of the provider behind a gateway, which may know better.
+
+        Raises:
+            ModelError: The provider has given up, or the turn has not begun, or a call was truncated.
+        """
+        kind = STOP_REASONS.get(reason) or classify_stop_reason(reason)
+        if native_reason and kind == "stop" and (native_kind := classify_stop_reason(native_reason)) != "unknown":
+            reason, kind = native_reason, native_kind
+        if kind == "unknown":
+            kind = "stop" if self._is_whole() else "error"
+        if kind == "error":
+            raise stop_reason_error(reason) if reason else ModelStreamTruncated(_TRUNCATED)
+        self.set_stop_reason("refusal" if self.has_refused and kind == "stop" else kind)
+
     def set_stop_reason(self, reason: StopReason) -> None:
-        """Set why the model stopped. Calls that were not truncated become ready."""
+        """Set why the model stopped. Calls that were not truncated become ready. A truncation is final."""
+        if self.stop_reason in _TRUNCATING_STOP_REASONS:
+            return
         self._switch_to(TextDelta, self._text_redactor)
         for call in self._all_calls:
             if not call.ready and (reason not in _TRUNCATING_STOP_REASONS or call.pieces == _PLACEHOLDER):
@@ -189,7 +223,7 @@ class TurnAssembler(msgspec.Struct):
             ModelStreamTruncated: No stop reason has been set.
         """
         if self.stop_reason is None:
-            raise ModelStreamTruncated("the model's stream ended before the model had finished")
+            raise ModelStreamTruncated(_TRUNCATED)
         self._flush()
         self.ended = True
         self._events.append(TurnEnded(self.stop_reason, self.usage))
@@ -206,6 +240,10 @@ class TurnAssembler(msgspec.Struct):
             self._flush(is_last)
         events, self._events = self._events, []
         return events
+
+    def _is_whole(self) -> bool:
+        self._switch_to(TextDelta, self._text_redactor)
+        return self.has_answer and not any(call.pieces and not call.is_complete for call in self._all_calls)
 
     def _switch_to(self, make_delta: Callable[[str], ModelEvent], redactor: StreamRedactor) -> None:
         """Flush pending text, end open reasoning, and continue with deltas of another kind."""
@@ -225,6 +263,7 @@ class TurnAssembler(msgspec.Struct):
             text += redactor.flush()
         if text:
             self._events.append(self._make_delta(text))
+            self._has_text = self._has_text or self._make_delta is TextDelta
 
     def _complete_call(self, call: _PendingToolCall) -> None:
         self._flush()

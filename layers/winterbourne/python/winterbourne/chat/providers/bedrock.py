@@ -4,7 +4,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.events import StopReason, Usage
+from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
     Image,
@@ -24,14 +25,20 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelGarbled, SettingsError
+from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.sigv4 import sign
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_json
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.provider_config import ApiKey
-from winterbourne.chat.providers.stream_parser import FrameDecoder, StreamParser, decode_leniently
+from winterbourne.chat.providers.stream_parser import (
+    FrameDecoder,
+    StreamParser,
+    decode_leniently,
+    encode_arguments,
+    token_count,
+)
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
@@ -41,18 +48,24 @@ _ACCESS_HINT: Final = "the role's permission for bedrock:InvokeModelWithResponse
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
 
-def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields."""
+def build_request_body(
+    request: ModelRequest,
+    settings: ModelSettings,
+    extra_body: dict[str, Any],
+    refused: Mapping[str, str | None] = MappingProxyType({}),
+) -> bytes:
+    """Build the JSON body of the request; `extra_body` overrides its other fields, `refused` are those to omit."""
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
     tools = offered_tools(request) if _should_send_tools(request) else ()
     fields = {
         "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "system": [{"text": request.system}] if request.system else None,
-        "inferenceConfig": {name: value for name, value in limits.items() if value is not None},
+        "inferenceConfig": {name: value for name, value in limits.items() if value is not None and name not in refused},
         "toolConfig": _encode_tools(tools, request.tool_choice) if tools else None,
         **extra_body,
     }
-    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+    names = {name: refused.get(name, name) for name, value in fields.items() if value is not None}
+    return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
 def _should_send_tools(request: ModelRequest) -> bool:
@@ -107,7 +120,7 @@ def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
 class _ToolUse(msgspec.Struct, rename="camel"):
     tool_use_id: str = ""
     name: str = ""
-    input: str = ""
+    input: Any = None
 
 
 class _Start(msgspec.Struct, rename="camel"):
@@ -126,13 +139,6 @@ class _Delta(msgspec.Struct, rename="camel"):
     reasoning_content: _ReasoningContent | None = None
 
 
-class _Usage(msgspec.Struct, rename="camel"):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int | None = None
-    cache_write_input_tokens: int | None = None
-
-
 class _Event(msgspec.Struct, rename="camel"):
     """The fields of all event types in one struct; which are set depends on the event's type."""
 
@@ -140,18 +146,11 @@ class _Event(msgspec.Struct, rename="camel"):
     start: _Start | None = None
     delta: _Delta | None = None
     stop_reason: str = ""
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
-_STOP_REASONS: Final[dict[str, StopReason]] = {
-    "max_tokens": "max_tokens",
-    "model_context_window_exceeded": "max_tokens",
-    "tool_use": "tool_calls",
-    "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter",
-}
 
 
 class BedrockParser(StreamParser[EventStreamMessage]):
@@ -176,7 +175,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             case "contentBlockStop":
                 self._handle_block_stop(event.content_block_index)
             case "messageStop":
-                self._handle_message_stop(event.stop_reason)
+                self.assembler.stop(event.stop_reason)
             case "metadata":
                 self._handle_metadata(event.usage)
 
@@ -188,8 +187,8 @@ class BedrockParser(StreamParser[EventStreamMessage]):
     def _handle_delta(self, index: int, delta: _Delta) -> None:
         if delta.text:
             self.assembler.add_text(delta.text)
-        if delta.tool_use:
-            self.assembler.add_arguments(index, delta.tool_use.input)
+        if delta.tool_use and delta.tool_use.input:
+            self.assembler.add_arguments(index, encode_arguments(delta.tool_use.input))
         if reasoning := delta.reasoning_content:
             self._handle_reasoning(reasoning)
 
@@ -206,25 +205,20 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             self._reasoning = None
         self.assembler.mark_arguments_ended(index)
 
-    def _handle_message_stop(self, reason: str) -> None:
-        if reason.startswith("malformed"):
-            raise ModelGarbled(f"the model's provider discarded malformed output of the model ({reason})")
-        self.assembler.set_stop_reason(_STOP_REASONS.get(reason, "stop"))
-
-    def _handle_metadata(self, usage: _Usage | None) -> None:
+    def _handle_metadata(self, usage: Any) -> None:
         """Handle the last event of the stream."""
-        if usage:
-            cached = usage.cache_read_input_tokens or 0
-            input_tokens = usage.input_tokens + cached + (usage.cache_write_input_tokens or 0)
-            self.assembler.usage = Usage(input_tokens, usage.output_tokens, cached)
+        if isinstance(usage, dict):
+            counts = {name: token_count(value) or 0 for name, value in usage.items()}.get
+            cached = counts("cacheReadInputTokens", 0)
+            input_tokens = counts("inputTokens", 0) + cached + counts("cacheWriteInputTokens", 0)
+            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached)
         if self.assembler.stop_reason:
             self.assembler.finish()
 
 
 def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
     headers: Any = frame.headers
-    body = parse_json(frame.payload)
-    message = body.get("message", "") if isinstance(body, dict) else headers.get(":error-message", "")
+    message = parse_body(frame.payload) or headers.get(":error-message", "")
     return {"code": headers.get(":exception-type") or headers.get(":error-code", ""), "message": message}
 
 
@@ -238,7 +232,7 @@ class BedrockProvider(HttpProvider):
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
-        body = build_request_body(request, self._settings, self._extra_body)
+        body = build_request_body(request, self._settings, self._extra_body, self._refused_by(request))
         return f"/model/{quote(model_id, safe='')}/converse-stream", body
 
     async def _sign(self, http_request: httpx.Request) -> None:

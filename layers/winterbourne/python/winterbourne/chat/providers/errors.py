@@ -19,6 +19,7 @@ from winterbourne.chat.errors import (
     ModelBusy,
     ModelContentRefused,
     ModelError,
+    ModelGarbled,
     ModelImageRefused,
     ModelInputTooLong,
     ModelMisconfigured,
@@ -30,9 +31,13 @@ __all__ = [
     "ErrorHints",
     "error_for_non_stream_body",
     "error_for_status",
+    "find_unsupported",
+    "is_error",
     "mid_stream_error",
+    "parse_body",
     "parse_error_object",
-    "parse_json",
+    "sanitize_message",
+    "stop_reason_error",
 ]
 
 _RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
@@ -77,8 +82,24 @@ _CALLERS_REASONS: Final = (
 )
 
 _SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+")
+_UNSUPPORTED: Final = re.compile(
+    r"unsupported|not.support|unrecogni[sz]ed|unknown|unexpected|extra|not.(?:allowed|permitted|accepted|available)"
+    r"|cannot be used|instead|forbidden|deprecated|no longer|only",
+    re.IGNORECASE,
+)
 _MAX_MESSAGE_CHARS: Final = 300
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
+_MAX_DEPTH: Final = 8
+_MAX_HTML_CHARS: Final = 4096
+_MESSAGE_FIELDS: Final = (
+    *("message", "Message", "msg", "detail", "error", "errors"),
+    *("error_description", "error_msg", "status_msg", "base_resp", "reason", "title"),
+)
+_CODE_FIELDS: Final = ("code", "type", "status", "error_code", "status_code")
+_SUCCESS: Final = frozenset({"0", "200", "ok", "success"})
+_NOTHING: Final = _SUCCESS | {"", "none", "null", "false"}
+_HTML_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_HTML_TAG: Final = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>?", re.IGNORECASE | re.DOTALL)
 
 
 class ErrorHints(msgspec.Struct, frozen=True):
@@ -91,20 +112,20 @@ class ErrorHints(msgspec.Struct, frozen=True):
 
 def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints: ErrorHints) -> ModelError:
     """The error for a response whose status is not 200."""
-    code, message = parse_error_object(parse_json(body))
+    code, message = parse_error_object(parse_body(body))
     code = redaction.redact(headers.get("x-amzn-errortype", "").partition(":")[0]) or code
     if code in _BILLING_ERROR_CODES:
         return ModelMisconfigured(f"the model's provider requires payment ({code}); check the account of {hints.key}")
     reason = None if status == 401 else _callers_reason(code, message)
     if (status in _RETRYABLE_STATUSES or status >= 500) and reason is not ModelInputTooLong:
-        text = f"the model's provider is busy ({_format_status(status, code)})"
+        text = f"the model's provider is busy ({_format_status(status, code)}){sanitize_message(message)}"
         return ModelBusy(text, _parse_retry_after_s(headers))
     settings_to_check = {
         401: hints.key,
         403: f"{hints.key} and {hints.access}",
         404: f"MODEL_ID and {hints.base_url}",
     }.get(status, f"MODEL_ID and {hints.base_url}" if status < 400 else "MODEL_ID and the request's options")
-    detail = "" if status in {401, 403} else _sanitize_message(message)
+    detail = "" if status in {401, 403} else sanitize_message(message)
     text = f"the model's provider rejected the request ({_format_status(status, code)})"
     if reason is None:
         is_request_wrong = status in _REQUEST_STATUSES and not _MISCONFIGURED.search(
@@ -116,16 +137,20 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
     """The error for a 200 whose body is a document instead of a stream: a JSON error, or the wrong address."""
-    value = parse_json(body)
-    if isinstance(value, dict) and value.get("error"):
-        return mid_stream_error(value["error"])
-    return ModelMisconfigured(f"the model's provider sent a document instead of a stream; check {hints.base_url}")
+    value = parse_body(body)
+    if is_error(value):
+        return mid_stream_error(value)
+    # Only a page is quoted: other documents may hold parts of an answer.
+    detail = sanitize_message(redaction.redact(value)) if isinstance(value, str) and b"<" in body[:9] else ""
+    return ModelMisconfigured(
+        f"the model's provider sent a document instead of a stream; check {hints.base_url}{detail}"
+    )
 
 
 def mid_stream_error(error: Any) -> ModelError:
     """The error for an error object inside a stream whose status was 200."""
     code, message = parse_error_object(error)
-    text = f"the model's provider reports {code or 'an error'}{_sanitize_message(message)}"
+    text = f"the model's provider reports {code[:80] or 'an error'}{sanitize_message(message)}"
     if reason := _callers_reason(code, message):
         return reason(text)
     is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
@@ -138,27 +163,100 @@ def _callers_reason(code: str, message: str) -> type[ModelRefused] | None:
     return next((kind for pattern, kind in _CALLERS_REASONS if pattern.search(text)), None)
 
 
+def stop_reason_error(reason: str) -> ModelError:
+    """The error for a turn that the provider ended for a reason that is no ending."""
+    reason = redaction.redact(reason)[:80]
+    if "malformed" in reason.lower():
+        return ModelGarbled(f"the model's provider discarded malformed output of the model ({reason})")
+    return ModelBusy(f"the model's provider gave up before the answer was whole{sanitize_message(reason)}")
+
+
+def is_error(value: Any) -> bool:
+    """Whether a frame of a stream, or a document, is an error. It may say so in any of the shapes that servers use.
+
+    Beside choices a message may also be `success`, and `detail` anything: there only an error or its code counts.
+    """
+    if isinstance(value, list):  # Gemini puts an array around its error
+        return len(value) == 1 and is_error(value[0])
+    if not isinstance(value, dict):
+        return False
+    if any(map(_is_set, (value.get("error"), value.get("errors")))) or "error" in (
+        value.get("object"),
+        value.get("type"),
+    ):
+        return True
+    base = value.get("base_resp")  # MiniMax
+    codes = [value.get("code"), value.get("error_code"), base.get("status_code") if isinstance(base, dict) else None]
+    if any(map(_is_set, codes)):
+        return True
+    if value.get("choices") or value.get("usage") or any(str(code).lower() in _SUCCESS for code in codes):
+        return False
+    texts = [value.get(name) for name in ("message", "Message", "detail", "msg", "error_msg")]
+    return any(text and isinstance(text, str | list) for text in texts)
+
+
+def _is_set(value: Any) -> bool:
+    """Whether an error or a code says anything: `null`, 0, `{"code": 0}` and `success` do not."""
+    if isinstance(value, dict):
+        return any(map(_is_set, value.values()))
+    return bool(value) and str(value).lower() not in _NOTHING
+
+
 def parse_error_object(body: Any) -> tuple[str, str]:
     """Extract the short code and the message from an error object in any of the usual shapes; empty if missing.
 
     Gateways quote the key that they reject, so known secrets are redacted here, before the text is used anywhere.
     """
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if not isinstance(error, dict):
-        return "", redaction.redact(error) if isinstance(error, str) else ""
-    codes = (error.get(name) for name in ("code", "type", "status"))
-    messages = (error.get(name) for name in ("message", "Message", "detail"))
-    code = next((str(code) for code in codes if isinstance(code, str | int) and code not in {"", "error"}), "")
-    message = next((message for message in messages if isinstance(message, str)), "")
-    return redaction.redact(code), redaction.redact(message)
+    return redaction.redact(_find_code(body)), redaction.redact(_find_message(body))
+
+
+def find_unsupported(body: bytes) -> list[str]:
+    """The words of a refusal among which is the parameter that it does not support; none if it refuses for others."""
+    value = parse_body(body)
+    text = " ".join(parse_error_object(value))
+    error = value.get("error") if isinstance(value, dict) else None
+    parameter = str(error.get("param")) if isinstance(error, dict) else ""
+    return re.findall(r"\w+", f"{parameter} {text}") if _UNSUPPORTED.search(text) else []
+
+
+def _find_code(value: Any, depth: int = 0) -> str:
+    """The code of the innermost error object that has one."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict) or depth > _MAX_DEPTH:
+        return ""
+    inner = next(
+        (_find_code(value[name], depth + 1) for name in ("error", "errors", "base_resp") if value.get(name)), ""
+    )
+    codes = (value.get(name) for name in _CODE_FIELDS)
+    return inner or next((str(c) for c in codes if isinstance(c, str | int) and c not in {"", "error", 0}), "")
+
+
+def _find_message(value: Any, depth: int = 0) -> str:
+    """The first sentence meant for people. A string may be the JSON of another error."""
+    if depth > _MAX_DEPTH:
+        return ""
+    if isinstance(value, str):
+        nested = parse_body(value.encode(errors="replace")) if value.lstrip()[:1] in {"{", "[", "<"} else None
+        return _find_message(nested, depth + 1) or value if nested not in (None, value) else value
+    if isinstance(value, list):
+        return next(filter(None, (_find_message(item, depth + 1) for item in value)), "")
+    if not isinstance(value, dict):
+        return ""
+    metadata = value.get("metadata")  # OpenRouter: what the provider behind it said, which says more than its own words
+    behind = metadata.get("raw") if isinstance(metadata, dict) else None
+    candidates = (behind, *map(value.get, _MESSAGE_FIELDS))
+    message = next(filter(None, (_find_message(candidate, depth + 1) for candidate in candidates)), "")
+    where = value.get("loc")  # of FastAPI: which field of the request is meant
+    return f"{'.'.join(map(str, where))}: {message}" if message and where and isinstance(where, list) else message
 
 
 def _format_status(status: int, code: str) -> str:
     return f"{status} {code[:80]}" if code and code != str(status) else str(status)
 
 
-def _sanitize_message(message: str) -> str:
-    """The provider's message on one line, truncated, without anything that looks like a key, an ARN or a URL."""
+def sanitize_message(message: str) -> str:
+    """The provider's message after a colon, on one line, truncated, without what looks like a key, an ARN or a URL."""
     line = " ".join(_SENSITIVE_TEXT.sub("[...]", message).split())
     return f": {line[:_MAX_MESSAGE_CHARS]}" if line else ""
 
@@ -174,8 +272,13 @@ def _parse_retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def parse_json(body: bytes) -> Any:
-    """The value of a JSON body; None if the body is something else."""
-    with contextlib.suppress(orjson.JSONDecodeError):
+def parse_body(body: bytes) -> Any:
+    """The value of a JSON body. Of anything else the text: of an HTML page its title, else what it shows."""
+    with contextlib.suppress(ValueError, RecursionError):
         return orjson.loads(body)
-    return None
+    text = body.decode(errors="replace").strip()
+    if not text.startswith("<"):
+        return text
+    text = text[:_MAX_HTML_CHARS]
+    title = _HTML_TITLE.search(text)
+    return _HTML_TAG.sub(" ", title[1] if title else text).strip()

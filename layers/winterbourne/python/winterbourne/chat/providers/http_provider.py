@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import operator
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -34,7 +35,12 @@ from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
-from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
+from winterbourne.chat.providers.errors import (
+    ErrorHints,
+    error_for_non_stream_body,
+    error_for_status,
+    find_unsupported,
+)
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
@@ -46,7 +52,8 @@ MAX_ATTEMPTS: Final = 5
 _MAX_ERROR_BODY_BYTES: Final = 64 * 1024  # of an error's body; the rest is not read
 _MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one response on the wire, some 300,000 tokens
 _DRAIN_TIMEOUT_S: Final = 0.05
-_NON_STREAM_CONTENT_TYPES: Final = ("application/json", "text/html")
+_MAX_ADAPTATIONS: Final = 2  # parameters that one request gives up because the model refuses them
+_DOCUMENT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{[<]")
 _TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
 # Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
 # checks this path. If it cannot be found, everything still works, one item per chunk.
@@ -79,6 +86,8 @@ class HttpProvider(ABC):
     """The headers of every request, besides the key's."""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
+    optional_parameters: ClassVar[Mapping[str, str | None]] = {"temperature": None}
+    """Fields of a request that some models refuse, each with the field to send instead, if any."""
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
@@ -87,6 +96,7 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
+        self._refused: dict[str, Mapping[str, str | None]] = {}  # by model: the optional parameters that it has refused
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
@@ -123,15 +133,17 @@ class HttpProvider(ABC):
         response = await self._open_stream(request)
         parser = self.parser_type(TurnAssembler(tool_call_ids(request)))
         transport_error: httpx.RequestError | None = None
-        received, has_output = 0, False
+        received, has_output, opening = 0, False, b""
         try:
             async with aclosing(coalesce_reads(response)) as chunks:
                 async for data in chunks:
                     if batch := parser.feed(data):
                         has_output = True
                         yield batch
+                    opening += data[: _MAX_ERROR_BODY_BYTES - len(opening)]
                     if parser.failure:
-                        raise parser.failure
+                        opening = await _complete_document(opening, chunks)
+                        raise self._classify(parser.failure, None, opening, has_output=has_output)
                     if parser.ended:
                         await _drain(chunks)
                         return
@@ -143,23 +155,50 @@ class HttpProvider(ABC):
         finally:
             await response.aclose()
         if batch := parser.close():
+            has_output = True
             yield batch
         if parser.failure:
-            raise self._classify(parser.failure, transport_error, has_output=has_output) from transport_error
+            cause = transport_error
+            raise self._classify(parser.failure, cause, opening, has_output=has_output) from cause
 
     async def _open_stream(self, request: ModelRequest) -> httpx.Response:
-        """Send the request and return a streaming response. After a 401, try once more if there is a newer key."""
+        """Send the request and return a streaming response, of any content type: servers label streams wrongly.
+
+        After a 401, try once more if there is a newer key; after the refusal of an optional parameter, without it.
+        """
         key = self._api_key.value or await self._api_key.read()
-        response = await self._send(request, key)
-        if response.status_code == 401:
-            error = await self._error_from_response(response)
-            if not (refreshed_key := await self._api_key.refresh(key)):
-                raise error
-            response = await self._send(request, refreshed_key)
-        content_type = response.headers.get("content-type", "")
-        if response.status_code == 200 and not content_type.startswith(_NON_STREAM_CONTENT_TYPES):
-            return response
-        raise await self._error_from_response(response)
+        before = self._refused_by(request)
+        for _ in range(_MAX_ADAPTATIONS + 1):
+            response = await self._send(request, key)
+            if response.status_code == 200:
+                return response
+            body = await self._read_error_body(response)
+            if response.status_code == 401:
+                can_repeat = bool(new_key := await self._api_key.refresh(key))
+                key = new_key or key
+            else:
+                can_repeat = response.status_code in {400, 422} and self._give_up_parameter(request, body)
+            if not can_repeat:
+                break
+        self._refused[request.model_id] = before  # giving up what was refused did not help
+        raise error_for_status(response.status_code, response.headers, body, self._error_hints)
+
+    def _refused_by(self, request: ModelRequest) -> Mapping[str, str | None]:
+        """The optional parameters that the request's model has refused, each with the one it takes instead."""
+        return self._refused.get(request.model_id, {})
+
+    def _give_up_parameter(self, request: ModelRequest, body: bytes) -> bool:
+        """Whether a refusal names an optional parameter that was sent. From now on that model is not sent it."""
+        known = self._refused_by(request)
+        sent = self._encode_request(request)
+        for name in find_unsupported(body):
+            if name in self.optional_parameters and name not in known:
+                self._refused[request.model_id] = {**known, name: self.optional_parameters[name]}
+                if self._encode_request(request) != sent:
+                    _LOGGER.warning("the model refuses the parameter %s: it is not sent any more", name)
+                    return True
+        self._refused[request.model_id] = known
+        return False
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         try:
@@ -187,31 +226,38 @@ class HttpProvider(ABC):
             text = "no connection to the model's provider became free; check HTTP_POOL_MAXSIZE"
             raise ModelUnreachable(text) from error
         except httpx.TransportError as error:
+            if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                http_pool.replace_connections()
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
 
-    async def _error_from_response(self, response: httpx.Response) -> ModelError:
-        body = b""
-        with contextlib.suppress(httpx.RequestError):  # the status is enough
-            async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
-                async for data in chunks:
-                    body += data
-                    if len(body) > _MAX_ERROR_BODY_BYTES:
-                        break
-        if response.status_code != 200:
-            return error_for_status(response.status_code, response.headers, body, self._error_hints)
-        return error_for_non_stream_body(body, self._error_hints)
+    async def _read_error_body(self, response: httpx.Response) -> bytes:
+        async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
+            return await _read_body(chunks)
 
-    def _classify(self, failure: ModelError, cause: httpx.RequestError | None, *, has_output: bool) -> ModelError:
-        """The error for a stream that ended too early. An error that the provider itself reported takes precedence."""
+    def _classify(
+        self, failure: ModelError, cause: httpx.RequestError | None, opening: bytes, *, has_output: bool
+    ) -> ModelError:
+        """The error for a stream that failed. An error that the provider itself reported takes precedence.
+
+        Args:
+            failure: What the parser says.
+            cause: What broke the connection, if it broke.
+            opening: The first bytes of the body, for one that turns out to be a document.
+            has_output: Whether any of the answer has been seen.
+        """
+        is_document = _DOCUMENT_START.match(opening) and not has_output and not cause
+        if is_document and isinstance(failure, ModelStreamTruncated | ModelGarbled):
+            return error_for_non_stream_body(opening, self._error_hints)
         if not isinstance(failure, ModelStreamTruncated):
             return failure
         if isinstance(cause, httpx.ReadTimeout):
             return self._idle_timeout_error()
         if isinstance(cause, httpx.DecodingError):
             return ModelGarbled("the response of the model's provider cannot be decoded")
-        if cause and not has_output:
-            return ModelUnreachable("the connection to the model's provider broke before any output arrived")
+        if not has_output:
+            what = "connection to the model's provider broke" if cause else "response of the model's provider ended"
+            return ModelUnreachable(f"the {what} before any output arrived")
         return failure
 
     def _idle_timeout_error(self) -> ModelSilent:
@@ -288,6 +334,22 @@ def _pause_s(error: ModelError, attempt: int) -> float:
     pause_s = backoff_s(attempt, base_s=0.5, max_s=8)
     retry_after_s = error.retry_after_s if isinstance(error, ModelBusy) else None
     return pause_s if retry_after_s is None else retry_after_s + pause_s / 4
+
+
+async def _complete_document(opening: bytes, chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """The opening of a body, with what follows if it is a document instead of a stream."""
+    return opening + await _read_body(chunks) if _DOCUMENT_START.match(opening) else opening
+
+
+async def _read_body(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """Read the beginning of an error's body. Never fails: the status is enough."""
+    body = b""
+    with contextlib.suppress(httpx.RequestError):
+        async for data in chunks:
+            body += data
+            if len(body) > _MAX_ERROR_BODY_BYTES:
+                break
+    return body
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:

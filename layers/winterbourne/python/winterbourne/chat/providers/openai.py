@@ -5,14 +5,15 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import orjson
 
-from winterbourne.chat.core.events import StopReason, Usage
+from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -28,11 +29,17 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error
+from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import IdRule, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.provider_config import ApiKey
-from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments
+from winterbourne.chat.providers.stream_parser import (
+    StreamParser,
+    decode_leniently,
+    encode_arguments,
+    text_of,
+    token_count,
+)
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["OpenAIParser", "OpenAIProvider", "build_request_body", "make"]
@@ -46,7 +53,12 @@ _UNANSWERED: Final = "(no answer)"
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
-def build_request_body(request: ModelRequest, settings: ModelSettings, extra_body: dict[str, Any]) -> bytes:
+def build_request_body(
+    request: ModelRequest,
+    settings: ModelSettings,
+    extra_body: dict[str, Any],
+    refused: Mapping[str, str | None] = MappingProxyType({}),
+) -> bytes:
     """Build the JSON body of the request.
 
     OpenAI itself requires `max_completion_tokens`, which other servers do not know, instead of `max_tokens`.
@@ -55,6 +67,7 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         request: The turn to request.
         settings: Supplies the base URL and the default model.
         extra_body: Fields that override the others.
+        refused: Fields that the model has refused, each with the name that it takes instead, if any.
     """
     model = request.model_id or settings.model_id or DEFAULT_MODEL
     fields = {
@@ -70,7 +83,8 @@ def build_request_body(request: ModelRequest, settings: ModelSettings, extra_bod
         **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
         **extra_body,
     }
-    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+    names = {name: refused.get(name, name) for name, value in fields.items() if value is not None}
+    return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
 def _fit_history(request: ModelRequest, settings: ModelSettings, model: str) -> Iterator[Message]:
@@ -140,7 +154,7 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 
 class _Function(msgspec.Struct):
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: Any = None
 
 
 class _ToolCallDelta(msgspec.Struct):
@@ -150,47 +164,33 @@ class _ToolCallDelta(msgspec.Struct):
 
 
 class _Delta(msgspec.Struct):
-    content: str | list[dict[str, Any]] | None = None
-    reasoning_content: str | None = None  # DeepSeek, older vLLM, LiteLLM
+    content: Any = None  # a string; of some models a list of parts
+    reasoning_content: Any = None  # DeepSeek, older vLLM, LiteLLM
     reasoning: Any = None  # vLLM, Ollama, Groq, OpenRouter
     tool_calls: list[_ToolCallDelta] | None = None
+    function_call: _Function | None = None  # what `tool_calls` was before there could be several
     refusal: str | None = None
 
 
 class _Choice(msgspec.Struct):
     index: int | None = None
     delta: _Delta | None = None
+    message: _Delta | None = None  # whole, of servers that do not stream
+    text: str | None = None  # of the older Completions
     finish_reason: str | None = None
-
-
-class _PromptTokensDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptTokensDetails | None = None
+    native_finish_reason: str | None = None  # OpenRouter: that of the provider behind it
+    error: Any = None
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
-    object: Any = None
-    message: Any = None
-    detail: Any = None
     code: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Chunk).decode
 _NO_FUNCTION: Final = _Function()
-_FINISH_REASONS: Final[dict[str, StopReason]] = {
-    "length": "max_tokens",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
 
 
 class OpenAIParser(StreamParser[bytes]):
@@ -198,8 +198,10 @@ class OpenAIParser(StreamParser[bytes]):
 
     # The provider's own id of the call that is open at an index.
     _ids: dict[int, str] = msgspec.field(default_factory=dict)
+    # Id and arguments of a call whose name has not come yet.
+    _unnamed: dict[int, tuple[str, str]] = msgspec.field(default_factory=dict)
     _last_index: int = 0
-    _refused: bool = False
+    _has_messages: bool = False
 
     def _handle_frame(self, frame: bytes) -> None:
         if frame == b"[DONE]":
@@ -214,45 +216,69 @@ class OpenAIParser(StreamParser[bytes]):
         for choice in chunk.choices or ():
             if choice.index:  # we never ask for more than one choice
                 continue
-            if delta := choice.delta:
-                self._handle_delta(delta)
-            if reason := choice.finish_reason:
-                self.assembler.set_stop_reason("refusal" if self._refused else _FINISH_REASONS.get(reason, "stop"))
-        if not chunk.choices:
-            _raise_if_error(chunk)
+            if choice.delta:
+                self._handle_delta(choice.delta)
+            if choice.message or choice.text or choice.error:
+                self._handle_unusual_choice(choice)
+            if choice.finish_reason:
+                _raise_if_error(chunk, frame)
+                self._stop(choice.finish_reason, choice.native_finish_reason or "")
+        if chunk.error or chunk.code or not chunk.choices:
+            _raise_if_error(chunk, frame)
+
+    def _handle_done(self) -> None:
+        if self.assembler.stop_reason is None:  # some servers never send a finish reason
+            self._stop()
+        self.assembler.finish()
+
+    def _handle_unusual_choice(self, choice: _Choice) -> None:
+        """Handle an error, or a message that is not streamed; after the deltas it consists of it says nothing new."""
+        if choice.error:
+            raise mid_stream_error(choice.error)
+        if self._has_messages or not self.assembler.has_answer:
+            self._has_messages = True
+            self._handle_delta(choice.message or _Delta(choice.text))
 
     def _handle_delta(self, delta: _Delta) -> None:
-        if (reasoning := delta.reasoning_content or delta.reasoning) and isinstance(reasoning, str):
-            self.assembler.add_reasoning(reasoning)
+        if (reasoning := delta.reasoning_content or delta.reasoning) and (text := text_of(reasoning)):
+            self.assembler.add_reasoning(text)
         if content := delta.content:
             if isinstance(content, str):
                 self.assembler.add_text(content)
             else:
                 self._handle_content_parts(content)
         if delta.refusal:
-            self._refused = True
+            self.assembler.has_refused = True
             self.assembler.add_text(delta.refusal)
         for fragment in delta.tool_calls or ():
             self._handle_tool_call_delta(fragment)
+        if delta.function_call:
+            self._handle_tool_call_delta(_ToolCallDelta(function=delta.function_call))
 
-    def _handle_content_parts(self, parts: list[dict[str, Any]]) -> None:
-        """Handle content in parts, as Mistral's reasoning models send it."""
-        for part in parts:
-            if text := part.get("text"):
-                self.assembler.add_text(str(text))
-            for thought in part.get("thinking") or ():
-                self.assembler.add_reasoning(str(thought.get("text", "")))
+    def _handle_content_parts(self, parts: Any) -> None:
+        """Handle content in parts, as Mistral's reasoning models send it. Parts without text are left out."""
+        for part in parts if isinstance(parts, list) else (parts,):
+            is_reasoning = isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")
+            if text := text_of(part):
+                (self.assembler.add_reasoning if is_reasoning else self.assembler.add_text)(text)
 
     def _handle_tool_call_delta(self, fragment: _ToolCallDelta) -> None:
         function = fragment.function or _NO_FUNCTION
         index = self._last_index if fragment.index is None else fragment.index
-        if self._starts_tool_call(index, fragment.id or "", function.name or ""):
-            self._ids[index] = fragment.id or ""
-            self.assembler.start_tool_call(index, fragment.id or "", function.name or "")
         self._last_index = index
-        if arguments := function.arguments:
-            text = arguments if isinstance(arguments, str) else encode_arguments(arguments)
-            self.assembler.add_arguments(index, text)
+        call_id, name = fragment.id or "", function.name or ""
+        arguments = encode_arguments(function.arguments) if function.arguments else ""
+        if index in self._unnamed or not (name or index in self.assembler.calls):
+            known_id, known_arguments = self._unnamed.pop(index, ("", ""))
+            call_id, arguments = call_id or known_id, known_arguments + arguments
+            if not name:
+                self._unnamed[index] = call_id, arguments
+                return
+        if self._starts_tool_call(index, call_id, name):
+            self._ids[index] = call_id
+            self.assembler.start_tool_call(index, call_id, name)
+        if arguments:
+            self.assembler.add_arguments(index, arguments)
 
     def _starts_tool_call(self, index: int, call_id: str, name: str) -> bool:
         """Whether a fragment starts a new call.
@@ -268,24 +294,28 @@ class OpenAIParser(StreamParser[bytes]):
             return call_id != known_id and bool(known_id or name)
         return bool(name) and (name != call.name or call.is_complete)
 
-    def _handle_done(self) -> None:
-        if self.assembler.stop_reason is None:  # some servers never send a finish reason
-            self.assembler.set_stop_reason("refusal" if self._refused else "stop")
-        self.assembler.finish()
+    def _stop(self, reason: str = "", native_reason: str = "") -> None:
+        if reason.lower() in {"null", "none"}:
+            return
+        for index, (call_id, arguments) in self._unnamed.items():  # the model is told that there is no such tool
+            self._ids[index] = call_id
+            self.assembler.start_tool_call(index, call_id, "")
+            self.assembler.add_arguments(index, arguments)
+        self._unnamed.clear()
+        self.assembler.stop(reason, native_reason)
 
 
-def _raise_if_error(chunk: _Chunk) -> None:
-    """Raise if a chunk without choices is an error in one of its shapes; it may also be usage, or empty."""
-    if chunk.error:
-        raise mid_stream_error(chunk.error)
-    if chunk.object == "error" or chunk.detail or (chunk.message and not chunk.usage):
-        raise mid_stream_error({"message": chunk.message or chunk.detail, "code": chunk.code})
+def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
+    if (chunk.error or chunk.code or not chunk.choices) and is_error(value := parse_body(frame)):
+        raise mid_stream_error(value)
 
 
-def _to_usage(usage: _Usage) -> Usage:
-    details = usage.prompt_tokens_details
-    cached = details.cached_tokens if details else None
-    return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached or 0)
+def _to_usage(usage: Any) -> Usage:
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
+    return Usage(*(token_count(count) or 0 for count in counts))
 
 
 class OpenAIProvider(HttpProvider):
@@ -293,9 +323,18 @@ class OpenAIProvider(HttpProvider):
 
     name = "openai"
     parser_type = OpenAIParser
+    optional_parameters: ClassVar = {
+        "max_tokens": "max_completion_tokens",
+        "max_completion_tokens": "max_tokens",
+        "temperature": None,
+        "stream_options": None,
+        "parallel_tool_calls": None,
+    }
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        return "/chat/completions", build_request_body(request, self._settings, self._extra_body)
+        return "/chat/completions", build_request_body(
+            request, self._settings, self._extra_body, self._refused_by(request)
+        )
 
 
 def make(settings: ModelSettings) -> "OpenAIProvider":

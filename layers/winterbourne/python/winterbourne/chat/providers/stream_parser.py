@@ -8,7 +8,8 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from types import UnionType
+from typing import Any, Final, Generic, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -17,9 +18,12 @@ from winterbourne.chat.errors import ModelError, ModelGarbled
 from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.providers.assembler import TurnAssembler
 
-__all__ = ["FrameDecoder", "StreamParser", "decode_leniently", "encode_arguments"]
+__all__ = ["FrameDecoder", "StreamParser", "decode_leniently", "encode_arguments", "text_of", "token_count"]
 
-T = TypeVar("T")
+_TEXT_FIELDS: Final = ("text", "content", "value", "thinking", "reasoning", "summary", "refusal")
+_MAX_TOKEN_COUNT: Final = 10**9  # what is larger is no count
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 Frame = TypeVar("Frame")
 
@@ -49,7 +53,9 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
     assembler: TurnAssembler = msgspec.field(default_factory=TurnAssembler)
     failure: ModelError | None = None
     ended: bool = False
-    frame_decoder: FrameDecoder = msgspec.field(default_factory=partial(SseParser, make_error=ModelGarbled))
+    frame_decoder: FrameDecoder = msgspec.field(
+        default_factory=partial(SseParser, make_error=ModelGarbled, is_tolerant=True)
+    )
 
     def feed(self, data: bytes) -> list[ModelEvent]:
         """Parse the data of one read; return the events that it completed, adjacent text merged.
@@ -65,6 +71,8 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
                     break
         except ModelError as error:
             self.failure = error
+        except RecursionError:
+            self.failure = ModelGarbled("the model's provider sent data that is nested too deeply")
         return self.assembler.drain_events(is_last=self.failure is not None)
 
     def close(self) -> list[ModelEvent]:
@@ -89,28 +97,74 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
         self.assembler.finish()
 
 
-def decode_leniently(data: bytes, struct_type: type[T]) -> T:
-    """Decode JSON that a strict decoder has rejected: invalid UTF-8, NaN and lone surrogates are tolerated.
+def decode_leniently(data: bytes, struct_type: type[S]) -> S:
+    """Decode JSON that a strict decoder has rejected.
+
+    Invalid UTF-8, NaN and lone surrogates are tolerated, and a value of another type than its field: it is read where
+    its meaning is clear, else left out.
 
     Raises:
-        ModelGarbled: The data is not JSON, or does not match the struct.
+        ModelGarbled: The data is not a JSON object.
     """
     try:
         value = json.loads(data.decode(errors="replace"), parse_constant=str)
+        value = value[0] if isinstance(value, list) and value else value  # Gemini puts its errors into an array
         # A lone surrogate is not a character: the round trip through UTF-16 joins pairs and replaces lone surrogates.
         text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return msgspec.json.decode(text, type=struct_type)
-    except (ValueError, RecursionError) as error:
+        return _convert_struct(dict(json.loads(text, parse_constant=str)), struct_type)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelGarbled("the model's provider sent data that violates its own format") from error
 
 
-def encode_arguments(value: dict[str, Any]) -> str:
-    """Encode arguments that arrived as an object instead of as JSON text.
+def _convert(value: Any, kind: Any) -> Any:
+    """The value as the type, or None if it cannot be read as that."""
+    kind = get_args(kind)[0] if isinstance(kind, UnionType) else kind  # `X | None`
+    if kind is Any or value is None:
+        return value
+    if get_origin(kind) is list:
+        items = (_convert(item, get_args(kind)[0]) for item in (value if isinstance(value, list) else [value]))
+        return [item for item in items if item is not None]
+    if issubclass(kind, msgspec.Struct):
+        return _convert_struct(value, kind) if isinstance(value, dict) else None
+    if kind is str:
+        return str(value) if isinstance(value, int | float) else text_of(value)
+    with contextlib.suppress(msgspec.ValidationError):
+        return msgspec.convert(value, kind, strict=False)
+    return None
+
+
+def _convert_struct(value: dict[str, Any], kind: type[S]) -> S:
+    fields = {field.name: (field.encode_name, field.type) for field in msgspec.structs.fields(kind)}
+    found = {name: _convert(value.get(key), field_type) for name, (key, field_type) in fields.items()}
+    return kind(**{name: each for name, each in found.items() if each is not None})
+
+
+def text_of(value: Any) -> str:
+    """The text in a value of any shape: a string, a part with text, or a list of these."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(text_of, value))
+    if isinstance(value, dict):
+        return next(filter(None, (text_of(value.get(name)) for name in _TEXT_FIELDS)), "")
+    return ""
+
+
+def token_count(value: Any) -> int | None:
+    """A number of tokens in any notation; None if it is none. Accounting never fails an answer."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        count = int(float(value))
+        return count if 0 <= count <= _MAX_TOKEN_COUNT else None
+    return None
+
+
+def encode_arguments(value: Any) -> str:
+    """Encode arguments that arrived as a JSON value instead of as JSON text.
 
     Raises:
         ModelGarbled: They are nested too deeply to be encoded.
     """
     try:
-        return msgspec.json.encode(value).decode()
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
     except RecursionError as error:
         raise ModelGarbled("the model's provider sent arguments that are nested too deeply") from error
