@@ -228,7 +228,9 @@ class AnthropicProvider(HttpProvider):
     key_header = ("x-api-key", "")
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        return "/v1/messages", build_request_body(request, self._settings, self._extra_body, self._refused_by(request))
+        return "/v1/messages", build_request_body(
+            request, self._settings, self._extra_body, self._refused.get(request.model_id, {})
+        )
 
 
 def make(settings: ModelSettings) -> AnthropicProvider:

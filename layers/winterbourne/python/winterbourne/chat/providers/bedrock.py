@@ -232,7 +232,7 @@ class BedrockProvider(HttpProvider):
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
-        body = build_request_body(request, self._settings, self._extra_body, self._refused_by(request))
+        body = build_request_body(request, self._settings, self._extra_body, self._refused.get(request.model_id, {}))
         return f"/model/{quote(model_id, safe='')}/converse-stream", body
 
     async def _sign(self, http_request: httpx.Request) -> None:

@@ -167,7 +167,7 @@ class HttpProvider(ABC):
         After a 401, try once more if there is a newer key; after the refusal of an optional parameter, without it.
         """
         key = self._api_key.value or await self._api_key.read()
-        before = self._refused_by(request)
+        before = self._refused.get(request.model_id, {})
         for _ in range(_MAX_ADAPTATIONS + 1):
             response = await self._send(request, key)
             if response.status_code == 200:
@@ -183,13 +183,9 @@ class HttpProvider(ABC):
         self._refused[request.model_id] = before  # giving up what was refused did not help
         raise error_for_status(response.status_code, response.headers, body, self._error_hints)
 
-    def _refused_by(self, request: ModelRequest) -> Mapping[str, str | None]:
-        """The optional parameters that the request's model has refused, each with the one it takes instead."""
-        return self._refused.get(request.model_id, {})
-
     def _give_up_parameter(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal names an optional parameter that was sent. From now on that model is not sent it."""
-        known = self._refused_by(request)
+        known = self._refused.get(request.model_id, {})
         sent = self._encode_request(request)
         for name in find_unsupported(body):
             if name in self.optional_parameters and name not in known:

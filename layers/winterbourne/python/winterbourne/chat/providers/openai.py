@@ -333,7 +333,7 @@ class OpenAIProvider(HttpProvider):
 
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
         return "/chat/completions", build_request_body(
-            request, self._settings, self._extra_body, self._refused_by(request)
+            request, self._settings, self._extra_body, self._refused.get(request.model_id, {})
         )
 
 
