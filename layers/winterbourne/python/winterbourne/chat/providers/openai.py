@@ -267,7 +267,9 @@ class OpenAIParser(StreamParser[bytes]):
         index = self._last_index if fragment.index is None else fragment.index
         self._last_index = index
         call_id, name = fragment.id or "", function.name or ""
-        arguments = encode_arguments(function.arguments) if function.arguments else ""
+        arguments = function.arguments or ""
+        if not isinstance(arguments, str):
+            arguments = encode_arguments(arguments)
         if index in self._unnamed or not (name or index in self.assembler.calls):
             known_id, known_arguments = self._unnamed.pop(index, ("", ""))
             call_id, arguments = call_id or known_id, known_arguments + arguments
