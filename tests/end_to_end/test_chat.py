@@ -124,7 +124,7 @@ BAD_REQUESTS = {
 def test_an_invalid_body_is_a_4xx_in_json(function_url: str, body: bytes, headers: dict[str, str], status: int) -> None:
     response = httpx.post(f"{function_url}/chat", content=body, headers=headers, timeout=30)
     assert response.status_code == status
-    assert set(response.json()["error"]) == {"code", "message"}
+    assert set(response.json()["error"]) == {"code", "message", "request_id"}
 
 
 @pytest.fixture
