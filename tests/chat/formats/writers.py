@@ -17,7 +17,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.formats.ag_ui.history import encode_encrypted_value
+from winterbourne.chat.formats.ag_ui.history import EncryptedValue, encode_encrypted_value
 
 __all__ = ["WRITERS", "ag_ui", "ai_sdk", "native", "openai"]
 
@@ -123,7 +123,11 @@ def _ag_ui_assistant(message: AssistantMessage, number: int) -> list[dict[str, A
                 "id": f"thought-{number}",
                 "role": "reasoning",
                 "content": reasoning.text,
-                **({"encryptedValue": encode_encrypted_value(reasoning.signature, "")} if reasoning.signature else {}),
+                **(
+                    {"encryptedValue": encode_encrypted_value(EncryptedValue(reasoning.signature))}
+                    if reasoning.signature
+                    else {}
+                ),
             }
             for reasoning in reasoning_parts
         ],

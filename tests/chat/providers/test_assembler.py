@@ -288,9 +288,31 @@ class TestSecrets:
             ReasoningEnded("signed too"),
         ]
 
-    def test_signatures_and_opaque_data_of_the_provider_stay_unchanged(self, turn: TurnAssembler) -> None:
+    def test_opaque_data_that_contains_a_secret_is_dropped(self, turn: TurnAssembler) -> None:
+        """Masked it would not be valid, and a request without it can be."""
         turn.end_reasoning(self.KEY, self.KEY)
-        assert turn.drain_events() == [ReasoningEnded(self.KEY, self.KEY)]
+        turn.add_turn_fields({"reasoning_details": [{"text": f"It is {self.KEY}."}]})
+        turn.start_tool_call(0, "a", "f")
+        turn.sign_tool_call(0, {"extra_content": {"key": self.KEY}})
+        turn.set_stop_reason("stop")
+        turn.finish()
+        events = turn.drain_events()
+        assert self.KEY not in repr(events)
+        assert ToolCallReady("a", "f", "") in events
+
+    def test_opaque_data_without_a_secret_stays_as_it_is(self, turn: TurnAssembler) -> None:
+        turn.end_reasoning("signature", "redacted")
+        assert turn.drain_events() == [ReasoningEnded("signature", "redacted")]
+
+    def test_too_much_opaque_data_is_dropped(self) -> None:
+        turn = TurnAssembler(origin="o")
+        turn.end_reasoning("s" * 600_000)
+        for _ in range(3):
+            turn.add_turn_fields({"reasoning_details": [{"data": "d" * 200_000}]})
+        turn.set_stop_reason("stop")
+        turn.finish()
+        assert turn.drain_events()[0] == ReasoningEnded()
+        assert len(repr(turn)) < 10_000
 
 
 class TestFinish:

@@ -15,6 +15,7 @@ from winterbourne.chat.core.messages import (
     Reasoning,
     SystemMessage,
     Text,
+    ToolCall,
     ToolMessage,
     UserMessage,
 )
@@ -54,6 +55,23 @@ class TestHistory:
             {"id": "3", "role": "assistant", "content": "Hi"},
         ]
         assert read(FORMAT, body(*messages)).messages[1] == AssistantMessage((Text("Hi"),), "3")
+
+    def test_reasoning_between_a_turns_text_and_its_calls_stays_with_the_turn(self) -> None:
+        """The client has text and calls in one message, and the reasoning after it."""
+        call = {"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}
+        messages = [
+            {"id": "r1", "role": "reasoning", "content": "one"},
+            {"id": "2", "role": "assistant", "content": "So.", "toolCalls": [call]},
+            {"id": "r2", "role": "reasoning", "content": "two"},
+            {"id": "4", "role": "tool", "toolCallId": "c1", "content": "1"},
+            {"id": "r3", "role": "reasoning", "content": "three"},
+            {"id": "5", "role": "assistant", "content": "Yes."},
+        ]
+        first, _, second = read(FORMAT, body(*messages)).messages
+        assert first == AssistantMessage(
+            (Reasoning("one"), Text("So."), Reasoning("two"), ToolCall("c1", "x", "{}")), "2"
+        )
+        assert second == AssistantMessage((Reasoning("three"), Text("Yes.")), "5")
 
     def test_an_encrypted_value_of_another_agent_is_ignored(self) -> None:
         messages = [

@@ -8,6 +8,7 @@ from tests.chat.formats.wire import read
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
+    Opaque,
     Reasoning,
     SystemMessage,
     Text,
@@ -42,7 +43,9 @@ class TestHistory:
         assert read(FORMAT, {"messages": [developer, HI, answer]}).messages == (
             SystemMessage("Be short."),
             UserMessage((Text("Hi"),)),
-            AssistantMessage((Reasoning("hm"), Text("a"), Text("b"), Text("c"))),
+            AssistantMessage(
+                (Reasoning("hm", opaque=Opaque(field="reasoning_content")), Text("a"), Text("b"), Text("c"))
+            ),
         )
 
     def test_a_call_without_content_is_a_turn(self) -> None:

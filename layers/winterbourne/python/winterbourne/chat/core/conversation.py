@@ -23,6 +23,7 @@ from winterbourne.chat.core.events import (
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
+    ToolCallSigned,
     ToolCallStarted,
     TurnEnded,
     TurnStarted,
@@ -230,7 +231,7 @@ class _ModelTurn(msgspec.Struct):
     async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
         for event in batch:
             if isinstance(event, ToolCallReady):
-                await self._handle_call(ToolCall(event.id, event.name, event.arguments), stack)
+                await self._handle_call(ToolCall(event.id, event.name, event.arguments, event.opaque), stack)
             else:
                 self._handle_event(event)
         conversation = self._conversation
@@ -252,10 +253,17 @@ class _ModelTurn(msgspec.Struct):
                 self._reasoning_buffer.append(text)
             case ToolArgumentsDelta(_, json):
                 self._output_chars += len(json)
-            case ReasoningEnded(signature, redacted):
+            case ReasoningEnded(signature, redacted, opaque):
                 self._flush_text()
-                self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted))
+                self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted, opaque))
                 self._reasoning_buffer.clear()
+            case ToolCallSigned(id_, opaque):
+                self._parts = [
+                    msgspec.structs.replace(part, opaque=opaque)
+                    if isinstance(part, ToolCall) and part.id == id_
+                    else part
+                    for part in self._parts
+                ]
             case TurnEnded(_, usage):
                 self._ended = event
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled

@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+from winterbourne.chat.core.messages import Opaque
 
 __all__ = [
     "ChatEvent",
@@ -28,6 +31,7 @@ __all__ = [
     "TextDelta",
     "ToolArgumentsDelta",
     "ToolCallReady",
+    "ToolCallSigned",
     "ToolCallStarted",
     "ToolEvent",
     "ToolFinished",
@@ -67,10 +71,14 @@ class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
-    """A block of reasoning is complete; `messages.Reasoning` explains the opaque strings."""
+    """A block of reasoning is complete; `messages.Reasoning` explains what is opaque.
+
+    Without text before it, it only carries opaque data, of a block or of the whole turn.
+    """
 
     signature: str = ""
     redacted: str = ""
+    opaque: Opaque | UnsetType = UNSET
 
 
 class _ToolCallEvent(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +103,14 @@ class ToolCallReady(_ToolCallEvent, frozen=True, gc=False):
     """A call's arguments are complete. Emitted exactly once per call that may be run, after its ToolCallStarted."""
 
     arguments: str
+    opaque: Opaque | UnsetType = UNSET
+
+
+class ToolCallSigned(msgspec.Struct, frozen=True, gc=False):
+    """Opaque data of a call that came only after its ToolCallReady; replaces what came with that."""
+
+    id: str
+    opaque: Opaque
 
 
 class TurnEnded(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +121,14 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 ModelEvent: TypeAlias = (
-    TextDelta | ReasoningDelta | ReasoningEnded | ToolCallStarted | ToolArgumentsDelta | ToolCallReady | TurnEnded
+    TextDelta
+    | ReasoningDelta
+    | ReasoningEnded
+    | ToolCallStarted
+    | ToolArgumentsDelta
+    | ToolCallReady
+    | ToolCallSigned
+    | TurnEnded
 )
 
 

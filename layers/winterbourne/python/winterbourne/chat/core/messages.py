@@ -7,6 +7,7 @@ as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them 
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 __all__ = [
     "AssistantMessage",
@@ -14,6 +15,7 @@ __all__ = [
     "ChatRequest",
     "Image",
     "Message",
+    "Opaque",
     "Reasoning",
     "SystemMessage",
     "Text",
@@ -24,6 +26,7 @@ __all__ = [
     "UnusablePart",
     "UserMessage",
     "UserPart",
+    "without_opaque_data",
 ]
 
 
@@ -50,16 +53,33 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     url: str = ""
 
 
+class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What only the provider that made a part understands, and wants back with it.
+
+    Attributes:
+        origin: Which server and model made it, as by `providers.opaque.origin_of`; empty if the client that sent it
+            back cannot say so. Another server or model never gets it.
+        field: The field in which an OpenAI-compatible server sent the reasoning's text.
+        fields: JSON text: an object with the other fields that such a server sent, by name. Empty for none.
+    """
+
+    origin: str = ""
+    field: str = ""
+    fields: str = ""
+
+
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     """A block of a model's reasoning.
 
     `signature` and `redacted` are opaque strings of the provider: it requires them back unchanged in the assistant turn
-    that precedes the tool results, and no other provider understands them.
+    that precedes the tool results, and no other provider understands them. Without text, the part only carries what is
+    opaque in the turn as a whole.
     """
 
     text: str
     signature: str = ""
     redacted: str = ""
+    opaque: Opaque | UnsetType = UNSET
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
@@ -72,6 +92,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
     id: str
     name: str
     arguments: str
+    opaque: Opaque | UnsetType = UNSET
 
 
 UserPart: TypeAlias = Text | Image
@@ -122,6 +143,22 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
 
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+def without_opaque_data(message: Message) -> Message:
+    """The message as it may be shown or logged: without what only its provider understands."""
+    if not isinstance(message, AssistantMessage):
+        return message
+    parts: list[AssistantPart] = []
+    for part in message.parts:
+        match part:
+            case Reasoning(text):
+                parts.append(Reasoning(text))
+            case ToolCall(id_, name, arguments):
+                parts.append(ToolCall(id_, name, arguments))
+            case _:
+                parts.append(part)
+    return msgspec.structs.replace(message, parts=tuple(parts))
 
 
 class ToolSchema(msgspec.Struct, frozen=True):

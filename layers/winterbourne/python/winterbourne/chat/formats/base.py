@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, ToolCall, ToolSchema
+from winterbourne.chat.core.messages import ChatRequest, Opaque, ToolCall, ToolSchema
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
@@ -48,10 +48,10 @@ class Function(msgspec.Struct, frozen=True):
     name: str
     arguments: str | dict[str, Any] | None = None
 
-    def call(self, call_id: str) -> ToolCall:
+    def call(self, call_id: str, opaque: Opaque | UnsetType = UNSET) -> ToolCall:
         """The call of this function."""
         text = self.arguments if isinstance(self.arguments, str) else dumps(self.arguments or {}).decode()
-        return ToolCall(call_id, self.name, text)
+        return ToolCall(call_id, self.name, text, opaque)
 
 
 class FunctionCall(msgspec.Struct, frozen=True):

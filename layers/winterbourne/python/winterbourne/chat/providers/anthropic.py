@@ -27,6 +27,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
+from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
@@ -45,6 +46,7 @@ def build_request_body(
     refused: Mapping[str, str | None] = MappingProxyType({}),
 ) -> bytes:
     """Build the JSON body of the request; `extra_body` overrides its other fields, `refused` are those to omit."""
+    request, extra_body = fit_thinking(request, extra_body)
     tools = offered_tools(request)
     fields = {
         "model": request.model_id or settings.model_id or DEFAULT_MODEL,

@@ -13,10 +13,11 @@ A call that meets none of these conditions was truncated and never becomes ready
 import re
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.events import (
     ModelEvent,
@@ -26,10 +27,12 @@ from winterbourne.chat.core.events import (
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
+    ToolCallSigned,
     ToolCallStarted,
     TurnEnded,
     Usage,
 )
+from winterbourne.chat.core.messages import Opaque
 from winterbourne.chat.errors import ModelStreamTruncated
 from winterbourne.chat.infra.redaction import Known, StreamRedactor, redact, redact_json_text
 from winterbourne.chat.providers.errors import stop_reason_error
@@ -39,6 +42,8 @@ __all__ = ["JsonObjectScanner", "TurnAssembler"]
 
 _TRUNCATING_STOP_REASONS: Final = frozenset({"max_tokens", "content_filter", "refusal"})
 _TRUNCATED: Final = "the model's stream ended before the model had finished"
+_MAX_OPAQUE_CHARS: Final = 512 * 1024
+"""Of one opaque value; a longer one is dropped. The signature of a long block of reasoning has some 10,000."""
 _PLACEHOLDER: Final = ["{}"]  # the pieces of a call without arguments, or what some servers send before the real ones
 _JSON_TOKEN: Final = re.compile(r'\\.|\\$|["{}]', re.DOTALL)
 
@@ -77,6 +82,7 @@ class _PendingToolCall(msgspec.Struct):
     scanner: JsonObjectScanner = msgspec.field(default_factory=JsonObjectScanner)
     arguments_ended: bool = False
     ready: bool = False
+    fields: dict[str, Any] = {}
     # One per call: pieces of several calls may be interleaved.
     redactor: StreamRedactor = msgspec.field(default_factory=partial(StreamRedactor, in_json=True))
 
@@ -97,6 +103,7 @@ class TurnAssembler(msgspec.Struct):
         usage: What the turn used, as far as it has been reported.
         calls: The calls, by the provider's keys.
         has_refused: Whether the text is a refusal.
+        origin: Which server and model is asked, for what is opaque.
     """
 
     used_ids: set[str] = set()
@@ -105,6 +112,7 @@ class TurnAssembler(msgspec.Struct):
     usage: Usage = Usage()
     calls: dict[Hashable, _PendingToolCall] = {}
     has_refused: bool = False
+    origin: str = ""
     _all_calls: list[_PendingToolCall] = []
     _events: list[ModelEvent] = []
     _pieces: list[str] = []
@@ -120,25 +128,54 @@ class TurnAssembler(msgspec.Struct):
         """Whether there is any text or call so far."""
         return self._has_text or bool(self._all_calls or self._pieces)
 
+    _reasoning_field: str = ""
+    _signature: str = ""
+    _fields: dict[str, Any] = {}
+    _fields_size: int = 0
+
     def add_text(self, text: str) -> None:
         """Add text of the answer."""
         if self._make_delta is not TextDelta:
             self._switch_to(TextDelta, self._text_redactor)
         self._pieces.append(text)
 
-    def add_reasoning(self, text: str) -> None:
-        """Add reasoning text."""
+    def add_reasoning(self, text: str, field: str = "") -> None:
+        """Add reasoning text; `field` is the one in which an OpenAI-compatible server sends it."""
         if self._make_delta is not ReasoningDelta:
             self._switch_to(ReasoningDelta, self._reasoning_redactor)
         self._in_reasoning = True
+        self._reasoning_field = field or self._reasoning_field
         self._pieces.append(text)
+
+    def sign_reasoning(self, signature: str) -> None:
+        """Add a piece of the signature of the block of reasoning that is open, or of one without text."""
+        self.add_reasoning("")
+        self._signature += signature
+
+    @property
+    def is_reasoning_signed(self) -> bool:
+        """Whether the block that is open has a signature, so that text after it belongs to another block."""
+        return bool(self._signature)
+
+    def add_turn_fields(self, fields: dict[str, Any]) -> None:
+        """Add opaque fields of the turn as a whole; lists go on. Too much of them is dropped."""
+        self._fields_size += len(encode_opaque(fields))
+        if self._fields_size > _MAX_OPAQUE_CHARS:
+            self._fields.clear()
+            return
+        for name, value in fields.items():
+            known = self._fields.get(name)
+            self._fields[name] = merge_entries(known, value) if isinstance(known, list) else value
 
     def end_reasoning(self, signature: str = "", redacted: str = "") -> None:
         """End a block of reasoning. If a secret was redacted in it, its signature is no longer valid and is dropped."""
         self._flush()
-        self._in_reasoning = False
         was_redacted, self._reasoning_redactor.has_redacted = self._reasoning_redactor.has_redacted, False
-        self._events.append(ReasoningEnded("" if was_redacted else signature, redacted))
+        signature, redacted = _intact(signature or self._signature), _intact(redacted)
+        fields, self._fields = self._fields, {}
+        opaque = self._opaque(self._reasoning_field, {} if was_redacted else fields, always=bool(signature or redacted))
+        self._events.append(ReasoningEnded("" if was_redacted else signature, redacted, opaque))
+        self._in_reasoning, self._reasoning_field, self._signature = False, "", ""
 
     def start_tool_call(self, key: Hashable, call_id: str, name: str) -> None:
         """Start a call; `key` is how the provider refers to it from now on."""
@@ -152,6 +189,13 @@ class TurnAssembler(msgspec.Struct):
         call = self.calls[key] = _PendingToolCall(call_id, name, partial(ToolArgumentsDelta, call_id))
         self._all_calls.append(call)
         self._events.append(ToolCallStarted(call_id, name))
+
+    def sign_tool_call(self, key: Hashable, fields: dict[str, Any]) -> None:
+        """Add opaque fields of a call, whose arguments may have been complete before."""
+        if call := self.calls.get(key):
+            call.fields |= fields
+            if call.ready and (opaque := self._opaque("", call.fields)):
+                self._events.append(ToolCallSigned(call.id, opaque))
 
     def add_arguments(self, key: Hashable, json: str) -> None:
         """Add a piece of a call's arguments. Anything after the end of the object is dropped."""
@@ -225,6 +269,8 @@ class TurnAssembler(msgspec.Struct):
         if self.stop_reason is None:
             raise ModelStreamTruncated(_TRUNCATED)
         self._flush()
+        if self._fields:
+            self.end_reasoning()
         self.ended = True
         self._events.append(TurnEnded(self.stop_reason, self.usage))
 
@@ -275,4 +321,44 @@ class TurnAssembler(msgspec.Struct):
         if call.pieces == _PLACEHOLDER:
             self._events.append(ToolArgumentsDelta(call.id, arguments))
         call.ready = True
-        self._events.append(ToolCallReady(call.id, call.name, arguments))
+        self._events.append(ToolCallReady(call.id, call.name, arguments, self._opaque("", call.fields)))
+
+    def _opaque(self, field: str, fields: dict[str, Any], *, always: bool = False) -> Opaque | UnsetType:
+        """What is opaque in a part; nothing unless there is something in it, or it is `always` wanted."""
+        text = _intact(encode_opaque(fields)) if fields else ""
+        return Opaque(self.origin, field, text) if field or text or (always and self.origin) else UNSET
+
+
+def _intact(value: str) -> str:
+    """An opaque value, or nothing if it is too long or contains a secret: it would not be valid when masked."""
+    return value if len(value) <= _MAX_OPAQUE_CHARS and redact(value) is value else ""
+
+
+def encode_opaque(fields: dict[str, Any]) -> str:
+    """Opaque fields as JSON text; empty for what cannot be encoded again, such as integers beyond 64 bits."""
+    try:
+        return msgspec.json.encode(fields).decode()
+    except (ValueError, OverflowError, RecursionError):
+        return ""
+
+
+def merge_entries(known: list[Any], new: Any) -> list[Any]:
+    """A list of opaque entries and its continuation: streamed text goes on in the entry of the same type and index."""
+    merged = [*known]
+    for entry in new if isinstance(new, list) else ():
+        last = merged[-1] if merged else None
+        if isinstance(entry, dict) and isinstance(last, dict) and _continues(last, entry):
+            texts = {name: f"{last.get(name) or ''}{entry[name]}" for name in ("text", "summary") if entry.get(name)}
+            merged[-1] = {**last, **{name: value for name, value in entry.items() if value is not None}, **texts}
+        else:
+            merged.append(entry)
+    return merged
+
+
+def _continues(last: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """Whether an entry is a further piece of the last one. Encrypted data comes whole, and a signature ends a text."""
+    if "data" in entry or (last.get("signature") and entry.get("text")):
+        return False
+    return (entry.get("type"), entry.get("index")) == (last.get("type"), last.get("index")) and (
+        entry.get("id") in {None, last.get("id")}
+    )

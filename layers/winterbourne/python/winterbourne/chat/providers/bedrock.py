@@ -31,6 +31,7 @@ from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, par
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
+from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
@@ -45,6 +46,7 @@ __all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission for bedrock:InvokeModelWithResponseStream on MODEL_ID"
+_MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
 
@@ -55,6 +57,9 @@ def build_request_body(
     refused: Mapping[str, str | None] = MappingProxyType({}),
 ) -> bytes:
     """Build the JSON body of the request; `extra_body` overrides its other fields, `refused` are those to omit."""
+    if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
+        request, options = fit_thinking(request, options)
+        extra_body = {**extra_body, _MODEL_OPTIONS: options}
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
     tools = offered_tools(request) if _should_send_tools(request) else ()
     fields = {

@@ -21,7 +21,7 @@ import msgspec
 import orjson
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, Text, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -41,6 +41,7 @@ from winterbourne.chat.providers.errors import (
     error_for_status,
     find_unsupported,
 )
+from winterbourne.chat.providers.opaque import drop_foreign, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
@@ -105,6 +106,8 @@ class HttpProvider(ABC):
             ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
         """
         request = fold_system_messages(request)
+        if _has_opaque_data(request):
+            request = drop_foreign(request, self._origin(request))
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -129,9 +132,12 @@ class HttpProvider(ABC):
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
 
+    def _origin(self, request: ModelRequest) -> str:
+        return origin_of(self.name, self._base_url, request.model_id or self._settings.model_id)
+
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
-        parser = self.parser_type(TurnAssembler(tool_call_ids(request)))
+        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request)))
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
@@ -177,11 +183,15 @@ class HttpProvider(ABC):
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
             else:
-                can_repeat = response.status_code in {400, 422} and self._give_up_parameter(request, body)
+                can_repeat = response.status_code in {400, 422} and self._learn_from(request, body)
             if not can_repeat:
                 break
         self._refused[request.model_id] = before  # giving up what was refused did not help
         raise error_for_status(response.status_code, response.headers, body, self._error_hints)
+
+    def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
+        """Whether a refused request will be encoded differently from now on. Once for each reason."""
+        return self._give_up_parameter(request, body)
 
     def _give_up_parameter(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal names an optional parameter that was sent. From now on that model is not sent it."""
@@ -281,6 +291,11 @@ def tool_call_ids(request: ModelRequest) -> set[str]:
     """The ids of all tool calls in the history."""
     turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
     return {part.id for parts in turns for part in parts if isinstance(part, ToolCall)}
+
+
+def _has_opaque_data(request: ModelRequest) -> bool:
+    turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
+    return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text))
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:

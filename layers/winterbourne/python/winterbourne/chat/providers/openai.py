@@ -6,6 +6,7 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from winterbourne.chat.core.messages import (
     AssistantPart,
     Image,
     Message,
+    Reasoning,
     SystemMessage,
     Text,
     ToolCall,
@@ -32,6 +34,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import IdRule, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
+from winterbourne.chat.providers.opaque import call_fields, fit_thinking, turn_fields
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
@@ -58,6 +61,8 @@ def build_request_body(
     settings: ModelSettings,
     extra_body: dict[str, Any],
     refused: Mapping[str, str | None] = MappingProxyType({}),
+    *,
+    needs_reasoning: bool = False,
 ) -> bytes:
     """Build the JSON body of the request.
 
@@ -68,18 +73,25 @@ def build_request_body(
         settings: Supplies the base URL and the default model.
         extra_body: Fields that override the others.
         refused: Fields that the model has refused, each with the name that it takes instead, if any.
+        needs_reasoning: Whether the model is known to want `reasoning_content` in every turn that called a tool.
     """
     model = request.model_id or settings.model_id or DEFAULT_MODEL
+    is_official = _is_official(settings)
+    needs_reasoning = needs_reasoning or _has_reasoning_content(request.messages)
+    if isinstance(thinking := extra_body.get("thinking"), dict):
+        needs_reasoning |= thinking.get("type") == "enabled"
+        request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+    encode = partial(_encode_message, has_opaque=not is_official, needs_reasoning=needs_reasoning)
     fields = {
         "model": model,
         "messages": [
             *([{"role": "system", "content": request.system}] if request.system else ()),
-            *map(_encode_message, _fit_history(request, settings, model)),
+            *map(encode, _fit_history(request, settings, model)),
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": request.temperature,
-        "max_completion_tokens" if _is_official(settings) else "max_tokens": request.max_tokens,
+        "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
         **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
         **extra_body,
     }
@@ -108,14 +120,24 @@ def _id_rule(settings: ModelSettings, model: str) -> IdRule | None:
     return _OPENAI_IDS if host.endswith(_OPENAI_HOSTS) else None
 
 
-def _encode_message(message: Message) -> dict[str, Any]:
+def _has_reasoning_content(messages: Sequence[Message]) -> bool:
+    """Whether the server has sent `reasoning_content`: it then wants the field in every turn that called a tool."""
+    turns = (message for message in messages if isinstance(message, AssistantMessage))
+    parts = (part for turn in turns for part in turn.parts if isinstance(part, Reasoning))
+    return any(part.opaque and part.opaque.field == "reasoning_content" for part in parts)
+
+
+def _encode_message(message: Message, *, has_opaque: bool, needs_reasoning: bool) -> dict[str, Any]:
     match message:
         case SystemMessage(text):
             return {"role": "system", "content": text}
         case UserMessage(parts):
             return {"role": "user", "content": _encode_content(parts)}
         case AssistantMessage(parts):
-            return _encode_turn(parts)
+            turn = _encode_turn(parts, has_opaque=has_opaque)
+            if has_opaque and (needs_reasoning or any(isinstance(part, Reasoning) for part in parts)):
+                turn |= turn_fields(parts, needs_reasoning=needs_reasoning)
+            return turn
         case ToolMessage(call_id, _, content):
             return {"role": "tool", "tool_call_id": call_id, "content": content}
 
@@ -133,14 +155,20 @@ def _encode_image(image: Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
 
 
-def _encode_turn(parts: Sequence[AssistantPart]) -> dict[str, Any]:
+def _encode_turn(parts: Sequence[AssistantPart], *, has_opaque: bool) -> dict[str, Any]:
     text = "".join(part.text for part in parts if isinstance(part, Text))
-    calls = [
-        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
-        for part in parts
-        if isinstance(part, ToolCall)
-    ]
+    calls = [_encode_call(part, has_opaque=has_opaque) for part in parts if isinstance(part, ToolCall)]
     return {"role": "assistant", "content": text if text.strip() else None, **({"tool_calls": calls} if calls else {})}
+
+
+def _encode_call(call: ToolCall, *, has_opaque: bool) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": function,
+        **(call_fields(call) if has_opaque and call.opaque else {}),
+    }
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
@@ -161,6 +189,14 @@ class _ToolCallDelta(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: Any = None  # the Gemini API
+    provider_specific_fields: Any = None  # LiteLLM
+
+
+class _ThinkingBlock(msgspec.Struct):
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -170,6 +206,9 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_ToolCallDelta] | None = None
     function_call: _Function | None = None  # what `tool_calls` was before there could be several
     refusal: str | None = None
+    thinking_blocks: Any = None  # LiteLLM, for Claude; next to `reasoning_content`
+    reasoning_details: Any = None  # OpenRouter, next to `reasoning`
+    extra_content: Any = None  # the Gemini API
 
 
 class _Choice(msgspec.Struct):
@@ -190,6 +229,7 @@ class _Chunk(msgspec.Struct):
 
 
 _decode: Final = msgspec.json.Decoder(_Chunk).decode
+_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
 _NO_FUNCTION: Final = _Function()
 
 
@@ -240,8 +280,14 @@ class OpenAIParser(StreamParser[bytes]):
             self._handle_delta(choice.message or _Delta(choice.text))
 
     def _handle_delta(self, delta: _Delta) -> None:
-        if (reasoning := delta.reasoning_content or delta.reasoning) and (text := text_of(reasoning)):
-            self.assembler.add_reasoning(text)
+        if (
+            delta.reasoning_content
+            or delta.reasoning
+            or delta.thinking_blocks
+            or delta.reasoning_details
+            or delta.extra_content
+        ):
+            self._handle_reasoning(delta)
         if content := delta.content:
             if isinstance(content, str):
                 self.assembler.add_text(content)
@@ -254,6 +300,33 @@ class OpenAIParser(StreamParser[bytes]):
             self._handle_tool_call_delta(fragment)
         if delta.function_call:
             self._handle_tool_call_delta(_ToolCallDelta(function=delta.function_call))
+
+    def _handle_reasoning(self, delta: _Delta) -> None:
+        field, text = "reasoning", delta.reasoning
+        if delta.reasoning_content:
+            field, text = "reasoning_content", delta.reasoning_content
+        blocks = _thinking_blocks(delta.thinking_blocks)
+        if any(block.thinking for block in blocks):  # the same text, and where a block ends
+            text = None
+        if text := text_of(text):
+            self.assembler.add_reasoning(text, field)
+        for block in blocks:
+            self._handle_thinking_block(block, field if delta.reasoning_content else "")
+        if isinstance(details := delta.reasoning_details, list) and details:
+            self.assembler.add_turn_fields({"reasoning_details": details})
+        if isinstance(extra := delta.extra_content, dict) and extra and not _marks_thought(extra):
+            self.assembler.add_turn_fields({"extra_content": extra})
+
+    def _handle_thinking_block(self, block: _ThinkingBlock, field: str) -> None:
+        """Handle a block or a piece of one, whose end only the next one shows."""
+        if self.assembler.is_reasoning_signed and (block.thinking or block.data):
+            self.assembler.end_reasoning()
+        if block.thinking:
+            self.assembler.add_reasoning(block.thinking, field)
+        if block.signature:
+            self.assembler.sign_reasoning(block.signature)
+        if block.data:
+            self.assembler.end_reasoning(redacted=block.data)
 
     def _handle_content_parts(self, parts: Any) -> None:
         """Handle content in parts, as Mistral's reasoning models send it. Parts without text are left out."""
@@ -279,6 +352,9 @@ class OpenAIParser(StreamParser[bytes]):
         if self._starts_tool_call(index, call_id, name):
             self._ids[index] = call_id
             self.assembler.start_tool_call(index, call_id, name)
+        fields = {name: value for name in _CALL_FIELDS if isinstance(value := getattr(fragment, name), dict) and value}
+        if fields:
+            self.assembler.sign_tool_call(index, fields)
         if arguments:
             self.assembler.add_arguments(index, arguments)
 
@@ -307,6 +383,19 @@ class OpenAIParser(StreamParser[bytes]):
         self.assembler.stop(reason, native_reason)
 
 
+def _thinking_blocks(value: Any) -> list[_ThinkingBlock]:
+    try:
+        return msgspec.convert(value or [], list[_ThinkingBlock])
+    except msgspec.ValidationError:
+        return []
+
+
+def _marks_thought(extra_content: dict[str, Any]) -> bool:
+    """Whether this only says that the delta's text is a thought, which is not true of the whole turn."""
+    google = extra_content.get("google")
+    return isinstance(google, dict) and bool(google.get("thought")) and "thought_signature" not in google
+
+
 def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
     if (chunk.error or chunk.code or not chunk.choices) and is_error(value := parse_body(frame)):
         raise mid_stream_error(value)
@@ -333,10 +422,20 @@ class OpenAIProvider(HttpProvider):
         "parallel_tool_calls": None,
     }
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._need_reasoning: set[str] = set()  # models that have refused a turn without `reasoning_content`
+
     def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        return "/chat/completions", build_request_body(
-            request, self._settings, self._extra_body, self._refused.get(request.model_id, {})
-        )
+        needs_reasoning, refused = request.model_id in self._need_reasoning, self._refused.get(request.model_id, {})
+        body = build_request_body(request, self._settings, self._extra_body, refused, needs_reasoning=needs_reasoning)
+        return "/chat/completions", body
+
+    def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
+        if b"reasoning_content" in body and request.model_id not in self._need_reasoning:
+            self._need_reasoning.add(request.model_id)
+            return True
+        return super()._learn_from(request, body)
 
 
 def make(settings: ModelSettings) -> "OpenAIProvider":

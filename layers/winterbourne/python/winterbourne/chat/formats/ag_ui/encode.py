@@ -10,8 +10,9 @@ from typing import Final, assert_never
 import msgspec
 
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.messages import Opaque
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.ag_ui.history import METADATA_KEY, encode_encrypted_value
+from winterbourne.chat.formats.ag_ui.history import METADATA_KEY, EncryptedValue, encode_encrypted_value
 from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 
@@ -28,7 +29,7 @@ REASONING_END: Final = (
 )
 REASONING_CONTENT: Final = b'%bdata: {"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
 ENCRYPTED_VALUE: Final = (
-    b'%bdata: {"type":"REASONING_ENCRYPTED_VALUE","subtype":"message","entityId":%b,"encryptedValue":%b}\n\n'
+    b'%bdata: {"type":"REASONING_ENCRYPTED_VALUE","subtype":"%b","entityId":%b,"encryptedValue":%b}\n\n'
 )
 
 TOOL_CALL_START: Final = (
@@ -67,6 +68,7 @@ class AgUiEncoder(sse.SseEncoder):
     _turn_message_id: bytes = b""
     _step_name: bytes = b""
     _is_text_open: bool = False
+    _has_message: bool = False
     _reasoning_id: bytes = b""
     _reasoning_count: int = 0
     _open_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
@@ -80,13 +82,16 @@ class AgUiEncoder(sse.SseEncoder):
                 return TOOL_CALL_ARGS % (dumps(id_), dumps(json))
             case e.ReasoningDelta(text):
                 return REASONING_CONTENT % (self._start_reasoning(), self._reasoning_id, dumps(text))
-            case e.ReasoningEnded(signature, redacted):
-                return self._reasoning_ended(signature, redacted)
+            case e.ReasoningEnded(signature, redacted, opaque):
+                return self._reasoning_ended(EncryptedValue(signature, redacted, opaque))
             case e.ToolCallStarted(id_, name):
                 call = self._open_calls[id_] = self._pending_calls[id_] = dumps(id_)
+                self._has_message = True
                 return TOOL_CALL_START % (self._end_parts(), call, dumps(name), self._turn_message_id)
-            case e.ToolCallReady(id_):
-                return self._end_call(id_)
+            case e.ToolCallReady(id_, _, _, opaque):
+                return self._end_call(id_) + (_signed(id_, opaque) if opaque else b"")
+            case e.ToolCallSigned(id_, opaque):
+                return _signed(id_, opaque)
             case e.ToolProgressed(id_, name, data):
                 return TOOL_PROGRESS % (dumps(id_), dumps(name), single_line(data))
             case e.ToolFinished(id_):
@@ -94,7 +99,7 @@ class AgUiEncoder(sse.SseEncoder):
                 return _tool_finished(event)
             case e.TurnStarted(turn):
                 self._turn_message_id = dumps(f"{self._message_id}-{turn}" if turn > 1 else self._message_id)
-                self._step_name = b'"turn %d"' % turn
+                self._step_name, self._has_message = b'"turn %d"' % turn, False
                 return b'data: {"type":"STEP_STARTED","stepName":%b}\n\n' % self._step_name
             case e.TurnEnded():
                 return self._end_step()
@@ -115,16 +120,18 @@ class AgUiEncoder(sse.SseEncoder):
     def _text_delta(self, text: str) -> bytes:
         begin, message_id = b"", self._turn_message_id
         if not self._is_text_open:
-            begin, self._is_text_open = self._end_reasoning(), True
+            begin, self._is_text_open, self._has_message = self._end_reasoning(), True, True
             begin += b'data: {"type":"TEXT_MESSAGE_START","messageId":%b,"role":"assistant"}\n\n' % message_id
         return TEXT_MESSAGE_CONTENT % (begin, message_id, dumps(text))
 
-    def _reasoning_ended(self, signature: str, redacted: str) -> bytes:
-        if not signature and not redacted:
+    def _reasoning_ended(self, opaque: EncryptedValue) -> bytes:
+        if opaque == EncryptedValue():
             return self._end_reasoning()
+        value = dumps(encode_encrypted_value(opaque))
+        if self._has_message and not self._reasoning_id:  # opaque data without reasoning of its own
+            return ENCRYPTED_VALUE % (b"", b"message", self._turn_message_id, value)
         begin, reasoning_id = self._start_reasoning(), self._reasoning_id
-        value = dumps(encode_encrypted_value(signature, redacted))
-        return ENCRYPTED_VALUE % (begin + self._end_reasoning(), reasoning_id, value)
+        return ENCRYPTED_VALUE % (begin + self._end_reasoning(), b"message", reasoning_id, value)
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
@@ -170,6 +177,11 @@ class AgUiEncoder(sse.SseEncoder):
         step_name, self._step_name = self._step_name, b""
         end = b'data: {"type":"STEP_FINISHED","stepName":%b}\n\n' % step_name if step_name else b""
         return self._end_parts() + calls + end
+
+
+def _signed(call_id: str, opaque: Opaque) -> bytes:
+    value = encode_encrypted_value(EncryptedValue(opaque=opaque))
+    return ENCRYPTED_VALUE % (b"", b"tool-call", dumps(call_id), dumps(value))
 
 
 def _tool_finished(event: e.ToolFinished) -> bytes:

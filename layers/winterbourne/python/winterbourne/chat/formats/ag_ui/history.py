@@ -8,14 +8,17 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
     Message,
+    Opaque,
     Reasoning,
     SystemMessage,
     Text,
+    ToolCall,
     ToolMessage,
     UserMessage,
     UserPart,
@@ -24,7 +27,7 @@ from winterbourne.chat.formats.base import FunctionCall, TextPart
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image, usable_part
 
-__all__ = ["METADATA_KEY", "AgUiMessage", "decode_history", "encode_encrypted_value"]
+__all__ = ["METADATA_KEY", "AgUiMessage", "EncryptedValue", "decode_history", "encode_encrypted_value"]
 
 METADATA_KEY = "winterbourne"
 """The key of our own entry in `metadata`."""
@@ -64,10 +67,15 @@ class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     id: str = ""
 
 
+class _ToolCall(FunctionCall, frozen=True, rename="camel"):
+    encrypted_value: str | None = None
+
+
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role", rename="camel"):
     content: str | None = None
-    tool_calls: tuple[FunctionCall, ...] | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
     id: str = ""
+    encrypted_value: str | None = None
 
 
 class _ResultMetadata(msgspec.Struct, frozen=True):
@@ -103,20 +111,38 @@ class _Failure(msgspec.Struct, frozen=True):
     error: str
 
 
-class _EncryptedValue(msgspec.Struct, frozen=True):
+class EncryptedValue(msgspec.Struct, frozen=True):
+    """What is opaque in a part, as it is packed into one `encryptedValue`."""
+
     signature: str = ""
     redacted: str = ""
+    opaque: Opaque | UnsetType = UNSET
 
 
-def encode_encrypted_value(signature: str, redacted: str) -> str:
-    """Pack a provider's opaque strings into one `encryptedValue`."""
-    return dumps({"signature": signature, "redacted": redacted}).decode()
+def encode_encrypted_value(value: EncryptedValue) -> str:
+    """Pack what is opaque in a part into one string."""
+    return dumps(msgspec.to_builtins(value)).decode()
 
 
-def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
-    """Core messages in the same order."""
+def _decode_encrypted_value(text: str | None) -> EncryptedValue:
+    """What the encoder packed. An `encryptedValue` of another agent is ignored."""
+    try:
+        return msgspec.json.decode(text or "{}", type=EncryptedValue)
+    except (ValueError, RecursionError):
+        return EncryptedValue()
+
+
+def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:  # noqa: C901 - one case for each message
+    """Core messages in the same order. Reasoning before a result belongs to the turn that made the call."""
     pending_reasoning: list[Reasoning] = []
+    turn: AssistantMessage | None = None  # the last one, held back until it is complete
     for message in messages:
+        if turn and not isinstance(message, _ReasoningMessage | _Activity):
+            if isinstance(message, _Tool):
+                turn = _with_late_reasoning(turn, pending_reasoning)
+                pending_reasoning.clear()
+            yield turn
+            turn = None
         match message:
             case _System(text):
                 yield SystemMessage(text)
@@ -126,12 +152,20 @@ def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
             case _ReasoningMessage():
                 pending_reasoning.append(_decode_reasoning(message))
             case _Assistant():
-                yield AssistantMessage((*pending_reasoning, *_assistant_parts(message)), message.id)
+                turn = AssistantMessage((*pending_reasoning, *_assistant_parts(message)), message.id)
                 pending_reasoning.clear()
             case _Tool():
                 yield _tool_message(message)
             case _Activity():
                 pass
+    if turn:
+        yield turn
+
+
+def _with_late_reasoning(turn: AssistantMessage, reasoning: Iterable[Reasoning]) -> AssistantMessage:
+    """The turn with reasoning that came after its text, and so before its calls: they are in one message of AG-UI."""
+    others = (part for part in turn.parts if not isinstance(part, ToolCall))
+    return msgspec.structs.replace(turn, parts=(*others, *reasoning, *turn.tool_calls))
 
 
 def _content_parts(content: _Content) -> Iterator[UserPart]:
@@ -149,17 +183,15 @@ def _content_parts(content: _Content) -> Iterator[UserPart]:
 def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.content:
         yield Text(message.content)
+    if (value := _decode_encrypted_value(message.encrypted_value)) != EncryptedValue():
+        yield Reasoning("", value.signature, value.redacted, value.opaque)
     for call in message.tool_calls or ():
-        yield call.function.call(call.id)
+        yield call.function.call(call.id, _decode_encrypted_value(call.encrypted_value).opaque)
 
 
 def _decode_reasoning(message: _ReasoningMessage) -> Reasoning:
-    """The text and our opaque strings. An `encryptedValue` of another agent is ignored."""
-    try:
-        encrypted_value = msgspec.json.decode(message.encrypted_value or "{}", type=_EncryptedValue)
-    except msgspec.DecodeError:
-        encrypted_value = _EncryptedValue()
-    return Reasoning(message.content, encrypted_value.signature, encrypted_value.redacted)
+    value = _decode_encrypted_value(message.encrypted_value)
+    return Reasoning(message.content, value.signature, value.redacted, value.opaque)
 
 
 def _tool_message(message: _Tool) -> ToolMessage:

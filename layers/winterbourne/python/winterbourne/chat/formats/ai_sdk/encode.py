@@ -13,7 +13,7 @@ import orjson
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.ai_sdk.history import ProviderMetadata, ReasoningMetadata
+from winterbourne.chat.formats.ai_sdk.history import CallMetadata, PartMetadata, ProviderMetadata
 from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 
@@ -64,14 +64,18 @@ class AiSdkEncoder(sse.SseEncoder):
             case e.ReasoningDelta(text):
                 begin, delta = self._start_reasoning(), dumps(text)
                 return b'%bdata: {"type":"reasoning-delta","id":%b,"delta":%b}\n\n' % (begin, self._reasoning_id, delta)
-            case e.ReasoningEnded(signature, redacted):
-                return self._reasoning_ended(signature, redacted)
+            case e.ReasoningEnded(signature, redacted, opaque):
+                return self._reasoning_ended(PartMetadata(signature, redacted, opaque))
             case e.ToolCallStarted(id_, name):
-                call = self._tool_call_fields(id_, name)
-                return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (self._end_parts(), call)
-            case e.ToolCallReady(id_, name, arguments):
-                call = self._tool_call_fields(id_, name)
-                return b'data: {"type":"tool-input-available",%b,"input":%b}\n\n' % (call, _tool_input(arguments))
+                begin = self._end_parts()
+                return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (begin, self._tool_call_fields(id_, name))
+            case e.ToolCallReady(id_, name, arguments, opaque):
+                call, metadata = self._tool_call_fields(id_, name), _metadata(PartMetadata(opaque=opaque))
+                data = call, _tool_input(arguments), metadata
+                return b'data: {"type":"tool-input-available",%b,"input":%b%b}\n\n' % data
+            case e.ToolCallSigned(id_, opaque):  # the input cannot be sent again: a page would run its tool twice
+                metadata = dumps(msgspec.to_builtins(CallMetadata({id_: opaque})))
+                return b'data: {"type":"message-metadata","messageMetadata":%b}\n\n' % metadata
             case e.ToolProgressed(id_, _, data):
                 return _tool_output_available(id_, single_line(data) + b',"preliminary":true')
             case e.ToolFinished():
@@ -103,11 +107,12 @@ class AiSdkEncoder(sse.SseEncoder):
             begin = b'data: {"type":"text-start","id":%b}\n\n' % self._text_id
         return b'%bdata: {"type":"text-delta","id":%b,"delta":%b}\n\n' % (begin, self._text_id, dumps(text))
 
-    def _reasoning_ended(self, signature: str, redacted: str) -> bytes:
-        if not signature and not redacted:
+    def _reasoning_ended(self, part: PartMetadata) -> bytes:
+        if not (metadata := _metadata(part)):
             return self._end_reasoning()
-        metadata = dumps(msgspec.to_builtins(ProviderMetadata(ReasoningMetadata(signature, redacted))))
-        return self._start_reasoning() + self._end_reasoning(b',"providerMetadata":%b' % metadata)
+        if self._text_id:  # opaque data without reasoning of its own, which would show as an empty part
+            return self._end_text(metadata)
+        return self._start_reasoning() + self._end_reasoning(metadata)
 
     def _next_part_id(self) -> bytes:
         self._part_count += 1
@@ -123,9 +128,9 @@ class AiSdkEncoder(sse.SseEncoder):
         part_id, self._reasoning_id = self._reasoning_id, b""
         return b'data: {"type":"reasoning-end","id":%b%b}\n\n' % (part_id, provider_metadata) if part_id else b""
 
-    def _end_text(self) -> bytes:
+    def _end_text(self, provider_metadata: bytes = b"") -> bytes:
         part_id, self._text_id = self._text_id, b""
-        return b'data: {"type":"text-end","id":%b}\n\n' % part_id if part_id else b""
+        return b'data: {"type":"text-end","id":%b%b}\n\n' % (part_id, provider_metadata) if part_id else b""
 
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()
@@ -137,6 +142,12 @@ class AiSdkEncoder(sse.SseEncoder):
     def _tool_call_fields(self, call_id: str, name: str) -> bytes:
         dynamic = b"" if name in self.client_tools else b',"dynamic":true'
         return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), dynamic)
+
+
+def _metadata(part: PartMetadata) -> bytes:
+    if part == PartMetadata():
+        return b""
+    return b',"providerMetadata":%b' % dumps(msgspec.to_builtins(ProviderMetadata(part)))
 
 
 def _tool_input(arguments: str) -> bytes:

@@ -4,16 +4,17 @@ An assistant's UI message holds a whole answer: it is split into turns at its `s
 both the call and its result. Display-only parts (`source-*`, `data-*`) are left out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
     Message,
+    Opaque,
     Reasoning,
     SystemMessage,
     Text,
@@ -25,22 +26,29 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
-__all__ = ["ProviderMetadata", "ReasoningMetadata", "UIMessage", "decode_history"]
+__all__ = ["CallMetadata", "PartMetadata", "ProviderMetadata", "UIMessage", "decode_history"]
 
 TOOL_DENIED = "The user did not allow this call."
 
 
-class ReasoningMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Our metadata on a reasoning part, which the client sends back unchanged."""
+class PartMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Our metadata on a part, which the client sends back unchanged."""
 
     signature: str = ""
     redacted: str = ""
+    opaque: Opaque | UnsetType = UNSET
 
 
 class ProviderMetadata(msgspec.Struct, frozen=True):
     """`providerMetadata` with our own key."""
 
-    winterbourne: ReasoningMetadata = ReasoningMetadata()
+    winterbourne: PartMetadata = PartMetadata()
+
+
+class CallMetadata(msgspec.Struct, frozen=True):
+    """Our key in a message's own `metadata`: what is opaque in calls and came after their input, by the calls' ids."""
+
+    winterbourne: dict[str, Opaque] = {}
 
 
 class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -60,6 +68,7 @@ class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     error_text: str | None = None
     preliminary: bool | None = None
     provider_metadata: ProviderMetadata | None = None
+    call_provider_metadata: ProviderMetadata | None = None
 
     @property
     def resolved_tool_name(self) -> str:
@@ -75,6 +84,15 @@ class UIMessage(msgspec.Struct, frozen=True):
     role: Literal["system", "user", "assistant"]
     parts: tuple[UIMessagePart, ...]
     id: str = ""
+    metadata: Any = None
+
+    @property
+    def late_opaque_data(self) -> dict[str, Opaque]:
+        """What the encoder has put into `metadata`, which other code may use too."""
+        try:
+            return msgspec.convert(self.metadata, CallMetadata).winterbourne
+        except msgspec.ValidationError:
+            return {}
 
 
 def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
@@ -90,7 +108,7 @@ def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
                 yield UserMessage(tuple(_user_parts(message.parts)), message.id)
             case "assistant":
                 for step in _split_steps(message.parts):
-                    yield from _decode_step(step, message.id)
+                    yield from _decode_step(step, message)
 
 
 def _latest_answers(messages: Sequence[UIMessage]) -> Iterable[UIMessage]:
@@ -120,26 +138,28 @@ def _split_steps(parts: Iterable[UIMessagePart]) -> list[list[UIMessagePart]]:
     return [step for step in steps if step]
 
 
-def _decode_step(step: Sequence[UIMessagePart], message_id: str) -> Iterator[Message]:
+def _decode_step(step: Sequence[UIMessagePart], message: UIMessage) -> Iterator[Message]:
     # A call whose arguments were still streaming has none that could be sent to a provider: leave it out.
     usable_parts = [part for part in step if not (part.resolved_tool_name and part.state == "input-streaming")]
-    converted = tuple(converted for part in usable_parts if (converted := _assistant_part(part)) is not None)
-    yield AssistantMessage(converted, message_id, incomplete=any(part.state in _STREAMING_STATES for part in step))
+    late = message.late_opaque_data
+    converted = tuple(converted for part in usable_parts for converted in _assistant_parts(part, late))
+    yield AssistantMessage(converted, message.id, incomplete=any(part.state in _STREAMING_STATES for part in step))
     yield from filter(None, (_tool_message(part) for part in usable_parts if part.resolved_tool_name))
 
 
 _STREAMING_STATES = frozenset({"streaming", "input-streaming"})
 
 
-def _assistant_part(part: UIMessagePart) -> AssistantPart | None:
-    if part.resolved_tool_name:
-        return ToolCall(part.tool_call_id, part.resolved_tool_name, _tool_arguments(part))
-    if part.type == "reasoning":
-        metadata = (part.provider_metadata or ProviderMetadata()).winterbourne
-        return Reasoning(part.text, metadata.signature, metadata.redacted)
+def _assistant_parts(part: UIMessagePart, late: Mapping[str, Opaque]) -> Iterator[AssistantPart]:
+    metadata = (part.call_provider_metadata or part.provider_metadata or ProviderMetadata()).winterbourne
+    if name := part.resolved_tool_name:
+        opaque = late.get(part.tool_call_id, metadata.opaque)
+        yield ToolCall(part.tool_call_id, name, _tool_arguments(part), opaque)
     if part.type == "text" and part.text:
-        return Text(part.text)
-    return None
+        yield Text(part.text)
+    if part.type == "reasoning" or (part.type == "text" and metadata != PartMetadata()):
+        text = part.text if part.type == "reasoning" else ""
+        yield Reasoning(text, metadata.signature, metadata.redacted, metadata.opaque)
 
 
 def _tool_arguments(part: UIMessagePart) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
+from msgspec import UnsetType
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.events import EventBatch
+from winterbourne.chat.core.messages import Opaque
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps
 
@@ -38,6 +40,37 @@ ERROR_TYPES: Final[Mapping[int, str]] = {
 JSON_HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json", "x-content-type-options": "nosniff"}
 
 
+class _TurnReasoning(msgspec.Struct):
+    """What is opaque in a turn, as fields of a message. Only that of the last turn is sent: the one the client goes on.
+
+    Attributes:
+        pieces: The text of the block that is open.
+        fields: What is known so far: `thinking_blocks` in LiteLLM's words, all else under the name it came by.
+    """
+
+    pieces: list[str] = []
+    fields: dict[str, Any] = {}
+
+    def end_block(self, event: e.ReasoningEnded) -> None:
+        """Take a block whose text is complete."""
+        text = "".join(self.pieces)
+        self.pieces.clear()
+        if event.redacted:
+            self._extend("thinking_blocks", [{"type": "redacted_thinking", "data": event.redacted}])
+        elif event.signature:
+            self._extend("thinking_blocks", [{"type": "thinking", "thinking": text, "signature": event.signature}])
+        for name, value in _fields(event.opaque).items():
+            self._extend(name, value)
+
+    def _extend(self, name: str, value: Any) -> None:
+        known = self.fields.get(name)
+        self.fields[name] = [*known, *value] if isinstance(known, list) else value
+
+
+def _fields(opaque: Opaque | UnsetType) -> dict[str, Any]:
+    return msgspec.json.decode(opaque.fields, type=dict[str, Any]) if opaque and opaque.fields else {}
+
+
 class OpenAiChunkEncoder(sse.SseEncoder):
     """Encodes events as chat completion chunks.
 
@@ -63,6 +96,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     _chunk_prefix: bytes = b""
     _has_text: bool = False
     _separator: str = ""
+    _reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
 
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
@@ -71,12 +105,20 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case e.ToolArgumentsDelta(id_, json):
                 return self._arguments_delta(id_, json)
             case e.ReasoningDelta(text):
+                self._reasoning.pieces.append(text)
                 return self._chunk(b'{"reasoning_content":%b}' % dumps(text))
+            case e.ReasoningEnded():
+                self._reasoning.end_block(event)
+                return b""
             case e.ToolCallStarted(id_, name):
                 return self._tool_call_started(id_, name) if name in self.client_tools else b""
-            case e.ToolCallReady(id_, _, arguments):
-                return b"" if arguments else self._arguments_delta(id_, "{}")  # others were sent as deltas
+            case e.ToolCallReady(id_, _, arguments, opaque):
+                rest = b"" if arguments else self._arguments_delta(id_, "{}")  # others were sent as deltas
+                return rest + (self._call_fields(id_, opaque) if opaque else b"")
+            case e.ToolCallSigned(id_, opaque):
+                return self._call_fields(id_, opaque)
             case e.TurnStarted():
+                self._reasoning = _TurnReasoning()
                 self._separator = TURN_SEPARATOR if self._has_text else ""
                 return b""
             case e.ConversationStarted():
@@ -90,7 +132,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
             case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
                 return b""
-            case e.ReasoningEnded() | e.TurnEnded():
+            case e.TurnEnded():
                 return b""
             case _:
                 assert_never(event)
@@ -127,8 +169,16 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[call_id], dumps(json))
         return self._chunk(b'{"tool_calls":[%b]}' % call)
 
+    def _call_fields(self, call_id: str, opaque: Opaque) -> bytes:
+        if call_id not in self._call_indexes or not opaque.fields:
+            return b""
+        call = b'{"index":%d,%b' % (self._call_indexes[call_id], opaque.fields.encode()[1:])
+        return self._chunk(b'{"tool_calls":[%b]}' % call)
+
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
-        last = self._chunk(b"{}", b'"%b"' % FINISH_REASONS.get(event.stop_reason, "length").encode())
+        # In one piece: the SDK cannot join lists whose entries have no index.
+        last = self._chunk(dumps(self._reasoning.fields)) if self._reasoning.fields else b""
+        last += self._chunk(b"{}", b'"%b"' % FINISH_REASONS.get(event.stop_reason, "length").encode())
         if self.include_usage:
             last += b'%b],"usage":%b}\n\n' % (self._chunk_prefix, dumps(_usage(event.usage)))
         return last + sse.DONE
@@ -159,24 +209,32 @@ class OpenAiCompletionEncoder(msgspec.Struct):
     _id: str = ""
     _turns: list[list[str]] = []
     _reasoning: list[str] = []
-    _tool_calls: list[dict[str, Any]] = []
+    _turn_reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
+    _tool_calls: dict[str, dict[str, Any]] = {}
 
     def encode(self, batch: EventBatch) -> bytes:
         """Return nothing until the terminal event, then the whole body."""
         return b"".join([self._body(event) for event in batch])
 
-    def _body(self, event: e.ChatEvent) -> bytes:  # noqa: C901 - one case for each event
+    def _body(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0912 - one case for each event
         match event:
             case e.TextDelta(text):
                 self._turns[-1].append(text)
             case e.ReasoningDelta(text):
                 self._reasoning.append(text)
-            case e.ToolCallReady(id, name, arguments):
+                self._turn_reasoning.pieces.append(text)
+            case e.ReasoningEnded():
+                self._turn_reasoning.end_block(event)
+            case e.ToolCallReady(id, name, arguments, opaque):
                 if name in self.client_tools:
                     function = {"name": name, "arguments": arguments or "{}"}
-                    self._tool_calls.append({"id": id, "type": "function", "function": function})
+                    self._tool_calls[id] = {"id": id, "type": "function", "function": function, **_fields(opaque)}
+            case e.ToolCallSigned(id, opaque):
+                if call := self._tool_calls.get(id):
+                    call.update(_fields(opaque))
             case e.TurnStarted():
                 self._turns.append([])
+                self._turn_reasoning = _TurnReasoning()
             case e.ConversationStarted():
                 self._id, self.model = f"chatcmpl-{event.message_id}", self.model or event.model
             case e.ConversationEnded():
@@ -186,7 +244,7 @@ class OpenAiCompletionEncoder(msgspec.Struct):
             case e.ConversationFailed():
                 self.status, self.headers = event.status, _failure_headers(event)
                 return _encode_failure(event)
-            case e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta() | e.TurnEnded():
+            case e.ToolCallStarted() | e.ToolArgumentsDelta() | e.TurnEnded():
                 pass
             case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
                 pass
@@ -206,8 +264,8 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
         if self._tool_calls:
-            message["tool_calls"] = self._tool_calls
-        return message
+            message["tool_calls"] = [*self._tool_calls.values()]
+        return message | self._turn_reasoning.fields
 
 
 def _usage(usage: e.Usage) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Decodes chat history: OpenAI chat messages → core messages."""
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
     Message,
+    Opaque,
     Reasoning,
     SystemMessage,
     Text,
@@ -17,6 +19,7 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.formats.base import Function, FunctionCall, TextPart
+from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image, usable_part
 
 __all__ = ["OpenAiMessage", "decode_history"]
@@ -49,11 +52,26 @@ class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     content: str | tuple[TextPart | _ImagePart, ...]
 
 
+class _ThinkingBlock(msgspec.Struct, frozen=True):
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
+class _ToolCall(FunctionCall, frozen=True):
+    extra_content: dict[str, Any] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+
+
 class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
     content: str | tuple[TextPart | _RefusalPart, ...] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: tuple[FunctionCall, ...] | None = None
+    reasoning: str | None = None
+    thinking_blocks: tuple[_ThinkingBlock, ...] | None = None
+    reasoning_details: list[Any] | None = None
+    extra_content: dict[str, Any] | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
     function_call: Function | None = None  # before there were tools
 
 
@@ -100,14 +118,29 @@ def _user_parts(content: str | tuple[TextPart | _ImagePart, ...]) -> Iterator[Us
             yield Text(part.text)
 
 
+_TURN_FIELDS: Final = ("reasoning_details", "extra_content")
+_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
+
+
+def _opaque(message: _Assistant | _ToolCall, names: Iterable[str]) -> Opaque | UnsetType:
+    """Fields that the provider wants back, as the encoder sends them. Clients cannot say which provider that is."""
+    fields = {name: value for name in names if (value := getattr(message, name))}
+    return Opaque(fields=dumps(fields).decode()) if fields else UNSET
+
+
 def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
-    if message.reasoning_content:
-        yield Reasoning(message.reasoning_content)
+    for block in message.thinking_blocks or ():
+        yield Reasoning(block.thinking or "", block.signature or "", block.data or "", Opaque())
+    for name in ("reasoning_content", "reasoning"):
+        if (text := getattr(message, name)) is not None:
+            yield Reasoning(text, opaque=Opaque(field=name))
+    if opaque := _opaque(message, _TURN_FIELDS):
+        yield Reasoning("", opaque=opaque)
     content = message.content or ()
     texts = [content] if isinstance(content, str) else [part.text for part in content]
     # For the next turn, a refusal is text like any other.
     yield from (Text(text) for text in (*texts, message.refusal) if text)
     for call in message.tool_calls or ():
-        yield call.function.call(call.id)
+        yield call.function.call(call.id, _opaque(call, _CALL_FIELDS))
     if message.function_call:
         yield message.function_call.call(message.function_call.name)

@@ -15,7 +15,7 @@ import msgspec
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.messages import ChatRequest, Message
+from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
 from winterbourne.chat.core.provider import Provider
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
@@ -164,10 +164,11 @@ async def _record_usage(rate_limiter: RateLimiter, caller: Caller, usages: Seque
 
 def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
     """Add the request's own message to its log line; the result does so with each new one, and saves it."""
-    logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in request.messages[-1:]]
+    last = map(without_opaque_data, request.messages[-1:])
+    logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in last]
 
     def on_message(message: Message) -> None:
-        logged.append(msgspec.to_builtins(message))
+        logged.append(msgspec.to_builtins(without_opaque_data(message)))
         if append:
             append(message)
 

@@ -1,0 +1,167 @@
+"""What is opaque in a history: which of it goes back to the server that is asked, and in which field. Pure.
+
+A provider requires back what it sent with a turn or a call, such as a signature, and only the one that made it
+understands it. What fields a server knows is told by what it sent, never by its name.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import orjson
+from msgspec import UNSET, Raw, UnsetType
+
+from winterbourne.chat.core.messages import (
+    TOOL_CHOICE_AUTO,
+    AssistantMessage,
+    AssistantPart,
+    Message,
+    Opaque,
+    Reasoning,
+    ToolCall,
+    UserMessage,
+)
+from winterbourne.chat.core.provider import ModelRequest
+
+__all__ = ["call_fields", "drop_foreign", "fit_thinking", "origin_of", "turn_fields"]
+
+# The only fields that a history can add to a request: clients send it.
+_TEXT_FIELDS: Final = ("reasoning_content", "reasoning")
+_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
+_THINKING_OPTIONS: Final = ("thinking", "reasoning_config")
+
+
+@lru_cache
+def origin_of(provider: str, base_url: str, model_id: str) -> str:
+    """A tag for what a server and a model make: a digest of each, since clients see it and may not learn either."""
+    server = f"{provider} {urlsplit(base_url).hostname}"
+    return ".".join(sha256(name.encode()).hexdigest()[:8] for name in (server, model_id))
+
+
+def drop_foreign(request: ModelRequest, origin: str) -> ModelRequest:
+    """The request without what another server or model made. What has no tag stays."""
+    messages = tuple(_drop_foreign(message, origin) for message in request.messages)
+    return msgspec.structs.replace(request, messages=messages)
+
+
+def _drop_foreign(message: Message, origin: str) -> Message:
+    if not isinstance(message, AssistantMessage) or not any(_is_foreign(part, origin) for part in message.parts):
+        return message
+    parts = tuple(_without_opaque(part, origin) if _is_foreign(part, origin) else part for part in message.parts)
+    return msgspec.structs.replace(message, parts=parts)
+
+
+def _is_foreign(part: AssistantPart, origin: str) -> bool:
+    opaque = part.opaque if isinstance(part, Reasoning | ToolCall) else UNSET
+    return opaque.origin not in {"", origin} if opaque else False
+
+
+def _without_opaque(part: AssistantPart, origin: str) -> AssistantPart:
+    """Another model of the same server still shows which field that server reads."""
+    opaque: Opaque | UnsetType = UNSET
+    if isinstance(part, Reasoning) and part.opaque:
+        if part.opaque.field and part.opaque.origin.partition(".")[0] == origin.partition(".")[0]:
+            opaque = Opaque(field=part.opaque.field)
+        return Reasoning("", opaque=opaque)
+    return msgspec.structs.replace(part, opaque=UNSET)
+
+
+def fit_thinking(
+    request: ModelRequest, options: dict[str, Any], *, is_signed: bool = True
+) -> tuple[ModelRequest, dict[str, Any]]:
+    """Make a request and its thinking options agree with what providers that think require.
+
+    Thinking excludes a forced call. And within a tool loop it requires the reasoning that the loop began with: if that
+    is gone, because the client did not send it back or another model made it, the loop goes on without thinking.
+
+    Args:
+        request: What `drop_foreign` left of it.
+        options: The fields of the request's body, or of a part of it, that switch thinking on.
+        is_signed: Whether only signed reasoning counts.
+    """
+    kinds = [value.get("type") for name in _THINKING_OPTIONS if isinstance(value := options.get(name), dict)]
+    if "enabled" in kinds and _lacks_reasoning(request.messages, is_signed=is_signed):
+        messages = tuple(map(_without_reasoning, request.messages))
+        others = {name: value for name, value in options.items() if name not in _THINKING_OPTIONS}
+        return msgspec.structs.replace(request, messages=messages), others
+    if request.tool_choice != "none" and not {"enabled", "adaptive"}.isdisjoint(kinds):
+        request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
+    return request, options
+
+
+def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
+    """Whether a tool loop is in progress that began with a turn without reasoning."""
+    loop: list[AssistantMessage] = []
+    for message in reversed(messages):
+        if isinstance(message, AssistantMessage):
+            if not loop and not message.tool_calls:
+                return False
+            loop.append(message)
+        elif isinstance(message, UserMessage) and loop:
+            break
+    reasoning = [part for turn in loop[-1:] for part in turn.parts if isinstance(part, Reasoning)]
+    return bool(loop) and not any(part.signature or part.redacted or not is_signed for part in reasoning)
+
+
+def _without_reasoning(message: Message) -> Message:
+    if not isinstance(message, AssistantMessage):
+        return message
+    parts = tuple(part for part in message.parts if not isinstance(part, Reasoning))
+    return msgspec.structs.replace(message, parts=parts)
+
+
+def turn_fields(parts: Sequence[AssistantPart], *, needs_reasoning: bool) -> dict[str, Any]:
+    """The fields of an assistant message beside text and calls, for an OpenAI-compatible server: those that it sent."""
+    fields: dict[str, Any] = {}
+    blocks, details, texts = [], [], dict[str, str]()
+    for part in parts:
+        if not isinstance(part, Reasoning) or not (opaque := part.opaque):
+            continue
+        if part.signature or part.redacted:
+            blocks.append(_thinking_block(part))
+        texts[opaque.field] = texts.get(opaque.field, "") + part.text
+        raw = _raw_fields(opaque)
+        details += _raw_entries(raw.get("reasoning_details"))
+        if "extra_content" in raw:
+            fields["extra_content"] = orjson.Fragment(bytes(raw["extra_content"]))
+    if any(isinstance(part, ToolCall) for part in parts):  # in other turns it is not needed, and was once an error
+        if needs_reasoning:
+            fields["reasoning_content"] = ""
+        fields |= {name: texts[name] for name in _TEXT_FIELDS if texts.get(name)}
+    if blocks:
+        fields["thinking_blocks"] = blocks
+    if details:
+        fields["reasoning_details"] = details
+    return fields
+
+
+def call_fields(call: ToolCall) -> dict[str, Any]:
+    """The fields of a call beside its function, likewise."""
+    raw = _raw_fields(call.opaque) if call.opaque else {}
+    return {name: orjson.Fragment(bytes(raw[name])) for name in _CALL_FIELDS if name in raw}
+
+
+def _thinking_block(part: Reasoning) -> dict[str, str]:
+    if part.redacted:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def _raw_fields(opaque: Opaque) -> dict[str, Raw]:
+    """The fields as they were written; none if a client sends back what is not an object."""
+    try:
+        orjson.loads(opaque.fields or "{}")  # msgspec does not look into what it leaves raw
+        return msgspec.json.decode(opaque.fields or "{}", type=dict[str, Raw])
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _raw_entries(entries: Raw | None) -> list[orjson.Fragment]:
+    try:
+        values = msgspec.json.decode(entries or b"[]", type=list[Raw])
+    except ValueError:
+        return []
+    return [orjson.Fragment(bytes(value)) for value in values]
