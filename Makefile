@@ -80,23 +80,37 @@ clients := tests/contract/clients/requirements
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 
+# A .venv is kept if its Python is new enough, has pip, and is the one that was asked for, if any was. Otherwise it is
+# made anew, and what was installed in it with it.
+new_enough := import sys; sys.exit(sys.version_info < (3, 11))
+which_python := import sys; print(sys.version_info[:3], sys.base_prefix)
+asked = $(if $(filter file default undefined,$(origin PYTHON)),,$(PYTHON))
+.PHONY: interpreter
+interpreter:
+	@if $(bin)/python -c 'import pip; $(new_enough)' 2>/dev/null && { test -z "$(asked)" || \
+		test "$$($(bin)/python -c '$(which_python)')" = "$$($(asked) -c '$(which_python)' 2>&1)"; }; then exit 0; fi; \
+	$(PYTHON) -c '$(new_enough)' 2>/dev/null || { echo "Winterbourne needs Python 3.11 or later, and $(PYTHON) is" \
+		"$$($(PYTHON) --version 2>/dev/null || echo 'not there'); name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+		exit 1; }; \
+	rm -rf .venv && $(PYTHON) -m venv .venv
+.venv/pyvenv.cfg: interpreter ;
+
 # The engine is imported from this checkout, wherever that is: a line in .venv says so.
 .PHONY: engine
-engine:
-	@test -x $(bin)/python || $(PYTHON) -m venv .venv
+engine: .venv/pyvenv.cfg
 	@for site in .venv/lib/python3.*/site-packages; do \
 		grep -qsxF "$(engine)" $$site/winterbourne.pth || echo "$(engine)" >$$site/winterbourne.pth; done
 
 engine := $(CURDIR)/layers/winterbourne/python
 
 # Running needs only what the function itself needs; the tools of development come when they are asked for.
-.venv/run: layers/dependencies/requirements.txt | engine
+.venv/run: layers/dependencies/requirements.txt .venv/pyvenv.cfg | engine
 	@echo "installing what the function needs into .venv"
 	@$(pip) -r layers/dependencies/requirements.txt
 	@touch $@
 
 # By uv, itself installed by its line in the lock: pip takes minutes, and may stumble over extras of what is pinned.
-.venv/dev: requirements-dev.txt | engine
+.venv/dev: requirements-dev.txt .venv/pyvenv.cfg | engine
 	@echo "installing what development needs into .venv"
 	@awk '/^[^ ]/ {ours = /^uv==/} ours' $< >.venv/uv.txt
 	@$(pip) -r .venv/uv.txt

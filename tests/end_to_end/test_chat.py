@@ -178,10 +178,28 @@ class TestManyAtOnce:
 
 
 class TestStarting:
-    def test_a_wrong_setting_is_an_init_error_that_names_it(self, tmp_path: Path) -> None:
-        with local_server(tmp_path, "--env", "MAX_TURNS=many") as server:
-            assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 502
-            assert "MAX_TURNS: expected int" in server.log.read_text()
+    @pytest.mark.parametrize(
+        ("wrong", "sentence"),
+        [
+            ("MAX_TURNS=many", "MAX_TURNS: expected int, got str"),
+            ("MODEL_PROVIDER=opnai", "MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock"),
+            ("STORE=fiel:x", "STORE: expected memory, file:PATH or dynamodb:TABLE"),
+            ("AUTH=maybe", "AUTH: expected api_key, jwt, iam or none"),
+            ("AUTH=jwt", "AUTH=jwt needs JWT_ISSUER and JWT_AUDIENCE"),
+            ("MODEL_PROVIDER=openai", "OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead"),
+        ],
+    )
+    def test_with_a_wrong_setting_is_one_line_that_names_it(self, tmp_path: Path, wrong: str, sentence: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "winterbourne.local", "--port", "0", "--log", str(tmp_path / "log"), "--env", wrong],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.environ["PATH"]},
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"python -m winterbourne.local: {sentence}\n")
+        assert sentence in (tmp_path / "log").read_text()
 
     def test_a_port_in_use_is_one_line_that_says_so(self, function_url: str) -> None:
         port = function_url.rpartition(":")[2]

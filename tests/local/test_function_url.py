@@ -12,7 +12,7 @@ import pytest
 from tests.local.sinks import until
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_url import FunctionUrl
-from winterbourne.local.http_server import Exchange
+from winterbourne.local.http_server import Exchange, RequestPolicy
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 
 FunctionBehavior = Callable[[Invocation], Awaitable[None]]
@@ -46,7 +46,9 @@ async def serving_url(act: FunctionBehavior, cors: Cors | None = None) -> AsyncI
         await exchange.respond(200, [], b"a page")
 
     lines: list[str] = []
-    url = FunctionUrl(invoke, cors=cors or Cors(), log_access=lines.append, pages={"/__local/page": page})
+    url = FunctionUrl(
+        invoke, cors=cors or Cors(), log_access=lines.append, pages={"/__local/page": page}, policy=RequestPolicy()
+    )
     async with url.server as server:
         await server.listen("127.0.0.1")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:

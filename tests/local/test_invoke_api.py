@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.local.sinks import RunningPool, running_pool, until
+from winterbourne.local.http_server import RequestPolicy
 from winterbourne.local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 
 
@@ -51,7 +52,7 @@ class Api:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Api]:
     async with running_pool() as run:
-        invoke = InvokeApi("local", run.pool.invoke)
+        invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
         await invoke.server.listen("127.0.0.1")
         api = Api(f"http://127.0.0.1:{invoke.server.port}", run)
         try:

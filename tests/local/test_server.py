@@ -72,12 +72,12 @@ class TestAFunctionUnderTheLayer:
 
 class TestTheLog:
     async def test_has_everything_and_the_console_the_human_readable_part(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         async with serving(tmp_path) as (http, _):
             await http.get("/")
             await until(lambda: {"REPORT", "GET"} <= set((tmp_path / "log").read_text().split()))
-        log, screen = (tmp_path / "log").read_text(), capsys.readouterr().out
+        log, screen = (tmp_path / "log").read_text(), capfd.readouterr().out
         assert "START RequestId" in log
         assert "GET / 200" in log
         assert "GET / 200" in screen

@@ -1,43 +1,63 @@
 """`python -m winterbourne.local`: serves the function URL on this machine until Ctrl-C."""
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import signal
 import sys
 import tempfile
 from argparse import Namespace
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from winterbourne.local import chat_settings, command_line
 from winterbourne.local.banner import format_banner
+from winterbourne.local.console import LineHandler, LineWriter
 from winterbourne.local.cors import Cors
-from winterbourne.local.cors_template import TemplateError, read_cors
+from winterbourne.local.cors_template import TemplateError, default_cors, read_cors
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.response_limits import ResponseLimits
-from winterbourne.local.server import Addresses, ServerConfig, run_server
+from winterbourne.local.server import FunctionNotStarted, ServerConfig, run_server
+
+STDERR = 2
 
 
 def main() -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP, then return 0; if starting fails, print one line and return 1."""
     args = command_line.parse()
+    logging.basicConfig(handlers=[LineHandler(LineWriter(STDERR))])
     try:
-        with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch,
+            contextlib.suppress(asyncio.CancelledError),
+        ):
             asyncio.run(_serve(args, _server_config(args, Path(scratch))))
-    except (OSError, TemplateError) as error:
+    except (OSError, TemplateError, FunctionNotStarted) as error:
         sys.stderr.write(f"python -m winterbourne.local: {_error_message(error)}\n")
         return 1
     return 0
 
 
 async def _serve(args: Namespace, config: ServerConfig) -> None:
-    stop = asyncio.Event()
+    task = asyncio.current_task()
+    assert task  # noqa: S101 - this is one
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with run_server(config) as addresses:
-        _announce(args, config, addresses)
-        await stop.wait()
+        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+    is_chat = chat_settings.is_chat(args.task_root)
+    warnings = chat_settings.find_problems(config, {**os.environ, **dict(args.env)}) if is_chat else []
+    async with run_server(config, partial(format_banner, config, chat=is_chat, warnings=warnings)) as addresses:
+        if args.ready_file:
+            _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
+        await asyncio.Event().wait()
+
+
+def _cancel_once(task: "asyncio.Task[None]") -> None:
+    """Begin the shutdown; a second signal does not interrupt it."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
@@ -52,6 +72,7 @@ def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
         response_limits=ResponseLimits(args.burst, args.rate, args.limit),
         use_stub_services=chat_settings.is_chat(args.task_root) and not args.no_practice,
         log_file=args.log.resolve(),
+        allow_hosts=tuple(args.allow_host),
     )
 
 
@@ -77,7 +98,10 @@ def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
 
 
 def _cors(args: Namespace) -> Cors:
-    """The CORS configuration from the flags; what they leave unset comes from the template, if one is given."""
+    """The CORS configuration from the flags; what they leave unset comes from a template.
+
+    A chat for which no origin is named lets pages of this machine in.
+    """
     flags = {
         "allow_origins": tuple(args.cors_allow_origin),
         "allow_methods": tuple(args.cors_allow_method),
@@ -86,15 +110,14 @@ def _cors(args: Namespace) -> Cors:
         "allow_credentials": args.cors_allow_credentials,
         "max_age": args.cors_max_age,
     }
-    template = read_cors(args.cors_template) if args.cors_template else Cors()
-    return replace(template, **{name: value for name, value in flags.items() if value})
-
-
-def _announce(args: Namespace, config: ServerConfig, addresses: Addresses) -> None:
-    text = format_banner(config, addresses, chat=chat_settings.is_chat(args.task_root))
-    print(text, flush=True)  # noqa: T201 - the startup banner
-    if args.ready_file:
-        _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
+    given = {name: value for name, value in flags.items() if value}
+    is_chat, base = chat_settings.is_chat(args.task_root), Cors()
+    if args.cors_template:
+        base = read_cors(args.cors_template)
+    elif is_chat or given:
+        base = default_cors(args.task_root.parent / "template.yaml")
+    cors = replace(base, **given)
+    return replace(cors, allow_local_origins=is_chat and not cors.allow_origins)
 
 
 def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:
@@ -104,8 +127,8 @@ def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:
     temporary_file.rename(ready_file)
 
 
-def _error_message(error: OSError | TemplateError) -> str:
-    if isinstance(error, TemplateError) or not error.strerror:
+def _error_message(error: Exception) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 

@@ -1,5 +1,7 @@
 """Startup banner of the local server. Pure."""
 
+from collections.abc import Sequence
+
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.server import Addresses, ServerConfig
 
@@ -8,8 +10,15 @@ __all__ = ["format_banner"]
 QUESTION = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
 
 
-def format_banner(config: ServerConfig, addresses: Addresses, *, chat: bool) -> str:
-    """The addresses, the log file, which parts are simulated, and a curl command to paste."""
+def format_banner(
+    config: ServerConfig,
+    addresses: Addresses,
+    tools: Sequence[str] | None = None,
+    *,
+    chat: bool,
+    warnings: Sequence[str] = (),
+) -> str:
+    """The addresses, the log file, the tools, which parts are simulated, warnings, and a curl command to paste."""
     url, invoke_url = addresses.url, addresses.invoke_url
     rows = {
         "function URL": url,
@@ -18,9 +27,12 @@ def format_banner(config: ServerConfig, addresses: Addresses, *, chat: bool) -> 
         "invoke API": f"{invoke_url}  (function name: {config.function.name})" if invoke_url else "",
         "log": str(config.log_file),
         "model": _describe_model(config.function) if chat else "",
-        "tools": _describe_tools(config) if chat else "",
+        "tools": ", ".join(tools or ()),
+        "data": _describe_data(config) if chat else "",
+        "pages": _describe_pages(config),
     }
     table = "\n".join(f"{name:<12}  {value}" for name, value in rows.items() if value)
+    table += "".join(f"\nWARNING {warning}" for warning in warnings)
     return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(url, chat=chat)}\n"
 
 
@@ -31,7 +43,12 @@ def _describe_model(function: FunctionConfig) -> str:
     return "scripted: replies from a fixed script, no real model (set MODEL_PROVIDER to use one)"
 
 
-def _describe_tools(config: ServerConfig) -> str:
+def _describe_pages(config: ServerConfig) -> str:
+    origins = "localhost, on any port" if config.cors.allow_local_origins else ", ".join(config.cors.allow_origins)
+    return f"of {origins}, may call (CORS)" if origins else ""
+
+
+def _describe_data(config: ServerConfig) -> str:
     if config.use_stub_services:
         return "practice data: made-up quotes, weather and exchange rates (--no-practice calls the real services)"
     return "the real services, over the network"

@@ -38,7 +38,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_address(parser.add_argument_group("where to listen"))
     _add_function(parser.add_argument_group("the function"))
     _add_environments(parser.add_argument_group("execution environments"))
-    _add_cors(parser.add_argument_group("CORS, as in the function URL's `Cors` property"))
+    _add_cors(
+        parser.add_argument_group("CORS, as in the function URL's `Cors` property (default for a chat: localhost)")
+    )
     _add_response_limits(parser.add_argument_group("limits of a streamed response (0 disables --rate and --limit)"))
     return parser.parse_args(arguments)
 
@@ -53,6 +55,8 @@ def _add_address(group: _Group) -> None:
         "--port", type=_port, default=3000, help="port of the function URL; 0 chooses a free one (default: %(default)s)"
     )
     add("--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port")
+    text = "host name that requests may be sent to, besides localhost and IP addresses; may be repeated"
+    add("--allow-host", action="append", default=[], metavar="NAME", help=text)
     add_file("--log", default="local.log", help="file to append the log to (default: %(default)s)")
     add_file("--ready-file", help="write the addresses to this file as JSON once the server is listening")
 
@@ -65,7 +69,7 @@ def _add_function(group: _Group) -> None:
     add_directory("--opt", default=LAYER_DIR, help=text)
     text = "Python interpreter to run the function with (default: this one)"
     add("--python", default=sys.executable, metavar="FILE", help=text)
-    add("--handler", default="chat.app.handler", help="handler of the function (default: %(default)s)")
+    add("--handler", type=_handler, default="chat.app.handler", help="handler of the function (default: %(default)s)")
     add("--name", default="local", help="name of the function (default: %(default)s)")
     text = "timeout of an invocation in seconds (default: %(default)g)"
     add("--timeout", type=_positive_float, default=120.0, metavar="SECONDS", help=text)
@@ -138,6 +142,12 @@ def _directory(text: str) -> Path:
     if not directory.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is not a directory")
     return directory
+
+
+def _handler(text: str) -> str:
+    if not all(text.rpartition(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODULE.FUNCTION, such as app.handler")
+    return text
 
 
 def _environment_variable(text: str) -> tuple[str, str]:

@@ -6,15 +6,19 @@ duplicates, which browsers reject; that should show here and not after deploying
 https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-cors
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["Cors"]
+
+_LOCAL_ORIGIN: Final = re.compile(r"https?://(([\w-]+\.)*localhost|127(\.\d+){3}|\[::1\])(:\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cors:
-    """A function URL's `Cors` property; `max_age` in seconds."""
+    """A function URL's `Cors` property; `max_age` in seconds. `allow_local_origins` adds those of this machine."""
 
     allow_origins: tuple[str, ...] = ()
     allow_methods: tuple[str, ...] = ()
@@ -22,6 +26,7 @@ class Cors:
     expose_headers: tuple[str, ...] = ()
     allow_credentials: bool = False
     max_age: int | None = None
+    allow_local_origins: bool = False
 
     def handles_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
         """Whether a request is a preflight that the URL answers itself. Header names are in lower case.
@@ -67,4 +72,5 @@ class Cors:
         origin = headers.get("origin", "")
         if "*" in self.allow_origins:
             return (origin if self.allow_credentials else "*") if origin else ""
-        return origin if origin in self.allow_origins else ""
+        is_local = self.allow_local_origins and _LOCAL_ORIGIN.fullmatch(origin)
+        return origin if is_local or origin in self.allow_origins else ""

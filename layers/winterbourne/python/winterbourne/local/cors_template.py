@@ -1,19 +1,43 @@
 """Reads a function URL's `Cors` property from a SAM template.
 
-Resolves only literal values, `!Ref` (to the parameter's default) and `!If` (to the branch that configures something).
+Resolves only literal values, `Ref` (to the parameter's default) and `If` (to the branch that configures something).
 Anything else that a template computes has to be given with flags.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from winterbourne.local.cors import Cors
 
-__all__ = ["TemplateError", "read_cors"]
+__all__ = ["TemplateError", "default_cors", "read_cors"]
+
+STAINLESS_HEADERS: Final = (
+    *("arch", "helper-method", "lang", "os", "package-version", "retry-count", "runtime", "runtime-version", "timeout"),
+)
+CHAT_CORS: Final = Cors(
+    allow_methods=("GET", "POST", "DELETE"),
+    allow_headers=(
+        *("authorization", "content-type", "x-amz-content-sha256", "x-api-key", "traceparent", "tracestate"),
+        *("user-agent", *(f"x-stainless-{name}" for name in STAINLESS_HEADERS)),
+    ),
+    expose_headers=("retry-after", "x-amzn-requestid", "x-error-code", "x-request-id", "x-vercel-ai-ui-message-stream"),
+    max_age=86400,
+)
+"""What the chat's template configures, for where no template can be read; a test holds it against that template."""
 
 
 class TemplateError(ValueError):
     """The template cannot be used; the message says why."""
+
+
+def default_cors(template: Path) -> Cors:
+    """The methods and headers of a template, without its origins; CHAT_CORS if it cannot be read or has none."""
+    try:
+        cors = read_cors(template)
+    except TemplateError:
+        return CHAT_CORS
+    return replace(cors, allow_origins=()) if cors.allow_methods else CHAT_CORS
 
 
 def read_cors(template: Path) -> Cors:
@@ -48,12 +72,12 @@ def _parse_cors(properties: dict[str, Any]) -> Cors:
 
 
 def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:
-    """Replace intrinsic functions, which the loader represents as {"!Name": argument}, with values."""
+    """Replace intrinsic functions, whose short form the loader represents as {"!Name": argument}, with values."""
     match value:
-        case {"!Ref": name}:
+        case {"!Ref": name} | {"Ref": name}:
             return parameters.get(name, {}).get("Default")
-        case {"!If": [_, *branches]}:
-            branch = next((branch for branch in branches if branch != {"!Ref": "AWS::NoValue"}), None)
+        case {"!If": [_, *branches]} | {"Fn::If": [_, *branches]}:
+            branch = next((branch for branch in branches if "AWS::NoValue" not in str(branch)), None)
             return _resolve_intrinsics(branch, parameters)
         case dict():
             return {key: _resolve_intrinsics(inner, parameters) for key, inner in value.items()}

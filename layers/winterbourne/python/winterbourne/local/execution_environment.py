@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -107,7 +107,12 @@ class ExecutionEnvironment:
         error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
         await self._fail_all(error)
-        return None if self._api.initialized else error
+        return None if self._api.initialized else replace(error, at_init=True)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has an invocation."""
+        return bool(self._in_flight)
 
     def dispatch(self, invocation: Invocation) -> None:
         """Thaw the process and hand it an invocation. Call this at most once for each `on_ready`."""

@@ -12,13 +12,15 @@ from typing import Final
 
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_response import BadResponse, parse_buffered_response, parse_prelude
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer
+from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer, RequestPolicy
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 from winterbourne.local.request_event import Request, build_event
 
 __all__ = ["FunctionUrl", "HttpResponseSink"]
 
 REQUEST_LIMIT: Final = 6 * 1024 * 1024
+"""Bytes of the event that the function gets: base64 and JSON's escapes count."""
+
 REQUEST_TOO_LARGE_BODY: Final = (
     b'{"Message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}'
 )
@@ -80,8 +82,11 @@ class HttpResponseSink:
         if self.error and self.exchange.response_started:
             self.exchange.abort()
         elif self.error:
-            # A function URL does not distinguish a timeout from other failures.
-            await self.exchange.respond(502, PLAIN_TEXT_HEADERS + self.extra_headers, b"Internal Server Error")
+            # A function URL does not distinguish a timeout from other failures. Why a function does not start is told
+            # to its developer alone.
+            told = self.error.at_init and self.exchange.peer in {"127.0.0.1", "::1"}
+            body = self.error.sentence.encode() if told else b"Internal Server Error"
+            await self.exchange.respond(502, PLAIN_TEXT_HEADERS + self.extra_headers, body)
         elif not self.client_disconnected:
             await self.exchange.end_response()
 
@@ -121,6 +126,7 @@ class FunctionUrl:
         cors: The URL's CORS configuration.
         log_access: Gets one line per request.
         pages: Handlers of pages that are served without the function, by path.
+        policy: What requests have to keep to.
     """
 
     def __init__(
@@ -130,9 +136,10 @@ class FunctionUrl:
         cors: Cors,
         log_access: Callable[[str], None],
         pages: Mapping[str, Handler],
+        policy: RequestPolicy,
     ) -> None:
         self._invoke, self._cors, self._log_access, self._pages = invoke, cors, log_access, pages
-        self.server = HttpServer(self._handle_request)
+        self.server = HttpServer(self._handle_request, policy)
 
     async def _handle_request(self, exchange: Exchange) -> None:
         headers = dict(exchange.headers)
@@ -147,14 +154,21 @@ class FunctionUrl:
         try:
             body = await exchange.read_body(REQUEST_LIMIT)
         except BodyTooLarge:
-            await exchange.respond(413, [*JSON_HEADERS, ("connection", "close")], REQUEST_TOO_LARGE_BODY)
+            await self._refuse_too_large(exchange, headers)
             return
         sink = HttpResponseSink(exchange, [])
         invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _make_trace_id())
         sink.extra_headers = [*self._response_headers(invocation), *self._cors.response_headers(headers)]
         invocation.payload = self._encode_event(exchange, body, invocation)
+        if len(invocation.payload) > REQUEST_LIMIT:
+            await self._refuse_too_large(exchange, headers)
+            return
         await self._invoke(invocation)
         self._log_access(_access_log_line(exchange, sink))
+
+    async def _refuse_too_large(self, exchange: Exchange, headers: dict[str, str]) -> None:
+        added = [*self._cors.response_headers(headers), ("connection", "close")]
+        await exchange.respond(413, [*JSON_HEADERS, *added], REQUEST_TOO_LARGE_BODY)
 
     def _response_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
         ids = [("x-amzn-requestid", invocation.request_id), ("x-amzn-trace-id", invocation.trace_id)]
@@ -171,7 +185,7 @@ class FunctionUrl:
         )
         now = datetime.now(UTC)
         event = build_event(request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=now)
-        return json.dumps(event, separators=(",", ":")).encode()
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _make_trace_id() -> str:

@@ -7,38 +7,91 @@ handler, and what a handler writes is sent in the same turn of the event loop. N
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Final, Self
 
 import h11
 
-__all__ = ["BodyTooLarge", "Exchange", "Handler", "Headers", "HttpServer", "IncompleteRequest"]
+__all__ = ["BodyTooLarge", "Exchange", "Handler", "Headers", "HttpServer", "IncompleteRequest", "RequestPolicy"]
 
 Headers = Iterable[tuple[str, str]]
 
 READ_SIZE: Final = 64 * 1024
-MAX_HEAD_BYTES: Final = 64 * 1024
+# A runtime may send a megabyte of X-Ray cause and its error type; AWS's own Runtime API takes that too.
+MAX_HEAD_BYTES: Final = 1024 * 1024 + 64 * 1024
+
+_ABSOLUTE_FORM: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class IncompleteRequest(Exception):
-    """The peer sent invalid HTTP, or disconnected before its request was complete."""
+    """The peer sent invalid HTTP, was too slow, or disconnected before its request was complete.
+
+    `status` is the response it gets, if one can still be sent.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BodyTooLarge(Exception):
     """The request body is larger than `max_bytes`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RequestPolicy:
+    """What a server asks of requests from browsers and other programs of the machine; times are in seconds.
+
+    Attributes:
+        hosts: Names that `Host` may have besides the one listened on, `localhost` and IP addresses; None allows all. A
+            page whose domain was made to point to this machine (DNS rebinding) sends its own name, and gets a 421.
+        head_timeout_s: How long a head may take from its first byte, and a new connection to send that byte.
+        idle_timeout_s: How long a connection is kept without another request.
+        body_timeout_s: How long a whole body may take.
+    """
+
+    hosts: tuple[str, ...] | None = ()
+    head_timeout_s: float = 10.0
+    idle_timeout_s: float = 60.0
+    body_timeout_s: float = 60.0
+
+    def serves(self, host: str) -> bool:
+        """Whether a `Host` header, with or without a port, names this server."""
+        name = re.sub(r":\d*$", "", host).lower().rstrip(".")
+        if self.hosts is None or not name:  # HTTP/1.0 needs none, and every browser names one
+            return True
+        with contextlib.suppress(ValueError):
+            return bool(ipaddress.ip_address(name.strip("[]")))
+        return name == "localhost" or name.endswith(".localhost") or name in map(str.lower, self.hosts)
+
+
+_FOREVER: Final = float("inf")
+_UNLIMITED: Final = RequestPolicy(hosts=None, head_timeout_s=_FOREVER, idle_timeout_s=_FOREVER, body_timeout_s=_FOREVER)
+
+
 class Exchange:
     """One request and its response.
 
     `method`, `target` and `headers` (names in lower case) are set from the start, `trailers` after the body was read.
+    Text in headers is UTF-8 in both directions; other bytes are read as Latin-1.
     """
 
-    def __init__(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._http, self._reader, self._writer = http, reader, writer
+    def __init__(
+        self,
+        http: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        policy: RequestPolicy = _UNLIMITED,
+    ) -> None:
+        self._http, self._reader, self._writer, self._policy = http, reader, writer, policy
+        self._must_close = False
         self.method = self.target = ""
         self.headers: list[tuple[str, str]] = []
         self.trailers: list[tuple[str, str]] = []
@@ -68,14 +121,15 @@ class Exchange:
 
         Raises:
             BodyTooLarge: It is larger; the rest is not read, and the connection is closed after the response.
-            IncompleteRequest: The peer disconnected or broke the framing.
+            IncompleteRequest: The peer disconnected, broke the framing or was too slow.
         """
         parts, size = [], 0
-        async for chunk in self.iter_body():
-            size += len(chunk)
-            if size > max_bytes:
-                raise BodyTooLarge
-            parts.append(chunk)
+        async with _limit(self._policy.body_timeout_s, IncompleteRequest("the body is too slow", 408)):
+            async for chunk in self.iter_body():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise BodyTooLarge
+                parts.append(chunk)
         return b"".join(parts)
 
     async def wait_for_disconnect(self) -> None:
@@ -95,7 +149,9 @@ class Exchange:
             ValueError: Status or headers are invalid in HTTP; nothing was sent.
             ConnectionError: The peer has disconnected.
         """
-        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        head = [(name.encode("ascii"), value.encode()) for name, value in headers]
+        if self._must_close:
+            head.append((b"connection", b"close"))
         try:
             self._send(h11.Response(status_code=status, headers=head), *more)
         except h11.LocalProtocolError as error:
@@ -152,15 +208,43 @@ class Exchange:
 
     async def _read_head(self) -> bool:
         """Read the head of the next request; False if the peer sends no more requests."""
-        event = await _next_event(self._http, self._reader)
+        async with _limit(self._policy.head_timeout_s, IncompleteRequest("the head is too slow", 408)):
+            event = await _next_event(self._http, self._reader)
         if not isinstance(event, h11.Request):
             return False
-        self.method, self.target = event.method.decode("ascii"), event.target.decode("latin-1")
+        self.method, self.target = event.method.decode("ascii"), event.target.decode("ascii")
         self.headers = _decode_headers(event.headers)
+        self._resolve_target()
+        # RFC 9112, 6.3: whoever sent both lengths may have meant the other one, so nothing more is read.
+        self._must_close = bool(self.header("content-length") and self.header("transfer-encoding"))
+        return True
+
+    def _resolve_target(self) -> None:
+        """Turn the absolute form, as sent through a proxy, into path and `Host` (RFC 9112, 3.2.2)."""
+        if absolute := _ABSOLUTE_FORM.fullmatch(self.target):
+            host, rest = absolute.groups()
+            self.target = rest if rest.startswith("/") else f"/{rest}"
+            self.headers = [(name, host if name == "host" else value) for name, value in self.headers]
+        if not self.target.startswith("/"):
+            self._must_close = True
+            raise IncompleteRequest("the target is no path")
+
+    async def _wait_for_first_byte(self, timeout_s: float) -> bool:
+        """Wait for a request to begin; False if none does in time."""
+        if self._http.trailing_data[0]:
+            return True
+        try:
+            async with asyncio.timeout(None if timeout_s == _FOREVER else timeout_s):
+                data = await self._reader.read(READ_SIZE)
+        except TimeoutError:
+            return False
+        self._http.receive_data(data)
         return True
 
     def _start_next_cycle(self) -> bool:
         """Prepare the connection for another request; False if it cannot be reused, as after an unread body."""
+        if self._must_close:
+            return False
         if self._http.their_state is h11.SEND_BODY:
             with contextlib.suppress(h11.RemoteProtocolError):
                 self._http.next_event()  # the end of a request without a body, which no handler has to read
@@ -177,10 +261,11 @@ class HttpServer:
     """Listens on one address and passes every request to `handler`. An async context manager that calls `close`.
 
     If a handler raises, the error is logged, and the client gets a 500, or a broken stream if the response had started.
+    Without a policy a peer may take its time, as a frozen process does, and give any `Host`.
     """
 
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    def __init__(self, handler: Handler, policy: RequestPolicy = _UNLIMITED) -> None:
+        self._handler, self._policy = handler, policy
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -197,6 +282,8 @@ class HttpServer:
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"is not available: {error.strerror}"
             raise OSError(error.errno, f"{host}:{port} {reason}") from error
         self.port = self._server.sockets[0].getsockname()[1]
+        if self._policy.hosts is not None:
+            self._policy = replace(self._policy, hosts=(*self._policy.hosts, host))
 
     async def close(self) -> None:
         """Stop listening, cancel open connections and wait until they have ended."""
@@ -219,24 +306,28 @@ class HttpServer:
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        exchange = Exchange(http, reader, writer)
+        exchange, timeout_s = Exchange(http, reader, writer, self._policy), self._policy.head_timeout_s
         try:
-            while await exchange._read_head():  # noqa: SLF001 - same module
+            while await exchange._wait_for_first_byte(timeout_s) and await exchange._read_head():  # noqa: SLF001 - same module
                 await self._handle_request(exchange)
                 if not exchange._start_next_cycle():  # noqa: SLF001 - likewise
                     break
-                exchange = Exchange(http, reader, writer)
-        except IncompleteRequest:
+                exchange, timeout_s = Exchange(http, reader, writer, self._policy), self._policy.idle_timeout_s
+        except IncompleteRequest as error:
             with contextlib.suppress(ValueError, ConnectionError):  # if a response can still be sent
-                await exchange.respond(400, [("content-type", "text/plain"), ("connection", "close")], b"Bad Request")
+                await _refuse(exchange, error.status, HTTPStatus(error.status).phrase)
         except ConnectionError:
             _LOGGER.debug("the peer disconnected during a response")
         finally:
             writer.close()
 
     async def _handle_request(self, exchange: Exchange) -> None:
+        host = exchange.header("host")
         try:
-            await self._handler(exchange)
+            if self._policy.serves(host):
+                await self._handler(exchange)
+            else:
+                await _refuse(exchange, 421, f"{host} is not served here. --allow-host NAME adds a name.")
         except (ConnectionError, IncompleteRequest):
             raise
         except Exception:
@@ -247,14 +338,35 @@ class HttpServer:
                 await exchange.respond(500, [("content-type", "text/plain")], b"Internal Server Error")
 
 
+async def _refuse(exchange: Exchange, status: int, message: str) -> None:
+    await exchange.respond(status, [("content-type", "text/plain"), ("connection", "close")], message.encode())
+
+
+@contextlib.asynccontextmanager
+async def _limit(timeout_s: float, error: IncompleteRequest) -> AsyncIterator[None]:
+    """Raise `error` if the block takes longer."""
+    try:
+        async with asyncio.timeout(None if timeout_s == _FOREVER else timeout_s):
+            yield
+    except TimeoutError:
+        raise error from None
+
+
 async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> object:
     try:
         while (event := http.next_event()) is h11.NEED_DATA:
             http.receive_data(await reader.read(READ_SIZE))
     except h11.RemoteProtocolError as error:
-        raise IncompleteRequest(str(error)) from error
+        raise IncompleteRequest(str(error), error.error_status_hint) from error
     return event
 
 
 def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return [(name.decode("ascii"), _decode_text(value)) for name, value in headers]
+
+
+def _decode_text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

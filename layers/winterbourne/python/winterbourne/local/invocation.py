@@ -18,10 +18,12 @@ class FunctionError:
     Attributes:
         type: Lambda's error type: `Function.ValueError`, `Runtime.ExitError`, `Sandbox.Timedout`, …
         document: The error as JSON, `{"errorMessage", "errorType", …}`.
+        at_init: Whether the function did not start.
     """
 
     type: str
     document: bytes
+    at_init: bool = False
 
     @classmethod
     def from_message(cls, error_type: str, message: str) -> "FunctionError":
@@ -41,6 +43,16 @@ class FunctionError:
             return str(json.loads(self.document)["errorMessage"])
         except (ValueError, KeyError, TypeError):
             return self.document[:200].decode(errors="replace")
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, in one line."""
+        kind = self.type.removeprefix("Function.")
+        text = " ".join(self.message.split())
+        return text if kind in _EXPLAINED or self.type.startswith("Runtime.") else f"{kind}: {text}"
+
+
+_EXPLAINED: Final = {"SettingsError", "InvalidToolDeclaration"}  # whose messages need no name before them
 
 
 class ResponseSink(Protocol):

@@ -13,14 +13,16 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
-from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
+from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer, RequestPolicy
 from winterbourne.local.invocation import FunctionError, Invocation, ResponseSink, make_request_id
 
 __all__ = ["InvokeApi"]
 
 PAYLOAD_LIMIT: Final = 6 * 1024 * 1024
+ASYNC_PAYLOAD_LIMIT: Final = 1024 * 1024
 LOG_TAIL_BYTES: Final = 4096
 JSON_CONTENT_TYPE: Final = ("content-type", "application/json")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
 _ROUTE: Final = re.compile(
     r"/(?:2015-03-31/functions/(?P<whole>[^/?]+)/invocations"
     r"|2021-11-15/functions/(?P<streamed>[^/?]+)/response-streaming-invocations)(?:\?.*)?"
@@ -93,12 +95,18 @@ class InvokeApi:
     Args:
         name: The function's name; any other is not found.
         invoke: Runs an invocation to its end.
+        policy: What requests have to keep to.
     """
 
-    def __init__(self, name: str, invoke: Callable[[Invocation], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        invoke: Callable[[Invocation], Coroutine[Any, Any, None]],
+        policy: RequestPolicy,
+    ) -> None:
         self._name, self._invoke = name, invoke
         self._async_invocations: set[asyncio.Task[None]] = set()
-        self.server = HttpServer(self._handle_request)
+        self.server = HttpServer(self._handle_request, policy)
 
     async def close(self) -> None:
         """Stop listening and cancel asynchronous invocations that are still running."""
@@ -159,21 +167,27 @@ class InvokeApi:
 
 async def _with_payload(exchange: Exchange, handler: Callable[[Exchange, bytes], Awaitable[None]]) -> None:
     """Call `handler` with the event, unless that is invalid."""
+    limit = ASYNC_PAYLOAD_LIMIT if exchange.header("x-amz-invocation-type") == "Event" else PAYLOAD_LIMIT
     try:
-        payload = await exchange.read_body(PAYLOAD_LIMIT) or b"{}"
-        json.loads(payload)
+        payload = await exchange.read_body(limit) or b"{}"
+        json.loads(payload.decode(), parse_int=str, parse_constant=_reject_constant)
     except BodyTooLarge:
-        message = f"Request must be smaller than {PAYLOAD_LIMIT} bytes."
+        message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
         await _send_error(exchange, 413, "RequestTooLargeException", message)
-    except ValueError:
+    except (ValueError, RecursionError):
         await _send_error(exchange, 400, "InvalidRequestContentException", "Could not parse request body into json.")
     else:
         await handler(exchange, payload)
 
 
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity
+
+
 def _make_invocation(exchange: Exchange, payload: bytes, sink: ResponseSink) -> Invocation:
     try:
         client_context = base64.b64decode(exchange.header("x-amz-client-context"), validate=True).decode()
+        client_context = _CONTROL.sub(" ", client_context).strip()  # between the words of JSON; a header takes none
     except ValueError:
         client_context = ""
     return Invocation(

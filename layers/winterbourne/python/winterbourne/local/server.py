@@ -1,29 +1,36 @@
 """Composition root of the local server: builds, starts and stops what `python -m winterbourne.local` runs."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final
 
+from winterbourne.local.console import FunctionLog, LineWriter, open_log
 from winterbourne.local.cors import Cors
 from winterbourne.local.environment_pool import EnvironmentPool
-from winterbourne.local.execution_environment import ExecutionEnvironment
+from winterbourne.local.execution_environment import INIT_TIMEOUT_S, ExecutionEnvironment
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.function_url import FunctionUrl
-from winterbourne.local.http_server import HttpServer
+from winterbourne.local.http_server import HttpServer, RequestPolicy
+from winterbourne.local.invocation import Invocation
 from winterbourne.local.invoke_api import InvokeApi
-from winterbourne.local.logs import format_for_console
 from winterbourne.local.metrics import Metrics
 from winterbourne.local.metrics_page import MetricsPage
 from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.source_files import SourceFiles
 from winterbourne.local.stub_services import StubServices
 
-__all__ = ["Addresses", "ServerConfig", "run_server"]
+__all__ = ["Addresses", "FunctionNotStarted", "ServerConfig", "run_server"]
 
 METRICS_PATH: Final = "/__local/metrics"
-PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
+STDOUT: Final = 1
+
+
+class FunctionNotStarted(Exception):
+    """The function cannot start, or not with all its tools; the message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,7 @@ class ServerConfig:
         response_limits: Limits of a streamed response.
         use_stub_services: Whether the chat's tools get practice data from stub services.
         log_file: File the log is appended to.
+        allow_hosts: Further host names that requests may be sent to.
     """
 
     function: FunctionConfig
@@ -53,6 +61,14 @@ class ServerConfig:
     response_limits: ResponseLimits = field(default_factory=ResponseLimits)
     use_stub_services: bool = False
     log_file: Path = Path("local.log")
+    allow_hosts: tuple[str, ...] = ()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return self.host == "localhost"
 
 
 @dataclass(frozen=True)
@@ -63,35 +79,73 @@ class Addresses:
     invoke_url: str
 
 
+MakeBanner = Callable[[Addresses, list[str] | None], str]
+
+
+def _no_banner(addresses: Addresses, tools: list[str] | None) -> str:
+    del addresses, tools
+    return ""
+
+
 @contextlib.asynccontextmanager
-async def run_server(config: ServerConfig) -> AsyncIterator[Addresses]:
+async def run_server(config: ServerConfig, make_banner: MakeBanner = _no_banner) -> AsyncIterator[Addresses]:
     """Run the server until the block ends, then stop everything it started.
+
+    Args:
+        config: What to serve, and how.
+        make_banner: Makes the first lines of the console from the addresses and the names of the function's tools,
+            None if it is no chat.
 
     Raises:
         OSError: An address or the log file is not available; no function process has been started.
+        FunctionNotStarted: The function's first process does not start with all its tools.
     """
     metrics = Metrics()
     page = MetricsPage(metrics)
     async with contextlib.AsyncExitStack() as stack:
-        log_file = stack.enter_context(config.log_file.open("a", encoding="utf-8", buffering=1))
-        log_record = partial(_log_record, log_file, metrics)
-        function = await _with_stub_services(config, log_record, stack)
+        write_log, close_log = open_log(config.log_file)
+        stack.callback(close_log)
+        console = LineWriter(STDOUT)
+        stack.callback(console.close)
+        log = FunctionLog(write_log, metrics, console, is_loopback=config.is_loopback)
+        function = await _with_stub_services(config, log.add, stack)
         pool = EnvironmentPool(
             partial(ExecutionEnvironment, function, config.response_limits, freeze_when_idle=config.freeze_when_idle),
             1 if function.managed_instances else config.concurrency,
-            log_record,
+            log.add,
         )
         stack.push_async_callback(pool.stop)
-        log_access, pages = partial(_log_access, log_file, page), {METRICS_PATH: page.handle_request}
-        function_url = FunctionUrl(pool.invoke, cors=config.cors, log_access=log_access, pages=pages)
-        invoke_api = InvokeApi(function.name, pool.invoke)
+        invoke, policy = _reloading(pool, SourceFiles(function.task_root), log), RequestPolicy(hosts=config.allow_hosts)
+        log_access, pages = partial(_log_access, log, page), {METRICS_PATH: page.handle_request}
+        function_url = FunctionUrl(invoke, cors=config.cors, log_access=log_access, pages=pages, policy=policy)
+        invoke_api = InvokeApi(function.name, invoke, policy)
         addresses = Addresses(
             await _listen(stack, function_url.server, config.host, config.port),
             await _listen(stack, invoke_api.server, config.host, config.invoke_port),
         )
         stack.push_async_callback(invoke_api.close)
         pool.start_environment()
+        if error := await pool.initialized(INIT_TIMEOUT_S):
+            raise FunctionNotStarted(error.sentence)
+        if log.left_out:
+            raise FunctionNotStarted("; ".join(log.left_out))
+        log.show(make_banner(addresses, log.tools))
         yield addresses
+
+
+def _reloading(
+    pool: EnvironmentPool, files: SourceFiles, log: FunctionLog
+) -> Callable[[Invocation], Coroutine[Any, Any, None]]:
+    """`pool.invoke`, with new environments if the function's files have changed."""
+
+    async def invoke(invocation: Invocation) -> None:
+        if changed := files.changed():
+            more = f" and {len(changed) - 1} more" if changed[1:] else ""
+            log.print(f"{changed[0]}{more} changed: starting the function anew")
+            pool.replace_environments()
+        await pool.invoke(invocation)
+
+    return invoke
 
 
 async def _listen(stack: contextlib.AsyncExitStack, server: HttpServer, host: str, port: int | None) -> str:
@@ -118,20 +172,6 @@ async def _with_stub_services(
     return replace(config.function, variables={**stub_services.settings, **config.function.variables})
 
 
-def _log_record(file: TextIO, metrics: Metrics, record: str) -> None:
-    """Log a record of the function: all go to the file, all but metrics and platform records to the console."""
-    print(record, file=file)
-    if not metrics.ingest(record) and not record.startswith(PLATFORM_RECORD_PREFIXES):
-        _print_line(format_for_console(record))
-
-
-def _log_access(file: TextIO, page: MetricsPage, line: str) -> None:
-    print(line, file=file)
+def _log_access(log: FunctionLog, page: MetricsPage, line: str) -> None:
+    log.add_access(line)
     page.add_request(line)
-    _print_line(line)
-
-
-def _print_line(text: str) -> None:
-    # If standard output is closed (`| head`), keep serving requests: the log file still has every line.
-    with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)  # noqa: T201 - console output is the purpose

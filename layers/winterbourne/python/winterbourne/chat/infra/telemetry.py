@@ -31,6 +31,7 @@ __all__ = [
     "SERVICE",
     "TOOL_METRICS",
     "RequestRecord",
+    "count_left_out",
     "exception_fields",
     "make_logger",
     "mark_ready",
@@ -45,7 +46,7 @@ SERVICE: Final = "chat"
 
 OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
 StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
-ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "MemoryUsed"]
+ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
 ToolMetric = Literal["BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"]
 Metric = Literal[OutcomeMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
@@ -102,9 +103,10 @@ def exception_fields(error: BaseException) -> dict[str, object]:
 
 
 class _ColdStart:
-    """How long this execution environment took to start; None once its first request has recorded it."""
+    """What an environment's first request records: how long the start took, then None; how many tools it left out."""
 
     init_ms: float | None = None
+    left_out: int = 0
 
 
 _current_record: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("record", default=None)
@@ -140,6 +142,11 @@ def mark_ready() -> None:
     The duration counts from the start of the process as Linux reports it, which includes all imports.
     """
     _ColdStart.init_ms = _process_age_s() * 1000
+
+
+def count_left_out() -> None:
+    """Count a tool, or a module of tools, that cannot be used; the environment's first request records it."""
+    _ColdStart.left_out += 1
 
 
 def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
@@ -189,6 +196,9 @@ def _record_end(record: RequestRecord) -> None:
     """Add what is known only at the end of a request; the environment's first request also adds its cold start."""
     duration_ms = round((time.monotonic() - record.started_at) * 1000)
     init_ms, _ColdStart.init_ms = _ColdStart.init_ms, None
+    left_out, _ColdStart.left_out = _ColdStart.left_out, 0
+    if left_out:
+        record.measurements.append(("ToolsLeftOut", left_out, ""))
     if init_ms is not None:
         record.fields["init_duration_ms"] = round(init_ms)
         record.measurements += [("ColdStarts", 1, ""), ("InitDuration", init_ms, "")]

@@ -142,16 +142,26 @@ def tool(
     """
 
     def declare(function: Function) -> Tool:
-        return _make_tool(name or function.__name__, function, batch, _validate_options(name, options))
+        own_name = name or getattr(function, "__name__", "")
+        if not callable(function):
+            raise InvalidToolDeclaration(f"@tool takes a function and, by name, its options, but got {function!r}.")
+        return _make_tool(own_name, function, batch, _validate_options(own_name, options))
 
-    return declare(function) if function else declare
+    return declare if function is None else declare(function)
 
 
 def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
+    known = (*ToolOptions.__struct_fields__, "name", "batch")
+    if unknown := [option for option in options if option not in known]:
+        raise InvalidToolDeclaration(f"Tool {name} has no option {unknown[0]}; there are {', '.join(sorted(known))}.")
+    needs = options.get("needs", ())
     try:
-        return msgspec.convert({**options, "needs": tuple(options.get("needs", ()))}, ToolOptions)
-    except msgspec.ValidationError as error:
-        raise InvalidToolDeclaration(f"The options of tool {name} are invalid: {error}.") from None
+        return msgspec.convert({**options, "needs": needs if isinstance(needs, str) else tuple(needs)}, ToolOptions)
+    except (msgspec.ValidationError, TypeError) as error:
+        what, _, path = str(error).replace("`", "").partition(" - at $.")
+        raise InvalidToolDeclaration(
+            f"Option {path or 'needs'} of tool {name}: {what[:1].lower()}{what[1:]}."
+        ) from None
 
 
 def _make_tool(name: str, function: Function, batch: Function | None, options: ToolOptions) -> Tool:
@@ -181,7 +191,7 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
 def _type_hints(name: str, function: Function) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise InvalidToolDeclaration(f"The annotations of tool {name} cannot be read: {error}.") from error
 
 
