@@ -16,16 +16,15 @@ from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.infra import http_pool, telemetry, tracing
 from winterbourne.chat.process_setup import set_up_process
-from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.chat.tool_runtime.discovery import add_tools, discover
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import RemoteAnswer, RemoteCall
 
 __all__ = ["handler"]
 
 _settings, _logger = set_up_process(os.environ)
-_executor = ToolExecutor(
-    discover(tools), _settings.tools, keys=_settings.values(), log_messages=_settings.log.log_messages
-)
+_executor = ToolExecutor((), _settings.tools, keys=_settings.values(), log_messages=_settings.log.log_messages)
+add_tools(_executor, discover(tools))
 
 
 # Run in reverse order, each even if another one fails.

@@ -11,7 +11,7 @@ from tests.chat.processes import run
 from winterbourne import lifecycle, streamify_response
 from winterbourne.chat import app
 from winterbourne.chat.app import build
-from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError
+from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.settings import Settings
@@ -135,9 +135,12 @@ class TestBuilding:
         with pytest.raises(SettingsError, match="AUTH=jwt"):
             make_service(auth="jwt")
 
-    def test_tools_of_the_same_name_are_found(self) -> None:
-        with pytest.raises(InvalidToolDeclaration, match="ring_bell"):
-            make_service(ring_bell, ring_other_bell)
+    async def test_of_two_tools_with_the_same_name_the_second_is_left_out(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        service = make_service(ring_bell, ring_other_bell)
+        assert "Two tools are named ring_bell." in caplog.text
+        assert json.loads((await send(service, "GET", "/readyz"))["body"])["tools"] == ["ring_bell"]
 
 
 class TestStartingAndStopping:

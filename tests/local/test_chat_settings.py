@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.stack import ROOT
 from winterbourne.chat.settings import VARIABLES, Settings
-from winterbourne.local.chat_settings import is_chat, local_settings, user_settings
+from winterbourne.local.chat_settings import find_problems, is_chat, local_settings, user_settings
+from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.server import ServerConfig
 
 
 def test_a_chat_is_recognized_by_the_engine_it_uses(tmp_path: Path) -> None:
@@ -28,3 +32,61 @@ def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> No
     settings = Settings.from_environment(local_settings(tmp_path))
     assert settings.auth.auth == "none"
     assert settings.storage.store == f"file:{tmp_path}/store.sqlite3"
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            *[("MODEL_PROVDER", "MODEL_PROVIDER"), ("MAX_TRUNS", "MAX_TURNS"), ("AUHT", "AUTH"), ("STROE", "STORE")],
+            *[("model_provider", "MODEL_PROVIDER"), ("MCP_TOKEN", "MCP_TOKENS"), ("MODEL-ID", "MODEL_ID")],
+            *[("OPENAI_APIKEY", "OPENAI_API_KEY"), ("TOOL_EXECUTION_TIMEOUTS", "TOOL_EXECUTION_TIMEOUT")],
+        ],
+    )
+    def test_a_misspelt_variable_is_named_with_what_is_meant(self, name: str, meant: str) -> None:
+        assert find_problems(config(), {name: "x"}) == [f"{name} is not a setting; is {meant} meant?"]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("PATH", "HOME", "LANG", "SHELL", "TERM", "USER", "PWD", "HTTP_PROXY", "https_proxy", "NO_PROXY", "TZ"),
+            *("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"),
+            *("GITHUB_TOKEN", "GITHUB_API_KEY", "GROQ_API_KEY", "OPENAI_ORG_ID", "OPENAI_API_BASE", "SSH_AUTH_SOCK"),
+            *("PYTHONPATH", "VIRTUAL_ENV", "XAUTHORITY", "MODEL_PATH", "STORE_URL", "SERVICE_URL", "LOG_LEVEL"),
+        ],
+    )
+    def test_other_variables_are_nobodys_business(self, name: str) -> None:
+        assert find_problems(config(), {name: "x"}) == []
+
+    @pytest.mark.parametrize(
+        ("problem", "timeout_s", "variables"),
+        [
+            ("no tool has time", 12, {"HEARTBEAT_INTERVAL": "5"}),
+            ("no tool has time", 60, {"TOOL_ANSWER_RESERVE": "58"}),
+            ("no answer has time", 2, {}),
+            ("no heartbeat is ever sent", 120, {"HEARTBEAT_INTERVAL": "118"}),
+            ("MODEL_TEMPERATURE is above", 120, {"MODEL_TEMPERATURE": "1", "MODEL_TEMPERATURE_MAX": "0.5"}),
+            ("HTTP_POOL_CONNECTIONS is above", 120, {"HTTP_POOL_MAXSIZE": "19"}),
+            ("STORE=memory", 120, {"STORE": "memory"}),
+            ("API_KEYS has no effect with AUTH=none", 120, {"API_KEYS": '{"a": "b"}'}),
+            ("JWT_ISSUER has no effect with AUTH=none", 120, {"JWT_ISSUER": "https://a.example"}),
+        ],
+    )
+    def test_settings_that_contradict_each_other_are_one_line(
+        self, problem: str, timeout_s: float, variables: dict[str, str]
+    ) -> None:
+        [line] = find_problems(config(timeout_s, **variables), {})
+        assert line.startswith(problem)
+
+    @pytest.mark.parametrize(
+        ("timeout_s", "variables"), [(12.5, {"HEARTBEAT_INTERVAL": "5"}), (120, {"MAX_TURNS": "x"})]
+    )
+    def test_what_works_or_is_reported_elsewhere_is_none(self, timeout_s: float, variables: dict[str, str]) -> None:
+        assert find_problems(config(timeout_s, **variables), {}) == []
+
+
+def config(timeout_s: float = 120, **variables: str) -> ServerConfig:
+    settings = {"AUTH": "none", "STORE": "file:x", **variables}
+    return ServerConfig(
+        function=FunctionConfig(task_root=Path(), handler="a.b", timeout_s=timeout_s, variables=settings)
+    )

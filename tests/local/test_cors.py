@@ -71,3 +71,19 @@ class TestEveryOrigin:
 def test_an_origin_is_allowed_only_if_it_is_listed(origin: str, listed: frozenset[str]) -> None:
     added = Cors(allow_origins=tuple(listed)).response_headers({"origin": origin})
     assert bool(added) == (origin in listed or "*" in listed)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        *[(name, True) for name in ("http://localhost", "http://localhost:5173", "https://localhost:1")],
+        *[(name, True) for name in ("http://127.0.0.1:3001", "http://[::1]:8080", "http://app.localhost:3000")],
+        *[(name, False) for name in ("http://localhost.evil.example", "http://evil.example", "null", "")],
+        *[(name, False) for name in ("http://xlocalhost", "http://localhost:1.evil", "file://localhost")],
+    ],
+)
+def test_local_origins_are_allowed_on_any_port_if_that_is_asked_for(origin: str, *, allowed: bool) -> None:
+    cors = Cors(allow_local_origins=True, allow_methods=("POST",))
+    headers = {"origin": origin, "access-control-request-method": "POST"}
+    assert dict(cors.preflight_headers(headers)).get("access-control-allow-origin", "") == (origin if allowed else "")
+    assert Cors(allow_origins=("https://a.example",)).response_headers(headers) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from winterbourne.local.cors import Cors
-from winterbourne.local.cors_template import TemplateError, read_cors
+from winterbourne.local.cors_template import CHAT_CORS, TemplateError, default_cors, read_cors
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +58,31 @@ def test_a_template_without_cors_is_rejected_in_one_sentence(tmp_path: Path, tex
 def test_a_missing_template_is_rejected_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="cannot be read"):
         read_cors(tmp_path / "none.yaml")
+
+
+class TestTheDefault:
+    def test_is_that_of_the_template_without_its_origins(self, tmp_path: Path) -> None:
+        cors = default_cors(write(tmp_path, TEMPLATE))
+        assert (cors.allow_origins, cors.allow_methods, cors.allow_headers) == ((), ("GET", "POST"), ("content-type",))
+
+    @pytest.mark.parametrize("text", ["a: [", "Resources: {}"])
+    def test_is_the_chats_without_a_template(self, tmp_path: Path, text: str) -> None:
+        assert default_cors(write(tmp_path, text)) == default_cors(tmp_path / "none.yaml") == CHAT_CORS
+
+    def test_is_what_the_chats_template_says(self) -> None:
+        assert read_cors(ROOT / "template.yaml") == CHAT_CORS
+
+
+def test_the_long_form_of_a_built_template_can_be_read(tmp_path: Path) -> None:
+    long = """
+Resources:
+  Function:
+    Properties:
+      FunctionUrlConfig:
+        Cors:
+          Fn::If:
+          - HasOrigins
+          - {AllowOrigins: {Ref: AllowedOrigins}, AllowMethods: [GET], AllowHeaders: [x]}
+          - {Ref: AWS::NoValue}
+"""
+    assert read_cors(write(tmp_path, long)) == Cors(allow_methods=("GET",), allow_headers=("x",))

@@ -100,3 +100,50 @@ class TestAnEnvironmentThatRetires:
             assert later[0].body != retiring.body
             assert ((await lingering).error, (await lingering).body) == (None, retiring.body)
         assert len(run.environments) == 2
+
+
+class TestReplacingEnvironments:
+    async def test_gives_the_next_request_a_new_process_and_ends_the_idle_one(self) -> None:
+        async with running_pool(size=1) as run:
+            before = (await run.surroundings())["pid"]
+            run.pool.replace_environments()
+            assert (await run.surroundings())["pid"] != before
+            await until(lambda: not Path(f"/proc/{before}").exists())
+
+    async def test_lets_an_answer_under_way_end_even_at_the_limit(self) -> None:
+        async with running_pool(size=1) as run:
+            await run.surroundings()
+            slow = asyncio.create_task(run("linger", seconds=0.3))
+            await until(lambda: run.environments[0].is_busy)
+            run.pool.replace_environments()
+            await run.surroundings()
+            assert len(run.environments) == 2
+            assert not (await slow).error
+            await until(lambda: len(run.pool._tasks) == 1)
+
+    async def test_twice_is_no_different(self) -> None:
+        async with running_pool(size=1) as run:
+            await run.surroundings()
+            run.pool.replace_environments()
+            run.pool.replace_environments()
+            assert not (await run("echo")).error
+
+    async def test_serves_on_with_one_process_for_many(self) -> None:
+        async with running_pool(raw_function(managed_instances=1), size=1) as run:
+            await run.surroundings()
+            run.pool.replace_environments()
+            assert not (await run("echo")).error
+
+
+class TestTheFirstStart:
+    async def test_is_waited_for(self) -> None:
+        async with running_pool() as run:
+            run.pool.start_environment()
+            assert await run.pool.initialized(10) is None
+
+    async def test_that_failed_has_its_error(self) -> None:
+        async with running_pool(raw_function(variables={"INIT": "exit"})) as run:
+            run.pool.start_environment()
+            error = await run.pool.initialized(10)
+        assert error
+        assert error.at_init

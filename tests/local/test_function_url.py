@@ -282,3 +282,46 @@ async def test_every_request_is_one_line_of_the_access_log() -> None:
         line = await at.line()
     assert line.startswith("GET /a?b 200 5 bytes in 0.0")
     assert "first byte after 0.0" in line
+
+
+class TestTheSizeOfARequest:
+    MOST = 6 * 1024 * 1024
+
+    @pytest.mark.parametrize(
+        ("body", "content_type", "status"),
+        [
+            (b"x" * 6_000_000, "text/plain", 200),
+            ("港".encode() * 2_000_000, "text/plain", 200),
+            (b'"' * 3_200_000, "text/plain", 413),
+            (b"\n" * 3_200_000, "application/json", 413),
+            (b"\0" * 1_100_000, "text/plain", 413),
+            (b"\xff" * 4_700_000, "application/octet-stream", 200),
+            (b"\xff" * 5_200_000, "application/octet-stream", 413),
+            (b"\xff" * 5_200_000, "text/plain", 413),
+        ],
+    )
+    async def test_is_that_of_its_event(self, body: bytes, content_type: str, status: int) -> None:
+        async with serving_url(streams(b"")) as at:
+            response = await at.http.post("/", content=body, headers={"content-type": content_type})
+        assert response.status_code == status
+        assert all(len(invocation.payload) <= self.MOST for invocation in at.invocations)
+        assert len(at.invocations) == (status == 200)
+
+    async def test_is_told_to_pages_of_other_origins_too(self) -> None:
+        async with serving_url(streams(b""), Cors(allow_origins=("*",))) as at:
+            response = await at.http.post("/", content=bytes(self.MOST), headers=HERE)
+        assert (response.status_code, response.headers["access-control-allow-origin"]) == (413, "*")
+
+
+async def test_why_a_function_does_not_start_is_told_on_this_machine() -> None:
+    error = FunctionError("Function.SettingsError", b'{"errorMessage": "MAX_TURNS: expected int"}', at_init=True)
+    async with serving_url(fails(error)) as at:
+        response = await at.http.get("/")
+    assert (response.status_code, response.text) == (502, "MAX_TURNS: expected int")
+
+
+async def test_a_foreign_host_reaches_neither_the_function_nor_the_metrics() -> None:
+    async with serving_url(streams(b"")) as at:
+        for path in ("/", "/__local/page"):
+            assert (await at.http.get(path, headers={"host": "evil.example"})).status_code == 421
+    assert not at.invocations

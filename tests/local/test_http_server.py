@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.local.sinks import until
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer, IncompleteRequest
+from winterbourne.local.http_server import (
+    MAX_HEAD_BYTES,
+    BodyTooLarge,
+    Exchange,
+    Handler,
+    HttpServer,
+    IncompleteRequest,
+    RequestPolicy,
+)
 
 
 @contextlib.asynccontextmanager
@@ -301,3 +309,157 @@ class TestTheAddress:
         client.close()
         async with HttpServer(echo) as other:
             await other.listen("127.0.0.1", server.port)
+
+
+IMPATIENT = RequestPolicy(head_timeout_s=0.1, idle_timeout_s=0.1, body_timeout_s=0.1)
+
+
+class TestUnusualRequests:
+    @pytest.mark.parametrize(
+        ("target", "seen"),
+        [
+            (b"http://elsewhere.example/pier?x=1", b"/pier?x=1 elsewhere.example"),
+            (b"HTTP://elsewhere.example:81", b"/ elsewhere.example:81"),
+            (b"https://elsewhere.example?x", b"/?x elsewhere.example"),
+            (b"//elsewhere.example/x", b"//elsewhere.example/x here"),
+        ],
+    )
+    async def test_the_absolute_form_is_path_and_host(self, target: bytes, seen: bytes) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.respond(200, [], f"{exchange.target} {exchange.header('host')}".encode())
+
+        async with serving(handler) as server:
+            answer = await send_raw(server, b"GET %b HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" % target)
+        assert answer.endswith(b"\r\n\r\n" + seen)
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"CONNECT here:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET ftp://x/y HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /\xc3\xa5 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 30 + b"\r\n",
+        ],
+    )
+    async def test_what_is_no_request_here_gets_one_400_and_the_connection_is_closed(self, request_: bytes) -> None:
+        async with serving(echo) as server:
+            answer = await send_raw(server, request_, b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+    async def test_an_unknown_transfer_encoding_gets_a_501(self) -> None:
+        async with serving(echo) as server:
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+            assert (await send_raw(server, head)).startswith(b"HTTP/1.1 501 ")
+
+    async def test_after_two_lengths_the_connection_is_closed(self) -> None:
+        head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        async with serving(echo) as server:
+            answer = await send_raw(server, head + b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200 ") == 1
+        assert b"connection: close" in answer.lower()
+
+    async def test_an_upgrade_is_not_taken_and_the_next_request_is_read(self) -> None:
+        ask = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade%b\r\nUpgrade: websocket\r\n\r\n"
+        async with serving(echo) as server:
+            answer = await send_raw(server, ask % b"" + ask % b", close")
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+
+    async def test_a_head_of_a_megabyte_is_read(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.respond(200, [], str(len(exchange.header("x-cause"))).encode())
+
+        async with serving(handler) as server:
+            cause = b"x" * 1024 * 1024
+            answer = await send_raw(
+                server, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Cause: " + cause + b"\r\n\r\n"
+            )
+        assert answer.endswith(b"1048576")
+
+    async def test_a_larger_one_gets_a_431(self) -> None:
+        async with serving(echo) as server:
+            answer = await send_raw(server, b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+class TestTextInHeaders:
+    @pytest.mark.parametrize("text", ["plain", "Å", "港", "🚢"])
+    async def test_is_utf_8_in_both_directions(self, text: str) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.respond(200, [("x-back", exchange.header("x-there"))])
+
+        async with serving(handler) as server:
+            head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-There: %b\r\n\r\n"
+            answer = await send_raw(server, head % text.encode())
+        assert b"x-back: " + text.encode() + b"\r\n" in answer
+
+    async def test_that_is_not_utf_8_is_latin_1(self) -> None:
+        async def handler(exchange: Exchange) -> None:
+            await exchange.respond(200, [], exchange.header("x-there").encode())
+
+        async with serving(handler) as server:
+            answer = await send_raw(server, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-There: \xe5\r\n\r\n")
+        assert answer.endswith("å".encode())
+
+
+class TestAPolicy:
+    @pytest.mark.parametrize(
+        ("host", "served"),
+        [
+            *[(name, True) for name in ("localhost", "LOCALHOST:3000", "a.localhost:1", "127.0.0.1", "[::1]:3000")],
+            *[(name, True) for name in ("192.168.1.20:3000", "mine.example", "Mine.Example:3000", "mine.example.")],
+            *[(name, False) for name in ("evil.example", "evil.example:3000", "localhost.evil.example")],
+            *[
+                (name, False)
+                for name in ("127.0.0.1.evil.example", "xlocalhost", "mine.example.evil", "127.0.0.1@evil")
+            ],
+        ],
+    )
+    async def test_serves_only_hosts_that_no_stranger_can_name(self, host: str, *, served: bool) -> None:
+        async with HttpServer(echo, RequestPolicy(hosts=("mine.example",))) as server:
+            await server.listen("127.0.0.1")
+            head = b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n"
+            answer = await send_raw(server, head % host.encode())
+        assert answer.startswith(b"HTTP/1.1 200 " if served else b"HTTP/1.1 421 ")
+
+    async def test_serves_the_host_listened_on(self) -> None:
+        async with HttpServer(echo, RequestPolicy()) as server:
+            await server.listen("localhost")
+            assert server._policy.serves("localhost:1")
+        assert not RequestPolicy().serves("box.example")
+        assert RequestPolicy(hosts=("box.example",)).serves("box.example")
+
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"HTTP/1.1 408 "),
+            (b"G", b"HTTP/1.1 408 "),
+            (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhi", b"HTTP/1.1 408 "),
+            (b"", b""),
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 200 "),
+        ],
+    )
+    async def test_does_not_wait_for_ever(self, sent: bytes, status: bytes) -> None:
+        async with HttpServer(echo, IMPATIENT) as server:
+            await server.listen("127.0.0.1")
+            async with asyncio.timeout(10):
+                answer = await send_raw(server, sent)
+        assert answer.startswith(status)
+        assert answer.count(b"HTTP/1.1") == bool(status)
+
+    async def test_without_one_a_frozen_process_may_take_its_time(self) -> None:
+        async with serving(echo) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: any\r\n")
+            await asyncio.sleep(0.2)
+            writer.write(b"\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            writer.close()

@@ -196,3 +196,67 @@ class TestARejection:
 async def test_asynchronous_invocations_still_running_at_the_end_are_cancelled() -> None:
     async with serving() as api:
         await api.invoke(InvocationType="Event", Payload=event(do="hang"))
+
+
+class TestAnInvalidEvent:
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"[" * 100_000 + b"]" * 100_000,
+            b'{"a":' * 5000,
+            b"{",
+            b"NaN",
+            b"[Infinity]",
+            b"\xff",
+            b"\xef\xbb\xbf{}",
+            b" ",
+        ],
+    )
+    async def test_is_the_callers_fault(self, payload: bytes) -> None:
+        async with running_pool() as run:
+            invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+            async with invoke.server as server, httpx.AsyncClient() as http:
+                await server.listen("127.0.0.1")
+                url = f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations"
+                answer = await http.post(url, content=payload, timeout=30)
+        assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (400, "InvalidRequestContentException")
+        assert not run.environments
+
+    @pytest.mark.parametrize(
+        ("kind", "size", "status"),
+        [
+            ("Event", 2**20 + 1, 413),
+            ("Event", 2**20, 202),
+            ("RequestResponse", 2**20 + 1, 200),
+            ("", 6 * 2**20 + 1, 413),
+        ],
+    )
+    async def test_is_one_that_is_too_large_for_its_kind(self, kind: str, size: int, status: int) -> None:
+        payload = b'{"do":"echo"}'
+        async with running_pool() as run:
+            invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+            async with invoke.server as server, httpx.AsyncClient() as http:
+                await server.listen("127.0.0.1")
+                answer = await http.post(
+                    f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations",
+                    content=payload + b" " * (size - len(payload)),
+                    headers={"x-amz-invocation-type": kind} if kind else {},
+                    timeout=30,
+                )
+            await invoke.close()
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("text", ["Å", "港", '{\n\t"a": "🚢"\r\n}\n'])
+async def test_a_client_context_may_have_any_text(text: str) -> None:
+    async with running_pool() as run:
+        invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+        async with invoke.server as server, httpx.AsyncClient() as http:
+            await server.listen("127.0.0.1")
+            answer = await http.post(
+                f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations",
+                content=b'{"do":"echo"}',
+                headers={"x-amz-client-context": base64.b64encode(text.encode()).decode()},
+                timeout=30,
+            )
+    assert (answer.status_code, "x-amz-function-error" in answer.headers) == (200, False)

@@ -248,3 +248,180 @@ def test_the_ready_file_is_complete_once_it_exists(server: LocalServer) -> None:
         "invoke_url": "",
         "log": str(server.log),
     }
+
+
+@pytest.fixture
+def chat_folder(tmp_path: Path) -> Path:
+    """A copy of the chat, whose files a test may change."""
+    shutil.copytree(ROOT / "functions", tmp_path / "functions", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+TOOL = '''
+from winterbourne.chat import tool
+
+@tool
+async def moor(ship: str) -> str:
+    """Moor a ship."""
+    return ship
+'''
+
+
+def ended(folder: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "winterbourne.local", "--port", "0", "--log", str(folder / "log"), *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+class TestAFunctionThatDoesNotStart:
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("import no_such_module", ", line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+            (TOOL.replace("@tool", "@tool(timeout=5)"), ", line 4: Tool moor has no option timeout; there are "),
+            (TOOL.replace("moor", "get_weather"), ": Two tools are named get_weather: "),
+            (TOOL.replace("@tool", "@tool(needs=['NO_SUCH'])"), ": Tool moor needs NO_SUCH"),
+        ],
+    )
+    def test_with_all_its_tools_is_one_line(self, chat_folder: Path, text: str, reason: str) -> None:
+        (chat_folder / "functions/chat/tools/moor.py").write_text(text)
+        done = ended(chat_folder, "--task-root", str(chat_folder / "functions"))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith("python -m winterbourne.local: chat/tools/moor.py")
+        assert reason in done.stderr
+
+    def test_at_all_is_one_line_too(self, tmp_path: Path) -> None:
+        (tmp_path / "broken.py").write_text("def handler(event, context): ...\nraise KeyError('it')")
+        done = ended(tmp_path, "--task-root", str(tmp_path), "--handler", "broken.handler")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "python -m winterbourne.local: KeyError: 'it'\n"
+
+    def test_because_its_handler_has_no_module_is_a_wrong_flag(self, tmp_path: Path) -> None:
+        done = ended(tmp_path, "--handler", "x")
+        assert done.returncode == 2
+        assert "'x' is not MODULE.FUNCTION, such as app.handler" in done.stderr
+
+
+class TestAChangeWhileItRuns:
+    def test_is_what_the_next_request_gets(self, chat_folder: Path) -> None:
+        tool = chat_folder / "functions/chat/tools/moor.py"
+        with local_server(chat_folder, "--task-root", str(chat_folder / "functions")) as server:
+
+            def tools() -> list[str]:
+                return list(httpx.get(server.url + "/readyz", timeout=30).json()["tools"])
+
+            assert "moor" not in tools()
+            tool.write_text(TOOL)
+            assert "moor" in tools()
+            tool.write_text(TOOL.replace("moor", "sail"))  # as long, and in the same second
+            assert {"moor", "sail"} & set(tools()) == {"sail"}
+            tool.write_text("import no_such_module")
+            assert {"moor", "sail"} & set(tools()) == set()
+            screen = chat_folder / "screen.log"
+            assert eventually(lambda: "left out: chat/tools/moor.py, line 1" in screen.read_text())
+
+    def test_leaves_an_answer_under_way_alone(self, chat_folder: Path) -> None:
+        with local_server(chat_folder, "--task-root", str(chat_folder / "functions")) as server:
+            asked = {"messages": [{"role": "user", "content": "count to 20"}]}
+            with httpx.stream("POST", server.url + "/chat", json=asked, timeout=30) as response:
+                pieces = response.iter_text()
+                first = next(pieces)
+                (chat_folder / "functions/chat/tools/moor.py").write_text(TOOL)
+                assert "moor" in httpx.get(server.url + "/readyz", timeout=30).text
+                assert '"type":"done"' in first + "".join(pieces)
+
+    def test_that_breaks_the_function_is_the_sentence_that_requests_get(self, chat_folder: Path) -> None:
+        app = chat_folder / "functions/chat/app.py"
+        with local_server(chat_folder, "--task-root", str(chat_folder / "functions")) as server:
+            text = app.read_text()
+            app.write_text(text + "\nimport no_such_module")
+            broken = httpx.get(server.url + "/readyz", timeout=30)
+            assert (broken.status_code, "No module named 'no_such_module'" in broken.text) == (502, True)
+            app.write_text(text)
+            assert httpx.get(server.url + "/readyz", timeout=30).status_code == 200
+
+
+class TestTheBanner:
+    def test_lists_the_tools_and_warns_of_what_is_misspelt(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MODEL_PROVDER", "openai")
+        with local_server(tmp_path, "--env", "MAX_TRUNS=3"):
+            screen = (tmp_path / "screen.log").read_text()
+        assert "tools         calculate, convert_currency, current_time, get_stock_quote, get_weather\n" in screen
+        assert "WARNING MODEL_PROVDER is not a setting; is MODEL_PROVIDER meant?\n" in screen
+        assert "WARNING MAX_TRUNS is not a setting; is MAX_TURNS meant?\n" in screen
+        assert "pages         of localhost, on any port, may call (CORS)\n" in screen
+        assert "AUTH=none" not in screen
+
+
+class TestOutputThatNobodyReads:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_stops_neither_the_answers_nor_the_end(self, tmp_path: Path, number: signal.Signals) -> None:
+        ready = tmp_path / "ready.json"
+        flags = ["--port", "0", "--ready-file", str(ready), "--log", str(tmp_path / "log")]
+        command = [sys.executable, "-m", "winterbourne.local", *FLAGS, *flags]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            try:
+                assert eventually(ready.exists)
+                url = json.loads(ready.read_text())["url"]
+                with httpx.Client(base_url=url, timeout=30) as client:
+                    for _ in range(60):  # a line of 2 KB each: more than a pipe holds
+                        client.get("/" + "x" * 2000)
+                process.send_signal(number)
+                assert process.wait(timeout=10) == 0
+            finally:
+                process.kill()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/chat", {"content-type": "application/json", "x-api-key": "KEY"}),
+        ("/api/chat", {"content-type": "application/json", "x-api-key": "KEY", "user-agent": "ai-sdk"}),
+        ("/chat/c_1/stop", {"x-api-key": "KEY"}),
+        ("/agui", {"content-type": "application/json", "x-api-key": "KEY", "accept": "text/event-stream"}),
+        ("/agui", {"content-type": "application/json", "x-amz-content-sha256": "0"}),
+        ("/v1/chat/completions", {"content-type": "application/json", "authorization": "Bearer KEY"}),
+        ("/v1/chat/completions", {"x-stainless-lang": "js", "x-stainless-retry-count": "0", "x-stainless-os": "x"}),
+    ],
+)
+@pytest.mark.parametrize("origin", ["http://localhost:4173", "http://127.0.0.1:8080", "http://[::1]:1"])
+def test_pages_of_this_machine_may_call_a_chat(
+    shared_chat: LocalServer, path: str, headers: dict[str, str], origin: str
+) -> None:
+    asking = {"origin": origin, "access-control-request-method": "POST"}
+    asking["access-control-request-headers"] = ",".join(headers)
+    preflight = httpx.options(shared_chat.url + path, headers=asking, timeout=30)
+    allowed = preflight.headers["access-control-allow-headers"].split(",")
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, origin)
+    assert "POST" in preflight.headers["access-control-allow-methods"].split(",")
+    assert set(headers) - {"accept"} <= set(allowed)
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    response = httpx.post(shared_chat.url + path, json=body, headers={**headers, "origin": origin}, timeout=30)
+    assert response.headers["access-control-allow-origin"] == origin
+    assert response.status_code < 500
+
+
+@pytest.fixture(scope="module")
+def shared_chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """The chat, as `make run` starts it."""
+    with local_server(tmp_path_factory.mktemp("chat"), "--env", "SCRIPTED_WORDS_PER_SECOND=0") as running:
+        yield running
+
+
+class TestCorsOfAChat:
+    def test_with_one_origin_has_the_methods_and_headers_of_the_template(self, tmp_path: Path) -> None:
+        cors = _server_config(parse(["--cors-allow-origin", "https://a.example"]), tmp_path).cors
+        assert (cors.allow_origins, cors.allow_local_origins) == (("https://a.example",), False)
+        assert "POST" in cors.allow_methods
+        assert "x-api-key" in cors.allow_headers
+
+    def test_is_not_that_of_any_other_function(self, tmp_path: Path) -> None:
+        assert _server_config(parse([*FLAGS]), tmp_path).cors == Cors()
+        assert "POST" in _server_config(parse([*FLAGS, "--cors-allow-origin", "*"]), tmp_path).cors.allow_methods
+
+
+def test_a_further_host_is_served_if_a_flag_names_it(tmp_path: Path) -> None:
+    with local_server(tmp_path, *FLAGS, "--allow-host", "box.example") as server:
+        for host, status in (("box.example:3000", 200), ("evil.example", 421)):
+            assert httpx.get(server.url, headers={"host": host}, timeout=30).status_code == status

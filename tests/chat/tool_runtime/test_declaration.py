@@ -185,7 +185,11 @@ class TestInvalidDeclaration:
     @pytest.mark.parametrize(
         ("options", "reason"),
         [
-            ({"timeout_s": 0}, "timeout_s"),
+            ({"timeout_s": 0}, "Option timeout_s of tool fine: expected float > 0.0"),
+            ({"timeout": 5}, "Tool fine has no option timeout; there are batch, .*, timeout_s"),
+            ({"timeout_s": "5"}, "Option timeout_s of tool fine"),
+            ({"needs": "SHOP_API_KEY"}, "Option needs of tool fine: expected array"),
+            ({"needs": None}, "Option needs of tool fine"),
             ({"retries": 99}, "retries"),
             ({"max_result_bytes": 1}, "max_result_bytes"),
             ({"concurrency": 0}, "concurrency"),

@@ -6,7 +6,6 @@ user's first request.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -16,7 +15,6 @@ from aws_lambda_powertools import Logger
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import make_authenticator
-from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint, resume_stream
@@ -34,15 +32,13 @@ from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.discovery import leave_out
+from winterbourne.chat.tool_runtime.discovery import add_tools
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 if TYPE_CHECKING:
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers
 
 __all__ = ["build"]
-
-_LOGGER: Final = logging.getLogger(__name__)
 
 Routes: TypeAlias = dict[tuple[str, str], Endpoint]
 
@@ -66,7 +62,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     provider, authenticator = make_provider(settings.model), make_authenticator(settings.auth)
     log = settings.log
     executor = ToolExecutor((), settings.tools, keys=settings.values(), log_messages=log.log_messages)
-    _add_tools(executor, tools)
+    add_tools(executor, tools)
     servers = _make_mcp_servers(settings.tools, executor)
     store = make_store(settings.storage.store)
     conversations = ConversationStore(store, settings.storage)
@@ -98,16 +94,6 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
         on_shutdown(servers.close)
     after_request = partial(executor.retire_if_stuck, retire)
     return Service(Router(routes), authenticator, native.FORMAT.encode_error, logger, log.service_name, after_request)
-
-
-def _add_tools(executor: ToolExecutor, tools: Iterable[Tool]) -> None:
-    """Add the tools that can be used, and log their names, which the local server shows."""
-    for tool in tools:
-        try:
-            executor.add([tool])
-        except InvalidToolDeclaration as error:
-            leave_out(tool.function.__module__ if tool.function else tool.name, error)
-    _LOGGER.info("tools", extra={"tools_offered": [schema.name for schema in executor.schemas]})
 
 
 def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpServers | None":

@@ -68,7 +68,7 @@ def _contradictions(config: ServerConfig, settings: "Settings") -> Iterator[str]
     elif timeout_s <= margin_s + reserve_s:
         kept = f"DEADLINE_MARGIN ({margin_s:g}) and TOOL_ANSWER_RESERVE ({reserve_s:g})"
         yield f"no tool has time: the timeout is {timeout_s:g} s, and {kept} take all of it"
-    if settings.stream.heartbeat_interval >= timeout_s - margin_s:
+    if 0 < timeout_s - margin_s <= settings.stream.heartbeat_interval:
         yield f"no heartbeat is ever sent: HEARTBEAT_INTERVAL is {settings.stream.heartbeat_interval:g} s"
     if model.model_temperature is not None and model.model_temperature > model.model_temperature_max:
         yield "MODEL_TEMPERATURE is above MODEL_TEMPERATURE_MAX"

@@ -8,6 +8,7 @@ import inspect
 import logging
 import pkgutil
 import traceback
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
 
@@ -15,8 +16,9 @@ from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.infra.exception_text import exception_class_name, format_message
 from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
-__all__ = ["discover", "leave_out"]
+__all__ = ["add_tools", "discover"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -34,11 +36,24 @@ def discover(package: ModuleType) -> list[Tool]:
                 existing, place = found.setdefault(tool.name, (tool, info.name))
                 if existing is not tool:
                     reason = f"Two tools are named {tool.name}: one in {place}, one in {info.name}."
-                    leave_out(info.name, InvalidToolDeclaration(reason))
+                    _leave_out(info.name, InvalidToolDeclaration(reason))
     return [tool for tool, _ in found.values()]
 
 
-def leave_out(module: str, error: BaseException) -> None:
+def add_tools(executor: ToolExecutor, tools: Iterable[Tool]) -> None:
+    """Add the tools that can be used, and log their names, which the local server shows.
+
+    Left out are those whose name is taken, and those that need a setting that does not exist.
+    """
+    for tool in tools:
+        try:
+            executor.add([tool])
+        except InvalidToolDeclaration as error:
+            _leave_out(tool.function.__module__ if tool.function else tool.name, error)
+    _LOGGER.info("tools", extra={"tools_offered": [schema.name for schema in executor.schemas]})
+
+
+def _leave_out(module: str, error: BaseException) -> None:
     """Log that a module of tools, or a tool in it, cannot be used, and count it.
 
     The local server reads the field `left_out` and does not start.
@@ -53,7 +68,7 @@ def _tools_of(name: str, *, is_package: bool) -> list[Tool]:
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - boundary: a module may raise anything when it is imported
-        leave_out(name, error)
+        _leave_out(name, error)
         return []
     tools = [value for value in vars(module).values() if isinstance(value, Tool)]
     functions = [
