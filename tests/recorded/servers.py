@@ -77,7 +77,7 @@ SERVERS: Final[Mapping[str, Settings]] = {
     "jwt_keyless": {"MODEL_PROVIDER": "openai", **COMMON, "AUTH": "jwt", "JWT_JWKS_URL": "http://127.0.0.1:9/keys"},
     "beating": {"MODEL_PROVIDER": "openai", **COMMON, "HEARTBEAT_INTERVAL": "1"},
     "hurried": {"MODEL_PROVIDER": "openai", **COMMON, "DEADLINE_MARGIN": "2"},
-    "misset": {"MODEL_PROVIDER": "openai", **COMMON, "MAX_TURNS": "several"},
+    "misset": {"MODEL_PROVIDER": "openai", **COMMON},
     "cors": {"MODEL_PROVIDER": "openai", **COMMON},
 }
 
@@ -121,6 +121,8 @@ class Servers:
             flags = FLAGS.get(name, ("--concurrency", "2"))
             starting = running(folder, SERVERS[name], self._provider, *flags)
             self._running[name] = self._stack.enter_context(starting)
+            if name == "misset":
+                _misset(folder / "functions/chat/app.py")
         return self._running[name]
 
     def close(self) -> None:
@@ -146,6 +148,11 @@ def transcript_client(server: LocalServer, provider: Provider) -> TranscriptClie
     answer = httpx.get(f"{server.url}/readyz", timeout=30)
     tools = answer.json()["tools"] if answer.is_success else ()
     return TranscriptClient(server.url, provider, frozenset(tools), server.invoke_url)
+
+
+def _misset(app: Path) -> None:
+    """Give the function a setting with which it cannot start; the server would not have started with it either."""
+    app.write_text(f'import os\n\nos.environ["MAX_TURNS"] = "several"\n{app.read_text()}')
 
 
 def _with_our_tools(folder: Path) -> Path:
