@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.local.sinks import until
-from winterbourne.local.logs import LogPipe, format_for_console, split_frames, split_lines
+from winterbourne.local.logs import MAX_LINE_BYTES, LogPipe, format_for_console, split_frames, split_lines
 
 
 def frame(text: str, kind: int = 0xA55A000F) -> bytes:
@@ -41,6 +41,10 @@ class TestLines:
 
     def test_bytes_that_are_not_utf8_are_replaced(self) -> None:
         assert read(split_lines, b"a\xff\n") == ["a\ufffd"]
+
+    def test_without_an_end_are_cut_so_that_they_do_not_fill_the_memory(self) -> None:
+        assert split_lines(b"x" * MAX_LINE_BYTES) == ([], b"x" * MAX_LINE_BYTES)
+        assert split_lines(b"a\n" + b"x" * (MAX_LINE_BYTES + 1)) == (["a", "x" * (MAX_LINE_BYTES + 1)], b"")
 
     @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)), st.data())
     def test_split_anywhere_they_are_read_the_same(self, lines: list[str], data: st.DataObject) -> None:

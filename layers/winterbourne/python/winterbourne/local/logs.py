@@ -17,12 +17,15 @@ __all__ = ["LogPipe", "format_for_console", "split_frames", "split_lines"]
 FRAME_MAGIC: Final = 0xA55A0000
 FRAME_HEADER: Final = struct.Struct(">IIQ")  # type, length, microseconds since 1970
 MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
+MAX_LINE_BYTES: Final = 256 * 1024  # as in a log event of CloudWatch
 MAX_READS_PER_DRAIN: Final = 16
 
 
 def split_lines(data: bytes) -> tuple[list[str], bytes]:
-    """The whole lines of text in `data`, without line endings, and the incomplete rest."""
+    """The whole lines of text in `data`, without line endings, and the incomplete rest, MAX_LINE_BYTES at most."""
     *lines, rest = data.split(b"\n")
+    if len(rest) > MAX_LINE_BYTES:
+        lines, rest = [*lines, rest], b""
     return [_decode(line).rstrip("\r") for line in lines], rest
 
 
