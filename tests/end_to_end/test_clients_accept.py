@@ -61,7 +61,9 @@ def test_every_stream_is_accepted() -> None:
         cut = data.draw(batches(data.draw(conversations(client_tools=["ask_user"]))))
         for name, frontend in CLIENTS:
             encoder = frontend.decode(BODY | {"tools": TOOLS[frontend.path]})[1]
-            streams.append({"format": name, "stream": sent(encoder, cut).decode()})
+            stream = sent(encoder, cut).decode()
+            if encoder.status == 200:  # at /v1, a failure before any output is a document with a status of its own
+                streams.append({"format": name, "stream": stream})
 
     write()
     verdicts = npm.run("accept.mjs", given=streams)

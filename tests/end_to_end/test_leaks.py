@@ -92,7 +92,7 @@ class Leaky(NamedTuple):
     def ask(self, path: str, body: dict[str, Any]) -> str:
         headers = {"x-api-key": "made-up-key-of-nora"}
         response = httpx.post(self.server.url + path, json=body, headers=headers, timeout=30)
-        assert response.status_code == 200
+        assert response.status_code in {200, 400, 502}  # at /v1, a failure before any output has a status of its own
         return response.text
 
 

@@ -13,7 +13,8 @@ from tests.artifact import ROOT
 DEVELOPMENT = "requirements-dev.txt"
 DEPENDENCIES = "layers/dependencies/requirements.txt"
 RUNTIME = "layers/winterbourne/requirements.txt"
-LOCKS = (DEVELOPMENT, DEPENDENCIES, RUNTIME)
+CLIENTS = "tests/contract/clients/requirements.txt"
+LOCKS = (DEVELOPMENT, DEPENDENCIES, RUNTIME, CLIENTS)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -54,7 +55,8 @@ class TestEveryLock:
 @pytest.mark.slow
 def test_make_lock_makes_these_very_files(tmp_path: Path) -> None:
     """With `UPGRADE=` it keeps the versions, so the files are unchanged unless a name was added by hand."""
-    for name in (*LOCKS, "Makefile", "pyproject.toml", "layers/winterbourne/pyproject.toml"):
+    inputs = ("Makefile", "pyproject.toml", "layers/winterbourne/pyproject.toml", CLIENTS.replace(".txt", ".in"))
+    for name in (*LOCKS, *inputs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to((ROOT / ".venv").resolve())

@@ -88,7 +88,8 @@ class TestAnEnvironmentThatRetires:
         (tmp_path / "app.py").write_text(
             "import asyncio, os\nfrom winterbourne import retire\nasync def handler(event, context):\n"
             "    if event['do'] == 'retire':\n        retire()\n"
-            "    if event['do'] == 'linger':\n        await asyncio.sleep(1)\n    return os.getpid()"
+            "    while event['do'] == 'linger' and not os.path.exists('enough'):\n        await asyncio.sleep(0.01)\n"
+            "    return os.getpid()"
         )
         function = FunctionConfig(task_root=tmp_path, handler="app.handler", managed_instances=4)
         async with running_pool(function, size=1) as run:
@@ -98,6 +99,7 @@ class TestAnEnvironmentThatRetires:
             assert not lingering.done()
             assert len({each.body for each in later}) == 1
             assert later[0].body != retiring.body
+            (tmp_path / "enough").touch()
             assert ((await lingering).error, (await lingering).body) == (None, retiring.body)
         assert len(run.environments) == 2
 
