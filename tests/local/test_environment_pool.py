@@ -93,12 +93,14 @@ class TestAnEnvironmentThatRetires:
         )
         function = FunctionConfig(task_root=tmp_path, handler="app.handler", managed_instances=4)
         async with running_pool(function, size=1) as run:
+            await run("start")
+            await until(lambda: len(run.pool._idle) == 4)
             lingering = asyncio.create_task(run("linger"))
             retiring = await run("retire")
             later = await asyncio.gather(*(run("later") for _ in range(3)))
             assert not lingering.done()
-            assert len({each.body for each in later}) == 1
-            assert later[0].body != retiring.body
+            assert [each.error for each in later] == [None] * 3
+            assert later[-1].body != retiring.body
             (tmp_path / "enough").touch()
             assert ((await lingering).error, (await lingering).body) == (None, retiring.body)
         assert len(run.environments) == 2

@@ -88,7 +88,7 @@ class Poller:
         self._draining = True
         if self.is_polling:
             self._client.withdraw()
-        elif self._task and self._connecting:
+        elif self._task and self._connecting and self._client.state is State.IDLE:  # else an invocation has arrived
             self._task.cancel()
 
     @property

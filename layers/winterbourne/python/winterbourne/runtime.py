@@ -26,6 +26,7 @@ __all__ = ["main"]
 DEFAULT_DEADLINE_MARGIN_MS = 250
 EXIT_STATUS = {"Runtime.BeforeSnapshotError": 64, "Runtime.AfterRestoreError": 65}  # after other init errors: 1
 EXIT_GRACE_S = 1.0  # after the shutdown hooks, for threads and atexit functions to finish
+WITHDRAWAL_S = 0.5
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -139,15 +140,28 @@ def _stop_pollers(pollers: list[Poller]) -> None:
         poller.stop()
 
 
+async def _wait_for_end(running: "dict[asyncio.Task[None], Poller]") -> None:
+    """Wait until every poller has ended, one has failed, or only such are left as have withdrawn without an answer.
+
+    After `retire` the pollers finish what they have. Those that only wait have withdrawn: an invocation that was handed
+    out at that moment still arrives. Lambda may not notice the withdrawal, so it has WITHDRAWAL_S to answer.
+    """
+    timeout_s: float | None = None
+    while running:
+        done, _ = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if any(not task.cancelled() and task.exception() for task in done):
+            return
+        running = {task: poller for task, poller in running.items() if task not in done}
+        only_withdrawn = all(poller.is_polling for poller in running.values())
+        if only_withdrawn and not done:
+            return
+        timeout_s = WITHDRAWAL_S if only_withdrawn else None
+
+
 async def _wait_for_shutdown(pollers: list[Poller], tasks: list["asyncio.Task[None]"]) -> int:
     """Wait for a signal, `retire` or an unavailable Runtime API; then stop the pollers and run the shutdown hooks."""
     status = 0
-    running = set(tasks)
-    while any(task in running and not poller.is_polling for task, poller in zip(tasks, pollers, strict=True)):
-        # After `retire` the others finish what they have. Who only waits has withdrawn, which Lambda may not notice.
-        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        if any(not task.cancelled() and task.exception() for task in done):
-            break
+    await _wait_for_end(dict(zip(tasks, pollers, strict=True)))
     _stop_pollers(pollers)
     for ended in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(ended, RuntimeApiUnavailable):
