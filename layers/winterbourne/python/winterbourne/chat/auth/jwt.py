@@ -30,6 +30,12 @@ UNKNOWN_KEY_MAX_AGE_S: Final = 10.0
 # OpenID Connect Core 1.0, section 2: `sub` has 255 ASCII characters at most. It becomes part of a storage key.
 MAX_SUBJECT_CHARS: Final = 255
 
+MAX_TOKEN_CHARS: Final = 16 * 1024
+"""Far more than any issuer puts into a header."""
+
+# What PyJWT lets through for values that no issuer writes, such as an infinite `exp` or JSON that nests too deep.
+UNREADABLE: Final = (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError)
+
 
 class JwtAuthenticator:
     """Authenticates callers by a JWT of one issuer.
@@ -73,7 +79,10 @@ class JwtAuthenticator:
             )
         except jwt.ExpiredSignatureError:
             raise _bearer_error(401, "invalid_token", "the token has expired") from None
-        except jwt.PyJWTError:
+        except UNREADABLE as error:
+            # The claim, for operators; never a value of the token.
+            claim = error.claim if isinstance(error, jwt.MissingRequiredClaimError) else ""
+            _LOGGER.warning("a token was refused: %s %s", type(error).__name__, claim)
             raise _bearer_error(401, "invalid_token", "the token is not valid for this service") from None
         if 0 < len(claims["sub"]) <= MAX_SUBJECT_CHARS and claims["sub"].isascii():
             return claims
@@ -81,8 +90,10 @@ class JwtAuthenticator:
 
     async def _get_signing_key(self, token: str) -> jwt.PyJWK:
         try:
+            if len(token) > MAX_TOKEN_CHARS or not token.isascii():
+                raise jwt.DecodeError
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
+        except UNREADABLE:
             raise _bearer_error(401, "invalid_token", "the token is malformed") from None
         if header.get("alg") not in ALGORITHMS:
             raise _bearer_error(

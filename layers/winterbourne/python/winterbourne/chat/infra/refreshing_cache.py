@@ -16,8 +16,11 @@ __all__ = ["RefreshingCache"]
 
 T = TypeVar("T")
 
+FETCH_TIMEOUT_S: Final = 3.0
+"""How long requests wait for a first value."""
+
 REFRESH_TIMEOUT_S: Final = 2.0
-"""How long requests wait for a refresh that hangs while there is a stale value to use."""
+"""How long requests wait for a refresh while there is a stale value to use."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -35,38 +38,48 @@ class RefreshingCache(Generic[T]):
         self._name = name
         self._fetch = fetch
         self._now = now
-        self._lock = asyncio.Lock()
         self._last_refresh_at = -math.inf
         self._cached: tuple[T] | None = None
+        self._refresh_task: asyncio.Task[T] | None = None
 
     async def get(self, max_age_s: float) -> T:
         """The value, refreshing it first if the last refresh was at least `max_age_s` seconds ago.
 
-        Concurrent callers share one fetch. If refreshing fails, the stale value is kept and a warning is logged: an old
-        key is better than no service.
+        Concurrent callers share one fetch and its failure. Who is content with the value's age never waits. If
+        refreshing fails, the stale value is kept and a warning is logged: an old key is better than no service.
 
         Raises:
-            Exception: What `fetch` raised, if there is no value yet.
+            Exception: What `fetch` raised, if there is no value yet; TimeoutError after FETCH_TIMEOUT_S.
+
+        Cancellation:
+            The fetch goes on for the others, until its timeout.
         """
-        async with self._lock:
-            if self._cached is None or not 0 <= self._now() - self._last_refresh_at < max_age_s:
-                self._cached = (await self._fetch_or_stale(),)
-                self._last_refresh_at = self._now()
+        if self._cached and 0 <= self._now() - self._last_refresh_at < max_age_s:
             return self._cached[0]
+        if self._refresh_task is None:
+            self._refresh_task = asyncio.create_task(self._refresh())
+            self._refresh_task.add_done_callback(self._end_refresh)
+        return await asyncio.shield(self._refresh_task)
 
     def invalidate(self, value: T) -> None:
         """Report that this value was rejected: the next `get` fetches again, unless it has been replaced meanwhile."""
         if self._cached == (value,):
             self._last_refresh_at = -math.inf
 
-    async def _fetch_or_stale(self) -> T:
+    async def _refresh(self) -> T:
         try:
-            async with asyncio.timeout(REFRESH_TIMEOUT_S if self._cached else None):
-                return await self._fetch()
+            async with asyncio.timeout(REFRESH_TIMEOUT_S if self._cached else FETCH_TIMEOUT_S):
+                self._cached = (await self._fetch(),)
         except Exception as error:
             if self._cached is None:
                 raise
             # Only messages of our own errors are logged: others may quote what was fetched.
             reason = str(error) if isinstance(error, ChatError) else type(error).__name__
             _LOGGER.warning("refreshing %s failed, the stale value is kept: %s", self._name, reason)
-            return self._cached[0]
+        self._last_refresh_at = self._now()
+        return self._cached[0]
+
+    def _end_refresh(self, task: asyncio.Task[T]) -> None:
+        self._refresh_task = None
+        if not task.cancelled():
+            task.exception()  # retrieved, in case that nobody waits any more
