@@ -43,7 +43,9 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
-from winterbourne.chat.errors import ModelBusy, ModelError, ModelStreamTruncated
+from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.usage import estimate_input
+from winterbourne.chat.errors import ModelBusy, ModelError, ModelStreamTruncated, RateLimitExceeded
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
 
@@ -92,9 +94,9 @@ class TestAnswerWithoutTools:
 
     @jumping
     async def test_has_the_text_that_arrives_in_the_same_read_as_the_end_of_the_turn(self) -> None:
-        emitted, stored = RecordingEmit(), list[Message]()
-        await conversation(emitted, FakeProvider([[TextDelta("hi"), TurnEnded("stop")]]), stored.append).run()
-        assert emitted[2:4] == [TextDelta("hi"), TurnEnded("stop")]
+        emitted, stored, ended = RecordingEmit(), list[Message](), TurnEnded("stop", Usage(1, 1))
+        await conversation(emitted, FakeProvider([[TextDelta("hi"), ended]]), stored.append).run()
+        assert emitted[2:4] == [TextDelta("hi"), ended]
         assert stored == [AssistantMessage((Text("hi"),), "m")]
 
     @jumping
@@ -146,9 +148,9 @@ class TestAnswerWithoutTools:
     @pytest.mark.parametrize("reason", ["max_tokens", "content_filter", "refusal"])
     def test_ends_with_the_models_own_stop_reason(self, reason: str) -> None:
         emitted = RecordingEmit()
-        turn: list[Step] = [[TextDelta("hi")], [TurnEnded(reason)]]  # type: ignore[arg-type]  # parametrized
+        turn: list[Step] = [[TextDelta("hi")], [TurnEnded(reason, Usage(1, 1))]]  # type: ignore[arg-type]  # parametrized
         asyncio.run(conversation(emitted, FakeProvider(turn)).run())
-        assert emitted[-1] == ConversationEnded(reason, Usage(), 1)  # type: ignore[arg-type]  # parametrized
+        assert emitted[-1] == ConversationEnded(reason, Usage(1, 1), 1)  # type: ignore[arg-type]  # parametrized
 
 
 class TestSuccessiveToolCalls:
@@ -247,8 +249,8 @@ class TestTurns:
     async def test_that_stop_for_tool_calls_but_made_none_end_normally(self) -> None:
         """A client that gets the stop reason `tool_calls` looks for calls."""
         emitted = RecordingEmit()
-        await conversation(emitted, FakeProvider([[TextDelta("hi")], [TurnEnded("tool_calls")]])).run()
-        assert emitted[-1] == ConversationEnded("stop", Usage(), 1)
+        await conversation(emitted, FakeProvider([[TextDelta("hi")], [TurnEnded("tool_calls", Usage(1, 1))]])).run()
+        assert emitted[-1] == ConversationEnded("stop", Usage(1, 1), 1)
 
     @jumping
     async def test_a_forced_tool_choice_holds_for_the_first_turn_only(self) -> None:
@@ -400,6 +402,9 @@ class TestFailedTurn:
         with pytest.raises(ModelStreamTruncated):
             await conversation(RecordingEmit(), FakeProvider([[TextDelta("half")]])).run()
 
+    MESSAGES = (UserMessage((Text("x" * 400),)),)
+    INPUT = estimate_input(ModelRequest(messages=MESSAGES, tools=SleepingTools.schemas))
+
     @jumping
     async def test_cancelled_while_tools_run_is_charged_the_reported_usage(self) -> None:
         """Otherwise a caller with a token limit could stop every request in time and never be charged."""
@@ -410,6 +415,35 @@ class TestFailedTurn:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert usages == [Usage(1, 1)]
+
+    @pytest.mark.parametrize(
+        ("reported", "input_tokens", "output_tokens"), [((0, 0), INPUT, 10), ((7, 0), 7, 10), ((0, 3), INPUT, 3)]
+    )
+    async def test_a_turn_without_usage_is_charged_an_estimate_and_told_it(
+        self, reported: tuple[int, int], input_tokens: int, output_tokens: int
+    ) -> None:
+        emitted, usages, used = RecordingEmit(), list[Usage](), Usage(input_tokens, output_tokens)
+        provider = FakeProvider([[TextDelta("x" * 40)], [TurnEnded("stop", Usage(*reported))]])
+        request = ChatRequest(messages=self.MESSAGES)
+        await conversation(emitted, provider, request=request, on_usage=usages.append).run()
+        assert usages == [used]
+        assert emitted[-2:] == [TurnEnded("stop", used), ConversationEnded("stop", used, 1)]
+
+    async def test_before_each_turn_its_request_can_be_refused(self) -> None:
+        """By a token limit, for one."""
+        refused = RateLimitExceeded("5 tokens per day", 60)
+
+        async def before_turn(request: ModelRequest) -> None:
+            if isinstance(request.messages[-1], ToolMessage):
+                raise refused
+
+        provider = FakeProvider(calls_tools(("a", "sleep", "0")), answer("never asked for"))
+        chat = conversation(RecordingEmit(), provider)
+        chat.before_turn = before_turn
+        with pytest.raises(RateLimitExceeded) as raised:
+            await chat.run()
+        assert raised.value is refused
+        assert len(provider.requests) == 1
 
     @pytest.mark.parametrize(
         "event",
@@ -424,17 +458,17 @@ class TestFailedTurn:
 
         @jumping
         async def run() -> None:
-            assert await self.usage_when_cancelled([event], pause(60)) == [Usage(100, 100)]
+            assert await self.usage_when_cancelled([event], pause(60)) == [Usage(self.INPUT, 100)]
 
         run()
 
     @jumping
     async def test_cancelled_before_any_output_is_charged_the_input(self) -> None:
-        assert await self.usage_when_cancelled(pause(60)) == [Usage(100, 0)]
+        assert await self.usage_when_cancelled(pause(60)) == [Usage(self.INPUT, 0)]
 
     @jumping
     async def test_failed_by_the_provider_is_charged_the_output_so_far(self) -> None:
-        assert await self.usage_when_cancelled([TextDelta("x" * 40)], ModelBusy("busy")) == [Usage(100, 10)]
+        assert await self.usage_when_cancelled([TextDelta("x" * 40)], ModelBusy("busy")) == [Usage(self.INPUT, 10)]
 
     @jumping
     async def test_failed_by_the_provider_before_any_output_is_charged_nothing(self) -> None:
@@ -450,10 +484,9 @@ class TestFailedTurn:
         assert usages[1].output == 10
 
     async def usage_when_cancelled(self, *steps: Step) -> list[Usage]:
-        """The usage of a turn that is cancelled after one second; its request has 400 characters, tools included."""
+        """The usage of a turn that is cancelled after one second; its request has INPUT tokens, tools included."""
         usages: list[Usage] = []
-        rest = 400 - len(msgspec.json.encode(SleepingTools.schemas))
-        request = ChatRequest(messages=(UserMessage((Text("x" * rest),)),))
+        request = ChatRequest(messages=self.MESSAGES)
         task = asyncio.create_task(
             conversation(RecordingEmit(), FakeProvider([*steps]), request=request, on_usage=usages.append).run()
         )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import httpx
@@ -30,7 +31,19 @@ from winterbourne.chat.http.service import (
     reply_json,
 )
 from winterbourne.chat.infra import http_pool, redaction, telemetry
+from winterbourne.chat.settings import LimitSettings
+from winterbourne.chat.storage.base import Store
+from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.invocation import TRACE_ID
+
+
+def make_limiter(requests_per_minute: int) -> RateLimiter:
+    store = Store(MemoryBackend, threads=0, is_shared=True, now=lambda: 60.0)
+    return RateLimiter(store, LimitSettings(limit_requests_per_minute=requests_per_minute))
+
+
+UNLIMITED = make_limiter(0)
 
 
 def encode_error(status: int, code: str, message: str, _request_id: str) -> tuple[str, bytes]:
@@ -59,12 +72,17 @@ async def serve(
     is_public: bool = True,
     prepare: Callable[[], Awaitable[None]] | None = None,
     after_request: Callable[[], None] = lambda: None,
+    limiter: RateLimiter = UNLIMITED,
+    counter: str = "other_requests",
     **fields: Any,
 ) -> RecordedResponse:
-    endpoint = Endpoint(handler=handler, prepare=prepare, is_public=is_public, encode_error=encode_other_error)
+    endpoint = Endpoint(
+        handler=handler, prepare=prepare, is_public=is_public, encode_error=encode_other_error, counter=counter
+    )
     service = Service(
         Router({("GET", "/thing/{id}"): endpoint}),
         FakeAuthenticator(),
+        limiter,
         encode_error,
         telemetry.make_logger(),
         "winterbourne-dev",
@@ -100,6 +118,25 @@ async def outgoing_headers(**headers: str) -> dict[str, str]:
 
 def request_log_line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     return next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
+
+
+class TestRequestLimit:
+    async def test_every_request_of_an_authenticated_route_counts(self) -> None:
+        limiter, headers = make_limiter(2), {"x-name": "Ada"}
+        responses = [await serve(ok, limiter=limiter, is_public=False, headers=headers) for _ in range(3)]
+        assert [response.status for response in responses] == [200, 200, 429]
+        assert responses[2].headers["retry-after"] == "60"
+
+    async def test_chats_are_counted_by_themselves_so_that_one_can_still_be_stopped(self) -> None:
+        limiter, headers = make_limiter(1), {"x-name": "Ada"}
+        serve_one = partial(serve, ok, limiter=limiter, is_public=False, headers=headers)
+        for counter in ("requests", "other_requests"):
+            assert [(await serve_one(counter=counter)).status for _ in range(2)] == [200, 429]
+
+    async def test_public_routes_and_unknown_callers_are_not_counted(self) -> None:
+        limiter = make_limiter(1)
+        assert [(await serve(ok, limiter=limiter)).status for _ in range(3)] == [200] * 3
+        assert [(await serve(ok, limiter=limiter, is_public=False)).status for _ in range(3)] == [401] * 3
 
 
 class TestRouting:

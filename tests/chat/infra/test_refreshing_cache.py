@@ -1,13 +1,14 @@
 """Refreshing cache: single-flight fetch, refresh when the value is too old, and stale-if-error."""
 
 import asyncio
+import gc
 import logging
 
 import pytest
 
 from tests.clock import jumping
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra.refreshing_cache import REFRESH_TIMEOUT_S, RefreshingCache
+from winterbourne.chat.infra.refreshing_cache import FETCH_TIMEOUT_S, REFRESH_TIMEOUT_S, RefreshingCache
 
 
 class RemoteValue:
@@ -88,12 +89,53 @@ class TestFailedFetch:
             await remote.cache.get(0)
         assert caplog.messages == [f"refreshing the number failed, the stale value is kept: {reason}"]
 
-    async def test_a_cancelled_fetch_leaves_the_next_caller_to_fetch(self, remote: RemoteValue) -> None:
+    async def test_answers_all_who_wait(self, remote: RemoteValue) -> None:
+        remote.error = SettingsError("X: cannot be read")
+        outcomes = await asyncio.gather(*(remote.cache.get(60) for _ in range(9)), return_exceptions=True)
+        assert outcomes == [remote.error] * 9
+        assert remote.fetches == 1
+
+    @jumping
+    async def test_of_a_first_fetch_that_hangs_is_told_to_all_in_time(self) -> None:
+        remote = RemoteValue()
+        remote.hangs, started_at = True, asyncio.get_running_loop().time()
+        outcomes = await asyncio.gather(*(remote.cache.get(60) for _ in range(9)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [TimeoutError] * 9
+        assert asyncio.get_running_loop().time() - started_at <= FETCH_TIMEOUT_S + 0.1
+        assert remote.fetches == 1
+        remote.hangs = False
+        assert await remote.cache.get(60) == 2
+
+    async def test_a_caller_who_is_cancelled_leaves_the_fetch_to_the_others(self, remote: RemoteValue) -> None:
         first = asyncio.create_task(remote.cache.get(60))
         second = asyncio.create_task(remote.cache.get(60))
         await asyncio.sleep(0)
         first.cancel()
-        assert await second == 2
+        assert await second == 1
+
+    async def test_that_nobody_waits_for_any_more_is_no_unhandled_error(
+        self, remote: RemoteValue, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        remote.error = TimeoutError()
+        only = asyncio.create_task(remote.cache.get(60))
+        await asyncio.sleep(0)
+        only.cancel()
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert remote.fetches == 1
+        assert not caplog.records
+
+    @jumping
+    async def test_who_is_content_with_the_values_age_does_not_wait_for_it(self) -> None:
+        """Else callers with a known key would wait for those with an unknown one."""
+        remote = RemoteValue()
+        await remote.cache.get(60)
+        remote.hangs, started_at = True, asyncio.get_running_loop().time()
+        refreshing = asyncio.create_task(remote.cache.get(0))
+        await asyncio.sleep(0)
+        assert await remote.cache.get(60) == 1
+        assert asyncio.get_running_loop().time() == started_at
+        await refreshing
 
     @jumping
     async def test_a_refresh_that_hangs_is_abandoned_if_there_is_a_stale_value(self) -> None:

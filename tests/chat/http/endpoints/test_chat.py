@@ -13,7 +13,7 @@ from tests.chat.stores import SlowStore
 from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
-from winterbourne.chat.core.events import TextDelta, TurnEnded
+from winterbourne.chat.core.events import TextDelta, TurnEnded, Usage
 from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
@@ -24,7 +24,7 @@ from winterbourne.chat.infra import redaction, telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
-from winterbourne.chat.storage.rate_limits import RateLimiter
+from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
 from winterbourne.chat.storage.stop_signals import StopSignals
 
 
@@ -53,8 +53,10 @@ class ServiceFixture:
         encode_error = native.FORMAT.encode_error
         endpoint = partial(Endpoint, encode_error=encode_error)
         routes = {
-            ("POST", "/chat"): endpoint(handler=partial(chat_endpoint.handle, native.FORMAT)),
-            ("POST", "/v1/chat/completions"): endpoint(handler=partial(chat_endpoint.handle, openai.FORMAT)),
+            ("POST", "/chat"): endpoint(handler=partial(chat_endpoint.handle, native.FORMAT), counter="requests"),
+            ("POST", "/v1/chat/completions"): endpoint(
+                handler=partial(chat_endpoint.handle, openai.FORMAT), counter="requests"
+            ),
             ("POST", "/chat/{id}/stop"): endpoint(handler=conversations_endpoint.stop),
             ("GET", "/conversations"): endpoint(handler=conversations_endpoint.list_page),
             ("GET", "/conversations/{id}"): endpoint(handler=conversations_endpoint.get),
@@ -63,6 +65,7 @@ class ServiceFixture:
         self.service = Service(
             Router(routes),
             AnonymousAuthenticator(),
+            limiter,
             encode_error,
             telemetry.make_logger(),
             telemetry.SERVICE,
@@ -79,6 +82,8 @@ class ServiceFixture:
         """Like `send` with POST, on a deadline that comes nearer."""
         response, context = TimedResponse(), TimedContext(remaining_ms)
         await self.service.handle(event("POST", path, body), cast("ResponseStream", response), context)
+        if not response.ended:
+            await response.end()  # as the runtime does
         return response
 
     async def chat(self, content: str, **fields: Any) -> RecordedResponse:
@@ -303,6 +308,57 @@ class TestRateLimits:
         assert (await fixture.chat("two")).status == 429
 
     @jumping
+    async def test_of_requests_at_once_only_as_many_are_answered_as_can_be_paid_for(self) -> None:
+        """MODEL_MAX_TOKENS is 8192, so one of them may use all that there is."""
+        fixture = ServiceFixture(*(answer("a") for _ in range(40)), limit_tokens_per_day=8000)
+        responses = await asyncio.gather(*(fixture.chat(str(number)) for number in range(40)))
+        assert sorted(response.status for response in responses) == [200] + [429] * 39
+        refused = next(response for response in responses if response.status == 429)
+        assert "running requests have reserved" in refused.json["error"]["message"]
+        assert int(refused.headers["retry-after"]) <= 10
+        assert (await fixture.chat("later")).status == 200
+
+    @jumping
+    async def test_what_is_left_when_few_tokens_are_needed_is_for_others(self) -> None:
+        fixture = ServiceFixture(*(answer("a") for _ in range(40)), limit_tokens_per_day=1000, model_max_tokens=50)
+        responses = await asyncio.gather(*(fixture.chat("hi") for _ in range(40)))
+        assert 5 < [response.status for response in responses].count(200) < 20
+
+    @jumping
+    async def test_a_loop_of_turns_ends_at_the_limit_with_an_error(self) -> None:
+        """What it has used is reported, and what it has said is valid."""
+        ended: Step = [TurnEnded("tool_calls", Usage(300, 100))]
+        turns = [[*calls_tools((str(number), "sleep", "0"))[:-1], ended] for number in range(10)]
+        fixture = ServiceFixture(*turns, limit_tokens_per_day=1000)
+        response = await fixture.chat("one")
+        assert response.frames[-1]["type"] == "error"
+        assert response.frames[-1]["code"] == "rate_limited"
+        assert len(fixture.provider.requests) == 3
+        assert (await fixture.chat("two")).status == 429
+
+    @jumping
+    async def test_a_request_that_was_not_answered_gives_back_what_it_has_reserved(self) -> None:
+        fixture = ServiceFixture([ModelBusy("busy")], [pause(60)], answer("b"), limit_tokens_per_day=1000)
+        assert (await fixture.chat("fails")).frames[-1]["type"] == "error"
+        running = asyncio.create_task(fixture.chat("one", conversation_id="c-1", store=True))
+        await asyncio.sleep(1)
+        assert (await fixture.chat("two", conversation_id="c-1", store=True)).status == 429
+        await fixture.send("POST", "/chat/c-1/stop")
+        await running
+        assert (await fixture.chat("three")).status == 200
+
+    @jumping
+    async def test_an_answer_is_not_broken_off_because_the_store_is_unavailable(self) -> None:
+        store = SlowStore()
+
+        async def lose_the_store() -> None:
+            store.delay_s = HANGING_S
+
+        first: list[Step] = [lose_the_store, *calls_tools(("a", "sleep", "0"))]
+        fixture = ServiceFixture(first, answer("b"), store=store, limit_tokens_per_day=100_000)
+        assert (await fixture.chat("one")).frames[-1]["type"] == "done"
+
+    @jumping
     async def test_a_hanging_store_delays_neither_the_terminal_event_nor_the_end(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -314,7 +370,7 @@ class TestRateLimits:
             frame_types.extend(frame["type"] for frame in response.frames)
             await asyncio.sleep(3600)
 
-        monkeypatch.setattr(RateLimiter, "record_usage", hang)
+        monkeypatch.setattr(TokenReservation, "settle", hang)
         fixture, response = ServiceFixture(answer("a"), limit_tokens_per_day=100), RecordedResponse()
         started_at = asyncio.get_running_loop().time()
         body = {"messages": [{"role": "user", "content": "hi"}]}

@@ -67,7 +67,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     store = make_store(settings.storage.store)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
-    limits = settings.limits
+    rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
     chat = ChatEndpoint(
         request_settings=settings.request,
         model_settings=settings.model,
@@ -76,14 +76,16 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
         provider=provider,
         tools=executor,
         conversations=conversations,
-        rate_limiter=RateLimiter(store, limits) if limits.are_set else None,
+        rate_limiter=rate_limiter,
         stop_signals=stop_signals,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
     routes = _routes(settings.model, health, stored)
     connect = servers.connect if servers else None
     for each in FORMATS:
-        routes["POST", each.path] = Endpoint(partial(chat.handle, each), each.encode_error, prepare=connect)
+        routes["POST", each.path] = Endpoint(
+            partial(chat.handle, each), each.encode_error, counter="requests", prepare=connect
+        )
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -93,7 +95,9 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     if servers:
         on_shutdown(servers.close)
     after_request = partial(executor.retire_if_stuck, retire)
-    return Service(Router(routes), authenticator, native.FORMAT.encode_error, logger, log.service_name, after_request)
+    return Service(
+        Router(routes), authenticator, rate_limiter, native.FORMAT.encode_error, logger, log.service_name, after_request
+    )
 
 
 def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpServers | None":

@@ -5,7 +5,7 @@ as its call is complete, while the model is still streaming. Independent of wire
 """
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Final, Protocol, assert_never
 
@@ -43,7 +43,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest, Provider
-from winterbourne.chat.core.usage import estimate_usage
+from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
@@ -90,8 +90,9 @@ class Conversation(msgspec.Struct, kw_only=True):
         provider: Generates the model turns.
         tools: The tools the model may call.
         emit: Receives the events.
-        on_usage: Called with the usage of each turn as soon as the provider reports it; with an estimate if the turn
-            fails before that.
+        on_usage: Called with the usage of each turn as soon as the provider has ended it, or it has failed; an
+            estimate of what the provider did not report.
+        before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
@@ -108,6 +109,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     tools: Tools
     emit: Emit
     on_usage: Callable[[Usage], None]
+    before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
     on_message: Callable[[Message], None] | None = None
     max_turns: int
     deadline: float = float("inf")
@@ -145,8 +147,11 @@ class Conversation(msgspec.Struct, kw_only=True):
         before: ChatEvent = ConversationStarted(request.conversation_id, request.message_id, self.provider.name)
         for number in range(1, self.max_turns + 1):
             await self.emit((before, TurnStarted(number)))
-            turn = self.turn = _ModelTurn(self, client_tools)
-            before = ended = await turn.run(history, self._model_request(history, tools, number))
+            model_request = self._model_request(history, tools, number)
+            if self.before_turn:
+                await self.before_turn(model_request)
+            turn = self.turn = _ModelTurn(self, client_tools, model_request)
+            before = ended = await turn.run(history)
             usage = _add(usage, ended.usage)
             if reason := turn.final_stop_reason(ended.stop_reason):
                 break
@@ -179,20 +184,21 @@ class _ModelTurn(msgspec.Struct):
 
     _conversation: Conversation
     _client_tools: Collection[str]
+    _request: ModelRequest
     _parts: list[AssistantPart] = []
     _text_buffer: list[str] = []
     _reasoning_buffer: list[str] = []
     _ended: TurnEnded | None = None
     _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
     _calls_client: bool = False
-    _output_chars: int = 0
+    _output: list[str] = []  # in pieces, as received
 
-    async def run(self, history: list[Message], request: ModelRequest) -> TurnEnded:
+    async def run(self, history: list[Message]) -> TurnEnded:
         """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
         results: Sequence[ToolMessage] | None = None
         try:
             async with AsyncExitStack() as stack:
-                ended = await self._consume_stream(request, stack)
+                ended = await self._consume_stream(stack)
                 results = await self._calls.results() if self._calls else ()
         finally:
             if results is None:  # failed or cancelled, and with it the calls that were running
@@ -214,16 +220,16 @@ class _ModelTurn(msgspec.Struct):
             return None
         return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
 
-    async def _consume_stream(self, request: ModelRequest, stack: AsyncExitStack) -> TurnEnded:
+    async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
         try:
-            async with aclosing(self._conversation.provider.stream(request)) as batches:
+            async with aclosing(self._conversation.provider.stream(self._request)) as batches:
                 async for batch in batches:
                     await self._handle_batch(batch, stack)
         finally:
             # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
             # anything.
-            if self._ended is None and (self._output_chars or not isinstance(sys.exception(), ModelError)):
-                self._conversation.on_usage(estimate_usage(request, self._output_chars))
+            if self._ended is None and (self._output or not isinstance(sys.exception(), ModelError)):
+                self._conversation.on_usage(complete_usage(Usage(), self._request, self._output))
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
@@ -246,13 +252,13 @@ class _ModelTurn(msgspec.Struct):
     def _handle_event(self, event: ModelEvent) -> None:
         match event:
             case TextDelta(text):
-                self._output_chars += len(text)
+                self._output.append(text)
                 self._text_buffer.append(text)
             case ReasoningDelta(text):
-                self._output_chars += len(text)
+                self._output.append(text)
                 self._reasoning_buffer.append(text)
             case ToolArgumentsDelta(_, json):
-                self._output_chars += len(json)
+                self._output.append(json)
             case ReasoningEnded(signature, redacted, opaque):
                 self._flush_text()
                 self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted, opaque))
@@ -264,8 +270,9 @@ class _ModelTurn(msgspec.Struct):
                     else part
                     for part in self._parts
                 ]
-            case TurnEnded(_, usage):
-                self._ended = event
+            case TurnEnded(reason, reported):
+                usage = complete_usage(reported, self._request, self._output)
+                self._ended = TurnEnded(reason, usage)
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
             case ToolCallStarted() | ToolCallReady():  # a call is part of the turn once it is ready, see `_handle_call`
                 pass

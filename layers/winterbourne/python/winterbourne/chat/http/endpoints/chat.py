@@ -16,9 +16,10 @@ from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
-from winterbourne.chat.core.provider import Provider
+from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.core.usage import estimate_input
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.request import invalid_shape
@@ -27,7 +28,7 @@ from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
 from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
-from winterbourne.chat.storage.rate_limits import RateLimiter
+from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
 from winterbourne.chat.storage.stop_signals import StopSignals
 
 __all__ = ["ChatEndpoint", "resume_stream"]
@@ -49,7 +50,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         provider: The model provider.
         tools: The tools the model may call.
         conversations: Stores the conversations.
-        rate_limiter: Enforces each caller's limits; None if there are none.
+        rate_limiter: Enforces each caller's token limit; None if there are no limits.
         stop_signals: Delivers stop requests.
     """
 
@@ -86,20 +87,31 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
         stored = self.conversations.open(context.caller.id, request) if request.store else None
+        reservation = self.rate_limiter.token_reservation(context.caller.id) if self.rate_limiter else None
         usages: list[Usage] = []
         if stored:
             context.after_response.append(stored.close)
-        if self.rate_limiter:
-            context.after_response.append(partial(_record_usage, self.rate_limiter, context.caller, usages))
+        if reservation:
+            context.after_response.append(partial(_settle, reservation, context.caller, usages))
         fields = context.record.fields
         fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
-        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
-            if self.rate_limiter:
-                await self.rate_limiter.check(context.caller.id)
+        store_s = min(WAIT_TIMEOUT_S, context.store_until - asyncio.get_running_loop().time())
+        async with time_limit(min(store_s, self._remaining_s(context))):  # all that the first byte waits for
+            if reservation:
+                await reservation.extend(_estimate_turn(self._first_turn(request)))
             if stored:
                 await stored.start()
                 request = msgspec.structs.replace(request, messages=stored.messages)
-        await self._run_conversation(request, stored, encoder, context, usages)
+        await self._run_conversation(request, stored, encoder, context, usages, reservation)
+
+    def _first_turn(self, request: ChatRequest) -> ModelRequest:
+        """What the model is sent first, without the messages of a stored conversation."""
+        return ModelRequest(
+            messages=request.messages,
+            tools=(*self.tools.schemas, *request.client_tools),
+            system=request.system or "",
+            max_tokens=request.max_tokens,
+        )
 
     def _remaining_s(self, context: RequestContext) -> float:
         """Seconds until the terminal event must be sent."""
@@ -112,6 +124,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         encoder: Encoder,
         context: RequestContext,
         usages: list[Usage],
+        reservation: TokenReservation | None,
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
@@ -125,6 +138,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             tools=self.tools,
             emit=writer.emit,
             on_usage=usages.append,
+            before_turn=partial(_reserve, reservation, usages) if reservation else None,
             on_message=_log_messages(request, append, context.record) if self.log_messages else append,
             max_turns=settings.max_turns,
             deadline=deadline,
@@ -153,13 +167,32 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
 
 
-async def _record_usage(rate_limiter: RateLimiter, caller: Caller, usages: Sequence[Usage], until: float) -> None:
-    tokens = sum(used.input + used.output for used in usages)
+async def _reserve(reservation: TokenReservation, usages: Sequence[Usage], request: ModelRequest) -> None:
+    """Reserve tokens for the next turn. An answer that has begun is not broken off because the store is unavailable."""
+    used = _total(usages)
+    try:
+        async with time_limit():
+            await reservation.extend(used + _estimate_turn(request), used)
+    except StorageUnavailable:
+        _LOGGER.warning("no tokens could be reserved for the next turn")
+
+
+async def _settle(reservation: TokenReservation, caller: Caller, usages: Sequence[Usage], until: float) -> None:
+    tokens = _total(usages)
     try:
         async with asyncio.timeout_at(until):
-            await rate_limiter.record_usage(caller.id, tokens)
+            await reservation.settle(tokens)
     except (StorageUnavailable, TimeoutError):
         _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
+
+
+def _estimate_turn(request: ModelRequest) -> int:
+    """The most tokens that a model turn uses."""
+    return estimate_input(request) + (request.max_tokens or 0)
+
+
+def _total(usages: Sequence[Usage]) -> int:
+    return sum(used.input + used.output for used in usages)
 
 
 def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
