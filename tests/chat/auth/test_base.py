@@ -1,10 +1,15 @@
 """Credentials: the API key or bearer token of a request."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.chat.auth.requests import request
 from winterbourne.chat.auth.base import extract_credential
 from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.http.request import Request
 
 
 class TestCredential:
@@ -27,3 +32,13 @@ class TestCredential:
             extract_credential(request(**headers))
         assert (rejection.value.status, rejection.value.code) == (401, "unauthorized")
         assert rejection.value.headers == {"www-authenticate": 'Bearer realm="chat"'}
+
+    @given(st.dictionaries(st.sampled_from(["authorization", "Authorization", "x-api-key"]), st.text() | st.none()))
+    def test_whatever_the_headers_hold_it_is_text_or_the_request_is_rejected(self, headers: dict[str, object]) -> None:
+        request = Request.from_event({"headers": headers})
+        if any(request.headers.values()):
+            with contextlib.suppress(RequestRejected):
+                assert extract_credential(request)
+        else:
+            with pytest.raises(RequestRejected):
+                extract_credential(request)

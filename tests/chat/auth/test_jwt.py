@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,7 +18,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.auth.factory import make_authenticator
-from winterbourne.chat.auth.jwt import MAX_JWKS_BYTES, JwtAuthenticator
+from winterbourne.chat.auth.jwt import MAX_JWKS_BYTES, MAX_TOKEN_CHARS, JwtAuthenticator
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
@@ -49,11 +50,14 @@ class Issuer:
         self.headers = ""
         self.compress: Callable[[bytes], bytes] = bytes
         self.reads = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         self.reads += 1
+        await self.answers.wait()
         body = self.compress(json.dumps({"keys": self.keys}).encode())
         head = f"HTTP/1.1 {self.status} x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{self.headers}\r\n"
         writer.write(head.encode())
@@ -80,6 +84,9 @@ async def issuer() -> AsyncIterator[Issuer]:
 @pytest.fixture
 def authenticator(issuer: Issuer) -> JwtAuthenticator:
     return JwtAuthenticator(issuer.settings())
+
+
+CLAIMS = {"iss": ISSUER, "aud": "chat", "sub": "alice", "exp": time.time() + 3600}
 
 
 def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = "r", **changes: Any) -> str:
@@ -139,6 +146,19 @@ INVALID_TOKENS = {
     "no token": "abc",
     "empty parts": "..",
     "not ASCII": "é.é.é",
+    "no text": "\ud800",
+    "no text in a part": token()[:-1] + "\udfff",
+    "longer than any issuer's": token(padding="x" * MAX_TOKEN_CHARS),
+    "two tokens, as from two headers": f"{token()},Bearer {token()}",
+    "for several audiences but this": token(aud=["other", "third"]),
+    "of a list of audiences and more": token(aud=["chat", 5]),
+    "of an audience that is no text": token(aud={"chat": True}),
+    "with an infinite end": jwt.encode({**CLAIMS, "exp": math.inf}, RSA, "RS256", {"kid": "r"}),
+    "with an end that is no number": jwt.encode({**CLAIMS, "exp": "soon"}, RSA, "RS256", {"kid": "r"}),
+    "issued in the future": token(iat=time.time() + 3600),
+    "issued at no time": jwt.encode({**CLAIMS, "iat": [1]}, RSA, "RS256", {"kid": "r"}),
+    "with claims that are no object": jwt.api_jws.encode(b"[]", RSA, "RS256", {"kid": "r"}),
+    "with claims that nest too deep": jwt.api_jws.encode(b"[" * 6000, RSA, "RS256", {"kid": "r"}),
 }
 
 
@@ -156,6 +176,23 @@ class TestInvalidTokens:
 
     async def test_the_error_says_that_the_token_has_expired(self, authenticator: JwtAuthenticator) -> None:
         assert str(await rejection(authenticator, INVALID_TOKENS["expired"])) == "the token has expired"
+
+    @pytest.mark.parametrize(
+        ("name", "logged"),
+        [
+            ("without an audience", "MissingRequiredClaimError aud"),
+            ("for another audience", "InvalidAudienceError"),
+            ("of another issuer", "InvalidIssuerError"),
+            ("not valid yet", "ImmatureSignatureError"),
+            ("changed", "InvalidSignatureError"),
+        ],
+    )
+    async def test_the_log_says_what_is_wrong_and_quotes_nothing(
+        self, authenticator: JwtAuthenticator, caplog: pytest.LogCaptureFixture, name: str, logged: str
+    ) -> None:
+        await rejection(authenticator, INVALID_TOKENS[name])
+        assert f"a token was refused: {logged}" in caplog.text
+        assert "other" not in caplog.text
 
     async def test_an_unsupported_algorithm_is_rejected_without_fetching_keys(
         self, authenticator: JwtAuthenticator, issuer: Issuer
@@ -197,6 +234,29 @@ class TestArbitraryText:
         raise TimeoutError
 
 
+CLAIM_VALUES = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("iss", "aud", "sub", "exp", "nbf", "iat", "jti", "scope"), JSON_VALUES)
+)
+
+
+class TestArbitraryClaims:
+    @settings(max_examples=60)
+    @given(CLAIM_VALUES)
+    def test_are_rejected_though_they_are_signed(self, claims: dict[str, Any]) -> None:
+        signed = jwt.api_jws.encode(json.dumps(claims).encode(), EC, "ES256", {"kid": "e"})
+        with pytest.raises(RequestRejected) as rejected:
+            asyncio.run(self._authenticate(signed))
+        assert rejected.value.status == 401
+
+    async def _authenticate(self, signed: str) -> Caller:
+        authenticator = JwtAuthenticator(AuthSettings(jwt_issuer=ISSUER, jwt_audience="chat"))
+        authenticator._jwks = RefreshingCache("the keys", self._fetch)
+        return await authenticator.authenticate(bearer_request(signed))
+
+    async def _fetch(self) -> jwt.PyJWKSet:
+        return jwt.PyJWKSet.from_dict({"keys": public_keys(e=EC)})
+
+
 class TestScope:
     @pytest.mark.parametrize("claims", [{"scope": "read chat"}, {"scp": ["chat"]}])
     async def test_a_token_with_the_scope_is_accepted(self, issuer: Issuer, claims: dict[str, Any]) -> None:
@@ -236,6 +296,43 @@ class TestSigningKeys:
         for _ in range(5):
             await rejection(authenticator, INVALID_TOKENS["of a key that is not published"])
         assert issuer.reads == 1
+
+    async def test_the_issuer_may_replace_all_keys(
+        self, authenticator: JwtAuthenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await authenticator.authenticate(bearer_request(token()))
+        monkeypatch.setattr("winterbourne.chat.auth.jwt.UNKNOWN_KEY_MAX_AGE_S", 0)
+        issuer.keys = public_keys(o=OTHER)
+        await authenticator.authenticate(bearer_request(token(OTHER, "ES256", "o")))
+        assert (await rejection(authenticator, token())).status == 401
+
+    async def test_callers_with_known_keys_do_not_wait_for_an_issuer_that_hangs(
+        self, authenticator: JwtAuthenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await authenticator.authenticate(bearer_request(token()))
+        monkeypatch.setattr("winterbourne.chat.auth.jwt.UNKNOWN_KEY_MAX_AGE_S", 0)
+        issuer.answers.clear()
+        unknown = [asyncio.create_task(rejection(authenticator, token(OTHER, "ES256", "x"))) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert (await authenticator.authenticate(bearer_request(token()))).name == "alice"
+        assert not any(task.done() for task in unknown)
+        issuer.answers.set()
+        assert {rejected.status for rejected in await asyncio.gather(*unknown)} == {401}
+        assert issuer.reads == 2
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "body"),
+        [(503, "", None), (302, "location: /keys\r\n", None), (200, "", b"<html>"), (200, "", b'{"keys": []}')],
+    )
+    async def test_a_failure_of_the_issuer_is_told_to_all_who_wait(
+        self, authenticator: JwtAuthenticator, issuer: Issuer, status: int, headers: str, body: bytes | None
+    ) -> None:
+        issuer.status, issuer.headers = status, headers
+        if body is not None:
+            issuer.compress = lambda _: body
+        rejections = await asyncio.gather(*(rejection(authenticator, token()) for _ in range(9)))
+        assert {rejected.status for rejected in rejections} == {503}
+        assert issuer.reads <= (3 if status == 503 else 1)  # the pool repeats what a service could not take
 
     async def test_may_be_compressed(self, authenticator: JwtAuthenticator, issuer: Issuer) -> None:
         issuer.headers, issuer.compress = "content-encoding: gzip\r\n", gzip.compress

@@ -19,10 +19,12 @@ class RemoteValue:
         self.error: Exception | None = None
         self.time_s = 1_000.0
         self.hangs = False
+        self.takes_s = 0.0
         self.cache = RefreshingCache("the number", self.fetch, now=lambda: self.time_s)
 
     async def fetch(self) -> int:
         self.fetches += 1
+        self.time_s += self.takes_s
         await asyncio.sleep(3600 if self.hangs else 0)
         if self.error:
             raise self.error
@@ -103,7 +105,15 @@ class TestFailedFetch:
         assert [type(outcome) for outcome in outcomes] == [TimeoutError] * 9
         assert asyncio.get_running_loop().time() - started_at <= FETCH_TIMEOUT_S + 0.1
         assert remote.fetches == 1
-        remote.hangs = False
+
+    async def test_of_a_first_fetch_is_told_for_as_long_as_it_took(self, remote: RemoteValue) -> None:
+        remote.error, remote.takes_s = TimeoutError(), 2.0
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await remote.cache.get(60)
+        assert remote.fetches == 1
+        remote.time_s += 2
+        remote.error = None
         assert await remote.cache.get(60) == 2
 
     async def test_a_caller_who_is_cancelled_leaves_the_fetch_to_the_others(self, remote: RemoteValue) -> None:

@@ -7,7 +7,7 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -44,10 +44,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """Read payload format 2.0. Missing fields (hand-written events) are left empty; a missing path is `/`."""
         context = event.get("requestContext") or {}
         http = context.get("http") or {}
+        headers: Iterable[tuple[str, object]] = (event.get("headers") or {}).items()
         return cls(
             method=http.get("method", "GET"),
             path=event.get("rawPath") or "/",
-            headers={name.lower(): _without_surrogates(value) for name, value in (event.get("headers") or {}).items()},
+            headers={name.lower(): _without_surrogates(text) for name, text in headers if isinstance(text, str)},
             query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
             raw_body=event.get("body") or "",
             is_base64=bool(event.get("isBase64Encoded")),

@@ -39,14 +39,16 @@ class RefreshingCache(Generic[T]):
         self._fetch = fetch
         self._now = now
         self._last_refresh_at = -math.inf
+        self._retry_at = -math.inf
         self._cached: tuple[T] | None = None
         self._refresh_task: asyncio.Task[T] | None = None
 
     async def get(self, max_age_s: float) -> T:
         """The value, refreshing it first if the last refresh was at least `max_age_s` seconds ago.
 
-        Concurrent callers share one fetch and its failure. Who is content with the value's age never waits. If
-        refreshing fails, the stale value is kept and a warning is logged: an old key is better than no service.
+        Concurrent callers share one fetch and its failure. A first fetch that fails is not repeated for as long as it
+        took, so that requests do not wait for it one after the other. Who is content with the value's age never waits.
+        If refreshing fails, the stale value is kept and a warning is logged: an old key is better than no service.
 
         Raises:
             Exception: What `fetch` raised, if there is no value yet; TimeoutError after FETCH_TIMEOUT_S.
@@ -56,9 +58,10 @@ class RefreshingCache(Generic[T]):
         """
         if self._cached and 0 <= self._now() - self._last_refresh_at < max_age_s:
             return self._cached[0]
-        if self._refresh_task is None:
+        is_too_early = 0 < self._retry_at - self._now() <= FETCH_TIMEOUT_S  # else the clock went back
+        if self._refresh_task is None or (self._refresh_task.done() and not is_too_early):
             self._refresh_task = asyncio.create_task(self._refresh())
-            self._refresh_task.add_done_callback(self._end_refresh)
+            self._refresh_task.add_done_callback(_retrieve_exception)
         return await asyncio.shield(self._refresh_task)
 
     def invalidate(self, value: T) -> None:
@@ -67,11 +70,13 @@ class RefreshingCache(Generic[T]):
             self._last_refresh_at = -math.inf
 
     async def _refresh(self) -> T:
+        started_at = self._now()
         try:
             async with asyncio.timeout(REFRESH_TIMEOUT_S if self._cached else FETCH_TIMEOUT_S):
                 self._cached = (await self._fetch(),)
         except Exception as error:
             if self._cached is None:
+                self._retry_at = 2 * self._now() - started_at
                 raise
             # Only messages of our own errors are logged: others may quote what was fetched.
             reason = str(error) if isinstance(error, ChatError) else type(error).__name__
@@ -79,7 +84,8 @@ class RefreshingCache(Generic[T]):
         self._last_refresh_at = self._now()
         return self._cached[0]
 
-    def _end_refresh(self, task: asyncio.Task[T]) -> None:
-        self._refresh_task = None
-        if not task.cancelled():
-            task.exception()  # retrieved, in case that nobody waits any more
+
+def _retrieve_exception(task: asyncio.Task[T]) -> None:
+    """Keep asyncio from reporting the failure of a fetch that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
