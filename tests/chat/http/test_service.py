@@ -73,11 +73,11 @@ async def serve(
     prepare: Callable[[], Awaitable[None]] | None = None,
     after_request: Callable[[], None] = lambda: None,
     limiter: RateLimiter = UNLIMITED,
-    counter: str = "other_requests",
+    is_chat: bool = False,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(
-        handler=handler, prepare=prepare, is_public=is_public, encode_error=encode_other_error, counter=counter
+        handler=handler, prepare=prepare, is_public=is_public, encode_error=encode_other_error, is_chat=is_chat
     )
     service = Service(
         Router({("GET", "/thing/{id}"): endpoint}),
@@ -127,11 +127,12 @@ class TestRequestLimit:
         assert [response.status for response in responses] == [200, 200, 429]
         assert responses[2].headers["retry-after"] == "60"
 
-    async def test_chats_are_counted_by_themselves_so_that_one_can_still_be_stopped(self) -> None:
+    async def test_chats_count_themselves(self) -> None:
+        """So a conversation can still be stopped when no other may be begun."""
         limiter, headers = make_limiter(1), {"x-name": "Ada"}
         serve_one = partial(serve, ok, limiter=limiter, is_public=False, headers=headers)
-        for counter in ("requests", "other_requests"):
-            assert [(await serve_one(counter=counter)).status for _ in range(2)] == [200, 429]
+        assert [(await serve_one(is_chat=True)).status for _ in range(2)] == [200, 200]
+        assert [(await serve_one()).status for _ in range(2)] == [200, 429]
 
     async def test_public_routes_and_unknown_callers_are_not_counted(self) -> None:
         limiter = make_limiter(1)

@@ -53,9 +53,9 @@ class ServiceFixture:
         encode_error = native.FORMAT.encode_error
         endpoint = partial(Endpoint, encode_error=encode_error)
         routes = {
-            ("POST", "/chat"): endpoint(handler=partial(chat_endpoint.handle, native.FORMAT), counter="requests"),
+            ("POST", "/chat"): endpoint(handler=partial(chat_endpoint.handle, native.FORMAT), is_chat=True),
             ("POST", "/v1/chat/completions"): endpoint(
-                handler=partial(chat_endpoint.handle, openai.FORMAT), counter="requests"
+                handler=partial(chat_endpoint.handle, openai.FORMAT), is_chat=True
             ),
             ("POST", "/chat/{id}/stop"): endpoint(handler=conversations_endpoint.stop),
             ("GET", "/conversations"): endpoint(handler=conversations_endpoint.list_page),
@@ -82,8 +82,6 @@ class ServiceFixture:
         """Like `send` with POST, on a deadline that comes nearer."""
         response, context = TimedResponse(), TimedContext(remaining_ms)
         await self.service.handle(event("POST", path, body), cast("ResponseStream", response), context)
-        if not response.ended:
-            await response.end()  # as the runtime does
         return response
 
     async def chat(self, content: str, **fields: Any) -> RecordedResponse:

@@ -84,7 +84,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     connect = servers.connect if servers else None
     for each in FORMATS:
         routes["POST", each.path] = Endpoint(
-            partial(chat.handle, each), each.encode_error, counter="requests", prepare=connect
+            partial(chat.handle, each), each.encode_error, is_chat=True, prepare=connect
         )
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client

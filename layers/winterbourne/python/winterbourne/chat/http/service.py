@@ -5,7 +5,6 @@ Contains no business logic. `chat.app.build` makes one `Service` per execution e
 
 import asyncio
 import logging
-import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -19,7 +18,7 @@ from winterbourne.chat.errors import ChatError, InvalidHistory, RequestRejected,
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
-from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
+from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
 __all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
@@ -50,8 +49,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
 
     `record` has the fields of the request's log line. To `after_response`, an endpoint adds what the caller need not
-    wait for: it is called behind the end of the response, whatever that was. `store_until` is how long the request may
-    wait for the store before the first byte of its response, on the event loop's clock.
+    wait for: it is called behind the end of the response, whatever that was.
     """
 
     request: Request
@@ -61,7 +59,6 @@ class RequestContext(msgspec.Struct, frozen=True):
     lambda_context: LambdaContext
     record: telemetry.RequestRecord
     after_response: list[AfterResponse] = []
-    store_until: float = math.inf
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -76,14 +73,14 @@ class Endpoint(msgspec.Struct, frozen=True):
         handler: Answers the request.
         encode_error: Encodes its error responses.
         is_public: Whether it may be called without authentication; such requests are not counted.
-        counter: Which requests of the caller it is counted with.
+        is_chat: Whether it counts its requests itself, those that it answers; the others are counted here.
         prepare: Awaited before each request, once its caller is known.
     """
 
     handler: Handler
     encode_error: ErrorEncoder
     is_public: bool = False
-    counter: str = "other_requests"
+    is_chat: bool = False
     prepare: Callable[[], Awaitable[None]] | None = None
 
 
@@ -127,16 +124,13 @@ class Service(msgspec.Struct, frozen=True):
                 encode_error = endpoint.encode_error
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
-                store_until = asyncio.get_running_loop().time() + WAIT_TIMEOUT_S
-                if self.rate_limiter and not endpoint.is_public:
+                if self.rate_limiter and not endpoint.is_public and not endpoint.is_chat:
                     async with time_limit():
-                        await self.rate_limiter.count_request(caller.id, endpoint.counter)
+                        await self.rate_limiter.count_request(caller.id, "other_requests")
                 if endpoint.prepare:
                     await endpoint.prepare()
                 await endpoint.handler(
-                    RequestContext(
-                        request, caller, path_params, response_stream, context, record, after_response, store_until
-                    )
+                    RequestContext(request, caller, path_params, response_stream, context, record, after_response)
                 )
             except (RequestRejected, StorageError, InvalidHistory) as error:
                 record.measurements.append(("Rejections", 1, ""))

@@ -50,7 +50,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         provider: The model provider.
         tools: The tools the model may call.
         conversations: Stores the conversations.
-        rate_limiter: Enforces each caller's token limit; None if there are no limits.
+        rate_limiter: Enforces each caller's limits; None if there are none.
         stop_signals: Delivers stop requests.
     """
 
@@ -95,8 +95,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.after_response.append(partial(_settle, reservation, context.caller, usages))
         fields = context.record.fields
         fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
-        store_s = min(WAIT_TIMEOUT_S, context.store_until - asyncio.get_running_loop().time())
-        async with time_limit(min(store_s, self._remaining_s(context))):  # all that the first byte waits for
+        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
+            if self.rate_limiter:
+                await self.rate_limiter.count_request(context.caller.id)
             if reservation:
                 await reservation.extend(_estimate_turn(self._first_turn(request)))
             if stored:
