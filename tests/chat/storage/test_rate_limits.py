@@ -15,7 +15,14 @@ from winterbourne.chat.settings import LimitSettings
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.memory import MemoryBackend
-from winterbourne.chat.storage.rate_limits import DAY_S, RESERVED_RETRY_S, SLOT_S, RateLimiter, TokenReservation
+from winterbourne.chat.storage.rate_limits import (
+    DAY_S,
+    OTHER_REQUESTS_FACTOR,
+    RESERVED_RETRY_S,
+    SLOT_S,
+    RateLimiter,
+    TokenReservation,
+)
 
 ALICE, BOB = "key:alice", "key:bob"
 
@@ -46,11 +53,18 @@ class TestRequestsPerMinute:
         assert refused.value.retry_after_s == 30
         assert str(refused.value) == "rate limit exceeded: 2 requests per minute"
 
-    async def test_each_caller_and_each_counter_has_a_separate_limit(self, limiter: RateLimiter) -> None:
+    async def test_each_caller_has_a_separate_limit(self, limiter: RateLimiter) -> None:
         for caller in (ALICE, BOB):
-            for counter in ("requests", "other_requests"):
-                await limiter.count_request(caller, counter)
-                await limiter.count_request(caller, counter)
+            await limiter.count_request(caller)
+            await limiter.count_request(caller)
+
+    async def test_requests_that_begin_no_chat_have_a_higher_limit_of_their_own(self, limiter: RateLimiter) -> None:
+        await limiter.count_request(ALICE)
+        await limiter.count_request(ALICE)
+        for _ in range(2 * OTHER_REQUESTS_FACTOR):
+            await limiter.count_request(ALICE, is_chat=False)
+        with pytest.raises(RateLimitExceeded, match="10 requests per minute"):
+            await limiter.count_request(ALICE, is_chat=False)
 
     async def test_the_next_minute_is_a_new_window(self, limiter: RateLimiter, clock: Clock) -> None:
         for _ in range(2):

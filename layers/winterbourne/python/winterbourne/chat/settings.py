@@ -198,7 +198,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one caller may use."""
 
-    # Rate limit: requests per minute and caller (fixed window); 0 is no limit.
+    # Rate limit: chats per minute and caller (fixed window), and five times as many other requests; 0 is no limit.
     limit_requests_per_minute: Limit = 0
     # Token limit: input plus output tokens per day (UTC) and caller; 0 is no limit.
     limit_tokens_per_day: Limit = 0

@@ -126,7 +126,7 @@ class Service(msgspec.Struct, frozen=True):
                 record.fields["caller"] = caller.name
                 if self.rate_limiter and not endpoint.is_public and not endpoint.is_chat:
                     async with time_limit():
-                        await self.rate_limiter.count_request(caller.id, "other_requests")
+                        await self.rate_limiter.count_request(caller.id, is_chat=False)
                 if endpoint.prepare:
                     await endpoint.prepare()
                 await endpoint.handler(

@@ -19,6 +19,9 @@ from winterbourne.chat.storage.base import Store, encode_key
 
 __all__ = ["RateLimiter", "TokenReservation"]
 
+OTHER_REQUESTS_FACTOR: Final = 5
+"""How many times as many other requests as chats are allowed: they cost little, and pages list and poll."""
+
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400
 
@@ -46,12 +49,12 @@ class RateLimiter:
         if not store.is_shared:
             _LOGGER.warning("STORE=memory: each process counts the limits of callers by itself; share a store")
 
-    async def count_request(self, caller_id: str, counter: str = "requests") -> None:
+    async def count_request(self, caller_id: str, *, is_chat: bool = True) -> None:
         """Count a request and reject it if its caller's limit is used up.
 
         Args:
             caller_id: The caller.
-            counter: Which requests it is counted with; the limit applies to each counter by itself.
+            is_chat: Whether it begins a chat; other requests have a limit of their own, OTHER_REQUESTS_FACTOR as high.
 
         Raises:
             RateLimitExceeded: It says which limit, and when it ends.
@@ -59,11 +62,14 @@ class RateLimiter:
         """
         if not self._max_requests:
             return
+        limit, counter = self._max_requests, "requests"
+        if not is_chat:
+            limit, counter = limit * OTHER_REQUESTS_FACTOR, "other_requests"
         now_s = self._store.now()
         minute = int(now_s // MINUTE_S)
         keys = encode_key("limits", caller_id), encode_key(counter, str(minute))
-        if await self._store.increment(*keys, 1, (minute + 1) * MINUTE_S) > self._max_requests:
-            raise RateLimitExceeded(f"{self._max_requests} requests per minute", math.ceil(MINUTE_S - now_s % MINUTE_S))
+        if await self._store.increment(*keys, 1, (minute + 1) * MINUTE_S) > limit:
+            raise RateLimitExceeded(f"{limit} requests per minute", math.ceil(MINUTE_S - now_s % MINUTE_S))
 
     def token_reservation(self, caller_id: str) -> "TokenReservation | None":
         """The reservation of one request, empty as yet; None without a token limit."""

@@ -13,8 +13,8 @@ from winterbourne.chat.storage.base import Item, Store, encode_key
 
 __all__ = ["StopSignals"]
 
-SIGNAL_TTL_S: Final = 3600
-"""Longer than any Lambda invocation may run."""
+SIGNAL_TTL_S: Final = 900
+"""As long as a Lambda invocation may run."""
 
 MAX_BACKOFF_S: Final = 10.0
 """Longest wait between polls while the store is unavailable: each failed poll logs a line, for every stream."""
