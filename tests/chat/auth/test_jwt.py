@@ -170,6 +170,11 @@ class TestInvalidTokens:
         assert rejected.headers["www-authenticate"].startswith('Bearer realm="chat", error="invalid_token"')
         assert rejected.headers["www-authenticate"].isascii()
 
+    async def test_half_a_character_is_rejected(self, authenticator: JwtAuthenticator) -> None:
+        request = Request(method="GET", path="/", headers={"x-api-key": "\ud800"}, query={})
+        with pytest.raises(RequestRejected, match="malformed"):
+            await authenticator.authenticate(request)
+
     async def test_a_missing_token_is_rejected(self, authenticator: JwtAuthenticator) -> None:
         with pytest.raises(RequestRejected, match="An API key or token is needed"):
             await authenticator.authenticate(Request.from_event({}))
