@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from tests.clock import jumping
-from winterbourne.chat.errors import SettingsError, ToolUnavailable
+from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError, ToolUnavailable
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.mcp import servers
-from winterbourne.chat.tool_runtime.mcp.servers import CONNECT_TIMEOUT_S, RETRY_INTERVAL_S, McpServers
+from winterbourne.chat.tool_runtime.mcp.client import CONNECT_TIMEOUT_S
+from winterbourne.chat.tool_runtime.mcp.servers import FIRST_WAIT_S, RETRY_INTERVAL_S, McpServers
 
 
 @tool
@@ -26,6 +28,7 @@ class FlakyServer:
 
     failures_left: dict[str, int]
     listed: list[str]
+    closed: list[str]
 
     def __init__(self, name: str, url: str, **_: object) -> None:
         self.name = name
@@ -37,13 +40,19 @@ class FlakyServer:
             self.failures_left[self.name] -= 1
             raise ToolUnavailable("away")
         if self.name == "slow":
-            await asyncio.sleep(1000)
+            await asyncio.sleep(CONNECT_TIMEOUT_S)
+            raise ToolUnavailable("slow")
+        if self.name == "late":
+            await asyncio.sleep(FIRST_WAIT_S + 1)
         return [look]
+
+    async def close(self) -> None:
+        self.closed.append(self.name)
 
 
 @pytest.fixture(autouse=True)
 def flaky_servers(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
-    FlakyServer.failures_left, FlakyServer.listed = {}, []
+    FlakyServer.failures_left, FlakyServer.listed, FlakyServer.closed = {}, [], []
     monkeypatch.setattr(servers, "McpClient", FlakyServer)
     return FlakyServer
 
@@ -98,14 +107,14 @@ class TestConnecting:
         assert fixture.tools == [look]
 
     @jumping
-    async def test_is_repeated_by_a_later_request_if_it_was_cancelled(self) -> None:
-        fixture = ServersFixture("slow=http://a/mcp")
+    async def test_goes_on_if_the_request_that_waits_for_it_is_cancelled(self) -> None:
+        fixture = ServersFixture("late=http://a/mcp")
         connecting = asyncio.create_task(fixture.servers.connect())
         await asyncio.sleep(1)
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         await fixture.request_after_retry_interval()
-        assert FlakyServer.listed == ["slow", "slow"]
+        assert (fixture.tools, FlakyServer.listed) == ([look], ["late"])
 
     @jumping
     async def test_is_retried_even_if_the_clock_was_set_back(self) -> None:
@@ -121,16 +130,54 @@ class TestConnecting:
         fixture, loop = ServersFixture("slow=http://a/mcp,one=http://b/mcp"), asyncio.get_running_loop()
         began = loop.time()
         await fixture.servers.connect()
-        assert loop.time() - began == pytest.approx(CONNECT_TIMEOUT_S, abs=0.1)
+        assert loop.time() - began == pytest.approx(FIRST_WAIT_S, abs=0.1)
         assert fixture.tools == [look]
+        await fixture.servers.connect()
+        assert loop.time() - began == pytest.approx(FIRST_WAIT_S, abs=0.1)
+        await fixture.servers.close()
+
+    @jumping
+    async def test_adds_the_tools_of_a_late_server_when_they_come(self) -> None:
+        fixture = ServersFixture("late=http://a/mcp")
+        await fixture.servers.connect()
+        assert fixture.tools == []
+        await asyncio.sleep(1)
+        assert fixture.tools == [look]
+
+    @jumping
+    async def test_says_why_tools_are_missing(self, caplog: pytest.LogCaptureFixture) -> None:
+        FlakyServer.failures_left = {"one": 1}
+        await ServersFixture("one=http://a/mcp").servers.connect()
+        assert "the tools of MCP server one are missing for now: away" in caplog.text
+
+    @jumping
+    async def test_leaves_out_a_tool_whose_name_is_taken(self, caplog: pytest.LogCaptureFixture) -> None:
+        added: list[Tool] = []
+
+        def add(tools: Iterable[Tool]) -> None:
+            for each in tools:
+                if each.name == "look":
+                    raise InvalidToolDeclaration("Two tools are named look.")
+                added.append(each)
+
+        other = msgspec.structs.replace(look, name="other")
+
+        async def list_tools(_: FlakyServer) -> list[Tool]:
+            return [look, other]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FlakyServer, "list_tools", list_tools)
+            await McpServers(Settings.of(mcp_servers="one=http://a").tools, add).connect()
+        assert added == [other]
+        assert "tool look of MCP server one is left out: Two tools are named look." in caplog.text
 
 
 class TestReconnecting:
     @jumping
     async def test_delays_no_request(self) -> None:
         fixture, loop = ServersFixture("slow=http://a/mcp"), asyncio.get_running_loop()
-        await fixture.servers.connect()
-        began, fixture.now = loop.time(), RETRY_INTERVAL_S
+        await fixture.request_after_retry_interval()
+        began, fixture.now = loop.time(), 2 * RETRY_INTERVAL_S
         await fixture.servers.connect()
         assert loop.time() == began
         await asyncio.sleep(0)
@@ -141,7 +188,7 @@ class TestReconnecting:
     @jumping
     async def test_happens_only_once_at_a_time(self) -> None:
         fixture = ServersFixture("slow=http://a/mcp")
-        await fixture.servers.connect()
+        await fixture.request_after_retry_interval()
         for _ in range(3):
             fixture.now += RETRY_INTERVAL_S
             await fixture.servers.connect()
@@ -152,12 +199,13 @@ class TestReconnecting:
     @jumping
     async def test_ends_when_the_servers_are_closed(self) -> None:
         fixture = ServersFixture("slow=http://a/mcp")
-        await fixture.servers.connect()
+        await fixture.request_after_retry_interval()
         fixture.now += RETRY_INTERVAL_S
         await fixture.servers.connect()
         await asyncio.sleep(1)
         await fixture.servers.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert FlakyServer.closed == ["slow"]
 
 
 @jumping

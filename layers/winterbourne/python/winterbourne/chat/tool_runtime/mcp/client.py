@@ -1,17 +1,18 @@
 """MCP client: tools of an MCP server over streamable HTTP, called through the shared connection pool.
 
 Implements only the messages that tools need (`initialize`, `notifications/initialized`, `tools/list`, `tools/call`,
-`notifications/cancelled`, and incoming `notifications/progress`), not the whole protocol: the official package costs
-several times the cold start of everything else together. Independent of the tool executor.
+`notifications/cancelled`, incoming `notifications/progress`, and answers to the server's own requests), not the whole
+protocol: the official package costs several times the cold start of everything else together. Independent of the tool
+executor.
 https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
 """
 
 import asyncio
 import contextlib
 import itertools
-import re
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -19,28 +20,44 @@ import orjson
 
 from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
+from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
+from winterbourne.chat.tool_runtime.mcp.listing import Listing
+from winterbourne.chat.tool_runtime.mcp.messages import error_text, is_event_stream, read_error, read_messages
+from winterbourne.chat.tool_runtime.mcp.results import tool_result
 from winterbourne.chat.tool_runtime.service_errors import error_for_status, translate_errors
 
-__all__ = ["PROTOCOL_VERSION", "McpClient"]
+__all__ = ["CONNECT_TIMEOUT_S", "PROTOCOL_VERSION", "McpClient"]
 
 PROTOCOL_VERSION: Final = "2025-11-25"
 
-# Limits pagination (cursor), so that a server cannot use up our memory.
+CONNECT_TIMEOUT_S: Final = 5.0
+"""How long a server may take to list its tools, its session included."""
+
+# Limits pagination (cursor), so that a server cannot keep us busy.
 MAX_PAGES: Final = 50
-MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
+MAX_REDIRECTS: Final = 3
+MAX_RESUMPTIONS: Final = 5  # in a row, without a new event
+
+# How long the answer to a request of the server may take, and how many may be on their way.
+REPLY_TIMEOUT_S: Final = 5.0
+MAX_REPLIES: Final = 16
 
 # How long a cancelled call may take to notify the server.
 CANCEL_NOTIFY_TIMEOUT_S: Final = 0.2
 
+# A later 503 does not mean that the session is unknown: a gateway has given up waiting for a call that may have run.
+PROMPT_REFUSAL_S: Final = 2.0
+
+_METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
 _POST_HEADERS: Final = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
-_INVALID_NAME_CHARS: Final = re.compile(r"[^a-zA-Z0-9_-]")
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
-class _SessionExpired(Exception):
-    """The server no longer has our session (404); a new one must be opened (specification, "Session Management")."""
+class _SessionLost(Exception):
+    """The server no longer has our session. It did not process the request, which may be sent again in a new one."""
 
 
 class McpClient(msgspec.Struct, eq=False):
@@ -60,51 +77,59 @@ class McpClient(msgspec.Struct, eq=False):
     _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
     _session_headers: dict[str, str] | None = None
     _session_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    _replies: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
 
     @property
     def _service(self) -> str:
         return f"MCP server {self.name}"
 
     async def list_tools(self) -> list[Tool]:
-        """List the server's tools, following its pagination (cursor).
+        """List the server's tools, following its pagination (cursor), within CONNECT_TIMEOUT_S.
+
+        Tools that cannot be used are left out, and so are those of pages after one that fails.
 
         Raises:
-            ToolUnavailable: The server cannot be reached or violates the protocol.
+            ToolUnavailable: The server cannot be reached, is too slow or violates the protocol.
             ToolError: The server refuses the request.
         """
-        tools: list[Tool] = []
-        cursor: dict[str, str] = {}
-        for _ in range(MAX_PAGES):
-            page = await self._request("tools/list", cursor)
-            with translate_errors(self._service, KeyError, TypeError, AttributeError):
-                tools += [self._make_tool(definition) for definition in page.get("tools", ())]
-            if not page.get("nextCursor"):
-                return tools
-            cursor = {"cursor": page["nextCursor"]}
-        raise ToolUnavailable(f"The {self._service} lists more than {MAX_PAGES} pages of tools.")
+        listing = Listing(self.name, self._call_tool)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._read_pages(listing)
+        except (ChatError, TimeoutError) as error:
+            late = f"The {self._service} did not answer within {CONNECT_TIMEOUT_S:g} s."
+            reason = error if isinstance(error, ChatError) else ToolUnavailable(late)
+            if listing.is_empty:
+                raise reason from None
+            _LOGGER.warning("the tools of MCP server %s are not all listed: %s", self.name, reason)
+        return listing.tools()
 
-    def _make_tool(self, definition: Mapping[str, Any]) -> Tool:
-        server_tool_name = definition["name"]
-        name = _INVALID_NAME_CHARS.sub("_", f"{self.name}_{server_tool_name}")[:64]
-        parameters = {"type": "object", **(definition.get("inputSchema") or {})}
+    async def close(self) -> None:
+        """Cancel the answers to the server that are still being sent."""
+        for reply in self._replies:
+            reply.cancel()
+        await asyncio.gather(*self._replies, return_exceptions=True)
 
-        async def call(arguments: Any, context: ToolContext) -> Any:
-            return await self._call_tool(server_tool_name, arguments, context)
-
-        return Tool(
-            name=name,
-            description=definition.get("description") or definition.get("title") or server_tool_name,
-            parameters=parameters,
-            validate_arguments=_argument_validator(name, parameters),
-            call=call,
-            options=ToolOptions(breaker=f"mcp:{self.name}"),
-        )
+    async def _read_pages(self, listing: Listing) -> None:
+        cursors = [""]
+        while len(cursors) <= MAX_PAGES and not listing.is_full:
+            page = await self._request("tools/list", {"cursor": cursors[-1]} if cursors[-1] else {})
+            if not isinstance(definitions := page.get("tools") or [], list):
+                raise ToolUnavailable(f"The {self._service} sent a list of tools that cannot be read.")
+            listing.add_page(definitions)
+            if not (cursor := page.get("nextCursor")):
+                return
+            if not isinstance(cursor, str) or cursor in cursors:
+                raise ToolUnavailable(f"The {self._service} sent a cursor that leads nowhere.")
+            cursors.append(cursor)
+        if not listing.is_full:
+            raise ToolUnavailable(f"The {self._service} lists more than {MAX_PAGES} pages of tools.")
 
     async def _call_tool(self, name: str, arguments: Any, context: ToolContext) -> Any:
         request_id = next(self._request_ids)
         params = {"name": name, "arguments": arguments, "_meta": {"progressToken": request_id}}
         try:
-            return _tool_result(await self._request("tools/call", params, request_id, context))
+            return tool_result(await self._request("tools/call", params, request_id, context))
         except asyncio.CancelledError:
             await self._notify_cancelled(request_id)
             raise
@@ -113,17 +138,14 @@ class McpClient(msgspec.Struct, eq=False):
         self, method: str, params: Mapping[str, Any], request_id: int = 0, context: ToolContext | None = None
     ) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": request_id or next(self._request_ids), "method": method, "params": params}
-        with translate_errors(self._service, KeyError, TypeError, AttributeError):
-            for _ in range(2):  # the server did not process a request of an expired session, so it may be sent again
-                session_headers = self._session_headers
+        with translate_errors(self._service, TypeError, RecursionError):
+            if (old_session := self._session_headers) is not None:
                 try:
-                    session_headers = await self._ensure_session()
-                    async with self._post(message, session_headers) as response:
-                        return await _read_result(response, message["id"], context)
-                except _SessionExpired:
-                    if self._session_headers is session_headers:  # else another call has already opened a new one
+                    return await self._exchange(message, old_session, context, is_old_session=True)
+                except _SessionLost:
+                    if self._session_headers is old_session:  # else another call has already opened a new one
                         self._session_headers = None
-        raise ToolUnavailable(f"The {self._service} does not keep its sessions.")
+            return await self._exchange(message, await self._ensure_session(), context)
 
     async def _ensure_session(self) -> dict[str, str]:
         """The headers of the open session; opens one if there is none."""
@@ -137,117 +159,178 @@ class McpClient(msgspec.Struct, eq=False):
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client_info}
         message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
         async with self._post(message, {}) as response:
-            result = await _read_result(response, message["id"], None)
-            headers = {"mcp-protocol-version": result.get("protocolVersion", PROTOCOL_VERSION)}
+            if (result := await self._find_result(response, message["id"], {}, EventIds())) is None:
+                raise self._ended_early()
+            headers = {"mcp-protocol-version": str(result.get("protocolVersion", PROTOCOL_VERSION))}
             if session_id := response.headers.get("mcp-session-id"):
                 headers["mcp-session-id"] = session_id
             if response.cookies:  # a load balancer finds the instance with the session by them
                 headers["cookie"] = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
-        await self._notify("notifications/initialized", {}, headers)
+        await self._send({"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, headers)
         return headers
 
-    async def _notify(self, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-        async with self._post({"jsonrpc": "2.0", "method": method, "params": params}, headers):
-            pass
+    async def _exchange(
+        self,
+        message: Mapping[str, Any],
+        headers: Mapping[str, str],
+        context: ToolContext | None,
+        *,
+        is_old_session: bool = False,
+    ) -> dict[str, Any]:
+        """Send a request and return its result, resuming the event stream with it if that breaks or is closed early.
+
+        Raises:
+            _SessionLost: If `is_old_session`.
+        """
+        event_ids = EventIds()
+        opened = self._post(message, headers, is_old_session=is_old_session)
+        resumptions = 0  # in a row, without a new event
+        while resumptions < MAX_RESUMPTIONS:
+            last_id = event_ids.last
+            try:
+                async with opened as response:
+                    result = await self._find_result(response, message["id"], headers, event_ids, context)
+                if result is not None:
+                    return result
+            except httpx.TransportError:
+                if not event_ids.last:
+                    raise
+            if not event_ids.last:
+                break
+            resumptions = resumptions + 1 if event_ids.last == last_id else 0
+            await asyncio.sleep(event_ids.retry_s)
+            event_ids.reconnect()
+            opened = self._resume(headers, event_ids.last)
+        raise self._ended_early()
+
+    async def _find_result(
+        self,
+        response: httpx.Response,
+        request_id: object,
+        headers: Mapping[str, str],
+        event_ids: EventIds,
+        context: ToolContext | None = None,
+    ) -> dict[str, Any] | None:
+        """Read a response until the result of a request; None if it ends before that.
+
+        What has a method comes from the server, which counts the ids of its own requests.
+
+        Raises:
+            ToolError: The server answered with a JSON-RPC error.
+            TypeError: The result is not an object.
+        """
+        async for message in read_messages(response, event_ids):
+            answered_id, error = message.get("id"), message.get("error")
+            if "method" in message:
+                await self._handle_server_message(message, headers, context)
+            elif error is not None and answered_id in (request_id, None):
+                raise ToolError(f"The tool's server refused the call: {error_text(error)}")
+            elif answered_id == request_id:
+                if not isinstance(message.get("result"), dict):
+                    raise TypeError("the result is not an object")
+                return dict(message["result"])
+        return None
+
+    async def _handle_server_message(
+        self, message: Mapping[str, Any], headers: Mapping[str, str], context: ToolContext | None
+    ) -> None:
+        if isinstance(request_id := message.get("id"), str | int | float):
+            outcome = {"result": {}} if message["method"] == "ping" else {"error": _METHOD_NOT_FOUND}
+            self._reply({"jsonrpc": "2.0", "id": request_id, **outcome}, headers)
+        elif message["method"] == "notifications/progress" and context is not None:
+            await context.progress(message.get("params"))
+
+    def _reply(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Answer a request of the server beside the call: one that takes no answers must not hold up its own result."""
+        if len(self._replies) < MAX_REPLIES:
+            reply = asyncio.create_task(self._try_to_send(message, headers, REPLY_TIMEOUT_S))
+            self._replies.add(reply)
+            reply.add_done_callback(self._replies.discard)
 
     async def _notify_cancelled(self, request_id: int) -> None:
         """Notify the server of a cancelled call: best effort and brief, since the cancelling task is waiting."""
         params = {"requestId": request_id, "reason": "no longer wanted"}
-        with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError, _SessionExpired):
-            async with asyncio.timeout(CANCEL_NOTIFY_TIMEOUT_S):
-                await self._notify("notifications/cancelled", params, self._session_headers or {})
+        message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+        await self._try_to_send(message, self._session_headers or {}, CANCEL_NOTIFY_TIMEOUT_S)
+
+    async def _try_to_send(self, message: Mapping[str, Any], headers: Mapping[str, str], timeout_s: float) -> None:
+        with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError):
+            async with asyncio.timeout(timeout_s):
+                await self._send(message, headers)
+
+    async def _send(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        async with self._post(message, headers):
+            pass
 
     @contextlib.asynccontextmanager
-    async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        request_headers = {**_POST_HEADERS, **headers}
-        if self.token and (token := await self.token()):
-            request_headers["authorization"] = f"Bearer {token}"
-        client = self.client()
-        # No read timeout: a tool may take long, and its own timeout ends it.
-        timeout = httpx.Timeout(client.timeout.connect, read=None)
-        body = orjson.dumps(message)
-        async with client.stream("POST", self.url, content=body, headers=request_headers, timeout=timeout) as response:
-            if response.status_code == 404 and "mcp-session-id" in headers:
-                raise _SessionExpired
+    async def _post(
+        self, message: Mapping[str, Any], headers: Mapping[str, str], *, is_old_session: bool = False
+    ) -> AsyncIterator[httpx.Response]:
+        sent_at = asyncio.get_running_loop().time()
+        async with self._open("POST", {**_POST_HEADERS, **headers}, orjson.dumps(message)) as response:
             if response.status_code >= 300:
-                raise error_for_status(self._service, response.status_code, "token")
+                took_s = asyncio.get_running_loop().time() - sent_at
+                if is_old_session and "mcp-session-id" in headers and _is_lost_session(response.status_code, took_s):
+                    raise _SessionLost
+                raise await self._refusal(response)
             yield response
 
+    @contextlib.asynccontextmanager
+    async def _resume(self, headers: Mapping[str, str], last_id: bytes) -> AsyncIterator[httpx.Response]:
+        resumed = {"accept": "text/event-stream", **headers, "last-event-id": last_id.decode("latin-1")}
+        async with self._open("GET", resumed) as response:
+            if response.status_code != 200 or not is_event_stream(response):
+                raise self._ended_early(f" and does not resume it (HTTP {response.status_code})")
+            yield response
 
-async def _read_result(response: httpx.Response, request_id: object, context: ToolContext | None) -> dict[str, Any]:
-    """Read the result of one request, from a JSON body or from the event stream that ends with it.
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request, with the token; follow redirects that stay within the origin and keep the method.
 
-    Raises:
-        ToolError: The server answered with a JSON-RPC error.
-        ToolUnavailable: The response ended without a result.
+        Raises:
+            ToolError: Another redirect, or too many of them.
+        """
+        authorization = {"authorization": f"Bearer {token}"} if self.token and (token := await self.token()) else {}
+        client, url = self.client(), httpx.URL(self.url)
+        # No read timeout: a tool may take long, and its own timeout ends it.
+        timeout = httpx.Timeout(client.timeout.connect, read=None)
+        for _ in range(MAX_REDIRECTS + 1):
+            async with client.stream(
+                method, url, content=content, headers={**headers, **authorization}, timeout=timeout
+            ) as response:
+                if response.next_request is None:
+                    yield response
+                    return
+                target = response.next_request.url
+                if response.status_code not in {307, 308} or _origin(target) != _origin(url):
+                    raise self._redirected(target, response.status_code)
+            url = target
+        raise ToolError(f"The {self._service} redirects more than {MAX_REDIRECTS} times.")
+
+    async def _refusal(self, response: httpx.Response) -> ToolError:
+        error = error_for_status(self._service, response.status_code, "token")
+        is_explained = response.status_code < 500 and response.status_code not in {401, 403, 429}
+        reason = await read_error(response) if is_explained else ""
+        return ToolError(f"The {self._service} refused the request: {reason}") if reason else error
+
+    def _redirected(self, target: httpx.URL, status: int) -> ToolError:
+        """The error for a redirect that is not followed; a path or query might hold a secret."""
+        where = f"to {_origin(target)} (HTTP {status}), which is not followed"
+        return ToolError(f"The {self._service} redirects {where}; the operator must set its final address.")
+
+    def _ended_early(self, why: str = "") -> ToolUnavailable:
+        return ToolUnavailable(f"The {self._service} ended its answer before the result{why}.")
+
+
+def _is_lost_session(status: int, took_s: float) -> bool:
+    """Whether a status may mean that the session is lost, and that the request was not processed.
+
+    A gateway also answers 503 if a call takes it too long; that call may have been processed.
     """
-    async for message in _read_messages(response):
-        if message.get("method") == "notifications/progress" and context is not None:
-            await context.progress(message["params"])
-        elif message.get("id") == request_id and "error" in message:
-            raise ToolError(f"The tool's server refused the call: {message['error'].get('message', 'no reason given')}")
-        elif message.get("id") == request_id:
-            return cast("dict[str, Any]", message["result"])
-    raise ToolUnavailable("The tool's server ended its answer before the result.")
+    return status in {400, 404} or (status == 503 and took_s < PROMPT_REFUSAL_S)
 
 
-async def _read_messages(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        yield orjson.loads(b"".join([chunk async for chunk in _read_bounded(response)]))
-        return
-    parser = SseParser(MAX_RESPONSE_BYTES)
-    async for chunk in _read_bounded(response):
-        for payload in parser.feed(chunk):
-            if payload:  # a resumable stream begins with an empty event
-                yield orjson.loads(payload)
-
-
-async def _read_bounded(response: httpx.Response) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_RESPONSE_BYTES:
-            raise ToolUnavailable(f"The tool's server sent more than {MAX_RESPONSE_BYTES} bytes.")
-        yield chunk
-
-
-def _tool_result(result: Mapping[str, Any]) -> Any:
-    """The result for the model: the structured content if there is any, else the text, else the content parts.
-
-    Raises:
-        ToolError: The tool reported an error; the message is the tool's own.
-    """
-    parts = result.get("content", [])
-    texts = [part["text"] for part in parts if part.get("type") == "text"]
-    if result.get("isError"):
-        raise ToolError("\n".join(texts) or "The tool failed and gave no reason.")
-    if "structuredContent" in result:
-        return result["structuredContent"]
-    return "\n".join(texts) if len(texts) == len(parts) else parts
-
-
-def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
-    """Validate what needs no JSON Schema library; the server, which has one, checks the types."""
-    required = parameters.get("required", ())
-    properties = parameters.get("properties", {})
-    is_closed = parameters.get("additionalProperties") is False
-
-    def validate(text: str) -> dict[str, Any]:
-        try:
-            arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
-            orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; orjson accepts less than msgspec
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise _argument_error(name, f"{error}, at `$`") from None
-        except (orjson.JSONEncodeError, RecursionError):
-            raise _argument_error(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
-        if missing := [field for field in required if field not in arguments]:
-            raise _argument_error(name, f"the required field `{missing[0]}` is missing, at `$`")
-        if is_closed and (unknown := [field for field in arguments if field not in properties]):
-            raise _argument_error(name, f"there is no field `{unknown[0]}`, at `$.{unknown[0]}`")
-        return arguments
-
-    return validate
-
-
-def _argument_error(name: str, reason: str) -> ToolError:
-    return ToolError(f"The arguments of {name} do not fit its schema: {reason}; fix that and call it again.")
+def _origin(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"

@@ -1,10 +1,12 @@
 """The MCP servers named in the settings: lists their tools and adds them to the function's own.
 
-All servers are listed concurrently at cold start. One that is unavailable then is retried in the background of later
-requests, at most every RETRY_INTERVAL_S seconds, so that it neither breaks nor delays a chat.
+All servers are listed concurrently at cold start, which waits FIRST_WAIT_S at most; a slower one joins later. One
+that is unavailable is retried in the background of later requests, at most every RETRY_INTERVAL_S seconds, so that it
+neither breaks nor delays a chat.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from winterbourne.chat.errors import ChatError, SettingsError
+from winterbourne.chat.errors import ChatError, InvalidToolDeclaration, SettingsError
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.settings import ToolSettings
@@ -22,7 +24,7 @@ from winterbourne.chat.tool_runtime.mcp.client import McpClient
 
 __all__ = ["McpServers"]
 
-CONNECT_TIMEOUT_S: Final = 5.0
+FIRST_WAIT_S: Final = 3.0
 RETRY_INTERVAL_S: Final = 60.0
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -44,30 +46,35 @@ class McpServers:
         self, settings: ToolSettings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
         token_for, servers = partial(_token_for, _token_reader(settings)), _parse_servers(settings.mcp_servers)
-        self._unlisted = [McpClient(name, url, token=partial(token_for, name)) for name, url in servers]
+        self._clients = [McpClient(name, url, token=partial(token_for, name)) for name, url in servers]
+        self._unlisted = self._clients.copy()
         self._add_tools = add_tools
         self._now = now
         self._last_attempt_at = float("-inf")
         self._listing: asyncio.Future[list[None]] | None = None
 
     async def connect(self) -> None:
-        """List the servers not listed yet: at most every RETRY_INTERVAL_S, each for at most CONNECT_TIMEOUT_S.
+        """List the servers not listed yet, at most every RETRY_INTERVAL_S.
 
-        The first call waits for the listing. Later ones run it in the background, so that an unavailable server delays
-        no answer; `close` cancels it.
+        The first call waits for the listing, for FIRST_WAIT_S at most. Otherwise it runs in the background, so that an
+        unavailable server delays no answer; `close` cancels it.
         """
         is_first = self._listing is None
         if self._is_due():
             self._last_attempt_at = self._now()
             self._listing = asyncio.gather(*map(self._list_tools_of, self._unlisted))
             if is_first:
-                await self._listing
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FIRST_WAIT_S):
+                        await asyncio.shield(self._listing)
 
     async def close(self) -> None:
-        """Cancel a listing in progress."""
+        """Cancel a listing in progress, and what the clients are still sending."""
         if self._listing is not None:
             self._listing.cancel()
             await asyncio.gather(self._listing, return_exceptions=True)
+        for client in self._clients:
+            await client.close()
 
     def _is_due(self) -> bool:
         if not self._unlisted or (self._listing is not None and not self._listing.done()):
@@ -76,13 +83,20 @@ class McpServers:
 
     async def _list_tools_of(self, client: McpClient) -> None:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._add_tools(await client.list_tools())
+            tools = await client.list_tools()
             self._unlisted.remove(client)  # one whose listing was cancelled stays and is retried
-        except (ChatError, TimeoutError) as error:
-            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error or "no answer")  # noqa: TRY400 - not a bug of ours: the message is enough
+            for tool in tools:
+                self._add_tool(client.name, tool)
+        except ChatError as error:
+            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error)  # noqa: TRY400 - not a bug of ours: the message is enough
         except Exception:
             _LOGGER.exception("the tools of MCP server %s are missing for now", client.name)
+
+    def _add_tool(self, server: str, tool: Tool) -> None:
+        try:
+            self._add_tools([tool])
+        except InvalidToolDeclaration as error:
+            _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, server, error)
 
 
 def _parse_servers(servers: str) -> list[tuple[str, str]]:

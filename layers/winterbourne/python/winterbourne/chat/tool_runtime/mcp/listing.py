@@ -1,0 +1,207 @@
+"""Makes tools of what an MCP server lists. A tool that no provider takes, or one too many, is left out alone. Pure.
+
+Whatever is listed is sent to the model with every request, so that one definition that a provider rejects would break
+every chat, and a long list would be paid for in each of them.
+https://modelcontextprotocol.io/specification/2025-11-25/server/tools#listing-tools
+"""
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import orjson
+
+from winterbourne.chat.core.tool_schemas import portable_schema
+from winterbourne.chat.errors import ToolError
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
+
+__all__ = ["MAX_BYTES", "MAX_DESCRIPTION_CHARS", "MAX_TOOLS", "MAX_TOOL_BYTES", "CallTool", "Listing"]
+
+CallTool: TypeAlias = Callable[[str, Any, ToolContext], Awaitable[Any]]
+
+# Of one server. Bytes are those of descriptions and schemas as JSON.
+MAX_TOOLS: Final = 128
+MAX_BYTES: Final = 256 * 1024
+MAX_TOOL_BYTES: Final = 16 * 1024
+MAX_DESCRIPTION_CHARS: Final = 4096
+
+_MAX_NAME_CHARS: Final = 64
+_MAX_SCHEMA_DEPTH: Final = 32
+_MAX_LOGGED: Final = 10
+_INVALID_NAME_CHARS: Final = re.compile(r"[^a-zA-Z0-9_-]")
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class _Unusable(Exception):
+    """Why a tool is left out."""
+
+
+class _Definition(msgspec.Struct, frozen=True):
+    description: str
+    parameters: dict[str, Any]
+
+
+class Listing:
+    """Collects the tools of one server, page by page.
+
+    Args:
+        server: The server's name, the prefix of its tools' names.
+        call: Calls a tool by the server's own name for it.
+
+    Attributes:
+        is_full: Whether the server has listed more than is taken, so that no further page is of use.
+    """
+
+    def __init__(self, server: str, call: CallTool) -> None:
+        self.is_full = False
+        self._server = server
+        self._call = call
+        self._bytes = 0
+        self._definitions: dict[str, _Definition] = {}  # by the server's own names
+        self._surplus: list[str] = []
+        self._notes: list[str] = []
+
+    def add_page(self, definitions: Iterable[Any]) -> None:
+        """Take the definitions of one page."""
+        for definition in definitions:
+            name = definition.get("name") if isinstance(definition, dict) else None
+            try:
+                self._add(name, definition)
+            except _Unusable as why:
+                self._note(name, f"left out: {why}")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no tool has been listed yet that can be used."""
+        return not self._definitions
+
+    def tools(self) -> list[Tool]:
+        """The tools of all pages. What was left out or changed is logged, in one line each."""
+        names = _unique_names(self._server, self._definitions)
+        tools = [self._make_tool(own, names[own], definition) for own, definition in self._definitions.items()]
+        if self._surplus:
+            limits = f"{MAX_TOOLS} tools, {MAX_BYTES} bytes"
+            surplus = _first_few(self._surplus)
+            _LOGGER.warning("MCP server %s lists more than %s; left out: %s", self._server, limits, surplus)
+        if self._notes:
+            notes = _first_few(self._notes)
+            _LOGGER.warning("MCP server %s lists tools that cannot be used as they are: %s", self._server, notes)
+        return tools
+
+    def _add(self, name: Any, definition: Mapping[str, Any]) -> None:
+        if not name or not isinstance(name, str):
+            raise _Unusable("it has no name")
+        if name in self._definitions:
+            raise _Unusable("it is listed twice")
+        if not self.is_full:
+            usable = _Definition(_description(name, definition), self._portable(name, definition.get("inputSchema")))
+            self._bytes += _checked_size(usable)
+            self.is_full = len(self._definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
+        if self.is_full:
+            self._surplus.append(name[:_MAX_NAME_CHARS])
+        else:
+            self._definitions[name] = usable
+
+    def _portable(self, name: str, schema: Any) -> dict[str, Any]:
+        if not isinstance(schema, dict | None):
+            raise _Unusable("its schema is not an object")
+        if _nests_deeper(schema, _MAX_SCHEMA_DEPTH):
+            raise _Unusable(f"its schema nests more than {_MAX_SCHEMA_DEPTH} levels")
+        schema = {"type": "object", "properties": {}, **(schema or {})}
+        if (parameters := portable_schema(schema)) is None:
+            raise _Unusable("no provider takes its schema")
+        if any(schema[key] != parameters.get(key) for key in schema.keys() - {"required"}):
+            self._note(name, "offered with a simpler schema")
+        return parameters
+
+    def _make_tool(self, own_name: str, name: str, definition: _Definition) -> Tool:
+        async def call(arguments: Any, context: ToolContext) -> Any:
+            return await self._call(own_name, arguments, context)
+
+        if not _plain_name(self._server, own_name).startswith(name):
+            self._note(own_name, f"offered as {name}")
+        return Tool(
+            name=name,
+            description=definition.description,
+            parameters=definition.parameters,
+            validate_arguments=_argument_validator(name, definition.parameters),
+            call=call,
+            options=ToolOptions(breaker=f"mcp:{self._server}"),
+        )
+
+    def _note(self, name: Any, text: str) -> None:
+        self._notes.append(f"{name[:_MAX_NAME_CHARS] if isinstance(name, str) else 'a tool'} ({text})")
+
+
+def _description(name: str, definition: Mapping[str, Any]) -> str:
+    texts = (definition.get("description"), definition.get("title"))
+    found = next((text for text in texts if isinstance(text, str) and text.strip()), name)
+    return found[:MAX_DESCRIPTION_CHARS]
+
+
+def _checked_size(definition: _Definition) -> int:
+    size = len(orjson.dumps([definition.description, definition.parameters]))
+    if size > MAX_TOOL_BYTES:
+        raise _Unusable(f"its description and schema have {size} bytes, more than {MAX_TOOL_BYTES}")
+    return size
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _nests_deeper(part, levels - 1) for part in parts)
+
+
+def _plain_name(server: str, own_name: str) -> str:
+    return _INVALID_NAME_CHARS.sub("_", f"{server}_{own_name}")
+
+
+def _unique_names(server: str, own_names: Iterable[str]) -> dict[str, str]:
+    """The names that providers accept. One that had to be cut, or is changed and not unique, ends with a hash."""
+    plain_names = {own: _plain_name(server, own) for own in own_names}
+    counts = Counter(plain_names.values())
+
+    def unique(own: str, plain: str) -> str:
+        is_unique = counts[plain] == 1 or plain == f"{server}_{own}"
+        if is_unique and len(plain) <= _MAX_NAME_CHARS:
+            return plain
+        return f"{plain[: _MAX_NAME_CHARS - 9]}_{hashlib.sha256(own.encode()).hexdigest()[:8]}"
+
+    return {own: unique(own, plain) for own, plain in plain_names.items()}
+
+
+def _first_few(texts: Sequence[str]) -> str:
+    more = f", and {len(texts) - _MAX_LOGGED} more" if len(texts) > _MAX_LOGGED else ""
+    return ", ".join(texts[:_MAX_LOGGED]) + more
+
+
+def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
+    """Validate what needs no JSON Schema library; the server, which has one, checks the types."""
+    required = parameters.get("required", ())
+    properties = parameters["properties"]
+    is_closed = parameters.get("additionalProperties") is False
+
+    def validate(text: str) -> dict[str, Any]:
+        try:
+            arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
+            orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; orjson accepts less than msgspec
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise _argument_error(name, f"{error}, at `$`") from None
+        except (orjson.JSONEncodeError, RecursionError):
+            raise _argument_error(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
+        if missing := [field for field in required if field not in arguments]:
+            raise _argument_error(name, f"the required field `{missing[0]}` is missing, at `$`")
+        if is_closed and (unknown := [field for field in arguments if field not in properties]):
+            raise _argument_error(name, f"there is no field `{unknown[0]}`, at `$.{unknown[0]}`")
+        return arguments
+
+    return validate
+
+
+def _argument_error(name: str, reason: str) -> ToolError:
+    return ToolError(f"The arguments of {name} do not fit its schema: {reason}; fix that and call it again.")

@@ -1,0 +1,91 @@
+"""The JSON-RPC messages in a response of an MCP server: one in a JSON body, or an event stream of them; bounded."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from winterbourne.chat.errors import ToolUnavailable
+from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra.sse_parser import SseParser
+from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
+
+__all__ = ["error_text", "is_event_stream", "read_error", "read_messages"]
+
+MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
+MAX_ERROR_BYTES: Final = 16 * 1024
+ERROR_TIMEOUT_S: Final = 2.0
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    """Whether the response is an event stream, not a JSON body."""
+    return str(response.headers.get("content-type", "")).lower().startswith("text/event-stream")
+
+
+async def read_messages(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[dict[str, Any]]:
+    """Read the messages of a response as they come; those of a batch one by one.
+
+    Raises:
+        ToolUnavailable: The response is too large.
+        ValueError: It is not JSON.
+        httpx.TransportError: The connection broke.
+    """
+    payloads = _read_events(response, event_ids) if is_event_stream(response) else _read_body(response)
+    async for payload in payloads:
+        if payload:  # a resumable stream begins with an empty event
+            message = _decode(payload)
+            for each in message if isinstance(message, list) else [message]:
+                if not isinstance(each, dict):
+                    raise TypeError("a message is not an object")
+                yield each
+
+
+async def read_error(response: httpx.Response) -> str:
+    """The message of the JSON-RPC error in a response with an error status; empty if it has none."""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError, ValueError):
+        async with asyncio.timeout(ERROR_TIMEOUT_S):
+            message = orjson.loads(await http_pool.read_body(response, MAX_ERROR_BYTES))
+        if isinstance(message, dict) and isinstance(error := message.get("error"), dict):
+            return error_text(error, "")
+    return ""
+
+
+def error_text(error: Any, default: str = "no reason given") -> str:
+    """The message of a JSON-RPC error."""
+    text = error.get("message") if isinstance(error, dict) else None
+    return text if isinstance(text, str) and text else default
+
+
+async def _read_body(response: httpx.Response) -> AsyncIterator[bytes]:
+    yield b"".join([chunk async for chunk in _read_bounded(response)])
+
+
+async def _read_events(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[bytes]:
+    parser = SseParser(MAX_RESPONSE_BYTES)
+    async for chunk in _read_bounded(response):
+        event_ids.feed(chunk)
+        for payload in parser.feed(chunk):
+            yield payload
+
+
+async def _read_bounded(response: httpx.Response) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > MAX_RESPONSE_BYTES:
+            raise ToolUnavailable(f"The tool's server sent more than {MAX_RESPONSE_BYTES} bytes.")
+        yield chunk
+
+
+def _decode(payload: bytes) -> Any:
+    """Decode JSON. Half a surrogate pair, which servers in JavaScript send of a text that they cut, becomes `?`."""
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        if b"\\ud" not in payload.lower():
+            raise
+    return orjson.loads(json.dumps(json.loads(payload), ensure_ascii=False).encode(errors="replace"))
