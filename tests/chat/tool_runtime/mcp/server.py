@@ -1,6 +1,6 @@
 """An MCP server built with the official package, for the tests; prints its port when it listens.
 
-`server.py stateful|stateless|json`
+`server.py stateful|stateless|json|resumable`
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import sys
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
+from mcp_types import JSONRPCMessage
 
 server = MCPServer("weather-station")
 
@@ -41,6 +43,14 @@ async def count(context: Context, to: int) -> str:
 
 
 @server.tool()
+async def close_early(context: Context) -> str:
+    """Close the event stream before the result."""
+    await context.close_sse_stream()
+    await asyncio.sleep(0.05)
+    return "resumed"
+
+
+@server.tool()
 async def hang() -> str:
     """Never return."""
     print_line("called")
@@ -52,6 +62,25 @@ async def hang() -> str:
     return "never"
 
 
+class MemoryEventStore(EventStore):
+    """Keeps all events, so that their streams can be resumed. Ids count from 0."""
+
+    def __init__(self) -> None:
+        self._events: list[tuple[str, JSONRPCMessage | None]] = []
+
+    async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
+        self._events.append((stream_id, message))
+        return str(len(self._events) - 1)
+
+    async def replay_events_after(self, last_event_id: str, send_callback: EventCallback) -> str | None:
+        first = int(last_event_id)
+        stream = self._events[first][0]
+        for event_id, (stream_id, message) in enumerate(self._events[first + 1 :], first + 1):
+            if stream_id == stream and message is not None:
+                await send_callback(EventMessage(message, str(event_id)))
+        return stream
+
+
 def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -59,7 +88,12 @@ def print_line(line: str) -> None:
 
 def main(mode: str) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
-    app = server.streamable_http_app(stateless_http=mode == "stateless", json_response=mode == "json")
+    app = server.streamable_http_app(
+        stateless_http=mode == "stateless",
+        json_response=mode == "json",
+        event_store=MemoryEventStore() if mode == "resumable" else None,
+        retry_interval=10,
+    )
     print_line(str(listening.getsockname()[1]))
     uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
 

@@ -35,7 +35,7 @@ from winterbourne.chat.tool_runtime.mcp.listing import MAX_TOOLS
 SERVER = Path(__file__).with_name("server.py")
 
 
-@pytest.fixture(scope="module", params=["stateful", "stateless", "json"])
+@pytest.fixture(scope="module", params=["stateful", "stateless", "json", "resumable"])
 def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen([sys.executable, SERVER, request.param], stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout
@@ -62,7 +62,7 @@ async def run(server: McpClient, name: str, arguments: str, **context: Any) -> A
 class TestRealServer:
     async def test_lists_its_tools_under_its_name(self, server: McpClient) -> None:
         assert {tool.name for tool in await server.list_tools()} == {
-            f"station_{name}" for name in ("add", "say", "fail", "count", "hang")
+            f"station_{name}" for name in ("add", "say", "fail", "count", "close_early", "hang")
         }
 
     async def test_gives_description_and_schema(self, server: McpClient) -> None:
@@ -97,6 +97,11 @@ class TestProgress:
 
         await run(server, "count", '{"to":3}', report=report)
         assert [data.count(b'"progress":') for data in reported] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("process", ["resumable"], indirect=True)
+async def test_a_stream_that_the_server_closes_early_is_resumed(server: McpClient) -> None:
+    assert await run(server, "close_early", "") == {"result": "resumed"}
 
 
 class TestArguments:
@@ -628,6 +633,24 @@ class TestResuming:
         assert station.requests[-1].headers["last-event-id"] == "20"
 
     @jumping
+    async def test_is_not_given_up_if_an_event_comes_now_and_then(self) -> None:
+        def resumed(*_: Any) -> httpx.Response:
+            count = station.seen.count("GET")
+            return rest_of([station]) if count == 20 else event_stream(b"id: %d\ndata:\n\n" % (count // 4 + 1))
+
+        station = closing_early(b"id: 1\ndata:\n\n", resumed=resumed)
+        assert await station.look() == "a grey sea"
+
+    @jumping
+    async def test_does_not_count_an_event_that_was_broken_off(self) -> None:
+        def resumed(*_: Any) -> httpx.Response:
+            return rest_of([station]) if station.seen.count("GET") == 2 else event_stream(b"\n\n")
+
+        station = closing_early(b"id: 1\n\nid: 2\ndata: {", resumed=resumed)
+        assert await station.look() == "a grey sea"
+        assert [request.headers["last-event-id"] for request in station.requests[-2:]] == ["1", "1"]
+
+    @jumping
     async def test_is_given_up_if_no_event_comes(self) -> None:
         station = closing_early(b"id: 1\ndata:\n\n", resumed=lambda *_: event_stream())
         with pytest.raises(ToolUnavailable, match="ended its answer before the result"):
@@ -701,6 +724,7 @@ class TestListing:
     ) -> None:
         assert await self.names({"tools": [LOOK], "nextCursor": "2"}, second) == ["pier_look"]
         assert "the tools of MCP server pier are not all listed: The " in caplog.text
+        assert self.station.seen.count("tools/list") == 2
 
     @pytest.mark.parametrize("cursor", [5, {}, True, ["2"]])
     async def test_ends_at_a_cursor_that_is_no_text(self, cursor: Any) -> None:

@@ -27,6 +27,8 @@ def read(*reads: bytes) -> EventIds:
         (b"id: 1\n\nid\n\n", b""),
         (b"id: 1\n\nid: 2\0\n\n", b"1"),
         (b"id: 1\n\nid: " + b"9" * 2000 + b"\n\n", b"1"),
+        (b"id: 1\n\nid: " + b"9" * 2000 + b"\r\n\r\n", b"1"),
+        (b"id: 1\r\n\r\nid: 2\r\ndata: x\r\n", b"1"),
         (b"ID: 1\n\n", b""),
         (b": id: 1\n\n", b""),
         (b"data: id: 1\n\n", b""),
