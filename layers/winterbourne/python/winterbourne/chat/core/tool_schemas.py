@@ -1,20 +1,36 @@
 """Makes the JSON schema of a tool's parameters one that every provider accepts. Pure."""
 
 import re
+from functools import partial
 from typing import Any, Final
 
 __all__ = ["portable_schema"]
 
 _PROPERTY_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-_COMBINATORS: Final = ("allOf", "anyOf", "oneOf")
+_COMBINATORS: Final[tuple[str, ...]] = ("allOf", "anyOf", "oneOf")
 _MAX_DEPTH: Final = 8  # of combinations within combinations; a reference may lead back to itself
+_MAX_LEVELS: Final = 64  # of schemas within schemas
+
+_TYPES: Final = {"array", "boolean", "integer", "null", "number", "object", "string"}
+_SCHEMA: Final = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
+_SCHEMA_LIST: Final = (*_COMBINATORS, "prefixItems")
+_SCHEMA_MAP: Final = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+_VALUE_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(_SCHEMA, (dict, bool)),
+    **dict.fromkeys(_SCHEMA_MAP, dict),
+    "enum": list,
+    **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"), (int, float)),
+    **dict.fromkeys(("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"), int),
+    **dict.fromkeys(("$ref", "description", "format", "pattern", "title"), str),
+}
+"""What the value of a keyword is (JSON Schema, draft 2020-12)."""
 
 
 def portable_schema(schema: object) -> dict[str, Any] | None:
     """A schema that every provider accepts: an object, without combinations at its top, its properties well named.
 
-    Properties of combined schemas are merged, optional ones whose name no provider takes are left out. The tool itself
-    still validates its arguments.
+    Properties of combined schemas are merged, optional ones whose name no provider takes are left out, and so are
+    keywords with values that JSON Schema does not allow. The tool itself still validates its arguments.
 
     Returns:
         None if the tool cannot be offered: its parameters are no object, or a required one has such a name.
@@ -24,27 +40,60 @@ def portable_schema(schema: object) -> dict[str, Any] | None:
     types = schema.get("type", "object")
     if "object" not in (types if isinstance(types, list) else [types]):
         return None
-    properties, required = _merged(schema, schema, 0)
+    valid: dict[str, Any] = _without_invalid_keywords(schema, _MAX_LEVELS)
+    properties, required = _merged(valid, valid, 0, set())
     named = {name: value for name, value in properties.items() if _PROPERTY_NAME.fullmatch(name)}
     if required & (properties.keys() - named.keys()):
         return None
     dropped = {*_COMBINATORS, "$ref", "not", "enum", "const", "if", "then", "else", "required"}
-    kept = {key: value for key, value in schema.items() if key not in dropped}
+    kept = {key: value for key, value in valid.items() if key not in dropped}
     needed = [name for name in properties if name in required and name in named]
     return {**kept, "type": "object", "properties": named, **({"required": needed} if needed else {})}
 
 
-def _merged(schema: dict[str, Any], root: dict[str, Any], depth: int) -> tuple[dict[str, Any], set[str]]:
-    """The properties of a schema and of those combined in it, and the names of those that all of them require."""
-    own = schema.get("properties")
-    properties = dict(own) if isinstance(own, dict) else {}
-    names = schema.get("required")
-    required = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
-    combined = {key: branches for key in _COMBINATORS if isinstance(branches := schema.get(key), list)}
-    if isinstance(reference := schema.get("$ref"), str):
+def _without_invalid_keywords(schema: Any, levels: int) -> Any:
+    """The schema without keywords that a provider may reject, on every level; one that is none allows any value."""
+    if not isinstance(schema, dict) or not levels:
+        return schema if isinstance(schema, bool) else {}
+    clean = partial(_without_invalid_keywords, levels=levels - 1)
+    valid = {key: value for key, value in schema.items() if _is_valid(key, value)}
+    for key, value in valid.items():
+        if key in _SCHEMA:
+            valid[key] = clean(value)
+        elif key in _SCHEMA_LIST:
+            valid[key] = [clean(part) for part in value]
+        elif key in _SCHEMA_MAP:
+            valid[key] = {name: clean(part) for name, part in value.items()}
+    return valid
+
+
+def _is_valid(key: str, value: Any) -> bool:
+    if key == "type":
+        types = value if isinstance(value, list) else [value]
+        return bool(types) and all(isinstance(name, str) and name in _TYPES for name in types)
+    if key == "required":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if key in _SCHEMA_LIST:
+        return isinstance(value, list) and bool(value)
+    is_typed = isinstance(value, _VALUE_TYPES.get(key, object))
+    return is_typed and (key in _SCHEMA or key not in _VALUE_TYPES or not isinstance(value, bool))
+
+
+def _merged(
+    schema: dict[str, Any], root: dict[str, Any], depth: int, resolved: set[str]
+) -> tuple[dict[str, Any], set[str]]:
+    """The properties of a schema and of those combined in it, and the names of those that all of them require.
+
+    Each reference is `resolved` once: with many that lead back to each other it would never end.
+    """
+    properties = dict(schema.get("properties", {}))
+    required = set(schema.get("required", ()))
+    combined = {key: schema[key] for key in _COMBINATORS if key in schema}
+    if (reference := schema.get("$ref")) and reference not in resolved:
+        resolved.add(reference)
         combined["$ref"] = [_resolve(reference, root)]
     for key, branches in combined.items() if depth < _MAX_DEPTH else ():
-        merged = [_merged(branch, root, depth + 1) for branch in branches if isinstance(branch, dict)]
+        merged = [_merged(branch, root, depth + 1, resolved) for branch in branches if isinstance(branch, dict)]
         for others, _ in merged:
             properties = {**others, **properties}
         if key in {"allOf", "$ref"}:
@@ -57,4 +106,4 @@ def _resolve(reference: str, root: dict[str, Any]) -> Any:
     found: Any = root
     for key in reference.removeprefix("#/").split("/"):
         found = found.get(key) if isinstance(found, dict) else None
-    return found
+    return _without_invalid_keywords(found, _MAX_LEVELS)
