@@ -57,7 +57,7 @@ class TestUnusableTool:
             (None, "it has no name"),
             ("note", "it has no name"),
             ({"name": "look", "description": "again"}, "look (left out: it is listed twice)"),
-            ({"name": "note", "inputSchema": []}, "note (left out: its schema is not an object)"),
+            ({"name": "note", "inputSchema": [5]}, "note (left out: its schema is not an object)"),
             ({"name": "note", "inputSchema": "object"}, "its schema is not an object"),
             ({"name": "note", "inputSchema": True}, "its schema is not an object"),
             ({"name": "note", "inputSchema": {"type": "string"}}, "no provider takes its schema"),
@@ -81,6 +81,11 @@ class TestUnusableTool:
         assert record.levelname == "WARNING"
         assert "MCP server pier" in record.message
         assert reason in record.message
+
+    def test_writes_no_line_of_its_own_into_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        names_of({"name": "a\nERROR b" + "x" * 500, "inputSchema": {"type": "string"}})
+        assert "\n" not in caplog.records[0].message
+        assert len(caplog.records[0].message) < 250
 
     def test_is_one_of_a_few_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         assert names_of(*[{}] * 1000, LOOK) == ["pier_look"]

@@ -32,6 +32,7 @@ MAX_DESCRIPTION_CHARS: Final = 4096
 
 _MAX_NAME_CHARS: Final = 64
 _MAX_SCHEMA_DEPTH: Final = 32
+_TOO_DEEP: Final = f"its schema nests more than {_MAX_SCHEMA_DEPTH} levels"
 _MAX_LOGGED: Final = 10
 _INVALID_NAME_CHARS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -40,11 +41,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 class _Unusable(Exception):
     """Why a tool is left out."""
-
-
-class _Definition(msgspec.Struct, frozen=True):
-    description: str
-    parameters: dict[str, Any]
 
 
 class Listing:
@@ -63,7 +59,7 @@ class Listing:
         self._server = server
         self._call = call
         self._bytes = 0
-        self._definitions: dict[str, _Definition] = {}  # by the server's own names
+        self._definitions: dict[str, tuple[str, dict[str, Any]]] = {}  # by the server's own names
         self._surplus: list[str] = []
         self._notes: list[str] = []
 
@@ -84,7 +80,7 @@ class Listing:
     def tools(self) -> list[Tool]:
         """The tools of all pages. What was left out or changed is logged, in one line each."""
         names = _unique_names(self._server, self._definitions)
-        tools = [self._make_tool(own, names[own], definition) for own, definition in self._definitions.items()]
+        tools = [self._make_tool(own, names[own], *parts) for own, parts in self._definitions.items()]
         if self._surplus:
             limits = f"{MAX_TOOLS} tools, {MAX_BYTES} bytes"
             surplus = _first_few(self._surplus)
@@ -100,27 +96,30 @@ class Listing:
         if name in self._definitions:
             raise _Unusable("it is listed twice")
         if not self.is_full:
-            usable = _Definition(_description(name, definition), self._portable(name, definition.get("inputSchema")))
-            self._bytes += _checked_size(usable)
+            description, parameters = self._usable_parts(name, definition)
+            self._bytes += _checked_size(description, parameters)
             self.is_full = len(self._definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
         if self.is_full:
-            self._surplus.append(name[:_MAX_NAME_CHARS])
+            self._surplus.append(_label(name))
         else:
-            self._definitions[name] = usable
+            self._definitions[name] = description, parameters
 
-    def _portable(self, name: str, schema: Any) -> dict[str, Any]:
-        if not isinstance(schema, dict | None):
+    def _usable_parts(self, name: str, definition: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The description and the schema; what is too large or too deep is not even looked through."""
+        description, schema = _description(name, definition), definition.get("inputSchema") or {}
+        if not isinstance(schema, dict):
             raise _Unusable("its schema is not an object")
+        _checked_size(description, schema)
         if _nests_deeper(schema, _MAX_SCHEMA_DEPTH):
-            raise _Unusable(f"its schema nests more than {_MAX_SCHEMA_DEPTH} levels")
-        schema = {"type": "object", "properties": {}, **(schema or {})}
+            raise _Unusable(_TOO_DEEP)
+        schema = {"type": "object", "properties": {}, **schema}
         if (parameters := portable_schema(schema)) is None:
             raise _Unusable("no provider takes its schema")
         if any(schema[key] != parameters.get(key) for key in schema.keys() - {"required"}):
             self._note(name, "offered with a simpler schema")
-        return parameters
+        return description, parameters
 
-    def _make_tool(self, own_name: str, name: str, definition: _Definition) -> Tool:
+    def _make_tool(self, own_name: str, name: str, description: str, parameters: dict[str, Any]) -> Tool:
         async def call(arguments: Any, context: ToolContext) -> Any:
             return await self._call(own_name, arguments, context)
 
@@ -128,15 +127,20 @@ class Listing:
             self._note(own_name, f"offered as {name}")
         return Tool(
             name=name,
-            description=definition.description,
-            parameters=definition.parameters,
-            validate_arguments=_argument_validator(name, definition.parameters),
+            description=description,
+            parameters=parameters,
+            validate_arguments=_argument_validator(name, parameters),
             call=call,
             options=ToolOptions(breaker=f"mcp:{self._server}"),
         )
 
     def _note(self, name: Any, text: str) -> None:
-        self._notes.append(f"{name[:_MAX_NAME_CHARS] if isinstance(name, str) else 'a tool'} ({text})")
+        self._notes.append(f"{_label(name) if name and isinstance(name, str) else 'a tool'} ({text})")
+
+
+def _label(name: str) -> str:
+    """A tool's name for a line of the log."""
+    return " ".join(name.split())[:_MAX_NAME_CHARS]
 
 
 def _description(name: str, definition: Mapping[str, Any]) -> str:
@@ -145,8 +149,11 @@ def _description(name: str, definition: Mapping[str, Any]) -> str:
     return found[:MAX_DESCRIPTION_CHARS]
 
 
-def _checked_size(definition: _Definition) -> int:
-    size = len(orjson.dumps([definition.description, definition.parameters]))
+def _checked_size(description: str, schema: dict[str, Any]) -> int:
+    try:
+        size = len(orjson.dumps([description, schema]))
+    except orjson.JSONEncodeError:
+        raise _Unusable(_TOO_DEEP) from None
     if size > MAX_TOOL_BYTES:
         raise _Unusable(f"its description and schema have {size} bytes, more than {MAX_TOOL_BYTES}")
     return size
