@@ -536,6 +536,13 @@ class TestRequestOfTheServer:
 
 
 class TestAnswer:
+    @pytest.mark.parametrize(
+        "event", [b"data:\n\n", b"event: ping\ndata: 2025-11-25\n\n", b": ping\n\n", b"data: {}\n\n"]
+    )
+    async def test_is_found_after_events_that_are_no_messages(self, event: bytes) -> None:
+        station = Station(tools__call=lambda _, message: event_stream(event, result_of(message)))
+        assert await station.look() == "a grey sea"
+
     async def test_in_a_batch_is_found_among_others(self) -> None:
         def batch(message: dict[str, Any]) -> list[dict[str, Any]]:
             return [{"id": 99, "result": {}}, {"method": "notifications/message"}, result_of(message)]

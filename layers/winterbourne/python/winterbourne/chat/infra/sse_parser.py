@@ -1,7 +1,7 @@
 """Incremental parser for server-sent events (SSE), sans-I/O: takes bytes, returns the payloads of the data fields.
 
 WHATWG HTML, section 9.2.6 "Interpreting an event stream". Event names, ids and retry times are ignored: those of model
-providers and MCP servers repeat what is in the data.
+providers repeat what is in the data. The MCP client, which resumes streams, reads ids and times itself.
 """
 
 import re

@@ -36,7 +36,7 @@ async def read_messages(response: httpx.Response, event_ids: EventIds) -> AsyncI
     """
     payloads = _read_events(response, event_ids) if is_event_stream(response) else _read_body(response)
     async for payload in payloads:
-        if payload:  # a resumable stream begins with an empty event
+        if payload:
             message = _decode(payload)
             for each in message if isinstance(message, list) else [message]:
                 if not isinstance(each, dict):
@@ -69,7 +69,8 @@ async def _read_events(response: httpx.Response, event_ids: EventIds) -> AsyncIt
     async for chunk in _read_bounded(response):
         event_ids.feed(chunk)
         for payload in parser.feed(chunk):
-            yield payload
+            if payload.lstrip()[:1] in {b"{", b"["}:  # a resumable stream begins with an empty event; some keep alive
+                yield payload
 
 
 async def _read_bounded(response: httpx.Response) -> AsyncIterator[bytes]:
