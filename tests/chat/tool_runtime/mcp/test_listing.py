@@ -82,6 +82,11 @@ class TestUnusableTool:
         assert "MCP server pier" in record.message
         assert reason in record.message
 
+    def test_that_is_too_large_is_not_even_looked_through(self, caplog: pytest.LogCaptureFixture) -> None:
+        large = {"anyOf": [TEXT], "properties": {f"p{number}": TEXT for number in range(1000)}}
+        assert names_of({"name": "note", "inputSchema": large}) == []
+        assert "simpler schema" not in caplog.text
+
     def test_writes_no_line_of_its_own_into_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         names_of({"name": "a\nERROR b" + "x" * 500, "inputSchema": {"type": "string"}})
         assert "\n" not in caplog.records[0].message
