@@ -1,0 +1,442 @@
+"""What is looked for in a request: each check returns what it found, or None if there is nothing to refuse."""
+
+import base64
+import binascii
+import functools
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+import botocore.session
+from botocore.model import Shape
+from botocore.validate import ParamValidator
+
+from tests.contract.providers.requests import Call, Request, Turn
+
+__all__ = ["Check"]
+
+Check = Callable[[Request], str | None]
+
+IMAGE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+COMBINATIONS = {"anyOf", "oneOf", "allOf", "enum", "not"}
+STAND_IN_SIGNATURES = {"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"}
+
+
+def first(found: Iterable[str]) -> str | None:
+    return next(iter(found), None)
+
+
+def calls(request: Request) -> Iterator[tuple[str, Call]]:
+    for at, turn in enumerate(request.turns):
+        for number, call in enumerate(turn.calls):
+            yield f"messages.{at}.content.{number}", call
+
+
+def results(request: Request) -> Iterator[tuple[int, str]]:
+    for at, turn in enumerate(request.turns):
+        for result in turn.results:
+            yield at, result.id
+
+
+def has_tool_blocks(request: Request) -> bool:
+    return any(turn.calls or turn.results for turn in request.turns)
+
+
+# Emptiness.
+
+
+def no_messages(request: Request) -> str | None:
+    return None if request.turns else "messages"
+
+
+def blank_text(request: Request) -> str | None:
+    blank = (f"messages.{at}" for at, turn in enumerate(request.turns) if any(not t.strip() for t in turn.texts))
+    return first(blank)
+
+
+def blank_system(request: Request) -> str | None:
+    return first("system" for text in request.system if not text.strip())
+
+
+def empty_turn(request: Request) -> str | None:
+    """A message without any block; a tool's result is one."""
+    empty = (at for at, turn in enumerate(request.turns) if not (turn.kinds or turn.calls or turn.results))
+    return first(map(str, empty))
+
+
+def empty_text_without_calls(request: Request) -> str | None:
+    """An assistant turn that says nothing and calls nothing."""
+    return first(
+        str(at)
+        for at, turn in enumerate(request.turns)
+        if turn.role == "assistant" and not turn.calls and not any(text.strip() for text in turn.texts)
+    )
+
+
+def missing_result_text(request: Request) -> str | None:
+    found = (result.id for turn in request.turns for result in turn.results if result.text is None)
+    return first(found)
+
+
+def blank_result(request: Request) -> str | None:
+    found = (result.id for turn in request.turns for result in turn.results if not (result.text or "").strip())
+    return first(found)
+
+
+def empty_error_result(request: Request) -> str | None:
+    return first(r.id for turn in request.turns for r in turn.results if r.is_error and not (r.text or "").strip())
+
+
+def blank_description(request: Request) -> str | None:
+    return first(tool.name for tool in request.tools if tool.description == "")
+
+
+def empty_lists(request: Request) -> str | None:
+    """An empty list of tools, or of calls."""
+    if request.body.get("tools") == [] or (request.body.get("toolConfig") or {}).get("tools") == []:
+        return "tools"
+    return first(f"messages.{at}.tool_calls" for at, t in enumerate(request.turns) if t.raw.get("tool_calls") == [])
+
+
+# Order.
+
+
+def first_is_not_user(request: Request) -> str | None:
+    return request.turns[0].role if request.turns and request.turns[0].role != "user" else None
+
+
+def neighbours(request: Request) -> str | None:
+    roles = [turn.role for turn in request.turns]
+    pairs = zip(roles, roles[1:], range(1, len(roles)), strict=False)
+    return first(f"messages[{at - 1}] and messages[{at}]" for one, two, at in pairs if one == two != "tool")
+
+
+def template_roles(request: Request) -> str | None:
+    """As chat templates count: user and assistant take turns; calls and their results are left out of the count."""
+    spoken = [turn.role for turn in request.turns if turn.role != "tool" and not turn.calls]
+    wrong = (role for at, role in enumerate(spoken) if (role == "user") != (at % 2 == 0))
+    return first(wrong)
+
+
+def plain_template_roles(request: Request) -> str | None:
+    """As templates without tools count: every message."""
+    wrong = (turn.role for at, turn in enumerate(request.turns) if (turn.role == "user") != (at % 2 == 0))
+    return first(wrong)
+
+
+def last_is_assistant(request: Request) -> str | None:
+    return "assistant" if request.turns and request.turns[-1].role == "assistant" else None
+
+
+def user_after_tool(request: Request) -> str | None:
+    roles = [turn.role for turn in request.turns]
+    return first(
+        f"'{two}' after role '{one}'"
+        for one, two in itertools.pairwise(roles)
+        if one == "tool" != two and two != "assistant"
+    )
+
+
+def system_not_first(request: Request) -> str | None:
+    roles = [message["role"] for message in request.body.get("messages") or ()]
+    late = (role for at, role in enumerate(roles) if role in {"system", "developer"} and at)
+    return first(late)
+
+
+def call_after_assistant(request: Request) -> str | None:
+    """Gemini: calls come after a user's turn or results."""
+    pairs = zip(request.turns, request.turns[1:], strict=False)
+    found = (call.name for before, turn in pairs if before.role == "assistant" for call in turn.calls)
+    starts = [call.name for turn in request.turns[:1] for call in turn.calls]
+    return first([*starts, *found])
+
+
+# Calls and results.
+
+
+def unanswered_calls(request: Request) -> str | None:
+    for at, turn in enumerate(request.turns):
+        answered = {result.id for result in request.results_after(at)}
+        missing = [call.id for call in turn.calls if call.id not in answered]
+        if missing:
+            return ", ".join(missing)
+    return None
+
+
+def calls_before(request: Request, at: int) -> list[Call]:
+    """The calls that results at this place belong to."""
+    while at and request.turns[at - 1].role == "tool":
+        at -= 1
+    return request.turns[at - 1].calls if at else []
+
+
+def orphan_results(request: Request) -> str | None:
+    return first(i for at, i in results(request) if i not in {call.id for call in calls_before(request, at)})
+
+
+def different_number_of_results(request: Request) -> str | None:
+    found = (at for at, turn in enumerate(request.turns) if len(turn.calls) != len(_results_of(request, at)))
+    return first(map(str, found))
+
+
+def _results_of(request: Request, at: int) -> list[Any]:
+    turn = request.turns[at]
+    return request.results_after(at) if turn.role == "assistant" else []
+
+
+def doubled_calls(request: Request) -> str | None:
+    return first(i for turn in request.turns for i, n in Counter(call.id for call in turn.calls).items() if n > 1)
+
+
+def doubled_calls_anywhere(request: Request) -> str | None:
+    return first(i for i, n in Counter(call.id for _, call in calls(request)).items() if n > 1)
+
+
+def doubled_results(request: Request) -> str | None:
+    for at, turn in enumerate(request.turns):
+        if turn.calls:
+            count = Counter(result.id for result in request.results_after(at))
+            if twice := [i for i, n in count.items() if n > 1]:
+                return twice[0]
+    return None
+
+
+def results_not_first(request: Request) -> str | None:
+    """Messages API: in a user's message, results come before anything else."""
+    for at, turn in enumerate(request.turns):
+        kinds = turn.kinds
+        if any(kind == "tool_result" and before != "tool_result" for before, kind in itertools.pairwise(kinds)):
+            return str(at)
+    return None
+
+
+def arguments_no_object(request: Request) -> str | None:
+    return first(call.id for _, call in calls(request) if not isinstance(call.arguments, dict))
+
+
+def several_calls(request: Request) -> str | None:
+    return first(str(at) for at, turn in enumerate(request.turns) if len(turn.calls) > 1)
+
+
+def misfit(pattern: str, what: str) -> Check:
+    """Names or ids that do not match: `call ids`, `call names` or `tool names`."""
+
+    def check(request: Request) -> str | None:
+        values = {
+            "call ids": (call.id for _, call in calls(request)),
+            "call names": (call.name for _, call in calls(request)),
+            "tool names": (tool.name for tool in request.tools),
+        }[what]
+        return first(repr(value) for value in values if not re.fullmatch(pattern, value))
+
+    return check
+
+
+def misfitting_results(request: Request) -> str | None:
+    return first(repr(i) for _, i in results(request) if not re.fullmatch(r"[a-zA-Z0-9]{9}", i))
+
+
+# Tools.
+
+
+def tools_missing(request: Request) -> str | None:
+    return "tools" if has_tool_blocks(request) and not request.tools else None
+
+
+def any_tools(request: Request) -> str | None:
+    return "tools" if request.tools else None
+
+
+def choice_without_tools(request: Request) -> str | None:
+    return request.choice if request.choice and not request.tools else None
+
+
+def choice_of_unknown_tool(request: Request) -> str | None:
+    known = {"", "auto", "none", "required", *(tool.name for tool in request.tools)}
+    return None if request.choice in known else request.choice
+
+
+def doubled_tools(request: Request) -> str | None:
+    return first(name for name, n in Counter(tool.name for tool in request.tools).items() if n > 1)
+
+
+def no_object_schema(request: Request) -> str | None:
+    return first(t.name for t in request.tools if t.schema is not None and dict(t.schema).get("type") != "object")
+
+
+def combined_schema(*words: str) -> Check:
+    """Words at the top of a schema, where the provider takes none of them."""
+
+    def check(request: Request) -> str | None:
+        return first(t.name for t in request.tools if set(words or COMBINATIONS) & set(t.schema or ()))
+
+    return check
+
+
+def odd_property(request: Request) -> str | None:
+    """Only the properties at the top of a schema are looked at."""
+    names = ((t.name, name) for t in request.tools for name in dict(t.schema or {}).get("properties") or ())
+    return first(f"{tool}: {name}" for tool, name in names if not re.fullmatch(r"[a-zA-Z0-9_.-]{1,64}", name))
+
+
+# Thinking.
+
+
+def forced_call_while_thinking(request: Request) -> str | None:
+    return request.choice if request.thinks and request.choice not in {"", "auto", "none"} else None
+
+
+def temperature_while_thinking(request: Request) -> str | None:
+    inference = request.body.get("inferenceConfig") or {}
+    temperature = request.body.get("temperature", inference.get("temperature"))
+    return str(temperature) if request.thinks and temperature not in {None, 1} else None
+
+
+def budget(request: Request) -> str | None:
+    fields = request.body.get("additionalModelRequestFields") or request.body
+    tokens = (fields.get("thinking") or {}).get("budget_tokens")
+    limit = request.body.get("max_tokens") or (request.body.get("inferenceConfig") or {}).get("maxTokens")
+    return str(tokens) if request.thinks and tokens and not 1024 <= tokens < (limit or math.inf) else None
+
+
+def _open_turns(request: Request) -> list[Turn]:
+    """The assistant's turns with calls since the user's last question: the tool loop under way."""
+    return [turn for turn in request.turns[request.last_question + 1 :] if turn.calls]
+
+
+def _last_answered_turn(request: Request) -> Turn | None:
+    """The last assistant's turn, if the request ends with the results of its calls."""
+    if not request.turns or not request.turns[-1].results:
+        return None
+    return next((turn for turn in reversed(request.turns) if turn.role == "assistant"), None)
+
+
+def thinking_not_first(request: Request) -> str | None:
+    turn = _last_answered_turn(request) if request.thinks else None
+    if turn is None or not turn.calls:
+        return None
+    if turn.raw.get("thinking_blocks") or (
+        turn.kinds and turn.kinds[0] in {"thinking", "redacted_thinking", "reasoningContent"}
+    ):
+        return None
+    return turn.kinds[0] if turn.kinds else "tool_use"
+
+
+def changed_thinking(request: Request) -> str | None:
+    """Thinking that the fake has not given out: its signature cannot be verified."""
+    found = (block for turn in request.turns for block in turn.thinking if block not in request.given.thinking)
+    return first(str(block)[:80] for block in found)
+
+
+def thinking_in_user_turn(request: Request) -> str | None:
+    return first(str(at) for at, turn in enumerate(request.turns) if turn.role == "user" and turn.thinking)
+
+
+def reasoning_content_missing(request: Request) -> str | None:
+    """On a turn with calls the field may be empty, but it has to be there."""
+    found = (str(at) for at, t in enumerate(request.turns) if t.calls and t.raw.get("reasoning_content") is None)
+    return first(found) if request.thinks else None
+
+
+def signature_missing(request: Request) -> str | None:
+    """The first call of each turn of the tool loop under way has its signature; others that had one keep it."""
+    for turn in _open_turns(request):
+        for number, call in enumerate(turn.calls):
+            google = ((call.raw.get("extra_content") or {}).get("google")) or {}
+            signature, given = google.get("thought_signature"), request.given.details.get(call.id)
+            if signature in STAND_IN_SIGNATURES or (given and signature == given):
+                continue
+            if number == 0 or given:
+                return call.name
+    return None
+
+
+def details_missing(request: Request) -> str | None:
+    for turn in _open_turns(request):
+        given = request.given.details.get(turn.calls[0].id)
+        if given is None or turn.raw.get("reasoning_details") != given:
+            return turn.calls[0].name
+    return None
+
+
+def signed_id_changed(request: Request) -> str | None:
+    """The id carries the signature; a call of another model has none, and needs one in the loop under way."""
+    return first(turn.calls[0].name for turn in _open_turns(request) if turn.calls[0].id not in request.given.ids)
+
+
+# Fields and limits.
+
+
+@functools.cache
+def _converse() -> tuple[ParamValidator, Shape]:
+    model = botocore.session.get_session().get_service_model("bedrock-runtime")
+    shape = model.operation_model("ConverseStream").input_shape
+    assert shape
+    return ParamValidator(), shape
+
+
+def converse_shape(request: Request) -> str | None:
+    validator, shape = _converse()
+    report = validator.validate({"modelId": "m", **request.body}, shape)
+    return report.generate_report() if report.has_errors() else None
+
+
+def unknown_fields(known: Collection[str]) -> Check:
+    return lambda request: first(name for name in request.body if name not in known)
+
+
+def unknown_message_fields(known: Collection[str]) -> Check:
+    def check(request: Request) -> str | None:
+        messages = request.body.get("messages") or ()
+        found = (
+            f"messages.{at}.{m['role']}.{name}" for at, m in enumerate(messages) for name in m if name not in known
+        )
+        return first(found)
+
+    return check
+
+
+def old_max_tokens(request: Request) -> str | None:
+    return "max_tokens" if "max_tokens" in request.body else None
+
+
+def new_max_tokens(request: Request) -> str | None:
+    return "max_completion_tokens" if "max_completion_tokens" in request.body else None
+
+
+def any_temperature(request: Request) -> str | None:
+    temperature = request.body.get("temperature")
+    return str(temperature) if temperature not in {None, 1} else None
+
+
+def stream_options(request: Request) -> str | None:
+    return "stream_options" if "stream_options" in request.body else None
+
+
+def max_tokens_missing(request: Request) -> str | None:
+    tokens = request.body.get("max_tokens")
+    return None if isinstance(tokens, int) and tokens >= 1 else "max_tokens"
+
+
+def foreign_image(request: Request) -> str | None:
+    found = (image.media_type for turn in request.turns for image in turn.images if not image.url)
+    return first(media_type for media_type in found if media_type not in IMAGE_TYPES)
+
+
+def broken_image(request: Request) -> str | None:
+    found = (image.data for turn in request.turns for image in turn.images if not image.url)
+    return first(data[:20] for data in found if not _is_base64(data))
+
+
+def image_url(request: Request) -> str | None:
+    return first(image.url for turn in request.turns for image in turn.images if image.url)
+
+
+def _is_base64(data: str) -> bool:
+    try:
+        return bool(base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError):
+        return False

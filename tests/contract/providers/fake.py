@@ -1,0 +1,310 @@
+"""A strict model provider: refuses what the real one refuses, in its words, and streams its answers in its chunks.
+
+It remembers what it gave out, such as signatures, and demands it back.
+"""
+
+import contextlib
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.contract.providers.families import FAMILIES, Family
+from tests.contract.providers.requests import Given, Request, read_request
+from tests.contract.providers.rules import Refusal, refusals
+from tests.transcripts import event_stream_message
+from tests.upstream import Exchange, upstream
+
+__all__ = ["Answer", "StrictProvider", "strict_providers"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says and calls next; a `cut` answer breaks off in the middle.
+
+    Attributes:
+        text: The text.
+        calls: Name and arguments of each call; the arguments are JSON text, which may be broken.
+        cut: Whether the connection breaks before the end.
+        silent: Whether the model does not think this time, though it could.
+    """
+
+    text: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
+    cut: bool = False
+    silent: bool = False
+
+
+@dataclass
+class StrictProvider:
+    """One provider with its script; after the script it answers `Fine.`.
+
+    Attributes:
+        name: The family's name.
+        script: The next answers.
+        requests: The bodies it has answered, parsed.
+        refusals: What it has refused, one for each request.
+        given: What it has given out.
+    """
+
+    name: str
+    port: int = 0
+    script: list[Answer] = field(default_factory=list)
+    requests: list[Mapping[str, Any]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    given: Given = field(default_factory=Given)
+    _count: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def family(self) -> Family:
+        return FAMILIES[self.name]
+
+    @property
+    def unlearned(self) -> list[str]:
+        """What should not have been refused: all but one refusal for each rule that the refusal itself teaches."""
+        names = [refusal.rule.name for refusal in self.refusals]
+        return [
+            f"{refusal.rule.name}: {refusal.message}"
+            for at, refusal in enumerate(self.refusals)
+            if not refusal.rule.may_be_learned or refusal.rule.name in names[:at]
+        ]
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer one request, or refuse it."""
+        body = orjson.loads(exchange.body)  # as strict as any: half surrogates are no JSON
+        family = self.family
+        request = read_request(self.name, family.dialect, body, self.given, thinks=family.thinks(body))
+        if refusal := next(refusals(request), None):
+            self.refusals.append(refusal)
+            await self._refuse(exchange, refusal)
+            return
+        self.requests.append(body)
+        answer = self.script.pop(0) if self.script else Answer("Fine.")
+        content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
+        await exchange.start(content_type=content_type)
+        pieces = list(self._pieces(answer, request))
+        if answer.cut:
+            pieces = pieces[: max(1, len(pieces) // 2)]
+        await exchange.send(b"".join(pieces))
+        await (_cut(exchange) if answer.cut else exchange.end())
+
+    async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        family, status = self.family, refusal.rule.status
+        headers = {"x_amzn_errortype": "ValidationException"} if family.dialect == "bedrock" else {}
+        await exchange.start(status, content_type="application/json", **headers)
+        await exchange.send(orjson.dumps(family.error_body(status, refusal.message)))
+        await exchange.end()
+
+    def _pieces(self, answer: Answer, request: Request) -> Iterator[bytes]:
+        calls = [(self._call_id(name), name, arguments) for name, arguments in answer.calls]
+        self.given.ids |= {call_id for call_id, _, _ in calls}
+        thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
+        match self.family.dialect:
+            case "anthropic":
+                yield from self._anthropic(answer.text, thought, calls)
+            case "bedrock":
+                yield from self._bedrock(answer.text, thought, calls)
+            case _:
+                yield from self._chat(answer.text, thought, calls)
+
+    def _call_id(self, name: str) -> str:
+        """An id in the family's shape."""
+        number = next(self._count)
+        long = f"{number:024d}"
+        shapes = {
+            "anthropic": f"toolu_01{long[4:]}",
+            "anthropic-thinking": f"toolu_01{long[4:]}",
+            "bedrock-nova": f"tooluse_{long[2:]}",
+            "bedrock-claude-thinking": f"tooluse_{long[2:]}",
+            "litellm-claude": f"toolu_01{long[4:]}",
+            "litellm-gemini": f"call_{long}__thought__{'Eo4LCosLAXLI2nx' * 60}{number}",
+            "deepseek": f"call_00_{long[:24]}",
+            "kimi": f"functions.{name}:{number}",
+            "gemini": f"function-call-{number:018d}",
+            "openrouter-gemini": f"tool_{number}_{name[:10]}",
+            "mistral": f"{number:09d}",
+            "vllm-mistral": f"{number:09d}",
+            "vllm-llama": f"chatcmpl-tool-{number:032x}",
+            "ollama": f"call_{number:08x}",
+            "llama-server": f"{number:09d}",
+        }
+        return shapes.get(self.name, f"call_{long}")
+
+    # Messages API.
+
+    def _anthropic(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+        usage = {"input_tokens": 9, "output_tokens": 1}
+        yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
+        index = itertools.count()
+        if thought:
+            signature = f"sig/{thought}=="
+            self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
+            self.given.thinking.append({"type": "redacted_thinking", "data": f"opaque {thought}"})
+            block = {"type": "thinking", "thinking": "", "signature": ""}
+            deltas = [
+                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(thought)),
+                {"type": "signature_delta", "signature": signature},
+            ]
+            yield from _block(next(index), block, deltas)
+            yield from _block(next(index), {"type": "redacted_thinking", "data": f"opaque {thought}"}, [])
+        if text:
+            deltas = [{"type": "text_delta", "text": piece} for piece in _halves(text)]
+            yield from _block(next(index), {"type": "text", "text": ""}, deltas)
+        for call_id, name, arguments in calls:
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_halves(arguments))]
+            yield from _block(next(index), {"type": "tool_use", "id": call_id, "name": name, "input": {}}, deltas)
+        delta = {"stop_reason": "tool_use" if calls else "end_turn", "stop_sequence": None}
+        yield _event("message_delta", delta=delta, usage={"output_tokens": 5})
+        yield _event("message_stop")
+
+    # ConverseStream.
+
+    def _bedrock(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+        yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
+        index = itertools.count()
+        if thought:
+            at, signature = next(index), f"sig/{thought}=="
+            self.given.thinking.append({"reasoningText": {"text": thought, "signature": signature}})
+            for reasoning in ({"text": thought}, {"signature": signature}):
+                yield _converse_delta(at, {"reasoningContent": reasoning})
+            yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
+        if text:
+            at = next(index)
+            for piece in _halves(text):
+                yield _converse_delta(at, {"text": piece})
+            yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
+        for call_id, name, arguments in calls:
+            at = next(index)
+            start = {"toolUse": {"toolUseId": call_id, "name": name}}
+            yield event_stream_message("contentBlockStart", {"contentBlockIndex": at, "start": start})
+            for piece in _halves(arguments):
+                yield _converse_delta(at, {"toolUse": {"input": piece}})
+            yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
+        yield event_stream_message("messageStop", {"stopReason": "tool_use" if calls else "end_turn"})
+        usage = {"inputTokens": 9, "outputTokens": 5, "totalTokens": 14}
+        yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}})
+
+    # Chat Completions.
+
+    def _chat(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+        yield _chunk({"role": "assistant", "content": ""})
+        details = self._openrouter_details(thought, calls) if self.family.reasoning == "reasoning_details" else []
+        for delta in self._reasoning(thought):
+            yield _chunk(delta)
+        for piece in _halves(text) if text else ():
+            yield _chunk({"content": piece})
+        for detail in details:
+            yield _chunk({"content": "", "reasoning_details": [detail]})
+        for number, call in enumerate(calls):
+            for fragment in self._call_fragments(number, *call, is_signed=bool(thought) and number == 0):
+                yield _chunk({"tool_calls": [fragment]})
+        yield _chunk({}, "tool_calls" if calls else "stop")
+        usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+        yield b"data: %b\n\n" % orjson.dumps(
+            {"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": usage}
+        )
+        yield b"data: [DONE]\n\n"
+
+    def _reasoning(self, thought: str) -> Iterator[dict[str, Any]]:
+        if not thought:
+            return
+        match self.family.reasoning:
+            case "reasoning_content":
+                yield from ({"content": None, "reasoning_content": piece} for piece in _halves(thought))
+            case "reasoning" | "reasoning_details":
+                yield from ({"content": "", "reasoning": piece} for piece in _halves(thought))
+            case "thinking_blocks":
+                signature = f"sig/{thought}=="
+                self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
+                for piece in _halves(thought):
+                    block = {"type": "thinking", "thinking": piece}
+                    yield {"content": "", "reasoning_content": piece, "thinking_blocks": [block]}
+                block = {"type": "thinking", "thinking": "", "signature": signature}
+                yield {"content": "", "reasoning_content": "", "thinking_blocks": [block]}
+
+    def _openrouter_details(self, thought: str, calls: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+        if not thought:
+            return []
+        kind = {"format": "google-gemini-v1"}
+        details: list[dict[str, Any]] = [{"type": "reasoning.text", "text": thought, **kind, "index": 0}]
+        if calls:
+            encrypted = {"type": "reasoning.encrypted", "data": f"enc/{thought}", "id": calls[0][0], **kind, "index": 1}
+            details.append(encrypted)
+            self.given.details[calls[0][0]] = details
+        return details
+
+    def _call_fragments(
+        self, number: int, call_id: str, name: str, arguments: str, *, is_signed: bool
+    ) -> Iterator[dict[str, Any]]:
+        whole = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        match self.name:
+            case "gemini":
+                if is_signed:
+                    signature = self.given.details[call_id] = f"signed/{call_id}"
+                    whole["extra_content"] = {"google": {"thought_signature": signature}}
+                yield whole
+            case "litellm-gemini" | "ollama":
+                yield {"index": 0, **whole}
+            case "mistral":
+                yield {**whole, "index": number}
+            case _:
+                yield {"index": number, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+                yield from ({"index": number, "function": {"arguments": piece}} for piece in _halves(arguments))
+
+
+async def _cut(exchange: Exchange) -> None:
+    exchange.cut()
+
+
+def _halves(text: str) -> list[str]:
+    middle = len(text) // 2
+    return [piece for piece in (text[:middle], text[middle:]) if piece]
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **fields}))
+
+
+def _block(index: int, block: dict[str, Any], deltas: list[dict[str, Any]]) -> Iterator[bytes]:
+    yield _event("content_block_start", index=index, content_block=block)
+    for delta in deltas:
+        yield _event("content_block_delta", index=index, delta=delta)
+    yield _event("content_block_stop", index=index)
+
+
+def _converse_delta(index: int, delta: dict[str, Any]) -> bytes:
+    return event_stream_message("contentBlockDelta", {"contentBlockIndex": index, "delta": delta, "p": "abcdef"})
+
+
+def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    return f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+@contextlib.asynccontextmanager
+async def strict_providers(*names: str) -> AsyncIterator[dict[str, StrictProvider]]:
+    """Serve these families, or all, on loopback, each under its own host name, for as long as the block runs."""
+    providers = {name: StrictProvider(name) for name in names or FAMILIES}
+    async with contextlib.AsyncExitStack() as stack:
+        for provider in providers.values():
+            server = await stack.enter_async_context(upstream(provider.answer))
+            provider.port = int(server.url.rpartition(":")[2])
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(socket, "getaddrinfo", _resolver(socket.getaddrinfo))
+        yield providers
+
+
+def _resolver(resolve: Any) -> Any:
+    hosts = {family.base_url for family in FAMILIES.values()}
+
+    def resolve_to_loopback(name: Any, *args: Any, **options: Any) -> Any:
+        host = name.decode() if isinstance(name, bytes) else name
+        return resolve("127.0.0.1" if host and host in hosts else name, *args, **options)
+
+    return resolve_to_loopback

@@ -1,0 +1,37 @@
+"""Every conversation of every client with every provider family: nothing is sent that the real one would refuse."""
+
+import pytest
+
+from tests.contract.providers.clients import CLIENTS, Talk
+from tests.contract.providers.fake import StrictProvider, strict_providers
+from tests.contract.providers.families import FAMILIES
+from tests.contract.providers.scenarios import NEEDS_CLIENT_TOOLS, NEEDS_PARALLEL_CALLS, NEEDS_TOOLS, SCENARIOS
+
+pytestmark = pytest.mark.usefixtures("own_hooks")
+
+
+def is_possible(scenario: str, family: str) -> bool:
+    if scenario in NEEDS_TOOLS and not FAMILIES[family].has_tools:
+        return False
+    return scenario not in NEEDS_PARALLEL_CALLS or family != "vllm-llama"
+
+
+async def complaint(scenario: str, client: str, provider: StrictProvider) -> str:
+    """What went wrong in a conversation; empty if nothing did."""
+    try:
+        await SCENARIOS[scenario](Talk.begin(client, provider))
+    except Exception as error:  # noqa: BLE001 - one family must not hide the next
+        return "; ".join(provider.unlearned) or f"{type(error).__name__}: {error}"
+    return "; ".join(provider.unlearned)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_nothing_is_sent_that_is_refused(scenario: str, client: str) -> None:
+    if scenario in NEEDS_CLIENT_TOOLS and not CLIENTS[client]().runs_tools:
+        pytest.skip("this client has no tools of its own")
+    families = [family for family in FAMILIES if is_possible(scenario, family)]
+    async with strict_providers(*families) as providers:
+        complaints = {name: await complaint(scenario, client, provider) for name, provider in providers.items()}
+        assert {name: text for name, text in complaints.items() if text} == {}
+        assert all(provider.requests for provider in providers.values())

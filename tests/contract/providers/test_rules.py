@@ -1,0 +1,264 @@
+"""The rules: each refuses what it names, a good request breaks none, and docs/providers.md lists them all."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.contract.providers.families import FAMILIES
+from tests.contract.providers.requests import Given, read_request
+from tests.contract.providers.rules import RULES, Rule, refusals
+
+PAGE = Path(__file__).parents[3] / "docs/providers.md"
+PNG = "iVBORw0KGgo="
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+TOOL = ("add", "Adds.", SCHEMA)
+CALL = ("toolu0001", "add", {"a": 1})
+RESULT = ("toolu0001", "3", False)
+QUESTION = {"role": "user", "text": "1 + 2?"}
+LOOP: list[dict[str, Any]] = [QUESTION, {"role": "assistant", "calls": [CALL]}, {"role": "user", "results": [RESULT]}]
+ANSWER = {"role": "assistant", "text": "3."}
+
+
+def body_of(
+    family: str,
+    turns: list[dict[str, Any]] = LOOP,
+    tools: list[Any] | None = None,
+    choice: Any = None,
+    system: list[str] | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """A body in the family's API. A turn has a role, and maybe text, image, calls, results, first (a block) or raw."""
+    dialect, tools = FAMILIES[family].dialect, [TOOL] if tools is None else tools
+    if not FAMILIES[family].has_tools and tools == [TOOL]:
+        tools, turns = [], [turn for turn in turns if "results" not in turn and "calls" not in turn]
+    messages = [message for turn in turns for message in WRITERS[dialect](turn)]
+    thinking = dict(FAMILIES[family].extra_body)
+    if dialect == "anthropic":
+        offered: Any = [{"name": n, "description": d, "input_schema": s} for n, d, s in tools]
+        kinds: dict[str, Any] = {"auto": {"type": "auto"}, "required": {"type": "any"}}
+        body = {"model": "m", "max_tokens": 8192, "stream": True, "messages": messages, "tools": offered}
+        body |= {"tool_choice": kinds.get(choice, {"type": "tool", "name": choice}) if choice else None}
+        body |= {"system": [{"type": "text", "text": text} for text in system or ()] or None}
+    elif dialect == "bedrock":
+        specs = [{"toolSpec": {"name": n, "description": d, "inputSchema": {"json": s}}} for n, d, s in tools]
+        kinds = {"auto": {"auto": {}}, "required": {"any": {}}}
+        config = {"tools": specs, **({"toolChoice": kinds.get(choice, {"tool": {"name": choice}})} if choice else {})}
+        body = {"messages": messages, "toolConfig": config if specs or choice else None}
+        body |= {"system": [{"text": text} for text in system or ()] or None, "inferenceConfig": {"maxTokens": 8192}}
+    else:
+        functions = [{"name": n, "description": d, "parameters": s} for n, d, s in tools]
+        offered = [{"type": "function", "function": function} for function in functions]
+        first = [{"role": "system", "content": text} for text in system or ()]
+        body = {"model": "m", "stream": True, "messages": [*first, *messages], "tools": offered, "tool_choice": choice}
+    body |= thinking
+    empty = body.get("tools") == []
+    body = {name: value for name, value in body.items() if value is not None and not (empty and name == "tools")}
+    return body | fields
+
+
+def _anthropic(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    blocks = [*turn.get("first", ())]
+    blocks += [
+        {"type": "tool_result", "tool_use_id": i, "content": text if text is not None else [], "is_error": e}
+        for i, text, e in turn.get("results", ())
+    ]
+    blocks += [{"type": "text", "text": turn["text"]}] if "text" in turn else []
+    for media_type, data in turn.get("images", ()):
+        source = {"type": "base64", "media_type": media_type, "data": data}
+        blocks.append({"type": "image", "source": source})
+    blocks += [{"type": "tool_use", "id": i, "name": n, "input": a} for i, n, a in turn.get("calls", ())]
+    return [{"role": turn["role"], "content": blocks}]
+
+
+def _bedrock(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    blocks = [*turn.get("first", ())]
+    for i, text, is_error in turn.get("results", ()):
+        content = [] if text is None else [{"text": text}]
+        status = "error" if is_error else "success"
+        blocks.append({"toolResult": {"toolUseId": i, "content": content, "status": status}})
+    blocks += [{"text": turn["text"]}] if "text" in turn else []
+    for media_type, data in turn.get("images", ()):
+        blocks.append({"image": {"format": media_type.removeprefix("image/"), "source": {"bytes": data}}})
+    blocks += [{"toolUse": {"toolUseId": i, "name": n, "input": a}} for i, n, a in turn.get("calls", ())]
+    return [{"role": turn["role"], "content": blocks}]
+
+
+def _chat(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    messages = [{"role": "tool", "tool_call_id": i, "content": text} for i, text, _ in turn.get("results", ())]
+    content: Any = turn.get("text")
+    urls = [url if url.startswith("https:") else f"data:{kind};base64,{url}" for kind, url in turn.get("images", ())]
+    if urls:
+        content = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    calls = [
+        {"id": i, "type": "function", "function": {"name": n, "arguments": orjson.dumps(a).decode()}}
+        for i, n, a in turn.get("calls", ())
+    ]
+    if content is not None or calls or not messages:
+        fields: dict[str, Any] = {"tool_calls": calls, **THOUGHT} if calls else {}
+        messages.append({"role": turn["role"], "content": content, **fields, **turn.get("raw", {})})
+    return messages
+
+
+THOUGHT: dict[str, Any] = {}
+WRITERS = {"anthropic": _anthropic, "bedrock": _bedrock, "chat": _chat}
+
+
+def loop(call: Any = CALL, result: Any = RESULT) -> dict[str, Any]:
+    return {"turns": [QUESTION, {"role": "assistant", "calls": [call]}, {"role": "user", "results": [result]}, ANSWER]}
+
+
+def said(*turns: Any) -> dict[str, Any]:
+    return {"turns": list(turns)}
+
+
+def with_schema(**schema: Any) -> dict[str, Any]:
+    return {"tools": [("add", "Adds.", schema)], **said(QUESTION)}
+
+
+def picture(kind: str, data: str) -> dict[str, Any]:
+    return said({"role": "user", "images": [(kind, data)]})
+
+
+FOREIGN = {
+    "anthropic": {"type": "thinking", "thinking": "?", "signature": "x"},
+    "bedrock": {"reasoningText": {"text": "?", "signature": "x"}},
+}
+
+BAD: Mapping[str, Mapping[str, Any]] = {
+    "tools, by a model or server without them": {"tools": [("add", "Adds!", SCHEMA)], **said(QUESTION)},
+    "`max_tokens`, by reasoning models": {"max_tokens": 9},
+    "`stream_options`": {"stream_options": {}},
+    "a temperature other than 1, by reasoning models": {"temperature": 0.5},
+    "unknown fields of the request": {"frequency_penalty": 1},
+    "fields that OpenAI does not know": {"thinking": {}},
+    "fields that Gemini does not know": {"thinking": {}},
+    "fields that Mistral does not know": {"max_completion_tokens": 9},
+    "fields of a message that another provider made": said({**ANSWER, "raw": {"reasoning_content": "?"}}),
+    "the same, by OpenAI": said({**ANSWER, "raw": {"reasoning_content": "?"}}),
+    "a request without `max_tokens`, or below 1": {"max_tokens": 0},
+    "what the service's own model of Converse does not take": {"max_tokens": 5},
+    "no messages": said(),
+    "blank text": said(QUESTION, {"role": "assistant", "text": " \n"}, QUESTION),
+    "a blank system prompt": {"system": [" "]},
+    "a message without content": said(QUESTION, {"role": "assistant"}, QUESTION),
+    "an assistant's turn that neither says nor calls anything": said(QUESTION, {"role": "assistant", "text": " "}),
+    "an empty list of tools or calls": {"empty": True},
+    "a tool without words for its description": {"tools": [("add", "", SCHEMA)]},
+    "a conversation that does not begin with the user": said(ANSWER, QUESTION),
+    "two messages of one role in a row": said(QUESTION, QUESTION),
+    "the same, by chat templates of models with tools": said(*LOOP, QUESTION),
+    "the same, by Gemma's chat template": said(QUESTION, QUESTION),
+    "a question directly after a tool's result": said(*LOOP, QUESTION),
+    "an assistant's turn at the end": said(QUESTION, ANSWER),
+    "a system message that is not the first": {"system": ["one", "two"]},
+    "a call that does not follow the user or a result": said(QUESTION, ANSWER, *LOOP[1:]),
+    "a call without its result": said(*LOOP[:2], QUESTION),
+    "a number of results other than that of the calls": said(*LOOP[:2], QUESTION),
+    "a result without its call directly before it": said(QUESTION, ANSWER, LOOP[2]),
+    "two calls of a turn with one id": said(QUESTION, {"role": "assistant", "calls": [CALL, CALL]}, LOOP[2]),
+    "one id for calls of several turns": said(*LOOP, *LOOP[1:]),
+    "two results of one call": said(*LOOP[:2], {"role": "user", "results": [RESULT, RESULT]}),
+    "anything before a result in its message": said(
+        *LOOP[:2], {"role": "user", "first": [{"type": "text", "text": "Hm"}], "results": [RESULT]}
+    ),
+    "a result without content": loop(result=("toolu0001", None, False)),
+    "a blank result": loop(result=("toolu0001", " ", False)),
+    "a failed result without words": loop(result=("toolu0001", "", True)),
+    "a call's name with other characters, empty or too long": loop(("toolu0001", "#lookUp", {})),
+    "a call's name that begins with no letter": loop(("toolu0001", "9lives", {})),
+    "a call's id with other characters": loop(("functions.add:3", "add", {})),
+    "a call's id with other characters, or over 64 long": loop(("x" * 65, "add", {})),
+    "a call's id over 40 long": loop(("x" * 41, "add", {})),
+    "a call's id that is not nine letters or digits": loop(("x" * 8, "add", {})),
+    "arguments of a call that are no JSON object": loop(("toolu0001", "add", [1])),
+    "several calls in one turn, by Llama's chat template": said(QUESTION, {"role": "assistant", "calls": [CALL, CALL]}),
+    "calls or results in the history while no tools are sent": {"tools": []},
+    "a tool choice without tools": {"tools": [], "choice": "auto", **said(QUESTION)},
+    "the choice of a tool that is not sent": {"choice": "subtract"},
+    "two tools of one name": {"tools": [TOOL, TOOL]},
+    "a tool's name with other characters, or over 64 long": {"tools": [("add.now", "Adds.", SCHEMA)]},
+    "a tool's schema that is no object": with_schema(properties={}),
+    "`anyOf`, `oneOf` or `allOf` at the top of a tool's schema": with_schema(type="object", anyOf=[{}]),
+    "the same, `enum` or `not`, by OpenAI": with_schema(type="object", **{"not": {}}),
+    "a property's name with other characters, or over 64 long": with_schema(type="object", properties={"$top": {}}),
+    "a forced call while thinking": {"choice": "required"},
+    "a temperature other than 1 while thinking": {"temperature": 0.5, "inferenceConfig": {"temperature": 0.5}},
+    "a thinking budget below 1,024, or not below `max_tokens`": {
+        "max_tokens": 100,
+        "inferenceConfig": {"maxTokens": 100},
+    },
+    "a tool loop without the thinking that began it": said(*LOOP),
+    "thinking of another model, or changed": {"foreign": True},
+    "thinking that a model without it is sent": {"foreign": True},
+    "calls without `reasoning_content` while thinking": said(*LOOP),
+    "calls of the loop under way without their `thought_signature`": said(*LOOP),
+    "the same, without `reasoning_details`": said(*LOOP),
+    "the same, where the id carries the signature": said(*LOOP),
+    "an image of another type": picture("image/bmp", PNG),
+    "an image that is not base64": picture("image/png", "?"),
+    "an image by its URL": picture("image/png", "https://a.example/b.png"),
+}
+"""By the name of a rule, a request that breaks it."""
+
+
+def broken(rule: Rule, family: str) -> dict[str, Any]:
+    fields = dict(BAD[rule.name])
+    if fields.pop("empty", False):
+        body = body_of(family, [QUESTION], [])
+        return body | ({"toolConfig": {"tools": []}} if FAMILIES[family].dialect == "bedrock" else {"tools": []})
+    if fields.pop("foreign", False):
+        dialect = FAMILIES[family].dialect
+        turn: dict[str, Any]
+        if dialect == "chat":
+            turn = {**ANSWER, "raw": {"thinking_blocks": [FOREIGN["anthropic"]]}}
+        else:
+            block = FOREIGN[dialect]
+            turn = {**ANSWER, "first": [{"reasoningContent": block} if dialect == "bedrock" else block]}
+        fields = said(QUESTION, turn, QUESTION)
+    if family == "bedrock-nova" and "inferenceConfig" in fields:
+        fields.pop("max_tokens", None)
+    return body_of(family, **fields)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_each_rule_refuses_what_it_names(rule: Rule) -> None:
+    for family in rule.families:
+        body = broken(rule, family)
+        thinks = FAMILIES[family].thinks(body)
+        request = read_request(family, FAMILIES[family].dialect, body, Given(), thinks=thinks)
+        assert rule in [refusal.rule for refusal in refusals(request)], family
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_good_request_breaks_no_rule(family: str) -> None:
+    turns: list[Any] = [QUESTION, ANSWER, {"role": "user", "images": [("image/png", PNG)]}]
+    if FAMILIES[family].has_tools and not FAMILIES[family].reasoning:
+        turns = [*LOOP, ANSWER, QUESTION]
+    body = body_of(family, turns, system=["Be brief."])
+    thinks = FAMILIES[family].thinks(body)
+    request = read_request(family, FAMILIES[family].dialect, body, Given(), thinks=thinks)
+    assert list(refusals(request)) == []
+
+
+def row(rule: Rule) -> str:
+    """The rule's row in docs/providers.md."""
+    families = set(rule.families)
+    who = "all" if families == set(FAMILIES) else ", ".join(name for name in FAMILIES if name in families)
+    note = " (inferred)" if rule.inferred else ""
+    return f"| {rule.name} | {who} | {rule.status} | {rule.source}{note} | {rule.does} |"
+
+
+def test_the_page_lists_every_rule_and_no_other() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## What providers refuse\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (?!---)(?!refused \|).*\|$", section, re.MULTILINE)
+    assert rows == [row(rule) for rule in RULES]
+
+
+def test_the_page_names_every_family() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## What providers refuse\n")[2]
+    listed = re.findall(r"^- `([a-z-]+)`: ", section, re.MULTILINE)
+    assert listed == list(FAMILIES)
