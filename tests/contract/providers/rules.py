@@ -602,7 +602,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "a call's id with other characters",
-        {f"{CLAUDE} {LITELLM}": "messages.5.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"},
+        {CLAUDE: "messages.5.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$': {found}"},
         checks.misfit(r"[a-zA-Z0-9_-]+", "call ids"),
         "https://github.com/tailcallhq/forgecode/issues/1142",
         "rewrites it in the request, for the call and its result",
