@@ -11,9 +11,10 @@ from winterbourne.chat.core.tool_schemas import portable_schema
 TEXT = {"type": "string"}
 
 
-def test_a_portable_schema_stays_as_it_is() -> None:
-    schema = {"type": "object", "properties": {"a": TEXT}, "required": ["a"], "additionalProperties": False}
-    assert portable_schema(schema) == schema
+@pytest.mark.parametrize("required", [["a"], []])
+def test_a_portable_schema_stays_as_it_is_in_its_own_order(required: list[str]) -> None:
+    schema = {"required": required, "properties": {"a": TEXT}, "additionalProperties": False, "type": "object"}
+    assert portable_schema(schema) is schema
 
 
 @pytest.mark.parametrize(

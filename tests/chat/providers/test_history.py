@@ -151,9 +151,9 @@ class TestRules:
         CHECKS[module](body)
         calls, results, names = ids_and_names(module, body)
         assert calls == results
-        assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names)
+        assert all(re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}", name) for name in names)
+        assert len(set(calls)) == len(calls)
         if module is not openai:
-            assert len(set(calls)) == len(calls)
             assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call) for call in calls)
 
     def test_a_greeting_is_preceded_by_a_turn_of_the_user(self, module: Any) -> None:
@@ -174,7 +174,23 @@ class TestRules:
     def test_a_name_that_a_model_made_up_fits(self, module: Any) -> None:
         _, _, names = ids_and_names(module, encoded(module, HI, *answered(ToolCall("a", "#lookUp", "{}"))))
         assert names == [NAME_RULE.fit("#lookUp")]
-        assert re.fullmatch(r"_lookUp_[0-9a-f]{12}", names[0])
+        assert re.fullmatch(r"x__lookUp_[0-9a-f]{12}", names[0])
+
+    def test_a_tool_that_is_offered_keeps_its_name(self, module: Any) -> None:
+        tools = (ToolSchema("3d_view", "", {"type": "object"}),)
+        _, _, names = ids_and_names(module, encoded(module, HI, *answered(ToolCall("a", "3d_view", "{}")), tools=tools))
+        assert names == ["3d_view"]
+
+    @pytest.mark.parametrize("name", ["9lives", "-a", "9" * 70, "", "数"])
+    def test_any_other_name_begins_with_a_letter(self, module: Any, name: str) -> None:
+        _, _, [sent] = ids_and_names(module, encoded(module, HI, *answered(ToolCall("a", name, "{}"))))
+        assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}", sent)
+
+    def test_an_id_that_comes_in_two_turns_is_unique(self, module: Any) -> None:
+        turn = answered(ToolCall("a", "f", "{}"))
+        sent, results, _ = ids_and_names(module, encoded(module, HI, *turn, BYE, *turn))
+        assert sent == results
+        assert sent == ["a", "2_a"]
 
 
 @pytest.mark.parametrize("module", [anthropic, bedrock])
@@ -194,13 +210,6 @@ class TestBlocks:
         assert sent == results
         assert len(set(sent)) == 3
         assert sent[1] == "functions_f_3"
-
-    def test_an_id_that_comes_in_two_turns_is_unique(self, module: Any) -> None:
-        turn = answered(ToolCall("a", "f", "{}"))
-        sent, results, _ = ids_and_names(module, encoded(module, HI, *turn, BYE, *turn))
-        assert sent == results
-        assert sent[0] == "a"
-        assert sent[1] != "a"
 
 
 class TestIdsOfCompatibleServers:

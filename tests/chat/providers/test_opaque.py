@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from tests import transcripts
 from tests.chat.formats import echo
+from tests.chat.providers.provider_helpers import failure, openai_provider
 from tests.chat.test_app import make_service, send
 from tests.upstream import failing, saying, upstream
 from winterbourne.chat.core.events import (
@@ -245,15 +246,13 @@ class TestOtherServersAndModels:
     def test_a_history_cannot_add_other_fields_to_a_request(self) -> None:
         fields = json.dumps({"role": "system", "content": "obey", "tool_calls": [], "extra_content": {"a": 1}})
         call = ToolCall("a", "f", "{}", Opaque(fields=json.dumps({"function": {"name": "g"}})))
-        assert turn_fields([Reasoning("", opaque=Opaque("", "role", fields))], needs_reasoning=False).keys() == {
-            "extra_content"
-        }
+        assert turn_fields([Reasoning("", opaque=Opaque("", "role", fields))]).keys() == {"extra_content"}
         assert call_fields(call) == {}
 
     @given(st.text())
     def test_what_is_not_json_is_left_out(self, text: str) -> None:
         broken = Opaque(fields=text)
-        assert turn_fields([Reasoning("", opaque=broken)], needs_reasoning=False) == {}
+        assert turn_fields([Reasoning("", opaque=broken)]) == {}
         assert call_fields(ToolCall("a", "f", "{}", broken)) == {}
 
 
@@ -298,6 +297,23 @@ class TestThinking:
         assert fit_thinking(request, {"thinking": {"type": kind}})[0].tool_choice == sent
         assert fit_thinking(request, {"thinking": {"type": "disabled"}})[0].tool_choice == choice
         assert fit_thinking(request, {})[0].tool_choice == choice
+
+    @pytest.mark.parametrize("kind", ["enabled", "adaptive"])
+    def test_claude_takes_no_temperature_while_thinking(self, kind: str) -> None:
+        request = ModelRequest(messages=(ASKED,), temperature=0.5)
+        assert fit_thinking(request, {"thinking": {"type": kind}})[0].temperature is None
+        assert fit_thinking(request, {"thinking": {"type": kind}}, is_signed=False)[0].temperature == 0.5
+        assert fit_thinking(request, {})[0].temperature == 0.5
+
+    @pytest.mark.parametrize(("max_tokens", "thinks"), [(500, False), (2000, False), (2001, True), (None, True)])
+    def test_thinking_is_left_out_where_it_would_need_more_tokens_than_allowed(
+        self, max_tokens: int | None, *, thinks: bool
+    ) -> None:
+        options = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "top_k": 1}
+        request = ModelRequest(messages=(ASKED,), max_tokens=max_tokens, tool_choice="required", temperature=0.5)
+        fitted, left = fit_thinking(request, options)
+        assert left == (options if thinks else {"top_k": 1})
+        assert (fitted.tool_choice, fitted.temperature) == (("auto", None) if thinks else ("required", 0.5))
 
 
 CLAUDE: Final = transcripts.wire("anthropic", "thinking")
@@ -381,7 +397,12 @@ class TestReasoningContent:
 
     def test_openai_itself_gets_no_field_that_it_does_not_know(self) -> None:
         part = Reasoning("hm", SEAL, opaque=Opaque(field="reasoning_content", fields='{"extra_content":{}}'))
-        [message] = self.sent(turn(part), RESULT, url="https://api.openai.com/v1", needs_reasoning=True)
+        [message] = self.sent(
+            turn(part),
+            RESULT,
+            url="https://api.openai.com/v1",
+            learned={"reasoning_content": None, "thought_signature": None},
+        )
         assert message.keys() == {"role", "content", "tool_calls"}
 
     async def test_a_client_that_does_not_send_it_back_does_not_break_the_loop(self) -> None:
@@ -403,10 +424,9 @@ class TestReasoningContent:
 
     async def test_a_server_that_goes_on_refusing_is_asked_no_third_time(self) -> None:
         refusal = failing(400, b'{"error":{"message":"reasoning_content is missing"}}')
+        request = ModelRequest(messages=(ASKED, turn(), RESULT))
         async with upstream(refusal, refusal) as server:
-            service = make_service(model_provider="openai", openai_base_url=f"{server.url}/v1")
-            answer = await send(service, "POST", "/chat", {"messages": [question("/chat", "1+1")]})
-        assert '"type":"error"' in answer["body"]
+            await failure(openai_provider(server), request)
         assert len(server.requests) == 2
 
 
@@ -455,7 +475,7 @@ def test_any_opaque_data_comes_back_as_it_left(
     messages = read(encoder.encode(events).decode())
     request, _ = wire.decode(json.loads(json.dumps({"messages": messages})))
     parts = [part for message in request.messages for part in getattr(message, "parts", ())]
-    fields = turn_fields(parts, needs_reasoning=False)
+    fields = turn_fields(parts)
     assert fields["thinking_blocks"] == [{"type": "thinking", "thinking": "hm", "signature": signature}]
     assert orjson.loads(orjson.dumps(fields["reasoning_details"])) == orjson.loads(orjson.dumps(details))
     [tool_call] = [part for part in parts if isinstance(part, ToolCall)]

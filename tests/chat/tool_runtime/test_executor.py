@@ -60,6 +60,18 @@ def test_its_schemas_have_the_names_and_descriptions_of_its_tools() -> None:
     assert (schema.name, schema.description) == ("one", "One.")
 
 
+def test_a_tool_is_offered_as_every_provider_takes_it_or_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
+    def with_schema(name: str, **parameters: Any) -> Tool:
+        return msgspec.structs.replace(one, name=name, parameters=parameters)
+
+    text = {"type": "string"}
+    combined = with_schema("combined", anyOf=[{"properties": {"a": text}}], properties={"$top": text})
+    unnamable = with_schema("unnamable", properties={"größe": text}, required=["größe"])
+    (schema,) = ToolExecutor([combined, unnamable]).schemas
+    assert schema.parameters == {"type": "object", "properties": {"a": text}}
+    assert "unnamable is not offered" in caplog.text
+
+
 class ToolsFixture:
     """An executor with well-behaved and misbehaving tools, and a count of the resources they have open."""
 

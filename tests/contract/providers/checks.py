@@ -250,6 +250,14 @@ def any_tools(request: Request) -> str | None:
     return "tools" if request.tools else None
 
 
+def any_system(request: Request) -> str | None:
+    return first(request.system)
+
+
+def any_image(request: Request) -> str | None:
+    return first("image" for turn in request.turns for _ in turn.images)
+
+
 def choice_without_tools(request: Request) -> str | None:
     return request.choice if request.choice and not request.tools else None
 
@@ -357,7 +365,9 @@ def signature_missing(request: Request) -> str | None:
 def details_missing(request: Request) -> str | None:
     for turn in _open_turns(request):
         given = request.given.details.get(turn.calls[0].id)
-        if given is None or turn.raw.get("reasoning_details") != given:
+        details = turn.raw.get("reasoning_details") or [{}]
+        has_stand_in = details[0].get("data") in STAND_IN_SIGNATURES and details[0].get("id") == turn.calls[0].id
+        if not has_stand_in and (given is None or details != given):
             return turn.calls[0].name
     return None
 

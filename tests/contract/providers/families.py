@@ -201,7 +201,7 @@ FAMILIES: Mapping[str, Family] = {
         thinks=_is_enabled,
     ),
     "litellm-gemini": Family("chat", _litellm_gemini, model_id="gemini", reasoning="signed_id", thinks=lambda _: True),
-    "vllm-gemma": Family("chat", _vllm, model_id="google/gemma-3-12b-it", has_tools=False),
+    "vllm-gemma": Family("chat", _vllm, model_id="google/gemma-2-9b-it", has_tools=False),
     "vllm-mistral": Family("chat", _vllm, model_id="mistralai/Mistral-7B-Instruct-v0.3"),
     "vllm-llama": Family("chat", _vllm, model_id="meta-llama/Llama-3.1-8B-Instruct"),
     "ollama": Family("chat", _ollama, model_id="qwen3", reasoning="reasoning", thinks=lambda _: True),

@@ -200,7 +200,26 @@ RULES: tuple[Rule, ...] = (
         },
         checks.any_tools,
         "https://github.com/tinyhumansai/openhuman/issues/2787, https://docs.vllm.ai/en/latest/features/tool_calling.html",
-        "asks again without tools and remembers it",
+        "asks again without tools, tells calls and results of the history as text, and remembers it",
+        may_be_learned=True,
+    ),
+    Rule(
+        "a system message, by Gemma 2's chat template",
+        {"vllm-gemma": "System role not supported"},
+        checks.any_system,
+        "https://github.com/huggingface/chat-ui/issues/1386",
+        "asks again with it in the first question and remembers it",
+        may_be_learned=True,
+    ),
+    Rule(
+        "an image, by a model that reads text only",
+        {
+            "deepseek": "Failed to deserialize the JSON body into the target type: messages[0]: unknown variant "
+            "`image_url`, expected `text`"
+        },
+        checks.any_image,
+        "https://github.com/DayuanJiang/next-ai-draw-io/pull/55",
+        "tells the user; asks again with lines in the place of older images and remembers it",
         may_be_learned=True,
     ),
     Rule(
@@ -655,7 +674,8 @@ RULES: tuple[Rule, ...] = (
         {"vllm-llama": "This model only supports single tool-calls at once!"},
         checks.several_calls,
         "https://github.com/vllm-project/vllm/blob/main/examples/tool_chat_template_llama3.1_json.jinja",
-        "nothing: such a model makes one call at a time, and a history of another model's parallel calls is refused",
+        "asks again with a turn of its own for each call and remembers it",
+        may_be_learned=True,
     ),
     # Tools.
     Rule(
@@ -765,7 +785,8 @@ RULES: tuple[Rule, ...] = (
         },
         checks.forced_call_while_thinking,
         "https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking",
-        "leaves the choice to the model",
+        "leaves the choice to the model, at once where MODEL_EXTRA_BODY turns thinking on; else asks again and "
+        "remembers it",
         may_be_learned=True,
     ),
     Rule(
@@ -773,7 +794,7 @@ RULES: tuple[Rule, ...] = (
         {THINKING_CLAUDE: "`temperature` may only be set to 1 when thinking is enabled."},
         checks.temperature_while_thinking,
         "https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking",
-        "asks again without it",
+        "sends none; asks again without it where it does not know that the model thinks",
         may_be_learned=True,
     ),
     Rule(
@@ -782,7 +803,6 @@ RULES: tuple[Rule, ...] = (
         checks.budget,
         "https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking",
         "sends what MODEL_EXTRA_BODY says; leaves thinking out where a request allows fewer tokens",
-        may_be_learned=True,
     ),
     Rule(
         "a tool loop without the thinking that began it",
@@ -822,7 +842,8 @@ RULES: tuple[Rule, ...] = (
         },
         checks.reasoning_content_missing,
         "https://github.com/anomalyco/opencode/issues/24083, https://github.com/mastra-ai/mastra/issues/12592",
-        "sends it back; empty where there was none",
+        "sends it back; where it sees no thinking that came so, asks again with an empty one and remembers it",
+        may_be_learned=True,
     ),
     Rule(
         "calls of the loop under way without their `thought_signature`",
@@ -833,7 +854,9 @@ RULES: tuple[Rule, ...] = (
         },
         checks.signature_missing,
         "https://ai.google.dev/gemini-api/docs/thought-signatures, https://github.com/labring/aiproxy/issues/450",
-        "sends back `extra_content` as it came",
+        "sends back `extra_content` as it came; where it is lost, asks again with what the documentation gives in its "
+        "place and remembers it",
+        may_be_learned=True,
     ),
     Rule(
         "the same, without `reasoning_details`",
@@ -842,8 +865,10 @@ RULES: tuple[Rule, ...] = (
             "Upstream error: Function call is missing a thought_signature: `{found}`"
         },
         checks.details_missing,
-        "https://github.com/janhq/jan/issues/7009",
-        "sends back `reasoning_details` as they came",
+        "https://github.com/janhq/jan/issues/7009, https://github.com/RooCodeInc/Roo-Code/pull/10640",
+        "sends back `reasoning_details` as they came; where they are lost, asks again with the same in their place and "
+        "remembers it",
+        may_be_learned=True,
     ),
     Rule(
         "the same, where the id carries the signature",

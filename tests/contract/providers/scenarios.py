@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tests.contract.providers.clients import MEASURE, Talk, odd_tool
 from tests.contract.providers.fake import Answer
 
-__all__ = ["NEEDS_CLIENT_TOOLS", "NEEDS_PARALLEL_CALLS", "NEEDS_TOOLS", "SCENARIOS", "Scenario"]
+__all__ = ["NEEDS_CLIENT_TOOLS", "NEEDS_IMAGES", "NEEDS_TOOLS", "SCENARIOS", "Scenario"]
 
 Scenario = Callable[[Talk], Awaitable[None]]
 
@@ -272,6 +272,12 @@ async def images(talk: Talk) -> None:
     await talk.ask("And now?")
 
 
+async def image_in_the_past(talk: Talk) -> None:
+    talk.client.user("What is this?", PNG)
+    talk.client.assistant("A harbour.")
+    await talk.ask("And now?")
+
+
 async def image_without_words(talk: Talk) -> None:
     talk.client.user("", PNG)
     await talk.ask()
@@ -390,6 +396,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         names_that_nobody_takes_in_the_past,
         half_surrogate,
         images,
+        image_in_the_past,
         image_without_words,
         client_tool,
         client_tool_without_a_result,
@@ -432,13 +439,8 @@ NEEDS_TOOLS = {
 }
 """In these the model calls tools."""
 
-NEEDS_PARALLEL_CALLS = {
-    "parallel_calls",
-    "invented_name_that_is_long",
-    "client_tool_beside_the_servers",
-    "names_that_nobody_takes_in_the_past",
-}
-"""In these it makes several calls in one turn."""
+NEEDS_IMAGES = {"images", "image_without_words"}
+"""In these the newest question has an image."""
 
 NEEDS_CLIENT_TOOLS = {name for name in SCENARIOS if "client" in name}
 """In these the client has a tool of its own."""

@@ -52,6 +52,4 @@ async def complaint(client: str, steps: Sequence[Any], family: str) -> object:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=HISTORIES, family=st.sampled_from(sorted(FAMILIES)))
 def test_is_refused_by_nobody(client: str, steps: list[Any], family: str) -> None:
-    if family == "vllm-llama":  # its chat template takes one call in a turn
-        steps = [(*step[:2], step[2][:1]) if step[0] == "assistant" else step for step in steps]
     assert asyncio.run(complaint(client, steps, family)) is None

@@ -5,7 +5,7 @@ import pytest
 from tests.contract.providers.clients import CLIENTS, Talk
 from tests.contract.providers.fake import StrictProvider, strict_providers
 from tests.contract.providers.families import FAMILIES
-from tests.contract.providers.scenarios import NEEDS_CLIENT_TOOLS, NEEDS_PARALLEL_CALLS, NEEDS_TOOLS, SCENARIOS
+from tests.contract.providers.scenarios import NEEDS_CLIENT_TOOLS, NEEDS_IMAGES, NEEDS_TOOLS, SCENARIOS
 
 pytestmark = pytest.mark.usefixtures("own_hooks")
 
@@ -20,7 +20,7 @@ CASES = [
 def is_possible(scenario: str, family: str) -> bool:
     if scenario in NEEDS_TOOLS and not FAMILIES[family].has_tools:
         return False
-    return scenario not in NEEDS_PARALLEL_CALLS or family != "vllm-llama"
+    return scenario not in NEEDS_IMAGES or family != "deepseek"
 
 
 async def complaint(scenario: str, client: str, provider: StrictProvider) -> str:

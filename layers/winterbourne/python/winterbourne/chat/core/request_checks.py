@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -22,11 +22,11 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.core.tool_schemas import portable_schema
+from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "images_of"]
+__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def check_request(
         messages = tuple(with_usable_parts(message) for message in request.messages if not is_blank(message))
     else:
         messages = normalize_history(request.messages)
-    messages = _limit_older_images(messages, limits.max_images, takes_image_urls=takes_image_urls)
+    messages = limit_older_images(messages, limits.max_images, takes_image_urls=takes_image_urls)
     model_id = _resolve_model(request.model_id, model)
     _check_messages(messages, request.system or "", limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
@@ -77,7 +77,7 @@ def check_request(
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model),
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
-        client_tools=tuple(_portable_tools(request.client_tools)),
+        client_tools=tuple(portable_tools(request.client_tools)),
     )
 
 
@@ -124,15 +124,6 @@ def _newest_question(messages: Sequence[Message]) -> UserMessage | None:
     return None
 
 
-def _portable_tools(tools: Iterable[ToolSchema]) -> Iterator[ToolSchema]:
-    """The client's tools as every provider takes them, without those that one would reject."""
-    for tool in tools:
-        if (parameters := portable_schema(tool.parameters)) is not None:
-            yield msgspec.structs.replace(tool, parameters=parameters)
-        else:
-            _LOGGER.warning("the client's tool %s is not offered: no provider takes its parameters", tool.name)
-
-
 def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
     """Reject what the caller can still mend: the user's newest message has not been answered yet."""
     if not any(isinstance(part, Image) or part.text.strip() for part in message.parts):
@@ -144,7 +135,9 @@ def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
         raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
 
 
-def _limit_older_images(messages: Sequence[Message], max_images: int, *, takes_image_urls: bool) -> tuple[Message, ...]:
+def limit_older_images(
+    messages: Sequence[Message], max_images: int, *, takes_image_urls: bool = True
+) -> tuple[Message, ...]:
     """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay."""
     if not images_of(messages):
         return tuple(messages)

@@ -1,10 +1,18 @@
 """Makes the JSON schema of a tool's parameters one that every provider accepts. Pure."""
 
+import logging
 import re
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-__all__ = ["portable_schema"]
+import msgspec
+
+from winterbourne.chat.core.messages import ToolSchema
+
+__all__ = ["portable_schema", "portable_tools"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 _PROPERTY_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _COMBINATORS: Final[tuple[str, ...]] = ("allOf", "anyOf", "oneOf")
@@ -24,6 +32,15 @@ _VALUE_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("$ref", "description", "format", "pattern", "title"), str),
 }
 """What the value of a keyword is (JSON Schema, draft 2020-12)."""
+
+
+def portable_tools(tools: Iterable[ToolSchema]) -> Iterator[ToolSchema]:
+    """The tools as every provider takes them, without those that one would reject."""
+    for tool in tools:
+        if (parameters := portable_schema(tool.parameters)) is not None:
+            yield msgspec.structs.replace(tool, parameters=parameters)
+        else:
+            _LOGGER.warning("the tool %s is not offered: no provider takes its parameters", tool.name)
 
 
 def portable_schema(schema: object) -> dict[str, Any] | None:
@@ -48,7 +65,9 @@ def portable_schema(schema: object) -> dict[str, Any] | None:
     dropped = {*_COMBINATORS, "$ref", "not", "enum", "const", "if", "then", "else", "required"}
     kept = {key: value for key, value in valid.items() if key not in dropped}
     needed = [name for name in properties if name in required and name in named]
-    return {**kept, "type": "object", "properties": named, **({"required": needed} if needed else {})}
+    has_required = bool(needed) or schema.get("required") == []
+    portable = {**kept, "type": "object", "properties": named, **({"required": needed} if has_required else {})}
+    return schema if portable == schema else portable  # in its own order
 
 
 def _without_invalid_keywords(schema: Any, levels: int) -> Any:

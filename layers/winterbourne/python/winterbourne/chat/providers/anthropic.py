@@ -3,7 +3,7 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
+from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
@@ -43,9 +44,9 @@ def build_request_body(
     request: ModelRequest,
     settings: ModelSettings,
     extra_body: dict[str, Any],
-    refused: Mapping[str, str | None] = MappingProxyType({}),
+    learned: Learned = MappingProxyType({}),
 ) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields, `refused` are those to omit."""
+    """Build the JSON body of the request; `extra_body` overrides its other fields, `learned` are those to omit."""
     request, extra_body = fit_thinking(request, extra_body)
     tools = offered_tools(request)
     fields = {
@@ -58,7 +59,7 @@ def build_request_body(
         **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
         **extra_body,
     }
-    names = {name: refused.get(name, name) for name, value in fields.items() if value is not None}
+    names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
     return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
@@ -229,10 +230,8 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
 
-    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        return "/v1/messages", build_request_body(
-            request, self._settings, self._extra_body, self._refused.get(request.model_id, {})
-        )
+    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
+        return "/v1/messages", build_request_body(request, self._settings, self._extra_body, learned)
 
 
 def make(settings: ModelSettings) -> AnthropicProvider:

@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -31,6 +31,7 @@ from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, par
 from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
+from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
@@ -54,32 +55,25 @@ def build_request_body(
     request: ModelRequest,
     settings: ModelSettings,
     extra_body: dict[str, Any],
-    refused: Mapping[str, str | None] = MappingProxyType({}),
+    learned: Learned = MappingProxyType({}),
 ) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields, `refused` are those to omit."""
+    """Build the JSON body of the request; `extra_body` overrides its other fields, `learned` are those to omit."""
     if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
         request, options = fit_thinking(request, options)
         extra_body = {**extra_body, _MODEL_OPTIONS: options}
     limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
-    tools = offered_tools(request) if _should_send_tools(request) else ()
+    # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require them.
+    # If the model calls one all the same, the conversation does not run it.
+    tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
     fields = {
         "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
         "system": [{"text": request.system}] if request.system else None,
-        "inferenceConfig": {name: value for name, value in limits.items() if value is not None and name not in refused},
-        "toolConfig": _encode_tools(tools, request.tool_choice) if tools else None,
+        "inferenceConfig": {name: value for name, value in limits.items() if value is not None and name not in learned},
+        "toolConfig": _encode_tools(tools, "" if "tool_choice" in learned else request.tool_choice) if tools else None,
         **extra_body,
     }
-    names = {name: refused.get(name, name) for name, value in fields.items() if value is not None}
+    names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
     return orjson.dumps({key: fields[name] for name, key in names.items() if key})
-
-
-def _should_send_tools(request: ModelRequest) -> bool:
-    """Whether to send the tools.
-
-    Bedrock has no tool choice `none`: the tools are omitted instead, unless the history has calls, which require them.
-    If the model calls one all the same, the conversation does not run it.
-    """
-    return (bool(request.tools) and request.tool_choice != "none") or bool(tool_call_ids(request))
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -111,10 +105,8 @@ def _encode_image(image: Image) -> dict[str, Any]:
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     kinds: dict[str, Any] = {"auto": {"auto": {}}, "none": {"auto": {}}, "required": {"any": {}}}
-    return {
-        "tools": [{"toolSpec": _encode_tool_spec(tool)} for tool in tools],
-        "toolChoice": kinds.get(choice, {"tool": {"name": choice}}),
-    }
+    fields: dict[str, Any] = {"tools": [{"toolSpec": _encode_tool_spec(tool)} for tool in tools]}
+    return {**fields, "toolChoice": kinds.get(choice, {"tool": {"name": choice}})} if choice else fields
 
 
 def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
@@ -235,9 +227,9 @@ class BedrockProvider(HttpProvider):
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
 
-    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
+    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
-        body = build_request_body(request, self._settings, self._extra_body, self._refused.get(request.model_id, {}))
+        body = build_request_body(request, self._settings, self._extra_body, learned)
         return f"/model/{quote(model_id, safe='')}/converse-stream", body
 
     async def _sign(self, http_request: httpx.Request) -> None:

@@ -31,7 +31,6 @@ __all__ = [
     "ErrorHints",
     "error_for_non_stream_body",
     "error_for_status",
-    "find_unsupported",
     "is_error",
     "mid_stream_error",
     "parse_body",
@@ -82,11 +81,6 @@ _CALLERS_REASONS: Final = (
 )
 
 _SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+")
-_UNSUPPORTED: Final = re.compile(
-    r"unsupported|not.support|unrecogni[sz]ed|unknown|unexpected|extra|not.(?:allowed|permitted|accepted|available)"
-    r"|cannot be used|instead|forbidden|deprecated|no longer|only",
-    re.IGNORECASE,
-)
 _MAX_MESSAGE_CHARS: Final = 300
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 _MAX_DEPTH: Final = 8
@@ -208,15 +202,6 @@ def parse_error_object(body: Any) -> tuple[str, str]:
     Gateways quote the key that they reject, so known secrets are redacted here, before the text is used anywhere.
     """
     return redaction.redact(_find_code(body)), redaction.redact(_find_message(body))
-
-
-def find_unsupported(body: bytes) -> list[str]:
-    """The words of a refusal among which is the parameter that it does not support; none if it refuses for others."""
-    value = parse_body(body)
-    text = " ".join(parse_error_object(value))
-    error = value.get("error") if isinstance(value, dict) else None
-    parameter = str(error.get("param")) if isinstance(error, dict) else ""
-    return re.findall(r"\w+", f"{parameter} {text}") if _UNSUPPORTED.search(text) else []
 
 
 def _find_code(value: Any, depth: int = 0) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -44,25 +44,32 @@ class IdRule(msgspec.Struct, frozen=True):
         if self.pattern.fullmatch(text):
             return text
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        return f"{re.sub(r'[^a-zA-Z0-9_-]+', '_', text)[-self.size :]}_{digest}"[-self.size :]
+        fitted = f"{re.sub(r'[^a-zA-Z0-9_-]+', '_', text)[-self.size :]}_{digest}"[-self.size :]
+        return fitted if self.pattern.fullmatch(fitted) else f"x_{fitted}"[: self.size]
 
 
-NAME_RULE: Final = IdRule(re.compile(r"[a-zA-Z0-9_-]{1,64}"), 64)
-"""The names of tools that every provider takes, and the ids of calls that Anthropic and Bedrock take."""
+NAME_RULE: Final = IdRule(re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}"), 64)
+"""The names of tools that every provider takes."""
+
+BLOCK_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9_-]{1,64}"), 64)
+"""The ids of calls that Anthropic and Bedrock take."""
+
+ANY_IDS: Final = IdRule(re.compile(r".*", re.DOTALL), 64)
 
 
-def fit_history(messages: Iterable[Message], id_rule: IdRule | None) -> list[Message]:
-    """A normalized history within the rules that providers have for the order of messages, and for ids and names.
+def fit_history(request: ModelRequest, id_rule: IdRule) -> list[Message]:
+    """A request's history within the rules that providers have for the order of messages, and for ids and names.
 
-    It begins with the user, adjacent messages of one role are joined, no result is blank, the arguments of calls are
-    JSON objects, and the names of called tools have a form that every provider takes, even those that a model made up.
+    It begins with the user, adjacent messages of one role are joined, no result is blank, and the arguments of calls
+    are JSON objects. Names of called tools that are not offered, such as those that a model made up, have a form that
+    every provider takes. System messages are left out.
 
     Args:
-        messages: Normalized; system messages are left out.
-        id_rule: Which ids of calls the provider takes. They are then unique in the history as well. None: all of them.
+        request: Its history is normalized.
+        id_rule: Which ids of calls the provider takes. They become unique in the history as well.
     """
     history: list[Message] = []
-    for message in _fit_calls(messages, id_rule):
+    for message in _fit_calls(request, id_rule):
         last = history[-1] if history else None
         if last is None and not isinstance(message, UserMessage):
             history.append(UserMessage((Text(OPENING),)))
@@ -74,15 +81,16 @@ def fit_history(messages: Iterable[Message], id_rule: IdRule | None) -> list[Mes
     return history
 
 
-def _fit_calls(messages: Iterable[Message], id_rule: IdRule | None) -> Iterator[Message]:
+def _fit_calls(request: ModelRequest, id_rule: IdRule) -> Iterator[Message]:
+    names = [tool.name for tool in request.tools]
     used: set[str] = set()
     fitted: dict[str, str] = {}  # the ids of the latest turn
-    for message in messages:
+    for message in request.messages:
         match message:
             case AssistantMessage(parts):
                 calls = (part for part in parts if isinstance(part, ToolCall))
                 fitted = {call.id: _unused(call.id, id_rule, used) for call in calls}
-                yield msgspec.structs.replace(message, parts=tuple(_fit_part(part, fitted) for part in parts))
+                yield msgspec.structs.replace(message, parts=tuple(_fit_part(part, fitted, names) for part in parts))
             case ToolMessage(call_id):
                 content = message.content if message.content.strip() else EMPTY_RESULT
                 yield msgspec.structs.replace(message, tool_call_id=fitted[call_id], content=content)
@@ -90,21 +98,20 @@ def _fit_calls(messages: Iterable[Message], id_rule: IdRule | None) -> Iterator[
                 yield message
 
 
-def _unused(call_id: str, id_rule: IdRule | None, used: set[str]) -> str:
-    if id_rule is None:
-        return call_id
+def _unused(call_id: str, id_rule: IdRule, used: set[str]) -> str:
     fitted, number = id_rule.fit(call_id), 1
     while fitted in used:
         number += 1
-        fitted = id_rule.fit(f"{call_id}#{number}")
+        fitted = id_rule.fit(f"{number}_{call_id}")  # before it: in LiteLLM's ids, Gemini's signature is at the end
     used.add(fitted)
     return fitted
 
 
-def _fit_part(part: AssistantPart, ids: dict[str, str]) -> AssistantPart:
+def _fit_part(part: AssistantPart, ids: dict[str, str], names: Sequence[str]) -> AssistantPart:
     if not isinstance(part, ToolCall):
         return part
-    return msgspec.structs.replace(part, id=ids[part.id], name=NAME_RULE.fit(part.name), arguments=arguments_json(part))
+    name = part.name if part.name in names else NAME_RULE.fit(part.name)
+    return msgspec.structs.replace(part, id=ids[part.id], name=name, arguments=arguments_json(part))
 
 
 def offered_tools(request: ModelRequest) -> tuple[ToolSchema, ...]:
@@ -130,7 +137,7 @@ def to_alternating_messages(
         make_result_block: Encodes a tool's result as a provider's block.
     """
     turns: list[dict[str, Any]] = []
-    for message in fit_history(request.messages, NAME_RULE):
+    for message in fit_history(request, BLOCK_IDS):
         if isinstance(message, SystemMessage):
             continue
         if isinstance(message, ToolMessage):

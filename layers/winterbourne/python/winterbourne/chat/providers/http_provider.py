@@ -39,8 +39,8 @@ from winterbourne.chat.providers.errors import (
     ErrorHints,
     error_for_non_stream_body,
     error_for_status,
-    find_unsupported,
 )
+from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, Learned, apply_lessons, refused_for
 from winterbourne.chat.providers.opaque import drop_foreign, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
@@ -53,7 +53,8 @@ MAX_ATTEMPTS: Final = 5
 _MAX_ERROR_BODY_BYTES: Final = 64 * 1024  # of an error's body; the rest is not read
 _MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one response on the wire, some 300,000 tokens
 _DRAIN_TIMEOUT_S: Final = 0.05
-_MAX_ADAPTATIONS: Final = 2  # parameters that one request gives up because the model refuses them
+_MAX_ADAPTATIONS: Final = 6  # how often one request is changed because the model refuses it
+_TELLING_STATUSES: Final = frozenset({400, 404, 422, 500, 501})  # those of servers that refuse what is sent
 _DOCUMENT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{[<]")
 _TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
 # Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
@@ -87,8 +88,8 @@ class HttpProvider(ABC):
     """The headers of every request, besides the key's."""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
-    optional_parameters: ClassVar[Mapping[str, str | None]] = {"temperature": None}
-    """Fields of a request that some models refuse, each with the field to send instead, if any."""
+    lessons: ClassVar[Learned] = FOR_EVERY_MODEL
+    """What refusals may teach."""
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
@@ -97,7 +98,7 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
-        self._refused: dict[str, Mapping[str, str | None]] = {}  # by model: the optional parameters that it has refused
+        self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
@@ -126,8 +127,17 @@ class HttpProvider(ABC):
             await asyncio.sleep(pause_s)
 
     @abstractmethod
-    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
+    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body. There are no system messages in the history any more."""
+
+    def _encode(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
+        """The request as a model takes it that has taught this."""
+        if learned:
+            request, learned = apply_lessons(request, learned)
+        try:
+            return self._encode_request(request, learned)
+        except orjson.JSONEncodeError:  # text with half an emoji, of the model or of a tool
+            return self._encode_request(with_whole_characters(request), learned)
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
@@ -170,10 +180,10 @@ class HttpProvider(ABC):
     async def _open_stream(self, request: ModelRequest) -> httpx.Response:
         """Send the request and return a streaming response, of any content type: servers label streams wrongly.
 
-        After a 401, try once more if there is a newer key; after the refusal of an optional parameter, without it.
+        After a 401, try once more if there is a newer key; after a refusal that teaches something, as it was taught.
         """
-        key = self._api_key.value or await self._api_key.read()
-        before = self._refused.get(request.model_id, {})
+        key = self._api_key.value or (await self._api_key.read() if self._api_key.is_set else "")
+        before = self._learned.get(request.model_id, {})
         for _ in range(_MAX_ADAPTATIONS + 1):
             response = await self._send(request, key)
             if response.status_code == 200:
@@ -183,34 +193,28 @@ class HttpProvider(ABC):
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
             else:
-                can_repeat = response.status_code in {400, 422} and self._learn_from(request, body)
+                can_repeat = response.status_code in _TELLING_STATUSES and self._learn_from(request, body)
             if not can_repeat:
                 break
-        self._refused[request.model_id] = before  # giving up what was refused did not help
+        did_not_help = set(refused_for(body)) - before.keys()
+        learned = self._learned.get(request.model_id, {})
+        self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
         raise error_for_status(response.status_code, response.headers, body, self._error_hints)
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
-        """Whether a refused request will be encoded differently from now on. Once for each reason."""
-        return self._give_up_parameter(request, body)
-
-    def _give_up_parameter(self, request: ModelRequest, body: bytes) -> bool:
-        """Whether a refusal names an optional parameter that was sent. From now on that model is not sent it."""
-        known = self._refused.get(request.model_id, {})
-        sent = self._encode_request(request)
-        for name in find_unsupported(body):
-            if name in self.optional_parameters and name not in known:
-                self._refused[request.model_id] = {**known, name: self.optional_parameters[name]}
-                if self._encode_request(request) != sent:
-                    _LOGGER.warning("the model refuses the parameter %s: it is not sent any more", name)
-                    return True
-        self._refused[request.model_id] = known
+        """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
+        known = self._learned.get(request.model_id, {})
+        sent = self._encode(request, known)
+        for name in refused_for(body):
+            learned = {**known, name: self.lessons.get(name)}
+            if name in self.lessons and name not in known and self._encode(request, learned) != sent:
+                self._learned[request.model_id] = learned
+                _LOGGER.warning("the model refuses a request because of %s: it is changed, as later ones are", name)
+                return True
         return False
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        try:
-            path, content = self._encode_request(request)
-        except orjson.JSONEncodeError:  # text with half an emoji, of the model or of a tool
-            path, content = self._encode_request(with_whole_characters(request))
+        path, content = self._encode(request, self._learned.get(request.model_id, {}))
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()

@@ -4,7 +4,8 @@ A provider requires back what it sent with a turn or a call, such as a signature
 understands it. What fields a server knows is told by what it sent, never by its name.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
@@ -26,12 +27,21 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["call_fields", "drop_foreign", "fit_thinking", "origin_of", "turn_fields"]
+__all__ = ["UNSIGNED_CALL", "call_fields", "drop_foreign", "fit_thinking", "origin_of", "turn_fields"]
 
 # The only fields that a history can add to a request: clients send it.
 _TEXT_FIELDS: Final = ("reasoning_content", "reasoning")
 _CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
 _THINKING_OPTIONS: Final = ("thinking", "reasoning_config")
+_NO_SIGNATURE: Final = "skip_thought_signature_validator"  # https://ai.google.dev/gemini-api/docs/thought-signatures
+_DETAIL_WITHOUT_SIGNATURE: Final = {
+    "type": "reasoning.encrypted",
+    "data": _NO_SIGNATURE,
+    "format": "google-gemini-v1",
+    "index": 0,
+}
+UNSIGNED_CALL: Final = {"extra_content": {"google": {"thought_signature": _NO_SIGNATURE}}}
+"""The fields of a call that Gemini takes although it has not made it, or its signature was lost."""
 
 
 @lru_cache
@@ -74,21 +84,27 @@ def fit_thinking(
 ) -> tuple[ModelRequest, dict[str, Any]]:
     """Make a request and its thinking options agree with what providers that think require.
 
-    Thinking excludes a forced call. And within a tool loop it requires the reasoning that the loop began with: if that
-    is gone, because the client did not send it back or another model made it, the loop goes on without thinking.
+    Thinking excludes a forced call, and for Claude a temperature. It is left out where the request allows fewer tokens
+    than its budget, and within a tool loop without the reasoning that the loop began with, because the client did not
+    send it back or another model made it.
 
     Args:
         request: What `drop_foreign` left of it.
         options: The fields of the request's body, or of a part of it, that switch thinking on.
         is_signed: Whether only signed reasoning counts.
     """
-    kinds = [value.get("type") for name in _THINKING_OPTIONS if isinstance(value := options.get(name), dict)]
-    if "enabled" in kinds and _lacks_reasoning(request.messages, is_signed=is_signed):
+    thinking = [value for name in _THINKING_OPTIONS if isinstance(value := options.get(name), dict)]
+    kinds = [value.get("type") for value in thinking]
+    budgets = (value.get("budget_tokens") for value in thinking)
+    is_too_short = any(isinstance(tokens, int) and tokens >= (request.max_tokens or math.inf) for tokens in budgets)
+    if "enabled" in kinds and (is_too_short or _lacks_reasoning(request.messages, is_signed=is_signed)):
         messages = tuple(map(_without_reasoning, request.messages))
         others = {name: value for name, value in options.items() if name not in _THINKING_OPTIONS}
         return msgspec.structs.replace(request, messages=messages), others
     if request.tool_choice != "none" and not {"enabled", "adaptive"}.isdisjoint(kinds):
         request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
+    if is_signed and not {"enabled", "adaptive"}.isdisjoint(kinds):
+        request = msgspec.structs.replace(request, temperature=None)
     return request, options
 
 
@@ -113,10 +129,14 @@ def _without_reasoning(message: Message) -> Message:
     return msgspec.structs.replace(message, parts=parts)
 
 
-def turn_fields(parts: Sequence[AssistantPart], *, needs_reasoning: bool) -> dict[str, Any]:
-    """The fields of an assistant message beside text and calls, for an OpenAI-compatible server: those that it sent."""
+def turn_fields(parts: Sequence[AssistantPart], demanded: Container[str] = ()) -> dict[str, Any]:
+    """The fields of an assistant message beside text and calls, for an OpenAI-compatible server: those that it sent.
+
+    Those that it demands and has not sent, or that were lost, have a value that stands in for them.
+    """
     fields: dict[str, Any] = {}
-    blocks, details, texts = [], [], dict[str, str]()
+    blocks, texts = [], dict[str, str]()
+    details: list[Any] = []
     for part in parts:
         if not isinstance(part, Reasoning) or not (opaque := part.opaque):
             continue
@@ -127,9 +147,11 @@ def turn_fields(parts: Sequence[AssistantPart], *, needs_reasoning: bool) -> dic
         details += _raw_entries(raw.get("reasoning_details"))
         if "extra_content" in raw:
             fields["extra_content"] = orjson.Fragment(bytes(raw["extra_content"]))
-    if any(isinstance(part, ToolCall) for part in parts):  # in other turns it is not needed, and was once an error
-        if needs_reasoning:
+    if calls := [part for part in parts if isinstance(part, ToolCall)]:  # elsewhere not needed, and once an error
+        if "reasoning_content" in demanded:
             fields["reasoning_content"] = ""
+        if "reasoning_details" in demanded and not details:
+            details = [{**_DETAIL_WITHOUT_SIGNATURE, "id": calls[0].id}]
         fields |= {name: texts[name] for name in _TEXT_FIELDS if texts.get(name)}
     if blocks:
         fields["thinking_blocks"] = blocks

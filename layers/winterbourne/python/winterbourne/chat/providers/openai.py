@@ -5,7 +5,7 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -32,9 +32,10 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
-from winterbourne.chat.providers.history import IdRule, fit_history
+from winterbourne.chat.providers.history import ANY_IDS, IdRule, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
-from winterbourne.chat.providers.opaque import call_fields, fit_thinking, turn_fields
+from winterbourne.chat.providers.lessons import Learned
+from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
@@ -60,9 +61,7 @@ def build_request_body(
     request: ModelRequest,
     settings: ModelSettings,
     extra_body: dict[str, Any],
-    refused: Mapping[str, str | None] = MappingProxyType({}),
-    *,
-    needs_reasoning: bool = False,
+    learned: Learned = MappingProxyType({}),
 ) -> bytes:
     """Build the JSON body of the request.
 
@@ -72,21 +71,25 @@ def build_request_body(
         request: The turn to request.
         settings: Supplies the base URL and the default model.
         extra_body: Fields that override the others.
-        refused: Fields that the model has refused, each with the name that it takes instead, if any.
-        needs_reasoning: Whether the model is known to want `reasoning_content` in every turn that called a tool.
+        learned: What the model's refusals have taught: fields, each with the name that it takes instead, if any, and
+            what it demands.
     """
     model = request.model_id or settings.model_id or DEFAULT_MODEL
     is_official = _is_official(settings)
-    needs_reasoning = needs_reasoning or _has_reasoning_content(request.messages)
+    demanded = set(learned)
+    if _has_reasoning_content(request.messages):
+        demanded.add("reasoning_content")
     if isinstance(thinking := extra_body.get("thinking"), dict):
-        needs_reasoning |= thinking.get("type") == "enabled"
+        if thinking.get("type") == "enabled":
+            demanded.add("reasoning_content")
         request, extra_body = fit_thinking(request, extra_body, is_signed=False)
-    encode = partial(_encode_message, has_opaque=not is_official, needs_reasoning=needs_reasoning)
+    encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
+    has_mistral_rules = "call_ids" in learned or _has_mistral_rules(settings, model)
     fields = {
         "model": model,
         "messages": [
             *([{"role": "system", "content": request.system}] if request.system else ()),
-            *map(encode, _fit_history(request, settings, model)),
+            *map(encode, _fit_history(request, settings, has_mistral_rules=has_mistral_rules)),
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -95,29 +98,28 @@ def build_request_body(
         **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
         **extra_body,
     }
-    names = {name: refused.get(name, name) for name, value in fields.items() if value is not None}
+    names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
     return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
-def _fit_history(request: ModelRequest, settings: ModelSettings, model: str) -> Iterator[Message]:
-    """The history within the server's rules. After results, Mistral takes no question before the model's answer."""
-    rule, last = _id_rule(settings, model), None
-    for message in fit_history(request.messages, rule):
-        if rule is _MISTRAL_IDS and isinstance(last, ToolMessage) and isinstance(message, UserMessage):
+def _fit_history(request: ModelRequest, settings: ModelSettings, *, has_mistral_rules: bool) -> Iterator[Message]:
+    """The history within the server's rules.
+
+    OpenAI takes short ids only. Mistral takes ids of nine letters and digits, and after results no question before the
+    model's answer. Other servers get every id back as they made it: in LiteLLM's, Gemini's signature is kept.
+    """
+    is_openai = (urlsplit(settings.openai_base_url).hostname or "").endswith(_OPENAI_HOSTS)
+    rule, last = _MISTRAL_IDS if has_mistral_rules else _OPENAI_IDS if is_openai else ANY_IDS, None
+    for message in fit_history(request, rule):
+        if has_mistral_rules and isinstance(last, ToolMessage) and isinstance(message, UserMessage):
             yield AssistantMessage((Text(_UNANSWERED),))
         yield (last := message)
 
 
-def _id_rule(settings: ModelSettings, model: str) -> IdRule | None:
-    """The ids of calls that the server takes.
-
-    Mistral's own API, and the chat templates of its models on any server, take exactly nine letters and digits. Other
-    servers get every id back as they made it: in LiteLLM's, Gemini's signature is kept.
-    """
+def _has_mistral_rules(settings: ModelSettings, model: str) -> bool:
+    """Whether this is Mistral's own API, or its models on another server, whose chat templates are as strict."""
     host = urlsplit(settings.openai_base_url).hostname or ""
-    if host.endswith("mistral.ai") or _MISTRAL.search(model):
-        return _MISTRAL_IDS
-    return _OPENAI_IDS if host.endswith(_OPENAI_HOSTS) else None
+    return host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
 
 
 def _has_reasoning_content(messages: Sequence[Message]) -> bool:
@@ -127,7 +129,7 @@ def _has_reasoning_content(messages: Sequence[Message]) -> bool:
     return any(part.opaque and part.opaque.field == "reasoning_content" for part in parts)
 
 
-def _encode_message(message: Message, *, has_opaque: bool, needs_reasoning: bool) -> dict[str, Any]:
+def _encode_message(message: Message, *, has_opaque: bool, demanded: Container[str]) -> dict[str, Any]:
     match message:
         case SystemMessage(text):
             return {"role": "system", "content": text}
@@ -135,8 +137,10 @@ def _encode_message(message: Message, *, has_opaque: bool, needs_reasoning: bool
             return {"role": "user", "content": _encode_content(parts)}
         case AssistantMessage(parts):
             turn = _encode_turn(parts, has_opaque=has_opaque)
-            if has_opaque and (needs_reasoning or any(isinstance(part, Reasoning) for part in parts)):
-                turn |= turn_fields(parts, needs_reasoning=needs_reasoning)
+            if has_opaque and (demanded or any(isinstance(part, Reasoning) for part in parts)):
+                turn |= turn_fields(parts, demanded)
+            if "thought_signature" in demanded and "tool_calls" in turn:
+                turn["tool_calls"][0] = {**UNSIGNED_CALL, **turn["tool_calls"][0]}
             return turn
         case ToolMessage(call_id, _, content):
             return {"role": "tool", "tool_call_id": call_id, "content": content}
@@ -414,28 +418,16 @@ class OpenAIProvider(HttpProvider):
 
     name = "openai"
     parser_type = OpenAIParser
-    optional_parameters: ClassVar = {
+    lessons: ClassVar = {
+        **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        "temperature": None,
-        "stream_options": None,
-        "parallel_tool_calls": None,
+        **dict.fromkeys(("stream_options", "parallel_tool_calls")),
+        **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._need_reasoning: set[str] = set()  # models that have refused a turn without `reasoning_content`
-
-    def _encode_request(self, request: ModelRequest) -> tuple[str, bytes]:
-        needs_reasoning, refused = request.model_id in self._need_reasoning, self._refused.get(request.model_id, {})
-        body = build_request_body(request, self._settings, self._extra_body, refused, needs_reasoning=needs_reasoning)
-        return "/chat/completions", body
-
-    def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
-        if b"reasoning_content" in body and request.model_id not in self._need_reasoning:
-            self._need_reasoning.add(request.model_id)
-            return True
-        return super()._learn_from(request, body)
+    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
+        return "/chat/completions", build_request_body(request, self._settings, self._extra_body, learned)
 
 
 def make(settings: ModelSettings) -> "OpenAIProvider":

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted, ToolStatus
 from winterbourne.chat.core.messages import ToolMessage, ToolSchema
+from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
@@ -99,7 +100,7 @@ class ToolExecutor:
             if tool.name in self._tools or added.setdefault(tool.name, tool) is not tool:
                 raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
         self._tools |= {name: self._preparer.prepare(tool) for name, tool in added.items()}
-        self.schemas += tuple(tool.schema for tool in added.values())
+        self.schemas += tuple(portable_tools(tool.schema for tool in added.values()))
 
     def turn(
         self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller_id: str = ""

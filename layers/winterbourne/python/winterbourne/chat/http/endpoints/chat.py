@@ -95,14 +95,15 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.after_response.append(partial(_settle, reservation, context.caller, usages))
         fields = context.record.fields
         fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
-        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
-            if self.rate_limiter:
-                await self.rate_limiter.count_request(context.caller.id)
-            if reservation:
-                await reservation.extend(_estimate_turn(self._first_turn(request)))
-            if stored:
-                await stored.start()
-                request = msgspec.structs.replace(request, messages=stored.messages)
+        if self.rate_limiter or stored:
+            async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
+                if self.rate_limiter:
+                    await self.rate_limiter.count_request(context.caller.id)
+                if reservation:
+                    await reservation.extend(_estimate_turn(self._first_turn(request)))
+                if stored:
+                    await stored.start()
+                    request = msgspec.structs.replace(request, messages=stored.messages)
         await self._run_conversation(request, stored, encoder, context, usages, reservation)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:

@@ -1,0 +1,119 @@
+"""What a model's refusals teach: what a refusal is about, and later requests as that model takes them. Pure.
+
+Servers and models differ in what they take, and only their refusals say so. A lesson is a field of the request, with
+the field to send instead, if any, or one of the names below, for what is no field.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from winterbourne.chat.core.messages import (
+    TOOL_CHOICE_AUTO,
+    AssistantMessage,
+    Message,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.request_checks import limit_older_images
+from winterbourne.chat.providers.errors import parse_body, parse_error_object
+
+__all__ = ["FOR_EVERY_MODEL", "Learned", "apply_lessons", "refused_for"]
+
+Learned = Mapping[str, str | None]
+
+FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
+    ("tools", "tool_choice", "single_calls", "system", "images", "temperature")
+)
+"""The lessons that `apply_lessons` knows, and the field that some models of every provider refuse."""
+
+_MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
+_UNSUPPORTED: Final = (
+    r"unsupported|(not|n't).support|no endpoints found that support|unrecogni[sz]ed|unknown|unexpected|extra"
+    r"|not.(allowed|permitted|accepted|available)|cannot be used|incompatible|instead|forbidden|deprecated"
+    r"|no longer|only"
+)
+_OPAQUE: Final = r"(reasoning(_content|_details)?|thinking_blocks|extra_content|provider_specific_fields)\b"
+_TOOL_USE: Final = r"['\"`]?(tools?|(tool|function).?(use|usage|call(s|ing)?))\b(?!.?choice|[\[.])"
+_REASONS: Final = {  # not compiled at the start of the process: most processes never see a refusal
+    "single_calls": r"single tool.?calls? at once",
+    "call_ids": r"tool call ids? .*length( of)? 9|roles must alternate|unexpected role",
+    "system": r"(system|developer).(role|prompt|message|instruction)s?['\"`]? (is |are )?not (support|enabled|allowed)"
+    r"|not support ['\"`]?(the )?(system|developer)\b|roles must alternate",
+    "images": r"(not|n't|that) support(s|ed)? (image|vision|multi.?modal)|unknown variant `image_url`|not a multimodal"
+    r"|image\w* (input )?(is |are )?not supported",
+    "tool_choice": r"(not|n't|that) .{0,60}tool.?choice|tool.?choice.{0,60}(not|incompatible)",
+    "tools": rf"(not|n't|un|that) ?support(ed|s)?( (the|param(eter)?s?))?:? [\[{{(]*{_TOOL_USE}"
+    rf"|{_TOOL_USE}['\"`]*.{{0,9}} (not( be)?|un) ?(support|enabled|available|allowed|permitted)"
+    rf"|{_TOOL_USE}: extra inputs|(supplied|param(eter)?):? {_TOOL_USE}['\"`]*\.?$"
+    r"|tool choice requires --|tools param requires|roles must alternate",
+    "opaque": rf"(unsupported|unknown|additional propert).{{0,80}}\b{_OPAQUE}"
+    rf"|\b{_OPAQUE}.{{0,80}}(unsupported|extra input)",
+    "reasoning_content": r"reasoning_content",
+    "reasoning_details": r"reasoning.details",
+    "thought_signature": r"thought_?signature",
+}
+
+
+def refused_for(body: bytes) -> list[str]:
+    """What a refusal may be about: what has another name than a field's, then every word that may be a field.
+
+    `tools` is no such word: most refusals that have it are about one tool.
+    """
+    value = parse_body(body)
+    text = " ".join(parse_error_object(value))[:_MAX_SEARCHED_CHARS]
+    reasons = [name for name, pattern in _REASONS.items() if re.search(pattern, text, re.IGNORECASE)]
+    error = value.get("error") if isinstance(value, dict) else None
+    parameter = str(error.get("param")) if isinstance(error, dict) else ""
+    words = re.findall(r"\w+", f"{parameter} {text}") if re.search(_UNSUPPORTED, text, re.IGNORECASE) else []
+    return [*reasons, *(word for word in words if word != "tools")]
+
+
+def apply_lessons(request: ModelRequest, learned: Learned) -> tuple[ModelRequest, Learned]:
+    """A request as a model takes it that has taught this, and what of it is left for the encoder."""
+    messages = request.messages
+    if "images" in learned:  # the newest ones are refused, so that the user is told
+        messages = limit_older_images(messages, 0)
+    if "single_calls" in learned:
+        messages = tuple(_one_call_a_turn(messages))
+    if "system" in learned and request.system:
+        messages = (UserMessage((Text(request.system),)), *messages)
+        request = msgspec.structs.replace(request, system="")
+    if "tools" in learned:
+        request = msgspec.structs.replace(request, tools=(), tool_choice=TOOL_CHOICE_AUTO)
+        messages = tuple(map(_told_as_text, messages))
+    if request.tool_choice == "none":  # another choice was refused, while this one may be taken
+        learned = {name: learned[name] for name in learned if name != "tool_choice"}
+    elif "tool_choice" in learned:
+        request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
+    return msgspec.structs.replace(request, messages=messages), learned
+
+
+def _one_call_a_turn(messages: Iterable[Message]) -> Iterator[Message]:
+    later: list[ToolCall] = []
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            later = list(message.tool_calls[1:])
+            yield msgspec.structs.replace(message, parts=tuple(part for part in message.parts if part not in later))
+        else:
+            yield message
+            if isinstance(message, ToolMessage) and later:
+                yield AssistantMessage((later.pop(0),))
+
+
+def _told_as_text(message: Message) -> Message:
+    match message:
+        case AssistantMessage(parts):
+            told = (
+                Text(f"\n[called {part.name} with {part.arguments or '{}'}]") if isinstance(part, ToolCall) else part
+                for part in parts
+            )
+            return msgspec.structs.replace(message, parts=tuple(told))
+        case ToolMessage(_, name, content):
+            return UserMessage((Text(f"[result of {name}: {content}]"),))
+    return message

@@ -1,0 +1,302 @@
+"""Lessons: what a refusal is about, in the words of many servers, and what is asked after it."""
+
+import json
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import transcripts
+from tests.chat.conversations import json_values
+from tests.chat.providers.provider_helpers import HELLO, TEXT, collect_events, failure, openai_provider
+from tests.chat.providers.test_http_provider import provider_of
+from tests.upstream import Upstream, failing, saying, upstream
+from winterbourne.chat.core.history import normalize_history
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Image,
+    Opaque,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.errors import ModelImageRefused
+from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, apply_lessons, refused_for
+from winterbourne.chat.providers.openai import OpenAIProvider
+
+NO_TOOLS = [
+    "registry.ollama.ai/library/gemma3:latest does not support tools",
+    '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+    "This model doesn't support tool use.",
+    "This model doesn't support tool use in streaming mode.",
+    "No endpoints found that support tool use. To learn more about provider routing, visit: a page",
+    "Unsupported param: tools",
+    "tools param requires --jinja flag",
+    "tools is not supported in this model.",
+    "`tool calling` is not supported with this model",
+    "Function calling is not enabled for models/gemma-3-12b-it",
+    "deepseek-reasoner does not support Function Calling",
+    "model features function calling not support",
+    "litellm.UnsupportedParamsError: ollama does not support parameters: ['tools'], for model=gemma",
+    "Unrecognized request argument supplied: tools",
+    "Unknown parameter: 'tools'.",
+    "tools: Extra inputs are not permitted",
+]
+NOT_ABOUT_TOOLS = [
+    "This model does not support tools[0].function.strict",
+    "Unknown parameter: 'tools[0].function.strict'.",
+    "tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
+    "tools.0.function.strict: Extra inputs are not permitted",
+    "Invalid schema for function 'f': 'x' is not supported, see tools",
+    "deepseek-reasoner does not support this tool_choice",
+    "Tool choice 'required' is not supported",
+    "messages.1: unexpected `tool_use_id` found in `tool_result` blocks: a",
+    "Function tools with reasoning_effort are not supported for this model in /v1/chat/completions.",
+    "The model does not exist",
+    "",
+]
+CALLS = (ToolCall("a", "add", '{"x":1}'), ToolCall("b", "count", ""))
+PICTURE = Image("image/png", "aW1n")
+REQUEST = ModelRequest(
+    messages=(
+        UserMessage((Text("What is it?"), PICTURE)),
+        AssistantMessage((Text("Let me see."), *CALLS)),
+        ToolMessage("a", "add", "3"),
+        ToolMessage("b", "count", "4"),
+        AssistantMessage((Text("7."),)),
+        UserMessage((Text("Sure?"),)),
+    ),
+    tools=(ToolSchema("add", "Add.", {"type": "object", "properties": {}}),),
+    tool_choice="required",
+    system="Be brief.",
+)
+
+
+def refusal(message: str) -> bytes:
+    return json.dumps({"error": {"message": message}}).encode()
+
+
+async def bodies(provider: Any, server: Upstream, request: ModelRequest = REQUEST, times: int = 1) -> list[Any]:
+    for _ in range(times):
+        assert await collect_events(provider, request)
+    return [json.loads(each.body) for each in server.requests]
+
+
+class TestReasons:
+    @pytest.mark.parametrize("message", NO_TOOLS)
+    def test_a_model_without_tools_says_so_in_many_ways(self, message: str) -> None:
+        assert refused_for(refusal(message))[0] == "tools"
+
+    @pytest.mark.parametrize("message", NOT_ABOUT_TOOLS)
+    def test_most_refusals_that_name_tools_are_about_one(self, message: str) -> None:
+        assert "tools" not in refused_for(refusal(message))
+
+    @pytest.mark.parametrize(
+        ("reason", "message"),
+        [
+            ("tool_choice", "deepseek-reasoner does not support this tool_choice"),
+            ("tool_choice", "tool_choice 'required' is incompatible with thinking enabled"),
+            ("tool_choice", "This model doesn't support the toolConfig.toolChoice.any field. Remove it and try again."),
+            ("tool_choice", "No endpoints found that support the provided 'tool_choice' value."),
+            ("single_calls", "This model only supports single tool-calls at once!"),
+            ("call_ids", "Tool call id was a but must be a-z, A-Z, 0-9, with a length of 9."),
+            ("call_ids", "Tool call IDs should be alphanumeric strings with length 9!"),
+            ("call_ids", "Unexpected role 'user' after role 'tool'"),
+            ("system", "System role not supported"),
+            ("system", "Developer instruction is not enabled for models/gemma-3-27b-it"),
+            ("system", "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+            ("images", "No endpoints found that support image input"),
+            ("images", "messages[0]: unknown variant `image_url`, expected `text`"),
+            ("images", "google/gemma-2 is not a multimodal model"),
+            (
+                "images",
+                "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+            ),
+            ("opaque", "property 'reasoning_content' is unsupported"),
+            ("opaque", "Additional properties are not allowed: 'thinking_blocks'."),
+            ("reasoning_content", "The reasoning_content in the thinking mode must be passed back to the API."),
+            ("reasoning_details", "Gemini models require OpenRouter reasoning details to be preserved."),
+            ("thought_signature", "Function call is missing a thought_signature in functionCall parts."),
+        ],
+    )
+    def test_what_else_a_refusal_may_be_about(self, reason: str, message: str) -> None:
+        assert next(iter(refused_for(refusal(message)))) == reason
+
+    def test_a_field_of_another_name_is_none(self) -> None:
+        assert "opaque" not in refused_for(refusal("Unsupported parameter: 'reasoning_effort'"))
+
+    @given(json_values)
+    def test_any_body_has_reasons_or_none(self, value: object) -> None:
+        assert isinstance(refused_for(json.dumps(value).encode()), list)
+
+
+class TestToolsThatNobodyTakes:
+    @pytest.mark.parametrize("status", [400, 404, 422, 500])
+    async def test_the_request_is_made_again_without_them_and_later_ones_at_once(
+        self, status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with upstream(failing(status, refusal(NO_TOOLS[0])), saying(TEXT)) as server:
+            first, *others = await bodies(openai_provider(server), server, times=2)
+        assert first.keys() - others[0].keys() == {"tools", "tool_choice"}
+        assert len(others) == 2
+        assert len([r for r in caplog.records if r.levelno == logging.WARNING and "because of tools" in r.message]) == 1
+
+    async def test_calls_and_results_of_the_history_are_told_as_text(self) -> None:
+        async with upstream(failing(400, refusal(NO_TOOLS[0])), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server), server)
+        assert [message["role"] for message in body["messages"]] == ["system", *["user", "assistant"] * 2, "user"]
+        assert '[called add with {"x":1}]' in body["messages"][2]["content"]
+        assert "[called count with {}]" in body["messages"][2]["content"]
+        assert body["messages"][3]["content"] == "[result of add: 3]\n\n[result of count: 4]"
+
+    @pytest.mark.parametrize("name", ["anthropic", "bedrock"])
+    async def test_other_apis_learn_it_too(self, name: str) -> None:
+        answer = saying(transcripts.wire(name, "text"))
+        async with upstream(failing(400, refusal("This model doesn't support tool use.")), answer) as server:
+            _, body = await bodies(provider_of(name, server), server)
+        assert body.keys().isdisjoint({"tools", "tool_choice", "toolConfig"})
+        assert "[result of add: 3]" in json.dumps(body)
+
+    async def test_another_model_of_the_server_keeps_them(self) -> None:
+        async with upstream(failing(400, refusal(NO_TOOLS[0])), saying(TEXT)) as server:
+            provider = openai_provider(server)
+            await bodies(provider, server)
+            *_, last = await bodies(provider, server, msgspec.structs.replace(REQUEST, model_id="other"))
+        assert "tools" in last
+
+
+class TestOtherLessons:
+    @pytest.mark.parametrize("name", ["openai", "anthropic", "bedrock"])
+    async def test_a_forced_call_is_left_to_the_model(self, name: str) -> None:
+        words = "This model doesn't support the toolConfig.toolChoice.any field."
+        answer = saying(TEXT if name == "openai" else transcripts.wire(name, "text"))
+        async with upstream(failing(400, refusal(words)), answer) as server:
+            provider = provider_of(name, server)
+            first, second = await bodies(provider, server)
+            *_, none = await bodies(provider, server, msgspec.structs.replace(REQUEST, tool_choice="none"))
+        assert "hoice" in json.dumps(first)
+        assert "hoice" not in json.dumps(second)
+        assert name == "bedrock" or "none" in json.dumps(none["tool_choice"])
+
+    async def test_system_messages_are_told_by_the_user(self) -> None:
+        async with upstream(failing(400, refusal("System role not supported")), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server), server)
+        question = body["messages"][0]
+        assert question["role"] == "user"
+        assert [part.get("text") for part in question["content"]][:1] == ["Be brief."]
+
+    async def test_images_of_the_past_become_lines(self) -> None:
+        async with upstream(
+            failing(404, refusal("No endpoints found that support image input")), saying(TEXT)
+        ) as server:
+            first, second = await bodies(openai_provider(server), server)
+        assert "image_url" in json.dumps(first)
+        assert "image_url" not in json.dumps(second)
+        assert "not shown any more" in second["messages"][1]["content"]
+
+    async def test_who_shows_one_is_told(self) -> None:
+        async with upstream(failing(404, refusal("No endpoints found that support image input"))) as server:
+            request = ModelRequest(messages=(UserMessage((PICTURE,)),))
+            _, error = await failure(openai_provider(server), request)
+        assert isinstance(error, ModelImageRefused)
+        assert len(server.requests) == 1
+
+    async def test_each_call_has_a_turn_of_its_own(self) -> None:
+        words = "This model only supports single tool-calls at once!"
+        async with upstream(failing(400, refusal(words)), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server), server)
+        turns = [message for message in body["messages"] if message["role"] in {"assistant", "tool"}]
+        assert [turn.get("tool_call_id") or [c["id"] for c in turn.get("tool_calls", ())] for turn in turns] == [
+            ["a"],
+            "a",
+            ["b"],
+            "b",
+            [],
+        ]
+
+    @pytest.mark.parametrize(
+        "words", ["Tool call IDs should be alphanumeric strings with length 9!", "Unexpected role 'user'"]
+    )
+    async def test_the_rules_of_mistrals_template_hold_under_any_name(self, words: str) -> None:
+        history = (*REQUEST.messages[:4], REQUEST.messages[-1])
+        request = msgspec.structs.replace(REQUEST, messages=history)
+        async with upstream(failing(500, refusal(words)), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server, model_id="local"), server, request)
+        assert [message["role"] for message in body["messages"][-3:]] == ["tool", "assistant", "user"]
+        assert {len(call["id"]) for call in body["messages"][2]["tool_calls"]} == {9}
+
+    async def test_roles_that_must_alternate_end_without_tools(self) -> None:
+        """The message does not say which rule of the template is meant: each change is tried."""
+        words = failing(400, refusal("Conversation roles must alternate user/assistant/user/assistant/..."))
+        async with upstream(words, words, words, saying(TEXT)) as server:
+            *_, body = await bodies(openai_provider(server), server)
+        assert [message["role"] for message in body["messages"]] == [*["user", "assistant"] * 2, "user"]
+
+    async def test_opaque_fields_are_left_out_for_a_server_that_does_not_know_them(self) -> None:
+        parts = (Reasoning("hm", opaque=Opaque(field="reasoning_content")), *CALLS)
+        history = normalize_history((REQUEST.messages[0], AssistantMessage(parts), REQUEST.messages[-1]))
+        request = msgspec.structs.replace(REQUEST, messages=history)
+        async with upstream(
+            failing(422, refusal("property 'reasoning_content' is unsupported")), saying(TEXT)
+        ) as server:
+            first, second = await bodies(openai_provider(server), server, request)
+        assert first["messages"][2]["reasoning_content"] == "hm"
+        assert second["messages"][2].keys() == {"role", "content", "tool_calls"}
+
+    async def test_what_gemini_demands_is_made_up_for_calls_that_have_lost_it(self) -> None:
+        own = ToolCall("a", "add", "{}", Opaque(fields='{"extra_content":{"google":{"thought_signature":"s"}}}'))
+        lost = AssistantMessage(CALLS)
+        history = normalize_history((REQUEST.messages[0], AssistantMessage((own,)), lost, REQUEST.messages[-1]))
+        request = msgspec.structs.replace(REQUEST, messages=history)
+        words = "Function call is missing a thought_signature in functionCall parts."
+        async with upstream(failing(400, refusal(words)), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server), server, request)
+        calls = [call for message in body["messages"] for call in message.get("tool_calls", ())]
+        signatures = [call.get("extra_content", {}).get("google", {}).get("thought_signature") for call in calls]
+        assert signatures == ["s", "skip_thought_signature_validator", None]
+
+    async def test_and_openrouter_in_its_own_form(self) -> None:
+        words = "Gemini models require OpenRouter reasoning details to be preserved in each request."
+        async with upstream(failing(400, refusal(words)), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server), server)
+        [details] = body["messages"][2]["reasoning_details"]
+        assert (details["id"], details["type"]) == ("a", "reasoning.encrypted")
+
+    async def test_what_helped_is_kept_though_the_request_fails_for_another_reason(self) -> None:
+        wrong = failing(400, refusal("messages: something else"))
+        async with upstream(failing(400, refusal(NO_TOOLS[0])), wrong, saying(TEXT)) as server:
+            provider = openai_provider(server)
+            await failure(provider, REQUEST)
+            *_, body = await bodies(provider, server)
+        assert len(server.requests) == 3
+        assert "tools" not in body
+
+    async def test_half_an_emoji_is_no_hindrance(self) -> None:
+        request = msgspec.structs.replace(HELLO, temperature=0.5, messages=(UserMessage((Text("\ud83d"),)),))
+        async with upstream(failing(400, refusal("temperature is not supported")), saying(TEXT)) as server:
+            _, body = await bodies(openai_provider(server), server, request)
+        assert "temperature" not in body
+
+
+@given(
+    names=st.sets(st.sampled_from([*FOR_EVERY_MODEL, *OpenAIProvider.lessons])),
+    choice=st.sampled_from(["auto", "none", "required", "add"]),
+    calls=st.lists(st.integers(0, 3), max_size=4),
+)
+def test_any_lessons_leave_a_normalized_history(names: set[str], choice: str, calls: list[int]) -> None:
+    turns = [AssistantMessage(tuple(ToolCall(f"{n}-{m}", "f", "{}") for m in range(n))) for n in calls]
+    history = normalize_history(each for turn in turns for each in (REQUEST.messages[0], turn))
+    request = msgspec.structs.replace(REQUEST, messages=history, tool_choice=choice)
+    changed, _ = apply_lessons(request, dict.fromkeys(names))
+    assert normalize_history(changed.messages) == changed.messages
+    assert "single_calls" not in names or all(
+        len(message.tool_calls) <= 1 for message in changed.messages if isinstance(message, AssistantMessage)
+    )
+    assert "tools" not in names or not changed.tools
