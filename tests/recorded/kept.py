@@ -1,6 +1,7 @@
 """Storage compatibility: conversations written to a new store, and read from a recorded one."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = [
 FOLDER: Final = HOME / "kept"
 KINDS: Final = ("file", "dynamodb")
 *EARLIER, LAST = cases.SERVERS
+NEW_COUNTERS: Final = ("reserved#", "other_requests#")
+NEW_FIELDS: Final = re.compile(r',"opaque":\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}')
 LEASE_S: Final = 20  # longer than any of these requests takes, so that no lease is renewed and versions are the same
 SETTINGS: Final = {
     **COMMON,
@@ -120,8 +123,8 @@ def record_found(folder: Path, model_provider: Provider) -> None:
 
 
 def rendered(items: Iterable[Item]) -> str:
-    """Items as text: a line with the keys, a line for each of the others."""
-    there = [item for item in items if not _may_be_gone(item)]
+    """Items as text: a line with the keys, a line for each other field. Without what an older release does not read."""
+    there = [item for item in items if not _may_be_gone(item) and not item["sk"].startswith(NEW_COUNTERS)]
     blocks = (
         f"{item['pk']}  {item['sk']}\n{''.join(_lines(item))}"
         for item in map(_counted, with_relative_times(there, lease_s=LEASE_S, ttl_days=cases.TTL_DAYS))
@@ -143,7 +146,8 @@ def _may_be_gone(item: Item) -> bool:
 def _lines(item: Item) -> Iterator[str]:
     for name, value in sorted(item.items()):
         if name not in {"pk", "sk"}:
-            yield f"  {name}: {value.decode(errors='backslashreplace') if isinstance(value, bytes) else value}\n"
+            text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+            yield f"  {name}: {NEW_FIELDS.sub('', text) if isinstance(text, str) else text}\n"
 
 
 @contextlib.contextmanager

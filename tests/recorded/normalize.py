@@ -18,7 +18,10 @@ UNSTEADY: Final = (
     (re.compile(r'(\\?"stackTrace\\?": )\[.*\](?=\})'), r"\1[<lines>]"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "<provider>"),
     (
-        re.compile(r'(x-request-id: |\\?"request_id\\?": ?\\?"|\(request )[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'),
+        re.compile(
+            r'(x-request-id: |"x-request-id":"|\\?"request_id\\?": ?\\?"|\(request )'
+            r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+        ),
         r"\1<request>",
     ),
 )
