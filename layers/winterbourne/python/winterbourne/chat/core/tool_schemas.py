@@ -4,7 +4,10 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
 
 import msgspec
 
@@ -19,15 +22,18 @@ _COMBINATORS: Final[tuple[str, ...]] = ("allOf", "anyOf", "oneOf")
 _MAX_DEPTH: Final = 8  # of combinations within combinations; a reference may lead back to itself
 _MAX_LEVELS: Final = 64  # of schemas within schemas
 
-_TYPES: Final = {"array", "boolean", "integer", "null", "number", "object", "string"}
+_Type: TypeAlias = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
 _SCHEMA: Final = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
 _SCHEMA_LIST: Final = (*_COMBINATORS, "prefixItems")
 _SCHEMA_MAP: Final = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
-_VALUE_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(_SCHEMA, (dict, bool)),
+_VALUE_TYPES: Final[dict[str, Any]] = {
+    **dict.fromkeys(_SCHEMA, dict | bool),
+    **dict.fromkeys(_SCHEMA_LIST, Annotated[list[Any], Meta(min_length=1)]),
     **dict.fromkeys(_SCHEMA_MAP, dict),
+    "type": _Type | Annotated[list[_Type], Meta(min_length=1)],
+    "required": list[str],
     "enum": list,
-    **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"), (int, float)),
+    **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"), float),
     **dict.fromkeys(("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"), int),
     **dict.fromkeys(("$ref", "description", "format", "pattern", "title"), str),
 }
@@ -87,15 +93,11 @@ def _without_invalid_keywords(schema: Any, levels: int) -> Any:
 
 
 def _is_valid(key: str, value: Any) -> bool:
-    if key == "type":
-        types = value if isinstance(value, list) else [value]
-        return bool(types) and all(isinstance(name, str) and name in _TYPES for name in types)
-    if key == "required":
-        return isinstance(value, list) and all(isinstance(name, str) for name in value)
-    if key in _SCHEMA_LIST:
-        return isinstance(value, list) and bool(value)
-    is_typed = isinstance(value, _VALUE_TYPES.get(key, object))
-    return is_typed and (key in _SCHEMA or key not in _VALUE_TYPES or not isinstance(value, bool))
+    try:
+        msgspec.convert(value, _VALUE_TYPES.get(key, Any))
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _merged(

@@ -15,7 +15,7 @@ import email.utils
 import logging
 import time
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
@@ -35,18 +35,22 @@ CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 deadline: Final = contextvars.ContextVar("deadline", default=float("inf"))
 """When the caller's time is over, on the monotonic clock, in seconds; a tool's own time in its context."""
 
+T = TypeVar("T", httpx.AsyncBaseTransport, httpx.BaseTransport)
+
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class _Retrying:
+class _Retrying(Generic[T]):
     """What the two transports share.
 
     Args:
+        transport: Sends each attempt.
         retries: HTTP_RETRIES.
         budget_s: Without a `deadline`, how long after the first attempt the last one may begin.
     """
 
-    def __init__(self, retries: int, budget_s: float) -> None:
+    def __init__(self, transport: T, retries: int, budget_s: float) -> None:
+        self._transport = transport
         self._retries = retries
         self._budget_s = budget_s
 
@@ -59,12 +63,8 @@ class _Retrying:
         return min(deadline.get(), time.monotonic() + self._budget_s)
 
 
-class AsyncRetryTransport(_Retrying, httpx.AsyncBaseTransport):
+class AsyncRetryTransport(_Retrying[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport):
     """The retries of the async client. Closing it closes the wrapped transport."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, retries: int, budget_s: float) -> None:
-        super().__init__(retries, budget_s)
-        self._transport = transport
 
     def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Send the request. A plain function, so that a request without retries passes through no coroutine of ours.
@@ -96,12 +96,8 @@ class AsyncRetryTransport(_Retrying, httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-class RetryTransport(_Retrying, httpx.BaseTransport):
+class RetryTransport(_Retrying[httpx.BaseTransport], httpx.BaseTransport):
     """The retries of the sync client, whose threads wait in their own time. Closing it closes the wrapped transport."""
-
-    def __init__(self, transport: httpx.BaseTransport, retries: int, budget_s: float) -> None:
-        super().__init__(retries, budget_s)
-        self._transport = transport
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request.

@@ -81,13 +81,8 @@ class Listing:
         """The tools of all pages. What was left out or changed is logged, in one line each."""
         names = _unique_names(self._server, self._definitions)
         tools = [self._make_tool(own, names[own], *parts) for own, parts in self._definitions.items()]
-        if self._surplus:
-            limits = f"{MAX_TOOLS} tools, {MAX_BYTES} bytes"
-            surplus = _first_few(self._surplus)
-            _LOGGER.warning("MCP server %s lists more than %s; left out: %s", self._server, limits, surplus)
-        if self._notes:
-            notes = _first_few(self._notes)
-            _LOGGER.warning("MCP server %s lists tools that cannot be used as they are: %s", self._server, notes)
+        self._warn(f"more than {MAX_TOOLS} tools, {MAX_BYTES} bytes; left out", self._surplus)
+        self._warn("tools that cannot be used as they are", self._notes)
         return tools
 
     def _add(self, name: Any, definition: Mapping[str, Any]) -> None:
@@ -133,6 +128,12 @@ class Listing:
             call=call,
             options=ToolOptions(breaker=f"mcp:{self._server}"),
         )
+
+    def _warn(self, what: str, tools: Sequence[str]) -> None:
+        if tools:
+            more = f", and {len(tools) - _MAX_LOGGED} more" if len(tools) > _MAX_LOGGED else ""
+            shown = ", ".join(tools[:_MAX_LOGGED]) + more
+            _LOGGER.warning("MCP server %s lists %s: %s", self._server, what, shown)
 
     def _note(self, name: Any, text: str) -> None:
         self._notes.append(f"{_label(name) if name and isinstance(name, str) else 'a tool'} ({text})")
@@ -180,11 +181,6 @@ def _unique_names(server: str, own_names: Iterable[str]) -> dict[str, str]:
         return f"{plain[: _MAX_NAME_CHARS - 9]}_{hashlib.sha256(own.encode()).hexdigest()[:8]}"
 
     return {own: unique(own, plain) for own, plain in plain_names.items()}
-
-
-def _first_few(texts: Sequence[str]) -> str:
-    more = f", and {len(texts) - _MAX_LOGGED} more" if len(texts) > _MAX_LOGGED else ""
-    return ", ".join(texts[:_MAX_LOGGED]) + more
 
 
 def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:

@@ -30,18 +30,16 @@ async def read_messages(response: httpx.Response, event_ids: EventIds) -> AsyncI
     """Read the messages of a response as they come; those of a batch one by one.
 
     Raises:
-        ToolUnavailable: The response is too large.
+        ToolUnavailable: The event stream is too large.
         ValueError: It is not JSON.
-        httpx.TransportError: The connection broke.
+        httpx.RequestError: The body is too large, or the connection broke.
     """
-    payloads = _read_events(response, event_ids) if is_event_stream(response) else _read_body(response)
-    async for payload in payloads:
-        if payload:
-            message = _decode(payload)
-            for each in message if isinstance(message, list) else [message]:
-                if not isinstance(each, dict):
-                    raise TypeError("a message is not an object")
-                yield each
+    async for payload in _read_payloads(response, event_ids):
+        message = _decode(payload)
+        for each in message if isinstance(message, list) else [message]:
+            if not isinstance(each, dict):
+                raise TypeError("a message is not an object")
+            yield each
 
 
 async def read_error(response: httpx.Response) -> str:
@@ -60,26 +58,19 @@ def error_text(error: Any, default: str = "no reason given") -> str:
     return text if isinstance(text, str) and text else default
 
 
-async def _read_body(response: httpx.Response) -> AsyncIterator[bytes]:
-    yield b"".join([chunk async for chunk in _read_bounded(response)])
-
-
-async def _read_events(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[bytes]:
-    parser = SseParser(MAX_RESPONSE_BYTES)
-    async for chunk in _read_bounded(response):
+async def _read_payloads(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[bytes]:
+    if not is_event_stream(response):
+        if body := await http_pool.read_body(response, MAX_RESPONSE_BYTES):
+            yield body
+        return
+    parser, size = SseParser(MAX_RESPONSE_BYTES), 0
+    async for chunk in response.aiter_bytes():
+        if (size := size + len(chunk)) > MAX_RESPONSE_BYTES:
+            raise ToolUnavailable(f"The tool's server sent more than {MAX_RESPONSE_BYTES} bytes.")
         event_ids.feed(chunk)
         for payload in parser.feed(chunk):
             if payload.lstrip()[:1] in {b"{", b"["}:  # a resumable stream begins with an empty event; some keep alive
                 yield payload
-
-
-async def _read_bounded(response: httpx.Response) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_RESPONSE_BYTES:
-            raise ToolUnavailable(f"The tool's server sent more than {MAX_RESPONSE_BYTES} bytes.")
-        yield chunk
 
 
 def _decode(payload: bytes) -> Any:
