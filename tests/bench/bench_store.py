@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.figure import Figure
+from tests.chat.storage.opening import opening
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Store
@@ -36,7 +37,7 @@ async def _handing_over() -> Figure:
     async with _store() as (store, file):
         on_loop = SqliteBackend(file)
         items = [split_into_items(ANSWER, "p", 0, number, 0) for number in range(ROUNDS)]
-        async with ConversationStore(store, StorageSettings()).open("me", _request("handing over")) as record:
+        async with opening(ConversationStore(store, StorageSettings()), "me", _request("handing over")) as record:
             ours = [await _us(lambda: record.append(ANSWER)) for _ in range(ROUNDS)]
         theirs = [await _us(partial(on_loop.put, some)) for some in items]
         on_loop.close()
@@ -58,7 +59,7 @@ async def _opening() -> Figure:
         conversations = ConversationStore(store, StorageSettings())
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            async with conversations.open("me", _request("opening")):
+            async with opening(conversations, "me", _request("opening")):
                 times.append((time.perf_counter() - started) * 1e6)
     return Figure(name="a conversation of 100 messages is opened, SQLite", ours=f"{statistics.median(times):.0f} µs")
 

@@ -28,7 +28,7 @@ class RecordingWriter:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.at: list[float] = []
-        self.writer = EventWriter(self.encode, self.write, b": beat")
+        self.writer = EventWriter(self.encode, self.write, b": beat", "r-7")
 
     def encode(self, batch: EventBatch) -> bytes:
         return "|".join(map(repr, batch)).encode()
@@ -60,7 +60,6 @@ async def run(
         wait_for_stop=lambda: after(stop_after_s),
         deadline=deadline,
         heartbeat_interval_s=10,
-        request_id="r-7",
     )
 
 
@@ -164,7 +163,7 @@ class TestTerminalEvent:
             await wire.write(data)
             await read.wait()
 
-        wire.writer = EventWriter(wire.encode, write, b": beat")
+        wire.writer = EventWriter(wire.encode, write, b": beat", "r-7")
         await run(wire.writer.emit((ended,)), wire, time_s=25)
         assert wire.lines == [repr(ended)]
 
@@ -188,7 +187,7 @@ class TestTerminalEvent:
             await wire.write(data)
             await read.wait()
 
-        wire.writer = EventWriter(wire.encode, write, b": beat")
+        wire.writer = EventWriter(wire.encode, write, b": beat", "r-7")
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record, log_lines() as lines:
             supervising = asyncio.create_task(run(broken(), wire))
             await asyncio.sleep(1)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.chat.storage.opening import opening
 from tests.chat.stores import KINDS, Clock, open_store
 from tests.clock import jumping
 from winterbourne.chat.core.messages import (
@@ -79,8 +80,8 @@ def other_environment(store: Store) -> ConversationStore:
 async def run_request(
     conversations: ConversationStore, question: str, answer: str, conversation: str = "c", **options: Any
 ) -> None:
-    async with conversations.open(
-        options.get("caller", ALICE), chat_request(user(question), conversation=conversation)
+    async with opening(
+        conversations, options.get("caller", ALICE), chat_request(user(question), conversation=conversation)
     ) as opened:
         opened.append(assistant(answer))
 
@@ -102,13 +103,13 @@ async def list_conversations(conversations: ConversationStore, caller_id: str = 
 
 async def merged_history(conversations: ConversationStore, *new: Message) -> tuple[Message, ...]:
     """The messages that the model would get."""
-    async with conversations.open(ALICE, chat_request(*new)) as opened:
+    async with opening(conversations, ALICE, chat_request(*new)) as opened:
         return opened.messages
 
 
 async def assert_busy(conversations: ConversationStore) -> None:
     with pytest.raises(ConversationBusy):
-        async with conversations.open(ALICE, chat_request(user("me too"))):
+        async with opening(conversations, ALICE, chat_request(user("me too"))):
             pytest.fail("two requests in one conversation")
 
 
@@ -151,7 +152,7 @@ class TestContinuing:
 
     async def test_calls_and_results_are_stored(self, conversations: ConversationStore) -> None:
         message = AssistantMessage((Text("let me see"), ToolCall("1", "clock", "{}"), ToolCall("2", "sum", "")), "m")
-        async with conversations.open(ALICE, chat_request(user("time?"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("time?"))) as opened:
             opened.append(message)
             opened.append(ToolMessage("1", "clock", '"noon"'))
             opened.append(ToolMessage("2", "sum", "no", is_error=True))
@@ -178,7 +179,7 @@ class TestContinuing:
 class TestBrokenStream:
     async def test_what_was_streamed_is_stored_and_marked(self, conversations: ConversationStore) -> None:
         async def stream() -> None:
-            async with conversations.open(ALICE, chat_request(user("one"))) as opened:
+            async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
                 opened.append(assistant("1 and", incomplete=True))
                 raise ConnectionError
 
@@ -195,7 +196,7 @@ class TestBrokenStream:
         running = asyncio.Event()
 
         async def stream() -> None:
-            async with conversations.open(ALICE, chat_request(user("one"))) as opened:
+            async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
                 try:
                     running.set()
                     await asyncio.Event().wait()
@@ -211,7 +212,7 @@ class TestBrokenStream:
     async def test_a_call_without_a_result_gets_an_error_result_for_the_model(
         self, conversations: ConversationStore
     ) -> None:
-        async with conversations.open(ALICE, chat_request(user("time?"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("time?"))) as opened:
             opened.append(AssistantMessage((ToolCall("1", "clock", "{}"),), "m", incomplete=True))
         result = (await merged_history(conversations, user("go on")))[2]
         assert isinstance(result, ToolMessage)
@@ -219,9 +220,9 @@ class TestBrokenStream:
 
     async def test_the_same_message_sent_again_replaces_the_first(self, conversations: ConversationStore) -> None:
         await run_request(conversations, "one", "1")
-        async with conversations.open(ALICE, chat_request(user("two", "id-2"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("two", "id-2"))) as opened:
             opened.append(assistant("oops", incomplete=True))
-        async with conversations.open(ALICE, chat_request(user("two", "id-2"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("two", "id-2"))) as opened:
             assert opened.messages == (user("one"), assistant("1"), user("two", "id-2"))
             opened.append(assistant("2"))
         expected = [user("one"), assistant("1"), user("two", "id-2"), assistant("2")]
@@ -232,7 +233,7 @@ class TestOneRequestAtATime:
     async def test_a_second_request_is_rejected_while_the_first_runs(
         self, conversations: ConversationStore, other_environment: ConversationStore
     ) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))):
+        async with opening(conversations, ALICE, chat_request(user("one"))):
             await assert_busy(other_environment)
 
     async def test_a_second_request_may_run_afterwards(
@@ -247,7 +248,7 @@ class TestOneRequestAtATime:
         async def stream(number: int) -> str:
             nonlocal rejected_count
             try:
-                async with conversations.open(ALICE, chat_request(user(f"{number}"))):
+                async with opening(conversations, ALICE, chat_request(user(f"{number}"))):
                     await all_rejected.wait()
                     return "answered"
             except ConversationBusy:
@@ -262,14 +263,14 @@ class TestOneRequestAtATime:
     async def test_other_conversations_and_other_callers_are_not_blocked(
         self, conversations: ConversationStore
     ) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))):
+        async with opening(conversations, ALICE, chat_request(user("one"))):
             await run_request(conversations, "two", "2", conversation="d")
             await run_request(conversations, "three", "3", caller=BOB)
 
     async def test_the_lease_of_an_environment_that_crashed_expires(
         self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
     ) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
             opened.append(assistant("1 and"))
             clock.time_s += 29.9
             await assert_busy(other_environment)
@@ -281,10 +282,10 @@ class TestOneRequestAtATime:
     async def test_a_request_that_lost_its_lease_does_not_release_the_next_requests_lease(
         self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
     ) -> None:
-        first = conversations.open(ALICE, chat_request(user("one")))
+        first = opening(conversations, ALICE, chat_request(user("one")))
         await first.__aenter__()
         clock.time_s += 31
-        async with other_environment.open(ALICE, chat_request(user("two"))):
+        async with opening(other_environment, ALICE, chat_request(user("two"))):
             await first.__aexit__(None, None, None)
             await assert_busy(conversations)
 
@@ -295,7 +296,7 @@ class TestOneRequestAtATime:
         one_environment, other_environment = (
             ConversationStore(store, StorageSettings(conversation_lease=30)) for _ in range(2)
         )
-        async with one_environment.open(ALICE, chat_request(user("one"))):
+        async with opening(one_environment, ALICE, chat_request(user("one"))):
             for _ in range(10):
                 await asyncio.sleep(12)
                 await assert_busy(other_environment)
@@ -306,7 +307,7 @@ class TestOwnership:
         self, conversations: ConversationStore
     ) -> None:
         await run_request(conversations, "secret", "1")
-        async with conversations.open(BOB, chat_request(user("hello"))) as opened:
+        async with opening(conversations, BOB, chat_request(user("hello"))) as opened:
             assert opened.messages == (user("hello"),)
         assert (await get_summary(conversations)).title == "secret"
 
@@ -330,7 +331,7 @@ class TestOwnership:
     async def test_ids_may_have_any_characters_and_any_length(self, conversations: ConversationStore) -> None:
         for name in ("a/b#c", "☃" * 200, "\x00", " "):
             await run_request(conversations, "one", "1", conversation=name)
-            async with conversations.open(ALICE, chat_request(user("two"), conversation=name)) as opened:
+            async with opening(conversations, ALICE, chat_request(user("two"), conversation=name)) as opened:
                 assert len(opened.messages) == 3
 
 
@@ -345,7 +346,7 @@ class TestListing:
         assert found[0].updated_at == datetime(2027, 1, 15, 8, 0, 30, tzinfo=UTC)
 
     async def test_a_running_conversation_is_marked(self, conversations: ConversationStore) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))):
+        async with opening(conversations, ALICE, chat_request(user("one"))):
             assert [one.running for one in await list_conversations(conversations)] == [True]
             assert (await get_summary(conversations)).running is True
         assert [one.running for one in await list_conversations(conversations)] == [False]
@@ -386,7 +387,7 @@ class TestDeleting:
         assert (await get_summary(conversations)).title == "one"
 
     async def test_a_running_conversation_is_not_deleted(self, conversations: ConversationStore) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))):
+        async with opening(conversations, ALICE, chat_request(user("one"))):
             with pytest.raises(ConversationBusy):
                 await conversations.delete(ALICE, "c")
         assert (await get_summary(conversations)).title == "one"
@@ -418,10 +419,10 @@ class TestExpiry:
         self, conversations: ConversationStore, clock: Clock
     ) -> None:
         await run_request(conversations, "one", "1")
-        async with conversations.open(ALICE, chat_request(user("two", "id-2"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("two", "id-2"))) as opened:
             opened.append(assistant("oops"))
         clock.time_s += 6 * DAY_S
-        async with conversations.open(ALICE, chat_request(user("two", "id-2"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("two", "id-2"))) as opened:
             opened.append(assistant("2"))
         assert "oops" not in str(await get_messages(conversations))
 
@@ -493,7 +494,7 @@ class TestUnavailableStore:
     async def test_a_failure_during_the_stream_does_not_end_it(
         self, conversations: ConversationStore, backend: FlakyBackend, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
             backend.broken = {"put", "replace"}
             opened.append(assistant("1"))
         assert "could not be saved" in caplog.text
@@ -575,7 +576,7 @@ class TestUnreadableItems:
     async def test_the_results_of_an_unreadable_call_do_not_block_the_conversation(
         self, conversations: ConversationStore, store: Store
     ) -> None:
-        async with conversations.open(ALICE, chat_request(user("time?"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("time?"))) as opened:
             opened.append(AssistantMessage((ToolCall("1", "clock", "{}"),), "m"))
             opened.append(ToolMessage("1", "clock", "noon"))
         await replace_items(store, MESSAGES, "#000001#", body=b"?")
@@ -665,7 +666,7 @@ class TestKilledProcess:
         assert (await get_messages(conversations))[1] == assistant("☃" * 400_000, incomplete=True)
 
     async def test_what_was_finished_is_not_kept_twice(self, conversations: ConversationStore) -> None:
-        async with conversations.open(ALICE, chat_request(user("one"))) as opened:
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
             await self.draft(opened, assistant("hal", incomplete=True))
             opened.draft = tuple
             opened.append(assistant("half and half"))

@@ -170,11 +170,8 @@ class TestLease:
 class Session:
     """One request in one environment, until it ends or its environment crashes."""
 
-    def __init__(
-        self, backend: PartitionedBackend, context_manager: Any, conversation: OpenConversation, lease_until_s: float
-    ) -> None:
+    def __init__(self, backend: PartitionedBackend, conversation: OpenConversation, lease_until_s: float) -> None:
         self.backend = backend
-        self.context_manager = context_manager
         self.conversation = conversation
         self.lease_until_s = lease_until_s
         self.texts: list[str] = []
@@ -200,17 +197,21 @@ class ConcurrentRequests(RuleBasedStateMachine):
         store = Store(lambda: backend, threads=0, is_shared=True, now=self.clock)
         text = f"question {len(self.sessions)}"
         request = ChatRequest(messages=(UserMessage((Text(text),)),), conversation_id="c", store=True)
-        context_manager = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open("me", request)
+        conversation = ConversationStore(store, StorageSettings(conversation_lease=LEASE_S)).open("me", request)
         is_leased_now = any(not one.is_over and self.clock.time_s < one.lease_until_s for one in self.sessions)
         if is_leased_now:
             with pytest.raises(ConversationBusy, match="another request is running"):
-                await context_manager.__aenter__()
+                await conversation.start()
+            await self._close(conversation)
             return
-        conversation = await context_manager.__aenter__()
-        session = Session(backend, context_manager, conversation, self.clock.time_s + LEASE_S)
+        await conversation.start()
+        session = Session(backend, conversation, self.clock.time_s + LEASE_S)
         session.texts.append(text)
         self.sessions.append(session)
         await asyncio.sleep(0)
+
+    async def _close(self, conversation: OpenConversation) -> None:
+        await conversation.close(asyncio.get_running_loop().time() + 2)
 
     @precondition(lambda self: self._running())
     @rule(data=st.data())
@@ -256,7 +257,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
 
     def _end(self, session: Session) -> None:
         with contextlib.suppress(StorageUnavailable):
-            self.runner.run(session.context_manager.__aexit__(None, None, None))
+            self.runner.run(self._close(session.conversation))
 
     async def _stored_texts(self) -> list[str]:
         store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)

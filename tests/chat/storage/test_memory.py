@@ -1,9 +1,12 @@
 """Memory backend: within its bound, the conversations that were not used for longest go first, each as a whole."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chat.storage.opening import opening
 from tests.chat.stores import Clock
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.settings import StorageSettings
@@ -23,10 +26,10 @@ class Environment:
         self.store = Store(lambda: self.backend, threads=0, is_shared=False, now=self.clock)
         self.conversations = ConversationStore(self.store, StorageSettings())
 
-    def open(self, name: str, chars: int = 20_000) -> OpenConversation:
+    def open(self, name: str, chars: int = 20_000) -> contextlib.AbstractAsyncContextManager[OpenConversation]:
         message = UserMessage((Text("x" * chars),))
         request = ChatRequest(messages=(message,), conversation_id=name, store=True)
-        return self.conversations.open("me", request)
+        return opening(self.conversations, "me", request)
 
     async def ask(self, name: str, chars: int = 20_000) -> None:
         self.clock.time_s += 1

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.chat.http_events import RecordedResponse, call_endpoint, request
+from tests.chat.storage.opening import opening
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ConversationNotFound, RequestRejected
@@ -30,7 +31,7 @@ class ServiceFixture:
 
     async def with_conversation(self, conversation_id: str = "c-1") -> "ServiceFixture":
         chat_request = ChatRequest(messages=(HELLO,), conversation_id=conversation_id, store=True)
-        async with self.conversations.open(ADA.id, chat_request) as conversation:
+        async with opening(self.conversations, ADA.id, chat_request) as conversation:
             conversation.append(AssistantMessage((Text("hi"),)))
         return self
 

@@ -42,6 +42,7 @@ class EventWriter(msgspec.Struct):
             batch returns what is held back.
         write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
         heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
+        request_id: The id that a failure is told with, to find it in the log.
         last_write_at: When bytes were written last, on the event loop's clock.
         closed: Whether the terminal event has been emitted.
     """
@@ -49,6 +50,7 @@ class EventWriter(msgspec.Struct):
     encode: Callable[[EventBatch], bytes]
     write: Callable[[bytes], Awaitable[None]]
     heartbeat: bytes
+    request_id: str = ""
     last_write_at: float = 0.0
     closed: bool = False
 
@@ -82,7 +84,6 @@ async def supervise(
     wait_for_stop: Callable[[], Awaitable[None]],
     deadline: float,
     heartbeat_interval_s: float,
-    request_id: str = "",
 ) -> None:
     """Run a conversation until its terminal event is sent.
 
@@ -93,7 +94,6 @@ async def supervise(
         deadline: When a running conversation is cancelled, on the event loop's clock; the terminal event follows within
             CANCEL_GRACE_S seconds.
         heartbeat_interval_s: Seconds of silence before a heartbeat.
-        request_id: The id that a failure is told with, to find it in the log.
 
     Cancellation:
         Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
@@ -103,9 +103,7 @@ async def supervise(
     heartbeat_task = asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s))
     stop_task = asyncio.create_task(_wait_for_stop_request(wait_for_stop))
     # In a task of its own: what it waits for resumes it alone, and not everything that awaits this coroutine.
-    supervision = asyncio.create_task(
-        _supervise(conversation_task, heartbeat_task, stop_task, writer, deadline, request_id)
-    )
+    supervision = asyncio.create_task(_supervise(conversation_task, heartbeat_task, stop_task, writer, deadline))
     try:
         await asyncio.shield(supervision)
     except asyncio.CancelledError:
@@ -120,11 +118,9 @@ async def supervise(
         raise
 
 
-async def _supervise(
-    conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float, request_id: str
-) -> None:
+async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float) -> None:
     try:
-        terminal_event = await _await_terminal_event(conversation, stop, deadline, request_id)
+        terminal_event = await _await_terminal_event(conversation, stop, deadline, writer.request_id)
     finally:
         await _cancel_and_wait(heartbeat, stop)
     if terminal_event:

@@ -87,8 +87,6 @@ def complete_usage(reported: Usage, request: ModelRequest, output: Iterable[str]
         request: What was sent to the provider.
         output: What has been received: text, reasoning and tool call arguments.
     """
-    if reported.input and reported.output:
-        return reported
     return msgspec.structs.replace(
         reported,
         input=reported.input or estimate_input(request),

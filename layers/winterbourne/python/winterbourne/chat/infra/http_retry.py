@@ -35,7 +35,7 @@ CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 deadline: Final = contextvars.ContextVar("deadline", default=float("inf"))
 """When the caller's time is over, on the monotonic clock, in seconds; a tool's own time in its context."""
 
-T = TypeVar("T", httpx.AsyncBaseTransport, httpx.BaseTransport)
+T = TypeVar("T", bound=httpx.AsyncBaseTransport | httpx.BaseTransport)
 
 _LOGGER: Final = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ The storage schema is in `conversation_items`, mutual exclusion between requests
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, Self, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -38,16 +38,13 @@ __all__ = ["ConversationStore", "ConversationSummary", "Cursor", "OpenConversati
 Cursor: TypeAlias = tuple[int, str]
 """Pagination cursor: `updated_ms` and `sk` of the last conversation of a page."""
 
-CLOSE_TIMEOUT_S: Final = 2.0
-"""How long the end of the block waits for the last writes and the lease's release, in seconds."""
-
 DAY_S: Final = 86_400
 MAX_BYTES_ON_LOOP: Final = 200_000
 MAX_TIME_MS: Final = 253_402_300_799_000  # the end of the year 9999
 
 
 class OpenConversation:
-    """A conversation while one request runs in it: leased from `start` to `close`. Also a context manager of both.
+    """A conversation while one request runs in it: leased from `start` to `close`.
 
     Made by `ConversationStore.open`.
 
@@ -121,17 +118,6 @@ class OpenConversation:
             if self._refreshes_ttl and self._queue.is_flushed:
                 self._lease.extend_ttl()
         await self._lease.release(until)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.__aexit__()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S)
 
     def _draft_items(self) -> list[Item]:
         """What is not finished, in the place of the finished messages: they replace it."""

@@ -37,9 +37,8 @@ class MemoryBackend:
         self._now = now
         self._bytes = 0
         self._partitions: dict[str, dict[str, Item]] = {}
-        self._evictable: OrderedDict[_Key, set[_Key]] = (
-            OrderedDict()
-        )  # items go together; the least recently used first
+        # Items that go together, the least recently used first.
+        self._evictable: OrderedDict[_Key, set[_Key]] = OrderedDict()
 
     def get(self, pk: str, sk: str) -> Item | None:
         """Look the item up in its partition."""

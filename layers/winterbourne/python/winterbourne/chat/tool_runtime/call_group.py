@@ -91,10 +91,8 @@ class ToolCallGroup:
         messages = await asyncio.gather(*self._tasks)
         if messages:
             completed, others = _names(messages, is_error=False), _names(messages, is_error=True)
-            text = "completed %d tool calls: [%s]" + ("; %d did not complete: [%s]" if others else "")
-            _LOGGER.info(
-                text, len(completed), ", ".join(completed), *((len(others), ", ".join(others)) if others else ())
-            )
+            rest = f"; {len(others)} did not complete: [{', '.join(others)}]" if others else ""
+            _LOGGER.info("completed %d tool calls: [%s]%s", len(completed), ", ".join(completed), rest)
         return messages
 
     async def __aenter__(self) -> Self:

@@ -159,9 +159,8 @@ def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
         return msgspec.convert({**options, "needs": needs if isinstance(needs, str) else tuple(needs)}, ToolOptions)
     except (msgspec.ValidationError, TypeError) as error:
         what, _, path = str(error).replace("`", "").partition(" - at $.")
-        raise InvalidToolDeclaration(
-            f"Option {path or 'needs'} of tool {name}: {what[:1].lower()}{what[1:]}."
-        ) from None
+        option = f"Option {path or 'needs'} of tool {name}"
+        raise InvalidToolDeclaration(f"{option}: {what[:1].lower()}{what[1:]}.") from None
 
 
 def _make_tool(name: str, function: Function, batch: Function | None, options: ToolOptions) -> Tool:

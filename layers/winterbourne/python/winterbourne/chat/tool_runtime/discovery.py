@@ -71,9 +71,7 @@ def _tools_of(name: str, *, is_package: bool) -> list[Tool]:
         _leave_out(name, error)
         return []
     tools = [value for value in vars(module).values() if isinstance(value, Tool)]
-    functions = [
-        each.__name__ for each in vars(module).values() if inspect.isfunction(each) and each.__module__ == name
-    ]
+    functions = [own for own, each in inspect.getmembers(module, inspect.isfunction) if each.__module__ == name]
     if functions and not tools and not is_package:
         _LOGGER.warning("%s has no tool: none of its functions (%s) has @tool", name, ", ".join(functions))
     return tools

@@ -133,7 +133,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         append = stored.append if stored else None
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
-        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat)
+        request_id = invocation.aws_request_id
+        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
         conversation = Conversation(
             request=request,
             provider=self.provider,
@@ -144,25 +145,17 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             on_message=_log_messages(request, append, context.record) if self.log_messages else append,
             max_turns=settings.max_turns,
             deadline=deadline,
-            request_id=invocation.aws_request_id,
+            request_id=request_id,
             caller_id=caller_id,
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
         if stored:
             stored.draft = conversation.draft
-        received_ms = context.request.received_ms
-        stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, received_ms)
-        interval_s = settings.heartbeat_interval
+        stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
+        interval_s, run = settings.heartbeat_interval, conversation.run()
         try:
-            await supervise(
-                conversation.run(),
-                writer,
-                wait_for_stop=stopped,
-                deadline=deadline,
-                heartbeat_interval_s=interval_s,
-                request_id=invocation.aws_request_id,
-            )
+            await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
             context.record.fields.update(turns=len(usages), input_tokens=input_tokens, output_tokens=output_tokens)

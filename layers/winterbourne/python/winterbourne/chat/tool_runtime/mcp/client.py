@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import httpx
 import msgspec
@@ -52,6 +52,9 @@ PROMPT_REFUSAL_S: Final = 2.0
 
 _METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
 _POST_HEADERS: Final = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+
+_Message: TypeAlias = Mapping[str, Any]
+_Headers: TypeAlias = Mapping[str, str]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -159,7 +162,7 @@ class McpClient(msgspec.Struct, eq=False):
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client_info}
         message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
         async with self._post(message, {}) as response:
-            if (result := await self._find_result(response, message["id"], {}, EventIds())) is None:
+            if (result := await self._find_result(response, message, {}, EventIds(), None)) is None:
                 raise self._ended_early()
             headers = {"mcp-protocol-version": str(result.get("protocolVersion", PROTOCOL_VERSION))}
             if session_id := response.headers.get("mcp-session-id"):
@@ -170,12 +173,7 @@ class McpClient(msgspec.Struct, eq=False):
         return headers
 
     async def _exchange(
-        self,
-        message: Mapping[str, Any],
-        headers: Mapping[str, str],
-        context: ToolContext | None,
-        *,
-        is_old_session: bool = False,
+        self, message: _Message, headers: _Headers, context: ToolContext | None, *, is_old_session: bool = False
     ) -> dict[str, Any]:
         """Send a request and return its result, resuming the event stream with it if that breaks or is closed early.
 
@@ -189,7 +187,7 @@ class McpClient(msgspec.Struct, eq=False):
             last_id = event_ids.last
             try:
                 async with opened as response:
-                    result = await self._find_result(response, message["id"], headers, event_ids, context)
+                    result = await self._find_result(response, message, headers, event_ids, context)
                 if result is not None:
                     return result
             except httpx.TransportError:
@@ -204,14 +202,9 @@ class McpClient(msgspec.Struct, eq=False):
         raise self._ended_early()
 
     async def _find_result(
-        self,
-        response: httpx.Response,
-        request_id: object,
-        headers: Mapping[str, str],
-        event_ids: EventIds,
-        context: ToolContext | None = None,
+        self, response: httpx.Response, sent: _Message, headers: _Headers, ids: EventIds, context: ToolContext | None
     ) -> dict[str, Any] | None:
-        """Read a response until the result of a request; None if it ends before that.
+        """Read a response until the result of the request that was sent; None if it ends before that.
 
         What has a method comes from the server, which counts the ids of its own requests.
 
@@ -219,28 +212,26 @@ class McpClient(msgspec.Struct, eq=False):
             ToolError: The server answered with a JSON-RPC error.
             TypeError: The result is not an object.
         """
-        async for message in read_messages(response, event_ids):
+        async for message in read_messages(response, ids):
             answered_id, error = message.get("id"), message.get("error")
             if "method" in message:
                 await self._handle_server_message(message, headers, context)
-            elif error is not None and answered_id in (request_id, None):
+            elif error is not None and answered_id in (sent["id"], None):
                 raise ToolError(f"The tool's server refused the call: {error_text(error)}")
-            elif answered_id == request_id:
+            elif answered_id == sent["id"]:
                 if not isinstance(message.get("result"), dict):
                     raise TypeError("the result is not an object")
                 return dict(message["result"])
         return None
 
-    async def _handle_server_message(
-        self, message: Mapping[str, Any], headers: Mapping[str, str], context: ToolContext | None
-    ) -> None:
+    async def _handle_server_message(self, message: _Message, headers: _Headers, context: ToolContext | None) -> None:
         if isinstance(request_id := message.get("id"), str | int | float):
             outcome = {"result": {}} if message["method"] == "ping" else {"error": _METHOD_NOT_FOUND}
             self._reply({"jsonrpc": "2.0", "id": request_id, **outcome}, headers)
         elif message["method"] == "notifications/progress" and context is not None:
             await context.progress(message.get("params"))
 
-    def _reply(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    def _reply(self, message: _Message, headers: _Headers) -> None:
         """Answer a request of the server beside the call: one that takes no answers must not hold up its own result."""
         if len(self._replies) < MAX_REPLIES:
             reply = asyncio.create_task(self._try_to_send(message, headers, REPLY_TIMEOUT_S))
@@ -253,18 +244,18 @@ class McpClient(msgspec.Struct, eq=False):
         message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
         await self._try_to_send(message, self._session_headers or {}, CANCEL_NOTIFY_TIMEOUT_S)
 
-    async def _try_to_send(self, message: Mapping[str, Any], headers: Mapping[str, str], timeout_s: float) -> None:
+    async def _try_to_send(self, message: _Message, headers: _Headers, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError):
             async with asyncio.timeout(timeout_s):
                 await self._send(message, headers)
 
-    async def _send(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    async def _send(self, message: _Message, headers: _Headers) -> None:
         async with self._post(message, headers):
             pass
 
     @contextlib.asynccontextmanager
     async def _post(
-        self, message: Mapping[str, Any], headers: Mapping[str, str], *, is_old_session: bool = False
+        self, message: _Message, headers: _Headers, *, is_old_session: bool = False
     ) -> AsyncIterator[httpx.Response]:
         sent_at = asyncio.get_running_loop().time()
         async with self._open("POST", {**_POST_HEADERS, **headers}, orjson.dumps(message)) as response:
@@ -276,7 +267,7 @@ class McpClient(msgspec.Struct, eq=False):
             yield response
 
     @contextlib.asynccontextmanager
-    async def _resume(self, headers: Mapping[str, str], last_id: bytes) -> AsyncIterator[httpx.Response]:
+    async def _resume(self, headers: _Headers, last_id: bytes) -> AsyncIterator[httpx.Response]:
         resumed = {"accept": "text/event-stream", **headers, "last-event-id": last_id.decode("latin-1")}
         async with self._open("GET", resumed) as response:
             if response.status_code != 200 or not is_event_stream(response):
@@ -285,7 +276,7 @@ class McpClient(msgspec.Struct, eq=False):
 
     @contextlib.asynccontextmanager
     async def _open(
-        self, method: str, headers: Mapping[str, str], content: bytes | None = None
+        self, method: str, headers: _Headers, content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
         """Send a request, with the token; follow redirects that stay within the origin and keep the method.
 
