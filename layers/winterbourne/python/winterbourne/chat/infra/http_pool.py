@@ -286,10 +286,8 @@ def _ssl_context() -> ssl.SSLContext:
 
 def _transport_options() -> dict[str, Any]:
     # RFC 5482; only Linux has it.
-    unacknowledged = (
-        [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)] if sys.platform == "linux" else []
-    )
-    return {"verify": _ssl_context(), "limits": _pool_limits(), "socket_options": unacknowledged}
+    options = [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)] if sys.platform == "linux" else []
+    return {"verify": _ssl_context(), "limits": _pool_limits(), "socket_options": options}
 
 
 def _client_options() -> dict[str, Any]:

@@ -153,9 +153,8 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
     """
     new = tuple(new)
     history = normalize_history((*stored, *new))
-    if all(isinstance(message, ToolMessage) for message in new) and not (
-        history and isinstance(history[-1], ToolMessage)
-    ):
+    only_results = all(isinstance(message, ToolMessage) for message in new)
+    if only_results and not (history and isinstance(history[-1], ToolMessage)):
         raise InvalidHistory("unknown_tool_call", "messages: no call waits for these results")
     return history
 

@@ -62,9 +62,8 @@ class RateLimiter:
         """
         if not self._max_requests:
             return
-        limit, counter = self._max_requests, "requests"
-        if not is_chat:
-            limit, counter = limit * OTHER_REQUESTS_FACTOR, "other_requests"
+        factor, counter = (1, "requests") if is_chat else (OTHER_REQUESTS_FACTOR, "other_requests")
+        limit = self._max_requests * factor
         now_s = self._store.now()
         minute = int(now_s // MINUTE_S)
         keys = encode_key("limits", caller_id), encode_key(counter, str(minute))

@@ -108,12 +108,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
-        return ModelRequest(
-            messages=request.messages,
-            tools=(*self.tools.schemas, *request.client_tools),
-            system=request.system or "",
-            max_tokens=request.max_tokens,
-        )
+        tools, system = (*self.tools.schemas, *request.client_tools), request.system or ""
+        return ModelRequest(messages=request.messages, tools=tools, system=system, max_tokens=request.max_tokens)
 
     def _remaining_s(self, context: RequestContext) -> float:
         """Seconds until the terminal event must be sent."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -45,8 +45,11 @@ class McpServers:
     def __init__(
         self, settings: ToolSettings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
     ) -> None:
-        token_for, servers = partial(_token_for, _token_reader(settings)), _parse_servers(settings.mcp_servers)
-        self._clients = [McpClient(name, url, token=partial(token_for, name)) for name, url in servers]
+        arn = settings.mcp_tokens_secret_arn
+        self._secret = Secret(arn, "MCP_TOKENS_SECRET_ARN") if arn else None
+        self._tokens = {} if arn else _parse_tokens(settings.mcp_tokens)
+        servers = _parse_servers(settings.mcp_servers)
+        self._clients = [McpClient(name, url, token=partial(self._token_for, name)) for name, url in servers]
         self._unlisted = self._clients.copy()
         self._add_tools = add_tools
         self._now = now
@@ -75,6 +78,10 @@ class McpServers:
             await asyncio.gather(self._listing, return_exceptions=True)
         for client in self._clients:
             await client.close()
+
+    async def _token_for(self, name: str) -> str:
+        tokens = _parse_tokens(await self._secret.read()) if self._secret else self._tokens
+        return tokens.get(name, "")
 
     def _is_due(self) -> bool:
         if not self._unlisted or (self._listing is not None and not self._listing.done()):
@@ -105,21 +112,6 @@ def _parse_servers(servers: str) -> list[tuple[str, str]]:
         if not name.isidentifier() or not url.startswith(("http://", "https://")):
             raise SettingsError("MCP_SERVERS: expected name=url, several separated by commas")
     return [(name, url) for name, _, url in pairs]
-
-
-def _token_reader(settings: ToolSettings) -> Callable[[], Awaitable[str]]:
-    if settings.mcp_tokens_secret_arn:
-        return Secret(settings.mcp_tokens_secret_arn, "MCP_TOKENS_SECRET_ARN").read
-    _parse_tokens(settings.mcp_tokens)
-
-    async def read_setting() -> str:
-        return settings.mcp_tokens
-
-    return read_setting
-
-
-async def _token_for(read_tokens: Callable[[], Awaitable[str]], name: str) -> str:
-    return _parse_tokens(await read_tokens()).get(name, "")
 
 
 def _parse_tokens(tokens: str) -> dict[str, str]:
