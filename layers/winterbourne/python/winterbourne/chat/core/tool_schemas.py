@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-import msgspec
-
 from winterbourne.chat.core.messages import ToolSchema
 
 __all__ = ["portable_schema", "portable_tools"]
