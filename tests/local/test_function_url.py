@@ -46,11 +46,9 @@ async def serving_url(act: FunctionBehavior, cors: Cors | None = None) -> AsyncI
         await exchange.respond(200, [], b"a page")
 
     lines: list[str] = []
-    url = FunctionUrl(
-        invoke, cors=cors or Cors(), log_access=lines.append, pages={"/__local/page": page}, policy=RequestPolicy()
-    )
+    url = FunctionUrl(invoke, cors=cors or Cors(), log_access=lines.append, pages={"/__local/page": page})
     async with url.server as server:
-        await server.listen("127.0.0.1")
+        await server.listen("127.0.0.1", policy=RequestPolicy())
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
             made = RunningUrl(http, server.port, lines=lines)
             yield made

@@ -424,15 +424,15 @@ class TestAPolicy:
         ],
     )
     async def test_serves_only_hosts_that_no_stranger_can_name(self, host: str, *, served: bool) -> None:
-        async with HttpServer(echo, RequestPolicy(hosts=("mine.example",))) as server:
-            await server.listen("127.0.0.1")
+        async with HttpServer(echo) as server:
+            await server.listen("127.0.0.1", policy=RequestPolicy(hosts=("mine.example",)))
             head = b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n"
             answer = await send_raw(server, head % host.encode())
         assert answer.startswith(b"HTTP/1.1 200 " if served else b"HTTP/1.1 421 ")
 
     async def test_serves_the_host_listened_on(self) -> None:
-        async with HttpServer(echo, RequestPolicy()) as server:
-            await server.listen("localhost")
+        async with HttpServer(echo) as server:
+            await server.listen("localhost", policy=RequestPolicy())
             assert server._policy.serves("localhost:1")
         assert not RequestPolicy().serves("box.example")
         assert RequestPolicy(hosts=("box.example",)).serves("box.example")
@@ -448,8 +448,8 @@ class TestAPolicy:
         ],
     )
     async def test_does_not_wait_for_ever(self, sent: bytes, status: bytes) -> None:
-        async with HttpServer(echo, IMPATIENT) as server:
-            await server.listen("127.0.0.1")
+        async with HttpServer(echo) as server:
+            await server.listen("127.0.0.1", policy=IMPATIENT)
             async with asyncio.timeout(10):
                 answer = await send_raw(server, sent)
         assert answer.startswith(status)

@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from tests.local.sinks import RunningPool, running_pool, until
-from winterbourne.local.http_server import RequestPolicy
 from winterbourne.local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 
 
@@ -52,7 +51,7 @@ class Api:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Api]:
     async with running_pool() as run:
-        invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+        invoke = InvokeApi("local", run.pool.invoke)
         await invoke.server.listen("127.0.0.1")
         api = Api(f"http://127.0.0.1:{invoke.server.port}", run)
         try:
@@ -214,7 +213,7 @@ class TestAnInvalidEvent:
     )
     async def test_is_the_callers_fault(self, payload: bytes) -> None:
         async with running_pool() as run:
-            invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+            invoke = InvokeApi("local", run.pool.invoke)
             async with invoke.server as server, httpx.AsyncClient() as http:
                 await server.listen("127.0.0.1")
                 url = f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations"
@@ -234,7 +233,7 @@ class TestAnInvalidEvent:
     async def test_is_one_that_is_too_large_for_its_kind(self, kind: str, size: int, status: int) -> None:
         payload = b'{"do":"echo"}'
         async with running_pool() as run:
-            invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+            invoke = InvokeApi("local", run.pool.invoke)
             async with invoke.server as server, httpx.AsyncClient() as http:
                 await server.listen("127.0.0.1")
                 answer = await http.post(
@@ -250,7 +249,7 @@ class TestAnInvalidEvent:
 @pytest.mark.parametrize("text", ["Å", "港", '{\n\t"a": "🚢"\r\n}\n'])
 async def test_a_client_context_may_have_any_text(text: str) -> None:
     async with running_pool() as run:
-        invoke = InvokeApi("local", run.pool.invoke, RequestPolicy())
+        invoke = InvokeApi("local", run.pool.invoke)
         async with invoke.server as server, httpx.AsyncClient() as http:
             await server.listen("127.0.0.1")
             answer = await http.post(

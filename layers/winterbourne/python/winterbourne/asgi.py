@@ -61,7 +61,7 @@ class AsgiHandler:
         await self._application(scope, cycle.receive, cycle.send)
         if not stream.started:
             raise StreamMisused("the application returned without a response")
-        if not (stream.ended or cycle.is_lost):
+        if not cycle.disconnected.is_set():
             raise StreamMisused("the application returned before the end of its response")
 
 
@@ -73,15 +73,13 @@ class _HttpCycle:
         self._stream = stream
         self._is_head = is_head
         self._missing_bytes = 0  # of the content length that the application declared
-        self._disconnected = asyncio.Event()
-        self.is_lost = False
+        self.disconnected = asyncio.Event()  # when the response ends or is lost: Lambda reports no others
 
     async def receive(self) -> Message:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        # Lambda does not report disconnects: the event is set when the response ends or is lost.
-        await self._disconnected.wait()
+        await self.disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -97,8 +95,7 @@ class _HttpCycle:
             elif message["type"] == "http.response.body":
                 await self._send_body(message.get("body", b""), more_body=message.get("more_body", False))
         except StreamLost:
-            self.is_lost = True
-            self._disconnected.set()
+            self.disconnected.set()
             raise
 
     async def _start(self, message: Message) -> None:
@@ -118,7 +115,7 @@ class _HttpCycle:
         if self._missing_bytes > 0:
             raise StreamMisused(f"the body is {self._missing_bytes} bytes shorter than the content-length")
         await self._stream.end()  # the client has its response while background tasks run
-        self._disconnected.set()
+        self.disconnected.set()
 
 
 class _Lifespan:
@@ -200,7 +197,7 @@ def _host_and_port(text: str) -> tuple[str, str]:
 def _payload_2_scope(event: Message) -> Message:
     """Payload 2.0: one value per header, cookies listed separately."""
     http = event["requestContext"]["http"]
-    headers = _encode_headers((event.get("headers") or {}).items())
+    headers = _encode_headers(_pairs(None, event.get("headers")))
     if cookies := event.get("cookies"):
         headers = [each for each in headers if each[0] != b"cookie"]
         headers.append((b"cookie", "; ".join(cookies).encode("latin-1", "replace")))
@@ -257,16 +254,12 @@ def _split_root_path(event: Message, full_path: str) -> tuple[str, str]:
 
 def _pairs(lists: Message | None, values: Message | None) -> list[tuple[str, str]]:
     """Names and values, one pair for each value; either may be missing."""
-    if lists:
-        return [(name, value or "") for name, several in lists.items() for value in several or ()]
-    return [(name, value or "") for name, value in (values or {}).items()]
+    lists = lists or {name: [value] for name, value in (values or {}).items()}
+    return [(name, value or "") for name, several in lists.items() for value in several or ()]
 
 
 def _encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [
-        (name.lower().encode("latin-1", "replace"), (value or "").encode("latin-1", "replace"))
-        for name, value in headers
-    ]
+    return [(name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers]
 
 
 def _decode_body(event: Message) -> bytes:

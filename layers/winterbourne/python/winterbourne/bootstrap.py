@@ -44,13 +44,10 @@ def load_handler(name: str) -> Callable[..., Any]:
         BaseException: Anything else that the module itself raised.
     """
     path, dot, function = name.rpartition(".")
-    if not dot:
-        reason = "not enough values to unpack (expected 2, got 1)"
-        raise RuntimeFault("Runtime.MalformedHandlerName", f"Bad handler '{name}': {reason}")
     if not all(path.replace("/", ".").split(".")):
-        raise RuntimeFault(
-            "Runtime.MalformedHandlerName", f"Bad handler '{name}': a part of the module's name is empty"
-        )
+        no_dot = "not enough values to unpack (expected 2, got 1)"  # as awslambdaric has it
+        reason = "a part of the module's name is empty" if dot else no_dot
+        raise RuntimeFault("Runtime.MalformedHandlerName", f"Bad handler '{name}': {reason}")
     if path.split(".")[0] in sys.builtin_module_names:
         raise RuntimeFault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {path} as a handler module")
     module = _import_module(path)

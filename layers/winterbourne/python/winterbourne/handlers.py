@@ -18,9 +18,9 @@ from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from winterbourne.errors import RuntimeFault
-from winterbourne.invocation import CONTEXT, LambdaContext, find_front_end, is_head_request
+from winterbourne.invocation import CONTEXT, LambdaContext
 from winterbourne.prelude import Response
-from winterbourne.stream import BufferedSink, ResponseStream, make_stream
+from winterbourne.stream import ResponseStream, open_stream
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -70,10 +70,7 @@ class StreamingHandler:
 
     async def _serve_buffered(self, event: Any, context: LambdaContext) -> Any:
         CONTEXT.set(context)
-        front_end = find_front_end(event)
-        is_head = front_end is not None and is_head_request(event)
-        sink = BufferedSink(front_end, is_head=is_head)
-        stream = make_stream(sink, front_end, is_head=is_head)
+        stream, sink = open_stream(event, None)
         result = await self.serve(event, stream, context)
         return sink.result(stream.response) if stream.started else result
 

@@ -20,19 +20,11 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import AsyncHandler
-from winterbourne.invocation import (
-    CONTEXT,
-    TRACE_ID,
-    LambdaContext,
-    encode_result,
-    find_front_end,
-    is_head_request,
-    parse_event,
-)
+from winterbourne.invocation import CONTEXT, TRACE_ID, LambdaContext, encode_result, parse_event
 from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
-from winterbourne.stream import BufferedSink, as_bytes, make_stream
+from winterbourne.stream import BufferedSink, as_bytes, open_stream
 
 __all__ = ["Poller"]
 
@@ -127,11 +119,7 @@ class Poller:
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
-            front_end = find_front_end(event)
-            is_head = front_end is not None and is_head_request(event)
-            buffered = self._buffered or (front_end is not None and not front_end.can_stream)
-            sink = BufferedSink(front_end, is_head=is_head) if buffered else self._client
-            stream = make_stream(sink, front_end, is_head=is_head)
+            stream, sink = open_stream(event, None if self._buffered else self._client)
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:

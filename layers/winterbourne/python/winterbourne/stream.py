@@ -6,13 +6,13 @@ waits while the reader is behind.
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from winterbourne.errors import StreamMisused
-from winterbourne.invocation import FrontEnd
+from winterbourne.invocation import FrontEnd, find_front_end, is_head_request
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 
-__all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "make_stream"]
+__all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "open_stream"]
 
 
 class Sink(Protocol):
@@ -29,6 +29,9 @@ class Sink(Protocol):
 
     async def end_response(self) -> None:
         """End the response."""
+
+
+S = TypeVar("S", bound=Sink)
 
 
 class ResponseHead(Protocol):
@@ -50,6 +53,7 @@ class ResponseStream:
         sink: Where the bytes go.
         http: Whether an HTTP front end reads them; if so, a prelude is sent even without a `Response`.
         rest_api: Whether that front end is an API Gateway REST API.
+        is_head: Whether only the headers were asked for.
 
     Attributes:
         response: Status, headers and cookies as they were sent.
@@ -57,13 +61,13 @@ class ResponseStream:
         ended: Whether nothing more can be written.
     """
 
-    def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
+    def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False, is_head: bool = False) -> None:
         self.response: Response | None = None
         self.started = self.ended = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
         self._sink = sink
         self._rest_api = rest_api
-        self._has_body = True
+        self._has_body = not is_head
         self._start_lock = asyncio.Lock()
 
     def start_on_write(self, head: ResponseHead) -> None:
@@ -136,19 +140,6 @@ class ResponseStream:
                 raise StreamMisused("the response could not be started")
 
 
-def make_stream(sink: Sink, front_end: FrontEnd | None, *, is_head: bool) -> ResponseStream:
-    """The stream for one event.
-
-    Args:
-        sink: Where the bytes go.
-        front_end: What reads them; None if the event is no HTTP request.
-        is_head: Whether only the headers were asked for.
-    """
-    stream = ResponseStream(sink, http=front_end is not None, rest_api=front_end is FrontEnd.REST_API)
-    stream._has_body = not is_head  # noqa: SLF001 - of this module
-    return stream
-
-
 class BufferedSink:
     """Collects the response for one buffered reply, for a front end or under a client that cannot stream.
 
@@ -194,3 +185,18 @@ def as_bytes(data: object) -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise TypeError(f"a response stream takes bytes or str, not {type(data).__name__}")
+
+
+def open_stream(event: Any, sink: S | None) -> tuple[ResponseStream, S | BufferedSink]:
+    """The response stream for one event, and the sink it writes to.
+
+    Args:
+        event: The event.
+        sink: Where the bytes go, if what sent the event can read a stream; None collects them for it in any case.
+    """
+    front_end = find_front_end(event)
+    is_head = front_end is not None and is_head_request(event)
+    can_stream = front_end is None or front_end.can_stream
+    chosen = sink if sink is not None and can_stream else BufferedSink(front_end, is_head=is_head)
+    rest_api = front_end is FrontEnd.REST_API
+    return ResponseStream(chosen, http=front_end is not None, rest_api=rest_api, is_head=is_head), chosen

@@ -12,7 +12,7 @@ from typing import Final
 
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_response import BadResponse, parse_buffered_response, parse_prelude
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer, RequestPolicy
+from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 from winterbourne.local.request_event import Request, build_event
 
@@ -126,7 +126,6 @@ class FunctionUrl:
         cors: The URL's CORS configuration.
         log_access: Gets one line per request.
         pages: Handlers of pages that are served without the function, by path.
-        policy: What requests have to keep to.
     """
 
     def __init__(
@@ -136,10 +135,9 @@ class FunctionUrl:
         cors: Cors,
         log_access: Callable[[str], None],
         pages: Mapping[str, Handler],
-        policy: RequestPolicy,
     ) -> None:
         self._invoke, self._cors, self._log_access, self._pages = invoke, cors, log_access, pages
-        self.server = HttpServer(self._handle_request, policy)
+        self.server = HttpServer(self._handle_request)
 
     async def _handle_request(self, exchange: Exchange) -> None:
         headers = dict(exchange.headers)

@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import logging
 import re
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -52,15 +53,16 @@ class RequestPolicy:
     Attributes:
         hosts: Names that `Host` may have besides the one listened on, `localhost` and IP addresses; None allows all. A
             page whose domain was made to point to this machine (DNS rebinding) sends its own name, and gets a 421.
-        head_timeout_s: How long a head may take from its first byte, and a new connection to send that byte.
+        head_timeout_s: How long a head may take from its first byte, and a new connection to send that byte; None does
+            not limit it, as with the next two.
         idle_timeout_s: How long a connection is kept without another request.
         body_timeout_s: How long a whole body may take.
     """
 
     hosts: tuple[str, ...] | None = ()
-    head_timeout_s: float = 10.0
-    idle_timeout_s: float = 60.0
-    body_timeout_s: float = 60.0
+    head_timeout_s: float | None = 10.0
+    idle_timeout_s: float | None = 60.0
+    body_timeout_s: float | None = 60.0
 
     def serves(self, host: str) -> bool:
         """Whether a `Host` header, with or without a port, names this server."""
@@ -72,8 +74,7 @@ class RequestPolicy:
         return name == "localhost" or name.endswith(".localhost") or name in map(str.lower, self.hosts)
 
 
-_FOREVER: Final = float("inf")
-_UNLIMITED: Final = RequestPolicy(hosts=None, head_timeout_s=_FOREVER, idle_timeout_s=_FOREVER, body_timeout_s=_FOREVER)
+_UNLIMITED: Final = RequestPolicy(hosts=None, head_timeout_s=None, idle_timeout_s=None, body_timeout_s=None)
 
 
 class Exchange:
@@ -83,13 +84,7 @@ class Exchange:
     Text in headers is UTF-8 in both directions; other bytes are read as Latin-1.
     """
 
-    def __init__(
-        self,
-        http: h11.Connection,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        policy: RequestPolicy = _UNLIMITED,
-    ) -> None:
+    def __init__(self, http: h11.Connection, reader: StreamReader, writer: StreamWriter, policy: RequestPolicy) -> None:
         self._http, self._reader, self._writer, self._policy = http, reader, writer, policy
         self._must_close = False
         self.method = self.target = ""
@@ -206,8 +201,16 @@ class Exchange:
         if data:
             self._writer.write(data)
 
-    async def _read_head(self) -> bool:
-        """Read the head of the next request; False if the peer sends no more requests."""
+    async def _read_head(self, first_byte_timeout_s: float | None) -> bool:
+        """Read the head of the next request; False if the peer sends no more requests.
+
+        Raises:
+            TimeoutError: No request has begun in time.
+            IncompleteRequest: Its head is invalid or too slow.
+        """
+        if not self._http.trailing_data[0]:
+            async with asyncio.timeout(first_byte_timeout_s):
+                self._http.receive_data(await self._reader.read(READ_SIZE))
         async with _limit(self._policy.head_timeout_s, IncompleteRequest("the head is too slow", 408)):
             event = await _next_event(self._http, self._reader)
         if not isinstance(event, h11.Request):
@@ -229,18 +232,6 @@ class Exchange:
             self._must_close = True
             raise IncompleteRequest("the target is no path")
 
-    async def _wait_for_first_byte(self, timeout_s: float) -> bool:
-        """Wait for a request to begin; False if none does in time."""
-        if self._http.trailing_data[0]:
-            return True
-        try:
-            async with asyncio.timeout(None if timeout_s == _FOREVER else timeout_s):
-                data = await self._reader.read(READ_SIZE)
-        except TimeoutError:
-            return False
-        self._http.receive_data(data)
-        return True
-
     def _start_next_cycle(self) -> bool:
         """Prepare the connection for another request; False if it cannot be reused, as after an unread body."""
         if self._must_close:
@@ -261,29 +252,29 @@ class HttpServer:
     """Listens on one address and passes every request to `handler`. An async context manager that calls `close`.
 
     If a handler raises, the error is logged, and the client gets a 500, or a broken stream if the response had started.
-    Without a policy a peer may take its time, as a frozen process does, and give any `Host`.
     """
 
-    def __init__(self, handler: Handler, policy: RequestPolicy = _UNLIMITED) -> None:
-        self._handler, self._policy = handler, policy
+    def __init__(self, handler: Handler) -> None:
+        self._handler, self._policy = handler, _UNLIMITED
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
-    async def listen(self, host: str, port: int = 0) -> None:
+    async def listen(self, host: str, port: int = 0, policy: RequestPolicy = _UNLIMITED) -> None:
         """Start listening; port 0 chooses a free one. Sets `self.port`.
+
+        Without a policy a peer may take its time, as a frozen process does, and give any `Host`.
 
         Raises:
             OSError: The address is not available; `strerror` says which one and why.
         """
+        self._policy = policy if policy.hosts is None else replace(policy, hosts=(*policy.hosts, host))
         try:
             self._server = await asyncio.start_server(self._on_connection, host, port, backlog=1024)
         except OSError as error:
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"is not available: {error.strerror}"
             raise OSError(error.errno, f"{host}:{port} {reason}") from error
         self.port = self._server.sockets[0].getsockname()[1]
-        if self._policy.hosts is not None:
-            self._policy = replace(self._policy, hosts=(*self._policy.hosts, host))
 
     async def close(self) -> None:
         """Stop listening, cancel open connections and wait until they have ended."""
@@ -299,16 +290,16 @@ class HttpServer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _on_connection(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve_connection(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: StreamReader, writer: StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         exchange, timeout_s = Exchange(http, reader, writer, self._policy), self._policy.head_timeout_s
         try:
-            while await exchange._wait_for_first_byte(timeout_s) and await exchange._read_head():  # noqa: SLF001 - same module
+            while await exchange._read_head(timeout_s):  # noqa: SLF001 - same module
                 await self._handle_request(exchange)
                 if not exchange._start_next_cycle():  # noqa: SLF001 - likewise
                     break
@@ -316,8 +307,8 @@ class HttpServer:
         except IncompleteRequest as error:
             with contextlib.suppress(ValueError, ConnectionError):  # if a response can still be sent
                 await _refuse(exchange, error.status, HTTPStatus(error.status).phrase)
-        except ConnectionError:
-            _LOGGER.debug("the peer disconnected during a response")
+        except (ConnectionError, TimeoutError):
+            _LOGGER.debug("the peer disconnected during a response, or sent no further request")
         finally:
             writer.close()
 
@@ -343,16 +334,16 @@ async def _refuse(exchange: Exchange, status: int, message: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _limit(timeout_s: float, error: IncompleteRequest) -> AsyncIterator[None]:
+async def _limit(timeout_s: float | None, error: IncompleteRequest) -> AsyncIterator[None]:
     """Raise `error` if the block takes longer."""
     try:
-        async with asyncio.timeout(None if timeout_s == _FOREVER else timeout_s):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
         raise error from None
 
 
-async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> object:
+async def _next_event(http: h11.Connection, reader: StreamReader) -> object:
     try:
         while (event := http.next_event()) is h11.NEED_DATA:
             http.receive_data(await reader.read(READ_SIZE))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
-from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer, RequestPolicy
+from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
 from winterbourne.local.invocation import FunctionError, Invocation, ResponseSink, make_request_id
 
 __all__ = ["InvokeApi"]
@@ -95,18 +95,12 @@ class InvokeApi:
     Args:
         name: The function's name; any other is not found.
         invoke: Runs an invocation to its end.
-        policy: What requests have to keep to.
     """
 
-    def __init__(
-        self,
-        name: str,
-        invoke: Callable[[Invocation], Coroutine[Any, Any, None]],
-        policy: RequestPolicy,
-    ) -> None:
+    def __init__(self, name: str, invoke: Callable[[Invocation], Coroutine[Any, Any, None]]) -> None:
         self._name, self._invoke = name, invoke
         self._async_invocations: set[asyncio.Task[None]] = set()
-        self.server = HttpServer(self._handle_request, policy)
+        self.server = HttpServer(self._handle_request)
 
     async def close(self) -> None:
         """Stop listening and cancel asynchronous invocations that are still running."""

@@ -2,11 +2,11 @@
 
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from winterbourne.local.console import FunctionLog, LineWriter, open_log
 from winterbourne.local.cors import Cors
@@ -82,13 +82,8 @@ class Addresses:
 MakeBanner = Callable[[Addresses, list[str] | None], str]
 
 
-def _no_banner(addresses: Addresses, tools: list[str] | None) -> str:
-    del addresses, tools
-    return ""
-
-
 @contextlib.asynccontextmanager
-async def run_server(config: ServerConfig, make_banner: MakeBanner = _no_banner) -> AsyncIterator[Addresses]:
+async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: "") -> AsyncIterator[Addresses]:
     """Run the server until the block ends, then stop everything it started.
 
     Args:
@@ -115,13 +110,13 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = _no_banner)
             log.add,
         )
         stack.push_async_callback(pool.stop)
-        invoke, policy = _reloading(pool, SourceFiles(function.task_root), log), RequestPolicy(hosts=config.allow_hosts)
+        invoke = partial(_invoke, pool, SourceFiles(function.task_root), log)
         log_access, pages = partial(_log_access, log, page), {METRICS_PATH: page.handle_request}
-        function_url = FunctionUrl(invoke, cors=config.cors, log_access=log_access, pages=pages, policy=policy)
-        invoke_api = InvokeApi(function.name, invoke, policy)
+        function_url = FunctionUrl(invoke, cors=config.cors, log_access=log_access, pages=pages)
+        invoke_api = InvokeApi(function.name, invoke)
+        listen = partial(_listen, stack, RequestPolicy(hosts=config.allow_hosts), config.host)
         addresses = Addresses(
-            await _listen(stack, function_url.server, config.host, config.port),
-            await _listen(stack, invoke_api.server, config.host, config.invoke_port),
+            await listen(config.port, function_url.server), await listen(config.invoke_port, invoke_api.server)
         )
         stack.push_async_callback(invoke_api.close)
         pool.start_environment()
@@ -133,27 +128,23 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = _no_banner)
         yield addresses
 
 
-def _reloading(
-    pool: EnvironmentPool, files: SourceFiles, log: FunctionLog
-) -> Callable[[Invocation], Coroutine[Any, Any, None]]:
-    """`pool.invoke`, with new environments if the function's files have changed."""
-
-    async def invoke(invocation: Invocation) -> None:
-        if changed := files.changed():
-            more = f" and {len(changed) - 1} more" if changed[1:] else ""
-            log.print(f"{changed[0]}{more} changed: starting the function anew")
-            pool.replace_environments()
-        await pool.invoke(invocation)
-
-    return invoke
+async def _invoke(pool: EnvironmentPool, files: SourceFiles, log: FunctionLog, invocation: Invocation) -> None:
+    """Run an invocation, in a new environment if the function's files have changed."""
+    if changed := files.changed():
+        more = f" and {len(changed) - 1} more" if changed[1:] else ""
+        log.print(f"{changed[0]}{more} changed: starting the function anew")
+        pool.replace_environments()
+    await pool.invoke(invocation)
 
 
-async def _listen(stack: contextlib.AsyncExitStack, server: HttpServer, host: str, port: int | None) -> str:
+async def _listen(
+    stack: contextlib.AsyncExitStack, policy: RequestPolicy, host: str, port: int | None, server: HttpServer
+) -> str:
     """Listen until the stack is closed. Returns the URL, or an empty string if `port` is None."""
     if port is None:
         return ""
     stack.push_async_callback(server.close)
-    await server.listen(host, port)
+    await server.listen(host, port, policy)
     return _base_url(host, server.port)
 
 
@@ -168,7 +159,8 @@ async def _with_stub_services(
     if not config.use_stub_services:
         return config.function
     stub_services = StubServices(log_record)
-    await _listen(stack, stub_services.server, "127.0.0.1", 0)
+    await stack.enter_async_context(stub_services.server)
+    await stub_services.server.listen("127.0.0.1")
     return replace(config.function, variables={**stub_services.settings, **config.function.variables})
 
 
