@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from winterbourne.local.console import MAX_QUEUED_LINES, FunctionLog, LineHandler, LineWriter, open_log
+from winterbourne.local.console import MAX_QUEUED_LINES, FunctionLog, LineWriter, open_log
 from winterbourne.local.metrics import Metrics
 
 
@@ -20,7 +20,7 @@ class Pipe:
         self.lines = LineWriter(self.write_fd)
 
     def text(self) -> str:
-        self.lines.flush()
+        self.lines.drain()
         os.set_blocking(self.read_fd, False)
         try:
             return os.read(self.read_fd, 1 << 20).decode()
@@ -43,14 +43,14 @@ def record(level: str = "INFO", message: str = "hello", **fields: object) -> str
 class TestLines:
     def test_are_written_in_order(self, pipe: Pipe) -> None:
         for line in ("one", "two 港", "\ud800"):
-            pipe.lines.write(line)
+            pipe.lines.write(f"{line}\n")
         assert pipe.text() == "one\ntwo 港\n\\ud800\n"
 
     def test_are_dropped_and_not_waited_for_if_nobody_reads(self) -> None:
         read_fd, write_fd = os.pipe()
         lines = LineWriter(write_fd)
         for _ in range(MAX_QUEUED_LINES * 3):  # more than queue and pipe together hold
-            lines.write("x" * 100)
+            lines.write("x" * 100 + "\n")
         lines.close()
         os.close(read_fd)
 
@@ -58,12 +58,12 @@ class TestLines:
         read_fd, write_fd = os.pipe()
         os.close(read_fd)
         lines = LineWriter(write_fd)
-        lines.write("one")
+        lines.write("one\n")
         lines.close()
 
     def test_of_the_servers_own_log_are_among_them(self, pipe: Pipe) -> None:
         logger = logging.getLogger("of this test")
-        logger.addHandler(LineHandler(pipe.lines))
+        logger.addHandler(logging.StreamHandler(pipe.lines))
         logger.warning("it %s", "leaks")
         assert pipe.text() == "it leaks\n"
         logger.handlers.clear()
@@ -73,14 +73,14 @@ class TestTheLogFile:
     def test_is_appended_to(self, tmp_path: Path) -> None:
         for line in ("one", "two"):
             write, close = open_log(tmp_path / "log")
-            write(line)
+            write(f"{line}\n")
             close()
         assert (tmp_path / "log").read_text() == "one\ntwo\n"
 
     @pytest.mark.parametrize("path", ["/dev/full", "/dev/null"])
     def test_that_takes_nothing_does_no_harm(self, path: str) -> None:
         write, close = open_log(Path(path))
-        write("one")
+        write("one\n")
         close()
 
     def test_as_a_pipe_that_nobody_reads_is_refused(self, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from winterbourne.local import chat_settings, command_line
 from winterbourne.local.banner import format_banner
-from winterbourne.local.console import LineHandler, LineWriter
+from winterbourne.local.console import LineWriter
 from winterbourne.local.cors import Cors
 from winterbourne.local.cors_template import TemplateError, default_cors, read_cors
 from winterbourne.local.function_config import FunctionConfig
@@ -28,7 +28,7 @@ STDERR = 2
 def main() -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP, then return 0; if starting fails, print one line and return 1."""
     args = command_line.parse()
-    logging.basicConfig(handlers=[LineHandler(LineWriter(STDERR))])
+    logging.basicConfig(handlers=[logging.StreamHandler(LineWriter(STDERR))])
     try:
         with (
             tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch,

@@ -11,12 +11,7 @@ QUESTION = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR i
 
 
 def format_banner(
-    config: ServerConfig,
-    addresses: Addresses,
-    tools: Sequence[str] | None = None,
-    *,
-    chat: bool,
-    warnings: Sequence[str] = (),
+    config: ServerConfig, addresses: Addresses, tools: Sequence[str] = (), *, chat: bool, warnings: Sequence[str] = ()
 ) -> str:
     """The addresses, the log file, the tools, which parts are simulated, warnings, and a curl command to paste."""
     url, invoke_url = addresses.url, addresses.invoke_url
@@ -27,7 +22,7 @@ def format_banner(
         "invoke API": f"{invoke_url}  (function name: {config.function.name})" if invoke_url else "",
         "log": str(config.log_file),
         "model": _describe_model(config.function) if chat else "",
-        "tools": ", ".join(tools or ()),
+        "tools": ", ".join(tools),
         "data": _describe_data(config) if chat else "",
         "pages": _describe_pages(config),
     }

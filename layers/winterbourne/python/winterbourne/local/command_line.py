@@ -38,9 +38,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_address(parser.add_argument_group("where to listen"))
     _add_function(parser.add_argument_group("the function"))
     _add_environments(parser.add_argument_group("execution environments"))
-    _add_cors(
-        parser.add_argument_group("CORS, as in the function URL's `Cors` property (default for a chat: localhost)")
-    )
+    _add_cors(parser.add_argument_group("CORS, as the function URL's `Cors` property (default for a chat: localhost)"))
     _add_response_limits(parser.add_argument_group("limits of a streamed response (0 disables --rate and --limit)"))
     return parser.parse_args(arguments)
 
@@ -51,9 +49,8 @@ _Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse has no public name f
 def _add_address(group: _Group) -> None:
     add, add_file = group.add_argument, partial(group.add_argument, type=Path, metavar="FILE")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add(
-        "--port", type=_port, default=3000, help="port of the function URL; 0 chooses a free one (default: %(default)s)"
-    )
+    text = "port of the function URL; 0 chooses a free one (default: %(default)s)"
+    add("--port", type=_port, default=3000, help=text)
     add("--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port")
     text = "host name that requests may be sent to, besides localhost and IP addresses; may be repeated"
     add("--allow-host", action="append", default=[], metavar="NAME", help=text)
@@ -100,9 +97,8 @@ def _add_cors(group: _Group) -> None:
         add_list(f"--cors-allow-{name}", metavar=name.upper(), help=text)
     add_list("--cors-expose-header", metavar="HEADER", help="response header that pages may read; may be repeated")
     add("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
-    add(
-        "--cors-max-age", type=_positive_int, metavar="SECONDS", help="how long browsers may cache a preflight response"
-    )
+    text = "how long browsers may cache a preflight response"
+    add("--cors-max-age", type=_positive_int, metavar="SECONDS", help=text)
 
 
 def _add_response_limits(group: _Group) -> None:

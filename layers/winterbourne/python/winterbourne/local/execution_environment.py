@@ -101,9 +101,8 @@ class ExecutionEnvironment:
                     exit_code = await self._wait_for_exit()
                 finally:
                     await self._shut_down()
-        exited = FunctionError.from_message(
-            "Runtime.ExitError", f"Runtime exited with error: {_exit_reason(exit_code)}"
-        )
+        reason = f"Runtime exited with error: {_exit_reason(exit_code)}"
+        exited = FunctionError.from_message("Runtime.ExitError", reason)
         error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
         await self._fail_all(error)

@@ -149,24 +149,19 @@ class FunctionUrl:
             await self._run_invocation(exchange, headers)
 
     async def _run_invocation(self, exchange: Exchange, headers: dict[str, str]) -> None:
+        cors_headers = self._cors.response_headers(headers)
         try:
             body = await exchange.read_body(REQUEST_LIMIT)
+            sink = HttpResponseSink(exchange, [])
+            invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _make_trace_id())
+            sink.extra_headers = [*self._response_headers(invocation), *cors_headers]
+            invocation.payload = self._encode_event(exchange, body, invocation)
         except BodyTooLarge:
-            await self._refuse_too_large(exchange, headers)
-            return
-        sink = HttpResponseSink(exchange, [])
-        invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _make_trace_id())
-        sink.extra_headers = [*self._response_headers(invocation), *self._cors.response_headers(headers)]
-        invocation.payload = self._encode_event(exchange, body, invocation)
-        if len(invocation.payload) > REQUEST_LIMIT:
-            await self._refuse_too_large(exchange, headers)
-            return
-        await self._invoke(invocation)
-        self._log_access(_access_log_line(exchange, sink))
-
-    async def _refuse_too_large(self, exchange: Exchange, headers: dict[str, str]) -> None:
-        added = [*self._cors.response_headers(headers), ("connection", "close")]
-        await exchange.respond(413, [*JSON_HEADERS, *added], REQUEST_TOO_LARGE_BODY)
+            refusal_headers = [*JSON_HEADERS, *cors_headers, ("connection", "close")]
+            await exchange.respond(413, refusal_headers, REQUEST_TOO_LARGE_BODY)
+        else:
+            await self._invoke(invocation)
+            self._log_access(_access_log_line(exchange, sink))
 
     def _response_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
         ids = [("x-amzn-requestid", invocation.request_id), ("x-amzn-trace-id", invocation.trace_id)]
@@ -183,7 +178,10 @@ class FunctionUrl:
         )
         now = datetime.now(UTC)
         event = build_event(request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=now)
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(payload) > REQUEST_LIMIT:
+            raise BodyTooLarge
+        return payload
 
 
 def _make_trace_id() -> str:

@@ -33,30 +33,22 @@ class _BufferedSink:
     """Collects a response in memory, up to 6 MB."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+        self.body = bytearray()
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
         """Do nothing: Invoke needs neither argument."""
 
     async def write(self, data: bytes) -> None:
-        """Append to the response; chunks beyond the limit are dropped."""
-        self._size += len(data)
-        if self._size <= PAYLOAD_LIMIT:
-            self._parts.append(data)
+        """Append to the response, until it is beyond the limit."""
+        if len(self.body) <= PAYLOAD_LIMIT:
+            self.body += data
 
     async def finish(self, error: FunctionError | None) -> None:
         """Do nothing: the caller reads the error from the invocation."""
 
     def error(self) -> FunctionError | None:
         """The error if the response was too large, otherwise None."""
-        if self._size <= PAYLOAD_LIMIT:
-            return None
-        return FunctionError.response_too_large(PAYLOAD_LIMIT)
-
-    def payload(self) -> bytes:
-        """The collected response."""
-        return b"".join(self._parts)
+        return FunctionError.response_too_large(PAYLOAD_LIMIT) if len(self.body) > PAYLOAD_LIMIT else None
 
 
 class _EventStreamSink:
@@ -149,7 +141,7 @@ class InvokeApi:
             headers.append(("x-amz-function-error", "Unhandled"))
         if log_result := await _log_result(exchange, invocation):
             headers.append(("x-amz-log-result", log_result))
-        await exchange.respond(200, headers, error.document if error else sink.payload())
+        await exchange.respond(200, headers, error.document if error else bytes(sink.body))
 
     async def _invoke_with_response_stream(self, exchange: Exchange, payload: bytes) -> None:
         sink = _EventStreamSink(exchange)

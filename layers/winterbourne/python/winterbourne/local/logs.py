@@ -10,9 +10,9 @@ import json
 import os
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["LogPipe", "format_for_console", "split_frames", "split_lines"]
+__all__ = ["LogPipe", "format_for_console", "parse_record", "split_frames", "split_lines"]
 
 FRAME_MAGIC: Final = 0xA55A0000
 FRAME_HEADER: Final = struct.Struct(">IIQ")  # type, length, microseconds since 1970
@@ -92,14 +92,19 @@ class LogPipe:
         os.close(self._read_fd)
 
 
+def parse_record(record: str) -> dict[str, Any]:
+    """The object that a JSON record is; empty for any other record."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if record.startswith("{"):
+            return dict(json.loads(record))
+    return {}
+
+
 def format_for_console(record: str) -> str:
     """A record for the console: level, message and traceback of a JSON record, any other record unchanged."""
-    if not record.startswith("{"):
+    document = parse_record(record)
+    if not {"level", "message"} <= document.keys():
         return record
-    try:
-        document = json.loads(record)
-        text = f"{document['level']:<7} {document['message']}"
-    except (ValueError, KeyError, TypeError):
-        return record
+    text = f"{document['level']!s:<7} {document['message']}"
     traceback = document.get("exception") or document.get("stackTrace") or ""
     return "\n".join((text, *(traceback if isinstance(traceback, list) else str(traceback).splitlines())))

@@ -79,7 +79,7 @@ class Addresses:
     invoke_url: str
 
 
-MakeBanner = Callable[[Addresses, list[str] | None], str]
+MakeBanner = Callable[[Addresses, list[str]], str]
 
 
 @contextlib.asynccontextmanager
@@ -88,8 +88,7 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
 
     Args:
         config: What to serve, and how.
-        make_banner: Makes the first lines of the console from the addresses and the names of the function's tools,
-            None if it is no chat.
+        make_banner: Makes the first lines of the console from the addresses and the names of the function's tools.
 
     Raises:
         OSError: An address or the log file is not available; no function process has been started.
