@@ -1,11 +1,12 @@
 """Reading the `Cors` property of a function URL from a SAM template."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from winterbourne.local.cors import Cors
-from winterbourne.local.cors_template import CHAT_CORS, TemplateError, default_cors, read_cors
+from winterbourne.local.cors_template import ANY_REQUEST, TemplateError, default_cors, read_cors
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,11 +67,15 @@ class TestTheDefault:
         assert (cors.allow_origins, cors.allow_methods, cors.allow_headers) == ((), ("GET", "POST"), ("content-type",))
 
     @pytest.mark.parametrize("text", ["a: [", "Resources: {}"])
-    def test_is_the_chats_without_a_template(self, tmp_path: Path, text: str) -> None:
-        assert default_cors(write(tmp_path, text)) == default_cors(tmp_path / "none.yaml") == CHAT_CORS
+    def test_is_any_request_without_a_template(self, tmp_path: Path, text: str) -> None:
+        assert default_cors(write(tmp_path, text)) == default_cors(tmp_path / "none.yaml") == ANY_REQUEST
 
-    def test_is_what_the_chats_template_says(self) -> None:
-        assert read_cors(ROOT / "template.yaml") == CHAT_CORS
+    def test_lets_every_header_through_without_a_template(self) -> None:
+        """`*` alone does not stand for `authorization`."""
+        sent = {"origin": "http://localhost:5173", "access-control-request-method": "DELETE"}
+        headers = dict(replace(ANY_REQUEST, allow_local_origins=True).preflight_headers(sent))
+        assert headers["access-control-allow-methods"] == "*"
+        assert headers["access-control-allow-headers"] == "*,authorization"
 
 
 def test_the_long_form_of_a_built_template_can_be_read(tmp_path: Path) -> None:

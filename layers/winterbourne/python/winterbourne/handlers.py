@@ -173,15 +173,10 @@ async def _run_in_thread(context: Context, function: Callable[..., T], *argument
 _thread = threading.local()
 
 
-def _thread_loop() -> asyncio.AbstractEventLoop:
-    """This thread's event loop, which `asyncio.get_event_loop()` finds there as it does on a main thread."""
-    if not hasattr(_thread, "loop"):
-        _thread.loop = asyncio.new_event_loop()
-    return _thread.loop  # type: ignore[no-any-return]
-
-
 def _call_in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    asyncio.set_event_loop(_thread_loop())  # each time: `asyncio.run` in a handler unsets it
+    if not hasattr(_thread, "loop"):  # which `asyncio.get_event_loop()` finds here as it does on a main thread
+        _thread.loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(_thread.loop)  # each time: `asyncio.run` in a handler unsets it
     try:
         return function(*arguments)
     except StopIteration as error:  # a future cannot hold StopIteration: its awaiter would wait forever

@@ -140,20 +140,18 @@ def _stop_pollers(pollers: list[Poller]) -> None:
         poller.stop()
 
 
-async def _wait_for_end(running: "dict[asyncio.Task[None], Poller]") -> None:
+async def _wait_for_end(pollers: "dict[asyncio.Task[None], Poller]") -> None:
     """Wait until every poller has ended, one has failed, or only such are left as have withdrawn without an answer.
 
     After `retire` the pollers finish what they have. Those that only wait have withdrawn: an invocation that was handed
     out at that moment still arrives. Lambda may not notice the withdrawal, so it has WITHDRAWAL_S to answer.
     """
     timeout_s: float | None = None
+    running = set(pollers)
     while running:
-        done, _ = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if any(not task.cancelled() and task.exception() for task in done):
-            return
-        running = {task: poller for task, poller in running.items() if task not in done}
-        only_withdrawn = all(poller.is_polling for poller in running.values())
-        if only_withdrawn and not done:
+        done, running = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        only_withdrawn = all(pollers[task].is_polling for task in running)
+        if any(not task.cancelled() and task.exception() for task in done) or (only_withdrawn and not done):
             return
         timeout_s = WITHDRAWAL_S if only_withdrawn else None
 

@@ -1,7 +1,6 @@
 """`python -m winterbourne.local`: serves the function URL on this machine until Ctrl-C."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -9,6 +8,7 @@ import signal
 import sys
 import tempfile
 from argparse import Namespace
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -30,10 +30,7 @@ def main() -> int:
     args = command_line.parse()
     logging.basicConfig(handlers=[logging.StreamHandler(LineWriter(STDERR))])
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch,
-            contextlib.suppress(asyncio.CancelledError),
-        ):
+        with suppress(asyncio.CancelledError), tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
             asyncio.run(_serve(args, _server_config(args, Path(scratch))))
     except (OSError, TemplateError, FunctionNotStarted) as error:
         sys.stderr.write(f"python -m winterbourne.local: {_error_message(error)}\n")
@@ -111,12 +108,9 @@ def _cors(args: Namespace) -> Cors:
         "max_age": args.cors_max_age,
     }
     given = {name: value for name, value in flags.items() if value}
-    is_chat, base = chat_settings.is_chat(args.task_root), Cors()
-    if args.cors_template:
-        base = read_cors(args.cors_template)
-    elif is_chat or given:
-        base = default_cors(args.task_root.parent / "template.yaml")
-    cors = replace(base, **given)
+    is_chat, template = chat_settings.is_chat(args.task_root), args.task_root.parent / "template.yaml"
+    default = default_cors(template) if is_chat or given else Cors()
+    cors = replace(read_cors(args.cors_template) if args.cors_template else default, **given)
     return replace(cors, allow_local_origins=is_chat and not cors.allow_origins)
 
 

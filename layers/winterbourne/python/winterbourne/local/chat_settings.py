@@ -4,7 +4,7 @@ Other functions get none of them, only Lambda's environment variables and those 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def find_problems(config: ServerConfig, environ: Mapping[str, str]) -> list[str]
         settings = Settings.from_environment(config.function.variables)
     except SettingsError:  # the function itself reports it
         return problems
-    return problems + list(_contradictions(config, settings))
+    return problems + _contradictions(config, settings)
 
 
 def _likely_setting(name: str, variables: list[str]) -> str:
@@ -56,27 +56,23 @@ def _likely_setting(name: str, variables: list[str]) -> str:
     return (close or swapped or [""])[0]
 
 
-def _contradictions(config: ServerConfig, settings: "Settings") -> Iterator[str]:
-    timeout_s, margin_s, reserve_s = (
-        config.function.timeout_s,
-        settings.stream.deadline_margin,
-        settings.tools.tool_answer_reserve,
-    )
-    model, environments = settings.model, 1 if config.function.managed_instances else config.concurrency
-    if timeout_s <= margin_s:
-        yield f"no answer has time: the timeout is {timeout_s:g} s, and DEADLINE_MARGIN {margin_s:g} s end it early"
-    elif timeout_s <= margin_s + reserve_s:
-        kept = f"DEADLINE_MARGIN ({margin_s:g}) and TOOL_ANSWER_RESERVE ({reserve_s:g})"
-        yield f"no tool has time: the timeout is {timeout_s:g} s, and {kept} take all of it"
-    if 0 < timeout_s - margin_s <= settings.stream.heartbeat_interval:
-        yield f"no heartbeat is ever sent: HEARTBEAT_INTERVAL is {settings.stream.heartbeat_interval:g} s"
-    if model.model_temperature is not None and model.model_temperature > model.model_temperature_max:
-        yield "MODEL_TEMPERATURE is above MODEL_TEMPERATURE_MAX"
-    if settings.http.http_pool_connections > settings.http.http_pool_maxsize:
-        yield "HTTP_POOL_CONNECTIONS is above HTTP_POOL_MAXSIZE, which is as many as there can be"
-    if settings.storage.store == "memory" and environments > 1:
-        yield f"STORE=memory: each of up to {environments} processes keeps conversations of its own"
-    if settings.auth.auth != "api_key" and (settings.auth.api_keys or settings.auth.api_keys_secret_arn):
-        yield f"API_KEYS has no effect with AUTH={settings.auth.auth}"
-    if settings.auth.auth != "jwt" and settings.auth.jwt_issuer:
-        yield f"JWT_ISSUER has no effect with AUTH={settings.auth.auth}"
+def _contradictions(config: ServerConfig, settings: "Settings") -> list[str]:
+    timeout_s, margin_s = config.function.timeout_s, settings.stream.deadline_margin
+    reserve_s, heartbeat_s = settings.tools.tool_answer_reserve, settings.stream.heartbeat_interval
+    environments = 1 if config.function.managed_instances else config.concurrency
+    model, http, auth = settings.model, settings.http, settings.auth
+    keeps_apart = settings.storage.store == "memory" and environments > 1
+    has_keys = bool(auth.api_keys or auth.api_keys_secret_arn)
+    answer_s, times = timeout_s - margin_s, f"the timeout is {timeout_s:g} s, DEADLINE_MARGIN {margin_s:g} s"
+    problems = {
+        f"no answer has time: {times}": answer_s <= 0,
+        f"no tool has time: {times}, TOOL_ANSWER_RESERVE {reserve_s:g} s": 0 < answer_s <= reserve_s,
+        f"no heartbeat is ever sent: HEARTBEAT_INTERVAL is {heartbeat_s:g} s": 0 < answer_s <= heartbeat_s,
+        "MODEL_TEMPERATURE is above MODEL_TEMPERATURE_MAX": (model.model_temperature or 0)
+        > model.model_temperature_max,
+        "HTTP_POOL_CONNECTIONS is above HTTP_POOL_MAXSIZE": http.http_pool_connections > http.http_pool_maxsize,
+        f"STORE=memory: each of up to {environments} processes keeps conversations of its own": keeps_apart,
+        f"API_KEYS has no effect with AUTH={auth.auth}": auth.auth != "api_key" and has_keys,
+        f"JWT_ISSUER has no effect with AUTH={auth.auth}": auth.auth != "jwt" and bool(auth.jwt_issuer),
+    }
+    return [text for text, applies in problems.items() if applies]

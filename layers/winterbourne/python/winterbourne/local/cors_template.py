@@ -12,19 +12,8 @@ from winterbourne.local.cors import Cors
 
 __all__ = ["TemplateError", "default_cors", "read_cors"]
 
-STAINLESS_HEADERS: Final = (
-    *("arch", "helper-method", "lang", "os", "package-version", "retry-count", "runtime", "runtime-version", "timeout"),
-)
-CHAT_CORS: Final = Cors(
-    allow_methods=("GET", "POST", "DELETE"),
-    allow_headers=(
-        *("authorization", "content-type", "x-amz-content-sha256", "x-api-key", "traceparent", "tracestate"),
-        *("user-agent", *(f"x-stainless-{name}" for name in STAINLESS_HEADERS)),
-    ),
-    expose_headers=("retry-after", "x-amzn-requestid", "x-error-code", "x-request-id", "x-vercel-ai-ui-message-stream"),
-    max_age=86400,
-)
-"""What the chat's template configures, for where no template can be read; a test holds it against that template."""
+# `*` stands for every header but `authorization` (Fetch Standard, "CORS non-wildcard request-header name").
+ANY_REQUEST: Final = Cors(allow_methods=("*",), allow_headers=("*", "authorization"), expose_headers=("*",))
 
 
 class TemplateError(ValueError):
@@ -32,12 +21,12 @@ class TemplateError(ValueError):
 
 
 def default_cors(template: Path) -> Cors:
-    """The methods and headers of a template, without its origins; CHAT_CORS if it cannot be read or has none."""
+    """The methods and headers of a template, without its origins; ANY_REQUEST if it cannot be read or has none."""
     try:
         cors = read_cors(template)
     except TemplateError:
-        return CHAT_CORS
-    return replace(cors, allow_origins=()) if cors.allow_methods else CHAT_CORS
+        return ANY_REQUEST
+    return replace(cors, allow_origins=()) if cors.allow_methods else ANY_REQUEST
 
 
 def read_cors(template: Path) -> Cors:
