@@ -195,15 +195,11 @@ class RuntimeApi:
         except ResponseTooLarge:
             error = FunctionError.response_too_large(self._response_limits.max_bytes)
             await self._reject(exchange, invocation, 413, error)
-        except IncompleteRequest:
-            error = FunctionError.from_message("Runtime.TruncatedResponse", "The response ended before it was whole.")
+        except IncompleteRequest as incomplete:
+            message = f"The response ended before it was whole: {incomplete}"
+            error = FunctionError.from_message("Runtime.TruncatedResponse", message)
             await self._reject(exchange, invocation, 400, error)
         else:
-            if (size := sum(len(name) + len(value) + 4 for name, value in exchange.trailers) + 2) > MAX_TRAILER_BYTES:
-                message = f"The trailers take {size} bytes; Lambda reads at most {MAX_TRAILER_BYTES}."
-                error = FunctionError.from_message("Runtime.TruncatedResponse", message)
-                await self._reject(exchange, invocation, 400, error)
-                return
             await self._complete(exchange, invocation, error_from_trailers(exchange.trailers))
 
     async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:
@@ -212,6 +208,8 @@ class RuntimeApi:
             if wait_s := bucket.reserve(len(chunk)):
                 await asyncio.sleep(wait_s)
             await invocation.write(chunk)
+        if (size := sum(len(name) + len(value) + 4 for name, value in exchange.trailers) + 2) > MAX_TRAILER_BYTES:
+            raise IncompleteRequest(f"the trailers take {size} bytes, and Lambda reads at most {MAX_TRAILER_BYTES}")
 
     async def _reject(self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError) -> None:
         """Reject an invalid response: fail the invocation and send the process the error."""
