@@ -131,11 +131,6 @@ class FrontEnd(Enum):
     LOAD_BALANCER = "load balancer"
     LOAD_BALANCER_MULTI_VALUE = "load balancer with multi value headers"
 
-    @property
-    def can_stream(self) -> bool:
-        """Whether it reads a streamed response; the others wait for one JSON document."""
-        return self in {FrontEnd.FUNCTION_URL, FrontEnd.REST_API}
-
 
 def find_front_end(event: Any) -> FrontEnd | None:
     """The front end that sent this event; None if it is no HTTP request.

@@ -196,7 +196,7 @@ def open_stream(event: Any, sink: S | None) -> tuple[ResponseStream, S | Buffere
     """
     front_end = find_front_end(event)
     is_head = front_end is not None and is_head_request(event)
-    can_stream = front_end is None or front_end.can_stream
+    can_stream = front_end in {None, FrontEnd.FUNCTION_URL, FrontEnd.REST_API}  # others wait for one JSON document
     chosen = sink if sink is not None and can_stream else BufferedSink(front_end, is_head=is_head)
     rest_api = front_end is FrontEnd.REST_API
     return ResponseStream(chosen, http=front_end is not None, rest_api=rest_api, is_head=is_head), chosen
