@@ -18,7 +18,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from winterbourne.errors import RuntimeFault
-from winterbourne.invocation import CONTEXT, LambdaContext
+from winterbourne.invocation import CONTEXT, LambdaContext, find_front_end, is_head_request
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream, open_stream
 
@@ -70,7 +70,7 @@ class StreamingHandler:
 
     async def _serve_buffered(self, event: Any, context: LambdaContext) -> Any:
         CONTEXT.set(context)
-        stream, sink = open_stream(event, None)
+        stream, sink = open_stream(None, find_front_end(event), is_head=is_head_request(event))
         result = await self.serve(event, stream, context)
         return sink.result(stream.response) if stream.started else result
 

@@ -152,9 +152,11 @@ def find_front_end(event: Any) -> FrontEnd | None:
 
 
 def is_head_request(event: Any) -> bool:
-    """Whether an HTTP event asks for headers only."""
-    http = event["requestContext"].get("http") or {}
-    return bool((http.get("method") or event.get("httpMethod")) == "HEAD")
+    """Whether an event is an HTTP request that asks for headers only."""
+    match event:
+        case {"requestContext": {"http": {"method": "HEAD"}}} | {"requestContext": _, "httpMethod": "HEAD"}:
+            return True
+    return False
 
 
 def name_event_source(event: Any) -> str:

@@ -20,7 +20,15 @@ from winterbourne.errors import (
     WinterbourneError,
 )
 from winterbourne.handlers import AsyncHandler
-from winterbourne.invocation import CONTEXT, TRACE_ID, LambdaContext, encode_result, parse_event
+from winterbourne.invocation import (
+    CONTEXT,
+    TRACE_ID,
+    LambdaContext,
+    encode_result,
+    find_front_end,
+    is_head_request,
+    parse_event,
+)
 from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
@@ -119,7 +127,8 @@ class Poller:
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
-            stream, sink = open_stream(event, None if self._buffered else self._client)
+            client = None if self._buffered else self._client
+            stream, sink = open_stream(client, find_front_end(event), is_head=is_head_request(event))
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from winterbourne.errors import StreamMisused
-from winterbourne.invocation import FrontEnd, find_front_end, is_head_request
+from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 
 __all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "open_stream"]
@@ -187,15 +187,16 @@ def as_bytes(data: object) -> bytes:
     raise TypeError(f"a response stream takes bytes or str, not {type(data).__name__}")
 
 
-def open_stream(event: Any, sink: S | None) -> tuple[ResponseStream, S | BufferedSink]:
+def open_stream(
+    sink: S | None, front_end: FrontEnd | None, *, is_head: bool
+) -> tuple[ResponseStream, S | BufferedSink]:
     """The response stream for one event, and the sink it writes to.
 
     Args:
-        event: The event.
         sink: Where the bytes go, if what sent the event can read a stream; None collects them for it in any case.
+        front_end: What sent the event; None if the event is no HTTP request.
+        is_head: Whether only the headers were asked for.
     """
-    front_end = find_front_end(event)
-    is_head = front_end is not None and is_head_request(event)
     can_stream = front_end in {None, FrontEnd.FUNCTION_URL, FrontEnd.REST_API}  # others wait for one JSON document
     chosen = sink if sink is not None and can_stream else BufferedSink(front_end, is_head=is_head)
     rest_api = front_end is FrontEnd.REST_API
