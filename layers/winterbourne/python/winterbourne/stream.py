@@ -53,7 +53,6 @@ class ResponseStream:
         sink: Where the bytes go.
         http: Whether an HTTP front end reads them; if so, a prelude is sent even without a `Response`.
         rest_api: Whether that front end is an API Gateway REST API.
-        is_head: Whether only the headers were asked for.
 
     Attributes:
         response: Status, headers and cookies as they were sent.
@@ -61,13 +60,13 @@ class ResponseStream:
         ended: Whether nothing more can be written.
     """
 
-    def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False, is_head: bool = False) -> None:
+    def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
         self.started = self.ended = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
         self._sink = sink
         self._rest_api = rest_api
-        self._has_body = not is_head
+        self._has_body = True
         self._start_lock = asyncio.Lock()
 
     def start_on_write(self, head: ResponseHead) -> None:
@@ -199,5 +198,6 @@ def open_stream(
     """
     can_stream = front_end in {None, FrontEnd.FUNCTION_URL, FrontEnd.REST_API}  # others wait for one JSON document
     chosen = sink if sink is not None and can_stream else BufferedSink(front_end, is_head=is_head)
-    rest_api = front_end is FrontEnd.REST_API
-    return ResponseStream(chosen, http=front_end is not None, rest_api=rest_api, is_head=is_head), chosen
+    stream = ResponseStream(chosen, http=front_end is not None, rest_api=front_end is FrontEnd.REST_API)
+    stream._has_body = not is_head  # noqa: SLF001 - of this module
+    return stream, chosen
