@@ -109,8 +109,8 @@ def _in_turn(rounds: Sequence[Seen]) -> Iterator[Figure]:
 @contextlib.contextmanager
 def _served(folder: Path) -> Iterator[http.client.HTTPConnection]:
     """A client of our bench function behind the local function URL."""
-    function = ["--task-root", str(ROOT), "--handler", "tests.bench.tools_function.handler.handler"]
-    paths = ["--env", f"PYTHONPATH={ROOT / 'functions'}"]
+    function = ["--task-root", str(ROOT / "tests/bench/tools_function"), "--handler", "handler.handler"]
+    paths = ["--env", f"PYTHONPATH={ROOT / 'functions'}:{ROOT}"]
     with local_server(folder, *function, *paths) as server:
         client = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
         with contextlib.closing(client):

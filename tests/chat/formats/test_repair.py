@@ -183,3 +183,29 @@ messages = json_values | st.builds(
 @given(older=st.lists(messages, max_size=4))
 def test_whatever_was_sent_before_a_good_question_is_answered(wire_format: Format, older: list[Any]) -> None:
     history(wire_format, *older)
+
+
+@pytest.mark.parametrize("wire_format", [AI_SDK, AG_UI, OPENAI])
+def test_one_element_that_is_none_loses_no_other(wire_format: Format) -> None:
+    [message] = history(wire_format, user(wire_format, {"type": "text", "text": "17+4?"}, None, {"text": "Quick!"}, 5))
+    assert isinstance(message, UserMessage)
+    assert "".join(part.text for part in message.parts if isinstance(part, Text)) == "17+4?Quick!"
+
+
+def test_an_answer_whose_content_is_a_list_is_read_as_text() -> None:
+    content = [{"type": "text", "text": "21"}, {"type": "text", "text": "indeed"}]
+    [message] = history(AG_UI, {"id": "a", "role": "assistant", "content": content})
+    assert isinstance(message, AssistantMessage)
+    assert message.text == "21\nindeed"
+
+
+def test_an_image_in_a_result_is_a_line() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    image = {"type": "image", "source": {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}}
+    *_, result = history(
+        AG_UI,
+        {"id": "a", "role": "assistant", "toolCalls": [call]},
+        {"id": "t", "role": "tool", "toolCallId": "c", "content": [{"type": "text", "text": "Here: "}, image]},
+    )
+    assert isinstance(result, ToolMessage)
+    assert result.content.startswith("Here: [")

@@ -8,6 +8,7 @@ import pytest
 from tests import transcripts
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, folded, request
 from tests.upstream import saying, upstream
+from winterbourne.chat.core.events import ToolCallReady
 from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
 from winterbourne.chat.providers import anthropic
 from winterbourne.chat.providers.factory import make_provider
@@ -80,3 +81,18 @@ class TestRequest:
             model_request = request(UserMessage((Text("search"),)), AssistantMessage((Text("Searching"),)))
             _ = [batch async for batch in provider.stream(model_request)]
         assert json.loads(server.requests[0].body)["messages"][-1]["role"] == "assistant"
+
+
+@pytest.mark.parametrize("delta_type", ["input_json_delta", "", "json_delta"])
+@pytest.mark.parametrize("arguments", [{"city": "Lima"}, '{"city":"Lima"}'])
+def test_arguments_are_read_as_an_object_and_whatever_the_delta_is_called(delta_type: str, arguments: object) -> None:
+    block = {"type": "tool_use", "id": "t1", "name": "look", "input": {}}
+    frames = [
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": delta_type, "partial_json": arguments}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    ]
+    events = anthropic.AnthropicParser().feed("".join(f"data: {json.dumps(frame)}\n\n" for frame in frames).encode())
+    assert ToolCallReady("t1", "look", '{"city":"Lima"}') in events

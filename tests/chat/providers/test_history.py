@@ -25,7 +25,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers import anthropic, bedrock, openai
-from winterbourne.chat.providers.history import EMPTY_RESULT, NAME_RULE, OPENING
+from winterbourne.chat.providers.history import EMPTY_RESULT, NAME_RULE, OPENING, arguments_json
 from winterbourne.chat.settings import ModelSettings, Settings
 
 HI = UserMessage((Text("Hi"),))
@@ -243,3 +243,14 @@ class TestIdsOfCompatibleServers:
     def test_are_at_most_40_characters_for_openai(self) -> None:
         assert len(self.sent(self.SIGNED, OFFICIAL)) == 40
         assert self.sent("functions.f:3", OFFICIAL) == "functions.f:3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"word": "\\ud83d"}', '{"word": "\N{REPLACEMENT CHARACTER}"}'),
+        ('{"\\ude00": [1, NaN]}', '{"\N{REPLACEMENT CHARACTER}": [1, "NaN"]}'),
+    ],
+)
+def test_half_a_character_in_arguments_is_replaced_and_the_rest_kept(arguments: str, sent: str) -> None:
+    assert arguments_json(ToolCall("1", "say", arguments)) == sent

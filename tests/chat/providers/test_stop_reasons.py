@@ -30,3 +30,32 @@ def test_each_reason_has_its_kind_in_any_spelling(reasons: str, kind: str) -> No
 @given(st.text())
 def test_any_text_has_a_kind(reason: str) -> None:
     assert classify_stop_reason(reason) in {*STOP_REASONS.values(), "error", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("connection_lost", "error"),
+        ("rate_limit", "error"),
+        ("rateLimited", "error"),
+        ("terminated", "error"),
+        ("quota_exceeded", "error"),
+        ("evicted", "error"),
+        ("oom", "error"),
+        ("dropped", "error"),
+        ("shutdown", "error"),
+        ("worker_lost", "error"),
+        ("throttled", "error"),
+        ("incomplete", "error"),
+        ("backend_down", "error"),
+        ("maxTokens", "max_tokens"),
+        ("max_new_tokens", "max_tokens"),
+        ("truncated", "max_tokens"),
+        ("content_policy", "content_filter"),
+        ("unsafe", "content_filter"),
+        ("endTurn", "stop"),
+        ("toolUse", "tool_calls"),
+    ],
+)
+def test_words_of_other_servers_mean_what_they_say(reason: str, kind: str) -> None:
+    assert classify_stop_reason(reason) == kind

@@ -86,15 +86,22 @@ def _readings(empty: Mapping[str, Any], name: str, value: Any, message_type: Any
     """What a field's value may mean, the likeliest first."""
     yield value
     values = value if isinstance(value, list) else [value]
-    if isinstance(value, list | dict) and all(isinstance(one, str) or _is_part(one) for one in values):
-        parts = (_read_part(empty, name, one, message_type) for one in values)
+    if (
+        readable := [one for one in values if isinstance(one, str) or _is_part(one)]
+        if isinstance(value, list | dict)
+        else []
+    ):
+        parts = (_read_part(empty, name, one, message_type) for one in readable)
         yield [part for part in parts if part is not None]
+        yield "\n".join(
+            text for one in readable if isinstance(text := one if isinstance(one, str) else one.get("text"), str)
+        )
     if isinstance(value, int | float) or (value is not None and empty["role"] == "tool"):
         yield dumps(value).decode()  # a result that is not text, or a number
 
 
 def _is_part(value: Any) -> bool:
-    return isinstance(value, dict) and ("type" in value or "function" in value)
+    return isinstance(value, dict) and not value.keys().isdisjoint({"type", "function", "text"})
 
 
 def _read_part(empty: Mapping[str, Any], name: str, part: Any, message_type: Any) -> Any:

@@ -114,7 +114,7 @@ class _Delta(msgspec.Struct):
     text: str = ""
     thinking: str = ""
     signature: str = ""
-    partial_json: str = ""
+    partial_json: Any = ""
     stop_reason: str | None = None
 
 
@@ -182,15 +182,15 @@ class AnthropicParser(StreamParser[bytes]):
             self.assembler.add_reasoning(block.thinking)
 
     def _handle_delta(self, index: int, delta: _Delta) -> None:
-        match delta.type:
-            case "text_delta" if delta.text:
-                self.assembler.add_text(delta.text)
-            case "input_json_delta":
-                self.assembler.add_arguments(index, delta.partial_json)
-            case "thinking_delta" if delta.thinking:
-                self.assembler.add_reasoning(delta.thinking)
-            case "signature_delta" if self._block.type == "thinking":
-                self._block.signature += delta.signature
+        """Handle what a delta has: some servers name its type otherwise, or not at all."""
+        if delta.text:
+            self.assembler.add_text(delta.text)
+        if delta.partial_json:
+            self.assembler.add_arguments(index, encode_arguments(delta.partial_json))
+        if delta.thinking:
+            self.assembler.add_reasoning(delta.thinking)
+        if delta.signature and self._block.type == "thinking":
+            self._block.signature += delta.signature
 
     def _handle_block_stop(self, index: int) -> None:
         if self._block.type in {"thinking", "redacted_thinking"}:

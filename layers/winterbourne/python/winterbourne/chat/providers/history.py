@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -161,4 +162,8 @@ def arguments_json(call: ToolCall) -> str:
     with contextlib.suppress(orjson.JSONDecodeError):
         if isinstance(orjson.loads(call.arguments or "{}"), dict):
             return call.arguments or "{}"
+    with contextlib.suppress(ValueError, RecursionError):  # half a character, which orjson does not take
+        if isinstance(value := json.loads(call.arguments, parse_constant=str), dict):
+            text = json.dumps(value, ensure_ascii=False)
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return orjson.dumps({"broken_arguments": call.arguments}).decode()

@@ -17,11 +17,13 @@ _NAMES: Final[dict[StopReason, str]] = {
     "tool_calls": "tool_calls tool_call tool_use function_call function_calls",
     "max_tokens": (
         "length max_tokens model_length max_length max_output_tokens token_limit context_length context_window"
-        " context_length_exceeded model_context_window_exceeded"
+        " context_length_exceeded model_context_window_exceeded max_new_tokens max_completion_tokens"
+        " token_limit_reached max_tokens_reached truncated"
     ),
     "content_filter": (
         "content_filter content_filtered guardrail_intervened safety image_safety recitation image_recitation"
         " prohibited_content image_prohibited_content blocklist spii sensitive blocked moderation"
+        " content_policy content_policy_violation policy_violation safety_violation guardrail guardrails unsafe"
     ),
     "refusal": "refusal refused",
     "pause": "pause_turn",
@@ -33,13 +35,17 @@ STOP_REASONS: Final[dict[str, Classification]] = {
 _ERROR: Final = re.compile(
     r"error|abort|cancel|fail|time.?out|deadline|interrupt|disconnect|insufficient|malformed|unavailable|overload|busy"
     r"|exhaust|unexpected|too_many|missing|invalid|killed|preempt|crash|unspecified|no_image|^other$|^image_other$"
+    r"|lost|clos|dropp|terminat|evict|throttl|rate_?limit|quota|exceed|shut_?down|out_of_memory|^oom$|incomplete|^partial$|down$"
 )
+
+_CAMEL_CASE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def classify_stop_reason(reason: str) -> Classification:
-    """The kind of a provider's reason, in any case, with hyphens or underscores.
+    """The kind of a provider's reason, in any case, with hyphens or underscores or in camel case.
 
     `error` means that the provider gave up: the answer is not whole. An `unknown` reason may mean anything.
     """
-    name = reason.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
+    name = _CAMEL_CASE.sub("_", reason.strip()).lower().replace("-", "_").replace(" ", "_")
+    name = name.removeprefix("finish_reason_")
     return STOP_REASONS.get(name) or ("error" if _ERROR.search(name) else "unknown")

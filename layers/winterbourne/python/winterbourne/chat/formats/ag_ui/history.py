@@ -194,8 +194,13 @@ def _decode_reasoning(message: _ReasoningMessage) -> Reasoning:
     return Reasoning(message.content, value.signature, value.redacted, value.opaque)
 
 
+def _result_text(part: UserPart) -> str:
+    """A part of a result as text: a model is shown no images in results."""
+    return part.text if isinstance(part, Text) else "[an image that is not shown]"
+
+
 def _tool_message(message: _Tool) -> ToolMessage:
-    text = "".join(part.text for part in _content_parts(message.content) if isinstance(part, Text))
+    text = "".join(map(_result_text, _content_parts(message.content)))
     if message.error:
         return ToolMessage(message.tool_call_id, "", message.error, is_error=True)
     if message.metadata and message.metadata.winterbourne.status != "completed":

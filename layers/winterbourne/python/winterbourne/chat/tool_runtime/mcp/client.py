@@ -320,7 +320,7 @@ def _is_lost_session(status: int, took_s: float) -> bool:
 
     A gateway also answers 503 if a call takes it too long; that call may have been processed.
     """
-    return status in {400, 404} or (status == 503 and took_s < PROMPT_REFUSAL_S)
+    return status in {400, 404, 410} or (status == 503 and took_s < PROMPT_REFUSAL_S)
 
 
 def _origin(url: httpx.URL) -> str:
