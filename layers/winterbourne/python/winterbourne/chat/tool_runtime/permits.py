@@ -55,7 +55,7 @@ class Permits:
         """Release one permit of each semaphore, and grant permits to waiters that can proceed, longest wait first."""
         for semaphore in semaphores:
             semaphore.available += 1
-        while (kind := self._next_to_proceed()) is not None:
+        while self._queues and (kind := self._next_to_proceed()) is not None:
             self.try_acquire(kind)
             self._queues[kind].popleft()[1].set_result(None)
 

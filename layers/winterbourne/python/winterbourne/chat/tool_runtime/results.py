@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _MAX_ERROR_CHARS: Final = 2000
+_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
 _LARGE: Final = 1024 * 1024  # bytes of JSON that take about a millisecond to write
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -149,6 +150,8 @@ def _encode_with_note(text: bytes, kept_bytes: int, note: str) -> bytes:
 
 def _is_large(value: Any, limit: int) -> bool:
     """Whether a value may have more than about `limit` bytes of JSON; looks at no more of it than that."""
+    if isinstance(value, str):
+        return len(value) > limit
     pending = [value]
     while pending:
         limit -= _own_size(value := pending.pop())
@@ -160,14 +163,16 @@ def _is_large(value: Any, limit: int) -> bool:
 
 def _own_size(value: Any) -> int:
     """Bytes of a text, or at least as many as a container's parts take."""
-    return len(value) * (1 if isinstance(value, str) else 2) if isinstance(value, str | Collection) else 2
+    if isinstance(value, str):
+        return len(value)
+    return 2 * len(value) if isinstance(value, _CONTAINERS) else 2
 
 
 def _parts(value: Any) -> Collection[Any]:
     """The values in a container, or in an object that is encoded as one."""
     if isinstance(value, dict):
         return value.values()
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, _CONTAINERS):
         return value
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.astuple(value)
