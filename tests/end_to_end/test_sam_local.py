@@ -65,7 +65,7 @@ class TestInvoke:
     def test_answers_bad_json_with_a_400(self, invoke: Any) -> None:
         answer = invoke("bad.json")
         assert answer["statusCode"] == 400
-        assert set(json.loads(answer["body"])["error"]) == {"code", "message"}
+        assert set(json.loads(answer["body"])["error"]) == {"code", "message", "request_id"}
 
 
 class TestStartLambda:

@@ -9,6 +9,7 @@ an asynchronous handler.
 """
 
 import asyncio
+import atexit
 import functools
 import inspect
 import logging
@@ -175,7 +176,7 @@ _thread = threading.local()
 
 def _call_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     if not hasattr(_thread, "loop"):  # which `asyncio.get_event_loop()` finds here as it does on a main thread
-        _thread.loop = asyncio.new_event_loop()
+        _thread.loop = _make_loop()
     asyncio.set_event_loop(_thread.loop)  # each time: `asyncio.run` in a handler unsets it
     try:
         return function(*arguments)
@@ -192,8 +193,15 @@ def _thread_pool() -> "ThreadPoolExecutor":
 
 @functools.cache
 def _fallback_event_loop() -> asyncio.AbstractEventLoop:
-    """The loop used under a client without one; never closed, because handlers keep clients and pools on it."""
-    return asyncio.new_event_loop()
+    """The loop used under a client without one; open to the end, because handlers keep clients and pools on it."""
+    return _make_loop()
+
+
+def _make_loop() -> asyncio.AbstractEventLoop:
+    """A loop that is closed at exit, where the log would otherwise be told that it was not."""
+    loop = asyncio.new_event_loop()
+    atexit.register(lambda: None if loop.is_running() else loop.close())
+    return loop
 
 
 def _called(handler: Any) -> Any:
