@@ -16,6 +16,7 @@ __all__ = ["RefreshingCache"]
 
 T = TypeVar("T")
 
+SLOW_S: Final = 0.5  # requests need not be spared a fetch that fails faster
 FETCH_TIMEOUT_S: Final = 3.0
 """How long requests wait for a first value."""
 
@@ -46,9 +47,9 @@ class RefreshingCache(Generic[T]):
     async def get(self, max_age_s: float) -> T:
         """The value, refreshing it first if the last refresh was at least `max_age_s` seconds ago.
 
-        Concurrent callers share one fetch and its failure. A first fetch that fails is not repeated for as long as it
-        took, so that requests do not wait for it one after the other. Who is content with the value's age never waits.
-        If refreshing fails, the stale value is kept and a warning is logged: an old key is better than no service.
+        Concurrent callers share one fetch and its failure. A first fetch that fails slowly is not repeated for as long
+        as it took, so that requests do not wait for it one after the other. Who is content with the value's age never
+        waits. If refreshing fails, the stale value is kept and logged: an old key is better than none.
 
         Raises:
             Exception: What `fetch` raised, if there is no value yet; TimeoutError after FETCH_TIMEOUT_S.
@@ -76,7 +77,8 @@ class RefreshingCache(Generic[T]):
                 self._cached = (await self._fetch(),)
         except Exception as error:
             if self._cached is None:
-                self._retry_at = 2 * self._now() - started_at
+                if (took_s := self._now() - started_at) >= SLOW_S:
+                    self._retry_at = self._now() + took_s
                 raise
             # Only messages of our own errors are logged: others may quote what was fetched.
             reason = str(error) if isinstance(error, ChatError) else type(error).__name__
