@@ -35,11 +35,7 @@ from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
-from winterbourne.chat.providers.errors import (
-    ErrorHints,
-    error_for_non_stream_body,
-    error_for_status,
-)
+from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, Learned, apply_lessons, refused_for
 from winterbourne.chat.providers.opaque import drop_foreign, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
@@ -156,7 +152,8 @@ class HttpProvider(ABC):
                     if batch := parser.feed(data):
                         has_output = True
                         yield batch
-                    opening += data[: _MAX_ERROR_BODY_BYTES - len(opening)]
+                    elif not has_output:  # else it is no document
+                        opening += data[: _MAX_ERROR_BODY_BYTES - len(opening)]
                     if parser.failure:
                         opening = await _complete_document(opening, chunks)
                         raise self._classify(parser.failure, None, opening, has_output=has_output)
