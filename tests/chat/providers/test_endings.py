@@ -222,6 +222,7 @@ ERRORS: list[bytes] = [
             chunk(None, "stop", error="engine lost"),
             chunk(None, None, code=1302, message="engine lost"),
             {"choices": [{"index": 0, "delta": {}, "error": {"message": "engine lost"}, "finish_reason": "error"}]},
+            {"choices": [{"index": 0, "delta": {"error": {"message": "engine lost"}}, "finish_reason": None}]},
         )
     ),
     b'error: {"code":400,"message":"engine lost"}\n\n',

@@ -94,6 +94,7 @@ class TestErrorBody:
         ("body", "told"),
         [
             ({"detail": [{"type": "x", "loc": ["body", "seed"], "msg": "not allowed"}]}, "body.seed: not allowed"),
+            ({"fault": {"faultstring": "unknown field", "detail": {"errorcode": "x"}}}, "unknown field"),
             ([{"error": {"code": 400, "message": "unknown field", "status": "INVALID_ARGUMENT"}}], "unknown field"),
             ({"object": "error", "message": {"detail": [{"loc": ["body"], "msg": "no"}]}}, "body: no"),
             (

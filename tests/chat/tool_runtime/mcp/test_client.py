@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -361,6 +362,15 @@ class TestRefusedSession:
         with pytest.raises(ToolUnavailable, match="HTTP 503"):
             await station.look()
         assert station.seen.count("tools/call") == 1
+
+
+async def test_an_id_that_is_sent_back_as_text_is_ours() -> None:
+    def answer(request: httpx.Request, *_: object) -> httpx.Response:
+        result = {"content": [{"type": "text", "text": "a grey sea"}]}
+        sent_id = str(json.loads(request.content)["id"])
+        return httpx.Response(200, json={"jsonrpc": "2.0", "id": sent_id, "result": result})
+
+    assert await Station(tools__call=answer).look() == "a grey sea"
 
 
 class TestRefusal:

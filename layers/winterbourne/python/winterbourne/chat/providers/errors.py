@@ -86,7 +86,7 @@ _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what 
 _MAX_DEPTH: Final = 8
 _MAX_HTML_CHARS: Final = 4096
 _MESSAGE_FIELDS: Final = (
-    *("message", "Message", "msg", "detail", "error", "errors"),
+    *("message", "Message", "msg", "detail", "error", "errors", "fault", "faultstring"),
     *("error_description", "error_msg", "status_msg", "base_resp", "reason", "title"),
 )
 _CODE_FIELDS: Final = ("code", "type", "status", "error_code", "status_code")

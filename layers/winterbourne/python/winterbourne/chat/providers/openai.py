@@ -213,6 +213,7 @@ class _Delta(msgspec.Struct):
     thinking_blocks: Any = None  # LiteLLM, for Claude; next to `reasoning_content`
     reasoning_details: Any = None  # OpenRouter, next to `reasoning`
     extra_content: Any = None  # the Gemini API
+    error: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -262,7 +263,7 @@ class OpenAIParser(StreamParser[bytes]):
                 continue
             if choice.delta:
                 self._handle_delta(choice.delta)
-            if choice.message or choice.text or choice.error:
+            if choice.message or choice.text or choice.error or (choice.delta and choice.delta.error):
                 self._handle_unusual_choice(choice)
             if choice.finish_reason:
                 _raise_if_error(chunk, frame)
@@ -277,8 +278,8 @@ class OpenAIParser(StreamParser[bytes]):
 
     def _handle_unusual_choice(self, choice: _Choice) -> None:
         """Handle an error, or a message that is not streamed; after the deltas it consists of it says nothing new."""
-        if choice.error:
-            raise mid_stream_error(choice.error)
+        if error := choice.error or (choice.delta and choice.delta.error):
+            raise mid_stream_error(error)
         if self._has_messages or not self.assembler.has_answer:
             self._has_messages = True
             self._handle_delta(choice.message or _Delta(choice.text))

@@ -213,12 +213,12 @@ class McpClient(msgspec.Struct, eq=False):
             TypeError: The result is not an object.
         """
         async for message in read_messages(response, ids):
-            answered_id, error = message.get("id"), message.get("error")
+            answered_id, error = str(message.get("id")), message.get("error")  # some servers send it back as text
             if "method" in message:
                 await self._handle_server_message(message, headers, context)
-            elif error is not None and answered_id in (sent["id"], None):
+            elif error is not None and answered_id in (str(sent["id"]), "None"):
                 raise ToolError(f"The tool's server refused the call: {error_text(error)}")
-            elif answered_id == sent["id"]:
+            elif answered_id == str(sent["id"]):
                 if not isinstance(message.get("result"), dict):
                     raise TypeError("the result is not an object")
                 return dict(message["result"])
