@@ -198,7 +198,7 @@ class TestStarting:
             check=False,
             env={"PATH": os.environ["PATH"]},
         )
-        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"python -m winterbourne.local: {sentence}\n")
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"winterbourne run: {sentence}\n")
         assert sentence in (tmp_path / "log").read_text()
 
     def test_a_port_in_use_is_one_line_that_says_so(self, function_url: str) -> None:
@@ -211,7 +211,7 @@ class TestStarting:
             check=False,
         )
         assert done.returncode == 1
-        assert done.stderr == f"python -m winterbourne.local: 127.0.0.1:{port} is in use\n"
+        assert done.stderr == f"winterbourne run: 127.0.0.1:{port} is in use\n"
 
     def test_ctrl_c_ends_everything_that_was_started(self, tmp_path: Path) -> None:
         with local_server(tmp_path) as server:

@@ -1,4 +1,4 @@
-"""Command line parser of `python -m winterbourne.local`: defaults, flags, and messages for invalid values."""
+"""Command line parser of `winterbourne run`: defaults, flags, and messages for invalid values."""
 
 from pathlib import Path
 

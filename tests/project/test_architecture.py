@@ -132,13 +132,14 @@ class TestImports:
     """The arrows of the drawing."""
 
     def test_names_are_imported_at_run_time_in_few_places(self) -> None:
-        """Providers by MODEL_PROVIDER, the names of `winterbourne.chat` on first use, the tools of a package."""
+        """Providers, the names of `winterbourne.chat` on first use, a package's tools, the command line's commands."""
         assert {name for name, text in all_sources().items() if "import_module(" in text or "__import__" in text} == {
             "winterbourne.bootstrap",
             "winterbourne.lifecycle",
             "winterbourne.chat",
             "winterbourne.chat.providers.factory",
             "winterbourne.chat.tool_runtime.discovery",
+            "winterbourne.local.cli",
         }
 
     def test_every_module_and_package_of_the_engine_has_a_row(self) -> None:

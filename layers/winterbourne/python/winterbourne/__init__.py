@@ -28,6 +28,7 @@ __all__ = [
     "StreamLost",
     "StreamMisused",
     "WinterbourneError",
+    "__version__",
     "after_restore",
     "before_snapshot",
     "current_context",
@@ -39,3 +40,5 @@ __all__ = [
     "retire",
     "streamify_response",
 ]
+
+__version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Command line parser of `python -m winterbourne.local`."""
+"""Command line parser of `winterbourne run`."""
 
 import argparse
 import contextlib
@@ -19,18 +19,17 @@ that Lambda would start, behind a real Runtime API; nothing is deployed and no A
 
 EXAMPLES: Final = """\
 examples:
-  python -m winterbourne.local                                         the chat with a scripted model and practice data
-  MODEL_PROVIDER=openai OPENAI_API_KEY=… python -m winterbourne.local  the chat with a real model
-  python -m winterbourne.local --task-root DIR --handler app.handler   any other function
-  python -m winterbourne.local --invoke-port 3001                      also serve boto3's invoke and
-                                                                       invoke_with_response_stream
+  winterbourne run                                         the chat with a scripted model
+  MODEL_PROVIDER=openai OPENAI_API_KEY=… winterbourne run  the chat with a real model
+  winterbourne run --task-root DIR --handler app.handler   any other function
+  winterbourne run --invoke-port 3001                      also serve boto3's invoke and invoke_with_response_stream
 """
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; if it is invalid, print an error and exit with status 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m winterbourne.local",
+        prog="winterbourne run",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`python -m winterbourne.local.doctor`: runs all checks, prints findings, and exits with 1 if anything is wrong."""
+"""`winterbourne doctor`: runs all checks, prints findings, and exits with 1 if anything is wrong."""
 
 import argparse
 import os
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m winterbourne.local.doctor", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog="winterbourne doctor", description=DESCRIPTION)
     url_help = f"URL of the chat (default: the stack's, or {LOCAL_URL} without a stack)"
     parser.add_argument("--url", default="", help=url_help)
     parser.add_argument("--stack", default="", help="name of a deployed stack, such as winterbourne-dev")

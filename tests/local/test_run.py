@@ -1,4 +1,4 @@
-"""`python -m winterbourne.local` as a real process: starting, stopping, flags and error messages."""
+"""`winterbourne run` as a real process: starting, stopping, flags and error messages."""
 
 import json
 import os
@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from tests.local_server import ROOT, LocalServer, local_server
-from winterbourne.local.__main__ import _server_config
 from winterbourne.local.command_line import parse
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.run import _server_config
 from winterbourne.local.server import ServerConfig
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ class TestAPortInUse:
         command = [sys.executable, "-m", "winterbourne.local", "--port", port, "--log", os.devnull]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        assert ended.stderr == f"python -m winterbourne.local: 127.0.0.1:{port} is in use\n"
+        assert ended.stderr == f"winterbourne run: 127.0.0.1:{port} is in use\n"
         assert ended.stdout == ""
 
 
@@ -143,7 +143,7 @@ class TestStarting:
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr) == (
             1,
-            "python -m winterbourne.local: /no/such/folder/log: No such file or directory\n",
+            "winterbourne run: /no/such/folder/log: No such file or directory\n",
         )
 
     def test_with_an_unreadable_template_is_one_line(self) -> None:
@@ -286,14 +286,14 @@ class TestAFunctionThatDoesNotStart:
         (chat_folder / "functions/chat/tools/moor.py").write_text(text)
         done = ended(chat_folder, "--task-root", str(chat_folder / "functions"))
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-        assert done.stderr.startswith("python -m winterbourne.local: chat/tools/moor.py")
+        assert done.stderr.startswith("winterbourne run: chat/tools/moor.py")
         assert reason in done.stderr
 
     def test_at_all_is_one_line_too(self, tmp_path: Path) -> None:
         (tmp_path / "broken.py").write_text("def handler(event, context): ...\nraise KeyError('it')")
         done = ended(tmp_path, "--task-root", str(tmp_path), "--handler", "broken.handler")
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "python -m winterbourne.local: KeyError: 'it'\n"
+        assert done.stderr == "winterbourne run: KeyError: 'it'\n"
 
     def test_because_its_handler_has_no_module_is_a_wrong_flag(self, tmp_path: Path) -> None:
         done = ended(tmp_path, "--handler", "x")

@@ -1,0 +1,36 @@
+"""The command line: `winterbourne COMMAND`, also as `python -m winterbourne.local COMMAND`."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from winterbourne import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Final = {
+    "run": ("winterbourne.local.run", "serve the chat, or any function, at a function URL on this machine"),
+    "doctor": ("winterbourne.local.doctor.__main__", "say what is wrong with a chat, and how to fix it"),
+}
+"""Each command's module, whose `main` takes the arguments and returns the exit status, and what the command does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, importing only its module; print the commands if there is none of that name."""
+    command, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
+    if command in COMMANDS:
+        return int(import_module(COMMANDS[command][0]).main(rest[:-1]))
+    if command in {"", "-h", "--help", "help"}:
+        sys.stdout.write(_help())
+        return 0
+    if command in {"-V", "--version"}:
+        sys.stdout.write(f"winterbourne {__version__}\n")
+        return 0
+    sys.stderr.write(f"winterbourne: there is no command {command!r}; there are {', '.join(COMMANDS)}\n")
+    return 2
+
+
+def _help() -> str:
+    rows = "".join(f"  {name:<8}  {text}\n" for name, (_, text) in COMMANDS.items())
+    return f"usage: winterbourne COMMAND …\n\n{rows}\n`winterbourne COMMAND --help` says more of each.\n"

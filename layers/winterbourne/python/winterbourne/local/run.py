@@ -1,0 +1,130 @@
+"""`winterbourne run`: serves the function URL on this machine until Ctrl-C."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from winterbourne.local import chat_settings, command_line
+from winterbourne.local.banner import format_banner
+from winterbourne.local.console import LineWriter
+from winterbourne.local.cors import Cors
+from winterbourne.local.cors_template import TemplateError, default_cors, read_cors
+from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.server import FunctionNotStarted, ServerConfig, run_server
+
+__all__ = ["main"]
+
+STDERR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT, SIGTERM or SIGHUP, then return 0; if starting fails, print one line and return 1."""
+    args = command_line.parse(arguments)
+    logging.basicConfig(handlers=[logging.StreamHandler(LineWriter(STDERR))])
+    try:
+        with suppress(asyncio.CancelledError), tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
+            asyncio.run(_serve(args, _server_config(args, Path(scratch))))
+    except (OSError, TemplateError, FunctionNotStarted) as error:
+        sys.stderr.write(f"winterbourne run: {_error_message(error)}\n")
+        return 1
+    return 0
+
+
+async def _serve(args: Namespace, config: ServerConfig) -> None:
+    task = asyncio.current_task()
+    assert task  # noqa: S101 - this is one
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+    is_chat = chat_settings.is_chat(args.task_root)
+    warnings = chat_settings.find_problems(config, {**os.environ, **dict(args.env)}) if is_chat else []
+    async with run_server(config, partial(format_banner, config, chat=is_chat, warnings=warnings)) as addresses:
+        if args.ready_file:
+            _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
+        await asyncio.Event().wait()
+
+
+def _cancel_once(task: "asyncio.Task[None]") -> None:
+    """Begin the shutdown; a second signal does not interrupt it."""
+    if not task.cancelling():
+        task.cancel()
+
+
+def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
+    return ServerConfig(
+        function=_function_config(args, scratch),
+        host=args.host,
+        port=args.port,
+        invoke_port=args.invoke_port,
+        concurrency=args.concurrency,
+        freeze_when_idle=not args.no_freeze,
+        cors=_cors(args),
+        response_limits=ResponseLimits(args.burst, args.rate, args.limit),
+        use_stub_services=chat_settings.is_chat(args.task_root) and not args.no_practice,
+        log_file=args.log.resolve(),
+        allow_hosts=tuple(args.allow_host),
+    )
+
+
+def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
+    return FunctionConfig(
+        task_root=args.task_root,
+        handler=args.handler,
+        python=args.python,
+        wrapper=str(args.opt / "winterbourne"),
+        name=args.name,
+        memory_mb=args.memory,
+        timeout_s=args.timeout,
+        variables={**_chat_settings(args.task_root, scratch), **dict(args.env)},
+        managed_instances=args.managed_instances,
+        snap_start=args.snap_start,
+    )
+
+
+def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
+    if not chat_settings.is_chat(task_root):
+        return {}
+    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(os.environ)}
+
+
+def _cors(args: Namespace) -> Cors:
+    """The CORS configuration from the flags; what they leave unset comes from a template.
+
+    A chat for which no origin is named lets pages of this machine in.
+    """
+    flags = {
+        "allow_origins": tuple(args.cors_allow_origin),
+        "allow_methods": tuple(args.cors_allow_method),
+        "allow_headers": tuple(args.cors_allow_header),
+        "expose_headers": tuple(args.cors_expose_header),
+        "allow_credentials": args.cors_allow_credentials,
+        "max_age": args.cors_max_age,
+    }
+    given = {name: value for name, value in flags.items() if value}
+    is_chat, template = chat_settings.is_chat(args.task_root), args.task_root.parent / "template.yaml"
+    default = default_cors(template) if is_chat or given else Cors()
+    cors = replace(read_cors(args.cors_template) if args.cors_template else default, **given)
+    return replace(cors, allow_local_origins=is_chat and not cors.allow_origins)
+
+
+def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:
+    """Write the file atomically (rename), so that a process that waits for it never reads half of it."""
+    temporary_file = ready_file.with_name(ready_file.name + ".draft")
+    temporary_file.write_text(json.dumps(addresses), encoding="utf-8")
+    temporary_file.rename(ready_file)
+
+
+def _error_message(error: Exception) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

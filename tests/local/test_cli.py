@@ -1,0 +1,42 @@
+"""The command line `winterbourne`: its commands, help, and a command that is not there."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from winterbourne import __version__
+from winterbourne.local import cli
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_a_main_that_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main([command, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: winterbourne {command} ")
+    assert callable(import_module(cli.COMMANDS[command][0]).main)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
+def test_help_lists_the_commands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines() if line.startswith("  ")] == list(cli.COMMANDS)
+
+
+def test_an_unknown_command_is_an_error_that_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["runn"]) == 2
+    assert capsys.readouterr().err.startswith("winterbourne: there is no command 'runn'; there are run, ")
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"winterbourne {__version__}\n"
+
+
+def test_the_module_without_a_command_is_run() -> None:
+    command = [sys.executable, "-m", "winterbourne.local", "--port", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: winterbourne run ")
