@@ -3,7 +3,8 @@
 https://frankfurter.dev/v1
 """
 
-from typing import Annotated, TypeAlias
+import os
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +12,8 @@ from msgspec import Meta
 from winterbourne.chat import ToolContext, ToolError, get_json, tool
 
 __all__ = ["Conversion", "convert_currency"]
+
+BASE_URL: Final = "https://api.frankfurter.dev/v1"
 
 Currency: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z]{3}$")]
 
@@ -39,7 +42,6 @@ class _Rates(msgspec.Struct, frozen=True):
     cache_ttl_s=600,
     cache_per_caller=False,
     breaker="frankfurter.dev",
-    needs=["FRANKFURTER_BASE_URL"],
 )
 async def convert_currency(
     amount: float, from_currency: Currency, to_currency: Currency, context: ToolContext
@@ -65,7 +67,7 @@ async def _rates(source: str, target: str, context: ToolContext) -> _Rates:
     rates = await get_json(
         context,
         "exchange rate service",
-        f"{context.setting('FRANKFURTER_BASE_URL')}/latest",
+        f"{os.environ.get('FRANKFURTER_BASE_URL') or BASE_URL}/latest",
         _Rates,
         params={"base": source, "symbols": target},
         not_found=unknown,

@@ -1,7 +1,8 @@
 """Share prices from Finnhub. https://finnhub.io/docs/api/quote"""
 
 import datetime as dt
-from typing import Annotated
+import os
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +10,8 @@ from msgspec import Meta
 from winterbourne.chat import ToolContext, ToolError, get_json, tool
 
 __all__ = ["StockQuote", "get_stock_quote"]
+
+BASE_URL: Final = "https://finnhub.io/api/v1"
 
 
 class StockQuote(msgspec.Struct, frozen=True):
@@ -40,7 +43,7 @@ class _Quote(msgspec.Struct, frozen=True):
     cache_ttl_s=15,
     cache_per_caller=False,
     breaker="finnhub.io",
-    needs=["FINNHUB_API_KEY", "FINNHUB_BASE_URL"],
+    keys=["FINNHUB_API_KEY"],
 )
 async def get_stock_quote(
     symbol: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,20}$")], context: ToolContext
@@ -54,7 +57,7 @@ async def get_stock_quote(
     quote = await get_json(
         context,
         "stock service",
-        f"{context.setting('FINNHUB_BASE_URL')}/quote",
+        f"{os.environ.get('FINNHUB_BASE_URL') or BASE_URL}/quote",
         _Quote,
         params={"symbol": symbol.upper()},
         headers={"X-Finnhub-Token": await context.key("FINNHUB_API_KEY")},

@@ -4,6 +4,7 @@ https://open-meteo.com/en/docs and https://open-meteo.com/en/docs/geocoding-api
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -13,6 +14,9 @@ from msgspec import Meta
 from winterbourne.chat import ToolContext, ToolError, ToolUnavailable, get_json, tool
 
 __all__ = ["Weather", "get_weather"]
+
+BASE_URL: Final = "https://api.open-meteo.com/v1"
+GEOCODING_BASE_URL: Final = "https://geocoding-api.open-meteo.com/v1"
 
 # WMO code 4677 in the groups that Open-Meteo uses; the first code of each group.
 WEATHER_CODES: Final = {
@@ -96,7 +100,6 @@ async def _get_weather_in_cities(calls: Sequence[Any], context: ToolContext) -> 
     breaker="open-meteo.com",
     batch=_get_weather_in_cities,
     batch_window_s=0.3,  # a model writes its calls one after the other
-    needs=["OPEN_METEO_BASE_URL", "OPEN_METEO_GEOCODING_BASE_URL"],
 )
 async def get_weather(city: Annotated[str, Meta(min_length=2, max_length=100)], context: ToolContext) -> Weather:
     """The weather in a city right now.
@@ -114,7 +117,7 @@ async def _place(city: str, context: ToolContext) -> _Place:
     places = await get_json(
         context,
         "geocoding service",
-        f"{context.setting('OPEN_METEO_GEOCODING_BASE_URL')}/search",
+        f"{os.environ.get('OPEN_METEO_GEOCODING_BASE_URL') or GEOCODING_BASE_URL}/search",
         _Places,
         params={"name": city, "count": 1, "language": "en", "format": "json"},
     )
@@ -125,7 +128,7 @@ async def _place(city: str, context: ToolContext) -> _Place:
 
 async def _forecasts(places: Sequence[_Place], context: ToolContext) -> list[_Forecast]:
     """The forecasts for some places, in order, in one request."""
-    url = f"{context.setting('OPEN_METEO_BASE_URL')}/forecast"
+    url = f"{os.environ.get('OPEN_METEO_BASE_URL') or BASE_URL}/forecast"
     params = {
         "latitude": ",".join(str(place.latitude) for place in places),
         "longitude": ",".join(str(place.longitude) for place in places),

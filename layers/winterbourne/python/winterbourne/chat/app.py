@@ -1,20 +1,24 @@
-"""Composition: makes the parts of a chat from its settings and its tools, and puts them together as a `Service`.
+"""Composition: makes the parts of a chat from its settings and its tools, and puts them together.
 
-The only module that knows every part. Importing it makes nothing. `build` finds wrong settings at cold start, not in a
+The only module that knows every part. Importing it makes nothing. `Chat` finds wrong settings at cold start, not in a
 user's first request.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import msgspec
 from aws_lambda_powertools import Logger
 
-from winterbourne import before_snapshot, on_shutdown, on_startup, retire
+from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
 from winterbourne.chat.auth.base import Authenticator
-from winterbourne.chat.auth.factory import make_authenticator
+from winterbourne.chat.auth.factory import AuthFactory, make_authenticator
+from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint, resume_stream
@@ -25,20 +29,24 @@ from winterbourne.chat.http.endpoints.static_files import serve_static_file
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import http_pool, telemetry
-from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.process_setup import set_up_process
+from winterbourne.chat.providers.factory import ProviderFactory, make_provider
 from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings
 from winterbourne.chat.storage.conversations import ConversationStore
-from winterbourne.chat.storage.factory import make_store
+from winterbourne.chat.storage.factory import StoreFactory, make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.discovery import add_tools
-from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.chat.tool_runtime.discovery import ToolSource, discover, make_executor
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from winterbourne.chat.setting_arguments import SettingArguments
+    from winterbourne.chat.tool_runtime.executor import ToolExecutor
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers
 
-__all__ = ["build"]
+__all__ = ["Chat", "Extensions", "build"]
 
 Routes: TypeAlias = dict[tuple[str, str], Endpoint]
 
@@ -47,24 +55,102 @@ FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
 
 
-def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
+class Extensions(msgspec.Struct, frozen=True, kw_only=True):
+    """Parts of one's own, beside those of the engine; `Chat` says what each is."""
+
+    providers: Mapping[str, ProviderFactory] = {}
+    formats: Sequence[Format] = ()
+    stores: Mapping[str, StoreFactory] = {}
+    auth_schemes: Mapping[str, AuthFactory] = {}
+
+
+_NO_EXTENSIONS: Final = Extensions()
+
+
+class Chat:
+    """A chat: tools, instructions, look and settings, put together when the execution environment starts.
+
+    Args:
+        tools: What the model may call: a package, all of whose modules are searched for tools, a module, a tool, a
+            typed function with a docstring, or several of these. What cannot be used is left out; the log says why.
+        instructions: The system prompt, as text or as the path of a file; the same setting as `system_prompt`.
+        title: The name of the chat, on its page.
+        greeting: What the page says before the first question: a heading and, after a blank line, a paragraph.
+        suggestions: Questions that the page offers before the first one.
+        accent: The colour of the page's links and signs of life, as `#1d6b7c`; empty for the engine's.
+        logo: An SVG or PNG file, shown beside the title.
+        providers: Model providers of your own, by the names that MODEL_PROVIDER may then have. One with a name of
+            the engine's replaces it; so it is with stores and authentication schemes.
+        formats: Wire formats of your own, each with a path of its own.
+        stores: Stores of your own, by the scheme in STORE: `SCHEME:NAME` calls its function with NAME.
+        auth_schemes: Authentication schemes of your own, by the names that AUTH may then have.
+        **settings: Every setting, in lower case, such as `max_turns=6`. The environment variable of the same name wins
+            if it is set, since it is the deployment that decides; the log says so. Keys belong into secrets, not here.
+
+    Attributes:
+        handler: The Lambda handler: for a function URL, for API Gateway, and for Lambda's Invoke API.
+        settings: The settings in force.
+
+    Raises:
+        SettingsError: An argument or variable is missing or invalid; the message names it. Or another chat of this
+            process has other settings of the HTTP pool, which they share.
+    """
+
+    def __init__(
+        self,
+        *,
+        tools: ToolSource | Iterable[ToolSource] = (),
+        instructions: str | Path = "",
+        title: str = "Chat",  # noqa: ARG002
+        greeting: str = "",  # noqa: ARG002
+        suggestions: Sequence[str] = (),  # noqa: ARG002
+        accent: str = "",  # noqa: ARG002
+        logo: str | Path = "",  # noqa: ARG002
+        providers: Mapping[str, ProviderFactory] = _NO_EXTENSIONS.providers,
+        formats: Sequence[Format] = (),
+        stores: Mapping[str, StoreFactory] = _NO_EXTENSIONS.stores,
+        auth_schemes: Mapping[str, AuthFactory] = _NO_EXTENSIONS.auth_schemes,
+        **settings: "Unpack[SettingArguments]",
+    ) -> None:
+        arguments = _with_instructions(settings, instructions)
+        self.settings, logger = set_up_process(os.environ, arguments)
+        extensions = Extensions(providers=providers, formats=formats, stores=stores, auth_schemes=auth_schemes)
+        self.handler = streamify_response(build(self.settings, discover(tools), logger, extensions).handle)
+
+
+def _with_instructions(settings: Mapping[str, object], instructions: str | Path) -> dict[str, object]:
+    if not instructions:
+        return dict(settings)
+    if settings.get("system_prompt"):
+        raise SettingsError("instructions and system_prompt are one setting: pass only one of them")
+    try:
+        text = instructions.read_text(encoding="utf-8") if isinstance(instructions, Path) else instructions
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the instructions {instructions} cannot be read: {type(error).__name__}") from None
+    return {**settings, "system_prompt": text.strip()}
+
+
+def build(
+    settings: Settings, tools: Iterable[Tool], logger: Logger, extensions: Extensions = _NO_EXTENSIONS
+) -> Service:
     """Make a chat's service, and register what it does at start-up, before a snapshot and at shutdown.
 
     Args:
         settings: Each part is handed to who needs it.
         tools: The function's own; those of MCP servers are added once they have been listed. A tool whose name is
-            taken, or that needs a setting that does not exist, is left out.
+            taken is left out.
         logger: As `set_up_process` returns it.
+        extensions: Providers, formats, stores and authentication schemes beside the engine's.
 
     Raises:
         SettingsError: A setting is missing or invalid; the message names it.
     """
-    provider, authenticator = make_provider(settings.model), make_authenticator(settings.auth)
+    provider = make_provider(settings.model, extensions.providers)
+    authenticator = make_authenticator(settings.auth, extensions.auth_schemes)
     log = settings.log
-    executor = ToolExecutor((), settings.tools, keys=settings.values(), log_messages=log.log_messages)
-    add_tools(executor, tools)
+    executor = make_executor(settings, tools)
     servers = _make_mcp_servers(settings.tools, executor)
-    store = make_store(settings.storage.store)
+    store = make_store(settings.storage.store, extensions.stores)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
@@ -82,7 +168,9 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
     routes = _routes(settings.model, health, stored)
     connect = servers.connect if servers else None
-    for each in FORMATS:
+    for each in (*FORMATS, *extensions.formats):
+        if ("POST", each.path) in routes:
+            raise SettingsError(f"two formats or endpoints have the path {each.path}")
         routes["POST", each.path] = Endpoint(
             partial(chat.handle, each), each.encode_error, is_chat=True, prepare=connect
         )
@@ -100,7 +188,7 @@ def build(settings: Settings, tools: Iterable[Tool], logger: Logger) -> Service:
     )
 
 
-def _make_mcp_servers(settings: ToolSettings, executor: ToolExecutor) -> "McpServers | None":
+def _make_mcp_servers(settings: ToolSettings, executor: "ToolExecutor") -> "McpServers | None":
     """The MCP servers whose tools are added to the executor; None if the settings name none."""
     if not settings.mcp_servers:
         return None

@@ -1,6 +1,7 @@
 """Process setup of the chat and the tool worker: settings, redaction, log, HTTP connection pool."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,22 +10,36 @@ from aws_lambda_powertools import Logger
 from winterbourne import on_startup
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import Settings, variables_set
 
 __all__ = ["set_up_process"]
 
 AWS_SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 """Secret variables that Lambda sets. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
 
+_NO_ARGUMENTS: Final[Mapping[str, object]] = {}
+_LOGGER: Final = logging.getLogger(__name__)
 
-def set_up_process(environment: Mapping[str, str]) -> tuple[Settings, Logger]:
+
+def set_up_process(
+    environment: Mapping[str, str], arguments: Mapping[str, object] = _NO_ARGUMENTS
+) -> tuple[Settings, Logger]:
     """Read the settings and set up redaction of all output before anything is written.
 
+    Args:
+        environment: The environment variables.
+        arguments: Settings by the names of their fields, as `Chat` takes them; a variable that is set wins.
+
     Raises:
-        SettingsError: A setting is invalid; the message names the variable.
+        SettingsError: A setting is invalid; the message names the variable. Or another chat of this process has set the
+            HTTP pool differently.
     """
-    settings = Settings.from_environment(environment)
+    variables = {name.lower(): environment[name] for name in variables_set(environment)}
+    settings = Settings.of(**{**arguments, **variables})
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
     on_startup(lambda: log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages))
     http_pool.configure(settings.http)
-    return settings, telemetry.make_logger(service=settings.log.service_name)
+    logger = telemetry.make_logger(service=settings.log.service_name)
+    if overridden := sorted(name.upper() for name in arguments.keys() & variables.keys()):
+        _LOGGER.info("variables win over arguments: %s", ", ".join(overridden), extra={"variables_win": overridden})
+    return settings, logger

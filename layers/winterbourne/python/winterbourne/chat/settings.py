@@ -4,8 +4,8 @@ A variable is named like its field, in capitals. An empty variable counts as uns
 variables empty.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Container, Iterator, Mapping
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,6 @@ from winterbourne.chat.infra.secret_values import find_secrets, find_secrets_in_
 __all__ = [
     "VARIABLES",
     "AuthSettings",
-    "DemoSettings",
     "HttpSettings",
     "LimitSettings",
     "LogSettings",
@@ -27,10 +26,14 @@ __all__ = [
     "StreamSettings",
     "ToolSettings",
     "is_secret",
+    "likely_setting",
+    "misspelt_variables",
+    "variables_set",
 ]
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+PLATFORM_PREFIXES: Final = ("AWS_", "LAMBDA_", "_", "PYTHON", "LD_", "LC_", "XDG_")
 # How the names of variables with secret values end.
 SECRET_SUFFIXES: Final = ("_KEY", "_KEYS", "AWS_BEARER_TOKEN_BEDROCK", "MCP_TOKENS")
 Limit = Annotated[int, Meta(ge=0)]
@@ -39,7 +42,7 @@ Limit = Annotated[int, Meta(ge=0)]
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The model provider, its options, and the agent loop around it."""
 
-    # Model provider: scripted (no model, for trying out), openai, anthropic or bedrock.
+    # Model provider: scripted (no model, for trying out), openai, anthropic, bedrock, or one of your own.
     model_provider: str = "scripted"
     # Model id as the provider spells it, on Bedrock also an inference profile. Unset: the provider module's default.
     model_id: str = ""
@@ -116,23 +119,6 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     mcp_tokens_secret_arn: str = ""
 
 
-class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The services that the demo tools ask."""
-
-    # Base URL of Finnhub, for stock quotes.
-    finnhub_base_url: str = "https://finnhub.io/api/v1"
-    # Finnhub API key, for local use. Without a key the stock quote tool is unavailable.
-    finnhub_api_key: str = ""
-    # ARN of the secret or SSM parameter with the Finnhub API key; wins over FINNHUB_API_KEY.
-    finnhub_api_key_secret_arn: str = ""
-    # Base URL of Frankfurter, for exchange rates.
-    frankfurter_base_url: str = "https://api.frankfurter.dev/v1"
-    # Base URL of Open-Meteo, for the weather.
-    open_meteo_base_url: str = "https://api.open-meteo.com/v1"
-    # Base URL of Open-Meteo's geocoding, for the places of the weather.
-    open_meteo_geocoding_base_url: str = "https://geocoding-api.open-meteo.com/v1"
-
-
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP connection pool."""
 
@@ -177,8 +163,9 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call."""
 
-    # Authentication scheme. api_key rejects every call until keys are configured; none accepts every call.
-    auth: Literal["api_key", "jwt", "iam", "none"] = "api_key"
+    # Authentication scheme: api_key, jwt, iam, none, or one of your own. api_key rejects every call until keys are
+    # configured; none accepts every call.
+    auth: str = "api_key"
     # API keys of callers, for local use: JSON, {"name": "key"} or {"name": ["key", "next key"]}.
     api_keys: str = ""
     # ARN of the secret or SSM parameter with the same JSON; wins over API_KEYS.
@@ -212,8 +199,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Conversations, limits and stop requests."""
 
-    # Where conversations, limits and stop requests are stored: memory, file:PATH (SQLite) or dynamodb:TABLE.
-    store: Annotated[str, Meta(pattern=r"^(memory|file:.+|dynamodb:.+)$")] = "memory"
+    # Where conversations, limits and stop requests are stored: memory, file:PATH (SQLite), dynamodb:TABLE, or
+    # SCHEME:NAME with a store of your own.
+    store: str = "memory"
     # Days a conversation is kept after its last message.
     conversation_ttl_days: Count = 30
     # Seconds until a lease that is no longer renewed expires, so that another request may use the conversation.
@@ -236,7 +224,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     model: ModelSettings = ModelSettings()
     tools: ToolSettings = ToolSettings()
-    demo: DemoSettings = DemoSettings()
     http: HttpSettings = HttpSettings()
     stream: StreamSettings = StreamSettings()
     request: RequestSettings = RequestSettings()
@@ -252,7 +239,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsError: A value is invalid; the message names the variable.
         """
-        return cls.of(**{name.lower(): value for name, value in environment.items() if value and name in VARIABLES})
+        return cls.of(**{name.lower(): environment[name] for name in variables_set(environment)})
 
     @classmethod
     def of(cls, **values: object) -> "Settings":
@@ -261,8 +248,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsError: There is no such setting, or its value is invalid; the message names its variable.
         """
-        if unknown := [name for name in values if name.upper() not in VARIABLES]:
-            raise SettingsError(f"there is no setting {unknown[0].upper()}")
+        for name in map(str.upper, values):
+            if name not in VARIABLES:
+                likely = likely_setting(name)
+                raise SettingsError(f"there is no setting {name}{likely and f'; is {likely} meant?'}")
         try:
             return msgspec.convert(dict.fromkeys(PARTS, values), cls, strict=False)
         except msgspec.ValidationError as error:
@@ -293,6 +282,30 @@ def is_secret(variable: str) -> bool:
     return variable.endswith(SECRET_SUFFIXES)
 
 
+def variables_set(environment: Mapping[str, str]) -> list[str]:
+    """The names of the settings that are set by a variable."""
+    return [name for name, value in environment.items() if value and name in VARIABLES]
+
+
+def misspelt_variables(environment: Mapping[str, str], others: Container[str] = ()) -> dict[str, str]:
+    """Variables whose names are nearly those of settings, each with the likely name; `others` are known to be none."""
+    unknown = (n for n, value in environment.items() if value and n not in VARIABLES and n not in others)
+    # Comparing names takes time at every cold start, and most variables are the platform's: PATH, LANG, AWS_….
+    worth = (name for name in unknown if "_" in name and not name.startswith(PLATFORM_PREFIXES))
+    found = {name: likely_setting(name) for name in worth}
+    return {name: likely for name, likely in sorted(found.items()) if likely}
+
+
+def likely_setting(name: str) -> str:
+    """The setting whose name differs by a letter or two, or in case alone; empty if there is none."""
+    import difflib  # noqa: PLC0415 - only if a name is unknown
+
+    upper = name.upper().replace("-", "_")
+    close = difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=0.9)
+    swapped = (each for each in VARIABLES if sorted(each) == sorted(upper))
+    return close[0] if close else next(swapped, "")
+
+
 PARTS: Final = Settings.__struct_fields__
 _DEFAULTS: Final = Settings().values()
 VARIABLES: Final = _DEFAULTS.keys()
@@ -300,8 +313,6 @@ VARIABLES: Final = _DEFAULTS.keys()
 
 
 _CHOICES: Final = {
-    "AUTH": "api_key, jwt, iam or none",
-    "STORE": "memory, file:PATH or dynamodb:TABLE",
     "LOG_MESSAGES": "true or false",
     "SYSTEM_PROMPT_FROM_REQUEST": "true or false",
 }

@@ -28,7 +28,8 @@ def format_banner(
     }
     table = "\n".join(f"{name:<12}  {value}" for name, value in rows.items() if value)
     table += "".join(f"\nWARNING {warning}" for warning in warnings)
-    return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(url, chat=chat)}\n"
+    question = (QUESTION if config.use_stub_services else "Hello") if chat else ""
+    return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(url, question)}\n"
 
 
 def _describe_model(function: FunctionConfig) -> str:
@@ -49,8 +50,8 @@ def _describe_data(config: ServerConfig) -> str:
     return "the real services, over the network"
 
 
-def _curl(url: str, *, chat: bool) -> str:
-    if not chat:
+def _curl(url: str, question: str) -> str:
+    if not question:
         return f"curl -N {url}/"
-    body = f'{{"messages":[{{"role":"user","content":"{QUESTION}"}}]}}'
+    body = f'{{"messages":[{{"role":"user","content":"{question}"}}]}}'
     return f"curl -N {url}/chat -H 'content-type: application/json' -d '{body}'"

@@ -3,17 +3,20 @@
 Other functions get none of them, only Lambda's environment variables and those given with `--env`.
 """
 
-import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from winterbourne.local.server import ServerConfig
 
 if TYPE_CHECKING:
     from winterbourne.chat.settings import Settings
 
-__all__ = ["find_problems", "is_chat", "local_settings", "user_settings"]
+__all__ = ["find_problems", "is_chat", "local_settings", "named_variables", "user_settings"]
+
+PLATFORM_PREFIXES: Final = ("AWS_", "LAMBDA_", "PYTHON", "LD_")
+_QUOTED_NAME: Final = re.compile(r"""["']([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)["']""")
 
 
 def is_chat(task_root: Path) -> bool:
@@ -22,38 +25,46 @@ def is_chat(task_root: Path) -> bool:
     return app.is_file() and b"winterbourne.chat" in app.read_bytes()
 
 
-def user_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The user's environment variables that are settings of the chat engine."""
+def named_variables(task_root: Path) -> set[str]:
+    """Names of environment variables in the function's code: of keys that its tools declare, of what it reads itself.
+
+    Those that Lambda or Python define are none of them.
+    """
+    sources = (path.read_text(encoding="utf-8", errors="replace") for path in task_root.rglob("*.py"))
+    names = {name for source in sources for name in _QUOTED_NAME.findall(source)}
+    return {name for name in names if not name.startswith(PLATFORM_PREFIXES)}
+
+
+def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str, str]:
+    """The user's environment variables that are settings of the engine, or that the function's code names.
+
+    Of a key's name, the variable with its secret's ARN belongs to it.
+    """
     from winterbourne.chat.settings import VARIABLES  # noqa: PLC0415 - needed only for a chat function
 
-    return {name: environ[name] for name in VARIABLES if environ.get(name)}
+    keys = {f"{name}{end}" for name in named for end in ("", "_SECRET_ARN")}
+    return {name: environ[name] for name in {*VARIABLES, "SETTINGS", *keys} if environ.get(name)}
 
 
 def local_settings(scratch: Path) -> dict[str, str]:
-    """What differs from a deployment: no authentication, and one store in `scratch` shared by all processes."""
-    return {"AUTH": "none", "STORE": f"file:{scratch / 'store.sqlite3'}"}
+    """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes."""
+    limits = dict.fromkeys(("LIMIT_REQUESTS_PER_MINUTE", "LIMIT_TOKENS_PER_DAY"), "0")
+    store = f"file:{scratch / 'store.sqlite3'}"
+    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **limits}
 
 
-def find_problems(config: ServerConfig, environ: Mapping[str, str]) -> list[str]:
+def find_problems(config: ServerConfig, environ: Mapping[str, str], named: Container[str] = ()) -> list[str]:
     """What in the settings of a chat can hardly be meant: misspelt variables, and values that contradict each other."""
     from winterbourne.chat.errors import SettingsError  # noqa: PLC0415 - needed only for a chat function
-    from winterbourne.chat.settings import VARIABLES, Settings  # noqa: PLC0415 - likewise
+    from winterbourne.chat.settings import Settings, misspelt_variables  # noqa: PLC0415 - likewise
 
-    misspelt = ((name, _likely_setting(name, list(VARIABLES))) for name in sorted(environ) if name not in VARIABLES)
-    problems = [f"{name} is not a setting; is {likely} meant?" for name, likely in misspelt if likely]
+    misspelt = misspelt_variables(environ, named)
+    problems = [f"{name} is not a setting; is {likely} meant?" for name, likely in misspelt.items()]
     try:
         settings = Settings.from_environment(config.function.variables)
     except SettingsError:  # the function itself reports it
         return problems
     return problems + _contradictions(config, settings)
-
-
-def _likely_setting(name: str, variables: list[str]) -> str:
-    """The setting whose name differs by a letter or two, or in case alone; empty if there is none."""
-    upper = name.upper().replace("-", "_")
-    close = difflib.get_close_matches(upper, variables, n=1, cutoff=0.9)
-    swapped = [each for each in variables if sorted(each) == sorted(upper)]
-    return (close or swapped or [""])[0]
 
 
 def _contradictions(config: ServerConfig, settings: "Settings") -> list[str]:

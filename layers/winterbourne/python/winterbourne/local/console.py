@@ -20,6 +20,7 @@ __all__ = ["FunctionLog", "LineWriter", "open_log"]
 
 MAX_QUEUED_LINES: Final = 1000
 FLUSH_TIMEOUT_S: Final = 0.5
+_SHOWN_BY_BANNER: Final = {"tools_offered", "variables_win"}
 PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
 
 
@@ -90,7 +91,7 @@ class FunctionLog:
         is_loopback: Whether only this machine can reach the server.
 
     Attributes:
-        tools: The tools of the environment that started last, but for those of MCP servers.
+        tools: The tools of the environment that started last, but for those of MCP servers; with what one lacks.
         left_out: The tools and modules it could not use, with the reasons.
     """
 
@@ -135,11 +136,18 @@ class FunctionLog:
         message = str(document.get("message"))
         repeats_access_log = message == "request" and document.get("level") == "INFO"
         warns_of_nobody = self._is_loopback and message.startswith("AUTH=none")
-        return repeats_access_log or warns_of_nobody or "tools_offered" in document
+        return repeats_access_log or warns_of_nobody or not document.keys().isdisjoint(_SHOWN_BY_BANNER)
 
     def _note_tools(self, document: dict[str, Any]) -> None:
         if reason := document.get("left_out"):
             self.left_out.append(str(reason))
-        before, self.tools = self.tools, document.get("tools_offered", self.tools)
+        if "tools_offered" not in document:
+            return
+        missing = document.get("tools_unavailable", {})
+        tools = [
+            f"{tool} (not available: {missing[tool]} is not set)" if tool in missing else tool
+            for tool in document["tools_offered"]
+        ]
+        before, self.tools = self.tools, tools
         if self._held is None and self.tools != before:
             self.print(f"tools: {', '.join(self.tools)}")

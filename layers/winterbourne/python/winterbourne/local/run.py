@@ -22,6 +22,7 @@ from winterbourne.local.cors_template import TemplateError, default_cors, read_c
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.server import FunctionNotStarted, ServerConfig, run_server
+from winterbourne.local.stub_services import STUBBED
 
 __all__ = ["main"]
 
@@ -47,7 +48,8 @@ async def _serve(args: Namespace, config: ServerConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
     is_chat = chat_settings.is_chat(args.task_root)
-    warnings = chat_settings.find_problems(config, {**os.environ, **dict(args.env)}) if is_chat else []
+    named, environ = chat_settings.named_variables(args.task_root), {**os.environ, **dict(args.env)}
+    warnings = chat_settings.find_problems(config, environ, named) if is_chat else []
     async with run_server(config, partial(format_banner, config, chat=is_chat, warnings=warnings)) as addresses:
         if args.ready_file:
             _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
@@ -70,7 +72,7 @@ def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
         freeze_when_idle=not args.no_freeze,
         cors=_cors(args),
         response_limits=ResponseLimits(args.burst, args.rate, args.limit),
-        use_stub_services=chat_settings.is_chat(args.task_root) and not args.no_practice,
+        use_stub_services=_has_stub_services(args.task_root) and not args.no_practice,
         log_file=args.log.resolve(),
         allow_hosts=tuple(args.allow_host),
     )
@@ -94,7 +96,13 @@ def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
 def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
     if not chat_settings.is_chat(task_root):
         return {}
-    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(os.environ)}
+    named = chat_settings.named_variables(task_root)
+    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(os.environ, named)}
+
+
+def _has_stub_services(task_root: Path) -> bool:
+    """Whether the chat asks services for which there is practice data: those of the demo's tools."""
+    return chat_settings.is_chat(task_root) and bool(STUBBED.keys() & chat_settings.named_variables(task_root))
 
 
 def _cors(args: Namespace) -> Cors:

@@ -7,12 +7,21 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 from urllib.parse import parse_qsl
 
 from winterbourne.local.http_server import Exchange, HttpServer
 from winterbourne.local.stub_data import ROUTES, SOURCE, delay_s
 
-__all__ = ["StubServices"]
+__all__ = ["STUBBED", "StubServices"]
+
+STUBBED: Final = {
+    "FINNHUB_BASE_URL": "finnhub",
+    "OPEN_METEO_BASE_URL": "open-meteo",
+    "OPEN_METEO_GEOCODING_BASE_URL": "geocoding",
+    "FRANKFURTER_BASE_URL": "frankfurter",
+}
+"""The variables by which tools find these services, and the paths of their stubs."""
 
 
 class StubServices:
@@ -28,15 +37,9 @@ class StubServices:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Chat settings that point its tools to this server; valid once it is listening."""
+        """Variables that point the chat's tools to this server; valid once it is listening."""
         base_url = f"http://127.0.0.1:{self.server.port}"
-        return {
-            "FINNHUB_BASE_URL": f"{base_url}/finnhub",
-            "FINNHUB_API_KEY": "any",
-            "OPEN_METEO_BASE_URL": f"{base_url}/open-meteo",
-            "OPEN_METEO_GEOCODING_BASE_URL": f"{base_url}/geocoding",
-            "FRANKFURTER_BASE_URL": f"{base_url}/frankfurter",
-        }
+        return {name: f"{base_url}/{path}" for name, path in STUBBED.items()} | {"FINNHUB_API_KEY": "any"}
 
     async def _handle_request(self, exchange: Exchange) -> None:
         path, _, query = exchange.target.partition("?")

@@ -30,6 +30,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import httpx
 import msgspec
 
+from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
 from winterbourne.chat.settings import HttpSettings
@@ -201,14 +202,21 @@ class _Pool:
 
     lock = threading.Lock()
 
-    settings = HttpSettings()
+    settings: HttpSettings | None = None
     transport: PoolTransport | None = None
     client: httpx.AsyncClient | None = None
     sync_client: httpx.Client | None = None
 
 
 def configure(settings: HttpSettings) -> None:
-    """Set limits and timeout; called once at init, before the first `client()`."""
+    """Set limits, timeout and retries; called for each chat at init, before the first `client()`.
+
+    Raises:
+        SettingsError: Another chat of this process has set them otherwise.
+    """
+    if _Pool.settings not in {None, settings}:
+        names = ", ".join(name.upper() for name in settings.__struct_fields__)
+        raise SettingsError(f"the HTTP pool is one for the process, so that every chat must have the same {names}")
     _Pool.settings = settings
 
 
@@ -292,7 +300,7 @@ def _transport_options() -> dict[str, Any]:
 
 def _client_options() -> dict[str, Any]:
     headers = {"accept-encoding": ACCEPT_ENCODING}
-    return {"timeout": _Pool.settings.http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
+    return {"timeout": _settings().http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
 
 
 def _rejecting_cookie_jar() -> CookieJar:
@@ -301,12 +309,16 @@ def _rejecting_cookie_jar() -> CookieJar:
 
 
 def _pool_limits() -> httpx.Limits:
-    total, idle = _Pool.settings.http_pool_maxsize, _Pool.settings.http_pool_connections
+    total, idle = _settings().http_pool_maxsize, _settings().http_pool_connections
     return httpx.Limits(max_connections=total, max_keepalive_connections=idle, keepalive_expiry=KEEPALIVE_EXPIRY_S)
 
 
+def _settings() -> HttpSettings:
+    return _Pool.settings or HttpSettings()
+
+
 def _retry_limits() -> tuple[int, float]:
-    return _Pool.settings.http_retries, _Pool.settings.http_timeout
+    return _settings().http_retries, _settings().http_timeout
 
 
 def _is_connection_lost(error: httpx.TransportError) -> bool:

@@ -1,30 +1,42 @@
 """Factory for the provider that MODEL_PROVIDER selects. Only its module is imported: each import costs cold start."""
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from winterbourne.chat.core.provider import Provider
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["PROVIDERS", "make_provider"]
+__all__ = ["PROVIDERS", "ProviderFactory", "make_provider"]
 
-# Each module has a `make(settings) -> Provider`.
-PROVIDERS: Final = {
-    "scripted": "winterbourne.chat.providers.scripted",
-    "openai": "winterbourne.chat.providers.openai",
-    "anthropic": "winterbourne.chat.providers.anthropic",
-    "bedrock": "winterbourne.chat.providers.bedrock",
+ProviderFactory: TypeAlias = Callable[[ModelSettings], Provider]
+"""Makes a provider without any I/O; raises SettingsError if a setting that it needs is missing or invalid."""
+
+
+def _make_of(module: str) -> ProviderFactory:
+    return lambda settings: cast("Provider", import_module(f"winterbourne.chat.providers.{module}").make(settings))
+
+
+PROVIDERS: Final[Mapping[str, ProviderFactory]] = {
+    name: _make_of(name) for name in ("scripted", "openai", "anthropic", "bedrock")
 }
 
+_NONE: Final[Mapping[str, ProviderFactory]] = {}
 
-def make_provider(settings: ModelSettings) -> Provider:
+
+def make_provider(settings: ModelSettings, own: Mapping[str, ProviderFactory] = _NONE) -> Provider:
     """Make the provider that MODEL_PROVIDER selects, without any I/O.
+
+    Args:
+        settings: For its factory.
+        own: Providers beside ours, by the names that MODEL_PROVIDER may have; one with a name of ours replaces it.
 
     Raises:
         SettingsError: The provider is unknown, or a setting it needs is missing or invalid; the message names the
             setting.
     """
-    if settings.model_provider not in PROVIDERS:
-        raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(PROVIDERS)}")
-    return cast("Provider", import_module(PROVIDERS[settings.model_provider]).make(settings))
+    factories = {**PROVIDERS, **own}
+    if settings.model_provider not in factories:
+        raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(factories)}")
+    return factories[settings.model_provider](settings)

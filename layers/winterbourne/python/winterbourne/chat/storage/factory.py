@@ -1,36 +1,62 @@
 """Store factory: makes the store that STORE names. Imports only its backend, to keep the cold start short."""
 
-import os
-from typing import Final
+# ruff: noqa: PLC0415 - as said above
 
+import os
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.storage.base import Store
 
-__all__ = ["make_store"]
+__all__ = ["StoreFactory", "make_store"]
 
 MAX_MEMORY_BYTES: Final = 64 * 2**20
 DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
+StoreFactory: TypeAlias = Callable[[str], Store]
+"""Makes a store of the text behind `SCHEME:` in STORE. Returns at once; a thread connects it."""
 
-def make_store(location: str) -> Store:
-    """The store at `memory`, `file:PATH` or `dynamodb:TABLE`. Returns at once; a thread connects it."""
+_NONE: Final[Mapping[str, StoreFactory]] = {}
+
+
+def make_store(location: str, own: Mapping[str, StoreFactory] = _NONE) -> Store:
+    """The store at `memory`, `file:PATH`, `dynamodb:TABLE`, or `SCHEME:NAME` with a scheme of `own`.
+
+    Raises:
+        SettingsError: There is no such scheme, or the name behind it is missing.
+    """
     scheme, _, name = location.partition(":")
-    match scheme:
-        case "file":
-            from winterbourne.chat.storage.sqlite import SqliteBackend  # noqa: PLC0415 - only if it is used
+    factories = {**STORES, **own}
+    if scheme not in factories or (scheme in {"file", "dynamodb"} and not name) or (scheme == "memory" != location):
+        others = "".join(f", {scheme}:NAME" for scheme in own)
+        raise SettingsError(f"STORE: expected memory, file:PATH, dynamodb:TABLE{others}")
+    return factories[scheme](name)
 
-            # One thread, because an SQLite connection may only be used in the thread that made it.
-            return Store(lambda: SqliteBackend(name), threads=1, is_shared=True)
-        case "dynamodb":
-            from winterbourne.chat.storage.dynamodb import DynamoBackend  # noqa: PLC0415 - likewise
 
-            return Store(lambda: DynamoBackend(name), threads=DYNAMODB_THREADS, is_shared=True)
-        case _:
-            from winterbourne.chat.storage.memory import MemoryBackend  # noqa: PLC0415 - likewise
+def _open_file(path: str) -> Store:
+    from winterbourne.chat.storage.sqlite import SqliteBackend
 
-            return Store(lambda: MemoryBackend(_max_bytes()), threads=0, is_shared=False)
+    # One thread, because an SQLite connection may only be used in the thread that made it.
+    return Store(lambda: SqliteBackend(path), threads=1, is_shared=True)
+
+
+def _open_dynamodb(table: str) -> Store:
+    from winterbourne.chat.storage.dynamodb import DynamoBackend
+
+    return Store(lambda: DynamoBackend(table), threads=DYNAMODB_THREADS, is_shared=True)
+
+
+def _open_memory(_: str) -> Store:
+    from winterbourne.chat.storage.memory import MemoryBackend
+
+    return Store(lambda: MemoryBackend(_max_bytes()), threads=0, is_shared=False)
 
 
 def _max_bytes() -> int:
     """An eighth of the function's memory, but not more than MAX_MEMORY_BYTES."""
     function_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"))
     return min(function_mb * 2**20 // 8, MAX_MEMORY_BYTES)
+
+
+STORES: Final[Mapping[str, StoreFactory]] = {"memory": _open_memory, "file": _open_file, "dynamodb": _open_dynamodb}

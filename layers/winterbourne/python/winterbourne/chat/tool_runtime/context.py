@@ -90,14 +90,14 @@ class ToolContext:
         """A key by the name of its variable, read from the secret `NAME_SECRET_ARN` if that is set.
 
         Raises:
-            InvalidToolDeclaration: The tool does not declare it in `needs`.
+            InvalidToolDeclaration: The tool does not declare it in `keys`.
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
         return await self._keys.key(name)
 
     def setting(self, name: str) -> str:
-        """A setting that is not a secret, by the name of its variable; numbers as text.
+        """A setting, or another variable, that is not a secret, by the variable's name; numbers as text.
 
         Raises:
             InvalidToolDeclaration: The tool does not declare it in `needs`, or it is a secret.

@@ -51,7 +51,9 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             none.
         max_result_bytes: Longer JSON results are cut; None means TOOL_MAX_RESULT_BYTES.
         concurrency: How many calls may run at once in this process.
-        needs: Settings that must be set, by the names of their variables.
+        keys: API keys that must be set, by the names of their variables: `context.key("NAME")` reads the variable NAME,
+            or the secret whose ARN is in NAME_SECRET_ARN. Without them the tool is unavailable.
+        needs: Settings, or other variables that are no secrets, that must be set, by the names of their variables.
     """
 
     timeout_s: Seconds | None = None
@@ -62,6 +64,7 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     breaker: str = ""
     max_result_bytes: Annotated[int, Meta(ge=256)] | None = None
     concurrency: Count | None = None
+    keys: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
 
@@ -76,6 +79,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         takes_context: Whether the result of `call` may depend on its context, and so on the caller.
         optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
             variables.
+        offered_if: A setting without which the tool is not offered at all, by the name of its variable; empty for none.
         function: The decorated function, for tests of the function itself; None for tools from other sources.
     """
 
@@ -89,6 +93,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     blocking: bool = False
     takes_context: bool = True
     optional_settings: tuple[str, ...] = ()
+    offered_if: str = ""
     function: Function | None = None
 
     @property
@@ -120,6 +125,7 @@ def tool(
     breaker: str = "",
     max_result_bytes: int | None = None,
     concurrency: int | None = None,
+    keys: Sequence[str] = (),
     needs: Sequence[str] = (),
 ) -> Callable[[Function], Tool]: ...
 
@@ -154,12 +160,13 @@ def _validate_options(name: str, options: Mapping[str, Any]) -> ToolOptions:
     known = (*ToolOptions.__struct_fields__, "name", "batch")
     if unknown := [option for option in options if option not in known]:
         raise InvalidToolDeclaration(f"Tool {name} has no option {unknown[0]}; there are {', '.join(sorted(known))}.")
-    needs = options.get("needs", ())
+    listed = {each: options.get(each, ()) for each in ("keys", "needs")}
     try:
-        return msgspec.convert({**options, "needs": needs if isinstance(needs, str) else tuple(needs)}, ToolOptions)
+        tuples = {each: names if isinstance(names, str) else tuple(names) for each, names in listed.items()}
+        return msgspec.convert({**options, **tuples}, ToolOptions)
     except (msgspec.ValidationError, TypeError) as error:
         what, _, path = str(error).replace("`", "").partition(" - at $.")
-        option = f"Option {path or 'needs'} of tool {name}"
+        option = f"Option {path or 'keys or needs'} of tool {name}"
         raise InvalidToolDeclaration(f"{option}: {what[:1].lower()}{what[1:]}.") from None
 
 

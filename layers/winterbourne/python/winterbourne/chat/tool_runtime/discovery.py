@@ -1,4 +1,4 @@
-"""Tool discovery: collects every `Tool` that the modules of a package declare.
+"""Tool discovery: collects the tools of packages, modules and functions, and makes the executor that offers them.
 
 What cannot be used is left out, with an error in the log and a metric: one module does not take the others down.
 """
@@ -6,51 +6,93 @@ What cannot be used is left out, with an error in the log and a metric: one modu
 import importlib
 import inspect
 import logging
+import os
 import pkgutil
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.infra.exception_text import exception_class_name, format_message
-from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.settings import Settings, misspelt_variables
+from winterbourne.chat.tool_runtime import declaration
+from winterbourne.chat.tool_runtime.declaration import Function, Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
-__all__ = ["add_tools", "discover"]
+__all__ = ["ToolSource", "add_tools", "discover", "make_executor"]
+
+ToolSource: TypeAlias = ModuleType | Tool | Function
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-def discover(package: ModuleType) -> list[Tool]:
-    """Import the modules of a package, in the order of their names, and collect their tools.
+def discover(sources: ToolSource | Iterable[ToolSource]) -> list[Tool]:
+    """Collect tools, importing the modules of packages in the order of their names.
 
-    Modules whose names begin with an underscore are helpers and are skipped. Left out are modules that cannot be
-    imported or declare a tool that is invalid, and of two tools with the same name the second.
+    Left out are modules that cannot be imported or declare a tool that is invalid, and of two tools with the same name
+    the second.
+
+    Args:
+        sources: One or several of: a package, all of whose modules are searched, but for those whose names begin with
+            an underscore; a module; a tool; a typed function with a docstring, which becomes a tool.
     """
     found: dict[str, tuple[Tool, str]] = {}
-    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        if not info.name.rpartition(".")[2].startswith("_"):
-            for tool in _tools_of(info.name, is_package=info.ispkg):
-                existing, place = found.setdefault(tool.name, (tool, info.name))
-                if existing is not tool:
-                    reason = f"Two tools are named {tool.name}: one in {place}, one in {info.name}."
-                    _leave_out(info.name, InvalidToolDeclaration(reason))
+    is_one = isinstance(sources, ModuleType | Tool) or callable(sources)
+    for source in cast("Iterable[ToolSource]", [sources] if is_one else sources):
+        for tool, place in _find(source):
+            existing, first_place = found.setdefault(tool.name, (tool, place))
+            if existing is not tool:
+                reason = f"Two tools are named {tool.name}: one in {first_place}, one in {place}."
+                _leave_out(place, InvalidToolDeclaration(reason))
     return [tool for tool, _ in found.values()]
+
+
+def make_executor(settings: Settings, tools: Iterable[Tool]) -> ToolExecutor:
+    """Make the executor with the tools that can be used, and warn of variables that are nearly those of settings."""
+    keys, offered = {**os.environ, **settings.values()}, list(tools)
+    executor = ToolExecutor((), settings.tools, keys=keys, log_messages=settings.log.log_messages)
+    add_tools(executor, (each for each in offered if not each.offered_if or keys.get(each.offered_if)))
+    declared = {name for each in offered for name in (*each.options.keys, *each.options.needs)}
+    known = declared | {f"{name}_SECRET_ARN" for name in declared}
+    for name, likely in misspelt_variables(os.environ, known).items():
+        _LOGGER.warning("%s is not a setting; is %s meant?", name, likely)
+    return executor
 
 
 def add_tools(executor: ToolExecutor, tools: Iterable[Tool]) -> None:
     """Add the tools that can be used, and log their names, which the local server shows.
 
-    Left out are those whose name is taken, and those that need a setting that does not exist.
+    Left out are those whose name is taken.
     """
     for tool in tools:
         try:
             executor.add([tool])
         except InvalidToolDeclaration as error:
-            _leave_out(tool.function.__module__ if tool.function else tool.name, error)
-    _LOGGER.info("tools", extra={"tools_offered": [schema.name for schema in executor.schemas]})
+            _leave_out(_module_of(tool), error)
+    offered = [schema.name for schema in executor.schemas]
+    _LOGGER.info("tools", extra={"tools_offered": offered, "tools_unavailable": executor.unavailable})
+
+
+def _find(source: ToolSource) -> Iterator[tuple[Tool, str]]:
+    """The tools of one source, each with the name of its module."""
+    if isinstance(source, ModuleType):
+        yield from ((tool, source.__name__) for tool in vars(source).values() if isinstance(tool, Tool))
+        for info in pkgutil.iter_modules(getattr(source, "__path__", ()), f"{source.__name__}."):
+            if not info.name.rpartition(".")[2].startswith("_"):
+                yield from ((tool, info.name) for tool in _tools_of(info.name, is_package=info.ispkg))
+        return
+    try:
+        declared = source if isinstance(source, Tool) else declaration.tool(source)
+    except InvalidToolDeclaration as error:
+        _leave_out(getattr(source, "__module__", ""), error)
+    else:
+        yield declared, _module_of(declared)
+
+
+def _module_of(tool: Tool) -> str:
+    return tool.function.__module__ if tool.function else tool.name
 
 
 def _leave_out(module: str, error: BaseException) -> None:

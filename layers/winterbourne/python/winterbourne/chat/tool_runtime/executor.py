@@ -56,7 +56,7 @@ class ToolExecutor:
     Args:
         tools: Any number, from any source; their names must differ.
         settings: The limits.
-        keys: Every setting by the name of its variable; tools may read those they declare.
+        keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
         clients: Where tools get their HTTP clients; by default the shared connection pool.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
@@ -65,7 +65,7 @@ class ToolExecutor:
         schemas: The tools as the model sees them.
 
     Raises:
-        InvalidToolDeclaration: Two tools have the same name, or a tool needs a setting that does not exist.
+        InvalidToolDeclaration: Two tools have the same name.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ToolExecutor:
         """Add tools, such as those of an MCP server that was listed late: all of them or, if one is invalid, none.
 
         Raises:
-            InvalidToolDeclaration: A name is taken, or a needed setting does not exist.
+            InvalidToolDeclaration: A name is taken.
         """
         added: dict[str, Tool] = {}
         for tool in tools:
@@ -101,6 +101,11 @@ class ToolExecutor:
                 raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
         self._tools |= {name: self._preparer.prepare(tool) for name, tool in added.items()}
         self.schemas += tuple(portable_tools(tool.schema for tool in added.values()))
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Tools that lack a key or setting, each with the name of the variable."""
+        return {name: tool.missing_setting for name, tool in self._tools.items() if tool.missing_setting}
 
     def turn(
         self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller_id: str = ""

@@ -1,16 +1,18 @@
 """API keys and settings that tools read by variable name; each tool can read only those it declares.
 
-A key may be stored in a secret instead: if the setting `NAME_SECRET_ARN` is set, that secret takes precedence over the
+A key may be stored in a secret instead: if the variable `NAME_SECRET_ARN` is set, that secret takes precedence over the
 variable `NAME`.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.secret_values import find_secrets
 from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
 from winterbourne.chat.settings import is_secret
 
@@ -20,42 +22,44 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class KeyRing(msgspec.Struct, frozen=True):
-    """Reads settings for all tools of a process; each secret is read once for all of them.
+    """Reads keys and settings for all tools of a process; each secret is read once for all of them.
 
     Attributes:
-        values: All settings that exist, by the names of their variables; empty or None if one is not set.
+        values: The environment variables, and all settings by the names of theirs; empty or None if one is not set.
         secrets: Those that a tool has asked for.
     """
 
     values: Mapping[str, object]
     secrets: dict[str, Secret] = {}
 
-    def is_known(self, name: str) -> bool:
-        """Whether a setting of this name exists."""
-        return name in self.values
-
     def is_set(self, name: str) -> bool:
-        """Whether the setting is set, directly or as a secret."""
-        return bool(self.values[name] or self._secret_arn(name))
+        """Whether the key or setting is set, directly or as a secret."""
+        return bool(self.values.get(name) or self._secret_arn(name))
 
-    def restricted_to(self, names: Iterable[str]) -> "ToolKeys":
-        """The settings of a tool that declares these names."""
-        return ToolKeys({name: self._value_or_secret(name) for name in names})
+    def restricted_to(self, names: Iterable[str], keys: Collection[str] = ()) -> "ToolKeys":
+        """The settings of these names and the keys that a tool declares; the keys are kept out of all output."""
+        values = {name: self._value_or_secret(name) for name in (*names, *keys)}
+        secret_names = {name for name in values if name in keys or is_secret(name)}
+        for name in secret_names:
+            if isinstance(value := values[name], str):
+                redaction.register(*find_secrets(value, by_name=False))
+        return ToolKeys(values, secret_names)
 
     def _value_or_secret(self, name: str) -> Secret | str:
         if arn := self._secret_arn(name):
             return self.secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
-        value = self.values[name]
+        value = self.values.get(name)
         return "" if value is None else str(value)
 
     def _secret_arn(self, name: str) -> str:
-        return str(self.values.get(f"{name}_SECRET_ARN", ""))
+        return str(self.values.get(f"{name}_SECRET_ARN") or "")
 
 
 class ToolKeys(msgspec.Struct, frozen=True):
-    """The settings that one tool may read, by the names of their variables."""
+    """The keys and settings that one tool may read, by the names of their variables, and which of them are secret."""
 
     values: Mapping[str, Secret | str]
+    secret_names: Collection[str] = ()
 
     async def key(self, name: str) -> str:
         """The value of a key.
@@ -65,7 +69,7 @@ class ToolKeys(msgspec.Struct, frozen=True):
             ToolError: It is not set.
             SettingsError: Its secret cannot be read.
         """
-        value = self._lookup(name)
+        value = self._lookup(name, "keys")
         if isinstance(value, Secret):
             value = unwrap_single_value(await value.read())
         if not value:
@@ -79,12 +83,12 @@ class ToolKeys(msgspec.Struct, frozen=True):
         Raises:
             InvalidToolDeclaration: The tool does not declare it, or it is a secret, which only `key` reads.
         """
-        value_or_secret = self._lookup(name)
-        if isinstance(value_or_secret, Secret) or is_secret(name):
+        value_or_secret = self._lookup(name, "needs")
+        if isinstance(value_or_secret, Secret) or name in self.secret_names:
             raise InvalidToolDeclaration(f"{name} is a secret: read it with `await context.key({name!r})`")
         return value_or_secret
 
-    def _lookup(self, name: str) -> Secret | str:
+    def _lookup(self, name: str, option: str) -> Secret | str:
         if name not in self.values:
-            raise InvalidToolDeclaration(f"the tool reads {name} without declaring it: @tool(needs=[{name!r}])")
+            raise InvalidToolDeclaration(f"the tool reads {name} without declaring it: @tool({option}=[{name!r}])")
         return self.values[name]

@@ -1,4 +1,4 @@
-"""Prepares a tool when it is added: composes what its options ask for around its call, and checks its settings."""
+"""Prepares a tool when it is added: composes what its options ask for around its call, and looks for its keys."""
 
 import functools
 import logging
@@ -29,7 +29,7 @@ class ToolPreparer:
 
     Args:
         settings: The limits.
-        key_ring: A tool is unavailable if a setting that it needs is not set here.
+        key_ring: A tool is unavailable if a key or setting that it needs is not set here.
         threads: Where blocking tools run.
         run: Runs the calls of a run.
         now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
@@ -51,7 +51,7 @@ class ToolPreparer:
         """The tool with its wrappers: the breaker guards a run with all its retries.
 
         Raises:
-            InvalidToolDeclaration: It needs a setting that does not exist, or its batches wait longer than its timeout.
+            InvalidToolDeclaration: Its batches wait longer than its timeout.
         """
         timeout_s = tool.options.timeout_s or self._settings.tool_execution_timeout
         if tool.batch and tool.options.batch_window_s >= timeout_s:
@@ -87,7 +87,7 @@ class ToolPreparer:
             shortcuts=shortcuts,
             on_start=on_start,
             missing_setting=self._first_missing_setting(tool),
-            keys=self._key_ring.restricted_to((*options.needs, *tool.optional_settings)),
+            keys=self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys),
             semaphores=self._semaphores(tool),
             timeout_s=timeout_s,
             max_result_bytes=options.max_result_bytes or self._settings.tool_max_result_bytes,
@@ -107,14 +107,12 @@ class ToolPreparer:
         return lambda arguments, context: self._threads.run(functools.partial(function, arguments, context))
 
     def _first_missing_setting(self, tool: Tool) -> str:
-        """The first setting that the tool needs and that is not set; empty if all are set."""
-        for name in tool.options.needs:
-            if not self._key_ring.is_known(name):
-                raise InvalidToolDeclaration(f"Tool {tool.name} needs {name}, which is not a setting.")
-            if not self._key_ring.is_set(name):
-                _LOGGER.warning("tool %s is not available: %s is not set", tool.name, name)
-                return name
-        return ""
+        """The first key or setting that the tool needs and that is not set; empty if all are set."""
+        needed = (*tool.options.keys, *tool.options.needs)
+        missing = next((name for name in needed if not self._key_ring.is_set(name)), "")
+        if missing:
+            _LOGGER.warning("tool %s is not available: %s is not set", tool.name, missing)
+        return missing
 
 
 def _wrap(call: Call, wrappers: list[Callable[[Call], Call]]) -> Call:

@@ -63,6 +63,7 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
 
     Args:
         function_name: Name, partial ARN or ARN; or, in braces like `{TOOL_WORKER_FUNCTION}`, the setting that holds it.
+            While that is not set, the tool is not offered.
         **options: Those of `tool`.
 
     Returns:
@@ -82,7 +83,8 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
             payload = RemoteCall(declared.name, arguments, context.remaining_s, context.request_id, caller)
             return await _invoke(context.setting(setting) if setting else function_name, payload, context)
 
-        return replace(declared, call=call, blocking=False, optional_settings=LAMBDA_API_SETTINGS, function=None)
+        changes = {"optional_settings": LAMBDA_API_SETTINGS, "offered_if": setting, "function": None}
+        return replace(declared, call=call, blocking=False, **changes)
 
     return declare
 
