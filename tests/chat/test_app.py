@@ -88,7 +88,7 @@ def test_building_imports_only_what_the_settings_select() -> None:
     unused |= {f"winterbourne.chat.providers.{name}" for name in ("openai", "anthropic", "bedrock")}
     print(unused & set(sys.modules), "winterbourne.chat.providers.scripted" in sys.modules)
     """
-    assert run(code, AUTH="none").endswith("set() True")
+    assert run(code, AUTH="none", MODEL_PROVIDER="scripted").endswith("set() True")
 
 
 def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
@@ -161,7 +161,7 @@ class TestStartingAndStopping:
             async def close(self) -> None:
                 raise OSError
 
-        monkeypatch.setattr(app, "make_store", lambda _: BrokenStore())
+        monkeypatch.setattr(app, "make_store", lambda *_: BrokenStore())
         make_service()
         await lifecycle.run_startup()
         with pytest.raises(ExceptionGroup) as failures:
@@ -177,7 +177,7 @@ class TestStartingAndStopping:
                 await asyncio.Event().wait()
 
         monkeypatch.setattr(app, "PREPARE_TIMEOUT_S", 0.0)
-        monkeypatch.setattr(app, "make_authenticator", lambda _: SlowAuthenticator())
+        monkeypatch.setattr(app, "make_authenticator", lambda *_: SlowAuthenticator())
         make_service()
         await lifecycle.run_startup()
 

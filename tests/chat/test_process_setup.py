@@ -30,7 +30,7 @@ print(text)
 
 @pytest.mark.parametrize("app", ["chat.app", "tool_worker.app"])
 def test_no_line_contains_a_secret_of_the_environment(app: str) -> None:
-    output = run(f"app = {app!r}\n{LOGS}", **SECRETS)
+    output = run(f"app = {app!r}\n{LOGS}", MODEL_PROVIDER="scripted", **SECRETS)
     assert output.count("[redacted]") >= 3 * len(SECRETS)
     assert "made-up-key" not in output
 
@@ -43,7 +43,7 @@ def test_a_metric_stays_valid_whatever_the_secrets() -> None:
     from chat import app
     print(json.dumps({"_aws": {"Timestamp": 1795652000000}, "tool": "1795652000000"}))
     """
-    line = run(code, OPENAI_API_KEY="1795652").splitlines()[-1]
+    line = run(code, OPENAI_API_KEY="1795652", MODEL_PROVIDER="scripted").splitlines()[-1]
     assert json.loads(line) == {"_aws": {"Timestamp": 1795652000000}, "tool": "[redacted]000000"}
 
 
@@ -70,6 +70,7 @@ def test_the_error_of_a_forgotten_task_is_logged_with_its_message_only_if_allowe
         asyncio.run(main())
         """,
         LOG_MESSAGES=log_messages,
+        MODEL_PROVIDER="scripted",
     )
     assert "Task exception was never retrieved" in output
     assert ("no Endeavour" in output) == shown
@@ -85,7 +86,7 @@ def test_the_worker_returns_no_error_details_to_its_caller() -> None:
             \"\"\"Break.\"\"\"
             raise OSError(f"login failed for harbour:s3cr3t-pw ({ship})")
 
-        app._executor.add([breaks])
+        app.worker._executor.add([breaks])
         event = {"tool": "breaks", "arguments": {"ship": "Endeavour"}, "timeout_s": 5}
         print("answer", asyncio.run(app.handler(event, CONTEXT)))
         """

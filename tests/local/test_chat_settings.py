@@ -6,7 +6,7 @@ import pytest
 
 from tests.stack import ROOT
 from winterbourne.chat.settings import VARIABLES, Settings
-from winterbourne.local.chat_settings import find_problems, is_chat, local_settings, user_settings
+from winterbourne.local.chat_settings import find_problems, is_chat, local_settings, named_variables, user_settings
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.server import ServerConfig
 
@@ -20,12 +20,29 @@ def test_a_chat_is_recognized_by_the_engine_it_uses(tmp_path: Path) -> None:
 
 
 def test_every_setting_of_the_user_is_passed_on_and_nothing_else() -> None:
-    environ = {**dict.fromkeys(VARIABLES, "x"), "PATH": "/bin", "HOME": "/h"}
-    assert user_settings(environ).keys() == VARIABLES
+    environ = {**dict.fromkeys(VARIABLES, "x"), "SETTINGS": "MAX_TURNS=3", "PATH": "/bin", "HOME": "/h"}
+    assert user_settings(environ, ()).keys() == {*VARIABLES, "SETTINGS"}
+
+
+def test_what_the_functions_code_names_is_passed_on_and_the_arn_of_its_secret() -> None:
+    environ = {"SHOP_API_KEY": "k", "PIER_KEY_SECRET_ARN": "arn", "OTHER_KEY": "o"}
+    assert user_settings(environ, {"SHOP_API_KEY", "PIER_KEY"}) == {"SHOP_API_KEY": "k", "PIER_KEY_SECRET_ARN": "arn"}
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    assert user_settings({"MODEL_ID": ""}) == {}
+    assert user_settings({"MODEL_ID": "", "SHOP_API_KEY": ""}, {"SHOP_API_KEY"}) == {}
+
+
+def test_names_in_a_functions_code_are_found_but_not_those_of_the_platform(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "order.py").write_text(
+        """
+@tool(keys=["SHOP_API_KEY"])
+async def get_order(): return os.environ['SHOP_URL'], os.environ["PYTHONPATH"], os.environ["AWS_REGION"]
+ok, A_CONSTANT = "OK", "lower_case"
+"""
+    )
+    assert named_variables(tmp_path) == {"SHOP_API_KEY", "SHOP_URL"}
 
 
 def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+from tests.stack import ROOT
+from winterbourne.local.chat_settings import named_variables
 from winterbourne.local.stub_services import StubServices
 
 
@@ -28,11 +30,8 @@ class TestStubServices:
             assert (await client.get(f"http://127.0.0.1:{server.port}/other")).status_code == 404
             assert (await client.post(stub_services.settings["FRANKFURTER_BASE_URL"] + "/latest")).status_code == 404
 
-    async def test_set_only_settings_that_the_chat_has(self) -> None:
-        from winterbourne.chat.settings import Settings
-
+    async def test_set_only_variables_that_the_demos_tools_read(self) -> None:
         stub_services = StubServices(print)
         async with stub_services.server as server:
             await server.listen("127.0.0.1")
-            settings = Settings.from_environment(stub_services.settings)
-        assert stub_services.settings.items() <= settings.values().items()
+            assert stub_services.settings.keys() <= named_variables(ROOT / "functions")

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.upstream import saying, upstream
+from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import MAX_DECOMPRESSED_BYTES
 from winterbourne.chat.infra.http_pool import (
@@ -84,8 +85,8 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[None]:
-    http_pool.configure(HttpSettings())
+async def pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr(http_pool._Pool, "settings", None)
     yield
     await http_pool.close()
 
@@ -135,9 +136,17 @@ class TestClient:
         await http_pool.client().get(url)
         assert "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in http_server.heads[0]
 
+    def test_is_one_for_all_chats_so_that_they_cannot_set_it_differently(self) -> None:
+        http_pool.configure(HttpSettings(http_timeout=5))
+        with pytest.raises(
+            SettingsError, match=r"HTTP_POOL_CONNECTIONS, HTTP_POOL_MAXSIZE, HTTP_TIMEOUT, HTTP_RETRIES"
+        ):
+            http_pool.configure(HttpSettings())
+
     async def test_takes_its_limits_from_the_settings(self, server: tuple[Server, str]) -> None:
         http_server, url = server
         http_pool.configure(HttpSettings(http_pool_maxsize=1))
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))  # of a second chat
         http_server.may_respond.clear()
         requests = [asyncio.create_task(http_pool.client().get(url)) for _ in range(3)]
         await wait_until(lambda: http_server.heads and http_pool.stats().waiting == 2)

@@ -187,7 +187,7 @@ async def test_the_shared_clients_have_the_retries_of_the_setting(monkeypatch: p
 
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", async_transport)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", transport)
-    http_pool.configure(HttpSettings(http_retries=1))
+    monkeypatch.setattr(http_pool._Pool, "settings", HttpSettings(http_retries=1))
     try:
         services.append(Service(503))
         await http_pool.client().get("http://pier/")
@@ -195,5 +195,4 @@ async def test_the_shared_clients_have_the_retries_of_the_setting(monkeypatch: p
         http_pool.sync_client().get("http://pier/")
     finally:
         await http_pool.close()
-        http_pool.configure(HttpSettings())
     assert [len(service.bodies) for service in services] == [2, 2]

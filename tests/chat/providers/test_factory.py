@@ -4,15 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 import winterbourne
-from winterbourne.chat.errors import ChatError
+from winterbourne.chat.core.provider import Provider
+from winterbourne.chat.errors import ChatError, SettingsError
 from winterbourne.chat.providers.factory import PROVIDERS, make_provider
 from winterbourne.chat.providers.scripted import ScriptedProvider
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings, Settings
 
 PROVIDER_SETTINGS = {"openai_api_key": "k", "anthropic_api_key": "k", "aws_region": "eu-west-1"}
 
@@ -32,13 +32,24 @@ def test_an_unknown_provider_is_an_init_error_that_lists_the_known_ones() -> Non
         make_provider(Settings.of(model_provider="oracle").model)
 
 
-def test_a_provider_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GIVEN a module with `make` WHEN the table has it THEN MODEL_PROVIDER chooses it."""
-    module = ModuleType("one_more")
-    vars(module)["make"] = lambda _: ScriptedProvider()
-    monkeypatch.setitem(sys.modules, "one_more", module)
-    monkeypatch.setitem(PROVIDERS, "more", "one_more")
-    assert isinstance(make_provider(Settings.from_environment({"MODEL_PROVIDER": "more"}).model), ScriptedProvider)
+def test_a_provider_of_ones_own_is_chosen_by_its_name() -> None:
+    settings = Settings.of(model_provider="more", model_id="big").model
+    asked: list[ModelSettings] = []
+    provider = ScriptedProvider()
+
+    def make(settings: ModelSettings) -> Provider:
+        asked.append(settings)
+        return provider
+
+    assert make_provider(settings, {"more": make}) is provider
+    assert asked == [settings]
+    with pytest.raises(SettingsError, match=r"^MODEL_PROVIDER: expected one of .*, bedrock, more$"):
+        make_provider(Settings.of(model_provider="less").model, {"more": make})
+
+
+def test_a_provider_of_ones_own_may_replace_one_of_the_engines() -> None:
+    own = ScriptedProvider()
+    assert make_provider(Settings.of(model_provider="openai").model, {"openai": lambda _: own}) is own
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,7 @@ def test_only_the_selected_provider_is_imported(provider: str, not_imported: str
 import sys
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.scripted import ScriptedProvider
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import ModelSettings, Settings
 make_provider(Settings.of(model_provider={provider!r}, **{PROVIDER_SETTINGS!r}).model)
 print(*(name for name in {not_imported.split()!r} if name in sys.modules))
 """

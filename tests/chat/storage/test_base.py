@@ -19,7 +19,6 @@ import winterbourne
 from tests.chat.stores import KINDS, TABLE, Clock, open_store, template_table
 from winterbourne.chat.errors import SettingsError, StorageUnavailable
 from winterbourne.chat.infra import aws_clients
-from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage import base as store_module
 from winterbourne.chat.storage.base import Item, Store, encode_key
 from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, DynamoBackend
@@ -362,10 +361,23 @@ class TestKeys:
 
 
 class TestFactory:
-    @pytest.mark.parametrize("value", ["redis", "file:", "dynamodb:", "Memory"])
+    @pytest.mark.parametrize("value", ["", "redis", "redis:x", "file:", "file", "dynamodb:", "Memory", "memory:x"])
     def test_an_invalid_value_is_a_settings_error(self, value: str) -> None:
-        with pytest.raises(SettingsError, match=r"^STORE"):
-            Settings.from_environment({"STORE": value})
+        with pytest.raises(SettingsError, match=r"^STORE: expected memory, file:PATH, dynamodb:TABLE$"):
+            make_store(value)
+
+    def test_a_store_of_ones_own_is_opened_with_what_follows_its_scheme(self) -> None:
+        store = Store(MemoryBackend, threads=0, is_shared=True)
+        opened: list[str] = []
+
+        def open_redis(name: str) -> Store:
+            opened.append(name)
+            return store
+
+        assert make_store("redis://cache:6379/0", {"redis": open_redis}) is store
+        assert opened == ["//cache:6379/0"]
+        with pytest.raises(SettingsError, match=r"^STORE: expected .*, redis:NAME$"):
+            make_store("radish:x", {"redis": open_redis})
 
     def test_memory_is_the_default_and_imports_nothing_heavy(self) -> None:
         check = (

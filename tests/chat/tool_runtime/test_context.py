@@ -9,12 +9,11 @@ from tests.chat.tool_keys import keys_of
 from tests.clock import jumping
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 
 
-@tool(needs=["FINNHUB_API_KEY", "FINNHUB_BASE_URL"])
+@tool(keys=["SHOP_API_KEY"], needs=["SHOP_URL"])
 async def quoting() -> None:
     """Quote."""
 
@@ -62,10 +61,10 @@ async def test_progress_is_json_and_truncated_like_a_result() -> None:
 
 
 async def test_a_tool_can_read_only_the_settings_it_declares() -> None:
-    settings = Settings.of(finnhub_api_key="k", openai_api_key="none of its business")
-    context = ToolContext(keys=keys_of(quoting, settings))
-    assert await context.key("FINNHUB_API_KEY") == "k"
-    assert context.setting("FINNHUB_BASE_URL") == settings.demo.finnhub_base_url
+    values = {"SHOP_API_KEY": "k", "SHOP_URL": "http://shop", "OPENAI_API_KEY": "none of its business"}
+    context = ToolContext(keys=keys_of(quoting, values))
+    assert await context.key("SHOP_API_KEY") == "k"
+    assert context.setting("SHOP_URL") == "http://shop"
     for name in ("OPENAI_API_KEY", "API_KEYS", "MCP_TOKENS", "MODEL_API_KEY", "HTTP_TIMEOUT"):
         with pytest.raises(InvalidToolDeclaration, match=f"reads {name} without declaring it"):
             await context.key(name)
@@ -75,8 +74,8 @@ async def test_a_tool_can_read_only_the_settings_it_declares() -> None:
 
 
 async def test_a_key_cannot_be_read_as_a_setting() -> None:
-    with pytest.raises(InvalidToolDeclaration, match=r"await context\.key\('FINNHUB_API_KEY'\)"):
-        ToolContext(keys=keys_of(quoting, Settings.of(finnhub_api_key="k"))).setting("FINNHUB_API_KEY")
+    with pytest.raises(InvalidToolDeclaration, match=r"await context\.key\('SHOP_API_KEY'\)"):
+        ToolContext(keys=keys_of(quoting, {"SHOP_API_KEY": "k"})).setting("SHOP_API_KEY")
 
 
 async def test_a_tool_that_declares_no_keys_can_read_none() -> None:

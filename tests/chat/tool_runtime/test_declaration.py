@@ -103,12 +103,12 @@ class TestSchema:
 
 class TestTool:
     def test_has_its_declared_options(self) -> None:
-        @tool(name="other-name", timeout_s=2, retries=1, needs=["FINNHUB_API_KEY"])
+        @tool(name="other-name", timeout_s=2, retries=1, needs=["SHOP_API_KEY"])
         async def some() -> None:
             """Some."""
 
         assert some.name == "other-name"
-        assert some.options == ToolOptions(timeout_s=2, retries=1, needs=("FINNHUB_API_KEY",))
+        assert some.options == ToolOptions(timeout_s=2, retries=1, needs=("SHOP_API_KEY",))
 
     def test_is_blocking_only_if_it_is_a_plain_function(self) -> None:
         def plain() -> None:
@@ -189,7 +189,9 @@ class TestInvalidDeclaration:
             ({"timeout": 5}, "Tool fine has no option timeout; there are batch, .*, timeout_s"),
             ({"timeout_s": "5"}, "Option timeout_s of tool fine"),
             ({"needs": "SHOP_API_KEY"}, "Option needs of tool fine: expected array"),
-            ({"needs": None}, "Option needs of tool fine"),
+            ({"needs": None}, "Option keys or needs of tool fine"),
+            ({"keys": "SHOP_API_KEY"}, "Option keys of tool fine: expected array"),
+            ({"keys": [1]}, r"Option keys\[0\] of tool fine"),
             ({"retries": 99}, "retries"),
             ({"max_result_bytes": 1}, "max_result_bytes"),
             ({"concurrency": 0}, "concurrency"),

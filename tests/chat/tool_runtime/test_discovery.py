@@ -111,17 +111,17 @@ class TestWhatCannotBeUsed:
         assert '"ToolsLeftOut":[2.0]' in outputs[1]
         assert "ToolsLeftOut" not in outputs[2]
 
-    def test_at_run_time_is_a_tool_that_needs_what_does_not_exist(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_at_run_time_is_a_tool_whose_name_is_taken(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO")
         executor = ToolExecutor(())
-        needy = msgspec.structs.replace(some, options=ToolOptions(needs=("NO_SUCH_KEY",)), name="needy")
+        needy = msgspec.structs.replace(some, options=ToolOptions(keys=("SHOP_API_KEY",)), name="needy")
         add_tools(executor, [needy, some, some])
-        assert [schema.name for schema in executor.schemas] == ["some"]
+        assert [schema.name for schema in executor.schemas] == ["needy", "some"]
         assert [vars(record)["left_out"] for record in caplog.records if record.levelname == "ERROR"] == [
-            f"{__name__.replace('.', '/')}.py: Tool needy needs NO_SUCH_KEY, which is not a setting.",
             f"{__name__.replace('.', '/')}.py: Two tools are named some.",
         ]
-        assert vars(caplog.records[-1])["tools_offered"] == ["some"]
+        assert vars(caplog.records[-1])["tools_offered"] == ["needy", "some"]
+        assert vars(caplog.records[-1])["tools_unavailable"] == {"needy": "SHOP_API_KEY"}
 
 
 def test_a_function_without_the_decorator_is_mentioned(package: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -326,7 +326,7 @@ async def moor(berth: Berth) -> str:
     return berth.ship
 
 
-@tool(needs=["FINNHUB_API_KEY"])
+@tool(needs=["SHOP_API_KEY"])
 async def needy() -> int:
     """Need a key."""
     return 1
@@ -335,12 +335,6 @@ async def needy() -> int:
 @tool(name="needy")
 async def namesake() -> int:
     """Have the same name."""
-    return 1
-
-
-@tool(needs=["FINHUB_API_KEY"])
-async def mistyped() -> int:
-    """Need a setting that does not exist."""
     return 1
 
 
@@ -380,8 +374,6 @@ class TestResolving:
         executor = ToolExecutor([needy], keys=keys())
         with pytest.raises(InvalidToolDeclaration, match="Two tools are named needy"):
             executor.add([one, namesake])
-        with pytest.raises(InvalidToolDeclaration, match="which is not a setting"):
-            executor.add([one, mistyped])
         assert [schema.name for schema in executor.schemas] == ["needy"]
 
 

@@ -6,22 +6,15 @@ import msgspec
 import pytest
 
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
-from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 
-@tool(needs=["FINNHUB_API_KEY"])
+@tool(keys=["SHOP_API_KEY"])
 async def needy() -> int:
     """Need a key."""
-    return 1
-
-
-@tool(needs=["FINHUB_API_KEY"])
-async def mistyped() -> int:
-    """Need a setting that does not exist."""
     return 1
 
 
@@ -37,23 +30,19 @@ def keys(**values: object) -> dict[str, object]:
 
 
 class TestSettings:
-    def test_a_need_that_is_not_a_setting_is_an_init_error(self) -> None:
-        with pytest.raises(InvalidToolDeclaration, match="mistyped needs FINHUB_API_KEY, which is not a setting"):
-            ToolExecutor([mistyped], keys=keys())
-
     async def test_a_missing_setting_is_logged_at_init_and_reported_to_the_model(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.WARNING):
             executor = ToolExecutor([needy], keys=keys())
-        assert caplog.messages == ["tool needy is not available: FINNHUB_API_KEY is not set"]
+        assert caplog.messages == ["tool needy is not available: SHOP_API_KEY is not set"]
         (message,) = await run_turn(executor, tool_call("needy"))
         assert message.content == (
-            "needy is not set up here: FINNHUB_API_KEY is not set. Tell the user; do not call it again."
+            "needy is not set up here: SHOP_API_KEY is not set. Tell the user; do not call it again."
         )
 
     async def test_a_tool_whose_setting_is_present_can_run(self) -> None:
-        (message,) = await run_turn(ToolExecutor([needy], keys=keys(finnhub_api_key="k")), tool_call("needy"))
+        (message,) = await run_turn(ToolExecutor([needy], keys={"SHOP_API_KEY": "k"}), tool_call("needy"))
         assert message.content == "1"
 
     async def test_a_tool_may_read_its_optional_settings_and_no_others(self) -> None:

@@ -23,7 +23,7 @@ from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import remote_tool
 
-SETTINGS = Settings.of(aws_region="eu-central-1", tool_worker_function="worker:live")
+SETTINGS = Settings.of(aws_region="eu-central-1", tool_worker_function="worker:live").values()
 
 
 @remote_tool("{TOOL_WORKER_FUNCTION}", timeout_s=5)
@@ -107,7 +107,7 @@ class TestInvocation:
             aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
         )
         clients = HttpClients(asynchronous=lambda: api[1].http)
-        context = ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
+        context = ToolContext(keys=keys_of(double, settings.values()), clients=clients, deadline=1e12)
         await run(double, '{"number":21}', context)
         assert api[0].requests[0].url.host == "127.0.0.1"
 
@@ -232,7 +232,7 @@ async def moto_lambda() -> AsyncIterator[tuple[str, ToolContext]]:
     settings = Settings.of(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
     async with httpx.AsyncClient() as client:
         clients = HttpClients(asynchronous=lambda: client)
-        yield url, ToolContext(keys=keys_of(double, settings), clients=clients, deadline=1e12)
+        yield url, ToolContext(keys=keys_of(double, settings.values()), clients=clients, deadline=1e12)
     server.stop()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from winterbourne.chat.errors import ToolUnavailable
-from winterbourne.chat.settings import Settings, ToolSettings
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -198,14 +198,14 @@ class TestSynchronousTools:
         go.set()
 
     async def test_can_report_progress_read_a_key_and_use_the_sync_client(self) -> None:
-        @tool(needs=["FINNHUB_API_KEY"])
+        @tool(keys=["SHOP_API_KEY"])
         def reports(context: ToolContext) -> bool:
             """Report."""
             context.wait(context.progress({"percent": 50}))
-            return context.wait(context.key("FINNHUB_API_KEY")) == "k" and bool(context.sync_http)
+            return context.wait(context.key("SHOP_API_KEY")) == "k" and bool(context.sync_http)
 
         client = RecordingClient()
-        executor = ToolExecutor([reports], keys=Settings.of(finnhub_api_key="k").values())
+        executor = ToolExecutor([reports], keys={"SHOP_API_KEY": "k"})
         (message,) = await run_turn(executor, tool_call("reports"), client=client)
         assert client.progress("1") == [{"percent": 50}]
         assert message.content == "true"

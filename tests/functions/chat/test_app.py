@@ -20,6 +20,7 @@ def test_the_handler_answers_with_the_functions_tools(worker: str, tools: list[s
         print("answer", app.handler(event, CONTEXT)["body"])
         """,
         AUTH="none",
+        MODEL_PROVIDER="scripted",
         TOOL_WORKER_FUNCTION=worker,
     )
     assert json.loads(output.rpartition("answer ")[2])["tools"] == tools

@@ -1,11 +1,10 @@
 """A mock HTTP service for the tests of the tools that call one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
 from tests.chat.tool_keys import keys_of
-from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 
@@ -23,9 +22,9 @@ class Service:
         self.requests: list[httpx.Request] = []
         self._responses: Sequence[httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]] = responses
 
-    def context(self, tool: Tool | None = None, settings: Settings | None = None) -> ToolContext:
+    def context(self, tool: Tool | None = None, keys: Mapping[str, str] | None = None) -> ToolContext:
         """The context of a call of this tool, whose HTTP client calls this service."""
-        return ToolContext(keys=keys_of(tool, settings) if tool else None, clients=self.clients)
+        return ToolContext(keys=keys_of(tool, keys or {}) if tool else None, clients=self.clients)
 
     @property
     def clients(self) -> HttpClients:

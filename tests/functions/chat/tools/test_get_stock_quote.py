@@ -7,16 +7,15 @@ from chat.tools.get_stock_quote import StockQuote, get_stock_quote
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
 from tests.functions.chat.tools.mock_service import Service
 from winterbourne.chat.errors import ToolError
-from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 QUOTE_BODY = {"c": 261.74, "d": 1.5, "dp": 0.58, "h": 263.31, "l": 260.68, "o": 261.07, "pc": 259.45, "t": 1582641000}
-SETTINGS = Settings.of(finnhub_api_key="secret")
+KEYS = {"FINNHUB_API_KEY": "secret"}
 
 
 async def quote(service: Service, symbol: str = "aapl") -> StockQuote:
     assert get_stock_quote.function
-    result: StockQuote = await get_stock_quote.function(symbol, service.context(get_stock_quote, SETTINGS))
+    result: StockQuote = await get_stock_quote.function(symbol, service.context(get_stock_quote, KEYS))
     return result
 
 
@@ -59,15 +58,13 @@ async def test_stub_data_is_named_practice_data() -> None:
 
 
 async def test_without_a_key_the_model_gets_an_error_and_no_request_is_sent() -> None:
-    (message,) = await run_turn(
-        ToolExecutor([get_stock_quote], keys=Settings().values()), tool_call("get_stock_quote", symbol="AAPL")
-    )
+    (message,) = await run_turn(ToolExecutor([get_stock_quote], keys={}), tool_call("get_stock_quote", symbol="AAPL"))
     assert message.is_error
     assert message.content.startswith("get_stock_quote is not set up here: FINNHUB_API_KEY is not set.")
 
 
 @pytest.mark.parametrize("symbol", ["", "A B", "x" * 30, "../quote"])
 async def test_an_invalid_symbol_is_not_sent(symbol: str) -> None:
-    executor = ToolExecutor([get_stock_quote], keys=SETTINGS.values())
+    executor = ToolExecutor([get_stock_quote], keys=KEYS)
     (message,) = await run_turn(executor, tool_call("get_stock_quote", symbol=symbol))
     assert message.content.endswith("at `$.symbol`; fix that and call it again.")

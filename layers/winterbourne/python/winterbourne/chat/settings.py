@@ -290,20 +290,20 @@ def variables_set(environment: Mapping[str, str]) -> list[str]:
 def misspelt_variables(environment: Mapping[str, str], others: Container[str] = ()) -> dict[str, str]:
     """Variables whose names are nearly those of settings, each with the likely name; `others` are known to be none."""
     unknown = (n for n, value in environment.items() if value and n not in VARIABLES and n not in others)
-    # Comparing names takes time at every cold start, and most variables are the platform's: PATH, LANG, AWS_….
-    worth = (name for name in unknown if "_" in name and not name.startswith(PLATFORM_PREFIXES))
-    found = {name: likely_setting(name) for name in worth}
+    found = {name: likely_setting(name) for name in unknown if not name.startswith(PLATFORM_PREFIXES)}
     return {name: likely for name, likely in sorted(found.items()) if likely}
 
 
 def likely_setting(name: str) -> str:
     """The setting whose name differs by a letter or two, or in case alone; empty if there is none."""
-    import difflib  # noqa: PLC0415 - only if a name is unknown
-
     upper = name.upper().replace("-", "_")
-    close = difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=0.9)
-    swapped = (each for each in VARIABLES if sorted(each) == sorted(upper))
-    return close[0] if close else next(swapped, "")
+    if swapped := [each for each in VARIABLES if len(each) == len(upper) and sorted(each) == sorted(upper)]:
+        return swapped[0]
+    if "_" not in upper:  # PATH, LANG, HOME: what follows takes time at every cold start
+        return ""
+    import difflib  # noqa: PLC0415 - likewise
+
+    return next(iter(difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=0.9)), "")
 
 
 PARTS: Final = Settings.__struct_fields__
