@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,106 @@ class TestBuilding:
         service = make_service(ring_bell, ring_other_bell)
         assert "Two tools are named ring_bell." in caplog.text
         assert json.loads((await send(service, "GET", "/readyz"))["body"])["tools"] == ["ring_bell"]
+
+
+class TestChat:
+    """`Chat(...)`: a process of its own for each, since it starts an execution environment."""
+
+    def test_answers_with_its_tools_instructions_and_settings(self, tmp_path: Path) -> None:
+        (tmp_path / "instructions.md").write_text("Speak of ships alone.\n")
+        code = f"""
+        import pathlib
+        from winterbourne.chat import Chat
+
+        def ring_bell(times: int) -> str:
+            \"\"\"Ring the bell.\"\"\"
+            return "ding"
+
+        instructions = pathlib.Path({str(tmp_path)!r}, "instructions.md")
+        chat = Chat(tools=[ring_bell, hang], instructions=instructions, auth="none", max_turns=3)
+        event = {{"rawPath": "/readyz", "requestContext": {{"http": {{"method": "GET"}}}}}}
+        print(json.loads(chat.handler(event, CONTEXT)["body"])["tools"])
+        print(chat.settings.model.system_prompt, chat.settings.stream.max_turns)
+        """
+        assert run(code).splitlines()[-2:] == ["['ring_bell', 'hang']", "Speak of ships alone. 3"]
+
+    def test_a_variable_wins_over_an_argument_and_the_log_says_so_once(self) -> None:
+        code = """
+        from winterbourne.chat import Chat
+        chat = Chat(instructions="Be brief.", max_turns=3, auth="none", http_timeout=5)
+        print(chat.settings.stream.max_turns, chat.settings.model.system_prompt, chat.settings.http.http_timeout)
+        """
+        *log, last = run(code, MAX_TURNS="4", SYSTEM_PROMPT="Be long.", AUTH="").splitlines()
+        assert last == "4 Be long. 5.0"
+        (line,) = (each for each in map(json.loads, log) if "variables_win" in each)
+        assert line["message"] == "variables win over arguments: MAX_TURNS, SYSTEM_PROMPT"
+
+    def test_a_misspelt_variable_is_a_warning_but_not_what_a_tool_declares(self) -> None:
+        code = """
+        from winterbourne.chat import Chat
+        @tool(keys=["OPENAI_APIKEY"], needs=["MAX_TURN"])
+        def ring_bell() -> str:
+            \"\"\"Ring.\"\"\"
+        Chat(tools=ring_bell, auth="none")
+        """
+        log = run(code, MODEL_PROVDER="openai", OPENAI_APIKEY="k", MAX_TURN="3").splitlines()
+        warned = [line["message"] for line in map(json.loads, log) if "is not a setting" in line["message"]]
+        assert warned == ["MODEL_PROVDER is not a setting; is MODEL_PROVIDER meant?"]
+
+    def test_two_in_one_process_have_tools_and_callers_of_their_own_and_one_pool(self) -> None:
+        code = """
+        from winterbourne.chat import Chat, SettingsError
+        one = Chat(tools=hang, auth="none", service_name="one")
+        other = Chat(auth="none", service_name="other")
+        event = {"rawPath": "/readyz", "requestContext": {"http": {"method": "GET"}}}
+        print([json.loads(chat.handler(event, CONTEXT)["body"])["tools"] for chat in (one, other)])
+        try:
+            Chat(auth="none", http_pool_maxsize=7)
+        except SettingsError as error:
+            print(error)
+        """
+        *log, tools, error = run(code).splitlines()
+        assert tools == "[['hang'], []]"
+        assert error.startswith("the HTTP pool is one for the process")
+        requests = [line for line in map(json.loads, log) if line.get("message") == "request"]
+        assert [line["service"] for line in requests] == ["one", "other"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "error"),
+        [
+            ("max_turn=3", "there is no setting MAX_TURN; is MAX_TURNS meant?"),
+            ("max_turns='many'", "MAX_TURNS: expected int, got str"),
+            ("instructions='a', system_prompt='b'", "instructions and system_prompt are one setting"),
+            ("instructions=pathlib.Path('/no/such')", "the instructions /no/such cannot be read: FileNotFoundError"),
+            ("auth='oracle'", "AUTH: expected one of api_key, jwt, iam, none"),
+            ("store='redis:x'", "STORE: expected memory"),
+            ("formats=[native.FORMAT]", "two formats or endpoints have the path /chat"),
+        ],
+    )
+    def test_what_is_wrong_is_an_error_that_names_it(self, arguments: str, error: str) -> None:
+        code = f"""
+        import pathlib
+        from winterbourne.chat import Chat, SettingsError
+        from winterbourne.chat.formats import native
+        try:
+            Chat(**{{"auth": "none", **dict({arguments})}})
+        except SettingsError as error:
+            print(error)
+        """
+        assert run(code).splitlines()[-1].startswith(error)
+
+    def test_a_tool_of_a_worker_is_offered_only_if_there_is_one(self) -> None:
+        code = """
+        from winterbourne.chat import Chat, remote_tool
+        @remote_tool("{TOOL_WORKER_FUNCTION}")
+        async def dig(depth: int) -> int:
+            \"\"\"Dig.\"\"\"
+        chat = Chat(tools=dig, auth="none")
+        event = {"rawPath": "/readyz", "requestContext": {"http": {"method": "GET"}}}
+        print(json.loads(chat.handler(event, CONTEXT)["body"])["tools"])
+        """
+        assert run(code).endswith("[]")
+        assert run(code, TOOL_WORKER_FUNCTION="worker").endswith("['dig']")
 
 
 class TestStartingAndStopping:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import winterbourne
 from tests.chat.stores import KINDS, TABLE, Clock, open_store, template_table
+from tests.doc_pages import load_block
 from winterbourne.chat.errors import SettingsError, StorageUnavailable
 from winterbourne.chat.infra import aws_clients
 from winterbourne.chat.storage import base as store_module
@@ -32,10 +33,16 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=(*KINDS, "of docs/extending.md"))
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with open_store(request.param, tmp_path, clock) as store:
-        yield store
+    if request.param in KINDS:
+        async with open_store(request.param, tmp_path, clock) as store:
+            yield store
+        return
+    ledger = load_block("extending.md", "ledger.py", tmp_path)
+    store = Store(lambda: ledger.LedgerBackend(f"{tmp_path}/ledger"), threads=1, is_shared=True, now=clock)
+    yield store
+    await store.close()
 
 
 def item(sk: str, body: bytes = b"", **fields: int) -> Item:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "ApiKey",
     "Authenticator",
     "Backend",
     "Caller",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from winterbourne.chat.core.provider import ModelRequest, Provider
     from winterbourne.chat.errors import RequestRejected, SettingsError, ToolError, ToolUnavailable
     from winterbourne.chat.formats.base import Encoder, Format
+    from winterbourne.chat.providers.provider_config import ApiKey
     from winterbourne.chat.storage.base import Backend, Item, Store
     from winterbourne.chat.tool_runtime.context import ToolContext
     from winterbourne.chat.tool_runtime.declaration import tool
@@ -53,6 +55,7 @@ else:  # a type checker that saw this function would take any misspelt name for 
         "core.provider": ("ModelRequest", "Provider"),
         "errors": ("RequestRejected", "SettingsError", "ToolError", "ToolUnavailable"),
         "formats.base": ("Encoder", "Format"),
+        "providers.provider_config": ("ApiKey",),
         "storage.base": ("Backend", "Item", "Store"),
         "tool_runtime.context": ("ToolContext",),
         "tool_runtime.declaration": ("tool",),

@@ -181,7 +181,7 @@ def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[Req
     """
     record = RequestRecord(time.monotonic(), service)
     token = _current_record.set(record)
-    logger.thread_safe_append_keys(request_id=request_id)
+    logger.thread_safe_append_keys(request_id=request_id, service=service)
     try:
         yield record
     finally:

@@ -1,5 +1,6 @@
 """The configuration of an HTTP provider: its API key, its base URL and the extra fields of its requests."""
 
+import os
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,20 +21,28 @@ class ApiKey:
     Args:
         value: The variable's value; may be empty.
         setting: The variable's name.
-        secret_arn: The value of MODEL_API_KEY_SECRET_ARN; may be empty.
+        secret_arn: The ARN of the secret; may be empty.
+        arn_setting: The name of the variable that holds it.
 
     Raises:
         SettingsError: The value cannot be sent in a header.
     """
 
-    def __init__(self, value: str, setting: str, secret_arn: str) -> None:
-        self._secret = Secret(secret_arn, _ARN_SETTING) if secret_arn else None
-        self.setting = _ARN_SETTING if secret_arn else setting
+    def __init__(self, value: str, setting: str, secret_arn: str, arn_setting: str = _ARN_SETTING) -> None:
+        self._arn_setting = arn_setting
+        self._secret = Secret(secret_arn, arn_setting) if secret_arn else None
+        self.setting = arn_setting if secret_arn else setting
         self.value = "" if secret_arn else _validate_header_value(value.strip(), setting)
         """The key from the variable; empty if there is none or a secret is configured, which takes precedence."""
         self.is_set = bool(secret_arn or self.value)
         """Whether a key or a secret is configured."""
         redaction.register(self.value)
+
+    @classmethod
+    def of(cls, name: str) -> "ApiKey":
+        """The key in the environment variable of this name or, if it is set, in the secret `NAME_SECRET_ARN`."""
+        arn_setting = f"{name}_SECRET_ARN"
+        return cls(os.environ.get(name, ""), name, os.environ.get(arn_setting, ""), arn_setting)
 
     async def read(self) -> str:
         """The key; empty if none is configured.
@@ -43,7 +52,7 @@ class ApiKey:
         """
         if self._secret is None:
             return self.value
-        return _validate_header_value(unwrap_single_value(await self._secret.read()), _ARN_SETTING)
+        return _validate_header_value(unwrap_single_value(await self._secret.read()), self._arn_setting)
 
     async def refresh(self, rejected_key: str) -> str:
         """The key to use after the provider rejected `rejected_key`; empty if there is no other one.
