@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.chat.processes import run
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
 
 ROOT = Path(__file__).parents[2]
+CHOICE = {"AUTH": "none", "MODEL_PROVIDER": "scripted"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -18,14 +20,28 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
+def python(title: str) -> list[str]:
+    """The Python of a section."""
+    return re.findall(r"```python\n(.*?)```", section(title), re.DOTALL)
+
+
 def test_its_example_is_a_valid_tool() -> None:
-    code, batch = re.findall(r"```python\n(.*?)```", section("Write a tool"), re.DOTALL)
+    code, keys, batch = python("Write a tool")
     compile(batch, "README.md", "exec")
-    module: dict[str, Any] = {"__name__": "example"}
-    exec(code, module)
-    (tool,) = (value for value in module.values() if isinstance(value, Tool))
-    assert tool.schema.parameters["required"] == ["harbour"]
-    assert tool.description == "The height of the tide in a harbour."
+    module: dict[str, Any] = {"__name__": "example", "Order": dict[str, str]}
+    exec(code + keys, module)
+    tide, order = (value for value in module.values() if isinstance(value, Tool))
+    assert tide.schema.parameters["required"] == ["harbour"]
+    assert tide.description == "The height of the tide in a harbour."
+    assert order.options.keys == ("SHOP_API_KEY",)
+
+
+def test_its_chat_starts() -> None:
+    (code,) = python("A chat of your own")
+    output = run(
+        f"__file__ = {str(ROOT / 'functions/chat/app.py')!r}\n{code}\nprint(chat.settings.stream.max_turns)", **CHOICE
+    )
+    assert output.endswith("6")
 
 
 def test_its_tool_options_are_all_that_exist() -> None:
