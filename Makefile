@@ -5,7 +5,7 @@ PORT ?= 3000
 URL ?= $(if $(STACK),,http://127.0.0.1:$(PORT))
 EVENT ?= tests/events/chat.json
 PYTEST_ARGS ?= -n 2
-STAGE ?= default
+STAGE ?= dev
 UPGRADE ?= --upgrade
 
 bin := .venv/bin
@@ -52,8 +52,8 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 	@$(sam) local invoke ChatFunction --event $(EVENT) --parameter-overrides Architecture=$(processor) | \
 		$(bin)/python -m winterbourne.local.sam_output
 
-deploy: build ## Build and deploy (STAGE=default or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
-	$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides $(of_stage) $(PARAMETERS))
+deploy: build ## Build and deploy (STAGE=dev or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
+	$(if $(PARAMETERS),given=$$($(of_stage)) && )$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides "$$given")
 
 doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m winterbourne.local.doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
@@ -69,8 +69,7 @@ clean: ## Remove what the other targets made
 
 sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
 # What is named on the command line takes the place of the stage's own parameters, so those are named again.
-of_stage = $(shell $(bin)/python -c 'import tomllib; stage = tomllib.load(open("samconfig.toml", "rb"))["$(STAGE)"]; \
-	print(*stage["deploy"]["parameters"]["parameter_overrides"])')
+of_stage = $(bin)/python -m winterbourne.local.sam_parameters $(STAGE) "$$PARAMETERS"
 processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
 # What is shared has one version everywhere: the later locks keep to the earlier ones.

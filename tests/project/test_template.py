@@ -2,23 +2,29 @@
 
 import inspect
 import json
+import os
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from samcli.cli.types import CfnParameterOverridesType
+from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
 from tests.stack import ROOT, Stack, source
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.settings import VARIABLES, Settings
+from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.chat.storage import dynamodb
 from winterbourne.chat.tool_runtime.discovery import discover
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
+OTHER_SECRET = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key"
 
 
 @pytest.fixture
@@ -31,8 +37,15 @@ def statements(stack: Stack) -> list[dict[str, Any]]:
     return [s for policy in stack.properties("ChatRole")["Policies"] for s in policy["PolicyDocument"]["Statement"]]
 
 
-def variables(stack: Stack) -> dict[str, str]:
-    return {n: str(v) for n, v in stack.properties("ChatFunction")["Environment"]["Variables"].items()}
+def variables(stack: Stack, function: str = "ChatFunction") -> dict[str, str]:
+    return {n: str(v) for n, v in stack.properties(function)["Environment"]["Variables"].items()}
+
+
+def settings_of(stack: Stack, function: str = "ChatFunction") -> Settings:
+    """What the engine reads from the variables of a function."""
+    environ = variables(stack, function)
+    unpack_settings(environ)
+    return Settings.from_environment(environ)
 
 
 class TestFunctionUrl:
@@ -52,7 +65,7 @@ class TestFunctionUrl:
         assert stack.properties("ChatUrl")["TargetFunctionArn"] == target
 
     def test_requires_an_api_key_by_default(self, stack: Stack) -> None:
-        assert variables(stack)["AUTH"] == "api_key"
+        assert settings_of(stack).auth.auth == "api_key"
         assert variables(stack)["API_KEYS_SECRET_ARN"] == "<ApiKeys>"
 
     def test_is_not_public_with_iam_authentication(self) -> None:
@@ -68,7 +81,7 @@ class TestFunctionUrl:
         permissions = stack.of_type("AWS::Lambda::Permission").values()
         assert {(p["Principal"], p["SourceArn"]) for p in permissions} == {("cloudfront.amazonaws.com", arn)}
         assert [p["Action"] for p in permissions] == ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"]
-        assert variables(stack)["AUTH"] == "api_key", "who calls CloudFront is still ours to check"
+        assert settings_of(stack).auth.auth == "api_key", "who calls CloudFront is still ours to check"
 
 
 class TestCors:
@@ -133,7 +146,71 @@ class TestFunction:
         environment = variables(Stack(ModelProvider=provider, Auth=auth, ModelApiKeySecretArn=SECRET, **tokens))
         settings = Settings.from_environment(environment)
         assert (settings.model.model_provider, settings.auth.auth) == (provider, auth)
-        assert set(environment) - {"AWS_LAMBDA_EXEC_WRAPPER"} <= VARIABLES
+        assert set(environment) - {"AWS_LAMBDA_EXEC_WRAPPER", "SETTINGS"} <= VARIABLES
+
+
+# What the stack and Lambda give the function themselves.
+GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "AWS_REGION"}
+# A value other than the default, for those settings for which neither a number nor any text will do.
+CHOICES = {"AUTH": "none", "LOG_MESSAGES": "true", "SYSTEM_PROMPT_FROM_REQUEST": "false"}
+
+
+def another_value(name: str) -> str:
+    default = Settings().values()[name]
+    number = str(default + 1) if isinstance(default, int) else "1.5"
+    return CHOICES.get(name) or ("a=b; “c”" if isinstance(default, str) else number)
+
+
+class TestSettings:
+    """What has no parameter of its own goes into the parameter Settings."""
+
+    @pytest.mark.parametrize("name", sorted(VARIABLES - GIVEN))
+    def test_each_can_be_deployed_without_changing_the_template(self, name: str) -> None:
+        value = another_value(name)
+        read = settings_of(Stack(Settings=f"A=1;{name}={value.replace(';', ';;')};B=2")).values()
+        assert str(read[name]).lower() == value
+        assert read[name] != Settings().values()[name]
+
+    def test_all_can_be_deployed_together(self) -> None:
+        values = {name: another_value(name) for name in VARIABLES - GIVEN}
+        read = settings_of(Stack(Settings=";".join(f"{n}={v.replace(';', ';;')}" for n, v in values.items()))).values()
+        assert {name: str(read[name]).lower() for name in values} == values
+
+    def test_of_the_tool_worker_are_its_own(self) -> None:
+        stack = Stack(ToolWorkerMemorySize="1024", ToolWorkerSettings="TOOL_CONCURRENCY=3", Settings="MAX_TURNS=4")
+        worker_settings = settings_of(stack, "ToolWorkerFunction")
+        assert worker_settings.tools.tool_concurrency == 3
+        assert worker_settings.stream.max_turns == Settings().stream.max_turns
+        assert worker_settings.log.service_name == "winterbourne-dev-worker"
+
+    def test_do_not_change_what_a_parameter_or_the_stack_sets(self) -> None:
+        stack = Stack(ModelId="a", Settings="MODEL_ID=b;STORE=memory;SERVICE_NAME=c")
+        read = settings_of(stack)
+        assert read.model.model_id == "a"
+        assert read.storage.store == "dynamodb:<Conversations>"
+        assert read.log.service_name == "winterbourne-dev"
+
+    def test_of_the_chat_are_as_its_code_says_where_no_parameter_is_named(self, stack: Stack) -> None:
+        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
+        assert {name for name, value in variables(stack).items() if value} == own
+
+    def test_take_providers_and_auth_schemes_of_your_own(self) -> None:
+        stack = Stack(ModelProvider="acme", Auth="header")
+        assert stack.refusals == []
+        assert all(re.fullmatch(source()["Parameters"][n]["AllowedPattern"], stack.parameters[n])
+                   for n in ("ModelProvider", "Auth"))  # fmt: skip
+        assert (variables(stack)["MODEL_PROVIDER"], variables(stack)["AUTH"]) == ("acme", "header")
+        assert "ApiKeys" not in stack.resources
+        assert "bedrock" not in json.dumps(statements(stack))
+
+    def test_keep_the_meaning_of_the_values_an_older_stack_has(self) -> None:
+        """CloudFormation keeps the values of the parameters that nobody names."""
+        older = Stack(ModelProvider="bedrock", Auth="api_key", RequestsPerMinute="60", TokensPerDay="1000000")
+        read = settings_of(older)
+        assert read.model.model_provider == "bedrock"
+        assert (read.limits.limit_requests_per_minute, read.limits.limit_tokens_per_day) == (60, 1_000_000)
+        assert statements(older) == statements(Stack())
+        assert all(fits(name, older.parameters[name]) for name in older.parameters)
 
 
 class TestPermissions:
@@ -152,12 +229,27 @@ class TestPermissions:
             "arn:aws:bedrock:eu-central-1::foundation-model/us.amazon.nova-pro-v1:0",
             profile,
         ]
-        assert through_profile["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": profile}}
+        assert through_profile["Condition"] == {"StringLike": {"bedrock:InferenceProfileArn": [profile]}}
         assert direct["Action"] == through_profile["Action"] == "bedrock:InvokeModelWithResponseStream"
 
-    def test_bedrock_may_be_called_for_the_functions_default_model(self, stack: Stack) -> None:
-        assert variables(stack)["MODEL_ID"] == bedrock.DEFAULT_MODEL
+    @pytest.mark.parametrize("provider", ["", "bedrock"])
+    def test_bedrock_may_be_called_for_the_functions_default_model(self, provider: str) -> None:
+        stack = Stack(ModelProvider=provider)
+        assert variables(stack)["MODEL_ID"] == "", "that of app.py or the provider's default"
         assert statements(stack)[-2]["Resource"][1].endswith(f":inference-profile/{bedrock.DEFAULT_MODEL}")
+
+    def test_bedrock_may_be_called_for_models_that_only_the_code_or_a_setting_names(self) -> None:
+        direct, through_profile = statements(Stack(BedrockModels="*anthropic.claude-*"))[-2:]
+        here = "arn:aws:bedrock:eu-central-1:"
+        own = f"{here}123456789012:inference-profile/"
+        assert direct["Resource"] == [
+            f"{here}:foundation-model/{bedrock.DEFAULT_MODEL}",
+            f"{own}{bedrock.DEFAULT_MODEL}",
+            f"{here}:foundation-model/*anthropic.claude-*",
+            f"{own}*anthropic.claude-*",
+        ]
+        profiles = [f"{own}{bedrock.DEFAULT_MODEL}", f"{own}*anthropic.claude-*"]
+        assert through_profile["Condition"] == {"StringLike": {"bedrock:InferenceProfileArn": profiles}}
 
     @pytest.mark.parametrize("provider", ["openai", "anthropic", "scripted"])
     def test_bedrock_may_not_be_called_if_another_provider_is_configured(self, provider: str) -> None:
@@ -170,11 +262,28 @@ class TestPermissions:
         assert readable == ["<ApiKeys>", SECRET]
         assert [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])] == ["<ApiKeys>"]
 
-    def test_the_finnhub_key_is_read_by_the_function_and_is_in_no_variable(self) -> None:
-        stack = Stack(FinnhubKeySecretArn=SECRET)
-        assert SECRET in [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])]
-        assert variables(stack)["FINNHUB_API_KEY_SECRET_ARN"] == SECRET
-        assert "FINNHUB_API_KEY" not in variables(stack)
+    def test_other_secrets_can_be_read_if_they_are_named_and_no_others(self) -> None:
+        stack = Stack(SecretArns=f"{SECRET},{OTHER_SECRET}")
+        (policy,) = [p for p in stack.properties("ChatRole")["Policies"] if p["PolicyName"] == "read-its-other-secrets"]
+        (statement,) = policy["PolicyDocument"]["Statement"]
+        assert statement["Action"] == ["secretsmanager:GetSecretValue", "ssm:GetParameter"]
+        assert statement["Resource"] == [SECRET, OTHER_SECRET]
+
+    @pytest.mark.parametrize(
+        "name", [*sorted(name for name in VARIABLES if name.endswith("_SECRET_ARN")), "SHOP_API_KEY"]
+    )
+    def test_every_secret_that_a_setting_or_a_tool_names_can_be_read(self, name: str) -> None:
+        stack = Stack(Auth="none", Settings=f"{name}={OTHER_SECRET}", SecretArns=OTHER_SECRET)
+        environ = variables(stack)
+        unpack_settings(environ)
+        readable = [s["Resource"] for s in statements(stack) if "ssm:GetParameter" in s["Action"]]
+        assert readable == [[environ[name]]]
+
+    def test_the_tool_worker_may_read_the_secrets_that_are_named_for_it(self) -> None:
+        stack = Stack(ToolWorkerMemorySize="1024", ToolWorkerSecretArns=SECRET)
+        *_, policy = stack.properties("ToolWorkerRole")["Policies"]
+        assert policy["PolicyDocument"]["Statement"][0]["Resource"] == [SECRET]
+        assert SECRET not in json.dumps(statements(stack))
 
     def test_never_are_a_bare_wildcard(self) -> None:
         for statement in statements(Stack(ModelApiKeySecretArn=SECRET)):
@@ -378,42 +487,104 @@ class TestTemplateText:
             )
 
 
+def fits(name: str, value: object) -> bool:
+    """Whether the template has this parameter and allows the value, as CloudFormation would check."""
+    declared = source()["Parameters"].get(name)
+    if not declared:
+        return False
+    allowed = "AllowedValues" not in declared or str(value) in map(str, declared["AllowedValues"])
+    values = str(value).split(",") if declared["Type"] == "CommaDelimitedList" else [str(value)]
+    pattern = declared.get("AllowedPattern", r"[\s\S]*")
+    number = float(value) if declared["Type"] == "Number" else 0  # type: ignore[arg-type]  # text in samconfig.toml
+    in_range = declared.get("MinValue", number) <= number <= declared.get("MaxValue", number)
+    return allowed and in_range and all(re.fullmatch(pattern, one.strip()) for one in values)
+
+
+def parameters_of(folder: Path, stage: str, command: str) -> dict[str, str]:
+    """The parameters of a stage, as sam itself reads them."""
+    options = SamConfig(str(folder)).get_all([command], "parameters", stage)
+    parsed: dict[str, str] = CfnParameterOverridesType().convert(options.get("parameter_overrides", ""), None, None)
+    return parsed
+
+
+def problems(folder: Path) -> list[str]:
+    """What would make `make deploy` fail, or deploy something else than was built, in a folder's samconfig.toml."""
+    config = tomllib.loads((folder / "samconfig.toml").read_text())
+    found = []
+    for stage in (name for name, table in config.items() if isinstance(table, dict) and "deploy" in table):
+        built, deployed = (parameters_of(folder, stage, command) for command in ("build", "deploy"))
+        if "stack_name" not in SamConfig(str(folder)).get_all(["deploy"], "parameters", stage):
+            found.append(f"{stage} has no stack_name")
+        default = source()["Parameters"]["Architecture"]["Default"]
+        if built.get("Architecture", default) != deployed.get("Architecture", default):
+            found.append(f"{stage} builds for another Architecture than it deploys")
+        found += [f"{stage}: {n}={v}" for n, v in {**built, **deployed}.items() if not fits(n, v)]
+    return found
+
+
+def make_deploy(*arguments: str) -> list[list[str]]:
+    """The command lines of sam that `make deploy` runs."""
+    command = ["make", "--silent", "--old-file=.venv/dev", "deploy", "sam=printf '%s\\n' +", *arguments]
+    environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "STAGE", "PARAMETERS"}}
+    completed = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    return [call.split("\n")[1:-1] for call in completed.stdout.split("+")[1:]]
+
+
 class TestStages:
-    """`samconfig.toml` and the targets that read it."""
+    """`samconfig.toml` and the targets that read it. Stages are the user's to edit: any that sam takes must pass."""
 
-    @pytest.fixture
-    def stages(self) -> dict[str, Any]:
-        config = tomllib.loads((ROOT / "samconfig.toml").read_text())
-        return {name: table for name, table in config.items() if isinstance(table, dict)}
+    def test_have_a_stack_a_processor_and_only_parameters_that_the_template_allows(self) -> None:
+        assert problems(ROOT) == []
 
-    def test_are_one_stack_for_development_and_one_for_production(self, stages: dict[str, Any]) -> None:
-        names = {stage: table["global"]["parameters"]["stack_name"] for stage, table in stages.items()}
-        assert names == {"default": "winterbourne-dev", "prod": "winterbourne"}
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            'parameter_overrides = ["ModelId=us.amazon.nova-pro-v1:0", "Settings=A=1;B=x=y"]',
+            """parameter_overrides = "Stage=dev Settings='SYSTEM_PROMPT=Be brief;A=1' Auth=mine" """,
+            f'parameter_overrides = ["SecretArns={SECRET},{OTHER_SECRET}", "MemorySize=1024", "RequestsPerMinute=5"]',
+            f'parameter_overrides = ["ParameterKey=ModelApiKeySecretArn,ParameterValue={SECRET}"]',
+            "confirm_changeset = false",
+            '[dev.deploy.parameters.parameter_overrides]\nMemorySize = 1024\nSettings = "A=x y;B=2"',
+            '[dev.build]\n[try.global.parameters]\nstack_name = "try"\n[try.deploy.parameters]\nregion = "eu-west-1"',
+        ],
+    )
+    def test_may_be_edited_in_every_way_that_sam_reads(self, tmp_path: Path, edit: str) -> None:
+        config = f'version = 0.1\n[dev.global.parameters]\nstack_name = "s"\n[dev.deploy.parameters]\n{edit}\n'
+        (tmp_path / "samconfig.toml").write_text(config)
+        assert problems(tmp_path) == []
 
-    def test_set_only_values_that_the_template_allows(self, stages: dict[str, Any]) -> None:
-        for table in stages.values():
-            overrides = dict(pair.split("=") for pair in table["deploy"]["parameters"]["parameter_overrides"])
-            for name, value in overrides.items():
-                assert value in map(str, source()["Parameters"][name]["AllowedValues"])
+    @pytest.mark.parametrize(
+        ("edit", "problem"),
+        [
+            ('parameter_overrides = ["ModelID=a"]', "dev: ModelID=a"),
+            ('parameter_overrides = ["Stage=test"]', "dev: Stage=test"),
+            ('parameter_overrides = ["RequestsPerMinute=few"]', "dev: RequestsPerMinute=few"),
+            ('parameter_overrides = ["MemorySize=20000"]', "dev: MemorySize=20000"),
+            ('parameter_overrides = ["SecretArns=shop/key"]', "dev: SecretArns=shop/key"),
+            ('parameter_overrides = ["Architecture=x86_64"]', "dev builds for another Architecture than it deploys"),
+            ("[x.deploy.parameters]", "x has no stack_name"),
+        ],
+    )
+    def test_that_cannot_be_deployed_are_found(self, tmp_path: Path, edit: str, problem: str) -> None:
+        config = f'version = 0.1\n[dev.global.parameters]\nstack_name = "s"\n[dev.deploy.parameters]\n{edit}\n'
+        (tmp_path / "samconfig.toml").write_text(config)
+        assert problems(tmp_path) == [problem]
 
-    def test_build_for_the_architecture_they_deploy(self, stages: dict[str, Any]) -> None:
-        for table in stages.values():
-            built, deployed = (table[command]["parameters"]["parameter_overrides"] for command in ("build", "deploy"))
-            assert set(built) <= set(deployed)
+    @pytest.mark.parametrize("stage", ["dev", "prod"])
+    def test_are_built_and_deployed_as_written(self, stage: str) -> None:
+        config_env = ["--config-env", stage]
+        assert make_deploy(f"STAGE={stage}") == [["build", *config_env], ["deploy", *config_env]]
 
-    def test_ask_for_confirmation_before_any_change(self, stages: dict[str, Any]) -> None:
-        assert all(table["deploy"]["parameters"]["confirm_changeset"] for table in stages.values())
+    def test_are_dev_unless_another_is_named(self) -> None:
+        assert make_deploy() == make_deploy("STAGE=dev")
 
-    def test_make_deploy_builds_for_the_given_architecture_and_adds_every_parameter_to_the_stages(
-        self, stages: dict[str, Any]
-    ) -> None:
+    def test_keep_their_parameters_where_others_are_given(self) -> None:
         """sam alone would drop the stage's parameters, including its stage name, as soon as any other is given."""
-        parameters = "PARAMETERS=Architecture=x86_64 ModelId=a"
-        command = ["make", "--dry-run", "--old-file=.venv/dev", "deploy", "STAGE=prod", parameters]
-        completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        build, deploy = (line.partition("/sam ")[2] for line in completed.stdout.splitlines() if "/sam " in line)
-        assert build == "build --config-env prod --parameter-overrides Architecture=x86_64"
-        stage_parameters = " ".join(stages["prod"]["deploy"]["parameters"]["parameter_overrides"])
-        assert (
-            deploy == f"deploy --config-env prod --parameter-overrides {stage_parameters} Architecture=x86_64 ModelId=a"
-        )
+        given = "Architecture=x86_64 Settings='A=x y;B=2' ModelId=a"
+        build, deploy = make_deploy("STAGE=prod", f"PARAMETERS={given}")
+        assert build == ["build", "--config-env", "prod", "--parameter-overrides", "Architecture=x86_64"]
+        *command, parameters = deploy
+        assert command == ["deploy", "--config-env", "prod", "--parameter-overrides"]
+        expected = {**parameters_of(ROOT, "prod", "deploy"), "Architecture": "x86_64"}
+        expected |= {"Settings": "A=x y;B=2", "ModelId": "a"}
+        assert CfnParameterOverridesType().convert((parameters,), None, None) == expected

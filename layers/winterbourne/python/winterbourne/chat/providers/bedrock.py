@@ -46,7 +46,7 @@ from winterbourne.chat.settings import ModelSettings
 __all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
-_ACCESS_HINT: Final = "the role's permission for bedrock:InvokeModelWithResponseStream on MODEL_ID"
+_ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.local.doctor.findings import Finding, ok, unknown, wrong
 
 __all__ = ["Stack", "api_key", "public_url", "run_checks"]
@@ -48,9 +50,15 @@ class Stack:
         return {r["LogicalResourceId"]: r.get("PhysicalResourceId", "") for r in found}
 
     def settings(self) -> dict[str, str]:
-        """The function's environment variables."""
+        """The function's environment variables, and those that its SETTINGS carries.
+
+        Raises:
+            SettingsError: SETTINGS cannot be read, so the function does not start either.
+        """
         found = self.client("lambda").get_function_configuration(FunctionName=self.physical_ids()["ChatFunction"])
-        return dict(found.get("Environment", {}).get("Variables", {}))
+        variables = dict(found.get("Environment", {}).get("Variables", {}))
+        unpack_settings(variables)
+        return variables
 
     def _describe(self) -> Any:
         return self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
@@ -63,6 +71,9 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
         ids, parameters, settings = stack.physical_ids(), stack.parameters(), stack.settings()
     except (BotoCoreError, ClientError) as error:
         yield _stack_unavailable(stack, error)
+        return
+    except SettingsError as error:
+        yield wrong("settings", str(error), f"{DEPLOY_COMMAND} with the parameter Settings mended")
         return
     function_args = {"FunctionName": ids["ChatFunction"]}
     if parameters.get("SnapStart") == "PublishedVersions":
@@ -94,8 +105,8 @@ def api_key(stack: Stack) -> str:
     try:
         secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.settings()["API_KEYS_SECRET_ARN"])
         first = next(iter(json.loads(secret["SecretString"]).values()))
-    except (BotoCoreError, ClientError, KeyError, ValueError, StopIteration):
-        return ""  # reported by the check `keys`
+    except (BotoCoreError, ClientError, SettingsError, KeyError, ValueError, StopIteration):
+        return ""  # reported by the check `keys` or `settings`
     return str(first if isinstance(first, str) else first[0])
 
 

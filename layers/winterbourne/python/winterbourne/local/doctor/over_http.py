@@ -209,7 +209,7 @@ def _check_model(frames: Sequence[Mapping[str, Any]]) -> Finding:
 _FIXES: Final = {
     "credentials_missing": "make deploy PARAMETERS='ModelApiKeySecretArn=…'",
     "model_busy": "wait, or ask the provider for a higher quota",
-    "model_refused": "check ModelId, the key in ModelApiKeySecretArn, and on Bedrock the access to that model",
+    "model_refused": "check ModelId, the key in ModelApiKeySecretArn, and on Bedrock BedrockModels and model access",
     "model_unreachable": "check ModelBaseUrl, and whether the function can reach it",
 }
 
