@@ -1,13 +1,16 @@
-"""`docs/operate.md`: its cost table follows from the formula, and every name in it exists."""
+"""`docs/operate.md`: its cost table follows from the formula, its commands can be run, and every name in it exists."""
 
 import re
+import shlex
 
 import pytest
+from samcli.cli.types import CfnParameterOverridesType
 
 from tests.bench.bench_cost import LENGTHS, MEMORY_MB, cost
 from tests.stack import ROOT, Stack, source
 from winterbourne.chat import errors
-from winterbourne.chat.settings import VARIABLES
+from winterbourne.chat.settings import VARIABLES, Settings
+from winterbourne.chat.settings_variable import unpack_settings
 
 PAGE = (ROOT / "docs/operate.md").read_text()
 ROW = re.compile(r"^\| \w[^|]* \| ([\d.]+) \| \d+ ms \|((?: \$[\d.]+ \|)+)$", re.MULTILINE)
@@ -43,3 +46,36 @@ class TestNames:
     def test_of_outputs_exist(self, output: str) -> None:
         assert output in PAGE
         assert output in Stack().outputs
+
+
+# Commands stand in a line of their own or between backquotes, there also across two lines.
+COMMANDS = re.findall(r"^    (make deploy PARAMETERS=.*)$|`(make deploy\s+PARAMETERS=[^`]*)`", PAGE, re.MULTILINE)
+
+
+def parameters(command: str) -> dict[str, str]:
+    """The template parameters of a command as it is typed: the shell takes its quotes first, then sam."""
+    (given,) = (word for word in shlex.split(command, comments=True) if word.startswith("PARAMETERS="))
+    parsed: dict[str, str] = CfnParameterOverridesType().convert((given.partition("=")[2],), None, None)
+    return parsed
+
+
+@pytest.mark.parametrize("command", [own_line or inline for own_line, inline in COMMANDS])
+class TestCommands:
+    def test_set_parameters_of_the_template(self, command: str) -> None:
+        declared = source()["Parameters"]
+        for name, value in parameters(command).items():
+            assert "…" in value or value == "ARN" or re.fullmatch(declared[name].get("AllowedPattern", ".*"), value)
+
+    def test_set_settings_of_the_engine_or_keys_of_tools(self, command: str) -> None:
+        environ = {"SETTINGS": parameters(command).get("Settings", "")}
+        unpack_settings(environ)
+        Settings.from_environment(environ)
+        assert all(n in VARIABLES or n.endswith("_KEY_SECRET_ARN") for n in environ if n != "SETTINGS")
+
+
+@pytest.mark.parametrize(
+    ("runbook", "setting"), [("pool", "HTTP_POOL_MAXSIZE"), ("tool-timeouts", "TOOL_EXECUTION_TIMEOUT")]
+)
+def test_a_runbook_that_orders_a_setting_has_the_command(runbook: str, setting: str) -> None:
+    section = PAGE.partition(f"### {runbook}\n")[2].partition("\n#")[0]
+    assert f"make deploy PARAMETERS=Settings={setting}=" in section

@@ -209,6 +209,21 @@ class TestSecrets:
         assert deployment.run_checks_by_subject()["model key"].state == "ok"
 
 
+class TestSettings:
+    def test_of_the_parameter_settings_are_checked_like_variables(self, deployment: Deployment) -> None:
+        arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:gone-AbCdEf"
+        deployment.deploy(Settings=f"MAX_TURNS=6;MODEL_API_KEY_SECRET_ARN={arn}")
+        assert deployment.run_checks_by_subject()["model key"].state == "wrong"
+
+    def test_with_which_the_function_cannot_start_are_named_without_their_values(self, deployment: Deployment) -> None:
+        deployment.deploy(Settings="MAX_TURNS=6;sesame")
+        finding = deployment.run_checks_by_subject()["settings"]
+        assert finding.state == "wrong"
+        assert "entry 2" in finding.message
+        assert "sesame" not in finding.message
+        assert on_aws.api_key(deployment.stack) == ""
+
+
 class TestTableAndAlarms:
     def test_a_table_without_expiry_is_wrong(self, healthy: Deployment) -> None:
         healthy.set_expiry(enabled=False)
