@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -521,12 +522,24 @@ def problems(folder: Path) -> list[str]:
     return found
 
 
-def make_deploy(*arguments: str) -> list[list[str]]:
-    """The command lines of sam that `make deploy` runs."""
-    command = ["make", "--silent", "--old-file=.venv/dev", "deploy", "sam=printf '%s\\n' +", *arguments]
+def make_deploy(folder: Path, *arguments: str) -> list[list[str]]:
+    """The command lines of sam that our Makefile runs for `make deploy` in a folder with stages of its own."""
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "samconfig.toml").write_text(STAGES)
+    overridden = [f"bin={ROOT / '.venv/bin'}", "sam=printf '%s\\n' +"]
+    command = ["make", "--silent", "--old-file=.venv/dev", "deploy", *overridden, *arguments]
     environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "STAGE", "PARAMETERS"}}
-    completed = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    completed = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
     return [call.split("\n")[1:-1] for call in completed.stdout.split("+")[1:]]
+
+
+STAGES = """
+version = 0.1
+[dev.global.parameters]
+stack_name = "winterbourne-dev"
+[try.deploy.parameters]
+parameter_overrides = ["Stage=dev", "Architecture=arm64", "Settings='SYSTEM_PROMPT=Be brief;A=1'"]
+"""
 
 
 class TestStages:
@@ -569,21 +582,23 @@ class TestStages:
         (tmp_path / "samconfig.toml").write_text(config)
         assert problems(tmp_path) == [problem]
 
-    @pytest.mark.parametrize("stage", ["dev", "prod"])
-    def test_are_built_and_deployed_as_written(self, stage: str) -> None:
+    @pytest.mark.parametrize("stage", ["dev", "try"])
+    def test_are_built_and_deployed_as_written(self, tmp_path: Path, stage: str) -> None:
         config_env = ["--config-env", stage]
-        assert make_deploy(f"STAGE={stage}") == [["build", *config_env], ["deploy", *config_env]]
+        assert make_deploy(tmp_path, f"STAGE={stage}") == [["build", *config_env], ["deploy", *config_env]]
 
-    def test_are_dev_unless_another_is_named(self) -> None:
-        assert make_deploy() == make_deploy("STAGE=dev")
+    def test_are_dev_unless_another_is_named(self, tmp_path: Path) -> None:
+        assert make_deploy(tmp_path) == make_deploy(tmp_path, "STAGE=dev")
 
-    def test_keep_their_parameters_where_others_are_given(self) -> None:
+    def test_keep_their_parameters_where_others_are_given(self, tmp_path: Path) -> None:
         """sam alone would drop the stage's parameters, including its stage name, as soon as any other is given."""
-        given = "Architecture=x86_64 Settings='A=x y;B=2' ModelId=a"
-        build, deploy = make_deploy("STAGE=prod", f"PARAMETERS={given}")
-        assert build == ["build", "--config-env", "prod", "--parameter-overrides", "Architecture=x86_64"]
+        build, deploy = make_deploy(tmp_path, "STAGE=try", "PARAMETERS=Architecture=x86_64 ModelId='a b;c'")
+        assert build == ["build", "--config-env", "try", "--parameter-overrides", "Architecture=x86_64"]
         *command, parameters = deploy
-        assert command == ["deploy", "--config-env", "prod", "--parameter-overrides"]
-        expected = {**parameters_of(ROOT, "prod", "deploy"), "Architecture": "x86_64"}
-        expected |= {"Settings": "A=x y;B=2", "ModelId": "a"}
-        assert CfnParameterOverridesType().convert((parameters,), None, None) == expected
+        assert command == ["deploy", "--config-env", "try", "--parameter-overrides"]
+        assert CfnParameterOverridesType().convert((parameters,), None, None) == {
+            "Stage": "dev",
+            "Architecture": "x86_64",
+            "Settings": "SYSTEM_PROMPT=Be brief;A=1",
+            "ModelId": "a b;c",
+        }
