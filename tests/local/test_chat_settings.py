@@ -20,8 +20,13 @@ def test_a_chat_is_recognized_by_the_engine_it_uses(tmp_path: Path) -> None:
 
 
 def test_every_setting_of_the_user_is_passed_on_and_nothing_else() -> None:
-    environ = {**dict.fromkeys(VARIABLES, "x"), "SETTINGS": "MAX_TURNS=3", "PATH": "/bin", "HOME": "/h"}
-    assert user_settings(environ, ()).keys() == {*VARIABLES, "SETTINGS"}
+    environ = {**dict.fromkeys(VARIABLES, "x"), "PATH": "/bin", "HOME": "/h"}
+    assert user_settings(environ, ()).keys() == VARIABLES
+
+
+def test_settings_in_one_variable_are_settings_too() -> None:
+    environ = {"SETTINGS": "MAX_TURNS=3;AUTH=jwt;SHOP_API_KEY=k;PATH=/x", "AUTH": "none"}
+    assert user_settings(environ, {"SHOP_API_KEY"}) == {"MAX_TURNS": "3", "AUTH": "none", "SHOP_API_KEY": "k"}
 
 
 def test_what_the_functions_code_names_is_passed_on_and_the_arn_of_its_secret() -> None:

@@ -229,9 +229,12 @@ class TestTheEnvironment:
         task = tmp_path / "task"
         (task / "chat" / "tools").mkdir(parents=True)
         shutil.copy(ROOT / "functions" / "chat" / "app.py", task / "chat")
+        shutil.copy(ROOT / "functions" / "chat" / "tools" / "convert_currency.py", task / "chat" / "tools")
+        (task / "chat" / "tools" / "order.py").write_text("KEYS = ['SHOP_API_KEY']")
         (task / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
         monkeypatch.setenv("MODEL_ID", "of-the-user")
         monkeypatch.setenv("AUTH", "none")
+        monkeypatch.setenv("SHOP_API_KEY", "of-the-shop")
         monkeypatch.setenv("SECRET_OF_THE_USER", "x")
         flags = ("--task-root", str(task), "--handler", "app.handler", "--env", "MAX_TURNS=3", "--timeout", "7")
         with local_server(tmp_path, *flags) as server:
@@ -239,6 +242,7 @@ class TestTheEnvironment:
         assert (seen["MODEL_ID"], seen["MAX_TURNS"], seen["AUTH"]) == ("of-the-user", "3", "none")
         assert seen["STORE"].startswith("file:")
         assert seen["FRANKFURTER_BASE_URL"].startswith("http://127.0.0.1:")
+        assert seen["SHOP_API_KEY"] == "of-the-shop"
         assert "SECRET_OF_THE_USER" not in seen
 
 
@@ -248,6 +252,14 @@ def test_the_ready_file_is_complete_once_it_exists(server: LocalServer) -> None:
         "invoke_url": "",
         "log": str(server.log),
     }
+
+
+def test_a_tool_without_its_key_is_named_on_the_screen_and_the_chat_starts(chat_folder: Path, tmp_path: Path) -> None:
+    (chat_folder / "functions/chat/tools/moor.py").write_text(TOOL.replace("@tool", "@tool(keys=['PIER_API_KEY'])"))
+    with local_server(tmp_path, "--task-root", str(chat_folder / "functions")) as server:
+        screen = (tmp_path / "screen.log").read_text()
+        assert "moor (not available: PIER_API_KEY is not set)" in screen
+        assert "moor" in httpx.get(f"{server.url}/readyz").text
 
 
 @pytest.fixture
@@ -279,7 +291,6 @@ class TestAFunctionThatDoesNotStart:
             ("import no_such_module", ", line 1: ModuleNotFoundError: No module named 'no_such_module'"),
             (TOOL.replace("@tool", "@tool(timeout=5)"), ", line 4: Tool moor has no option timeout; there are "),
             (TOOL.replace("moor", "get_weather"), ": Two tools are named get_weather: "),
-            (TOOL.replace("@tool", "@tool(needs=['NO_SUCH'])"), ": Tool moor needs NO_SUCH"),
         ],
     )
     def test_with_all_its_tools_is_one_line(self, chat_folder: Path, text: str, reason: str) -> None:
@@ -288,6 +299,12 @@ class TestAFunctionThatDoesNotStart:
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
         assert done.stderr.startswith("winterbourne run: chat/tools/moor.py")
         assert reason in done.stderr
+
+    def test_for_want_of_a_right_setting_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SETTINGS", "MAX_TURNS")
+        done = ended(tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("winterbourne run: SETTINGS: entry 1 is not NAME=value")
 
     def test_at_all_is_one_line_too(self, tmp_path: Path) -> None:
         (tmp_path / "broken.py").write_text("def handler(event, context): ...\nraise KeyError('it')")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 from aws_lambda_powertools import Logger
@@ -11,6 +11,7 @@ from winterbourne import on_startup
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
 from winterbourne.chat.settings import Settings, variables_set
+from winterbourne.chat.settings_variable import unpack_settings
 
 __all__ = ["set_up_process"]
 
@@ -22,18 +23,19 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 def set_up_process(
-    environment: Mapping[str, str], arguments: Mapping[str, object] = _NO_ARGUMENTS
+    environment: MutableMapping[str, str], arguments: Mapping[str, object] = _NO_ARGUMENTS
 ) -> tuple[Settings, Logger]:
     """Read the settings and set up redaction of all output before anything is written.
 
     Args:
-        environment: The environment variables.
+        environment: The environment variables; those in SETTINGS are added.
         arguments: Settings by the names of their fields, as `Chat` takes them; a variable that is set wins.
 
     Raises:
         SettingsError: A setting is invalid; the message names the variable. Or another chat of this process has set the
             HTTP pool differently.
     """
+    unpack_settings(environment)
     variables = {name.lower(): environment[name] for name in variables_set(environment)}
     settings = Settings.of(**{**arguments, **variables})
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))

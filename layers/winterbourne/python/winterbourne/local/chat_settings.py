@@ -38,12 +38,17 @@ def named_variables(task_root: Path) -> set[str]:
 def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str, str]:
     """The user's environment variables that are settings of the engine, or that the function's code names.
 
-    Of a key's name, the variable with its secret's ARN belongs to it.
+    Of a key's name, the variable with its secret's ARN belongs to it. Those in SETTINGS are among them.
+
+    Raises:
+        SettingsError: SETTINGS is malformed.
     """
     from winterbourne.chat.settings import VARIABLES  # noqa: PLC0415 - needed only for a chat function
+    from winterbourne.chat.settings_variable import unpack_settings  # noqa: PLC0415 - likewise
 
+    unpack_settings(variables := dict(environ))
     keys = {f"{name}{end}" for name in named for end in ("", "_SECRET_ARN")}
-    return {name: environ[name] for name in {*VARIABLES, "SETTINGS", *keys} if environ.get(name)}
+    return {name: variables[name] for name in {*VARIABLES, *keys} if variables.get(name)}
 
 
 def local_settings(scratch: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+from winterbourne.chat.errors import SettingsError
 from winterbourne.local import chat_settings, command_line
 from winterbourne.local.banner import format_banner
 from winterbourne.local.console import LineWriter
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with suppress(asyncio.CancelledError), tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
             asyncio.run(_serve(args, _server_config(args, Path(scratch))))
-    except (OSError, TemplateError, FunctionNotStarted) as error:
+    except (OSError, TemplateError, SettingsError, FunctionNotStarted) as error:
         sys.stderr.write(f"winterbourne run: {_error_message(error)}\n")
         return 1
     return 0
