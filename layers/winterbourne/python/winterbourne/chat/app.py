@@ -25,7 +25,7 @@ from winterbourne.chat.http.endpoints.chat import ChatEndpoint, resume_stream
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.models import list_models
-from winterbourne.chat.http.endpoints.static_files import serve_static_file
+from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import http_pool, telemetry
@@ -166,7 +166,7 @@ def build(
         stop_signals=stop_signals,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes = _routes(settings.model, health, stored)
+    routes = _routes(settings.model, health, stored, StaticFiles(PageOptions()))
     connect = servers.connect if servers else None
     for each in (*FORMATS, *extensions.formats):
         if ("POST", each.path) in routes:
@@ -197,12 +197,14 @@ def _make_mcp_servers(settings: ToolSettings, executor: "ToolExecutor") -> "McpS
     return McpServers(settings, executor.add)
 
 
-def _routes(settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint) -> Routes:
+def _routes(
+    settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint, page: StaticFiles
+) -> Routes:
     """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
     return {
-        ("GET", "/"): endpoint(serve_static_file, is_public=True),
-        ("GET", "/web/{version}/{name}"): endpoint(serve_static_file, is_public=True),
+        ("GET", "/"): endpoint(page.serve, is_public=True),
+        ("GET", "/web/{version}/{name}"): endpoint(page.serve, is_public=True),
         ("GET", "/healthz"): endpoint(health.liveness, is_public=True),
         ("GET", "/readyz"): endpoint(health.readiness, is_public=True),
         ("POST", "/chat/{id}/stop"): endpoint(conversations.stop),

@@ -1,29 +1,35 @@
-"""Static files: the chat page at `/` and its assets under `/web/`.
+"""Static files: the chat page at `/`, as a chat wants it to look, and its assets under `/web/`.
 
 Reads the folder `page` once, at the first request for a file. Later paths are only looked up among what was read, so
 none can escape the folder.
 """
 
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.http.service import RequestContext, reply
 
-__all__ = ["StaticFile", "find_static_file", "serve_static_file"]
+__all__ = ["PageOptions", "StaticFile", "StaticFiles"]
 
 FOLDER: Final = Path(__file__).parents[2] / "page"
 
 INDEX_HTML: Final = "index.html"
 
+DEFAULT_GREETING: Final = "How can I help?"
+LOGO_TYPES: Final = (".svg", ".png")
+MAX_LOGO_BYTES: Final = 100_000
+
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
 }
 
@@ -49,6 +55,62 @@ CACHE_REVALIDATE: Final = "no-cache"
 CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
+# Keeps the hue of the accent colour. The limits of lightness give any colour, in light and dark, a contrast of 4.5:1 as
+# text on all of the page's backgrounds, and of 3:1 as a line.
+ACCENT_RULE: Final = """
+:root {
+  --water: light-dark(oklch(from %(accent)s min(l, .48) c h), oklch(from %(accent)s max(l, .78) c h));
+  --bright: light-dark(oklch(from %(accent)s min(l, .6) c h), oklch(from %(accent)s max(l, .62) c h));
+  --wash: light-dark(oklch(from %(accent)s .96 min(c, .02) h), oklch(from %(accent)s .27 min(c, .03) h));
+}
+"""
+
+
+class PageOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the page of one chat looks.
+
+    Attributes:
+        title: Name of the chat, in the browser's tab and at the top of the page; at most 60 characters.
+        greeting: What is shown before the first question: a heading and, after a blank line, a paragraph; at most 500
+            characters. Empty: a neutral question.
+        suggestions: Questions that are sent with one click; at most 6 of at most 200 characters.
+        accent: Colour of links, focus, river and progress, as `#rgb` or `#rrggbb`; made lighter or darker where it
+            could not be read. Empty: the colours of water.
+        logo: Path of an .svg or .png file of at most 100 KB, shown before the title and as the icon of the browser's
+            tab. An SVG runs no scripts. Empty: no logo.
+
+    Raises:
+        SettingsError: A value is invalid; the message names the argument.
+    """
+
+    title: str = "Chat"
+    greeting: str = ""
+    suggestions: tuple[str, ...] = ()
+    accent: str = ""
+    logo: str = ""
+
+    def __post_init__(self) -> None:
+        """Validate the values: a wrong one is found when the environment starts, not by a user."""
+        checks = {
+            "title: expected text of 1 to 60 characters": self.title.strip() and len(self.title) <= 60,
+            "greeting: expected text of at most 500 characters": len(self.greeting) <= 500,
+            "suggestions: expected at most 6 texts of 1 to 200 characters": _are_suggestions(self.suggestions),
+            "accent: expected a colour as #rgb or #rrggbb": re.fullmatch("(#([0-9a-fA-F]{3}){1,2})?", self.accent),
+            "logo: expected an .svg or .png file of at most 100 KB": not self.logo or _is_logo(Path(self.logo)),
+        }
+        if unmet := [expected for expected, is_met in checks.items() if not is_met]:
+            raise SettingsError("; ".join(unmet))
+
+
+def _are_suggestions(texts: Sequence[str]) -> bool:
+    # A text alone, for which a comma was forgotten, would be a suggestion per letter.
+    return not isinstance(texts, str) and len(texts) <= 6 and all(text.strip() and len(text) <= 200 for text in texts)
+
+
+def _is_logo(path: Path) -> bool:
+    return path.suffix.lower() in LOGO_TYPES and path.is_file() and path.stat().st_size <= MAX_LOGO_BYTES
+
+
 class StaticFile(msgspec.Struct, frozen=True):
     """One file as served to GET and HEAD. Header names are in lower case."""
 
@@ -64,48 +126,80 @@ class StaticFile(msgspec.Struct, frozen=True):
         return self.headers["etag"] in tags or "*" in tags
 
 
-async def serve_static_file(context: RequestContext) -> None:
-    """Send the file at the path, or 304 if the browser has it already.
+class StaticFiles:
+    """The page of one chat and its assets."""
 
-    Raises:
-        RequestRejected: 404 if there is no file at the path.
-    """
-    file = find_static_file(context.request.path)
-    if file is None:
-        raise RequestRejected(404, "not_found", "there is nothing at this path")
-    is_known = file.is_not_modified(context.request.headers.get("if-none-match", ""))
-    await reply(context.stream, 304 if is_known else 200, b"" if is_known else file.body, file.headers)
+    def __init__(self, options: PageOptions) -> None:
+        self._options = options
+
+    async def serve(self, context: RequestContext) -> None:
+        """Send the file at the path, or 304 if the browser has it already.
+
+        Raises:
+            RequestRejected: 404 if there is no file at the path.
+        """
+        file = self.find(context.request.path)
+        if file is None:
+            raise RequestRejected(404, "not_found", "there is nothing at this path")
+        is_known = file.is_not_modified(context.request.headers.get("if-none-match", ""))
+        await reply(context.stream, 304 if is_known else 200, b"" if is_known else file.body, file.headers)
+
+    def find(self, path: str) -> StaticFile | None:
+        """The file at a path, or None.
+
+        `/` is the page, `/web/VERSION/NAME` are its assets. For any other version, which a page loaded just before a
+        deployment asks for, the current file is returned, to be revalidated on every use.
+
+        Raises:
+            OSError: A file cannot be read; never after a first successful call.
+        """
+        version, files = self._files
+        if path == "/":
+            return files[INDEX_HTML]
+        match path.split("/"):
+            case ["", "web", asked_version, name] if name in files and name != INDEX_HTML:
+                file = files[name]
+                if asked_version != version:
+                    return msgspec.structs.replace(file, headers={**file.headers, "cache-control": CACHE_REVALIDATE})
+                return file
+        return None
+
+    @functools.cached_property
+    def _files(self) -> tuple[str, Mapping[str, StaticFile]]:
+        """The version of all files together, and each file by its name."""
+        contents = _read_contents(self._options)
+        version = _digest(b"".join(contents.values()))
+        contents[INDEX_HTML] = contents[INDEX_HTML].replace(b'"web/', b'"web/%s/' % version.encode())
+        return version, {name: _make_static_file(name, body) for name, body in contents.items()}
 
 
-def find_static_file(path: str) -> StaticFile | None:
-    """The file at a path, or None.
-
-    `/` is the page, `/web/VERSION/NAME` are its assets. For any other version, which a page loaded just before a
-    deployment asks for, the current file is returned, to be revalidated on every use.
-
-    Raises:
-        OSError: The folder cannot be read; never after a first successful call.
-    """
-    version, files = _read_folder()
-    if path == "/":
-        return files[INDEX_HTML]
-    match path.split("/"):
-        case ["", "web", asked_version, name] if name in files and name != INDEX_HTML:
-            file = files[name]
-            if asked_version != version:
-                return msgspec.structs.replace(file, headers={**file.headers, "cache-control": CACHE_REVALIDATE})
-            return file
-    return None
+def _read_contents(options: PageOptions) -> dict[str, bytes]:
+    """The folder's files and the logo by their names, with the options in them."""
+    contents = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in CONTENT_TYPES}
+    logo = f"logo{Path(options.logo).suffix.lower()}" if options.logo else ""
+    if logo:
+        contents[logo] = Path(options.logo).read_bytes()
+    if options.accent:
+        contents["style.css"] += (ACCENT_RULE % {"accent": options.accent}).encode()
+    contents[INDEX_HTML] = _render(contents[INDEX_HTML].decode(), options, logo)
+    return contents
 
 
-@functools.cache
-def _read_folder() -> tuple[str, Mapping[str, StaticFile]]:
-    """The version of all files together, and each file by its name."""
-    names = sorted(path.name for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES)
-    contents = {name: (FOLDER / name).read_bytes() for name in names}
-    version = _digest(b"".join(contents.values()))
-    contents[INDEX_HTML] = contents[INDEX_HTML].replace(b'"web/', b'"web/%s/' % version.encode())
-    return version, {name: _make_static_file(name, body) for name, body in contents.items()}
+def _render(template: str, options: PageOptions, logo: str) -> bytes:
+    """The page with the options in it, as escaped text. A lone surrogate, which UTF-8 cannot say, becomes a `?`."""
+    from html import escape  # noqa: PLC0415 - only the page needs it
+
+    heading, *lede = re.split(r"\n\s*\n", options.greeting.strip() or DEFAULT_GREETING, maxsplit=1)
+    button = '<li><button type="button" class="suggestion" dir="auto">{}</button></li>'
+    buttons = "".join(button.format(escape(text)) for text in options.suggestions)
+    return template.format(
+        title=escape(options.title),
+        icon=logo or "icon.svg",
+        logo=f'<img class="logo" src="web/{logo}" alt="">' if logo else "",
+        heading=escape(heading),
+        lede="".join(f'<p class="lede" dir="auto">{escape(text)}</p>' for text in lede),
+        suggestions=f'<ul aria-label="Suggestions">{buttons}</ul>' if buttons else "",
+    ).encode(errors="replace")
 
 
 def _make_static_file(name: str, body: bytes) -> StaticFile:
