@@ -189,7 +189,7 @@ def _render(template: str, options: PageOptions, logo: str) -> bytes:
     """The page with the options in it, as escaped text. A lone surrogate, which UTF-8 cannot say, becomes a `?`."""
     from html import escape  # noqa: PLC0415 - only the page needs it
 
-    heading, *lede = re.split(r"\n\s*\n", options.greeting.strip() or DEFAULT_GREETING, maxsplit=1)
+    heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or DEFAULT_GREETING, maxsplit=1)
     button = '<li><button type="button" class="suggestion" dir="auto">{}</button></li>'
     buttons = "".join(button.format(escape(text)) for text in options.suggestions)
     return template.format(
@@ -197,7 +197,7 @@ def _render(template: str, options: PageOptions, logo: str) -> bytes:
         icon=logo or "icon.svg",
         logo=f'<img class="logo" src="web/{logo}" alt="">' if logo else "",
         heading=escape(heading),
-        lede="".join(f'<p class="lede" dir="auto">{escape(text)}</p>' for text in lede),
+        lede="".join(f'<p class="lede">{escape(text)}</p>' for text in lede),
         suggestions=f'<ul aria-label="Suggestions">{buttons}</ul>' if buttons else "",
     ).encode(errors="replace")
 
