@@ -101,11 +101,11 @@ class Chat:
         *,
         tools: ToolSource | Iterable[ToolSource] = (),
         instructions: str | Path = "",
-        title: str = "Chat",  # noqa: ARG002
-        greeting: str = "",  # noqa: ARG002
-        suggestions: Sequence[str] = (),  # noqa: ARG002
-        accent: str = "",  # noqa: ARG002
-        logo: str | Path = "",  # noqa: ARG002
+        title: str = "Chat",
+        greeting: str = "",
+        suggestions: Sequence[str] = (),
+        accent: str = "",
+        logo: str | Path = "",
         providers: Mapping[str, ProviderFactory] = _NO_EXTENSIONS.providers,
         formats: Sequence[Format] = (),
         stores: Mapping[str, StoreFactory] = _NO_EXTENSIONS.stores,
@@ -113,9 +113,10 @@ class Chat:
         **settings: "Unpack[SettingArguments]",
     ) -> None:
         arguments = _with_instructions(settings, instructions)
+        page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
         self.settings, logger = set_up_process(os.environ, arguments)
         extensions = Extensions(providers=providers, formats=formats, stores=stores, auth_schemes=auth_schemes)
-        self.handler = streamify_response(build(self.settings, discover(tools), logger, extensions).handle)
+        self.handler = streamify_response(build(self.settings, discover(tools), logger, extensions, page).handle)
 
 
 def _with_instructions(settings: Mapping[str, object], instructions: str | Path) -> dict[str, object]:
@@ -131,7 +132,11 @@ def _with_instructions(settings: Mapping[str, object], instructions: str | Path)
 
 
 def build(
-    settings: Settings, tools: Iterable[Tool], logger: Logger, extensions: Extensions = _NO_EXTENSIONS
+    settings: Settings,
+    tools: Iterable[Tool],
+    logger: Logger,
+    extensions: Extensions = _NO_EXTENSIONS,
+    page: PageOptions | None = None,
 ) -> Service:
     """Make a chat's service, and register what it does at start-up, before a snapshot and at shutdown.
 
@@ -141,6 +146,7 @@ def build(
             taken is left out.
         logger: As `set_up_process` returns it.
         extensions: Providers, formats, stores and authentication schemes beside the engine's.
+        page: How the page looks; None for the defaults.
 
     Raises:
         SettingsError: A setting is missing or invalid; the message names it.
@@ -166,7 +172,7 @@ def build(
         stop_signals=stop_signals,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes = _routes(settings.model, health, stored, StaticFiles(PageOptions()))
+    routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
     connect = servers.connect if servers else None
     for each in (*FORMATS, *extensions.formats):
         if ("POST", each.path) in routes:

@@ -85,7 +85,7 @@ class PageOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str = "Chat"
     greeting: str = ""
-    suggestions: tuple[str, ...] = ()
+    suggestions: Sequence[str] = ()
     accent: str = ""
     logo: str = ""
 
