@@ -2,10 +2,13 @@
 
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
 
-__all__ = ["FIVE", "FLAGS", "KEY", "Visits", "ask", "has_ended", "keep_picture", "sent_body"]
+from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
+
+__all__ = ["DESK", "FIVE", "FLAGS", "KEY", "Visits", "ask", "has_ended", "keep_picture", "sent_body", "wear"]
 
 ARTIFACTS: Final = Path(__file__).parent / "artifacts"
 FLAGS: Final = (
@@ -80,6 +83,21 @@ def has_ended(answer: Locator, state: str = "done") -> Locator:
 def sent_body(request: Request) -> dict[str, Any]:
     """The body of a request, as JSON."""
     return dict(request.post_data_json or {})
+
+
+def wear(page: Page, options: PageOptions) -> None:
+    """Load the page again as a chat with these options would serve it; its requests go to the same chat as before."""
+    files = StaticFiles(options)
+
+    def serve(route: Route) -> None:
+        file = files.find(urlsplit(route.request.url).path)
+        if file:
+            route.fulfill(body=file.body, headers=dict(file.headers))
+        else:
+            route.fallback()
+
+    page.route("**/*", serve)
+    page.reload()
 
 
 def keep_picture(page: Page, name: str) -> None:

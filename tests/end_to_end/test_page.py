@@ -266,7 +266,7 @@ class TestTheKey:
         model_provider.responds_with("Let in.")
         page = visits.open(guarded)
         ask(page, "Hello")
-        dialog = page.get_by_role("dialog", name="This stream asks for a key")
+        dialog = page.get_by_role("dialog", name="This chat asks for a key")
         expect(dialog).to_be_visible()
         expect(dialog).not_to_contain_text("not known")
         keep_picture(page, "key")
