@@ -338,7 +338,7 @@ class TestOptions:
             {"suggestions": ("x" * 201,)},
             {"suggestions": ("",)},
             {"suggestions": ("x", " ")},
-            {"suggestions": "a text"},
+            {"suggestions": "text"},
             {"accent": "red"},
             {"accent": "#12"},
             {"accent": "#1234"},
