@@ -188,6 +188,8 @@ class TestLooks:
         logo, title, button, river = (box for box in boxes if box)
         assert 0 < logo["x"] < logo["x"] + logo["width"] < title["x"]
         assert title["x"] + title["width"] < button["x"]
+        assert title["height"] <= 60, "two lines"
+        assert button["height"] < 40, "one line"
         assert max(box["y"] + box["height"] for box in (logo, title, button)) <= river["y"] + 1
         keep_picture(page, "phone-long-title")
 
