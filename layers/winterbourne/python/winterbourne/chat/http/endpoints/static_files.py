@@ -56,12 +56,14 @@ CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 # Keeps the hue of the accent colour. The limits of lightness give any colour, in light and dark, a contrast of 4.5:1 as
-# text on all of the page's backgrounds, and of 3:1 as a line.
+# text on all of the page's backgrounds, and of 3:1 as a line. Browsers that cannot do this keep the default colours.
 ACCENT_RULE: Final = """
-:root {
-  --water: light-dark(oklch(from %(accent)s min(l, .48) c h), oklch(from %(accent)s max(l, .78) c h));
-  --bright: light-dark(oklch(from %(accent)s min(l, .6) c h), oklch(from %(accent)s max(l, .62) c h));
-  --wash: light-dark(oklch(from %(accent)s .96 min(c, .02) h), oklch(from %(accent)s .27 min(c, .03) h));
+@supports (color: oklch(from red l c h)) {
+  :root {
+    --water: light-dark(oklch(from %(accent)s min(l, .48) c h), oklch(from %(accent)s max(l, .78) c h));
+    --bright: light-dark(oklch(from %(accent)s min(l, .6) c h), oklch(from %(accent)s max(l, .62) c h));
+    --wash: light-dark(oklch(from %(accent)s .96 min(c, .02) h), oklch(from %(accent)s .27 min(c, .03) h));
+  }
 }
 """
 
