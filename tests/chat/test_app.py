@@ -212,6 +212,7 @@ class TestChat:
             ("max_turn=3", "there is no setting MAX_TURN; is MAX_TURNS meant?"),
             ("max_turns='many'", "MAX_TURNS: expected int, got str"),
             ("instructions='a', system_prompt='b'", "instructions and system_prompt are one setting"),
+            ("instructions='instructions.md'", "instructions: instructions.md is text; for the file of that name pass"),
             ("instructions=pathlib.Path('/no/such')", "the instructions /no/such cannot be read: FileNotFoundError"),
             ("auth='oracle'", "AUTH: expected one of api_key, jwt, iam, none"),
             ("store='redis:x'", "STORE: expected memory"),

@@ -88,7 +88,7 @@ class TestPaths:
 
 
 class TestSecurity:
-    @pytest.fixture(params=["/", "/web/x/app.js", "/web/x/style.css", "/web/x/icon.svg"])
+    @pytest.fixture(params=["/", "/web/x/app.js", "/web/x/style.css"])
     def file(self, request: pytest.FixtureRequest) -> StaticFile:
         return find(request.param)
 
@@ -292,7 +292,9 @@ class TestFace:
         assert icon == image
         logo = find(f"/{icon}", page)
         assert (logo.body, logo.headers["content-type"]) == (body, type_)
-        assert logo.headers.items() >= static_files.SECURITY_HEADERS.items()
+        assert logo.headers["content-security-policy"] == static_files.PICTURE_POLICY
+        assert "script-src" not in static_files.PICTURE_POLICY, "default-src 'none' forbids every script"
+        assert logo.headers.keys() >= static_files.SECURITY_HEADERS.keys()
         assert logo.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert Reader(page).elements.count(("img", "logo")) == 1
 

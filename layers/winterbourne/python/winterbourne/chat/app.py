@@ -122,6 +122,8 @@ class Chat:
 def _with_instructions(settings: Mapping[str, object], instructions: str | Path) -> dict[str, object]:
     if not instructions:
         return dict(settings)
+    if isinstance(instructions, str) and instructions.endswith((".md", ".txt")) and " " not in instructions:
+        raise SettingsError(f"instructions: {instructions} is text; for the file of that name pass a pathlib.Path")
     if settings.get("system_prompt"):
         raise SettingsError("instructions and system_prompt are one setting: pass only one of them")
     try:
