@@ -44,7 +44,7 @@ def figures() -> Iterable[Figure]:
 
 
 def _locked() -> list[str]:
-    text = (ROOT / "layers" / "dependencies" / "requirements.txt").read_text()
+    text = (LAYER / "winterbourne" / "local" / "files" / "locks" / "chat.txt").read_text()
     return re.findall(r"^(\S+==\S+)", text, re.MULTILINE)
 
 

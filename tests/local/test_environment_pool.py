@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.local.sinks import raw_function, running_pool, until
+from tests.opt import WRAPPER
 from winterbourne.local.function_config import FunctionConfig
 
 
@@ -91,7 +92,7 @@ class TestAnEnvironmentThatRetires:
             "    while event['do'] == 'linger' and not os.path.exists('enough'):\n        await asyncio.sleep(0.01)\n"
             "    return os.getpid()"
         )
-        function = FunctionConfig(task_root=tmp_path, handler="app.handler", managed_instances=4)
+        function = FunctionConfig(task_root=tmp_path, handler="app.handler", wrapper=str(WRAPPER), managed_instances=4)
         async with running_pool(function, size=1) as run:
             await run("start")
             await until(lambda: len(run.pool._idle) == 4)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from winterbourne.local.function_config import LAYER_DIR, FunctionConfig, environment_variables
+from winterbourne.local.function_config import FunctionConfig, environment_variables
 
 
 def variables_for(function: FunctionConfig, **users: str) -> dict[str, str]:
@@ -12,7 +12,9 @@ def variables_for(function: FunctionConfig, **users: str) -> dict[str, str]:
 
 
 def function(**changes: Any) -> FunctionConfig:
-    return FunctionConfig(**{"task_root": Path("/var/task"), "handler": "app.handler", **changes})
+    return FunctionConfig(
+        **{"task_root": Path("/var/task"), "handler": "app.handler", "wrapper": "/opt/winterbourne", **changes}
+    )
 
 
 class TestTheVariables:
@@ -22,7 +24,7 @@ class TestTheVariables:
             "_LAMBDA_TELEMETRY_LOG_FD": "5",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info[1]}",
-            "AWS_LAMBDA_EXEC_WRAPPER": str(LAYER_DIR / "winterbourne"),
+            "AWS_LAMBDA_EXEC_WRAPPER": "/opt/winterbourne",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
             "AWS_LAMBDA_FUNCTION_NAME": "f",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -57,7 +59,7 @@ class TestTheVariables:
 
 class TestTheCommand:
     def test_is_the_wrapper_with_python_and_bootstrap(self) -> None:
-        assert function().command == (str(LAYER_DIR / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+        assert function().command == ("/opt/winterbourne", sys.executable, "/var/runtime/bootstrap.py")
 
     def test_is_the_bootstrap_under_python_without_a_wrapper(self) -> None:
         assert function(wrapper="", bootstrap="b.py").command == (sys.executable, "b.py")

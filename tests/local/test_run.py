@@ -177,6 +177,7 @@ class TestServerConfig:
             function=FunctionConfig(
                 task_root=FUNCTIONS,
                 handler="app.handler",
+                wrapper=str(tmp_path / "opt" / "winterbourne"),
                 name="f",
                 timeout_s=5,
                 memory_mb=128,

@@ -12,10 +12,13 @@ import httpx
 import pytest
 
 from tests.local.sinks import until
+from tests.opt import WRAPPER
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.server import Addresses, ServerConfig, _base_url, run_server
 
-APP = FunctionConfig(task_root=Path(__file__).parent / "functions", handler="app.handler", timeout_s=10)
+APP = FunctionConfig(
+    task_root=Path(__file__).parent / "functions", handler="app.handler", wrapper=str(WRAPPER), timeout_s=10
+)
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +110,9 @@ class TestTheInvokeApi:
 class TestStubServices:
     async def test_are_what_the_functions_settings_point_to(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
-        function = FunctionConfig(task_root=tmp_path, handler="app.handler", variables={"FINNHUB_API_KEY": "mine"})
+        function = FunctionConfig(
+            task_root=tmp_path, handler="app.handler", wrapper=str(WRAPPER), variables={"FINNHUB_API_KEY": "mine"}
+        )
         async with serving(tmp_path, function, use_stub_services=True) as (http, _):
             seen = (await http.get("/")).json()
             rates = await http.get(seen["FRANKFURTER_BASE_URL"] + "/latest")
@@ -116,7 +121,9 @@ class TestStubServices:
 
     async def test_are_not_started_unless_enabled(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
-        async with serving(tmp_path, FunctionConfig(task_root=tmp_path, handler="app.handler")) as (http, _):
+        async with serving(
+            tmp_path, FunctionConfig(task_root=tmp_path, handler="app.handler", wrapper=str(WRAPPER))
+        ) as (http, _):
             assert "FRANKFURTER_BASE_URL" not in (await http.get("/")).json()
 
 

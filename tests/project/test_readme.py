@@ -61,7 +61,8 @@ def test_a_setting_has_the_documented_default(row: tuple[str, str]) -> None:
 
 
 def test_every_target_it_names_is_in_the_makefile() -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    makefiles = "".join((ROOT / name).read_text() for name in ("Makefile", "development.mk"))
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefiles, re.MULTILINE))
     named = set(re.findall(r"make ([a-z-]+)", section("Commands")))
     assert named <= targets
     assert targets - {"format", "clean", "help"} <= named

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.chat.processes import run
+from tests.opt import OPT
 from tests.recorded import names
 from tests.recorded.log_schema import log_fields
 from tests.recorded.provider import Provider
-from tests.stack import ROOT
 from winterbourne.chat.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_every_variable_of_the_recorded_template_is_known_and_may_have_its_value
     variables = dict(names.recorded()["template"]["functions"]["ChatFunction"]["variables"])
     wrapper = variables.pop("AWS_LAMBDA_EXEC_WRAPPER")
     variables.pop("SETTINGS", "")  # it carries settings, and is none
-    assert (ROOT / "layers/winterbourne" / wrapper.removeprefix("/opt/")).is_file()
+    assert (OPT / wrapper.removeprefix("/opt/")).is_file()
     settings = Settings.from_environment(variables).values()
     assert {name: value for name, value in variables.items() if value} == {
         name: str(settings[name]) for name in variables if variables[name]

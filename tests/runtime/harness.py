@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.opt import WRAPPER
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne.connection import RuntimeClient
 from winterbourne.handlers import adapt_handler
@@ -68,7 +69,7 @@ async def program(api: RuntimeApi, folder: Path, handler: str, *command: str, **
 
     Keyword arguments are environment variables.
     """
-    given = command or (str(LAYER / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+    given = command or (str(WRAPPER), sys.executable, "/var/runtime/bootstrap.py")
     frames = environ.get("_LAMBDA_TELEMETRY_LOG_FD")
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = await asyncio.create_subprocess_exec(

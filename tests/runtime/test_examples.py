@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.local_server import local_server
+from tests.opt import WRAPPER
 from tests.runtime.harness import LAYER, program, url_event
 from tests.runtime.runtime_api import RuntimeApi
 
@@ -67,6 +68,6 @@ def test_the_readmes_one_line_serves_it_on_this_machine(tmp_path: Path) -> None:
 
 def test_every_setting_is_in_the_readme() -> None:
     code = "".join(path.read_text() for path in (LAYER / "python" / "winterbourne").glob("*.py"))
-    code += (LAYER / "winterbourne").read_text()
+    code += WRAPPER.read_text()
     for name in set(re.findall(r"WINTERBOURNE_[A-Z_]+", code)):
         assert f"`{name}`" in README

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.harness import LAYER
+from tests.opt import WRAPPER
 
 APP = """
 import asyncio, os
@@ -93,7 +93,7 @@ async def emulator(folder: Path, handler: str, **environ: str) -> AsyncIterator[
     process = await asyncio.create_subprocess_exec(
         _emulator(),
         *addresses,
-        LAYER / "winterbourne",
+        WRAPPER,
         sys.executable,
         cwd=folder,
         env={"PATH": os.environ["PATH"], "LAMBDA_TASK_ROOT": str(folder), "_HANDLER": handler} | environ,

@@ -12,6 +12,7 @@ import h11
 import pytest
 
 from tests import requirements
+from tests.opt import OPT
 from tests.runtime.harness import LAYER, program, url_event
 from tests.runtime.runtime_api import RuntimeApi
 
@@ -40,11 +41,11 @@ class TestTheExecWrapper:
         folder = function("import sys\ndef handler(event, context): return sys.path")
         async with RuntimeApi() as api, program(api, folder, "app.handler"):
             path = (await api.invoke()).json
-        layer = str(LAYER / "python")
+        layer = str(OPT / "python")
         site = f"{layer}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
         assert path[:3] == [str(folder), site, layer]
-        assert str(LAYER / "python" / "winterbourne") not in path
-        assert path[3:].count(layer) <= 1  # the tests' Python finds the engine through a .pth file in its .venv
+        assert str(OPT / "python" / "winterbourne") not in path
+        assert layer not in path[3:]
 
     async def test_runs_another_wrapper_first(self, function: Any) -> None:
         folder = function("import os\ndef handler(event, context): return os.environ['TRACED']")
@@ -67,7 +68,7 @@ async def test_the_same_layer_serves_other_pythons(version: str, function: Any, 
     folder = function(
         "import sys\nasync def handler(event, context):\n    yield '%d.%d' % sys.version_info[:2]\n    raise ValueError"
     )
-    layer = shutil.copytree(LAYER, tmp_path / "opt")
+    layer = shutil.copytree(OPT, tmp_path / "opt")
     shutil.copytree(Path(h11.__file__).parent, layer / "python" / "h11")
     wrapper = (str(layer / "winterbourne"), requirements.python(version), "/var/runtime/bootstrap.py")
     async with RuntimeApi() as api, program(api, folder, "app.handler", *wrapper) as running:

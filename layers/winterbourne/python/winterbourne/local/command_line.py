@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from winterbourne.local.function_config import LAYER_DIR
-
 __all__ = ["parse"]
 
 DESCRIPTION: Final = """\
@@ -61,8 +59,8 @@ def _add_function(group: _Group) -> None:
     add, add_directory = group.add_argument, partial(group.add_argument, type=_directory, metavar="DIR")
     text = "directory of the function's code, /var/task on Lambda (default: functions)"
     add_directory("--task-root", default="functions", help=text)
-    text = "directory of the layers, /opt on Lambda (default: the engine layer of this checkout)"
-    add_directory("--opt", default=LAYER_DIR, help=text)
+    text = "directory of the layers, /opt on Lambda (default: this engine alone)"
+    add_directory("--opt", help=text)
     text = "Python interpreter to run the function with (default: this one)"
     add("--python", default=sys.executable, metavar="FILE", help=text)
     add("--handler", type=_handler, default="chat.app.handler", help="handler of the function (default: %(default)s)")

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LAYER_DIR", "FunctionConfig", "environment_variables"]
-
-LAYER_DIR: Final = Path(__file__).resolve().parents[3]
-"""The engine layer in the source tree; on Lambda it is /opt."""
+__all__ = ["FunctionConfig", "environment_variables"]
 
 # The user's own AWS credentials and where to find them; on Lambda the execution role supplies them.
 KEY_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
@@ -43,7 +40,7 @@ class FunctionConfig:
     timeout_s: float = 30.0
     variables: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
-    wrapper: str = str(LAYER_DIR / "winterbourne")
+    wrapper: str = ""
     bootstrap: str = "/var/runtime/bootstrap.py"
     managed_instances: int = 0
     snap_start: bool = False

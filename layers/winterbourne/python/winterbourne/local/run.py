@@ -21,6 +21,7 @@ from winterbourne.local.console import LineWriter
 from winterbourne.local.cors import Cors
 from winterbourne.local.cors_template import TemplateError, default_cors, read_cors
 from winterbourne.local.function_config import FunctionConfig
+from winterbourne.local.opt import make_opt
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.server import FunctionNotStarted, ServerConfig, run_server
 from winterbourne.local.stub_services import STUBBED
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(handlers=[logging.StreamHandler(LineWriter(STDERR))])
     try:
         with suppress(asyncio.CancelledError), tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
+            if not args.opt:
+                make_opt(Path(scratch) / "opt")
             asyncio.run(_serve(args, _server_config(args, Path(scratch))))
     except (OSError, TemplateError, SettingsError, FunctionNotStarted) as error:
         sys.stderr.write(f"winterbourne run: {_error_message(error)}\n")
@@ -84,7 +87,7 @@ def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
         task_root=args.task_root,
         handler=args.handler,
         python=args.python,
-        wrapper=str(args.opt / "winterbourne"),
+        wrapper=str((args.opt or scratch / "opt") / "winterbourne"),
         name=args.name,
         memory_mb=args.memory,
         timeout_s=args.timeout,

@@ -1,0 +1,59 @@
+# What the engine's own repository needs beyond a project's Makefile, which includes it: there the engine is a wheel, here
+# it is its source, and there are more tools, checks and locks.
+
+PYTEST_ARGS ?= -n 2
+
+# The engine is imported from this checkout, wherever that is: a line in .venv says so.
+source := $(CURDIR)/layers/winterbourne/python
+engine := source
+install_engine = for site in .venv/lib/python3.*/site-packages; do \
+	grep -qsxF "$(source)" $$site/winterbourne.pth || echo "$(source)" >$$site/winterbourne.pth; done; \
+	test -e $@ || touch $@
+wheels = $(error this is the engine itself; a project has its wheel, and upgrades it)
+locks := layers/winterbourne/python/winterbourne/local/files/locks
+development := requirements-dev.txt
+clients := tests/contract/clients/requirements
+made := .bench .clients .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
+
+.PHONY: source test-clients soak bench check format wheel layer locks
+source: ;
+.venv/run: $(locks)/chat.txt
+.venv/dev: $(development)
+.venv/uv: $(development)
+
+test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, in about three minutes
+	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
+
+soak: .venv/dev ## Break streams, send bad requests and watch the memory, for some five minutes (ARGS="--short")
+	$(bin)/python -m tests.soak $(ARGS)
+
+bench: .venv/dev ## Print the figures of the README, in about four minutes; fails if a bar is missed
+	$(bin)/python -m tests.bench
+
+check: .venv/dev ## Check format, lint and types
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+
+format: .venv/dev ## Format the code and fix what the linter can
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+# Every file in it has one date, so the same sources give the same bytes.
+wheel: .venv/dev ## Build the engine's wheel into dist/
+	SOURCE_DATE_EPOCH=946684800 $(bin)/uv build --quiet --wheel --no-build-isolation --python $(bin)/python \
+		--out-dir dist layers/winterbourne
+
+layer: .venv/dev ## Write the layer of the runtime alone into dist/, and print how to publish it
+	@$(MAKE) --no-print-directory -C layers/winterbourne layer DIST="$(CURDIR)/dist"
+
+# What is shared has one version everywhere: the later locks keep to the earlier ones.
+lock: locks
+locks: .venv/uv
+	$(lock) $(distribution) -o $(locks)/runtime.txt
+	$(lock) $(distribution) --extra chat -c $(locks)/runtime.txt -o $(locks)/chat.txt
+	$(lock) $(distribution) --extra dev -c $(locks)/chat.txt -o $(locks)/dev.txt
+	$(lock) $(distribution) --extra dev --group pyproject.toml:dev -c $(locks)/dev.txt -o $(development)
+	$(lock) $(clients).in -o $(clients).txt
+
+distribution := layers/winterbourne/pyproject.toml

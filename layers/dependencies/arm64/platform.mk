@@ -1,1 +1,0 @@
-platform := aarch64-manylinux_2_28

@@ -1,1 +1,0 @@
-platform := x86_64-manylinux_2_28

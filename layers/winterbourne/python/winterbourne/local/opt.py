@@ -1,0 +1,24 @@
+"""Makes a stand-in for /opt, where Lambda puts the layers: the exec wrapper, and the engine that is running."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+__all__ = ["WRAPPER", "make_opt"]
+
+WRAPPER: Final = Path(__file__).parent / "files" / "wrapper"
+"""The exec wrapper; in a layer it is called `winterbourne`."""
+
+
+def make_opt(folder: Path) -> Path:
+    """Write it to a new folder; third-party packages remain those of the interpreter that runs the function.
+
+    Returns:
+        The folder.
+    """
+    (folder / "python").mkdir(parents=True)
+    (folder / "python" / "winterbourne").symlink_to(Path(__file__).resolve().parents[1])
+    wrapper = folder / "winterbourne"
+    shutil.copyfile(WRAPPER, wrapper)
+    wrapper.chmod(0o755)
+    return folder
