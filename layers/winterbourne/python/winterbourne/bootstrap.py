@@ -13,7 +13,7 @@ from typing import Any
 
 from winterbourne.errors import RuntimeFault
 
-__all__ = ["load_handler", "prepare_environment"]
+__all__ = ["check_versions", "load_handler", "prepare_environment"]
 
 
 def prepare_environment(environ: MutableMapping[str, str], layer_dir: str) -> None:
@@ -34,6 +34,26 @@ def prepare_environment(environ: MutableMapping[str, str], layer_dir: str) -> No
     if runtime_dirs:
         environ.setdefault("PYTHONPATH", runtime_dirs[0])
     environ.setdefault("AWS_EXECUTION_ENV", f"AWS_Lambda_python{version}")
+
+
+def check_versions(layer_dir: str) -> None:
+    """Refuse layers that were not built together, by what `*.dist-info` folders they bring.
+
+    One layer would hide part of the other, and which part depends on their order.
+
+    Args:
+        layer_dir: The `python` folder of the layers; it need not exist.
+
+    Raises:
+        RuntimeFault: There are two versions of one distribution.
+    """
+    found = sorted(os.listdir(layer_dir)) if os.path.isdir(layer_dir) else []
+    versions: dict[str, str] = {}
+    for folder in found:
+        name, _, version = folder.removesuffix(".dist-info").rpartition("-")
+        if folder.endswith(".dist-info") and (other := versions.setdefault(name.lower(), version)) != version:
+            message = f"the layers bring {name} {other} and {name} {version}: build the layers anew"
+            raise RuntimeFault("Runtime.MixedVersions", message)
 
 
 def load_handler(name: str) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from winterbourne import lifecycle, logs
-from winterbourne.bootstrap import load_handler, prepare_environment
+from winterbourne.bootstrap import check_versions, load_handler, prepare_environment
 from winterbourne.connection import RuntimeClient
 from winterbourne.errors import ErrorReport, RuntimeApiUnavailable, RuntimeFault, WinterbourneError
 from winterbourne.handlers import AsyncHandler, adapt_handler
@@ -50,6 +50,7 @@ def main(layer_dir: str = "/opt/python") -> int:
     logs.configure_logging(os.environ)
     name = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("_HANDLER", "")
     try:
+        check_versions(layer_dir)
         handler_or_error: Callable[..., Any] | BaseException = load_handler(name)
     except BaseException as error:  # noqa: BLE001 - even a module that exits is an init error
         handler_or_error = error

@@ -12,6 +12,11 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final = {
     "run": ("winterbourne.local.run", "serve the chat, or any function, at a function URL on this machine"),
     "doctor": ("winterbourne.local.doctor.__main__", "say what is wrong with a chat, and how to fix it"),
+    "layer": (
+        "winterbourne.local.layer",
+        "write a Lambda layer: the engine, its runtime alone, or what your tools import",
+    ),
+    "function": ("winterbourne.local.function", "copy a function's own code for Lambda; what `sam build` calls"),
 }
 """Each command's module, whose `main` takes the arguments and returns the exit status, and what the command does."""
 

@@ -4,7 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-__all__ = ["WRAPPER", "make_opt"]
+__all__ = ["PACKAGE", "WRAPPER", "make_opt"]
+
+PACKAGE: Final = Path(__file__).resolve().parents[1]
+"""The folder of the package `winterbourne`."""
 
 WRAPPER: Final = Path(__file__).parent / "files" / "wrapper"
 """The exec wrapper; in a layer it is called `winterbourne`."""
@@ -17,7 +20,7 @@ def make_opt(folder: Path) -> Path:
         The folder.
     """
     (folder / "python").mkdir(parents=True)
-    (folder / "python" / "winterbourne").symlink_to(Path(__file__).resolve().parents[1])
+    (folder / "python" / "winterbourne").symlink_to(PACKAGE)
     wrapper = folder / "winterbourne"
     shutil.copyfile(WRAPPER, wrapper)
     wrapper.chmod(0o755)

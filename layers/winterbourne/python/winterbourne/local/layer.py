@@ -1,0 +1,162 @@
+"""`winterbourne layer`: writes the layer of the engine, of its runtime alone, or of what the user's tools import."""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from winterbourne import __version__
+from winterbourne.local.artifact import empty_folder, finish, write_zip
+from winterbourne.local.opt import PACKAGE, WRAPPER
+
+__all__ = ["LOCKS", "main"]
+
+LOCKS: Final = Path(__file__).parent / "files" / "locks"
+"""The engine's locks: `runtime.txt`, `chat.txt` (what a chat's layer gets) and `dev.txt` (for tests and builds)."""
+
+PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
+RUNTIMES: Final = "python3.11 python3.12 python3.13"
+PUBLISH: Final = (
+    "aws lambda publish-layer-version --layer-name {name} --description 'Winterbourne {version}'"
+    " --zip-file fileb://{file} --compatible-runtimes {runtimes} --compatible-architectures {architectures}\n"
+)
+# A line of a lock with its hashes: name, version.
+ENTRY: Final = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+).*\n?(?:[ \t].*\n?)*", re.MULTILINE)
+NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock"}
+
+
+class BuildError(Exception):
+    """The layer cannot be built; the message says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the layer; return 1 and print why if that is not possible."""
+    args = _parse(arguments)
+    try:
+        if args.into.suffix != ".zip":
+            _write(args, empty_folder(args.into))
+            return 0
+        with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
+            _write(args, Path(scratch))
+            write_zip(Path(scratch), args.into)
+        sys.stdout.write(_publish_line(args))
+    except (OSError, BuildError) as error:
+        sys.stderr.write(f"winterbourne layer: {error}\n")
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    text = "Write the layer that a chat attaches: the exec wrapper, the engine, and its locked packages."
+    parser = argparse.ArgumentParser(prog="winterbourne layer", description=text)
+    text = "folder to write it to, empty or new; or a zip file, and then how to publish it is printed"
+    parser.add_argument("--into", type=Path, required=True, metavar="DIR|FILE.zip", help=text)
+    text = "processor of the function; the runtime alone is the same for both"
+    parser.add_argument("--architecture", choices=sorted(PLATFORMS), help=text)
+    kind = parser.add_mutually_exclusive_group()
+    text = "only the exec wrapper and the runtime, for functions that are no chats; pure Python"
+    kind.add_argument("--runtime-only", action="store_true", help=text)
+    text = "instead of the engine, the packages of this lock that the engine's layer does not have"
+    kind.add_argument("--dependencies", type=Path, metavar="FILE", help=text)
+    args = parser.parse_args(arguments)
+    if not args.architecture and not args.runtime_only:
+        parser.error("name the --architecture: there are compiled packages in it")
+    return args
+
+
+def _write(args: argparse.Namespace, folder: Path) -> None:
+    packages = folder / "python"
+    packages.mkdir()
+    if args.dependencies:
+        _install(_beyond_the_engine(args.dependencies), packages, args.architecture)
+    elif args.runtime_only:
+        _install((LOCKS / "runtime.txt").read_text("utf-8"), packages)
+        _copy_engine(folder, "chat")
+    else:
+        _install((LOCKS / "chat.txt").read_text("utf-8"), packages, args.architecture)
+        _copy_engine(folder)
+    finish(folder, "/opt")
+
+
+def _beyond_the_engine(lock: Path) -> str:
+    """The lock without the packages of the engine's layer.
+
+    Raises:
+        BuildError: It has another version of one of them.
+    """
+    text, engine = lock.read_text("utf-8"), dict(ENTRY.findall((LOCKS / "chat.txt").read_text("utf-8")))
+    for name, version in ENTRY.findall(text):
+        if version != (engines := engine.get(name, version)):
+            raise BuildError(f"{lock} has {name} {version}, the engine's layer has {engines}: run `make lock`")
+    return ENTRY.sub(lambda entry: "" if entry[1] in engine else entry[0], text)
+
+
+def _install(lock: str, packages: Path, architecture: str = "") -> None:
+    """Install wheels only, each with its locked hash, for the Python of Lambda: neither that nor a container is needed.
+
+    The lock is whole, so nothing is looked for that it does not name.
+    """
+    if ENTRY.search(lock):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+            file.write(lock)
+            file.flush()
+            command = [*_installer(architecture), "--target", str(packages), "--require-hashes", "--no-deps"]
+            if subprocess.run([*command, "--only-binary", ":all:", "-r", file.name], check=False).returncode:
+                raise BuildError("the locked packages cannot be installed; the reason is above")
+        _tidy(packages)
+    if not any(packages.iterdir()):  # Lambda takes no empty layer
+        (packages / ".keep").touch()
+
+
+def _installer(architecture: str) -> list[str]:
+    beside = Path(sys.executable).with_name("uv")
+    if uv := str(beside) if beside.exists() else shutil.which("uv"):
+        platform = ["--python-platform", PLATFORMS[architecture]] if architecture else []
+        target = ["--python", sys.executable, "--python-version", "3.13", *platform]
+        return [uv, "pip", "install", "--quiet", *target, "--link-mode", "copy", "--no-compile-bytecode"]
+    if architecture:  # pip judges a lock's markers by the Python that runs it
+        raise BuildError("compiled packages for another Python need uv, which is not here: pip install uv")
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+
+
+def _tidy(packages: Path) -> None:
+    """Remove what nobody imports: commands, stubs, sources of what is compiled, and a wheel's own bookkeeping."""
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for path in sorted(packages.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.suffix in NOT_IMPORTED or path.name == ".lock" or _is_bookkeeping(path):
+            path.unlink()
+
+
+def _is_bookkeeping(path: Path) -> bool:
+    """Of each dist-info, importlib.metadata is asked for the version and the entry points; the licence must stay."""
+    kept = {"METADATA", "entry_points.txt"}
+    return path.parent.suffix == ".dist-info" and path.name not in kept and not path.name.lower().startswith("licen")
+
+
+def _copy_engine(folder: Path, *left_out: str) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "local", *left_out)
+    shutil.copytree(PACKAGE, folder / "python" / "winterbourne", ignore=ignored)
+    shutil.copy(WRAPPER, folder / "winterbourne")
+    (folder / "winterbourne").chmod(0o755)
+    marker = folder / "python" / f"winterbourne-{__version__}.dist-info"
+    marker.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: winterbourne\nVersion: {__version__}\n"
+    (marker / "METADATA").write_text(metadata, "utf-8")
+
+
+def _publish_line(args: argparse.Namespace) -> str:
+    return PUBLISH.format(
+        name=args.into.stem,
+        version=__version__,
+        file=args.into,
+        runtimes=RUNTIMES if args.runtime_only else "python3.13",
+        architectures=" ".join(PLATFORMS) if args.runtime_only else args.architecture,
+    )
