@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ __all__ = ["LocalServer", "local_server"]
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 20
+SOURCE = (sys.executable, "-m", "winterbourne.local", "run")
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,12 @@ class LocalServer:
 
 
 @contextlib.contextmanager
-def local_server(folder: Path, *flags: str) -> Iterator[LocalServer]:
+def local_server(folder: Path, *flags: str, command: Sequence[str] = SOURCE) -> Iterator[LocalServer]:
     """Start the local server on a free port with these flags; stop it and its processes at the end."""
     ready, log = folder / "ready.json", folder / "local.log"
     addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
-    command = [sys.executable, "-m", "winterbourne.local", *addresses, *flags]
     with (folder / "screen.log").open("wb") as screen:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, *addresses, *flags], cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
         try:
             started = _await(ready, process, folder / "screen.log")
             yield LocalServer(started["url"], started["invoke_url"], log, process)

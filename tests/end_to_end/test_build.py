@@ -1,6 +1,7 @@
 """`sam build` for either processor: the artifacts contain what belongs in them and nothing else."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -13,6 +14,8 @@ import pytest
 from tests import requirements
 from tests.artifact import ARCHITECTURES, MACHINE, ROOT, Artifact, built, sam
 from tests.local_server import local_server
+from winterbourne import __version__
+from winterbourne.local.layer import LOCKS
 
 pytestmark = pytest.mark.slow
 
@@ -58,29 +61,28 @@ class TestContents:
     def test_the_tool_worker_is_its_own_code_alone(self, artifact: Artifact) -> None:
         assert set(files(artifact.tool_worker)) == tracked(ROOT / "functions/tool_worker", ROOT / "functions")
 
-    def test_the_engine_layer_is_the_wrapper_the_package_without_its_local_server_and_h11(
+    def test_the_engine_layer_is_the_wrapper_the_package_without_its_commands_and_its_locked_packages(
         self, artifact: Artifact
     ) -> None:
         names = set(files(artifact.engine_layer))
         source = ROOT / "layers/winterbourne"
         ours = {"winterbourne"} | tracked(source / "python/winterbourne", source)
         ours = {name for name in ours if not name.startswith("python/winterbourne/local/")}
-        assert ours <= names
-        assert {name.split("/")[1].partition("-")[0] for name in names - ours} == {"h11"}
+        assert ours == {name for name in names if re.match("(python/)?winterbourne(/|$)", name)}
+
+    def test_the_packages_of_the_engine_layer_are_those_of_its_lock(self, artifact: Artifact) -> None:
+        lock = (LOCKS / "chat.txt").read_text()
+        locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", lock, re.MULTILINE))
+        assert installed(artifact.engine_layer) == {**locked, "winterbourne": __version__}
+
+    def test_the_users_packages_are_those_of_their_lock_beyond_the_engines(self, artifact: Artifact) -> None:
+        lock = (ROOT / "layers/dependencies/requirements.txt").read_text()
+        locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", lock, re.MULTILINE))
+        engines = installed(artifact.engine_layer)
+        assert installed(artifact.dependencies) == {n: v for n, v in locked.items() if n not in engines}
 
     def test_the_wrapper_can_be_executed(self, artifact: Artifact) -> None:
         assert (artifact.engine_layer / "winterbourne").stat().st_mode & 0o777 == 0o755
-
-    def test_the_dependencies_are_those_of_the_lock(self, artifact: Artifact) -> None:
-        lock = (ROOT / "layers/dependencies/requirements.txt").read_text()
-        locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", lock, re.MULTILINE))
-        installed = {
-            p.name.removesuffix(".dist-info").rsplit("-", 1)[0].replace("_", "-"): p.name.removesuffix(
-                ".dist-info"
-            ).rsplit("-", 1)[1]
-            for p in (artifact.dependencies / "python").glob("*.dist-info")
-        }
-        assert installed == locked
 
     def test_tests_caches_and_metadata_are_left_out(self, artifact: Artifact) -> None:
         unwanted = re.compile(
@@ -101,9 +103,11 @@ class TestContents:
         for function in (artifact.function, artifact.tool_worker):
             assert sum(p.stat().st_size for part in (function, *layers) for p in files(part).values()) < 40_000_000
 
-    def test_the_engine_layer_is_the_same_for_both(self, run: Path) -> None:
-        one, other = (digest(built(run, a).engine_layer) for a in ARCHITECTURES)
-        assert one == other
+
+def installed(layer: Path) -> dict[str, str]:
+    """Name and version of each distribution, normalized as in the lock files."""
+    found = importlib.metadata.distributions(path=[str(layer / "python")])
+    return {each.name.lower().replace("_", "-"): each.version for each in found}
 
 
 def elf_machine(path: Path) -> int:

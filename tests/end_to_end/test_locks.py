@@ -1,4 +1,4 @@
-"""The lock files: complete, consistent, and made by `make lock` from the requirements in both pyproject.toml."""
+"""The lock files: complete, consistent, and made by `make lock` from what both pyproject.toml and the user declare."""
 
 import re
 import shutil
@@ -10,22 +10,24 @@ import pytest
 
 from tests.artifact import ROOT
 
+ENGINE = "layers/winterbourne/pyproject.toml"
+FILES = "layers/winterbourne/python/winterbourne/local/files/locks"
+RUNTIME, CHAT, DEV = (f"{FILES}/{name}.txt" for name in ("runtime", "chat", "dev"))
 DEVELOPMENT = "requirements-dev.txt"
 DEPENDENCIES = "layers/dependencies/requirements.txt"
-RUNTIME = "layers/winterbourne/requirements.txt"
 CLIENTS = "tests/contract/clients/requirements.txt"
-LOCKS = (DEVELOPMENT, DEPENDENCIES, RUNTIME, CLIENTS)
+LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS)
 
 
 def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
-def declared_names(project: str, group: str = "") -> set[str]:
-    """The package names a pyproject.toml requires, normalized as in the lock files."""
-    table = tomllib.loads((ROOT / project).read_text())
-    wanted = table["dependency-groups"][group] if group else table["project"]["dependencies"]
-    return {re.split(r"[\[<>=!~; ]", name)[0].lower() for name in wanted}
+def declared_names(*extras: str) -> set[str]:
+    """The package names the engine requires, with these extras, normalized as in the lock files."""
+    project = tomllib.loads((ROOT / ENGINE).read_text())["project"]
+    wanted = [*project["dependencies"], *(name for extra in extras for name in project["optional-dependencies"][extra])]
+    return {re.split(r"[\[<>=!~; ]", name)[0].lower() for name in wanted} - {"winterbourne"}
 
 
 class TestEveryLock:
@@ -38,15 +40,20 @@ class TestEveryLock:
     def test_names_no_url(self, lock: str) -> None:
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text())
 
-    @pytest.mark.parametrize("shipped", [DEPENDENCIES, RUNTIME])
+    @pytest.mark.parametrize("shipped", [RUNTIME, CHAT, DEV, DEPENDENCIES])
     def test_is_tested_with_what_is_shipped(self, shipped: str) -> None:
         development = pins(DEVELOPMENT)
         assert {name: development.get(name) for name in pins(shipped)} == pins(shipped)
 
     def test_has_every_declared_requirement(self) -> None:
-        assert declared_names("pyproject.toml") <= set(pins(DEPENDENCIES))
-        assert declared_names("layers/winterbourne/pyproject.toml") <= set(pins(RUNTIME))
-        assert declared_names("pyproject.toml", "dev") <= set(pins(DEVELOPMENT))
+        group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+        assert declared_names() <= set(pins(RUNTIME))
+        assert declared_names("chat") <= set(pins(CHAT))
+        assert declared_names("chat", "local", "dev") <= set(pins(DEV))
+        assert {re.split(r"\[", name)[0].lower() for name in group} <= set(pins(DEVELOPMENT))
+
+    def test_boto3_is_left_to_lambda(self) -> None:
+        assert not {"boto3", "botocore"} & set(pins(CHAT))
 
     def test_the_runtime_layer_brings_h11_and_nothing_else(self) -> None:
         assert set(pins(RUNTIME)) == {"h11"}
@@ -55,12 +62,13 @@ class TestEveryLock:
 @pytest.mark.slow
 def test_make_lock_makes_these_very_files(tmp_path: Path) -> None:
     """With `UPGRADE=` it keeps the versions, so the files are unchanged unless a name was added by hand."""
-    inputs = ("Makefile", "pyproject.toml", "layers/winterbourne/pyproject.toml", CLIENTS.replace(".txt", ".in"))
+    declared = (ENGINE, "pyproject.toml", *(lock.replace(".txt", ".in") for lock in (DEPENDENCIES, CLIENTS)))
+    inputs = ("Makefile", "development.mk", *declared)
     for name in (*LOCKS, *inputs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to((ROOT / ".venv").resolve())
-    command = ["make", "--silent", "--old-file=.venv/dev", "lock", "UPGRADE="]
+    command = ["make", "--silent", "--old-file=.venv/uv", "lock", "UPGRADE="]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for lock in LOCKS:

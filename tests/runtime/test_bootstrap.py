@@ -1,11 +1,12 @@
 """Bootstrap: the import path and environment of a handler, as in the stock bootstrap, and loading it by name."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from winterbourne.bootstrap import load_handler, prepare_environment
+from winterbourne.bootstrap import check_versions, load_handler, prepare_environment
 from winterbourne.errors import RuntimeFault
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -76,6 +77,42 @@ class TestExecutionEnvironment:
         before = Path.cwd()
         prepare_environment({"LAMBDA_TASK_ROOT": str(tmp_path)}, "/opt/python")
         assert Path.cwd() == before
+
+
+class TestVersions:
+    @pytest.mark.parametrize(
+        "folders",
+        [
+            [],
+            ["winterbourne-0.1.0.dist-info", "h11-0.16.0.dist-info", "winterbourne", "h11"],
+            ["winterbourne-0.1.0.dist-info", "winterbourne-0.2.0.data"],
+            ["winterbourne-0.1.0.dist-info", "winterbourne-0.1.0.dist-info.bak"],
+            ["some_package-1.0.dist-info", "some-2.0.dist-info"],
+        ],
+    )
+    def test_of_which_there_is_one_of_each_are_fine(self, folders: list[str], tmp_path: Path) -> None:
+        for name in folders:
+            (tmp_path / name).mkdir()
+        check_versions(str(tmp_path))
+
+    @pytest.mark.parametrize(
+        ("folders", "pair"),
+        [
+            (["winterbourne-0.1.0", "winterbourne-0.2.0"], "winterbourne 0.1.0 and winterbourne 0.2.0"),
+            (["h11-0.16.0", "PyJWT-2.9", "pyjwt-2.15.1", "winterbourne-0.1.0"], "pyjwt 2.9 and pyjwt 2.15.1"),
+        ],
+    )
+    def test_of_which_there_are_two_of_one_are_named(self, folders: list[str], pair: str, tmp_path: Path) -> None:
+        for name in folders:
+            (tmp_path / f"{name}.dist-info").mkdir()
+        with pytest.raises(
+            RuntimeFault, match=f"^the layers bring {re.escape(pair)}: build the layers anew$"
+        ) as raised:
+            check_versions(str(tmp_path))
+        assert raised.value.error_type == "Runtime.MixedVersions"
+
+    def test_are_not_looked_for_where_there_are_no_layers(self, tmp_path: Path) -> None:
+        check_versions(str(tmp_path / "python"))
 
 
 class TestHandlerNames:

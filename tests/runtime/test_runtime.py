@@ -15,6 +15,7 @@ from tests import requirements
 from tests.opt import OPT
 from tests.runtime.harness import LAYER, program, url_event
 from tests.runtime.runtime_api import RuntimeApi
+from winterbourne.local.opt import make_opt
 
 SNAP = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 
@@ -95,6 +96,21 @@ class TestAContainerImage:
 
 
 class TestInit:
+    async def test_layers_of_two_versions_are_an_init_error_that_names_both(
+        self, function: Any, tmp_path: Path
+    ) -> None:
+        opt = make_opt(tmp_path / "opt")
+        for version in ("0.1.0", "0.2.0"):
+            (opt / "python" / f"winterbourne-{version}.dist-info").mkdir()
+        wrapper = (str(opt / "winterbourne"), sys.executable, "/var/runtime/bootstrap.py")
+        folder = function("def handler(event, context): return 1")
+        async with RuntimeApi() as api, program(api, folder, "app.handler", *wrapper) as running:
+            assert await running.ended() == 1
+            (error,) = api.calls
+        assert error.path == "init/error"
+        assert error.json["errorType"] == "Runtime.MixedVersions"
+        assert "winterbourne 0.1.0 and winterbourne 0.2.0: build the layers anew" in error.json["errorMessage"]
+
     async def test_a_handler_that_cannot_be_imported_is_reported_with_its_traceback(self, function: Any) -> None:
         folder = function("def deep():\n    raise RuntimeError('at import')\ndeep()")
         async with RuntimeApi() as api, program(api, folder, "app.handler") as running:

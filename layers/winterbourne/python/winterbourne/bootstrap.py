@@ -47,9 +47,8 @@ def check_versions(layer_dir: str) -> None:
     Raises:
         RuntimeFault: There are two versions of one distribution.
     """
-    found = sorted(os.listdir(layer_dir)) if os.path.isdir(layer_dir) else []
     versions: dict[str, str] = {}
-    for folder in found:
+    for folder in sorted(os.listdir(layer_dir)) if os.path.isdir(layer_dir) else ():
         name, _, version = folder.removesuffix(".dist-info").rpartition("-")
         if folder.endswith(".dist-info") and (other := versions.setdefault(name.lower(), version)) != version:
             message = f"the layers bring {name} {other} and {name} {version}: build the layers anew"

@@ -21,10 +21,6 @@ LOCKS: Final = Path(__file__).parent / "files" / "locks"
 
 PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 RUNTIMES: Final = "python3.11 python3.12 python3.13"
-PUBLISH: Final = (
-    "aws lambda publish-layer-version --layer-name {name} --description 'Winterbourne {version}'"
-    " --zip-file fileb://{file} --compatible-runtimes {runtimes} --compatible-architectures {architectures}\n"
-)
 # A line of a lock with its hashes: name, version.
 ENTRY: Final = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+).*\n?(?:[ \t].*\n?)*", re.MULTILINE)
 NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock"}
@@ -153,10 +149,8 @@ def _copy_engine(folder: Path, *left_out: str) -> None:
 
 
 def _publish_line(args: argparse.Namespace) -> str:
-    return PUBLISH.format(
-        name=args.into.stem,
-        version=__version__,
-        file=args.into,
-        runtimes=RUNTIMES if args.runtime_only else "python3.13",
-        architectures=" ".join(PLATFORMS) if args.runtime_only else args.architecture,
+    runtimes, processors = (RUNTIMES, " ".join(PLATFORMS)) if args.runtime_only else ("python3.13", args.architecture)
+    return (
+        f"aws lambda publish-layer-version --layer-name {args.into.stem} --description 'Winterbourne {__version__}'"
+        f" --zip-file fileb://{args.into} --compatible-runtimes {runtimes} --compatible-architectures {processors}\n"
     )
