@@ -138,7 +138,7 @@ def _is_bookkeeping(path: Path) -> bool:
 
 
 def _copy_engine(folder: Path, *left_out: str) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", ".*", "local", *left_out)
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "*.pyi", "local", *left_out)
     shutil.copytree(PACKAGE, folder / "python" / "winterbourne", ignore=ignored)
     shutil.copy(WRAPPER, folder / "winterbourne")
     (folder / "winterbourne").chmod(0o755)
