@@ -68,11 +68,13 @@ def environment(path: str = "") -> dict[str, str]:
     return {**ours, **quiet, "PATH": f"{BIN}:{path or os.environ['PATH']}"}
 
 
-def sam(*arguments: str, timeout_s: float = 110, path: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `sam` in the project's root, in the environment above."""
+def sam(
+    *arguments: str, timeout_s: float = 110, path: str = "", folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run `sam` in a folder, by default the project's root, in the environment above."""
     return subprocess.run(
         [str(BIN / "sam"), *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=environment(path),
         capture_output=True,
         text=True,

@@ -1,11 +1,14 @@
 """The examples in the layer's folder and its README, run as a reader would run them."""
 
 import re
+import shutil
+import textwrap
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.artifact import sam
 from tests.local_server import local_server
 from tests.opt import WRAPPER
 from tests.runtime.harness import LAYER, program, url_event
@@ -59,11 +62,29 @@ def test_the_ten_line_handler_has_ten_lines() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_one_line_serves_it_on_this_machine(tmp_path: Path) -> None:
-    line = re.search(r"python -m winterbourne\.local (.*?) +#", README)
+    line = re.search(r"winterbourne run --task-root examples (.*?) +#", README)
     assert line is not None
-    with local_server(tmp_path, *line[1].split()) as server, urllib.request.urlopen(server.url, timeout=20) as answer:
+    with (
+        local_server(tmp_path, "--task-root", str(EXAMPLES), *line[1].split()) as server,
+        urllib.request.urlopen(server.url, timeout=20) as answer,
+    ):
         assert answer.status == 200
         assert answer.read() == b"a winterbourne runs when there is water "
+
+
+@pytest.mark.slow
+def test_the_readmes_resources_are_a_template_that_sam_builds_from_the_folder_alone(tmp_path: Path) -> None:
+    resources = "".join(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+    head = "Transform: AWS::Serverless-2016-10-31\nResources:\n"
+    (tmp_path / "template.yaml").write_text(head + textwrap.indent(resources, "  "))
+    shutil.copytree(LAYER, tmp_path / "layers/winterbourne", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(EXAMPLES, tmp_path / "functions/words")
+    done = sam("build", "WinterbourneRuntimeLayer", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    opt = tmp_path / ".aws-sam/build/WinterbourneRuntimeLayer"
+    assert {path.name for path in opt.iterdir()} == {"winterbourne", "python"}
+    assert (opt / "python/h11").is_dir()
+    assert not (opt / "python/winterbourne/chat").exists()
 
 
 def test_every_setting_is_in_the_readme() -> None:
