@@ -1,9 +1,11 @@
-"""The Makefile: which Python it takes for `.venv`, and when it makes that anew."""
+"""The Makefile: which Python it takes for `.venv`, when it makes that anew, and which engine it upgrades to."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -27,11 +29,13 @@ def script(path: Path, version: str) -> Path:
     return path
 
 
-def make(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Make `.venv` alone, without what is installed in it."""
-    environ = {name: value for name, value in os.environ.items() if name not in {"PYTHON", "MAKEFLAGS"}}
+def make(project: Path, *arguments: str, target: str = ".venv/pyvenv.cfg") -> "subprocess.CompletedProcess[str]":
+    """Make a target; by default `.venv` alone, without what is installed in it."""
+    environ = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHON", "MAKEFLAGS", "WINTERBOURNE_WHEELS"}
+    }
     environ["PATH"] = f"{project / 'fake'}:{environ['PATH']}"
-    command = ["make", ".venv/pyvenv.cfg", *arguments]
+    command = ["make", target, *arguments]
     return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -67,3 +71,44 @@ def test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept(project: Path) -> None
     python.unlink()
     script(python, "3.10.4")
     assert make(project).returncode
+
+
+def wheel(folder: Path, version: str) -> str:
+    """Write a wheel with nothing in it; returns its hash."""
+    folder.mkdir(exist_ok=True)
+    file = folder / f"winterbourne-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        metadata = f"Metadata-Version: 2.1\nName: winterbourne\nVersion: {version}\n"
+        archive.writestr(f"winterbourne-{version}.dist-info/METADATA", metadata)
+        archive.writestr(f"winterbourne-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"winterbourne-{version}.dist-info/RECORD", "")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+class TestUpgrade:
+    def test_writes_the_newest_wheel_of_the_folder_and_its_hash(self, project: Path) -> None:
+        digests = {version: wheel(project / "wheels", version) for version in ("0.9.0", "0.10.0", "0.2.0")}
+        (project / "local.mk").write_text("WINTERBOURNE_WHEELS ?= wheels\n")
+        done = make(project, "MAKE=true", target="upgrade")  # without what it makes afterwards
+        assert done.returncode == 0, done.stderr
+        expected = f"winterbourne[chat,local]==0.10.0 --hash=sha256:{digests['0.10.0']}\n"
+        assert (project / "requirements.txt").read_text() == expected
+
+    def test_without_a_folder_is_one_sentence(self, project: Path) -> None:
+        done = make(project, target="upgrade")
+        assert done.returncode
+        assert "WINTERBOURNE_WHEELS names no folder: say in which one the wheels of the engine are" in done.stderr
+        assert not (project / "requirements.txt").exists()
+
+    def test_without_a_wheel_leaves_everything_as_it_is(self, project: Path) -> None:
+        """The public index is never asked for that name."""
+        (project / "wheels").mkdir()
+        (project / "requirements.txt").write_text("as it was\n")
+        assert make(project, "WINTERBOURNE_WHEELS=wheels", target="upgrade").returncode
+        assert (project / "requirements.txt").read_text() == "as it was\n"
+
+    def test_is_not_for_the_engines_own_repository(self, project: Path) -> None:
+        shutil.copy(ROOT / "development.mk", project)
+        done = make(project, target="upgrade")
+        assert done.returncode
+        assert "this is the engine itself" in done.stderr

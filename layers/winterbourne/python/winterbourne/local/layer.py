@@ -144,8 +144,7 @@ def _copy_engine(folder: Path, *left_out: str) -> None:
     (folder / "winterbourne").chmod(0o755)
     marker = folder / "python" / f"winterbourne-{__version__}.dist-info"
     marker.mkdir()
-    metadata = f"Metadata-Version: 2.1\nName: winterbourne\nVersion: {__version__}\n"
-    (marker / "METADATA").write_text(metadata, "utf-8")
+    (marker / "METADATA").write_text(f"Metadata-Version: 2.1\nName: winterbourne\nVersion: {__version__}\n", "utf-8")
 
 
 def _publish_line(args: argparse.Namespace) -> str:
