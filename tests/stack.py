@@ -18,6 +18,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 __all__ = ["ROOT", "Stack", "source"]
 
 ROOT: Final = Path(__file__).parent.parent
+TEMPLATE: Final = ROOT / "template.yaml"
 PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
@@ -27,21 +28,21 @@ PSEUDO: Final = {
 NOTHING: Final = {"Ref": "AWS::NoValue"}
 
 
-def source() -> dict[str, Any]:
+def source(path: Path = TEMPLATE) -> dict[str, Any]:
     """The template as it is written; a copy for each caller."""
-    parsed: dict[str, Any] = json.loads(_parsed())
+    parsed: dict[str, Any] = json.loads(_parsed(path))
     return parsed
 
 
 @functools.cache
-def _parsed() -> str:
-    return json.dumps(yaml_parse((ROOT / "template.yaml").read_text()))
+def _parsed(path: Path) -> str:
+    return json.dumps(yaml_parse(path.read_text()))
 
 
 @functools.cache
-def _transformed() -> dict[str, Any]:
+def _transformed(path: Path) -> dict[str, Any]:
     """The template after SAM's transform, functions and conditions unresolved; no parameter changes what SAM does."""
-    template = source()
+    template = source(path)
     for resource in template["Resources"].values():
         for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
             resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
@@ -54,13 +55,14 @@ class Stack:
     """One deployment.
 
     Args:
+        path: The template.
         parameters: Those that are not left at their defaults.
 
     A reference to a resource becomes `<Name>`, an attribute of it `<Name.Attribute>`.
     """
 
-    def __init__(self, **parameters: str) -> None:
-        template = _transformed()
+    def __init__(self, path: Path = TEMPLATE, /, **parameters: str) -> None:
+        template = _transformed(path)
         defaults = {name: declared.get("Default", "") for name, declared in template["Parameters"].items()}
         self.parameters: dict[str, Any] = {**defaults, **parameters}
         self._lists = {n for n, p in template["Parameters"].items() if p["Type"] == "CommaDelimitedList"}

@@ -17,6 +17,7 @@ COMMANDS: Final = {
         "write a Lambda layer: the engine, its runtime alone, or what your tools import",
     ),
     "function": ("winterbourne.local.function", "copy a function's own code for Lambda; what `sam build` calls"),
+    "new": ("winterbourne.local.new", "write a project for a chat of your own, or compare one with this version"),
 }
 """Each command's module, whose `main` takes the arguments and returns the exit status, and what the command does."""
 

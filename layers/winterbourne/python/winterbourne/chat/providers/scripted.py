@@ -134,9 +134,12 @@ REPLIES: Final = (
 )
 
 GREETING: Final = (
-    "I am the scripted model: no network, no key, the same words every time. I can look up share prices, the weather,"
-    " exchange rates and the time, and do sums. Try: *Compare AAPL and MSFT, the weather in Paris and Lima, and"
-    " 1200 EUR in USD*. Set `MODEL_PROVIDER` to talk to a real model."
+    "I am the scripted model: no network, no key, the same words every time. {} Set `MODEL_PROVIDER` to talk to a real"
+    " model."
+)
+_ABILITIES: Final = (
+    "I can look up share prices, the weather, exchange rates and the time, and do sums. Try: *Compare AAPL and MSFT,"
+    " the weather in Paris and Lima, and 1200 EUR in USD*."
 )
 _STUB_DATA_NOTE: Final = "\n\nSome of these are practice data, made up on this machine."
 
@@ -195,8 +198,14 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     elif missing := sorted({tool for tool, _ in wanted}):
         answer = f"For that I would need {', '.join(missing)}, which I was not given."
     else:
-        answer = GREETING
+        answer = _greet({tool.name for tool in request.tools})
     yield from _batches(request, prompt, answer, calls)
+
+
+def _greet(tools: set[str]) -> str:
+    """What the table can do; if the tools are others than the table's, how to have them called."""
+    others = f"I call every tool that you name: {', '.join(sorted(tools))}." if tools else "I was given no tools."
+    return GREETING.format(_ABILITIES if tools >= _SENTENCES.keys() else others)
 
 
 def _batches(

@@ -1,0 +1,1 @@
+"""The chat function: its Lambda handler and its tools."""

@@ -1,0 +1,178 @@
+"""`winterbourne new`: writes the files of a new project; with `--diff`, compares those of an existing one."""
+
+import argparse
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from winterbourne import __version__
+
+__all__ = ["ENGINE_FILES", "create", "diff", "main"]
+
+FILES: Final = Path(__file__).with_name("files") / "project"
+CHECKOUT: Final = Path(__file__).parents[5]
+
+ENGINE_FILES: Final = (
+    "Makefile",
+    "functions/Makefile",
+    "layers/arm64/.keep",
+    "layers/dependencies/Makefile",
+    "layers/winterbourne/Makefile",
+    "layers/x86_64/.keep",
+    "samconfig.toml",
+    "template.yaml",
+    "tests/events/environment.json",
+)
+"""The files of a project that a new version may change. All others are the user's from the moment they are written."""
+
+EXAMPLE_EVENT: Final = "tests/events/chat.json"
+
+DESCRIPTION: Final = """\
+Write a project for a chat of your own: its function with one example tool, a test, and all that builds and deploys it.
+With --diff, print what this version would write differently in the engine's files of an existing project (template,
+samconfig, Makefiles), as a patch for `git apply` or `patch -p1`; the exit status is 1 if there is a difference."""
+
+NEXT: Final = """\
+{folder} is a chat now. Next:
+
+  cd {folder}
+  make run
+
+Its README.md says what is where.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write a project, or print the patch; return 0, or 1 if there is a difference, or 2 if neither was possible."""
+    parser = argparse.ArgumentParser(
+        prog="winterbourne new", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="the project's folder; with --diff, here")
+    text = "where the engine's wheel lies (default: WINTERBOURNE_WHEELS, or where this one was installed from)"
+    parser.add_argument("--wheels", default=os.environ.get("WINTERBOURNE_WHEELS", ""), metavar="DIR", help=text)
+    parser.add_argument("--diff", action="store_true", help="print a patch instead, and write nothing")
+    args = parser.parse_args(arguments)
+    if not args.diff and not args.folder:
+        parser.error("name the folder to write, such as my-chat")
+    try:
+        if args.diff:
+            sys.stdout.write(patch := diff(args.folder or Path()))
+            return int(bool(patch))
+        create(args.folder, args.wheels)
+    except OSError as error:
+        sys.stderr.write(f"winterbourne new: {error}\n")
+        return 2
+    sys.stdout.write(NEXT.format(folder=args.folder))
+    return 0
+
+
+def create(folder: Path, wheels: str = "") -> None:
+    """Write a project, named after its folder.
+
+    Args:
+        folder: A new folder, or an empty one.
+        wheels: The folder in which the engine's wheel lies; if empty, where the installed one came from.
+
+    Raises:
+        OSError: The folder is not empty, the wheel is not found, or a file cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: name a new folder, or an empty one")
+    wheel = _find_wheel(wheels)
+    contents = {name: _source(name).read_bytes() for name in (*ENGINE_FILES, EXAMPLE_EVENT)}
+    contents |= {name: _named_after(folder, _source(name).read_text("utf-8")).encode() for name in _user_files()}
+    contents |= {"requirements.txt": _requirement(wheel).encode(), "local.mk": _local_makefile(wheel).encode()}
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def diff(folder: Path) -> str:
+    """What this version would write differently in a project's engine files, as a patch; empty if nothing.
+
+    It leads from the files as they are: the user's own changes in them are part of it, as removals.
+
+    Raises:
+        FileNotFoundError: The folder is no project.
+    """
+    template = folder / "template.yaml"
+    if not template.is_file():
+        raise FileNotFoundError(f"{folder} is no project of winterbourne: it has no template.yaml")
+    recorded = re.search(r"^  Winterbourne:\n    Version: (\S+)", _read(template), re.MULTILINE)
+    head = f"# From winterbourne {recorded[1] if recorded else '(no version recorded)'} to {__version__}\n"
+    patches = [patch for name in ENGINE_FILES if (patch := _patch(folder, name))]
+    return head + "".join(patches) if patches else ""
+
+
+def _patch(folder: Path, name: str) -> str:
+    exists = (folder / name).exists()
+    old, new = _lines(_read(folder / name)) if exists else [], _lines(_read(_source(name)))
+    return "".join(difflib.unified_diff(old, new, f"a/{name}" if exists else "/dev/null", f"b/{name}"))
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace")  # with the line ends it has
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as a patch has them: one that does not end is followed by a remark."""
+    return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in io.StringIO(text)]
+
+
+def _source(name: str) -> Path:
+    """Where a file of a project lies: in the wheel, or in a checkout, whose root has the engine's files itself."""
+    packaged = FILES / name
+    return packaged if packaged.exists() else CHECKOUT / name
+
+
+def _user_files() -> Iterator[str]:
+    """The files that are the user's once written."""
+    for path in sorted(FILES.rglob("*")):
+        name = path.relative_to(FILES).as_posix()
+        if path.is_file() and "__pycache__" not in name and name not in {*ENGINE_FILES, EXAMPLE_EVENT}:
+            yield name
+
+
+def _named_after(folder: Path, text: str) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-chat"
+    return text.replace("my-chat", name).replace("My chat", name.replace("-", " ").capitalize())
+
+
+def _find_wheel(folder: str) -> Path:
+    folder = folder or _installed_from()
+    name = f"winterbourne-{__version__}-py3-none-any.whl"
+    wheel = Path(folder).resolve() / name
+    if not folder or not wheel.is_file():
+        where = f"{name} is not in {folder}" if folder else f"where {name} lies is not known"
+        raise FileNotFoundError(f"{where}; name its folder: winterbourne new DIR --wheels FOLDER")
+    return wheel
+
+
+def _installed_from() -> str:
+    """The folder of the wheel that was installed (PEP 610); empty if it was installed in another way."""
+    try:
+        origin = metadata.distribution("winterbourne").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return ""
+    url = urlsplit(json.loads(origin or "{}").get("url", ""))
+    return str(Path(url2pathname(url.path)).parent) if url.scheme == "file" else ""
+
+
+def _requirement(wheel: Path) -> str:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"winterbourne[chat,local]=={__version__} --hash=sha256:{digest}\n"
+
+
+def _local_makefile(wheel: Path) -> str:
+    folder = str(wheel.parent).replace("$", "$$").replace("#", r"\#")
+    return f"# The folder on this machine in which the engine's wheels lie.\nWINTERBOURNE_WHEELS ?= {folder}\n"
