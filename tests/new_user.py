@@ -42,9 +42,8 @@ def build_wheel(into: Path, scratch: Path, version: str = __version__) -> Path:
         for name in ("layers/winterbourne/python/winterbourne/__init__.py", "template.yaml"):
             (source / name).write_text((source / name).read_text().replace(__version__, version))
     uv = Path(sys.executable).with_name("uv")
-    options = ["--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", into]
-    command: list[str | Path] = [uv, "build", *options, source / "layers/winterbourne"]
-    subprocess.run(command, check=True)
+    options = ["--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(into)]
+    subprocess.run([uv, "build", *options, source / "layers/winterbourne"], check=True)
     return into / f"winterbourne-{version}-py3-none-any.whl"
 
 
