@@ -38,6 +38,7 @@ def ask(handler: Any, question: str) -> list[dict[str, Any]]:
 
 def test_a_weekend_has_no_working_days() -> None:
     friday = dt.date(2025, 3, 28)
+    assert due_date.function
     assert due_date.function(1, start=friday).date == dt.date(2025, 3, 31)
 
 
