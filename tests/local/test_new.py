@@ -82,6 +82,7 @@ class TestProject:
     def test_has_a_handler_of_25_lines_at_most(self, project: Path) -> None:
         assert len((project / "functions/chat/app.py").read_text().splitlines()) <= 25
 
+    @pytest.mark.slow
     def test_its_own_tests_pass_and_its_types_are_right(self, project: Path) -> None:
         where = os.pathsep.join([str(project / "functions"), str(ROOT / "layers/winterbourne/python")])
         environ = {**os.environ, "PYTHONPATH": where, "MYPYPATH": where}
@@ -161,12 +162,14 @@ class TestWheel:
         new.create(tmp_path / "chat")
         assert self.remembered(tmp_path / "chat") == str(found)
 
-    @pytest.mark.parametrize("origin", [None, '{"url": "https://example.com/winterbourne.whl"}'])
+    @pytest.mark.parametrize("origin", [None, "", '{"url": "https://example.com/winterbourne.whl"}'])
     def test_that_is_nowhere_is_an_error_that_says_what_to_do(
         self, tmp_path: Path, origin: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def distribution(_name: str) -> metadata.PathDistribution:
-            (tmp_path / "direct_url.json").write_text(origin or "")
+            if origin is None:
+                raise metadata.PackageNotFoundError
+            (tmp_path / "direct_url.json").write_text(origin)
             return metadata.PathDistribution(tmp_path)
 
         monkeypatch.setattr(metadata, "distribution", distribution)

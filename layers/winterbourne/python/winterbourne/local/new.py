@@ -115,9 +115,8 @@ def diff(folder: Path) -> str:
 
 
 def _patch(folder: Path, name: str) -> str:
-    exists = (folder / name).exists()
-    old, new = _lines(_read(folder / name)) if exists else [], _lines(_read(_source(name)))
-    return "".join(difflib.unified_diff(old, new, f"a/{name}" if exists else "/dev/null", f"b/{name}"))
+    old, new = (_lines(_read(path)) if path.exists() else [] for path in (folder / name, _source(name)))
+    return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
 
 
 def _read(path: Path) -> str:
