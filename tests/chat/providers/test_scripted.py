@@ -235,13 +235,13 @@ class TestAnswers:
     async def test_to_small_talk_say_what_the_provider_can_do(self) -> None:
         assert "scripted model" in text(await turn("hello"))
 
-    async def test_names_the_tools_of_another_chat(self) -> None:
+    async def test_to_small_talk_name_the_tools_of_another_chat(self) -> None:
         own = [ToolSchema(name, "", {"type": "object"}) for name in ("moor", "hoist")]
         told = text(await turn("hello", tools=own))
         assert "I call every tool that you name: hoist, moor." in told
         assert "share prices" not in told
 
-    async def test_without_tools_promises_none(self) -> None:
+    async def test_to_small_talk_promise_nothing_without_tools(self) -> None:
         assert "I was given no tools." in text(await turn("hello", tools=()))
 
 
