@@ -93,11 +93,12 @@ def owner(module: str) -> str:
 
 @functools.cache
 def all_sources() -> dict[str, str]:
-    """The source of every module, by its name."""
+    """The source of every module, by its name; not the files that `winterbourne new` writes."""
     return {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path.read_text()
         for root in (LAYER, ROOT / "functions")
         for path in root.rglob("*.py")
+        if "local/files/" not in path.as_posix()
     }
 
 
