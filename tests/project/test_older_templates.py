@@ -1,4 +1,7 @@
-"""Who upgrades the engine may keep the template: this version runs under the template of every release before it."""
+"""Who upgrades the engine may keep the template: this version runs under that of every release before it.
+
+Each release leaves its template in tests/fixtures/templates.
+"""
 
 from pathlib import Path
 
