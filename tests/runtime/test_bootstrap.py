@@ -19,6 +19,14 @@ def isolated_sys_path(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
 
 
+def add_distribution(folder: Path, name_and_version: str) -> None:
+    """Its dist-info; that of the engine names the packages of its layer."""
+    metadata = "Metadata-Version: 2.1\nRequires-Dist: h11\nRequires-Dist: pyjwt\nRequires-Dist: a-b\n"
+    path = folder / f"{name_and_version}.dist-info" / "METADATA"
+    path.parent.mkdir()
+    path.write_text(metadata if name_and_version.startswith("winterbourne-") else "Metadata-Version: 2.1\n")
+
+
 class TestPath:
     def test_the_function_comes_first_then_its_layers_then_lambda(self, tmp_path: Path) -> None:
         environ = {"LAMBDA_TASK_ROOT": str(tmp_path), "LAMBDA_RUNTIME_DIR": "/var/runtime"}
@@ -99,17 +107,23 @@ class TestVersions:
         ("folders", "pair"),
         [
             (["winterbourne-0.1.0", "winterbourne-0.2.0"], "winterbourne 0.1.0 and winterbourne 0.2.0"),
-            (["h11-0.16.0", "PyJWT-2.9", "pyjwt-2.15.1", "winterbourne-0.1.0"], "pyjwt 2.9 and pyjwt 2.15.1"),
+            (["h11-0.16.0", "PyJWT-2.9", "pyjwt-2.15.1", "winterbourne-0.1.0"], "PyJWT 2.9 and pyjwt 2.15.1"),
+            (["a_b-1", "a_b-2", "winterbourne-0.1.0"], "a_b 1 and a_b 2"),
         ],
     )
     def test_of_which_there_are_two_of_one_are_named(self, folders: list[str], pair: str, tmp_path: Path) -> None:
         for name in folders:
-            (tmp_path / f"{name}.dist-info").mkdir()
+            add_distribution(tmp_path, name)
         with pytest.raises(
             RuntimeFault, match=f"^the layers bring {re.escape(pair)}: build the layers anew$"
         ) as raised:
             check_versions(str(tmp_path))
         assert raised.value.error_type == "Runtime.MixedVersions"
+
+    def test_of_what_is_no_package_of_the_engines_is_nobodys_business(self, tmp_path: Path) -> None:
+        for name in ("stripe-11.0.0", "stripe-12.0.0", "winterbourne-0.1.0"):
+            add_distribution(tmp_path, name)
+        check_versions(str(tmp_path))
 
     def test_are_not_looked_for_where_there_are_no_layers(self, tmp_path: Path) -> None:
         check_versions(str(tmp_path / "python"))

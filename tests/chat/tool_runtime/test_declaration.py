@@ -123,6 +123,16 @@ class TestTool:
 
         assert [tool(function).blocking for function in (plain, coroutine, generator)] == [True, False, False]
 
+    def test_can_still_be_called_as_the_function_that_it_was(self) -> None:
+        @tool(timeout_s=2)
+        def add(a: int, b: int = 1) -> int:
+            """Add."""
+            return a + b
+
+        assert (add(2), add(2, b=3)) == (3, 5)
+        with pytest.raises(TypeError, match="no function behind the tool add"):
+            msgspec.structs.replace(add, function=None)(2)
+
     def test_can_be_built_without_a_function_from_a_validator_and_a_call(self) -> None:
         async def call(arguments: Any, _: ToolContext) -> Any:
             return arguments

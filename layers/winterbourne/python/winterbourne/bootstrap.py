@@ -4,6 +4,7 @@ The managed runtime starts `/var/runtime/bootstrap.py`, which prepares all of th
 runtime in its place, so the runtime has to do the same. https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
 """
 
+import contextlib
 import importlib
 import os
 import site
@@ -39,7 +40,8 @@ def prepare_environment(environ: MutableMapping[str, str], layer_dir: str) -> No
 def check_versions(layer_dir: str) -> None:
     """Refuse layers that were not built together, by what `*.dist-info` folders they bring.
 
-    One layer would hide part of the other, and which part depends on their order.
+    One layer would hide part of the other, and which part depends on their order. Only the engine and its packages are
+    looked at, which the metadata of the engine's layer names: other layers may be as untidy as they like.
 
     Args:
         layer_dir: The `python` folder of the layers; it need not exist.
@@ -47,12 +49,26 @@ def check_versions(layer_dir: str) -> None:
     Raises:
         RuntimeFault: There are two versions of one distribution.
     """
-    versions: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for folder in sorted(os.listdir(layer_dir)) if os.path.isdir(layer_dir) else ():
-        name, _, version = folder.removesuffix(".dist-info").rpartition("-")
-        if folder.endswith(".dist-info") and (other := versions.setdefault(name.lower(), version)) != version:
-            message = f"the layers bring {name} {other} and {name} {version}: build the layers anew"
-            raise RuntimeFault("Runtime.MixedVersions", message)
+        if folder.endswith(".dist-info"):
+            name_and_version = folder.removesuffix(".dist-info").replace("-", " ")
+            found.setdefault(name_and_version.split()[0].lower(), []).append(name_and_version)
+    doubles = {name: versions for name, versions in found.items() if versions[1:]}
+    for name in doubles.keys() & _engine_packages(layer_dir, found.get("winterbourne", [])) if doubles else ():
+        message = f"the layers bring {' and '.join(doubles[name])}: build the layers anew"
+        raise RuntimeFault("Runtime.MixedVersions", message)
+
+
+def _engine_packages(layer_dir: str, engines: list[str]) -> set[str]:
+    """The engine and what its layer brings, named as their folders are."""
+    packages = {"winterbourne"}
+    for engine in engines:
+        path = f"{layer_dir}/{engine.replace(' ', '-')}.dist-info/METADATA"
+        with contextlib.suppress(OSError), open(path, encoding="utf-8") as metadata:
+            lines = [line.split() for line in metadata if line.startswith("Requires-Dist:")]
+            packages |= {words[1].lower().replace("-", "_") for words in lines}
+    return packages
 
 
 def load_handler(name: str) -> Callable[..., Any]:

@@ -70,12 +70,10 @@ def _write(args: argparse.Namespace, folder: Path) -> None:
     packages.mkdir()
     if args.dependencies:
         _install(_beyond_the_engine(args.dependencies), packages, args.architecture)
-    elif args.runtime_only:
-        _install((LOCKS / "runtime.txt").read_text("utf-8"), packages)
-        _copy_engine(folder, "chat")
     else:
-        _install((LOCKS / "chat.txt").read_text("utf-8"), packages, args.architecture)
-        _copy_engine(folder)
+        lock = (LOCKS / ("runtime.txt" if args.runtime_only else "chat.txt")).read_text("utf-8")
+        _install(lock, packages, args.architecture)
+        _copy_engine(folder, lock, *(("chat",) if args.runtime_only else ()))
     finish(folder, "/opt")
 
 
@@ -137,14 +135,16 @@ def _is_bookkeeping(path: Path) -> bool:
     return path.parent.suffix == ".dist-info" and path.name not in kept and not path.name.lower().startswith("licen")
 
 
-def _copy_engine(folder: Path, *left_out: str) -> None:
+def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
     ignored = shutil.ignore_patterns("__pycache__", ".*", "*.pyi", "local", *left_out)
     shutil.copytree(PACKAGE, folder / "python" / "winterbourne", ignore=ignored)
     shutil.copy(WRAPPER, folder / "winterbourne")
     (folder / "winterbourne").chmod(0o755)
     marker = folder / "python" / f"winterbourne-{__version__}.dist-info"
     marker.mkdir()
-    (marker / "METADATA").write_text(f"Metadata-Version: 2.1\nName: winterbourne\nVersion: {__version__}\n", "utf-8")
+    packages = "".join(f"Requires-Dist: {name}\n" for name, _ in ENTRY.findall(lock))
+    metadata = f"Metadata-Version: 2.1\nName: winterbourne\nVersion: {__version__}\n{packages}"
+    (marker / "METADATA").write_text(metadata, "utf-8")
 
 
 def _publish_line(args: argparse.Namespace) -> str:

@@ -80,7 +80,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
             variables.
         offered_if: A setting without which the tool is not offered at all, by the name of its variable; empty for none.
-        function: The decorated function, for tests of the function itself; None for tools from other sources.
+        function: The decorated function; None for tools from other sources.
+
+    A decorated function can be called as before, in tests for example.
     """
 
     name: str
@@ -95,6 +97,12 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     optional_settings: tuple[str, ...] = ()
     offered_if: str = ""
     function: Function | None = None
+
+    def __call__(self, *arguments: Any, **named_arguments: Any) -> Any:
+        """Call the decorated function, without validation, timeout, and what else belongs to a run."""
+        if self.function is None:
+            raise TypeError(f"there is no function behind the tool {self.name}")
+        return self.function(*arguments, **named_arguments)
 
     @property
     def is_cache_shared(self) -> bool:
