@@ -51,15 +51,18 @@ deploy: build ## Build and deploy (STAGE=dev or prod, as in samconfig.toml; PARA
 doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m winterbourne.local doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
 
+# One .venv holds what tools import and what builds and tests need, so that both keep to one set of versions.
 lock: .venv/uv ## Lock what your tools import, after a change of layers/dependencies/requirements.in (UPGRADE= keeps versions)
 	$(lock) $(dependencies).in -c $(locks)/dev.txt -o $(dependencies).txt
 
 upgrade: .venv/pyvenv.cfg ## Take the newest engine in the folder WINTERBOURNE_WHEELS
 	@rm -rf .venv/wheel && $(bin)/python -m pip --disable-pip-version-check --quiet download --no-deps --no-index \
 		--find-links "$(wheels)" --dest .venv/wheel winterbourne
+	@cat $(engine) >.venv/before 2>/dev/null || :
 	@set -- .venv/wheel/*.whl && version=$${1#*/winterbourne-} && hash=$$($(bin)/python -m pip hash "$$1" | tail -n 1) && \
 		echo "winterbourne[chat,local]==$${version%%-*} $$hash" >$(engine) && cat $(engine)
-	@$(MAKE) --no-print-directory lock UPGRADE=
+	@$(MAKE) --no-print-directory lock UPGRADE= || { cp .venv/before $(engine); echo "nothing is upgraded:" \
+		"what $(dependencies).in asks for does not go with this engine" >&2; exit 1; }
 	@$(MAKE) --no-print-directory install
 
 clean: ## Remove what the other targets made

@@ -19,7 +19,7 @@ def code_blocks(page: str) -> dict[str, str]:
 
 def load_block(page: str, name: str, folder: Path) -> ModuleType:
     """Import one of these files, written to a folder."""
-    path = folder / name
+    path = folder / Path(name).name
     path.write_text(code_blocks(page)[name])
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from chat import tools
-from chat.tools import worker
 from winterbourne.chat import Chat
 
 chat = Chat(
-    tools=(tools, worker),
+    tools=tools,
     instructions=Path(__file__).with_name("instructions.md"),
     title="Winterbourne",
     greeting="Ask, and it runs.\n\n"

@@ -202,20 +202,24 @@ class TestChat:
         """
         *log, tools, error = run(code).splitlines()
         assert tools == "[['hang'], []]"
-        assert error.startswith("the HTTP pool is one for the process")
+        assert error.startswith("one HTTP pool serves the whole process")
         requests = [line for line in map(json.loads, log) if line.get("message") == "request"]
         assert [line["service"] for line in requests] == ["one", "other"]
 
     @pytest.mark.parametrize(
         ("arguments", "error"),
         [
-            ("max_turn=3", "there is no setting MAX_TURN; is MAX_TURNS meant?"),
+            ("max_turn=3", "there is no setting max_turn; is max_turns meant?"),
+            ("MAX_TURNS=3", "there is no setting MAX_TURNS; is max_turns meant?"),
+            ("tools='chat.tools'", "tools: 'chat.tools' is text"),
+            ("title=5", "title, greeting, accent and logo: expected text"),
+            ("suggestions=[1]", "title, greeting, accent and logo: expected text"),
             ("max_turns='many'", "MAX_TURNS: expected int, got str"),
             ("instructions='a', system_prompt='b'", "instructions and system_prompt are one setting"),
             ("instructions='instructions.md'", "instructions: instructions.md is text; for the file of that name pass"),
             ("instructions=pathlib.Path('/no/such')", "the instructions /no/such cannot be read: FileNotFoundError"),
             ("auth='oracle'", "AUTH: expected one of api_key, jwt, iam, none"),
-            ("store='redis:x'", "STORE: expected memory"),
+            ("store='redis:x'", "STORE: expected one of memory"),
             ("formats=[native.FORMAT]", "two formats or endpoints have the path /chat"),
         ],
     )

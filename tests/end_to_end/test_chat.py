@@ -183,7 +183,7 @@ class TestStarting:
         [
             ("MAX_TURNS=many", "MAX_TURNS: expected int, got str"),
             ("MODEL_PROVIDER=opnai", "MODEL_PROVIDER: expected one of scripted, openai, anthropic, bedrock"),
-            ("STORE=fiel:x", "STORE: expected memory, file:PATH, dynamodb:TABLE"),
+            ("STORE=fiel:x", "STORE: expected one of memory, file, dynamodb"),
             ("AUTH=maybe", "AUTH: expected one of api_key, jwt, iam, none"),
             ("AUTH=jwt", "AUTH=jwt needs JWT_ISSUER and JWT_AUDIENCE"),
             ("MODEL_PROVIDER=openai", "OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead"),

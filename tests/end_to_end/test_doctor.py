@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def doctor(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "winterbourne.local.doctor", *flags]
+    command = [sys.executable, "-m", "winterbourne.local", "doctor", *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 

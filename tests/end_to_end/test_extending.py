@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.doc_pages import code_blocks
+from tests.artifact import ROOT
+from tests.doc_pages import code_blocks, load_block
 from tests.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,8 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
     for name, text in code_blocks("extending.md").items():
+        if "/" in name:
+            continue
         (folder / name).write_text(text.replace("/tmp/ledger.shelf", str(tmp_path / "ledger.shelf")))
     (folder / "bell.py").write_text(TOOL)
     app = (folder / "app.py").read_text()
@@ -129,6 +132,12 @@ def test_nobody_is_answered_without_a_badge(server: LocalServer, pier: Pier) -> 
     assert response.status_code == 401
     assert response.text.startswith("401 unauthorized: A badge of the gateway is needed.")
     assert not pier.asked
+    strange = httpx.post(
+        f"{server.url}/plain",
+        json={"question": "Hello"},
+        headers=[(b"x-badge", b"nora"), (b"x-badge-signature", "é".encode())],
+    )
+    assert strange.status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -136,6 +145,7 @@ def test_nobody_is_answered_without_a_badge(server: LocalServer, pier: Pier) -> 
     [
         (503, [], "model_busy"),
         (401, [], "model_refused"),
+        (422, [], "model_refused"),
         (200, [{"text": "half"}], "model_stream_truncated"),
         (200, [{"words": 1}], "model_garbled"),
     ],
@@ -145,7 +155,7 @@ def test_what_goes_wrong_is_told_in_the_formats_own_way(
 ) -> None:
     pier.status, pier.lines = status, lines
     response = ask(server, "Hello")
-    assert f"[error {code}: The model" in response.text or f" {code}: The model" in response.text
+    assert f"[error {code}: The model" in response.text
     assert "PIER_" not in response.text
 
 
@@ -154,3 +164,24 @@ def test_a_type_checker_finds_nothing(project: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(project / "cache")]
     done = subprocess.run([*command, *files], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+    ruff = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "E,F,UP,W",
+        "--line-length",
+        "120",
+        *files,
+    ]
+    done = subprocess.run(ruff, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_worker_and_the_chat_declare_the_same_tool(tmp_path: Path) -> None:
+    chat_side = load_block("extending.md", "tools/render.py", tmp_path)
+    assert chat_side.render_chart.offered_if == "TOOL_WORKER_FUNCTION"
+    worker = (ROOT / "functions/tool_worker/app.py").read_text()
+    assert code_blocks("extending.md")["tool_worker/app.py"].splitlines()[2:] == worker.splitlines()[2:]

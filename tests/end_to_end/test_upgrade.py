@@ -80,7 +80,9 @@ def decode(body):
 FORMAT = Format("/lines", decode, lambda status, code, message, request_id: ("text/plain", message.encode()))
 ''',
     "functions/chat/tools/ring_bell.py": '''
-"""A tool with a key."""
+"""A tool with a key, and with a package of its own."""
+
+import inflect
 
 from winterbourne.chat import ToolContext, tool
 
@@ -88,10 +90,10 @@ from winterbourne.chat import ToolContext, tool
 @tool(keys=["BELL_KEY"])
 async def ring_bell(context: ToolContext) -> str:
     """Ring the bell."""
-    return f"ding, {len(await context.key('BELL_KEY'))}"
+    return inflect.engine().number_to_words(len(await context.key("BELL_KEY")))
 ''',
-    "layers/dependencies/requirements.in": "# none\n",
-    "samconfig.toml": "# mine\nversion = 0.1\n",
+    "layers/dependencies/requirements.in": "inflect\n",
+    "samconfig.toml": "# mine\nversion = 0.1\n[dev.build.parameters]\nparallel = true\n",
     "tests/test_chat.py": "def test_nothing():\n    pass\n",
 }
 
@@ -104,7 +106,7 @@ def answer(url: str) -> str:
 
 def files(project: Path) -> dict[str, bytes]:
     """All that an upgrade must leave alone: what is in the project but not made by its Makefile."""
-    made = {".venv", "__pycache__", "requirements.txt", "ready.json", "screen.log", "local.log"}
+    made = {".venv", ".aws-sam", "__pycache__", "requirements.txt", "ready.json", "screen.log", "local.log"}
     found = [path for path in project.rglob("*") if path.is_file() and not made & set(path.parts)]
     return {str(path.relative_to(project)): path.read_bytes() for path in found}
 
@@ -117,9 +119,10 @@ def test_leaves_the_users_files_alone_and_the_chat_working(tmp_path: Path) -> No
     user.run("engine/bin/winterbourne new chat", tmp_path)
     for name, text in OWN_FILES.items():
         (project / name).write_text(text.lstrip())
+    user.run("make lock", project)
     start = "MODEL_PROVIDER=parrot BELL_KEY=abcd make run"
     with user.serving(project, start) as url:
-        assert answer(url) == 'Polly wants a cracker. "ding, 4"\nover and out'
+        assert answer(url) == 'Polly wants a cracker. "four"\nover and out'
     assert user.run(".venv/bin/winterbourne --version", project) == f"winterbourne {__version__}\n"
     before = files(project)
 
@@ -130,7 +133,12 @@ def test_leaves_the_users_files_alone_and_the_chat_working(tmp_path: Path) -> No
     assert (project / "requirements.txt").read_text().startswith(f"winterbourne[chat,local]=={NEWER} --hash=sha256:")
     assert user.run(".venv/bin/winterbourne --version", project) == f"winterbourne {NEWER}\n"
     with user.serving(project, start) as url:
-        assert answer(url) == 'Polly wants a cracker. "ding, 4"\nover and out'
+        assert answer(url) == 'Polly wants a cracker. "four"\nover and out'
+    user.run("make build", project)  # by the older template and Makefiles
+    built = project / ".aws-sam" / "build"
+    assert (built / "WinterbourneLayer" / "python" / f"winterbourne-{NEWER}.dist-info").is_dir()
+    assert (built / "DependenciesLayer" / "python" / "inflect" / "__init__.py").is_file()
+    assert not list((built / "DependenciesLayer" / "python").glob("h11*")), "the engine's layer has it"
     patch = user.run(".venv/bin/winterbourne new --diff || test $? = 1", project)
     assert patch.startswith(f"# From winterbourne {__version__} to {NEWER}\n")
     assert f"-    Version: {__version__}\n+    Version: {NEWER}\n" in patch

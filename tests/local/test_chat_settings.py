@@ -24,11 +24,6 @@ def test_every_setting_of_the_user_is_passed_on_and_nothing_else() -> None:
     assert user_settings(environ, ()).keys() == VARIABLES
 
 
-def test_settings_in_one_variable_are_settings_too() -> None:
-    environ = {"SETTINGS": "MAX_TURNS=3;AUTH=jwt;SHOP_API_KEY=k;PATH=/x", "AUTH": "none"}
-    assert user_settings(environ, {"SHOP_API_KEY"}) == {"MAX_TURNS": "3", "AUTH": "none", "SHOP_API_KEY": "k"}
-
-
 def test_what_the_functions_code_names_is_passed_on_and_the_arn_of_its_secret() -> None:
     environ = {"SHOP_API_KEY": "k", "PIER_KEY_SECRET_ARN": "arn", "OTHER_KEY": "o"}
     assert user_settings(environ, {"SHOP_API_KEY", "PIER_KEY"}) == {"SHOP_API_KEY": "k", "PIER_KEY_SECRET_ARN": "arn"}
@@ -44,10 +39,11 @@ def test_names_in_a_functions_code_are_found_but_not_those_of_the_platform(tmp_p
         """
 @tool(keys=["SHOP_API_KEY"])
 async def get_order(): return os.environ['SHOP_URL'], os.environ["PYTHONPATH"], os.environ["AWS_REGION"]
-ok, A_CONSTANT = "OK", "lower_case"
+TOKEN, A_CONSTANT = os.environ["TOKEN"], "lower_case"
+NONE = os.environ["HOME"], os.environ["PATH"], os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["LANG"]
 """
     )
-    assert named_variables(tmp_path) == {"SHOP_API_KEY", "SHOP_URL"}
+    assert named_variables(tmp_path) == {"SHOP_API_KEY", "SHOP_URL", "TOKEN"}
 
 
 def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> None:

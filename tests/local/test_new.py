@@ -1,5 +1,6 @@
 """`winterbourne new`: the files of a project, where its wheel is looked for, and the patch to a newer version."""
 
+import ast
 import hashlib
 import json
 import os
@@ -68,8 +69,26 @@ class TestProject:
 
     def test_is_named_after_its_folder(self, project: Path) -> None:
         assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] == "harbour-desk"
-        assert 'title="Harbour desk"' in (project / "functions/chat/app.py").read_text()
+        assert 'title="Harbour Desk"' in (project / "functions/chat/app.py").read_text()
         assert not [name for name in files(project) if "my-chat" in (project / name).read_text().lower()]
+
+    @pytest.mark.parametrize(
+        ("folder", "name", "title"),
+        [
+            ("my-shop_2", "my-shop-2", "My shop 2"),
+            ("Müller's Café", "m-ller-s-caf", "Müller's Café"),
+            ("3 boats", "3-boats", "3 boats"),
+            ("日本", "my-chat", "日本"),
+            ('a"b\\c{d}', "a-b-c-d", "A b c d"),
+        ],
+    )
+    def test_may_have_a_folder_of_any_name(
+        self, wheels: Path, tmp_path: Path, folder: str, name: str, title: str
+    ) -> None:
+        new.create(tmp_path / folder, str(wheels))
+        assert tomllib.loads((tmp_path / folder / "pyproject.toml").read_text())["project"]["name"] == name
+        app = ast.parse((tmp_path / folder / "functions/chat/app.py").read_text())
+        assert title in [node.value for node in ast.walk(app) if isinstance(node, ast.Constant)]
 
     def test_requires_the_wheel_by_its_hash(self, project: Path) -> None:
         digest = hashlib.sha256(b"the wheel").hexdigest()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samcli.cli.types import CfnParameterOverridesType
 
+from winterbourne.chat.settings_variable import parse_settings
 from winterbourne.local.sam_parameters import merge_parameters
 
 SETTINGS = 'MAX_TURNS=6;SYSTEM_PROMPT=Say "ahoy";MCP_SERVERS=a=https://a.example/mcp'
@@ -50,8 +51,8 @@ def test_of_a_stage_arrive_whatever_their_form(folder: Path, stage: str) -> None
 
 
 def test_given_ones_win_and_leave_the_others(folder: Path) -> None:
-    merged = sam_reads(merge_parameters("list", "ModelId=c Settings='A=1 2;B=3' Release=9", str(folder)))
-    assert merged == {"Stage": "dev", "ModelId": "c", "Settings": "A=1 2;B=3", "Release": "9"}
+    merged = sam_reads(merge_parameters("list", "ModelId=c SecretArns='a b' Release=9", str(folder)))
+    assert merged == {"Stage": "dev", "ModelId": "c", "Settings": SETTINGS, "SecretArns": "a b", "Release": "9"}
 
 
 def test_are_those_given_if_the_stage_has_none(folder: Path) -> None:
@@ -64,3 +65,10 @@ def test_have_any_value_without_a_backslash(tmp_path_factory: pytest.TempPathFac
     stage = f"version = 0.1\n[dev.deploy.parameters.parameter_overrides]\nSettings = {json.dumps('A=' + value)}\n"
     (folder / "samconfig.toml").write_text(stage.replace("\x7f", "\\u007f"))
     assert sam_reads(merge_parameters("dev", "", str(folder))) == {"Settings": f"A={value}"}
+
+
+@pytest.mark.parametrize("stage", ["list", "text", "table", "mixed"])
+def test_entries_of_settings_are_merged_one_by_one(folder: Path, stage: str) -> None:
+    line = merge_parameters(stage, "Settings=MAX_TURNS=9;HTTP_POOL_MAXSIZE=200;MCP_SERVERS=", str(folder))
+    entries = {"MAX_TURNS": "9", "SYSTEM_PROMPT": 'Say "ahoy"', "MCP_SERVERS": "", "HTTP_POOL_MAXSIZE": "200"}
+    assert parse_settings(sam_reads(line)["Settings"]) == entries

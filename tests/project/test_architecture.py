@@ -138,6 +138,7 @@ class TestImports:
             "winterbourne.bootstrap",
             "winterbourne.lifecycle",
             "winterbourne.chat",
+            "winterbourne.chat.auth.factory",
             "winterbourne.chat.providers.factory",
             "winterbourne.chat.tool_runtime.discovery",
             "winterbourne.local.cli",

@@ -3,6 +3,7 @@
 Each release leaves its template in tests/fixtures/templates.
 """
 
+import re
 from pathlib import Path
 
 import httpx
@@ -26,6 +27,12 @@ WITHOUT_AWS = {
 
 def test_the_template_records_the_version_it_came_with() -> None:
     assert source()["Metadata"]["Winterbourne"] == {"Version": __version__}
+
+
+def test_every_release_before_this_one_has_left_its_template() -> None:
+    releases = set(re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
+    assert __version__ in releases
+    assert releases - {__version__} <= {path.stem for path in TEMPLATES}
 
 
 @pytest.mark.slow

@@ -162,6 +162,11 @@ def another_value(name: str) -> str:
     return CHOICES.get(name) or ("a=b; “c”" if isinstance(default, str) else number)
 
 
+def test_conversations_are_kept_in_the_stacks_table_or_where_the_parameter_says(stack: Stack) -> None:
+    assert variables(stack)["STORE"] == "dynamodb:<Conversations>"
+    assert variables(Stack(Store="ledger:/mnt/chats"))["STORE"] == "ledger:/mnt/chats"
+
+
 class TestSettings:
     """What has no parameter of its own goes into the parameter Settings."""
 

@@ -370,7 +370,7 @@ class TestKeys:
 class TestFactory:
     @pytest.mark.parametrize("value", ["", "redis", "redis:x", "file:", "file", "dynamodb:", "Memory", "memory:x"])
     def test_an_invalid_value_is_a_settings_error(self, value: str) -> None:
-        with pytest.raises(SettingsError, match=r"^STORE: expected memory, file:PATH, dynamodb:TABLE$"):
+        with pytest.raises(SettingsError, match=r"^STORE: expected (one of )?memory, file"):
             make_store(value)
 
     def test_a_store_of_ones_own_is_opened_with_what_follows_its_scheme(self) -> None:
@@ -383,7 +383,7 @@ class TestFactory:
 
         assert make_store("redis://cache:6379/0", {"redis": open_redis}) is store
         assert opened == ["//cache:6379/0"]
-        with pytest.raises(SettingsError, match=r"^STORE: expected .*, redis:NAME$"):
+        with pytest.raises(SettingsError, match=r"^STORE: expected one of memory, file, dynamodb, redis$"):
             make_store("radish:x", {"redis": open_redis})
 
     def test_memory_is_the_default_and_imports_nothing_heavy(self) -> None:

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgspec
 from aws_lambda_powertools import Logger
 
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
@@ -46,25 +45,13 @@ if TYPE_CHECKING:
     from winterbourne.chat.tool_runtime.executor import ToolExecutor
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers
 
-__all__ = ["Chat", "Extensions", "build"]
+__all__ = ["Chat", "build"]
 
 Routes: TypeAlias = dict[tuple[str, str], Endpoint]
 
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
-
-
-class Extensions(msgspec.Struct, frozen=True, kw_only=True):
-    """Parts of one's own, beside those of the engine; `Chat` says what each is."""
-
-    providers: Mapping[str, ProviderFactory] = {}
-    formats: Sequence[Format] = ()
-    stores: Mapping[str, StoreFactory] = {}
-    auth_schemes: Mapping[str, AuthFactory] = {}
-
-
-_NO_EXTENSIONS: Final = Extensions()
 
 
 class Chat:
@@ -85,10 +72,10 @@ class Chat:
         stores: Stores of your own, by the scheme in STORE: `SCHEME:NAME` calls its function with NAME.
         auth_schemes: Authentication schemes of your own, by the names that AUTH may then have.
         **settings: Every setting, in lower case, such as `max_turns=6`. The environment variable of the same name wins
-            if it is set, since it is the deployment that decides; the log says so. Keys belong into secrets, not here.
+            if it is set, since it is the deployment that decides; the log says so. Keys belong in secrets, not here.
 
     Attributes:
-        handler: The Lambda handler: for a function URL, for API Gateway, and for Lambda's Invoke API.
+        handler: The Lambda handler, for a function URL.
         settings: The settings in force.
 
     Raises:
@@ -106,17 +93,26 @@ class Chat:
         suggestions: Sequence[str] = (),
         accent: str = "",
         logo: str | Path = "",
-        providers: Mapping[str, ProviderFactory] = _NO_EXTENSIONS.providers,
+        providers: Mapping[str, ProviderFactory] | None = None,
         formats: Sequence[Format] = (),
-        stores: Mapping[str, StoreFactory] = _NO_EXTENSIONS.stores,
-        auth_schemes: Mapping[str, AuthFactory] = _NO_EXTENSIONS.auth_schemes,
+        stores: Mapping[str, StoreFactory] | None = None,
+        auth_schemes: Mapping[str, AuthFactory] | None = None,
         **settings: "Unpack[SettingArguments]",
     ) -> None:
         arguments = _with_instructions(settings, instructions)
         page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
         self.settings, logger = set_up_process(os.environ, arguments)
-        extensions = Extensions(providers=providers, formats=formats, stores=stores, auth_schemes=auth_schemes)
-        self.handler = streamify_response(build(self.settings, discover(tools), logger, extensions, page).handle)
+        service = build(
+            self.settings,
+            discover(tools),
+            logger,
+            page=page,
+            providers=providers,
+            formats=formats,
+            stores=stores,
+            auth_schemes=auth_schemes,
+        )
+        self.handler = streamify_response(service.handle)
 
 
 def _with_instructions(settings: Mapping[str, object], instructions: str | Path) -> dict[str, object]:
@@ -137,8 +133,12 @@ def build(
     settings: Settings,
     tools: Iterable[Tool],
     logger: Logger,
-    extensions: Extensions = _NO_EXTENSIONS,
+    *,
     page: PageOptions | None = None,
+    providers: Mapping[str, ProviderFactory] | None = None,
+    formats: Sequence[Format] = (),
+    stores: Mapping[str, StoreFactory] | None = None,
+    auth_schemes: Mapping[str, AuthFactory] | None = None,
 ) -> Service:
     """Make a chat's service, and register what it does at start-up, before a snapshot and at shutdown.
 
@@ -147,18 +147,21 @@ def build(
         tools: The function's own; those of MCP servers are added once they have been listed. A tool whose name is
             taken is left out.
         logger: As `set_up_process` returns it.
-        extensions: Providers, formats, stores and authentication schemes beside the engine's.
         page: How the page looks; None for the defaults.
+        providers: Beside the engine's, as for `Chat`; so are formats, stores and authentication schemes.
+        formats: As said.
+        stores: As said.
+        auth_schemes: As said.
 
     Raises:
         SettingsError: A setting is missing or invalid; the message names it.
     """
-    provider = make_provider(settings.model, extensions.providers)
-    authenticator = make_authenticator(settings.auth, extensions.auth_schemes)
+    provider = make_provider(settings.model, providers)
+    authenticator = make_authenticator(settings.auth, auth_schemes)
     log = settings.log
     executor = make_executor(settings, tools)
     servers = _make_mcp_servers(settings.tools, executor)
-    store = make_store(settings.storage.store, extensions.stores)
+    store = make_store(settings.storage.store, stores)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
@@ -176,7 +179,7 @@ def build(
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
     connect = servers.connect if servers else None
-    for each in (*FORMATS, *extensions.formats):
+    for each in (*FORMATS, *formats):
         if ("POST", each.path) in routes:
             raise SettingsError(f"two formats or endpoints have the path {each.path}")
         routes["POST", each.path] = Endpoint(

@@ -5,7 +5,7 @@ variables empty.
 """
 
 from collections.abc import Container, Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -25,11 +25,14 @@ __all__ = [
     "StorageSettings",
     "StreamSettings",
     "ToolSettings",
+    "choose",
     "is_secret",
     "likely_setting",
     "misspelt_variables",
     "variables_set",
 ]
+
+T = TypeVar("T")
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -248,9 +251,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsError: There is no such setting, or its value is invalid; the message names its variable.
         """
-        for name in map(str.upper, values):
-            if name not in VARIABLES:
-                likely = likely_setting(name)
+        for name in values:
+            if name != name.lower() or name.upper() not in VARIABLES:
+                likely = likely_setting(name).lower()
                 raise SettingsError(f"there is no setting {name}{likely and f'; is {likely} meant?'}")
         try:
             return msgspec.convert(dict.fromkeys(PARTS, values), cls, strict=False)
@@ -280,6 +283,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def is_secret(variable: str) -> bool:
     """Whether the variable of this name holds a secret value."""
     return variable.endswith(SECRET_SUFFIXES)
+
+
+def choose(setting: str, name: str, ours: Mapping[str, T], own: Mapping[str, T]) -> T:
+    """What a setting names among the engine's and one's own; one's own wins.
+
+    Raises:
+        SettingsError: There is nothing of that name; the message lists those there are.
+    """
+    named = {**ours, **own}
+    if name not in named:
+        raise SettingsError(f"{setting}: expected one of {', '.join(named)}")
+    return named[name]
 
 
 def variables_set(environment: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from winterbourne.chat.errors import SettingsError
 
-__all__ = ["unpack_settings"]
+__all__ = ["parse_settings", "unpack_settings"]
 
 _ENTRY: Final = re.compile(r"(?:[^;]|;;)+")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -23,21 +23,29 @@ _RESERVED: Final = re.compile(
 
 
 def unpack_settings(environ: MutableMapping[str, str]) -> None:
-    """Set the variables that SETTINGS names, except those that have a value already.
-
-    White space around names and values is dropped, and so are empty entries. A semicolon in a value is written twice.
-    A second call changes nothing.
+    """Set the variables that SETTINGS names, except those that have a value already. A second call changes nothing.
 
     Args:
         environ: The environment of the process.
 
     Raises:
-        SettingsError: An entry is not NAME=value, or its name is reserved by Lambda or there twice; nothing is set
-            then. The message gives the number of the entry or its name, never a value.
+        SettingsError: As for `parse_settings`; nothing is set then.
+    """
+    variables = parse_settings(environ.get("SETTINGS", ""))
+    environ.update({name: value for name, value in variables.items() if not environ.get(name)})
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """The variables in the text of SETTINGS.
+
+    White space around names and values is dropped, and so are empty entries. A semicolon in a value is written twice.
+
+    Raises:
+        SettingsError: An entry is not NAME=value, or its name is reserved by Lambda or there twice. The message gives
+            the number of the entry or its name, never a value.
     """
     variables: dict[str, str] = {}
-    entries = filter(str.strip, _ENTRY.findall(environ.get("SETTINGS", "")))
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(filter(str.strip, _ENTRY.findall(text)), start=1):
         name, equals, value = (part.strip() for part in entry.replace(";;", ";").partition("="))
         if not (equals and _NAME.fullmatch(name)):
             raise SettingsError(f"SETTINGS: entry {number} is not NAME=value; a semicolon in a value is written twice")
@@ -46,4 +54,4 @@ def unpack_settings(environ: MutableMapping[str, str]) -> None:
         if name in variables:
             raise SettingsError(f"SETTINGS: {name} is there twice")
         variables[name] = value
-    environ.update({name: value for name, value in variables.items() if not environ.get(name)})
+    return variables

@@ -7,6 +7,7 @@ from winterbourne.local.server import Addresses, ServerConfig
 
 __all__ = ["format_banner"]
 
+_PRACTICE_DATA = "practice data: made-up quotes, weather and exchange rates (--no-practice calls the real services)"
 QUESTION = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
 
 
@@ -23,7 +24,7 @@ def format_banner(
         "log": str(config.log_file),
         "model": _describe_model(config.function) if chat else "",
         "tools": ", ".join(tools),
-        "data": _describe_data(config) if chat else "",
+        "data": _PRACTICE_DATA if config.use_stub_services else "",
         "pages": _describe_pages(config),
     }
     table = "\n".join(f"{name:<12}  {value}" for name, value in rows.items() if value)
@@ -42,12 +43,6 @@ def _describe_model(function: FunctionConfig) -> str:
 def _describe_pages(config: ServerConfig) -> str:
     origins = "localhost, on any port" if config.cors.allow_local_origins else ", ".join(config.cors.allow_origins)
     return f"of {origins}, may call (CORS)" if origins else ""
-
-
-def _describe_data(config: ServerConfig) -> str:
-    if config.use_stub_services:
-        return "practice data: made-up quotes, weather and exchange rates (--no-practice calls the real services)"
-    return "the real services, over the network"
 
 
 def _curl(url: str, question: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from winterbourne.local.console import SET_LOCALLY
 from winterbourne.local.server import ServerConfig
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["find_problems", "is_chat", "local_settings", "named_variables", "user_settings"]
 
-PLATFORM_PREFIXES: Final = ("AWS_", "LAMBDA_", "PYTHON", "LD_")
-_QUOTED_NAME: Final = re.compile(r"""["']([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)["']""")
+_PLATFORM: Final = re.compile(
+    r"(AWS_)?(LAMBDA|EXECUTION|REGION|DEFAULT)\w*|(PYTHON|LD_|LC_|XDG_)\w*|[A-Z]*PATH|PWD|OLDPWD"
+)
+_OF_THE_SHELL: Final = {"HOME", "HOSTNAME", "LANG", "LOGNAME", "SHELL", "SHLVL", "TERM", "TZ", "USER"}
+_QUOTED_NAME: Final = re.compile(r"""["']([A-Z][A-Z0-9_]*)["']""")
 
 
 def is_chat(task_root: Path) -> bool:
@@ -28,34 +32,27 @@ def is_chat(task_root: Path) -> bool:
 def named_variables(task_root: Path) -> set[str]:
     """Names of environment variables in the function's code: of keys that its tools declare, of what it reads itself.
 
-    Those that Lambda or Python define are none of them.
+    Those that Lambda, Python or a shell define are none of them.
     """
     sources = (path.read_text(encoding="utf-8", errors="replace") for path in task_root.rglob("*.py"))
     names = {name for source in sources for name in _QUOTED_NAME.findall(source)}
-    return {name for name in names if not name.startswith(PLATFORM_PREFIXES)}
+    return {name for name in names - _OF_THE_SHELL if not _PLATFORM.fullmatch(name)}
 
 
 def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str, str]:
     """The user's environment variables that are settings of the engine, or that the function's code names.
 
-    Of a key's name, the variable with its secret's ARN belongs to it. Those in SETTINGS are among them.
-
-    Raises:
-        SettingsError: SETTINGS is malformed.
+    Of a key's name, the variable with its secret's ARN belongs to it.
     """
     from winterbourne.chat.settings import VARIABLES  # noqa: PLC0415 - needed only for a chat function
-    from winterbourne.chat.settings_variable import unpack_settings  # noqa: PLC0415 - likewise
 
-    unpack_settings(variables := dict(environ))
     keys = {f"{name}{end}" for name in named for end in ("", "_SECRET_ARN")}
-    return {name: variables[name] for name in {*VARIABLES, *keys} if variables.get(name)}
+    return {name: environ[name] for name in {*VARIABLES, *keys} if environ.get(name)}
 
 
 def local_settings(scratch: Path) -> dict[str, str]:
     """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes."""
-    limits = dict.fromkeys(("LIMIT_REQUESTS_PER_MINUTE", "LIMIT_TOKENS_PER_DAY"), "0")
-    store = f"file:{scratch / 'store.sqlite3'}"
-    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **limits}
+    return dict(zip(SET_LOCALLY, ("scripted", "none", f"file:{scratch / 'store.sqlite3'}", "0", "0"), strict=True))
 
 
 def find_problems(config: ServerConfig, environ: Mapping[str, str], named: Container[str] = ()) -> list[str]:

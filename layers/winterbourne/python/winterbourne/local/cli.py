@@ -24,9 +24,9 @@ COMMANDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, importing only its module; print the commands if there is none of that name."""
-    command, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if command in COMMANDS:
-        return int(import_module(COMMANDS[command][0]).main(rest[:-1]))
+        return int(import_module(COMMANDS[command][0]).main(rest))
     if command in {"", "-h", "--help", "help"}:
         sys.stdout.write(_help())
         return 0

@@ -16,11 +16,13 @@ from typing import Any, Final
 from winterbourne.local.logs import format_for_console, parse_record
 from winterbourne.local.metrics import Metrics
 
-__all__ = ["FunctionLog", "LineWriter", "open_log"]
+__all__ = ["SET_LOCALLY", "FunctionLog", "LineWriter", "open_log"]
+
+SET_LOCALLY: Final = ("MODEL_PROVIDER", "AUTH", "STORE", "LIMIT_REQUESTS_PER_MINUTE", "LIMIT_TOKENS_PER_DAY")
+"""The settings of a chat that this server sets, whatever the chat's own code says."""
 
 MAX_QUEUED_LINES: Final = 1000
 FLUSH_TIMEOUT_S: Final = 0.5
-_SHOWN_BY_BANNER: Final = {"tools_offered", "variables_win"}
 PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
 
 
@@ -136,7 +138,8 @@ class FunctionLog:
         message = str(document.get("message"))
         repeats_access_log = message == "request" and document.get("level") == "INFO"
         warns_of_nobody = self._is_loopback and message.startswith("AUTH=none")
-        return repeats_access_log or warns_of_nobody or not document.keys().isdisjoint(_SHOWN_BY_BANNER)
+        wins_as_ever = "variables_win" in document and {*document["variables_win"]} <= {*SET_LOCALLY}
+        return repeats_access_log or warns_of_nobody or wins_as_ever or "tools_offered" in document
 
     def _note_tools(self, document: dict[str, Any]) -> None:
         if reason := document.get("left_out"):

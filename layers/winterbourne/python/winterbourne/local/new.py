@@ -20,7 +20,6 @@ from winterbourne import __version__
 __all__ = ["ENGINE_FILES", "create", "diff", "main"]
 
 FILES: Final = Path(__file__).with_name("files") / "project"
-CHECKOUT: Final = Path(__file__).parents[5]
 
 ENGINE_FILES: Final = (
     "Makefile",
@@ -43,7 +42,7 @@ With --diff, print what this version would write differently in the engine's fil
 samconfig, Makefiles), as a patch for `git apply` or `patch -p1`; the exit status is 1 if there is a difference."""
 
 NEXT: Final = """\
-{folder} is a chat now. Next:
+Created {folder}. Next:
 
   cd {folder}
   make run
@@ -130,8 +129,12 @@ def _lines(text: str) -> list[str]:
 
 def _source(name: str) -> Path:
     """Where a file of a project lies: in the wheel, or in a checkout, whose root has the engine's files itself."""
-    packaged = FILES / name
-    return packaged if packaged.exists() else CHECKOUT / name
+    if (FILES / name).exists():
+        return FILES / name
+    for folder in Path(__file__).parents:
+        if (folder / "layers/winterbourne/pyproject.toml").exists():
+            return folder / name
+    raise FileNotFoundError("this winterbourne has no project files: install a wheel that `make wheel` has made")
 
 
 def _user_files() -> Iterator[str]:
@@ -143,8 +146,10 @@ def _user_files() -> Iterator[str]:
 
 
 def _named_after(folder: Path, text: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-chat"
-    return text.replace("my-chat", name).replace("My chat", name.replace("-", " ").capitalize())
+    own_name = folder.resolve().name
+    name = re.sub(r"[^a-z0-9]+", "-", own_name.lower()).strip("-") or "my-chat"
+    title = re.sub(r"[^\w']+|_+", " ", own_name).strip()[:60]
+    return text.replace("my-chat", name).replace("My chat", title[:1].upper() + title[1:] or "My chat")
 
 
 def _find_wheel(folder: str) -> Path:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.local import chat_settings, command_line
 from winterbourne.local.banner import format_banner
 from winterbourne.local.console import LineWriter
@@ -51,10 +52,8 @@ async def _serve(args: Namespace, config: ServerConfig) -> None:
     assert task  # noqa: S101 - this is one
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
-    is_chat = chat_settings.is_chat(args.task_root)
-    named, environ = chat_settings.named_variables(args.task_root), {**os.environ, **dict(args.env)}
-    warnings = chat_settings.find_problems(config, environ, named) if is_chat else []
-    async with run_server(config, partial(format_banner, config, chat=is_chat, warnings=warnings)) as addresses:
+    warnings = chat_settings.find_problems(config, args.environ, args.named) if args.is_chat else []
+    async with run_server(config, partial(format_banner, config, chat=args.is_chat, warnings=warnings)) as addresses:
         if args.ready_file:
             _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
         await asyncio.Event().wait()
@@ -67,6 +66,7 @@ def _cancel_once(task: "asyncio.Task[None]") -> None:
 
 
 def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
+    _look_around(args)
     return ServerConfig(
         function=_function_config(args, scratch),
         host=args.host,
@@ -76,7 +76,8 @@ def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
         freeze_when_idle=not args.no_freeze,
         cors=_cors(args),
         response_limits=ResponseLimits(args.burst, args.rate, args.limit),
-        use_stub_services=_has_stub_services(args.task_root) and not args.no_practice,
+        # There is practice data for what the demo's tools ask.
+        use_stub_services=bool(STUBBED.keys() & args.named) and not args.no_practice,
         log_file=args.log.resolve(),
         allow_hosts=tuple(args.allow_host),
     )
@@ -91,22 +92,25 @@ def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
         name=args.name,
         memory_mb=args.memory,
         timeout_s=args.timeout,
-        variables={**_chat_settings(args.task_root, scratch), **dict(args.env)},
+        variables={**_chat_settings(args, scratch), **dict(args.env)},
         managed_instances=args.managed_instances,
         snap_start=args.snap_start,
     )
 
 
-def _chat_settings(task_root: Path, scratch: Path) -> dict[str, str]:
-    if not chat_settings.is_chat(task_root):
+def _chat_settings(args: Namespace, scratch: Path) -> dict[str, str]:
+    if not args.is_chat:
         return {}
-    named = chat_settings.named_variables(task_root)
-    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(os.environ, named)}
+    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(args.environ, args.named)}
 
 
-def _has_stub_services(task_root: Path) -> bool:
-    """Whether the chat asks services for which there is practice data: those of the demo's tools."""
-    return chat_settings.is_chat(task_root) and bool(STUBBED.keys() & chat_settings.named_variables(task_root))
+def _look_around(args: Namespace) -> None:
+    """Add to the arguments whether the function is a chat, the variables its code names, and the user's own."""
+    args.is_chat = chat_settings.is_chat(args.task_root)
+    args.named = chat_settings.named_variables(args.task_root) if args.is_chat else set()
+    args.environ = {**os.environ, **dict(args.env)}
+    if args.is_chat:
+        unpack_settings(args.environ)
 
 
 def _cors(args: Namespace) -> Cors:
@@ -123,10 +127,9 @@ def _cors(args: Namespace) -> Cors:
         "max_age": args.cors_max_age,
     }
     given = {name: value for name, value in flags.items() if value}
-    is_chat, template = chat_settings.is_chat(args.task_root), args.task_root.parent / "template.yaml"
-    default = default_cors(template) if is_chat or given else Cors()
+    default = default_cors(args.task_root.parent / "template.yaml") if args.is_chat or given else Cors()
     cors = replace(read_cors(args.cors_template) if args.cors_template else default, **given)
-    return replace(cors, allow_local_origins=is_chat and not cors.allow_origins)
+    return replace(cors, allow_local_origins=args.is_chat and not cors.allow_origins)
 
 
 def _write_ready_file(ready_file: Path, addresses: dict[str, str]) -> None:

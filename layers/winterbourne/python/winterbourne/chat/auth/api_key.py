@@ -16,7 +16,7 @@ from winterbourne.chat.infra import redaction, secrets
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
 from winterbourne.chat.settings import AuthSettings
 
-__all__ = ["UNKNOWN_KEY_MAX_AGE_S", "ApiKeyAuthenticator", "KeyDigests", "make_api_key_authenticator", "parse_keys"]
+__all__ = ["UNKNOWN_KEY_MAX_AGE_S", "ApiKeyAuthenticator", "KeyDigests", "make", "parse_keys"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def parse_keys(text: str) -> KeyDigests:
     return tuple((_digest(key), Caller(f"key:{name}", name)) for name, key in pairs)
 
 
-def make_api_key_authenticator(settings: AuthSettings) -> ApiKeyAuthenticator:
+def make(settings: AuthSettings) -> ApiKeyAuthenticator:
     """Make an authenticator with the keys from the secret that API_KEYS_SECRET_ARN names, else from API_KEYS.
 
     Raises:

@@ -5,25 +5,27 @@ may do (no authorization). No key or token is ever logged or quoted in an error.
 imported: every import is part of a cold start.
 """
 
-# ruff: noqa: PLC0415 - as said above
-
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from importlib import import_module
+from typing import Final, TypeAlias, cast
 
 from winterbourne.chat.auth.base import Authenticator
-from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.settings import AuthSettings
+from winterbourne.chat.settings import AuthSettings, choose
 
 __all__ = ["AuthFactory", "make_authenticator"]
-
 
 AuthFactory: TypeAlias = Callable[[AuthSettings], Authenticator]
 """Makes an authenticator without any I/O; raises SettingsError if a setting that it needs is missing or invalid."""
 
-_NONE: Final[Mapping[str, AuthFactory]] = {}
+
+def _make_of(module: str) -> AuthFactory:
+    return lambda settings: cast("Authenticator", import_module(f"winterbourne.chat.auth.{module}").make(settings))
 
 
-def make_authenticator(settings: AuthSettings, own: Mapping[str, AuthFactory] = _NONE) -> Authenticator:
+SCHEMES: Final[Mapping[str, AuthFactory]] = {name: _make_of(name) for name in ("api_key", "jwt", "iam", "none")}
+
+
+def make_authenticator(settings: AuthSettings, own: Mapping[str, AuthFactory] | None = None) -> Authenticator:
     """Make the authenticator that AUTH names; its `prepare` logs a warning if it accepts everybody or nobody.
 
     Args:
@@ -33,34 +35,4 @@ def make_authenticator(settings: AuthSettings, own: Mapping[str, AuthFactory] = 
     Raises:
         SettingsError: The scheme is unknown, or a setting that it needs is missing or invalid.
     """
-    factories = {**SCHEMES, **own}
-    if settings.auth not in factories:
-        raise SettingsError(f"AUTH: expected one of {', '.join(factories)}")
-    return factories[settings.auth](settings)
-
-
-def _api_key(settings: AuthSettings) -> Authenticator:
-    from winterbourne.chat.auth.api_key import make_api_key_authenticator
-
-    return make_api_key_authenticator(settings)
-
-
-def _jwt(settings: AuthSettings) -> Authenticator:
-    from winterbourne.chat.auth.jwt import JwtAuthenticator
-
-    return JwtAuthenticator(settings)
-
-
-def _iam(_: AuthSettings) -> Authenticator:
-    from winterbourne.chat.auth.iam import IamAuthenticator
-
-    return IamAuthenticator()
-
-
-def _none(_: AuthSettings) -> Authenticator:
-    from winterbourne.chat.auth.none import AnonymousAuthenticator
-
-    return AnonymousAuthenticator()
-
-
-SCHEMES: Final[Mapping[str, AuthFactory]] = {"api_key": _api_key, "jwt": _jwt, "iam": _iam, "none": _none}
+    return choose("AUTH", settings.auth, SCHEMES, own or {})(settings)

@@ -5,8 +5,9 @@ from typing import Final
 
 from winterbourne.chat.auth.base import Caller, Credentials
 from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.settings import AuthSettings
 
-__all__ = ["IamAuthenticator"]
+__all__ = ["IamAuthenticator", "make"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -27,3 +28,8 @@ class IamAuthenticator:
             return Caller(f"iam:{user_id}", request.identity.get("userArn") or user_id)
         _LOGGER.error("AUTH=iam and the function URL passed no caller identity: its AuthType must be AWS_IAM")
         raise RequestRejected(403, "forbidden", "A signed request is needed.")
+
+
+def make(_: AuthSettings) -> IamAuthenticator:
+    """Make the authenticator; it needs no settings."""
+    return IamAuthenticator()

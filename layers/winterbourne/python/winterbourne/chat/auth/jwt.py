@@ -16,7 +16,7 @@ from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
 from winterbourne.chat.settings import AuthSettings
 
-__all__ = ["JwtAuthenticator"]
+__all__ = ["JwtAuthenticator", "make"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -112,6 +112,9 @@ class JwtAuthenticator:
         async with http_pool.client().stream("GET", self._jwks_url) as response:
             response.raise_for_status()
             return jwt.PyJWKSet.from_json((await http_pool.read_body(response, MAX_JWKS_BYTES)).decode())
+
+
+make: Final = JwtAuthenticator
 
 
 def _scopes(claims: dict[str, Any]) -> list[Any]:

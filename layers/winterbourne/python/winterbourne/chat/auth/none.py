@@ -4,10 +4,11 @@ import logging
 from typing import Final
 
 from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
+from winterbourne.chat.settings import AuthSettings
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-__all__ = ["AnonymousAuthenticator"]
+__all__ = ["AnonymousAuthenticator", "make"]
 
 
 class AnonymousAuthenticator:
@@ -21,3 +22,8 @@ class AnonymousAuthenticator:
         """The anonymous caller, whatever the request."""
         del request
         return ANONYMOUS
+
+
+def make(_: AuthSettings) -> AnonymousAuthenticator:
+    """Make the authenticator; it needs no settings."""
+    return AnonymousAuthenticator()

@@ -216,7 +216,7 @@ def configure(settings: HttpSettings) -> None:
     """
     if _Pool.settings not in {None, settings}:
         names = ", ".join(name.upper() for name in settings.__struct_fields__)
-        raise SettingsError(f"the HTTP pool is one for the process, so that every chat must have the same {names}")
+        raise SettingsError(f"one HTTP pool serves the whole process: every chat must set the same {names}")
     _Pool.settings = settings
 
 

@@ -5,8 +5,7 @@ from importlib import import_module
 from typing import Final, TypeAlias, cast
 
 from winterbourne.chat.core.provider import Provider
-from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.settings import ModelSettings
+from winterbourne.chat.settings import ModelSettings, choose
 
 __all__ = ["PROVIDERS", "ProviderFactory", "make_provider"]
 
@@ -22,10 +21,8 @@ PROVIDERS: Final[Mapping[str, ProviderFactory]] = {
     name: _make_of(name) for name in ("scripted", "openai", "anthropic", "bedrock")
 }
 
-_NONE: Final[Mapping[str, ProviderFactory]] = {}
 
-
-def make_provider(settings: ModelSettings, own: Mapping[str, ProviderFactory] = _NONE) -> Provider:
+def make_provider(settings: ModelSettings, own: Mapping[str, ProviderFactory] | None = None) -> Provider:
     """Make the provider that MODEL_PROVIDER selects, without any I/O.
 
     Args:
@@ -36,7 +33,4 @@ def make_provider(settings: ModelSettings, own: Mapping[str, ProviderFactory] = 
         SettingsError: The provider is unknown, or a setting it needs is missing or invalid; the message names the
             setting.
     """
-    factories = {**PROVIDERS, **own}
-    if settings.model_provider not in factories:
-        raise SettingsError(f"MODEL_PROVIDER: expected one of {', '.join(factories)}")
-    return factories[settings.model_provider](settings)
+    return choose("MODEL_PROVIDER", settings.model_provider, PROVIDERS, own or {})(settings)

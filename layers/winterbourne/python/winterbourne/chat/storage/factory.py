@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.settings import choose
 from winterbourne.chat.storage.base import Store
 
 __all__ = ["StoreFactory", "make_store"]
@@ -17,21 +18,17 @@ DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 StoreFactory: TypeAlias = Callable[[str], Store]
 """Makes a store of the text behind `SCHEME:` in STORE. Returns at once; a thread connects it."""
 
-_NONE: Final[Mapping[str, StoreFactory]] = {}
 
-
-def make_store(location: str, own: Mapping[str, StoreFactory] = _NONE) -> Store:
+def make_store(location: str, own: Mapping[str, StoreFactory] | None = None) -> Store:
     """The store at `memory`, `file:PATH`, `dynamodb:TABLE`, or `SCHEME:NAME` with a scheme of `own`.
 
     Raises:
         SettingsError: There is no such scheme, or the name behind it is missing.
     """
     scheme, _, name = location.partition(":")
-    factories = {**STORES, **own}
-    if scheme not in factories or (scheme in {"file", "dynamodb"} and not name) or (scheme == "memory" != location):
-        others = "".join(f", {scheme}:NAME" for scheme in own)
-        raise SettingsError(f"STORE: expected memory, file:PATH, dynamodb:TABLE{others}")
-    return factories[scheme](name)
+    if scheme in STORES and (name == "") != (scheme == "memory"):
+        raise SettingsError("STORE: expected memory, file:PATH or dynamodb:TABLE")
+    return choose("STORE", scheme, STORES, own or {})(name)
 
 
 def _open_file(path: str) -> Store:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Final, TypeAlias, cast
 
-from winterbourne.chat.errors import InvalidToolDeclaration
+from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.infra.exception_text import exception_class_name, format_message
 from winterbourne.chat.settings import Settings, misspelt_variables
@@ -35,10 +35,15 @@ def discover(sources: ToolSource | Iterable[ToolSource]) -> list[Tool]:
     the second.
 
     Args:
-        sources: One or several of: a package, all of whose modules are searched, but for those whose names begin with
-            an underscore; a module; a tool; a typed function with a docstring, which becomes a tool.
+        sources: One or several of: a package, all of whose modules and packages are searched, but for those whose names
+            begin with an underscore; a module; a tool; a typed function with a docstring, which becomes a tool.
+
+    Raises:
+        SettingsError: It is text.
     """
     found: dict[str, tuple[Tool, str]] = {}
+    if isinstance(sources, str):
+        raise SettingsError(f"tools: {sources!r} is text; pass the package, module or function itself")
     is_one = isinstance(sources, ModuleType | Tool) or callable(sources)
     for source in cast("Iterable[ToolSource]", [sources] if is_one else sources):
         for tool, place in _find(source):
@@ -80,8 +85,8 @@ def _find(source: ToolSource) -> Iterator[tuple[Tool, str]]:
     if isinstance(source, ModuleType):
         yield from ((tool, source.__name__) for tool in vars(source).values() if isinstance(tool, Tool))
         for info in pkgutil.iter_modules(getattr(source, "__path__", ()), f"{source.__name__}."):
-            if not info.name.rpartition(".")[2].startswith("_"):
-                yield from ((tool, info.name) for tool in _tools_of(info.name, is_package=info.ispkg))
+            if not info.name.rpartition(".")[2].startswith("_") and (module := _import(info.name)):
+                yield from _find(module)
         return
     try:
         declared = source if isinstance(source, Tool) else declaration.tool(source)
@@ -106,17 +111,17 @@ def _leave_out(module: str, error: BaseException) -> None:
     _LOGGER.error("left out: %s", reason, exc_info=None if known else error, extra={"left_out": reason})
 
 
-def _tools_of(name: str, *, is_package: bool) -> list[Tool]:
+def _import(name: str) -> ModuleType | None:
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - boundary: a module may raise anything when it is imported
         _leave_out(name, error)
-        return []
-    tools = [value for value in vars(module).values() if isinstance(value, Tool)]
+        return None
     functions = [own for own, each in inspect.getmembers(module, inspect.isfunction) if each.__module__ == name]
-    if functions and not tools and not is_package:
+    is_tool_module = any(isinstance(value, Tool) for value in vars(module).values())
+    if functions and not is_tool_module and not hasattr(module, "__path__"):
         _LOGGER.warning("%s has no tool: none of its functions (%s) has @tool", name, ", ".join(functions))
-    return tools
+    return module
 
 
 def _explain(error: BaseException) -> str:
