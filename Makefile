@@ -10,6 +10,7 @@ UPGRADE ?= --upgrade
 bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 dependencies := layers/dependencies/requirements
+or_say = || { echo "the packages cannot be installed: is the network there, and the package index to be reached?" >&2; exit 1; }
 
 # The engine is a wheel, named by its hash in requirements.txt; what else is installed is locked in that wheel.
 engine := requirements.txt
@@ -36,7 +37,12 @@ test: .venv/dev ## Set up what the tests need and run every one of them
 
 install: .venv/dev ## Make .venv with everything for development
 
-build: .venv/dev ## Build the functions and both layers into .aws-sam
+.PHONY: stage
+stage:
+	@grep -qs "^ *\[ *$(STAGE)\." samconfig.toml || { echo "there is no stage $(STAGE) in samconfig.toml; there are:" \
+		"$$(sed -n 's/^ *\[ *\([A-Za-z0-9_-]*\)\..*/\1/p' samconfig.toml | sort -u | tr '\n' ' ')" >&2; exit 1; }
+
+build: stage .venv/dev ## Build the functions and both layers into .aws-sam
 	$(sam) build --config-env $(STAGE) $(addprefix --parameter-overrides ,$(filter Architecture=%,$(PARAMETERS)))
 
 invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=tests/events/chat.json); needs Docker
@@ -76,14 +82,15 @@ processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(UPGRADE)
 
-# A .venv is kept if its Python is new enough, has pip, and is the one that was asked for, if any was. Otherwise it is
-# made anew, and what was installed in it with it.
+# A .venv is kept if its Python is new enough, has pip, is the one that was asked for, if any was, and was made where it
+# lies: its commands name their folder. Otherwise it is made anew, and what was installed in it with it.
 new_enough := import sys; sys.exit(sys.version_info < (3, 11))
+is_here := grep -qsF "$$(cd .venv && pwd -P)" .venv/bin/activate
 which_python := import sys; print(sys.version_info[:3], sys.base_prefix)
 asked = $(if $(filter file default undefined,$(origin PYTHON)),,$(PYTHON))
 .PHONY: interpreter
 interpreter:
-	@if $(bin)/python -c 'import pip; $(new_enough)' 2>/dev/null && { test -z "$(asked)" || \
+	@if $(bin)/python -c 'import pip; $(new_enough)' 2>/dev/null && $(is_here) && { test -z "$(asked)" || \
 		test "$$($(bin)/python -c '$(which_python)')" = "$$($(asked) -c '$(which_python)' 2>&1)"; }; then exit 0; fi; \
 	$(PYTHON) -c '$(new_enough)' 2>/dev/null || { echo "Winterbourne needs Python 3.11 or later, and $(PYTHON) is" \
 		"$$($(PYTHON) --version 2>/dev/null || echo 'not there'); name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
@@ -98,16 +105,16 @@ interpreter:
 # pinned.
 .venv/uv: .venv/engine
 	@awk '/^[^ ]/ {ours = /^uv==/} ours' $(development) >.venv/uv.txt
-	@$(pip) -r .venv/uv.txt
+	@$(pip) -r .venv/uv.txt $(or_say)
 	@touch $@
 
 # Running needs only what the function itself needs; the tools of development come when they are asked for.
 .venv/run: $(dependencies).txt .venv/engine
 	@echo "installing what the function needs into .venv"
-	@$(pip) -r $(locks)/chat.txt -r $(dependencies).txt
+	@$(pip) -r $(locks)/chat.txt -r $(dependencies).txt $(or_say)
 	@touch $@
 
 .venv/dev: $(dependencies).txt .venv/uv
 	@echo "installing what development needs into .venv"
-	@$(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $(development) -r $(dependencies).txt
+	@$(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $(development) -r $(dependencies).txt $(or_say)
 	@touch $@ .venv/run

@@ -82,7 +82,7 @@ class NewUser:
         """Start the chat by a command, on a free port; its URL. Ctrl-C stops it at the end."""
         ready, screen = project / "ready.json", project / "screen.log"
         ready.unlink(missing_ok=True)
-        environment = {**self.environment, "PORT": "0", "ARGS": f"--ready-file {ready}"}
+        environment = {**self.environment, "PORT": "0", "ARGS": f"--ready-file {ready.name}"}
         with screen.open("wb") as output:
             process = subprocess.Popen(
                 ["bash", "-euc", command],

@@ -211,9 +211,25 @@ class TestChat:
         [
             ("max_turn=3", "there is no setting max_turn; is max_turns meant?"),
             ("MAX_TURNS=3", "there is no setting MAX_TURNS; is max_turns meant?"),
-            ("tools='chat.tools'", "tools: 'chat.tools' is text"),
-            ("title=5", "title, greeting, accent and logo: expected text"),
-            ("suggestions=[1]", "title, greeting, accent and logo: expected text"),
+            (
+                "tools='chat.tools'",
+                "tools: expected a package, a module, a function, or a list of them, not 'chat.tools'",
+            ),
+            ("title=5", "title, greeting, accent and logo: expected text; suggestions"),
+            ("suggestions=[1]", "title, greeting, accent and logo: expected text; suggestions"),
+            ("tools=None", "tools: expected a package"),
+            ("suggestions=None", "title, greeting, accent and logo: expected text; suggestions"),
+            ("instructions=5", "instructions: expected text or a pathlib.Path"),
+            ("providers=[len]", "providers, stores and auth_schemes: expected dicts"),
+            ("stores={'x': 5}", "providers, stores and auth_schemes: expected dicts"),
+            ("formats=native.FORMAT", "formats: expected a list of Format"),
+            ("formats=['/x']", "formats: expected a list of Format"),
+            ("formats=[msgspec.structs.replace(native.FORMAT, path='plain')]", "a format's path must be like /plain"),
+            ("formats=[msgspec.structs.replace(native.FORMAT, path='/chat/a/stop')]", "two formats or endpoints"),
+            ("providers={'p': lambda s: None}, model_provider='p'", "MODEL_PROVIDER: the function for p must return"),
+            ("auth_schemes={'b': lambda s: None}, auth='b'", "AUTH: the function for b must return a Authen"),
+            ("stores={'x': lambda name: None}, store='x:y'", "STORE: the function for x must return a Store"),
+            ("model_provider='opnai'", "MODEL_PROVIDER: expected one of scripted"),
             ("max_turns='many'", "MAX_TURNS: expected int, got str"),
             ("instructions='a', system_prompt='b'", "instructions and system_prompt are one setting"),
             ("instructions='instructions.md'", "instructions: instructions.md is text; for the file of that name pass"),
@@ -225,7 +241,7 @@ class TestChat:
     )
     def test_what_is_wrong_is_an_error_that_names_it(self, arguments: str, error: str) -> None:
         code = f"""
-        import pathlib
+        import msgspec, pathlib
         from winterbourne.chat import Chat, SettingsError
         from winterbourne.chat.formats import native
         try:
@@ -233,7 +249,18 @@ class TestChat:
         except SettingsError as error:
             print(error)
         """
-        assert run(code).splitlines()[-1].startswith(error)
+        assert run(code, MODEL_PROVIDER="" if "{'p'" in arguments else "scripted").splitlines()[-1].startswith(error)
+
+    def test_a_key_that_is_an_argument_is_masked_even_if_another_argument_is_wrong(self) -> None:
+        code = """
+        from winterbourne.chat import Chat, SettingsError
+        from winterbourne.chat.infra import redaction
+        try:
+            Chat(openai_api_key="sk-made-up-key", max_turn=6)
+        except SettingsError:
+            print(redaction.redact("it is sk-made-up-key"))
+        """
+        assert run(code) == "it is [redacted]"
 
     def test_a_tool_of_a_worker_is_offered_only_if_there_is_one(self) -> None:
         code = """
@@ -286,6 +313,18 @@ class TestStartingAndStopping:
         monkeypatch.setattr(app, "make_authenticator", lambda *_: SlowAuthenticator())
         make_service()
         await lifecycle.run_startup()
+
+    async def test_a_scheme_that_cannot_be_prepared_is_a_line_in_the_log(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class BrokenAuthenticator:
+            async def prepare(self) -> None:
+                raise OSError
+
+        monkeypatch.setattr(app, "make_authenticator", lambda *_: BrokenAuthenticator())
+        make_service()
+        await lifecycle.run_startup()
+        assert "authentication is not prepared" in caplog.text
 
     async def test_shutdown_cancels_connecting_to_mcp_servers(self) -> None:
         connected = asyncio.Event()

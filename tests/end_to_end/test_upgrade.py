@@ -113,10 +113,10 @@ def files(project: Path) -> dict[str, bytes]:
 
 def test_leaves_the_users_files_alone_and_the_chat_working(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
-    user, wheels, project = NewUser(tmp_path / "home"), tmp_path / "wheels", tmp_path / "chat"
+    user, wheels, project = NewUser(tmp_path / "home"), tmp_path / "wheels", tmp_path / "our chat"
     first = build_wheel(wheels, tmp_path)
     user.run(f'python3 -m venv engine && engine/bin/pip install --quiet "{first}"', tmp_path)
-    user.run("engine/bin/winterbourne new chat", tmp_path)
+    user.run("engine/bin/winterbourne new 'our chat'", tmp_path)
     for name, text in OWN_FILES.items():
         (project / name).write_text(text.lstrip())
     user.run("make lock", project)

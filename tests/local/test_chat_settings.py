@@ -39,11 +39,11 @@ def test_names_in_a_functions_code_are_found_but_not_those_of_the_platform(tmp_p
         """
 @tool(keys=["SHOP_API_KEY"])
 async def get_order(): return os.environ['SHOP_URL'], os.environ["PYTHONPATH"], os.environ["AWS_REGION"]
-TOKEN, A_CONSTANT = os.environ["TOKEN"], "lower_case"
+TOKEN, A_CONSTANT = os.environ["TOKEN"], os.environ["PYTHON_ORG_KEY"], os.environ["AWS_THING_KEY"], "lower_case"
 NONE = os.environ["HOME"], os.environ["PATH"], os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["LANG"]
 """
     )
-    assert named_variables(tmp_path) == {"SHOP_API_KEY", "SHOP_URL", "TOKEN"}
+    assert named_variables(tmp_path) == {"SHOP_API_KEY", "SHOP_URL", "TOKEN", "PYTHON_ORG_KEY", "AWS_THING_KEY"}
 
 
 def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> None:

@@ -157,6 +157,14 @@ class TestTheUsersPackages:
         a_lock.write_text(f"six==1.17.0 \\\n{HASH}\n")
         assert self.built(a_lock, tmp_path / "opt") == 1
         assert capfd.readouterr().err.endswith("the locked packages cannot be installed; the reason is above\n")
+        assert not files(tmp_path / "opt"), "so that it can be tried again"
+
+    @pytest.mark.parametrize("line", ["six", "six == 1.17.0", "six @ file:///no/such/six-1.17.0-py3-none-any.whl"])
+    def test_of_a_line_that_is_no_pinned_package_are_an_error_and_never_left_out_in_silence(
+        self, a_lock: Path, tmp_path: Path, line: str
+    ) -> None:
+        a_lock.write_text(f"{line}\n")
+        assert self.built(a_lock, tmp_path / "opt") == 1
 
     def test_of_a_lock_that_is_not_there_are_an_error(
         self, a_lock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -174,9 +182,17 @@ class TestWhatIsLeftOut:
         for name in kept | gone:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
-        layer._tidy(tmp_path)
+        layer._remove(tmp_path, layer.NOT_IMPORTED)
         assert files(tmp_path) == kept
         assert not (tmp_path / "b").exists()
+
+    def test_is_not_what_a_users_package_may_read_when_it_runs(self, tmp_path: Path) -> None:
+        """As those do that load their modules lazily by their stubs."""
+        for name in ("a/__init__.pyi", "a/core.h", "a/old.pyc"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        layer._remove(tmp_path, {".pyc", ".lock"})
+        assert files(tmp_path) == {"a/__init__.pyi", "a/core.h"}
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,5})?", fullmatch=True)

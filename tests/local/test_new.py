@@ -76,10 +76,10 @@ class TestProject:
         ("folder", "name", "title"),
         [
             ("my-shop_2", "my-shop-2", "My shop 2"),
-            ("Müller's Café", "m-ller-s-caf", "Müller's Café"),
+            ("Müllers Café", "m-llers-caf", "Müllers Café"),
             ("3 boats", "3-boats", "3 boats"),
             ("日本", "my-chat", "日本"),
-            ('a"b\\c{d}', "a-b-c-d", "A b c d"),
+            ("a+b,c{d}", "a-b-c-d", "A b c d"),
         ],
     )
     def test_may_have_a_folder_of_any_name(
@@ -89,6 +89,12 @@ class TestProject:
         assert tomllib.loads((tmp_path / folder / "pyproject.toml").read_text())["project"]["name"] == name
         app = ast.parse((tmp_path / folder / "functions/chat/app.py").read_text())
         assert title in [node.value for node in ast.walk(app) if isinstance(node, ast.Constant)]
+
+    @pytest.mark.parametrize("odd", ['"', "'", "$", "`", "\\"])
+    def test_is_not_made_where_make_cannot_work(self, wheels: Path, tmp_path: Path, odd: str) -> None:
+        with pytest.raises(OSError, match=r"^make cannot work with the "):
+            new.create(tmp_path / f"a{odd}b", str(wheels))
+        assert not (tmp_path / f"a{odd}b").exists()
 
     def test_requires_the_wheel_by_its_hash(self, project: Path) -> None:
         digest = hashlib.sha256(b"the wheel").hexdigest()
@@ -158,7 +164,7 @@ class TestWheel:
     def test_its_folder_is_remembered_for_make(self, project: Path, wheels: Path) -> None:
         assert self.remembered(project) == str(wheels)
 
-    @pytest.mark.parametrize("name", ["a folder", "a$b", "a#b"])
+    @pytest.mark.parametrize("name", ["a folder", "a#b"])
     def test_so_is_a_folder_whose_name_means_something_to_make(self, tmp_path: Path, wheels: Path, name: str) -> None:
         new.create(tmp_path / "chat", str(wheels.rename(tmp_path / name)))
         assert self.remembered(tmp_path / "chat") == str(tmp_path / name)

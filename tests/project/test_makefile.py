@@ -53,6 +53,17 @@ def test_a_python_that_does_not_do_is_one_sentence_that_names_the_variable(
     assert not (project / ".venv").exists()
 
 
+@pytest.mark.parametrize("target", ["build", "deploy"])
+def test_a_stage_that_is_not_there_is_one_sentence_that_lists_those_there_are(project: Path, target: str) -> None:
+    shutil.copy(ROOT / "samconfig.toml", project)
+    done = subprocess.run(
+        ["make", target, "STAGE=nosuch"], cwd=project, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode
+    assert done.stderr.splitlines()[0] == "there is no stage nosuch in samconfig.toml; there are: default dev prod "
+    assert not (project / ".venv").exists()
+
+
 def test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept(project: Path) -> None:
     asked = f"PYTHON={sys.executable}"
     python = project / ".venv/bin/python"
@@ -62,6 +73,9 @@ def test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept(project: Path) -> None
     assert make(project).returncode == 0  # although python3 is too old
     assert make(project, asked).returncode == 0
     assert (project / ".venv/pyvenv.cfg").stat().st_mtime_ns == made
+    (project / ".venv/bin/activate").write_text("VIRTUAL_ENV=/where/it/was/made")  # moved since
+    assert make(project, asked).returncode == 0
+    assert f"{project}/.venv" in (project / ".venv/bin/activate").read_text()
     python.unlink()
     python.symlink_to("/no/such/python")
     (project / ".venv/run").touch()

@@ -299,3 +299,16 @@ class TestEveryRequest:
             "x-amzn-trace-id": own,
             "traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01",
         }
+
+
+async def test_a_format_that_cannot_encode_an_error_tells_nobody_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> tuple[str, bytes]:
+        raise ValueError("made-up text of an exception")
+
+    async def refuse(_: RequestContext) -> None:
+        raise RequestRejected(400, "invalid_request", "a question is needed")
+
+    monkeypatch.setitem(globals(), "encode_other_error", fail)
+    response = await serve(refuse)
+    assert (response.status, response.body) == (400, b"a question is needed")
+    assert response.headers["x-error-code"] == "invalid_request"

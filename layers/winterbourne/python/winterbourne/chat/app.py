@@ -6,18 +6,20 @@ user's first request.
 
 import asyncio
 import contextlib
+import logging
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aws_lambda_powertools import Logger
 
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
 from winterbourne.chat.auth.base import Authenticator
-from winterbourne.chat.auth.factory import AuthFactory, make_authenticator
-from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
+from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint, resume_stream
@@ -29,8 +31,8 @@ from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
-from winterbourne.chat.providers.factory import ProviderFactory, make_provider
-from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings
+from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
+from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, choose
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import StoreFactory, make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
@@ -50,6 +52,8 @@ __all__ = ["Chat", "build"]
 Routes: TypeAlias = dict[tuple[str, str], Endpoint]
 
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
 
@@ -99,9 +103,13 @@ class Chat:
         auth_schemes: Mapping[str, AuthFactory] | None = None,
         **settings: "Unpack[SettingArguments]",
     ) -> None:
+        _check_kinds(instructions, formats, providers, stores, auth_schemes)
         arguments = _with_instructions(settings, instructions)
         page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
         self.settings, logger = set_up_process(os.environ, arguments)
+        argued = Settings.of(**arguments)  # also what a variable hides on this machine
+        choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, providers)
+        choose("AUTH", argued.auth.auth, SCHEMES, auth_schemes)
         service = build(
             self.settings,
             discover(tools),
@@ -115,15 +123,28 @@ class Chat:
         self.handler = streamify_response(service.handle)
 
 
+def _check_kinds(instructions: object, formats: object, *factories: Any) -> None:
+    """A wrong kind of argument is an error with a name here, not one of Python's further on."""
+    is_table = (isinstance(each or {}, Mapping) and all(map(callable, (each or {}).values())) for each in factories)
+    checks = {
+        "instructions: expected text or a pathlib.Path": isinstance(instructions, str | Path),
+        "formats: expected a list of Format": isinstance(formats, list | tuple)
+        and all(isinstance(each, Format) for each in formats),
+        "providers, stores and auth_schemes: expected dicts of functions by their names": all(is_table),
+    }
+    if unmet := [expected for expected, is_met in checks.items() if not is_met]:
+        raise SettingsError("; ".join(unmet))
+
+
 def _with_instructions(settings: Mapping[str, object], instructions: str | Path) -> dict[str, object]:
     if not instructions:
         return dict(settings)
-    if isinstance(instructions, str) and instructions.endswith((".md", ".txt")) and " " not in instructions:
+    if isinstance(instructions, str) and re.fullmatch(r"\S+\.(md|txt)", instructions):
         raise SettingsError(f"instructions: {instructions} is text; for the file of that name pass a pathlib.Path")
     if settings.get("system_prompt"):
         raise SettingsError("instructions and system_prompt are one setting: pass only one of them")
     try:
-        text = instructions.read_text(encoding="utf-8") if isinstance(instructions, Path) else instructions
+        text = instructions.read_text(encoding="utf-8-sig") if isinstance(instructions, Path) else instructions
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the instructions {instructions} cannot be read: {type(error).__name__}") from None
     return {**settings, "system_prompt": text.strip()}
@@ -180,8 +201,7 @@ def build(
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
     connect = servers.connect if servers else None
     for each in (*FORMATS, *formats):
-        if ("POST", each.path) in routes:
-            raise SettingsError(f"two formats or endpoints have the path {each.path}")
+        _check_path(each.path, routes)
         routes["POST", each.path] = Endpoint(
             partial(chat.handle, each), each.encode_error, is_chat=True, prepare=connect
         )
@@ -197,6 +217,14 @@ def build(
     return Service(
         Router(routes), authenticator, rate_limiter, native.FORMAT.encode_error, logger, log.service_name, after_request
     )
+
+
+def _check_path(path: str, routes: Routes) -> None:
+    if not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+        raise SettingsError(f"a format's path must be like /plain or /v2/plain, not {path!r}")
+    with contextlib.suppress(RequestRejected):
+        Router(routes).match("POST", path)
+        raise SettingsError(f"two formats or endpoints have the path {path}")
 
 
 def _make_mcp_servers(settings: ToolSettings, executor: "ToolExecutor") -> "McpServers | None":
@@ -230,9 +258,11 @@ def _routes(
 async def _warm_up(authenticator: Authenticator, servers: "McpServers | None") -> None:
     """Load certificates and keys at cold start: it takes tens of milliseconds, too much for the first request."""
     http_pool.client()
-    with contextlib.suppress(TimeoutError):  # requests retry it
+    try:
         async with asyncio.timeout(PREPARE_TIMEOUT_S):
             await authenticator.prepare()
+    except Exception as error:
+        _LOGGER.warning("authentication is not prepared", exc_info=None if isinstance(error, TimeoutError) else error)
     if servers:
         await servers.connect()
     telemetry.mark_ready()

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from winterbourne import on_startup
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
-from winterbourne.chat.settings import Settings, variables_set
+from winterbourne.chat.settings import Settings, is_secret, variables_set
 from winterbourne.chat.settings_variable import unpack_settings
 
 __all__ = ["set_up_process"]
@@ -35,6 +35,7 @@ def set_up_process(
         SettingsError: A setting is invalid; the message names the variable. Or another chat of this process has set the
             HTTP pool differently.
     """
+    redaction.register(*(str(value) for name, value in arguments.items() if is_secret(name.upper())))
     unpack_settings(environment)
     variables = {name.lower(): environment[name] for name in variables_set(environment)}
     settings = Settings.of(**{**arguments, **variables})

@@ -26,6 +26,7 @@ __all__ = [
     "StreamSettings",
     "ToolSettings",
     "choose",
+    "expect_made",
     "is_secret",
     "likely_setting",
     "misspelt_variables",
@@ -285,16 +286,27 @@ def is_secret(variable: str) -> bool:
     return variable.endswith(SECRET_SUFFIXES)
 
 
-def choose(setting: str, name: str, ours: Mapping[str, T], own: Mapping[str, T]) -> T:
+def choose(setting: str, name: str, ours: Mapping[str, T], own: Mapping[str, T] | None) -> T:
     """What a setting names among the engine's and one's own; one's own wins.
 
     Raises:
         SettingsError: There is nothing of that name; the message lists those there are.
     """
-    named = {**ours, **own}
+    named = {**ours, **(own or {})}
     if name not in named:
         raise SettingsError(f"{setting}: expected one of {', '.join(named)}")
     return named[name]
+
+
+def expect_made(setting: str, name: str, made: T, kind: type[Any]) -> T:
+    """What a factory made.
+
+    Raises:
+        SettingsError: It is nothing of that kind.
+    """
+    if not isinstance(made, kind):
+        raise SettingsError(f"{setting}: the function for {name} must return a {kind.__name__}")
+    return made
 
 
 def variables_set(environment: Mapping[str, str]) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["find_problems", "is_chat", "local_settings", "named_variables", "user_settings"]
 
 _PLATFORM: Final = re.compile(
-    r"(AWS_)?(LAMBDA|EXECUTION|REGION|DEFAULT)\w*|(PYTHON|LD_|LC_|XDG_)\w*|[A-Z]*PATH|PWD|OLDPWD"
+    r"(AWS_)?(LAMBDA|EXECUTION|REGION|DEFAULT)\w*|PYTHON[A-Z]*|(LD_|LC_|XDG_)\w*|[A-Z]*PATH|PWD|OLDPWD"
 )
 _OF_THE_SHELL: Final = {"HOME", "HOSTNAME", "LANG", "LOGNAME", "SHELL", "SHLVL", "TERM", "TZ", "USER"}
 _QUOTED_NAME: Final = re.compile(r"""["']([A-Z][A-Z0-9_]*)["']""")

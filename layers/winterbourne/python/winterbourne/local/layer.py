@@ -2,11 +2,12 @@
 
 import argparse
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,14 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the layer; return 1 and print why if that is not possible."""
     args = _parse(arguments)
     try:
-        if args.into.suffix != ".zip":
-            _write(args, empty_folder(args.into))
-            return 0
         with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
+            if args.into.suffix.lower() != ".zip":
+                target = empty_folder(args.into)  # and it stays empty if the layer cannot be built
+                _write(args, Path(scratch))
+                shutil.copytree(scratch, target, dirs_exist_ok=True)
+                return 0
             _write(args, Path(scratch))
             write_zip(Path(scratch), args.into)
         sys.stdout.write(_publish_line(args))
-    except (OSError, BuildError) as error:
+    except (OSError, UnicodeDecodeError, BuildError) as error:
         sys.stderr.write(f"winterbourne layer: {error}\n")
         return 1
     return 0
@@ -70,9 +73,11 @@ def _write(args: argparse.Namespace, folder: Path) -> None:
     packages.mkdir()
     if args.dependencies:
         _install(_beyond_the_engine(args.dependencies), packages, args.architecture)
+        _remove(packages, {".pyc", ".lock"})  # some packages read their own stubs when they run
     else:
         lock = (LOCKS / ("runtime.txt" if args.runtime_only else "chat.txt")).read_text("utf-8")
         _install(lock, packages, args.architecture)
+        _remove(packages, NOT_IMPORTED)
         _copy_engine(folder, lock, *(("chat",) if args.runtime_only else ()))
     finish(folder, "/opt")
 
@@ -85,8 +90,8 @@ def _beyond_the_engine(lock: Path) -> str:
     """
     text, engine = lock.read_text("utf-8"), dict(ENTRY.findall((LOCKS / "chat.txt").read_text("utf-8")))
     for name, version in ENTRY.findall(text):
-        if version != (engines := engine.get(name, version)):
-            raise BuildError(f"{lock} has {name} {version}, the engine's layer has {engines}: run `make lock`")
+        if version != (expected := engine.get(name, version)):
+            raise BuildError(f"{lock} has {name} {version}, the engine's layer has {expected}: run `make lock`")
     return ENTRY.sub(lambda entry: "" if entry[1] in engine else entry[0], text)
 
 
@@ -95,16 +100,13 @@ def _install(lock: str, packages: Path, architecture: str = "") -> None:
 
     The lock is whole, so nothing is looked for that it does not name.
     """
-    if ENTRY.search(lock):
+    if re.sub(r"^\s*#.*$", "", lock, flags=re.MULTILINE).strip():
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
             file.write(lock)
             file.flush()
             command = [*_installer(architecture), "--target", str(packages), "--require-hashes", "--no-deps"]
             if subprocess.run([*command, "--only-binary", ":all:", "-r", file.name], check=False).returncode:
                 raise BuildError("the locked packages cannot be installed; the reason is above")
-        _tidy(packages)
-    if not any(packages.iterdir()):  # Lambda takes no empty layer
-        (packages / ".keep").touch()
 
 
 def _installer(architecture: str) -> list[str]:
@@ -118,15 +120,17 @@ def _installer(architecture: str) -> list[str]:
     return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
 
 
-def _tidy(packages: Path) -> None:
-    """Remove what nobody imports: commands, stubs, sources of what is compiled, and a wheel's own bookkeeping."""
+def _remove(packages: Path, suffixes: Collection[str]) -> None:
+    """Remove what nobody imports: commands, files with these suffixes, and a wheel's own bookkeeping."""
     shutil.rmtree(packages / "bin", ignore_errors=True)
     for path in sorted(packages.rglob("*"), reverse=True):
         if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif path.suffix in NOT_IMPORTED or path.name == ".lock" or _is_bookkeeping(path):
+        elif path.suffix in suffixes or path.name == ".lock" or _is_bookkeeping(path):
             path.unlink()
+    if not any(packages.iterdir()):  # Lambda takes no empty layer
+        (packages / ".keep").touch()
 
 
 def _is_bookkeeping(path: Path) -> bool:
@@ -149,7 +153,8 @@ def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
 
 def _publish_line(args: argparse.Namespace) -> str:
     runtimes, processors = (RUNTIMES, " ".join(PLATFORMS)) if args.runtime_only else ("python3.13", args.architecture)
+    name, file = shlex.quote(args.into.stem), shlex.quote(f"fileb://{args.into}")
     return (
-        f"aws lambda publish-layer-version --layer-name {args.into.stem} --description 'Winterbourne {__version__}'"
-        f" --zip-file fileb://{args.into} --compatible-runtimes {runtimes} --compatible-architectures {processors}\n"
+        f"aws lambda publish-layer-version --layer-name {name} --description 'Winterbourne {__version__}'"
+        f" --zip-file {file} --compatible-runtimes {runtimes} --compatible-architectures {processors}\n"
     )

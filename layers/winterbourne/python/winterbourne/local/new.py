@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"winterbourne new: {error}\n")
         return 2
-    sys.stdout.write(NEXT.format(folder=args.folder))
+    sys.stdout.write(NEXT.format(folder=shlex.quote(str(args.folder))))
     return 0
 
 
@@ -88,6 +89,9 @@ def create(folder: Path, wheels: str = "") -> None:
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty: name a new folder, or an empty one")
     wheel = _find_wheel(wheels)
+    for path in (folder.resolve(), wheel):
+        if odd := re.search(r"""["'$`\\]""", str(path)):
+            raise OSError(f"make cannot work with the {odd[0]} in {path}: choose another folder")
     contents = {name: _source(name).read_bytes() for name in (*ENGINE_FILES, EXAMPLE_EVENT)}
     contents |= {name: _named_after(folder, _source(name).read_text("utf-8")).encode() for name in _user_files()}
     contents |= {"requirements.txt": _requirement(wheel).encode(), "local.mk": _local_makefile(wheel).encode()}
@@ -178,5 +182,5 @@ def _requirement(wheel: Path) -> str:
 
 
 def _local_makefile(wheel: Path) -> str:
-    folder = str(wheel.parent).replace("$", "$$").replace("#", r"\#")
+    folder = str(wheel.parent).replace("#", r"\#")
     return f"# The folder on this machine in which the engine's wheels lie.\nWINTERBOURNE_WHEELS ?= {folder}\n"

@@ -1,7 +1,7 @@
 """The authentication protocol that every scheme implements, and the identity of a caller."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -40,6 +40,7 @@ class Credentials(Protocol):
         """The IAM caller whose signature AWS has verified, empty if there is none."""
 
 
+@runtime_checkable
 class Authenticator(Protocol):
     """An authentication scheme."""
 

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import Final, TypeAlias, cast
 
 from winterbourne.chat.auth.base import Authenticator
-from winterbourne.chat.settings import AuthSettings, choose
+from winterbourne.chat.settings import AuthSettings, choose, expect_made
 
-__all__ = ["AuthFactory", "make_authenticator"]
+__all__ = ["SCHEMES", "AuthFactory", "make_authenticator"]
 
 AuthFactory: TypeAlias = Callable[[AuthSettings], Authenticator]
 """Makes an authenticator without any I/O; raises SettingsError if a setting that it needs is missing or invalid."""
@@ -35,4 +35,4 @@ def make_authenticator(settings: AuthSettings, own: Mapping[str, AuthFactory] | 
     Raises:
         SettingsError: The scheme is unknown, or a setting that it needs is missing or invalid.
     """
-    return choose("AUTH", settings.auth, SCHEMES, own or {})(settings)
+    return expect_made("AUTH", settings.auth, choose("AUTH", settings.auth, SCHEMES, own)(settings), Authenticator)

@@ -1,7 +1,7 @@
 """The `Provider` protocol: the only interface between the conversation and a model provider."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -29,6 +29,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float = float("inf")
 
 
+@runtime_checkable
 class Provider(Protocol):
     """A model provider; it streams one model turn for each request."""
 

@@ -154,7 +154,12 @@ class Service(msgspec.Struct, frozen=True):
 
 async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEncoder, request_id: str) -> None:
     """Tell the caller what it may know. Code and request id are headers too: a body for people does not have them."""
-    content_type, body = encode(error.status, error.code, redaction.redact(error.public_message), request_id)
+    message = redaction.redact(error.public_message)
+    try:
+        content_type, body = encode(error.status, error.code, message, request_id)
+    except Exception:  # boundary: a format may be anybody's, and the text of its exception must not leave
+        _LOGGER.exception("the format cannot encode an error")
+        content_type, body = "text/plain; charset=utf-8", message.encode(errors="replace")
     headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code, "x-request-id": request_id}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)

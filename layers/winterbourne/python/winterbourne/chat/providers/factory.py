@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Final, TypeAlias, cast
 
 from winterbourne.chat.core.provider import Provider
-from winterbourne.chat.settings import ModelSettings, choose
+from winterbourne.chat.settings import ModelSettings, choose, expect_made
 
 __all__ = ["PROVIDERS", "ProviderFactory", "make_provider"]
 
@@ -33,4 +33,5 @@ def make_provider(settings: ModelSettings, own: Mapping[str, ProviderFactory] | 
         SettingsError: The provider is unknown, or a setting it needs is missing or invalid; the message names the
             setting.
     """
-    return choose("MODEL_PROVIDER", settings.model_provider, PROVIDERS, own or {})(settings)
+    name = settings.model_provider
+    return expect_made("MODEL_PROVIDER", name, choose("MODEL_PROVIDER", name, PROVIDERS, own)(settings), Provider)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.settings import choose
+from winterbourne.chat.settings import choose, expect_made
 from winterbourne.chat.storage.base import Store
 
 __all__ = ["StoreFactory", "make_store"]
@@ -28,7 +28,7 @@ def make_store(location: str, own: Mapping[str, StoreFactory] | None = None) -> 
     scheme, _, name = location.partition(":")
     if scheme in STORES and (name == "") != (scheme == "memory"):
         raise SettingsError("STORE: expected memory, file:PATH or dynamodb:TABLE")
-    return choose("STORE", scheme, STORES, own or {})(name)
+    return expect_made("STORE", scheme, choose("STORE", scheme, STORES, own)(name), Store)
 
 
 def _open_file(path: str) -> Store:

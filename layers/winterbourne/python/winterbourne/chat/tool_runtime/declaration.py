@@ -32,6 +32,8 @@ Function: TypeAlias = Callable[..., Any]
 Call: TypeAlias = Callable[[Any, ToolContext], Awaitable[Any]]
 BatchCall: TypeAlias = Callable[[Sequence[Any], ToolContext], Awaitable[Sequence[Any]]]
 
+VariableName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z_][A-Z0-9_]*\Z")]
+
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what all providers accept
 
 
@@ -64,8 +66,8 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     breaker: str = ""
     max_result_bytes: Annotated[int, Meta(ge=256)] | None = None
     concurrency: Count | None = None
-    keys: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    keys: tuple[VariableName, ...] = ()
+    needs: tuple[VariableName, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

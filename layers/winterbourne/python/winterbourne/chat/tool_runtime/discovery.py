@@ -9,7 +9,7 @@ import logging
 import os
 import pkgutil
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Final, TypeAlias, cast
 
@@ -39,12 +39,12 @@ def discover(sources: ToolSource | Iterable[ToolSource]) -> list[Tool]:
             begin with an underscore; a module; a tool; a typed function with a docstring, which becomes a tool.
 
     Raises:
-        SettingsError: It is text.
+        SettingsError: They are nothing of the kind.
     """
     found: dict[str, tuple[Tool, str]] = {}
-    if isinstance(sources, str):
-        raise SettingsError(f"tools: {sources!r} is text; pass the package, module or function itself")
     is_one = isinstance(sources, ModuleType | Tool) or callable(sources)
+    if not is_one and (isinstance(sources, str | Mapping) or not isinstance(sources, Iterable)):
+        raise SettingsError(f"tools: expected a package, a module, a function, or a list of them, not {sources!r}")
     for source in cast("Iterable[ToolSource]", [sources] if is_one else sources):
         for tool, place in _find(source):
             existing, first_place = found.setdefault(tool.name, (tool, place))
@@ -89,7 +89,7 @@ def _find(source: ToolSource) -> Iterator[tuple[Tool, str]]:
                 yield from _find(module)
         return
     try:
-        declared = source if isinstance(source, Tool) else declaration.tool(source)
+        declared = source if isinstance(source, Tool) else declaration.tool()(source)
     except InvalidToolDeclaration as error:
         _leave_out(getattr(source, "__module__", ""), error)
     else:

@@ -34,7 +34,7 @@ class KeyRing(msgspec.Struct, frozen=True):
 
     def is_set(self, name: str) -> bool:
         """Whether the key or setting is set, directly or as a secret."""
-        return bool(self.values.get(name) or self._secret_arn(name))
+        return bool(str(self.values.get(name) or "").strip() or self._secret_arn(name))
 
     def restricted_to(self, names: Iterable[str], keys: Collection[str] = ()) -> "ToolKeys":
         """The settings of these names and the keys that a tool declares; the keys are kept out of all output."""
@@ -70,8 +70,7 @@ class ToolKeys(msgspec.Struct, frozen=True):
             SettingsError: Its secret cannot be read.
         """
         value = self._lookup(name, "keys")
-        if isinstance(value, Secret):
-            value = unwrap_single_value(await value.read())
+        value = unwrap_single_value(await value.read() if isinstance(value, Secret) else value)
         if not value:
             _LOGGER.error("a tool cannot run: its key %s is not set", name)
             raise ToolError("This tool is not set up yet.")

@@ -96,15 +96,18 @@ class PageOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Validate the values: a wrong one is found when the environment starts, not by a user."""
-        texts = (self.title, self.greeting, self.accent, self.logo, *self.suggestions)
-        if not all(isinstance(text, str) for text in texts):
-            raise SettingsError("title, greeting, accent and logo: expected text, as for each of the suggestions")
+        texts = (self.title, self.greeting, self.accent, self.logo, *(self.suggestions or ()))
+        if not isinstance(self.suggestions, Sequence) or not all(isinstance(text, str) for text in texts):
+            raise SettingsError(
+                "title, greeting, accent and logo: expected text; suggestions: expected a list of texts"
+            )
         checks = {
             "title: expected text of 1 to 60 characters": self.title.strip() and len(self.title) <= 60,
             "greeting: expected text of at most 500 characters": len(self.greeting) <= 500,
             "suggestions: expected at most 6 texts of 1 to 200 characters": _are_suggestions(self.suggestions),
             "accent: expected a colour as #rgb or #rrggbb": re.fullmatch("(#([0-9a-fA-F]{3}){1,2})?", self.accent),
-            "logo: expected an .svg or .png file of at most 100 KB": not self.logo or _is_logo(Path(self.logo)),
+            f"logo: expected an .svg or .png file of at most 100 KB, not {self.logo}": not self.logo
+            or _is_logo(Path(self.logo)),
         }
         if unmet := [expected for expected, is_met in checks.items() if not is_met]:
             raise SettingsError("; ".join(unmet))
