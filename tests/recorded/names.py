@@ -142,8 +142,11 @@ def _routes() -> Names:
     code = """
         from winterbourne.chat import app
         from winterbourne.chat.settings import Settings
-        app.Router = lambda routes: routes
-        app.Service = lambda routes, *_: routes
+        class Router(app.Router):
+            def __init__(self, routes):
+                super().__init__(routes)
+                self.routes = routes
+        app.Router, app.Service = Router, lambda router, *_: router.routes
         routes = app.build(Settings.of(auth="none"), [], None)
         print(json.dumps({f"{m} {p}": "open to all" if e.is_public else "" for (m, p), e in routes.items()}))
     """
