@@ -113,6 +113,7 @@ def _settings(base_url: str, front: FakeRuntimeApi) -> dict[str, str]:
         "LAMBDA_TASK_ROOT": str(ROOT / "functions"),
         "PYTHONPATH": f"{ROOT / 'functions'}:{LAYER}",
         "AUTH": "none",
+        "LIMIT_REQUESTS_PER_MINUTE": "0",  # a bench asks more often than a caller may
         "MODEL_PROVIDER": "openai",
         "OPENAI_BASE_URL": base_url,
         **SECRETS,

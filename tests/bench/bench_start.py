@@ -54,6 +54,7 @@ def _environ() -> dict[str, str]:
         "LAMBDA_TASK_ROOT": str(ROOT / "functions"),
         "AWS_LAMBDA_FUNCTION_NAME": "chat",
         "AUTH": "none",
+        "MODEL_PROVIDER": "scripted",
         "_HANDLER": "chat.app.handler",
         "PYTHONPATH": str(LAYER),
     }

@@ -144,10 +144,10 @@ def _with_instructions(settings: Mapping[str, object], instructions: str | Path)
     if settings.get("system_prompt"):
         raise SettingsError("instructions and system_prompt are one setting: pass only one of them")
     try:
-        text = instructions.read_text(encoding="utf-8-sig") if isinstance(instructions, Path) else instructions
+        text = instructions.read_text(encoding="utf-8") if isinstance(instructions, Path) else instructions
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the instructions {instructions} cannot be read: {type(error).__name__}") from None
-    return {**settings, "system_prompt": text.strip()}
+    return {**settings, "system_prompt": text.removeprefix("\ufeff").strip()}
 
 
 def build(
@@ -201,7 +201,8 @@ def build(
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
     connect = servers.connect if servers else None
     for each in (*FORMATS, *formats):
-        _check_path(each.path, routes)
+        if each in formats:
+            _check_path(each.path, routes)
         routes["POST", each.path] = Endpoint(
             partial(chat.handle, each), each.encode_error, is_chat=True, prepare=connect
         )

@@ -326,11 +326,12 @@ def likely_setting(name: str) -> str:
     upper = name.upper().replace("-", "_")
     if swapped := [each for each in VARIABLES if len(each) == len(upper) and sorted(each) == sorted(upper)]:
         return swapped[0]
-    if "_" not in upper:  # PATH, LANG, HOME: what follows takes time at every cold start
+    near = [each for each in VARIABLES if abs(len(each) - len(upper)) <= 2 and len({*each} ^ {*upper}) <= 2]
+    if "_" not in upper or not near:  # what follows takes time at every cold start
         return ""
-    import difflib  # noqa: PLC0415 - likewise
+    import difflib  # noqa: PLC0415 - as said
 
-    return next(iter(difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=0.9)), "")
+    return next(iter(difflib.get_close_matches(upper, near, n=1, cutoff=0.9)), "")
 
 
 PARTS: Final = Settings.__struct_fields__

@@ -12,12 +12,13 @@ from winterbourne.chat.errors import SettingsError
 
 __all__ = ["parse_settings", "unpack_settings"]
 
-_ENTRY: Final = re.compile(r"(?:[^;]|;;)+")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Patterns are compiled where they are needed: most functions have no SETTINGS, and all have cold starts.
+_ENTRY: Final = r"(?:[^;]|;;)+"
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
 # What Lambda sets, or has read before this process started.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-_RESERVED: Final = re.compile(
+_RESERVED: Final = (
     r"_(HANDLER|X_\w+)|(AWS_)?LAMBDA_\w+|AWS_(DEFAULT_)?REGION|AWS_(EXECUTION|CONTAINER|(SECRET_)?ACCESS|SESSION)_\w+"
 )
 
@@ -45,11 +46,11 @@ def parse_settings(text: str) -> dict[str, str]:
             the number of the entry or its name, never a value.
     """
     variables: dict[str, str] = {}
-    for number, entry in enumerate(filter(str.strip, _ENTRY.findall(text)), start=1):
+    for number, entry in enumerate(filter(str.strip, re.findall(_ENTRY, text)), start=1):
         name, equals, value = (part.strip() for part in entry.replace(";;", ";").partition("="))
-        if not (equals and _NAME.fullmatch(name)):
+        if not (equals and re.fullmatch(_NAME, name)):
             raise SettingsError(f"SETTINGS: entry {number} is not NAME=value; a semicolon in a value is written twice")
-        if _RESERVED.fullmatch(name):
+        if re.fullmatch(_RESERVED, name):
             raise SettingsError(f"SETTINGS: {name} is reserved by Lambda")
         if name in variables:
             raise SettingsError(f"SETTINGS: {name} is there twice")
