@@ -30,6 +30,16 @@ def test_an_unknown_command_is_an_error_that_names_those_there_are(capsys: pytes
     assert capsys.readouterr().err.startswith("winterbourne: there is no command 'runn'; there are run, ")
 
 
+def test_a_package_that_an_extra_brings_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.delitem(sys.modules, "winterbourne.local.doctor.__main__", raising=False)
+    assert cli.main(["doctor"]) == 1
+    expected = "winterbourne doctor: httpx is not installed; winterbourne[local] brings it\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"winterbourne {__version__}\n"

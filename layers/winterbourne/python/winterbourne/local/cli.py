@@ -26,7 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, importing only its module; print the commands if there is none of that name."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if command in COMMANDS:
-        return int(import_module(COMMANDS[command][0]).main(rest))
+        try:
+            return int(import_module(COMMANDS[command][0]).main(rest))
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("winterbourne"):
+                raise
+            sys.stderr.write(f"winterbourne {command}: {error.name} is not installed; winterbourne[local] brings it\n")
+            return 1
     if command in {"", "-h", "--help", "help"}:
         sys.stdout.write(_help())
         return 0
