@@ -158,7 +158,9 @@ class TestWheel:
     def remembered(self, project: Path) -> str:
         """The folder as make reads it."""
         (project / "show.mk").write_text("include local.mk\nshow:\n\t@printf '%s' '$(WINTERBOURNE_WHEELS)'\n")
-        done = subprocess.run(["make", "-f", "show.mk"], cwd=project, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["make", "--silent", "-f", "show.mk"], cwd=project, capture_output=True, text=True, check=True
+        )
         return done.stdout
 
     def test_its_folder_is_remembered_for_make(self, project: Path, wheels: Path) -> None:
