@@ -159,7 +159,7 @@ class TestWheel:
         """The folder as make reads it."""
         (project / "show.mk").write_text("include local.mk\nshow:\n\t@printf '%s' '$(WINTERBOURNE_WHEELS)'\n")
         done = subprocess.run(
-            ["make", "--silent", "-f", "show.mk"], cwd=project, capture_output=True, text=True, check=True
+            ["make", "--no-print-directory", "-f", "show.mk"], cwd=project, capture_output=True, text=True, check=True
         )
         return done.stdout
 
