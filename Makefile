@@ -10,7 +10,8 @@ UPGRADE ?= --upgrade
 bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 dependencies := layers/dependencies/requirements
-or_say = || { echo "the packages cannot be installed: is the network there, and the package index to be reached?" >&2; exit 1; }
+or_say = || { echo "the packages cannot be installed; the reason is above: a line of $(dependencies).txt, or no way to the" \
+	"package index" >&2; exit 1; }
 
 # The engine is a wheel, named by its hash in requirements.txt; what else is installed is locked in that wheel.
 engine := requirements.txt
@@ -39,7 +40,7 @@ install: .venv/dev ## Make .venv with everything for development
 
 .PHONY: stage
 stage:
-	@grep -qs "^ *\[ *$(STAGE)\." samconfig.toml || { echo "there is no stage $(STAGE) in samconfig.toml; there are:" \
+	@grep -qsF "[$(STAGE)." samconfig.toml || { echo "there is no stage $(STAGE) in samconfig.toml; there are:" \
 		"$$(sed -n 's/^ *\[ *\([A-Za-z0-9_-]*\)\..*/\1/p' samconfig.toml | sort -u | tr '\n' ' ')" >&2; exit 1; }
 
 build: stage .venv/dev ## Build the functions and both layers into .aws-sam

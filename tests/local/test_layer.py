@@ -166,6 +166,22 @@ class TestTheUsersPackages:
         a_lock.write_text(f"{line}\n")
         assert self.built(a_lock, tmp_path / "opt") == 1
 
+    def test_may_be_a_wheel_by_its_path_from_the_project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        wheel = tmp_path / "wheels" / "shop-1.0-py3-none-any.whl"
+        wheel.parent.mkdir()
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("shop.py", "")
+            archive.writestr("shop-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
+            archive.writestr("shop-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            archive.writestr("shop-1.0.dist-info/RECORD", "")
+        lock = tmp_path / "layers" / "dependencies" / "requirements.txt"
+        lock.parent.mkdir(parents=True)
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lock.write_text(f"./wheels/{wheel.name} --hash=sha256:{digest}\n")
+        monkeypatch.chdir(lock.parent)  # as sam is in a folder of its own
+        assert self.built(lock, Path("opt")) == 0
+        assert tops(Path("opt")) == {"shop.py", "shop-1.0.dist-info"}
+
     def test_of_a_lock_that_is_not_there_are_an_error(
         self, a_lock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -1,6 +1,8 @@
 """The parameters of `make deploy`: the stage's own in any form that sam takes, and over them those given."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,19 @@ def test_have_any_value_without_a_backslash(tmp_path_factory: pytest.TempPathFac
     stage = f"version = 0.1\n[dev.deploy.parameters.parameter_overrides]\nSettings = {json.dumps('A=' + value)}\n"
     (folder / "samconfig.toml").write_text(stage.replace("\x7f", "\\u007f"))
     assert sam_reads(merge_parameters("dev", "", str(folder))) == {"Settings": f"A={value}"}
+
+
+def test_no_settings_given_take_those_of_the_stage_away(folder: Path) -> None:
+    assert sam_reads(merge_parameters("list", 'Settings=""', str(folder)))["Settings"] == ""
+
+
+@pytest.mark.parametrize("given", ["rubbish", "Settings=A"])
+def test_what_cannot_be_read_is_one_sentence(folder: Path, given: str) -> None:
+    command = [sys.executable, "-m", "winterbourne.local.sam_parameters", "list", given]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("the parameters of the stage, or those given in PARAMETERS, cannot be read: ")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["list", "text", "table", "mixed"])

@@ -55,6 +55,21 @@ def test_every_module_of_the_package_is_a_tool_module(package: Path) -> None:
     assert [tool.name for tool in discover(import_package())] == ["first", "also", "second"]
 
 
+def test_packages_within_the_package_are_searched_too(package: Path) -> None:
+    (package / "shop" / "orders").mkdir(parents=True)
+    for name in ("shop/__init__", "shop/orders/__init__", "shop/_private"):
+        (package / f"{name}.py").touch()
+    (package / "shop" / "orders" / "a.py").write_text(TOOL.format(name="first"))
+    assert [tool.name for tool in discover(import_package())] == ["first"]
+
+
+def test_a_folder_that_is_no_package_is_mentioned(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("shop", "__pycache__", "not-a-name"):
+        (package / name).mkdir(exist_ok=True)
+    assert discover(import_package()) == []
+    assert caplog.messages == ["found_tools.shop is not searched for tools: it has no __init__.py"]
+
+
 def test_a_tool_that_another_module_imports_is_found_once(package: Path) -> None:
     (package / "a.py").write_text(TOOL.format(name="first"))
     (package / "b.py").write_text("from found_tools.a import first")

@@ -221,7 +221,7 @@ def build(
 
 
 def _check_path(path: str, routes: Routes) -> None:
-    if not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+    if not re.fullmatch(r"(/[\w~-][\w.~-]*)+", path, re.ASCII):
         raise SettingsError(f"a format's path must be like /plain or /v2/plain, not {path!r}")
     with contextlib.suppress(RequestRejected):
         Router(routes).match("POST", path)

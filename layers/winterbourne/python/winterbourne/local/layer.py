@@ -72,7 +72,10 @@ def _write(args: argparse.Namespace, folder: Path) -> None:
     packages = folder / "python"
     packages.mkdir()
     if args.dependencies:
-        _install(_beyond_the_engine(args.dependencies), packages, args.architecture)
+        # Paths in the lock are relative to the project's root, where `make lock` made it.
+        parents = args.dependencies.resolve().parents
+        root = parents[min(2, len(parents) - 1)]
+        _install(_beyond_the_engine(args.dependencies), packages, args.architecture, root)
         _remove(packages, {".pyc", ".lock"})  # some packages read their own stubs when they run
     else:
         lock = (LOCKS / ("runtime.txt" if args.runtime_only else "chat.txt")).read_text("utf-8")
@@ -95,7 +98,7 @@ def _beyond_the_engine(lock: Path) -> str:
     return ENTRY.sub(lambda entry: "" if entry[1] in engine else entry[0], text)
 
 
-def _install(lock: str, packages: Path, architecture: str = "") -> None:
+def _install(lock: str, packages: Path, architecture: str = "", root: Path | None = None) -> None:
     """Install wheels only, each with its locked hash, for the Python of Lambda: neither that nor a container is needed.
 
     The lock is whole, so nothing is looked for that it does not name.
@@ -104,8 +107,8 @@ def _install(lock: str, packages: Path, architecture: str = "") -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
             file.write(lock)
             file.flush()
-            command = [*_installer(architecture), "--target", str(packages), "--require-hashes", "--no-deps"]
-            if subprocess.run([*command, "--only-binary", ":all:", "-r", file.name], check=False).returncode:
+            command = [*_installer(architecture), "--target", str(packages.resolve()), "--require-hashes", "--no-deps"]
+            if subprocess.run([*command, "--only-binary", ":all:", "-r", file.name], cwd=root, check=False).returncode:
                 raise BuildError("the locked packages cannot be installed; the reason is above")
 
 

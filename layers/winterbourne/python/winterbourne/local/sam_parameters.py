@@ -5,6 +5,7 @@ Used by `make deploy`: `sam` itself drops all parameters of the stage as soon as
 
 import sys
 
+from click import BadParameter
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.config.samconfig import SamConfig
 
@@ -17,15 +18,16 @@ __all__ = ["merge_parameters"]
 def merge_parameters(stage: str, given: str, folder: str = ".") -> str:
     """Merge the parameters of a stage in samconfig.toml, in any form that `sam` takes, with those given, which win.
 
-    Of `Settings`, and those of the tool worker, each entry is merged for itself.
+    Of `Settings`, and those of the tool worker, each entry is merged for itself; `Settings=""` takes all of them away.
 
     Raises:
         SettingsError: The entries of such a parameter are malformed.
+        click.BadParameter: `sam` itself could not read the parameters.
     """
     parse = CfnParameterOverridesType().convert
     own = parse(SamConfig(folder).get_all(["deploy"], "parameters", stage).get("parameter_overrides", ""), None, None)
     merged = {**own, **(over := parse(given, None, None))}
-    for name in {"Settings", "ToolWorkerSettings"} & own.keys() & over.keys():
+    for name in (name for name in ("Settings", "ToolWorkerSettings") if own.get(name) and over.get(name)):
         entries = {**parse_settings(own[name]), **parse_settings(over[name])}
         merged[name] = ";".join(f"{entry}={value.replace(';', ';;')}" for entry, value in entries.items())
     return " ".join('{}="{}"'.format(name, value.replace('"', '\\"')) for name, value in merged.items())
@@ -34,5 +36,5 @@ def merge_parameters(stage: str, given: str, folder: str = ".") -> str:
 if __name__ == "__main__":
     try:
         print(merge_parameters(*sys.argv[1:]))  # noqa: T201 - the output of the program
-    except SettingsError as error:
-        sys.exit(str(error))
+    except (SettingsError, BadParameter) as error:
+        sys.exit(f"the parameters of the stage, or those given in PARAMETERS, cannot be read: {error}")

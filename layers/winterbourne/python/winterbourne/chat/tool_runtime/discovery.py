@@ -87,6 +87,7 @@ def _find(source: ToolSource) -> Iterator[tuple[Tool, str]]:
         for info in pkgutil.iter_modules(getattr(source, "__path__", ()), f"{source.__name__}."):
             if not info.name.rpartition(".")[2].startswith("_") and (module := _import(info.name)):
                 yield from _find(module)
+        _warn_of_plain_folders(source)
         return
     try:
         declared = source if isinstance(source, Tool) else declaration.tool()(source)
@@ -94,6 +95,14 @@ def _find(source: ToolSource) -> Iterator[tuple[Tool, str]]:
         _leave_out(getattr(source, "__module__", ""), error)
     else:
         yield declared, _module_of(declared)
+
+
+def _warn_of_plain_folders(package: ModuleType) -> None:
+    entries = (entry for folder in getattr(package, "__path__", ()) for entry in os.scandir(folder))
+    for entry in entries:
+        is_plain = entry.is_dir() and entry.name.isidentifier() and not entry.name.startswith("_")
+        if is_plain and not os.path.exists(f"{entry.path}/__init__.py"):
+            _LOGGER.warning("%s.%s is not searched for tools: it has no __init__.py", package.__name__, entry.name)
 
 
 def _module_of(tool: Tool) -> str:
