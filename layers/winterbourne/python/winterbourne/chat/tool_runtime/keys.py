@@ -37,7 +37,10 @@ class KeyRing(msgspec.Struct, frozen=True):
         return bool(str(self.values.get(name) or "").strip() or self._secret_arn(name))
 
     def restricted_to(self, names: Iterable[str], keys: Collection[str] = ()) -> "ToolKeys":
-        """The settings of these names and the keys that a tool declares; keys of 7 characters and more are masked in all output."""
+        """The settings of these names and the keys that a tool declares.
+
+        Keys are masked in all output from 7 characters on.
+        """
         values = {name: self._value_or_secret(name) for name in (*names, *keys)}
         secret_names = {name for name in values if name in keys or is_secret(name)}
         for name in secret_names:
