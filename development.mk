@@ -15,7 +15,7 @@ development := requirements-dev.txt
 clients := tests/contract/clients/requirements
 made := .bench .clients .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
-.PHONY: source test-clients soak bench check format wheel layer locks
+.PHONY: source test-clients soak bench check format reference wheel layer locks
 source: ;
 .venv/run: $(locks)/chat.txt
 .venv/dev: $(development)
@@ -38,6 +38,9 @@ check: .venv/dev ## Check format, lint and types
 format: .venv/dev ## Format the code and fix what the linter can
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
+
+reference: .venv/dev ## Write the pages of docs/reference that are made from the code
+	$(bin)/python -m tests.reference
 
 # Every file in it has one date, so the same sources give the same bytes.
 wheel: .venv/dev ## Build the engine's wheel into dist/

@@ -79,8 +79,13 @@ class StreamingHandler:
 def streamify_response(handler: Callable[..., Any]) -> StreamingHandler:
     """Make a handler stream: `async def handler(event, response_stream, context)`, as in Lambda's Node.js runtime.
 
-    It accepts every other kind of handler as well. The result can also be called as `handler(event, context)`, by
-    Lambda's own Python client or by a test, and then returns the response in one piece.
+    Args:
+        handler: Takes the event, the response stream and the context; or is any other kind of handler, such as a
+            generator of chunks or an ASGI application.
+
+    Returns:
+        The handler for Lambda. It can also be called as `handler(event, context)`, by Lambda's own Python client or by
+        a test, and then returns the response in one piece.
     """
     return StreamingHandler(handler)
 

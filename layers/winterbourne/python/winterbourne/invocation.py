@@ -41,11 +41,23 @@ DECIMAL_PATTERN = re.compile(f'"{DECIMAL_MARKER}([^"]*)"')
 
 
 class LambdaContext:
-    """Information about the invocation and the function, passed to the handler.
+    """Information about the invocation and the function, passed to the handler; as Lambda's own client has it.
 
     Args:
-        headers: Headers of the reply to `next`, names in lower case.
+        headers: What Lambda tells of the invocation, such as `lambda-runtime-deadline-ms`, names in lower case.
         environ: Lambda's environment variables.
+
+    Attributes:
+        aws_request_id: The id of the invocation.
+        log_group_name: The log group of the function.
+        log_stream_name: The log stream of this environment.
+        function_name: The function's name.
+        memory_limit_in_mb: The function's memory in MB, as text.
+        function_version: The version that runs, or `$LATEST`.
+        invoked_function_arn: The ARN by which the function was invoked, with the alias if there was one.
+        client_context: With `custom`, `env` and `client`, if the caller sent one; else None.
+        identity: With `cognito_identity_id` and `cognito_identity_pool_id`, both None without Cognito.
+        tenant_id: The tenant, of a function with tenant isolation; else None.
 
     Raises:
         RuntimeFault: The client context or the identity is not valid JSON.

@@ -22,7 +22,11 @@ _stream_error_hooks: list[Callable[[BaseException], bytes | str]] = []
 
 
 def on_startup(hook: Hook) -> Hook:
-    """Run a hook once before the first invocation, in order of registration; an exception is an init error."""
+    """Run a hook once before the first invocation, in order of registration; an exception is an init error.
+
+    Args:
+        hook: Takes no arguments and may be async.
+    """
     _startup_hooks.append(hook)
     return hook
 
@@ -31,19 +35,34 @@ def on_shutdown(hook: Hook) -> Hook:
     """Run a hook for graceful shutdown, when Lambda sends SIGTERM; the last registered runs first.
 
     Lambda sends SIGTERM only if an extension is registered, and allows half a second or less.
+
+    Args:
+        hook: Takes no arguments and may be async. If it raises, that is logged, and the others still run.
     """
     _shutdown_hooks.append(hook)
     return hook
 
 
 def before_snapshot(hook: Hook) -> Hook:
-    """Run a hook before SnapStart takes its snapshot, last registered first; does nothing without SnapStart."""
+    """Run a hook before SnapStart takes its snapshot, last registered first; does nothing without SnapStart.
+
+    Close connections there: none survives a snapshot.
+
+    Args:
+        hook: Takes no arguments and may be async.
+    """
     registry = _snapshot_registry()
     return registry.register_before_snapshot(hook) if registry else hook
 
 
 def after_restore(hook: Hook) -> Hook:
-    """Run a hook after SnapStart restores a snapshot, in order of registration; does nothing without SnapStart."""
+    """Run a hook after SnapStart restores a snapshot, in order of registration; does nothing without SnapStart.
+
+    Random number generators have been reseeded by then.
+
+    Args:
+        hook: Takes no arguments and may be async.
+    """
     registry = _snapshot_registry()
     return registry.register_after_restore(hook) if registry else hook
 
@@ -51,8 +70,11 @@ def after_restore(hook: Hook) -> Hook:
 def on_stream_error(hook: Hook) -> Hook:
     """Set the hook that writes the end of the body when a handler fails after its response has started.
 
-    The hook gets the error and returns bytes or text, such as an error frame in the function's own format. The frame
-    is written before Lambda's error trailers, which most HTTP clients never see. Only the last registered hook is used.
+    Its frame is written before Lambda's error trailers, which most HTTP clients never see.
+
+    Args:
+        hook: Takes the error and returns bytes or text, such as an error frame in the function's own format; it is
+            synchronous. Only the last registered hook is used.
     """
     _stream_error_hooks[:] = [hook]
     return hook

@@ -70,7 +70,11 @@ class ResponseStream:
         self._start_lock = asyncio.Lock()
 
     def start_on_write(self, head: ResponseHead) -> None:
-        """Let the first write start the response, with the status and headers that `head` has by then."""
+        """Let the first write start the response, with the status and headers that `head` has by then.
+
+        Args:
+            head: A `Response`, or any object with its `status` and `headers`.
+        """
         self._head = head
 
     async def start(self, response: Response | None = None) -> None:

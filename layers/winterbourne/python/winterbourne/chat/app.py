@@ -64,23 +64,26 @@ class Chat:
     Args:
         tools: What the model may call: a package, all of whose modules are searched for tools, a module, a tool, a
             typed function with a docstring, or several of these. What cannot be used is left out; the log says why.
-        instructions: The system prompt, as text or as the path of a file; the same setting as `system_prompt`.
+        instructions: The system prompt, as text, or as the `pathlib.Path` of a file with it, in UTF-8; the same setting
+            as `system_prompt`.
         title: The name of the chat, on its page.
         greeting: What the page says before the first question: a heading and, after a blank line, a paragraph.
         suggestions: Questions that the page offers before the first one.
         accent: The colour of the page's links and signs of life, as `#1d6b7c`; empty for the engine's.
-        logo: An SVG or PNG file, shown beside the title.
-        providers: Model providers of your own, by the names that MODEL_PROVIDER may then have. One with a name of
-            the engine's replaces it; so it is with stores and authentication schemes.
+        logo: The path of an SVG or PNG file, shown beside the title.
+        providers: Model providers of your own, by the names that MODEL_PROVIDER may then have: functions that take the
+            model's settings. One with a name of the engine's replaces it; so it is with stores and authentication
+            schemes.
         formats: Wire formats of your own, each with a path of its own.
         stores: Stores of your own, by the scheme in STORE: `SCHEME:NAME` calls its function with NAME.
-        auth_schemes: Authentication schemes of your own, by the names that AUTH may then have.
+        auth_schemes: Authentication schemes of your own, by the names that AUTH may then have: functions that take the
+            settings of authentication.
         **settings: Every setting, in lower case, such as `max_turns=6`. The environment variable of the same name wins
             if it is set, since it is the deployment that decides; the log says so. Keys belong in secrets, not here.
 
     Attributes:
-        handler: The Lambda handler, for a function URL.
-        settings: The settings in force.
+        handler: The Lambda handler, for a function URL; called as `handler(event, context)`.
+        settings: The settings in force, in groups: `settings.stream.max_turns`.
 
     Raises:
         SettingsError: An argument or variable is missing or invalid; the message names it. Or another chat of this

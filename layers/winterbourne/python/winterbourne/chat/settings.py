@@ -46,153 +46,219 @@ Limit = Annotated[int, Meta(ge=0)]
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The model provider, its options, and the agent loop around it."""
 
-    # Model provider: scripted (no model, for trying out), openai, anthropic, bedrock, or one of your own.
     model_provider: str = "scripted"
-    # Model id as the provider spells it, on Bedrock also an inference profile. Unset: the provider module's default.
+    """Which model provider answers: scripted (no model but a fixed script, for trying out), openai (with every
+    compatible server), anthropic, bedrock, or the name of one of your own, in `Chat(providers=…)`.
+    """
     model_id: str = ""
-    # Further model ids that a request may choose, comma-separated. Unset: only the default model.
+    """The model's id as the provider spells it; on Bedrock also an inference profile, by its id and not its ARN. Unset:
+    the provider's default, which may change with a release.
+    """
     model_choices: str = ""
-    # Base URL of OpenAI or of a compatible server.
+    """Further model ids that a request may choose, comma-separated; any other is answered with 404. Unset: only the
+    default model. On Bedrock the function's role must allow them too (template parameter BedrockModels).
+    """
     openai_base_url: str = "https://api.openai.com/v1"
-    # Base URL of Anthropic or of a compatible server.
+    """Base URL of OpenAI or of a compatible server, with its version, such as `http://localhost:11434/v1`:
+    `/chat/completions` is added.
+    """
     anthropic_base_url: str = "https://api.anthropic.com"
-    # Base URL of the Bedrock runtime. Unset: the public endpoint of BEDROCK_REGION.
+    """Base URL of Anthropic or of a compatible server, without a version: `/v1/messages` is added."""
     bedrock_base_url: str = ""
-    # OpenAI API key, for local use. Unset: requests carry no key, which only other servers accept.
+    """Base URL of the Bedrock runtime, for a VPC endpoint or a proxy. Unset: the public endpoint of BEDROCK_REGION."""
     openai_api_key: str = ""
-    # Anthropic API key, for local use. Unset: requests carry no key, which only other servers accept.
+    """OpenAI API key, for local use; a deployment names a secret in MODEL_API_KEY_SECRET_ARN. Unset: requests carry no
+    key, which only other servers accept.
+    """
     anthropic_api_key: str = ""
-    # Bedrock API key. Unset: requests are signed with the role's credentials.
+    """Anthropic API key, for local use; a deployment names a secret in MODEL_API_KEY_SECRET_ARN. Unset: requests carry
+    no key, which only other servers accept.
+    """
     aws_bearer_token_bedrock: str = ""
-    # ARN of the secret or SSM parameter with the provider's API key; wins over the three keys above.
+    """Bedrock API key, named as in the AWS SDKs. Unset: requests are signed with the AWS credentials of the function's
+    role, or with yours on your machine.
+    """
     model_api_key_secret_arn: str = ""
-    # AWS region of the Bedrock model. Unset: the function's own region.
+    """ARN of the Secrets Manager secret or SSM parameter that holds the provider's API key, as plain text or as the
+    only value of a JSON object; wins over the three keys above. It is read on first use, and again when the provider
+    refuses the key.
+    """
     bedrock_region: str = ""
-    # The function's own AWS region; set by Lambda.
+    """AWS region of the Bedrock model, such as `us-east-1`. Unset: the function's own region."""
     aws_region: str = ""
-    # Temperature of requests that set none. Unset: the provider's own default.
+    """The function's own AWS region. Lambda sets it; `winterbourne run` takes yours, else `us-east-1`."""
     model_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    # Highest temperature a request may set.
+    """Temperature of requests that set none. Unset: none is sent, and the provider's own default holds."""
     model_temperature_max: Annotated[float, Meta(ge=0, le=2)] = 2.0
-    # Maximum number of output tokens of one model turn; a request may set less.
+    """Highest temperature a request may set; a higher one is rejected with 400."""
     model_max_tokens: Count = 8192
-    # Seconds of silence after which the provider's stream is given up.
+    """Maximum number of output tokens of one model turn. A request may set less; more is rejected with 400. It must not
+    exceed what the model itself allows.
+    """
     model_idle_timeout: Seconds = 60.0
-    # JSON object merged into every request to the provider; its fields win. Unset: nothing is added.
+    """Seconds of silence after which the provider's stream is given up, before its first byte too. A model that thinks
+    long without a sign of it needs more.
+    """
     model_extra_body: str = ""
-    # System prompt put before every conversation.
+    """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
+    `{"reasoning_effort":"low"}`; its fields win over the engine's. Unset: nothing is added.
+    """
     system_prompt: str = ""
-    # Whether a request may add a system prompt of its own; if not, such a request is rejected.
+    """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows
+    after a blank line.
+    """
     system_prompt_from_request: bool = True
-    # Words per second of the scripted model; 0 is as fast as the client reads.
+    """Whether a request may add a system prompt of its own; with false such a request is rejected with 400."""
     scripted_words_per_second: Annotated[float, Meta(ge=0)] = 30.0
+    """Words per second of the scripted model; 0 is as fast as the client reads."""
 
 
 class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The tool executor, the tool worker and the MCP servers."""
 
-    # Maximum number of threads for synchronous tools, for all conversations of the process together.
     tool_executor_max_workers: Count = 8
-    # Seconds one tool call may take, unless the tool sets `timeout_s`.
+    """Maximum number of threads for synchronous tools, of all conversations of the process together; further calls wait
+    for one. Async tools need none.
+    """
     tool_execution_timeout: Seconds = 30.0
-    # Tool calls of one model turn that run at the same time; further calls are queued.
+    """Seconds one tool call may take, its retries included, unless the tool sets `timeout_s`."""
     tool_concurrency: Count = 16
-    # Tool calls of one model turn that are run at all; further ones are refused with a sentence to the model.
+    """How many tool calls of one model turn run at the same time; further calls are queued, and the client is told."""
     tool_calls_per_turn: Count = 128
-    # Seconds before the deadline at which tools must end, so that the model can still answer.
+    """How many tool calls of one model turn are run at all; the rest fail with a sentence to the model."""
     tool_answer_reserve: Annotated[float, Meta(ge=0)] = 10.0
-    # Bytes of JSON in one tool result, unless the tool sets `max_result_bytes`; a longer one is cut with a note.
+    """Seconds, before the answer's deadline, at which tools must have ended so that the model can still answer.
+    Lambda's timeout has to be longer than this and DEADLINE_MARGIN together, or no tool has time.
+    """
     tool_max_result_bytes: Annotated[int, Meta(ge=256)] = 32 * 1024
-    # Threads and tasks of tools still running after cancellation at which the execution environment is retired.
+    """Bytes of JSON in one tool result, and in one progress message, unless the tool sets `max_result_bytes`; a longer
+    one is cut, with a note to the model.
+    """
     tool_abandoned_limit: Count = 8
-    # Consecutive failures that open a tool's circuit breaker.
+    """How many threads and tasks of tools may still run although their call was cancelled; at that many the execution
+    environment finishes its work and ends, and Lambda starts a new one.
+    """
     tool_breaker_failures: Count = 5
-    # Seconds a circuit breaker stays open before it lets one call through as a trial.
+    """Consecutive failures after which a tool's circuit breaker opens, so that its calls fail at once. For tools that
+    name a `breaker`.
+    """
     tool_breaker_open_time: Seconds = 30.0
-    # Bytes of memory for cached results of tools with `cache_ttl_s`.
+    """Seconds a circuit breaker stays open before it lets one call through as a trial."""
     tool_cache_bytes: Count = 4 * 1024 * 1024
-    # Name or ARN of the tool worker function. Unset: the tools that run there are not offered.
+    """Bytes of memory for cached results, of all tools with `cache_ttl_s` together; the least recently used go first.
+    """
     tool_worker_function: str = ""
-    # Endpoint of the Lambda API, named as in the AWS SDKs. Unset: the region's public endpoint.
+    """Name or ARN of the tool worker function. Unset: the tools that run there are not offered."""
     aws_endpoint_url_lambda: str = ""
-    # MCP servers (streamable HTTP) as name=url, comma-separated. Unset: none.
+    """Base URL of the Lambda API, which calls the tool worker; named as in the AWS SDKs. Unset: the public endpoint of
+    the region.
+    """
     mcp_servers: str = ""
-    # Bearer tokens of MCP servers, for local use: JSON, {"name": "token"}. Unset: no token is sent.
+    """MCP servers (streamable HTTP) whose tools are offered, as name=url, comma-separated; the names of their tools
+    begin with the server's name and an underscore. Unset: none.
+    """
     mcp_tokens: str = ""
-    # ARN of the secret or SSM parameter with the same JSON; wins over MCP_TOKENS.
+    """Bearer tokens of MCP servers, for local use: JSON, `{"name": "token"}`. A server that is not named gets none."""
     mcp_tokens_secret_arn: str = ""
+    """ARN of the Secrets Manager secret or SSM parameter with the same JSON; wins over MCP_TOKENS."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP connection pool."""
 
-    # Maximum number of idle connections that the HTTP connection pool keeps alive.
     http_pool_connections: Count = 20
-    # Maximum number of connections of the HTTP connection pool; further requests wait for one.
+    """Maximum number of idle connections that the HTTP connection pool keeps alive. One pool serves the model provider
+    and all tools.
+    """
     http_pool_maxsize: Count = 100
-    # Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read.
+    """Maximum number of connections of the HTTP connection pool; further requests wait for one, HTTP_TIMEOUT at most.
+    """
     http_timeout: Seconds = 15.0
-    # How often a request of a tool is repeated that the service could not take: connect errors, 429, 502, 503, 504.
+    """Seconds for each phase of an HTTP request of a tool: waiting for a connection, connecting, writing, each read."""
     http_retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """How often a request of a tool is sent again that the service could not take (connect errors, 429, 502, 503, 504),
+    within the tool's time; after a 5xx only where repeating is safe.
+    """
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One streamed answer."""
 
-    # Maximum number of model turns in one request.
     max_turns: Count = 10
-    # Seconds of silence on a stream before a heartbeat is sent.
+    """Maximum number of model turns in one request: one for each round of tool calls, and one for the answer. At the
+    limit the answer ends with the stop reason `max_turns`.
+    """
     heartbeat_interval: Seconds = 10.0
-    # Seconds before Lambda's deadline at which a stream that still runs is ended with a terminal event.
+    """Seconds of silence on a stream before a heartbeat is sent, so that proxies and clients do not take it for dead.
+    """
     deadline_margin: Seconds = 2.0
+    """Seconds before Lambda's timeout at which an answer that still runs is ended with an error event; more for slow
+    clients or a slow store.
+    """
 
 
 class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on one request."""
 
-    # Maximum size of a request body in bytes; a function URL itself accepts at most 6 MiB.
     max_body_bytes: Count = 1024 * 1024
-    # Maximum nesting depth of the JSON in a request body.
+    """Maximum size of a request body in bytes; more is answered with 413. A function URL itself accepts 6 MiB at most.
+    """
     max_json_depth: Count = 64
-    # Maximum number of messages in one request, tool results included.
+    """Maximum nesting depth of the JSON in a request body."""
     max_messages: Count = 500
-    # Maximum number of characters in one message, tool calls and results included; also in a system prompt.
+    """Maximum number of messages in one request, tool results included; more are answered with 413."""
     max_message_chars: Count = 200_000
-    # Maximum number of images in one request.
+    """Maximum number of characters in one message, tool calls and results included, and in a request's system prompt;
+    more are answered with 413. Images do not count.
+    """
     max_images: Count = 20
-    # Maximum number of client tools in one request.
+    """Maximum number of images in one request. Too many in the newest message are answered with 413; those of older
+    messages are replaced by a line of text.
+    """
     max_client_tools: Count = 128
+    """Maximum number of client tools in one request; more are answered with 413."""
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call."""
 
-    # Authentication scheme: api_key, jwt, iam, none, or one of your own. api_key rejects every call until keys are
-    # configured; none accepts every call.
     auth: str = "api_key"
-    # API keys of callers, for local use: JSON, {"name": "key"} or {"name": ["key", "next key"]}.
+    """Authentication scheme: api_key (rejects every call until there are keys), jwt, iam, none (accepts every call), or
+    the name of one of your own, in `Chat(auth_schemes=…)`.
+    """
     api_keys: str = ""
-    # ARN of the secret or SSM parameter with the same JSON; wins over API_KEYS.
+    """API keys of callers, for local use: JSON, `{"name": "key"}` or, while a key is being replaced, `{"name": ["key",
+    "next key"]}`. Conversations and limits belong to the name.
+    """
     api_keys_secret_arn: str = ""
-    # Issuer (`iss`) that a token must have; required with AUTH=jwt.
+    """ARN of the Secrets Manager secret or SSM parameter with the same JSON; wins over API_KEYS. A change takes effect
+    within five minutes, a new key within ten seconds.
+    """
     jwt_issuer: str = ""
-    # Audience (`aud`) that a token must have; required with AUTH=jwt.
+    """Issuer (`iss`) that a token must have, a URL; required with AUTH=jwt."""
     jwt_audience: str = ""
-    # URL of the issuer's keys (JWKS). Unset: /.well-known/jwks.json under JWT_ISSUER.
+    """Audience (`aud`) that a token must have; required with AUTH=jwt."""
     jwt_jwks_url: str = ""
-    # Scope that a token must have. Unset: no scope is required.
+    """URL of the issuer's public keys (JWKS), https. Unset: /.well-known/jwks.json under JWT_ISSUER."""
     jwt_scope: str = ""
-    # Seconds by which the issuer's clock may differ from ours.
+    """Scope that a token must have, in its claim `scope` or `scp`; one without it is answered with 403. Unset: no scope
+    is required.
+    """
     jwt_clock_skew: Annotated[float, Meta(ge=0)] = 30.0
+    """Seconds by which the issuer's clock may differ from ours, where a token's times are checked."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one caller may use."""
 
-    # Rate limit: chats per minute and caller (fixed window), and five times as many other requests; 0 is no limit.
     limit_requests_per_minute: Limit = 0
-    # Token limit: input plus output tokens per day (UTC) and caller; 0 is no limit.
+    """Rate limit: chats per caller and minute (of the clock), and five times as many other requests; 0 is no limit. It
+    needs a STORE that all processes share.
+    """
     limit_tokens_per_day: Limit = 0
+    """Token limit: input plus output tokens per caller and day (UTC); 0 is no limit. It needs a STORE that all
+    processes share.
+    """
 
     @property
     def are_set(self) -> bool:
@@ -203,24 +269,27 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Conversations, limits and stop requests."""
 
-    # Where conversations, limits and stop requests are stored: memory, file:PATH (SQLite), dynamodb:TABLE, or
-    # SCHEME:NAME with a store of your own.
     store: str = "memory"
-    # Days a conversation is kept after its last message.
+    """Where conversations, limits and stop requests are stored: memory (each process for itself, lost with it),
+    file:PATH (SQLite, for one machine), dynamodb:TABLE, or SCHEME:NAME with a store of your own, in `Chat(stores=…)`.
+    """
     conversation_ttl_days: Count = 30
-    # Seconds until a lease that is no longer renewed expires, so that another request may use the conversation.
+    """Days a conversation is kept after its last message; then it is deleted."""
     conversation_lease: Seconds = 30.0
-    # Seconds between two checks of the store for a stop request that another environment has received.
+    """Seconds after which the conversation of a process that died can be used again. While a request runs in one,
+    others get 409.
+    """
     stop_poll_interval: Seconds = 0.5
+    """Seconds between two looks into the store for a stop request that another process has received."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log and the metrics."""
 
-    # Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric.
     service_name: str = "chat"
-    # Whether the log may contain what users and models say, and the arguments of tools.
+    """Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric."""
     log_messages: bool = False
+    """Whether the log may contain what users and models say, and the arguments of tools."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +301,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream: StreamSettings = StreamSettings()
     request: RequestSettings = RequestSettings()
     auth: AuthSettings = AuthSettings()
+    """Authentication scheme: api_key (rejects every call until there are keys), jwt, iam, none (accepts every call), or
+    the name of one of your own, in `Chat(auth_schemes=…)`.
+    """
     limits: LimitSettings = LimitSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()

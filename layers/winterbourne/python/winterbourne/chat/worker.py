@@ -27,14 +27,14 @@ __all__ = ["ToolWorker"]
 
 
 class ToolWorker:
-    """A tool worker: the other end of `remote_tool`.
+    """A tool worker: the function that runs what `remote_tool` declares, with memory and a timeout of its own.
 
     Args:
-        tools: As `Chat` takes them.
-        **settings: As `Chat` takes them.
+        tools: As `Chat` takes them; each with the name and the parameters that it has in the chat.
+        **settings: As `Chat` takes them; those of tools, HTTP and log have a meaning here.
 
     Attributes:
-        settings: The settings in force.
+        settings: The settings in force, in groups: `settings.tools.tool_concurrency`.
 
     Raises:
         SettingsError: An argument or variable is missing or invalid; the message names it.
@@ -51,14 +51,15 @@ class ToolWorker:
         """Run one call: the Lambda handler.
 
         Args:
-            event: The fields of a RemoteCall.
+            event: The call as the chat sends it: `tool`, `arguments`, `timeout_s`, and optionally `request_id` and
+                `caller`.
             context: Lambda's context object.
 
         Returns:
-            The fields of a RemoteAnswer.
+            `content`, the result as JSON text or an error's message, and `is_error`.
 
         Raises:
-            msgspec.ValidationError: The event is not a RemoteCall; Lambda reports it as a function error.
+            msgspec.ValidationError: The event is no such call; Lambda reports it as a function error.
         """
         call = msgspec.convert(event, RemoteCall)
         with telemetry.request_scope(context.aws_request_id, self._logger, self.settings.log.service_name):

@@ -52,7 +52,7 @@ def _add_address(group: _Group) -> None:
     text = "host name that requests may be sent to, besides localhost and IP addresses; may be repeated"
     add("--allow-host", action="append", default=[], metavar="NAME", help=text)
     add_file("--log", default="local.log", help="file to append the log to (default: %(default)s)")
-    add_file("--ready-file", help="write the addresses to this file as JSON once the server is listening")
+    add_file("--ready-file", help="write url, invoke_url and log to this file, as JSON, once the server listens")
 
 
 def _add_function(group: _Group) -> None:
@@ -69,7 +69,7 @@ def _add_function(group: _Group) -> None:
     add("--timeout", type=_positive_float, default=120.0, metavar="SECONDS", help=text)
     text = "memory size reported to the function; not enforced (default: %(default)s)"
     add("--memory", type=_positive_int, default=1024, metavar="MB", help=text)
-    text = "environment variable for the function; may be repeated"
+    text = "environment variable for the function, before those of your shell; may be repeated"
     add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "let the chat's tools call the real services instead of getting practice data"
     add("--no-practice", action="store_true", help=text)
@@ -94,7 +94,7 @@ def _add_cors(group: _Group) -> None:
         add_list(f"--cors-allow-{name}", metavar=name.upper(), help=text)
     add_list("--cors-expose-header", metavar="HEADER", help="response header that pages may read; may be repeated")
     add("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
-    text = "how long browsers may cache a preflight response"
+    text = "seconds for which browsers may cache a preflight response"
     add("--cors-max-age", type=_positive_int, metavar="SECONDS", help=text)
 
 

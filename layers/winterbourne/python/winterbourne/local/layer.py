@@ -32,7 +32,11 @@ class BuildError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the layer; return 1 and print why if that is not possible."""
+    """Write the layer.
+
+    Returns:
+        0 if it is written; 1 if that is not possible, with the reason in one line.
+    """
     args = _parse(arguments)
     try:
         with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
@@ -51,16 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    text = "Write the layer that a chat attaches: the exec wrapper, the engine, and its locked packages."
+    text = "Write a layer: a chat's (exec wrapper, engine, its packages), the runtime alone, or what your tools import."
     parser = argparse.ArgumentParser(prog="winterbourne layer", description=text)
     text = "folder to write it to, empty or new; or a zip file, and then how to publish it is printed"
     parser.add_argument("--into", type=Path, required=True, metavar="DIR|FILE.zip", help=text)
-    text = "processor of the function; the runtime alone is the same for both"
+    text = "processor of the function; to be named except with --runtime-only, which is the same for both"
     parser.add_argument("--architecture", choices=sorted(PLATFORMS), help=text)
     kind = parser.add_mutually_exclusive_group()
     text = "only the exec wrapper and the runtime, for functions that are no chats; pure Python"
     kind.add_argument("--runtime-only", action="store_true", help=text)
-    text = "instead of the engine, the packages of this lock that the engine's layer does not have"
+    text = "instead of the engine, the packages of this requirements.txt that the engine's layer does not have"
     kind.add_argument("--dependencies", type=Path, metavar="FILE", help=text)
     args = parser.parse_args(arguments)
     if not args.architecture and not args.runtime_only:

@@ -53,7 +53,12 @@ Its README.md says what is where.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write a project, or print the patch; return 0, or 1 if there is a difference, or 2 if neither was possible."""
+    """Write a project, or print the patch.
+
+    Returns:
+        0 if the project is written, or with --diff if there is no difference; 1 if there is one; 2 if nothing could be
+        written or compared, with the reason in one line.
+    """
     parser = argparse.ArgumentParser(
         prog="winterbourne new", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

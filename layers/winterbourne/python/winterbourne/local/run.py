@@ -33,7 +33,11 @@ STDERR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT, SIGTERM or SIGHUP, then return 0; if starting fails, print one line and return 1."""
+    """Serve until SIGINT, SIGTERM or SIGHUP.
+
+    Returns:
+        0 after one of these signals; 1 if it cannot start, with the reason in one line.
+    """
     args = command_line.parse(arguments)
     logging.basicConfig(handlers=[logging.StreamHandler(LineWriter(STDERR))])
     try:

@@ -11,7 +11,7 @@ __all__ = ["ask"]
 
 
 def ask(handler: Callable[..., Any], question: str, *, timeout_s: float = 60) -> list[dict[str, Any]]:
-    """The frames of the answer, in the native format.
+    """Ask a chat a question, in this process and without a server.
 
     Set AUTH=none before the chat is imported, and MODEL_PROVIDER=scripted for a model that calls whatever tool the
     question names.
@@ -20,6 +20,9 @@ def ask(handler: Callable[..., Any], question: str, *, timeout_s: float = 60) ->
         handler: `chat.handler`; called outside a running event loop.
         question: The user's message.
         timeout_s: How long the answer may take, as Lambda's timeout, in seconds.
+
+    Returns:
+        The frames of the native format, in order: `{"type": "start", …}` first, `{"type": "done", …}` last.
 
     Raises:
         AssertionError: The response is no stream; the message has its status and its body.

@@ -19,7 +19,12 @@ __all__ = [
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """An identified caller. Data is stored under `id`, which never changes; `name` is for the log."""
+    """An identified caller.
+
+    Attributes:
+        id: Under which conversations and limits are stored; it never changes, and no other scheme gives it to another.
+        name: For the log.
+    """
 
     id: str
     name: str
@@ -29,7 +34,7 @@ ANONYMOUS: Final = Caller("anonymous", "anonymous")
 
 
 class Credentials(Protocol):
-    """What a request proves its caller by; an HTTP request has it."""
+    """What a request proves its caller by."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -37,18 +42,18 @@ class Credentials(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The IAM caller whose signature AWS has verified, empty if there is none."""
+        """The IAM caller whose signature AWS has verified (the event's `requestContext.authorizer.iam`); else empty."""
 
 
 @runtime_checkable
 class Authenticator(Protocol):
-    """An authentication scheme."""
+    """An authentication scheme. Its methods run on the event loop and must not block."""
 
     async def prepare(self) -> None:
         """Fetch what is needed while the environment starts. If that fails, it is logged and requests try again."""
 
     async def authenticate(self, request: Credentials) -> Caller:
-        """Identify the caller.
+        """Identify the caller of one request, before it costs anything.
 
         Raises:
             RequestRejected: 401 if the caller is unknown, 403 if not allowed, 503 if this cannot be checked now.

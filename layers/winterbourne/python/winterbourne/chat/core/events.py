@@ -48,6 +48,7 @@ StopReason: TypeAlias = Literal["stop", "tool_calls", "max_tokens", "content_fil
 """Why a turn or a conversation ended. Only a conversation ends with `max_turns`, only a turn with `pause`."""
 
 ToolStatus: TypeAlias = Literal["completed", "failed", "timed_out", "cancelled"]
+"""How a tool call ended."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +72,7 @@ class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
-    """A block of reasoning is complete; `messages.Reasoning` explains what is opaque.
+    """A block of reasoning is complete; the message part `Reasoning` explains what is opaque.
 
     Without text before it, it only carries opaque data, of a block or of the whole turn.
     """
@@ -130,6 +131,7 @@ ModelEvent: TypeAlias = (
     | ToolCallSigned
     | TurnEnded
 )
+"""What a provider yields."""
 
 
 class ToolQueued(_ToolCallEvent, frozen=True, gc=False):
@@ -156,6 +158,7 @@ class ToolFinished(_ToolCallEvent, frozen=True, gc=False):
 
 
 ToolEvent: TypeAlias = ToolQueued | ToolStarted | ToolProgressed | ToolFinished
+"""What happens to a tool call that the server runs."""
 
 
 class ConversationStarted(msgspec.Struct, frozen=True, gc=False):
@@ -204,10 +207,13 @@ class ConversationStopped(msgspec.Struct, frozen=True, gc=False):
 
 
 TerminalEvent: TypeAlias = ConversationEnded | ConversationFailed | ConversationStopped
+"""The last event of an answer, exactly one."""
 
 ChatEvent: TypeAlias = ConversationStarted | TurnStarted | ModelEvent | ToolEvent | TerminalEvent
+"""What an encoder is given."""
 
 EventBatch: TypeAlias = Sequence[ChatEvent]
+"""Events that leave in one write."""
 
 Emit: TypeAlias = Callable[[EventBatch], Awaitable[None]]
 """Sends a batch. Runs without waiting until the bytes are on the socket; then waits only under backpressure."""

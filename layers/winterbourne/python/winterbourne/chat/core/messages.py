@@ -57,8 +57,8 @@ class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
     """What only the provider that made a part understands, and wants back with it.
 
     Attributes:
-        origin: Which server and model made it, as by `providers.opaque.origin_of`; empty if the client that sent it
-            back cannot say so. Another server or model never gets it.
+        origin: Which server and model made it; empty if the client that sent it back cannot say so. Another server or
+            model never gets it.
         field: The field in which an OpenAI-compatible server sent the reasoning's text.
         fields: JSON text: an object with the other fields that such a server sent, by name. Empty for none.
     """
@@ -96,7 +96,9 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
 
 
 UserPart: TypeAlias = Text | Image
+"""What a user's message consists of."""
 AssistantPart: TypeAlias = Text | Reasoning | ToolCall
+"""What a model's turn consists of."""
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
@@ -143,6 +145,7 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
 
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+"""A message of any kind."""
 
 
 def without_opaque_data(message: Message) -> Message:
@@ -176,12 +179,20 @@ TOOL_CHOICE_AUTO: Final[ToolChoice] = "auto"
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A decoded chat request, the same for every wire format.
+    """A decoded chat request, the same for every wire format. Options that are None fall back to the settings.
 
-    Unset options (None) fall back to the settings. `client_tools` are the client's own tools: the model may call them,
-    the server does not run them, and the conversation ends so that the client can.
-    `conversation_id` is empty if the client sent none; a new id is then generated.
-    `store` says whether `messages` has only the new messages (the store has the rest) or, if False, the whole history.
+    Attributes:
+        messages: The whole history in the client's order, or with `store` only the new messages.
+        conversation_id: Empty if the client sent none; a new id is then generated.
+        message_id: The id of the answer; empty for a new one.
+        store: Whether the conversation is kept, and the store has the messages before these.
+        system: The request's own system prompt.
+        model_id: The model that the client named.
+        temperature: As MODEL_TEMPERATURE.
+        max_tokens: As MODEL_MAX_TOKENS.
+        tool_choice: `auto`, `none`, `required`, or the name of one tool.
+        client_tools: The client's own tools: the model may call them, the server does not run them, and the
+            conversation ends so that the client can.
     """
 
     messages: tuple[Message, ...]

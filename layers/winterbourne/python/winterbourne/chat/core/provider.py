@@ -14,9 +14,16 @@ __all__ = ["ModelRequest", "Provider"]
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The request for one model turn. Options that are None are left to the provider.
 
-    `messages` is normalized, as by `core.history.normalize_history`: each assistant turn is followed by exactly one
-    result for each of its calls, in order, and there are no other results.
-    `deadline` is in seconds on the event loop's clock; retries never go past it.
+    Attributes:
+        messages: The conversation, normalized: each assistant turn is followed by exactly one result for each of its
+            calls, in order, and there are no other results.
+        tools: What the model may call.
+        tool_choice: `auto`, `none`, `required`, or the name of one tool.
+        system: The system prompt; empty for none.
+        model_id: The model that the request chose; empty for the provider's own choice.
+        temperature: From 0 to 2.
+        max_tokens: Maximum number of output tokens.
+        deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
     """
 
     messages: tuple[Message, ...]
@@ -31,7 +38,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Provider(Protocol):
-    """A model provider; it streams one model turn for each request."""
+    """A model provider: streams one model turn for each request. One object serves all conversations of the process."""
 
     name: str
     """The provider's name, as written in MODEL_PROVIDER."""
@@ -43,7 +50,7 @@ class Provider(Protocol):
         """Stream one model turn.
 
         Yields:
-            Batches, never empty: all events that one socket read completed. Adjacent text of one read is merged into
+            Batches, never empty, of all events that one socket read completed. Adjacent text of one read is merged into
             one TextDelta. The last event of the last batch is a TurnEnded.
 
         Raises:

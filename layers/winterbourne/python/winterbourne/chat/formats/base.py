@@ -101,10 +101,10 @@ class Format(msgspec.Struct, frozen=True):
     """One wire format.
 
     Attributes:
-        path: The path of its POST endpoint.
-        decode: Decodes the JSON object of a request, and creates the encoder for its answer. Only shapes are checked:
-            `core.request_checks` checks the request against the settings, the same for all formats. Its messages are in
-            the client's order, not normalized; its model is the one that the client named. Raises
+        path: The path of its POST endpoint, such as `/plain`.
+        decode: Decodes the JSON object of a request, and creates the encoder for its answer. It checks shapes only;
+            limits and options are checked against the settings afterwards, the same for all formats. Messages are in
+            the client's order, not normalized; the model is the one that the client named. Raises
             msgspec.ValidationError if the body has another shape (the caller gets 400, and the message names the
             field), or RequestRejected for what msgspec does not find.
         encode_error: Encodes (status, code, message, request id) of a non-200 response as its content type and body,

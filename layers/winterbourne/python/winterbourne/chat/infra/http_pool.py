@@ -221,7 +221,11 @@ def configure(settings: HttpSettings) -> None:
 
 
 def client() -> httpx.AsyncClient:
-    """The async client. Its timeout of `HTTP_TIMEOUT` seconds applies to each phase of a request."""
+    """The async client of the process, made on first use; never close it.
+
+    HTTP_TIMEOUT applies to each phase of a request, unless the request sets a timeout, and HTTP_RETRIES to what the
+    server could not take; `extensions={"retries": 0}` turns retries off.
+    """
     if _Pool.client is None:
         options = _transport_options()
         _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(**options))
@@ -232,7 +236,7 @@ def client() -> httpx.AsyncClient:
 
 
 def sync_client() -> httpx.Client:
-    """The sync client, for tools that run in threads. Same limits and timeouts; thread-safe."""
+    """The sync client, for code that runs in threads, with the same limits, timeouts and retries; thread-safe."""
     with _Pool.lock:
         if _Pool.sync_client is None:
             options = _transport_options()

@@ -24,6 +24,9 @@ class ApiKey:
         secret_arn: The ARN of the secret; may be empty.
         arn_setting: The name of the variable that holds it.
 
+    Attributes:
+        setting: The name of the variable that counts, of the two, for error messages.
+
     Raises:
         SettingsError: The value cannot be sent in a header.
     """
@@ -40,12 +43,16 @@ class ApiKey:
 
     @classmethod
     def of(cls, name: str) -> "ApiKey":
-        """The key in the environment variable of this name or, if it is set, in the secret `NAME_SECRET_ARN`."""
+        """The key in the environment variable of this name or, if that is set, in the secret `NAME_SECRET_ARN`.
+
+        Args:
+            name: The variable's name, such as `PIER_API_KEY`.
+        """
         arn_setting = f"{name}_SECRET_ARN"
         return cls(os.environ.get(name, ""), name, os.environ.get(arn_setting, ""), arn_setting)
 
     async def read(self) -> str:
-        """The key; empty if none is configured.
+        """The key, to be read for each request since it may be rotated; empty if none is configured.
 
         Raises:
             SettingsError: The secret cannot be read, or its value cannot be sent in a header.
@@ -55,9 +62,16 @@ class ApiKey:
         return _validate_header_value(unwrap_single_value(await self._secret.read()), self._arn_setting)
 
     async def refresh(self, rejected_key: str) -> str:
-        """The key to use after the provider rejected `rejected_key`; empty if there is no other one.
+        """Read the secret again after the provider has rejected a key, since it may have been rotated.
 
-        The secret is read again, since it may have been rotated.
+        Args:
+            rejected_key: The key that was sent.
+
+        Returns:
+            The key to try instead; empty if there is no other one.
+
+        Raises:
+            SettingsError: As for `read`.
         """
         if self._secret is None:
             return ""

@@ -40,7 +40,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One stored item.
 
     Attributes:
-        pk: Partition key, made by `encode_key`.
+        pk: Partition key, in ASCII.
         sk: Sort key; orders the items of a partition.
         body: At most 350 KB, so that it fits into one DynamoDB item.
         number: The version (optimistic locking by compare-and-set) or the count (`increment`); else free to use: the
@@ -58,7 +58,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backend(Protocol):
-    """A blocking storage backend. It may still return expired items; `Store` filters them out."""
+    """A blocking storage backend, called in the threads of a `Store`, several at once if it has several.
+
+    Any exception becomes a StorageUnavailable. It may still return expired items; the store leaves them out.
+    """
 
     def get(self, pk: str, sk: str) -> Item | None:
         """One item, or None."""
@@ -89,15 +92,19 @@ class Backend(Protocol):
 
 
 class Store:
-    """Runs a backend off the event loop, in a thread pool.
+    """A store: runs a backend off the event loop, in a thread pool. Several chats and requests share it.
 
     Args:
         connect: Makes the backend; called at once, in a thread, and again by the next operation if it failed.
         threads: Size of the thread pool; with 0 the backend is called directly and must not block.
         is_shared: Whether other execution environments see the same items.
-        now: Wall clock, seconds.
+        now: Wall clock, in epoch seconds.
 
-    Every method may raise `StorageUnavailable`.
+    Attributes:
+        is_shared: As given.
+        now: As given.
+
+    Every method may raise StorageUnavailable.
 
     Cancellation:
         Stops waiting for the operation but not the operation itself: whether it takes effect is unknown.
@@ -117,7 +124,7 @@ class Store:
             self._thread_pool.submit(self._get_backend)
 
     def now_ms(self) -> int:
-        """Epoch milliseconds."""
+        """The time by `now`, in epoch milliseconds."""
         return int(self.now() * 1000)
 
     async def get(self, pk: str, sk: str) -> Item | None:

@@ -27,11 +27,11 @@ class HttpClients(msgspec.Struct, frozen=True):
 
 
 class ToolContext:
-    """The context of one run of a tool.
+    """The context of one run of a tool: what a parameter of this type is given.
 
     Attributes:
-        request_id: Of the invocation that the call belongs to.
-        deadline: When the tool is stopped, on the event loop's clock, in seconds.
+        request_id: The id of the invocation that the call belongs to, as in the log.
+        deadline: When the tool is stopped, on the event loop's clock, in seconds; `remaining_s` is easier to use.
         patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
     """
 
@@ -61,7 +61,7 @@ class ToolContext:
 
     @property
     def caller(self) -> str:
-        """Who made the request; empty if unknown.
+        """The id of who made the request, as the authentication scheme gives it; empty if unknown.
 
         Raises:
             InvalidToolDeclaration: All callers share the tool's results (`cache_per_caller=False`), so that the tool
@@ -73,21 +73,24 @@ class ToolContext:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The shared HTTP client for async tools."""
+        """The shared HTTP client for async tools, with retries and HTTP_TIMEOUT; never close it."""
         return self._clients.asynchronous()
 
     @property
     def sync_http(self) -> httpx.Client:
-        """The shared HTTP client for synchronous tools, with the same limits and timeouts."""
+        """The shared HTTP client for synchronous tools, with the same limits and timeouts; never close it."""
         return self._clients.synchronous()
 
     @property
     def remaining_s(self) -> float:
-        """Seconds until the tool is stopped."""
+        """Seconds until the tool is stopped; 0 at the earliest."""
         return max(0.0, self.deadline - self._loop.time())
 
     async def key(self, name: str) -> str:
-        """A key by the name of its variable, read from the secret `NAME_SECRET_ARN` if that is set.
+        """A key, from the environment variable of its name or, if `NAME_SECRET_ARN` is set, from that secret.
+
+        Args:
+            name: The variable's name, as in the tool's option `keys`.
 
         Raises:
             InvalidToolDeclaration: The tool does not declare it in `keys`.
@@ -97,7 +100,13 @@ class ToolContext:
         return await self._keys.key(name)
 
     def setting(self, name: str) -> str:
-        """A setting, or another variable, that is not a secret, by the variable's name; numbers as text.
+        """A setting, or another variable, that is no secret.
+
+        Args:
+            name: The variable's name, as in the tool's option `needs`.
+
+        Returns:
+            Its value as text, numbers too.
 
         Raises:
             InvalidToolDeclaration: The tool does not declare it in `needs`, or it is a secret.
@@ -105,7 +114,10 @@ class ToolContext:
         return self._keys.setting(name)
 
     async def progress(self, data: Any) -> None:
-        """Send progress to the client; `data` is anything that can be encoded as JSON.
+        """Send progress to the client; the model does not see it.
+
+        Args:
+            data: Anything that can be encoded as JSON; cut as a result is.
 
         Waits while the client reads too slowly (backpressure), and always yields to other tasks, so that no tool can
         monopolize the loop.
@@ -122,6 +134,9 @@ class ToolContext:
 
         The coroutine runs in the event loop and blocks the tool's thread meanwhile.
 
+        Returns:
+            What the coroutine returns.
+
         Raises:
             InvalidToolDeclaration: The tool is async, and would block the loop that the coroutine needs.
             Exception: What the coroutine raises.
@@ -133,7 +148,16 @@ class ToolContext:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def in_thread(self, function: Callable[[], Any]) -> Any:
-        """Run a blocking function in the thread pool, with this task's context variables.
+        """Run a blocking function in the thread pool, with this task's context variables, and await it.
+
+        Args:
+            function: Takes no arguments: `lambda: parse(text)`.
+
+        Returns:
+            What the function returns; what it raises is raised.
+
+        Raises:
+            ToolUnavailable: TOOL_ABANDONED_LIMIT threads of earlier calls still hang.
 
         Cancellation:
             Returns at once; the thread cannot be stopped and is abandoned.

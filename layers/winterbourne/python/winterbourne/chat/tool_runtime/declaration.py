@@ -29,6 +29,7 @@ from winterbourne.chat.tool_runtime.validation import ArgumentValidator
 __all__ = ["BatchCall", "Call", "Function", "Tool", "ToolContext", "ToolOptions", "tool"]
 
 Function: TypeAlias = Callable[..., Any]
+"""A typed function with a docstring."""
 Call: TypeAlias = Callable[[Any, ToolContext], Awaitable[Any]]
 BatchCall: TypeAlias = Callable[[Sequence[Any], ToolContext], Awaitable[Sequence[Any]]]
 
@@ -41,7 +42,8 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How a tool is run. Times are in seconds.
 
     Attributes:
-        timeout_s: How long one call may take; None means TOOL_EXECUTION_TIMEOUT.
+        timeout_s: How long one call may take, its retries included; None means TOOL_EXECUTION_TIMEOUT. An async
+            function is cancelled then; a thread cannot be, and its result is dropped.
         retries: How often a failed call is retried. Only for idempotent tools, which are safe to repeat.
         cache_ttl_s: How long a result is cached for identical calls. Identical calls in flight share one run
             (single-flight), even at 0. None means that every call runs.
@@ -49,10 +51,10 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             takes a ToolContext, which identifies the caller; with False the tool cannot read the caller.
         batch_window_s: How long the first call of a turn waits for others, for tools with a batch function; no longer
             than until the model has ended its turn.
-        breaker: The name of its circuit breaker: the tool's own name, or a host that several tools share; empty means
-            none.
-        max_result_bytes: Longer JSON results are cut; None means TOOL_MAX_RESULT_BYTES.
-        concurrency: How many calls may run at once in this process.
+        breaker: The name of its circuit breaker, which refuses calls for a while after TOOL_BREAKER_FAILURES failures
+            in a row: the tool's own name, or a host that several tools share; empty means none.
+        max_result_bytes: Longer JSON results are cut, from 256 bytes on; None means TOOL_MAX_RESULT_BYTES.
+        concurrency: How many calls may run at once in this process; None means any number.
         keys: API keys that must be set, by the names of their variables: `context.key("NAME")` reads the variable NAME,
             or the secret whose ARN is in NAME_SECRET_ARN. Without them the tool is unavailable.
         needs: Settings, or other variables that are no secrets, that must be set, by the names of their variables.
@@ -143,15 +145,24 @@ def tool(
 def tool(
     function: Function | None = None, /, *, name: str = "", batch: Function | None = None, **options: Any
 ) -> Tool | Callable[[Function], Tool]:
-    """Declare a function as a tool.
+    """Declare a function as a tool: `@tool`, or `@tool(timeout_s=5)` with options.
+
+    The model sees the function's name, its docstring, and a JSON schema of its parameters with their descriptions under
+    `Args:`. What the function returns is sent as JSON; what it raises becomes an error result.
 
     Args:
-        function: Async, synchronous, or an async generator. A parameter of type ToolContext gets the call's context.
-        name: Replaces the function's own name.
+        function: Async, synchronous (then it runs in a thread), or an async generator, whose items are progress and
+            whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the call's context
+            and is not in the schema.
+        name: Replaces the function's own name: letters, digits, `_` and `-`, at most 64.
         batch: Async function that runs many calls at once. It takes a list of arguments (objects with the parameters
             as attributes) and, if it has a parameter of that type, the ToolContext; it returns one result, or an
             exception, for each call, in order.
         **options: The fields of `ToolOptions`.
+
+    Returns:
+        The tool, or with options a decorator that makes it. Called as a function, in a test for example, it is the
+        function itself, without validation, timeout and the like.
 
     Raises:
         InvalidToolDeclaration: The function, its name or its options are invalid.

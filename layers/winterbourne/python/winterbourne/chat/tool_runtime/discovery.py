@@ -24,6 +24,7 @@ from winterbourne.chat.tool_runtime.executor import ToolExecutor
 __all__ = ["ToolSource", "add_tools", "discover", "make_executor"]
 
 ToolSource: TypeAlias = ModuleType | Tool | Function
+"""A package or module with tools, a tool, or a function that becomes one."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 

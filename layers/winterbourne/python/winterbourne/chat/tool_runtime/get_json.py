@@ -27,19 +27,23 @@ async def get_json(
     headers: Mapping[str, str] | None = None,
     not_found: str = "",
 ) -> T:
-    """Send a GET request through the shared connection pool; HTTP_TIMEOUT applies.
+    """Send a GET request through the shared connection pool; HTTP_TIMEOUT and HTTP_RETRIES apply.
 
     Args:
         context: The call's context.
         service: The service's name in error messages, such as `weather service`.
         url: Without a query string.
-        answer: The type that the JSON is decoded to.
+        answer: The type that the JSON is decoded to and checked against: a `msgspec.Struct`, a dataclass, a TypedDict,
+            `dict[str, float]`, and so on.
         params: The query parameters.
         headers: Additional headers, such as a key.
-        not_found: The error message for a 404 or a 422.
+        not_found: The error message for a 404 or a 422, such as "There is no such city."
+
+    Returns:
+        The response's JSON, as `answer`.
 
     Raises:
-        ToolUnavailable: No response, a 429 or a 5xx, or a response that cannot be read.
+        ToolUnavailable: No response, a 429 or a 5xx, a response that cannot be read, or more than 1 MiB.
         ToolError: The service refused the request.
     """
     request_headers = dict(headers or {})

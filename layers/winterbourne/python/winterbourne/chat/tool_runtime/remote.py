@@ -64,10 +64,10 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
     Args:
         function_name: Name, partial ARN or ARN; or, in braces like `{TOOL_WORKER_FUNCTION}`, the setting that holds it.
             While that is not set, the tool is not offered.
-        **options: Those of `tool`.
+        **options: Those of `tool`; they hold in the chat.
 
     Returns:
-        A decorator for a typed function with a docstring; its body is never run.
+        A decorator for a typed function with a docstring, which declares the tool for the model; its body is never run.
 
     Raises:
         InvalidToolDeclaration: As for `tool`.

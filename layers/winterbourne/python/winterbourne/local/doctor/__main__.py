@@ -25,7 +25,11 @@ question. The API key is taken from the environment variable KEY, otherwise from
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print each finding as it is made; return 0 if nothing is wrong, otherwise 1."""
+    """Print each finding as it is made.
+
+    Returns:
+        0 if nothing is wrong, otherwise 1; what cannot be told is not wrong.
+    """
     args = _parse_args(arguments)
     failures = 0
     for finding in _run_checks(args):
