@@ -45,6 +45,7 @@ class TestEachPage:
     def test_shows_neither_objects_nor_private_names(self, name: str) -> None:
         assert re.findall(r"<function|<class|<bound| at 0x|object at|<!--", TEXTS[name]) == []
         assert re.findall(r"`[^`\n]*(?<![\w`])_[a-z]\w*", TEXTS[name]) == []
+        assert [code for code in FENCE.findall(TEXTS[name]) if re.search(r"(?<![\w.])_\w", code)] == []
 
 
 class TestSettings:

@@ -142,7 +142,9 @@ def _signature(name: str, thing: griffe.Object) -> str:
             prefix = "async def" if "async" in thing.labels else "def"
             code = f"{prefix} {thing.name}{_parameters(shown.parameters)}{_returns(shown)}"
             return _code("".join(f"@{each}\n" for each in decorators) + code)
-        case griffe.Class() if name in GIVEN or _is_protocol(thing):
+        case griffe.Class() if _is_protocol(thing):
+            return _code(f"def class_{thing.name}(Protocol)")
+        case griffe.Class() if name in GIVEN:
             return ""
         case griffe.Class():
             return _code(f"def class_{thing.name}{_constructor(thing)}")
@@ -168,8 +170,16 @@ def _constructor(thing: griffe.Class) -> str:
     if _is_error(thing):
         return "(message: str)"
     fields = [each for each in _members(thing) if isinstance(each, griffe.Attribute) and _is_field(each)]
-    shown = [_attribute(each) + (f" = {each.value}" if each.value is not None else "") for each in fields]
+    shown = [_attribute(each) + (f" = {_value(each.value)}" if each.value is not None else "") for each in fields]
     return f"({', '.join(['*', *shown] if thing.keywords.get('kw_only') == 'True' else shown)})"
+
+
+def _value(default: str | griffe.Expr) -> str:
+    """A default as it is written; in the place of a constant's name its value."""
+    if isinstance(default, griffe.ExprName) and default.canonical_path.startswith("winterbourne."):
+        constant = load()[default.canonical_path.partition(".")[2]]
+        return str(constant.value)
+    return str(default)
 
 
 def _is_field(attribute: griffe.Attribute) -> bool:
@@ -194,7 +204,7 @@ def _parameters(parameters: griffe.Parameters) -> str:
             shown.append("*")
         star = {kinds.var_positional: "*", kinds.var_keyword: "**"}.get(each.kind, "")
         hint = f": {each.annotation}" if each.annotation is not None else ""
-        default = f" = {each.default}" if each.default is not None and not star else ""
+        default = f" = {_value(each.default)}" if each.default is not None and not star else ""
         shown.append(f"{star}{each.name}{hint}{default}")
         is_last = index + 1 == len(given) or given[index + 1].kind is not kinds.positional_only
         if each.kind is kinds.positional_only and is_last:

@@ -131,7 +131,7 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     Lambda's timeout has to be longer than this and DEADLINE_MARGIN together, or no tool has time.
     """
     tool_max_result_bytes: Annotated[int, Meta(ge=256)] = 32 * 1024
-    """Bytes of JSON in one tool result, and in one progress message, unless the tool sets `max_result_bytes`; a longer
+    """Bytes of JSON in one tool result, unless the tool sets `max_result_bytes`, and in one progress message; a longer
     one is cut, with a note to the model.
     """
     tool_abandoned_limit: Count = 8
@@ -174,7 +174,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of connections of the HTTP connection pool; further requests wait for one, HTTP_TIMEOUT at most.
     """
     http_timeout: Seconds = 15.0
-    """Seconds for each phase of an HTTP request of a tool: waiting for a connection, connecting, writing, each read."""
+    """Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read. A model
+    provider's answer is waited for by MODEL_IDLE_TIMEOUT instead.
+    """
     http_retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """How often a request of a tool is sent again that the service could not take (connect errors, 429, 502, 503, 504),
     within the tool's time; after a 5xx only where repeating is safe.
@@ -239,7 +241,9 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_audience: str = ""
     """Audience (`aud`) that a token must have; required with AUTH=jwt."""
     jwt_jwks_url: str = ""
-    """URL of the issuer's public keys (JWKS), https. Unset: /.well-known/jwks.json under JWT_ISSUER."""
+    """URL of the issuer's public keys (JWKS): https, or http on this machine. Unset: /.well-known/jwks.json under
+    JWT_ISSUER.
+    """
     jwt_scope: str = ""
     """Scope that a token must have, in its claim `scope` or `scp`; one without it is answered with 403. Unset: no scope
     is required.

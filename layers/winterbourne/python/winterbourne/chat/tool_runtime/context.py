@@ -117,7 +117,7 @@ class ToolContext:
         """Send progress to the client; the model does not see it.
 
         Args:
-            data: Anything that can be encoded as JSON; cut as a result is.
+            data: Anything that can be encoded as JSON; cut at TOOL_MAX_RESULT_BYTES.
 
         Waits while the client reads too slowly (backpressure), and always yields to other tasks, so that no tool can
         monopolize the loop.
