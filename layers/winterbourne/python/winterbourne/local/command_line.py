@@ -69,7 +69,7 @@ def _add_function(group: _Group) -> None:
     add("--timeout", type=_positive_float, default=120.0, metavar="SECONDS", help=text)
     text = "memory size reported to the function; not enforced (default: %(default)s)"
     add("--memory", type=_positive_int, default=1024, metavar="MB", help=text)
-    text = "environment variable for the function, before those of your shell; may be repeated"
+    text = "environment variable for the function, over that of your shell; may be repeated"
     add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "let the chat's tools call the real services instead of getting practice data"
     add("--no-practice", action="store_true", help=text)

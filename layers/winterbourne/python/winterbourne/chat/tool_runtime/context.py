@@ -83,7 +83,7 @@ class ToolContext:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds until the tool is stopped; 0 at the earliest."""
+        """Seconds until the tool is stopped; never below 0."""
         return max(0.0, self.deadline - self._loop.time())
 
     async def key(self, name: str) -> str:
