@@ -10,6 +10,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
+from winterbourne.override import override
+
 __all__ = ["JumpingLoop", "jumping"]
 
 P = ParamSpec("P")
@@ -19,6 +21,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     now_s = 1000.0
     busy: Callable[[], bool] = staticmethod(lambda: False)
 
+    @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
@@ -42,6 +45,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self._jumps.busy = busy
         super().__init__(self._jumps)
 
+    @override
     def time(self) -> float:
         """Seconds, as `loop.time()` gives them: all the jumps so far."""
         return self._jumps.now_s

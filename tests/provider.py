@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from winterbourne.override import override
+
 __all__ = ["Provider", "provider"]
 
 
@@ -88,6 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(piece)
                 self.wfile.flush()
 
+    @override
     def log_message(self, *_: object) -> None:
         pass
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from winterbourne.override import override
+
 __all__ = ["weather_server"]
 
 
@@ -13,6 +15,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     connections: list[Any]
 
+    @override
     def setup(self) -> None:
         self.connections.append(self.request)
         super().setup()
@@ -28,6 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    @override
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         pass
 

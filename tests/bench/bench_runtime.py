@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.bench.figure import Figure
 from tests.runtime.runtime_api import RuntimeApi
+from winterbourne.override import override
 
 LAYER = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
 OURS = ["-m", "winterbourne"]
@@ -181,10 +182,12 @@ class _PreparedApi(asyncio.Protocol):
         await self._asked.wait()
         return time.perf_counter() - begun
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
+    @override
     def data_received(self, data: bytes) -> None:
         self._data = data if len(self._data) > 1 << 16 else self._data + data
         if self._data.startswith(b"GET"):

@@ -9,6 +9,7 @@ from winterbourne.chat.auth.base import ANONYMOUS, Caller
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.service import Handler, RequestContext
 from winterbourne.chat.infra.telemetry import RequestRecord
+from winterbourne.override import override
 from winterbourne.stream import ResponseHead
 
 __all__ = ["FakeLambdaContext", "RecordedResponse", "call_endpoint", "event", "request"]
@@ -39,6 +40,7 @@ class FakeLambdaContext(LambdaContext):
         super().__init__({"lambda-runtime-aws-request-id": aws_request_id})
         self._remaining_ms = remaining_ms
 
+    @override
     def get_remaining_time_in_millis(self) -> int:
         return self._remaining_ms
 

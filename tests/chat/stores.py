@@ -17,6 +17,7 @@ from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.dynamodb import DynamoBackend
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
+from winterbourne.override import override
 
 __all__ = ["KINDS", "TABLE", "Clock", "SlowStore", "open_store", "template_table"]
 
@@ -46,30 +47,37 @@ class SlowStore(Store):
         super().__init__(MemoryBackend, threads=0, is_shared=True)
         self.delay_s = delay_s
 
+    @override
     async def get(self, pk: str, sk: str) -> Item | None:
         await asyncio.sleep(self.delay_s)
         return await super().get(pk, sk)
 
+    @override
     async def query_partition(self, pk: str) -> list[Item]:
         await asyncio.sleep(self.delay_s)
         return await super().query_partition(pk)
 
+    @override
     async def query_newest(self, pk: str, limit: int, cursor: Item | None = None) -> list[Item]:
         await asyncio.sleep(self.delay_s)
         return await super().query_newest(pk, limit, cursor)
 
+    @override
     async def put(self, items: Sequence[Item]) -> None:
         await asyncio.sleep(self.delay_s)
         await super().put(items)
 
+    @override
     async def compare_and_set(self, item: Item) -> bool:
         await asyncio.sleep(self.delay_s)
         return await super().compare_and_set(item)
 
+    @override
     async def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         await asyncio.sleep(self.delay_s)
         return await super().increment(pk, sk, amount, expires_at_s)
 
+    @override
     async def delete(self, keys: Sequence[tuple[str, str]]) -> None:
         await asyncio.sleep(self.delay_s)
         await super().delete(keys)

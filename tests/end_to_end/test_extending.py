@@ -17,6 +17,7 @@ import pytest
 from tests.artifact import ROOT
 from tests.doc_pages import code_blocks, load_block
 from tests.local_server import LocalServer, local_server
+from winterbourne.override import override
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +56,7 @@ class _PierHandler(BaseHTTPRequestHandler):
             lines = [{"call": call}, {**end, "end": "tool_calls"}]
         self.wfile.write("".join(json.dumps(line) + "\n" for line in lines).encode())
 
+    @override
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 

@@ -13,6 +13,7 @@ import httpx
 
 from tests.recorded.cases.tokens import FILE as KEYS
 from tests.recorded.exchange import Answer, Piece
+from winterbourne.override import override
 
 __all__ = ["Provider", "ProviderRequest", "provider"]
 
@@ -124,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.sendall(_bytes(Answer(body=KEYS.read_bytes(), headers={"content-type": "application/json"})))
 
+    @override
     def log_message(self, *_: object) -> None:
         pass
 

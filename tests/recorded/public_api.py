@@ -16,6 +16,7 @@ import winterbourne
 from tests.stack import ROOT
 from winterbourne.chat.tool_runtime import declaration
 from winterbourne.local.command_line import parse
+from winterbourne.override import override
 
 __all__ = ["command_line", "fields", "of_the_runtime", "of_tools"]
 
@@ -124,5 +125,6 @@ def _signature(function: Any) -> str:
 class _Other:
     """A default that is not a plain value, such as the environment of the process."""
 
+    @override
     def __repr__(self) -> str:
         return "…"

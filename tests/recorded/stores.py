@@ -17,6 +17,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from tests.stack import source
+from winterbourne.override import override
 
 __all__ = ["DynamoStore", "FileStore", "Item", "RecordedStore", "opened", "table"]
 
@@ -195,5 +196,6 @@ def _dynamodb(operations: set[str]) -> Iterator[str]:
 
 
 class _Quiet(MotoRequestHandler):
+    @override
     def log_request(self, *_: object) -> None:
         pass

@@ -33,6 +33,7 @@ from winterbourne import lifecycle
 from winterbourne.asgi import build_scope
 from winterbourne.errors import RuntimeFault
 from winterbourne.handlers import adapt_handler
+from winterbourne.override import override
 
 REST_EVENT = {
     "resource": "/{proxy+}",
@@ -336,6 +337,7 @@ class TestStarlettesResponses:
 
     async def test_middleware_that_wraps_the_stream(self) -> None:
         class Adds(BaseHTTPMiddleware):
+            @override
             async def dispatch(self, request: Request, call_next: Any) -> Response:
                 response: Response = await call_next(request)
                 response.headers["x-added"] = "yes"

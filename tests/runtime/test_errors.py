@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.runtime.harness import serving
 from winterbourne import errors
 from winterbourne.errors import ErrorReport, RuntimeFault, StreamLost, WinterbourneError
+from winterbourne.override import override
 
 
 async def fails_on_the_loop(event: Any, context: Any) -> None:
@@ -62,6 +63,7 @@ def test_the_stack_trace_begins_in_the_engine_where_the_runtime_calls_it() -> No
 
 def test_an_error_whose_str_raises_is_still_reported() -> None:
     class Awkward(Exception):
+        @override
         def __str__(self) -> str:
             raise KeyError
 
@@ -101,10 +103,9 @@ class TestXrayCause:
                 fail(more - 1)
             raise ValueError
 
-        try:
+        with pytest.raises(ValueError) as raised:  # noqa: PT011 - its own
             fail(300)
-        except ValueError as error:
-            (exception,) = json.loads(ErrorReport(error).xray_cause)["exceptions"]
+        (exception,) = json.loads(ErrorReport(raised.value).xray_cause)["exceptions"]
         assert len(exception["stack"]) == 50
         assert exception["stack"][-1]["label"] == "fail"
 
@@ -144,10 +145,9 @@ class TestABodyWithALimit:
                 fail(more - 1)
             raise ValueError(message)
 
-        try:
+        with pytest.raises(ValueError) as raised:  # noqa: PT011 - its own
             fail(depth)
-        except ValueError as error:
-            report = ErrorReport(error, "r-1")
+        report = ErrorReport(raised.value, "r-1")
         body = report.body(limit)
         shortened, whole = json.loads(body), report.document
         stack = shortened["stackTrace"]
@@ -226,6 +226,7 @@ class TestTheLoggedDocument:
 
     def test_one_without_a_text_is_still_told(self) -> None:
         class Awkward(Exception):
+            @override
             def __str__(self) -> str:
                 raise KeyError
 

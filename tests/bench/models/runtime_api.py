@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+from winterbourne.override import override
+
 __all__ = ["FakeRuntimeApi", "chat_event"]
 
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
@@ -62,10 +64,12 @@ class FakeRuntimeApi(asyncio.Protocol):
         self._transport.write(head.encode() + event)
         await self._done
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
+    @override
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"GET "):
             self._asked.set()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winterbourne.chat.infra.decompression import CHUNK_BYTES, MAX_DECOMPRESSED_BYTES, decompress
+from winterbourne.override import override
 
 
 class Body(httpx.AsyncByteStream, httpx.SyncByteStream):
@@ -22,18 +23,22 @@ class Body(httpx.AsyncByteStream, httpx.SyncByteStream):
         self.read = 0
         self.closed = False
 
+    @override
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self.chunks:
             self.read += 1
             yield chunk
 
+    @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self:
             yield chunk
 
+    @override
     def close(self) -> None:
         self.closed = True
 
+    @override
     async def aclose(self) -> None:
         self.closed = True
 

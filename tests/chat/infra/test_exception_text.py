@@ -24,11 +24,13 @@ from winterbourne.chat.infra.exception_text import (
     format_exception,
     format_message,
 )
+from winterbourne.override import override
 
 ARGUMENT_TEXT = st.text("bcå港1_ %", min_size=1)
 
 
 class Hostile(Exception):
+    @override
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -124,6 +126,7 @@ class TestFormatException:
     @pytest.mark.parametrize("worse", [SystemExit, KeyboardInterrupt])
     def test_an_exception_whose_str_exits_does_not_end_the_process(self, worse: type[BaseException]) -> None:
         class Exits(Exception):
+            @override
             def __str__(self) -> str:
                 raise worse
 
@@ -142,6 +145,7 @@ class TestFormatException:
     def test_notes_that_cannot_be_read_are_left_out(self) -> None:
         class Odd(Exception):
             @property
+            @override
             def __notes__(self) -> list[str]:  # type: ignore[override]  # Python does not check it
                 raise SystemExit("no notes")
 
@@ -158,11 +162,13 @@ class TestFormatException:
     def test_an_exception_that_fakes_its_class_is_still_formatted(self) -> None:
         class Named(type):
             @property
+            @override
             def __name__(cls) -> str:  # type: ignore[override]  # Python does not check it
                 raise OSError("no name")
 
         class Lies(Exception, metaclass=Named):
             @property  # type: ignore[misc]  # Python does not check it
+            @override
             def __class__(self) -> Any:
                 return ExceptionGroup
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.http_retry import NO_RETRIES, AsyncRetryTransport, RetryTransport, deadline
 from winterbourne.chat.settings import HttpSettings
+from winterbourne.override import override
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
@@ -44,6 +45,7 @@ class Async(httpx.AsyncBaseTransport):
     def __init__(self, service: Service) -> None:
         self.service = service
 
+    @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return self.service.handle(request)
 
@@ -52,6 +54,7 @@ class Sync(httpx.BaseTransport):
     def __init__(self, service: Service) -> None:
         self.service = service
 
+    @override
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self.service.handle(request)
 

@@ -47,6 +47,7 @@ from winterbourne.chat.providers import http_provider
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.http_provider import MAX_ATTEMPTS, coalesce_reads
 from winterbourne.chat.settings import Settings
+from winterbourne.override import override
 
 
 def breaking_after(good: bytes) -> Script:
@@ -895,6 +896,7 @@ class TestBodiesThatAreNotChunked:
 
 
 class _Chunks(httpx.AsyncByteStream):
+    @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield b"ab"
         yield b"c"

@@ -26,6 +26,7 @@ from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, DynamoBackend
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
+from winterbourne.override import override
 
 
 @pytest.fixture
@@ -176,6 +177,7 @@ class TestThreadPool:
                 super().__init__()
                 thread_names.append(threading.current_thread().name)
 
+            @override
             def get(self, pk: str, sk: str) -> Item | None:
                 thread_names.append(threading.current_thread().name)
                 return super().get(pk, sk)
@@ -189,6 +191,7 @@ class TestThreadPool:
         released = threading.Event()
 
         class SlowBackend(MemoryBackend):
+            @override
             def query_partition(self, pk: str) -> list[Item]:
                 released.wait(10)
                 return super().query_partition(pk)
@@ -231,6 +234,7 @@ class TestUnavailable:
         monkeypatch.setattr(store_module, "measure", counted.append)
 
         class BrokenBackend(MemoryBackend):
+            @override
             def put(self, items: Any) -> None:
                 raise OSError("disk full")
 

@@ -38,6 +38,7 @@ from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import StoredMessage, conversations_partition, messages_partition
 from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, OpenConversation
 from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.override import override
 
 ALICE, BOB = "key:alice", "key:bob"
 DAY_S = 86_400
@@ -434,18 +435,22 @@ class FlakyBackend(MemoryBackend):
         super().__init__()
         self.broken: set[str] = set()
 
+    @override
     def put(self, items: Any) -> None:
         self._check("put")
         super().put(items)
 
+    @override
     def query_partition(self, pk: str) -> list[Item]:
         self._check("partition")
         return super().query_partition(pk)
 
+    @override
     def delete(self, keys: Any) -> None:
         self._check("delete")
         super().delete(keys)
 
+    @override
     def compare_and_set(self, item: Item, now_s: float) -> bool:
         self._check("replace")
         return super().compare_and_set(item, now_s)

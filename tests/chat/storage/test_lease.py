@@ -20,6 +20,7 @@ from winterbourne.chat.storage.conversation_items import ConversationMetadata
 from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
 from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.override import override
 
 LEASE_S = 30.0
 
@@ -32,10 +33,12 @@ class PartitionedBackend(MemoryBackend):
         self._partitions = shared._partitions
         self.is_cut = False
 
+    @override
     def get(self, pk: str, sk: str) -> Item | None:
         self._check()
         return super().get(pk, sk)
 
+    @override
     def put(self, items: Any) -> None:
         self._check()
         super().put(items)
@@ -247,6 +250,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
                 text for session in self.sessions for text in session.texts
             ]
 
+    @override
     def teardown(self) -> None:
         for session in self._running():
             self._end(session)

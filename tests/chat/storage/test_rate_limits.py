@@ -23,6 +23,7 @@ from winterbourne.chat.storage.rate_limits import (
     RateLimiter,
     TokenReservation,
 )
+from winterbourne.override import override
 
 ALICE, BOB = "key:alice", "key:bob"
 
@@ -221,6 +222,7 @@ async def test_a_failure_while_reserving_leaves_nothing_reserved(clock: Clock) -
     class FlakyBackend(MemoryBackend):
         fails = True
 
+        @override
         def get(self, pk: str, sk: str) -> Item | None:
             if "tokens" in sk and self.fails:
                 raise TimeoutError
@@ -262,6 +264,7 @@ async def test_counters_expire_with_their_window(clock: Clock) -> None:
 
 async def test_limits_fail_closed_if_the_store_is_unavailable() -> None:
     class UnavailableBackend(MemoryBackend):
+        @override
         def increment(self, *_: object) -> int:
             raise TimeoutError
 

@@ -13,6 +13,7 @@ from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.stop_signals import MAX_BACKOFF_S, StopSignals
+from winterbourne.override import override
 
 ALICE, BOB = "key:alice", "key:bob"
 
@@ -28,6 +29,7 @@ class UnavailableBackend(MemoryBackend):
         super().__init__()
         self.polled_at: list[float] = []
 
+    @override
     def get(self, pk: str, sk: str) -> Item | None:
         self.polled_at.append(asyncio.get_running_loop().time())
         if self.is_unavailable:
@@ -116,6 +118,7 @@ class TestInAnotherEnvironment:
         reads = 0
 
         class CountingBackend(MemoryBackend):
+            @override
             def get(self, pk: str, sk: str) -> Item | None:
                 nonlocal reads
                 reads += 1
@@ -168,6 +171,7 @@ class TestInAnotherEnvironment:
     @jumping
     async def test_a_signal_that_cannot_be_stored_raises_and_is_still_delivered_locally(self) -> None:
         class ReadOnlyBackend(MemoryBackend):
+            @override
             def put(self, items: object) -> None:
                 raise TimeoutError
 

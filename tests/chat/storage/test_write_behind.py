@@ -13,6 +13,7 @@ from winterbourne.chat.storage import write_behind
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.write_behind import DRAFT_INTERVAL_S, WriteBehindQueue
+from winterbourne.override import override
 
 
 class SlowStore(Store):
@@ -24,6 +25,7 @@ class SlowStore(Store):
         self.failures = 0
         self.writes: list[list[str]] = []
 
+    @override
     async def put(self, items: Sequence[Item]) -> None:
         await asyncio.sleep(self.delay_s)
         if self.failures:

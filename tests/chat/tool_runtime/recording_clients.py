@@ -10,6 +10,7 @@ from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, T
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.override import override
 
 __all__ = ["DisconnectingClient", "RecordingClient", "StalledClient", "recorded_metrics", "run_turn", "tool_call"]
 
@@ -51,6 +52,7 @@ class DisconnectingClient(RecordingClient):
         super().__init__()
         self._batches_left = after
 
+    @override
     async def __call__(self, batch: EventBatch) -> None:
         if self._batches_left == 0:
             raise ConnectionResetError("gone")
@@ -65,6 +67,7 @@ class StalledClient(RecordingClient):
         super().__init__()
         self._batches_left = after
 
+    @override
     async def __call__(self, batch: EventBatch) -> None:
         await super().__call__(batch)
         self._batches_left -= 1

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
+from winterbourne.override import override
 
 
 async def test_all_semaphores_are_acquired_or_none() -> None:
@@ -64,6 +65,7 @@ async def test_waiters_for_other_semaphores_are_not_looked_at_when_permits_are_r
     looks = 0
 
     class Watched(list[Semaphore]):
+        @override
         def __iter__(self) -> Iterator[Semaphore]:
             nonlocal looks
             looks += 1

@@ -22,6 +22,7 @@ from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.override import override
 
 SETTINGS = Settings.of(aws_region="eu-central-1", tool_worker_function="worker:live").values()
 
@@ -42,6 +43,7 @@ class StubLambda(httpx.AsyncBaseTransport):
         self.requests: list[httpx.Request] = []
         self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"content": "42"})
 
+    @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         return self.answer()

@@ -24,6 +24,7 @@ from winterbourne.chat.tool_runtime.results import (
     timed_out,
     truncate,
 )
+from winterbourne.override import override
 
 
 class Point(msgspec.Struct):
@@ -32,11 +33,13 @@ class Point(msgspec.Struct):
 
 
 class Hostile(Exception):
+    @override
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
 
 class HostileToolError(ToolError):
+    @override
     def __str__(self) -> str:
         raise RuntimeError("no words")
 

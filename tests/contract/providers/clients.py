@@ -18,6 +18,7 @@ from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
+from winterbourne.override import override
 
 __all__ = ["CLIENTS", "Client", "Reply", "Talk"]
 
@@ -85,22 +86,27 @@ class NativeClient(Client):
     path = "/chat"
     runs_tools = False
 
+    @override
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         return {"messages": self.history, **options}
 
+    @override
     def user(self, text: str, *images: str) -> None:
         parts = [{"type": "text", "text": text}] if text else []
         pictures = [{"type": "image", "media_type": "image/png", "data": image} for image in images]
         self.history.append({"role": "user", "content": [*parts, *pictures] if images else text})
 
+    @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
         parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
         parts += [{"type": "tool_call", "id": i, "name": name, "arguments": args} for i, name, args in calls]
         self.history.append({"role": "assistant", "content": parts})
 
+    @override
     def result(self, call_id: str, content: str) -> None:
         self.history.append({"role": "tool", "tool_call_id": call_id, "name": "", "content": content})
 
+    @override
     def read(self, response: RecordedResponse) -> Reply:
         frames = response.frames
         text = "".join(frame["delta"] for frame in frames if frame["type"] == "content")
@@ -113,10 +119,12 @@ class NativeClient(Client):
 class StoredClient(NativeClient):
     """A native client of a stored conversation: sends what is new."""
 
+    @override
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         new, self.history = self.history, []
         return {"messages": new, "conversation_id": "c-1", "store": True, **options}
 
+    @override
     def read(self, response: RecordedResponse) -> Reply:
         reply = super().read(response)
         self.history = []
@@ -128,6 +136,7 @@ class AiSdkClient(Client):
 
     path = "/api/chat"
 
+    @override
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         offered = {name: {"parameters": schema} for name, schema in tools}
         fields: dict[str, Any] = {"tools": offered} if offered else {}
@@ -136,13 +145,16 @@ class AiSdkClient(Client):
             options["maxTokens"] = options.pop("max_tokens")
         return {"id": "c-1", "trigger": "submit-message", "messages": self.history, **fields, **options}
 
+    @override
     def system(self, text: str) -> None:
         self._add("system", [{"type": "text", "text": text}])
 
+    @override
     def user(self, text: str, *images: str) -> None:
         files = [{"type": "file", "mediaType": "image/png", "url": f"data:image/png;base64,{i}"} for i in images]
         self._add("user", [*files, {"type": "text", "text": text}])
 
+    @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
         parts: list[dict[str, Any]] = [{"type": "step-start"}]
         if text:
@@ -152,12 +164,14 @@ class AiSdkClient(Client):
             parts.append({**head, "input": _json(arguments)})
         self._add("assistant", parts)
 
+    @override
     def result(self, call_id: str, content: str) -> None:
         """A call holds its result, so a second one takes the place of the first, and none comes without its call."""
         for part in self._parts():
             if part.get("toolCallId") == call_id:
                 part.update(state="output-available", output=content)
 
+    @override
     def read(self, response: RecordedResponse) -> Reply:
         reply = Reply(200)
         chunks = response.frames
@@ -225,28 +239,34 @@ class AgUiClient(Client):
 
     path = "/agui"
 
+    @override
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         offered = [{"name": name, "description": name, "parameters": schema} for name, schema in tools]
         ids = {"threadId": "t-1", "runId": self.new_id("run"), "protocolVersion": "1.0"}
         return {**ids, "messages": self.history, "tools": offered, "context": [], "state": {}, "forwardedProps": {}}
 
+    @override
     def system(self, text: str) -> None:
         self.history.append({"id": self.new_id("system"), "role": "system", "content": text})
 
+    @override
     def user(self, text: str, *images: str) -> None:
         sources = [{"type": "data", "value": image, "mimeType": "image/png"} for image in images]
         parts = [{"type": "text", "text": text}, *({"type": "image", "source": source} for source in sources)]
         self.history.append({"id": self.new_id("user"), "role": "user", "content": parts if images else text})
 
+    @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
         message: dict[str, Any] = {"id": self.new_id("answer"), "role": "assistant", "content": text}
         if calls:
             message["toolCalls"] = [_function_call(*call) for call in calls]
         self.history.append(message)
 
+    @override
     def result(self, call_id: str, content: str) -> None:
         self.history.append({"id": self.new_id("result"), "role": "tool", "toolCallId": call_id, "content": content})
 
+    @override
     def read(self, response: RecordedResponse) -> Reply:
         reply, messages, answered = Reply(200), dict[str, Any](), set[str]()
         for one in response.frames:
@@ -308,24 +328,29 @@ class OpenAiClient(Client):
     path = "/v1/chat/completions"
     streams = True
 
+    @override
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         functions = [{"name": name, "description": name, "parameters": schema} for name, schema in tools]
         offered = [{"type": "function", "function": function} for function in functions]
         fields: dict[str, Any] = {"tools": offered} if offered else {}
         return {"messages": self.history, "stream": self.streams, **fields, **options}
 
+    @override
     def user(self, text: str, *images: str) -> None:
         urls = [{"url": f"data:image/png;base64,{image}"} for image in images]
         parts = [{"type": "text", "text": text}, *({"type": "image_url", "image_url": url} for url in urls)]
         self.history.append({"role": "user", "content": parts if images else text})
 
+    @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
         fields: dict[str, Any] = {"tool_calls": [_function_call(*call) for call in calls]} if calls else {}
         self.history.append({"role": "assistant", "content": text, **fields})
 
+    @override
     def result(self, call_id: str, content: str) -> None:
         self.history.append({"role": "tool", "tool_call_id": call_id, "content": content})
 
+    @override
     def read(self, response: RecordedResponse) -> Reply:
         reply, calls = Reply(200), dict[int, Any]()
         for chunk in response.frames:
@@ -360,6 +385,7 @@ class WholeOpenAiClient(OpenAiClient):
 
     streams = False
 
+    @override
     def read(self, response: RecordedResponse) -> Reply:
         (choice,) = response.json["choices"]
         message = {name: value for name, value in choice["message"].items() if value is not None}

@@ -11,6 +11,7 @@ import pytest
 from winterbourne.local.doctor import over_http
 from winterbourne.local.doctor.findings import Finding
 from winterbourne.local.doctor.over_http import Caller, StreamedResponse
+from winterbourne.override import override
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DONE = [{"type": "start", "model": "scripted"}, {"type": "content", "delta": "one"}, {"type": "done"}]
@@ -22,6 +23,7 @@ class Pieces(httpx.SyncByteStream):
     def __init__(self, frames: list[dict[str, str]]) -> None:
         self.frames = frames
 
+    @override
     def __iter__(self) -> Iterator[bytes]:
         for frame in self.frames:
             yield f"data: {json.dumps(frame)}\n\n".encode()
@@ -59,6 +61,7 @@ class TestAHealthyDeployment:
 class TestReachable:
     def test_a_stream_that_breaks_is_a_finding(self) -> None:
         class Broken(Pieces):
+            @override
             def __iter__(self) -> Iterator[bytes]:
                 yield from super().__iter__()
                 raise httpx.RemoteProtocolError("peer closed connection")

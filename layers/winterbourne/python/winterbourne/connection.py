@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
+from winterbourne.override import override
 from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
 
 __all__ = ["RuntimeClient"]
@@ -223,6 +224,7 @@ class _Connection(asyncio.Protocol):
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
+    @override
     def data_received(self, data: bytes) -> None:
         try:
             reply = self._protocol.receive_data(data)
@@ -237,16 +239,20 @@ class _Connection(asyncio.Protocol):
         else:
             self._pending_reply.set_result(reply)
 
+    @override
     def eof_received(self) -> None:
         self.data_received(b"")  # a reply without a length ends with the connection
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_lost(self, str(exc or "the Runtime API closed the connection"))
 
+    @override
     def pause_writing(self) -> None:
         self.is_write_paused = True
         self.write_resumed.clear()
 
+    @override
     def resume_writing(self) -> None:
         self.is_write_paused = False
         self.write_resumed.set()

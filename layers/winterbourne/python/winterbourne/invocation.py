@@ -19,6 +19,7 @@ from typing import Any
 
 from winterbourne.errors import RuntimeFault
 from winterbourne.logs import runtime_handler
+from winterbourne.override import override
 
 __all__ = [
     "FrontEnd",
@@ -95,6 +96,7 @@ class LambdaContext:
         handler = runtime_handler()
         (handler.log_sink.log if handler else sys.stdout.write)(str(message))
 
+    @override
     def __repr__(self) -> str:
         shown = ",".join(f"{name}={value}" for name, value in vars(self).items() if not name.startswith("_"))
         return f"{type(self).__name__}([{shown}])"

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from winterbourne.override import override
+
 __all__ = [
     "TEXT_FORMATTER",
     "JsonFormatter",
@@ -43,6 +45,7 @@ TEXT_FORMATTER = logging.Formatter(TEXT_FORMAT, TEXT_TIME_FORMAT)
 class JsonFormatter(logging.Formatter):
     """The format of a record as JSON."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
         """The line, with its newline."""
         trace = kind = message = location = None

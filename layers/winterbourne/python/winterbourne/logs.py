@@ -25,6 +25,7 @@ from winterbourne.log_formats import (
     printed_line,
     standard_level,
 )
+from winterbourne.override import override
 
 __all__ = [
     "REQUEST_IDS",
@@ -217,6 +218,7 @@ class LogHandler(logging.Handler):
         self._with_level_bits = with_level_bits
         self.setFormatter(JsonFormatter() if as_json else TEXT_FORMATTER)
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; one that cannot be written is reported on stderr and raises nothing."""
         try:
@@ -247,6 +249,7 @@ class _RedactingStream(io.TextIOWrapper):
 
     write_as_is = io.TextIOWrapper.write
 
+    @override
     def write(self, text: str) -> int:
         super().write(text if text == "\n" else redact_text(text))  # `print` writes its newline by itself
         return len(text)
@@ -267,6 +270,7 @@ class _JsonLineStream(io.TextIOWrapper):
         # A line may arrive in parts while other invocations and threads print theirs.
         self._partial_lines: dict[tuple[_RequestIds, int], str] = {}
 
+    @override
     def write(self, text: str) -> int:
         if self.closed:
             raise ValueError("I/O operation on closed file")
@@ -279,6 +283,7 @@ class _JsonLineStream(io.TextIOWrapper):
             self._emit_line(line, ids)
         return len(text)
 
+    @override
     def flush(self) -> None:
         """Write the partial lines of this invocation."""
         ids = REQUEST_IDS.get()

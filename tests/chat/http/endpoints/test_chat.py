@@ -26,6 +26,7 @@ from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
 from winterbourne.chat.storage.stop_signals import StopSignals
+from winterbourne.override import override
 
 
 class ServiceFixture:
@@ -96,6 +97,7 @@ class TimedResponse(RecordedResponse):
         self._began = asyncio.get_running_loop().time()
         self.ended_after_s = inf
 
+    @override
     async def end(self) -> None:
         await super().end()
         self.ended_after_s = asyncio.get_running_loop().time() - self._began
@@ -106,6 +108,7 @@ class TimedContext(FakeLambdaContext):
         super().__init__(remaining_ms=remaining_ms)
         self._ends_at = asyncio.get_running_loop().time() + remaining_ms / 1000
 
+    @override
     def get_remaining_time_in_millis(self) -> int:
         return int((self._ends_at - asyncio.get_running_loop().time()) * 1000)
 

@@ -14,6 +14,7 @@ from tests.chat.http_events import RecordedResponse, call_endpoint, request
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.http.endpoints import static_files
 from winterbourne.chat.http.endpoints.static_files import FOLDER, PageOptions, StaticFile, StaticFiles
+from winterbourne.override import override
 
 BUDGET_BYTES = 60_000
 ASSETS = {file.name for file in FOLDER.iterdir()} - {static_files.INDEX_HTML}
@@ -212,15 +213,18 @@ class Reader(HTMLParser):
         self.feed(find("/", page).body.decode())
         self.close()
 
+    @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         named = dict(attrs)
         self.elements.append((tag, named.get("class") or named.get("id") or ""))
         self.texts.append("")
         self._is_inside = True
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         self._is_inside = False
 
+    @override
     def handle_data(self, data: str) -> None:
         if self._is_inside:
             self.texts[-1] += data
@@ -327,7 +331,8 @@ class TestOptions:
         ],
     )
     def test_all_that_fits_is_taken(self, options: dict[str, Any]) -> None:
-        assert PageOptions(**options)
+        page = PageOptions(**options)
+        assert {name: getattr(page, name) for name in options} == options
 
     @pytest.mark.parametrize(
         "options",
@@ -358,7 +363,7 @@ class TestOptions:
         for name, size in (("fits.svg", 100_000), ("large.png", 100_001), ("photo.jpg", 9), ("svg", 9)):
             (tmp_path / name).write_bytes(bytes(size))
         (tmp_path / "folder.svg").mkdir()
-        assert PageOptions(logo=str(tmp_path / "fits.svg"))
+        assert PageOptions(logo=str(tmp_path / "fits.svg")).logo.endswith("/fits.svg")
         for name in ("large.png", "photo.jpg", "svg", "folder.svg", "missing.svg", ""):
             with pytest.raises(SettingsError, match=r"^logo: expected an \.svg or \.png file"):
                 PageOptions(logo=str(tmp_path / name))

@@ -13,6 +13,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp_types import JSONRPCMessage
 
+from winterbourne.override import override
+
 server = MCPServer("weather-station")
 
 
@@ -68,10 +70,12 @@ class MemoryEventStore(EventStore):
     def __init__(self) -> None:
         self._events: list[tuple[str, JSONRPCMessage | None]] = []
 
+    @override
     async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
         self._events.append((stream_id, message))
         return str(len(self._events) - 1)
 
+    @override
     async def replay_events_after(self, last_event_id: str, send_callback: EventCallback) -> str | None:
         first = int(last_event_id)
         stream = self._events[first][0]

@@ -32,6 +32,7 @@ from winterbourne.chat.tool_runtime.mcp.client import (
     McpClient,
 )
 from winterbourne.chat.tool_runtime.mcp.listing import MAX_TOOLS
+from winterbourne.override import override
 
 SERVER = Path(__file__).with_name("server.py")
 
@@ -140,6 +141,7 @@ class ForgetfulServer(httpx.AsyncBaseTransport):
         self.sessions = 0
         self._together = asyncio.Barrier(2)
 
+    @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         message = orjson.loads(request.content)
         if message["method"] == "initialize":
@@ -202,6 +204,7 @@ class FixedResponse(httpx.AsyncBaseTransport):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._response = (args, kwargs)
 
+    @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         args, kwargs = self._response
         return httpx.Response(*args, **kwargs)

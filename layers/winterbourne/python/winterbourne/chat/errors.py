@@ -33,6 +33,8 @@ the provider said, and goes to the log only. Callers get `code`, a short stable 
 
 from typing import ClassVar
 
+from winterbourne.override import override
+
 __all__ = [
     "ChatError",
     "ConversationBusy",
@@ -285,6 +287,7 @@ class ToolError(ChatError):
     code = "tool_error"
 
     @property
+    @override
     def public_message(self) -> str:  # type: ignore[override]  # computed here, a constant elsewhere
         """The message itself: it was written for them."""
         return str(self)

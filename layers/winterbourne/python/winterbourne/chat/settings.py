@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.secret_values import find_secrets, find_secrets_in_urls
+from winterbourne.override import override
 
 __all__ = [
     "VARIABLES",
@@ -350,6 +351,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             elif isinstance(value, str):
                 yield from find_secrets_in_urls(value)
 
+    @override
     def __repr__(self) -> str:
         """The values that differ from the defaults, with secrets masked, so that no log line leaks one by mistake."""
         changed = {name: value for name, value in self.values().items() if value != _DEFAULTS[name]}

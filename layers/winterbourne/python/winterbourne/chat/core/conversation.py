@@ -145,7 +145,9 @@ class Conversation(msgspec.Struct, kw_only=True):
         client_tools = frozenset(tool.name for tool in request.client_tools)
         tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
         before: ChatEvent = ConversationStarted(request.conversation_id, request.message_id, self.provider.name)
-        for number in range(1, self.max_turns + 1):
+        number = 0
+        while True:
+            number += 1
             await self.emit((before, TurnStarted(number)))
             model_request = self._model_request(history, tools, number)
             if self.before_turn:
@@ -153,10 +155,10 @@ class Conversation(msgspec.Struct, kw_only=True):
             turn = self.turn = _ModelTurn(self, client_tools, model_request)
             before = ended = await turn.run(history)
             usage = _add(usage, ended.usage)
-            if reason := turn.final_stop_reason(ended.stop_reason):
+            final = turn.final_stop_reason(ended.stop_reason)
+            if final or number >= self.max_turns:
                 break
-        else:
-            reason = "max_turns"
+        reason: StopReason = final or "max_turns"
         self.log_fields["stop_reason"] = reason
         await self.emit((ended, ConversationEnded(reason, usage, number)))
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import httpx
 
+from winterbourne.override import override
+
 __all__ = ["ACCEPT_ENCODING", "CHUNK_BYTES", "MAX_DECOMPRESSED_BYTES", "decompress"]
 
 ACCEPT_ENCODING: Final = "gzip"
@@ -52,6 +54,7 @@ class _Body(httpx.AsyncByteStream, httpx.SyncByteStream):
         self._has_input = self._has_output = False
         self._remaining_bytes = MAX_DECOMPRESSED_BYTES
 
+    @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for data in self._stream:
             for chunk in self._feed(data):
@@ -59,14 +62,17 @@ class _Body(httpx.AsyncByteStream, httpx.SyncByteStream):
                 await asyncio.sleep(0)  # one read may expand to megabytes: let other tasks run
         self._check_end()
 
+    @override
     def __iter__(self) -> Iterator[bytes]:
         for data in self._stream:
             yield from self._feed(data)
         self._check_end()
 
+    @override
     async def aclose(self) -> None:
         await self._stream.aclose()
 
+    @override
     def close(self) -> None:
         self._stream.close()
 

@@ -34,6 +34,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
 from winterbourne.chat.settings import HttpSettings
+from winterbourne.override import override
 
 __all__ = [
     "BodyTooLarge",
@@ -117,6 +118,7 @@ class _ReplaceableTransport(Generic[T]):
 class PoolTransport(_ReplaceableTransport[httpx.AsyncHTTPTransport], httpx.AsyncBaseTransport):
     """The transport of the async client."""
 
+    @override
     def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
 
@@ -137,6 +139,7 @@ class PoolTransport(_ReplaceableTransport[httpx.AsyncHTTPTransport], httpx.Async
         each = [_transport_stats(transport) for transport in (self._current, *self._retired)]
         return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
 
+    @override
     async def aclose(self) -> None:
         """Close all connections, including those in use."""
         for transport in (self._current, *self._retired):
@@ -159,6 +162,7 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
 
     _lock = threading.Lock()  # of all instances, since there is one in a process
 
+    @override
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request. If its connection was dead and repeating it is safe, send it once more on a new connection.
 
@@ -174,6 +178,7 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
                 raise
             return self._replacement_for(transport).handle_request(request)
 
+    @override
     def close(self) -> None:
         """Close all connections, including those in use."""
         for transport in (self._current, *self._retired):
@@ -190,6 +195,7 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
                 self.replace()
             return self._current
 
+    @override
     def replace(self) -> None:
         """Use new connections from now on; close those replaced before that have become idle."""
         for transport in self._pop_drained():

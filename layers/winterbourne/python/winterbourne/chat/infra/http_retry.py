@@ -20,6 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 import httpx
 
 from winterbourne.chat.infra.backoff import backoff_s
+from winterbourne.override import override
 
 __all__ = ["IDEMPOTENT_METHODS", "NO_RETRIES", "AsyncRetryTransport", "RetryTransport", "deadline"]
 
@@ -66,6 +67,7 @@ class _Retrying(Generic[T]):
 class AsyncRetryTransport(_Retrying[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport):
     """The retries of the async client. Closing it closes the wrapped transport."""
 
+    @override
     def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Send the request. A plain function, so that a request without retries passes through no coroutine of ours.
 
@@ -91,6 +93,7 @@ class AsyncRetryTransport(_Retrying[httpx.AsyncBaseTransport], httpx.AsyncBaseTr
             await asyncio.sleep(wait_s)
         return await self._transport.handle_async_request(request)
 
+    @override
     async def aclose(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
@@ -99,6 +102,7 @@ class AsyncRetryTransport(_Retrying[httpx.AsyncBaseTransport], httpx.AsyncBaseTr
 class RetryTransport(_Retrying[httpx.BaseTransport], httpx.BaseTransport):
     """The retries of the sync client, whose threads wait in their own time. Closing it closes the wrapped transport."""
 
+    @override
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request.
 
@@ -119,6 +123,7 @@ class RetryTransport(_Retrying[httpx.BaseTransport], httpx.BaseTransport):
             time.sleep(wait_s)
         return self._transport.handle_request(request)
 
+    @override
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()

@@ -32,6 +32,7 @@ from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
+from winterbourne.override import override
 
 __all__ = ["AnthropicParser", "AnthropicProvider", "build_request_body", "make"]
 
@@ -140,6 +141,7 @@ class AnthropicParser(StreamParser[bytes]):
     _usage: dict[str, int] = msgspec.field(default_factory=dict)
     _block: _Block = msgspec.field(default_factory=_Block)
 
+    @override
     def _handle_frame(self, frame: bytes) -> None:
         try:
             event = _decode(frame)
@@ -230,6 +232,7 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
 
+    @override
     def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
         return "/v1/messages", build_request_body(request, self._settings, self._extra_body, learned)
 

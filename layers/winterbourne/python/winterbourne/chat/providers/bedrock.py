@@ -42,6 +42,7 @@ from winterbourne.chat.providers.stream_parser import (
     token_count,
 )
 from winterbourne.chat.settings import ModelSettings
+from winterbourne.override import override
 
 __all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
 
@@ -156,6 +157,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
     frame_decoder: FrameDecoder = msgspec.field(default_factory=EventStreamDecoder)
     _reasoning: _ReasoningContent | None = None
 
+    @override
     def _handle_frame(self, frame: EventStreamMessage) -> None:
         headers: Any = frame.headers  # a dict, which typeshed does not know
         if headers.get(":message-type") != "event":
@@ -227,11 +229,13 @@ class BedrockProvider(HttpProvider):
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
 
+    @override
     def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
         body = build_request_body(request, self._settings, self._extra_body, learned)
         return f"/model/{quote(model_id, safe='')}/converse-stream", body
 
+    @override
     async def _sign(self, http_request: httpx.Request) -> None:
         await sign(http_request, "bedrock", _region(self._settings))
 

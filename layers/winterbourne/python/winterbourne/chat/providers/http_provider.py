@@ -181,7 +181,8 @@ class HttpProvider(ABC):
         """
         key = self._api_key.value or (await self._api_key.read() if self._api_key.is_set else "")
         before = self._learned.get(request.model_id, {})
-        for _ in range(_MAX_ADAPTATIONS + 1):
+        adaptations = 0
+        while True:
             response = await self._send(request, key)
             if response.status_code == 200:
                 return response
@@ -191,8 +192,9 @@ class HttpProvider(ABC):
                 key = new_key or key
             else:
                 can_repeat = response.status_code in _TELLING_STATUSES and self._learn_from(request, body)
-            if not can_repeat:
+            if not can_repeat or adaptations == _MAX_ADAPTATIONS:
                 break
+            adaptations += 1
         did_not_help = set(refused_for(body)) - before.keys()
         learned = self._learned.get(request.model_id, {})
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}

@@ -5,7 +5,7 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 """
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -45,6 +45,7 @@ from winterbourne.chat.providers.stream_parser import (
     token_count,
 )
 from winterbourne.chat.settings import ModelSettings
+from winterbourne.override import override
 
 __all__ = ["OpenAIParser", "OpenAIProvider", "build_request_body", "make"]
 
@@ -129,7 +130,7 @@ def _has_reasoning_content(messages: Sequence[Message]) -> bool:
     return any(part.opaque and part.opaque.field == "reasoning_content" for part in parts)
 
 
-def _encode_message(message: Message, *, has_opaque: bool, demanded: Container[str]) -> dict[str, Any]:
+def _encode_message(message: Message, *, has_opaque: bool, demanded: Collection[str]) -> dict[str, Any]:
     match message:
         case SystemMessage(text):
             return {"role": "system", "content": text}
@@ -248,6 +249,7 @@ class OpenAIParser(StreamParser[bytes]):
     _last_index: int = 0
     _has_messages: bool = False
 
+    @override
     def _handle_frame(self, frame: bytes) -> None:
         if frame == b"[DONE]":
             self._handle_done()
@@ -427,6 +429,7 @@ class OpenAIProvider(HttpProvider):
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
+    @override
     def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
         return "/chat/completions", build_request_body(request, self._settings, self._extra_body, learned)
 

@@ -184,8 +184,9 @@ class ToolExecutor:
 
     async def _outcome(self, call: ActiveCall, tool: PreparedTool) -> Outcome:
         """Find or start a run and wait for it; the tool's timeout starts once it has its permits."""
+        timeout = asyncio.timeout_at(call.turn.deadline)
         try:
-            async with asyncio.timeout_at(call.turn.deadline) as timeout:
+            async with timeout:
                 found = _take_shortcut(call, tool) or await self._acquire_slot(call, tool)
                 if isinstance(found, Outcome):
                     return found

@@ -15,6 +15,7 @@ from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ag_ui.history import METADATA_KEY, EncryptedValue, encode_encrypted_value
 from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
+from winterbourne.override import override
 
 __all__ = ["AgUiEncoder"]
 
@@ -74,6 +75,7 @@ class AgUiEncoder(sse.SseEncoder):
     _open_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
     _pending_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
 
+    @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
             case e.TextDelta(text):
@@ -117,6 +119,7 @@ class AgUiEncoder(sse.SseEncoder):
             case _:
                 assert_never(event)
 
+    @override
     def _text_delta(self, text: str) -> bytes:
         begin, message_id = b"", self._turn_message_id
         if not self._is_text_open:

@@ -16,6 +16,7 @@ from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ai_sdk.history import CallMetadata, PartMetadata, ProviderMetadata
 from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
+from winterbourne.override import override
 
 __all__ = ["AiSdkEncoder"]
 
@@ -54,6 +55,7 @@ class AiSdkEncoder(sse.SseEncoder):
     _reasoning_id: bytes = b""
     _is_step_open: bool = False
 
+    @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
             case e.TextDelta(text):
@@ -100,6 +102,7 @@ class AiSdkEncoder(sse.SseEncoder):
             case _:
                 assert_never(event)
 
+    @override
     def _text_delta(self, text: str) -> bytes:
         begin = b""
         if not self._text_id:

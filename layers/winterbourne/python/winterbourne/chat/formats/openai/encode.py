@@ -15,6 +15,7 @@ from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import Opaque
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps
+from winterbourne.override import override
 
 __all__ = ["OpenAiChunkEncoder", "OpenAiCompletionEncoder", "encode_error_response"]
 
@@ -98,6 +99,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     _separator: str = ""
     _reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
 
+    @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
             case e.TextDelta(text):
@@ -137,6 +139,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case _:
                 assert_never(event)
 
+    @override
     def _text_delta(self, text: str) -> bytes:
         separator, self._separator, self._has_text = self._separator, "", True
         return self._chunk(b'{"content":%b}' % dumps(separator + text))
@@ -154,6 +157,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             return _encode_failure(event)
         return b"data: %b\n\n%b" % (_encode_failure(event), sse.DONE)
 
+    @override
     def _held_back(self) -> bytes:
         opening, self._opening = self._opening, b""
         return opening

@@ -94,10 +94,10 @@ class Listing:
             description, parameters = self._usable_parts(name, definition)
             self._bytes += _checked_size(description, parameters)
             self.is_full = len(self._definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
-        if self.is_full:
-            self._surplus.append(_label(name))
-        else:
-            self._definitions[name] = description, parameters
+            if not self.is_full:
+                self._definitions[name] = description, parameters
+                return
+        self._surplus.append(_label(name))
 
     def _usable_parts(self, name: str, definition: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """The description and the schema; what is too large or too deep is not even looked through."""
