@@ -1,31 +1,44 @@
-"""`python -m tests.chat.setting_arguments` writes `setting_arguments.pyi`, every setting as an argument."""
+"""`python -m tests.chat.setting_arguments` writes what type checkers know of settings and of a tool's options."""
 
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 
 from winterbourne.chat import settings
+from winterbourne.chat.tool_runtime import declaration
 
-FILE = Path(settings.__file__).with_name("setting_arguments.pyi")
+SETTINGS = Path(settings.__file__).with_name("setting_arguments.pyi")
+OPTIONS = Path(declaration.__file__).with_name("option_arguments.pyi")
 
-HEAD = '''"""Every setting as an argument of `Chat` and `ToolWorker`; made of `settings`."""
-
-from typing import TypedDict
-
-class SettingArguments(TypedDict, total=False):
-'''
+Hints = Mapping[str, typing.Any]
 
 
-def text() -> str:
-    """The file as it has to be."""
+def texts() -> dict[Path, str]:
+    """The files as they have to be."""
     parts = typing.get_type_hints(settings.Settings).values()
-    hints = [hint for part in parts for hint in typing.get_type_hints(part).items()]
-    return HEAD + "".join(f"    {name}: {_name(hint)}\n" for name, hint in hints)
+    hints = {name: hint for part in parts for name, hint in typing.get_type_hints(part).items()}
+    options = {"name": str, **typing.get_type_hints(declaration.ToolOptions)}
+    return {
+        SETTINGS: _text("Every setting as an argument of `Chat` and `ToolWorker`; made of `settings`", hints),
+        OPTIONS: _text("Every option as an argument of `tool` and `remote_tool`; made of `ToolOptions`", options),
+    }
+
+
+def _text(sentence: str, hints: Hints) -> str:
+    lines = [f"    {name}: {_name(hint)}\n" for name, hint in hints.items()]
+    imports = "from collections.abc import Sequence\n" * any("Sequence" in line for line in lines)
+    kind = "SettingArguments" if "`settings`" in sentence else "OptionArguments"
+    head = f'"""{sentence}."""\n\n{imports}from typing import TypedDict\n\nclass {kind}(TypedDict, total=False):\n'
+    return head + "".join(lines)
 
 
 def _name(hint: typing.Any) -> str:
     args = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:  # of which any sequence can be made
+        return f"Sequence[{_name(args[0])}]"
     return " | ".join("None" if arg is type(None) else arg.__name__ for arg in args) if args else str(hint.__name__)
 
 
 if __name__ == "__main__":
-    FILE.write_text(text())
+    for path, text in texts().items():
+        path.write_text(text)

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 __all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_startup", "on_stream_error", "retire"]
 
-Hook = TypeVar("Hook", bound=Callable[..., Any])
-
+Hook = TypeVar("Hook", bound=Callable[[], Any])
+ErrorHook = TypeVar("ErrorHook", bound=Callable[[BaseException], bytes | str])
 
 _startup_hooks: list[Callable[[], Any]] = []
 _shutdown_hooks: list[Callable[[], Any]] = []
@@ -67,7 +67,7 @@ def after_restore(hook: Hook) -> Hook:
     return registry.register_after_restore(hook) if registry else hook
 
 
-def on_stream_error(hook: Hook) -> Hook:
+def on_stream_error(hook: ErrorHook) -> ErrorHook:
     """Set the hook that writes the end of the body when a handler fails after its response has started.
 
     Its frame is written before Lambda's error trailers, which most HTTP clients never see.

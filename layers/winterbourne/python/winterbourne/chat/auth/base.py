@@ -52,7 +52,7 @@ class Authenticator(Protocol):
     async def prepare(self) -> None:
         """Fetch what is needed while the environment starts. If that fails, it is logged and requests try again."""
 
-    async def authenticate(self, request: Credentials) -> Caller:
+    async def authenticate(self, request: Credentials, /) -> Caller:
         """Identify the caller of one request, before it costs anything.
 
         Raises:

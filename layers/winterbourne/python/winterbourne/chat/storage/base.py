@@ -63,28 +63,28 @@ class Backend(Protocol):
     Any exception becomes a StorageUnavailable. It may still return expired items; the store leaves them out.
     """
 
-    def get(self, pk: str, sk: str) -> Item | None:
+    def get(self, pk: str, sk: str, /) -> Item | None:
         """One item, or None."""
 
-    def query_partition(self, pk: str) -> list[Item]:
+    def query_partition(self, pk: str, /) -> list[Item]:
         """All items of a partition, by sort key."""
 
-    def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
+    def query_newest(self, pk: str, limit: int, cursor: Item | None, /) -> list[Item]:
         """Items with `updated_ms`, newest first, starting after `cursor`; fewer than `limit` only on the last page."""
 
-    def put(self, items: Sequence[Item]) -> None:
+    def put(self, items: Sequence[Item], /) -> None:
         """Write items unconditionally. Several items are not written atomically."""
 
-    def compare_and_set(self, item: Item, now_s: float) -> bool:
+    def compare_and_set(self, item: Item, now_s: float, /) -> bool:
         """Write if the stored `number` is one less (optimistic locking); a missing or expired item counts as 0."""
 
-    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int, /) -> int:
         """Add to an item's `number` and return the sum, atomically. `expires_at_s` is set by the first call only."""
 
-    def delete(self, keys: Sequence[tuple[str, str]]) -> None:
+    def delete(self, keys: Sequence[tuple[str, str]], /) -> None:
         """Delete items by (pk, sk); a missing item is not an error."""
 
-    def delete_expired(self, now_s: float) -> None:
+    def delete_expired(self, now_s: float, /) -> None:
         """Delete expired items, unless the database does so by itself."""
 
     def close(self) -> None:

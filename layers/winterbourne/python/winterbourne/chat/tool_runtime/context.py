@@ -147,7 +147,7 @@ class ToolContext:
                 raise InvalidToolDeclaration("an async tool must not call context.wait: use await")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    async def in_thread(self, function: Callable[[], Any]) -> Any:
+    async def in_thread(self, function: Callable[[], T]) -> T:
         """Run a blocking function in the thread pool, with this task's context variables, and await it.
 
         Args:

@@ -13,7 +13,7 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,12 @@ from winterbourne.chat.tool_runtime import docstring, schema
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.progress import stream_progress
 from winterbourne.chat.tool_runtime.validation import ArgumentValidator
+from winterbourne.override import override
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from winterbourne.chat.tool_runtime.option_arguments import OptionArguments
 
 __all__ = ["BatchCall", "Call", "Function", "Tool", "ToolContext", "ToolOptions", "tool"]
 
@@ -32,6 +38,9 @@ Function: TypeAlias = Callable[..., Any]
 """A typed function with a docstring."""
 Call: TypeAlias = Callable[[Any, ToolContext], Awaitable[Any]]
 BatchCall: TypeAlias = Callable[[Sequence[Any], ToolContext], Awaitable[Sequence[Any]]]
+
+F = TypeVar("F", bound=Function)
+F_co = TypeVar("F_co", covariant=True)  # without a bound, so that a list of tools is one of tools, not of objects
 
 VariableName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z_][A-Z0-9_]*\Z")]
 
@@ -120,26 +129,24 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         return ToolSchema(self.name, self.description, self.parameters)
 
 
+if TYPE_CHECKING:
+
+    class FunctionTool(Tool, Generic[F_co], frozen=True):
+        """A tool whose function is known to type checkers; there is no such class at run time."""
+
+        @property
+        @override
+        def __call__(self) -> F_co: ...  # type: ignore[override]  # it is a function, see `tool`
+
+
 @overload
-def tool(function: Function, /) -> Tool: ...
+def tool(function: F, /) -> "FunctionTool[F]": ...
 
 
-@overload  # in full, so that a type checker knows the options
+@overload
 def tool(
-    *,
-    name: str = "",
-    batch: Function | None = None,
-    timeout_s: float | None = None,
-    retries: int = 0,
-    cache_ttl_s: float | None = None,
-    cache_per_caller: bool | None = None,
-    batch_window_s: float = 0.01,
-    breaker: str = "",
-    max_result_bytes: int | None = None,
-    concurrency: int | None = None,
-    keys: Sequence[str] = (),
-    needs: Sequence[str] = (),
-) -> Callable[[Function], Tool]: ...
+    *, batch: Function | None = None, **options: "Unpack[OptionArguments]"
+) -> "Callable[[F], FunctionTool[F]]": ...
 
 
 def tool(

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +22,11 @@ from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Function, Tool, tool
 from winterbourne.chat.tool_runtime.service_errors import translate_errors
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from winterbourne.chat.tool_runtime.option_arguments import OptionArguments
 
 __all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
 
@@ -58,7 +63,7 @@ class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
-def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool]:
+def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Callable[[Function], Tool]:
     """Declare a tool that runs in another Lambda function.
 
     Args:
@@ -73,10 +78,10 @@ def remote_tool(function_name: str, **options: Any) -> Callable[[Function], Tool
         InvalidToolDeclaration: As for `tool`.
     """
     setting = function_name[1:-1] if function_name.startswith("{") else ""
-    needs = (*options.pop("needs", ()), *([setting] if setting else []))
+    options["needs"] = (*options.get("needs", ()), *([setting] if setting else []))
 
     def declare(function: Function) -> Tool:
-        declared = replace(tool(needs=needs, **options)(function), takes_context=True)
+        declared = replace(tool(**options)(function), takes_context=True)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
             caller = "" if declared.is_cache_shared else context.caller

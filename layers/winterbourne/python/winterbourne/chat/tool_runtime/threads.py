@@ -10,12 +10,14 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from winterbourne.chat.errors import ToolUnavailable
 from winterbourne.chat.infra.telemetry import measure
 
 __all__ = ["ThreadPool"]
+
+T = TypeVar("T")
 
 
 class ThreadPool:
@@ -31,7 +33,7 @@ class ThreadPool:
         self.abandoned_count = 0
         """Threads still running although their call was cancelled."""
 
-    def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+    def run(self, function: Callable[[], T]) -> "asyncio.Future[T]":
         """Call a function in a thread, with a copy of this task's context variables.
 
         Returns:
@@ -48,7 +50,7 @@ class ThreadPool:
                 "Too many threads of earlier tools are stuck; this tool can run again after a restart."
             )
         worker = self._idle_workers.pop() if self._idle_workers else _Worker()
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         future.add_done_callback(self._count_if_abandoned)
         context = contextvars.copy_context()
         worker.jobs.put(lambda: self._run_job(worker, future, lambda: context.run(function)))
