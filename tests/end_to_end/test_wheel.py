@@ -138,6 +138,14 @@ class TestInstalled:
             subprocess.run([*command, *arguments], check=True, env=environ, stdout=subprocess.DEVNULL)
         assert (tmp_path / "wheel.zip").read_bytes() == (tmp_path / "source.zip").read_bytes()
 
+    def test_a_type_checker_accepts_right_calls_of_it_and_no_wrong_ones(self, venv: Path, tmp_path: Path) -> None:
+        shutil.copy(ROOT / "tests/project/example_calls.py", tmp_path)
+        options = ["--strict", "--config-file=", f"--python-executable={venv / 'bin/python'}", "--cache-dir=cache"]
+        command = [sys.executable, "-P", "-m", "mypy", *options, "example_calls.py"]
+        environ = {name: value for name, value in os.environ.items() if name not in {"MYPYPATH", "PYTHONPATH"}}
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
 
 def test_the_folder_alone_makes_the_layer_with_python_and_pip(tmp_path: Path) -> None:
     folder = checkout(tmp_path / "other") / "layers/winterbourne"
