@@ -25,17 +25,18 @@ def texts() -> dict[Path, str]:
 
 
 def _text(sentence: str, hints: Hints) -> str:
-    lines = [f"    {name}: {_name(hint)}\n" for name, hint in hints.items()]
+    lines = [f"    {name}: {type_name(hint)}\n" for name, hint in hints.items()]
     imports = "from collections.abc import Sequence\n" * any("Sequence" in line for line in lines)
     kind = "SettingArguments" if "`settings`" in sentence else "OptionArguments"
     head = f'"""{sentence}."""\n\n{imports}from typing import TypedDict\n\nclass {kind}(TypedDict, total=False):\n'
     return head + "".join(lines)
 
 
-def _name(hint: typing.Any) -> str:
+def type_name(hint: typing.Any) -> str:
+    """A type as it is written in these files."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) is tuple:  # of which any sequence can be made
-        return f"Sequence[{_name(args[0])}]"
+        return f"Sequence[{type_name(args[0])}]"
     return " | ".join("None" if arg is type(None) else arg.__name__ for arg in args) if args else str(hint.__name__)
 
 

@@ -3,13 +3,15 @@
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_type_hints
 
 import griffe
 
+from tests.chat.setting_arguments import type_name
 from tests.reference import markdown
 from tests.reference.sources import load
 from winterbourne.chat.settings import VARIABLES
+from winterbourne.chat.tool_runtime.declaration import ToolOptions
 
 __all__ = ["TOPICS", "Topic", "page", "public_names"]
 
@@ -46,8 +48,11 @@ def _read_topics() -> list[Topic]:
 
 TOPICS: Final = _read_topics()
 
-OPTIONS_OF: Final = {"tool": "winterbourne.chat.tool_runtime.declaration.ToolOptions"}
+OPTIONS_OF: Final = {"tool": ToolOptions}
 """Functions whose further arguments are the fields of a struct."""
+
+FOR_TYPE_CHECKERS: Final = {"FunctionTool[F]": "Tool", "Callable[[F], Tool]": "Callable[[Function], Tool]"}
+"""What stands in signatures for type checkers alone, and what it is for a reader."""
 
 GIVEN: Final = {"ResponseStream", "ToolContext"}
 """Classes of which nobody but the engine makes an instance."""
@@ -87,6 +92,8 @@ def _with_code(text: str) -> str:
 
 
 def _as_declared(code: str) -> str:
+    for known, shown in FOR_TYPE_CHECKERS.items():
+        code = code.replace(known, shown)
     return code.replace("def class_", "class ", 1)
 
 
@@ -245,14 +252,21 @@ def _attribute(attribute: griffe.Attribute) -> str:
     return f"{attribute.name}: {attribute.annotation}" if attribute.annotation is not None else attribute.name
 
 
-def _options(struct: str) -> str:
-    """The fields of a struct, as it describes them."""
-    docstring = _find(*struct.rsplit(".", 1)).docstring
+def _options(struct: type[ToolOptions]) -> str:
+    """The fields of a struct as arguments, as it describes them."""
+    docstring = _find(struct.__module__, struct.__name__).docstring
     sections = docstring.parsed if docstring else []
     fields = [
         each for section in sections if section.kind is griffe.DocstringSectionKind.attributes for each in section.value
     ]
-    return markdown.definitions((each.name, each.description) for each in fields)
+    hints, default = get_type_hints(struct), struct()
+    return markdown.definitions(
+        (
+            f"{each.name}: {type_name(hints[each.name])} = {getattr(default, each.name)!r}".replace("'", '"'),
+            each.description,
+        )
+        for each in fields
+    )
 
 
 def _docstring_section(name: str, section: griffe.DocstringSection) -> str:
