@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winterbourne import __version__
 from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
 from winterbourne.protocol import CHUNK, INIT_ERROR, MAX_HEADER_BYTES, TRANSITIONS, RuntimeApiProtocol, State, Trigger
 
@@ -114,6 +115,11 @@ class TestBytesOfARequest:
         assert (request.method, request.target) == (b"GET", b"/2018-06-01/runtime/invocation/next")
         assert header(request, "host") == "127.0.0.1:9001"
         assert body == b""
+
+    @pytest.mark.parametrize("step", [Trigger.START_RESPONSE, Trigger.SEND_RESPONSE, Trigger.SEND_ERROR])
+    def test_every_request_names_the_client_and_its_version(self, step: Trigger) -> None:
+        for data in (RuntimeApiProtocol("h:1").request_next(), STEPS[step](handling_protocol())):
+            assert header(read(data)[0], "user-agent") == f"winterbourne/{__version__}"
 
     def test_a_stream_announces_its_mode_and_its_trailers_up_front(self) -> None:
         request, _, _ = read(handling_protocol().start_response("text/event-stream"))

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.upstream import saying, upstream
+from winterbourne import __version__
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import MAX_DECOMPRESSED_BYTES
@@ -107,6 +108,16 @@ class TestClient:
         await http_pool.client().get(url)
         await http_server.close_idle()
         assert (await http_pool.client().post(url)).text == "ok"
+
+    async def test_names_itself_and_its_version_unless_the_caller_names_another(
+        self, server: tuple[Server, str]
+    ) -> None:
+        http_server, url = server
+        for headers in ({}, {"user-agent": "harbour/2"}):
+            await http_pool.client().get(url, headers=headers)
+            await asyncio.to_thread(http_pool.sync_client().get, url, headers=headers)
+        agents = [re.findall(r"(?im)^user-agent: (.*?)\r$", head) for head in http_server.heads]
+        assert agents == [[f"winterbourne/{__version__}"]] * 2 + [["harbour/2"]] * 2
 
     async def test_is_created_again_after_it_was_closed(self, server: tuple[Server, str]) -> None:
         _, url = server

@@ -3,6 +3,8 @@
 Importing it opens no socket and starts no event loop.
 """
 
+__version__ = "0.1.0"
+
 from winterbourne.errors import (
     DeadlineReached,
     PreludeTooLarge,
@@ -40,5 +42,3 @@ __all__ = [
     "retire",
     "streamify_response",
 ]
-
-__version__ = "0.1.0"

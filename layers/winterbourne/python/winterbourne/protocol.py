@@ -15,6 +15,7 @@ from typing import Final
 
 import h11
 
+from winterbourne import __version__
 from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
 
 __all__ = ["CHUNK", "TRANSITIONS", "Reply", "RuntimeApiProtocol", "State", "Trigger"]
@@ -129,7 +130,7 @@ class RuntimeApiProtocol:
 
     def __init__(self, host: str) -> None:
         self.state = State.IDLE
-        self._common_headers = [("Host", host), ("User-Agent", "winterbourne")]
+        self._common_headers = [("Host", host), ("User-Agent", f"winterbourne/{__version__}")]
         self._request_id = self._invocation_id = ""  # of the current invocation; the second one is its attempt's
         self._request_path = ""
         self._next_request = self._build_request("GET", INVOCATION_NEXT, [])

@@ -349,6 +349,11 @@ class TestRefusedSession:
             await station.look()
         assert station.seen.count("initialize") == 1
 
+    async def test_is_opened_with_our_name_and_version(self) -> None:
+        station = Station()
+        await station.look()
+        assert station.sent[0]["params"]["clientInfo"] == {"name": "winterbourne", "version": winterbourne.__version__}
+
     async def test_is_not_what_a_session_means_that_was_opened_just_now(self) -> None:
         station = Station(tools__list=lambda *_: httpx.Response(404))
         with pytest.raises(ToolError):

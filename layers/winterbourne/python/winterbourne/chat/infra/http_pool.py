@@ -30,6 +30,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import httpx
 import msgspec
 
+from winterbourne import __version__
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
@@ -309,7 +310,7 @@ def _transport_options() -> dict[str, Any]:
 
 
 def _client_options() -> dict[str, Any]:
-    headers = {"accept-encoding": ACCEPT_ENCODING}
+    headers = {"accept-encoding": ACCEPT_ENCODING, "user-agent": f"winterbourne/{__version__}"}
     return {"timeout": _settings().http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from winterbourne import __version__
 from winterbourne.local.doctor import on_aws, over_http
 from winterbourne.local.doctor.findings import Finding, format_finding, unknown
 
@@ -66,7 +67,7 @@ def _check_stack_url(stack: on_aws.Stack, args: argparse.Namespace) -> Iterator[
 
 
 def _check_over_http(caller: over_http.Caller) -> Iterator[Finding]:
-    with httpx.Client(timeout=TIMEOUT) as client:
+    with httpx.Client(timeout=TIMEOUT, headers={"user-agent": f"winterbourne/{__version__}"}) as client:
         yield from over_http.run_checks(caller, client)
 
 
