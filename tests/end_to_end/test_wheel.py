@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
+from trove_classifiers import classifiers
 
 from tests.artifact import BIN, ROOT
 from tests.local_server import local_server
@@ -19,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 PACKAGE = ROOT / "layers/winterbourne/python/winterbourne"
 NAME = f"winterbourne-{__version__}-py3-none-any.whl"
+LICENSE = "licenses/python/winterbourne/LICENSE"
 # Of the repository's root: what a project has at the same paths.
 PROJECT = {"Makefile", "template.yaml", "samconfig.toml", "functions/Makefile", "layers/arm64/.keep"} | {
     *("layers/x86_64/.keep", "layers/dependencies/Makefile", "layers/winterbourne/Makefile"),
@@ -68,7 +72,8 @@ def test_it_has_the_same_bytes_whenever_and_wherever_it_is_built(wheel: Path, tm
 def test_it_is_the_package_the_projects_files_and_nothing_else(wheel: Path) -> None:
     package = {str(path.relative_to(PACKAGE.parent)) for path in PACKAGE.rglob("*") if path.is_file()}
     project = {f"winterbourne/local/files/project/{name}" for name in PROJECT}
-    about = {f"winterbourne-{__version__}.dist-info/{n}" for n in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")}
+    files = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", LICENSE)
+    about = {f"winterbourne-{__version__}.dist-info/{name}" for name in files}
     assert names(wheel) == {name for name in package if "__pycache__" not in name} | project | about
 
 
@@ -78,20 +83,57 @@ def test_a_projects_files_are_those_of_this_repository(name: str, wheel: Path) -
         assert archive.read(f"winterbourne/local/files/project/{name}") == (ROOT / name).read_bytes()
 
 
+class TestMetadata:
+    @pytest.fixture
+    def found(self, wheel: Path) -> Metadata:
+        with zipfile.ZipFile(wheel) as archive:
+            return Metadata.from_email(archive.read(f"winterbourne-{__version__}.dist-info/METADATA"), validate=True)
+
+    def test_is_valid_and_says_whose_it_is_and_under_which_licence(self, found: Metadata) -> None:
+        assert (found.name, str(found.version)) == ("winterbourne", __version__)
+        assert (found.author, found.license_expression) == ("The Winterbourne developers", "Apache-2.0")
+        assert found.license_files == [LICENSE.removeprefix("licenses/")]
+        assert found.keywords
+
+    def test_has_classifiers_that_exist_and_none_for_the_licence(self, found: Metadata) -> None:
+        assert set(found.classifiers or ()) <= classifiers
+        assert not [name for name in found.classifiers or () if name.startswith("License ::")]
+
+    def test_names_no_address_that_is_not_public(self, found: Metadata) -> None:
+        assert (found.project_urls, found.author_email) == (None, None)
+
+    def test_the_licence_is_the_repositorys_in_the_wheel_and_in_layers(self, wheel: Path) -> None:
+        with zipfile.ZipFile(wheel) as archive:
+            copies = [
+                archive.read(f"winterbourne-{__version__}.dist-info/{LICENSE}"),
+                archive.read("winterbourne/LICENSE"),
+            ]
+        assert copies == [(ROOT / "LICENSE").read_bytes()] * 2
+
+
+def uv_build(*arguments: str | Path) -> None:
+    command: list[str | Path] = [BIN / "uv", "build", "-q", "--no-build-isolation", "--python", sys.executable]
+    subprocess.run([*command, *arguments], check=True)
+
+
+def test_an_sdist_has_the_licence_and_builds_the_same_metadata(wheel: Path, tmp_path: Path) -> None:
+    uv_build("--sdist", "--out-dir", tmp_path, checkout(tmp_path / "checkout") / "layers/winterbourne")
+    with tarfile.open(tmp_path / f"winterbourne-{__version__}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    uv_build("--wheel", "--out-dir", tmp_path, tmp_path / f"winterbourne-{__version__}")
+    assert dist_info(tmp_path / NAME) == dist_info(wheel)
+
+
+def dist_info(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" in name and not name.endswith("/RECORD")]
+        return {name: archive.read(name) for name in names}
+
+
 def test_from_its_folder_alone_it_has_no_files_of_the_folders_around(tmp_path: Path) -> None:
     folder = checkout(tmp_path) / "layers/winterbourne"
     (tmp_path / "samconfig.toml").unlink()
-    command: list[Path | str] = [
-        BIN / "uv",
-        "build",
-        "-q",
-        "--wheel",
-        "--no-build-isolation",
-        "--python",
-        sys.executable,
-        folder,
-    ]
-    subprocess.run([*command, "--out-dir", tmp_path / "dist"], check=True)
+    uv_build("--wheel", "--out-dir", tmp_path / "dist", folder)
     found = names(tmp_path / "dist" / NAME)
     assert "winterbourne/local/files/wrapper" in found
     assert not [name for name in found if name.startswith("winterbourne/local/files/project/Makefile")]

@@ -63,9 +63,10 @@ class TestTheRuntimeAlone:
         (found,) = importlib.metadata.distributions(name="winterbourne", path=[str(folder / "python")])
         assert found.version == __version__
 
-    def test_serves_nothing_but_python_files(self, folder: Path) -> None:
-        suffixes = {Path(name).suffix for name in files(folder / "python") if ".dist-info/" not in name}
-        assert suffixes == {".py", ".typed"}
+    def test_serves_nothing_but_python_files_and_the_licence(self, folder: Path) -> None:
+        names = {name for name in files(folder / "python") if ".dist-info/" not in name}
+        assert "winterbourne/LICENSE" in names
+        assert {Path(name).suffix for name in names - {"winterbourne/LICENSE"}} == {".py", ".typed"}
 
     def test_is_made_by_pip_where_there_is_no_uv_and_has_the_same_bytes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
