@@ -10,14 +10,23 @@ UPGRADE ?= --upgrade
 bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 dependencies := layers/dependencies/requirements
-or_say = || { echo "the packages cannot be installed; the reason is above: a line of $(dependencies).txt, or no way to the" \
-	"package index" >&2; exit 1; }
+
+# What an installer prints is shown where it fails, unless the reason is one that a sentence says better.
+export PIP_RETRIES ?= 2
+or_say = >.venv/log 2>&1 || { if grep -qE "$(1)" .venv/log; then echo "$($(2))"; else cat .venv/log; \
+	echo "nothing is installed; the reason is above"; fi >&2; exit 1; }
+or_no_index = $(call or_say,connection broken by '[^S]|Failed to connect|(tcp connect|dns) error|timed out,no_index)
+no_index := no package can be fetched, for the package index does not answer: look at the network, and at PIP_INDEX_URL (of \
+	pip) and UV_DEFAULT_INDEX (of uv) if the index is another than the public one
+or_no_wheel = $(call or_say,No matching distribution,no_wheel)
+no_wheel = the wheel of $$(cut -d " " -f 1 $(engine)) is not in $(wheels): put it there, or name the folder that has it, as in: \
+	make WINTERBOURNE_WHEELS=../wheels $(MAKECMDGOALS)
 
 # The engine is a wheel, named by its hash in requirements.txt; what else is installed is locked in that wheel.
 engine := requirements.txt
 locks := .venv/lib/python3.*/site-packages/winterbourne/local/files/locks
 development := $(locks)/dev.txt
-install_engine = $(pip) --force-reinstall --no-deps --no-index --find-links "$(wheels)" -r $(engine) && touch $@
+install_engine = $(pip) --force-reinstall --no-deps --no-index --find-links "$(wheels)" -r $(engine) $(or_no_wheel) && touch $@
 wheels = $(or $(WINTERBOURNE_WHEELS),$(error WINTERBOURNE_WHEELS names no folder: say in which one the wheels of the \
 	engine are, as in: make WINTERBOURNE_WHEELS=../wheels $(MAKECMDGOALS)))
 
@@ -68,8 +77,8 @@ upgrade: .venv/pyvenv.cfg ## Take the newest engine in the folder WINTERBOURNE_W
 	@cat $(engine) >.venv/before 2>/dev/null || :
 	@set -- .venv/wheel/*.whl && version=$${1#*/winterbourne-} && hash=$$($(bin)/python -m pip hash "$$1" | tail -n 1) && \
 		echo "winterbourne[chat,local]==$${version%%-*} $$hash" >$(engine) && cat $(engine)
-	@$(MAKE) --no-print-directory lock UPGRADE= || { cp .venv/before $(engine); echo "nothing is upgraded:" \
-		"what $(dependencies).in asks for does not go with this engine" >&2; exit 1; }
+	@$(MAKE) --no-print-directory lock UPGRADE= || { cp .venv/before $(engine); echo "nothing is upgraded; the reason is above," \
+		"perhaps that what $(dependencies).in asks for does not go with this engine" >&2; exit 1; }
 	@$(MAKE) --no-print-directory install
 
 clean: ## Remove what the other targets made
@@ -86,6 +95,7 @@ lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A .venv is kept if its Python is new enough, has pip, is the one that was asked for, if any was, and was made where it
 # lies: its commands name their folder. Otherwise it is made anew, and what was installed in it with it.
 new_enough := import sys; sys.exit(sys.version_info < (3, 11))
+able := import ensurepip, venv; $(new_enough)
 is_here := grep -qsF "$$(cd .venv && pwd -P)" .venv/bin/activate
 which_python := import sys; print(sys.version_info[:3], sys.base_prefix)
 asked = $(if $(filter file default undefined,$(origin PYTHON)),,$(PYTHON))
@@ -94,9 +104,14 @@ interpreter:
 	@if $(bin)/python -c 'import pip; $(new_enough)' 2>/dev/null && $(is_here) && { test -z "$(asked)" || \
 		test "$$($(bin)/python -c '$(which_python)')" = "$$($(asked) -c '$(which_python)' 2>&1)"; }; then exit 0; fi; \
 	$(PYTHON) -c '$(new_enough)' 2>/dev/null || { echo "Winterbourne needs Python 3.11 or later, and $(PYTHON) is" \
-		"$$($(PYTHON) --version 2>/dev/null || echo 'not there'); name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
-		exit 1; }; \
-	rm -rf .venv && $(PYTHON) -m venv .venv
+		"$$($(PYTHON) --version 2>/dev/null || echo 'not there, or does not start'); $(name_another)" >&2; exit 1; }; \
+	$(PYTHON) -c '$(able)' 2>/dev/null || { echo "$(PYTHON) cannot make .venv, for it came without venv and pip:" \
+		"install them (on Debian and Ubuntu: apt install $(notdir $(PYTHON))-venv), or $(name_another)" >&2; exit 1; }; \
+	rm -rf .venv 2>/dev/null || { echo ".venv is unfit and cannot be removed, perhaps because it is another user's:" \
+		"remove it yourself" >&2; exit 1; }; \
+	$(PYTHON) -m venv .venv
+name_another = name another: make PYTHON=$$(for version in 3.13 3.12 3.11 3.14; do \
+	python$$version -c '$(able)' 2>/dev/null && echo python$$version && exit; done; echo python3.13) $(MAKECMDGOALS)
 .venv/pyvenv.cfg: interpreter ;
 
 .venv/engine: $(engine) .venv/pyvenv.cfg
@@ -106,16 +121,16 @@ interpreter:
 # pinned.
 .venv/uv: .venv/engine
 	@awk '/^[^ ]/ {ours = /^uv==/} ours' $(development) >.venv/uv.txt
-	@$(pip) -r .venv/uv.txt $(or_say)
+	@$(pip) -r .venv/uv.txt $(or_no_index)
 	@touch $@
 
 # Running needs only what the function itself needs; the tools of development come when they are asked for.
 .venv/run: $(dependencies).txt .venv/engine
 	@echo "installing what the function needs into .venv"
-	@$(pip) -r $(locks)/chat.txt -r $(dependencies).txt $(or_say)
+	@$(pip) -r $(locks)/chat.txt -r $(dependencies).txt $(or_no_index)
 	@touch $@
 
 .venv/dev: $(dependencies).txt .venv/uv
 	@echo "installing what development needs into .venv"
-	@$(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $(development) -r $(dependencies).txt $(or_say)
+	@$(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $(development) -r $(dependencies).txt $(or_no_index)
 	@touch $@ .venv/run

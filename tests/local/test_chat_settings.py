@@ -88,6 +88,7 @@ class TestProblems:
             ("STORE=memory", 120, {"STORE": "memory"}),
             ("API_KEYS has no effect with AUTH=none", 120, {"API_KEYS": '{"a": "b"}'}),
             ("JWT_ISSUER has no effect with AUTH=none", 120, {"JWT_ISSUER": "https://a.example"}),
+            ("AUTH=iam: requests here have no caller", 120, {"AUTH": "iam"}),
         ],
     )
     def test_settings_that_contradict_each_other_are_one_line(

@@ -260,7 +260,7 @@ def test_a_tool_without_its_key_is_named_on_the_screen_and_the_chat_starts(chat_
     with local_server(tmp_path, "--task-root", str(chat_folder / "functions")) as server:
         screen = (tmp_path / "screen.log").read_text()
         assert "moor (not available: PIER_API_KEY is not set)" in screen
-        assert "moor" in httpx.get(f"{server.url}/readyz").text
+        assert "moor" in httpx.get(f"{server.url}/readyz", timeout=30).text
 
 
 @pytest.fixture

@@ -23,34 +23,122 @@ def project(tmp_path: Path) -> Path:
 
 def script(path: Path, version: str) -> Path:
     """A stand-in for an interpreter that is too old."""
+    return command(path, f'[ "$1" = --version ] && echo Python {version}')
+
+
+def command(path: Path, code: str) -> Path:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo Python {version}\n')
+    path.write_text(f"#!/bin/sh\n{code}\n")
     path.chmod(0o755)
     return path
 
 
-def make(project: Path, *arguments: str, target: str = ".venv/pyvenv.cfg") -> "subprocess.CompletedProcess[str]":
+def make(
+    project: Path, *arguments: str, target: str = ".venv/pyvenv.cfg", **variables: str
+) -> "subprocess.CompletedProcess[str]":
     """Make a target; by default `.venv` alone, without what is installed in it."""
-    environ = {
-        name: value for name, value in os.environ.items() if name not in {"PYTHON", "MAKEFLAGS", "WINTERBOURNE_WHEELS"}
-    }
+    ours = {"PYTHON", "MAKEFLAGS", "WINTERBOURNE_WHEELS"}
+    environ = {name: value for name, value in os.environ.items() if name not in ours} | variables
     environ["PATH"] = f"{project / 'fake'}:{environ['PATH']}"
     command = ["make", target, *arguments]
     return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
+def sentence(done: "subprocess.CompletedProcess[str]") -> str:
+    """The one line that a failed `make` prints, before its own."""
+    assert done.returncode
+    line, own = done.stderr.splitlines()
+    assert own.startswith("make: *** ")
+    return line
+
+
 @pytest.mark.parametrize("arguments", [(), ("PYTHON=fake/python3",), ("PYTHON=/no/such/python",)])
-def test_a_python_that_does_not_do_is_one_sentence_that_names_the_variable(
+def test_a_python_that_does_not_do_is_one_sentence_that_names_one_that_does(
     project: Path, arguments: tuple[str, ...]
 ) -> None:
     script(project / "fake/python3", "3.10.4")
-    done = make(project, *arguments)
-    sentence = done.stderr.splitlines()[0]
-    assert done.returncode
-    assert sentence.startswith("Winterbourne needs Python 3.11 or later, and ")
-    assert "make PYTHON=python3.12" in sentence
-    assert ("3.10.4" in sentence) == ("/no/such" not in str(arguments))
+    command(project / "fake/python3.13", "exit 0")
+    said = sentence(make(project, *arguments))
+    assert said.startswith("Winterbourne needs Python 3.11 or later, and ")
+    assert said.endswith("; name another: make PYTHON=python3.13 .venv/pyvenv.cfg")
+    assert ("3.10.4" in said) == ("/no/such" not in str(arguments))
     assert not (project / ".venv").exists()
+
+
+def test_a_shim_that_refuses_is_one_sentence(project: Path) -> None:
+    refusal = "echo 'pyenv: python3.12: command not found' >&2; echo >&2; echo 'it exists in 3.12.1' >&2; exit 127"
+    for version in ("3.14", "3.13", "3.12"):
+        command(project / f"fake/python{version}", refusal)
+    command(project / "fake/python3.11", "exit 0")
+    assert sentence(make(project, "PYTHON=python3.12")) == (
+        "Winterbourne needs Python 3.11 or later, and python3.12 is not there, or does not start;"
+        " name another: make PYTHON=python3.11 .venv/pyvenv.cfg"
+    )
+
+
+def test_a_python_without_venv_or_pip_is_one_sentence_that_names_the_package(project: Path) -> None:
+    """Debian's python3 without python3-venv."""
+    for version in ("3", "3.14", "3.13", "3.12", "3.11"):
+        command(project / f"fake/python{version}", 'case "$2" in *ensurepip*) exit 1;; esac')
+    assert sentence(make(project)) == (
+        "python3 cannot make .venv, for it came without venv and pip: install them (on Debian and Ubuntu:"
+        " apt install python3-venv), or name another: make PYTHON=python3.13 .venv/pyvenv.cfg"
+    )
+    assert "apt install python3.12-venv" in sentence(make(project, "PYTHON=python3.12"))
+
+
+def test_a_venv_of_somebody_else_is_one_sentence(project: Path) -> None:
+    (project / ".venv").mkdir()
+    command(project / "fake/rm", "echo 'rm: cannot remove: Permission denied' >&2; exit 1")
+    said = sentence(make(project, f"PYTHON={sys.executable}"))
+    assert said == ".venv is unfit and cannot be removed, perhaps because it is another user's: remove it yourself"
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose `.venv` was made, but has nothing in it."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "Makefile", project)
+    python = f"python3.{sys.version_info.minor}"
+    locks = project / f".venv/lib/{python}/site-packages/winterbourne/local/files/locks"
+    assert make(project, f"PYTHON={sys.executable}").returncode == 0
+    locks.mkdir(parents=True)
+    pin = "==0.0.1 --hash=sha256:" + "0" * 64 + "\n"
+    for name in ("chat", "dev"):
+        (locks / f"{name}.txt").write_text(f"uv{pin}h11{pin}")
+    (project / "layers/dependencies").mkdir(parents=True)
+    for name in ("requirements.txt", "layers/dependencies/requirements.txt", ".venv/engine"):
+        (project / name).touch()
+    return project
+
+
+class TestWithoutNetwork:
+    """Nothing answers at the package index's address."""
+
+    def make(
+        self, project: Path, target: str, url: str = "http://127.0.0.1:9/simple"
+    ) -> "subprocess.CompletedProcess[str]":
+        dead = {"PIP_INDEX_URL": url, "UV_DEFAULT_INDEX": url, "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
+        dead |= dict.fromkeys(("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INDEX"), "")
+        return make(project, "--old-file=.venv/engine", target=target, UV_HTTP_RETRIES="0", **dead)
+
+    @pytest.mark.parametrize("target", ["run", "test", "lock"])
+    def test_is_one_sentence(self, ready: Path, target: str) -> None:
+        said = sentence(self.make(ready, target))
+        assert said.startswith("no package can be fetched, for the package index does not answer: look at the network")
+
+    def test_is_one_sentence_of_uv_too(self, ready: Path) -> None:
+        (ready / ".venv/bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
+        (ready / ".venv/uv").touch()
+        assert sentence(self.make(ready, "test")).startswith(
+            "no package can be fetched, for the package index does not"
+        )
+
+    def test_is_not_said_of_a_package_that_does_not_fit(self, ready: Path) -> None:
+        (ready / "index").mkdir()
+        *reasons, last, _ = self.make(ready, "run", (ready / "index").as_uri()).stderr.splitlines()
+        assert any("No matching distribution found for uv==0.0.1" in reason for reason in reasons)
+        assert last == "nothing is installed; the reason is above"
 
 
 @pytest.mark.parametrize("target", ["build", "deploy"])

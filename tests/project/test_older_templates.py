@@ -30,7 +30,7 @@ def test_the_template_records_the_version_it_came_with() -> None:
 
 
 def test_every_release_before_this_one_has_left_its_template() -> None:
-    releases = set(re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
+    releases = set(re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
     assert __version__ in releases
     assert releases - {__version__} <= {path.stem for path in TEMPLATES}
 
@@ -44,8 +44,9 @@ def test_a_chat_answers_with_the_variables_that_a_template_sets(template: Path, 
     flags = [flag for name, value in variables.items() for flag in ("--env", f"{name}={value}")]
     question = {"messages": [{"role": "user", "content": "What time is it in Rome?"}]}
     with local_server(tmp_path, "--handler", function["Handler"], *flags) as server:
-        refused = httpx.post(f"{server.url}/chat", json=question)
-        answer = httpx.post(f"{server.url}/chat", json=question, headers={"x-api-key": "key-of-the-first-caller"})
+        refused = httpx.post(f"{server.url}/chat", json=question, timeout=30)
+        key = {"x-api-key": "key-of-the-first-caller"}
+        answer = httpx.post(f"{server.url}/chat", json=question, headers=key, timeout=30)
     assert refused.status_code == 401
     assert '"name":"current_time","status":"completed"' in answer.text
     assert '{"type":"done","stop_reason":"stop"' in answer.text

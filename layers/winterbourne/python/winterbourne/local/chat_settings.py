@@ -85,6 +85,7 @@ def _contradictions(config: ServerConfig, settings: "Settings") -> list[str]:
         > model.model_temperature_max,
         "HTTP_POOL_CONNECTIONS is above HTTP_POOL_MAXSIZE": http.http_pool_connections > http.http_pool_maxsize,
         f"STORE=memory: each of up to {environments} processes keeps conversations of its own": keeps_apart,
+        "AUTH=iam: requests here have no caller's identity, so each is refused": auth.auth == "iam",
         f"API_KEYS has no effect with AUTH={auth.auth}": auth.auth != "api_key" and has_keys,
         f"JWT_ISSUER has no effect with AUTH={auth.auth}": auth.auth != "jwt" and bool(auth.jwt_issuer),
     }

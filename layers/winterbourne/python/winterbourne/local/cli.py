@@ -21,6 +21,11 @@ COMMANDS: Final = {
 }
 """Each command's module, whose `main` takes the arguments and returns the exit status, and what the command does."""
 
+MORE: Final = """\
+`winterbourne COMMAND --help` says more of each. In a project, `make run` installs what is locked and calls `run`; where
+there is no make, the project's README.md has the three commands to type.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, importing only its module; print the commands if there is none of that name."""
@@ -45,4 +50,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     rows = "".join(f"  {name:<8}  {text}\n" for name, (_, text) in COMMANDS.items())
-    return f"usage: winterbourne COMMAND …\n\n{rows}\n`winterbourne COMMAND --help` says more of each.\n"
+    return f"usage: winterbourne COMMAND …\n\n{rows}\n{MORE}"

@@ -28,6 +28,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; if it is invalid, print an error and exit with status 2."""
     parser = argparse.ArgumentParser(
         prog="winterbourne run",
+        usage="%(prog)s [options]",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -48,7 +48,7 @@ Created {folder}. Next:
   cd {folder}
   make run
 
-Its README.md says what is where.
+Its README.md says what is where, and what to type where there is no make.
 """
 
 
