@@ -31,7 +31,15 @@ from tests.chat.providers.provider_helpers import (
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
 from winterbourne.chat.core.events import TextDelta, TurnEnded
-from winterbourne.chat.core.messages import AssistantMessage, Text, ToolCall, ToolMessage, ToolSchema, UserMessage
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Image,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -129,6 +137,16 @@ class TestAnswer:
 
         async with upstream(compressed) as server:
             assert text(await collect_events(openai_provider(server))) == "Hello, wörld 🌍!"
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "bedrock"])
+async def test_an_address_in_a_question_is_asked_by_nobody_here(name: str) -> None:
+    """An image's URL goes to the provider as it is, or not at all."""
+    async with upstream(saying(transcripts.wire(name, "text"))) as server, upstream(saying(b"")) as named:
+        image = UserMessage((Text(named.url), Image("image/png", url=f"{named.url}/image.png")))
+        await collect_events(provider_of(name, server), ModelRequest(messages=(image,)))
+    assert len(server.requests) == 1
+    assert named.requests == []
 
 
 class TestErrorResponses:
