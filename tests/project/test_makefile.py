@@ -12,7 +12,7 @@ import pytest
 
 from tests.stack import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def make(
     environ = {name: value for name, value in os.environ.items() if name not in ours} | variables
     environ["PATH"] = f"{project / 'fake'}:{environ['PATH']}"
     command = ["make", target, *arguments]
-    return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False, timeout=250)
 
 
 def sentence(done: "subprocess.CompletedProcess[str]") -> str:

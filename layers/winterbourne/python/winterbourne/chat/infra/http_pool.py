@@ -38,6 +38,7 @@ from winterbourne.chat.settings import HttpSettings
 from winterbourne.override import override
 
 __all__ = [
+    "USER_AGENT",
     "BodyTooLarge",
     "PoolStats",
     "PoolTransport",
@@ -52,6 +53,9 @@ __all__ = [
     "stats",
     "sync_client",
 ]
+
+USER_AGENT: Final = f"winterbourne/{__version__}"
+"""How the engine names itself to servers, unless the request has another name."""
 
 # Below the idle limits of common servers and load balancers (nginx 75 s, ALB 60 s, NAT gateway 350 s).
 KEEPALIVE_EXPIRY_S: Final = 55.0
@@ -310,7 +314,7 @@ def _transport_options() -> dict[str, Any]:
 
 
 def _client_options() -> dict[str, Any]:
-    headers = {"accept-encoding": ACCEPT_ENCODING, "user-agent": f"winterbourne/{__version__}"}
+    headers = {"accept-encoding": ACCEPT_ENCODING, "user-agent": USER_AGENT}
     return {"timeout": _settings().http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
 
 

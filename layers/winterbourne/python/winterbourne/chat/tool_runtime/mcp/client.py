@@ -18,7 +18,6 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne import __version__
 from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -159,7 +158,8 @@ class McpClient(msgspec.Struct, eq=False):
             return self._session_headers
 
     async def _initialize(self) -> dict[str, str]:
-        client_info = {"name": "winterbourne", "version": __version__}
+        name, version = http_pool.USER_AGENT.split("/")
+        client_info = {"name": name, "version": version}
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client_info}
         message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
         async with self._post(message, {}) as response:
