@@ -130,14 +130,16 @@ def test_the_provider_has_tools_called(server: LocalServer, pier: Pier) -> None:
 
 
 def test_nobody_is_answered_without_a_badge(server: LocalServer, pier: Pier) -> None:
-    response = httpx.post(f"{server.url}/plain", json={"question": "Hello"}, headers={"x-badge": "nora"})
+    question = {"question": "Hello"}
+    response = httpx.post(f"{server.url}/plain", json=question, headers={"x-badge": "nora"}, timeout=30)
     assert response.status_code == 401
     assert response.text.startswith("401 unauthorized: A badge of the gateway is needed.")
     assert not pier.asked
     strange = httpx.post(
         f"{server.url}/plain",
-        json={"question": "Hello"},
+        json=question,
         headers=[(b"x-badge", b"nora"), (b"x-badge-signature", "é".encode())],
+        timeout=30,
     )
     assert strange.status_code == 401
 
