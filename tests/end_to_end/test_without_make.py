@@ -20,7 +20,7 @@ def test_the_commands_of_a_projects_readme_start_the_chat(tmp_path: Path) -> Non
     )
     assert "what to type where there is no make" in told
     page = (tmp_path / "desk/README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```text\n(python3 -m venv .*?)```", page, re.DOTALL)
+    (block,) = re.findall(r"```sh\n(python3 -m venv .*?)```", page, re.DOTALL)
     *before, run = block.splitlines()
     user.run("\n".join(before), tmp_path / "desk", WHEEL=str(wheel))
     with user.serving(tmp_path / "desk", f"{run} --port 0 --ready-file ready.json") as url:
