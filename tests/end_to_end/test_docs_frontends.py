@@ -1,4 +1,4 @@
-"""docs/frontends.md: every snippet that can run is run, unchanged, against the local function URL."""
+"""docs/reference/wire-formats.md: every snippet that can run is run, unchanged, against the local function URL."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from tests import npm
 
 pytestmark = pytest.mark.slow
 
-TEXT = (Path(__file__).parents[2] / "docs" / "frontends.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/reference/wire-formats.md").read_text()
 
 
 def snippets(language: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""docs/extending.md: its provider, format, store and authentication scheme, in a chat that runs as a real process."""
+"""docs/how-to/extend.md: its provider, format, store and authentication scheme, in a chat that is a real process."""
 
 import hashlib
 import hmac
@@ -67,7 +67,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "functions" / "chat"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
-    for name, text in code_blocks("extending.md").items():
+    for name, text in code_blocks("how-to/extend.md").items():
         if "/" in name:
             continue
         (folder / name).write_text(text.replace("/tmp/ledger.shelf", str(tmp_path / "ledger.shelf")))
@@ -185,7 +185,7 @@ def test_a_type_checker_finds_nothing(project: Path) -> None:
 
 
 def test_the_worker_and_the_chat_declare_the_same_tool(tmp_path: Path) -> None:
-    chat_side = load_block("extending.md", "tools/render.py", tmp_path)
+    chat_side = load_block("how-to/extend.md", "tools/render.py", tmp_path)
     assert chat_side.render_chart.offered_if == "TOOL_WORKER_FUNCTION"
     worker = (ROOT / "functions/tool_worker/app.py").read_text()
-    assert code_blocks("extending.md")["tool_worker/app.py"].splitlines()[2:] == worker.splitlines()[2:]
+    assert code_blocks("how-to/extend.md")["tool_worker/app.py"].splitlines()[2:] == worker.splitlines()[2:]

@@ -1,4 +1,4 @@
-"""docs/frontends.md: its list of refusals is what the source can refuse."""
+"""docs/reference/wire-formats.md: its list of refusals is what the source can refuse."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ from winterbourne.chat.errors import InvalidHistory, StorageError
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "layers/winterbourne/python/winterbourne/chat"
-PAGE = (ROOT / "docs/frontends.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/wire-formats.md").read_text(encoding="utf-8")
 
 # Whose codes and statuses are chosen by a condition: no constants beside each other in the source.
 COMPUTED = {

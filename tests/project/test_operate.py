@@ -1,4 +1,4 @@
-"""`docs/operate.md`: its cost table follows from the formula, its commands can be run, and every name in it exists."""
+"""`docs/how-to/operate.md`: its cost table follows from the formula, and its commands and names exist."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from winterbourne.chat import errors
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
 
-PAGE = (ROOT / "docs/operate.md").read_text()
+PAGE = (ROOT / "docs/how-to/operate.md").read_text()
 ROW = re.compile(r"^\| \w[^|]* \| ([\d.]+) \| \d+ ms \|((?: \$[\d.]+ \|)+)$", re.MULTILINE)
 
 

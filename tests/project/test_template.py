@@ -418,9 +418,9 @@ class TestDashboardAndAlarms:
                     assert (metric in telemetry.TOOL_METRICS) == ("SELECT" in json.dumps(alarm))
 
     def test_every_alarm_links_to_its_runbook(self, stack: Stack) -> None:
-        page = (ROOT / "docs/operate.md").read_text()
+        page = (ROOT / "docs/how-to/operate.md").read_text()
         for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
-            (anchor,) = re.findall(r"docs/operate\.md#([a-z-]+)$", alarm["AlarmDescription"])
+            (anchor,) = re.findall(r"docs/how-to/operate\.md#([a-z-]+)$", alarm["AlarmDescription"])
             assert alarm["AlarmName"] == f"winterbourne-dev-{anchor}"
             assert f"### {anchor}\n" in page
 

@@ -34,13 +34,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=(*KINDS, "of docs/extending.md"))
+@pytest.fixture(params=(*KINDS, "of docs/how-to/extend.md"))
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     if request.param in KINDS:
         async with open_store(request.param, tmp_path, clock) as store:
             yield store
         return
-    ledger = load_block("extending.md", "ledger.py", tmp_path)
+    ledger = load_block("how-to/extend.md", "ledger.py", tmp_path)
     store = Store(lambda: ledger.LedgerBackend(f"{tmp_path}/ledger"), threads=1, is_shared=True, now=clock)
     yield store
     await store.close()

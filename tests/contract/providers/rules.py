@@ -1,4 +1,4 @@
-"""What providers refuse: one row per rule. docs/providers.md has the same rows for readers; a test holds both equal.
+"""What providers refuse: one row per rule. A test holds docs/reference/providers.md equal, which has them for readers.
 
 A rule is public: a provider's page, or a report in which the refusal is quoted. `inferred` marks what no source says in
 so many words, such as a rule of one server that is taken to hold for its neighbours. No provider was asked.

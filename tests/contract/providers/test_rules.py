@@ -1,4 +1,4 @@
-"""The rules: each refuses what it names, a good request breaks none, and docs/providers.md lists them all."""
+"""The rules: each refuses what it names, a good request breaks none, and docs/reference/providers.md lists them all."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tests.contract.providers.families import FAMILIES
 from tests.contract.providers.requests import Given, read_request
 from tests.contract.providers.rules import RULES, Rule, refusals
 
-PAGE = Path(__file__).parents[3] / "docs/providers.md"
+PAGE = Path(__file__).parents[3] / "docs/reference/providers.md"
 PNG = "iVBORw0KGgo="
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 TOOL = ("add", "Adds.", SCHEMA)
@@ -248,7 +248,7 @@ def test_a_good_request_breaks_no_rule(family: str) -> None:
 
 
 def row(rule: Rule) -> str:
-    """The rule's row in docs/providers.md."""
+    """The rule's row in docs/reference/providers.md."""
     families = set(rule.families)
     who = "all" if families == set(FAMILIES) else ", ".join(name for name in FAMILIES if name in families)
     note = " (inferred)" if rule.inferred else ""

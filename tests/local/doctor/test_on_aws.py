@@ -233,7 +233,7 @@ class TestTableAndAlarms:
         healthy.client("cloudwatch").set_alarm_state(
             AlarmName=f"{NAME}-errors", StateValue="ALARM", StateReason="a test"
         )
-        assert healthy.run_checks_by_subject()["alarms"].fix == "docs/operate.md#errors"
+        assert healthy.run_checks_by_subject()["alarms"].fix == "docs/how-to/operate.md#errors"
 
 
 def test_a_check_that_cannot_reach_aws_is_unknown_and_stops_nothing() -> None:

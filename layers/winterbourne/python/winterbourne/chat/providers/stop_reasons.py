@@ -1,6 +1,6 @@
 """Classifies the reasons for which models stop: one table for all providers, since gateways pass on each other's.
 
-`docs/providers.md` has the table.
+`docs/reference/providers.md` has the table.
 """
 
 import re

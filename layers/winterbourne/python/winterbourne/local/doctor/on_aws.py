@@ -224,7 +224,7 @@ def _check_alarms(stack: Stack) -> Finding:
     found = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
     firing = [alarm["AlarmName"].removeprefix(f"{stack.name}-") for alarm in found if alarm["StateValue"] == "ALARM"]
     if firing:
-        return wrong("alarms", ", ".join(firing), "; ".join(f"docs/operate.md#{name}" for name in firing))
+        return wrong("alarms", ", ".join(firing), "; ".join(f"docs/how-to/operate.md#{name}" for name in firing))
     if not found:
         return wrong("alarms", "the stack has no alarms", DEPLOY_COMMAND)
     return ok("alarms", f"none of {len(found)} is in state ALARM")
