@@ -1,4 +1,4 @@
-"""docs/reference/wire-formats.md: its list of refusals is what the source can refuse."""
+"""docs/reference/wire-formats.md: its paths are those of the formats, its refusals what the source can refuse."""
 
 import ast
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from winterbourne.chat.errors import InvalidHistory, StorageError
+from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "layers/winterbourne/python/winterbourne/chat"
@@ -43,3 +44,8 @@ def test_every_refusal_is_listed_with_its_status_and_no_other() -> None:
     expected = COMPUTED | of_storage | set(raised())
     assert expected - listed == set()
     assert {code for _, code in listed} - {code for _, code in expected} == {"tool_choice", "allow"}
+
+
+def test_every_path_of_a_format_is_listed() -> None:
+    for module in (native, ai_sdk, ag_ui, openai):
+        assert f"| `POST {module.FORMAT.path}`" in PAGE

@@ -1,6 +1,5 @@
-"""docs/reference/wire-formats.md: every snippet that can run is run, unchanged, against the local function URL."""
+"""The pages on frontends: every snippet that can run is run, unchanged, against the local function URL."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests import npm
+from tests.doc_pages import blocks, read
 
 pytestmark = pytest.mark.slow
 
-TEXT = (Path(__file__).parents[2] / "docs/reference/wire-formats.md").read_text()
+PAGES = [
+    f"docs/how-to/{name}.md"
+    for name in ("javascript-and-python", "ai-sdk", "copilotkit", "openai-clients", "cloudfront")
+]
+TEXT = "".join(map(read, PAGES))
 
 
 def snippets(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    return [block.text for page in PAGES for block in blocks(page) if block.language == language]
 
 
 def run(command: list[str], code: str, url: str, folder: Path) -> str:
