@@ -37,11 +37,8 @@ PAGES: Final = [
 ]
 """Every page, by its path from the root of the repository."""
 
-# What a line of a shell begins with. A span of code that begins so is a command too.
-_PROGRAMS: Final = (
-    r"(?:make|winterbourne|engine/bin/\S+|\.venv/bin/\S+|curl|aws|pip|python3?|git|docker|npx|npm|uv|uvx|sam)"
-)
-_SPAN: Final = re.compile(rf"(?:[A-Z_]+=\S+ +)*{_PROGRAMS} +\S.*", re.DOTALL)
+# How a span of code begins that is a command.
+_SPAN: Final = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:make|winterbourne|aws|npx|docker|\S*/bin/\S+) +\S.*", re.DOTALL)
 _COMMENT: Final = re.compile(r"(?:^|\s+)# (.*)$")
 _NEEDS: Final = re.compile(r"\bneeds (AWS|Docker)\b")
 

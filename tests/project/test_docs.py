@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from tests import npm
 from tests.doc_pages import PAGES, ROOT, Block, anchors, blocks, inline_code, links, read

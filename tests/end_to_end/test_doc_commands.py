@@ -1,0 +1,377 @@
+"""Every command on every page is run, or checked as far as it can be where it needs AWS.
+
+A command is one of these, and a page that has any other fails:
+
+- run by another test (`ELSEWHERE`, `FOLLOWED`), or a long stage that `.ci/run` calls (`STAGES`)
+- marked as needing AWS: its target, stage, parameters, settings, operations and options exist
+- a server: it is started on a free port, has to serve, and is ended with Ctrl-C
+- a request: it is sent to a running chat, has to succeed, and to end with a terminal frame
+- anything else has to end with status 0
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import botocore.session
+import httpx
+import pytest
+from botocore import xform_name
+from samcli.cli.types import CfnParameterOverridesType
+
+from tests.doc_pages import PAGES, ROOT, Block, Command, blocks, commands, read
+from tests.stack import source
+from winterbourne.chat.settings import VARIABLES, Settings
+from winterbourne.chat.settings_variable import unpack_settings
+from winterbourne.local.cli import COMMANDS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STAGES: Final = {"test", "test-clients", "test-doors", "test-pythons", "coverage", "soak", "check"}
+"""Targets that take long, and that `.ci/run` calls."""
+
+FOLLOWED: Final = {"docs/tutorial.md": "tests/end_to_end/test_tutorial.py"}
+"""Pages whose blocks another test follows to the letter."""
+
+_UPGRADE: Final = "tests/end_to_end/test_upgrade.py::test_leaves_the_users_files_alone_and_the_chat_working"
+_INVOKE: Final = "tests/end_to_end/test_sam_local.py::test_shows_the_answer_as_curl_would"
+_PYTHON: Final = "tests/project/test_makefile.py::test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept"
+ELSEWHERE: Final = {
+    "make build": (_UPGRADE, "make build"),
+    "make upgrade": (_UPGRADE, "make upgrade"),
+    ".venv/bin/winterbourne new --diff": (_UPGRADE, ".venv/bin/winterbourne new --diff"),
+    ".venv/bin/winterbourne new --diff | git apply": ("tests/local/test_new.py::test_is_a_patch", '"apply"'),
+    "make lock": ("tests/end_to_end/test_locks.py::test_make_lock_makes_these_very_files", '"lock"'),
+    "make invoke": (_INVOKE, '"invoke"'),
+    "make invoke EVENT=tests/events/tools.json": (_INVOKE, '"invoke", "EVENT=tests/events/'),
+    "make run PYTHON=python3.12": (_PYTHON, "PYTHON="),
+    "MODEL_PROVIDER=pier STORE=ledger:/tmp/ledger.shelf AUTH=badge GATEWAY_SECRET=… PIER_API_KEY=… make run": (
+        "tests/end_to_end/test_extending.py::test_a_chat_answers_through_all_four_and_knows_what_was_said_before",
+        '"how-to/extend.md"',
+    ),
+}
+"""Commands that another test runs, each with that test and what is to be found in its file."""
+
+UNTESTED: Final = {"docker run -p 8080:8080"}
+"""How the commands begin that need Docker and images from the internet, and that nobody runs here."""
+
+PLACEHOLDERS: Final = {
+    "…": "made-up",
+    "CONVERSATION-ID": "c_1",
+    "KEY'": "made-up-key'",
+    "https://ISSUER": "https://issuer.invalid",
+}
+ENVIRONMENT: Final = {
+    "AWS_ACCESS_KEY_ID": "made-up",
+    "AWS_SECRET_ACCESS_KEY": "made-up",
+    "AWS_SESSION_TOKEN": "made-up",
+}
+ARN: Final = "arn:aws:secretsmanager:us-east-1:123456789012:secret:made-up"
+CLOUDFRONT_ARN: Final = "arn:aws:cloudfront::123456789012:distribution/made-up"
+
+# Of the AWS command line's own, which botocore's models do not have.
+_AWS_GLOBAL: Final = {"query", "output", "region", "profile"}
+_AWS_OWN: Final = {
+    ("cloudformation", "deploy"): {"stack_name", "template_file", "parameter_overrides"},
+    ("lambda", "publish-layer-version"): {"layer_name", "zip_file"},
+}
+
+_SERVES: Final = re.compile(r"\bmake run\b|\bwinterbourne run\b|-m winterbourne\.local (run\b|--)")
+_AWS: Final = re.compile(r"aws |make deploy\b|make doctor STACK=")
+_BENCH: Final = re.compile(r"make bench\b|\.venv/bin/python -m tests\.bench\b")
+
+
+# The commands of all pages.
+
+
+def every_command() -> dict[str, list[Command]]:
+    """The commands by their text: one that is on several pages is run once."""
+    found: dict[str, list[Command]] = {}
+    for command in (command for page in PAGES for command in commands(page)):
+        if command.is_inline or command.page not in FOLLOWED:
+            found.setdefault(command.text, []).append(command)
+    return found
+
+
+def is_name(command: Command) -> bool:
+    """A span that names a command of `winterbourne`, without what it needs to run."""
+    return command.is_inline and re.fullmatch(r"winterbourne [a-z]+", command.text) is not None
+
+
+def is_bare(block: Block) -> bool:
+    """A block that makes its own environment."""
+    return block.language == "sh" and "-m venv" in block.text and block.page not in FOLLOWED
+
+
+BARE: Final = {block.text: block for page in PAGES for block in blocks(page) if is_bare(block)}
+ALL: Final = every_command()
+_OF_BARE: Final = {text for block in BARE.values() for text in block.text.splitlines()}
+NAMED: Final = [c[0] for c in ALL.values() if is_name(c[0])]
+OURS: Final = [c[0] for text, c in ALL.items() if text not in ELSEWHERE and text not in _OF_BARE and not is_name(c[0])]
+NEED_AWS: Final = [c for c in OURS if c.needs == "AWS" or _AWS.match(c.text)]
+NEED_DOCKER: Final = [c for c in OURS if c.needs == "Docker"]
+LONG: Final = [c for c in OURS if (target := re.match(r"make ([a-z-]+)", c.text)) and target[1] in STAGES]
+BENCHES: Final = [c for c in OURS if _BENCH.match(c.text)]
+REQUESTS: Final = [c for c in OURS if c.text.startswith("curl ")]
+_SORTED: Final = {c.text for c in (*NEED_AWS, *NEED_DOCKER, *LONG, *BENCHES, *REQUESTS)}
+SERVERS: Final = [c for c in OURS if c.text not in _SORTED and _SERVES.search(c.text)]
+OTHERS: Final = [c for c in OURS if c.text not in _SORTED and not _SERVES.search(c.text)]
+
+
+def by_page(found: list[Command]) -> list[str]:
+    return sorted({command.page for command in found})
+
+
+# Where they are run.
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this repository, with a `.venv` in which everything is installed."""
+    folder = tmp_path_factory.mktemp("reader") / "winterbourne"
+    copy_sources(folder)
+    venv = folder / ".venv"
+    shutil.copytree(
+        ROOT / ".venv", venv, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    activate = venv / "bin" / "activate"
+    text = activate.read_text().replace(str(ROOT), str(folder))
+    activate.unlink()  # the two files that name a folder must not be the same ones
+    activate.write_text(text)
+    for link in venv.glob("lib/python3.*/site-packages/winterbourne.pth"):
+        link.unlink()
+        link.write_text(f"{folder / 'layers/winterbourne/python'}\n")
+    for stamp in ("engine", "uv", "dev", "run"):
+        (venv / stamp).unlink(missing_ok=True)
+        (venv / stamp).touch()
+    return folder
+
+
+def copy_sources(folder: Path) -> None:
+    made = (".venv", ".git", ".aws-sam", ".*_cache", ".hypothesis", ".bench", ".clients", "node_modules", "dist")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*made, "__pycache__", "tests/artifacts"))
+
+
+def environment(**more: str) -> dict[str, str]:
+    ours = {"PYTHONPATH", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "MAKEFLAGS", "MAKELEVEL", "WINTERBOURNE_WHEELS", "PYTHON"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours and name not in VARIABLES}
+    path = f"{sys.base_prefix}/bin:{inherited['PATH']}"
+    return {**inherited, **ENVIRONMENT, "PATH": path, **more}
+
+
+def filled_in(text: str, url: str = "") -> str:
+    """The command with something in place of what only its reader knows."""
+    text = re.sub(r"https://YOUR-URL|(http://)?(127\.0\.0\.1|localhost):3000", url, text) if url else text
+    for placeholder, value in PLACEHOLDERS.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def run(text: str, folder: Path, **variables: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}"
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def serve(text: str, folder: Path) -> None:
+    """Start a server, ask it for something, and end it as a reader does."""
+    port = free_port()
+    text = re.sub(r"\bPORT=\d+", f"PORT={port}", filled_in(text))
+    text = re.sub(r"--invoke-port \d+", f"--invoke-port {free_port()}", text)
+    text = text if "make run" in text else f"{text} --port {port}"
+    with (folder / "screen.log").open("wb") as screen:
+        process = subprocess.Popen(
+            ["bash", "-euc", text],
+            cwd=folder,
+            env=environment(PORT=str(port)),
+            stdout=screen,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            assert is_served(port, process), f"{text}\n{(folder / 'screen.log').read_text()}"
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself, as it should not have
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=20)
+
+
+def is_served(port: int, process: "subprocess.Popen[bytes]") -> bool:
+    while process.poll() is None:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/", timeout=20).is_success
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    return False
+
+
+# Each kind.
+
+
+@pytest.mark.parametrize("page", by_page(SERVERS))
+def test_a_server_serves_and_ends(page: str, checkout: Path) -> None:
+    for command in SERVERS:
+        if command.page == page:
+            serve(command.text, checkout)
+
+
+@pytest.mark.parametrize("page", by_page(OTHERS))
+def test_a_command_succeeds(page: str, checkout: Path, chat: str) -> None:
+    folder = checkout / "layers/winterbourne" if page == "layers/winterbourne/README.md" else checkout
+    for command in OTHERS:
+        if command.page == page:
+            run(filled_in(command.text, chat), folder, PORT=chat.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("command", [c for c in (*REQUESTS, *NEED_AWS) if c.text.startswith("curl ")], ids=str)
+def test_a_request_is_answered_to_its_end(command: Command, checkout: Path, chat: str) -> None:
+    text = filled_in(command.text, chat).replace("curl ", "curl --fail-with-body --silent --show-error ", 1)
+    answer = run(text, checkout)
+    if '"messages"' in command.text:
+        assert answer.rstrip().splitlines()[-1].startswith('data: {"type":"done"')
+
+
+@pytest.mark.parametrize("block", BARE.values(), ids=lambda block: f"{block.page}:{block.line}")
+def test_a_block_that_begins_with_nothing_ends_with_a_server(block: Block, tmp_path: Path) -> None:
+    folder = tmp_path / "winterbourne"
+    if block.page == "layers/winterbourne/README.md":
+        shutil.copytree(ROOT / "layers/winterbourne", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        copy_sources(folder)
+    *before, last = block.text.splitlines()
+    run("\n".join(before), folder)
+    serve(last, folder)
+
+
+def test_a_part_of_the_bench_is_run(checkout: Path) -> None:
+    parts = {part for command in BENCHES for part in re.sub(r".*(bench\b|ARGS=)", "", command.text).split()}
+    assert [part for part in parts if not (ROOT / f"tests/bench/bench_{part}.py").exists()] == []
+    done = subprocess.run(
+        ["make", "bench", "ARGS=frames"], cwd=checkout, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 or "MISSED: " in done.stdout  # which a busy machine may bring about
+    assert re.findall(r"^(\w+)$", done.stdout, re.MULTILINE) == ["frames"]
+
+
+@pytest.mark.parametrize("command", LONG, ids=str)
+def test_a_long_stage_is_run_by_ci(command: Command) -> None:
+    target = command.text.split()[1]
+    assert re.search(rf"\bmake (\S+=\S+ )*{target}\b", read(".ci/run")), f"CI does not run {command}"
+
+
+@pytest.mark.parametrize("command", [c for text in ELSEWHERE for c in ALL.get(text, ())], ids=str)
+def test_what_another_test_runs_is_in_it(command: Command) -> None:
+    test, needle = ELSEWHERE[command.text]
+    file, _, name = test.partition("::")
+    assert f"def {name}" in read(file)
+    assert needle in read(file)
+
+
+def test_no_test_is_said_to_run_what_no_page_has() -> None:
+    assert set(ELSEWHERE) <= set(ALL)
+
+
+@pytest.mark.parametrize("page", FOLLOWED)
+def test_a_page_that_another_test_follows_is_read_by_it(page: str) -> None:
+    assert f'"{page}"' in read(FOLLOWED[page])
+
+
+@pytest.mark.parametrize("command", NAMED, ids=str)
+def test_a_command_that_is_named_exists(command: Command) -> None:
+    assert command.text.split()[1] in COMMANDS
+
+
+def test_what_needs_docker_and_cannot_be_run_here_is_little() -> None:
+    assert [c for c in NEED_DOCKER if not any(c.text.startswith(beginning) for beginning in UNTESTED)] == []
+
+
+# What needs AWS.
+
+
+def words(command: Command) -> Iterator[list[str]]:
+    """The words of each command of a line."""
+    for part in command.text.split(" && "):
+        yield shlex.split(part, comments=True)
+
+
+@pytest.mark.parametrize("command", NEED_AWS, ids=str)
+def test_what_needs_aws_is_right_as_far_as_can_be_seen(command: Command) -> None:
+    for program, *rest in words(command):
+        match program:
+            case "make":
+                check_make(rest)
+            case "aws":
+                check_aws(*rest)
+            case ".venv/bin/sam":
+                output = subprocess.run([ROOT / program, rest[0], "--help"], capture_output=True, text=True, check=True)
+                assert [word for word in rest if word.startswith("--") and word not in output.stdout] == []
+            case _:
+                assert program in {"curl", "git"}  # one is sent to a local chat above, the other is a checkout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_block_says_what_needs_aws(page: str) -> None:
+    unmarked = [str(c) for c in commands(page) if not c.is_inline and _AWS.match(c.text) and c.needs != "AWS"]
+    assert unmarked == []
+
+
+def check_make(rest: list[str]) -> None:
+    target, *variables = rest
+    assert target in {"deploy", "doctor"}
+    given = dict(word.split("=", 1) for word in variables)
+    assert set(given) <= {"STAGE", "PARAMETERS", "STACK", "REGION", "URL"}
+    assert given.get("STAGE", "dev") in tomllib.loads(read("samconfig.toml"))
+    if "PARAMETERS" in given:
+        check_parameters(given["PARAMETERS"])
+
+
+def check_parameters(text: str) -> None:
+    """The parameters as sam reads them: each exists and its value is allowed, and so is each of the settings."""
+    declared = source()["Parameters"]
+    given: dict[str, str] = CfnParameterOverridesType().convert((text,), None, None)
+    for name, typed in given.items():
+        value = (CLOUDFRONT_ARN if "CloudFront" in name else ARN) if typed == "ARN" else filled_in(typed)
+        assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value), name
+        assert value in map(str, declared[name].get("AllowedValues", [value]))
+    environ = {"SETTINGS": given.get("Settings", "")}
+    unpack_settings(environ)
+    Settings.from_environment(environ)
+    assert [n for n in environ if n != "SETTINGS" and n not in VARIABLES and not n.endswith("_KEY_SECRET_ARN")] == []
+
+
+def check_aws(service: str, operation: str, *rest: str) -> None:
+    """The service, its operation and the operation's parameters, as botocore's models have them."""
+    options = {word[2:].replace("-", "_") for word in rest if word.startswith("--")} - _AWS_GLOBAL
+    if (service, operation) in _AWS_OWN:
+        assert options <= _AWS_OWN[service, operation]
+        return
+    model = botocore.session.get_session().get_service_model(service)
+    (found,) = (name for name in model.operation_names if xform_name(name, "-") == operation)
+    shape = model.operation_model(found).input_shape
+    members = {xform_name(name) for name in (shape.members if shape else ())}
+    assert [name for name in options if name not in members and name.removeprefix("no_") not in members] == []
