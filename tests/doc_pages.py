@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 __all__ = [
+    "GENERATED",
     "PAGES",
     "ROOT",
     "Block",
@@ -36,6 +37,9 @@ PAGES: Final = [
     *sorted(str(path.relative_to(ROOT)) for path in DOCS.rglob("*.md")),
 ]
 """Every page, by its path from the root of the repository."""
+
+GENERATED: Final = {f"docs/reference/{name}.md" for name in ("commands", "python-api", "settings")}
+"""Pages that are written from the code: their blocks are signatures and synopses, which another test holds true."""
 
 # How a span of code begins that is a command.
 _SPAN: Final = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:make|winterbourne|aws|npx|docker|\S*/bin/\S+) +\S.*", re.DOTALL)
@@ -114,7 +118,8 @@ def anchors(page: str) -> set[str]:
 
 def commands(page: str) -> list[Command]:
     """Every command on a page, in `sh` blocks and in sentences."""
-    found = [command for block in blocks(page) if block.language == "sh" for command in _commands_of(block)]
+    shell = [block for block in blocks(page) if block.language == "sh" and page not in GENERATED]
+    found = [command for block in shell for command in _commands_of(block)]
     spans = ((line, text) for line, text in inline_code(page) if _SPAN.fullmatch(text))
     return found + [Command(page, line, text, is_inline=True) for line, text in spans]
 

@@ -34,7 +34,7 @@ from tests.doc_pages import PAGES, ROOT, Block, Command, blocks, commands, read
 from tests.stack import source
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
-from winterbourne.local.cli import COMMANDS
+from winterbourne.local.cli import COMMANDS, main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -43,6 +43,9 @@ STAGES: Final = {"test", "test-clients", "test-doors", "test-pythons", "coverage
 
 FOLLOWED: Final = {"docs/tutorial.md": "tests/end_to_end/test_tutorial.py"}
 """Pages whose blocks another test follows to the letter."""
+
+_PROJECT: Final = "layers/winterbourne/python/winterbourne/local/files/project/README.md"
+_IN_A_PROJECT: Final = "tests/end_to_end/test_without_make.py"
 
 _UPGRADE: Final = "tests/end_to_end/test_upgrade.py::test_leaves_the_users_files_alone_and_the_chat_working"
 _INVOKE: Final = "tests/end_to_end/test_sam_local.py::test_shows_the_answer_as_curl_would"
@@ -105,8 +108,8 @@ def every_command() -> dict[str, list[Command]]:
 
 
 def is_name(command: Command) -> bool:
-    """A span that names a command of `winterbourne`, without what it needs to run."""
-    return command.is_inline and re.fullmatch(r"winterbourne [a-z]+", command.text) is not None
+    """A span that names a command of `winterbourne` and flags of it, without what they need to run."""
+    return command.is_inline and re.fullmatch(r"winterbourne [a-z]+( --[a-z-]+)*", command.text) is not None
 
 
 def is_bare(block: Block) -> bool:
@@ -114,9 +117,10 @@ def is_bare(block: Block) -> bool:
     return block.language == "sh" and "-m venv" in block.text and block.page not in FOLLOWED
 
 
-BARE: Final = {block.text: block for page in PAGES for block in blocks(page) if is_bare(block)}
+_BARE: Final = {block.text: block for page in PAGES for block in blocks(page) if is_bare(block)}
+BARE: Final = [block for block in _BARE.values() if block.page != _PROJECT]
 ALL: Final = every_command()
-_OF_BARE: Final = {text for block in BARE.values() for text in block.text.splitlines()}
+_OF_BARE: Final = {text for block in _BARE.values() for text in block.text.splitlines()}
 NAMED: Final = [c[0] for c in ALL.values() if is_name(c[0])]
 OURS: Final = [c[0] for text, c in ALL.items() if text not in ELSEWHERE and text not in _OF_BARE and not is_name(c[0])]
 NEED_AWS: Final = [c for c in OURS if c.needs == "AWS" or _AWS.match(c.text)]
@@ -124,7 +128,8 @@ NEED_DOCKER: Final = [c for c in OURS if c.needs == "Docker"]
 LONG: Final = [c for c in OURS if (target := re.match(r"make ([a-z-]+)", c.text)) and target[1] in STAGES]
 BENCHES: Final = [c for c in OURS if _BENCH.match(c.text)]
 REQUESTS: Final = [c for c in OURS if c.text.startswith("curl ")]
-_SORTED: Final = {c.text for c in (*NEED_AWS, *NEED_DOCKER, *LONG, *BENCHES, *REQUESTS)}
+CLEANING: Final = [c for c in OURS if c.text == "make clean"]
+_SORTED: Final = {c.text for c in (*NEED_AWS, *NEED_DOCKER, *LONG, *BENCHES, *REQUESTS, *CLEANING)}
 SERVERS: Final = [c for c in OURS if c.text not in _SORTED and _SERVES.search(c.text)]
 OTHERS: Final = [c for c in OURS if c.text not in _SORTED and not _SERVES.search(c.text)]
 
@@ -172,6 +177,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def filled_in(text: str, url: str = "") -> str:
     """The command with something in place of what only its reader knows."""
+    text = re.sub(r"^winterbourne\b", ".venv/bin/python -m winterbourne.local", text)
     text = re.sub(r"https://YOUR-URL|(http://)?(127\.0\.0\.1|localhost):3000", url, text) if url else text
     for placeholder, value in PLACEHOLDERS.items():
         text = text.replace(placeholder, value)
@@ -256,7 +262,7 @@ def test_a_request_is_answered_to_its_end(command: Command, checkout: Path, chat
         assert answer.rstrip().splitlines()[-1].startswith('data: {"type":"done"')
 
 
-@pytest.mark.parametrize("block", BARE.values(), ids=lambda block: f"{block.page}:{block.line}")
+@pytest.mark.parametrize("block", BARE, ids=lambda block: f"{block.page}:{block.line}")
 def test_a_block_that_begins_with_nothing_ends_with_a_server(block: Block, tmp_path: Path) -> None:
     folder = tmp_path / "winterbourne"
     if block.page == "layers/winterbourne/README.md":
@@ -301,9 +307,26 @@ def test_a_page_that_another_test_follows_is_read_by_it(page: str) -> None:
     assert f'"{page}"' in read(FOLLOWED[page])
 
 
+def test_a_block_in_a_projects_page_that_begins_with_nothing_is_run_by_another_test() -> None:
+    if any(block.page == _PROJECT for block in _BARE.values()):
+        assert "README.md" in read(_IN_A_PROJECT)
+
+
+@pytest.mark.parametrize("command", CLEANING, ids=str)
+def test_what_was_made_is_removed(command: Command, tmp_path: Path) -> None:
+    copy_sources(tmp_path / "winterbourne")
+    (tmp_path / "winterbourne/.aws-sam").mkdir()
+    run(command.text, tmp_path / "winterbourne")
+    assert not (tmp_path / "winterbourne/.aws-sam").exists()
+
+
 @pytest.mark.parametrize("command", NAMED, ids=str)
-def test_a_command_that_is_named_exists(command: Command) -> None:
-    assert command.text.split()[1] in COMMANDS
+def test_a_command_that_is_named_exists(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    _, name, *flags = command.text.split()
+    assert name in COMMANDS
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert [flag for flag in flags if flag not in capsys.readouterr().out] == []
 
 
 def test_what_needs_docker_and_cannot_be_run_here_is_little() -> None:
