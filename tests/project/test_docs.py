@@ -16,6 +16,7 @@ from tests.doc_pages import GENERATED, PAGES, ROOT, Block, anchors, blocks, inli
 from tests.stack import Stack, source
 from winterbourne.chat.providers import anthropic, bedrock, openai
 from winterbourne.chat.settings import VARIABLES, Settings
+from winterbourne.local.chat_settings import named_variables
 
 BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
 LANGUAGES: Final = {"sh", "python", "js", "tsx", "yaml", "toml", "json", "text", "markdown", "dockerfile"}
@@ -69,6 +70,7 @@ class TestNames:
         named |= {
             name for text in spans for name in re.findall(r"\bMODEL_\w+|\bHTTP_POOL\w+|\bLIMIT_\w+|\bJWT_\w+", text)
         }
+        named -= named_variables(ROOT / "functions")
         assert [
             n for n in named if not (n in VARIABLES or OTHER_VARIABLES.fullmatch(n) or OTHER_CAPITALS.fullmatch(n))
         ] == []
