@@ -1,5 +1,6 @@
 """The pages for readers: their links, anchors, code blocks and commands, as a reader would find and copy them."""
 
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -142,6 +143,7 @@ def load_block(page: str, name: str, folder: Path) -> ModuleType:
     return module
 
 
+@functools.cache
 def _parse(page: str) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(read(page))
 

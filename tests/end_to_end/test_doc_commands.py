@@ -157,6 +157,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for link in venv.glob("lib/python3.*/site-packages/winterbourne.pth"):
         link.unlink()
         link.write_text(f"{folder / 'layers/winterbourne/python'}\n")
+    script = venv / "bin" / "winterbourne"  # which an installed wheel brings
+    script.unlink(missing_ok=True)
+    script.write_text(f"#!{venv / 'bin/python'}\nfrom winterbourne.local.cli import main\n\nraise SystemExit(main())\n")
+    script.chmod(0o755)
     for stamp in ("engine", "uv", "dev", "run"):
         (venv / stamp).unlink(missing_ok=True)
         (venv / stamp).touch()
@@ -177,7 +181,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def filled_in(text: str, url: str = "") -> str:
     """The command with something in place of what only its reader knows."""
-    text = re.sub(r"^winterbourne\b", ".venv/bin/python -m winterbourne.local", text)
+    text = re.sub(r"^winterbourne\b", ".venv/bin/winterbourne", text)
     text = re.sub(r"https://YOUR-URL|(http://)?(127\.0\.0\.1|localhost):3000", url, text) if url else text
     for placeholder, value in PLACEHOLDERS.items():
         text = text.replace(placeholder, value)
