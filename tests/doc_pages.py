@@ -12,6 +12,8 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from winterbourne.override import override
+
 __all__ = [
     "GENERATED",
     "PAGES",
@@ -70,6 +72,7 @@ class Command:
     """AWS or Docker, if it is marked so."""
     is_inline: bool = False
 
+    @override
     def __str__(self) -> str:
         return f"{self.page}:{self.line} {self.text}"
 

@@ -50,6 +50,7 @@ _IN_A_PROJECT: Final = "tests/end_to_end/test_without_make.py"
 _UPGRADE: Final = "tests/end_to_end/test_upgrade.py::test_leaves_the_users_files_alone_and_the_chat_working"
 _INVOKE: Final = "tests/end_to_end/test_sam_local.py::test_shows_the_answer_as_curl_would"
 _PYTHON: Final = "tests/project/test_makefile.py::test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept"
+_RELEASE: Final = "tests/project/test_release.py::test_its_commands_leave_everything_as_the_next_version_needs_it"
 ELSEWHERE: Final = {
     r"make build": (_UPGRADE, "make build"),
     r"make upgrade": (_UPGRADE, "make upgrade"),
@@ -58,6 +59,7 @@ ELSEWHERE: Final = {
     r"make lock( UPGRADE=)?": ("tests/end_to_end/test_locks.py::test_make_lock_makes_these_very_files", '"lock"'),
     r"make invoke( EVENT=tests/events/\w+\.json)?": (_INVOKE, '"invoke", "EVENT=tests/events/'),
     r"make (run|install|test) PYTHON=\S+": (_PYTHON, "PYTHON="),
+    r"\.venv/bin/python -m tests\.release (date|next 0\.2\.0)": (_RELEASE, "COMMANDS"),
     r"MODEL_PROVIDER=pier .* make run": (
         "tests/end_to_end/test_extending.py::test_a_chat_answers_through_all_four_and_knows_what_was_said_before",
         '"how-to/extend.md"',
