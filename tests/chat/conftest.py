@@ -17,8 +17,9 @@ def _clear_registered_secrets() -> Iterator[None]:
 
 @pytest.fixture
 async def own_hooks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Hooks that only this test sees."""
+    """Hooks that only this test sees, and that end with it: a store's file is closed."""
     monkeypatch.setattr(lifecycle, "_startup_hooks", [])
     monkeypatch.setattr(lifecycle, "_shutdown_hooks", [])
     yield
+    await lifecycle.run_shutdown()
     await http_pool.close()

@@ -45,6 +45,9 @@ def raises(event, context):
     def deeper():
         raise KeyError("no such thing")
     deeper()
+def divides(event, context):
+    return len([event["one"] / 0,
+        2])
 def fails_silently(event, context):
     raise ValueError
 class Own(Exception):
@@ -100,6 +103,7 @@ INVOCATIONS: list[tuple[str, Any, dict[str, str | None]]] = [
     ("number", {}, {}),
     ("raw", {}, {}),
     ("raises", {}, {}),
+    ("divides", {"one": 1}, {}),
     ("fails_silently", {}, {}),
     ("raises_own", {}, {}),
     ("unserializable", {}, {}),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests import transcripts
 from winterbourne.chat.core.events import ModelEvent, TextDelta, ToolArgumentsDelta
-from winterbourne.chat.errors import ModelGarbled
+from winterbourne.chat.errors import ModelBusy, ModelGarbled
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers.anthropic import AnthropicParser
 from winterbourne.chat.providers.bedrock import BedrockParser
@@ -100,6 +100,7 @@ def test_a_damaged_transcript_ends_or_fails(case: tuple[str, str], noise: bytes,
             '{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":%s}}]}}]}',
         ),
         ("openai", '{"choices":[],"error":%s}'),
+        ("anthropic", '{"type":"error","error":%s}'),
         (
             "anthropic",
             '{"type":"content_block_start","content_block":{"type":"tool_use","id":"a","name":"f","input":%s}}',
@@ -110,6 +111,25 @@ def test_deep_nesting_gives_events_or_fails(provider: str, frame: str, depth: in
     parser = PARSERS[provider]()
     events = parser.feed(b"data: " + (frame % ('{"x":' * depth + "1" + "}" * depth)).encode() + b"\n\n")
     assert parser.failure or events
+
+
+@pytest.mark.parametrize("depth", [300, 900, 5_000])
+def test_deep_nesting_in_a_cut_event_is_a_failure(depth: int) -> None:
+    parser = PARSERS["openai"]()
+    parser.feed(b'data: {"choices":[],"error":' + b'{"x":' * depth + b"1" + b"}" * depth + b"}")
+    parser.close()
+    assert parser.failure
+
+
+@pytest.mark.parametrize("damaged", ["NaN", '"\\ud83d"'])
+@pytest.mark.parametrize(
+    ("provider", "frame"), [("openai", '{"choices":[],"error":%s}'), ("anthropic", '{"type":"error","error":%s}')]
+)
+def test_an_error_in_damaged_json_is_a_failure(provider: str, frame: str, damaged: str) -> None:
+    parser = PARSERS[provider]()
+    error = '{"message":"overloaded","at":%s}' % damaged  # noqa: UP031 - braces
+    assert parser.feed(f"data: {frame % error}\n\n".encode()) == []
+    assert isinstance(parser.failure, ModelBusy)
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])

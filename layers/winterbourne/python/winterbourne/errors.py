@@ -17,6 +17,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable
+from traceback import FrameSummary
 from types import TracebackType
 
 from winterbourne.log_formats import related_errors, safe_str
@@ -121,7 +122,7 @@ class ErrorReport:
 
     def __init__(self, error: BaseException, request_id: str = "") -> None:
         self.message = message = redact_text(safe_str(error))
-        self._frames: list[traceback.FrameSummary] = []
+        self._frames: list[FrameSummary] = []
         related: list[str] = []
         if isinstance(error, RuntimeFault):
             name = self.error_type = error.error_type
@@ -132,7 +133,10 @@ class ErrorReport:
             # A header of ASCII; Lambda shows error types with other characters than an identifier's as Unknown.
             self.error_type = f"Function.{name}" if name.isascii() and name.isidentifier() else "Function.Unknown"
             self._frames = _user_frames(error.__traceback__)
-            stack = traceback.format_list(self._frames)
+            # Without columns, as awslambdaric passes them: later Pythons would mark the part of the line that failed.
+            stack = traceback.format_list(
+                [FrameSummary(f.filename, f.lineno, f.name, line=f.line) for f in self._frames]
+            )
             related = related_errors(error)
         self._stack = stack
         self.document = {"errorMessage": message, "errorType": name, "requestId": request_id, "stackTrace": stack}
@@ -187,7 +191,7 @@ def _working_directory() -> str:
         return ""
 
 
-def _user_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+def _user_frames(trace: TracebackType | None) -> list[FrameSummary]:
     """The frames from the first one outside the runtime on; the runtime's own call path is noise."""
     frames = list(traceback.extract_tb(trace))
     first = next((i for i, frame in enumerate(frames) if not _is_internal(frame.filename)), 0)

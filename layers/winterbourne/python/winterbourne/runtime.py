@@ -58,6 +58,9 @@ def main(layer_dir: str = "/opt/python") -> int:
 
 
 async def _run_process(handler_or_error: Callable[..., Any] | BaseException) -> int:
+    # The same as without: but a handler that was set is called in the context of the callback that failed (from 3.12),
+    # and so the log line has its request id.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: loop.default_exception_handler(context))
     with closing(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])) as client:
         status = await _init_and_serve(client, handler_or_error)
     # Threads may hang, as they may after `retire`; Python would wait for them.

@@ -24,7 +24,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
+from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
@@ -153,8 +153,8 @@ class AnthropicParser(StreamParser[bytes]):
             self._handle_event(event, frame)
 
     def _handle_event(self, event: _Event, frame: bytes) -> None:
-        if (event.error or event.type in {"", "error"}) and is_error(value := parse_body(frame)):
-            raise mid_stream_error(value)
+        if event.error or event.type in {"", "error"}:
+            raise_if_error(frame, error=event.error, type=event.type)
         match event.type:
             case "content_block_start" if event.content_block:
                 self._handle_block_start(event.index, event.content_block)

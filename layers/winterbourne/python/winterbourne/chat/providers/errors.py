@@ -35,6 +35,7 @@ __all__ = [
     "mid_stream_error",
     "parse_body",
     "parse_error_object",
+    "raise_if_error",
     "sanitize_message",
     "stop_reason_error",
 ]
@@ -149,6 +150,22 @@ def mid_stream_error(error: Any) -> ModelError:
         return reason(text)
     is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
     return ModelBusy(text) if is_retryable else ModelError(text)
+
+
+def raise_if_error(frame: bytes, **decoded: Any) -> None:
+    """Raise the error that a frame of a stream is, if it is one.
+
+    Args:
+        frame: The frame.
+        decoded: What the provider's decoder made of it, which also reads damaged and more deeply nested frames.
+
+    Raises:
+        ModelError: It is an error.
+    """
+    value = parse_body(frame)
+    value = decoded if isinstance(value, str) else value
+    if is_error(value):
+        raise mid_stream_error(value)
 
 
 def _callers_reason(code: str, message: str) -> type[ModelRefused] | None:

@@ -31,7 +31,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.providers.errors import ErrorHints, is_error, mid_stream_error, parse_body
+from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
@@ -270,8 +270,7 @@ class OpenAIParser(StreamParser[bytes]):
             if choice.finish_reason:
                 _raise_if_error(chunk, frame)
                 self._stop(choice.finish_reason, choice.native_finish_reason or "")
-        if chunk.error or chunk.code or not chunk.choices:
-            _raise_if_error(chunk, frame)
+        _raise_if_error(chunk, frame)
 
     def _handle_done(self) -> None:
         if self.assembler.stop_reason is None:  # some servers never send a finish reason
@@ -404,8 +403,8 @@ def _marks_thought(extra_content: dict[str, Any]) -> bool:
 
 
 def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
-    if (chunk.error or chunk.code or not chunk.choices) and is_error(value := parse_body(frame)):
-        raise mid_stream_error(value)
+    if chunk.error or chunk.code or not chunk.choices:
+        raise_if_error(frame, error=chunk.error, code=chunk.code)
 
 
 def _to_usage(usage: Any) -> Usage:

@@ -78,7 +78,8 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
     def close(self) -> list[ModelEvent]:
         """Handle the end of the connection, clean or not. Returns at least the TurnEnded, or sets `failure`."""
         try:
-            with contextlib.suppress(ModelGarbled):  # an incomplete frame: truncated, which `_handle_eof` decides on
+            # An incomplete frame: truncated, which `_handle_eof` decides on.
+            with contextlib.suppress(ModelGarbled, RecursionError):
                 for frame in filter(None, self.frame_decoder.close()):
                     self._handle_frame(frame)
             if not self.assembler.ended:
