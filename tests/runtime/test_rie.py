@@ -77,7 +77,8 @@ class Emulator:
             with urllib.request.urlopen(self._url, body, timeout=30) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as refused:
-            return refused.code, refused.read()
+            with refused:
+                return refused.code, refused.read()
 
 
 @asynccontextmanager
