@@ -13,9 +13,9 @@ wheels = $(error this is the engine itself; a project has its wheel, and upgrade
 locks := layers/winterbourne/python/winterbourne/local/files/locks
 development := requirements-dev.txt
 clients := tests/contract/clients/requirements
-made := .bench .clients .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
+made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
-.PHONY: source test-clients soak bench check format reference wheel layer locks
+.PHONY: source test-clients test-doors test-pythons coverage soak bench check format reference wheel layer locks
 source: ;
 .venv/run: $(locks)/chat.txt
 .venv/dev: $(development)
@@ -24,11 +24,24 @@ source: ;
 test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, in about three minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
 
+test-doors: .venv/dev ## Go in through AWS's own parts: sam build, sam local (needs Docker), Lambda's emulator; two minutes
+	$(bin)/python -m pytest $(PYTEST_ARGS) -m doors
+
+test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)
+	$(bin)/python -m tests.pythons $(addprefix --without ,$(WITHOUT)) $(PYTEST_ARGS) $(TESTS)
+
+coverage: .venv/dev ## Measure which lines and branches the tests run; fails below the floor in pyproject.toml
+	@rm -rf .coverage && mkdir .coverage
+	$(bin)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(bin)/coverage combine --quiet
+	@status=0; $(bin)/coverage report --show-missing >.coverage/report || status=$$?; \
+		awk 'match($$0, / [0-9.]+%/) && substr($$0, RSTART) + 0 < 90' .coverage/report; tail -n 2 .coverage/report; exit $$status
+
 soak: .venv/dev ## Break streams, send bad requests and watch the memory, for some five minutes (ARGS="--short")
 	$(bin)/python -m tests.soak $(ARGS)
 
-bench: .venv/dev ## Print the figures of the README, in about four minutes; fails if a bar is missed
-	$(bin)/python -m tests.bench
+bench: .venv/dev ## Print the figures of the README, in about four minutes; fails if a bar is missed (ARGS="start tools")
+	$(bin)/python -m tests.bench $(ARGS)
 
 check: .venv/dev ## Check format, lint and types
 	$(bin)/ruff format --check .

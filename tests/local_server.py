@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.coverage_variables import COVERAGE
+
 __all__ = ["LocalServer", "local_server"]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,7 @@ def local_server(folder: Path, *flags: str, command: Sequence[str] = SOURCE) -> 
     """Start the local server on a free port with these flags; stop it and its processes at the end."""
     ready, log = folder / "ready.json", folder / "local.log"
     addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
+    addresses += [flag for name, value in COVERAGE.items() for flag in ("--env", f"{name}={value}")]
     with (folder / "screen.log").open("wb") as screen:
         process = subprocess.Popen([*command, *addresses, *flags], cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
         try:

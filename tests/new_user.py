@@ -27,6 +27,8 @@ NOT_SOURCE: Final = (
     ".hypothesis",
     ".bench",
     ".clients",
+    ".coverage",
+    ".pythons",
     "node_modules",
     "dist",
 )

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-__all__ = ["chromium", "docker", "node", "python"]
+__all__ = ["chromium", "docker", "find_python", "node", "python"]
 
 
 def chromium() -> str:
@@ -30,10 +31,26 @@ def docker() -> str:
 
 def python(version: str) -> str:
     """The path of a `python3.X` of that version, on PATH or where pyenv keeps them."""
+    return find_python(version) or _missing(f"Python {version}")
+
+
+def find_python(version: str) -> str | None:
+    """The same, or None. Each candidate is tried: pyenv puts commands on PATH that only say where a Python is."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for candidate in sorted(root.glob(f"{version}.*/bin/python{version}")):
-        return str(candidate)
-    return _found(f"Python {version}", f"python{version}")
+    on_path = [str(Path(folder) / f"python{version}") for folder in os.get_exec_path()]
+    candidates = [*on_path, *map(str, sorted(root.glob(f"{version}.*/bin/python{version}")))]
+    return next(filter(None, (_executable(candidate, version) for candidate in candidates)), None)
+
+
+def _executable(candidate: str, version: str) -> str:
+    """The Python that really runs; empty if none does, or one of another version."""
+    script = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
+    try:
+        done = subprocess.run([candidate, "-I", "-c", script], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    of_version, _, executable = done.stdout.strip().partition(" ")
+    return executable if of_version == version else ""
 
 
 def _found(what: str, *names: str) -> str:

@@ -3,6 +3,7 @@
 Exits with 1 if a bar is missed. Each module has `def figures() -> Iterable[Figure]`.
 """
 
+import argparse
 import datetime as dt
 import importlib
 import os
@@ -15,10 +16,16 @@ from tests.bench.figure import Figure
 ROOT = Path(__file__).parents[2]
 
 
-def main(names: list[str]) -> bool:
+def main(arguments: list[str]) -> bool:
     """Print the machine, then a block per module, then the bars that are missed; whether there are none."""
-    here = Path(__file__).parent
-    found = sorted(path.stem.removeprefix("bench_") for path in here.glob("bench_*.py"))
+    found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Print figures; fails if a bar is missed."
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"what to measure, by default all: {', '.join(found)}")
+    names = parser.parse_args(arguments).names
+    if unknown := [name for name in names if name not in found]:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(found)}")
     print(f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}  {platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"Python {platform.python_version()}, command: python -m tests.bench {' '.join(names)}".rstrip())
     missed = []

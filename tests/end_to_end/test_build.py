@@ -17,7 +17,7 @@ from tests.local_server import local_server
 from winterbourne import __version__
 from winterbourne.local.layer import LOCKS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.doors]
 
 # e_machine of an ELF header. https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 MACHINES = {"arm64": 183, "x86_64": 62}

@@ -17,7 +17,7 @@ from tests import requirements
 from tests.artifact import BIN, MACHINE, ROOT, Artifact, built, environment, sam
 from winterbourne.local import sam_output
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.doors]
 
 EVENTS = ROOT / "tests/events"
 

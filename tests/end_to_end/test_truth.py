@@ -17,7 +17,7 @@ from tests.end_to_end.native_client import FIVE_TOOLS
 from tests.local_server import local_server
 from winterbourne.chat.infra import telemetry
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.doors]
 
 CHATS = 200
 AT_ONCE = 4

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.coverage_variables import COVERAGE
 from tests.opt import WRAPPER
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne.connection import RuntimeClient
@@ -79,6 +80,7 @@ async def program(api: RuntimeApi, folder: Path, handler: str, *command: str, **
         stderr=asyncio.subprocess.PIPE,
         pass_fds=[int(frames)] if frames else [],
         env=inherited
+        | COVERAGE
         | {"AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(folder), "_HANDLER": handler}
         | environ,
     )

@@ -73,6 +73,7 @@ def test_the_readmes_one_line_serves_it_on_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.doors
 def test_the_readmes_resources_are_a_template_that_sam_builds_from_the_folder_alone(tmp_path: Path) -> None:
     resources = "".join(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
     head = "Transform: AWS::Serverless-2016-10-31\nResources:\n"

@@ -121,6 +121,7 @@ async def _accepting(port: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.doors
 class TestTheEmulator:
     async def test_gets_a_value(self, tmp_path: Path) -> None:
         async with emulator(tmp_path, "app.handler") as rie:

@@ -1,0 +1,88 @@
+"""`python -m tests.pythons`: run the tests under each supported Python that this machine has, and say how each ended.
+
+What it does not know is passed on to pytest. Each Python has an environment of its own in `.pythons`, made from the
+locks.
+
+Exits with 1 if a run failed, or in CI if a Python is missing that every CI has.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.requirements import find_python
+
+ROOT = Path(__file__).parents[1]
+LOCKS = (ROOT / "requirements-dev.txt", ROOT / "layers/dependencies/requirements.txt")
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+REQUIRED = ("3.11", "3.12", "3.13")
+
+
+def main(arguments: list[str]) -> bool:
+    """Run the tests under each; whether all passed, and none is missing that has to be there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.pythons", description="What else is given is pytest's.", allow_abbrev=False
+    )
+    parser.add_argument("--without", metavar="3.X", action="append", default=[], help="leave this Python out")
+    options, pytest_arguments = parser.parse_known_args(arguments)
+    wanted = [version for version in SUPPORTED if version not in options.without]
+    found = {version: python for version in wanted if (python := find_python(version))}
+    missing = [version for version in wanted if version not in found]
+    print(f"running under Python {_listed(found)}; not here: {_listed(missing)}", flush=True)
+    summary = [run(version, python, pytest_arguments) for version, python in found.items()]
+    lacking = [version for version in missing if version in REQUIRED and os.environ.get("CI") == "true"]
+    summary += [(False, f"Python {version}: is not here, and CI needs it") for version in lacking]
+    print("", *(line for _, line in summary), sep="\n", flush=True)
+    return bool(summary) and all(passed for passed, _ in summary)
+
+
+def run(version: str, python: str, pytest_arguments: list[str]) -> tuple[bool, str]:
+    """Run pytest under one Python; whether it passed, and a line that says so."""
+    print(f"\nPython {version}: {python}", flush=True)
+    started = time.monotonic()
+    try:
+        command = [str(environment(version, python)), "-m", "pytest", *pytest_arguments]
+    except subprocess.CalledProcessError:  # which has told why
+        return False, f"Python {version}: its environment cannot be made"
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    outcome = f"failed, pytest's exit status is {status}" if status else "passed"
+    return not status, f"Python {version}: {outcome}, {time.monotonic() - started:.0f} s"
+
+
+def environment(version: str, python: str, home: Path = ROOT / ".pythons") -> Path:
+    """The Python of an environment with what the locks list, made anew if they, the Python or this folder changed."""
+    folder = home / version
+    made, stamp = folder / "bin" / "python", folder / "made-of"
+    parts = [python, str(folder), *(hashlib.sha256(lock.read_bytes()).hexdigest() for lock in LOCKS)]
+    wanted = "\n".join(parts)
+    if not (stamp.exists() and stamp.read_text() == wanted and _answers(made)):
+        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        uv = Path(sys.executable).with_name("uv")
+        install: list[Path | str] = [uv, "pip", "install", "--quiet", "--python", made, "--require-hashes"]
+        for lock in LOCKS:
+            install += ["-r", lock]
+        subprocess.run(install, check=True)
+        site = folder / "lib" / f"python{version}" / "site-packages"
+        (site / "winterbourne.pth").write_text(f"{ROOT / 'layers/winterbourne/python'}\n")
+        stamp.write_text(wanted)
+    return made
+
+
+def _answers(python: Path) -> bool:
+    try:
+        return subprocess.run([python, "-c", ""], check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _listed(versions: Iterable[str]) -> str:
+    return ", ".join(versions) or "none"
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main(sys.argv[1:]) else 1)

@@ -1,0 +1,120 @@
+"""`make test-pythons`: each supported Python that is here, whatever became of the one before; a summary; CI needs three."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import pythons, requirements
+
+PYTEST = """#!/bin/sh
+echo "$0 $*" >>{log}
+case "$0" in *3.12*) exit 1;; esac
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The Pythons that are here: stand-ins that note how they were called; the tests fail under 3.12."""
+    found = {version: str(tmp_path / f"python{version}") for version in ("3.11", "3.12", "3.13")}
+    for path in found.values():
+        Path(path).write_text(PYTEST.format(log=tmp_path / "log"))
+        Path(path).chmod(0o755)
+    monkeypatch.setattr(pythons, "find_python", found.get)
+    monkeypatch.setattr(pythons, "environment", lambda _, python: Path(python))
+    monkeypatch.delenv("CI", raising=False)
+    return found
+
+
+def test_says_what_it_runs_goes_on_after_a_failure_and_fails(
+    here: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not pythons.main(["-n", "2", "tests/runtime"])
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "running under Python 3.11, 3.12, 3.13; not here: 3.14"
+    assert [line.split(",")[0] for line in lines[-3:]] == [
+        "Python 3.11: passed",
+        "Python 3.12: failed",
+        "Python 3.13: passed",
+    ]
+    called = (tmp_path / "log").read_text().splitlines()
+    assert called == [f"{python} -m pytest -n 2 tests/runtime" for python in here.values()]
+
+
+def test_one_may_be_left_out(here: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert pythons.main(["--without", "3.12"])
+    assert capfd.readouterr().out.startswith("running under Python 3.11, 3.13; not here: 3.14\n")
+
+
+@pytest.mark.parametrize(("ci", "passes"), [("", True), ("true", False)])
+def test_in_ci_a_python_may_not_be_missing(
+    here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, ci: str, passes: bool
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    del here["3.12"]
+    assert pythons.main([]) == passes
+    assert ("Python 3.12: is not here, and CI needs it" in capfd.readouterr().out) != passes
+
+
+def test_an_environment_that_cannot_be_made_is_a_failure_of_that_python_alone(
+    here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def environment(version: str, python: str) -> Path:
+        if version == "3.11":
+            raise subprocess.CalledProcessError(1, "uv")
+        return Path(python)
+
+    monkeypatch.setattr(pythons, "environment", environment)
+    assert not pythons.main(["--without", "3.12"])
+    assert "Python 3.11: its environment cannot be made\nPython 3.13: passed" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_environment_is_made_once_for_each_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("")
+    monkeypatch.setattr(pythons, "LOCKS", (lock,))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    def made() -> float:
+        python = pythons.environment(version, sys.executable, tmp_path)
+        code = "import winterbourne, pip"
+        subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
+        return (tmp_path / version / "pyvenv.cfg").stat().st_mtime_ns
+
+    first = made()
+    assert made() == first
+    lock.write_text("# another")
+    second = made()
+    assert second != first
+    (tmp_path / version / "bin/python").unlink()
+    assert made() != second
+
+
+class TestFindingAPython:
+    VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    @pytest.fixture(autouse=True)
+    def _nothing_is_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+
+    def command(self, path: Path, script: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def test_a_command_that_only_says_where_it_is_or_is_of_another_version_is_none(self, tmp_path: Path) -> None:
+        self.command(tmp_path / "python3.12", "exit 127")
+        self.command(tmp_path / "pyenv/versions/3.12.9/bin/python3.12", f'exec {sys.executable} "$@"')
+        self.command(tmp_path / "python3.10", f'exec {sys.executable} "$@"')
+        assert requirements.find_python("3.10") is None
+        assert (requirements.find_python("3.12") is None) == (self.VERSION != "3.12")
+
+    @pytest.mark.parametrize("folder", ["", "pyenv/versions/{}.1/bin"])
+    def test_one_on_path_or_where_pyenv_keeps_them_is_found(self, folder: str, tmp_path: Path) -> None:
+        self.command(tmp_path / folder.format(self.VERSION) / f"python{self.VERSION}", f'exec {sys.executable} "$@"')
+        found = requirements.find_python(self.VERSION)
+        assert found is not None
+        assert Path(found).samefile(sys.executable)
