@@ -1,4 +1,4 @@
-"""`make test-pythons`: each supported Python that is here, whatever became of the one before; a summary; CI needs three."""
+"""`make test-pythons`: each Python that is here is run, whatever became of the one before; CI needs three of them."""
 
 import subprocess
 import sys
