@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact import ROOT
+from tests.artifact import BIN, ROOT
 
 ENGINE = "layers/winterbourne/pyproject.toml"
 FILES = "layers/winterbourne/python/winterbourne/local/files/locks"
@@ -67,7 +67,7 @@ def test_make_lock_makes_these_very_files(tmp_path: Path) -> None:
     for name in (*LOCKS, *inputs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (tmp_path / ".venv").symlink_to(BIN.parent)
     command = ["make", "--silent", "--old-file=.venv/uv", "lock", "UPGRADE="]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
+from tests.artifact import BIN
 from tests.stack import ROOT, Stack, source
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
@@ -531,7 +532,7 @@ def make_deploy(folder: Path, *arguments: str) -> list[list[str]]:
     """The command lines of sam that our Makefile runs for `make deploy` in a folder with stages of its own."""
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "samconfig.toml").write_text(STAGES)
-    overridden = [f"bin={ROOT / '.venv/bin'}", "sam=printf '%s\\n' +"]
+    overridden = [f"bin={BIN}", "sam=printf '%s\\n' +"]
     command = ["make", "--silent", "--old-file=.venv/dev", "deploy", *overridden, *arguments]
     environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "STAGE", "PARAMETERS"}}
     completed = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
