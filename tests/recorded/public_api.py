@@ -98,7 +98,7 @@ def _described(thing: Any) -> Any:
 
 def _members(one: type) -> Names:
     assigned = re.findall(r"^        self\.(\w+)(?: =|: )", inspect.getsource(one), re.MULTILINE)
-    names = (*assigned, *vars(one).get("__annotations__", ()))
+    names = (*assigned, *inspect.get_annotations(one))
     found: Names = {**dict.fromkeys(names), **vars(one)}
     return {name: member for name, member in found.items() if not name.startswith("_")}
 
