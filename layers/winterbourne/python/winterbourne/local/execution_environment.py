@@ -101,6 +101,7 @@ class ExecutionEnvironment:
                     exit_code = await self._wait_for_exit()
                 finally:
                     await self._shut_down()
+                await self._api.drain(SHUTDOWN_GRACE_S)
         reason = f"Runtime exited with error: {_exit_reason(exit_code)}"
         exited = FunctionError.from_message("Runtime.ExitError", reason)
         error = self._exit_error or self._api.init_error or exited

@@ -276,6 +276,11 @@ class HttpServer:
             raise OSError(error.errno, f"{host}:{port} {reason}") from error
         self.port = self._server.sockets[0].getsockname()[1]
 
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until every open connection has ended, but not longer than this."""
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=timeout_s)
+
     async def close(self) -> None:
         """Stop listening, cancel open connections and wait until they have ended."""
         if self._server is not None:

@@ -83,6 +83,10 @@ class RuntimeApi:
         if self._running.pop(invocation.request_id, None):
             self._callbacks.on_response_done(invocation)
 
+    async def drain(self, timeout_s: float) -> None:
+        """Read to its end what a process sent that has exited: its exit may be noticed before its last bytes are."""
+        await self._server.drain(timeout_s)
+
     async def __aenter__(self) -> Self:
         await self._server.listen("127.0.0.1")
         return self
