@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import winterbourne
+from tests.chat.processes import run
 from tests.chat.stores import KINDS, TABLE, Clock, open_store, template_table
 from tests.doc_pages import load_block
 from winterbourne.chat.errors import SettingsError, StorageUnavailable
@@ -398,7 +399,7 @@ class TestFactory:
             "storage = 'winterbourne.chat.storage.'\n"
             "assert not {'sqlite3', 'boto3', storage + 'sqlite', storage + 'dynamodb'} & set(sys.modules)"
         )
-        subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(winterbourne.__file__).parents[1])
+        run(check, preamble="")
 
     async def test_dynamodb_is_prepared_in_the_background(self, monkeypatch: pytest.MonkeyPatch) -> None:
         client_thread: Future[str] = Future()
