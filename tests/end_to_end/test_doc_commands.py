@@ -237,7 +237,7 @@ def is_served(port: int, process: "subprocess.Popen[bytes]") -> bool:
     while process.poll() is None:
         try:
             return httpx.get(f"http://127.0.0.1:{port}/", timeout=20).is_success
-        except httpx.ConnectError:
+        except httpx.TransportError:
             time.sleep(0.05)
     return False
 

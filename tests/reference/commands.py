@@ -18,7 +18,8 @@ from winterbourne.local import cli
 __all__ = ["VARIABLES", "page", "parser_of", "targets"]
 
 VARIABLES: Final = {
-    "ARGS": "further arguments, `ARGS=--short`; for `make run` those of [`winterbourne run`](#winterbourne-run)",
+    "ARGS": "further arguments, `ARGS=--short`, for `make run` those of [`winterbourne run`](#winterbourne-run), for "
+    "`make bench` the parts to measure",
     "EVENT": "the file with the event, by default `{default}`",
     "KEY": "the caller's key; else the environment's, else that of the stack's secret",
     "ORIGIN": "the origin of a page that must be able to call, `https://app.example.com`",
@@ -29,9 +30,11 @@ VARIABLES: Final = {
     "REGION": "the AWS region of the stack, by default that of the AWS configuration",
     "STACK": "the name of a deployed stack, `winterbourne-dev`",
     "STAGE": "the stage of `samconfig.toml`, by default `{default}`",
+    "TESTS": "files and folders of tests, by default all",
     "UPGRADE": "empty, `UPGRADE=`, to keep the locked versions and lock only what is new",
     "URL": "the chat's URL, by default the stack's, and without a stack `http://127.0.0.1:3000`",
     "WINTERBOURNE_WHEELS": "the folder in which the engine's wheels are; `local.mk` has it for one machine",
+    "WITHOUT": "a Python to leave out, `WITHOUT=3.13`",
 }
 """What the variables of the Makefile mean."""
 
