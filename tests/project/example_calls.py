@@ -109,6 +109,7 @@ async def order(number: int, context: ToolContext) -> Order:
     found = await get_json(context, "shop", url, Order, params={"number": number}, headers=headers, not_found="No.")
     lines = await get_json(context, "shop", f"{url}/lines", list[dict[str, int]], params={"days": 1.5, "of": "all"})
     assert_type(lines, list[dict[str, int]])
+    assert_type(await get_json(context, "shop", f"{url}/newest", Order), Order)
     assert_type(context.remaining_s, float)
     response = await context.http.get(url)
     if assert_type(response.status_code, int) == 503:
@@ -164,7 +165,7 @@ async def wrong_tools(context: ToolContext) -> None:
     context.setting(1)  # type: ignore[arg-type]
     context.wait("key")  # type: ignore[arg-type]
     assert context.keys  # type: ignore[attr-defined]
-    await get_json(context, "shop", "https://shop.example", Order)  # type: ignore[call-arg]
+    await get_json(context, "shop", "https://shop.example")  # type: ignore[call-arg]
     assert (await get_json(context, "shop", "https://x.example", Order, params={})).price  # type: ignore[attr-defined]
 
 

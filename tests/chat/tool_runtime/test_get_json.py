@@ -42,6 +42,12 @@ async def test_the_query_is_percent_encoded() -> None:
     assert service.requests[0].url.query == b"q=%C3%A4%26b%3Dc"
 
 
+async def test_a_query_is_optional() -> None:
+    service = Service(httpx.Response(200, json={"number": 5}))
+    assert (await get_json(service.context(), "s", "http://numbers.test/5", NumberResponse)).number == 5
+    assert str(service.requests[0].url) == "http://numbers.test/5"
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [

@@ -23,7 +23,7 @@ async def get_json(
     url: str,
     answer: type[T],
     *,
-    params: Mapping[str, str | int | float],
+    params: Mapping[str, str | int | float] | None = None,
     headers: Mapping[str, str] | None = None,
     not_found: str = "",
 ) -> T:
@@ -35,7 +35,7 @@ async def get_json(
         url: Without a query string.
         answer: The type that the JSON is decoded to and checked against: a `msgspec.Struct`, a dataclass, a TypedDict,
             `dict[str, float]`, and so on.
-        params: The query parameters.
+        params: The query parameters; None for none.
         headers: Additional headers, such as a key.
         not_found: The error message for a 404 or a 422, such as "There is no such city."
 
@@ -48,7 +48,9 @@ async def get_json(
     """
     request_headers = dict(headers or {})
     with translate_errors(service):
-        async with context.http.stream("GET", url, params=dict(params), headers=request_headers) as response:
+        async with context.http.stream(
+            "GET", url, params=dict(params) if params else None, headers=request_headers
+        ) as response:
             if response.status_code in {404, 422} and not_found:
                 raise ToolError(not_found)
             if response.status_code != 200:
