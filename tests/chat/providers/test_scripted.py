@@ -284,6 +284,12 @@ class TestUnknownTools:
             ("confirm_order", {"count": 3, "size": "S", "note": "please confirm_order of 3", "gift": True})
         ]
 
+    async def test_a_number_is_that_behind_the_tools_name_if_there_is_one(self) -> None:
+        for prompt in ("hall 7, and confirm_order of 3", "3, please confirm_order"):
+            ((_, arguments),) = tool_calls(await turn(prompt, tools=[self.schema]))
+            assert isinstance(arguments, dict)
+            assert arguments["count"] == 3
+
     async def test_tool_choice_none_calls_nothing(self) -> None:
         assert tool_calls(await turn(FIVE_TOOLS, tool_choice="none")) == []
 

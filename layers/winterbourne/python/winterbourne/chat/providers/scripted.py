@@ -262,7 +262,7 @@ def _example_arguments(tool: ToolSchema, prompt: str) -> Arguments:
     """Values for the required arguments of a tool that has no row in the table."""
     properties: Any = tool.parameters.get("properties", {})
     required: Any = tool.parameters.get("required", [])
-    number = re.search(r"\d+", prompt)
+    number = re.search(r"\d+", prompt.partition(tool.name)[2]) or re.search(r"\d+", prompt)
     count = int(number[0]) if number else 1
     examples = {"integer": count, "number": count, "boolean": True, "array": [], "object": {}}
     schemas = {name: properties.get(name, {}) for name in required}
