@@ -58,6 +58,10 @@ class TestApiKeys:
     async def test_any_other_key_is_rejected(self, key: str) -> None:
         assert await Secret(alice="a1", bob=["b1"]).status(key) == 401
 
+    @pytest.mark.parametrize("key", ["", "{}", "a1"])
+    async def test_without_configured_keys_every_key_is_rejected(self, key: str) -> None:
+        assert await Secret().status(key) == 401
+
     async def test_a_rejection_does_not_quote_the_key(self) -> None:
         with pytest.raises(RequestRejected) as rejection:
             await Secret(alice="a1").authenticator.authenticate(request(x_api_key="s3cr3t"))

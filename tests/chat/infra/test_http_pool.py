@@ -41,6 +41,7 @@ class Server:
         self.connections = 0
         self.heads: list[str] = []
         self.drops = 0
+        self.status = "200 OK"
         self.headers = ""
         self.body = b"ok"
         self.may_respond = asyncio.Event()
@@ -59,7 +60,7 @@ class Server:
                     break
                 used = True
                 await self.may_respond.wait()
-                head = f"HTTP/1.1 200 OK\r\n{self.headers}content-length: {len(self.body)}\r\n\r\n"
+                head = f"HTTP/1.1 {self.status}\r\n{self.headers}content-length: {len(self.body)}\r\n\r\n"
                 writer.write(head.encode() + self.body)
         writer.close()
 
@@ -165,6 +166,14 @@ class TestClient:
         http_server.may_respond.set()
         await asyncio.gather(*requests)
         assert http_pool.stats() == PoolStats(open=1, idle=1, waiting=0)
+
+
+@pytest.mark.usefixtures("pool")
+async def test_no_client_follows_a_redirect(server: tuple[Server, str]) -> None:
+    server[0].status, server[0].headers = "302 Found", "location: /elsewhere\r\n"
+    assert (await http_pool.client().get(server[1])).status_code == 302
+    assert (await asyncio.to_thread(http_pool.sync_client().get, server[1])).status_code == 302
+    assert len(server[0].heads) == 2
 
 
 @pytest.mark.usefixtures("pool")
