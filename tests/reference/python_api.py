@@ -1,6 +1,7 @@
 """The page of the Python API."""
 
 import importlib
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, get_type_hints
@@ -317,12 +318,18 @@ def _error_table(module: str, errors: Sequence[griffe.Object]) -> str:
         (
             f"`{each.__name__}`",
             ", ".join(f"`{base.__name__}`" for base in each.__bases__),
-            *(f"`{getattr(each, name, '…')}`" for name in told),
+            *(_told(each, name) for name in told),
             _in_one_line(source),
         )
         for each, source in zip(classes, errors, strict=True)
     )
     return markdown.table(("class", "is a", *told, "meaning"), rows)
+
+
+def _told(error: type, name: str) -> str:
+    """A code or status; it may be that of the class, or of each error."""
+    init = vars(error).get("__init__")
+    return "as raised" if init and name in inspect.signature(init).parameters else f"`{getattr(error, name)}`"
 
 
 def _aliases() -> str:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP.
 
     Returns:
-        0 after one of these signals; 1 if it cannot start, with the reason in one line.
+        0 after SIGINT (Ctrl-C), SIGTERM or SIGHUP; 1 if it cannot start, with the reason in one line.
     """
     args = command_line.parse(arguments)
     logging.basicConfig(handlers=[logging.StreamHandler(LineWriter(STDERR))])
