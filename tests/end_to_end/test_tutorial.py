@@ -21,7 +21,7 @@ def test_every_command_and_file_is_right(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "empty").mkdir()
     user, folder, url = NewUser(tmp_path / "home"), tmp_path / "empty", ""
-    asked = built = 0
+    asked, built, answer = 0, 0, ""
     with ExitStack() as running:
         for name, language, text in STEPS:
             if name:
@@ -32,6 +32,9 @@ def test_every_command_and_file_is_right(tmp_path: Path) -> None:
                 assert sorted(re.findall(r'"name":"(\w+)","status":"completed"', answer)) == sorted(question)
                 assert '"type":"done"' in answer
                 asked += 1
+            elif language == "text":
+                shown = [".*".join(map(re.escape, line.split("…"))) for line in text.splitlines()]
+                assert [line for line in shown if not re.search(line, answer)] == []
             elif language == "sh" and "make run" in text:
                 running.close()
                 url = running.enter_context(user.serving(folder, text.strip()))
