@@ -54,6 +54,7 @@ from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers import http_provider
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.http_provider import MAX_ATTEMPTS, coalesce_reads
+from winterbourne.chat.providers.openai import OpenAIProvider
 from winterbourne.chat.settings import Settings
 from winterbourne.override import override
 
@@ -791,6 +792,29 @@ class TestRefusedParameters:
             for _ in range(2):
                 await failure(provider, self.REQUEST)
         assert [b'"max_tokens"' in request.body for request in server.requests] == [True, False] * 2
+
+    @pytest.mark.parametrize(("refused", "is_answered"), [(6, True), (7, False), (9, False)])
+    async def test_one_request_is_changed_six_times_at_most(
+        self, refused: int, monkeypatch: pytest.MonkeyPatch, *, is_answered: bool
+    ) -> None:
+        """A server that finds another fault each time; a later request goes on with what the first has learned."""
+        names = [f"field_{number}" for number in range(refused)]
+        monkeypatch.setattr(OpenAIProvider, "lessons", {**OpenAIProvider.lessons, **dict.fromkeys(names)})
+        refusals = [failing(400, b'{"error":{"message":"%b is not supported"}}' % name.encode()) for name in names]
+        async with upstream(*refusals, saying(TEXT)) as server:
+            provider = openai_provider(server, model_extra_body=json.dumps(dict.fromkeys(names, 1)))
+            if is_answered:
+                assert await collect_events(provider)
+            else:
+                _, error = await failure(provider)
+                assert isinstance(error, ModelRefused)
+            kept = [
+                sum(b"field_%d" % number in request.body for number in range(refused)) for request in server.requests
+            ]
+            assert kept == [refused - learned for learned in range(7)]
+            if not is_answered:
+                assert await collect_events(provider)
+                assert b"field_5" not in server.requests[7].body
 
     async def test_it_is_learned_of_one_model_only(self) -> None:
         async with upstream(failing(400, b'{"error":{"message":"temperature is deprecated"}}'), saying(TEXT)) as server:
