@@ -23,7 +23,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     match arguments:
         case ["date"]:
             return _report(set_date(root, dt.datetime.now(dt.UTC).date()))
-        case ["next", version] if re.fullmatch(r"\d+\.\d+\.\d+", version):
+        case ["next", version] if re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version, re.ASCII):
             return _report(begin(root, version))
     return _report(USAGE)
 
@@ -42,6 +42,8 @@ def begin(root: Path, version: str) -> str:
     released = re.search(rf"^## \[{re.escape(old)}\] - \d", log.read_text("utf-8"), re.MULTILINE)
     if not released:
         return f"{old} has no date in CHANGELOG.md: release it first"
+    if _numbers(version) <= _numbers(old):
+        return f"{version} does not follow {old}"
     template = root / "template.yaml"
     (root / "tests/fixtures/templates" / f"{old}.yaml").write_bytes(template.read_bytes())
     _replace(template, f"    Version: {old}\n", f"    Version: {version}\n")
@@ -56,6 +58,10 @@ def current(root: Path) -> str:
     """The version of the source."""
     (version,) = re.findall(r'^__version__ = "(.+)"$', (root / MODULE).read_text("utf-8"), re.MULTILINE)
     return str(version)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
 
 
 def _replace(path: Path, old: str, new: str) -> bool:

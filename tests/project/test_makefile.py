@@ -76,13 +76,24 @@ def test_a_shim_that_refuses_is_one_sentence(project: Path) -> None:
     )
 
 
+def test_where_no_python_does_one_sentence_says_to_install_one(project: Path) -> None:
+    """No other is named: the next sentence would name it again."""
+    for version in ("3", "3.14", "3.13", "3.12", "3.11"):
+        script(project / f"fake/python{version}", "3.10.4")
+    assert sentence(make(project)) == (
+        "Winterbourne needs Python 3.11 or later, and python3 is Python 3.10.4;"
+        " install another, with venv and pip, and name it: make PYTHON=python3.13 .venv/pyvenv.cfg"
+    )
+
+
 def test_a_python_without_venv_or_pip_is_one_sentence_that_names_the_package(project: Path) -> None:
     """Debian's python3 without python3-venv."""
     for version in ("3", "3.14", "3.13", "3.12", "3.11"):
         command(project / f"fake/python{version}", 'case "$2" in *ensurepip*) exit 1;; esac')
     assert sentence(make(project)) == (
         "python3 cannot make .venv, for it came without venv and pip: install them (on Debian and Ubuntu:"
-        " apt install python3-venv), or name another: make PYTHON=python3.13 .venv/pyvenv.cfg"
+        " apt install python3-venv), or install another, with venv and pip, and name it:"
+        " make PYTHON=python3.13 .venv/pyvenv.cfg"
     )
     assert "apt install python3.12-venv" in sentence(make(project, "PYTHON=python3.12"))
 

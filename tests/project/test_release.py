@@ -64,7 +64,18 @@ def test_the_next_version_does_not_begin_before_the_last_one_has_a_date(copy: Pa
     assert release.begin(copy, "99.0.0") == f"{__version__} has no date in CHANGELOG.md: release it first"
 
 
-@pytest.mark.parametrize("arguments", [(), ("next",), ("next", "two"), ("date", "today")])
+@pytest.mark.parametrize("version", ["0.0.9", __version__])
+def test_the_next_version_is_a_later_one(copy: Path, version: str) -> None:
+    release.main(["date"], copy)
+    before = (copy / "CHANGELOG.md").read_text()
+    assert release.begin(copy, version) == f"{version} does not follow {__version__}"
+    assert (copy / "CHANGELOG.md").read_text() == before
+    assert release.begin(copy, f"1{__version__}") == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("next",), ("next", "two"), ("next", "1.0.0rc1"), ("next", "01.0.0"), ("date", "today")]
+)
 def test_anything_else_is_an_error_that_says_what_there_is(
     arguments: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
