@@ -211,7 +211,9 @@ class TestStarting:
             check=False,
         )
         assert done.returncode == 1
-        assert done.stderr == f"winterbourne run: 127.0.0.1:{port} is in use\n"
+        assert done.stderr == (
+            f"winterbourne run: 127.0.0.1:{port} is in use: choose another port (--port; make run PORT=3001)\n"
+        )
 
     def test_ctrl_c_ends_everything_that_was_started(self, tmp_path: Path) -> None:
         with local_server(tmp_path) as server:

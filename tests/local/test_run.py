@@ -99,7 +99,9 @@ class TestAPortInUse:
         command = [sys.executable, "-m", "winterbourne.local", "--port", port, "--log", os.devnull]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        assert ended.stderr == f"winterbourne run: 127.0.0.1:{port} is in use\n"
+        assert ended.stderr == (
+            f"winterbourne run: 127.0.0.1:{port} is in use: choose another port (--port; make run PORT=3001)\n"
+        )
         assert ended.stdout == ""
 
 

@@ -26,6 +26,7 @@ READ_SIZE: Final = 64 * 1024
 # A runtime may send a megabyte of X-Ray cause and its error type; AWS's own Runtime API takes that too.
 MAX_HEAD_BYTES: Final = 1024 * 1024 + 64 * 1024
 
+_IN_USE: Final = "is in use: choose another port (--port; make run PORT=3001)"
 _ABSOLUTE_FORM: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 _LOGGER = logging.getLogger(__name__)
@@ -272,7 +273,7 @@ class HttpServer:
         try:
             self._server = await asyncio.start_server(self._on_connection, host, port, backlog=1024)
         except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"is not available: {error.strerror}"
+            reason = _IN_USE if error.errno == errno.EADDRINUSE else f"is not available: {error.strerror}"
             raise OSError(error.errno, f"{host}:{port} {reason}") from error
         self.port = self._server.sockets[0].getsockname()[1]
 
