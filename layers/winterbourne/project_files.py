@@ -1,4 +1,4 @@
-"""Build hook: puts the files of the repository's root that `winterbourne new` writes into the wheel."""
+"""Build hook: puts the files of the repository's root that `winterbourne new` writes into wheel and sdist."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,8 @@ class ProjectFiles(BuildHookInterface):  # type: ignore[type-arg]
     """Includes the files at their paths in a project; none of them if this folder is not in its repository."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling passes it
-        """Add the files to what the wheel includes."""
+        """Add the files to what is included; the sdist has the package in a folder `python`."""
         root = Path(self.root).parents[1]
+        target = TARGET if self.target_name == "wheel" else f"python/{TARGET}"
         if all((root / name).is_file() for name in FILES):
-            build_data["force_include"] |= {str(root / name): f"{TARGET}/{name}" for name in FILES}
+            build_data["force_include"] |= {str(root / name): f"{target}/{name}" for name in FILES}

@@ -116,12 +116,13 @@ def uv_build(*arguments: str | Path) -> None:
     subprocess.run([*command, *arguments], check=True)
 
 
-def test_an_sdist_has_the_licence_and_builds_the_same_metadata(wheel: Path, tmp_path: Path) -> None:
+def test_an_sdist_has_the_licence_and_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     uv_build("--sdist", "--out-dir", tmp_path, checkout(tmp_path / "checkout") / "layers/winterbourne")
     with tarfile.open(tmp_path / f"winterbourne-{__version__}.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     uv_build("--wheel", "--out-dir", tmp_path, tmp_path / f"winterbourne-{__version__}")
     assert dist_info(tmp_path / NAME) == dist_info(wheel)
+    assert names(tmp_path / NAME) == names(wheel)
 
 
 def dist_info(wheel: Path) -> dict[str, bytes]:
