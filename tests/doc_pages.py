@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "links",
     "load_block",
     "read",
+    "unreadable",
 ]
 
 ROOT: Final = Path(__file__).parents[1]
@@ -112,12 +114,16 @@ def anchors(page: str) -> set[str]:
     """What a link may have behind `#`: one name for each heading, made as GitHub makes them."""
     tokens = _parse(page)
     headings = [tokens[index + 1].content for index, token in enumerate(tokens) if token.type == "heading_open"]
-    names: set[str] = set()
-    for heading in headings:
-        plain = re.sub(r"\]\(.*?\)|[^\w\- ]", "", heading.lower())
-        name = plain.replace(" ", "-")
-        names.add(name if name not in names else f"{name}-1")
-    return names
+    names = Counter(re.sub(r"\]\(.*?\)|[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)
+    return {name if number == 0 else f"{name}-{number}" for name, count in names.items() for number in range(count)}
+
+
+def unreadable(page: str) -> list[str]:
+    """What the tests of pages do not look into, HTML, and links whose target is named nowhere."""
+    tokens = [each for token in _parse(page) for each in (token, *(token.children or ()))]
+    html = [token.content for token in tokens if token.type in {"html_block", "html_inline"}]
+    texts = (token.content for token in tokens if token.type == "text")
+    return html + [text for text in texts if re.search(r"\]\[", text)]
 
 
 def commands(page: str) -> list[Command]:

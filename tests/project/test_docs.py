@@ -2,8 +2,10 @@
 
 import ast
 import importlib.util
+import inspect
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +14,27 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from tests import npm
-from tests.doc_pages import GENERATED, PAGES, ROOT, Block, anchors, blocks, inline_code, links, read
+from tests.doc_pages import (
+    GENERATED,
+    PAGES,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    commands,
+    inline_code,
+    links,
+    read,
+    unreadable,
+)
+from tests.reference.commands import VARIABLES as MAKE_VARIABLES
 from tests.stack import Stack, source
+from winterbourne.chat import Chat, ToolWorker
 from winterbourne.chat.providers import anthropic, bedrock, openai
 from winterbourne.chat.settings import VARIABLES, Settings
+from winterbourne.chat.tool_runtime.declaration import ToolOptions
 from winterbourne.local.chat_settings import named_variables
+from winterbourne.local.cli import COMMANDS
 
 BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
 LANGUAGES: Final = {"sh", "python", "js", "tsx", "yaml", "toml", "json", "text", "markdown", "dockerfile"}
@@ -29,6 +47,21 @@ OTHER_VARIABLES: Final = re.compile(
 )
 # What is written in capitals and is no variable: events of AG-UI, reasons of providers, log levels.
 OTHER_CAPITALS: Final = re.compile(r"RUN_FINISHED|RESPONSE_STREAM|AWS_IAM|PROHIBITED_CONTENT")
+
+
+# Names of commands, which nobody types as they stand.
+NAMES_OF_PROGRAMS: Final = {"curl -N", "sam build", "sam local", "sam local invoke"}
+PAGES_OF_A_PROJECT: Final = {
+    "docs/tutorial.md",
+    "docs/architecture.md",
+}  # the latter has files as they were named before
+SETTINGS: Final = {name.lower() for name in VARIABLES}
+ARGUMENTS: Final = {
+    "Chat": SETTINGS | inspect.signature(Chat).parameters.keys(),
+    "ToolWorker": SETTINGS | inspect.signature(ToolWorker).parameters.keys(),
+    "tool": {"name", "batch", *ToolOptions.__struct_fields__},
+}
+ARGUMENTS["remote_tool"] = ARGUMENTS["tool"]
 
 
 def of(*languages: str) -> list[Any]:
@@ -55,6 +88,11 @@ class TestLinks:
             assert [link for link in links(page) if not link.startswith(("http:", "https:", "#"))] == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_nothing_that_these_tests_do_not_see(page: str) -> None:
+    assert unreadable(page) == []
+
+
 def test_every_page_under_docs_is_in_the_index() -> None:
     listed = {str((ROOT / "docs" / link).resolve().relative_to(ROOT)) for link in links("docs/README.md")}
     assert listed == {page for page in PAGES if page.startswith("docs/")} - {"docs/README.md"}
@@ -70,13 +108,39 @@ class TestNames:
         named |= {
             name for text in spans for name in re.findall(r"\bMODEL_\w+|\bHTTP_POOL\w+|\bLIMIT_\w+|\bJWT_\w+", text)
         }
+        named |= {name for text in spans for name in re.findall(r"(?<![\w/.-])[A-Z]+(?==)", text)} - {"NAME"}
+        named |= {name for each in commands(page) for name in variables_before(each.text)}
         named -= named_variables(ROOT / "functions")
         assert [
             n for n in named if not (n in VARIABLES or OTHER_VARIABLES.fullmatch(n) or OTHER_CAPITALS.fullmatch(n))
         ] == []
 
+    def test_of_variables_of_make_exist(self, page: str) -> None:
+        for command in commands(page):
+            for words in re.findall(r"\bmake .*?(?= && | \| |$)", command.text):
+                given = {word.partition("=")[0] for word in shlex.split(words)[2:] if "=" in word}
+                assert given <= MAKE_VARIABLES.keys(), command
+
+    def test_of_files_exist(self, page: str) -> None:
+        if page.startswith(("docs/", "README", "CONTRIBUTING", "SECURITY")) and page not in PAGES_OF_A_PROJECT:
+            spans = (text for _, text in inline_code(page))
+            named = [text for text in spans if re.fullmatch(r"(?:docs|tests|functions|layers)/[\w./-]+", text)]
+            assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
+
+    def test_of_modules_and_commands_exist(self, page: str) -> None:
+        spans = [text for _, text in inline_code(page)]
+        modules = [name for text in spans for name in re.findall(r"python3? -m ([\w.]+)", text)]
+        assert [name for name in modules if not _is_module(name)] == []
+        named = {n for text in spans for n in re.findall(r"(?:\bwinterbourne|-m winterbourne\.local) ([a-z]+)\b", text)}
+        assert named <= COMMANDS.keys()
+
+    def test_of_other_programs_stand_in_blocks_where_they_are_run(self, page: str) -> None:
+        others = re.compile(r"(\$|sudo|pip3?|uv|uvx|npm|npx|cd|source|export|curl|sam|wget|pytest) .+", re.DOTALL)
+        assert [text for _, text in inline_code(page) if others.fullmatch(text) and text not in NAMES_OF_PROGRAMS] == []
+
     def test_of_parameters_exist(self, page: str) -> None:
         named = set(re.findall(r"(?<![\w.])([A-Z][a-z]+[A-Z][A-Za-z]*)=", read(page))) - {"Origin"}
+        named |= set(re.findall(r"\bparameters? `(\w+)`", read(page)))
         assert named <= set(PARAMETERS)
 
     def test_of_make_targets_exist(self, page: str) -> None:
@@ -87,13 +151,19 @@ class TestNames:
         spans = [text for _, text in inline_code(page)] + [
             block.text for block in blocks(page) if block.language == "sh"
         ]
-        named = {name for text in spans for name in re.findall(r"(?:^|[\s&;(])make ([a-z][a-z-]*)", text)}
+        named = {name for text in spans for name in re.findall(r"(?:^|[\s&;(])make ([a-z][\w-]*)", text)}
         ours = {"wheel"} if page == "docs/tutorial.md" else set()  # said of this repository
         assert named <= targets | ours
 
     def test_of_outputs_exist(self, page: str) -> None:
         named = set(re.findall(r"\boutputs? `(\w+)`", read(page)))
         assert named <= {*Stack().outputs, *blocks_outputs(page)}
+
+
+def variables_before(command: str) -> list[str]:
+    """The names of the variables that are set for a command."""
+    (prefix,) = re.findall(r"^(?:[A-Z_]+=(?:'[^']*'|\S)* +)*", command)[:1]
+    return re.findall(r"([A-Z_]+)=(?:'[^']*'|\S)* ", prefix)
 
 
 def blocks_outputs(page: str) -> list[str]:
@@ -106,6 +176,8 @@ def blocks_outputs(page: str) -> list[str]:
 def test_a_default_is_that_of_the_setting_or_parameter(page: str) -> None:
     """Written as `NAME` (VALUE by default); no number is said to be a default otherwise."""
     text = read(page)
+    if page not in GENERATED:
+        assert re.findall(r"\bdefault\w*(?: of `\w+`)?(?:,? is| to| of|:|,)? `?\d.*", text) == []
     stated = re.findall(r"`(\w+)` \((\S+) by default\)", text)
     assert len(stated) == len(re.findall(r"\d\S*(?: \w+)? by default", text))
     for name, value in stated:
@@ -126,7 +198,10 @@ class TestBlocks:
 
     def test_of_text_hide_no_command(self) -> None:
         command = re.compile(
-            r"^\s*(\$ |make |curl |aws |winterbourne (run|new|layer|doctor) |\.venv/|pip |git )", re.MULTILINE
+            r"^\s*([A-Z_]+=\S+ )*"
+            r"(\$|make|curl|aws|winterbourne (run|new|layer|doctor)|\.venv/\S+|pip|git|sam|cd|python3?|uv|npx|npm"
+            r"|docker|sudo|export|source) ",
+            re.MULTILINE,
         )
         texts = (block for block in BLOCKS if block.language == "text" and block.page not in GENERATED)
         assert [f"{block.page}:{block.line}" for block in texts if command.search(block.text)] == []
@@ -137,6 +212,13 @@ class TestBlocks:
         for node in ast.walk(tree):
             for module, names in _imports(node):
                 _check_import(block.page, module, names)
+
+    @pytest.mark.parametrize("block", of("python"))
+    def test_of_python_pass_arguments_that_there_are(self, block: Block) -> None:
+        calls = [node for node in ast.walk(_tree(block)) if isinstance(node, ast.Call)]
+        named = [(call.func.id, call.keywords) for call in calls if isinstance(call.func, ast.Name)]
+        given = [(name, each.arg) for name, keywords in named if name in ARGUMENTS for each in keywords]
+        assert [(name, argument) for name, argument in given if argument not in ARGUMENTS[name]] == []
 
     @pytest.mark.parametrize("block", of("json"))
     def test_of_json_can_be_read(self, block: Block) -> None:
@@ -158,6 +240,11 @@ class TestBlocks:
         given = [{"name": f"{block.page}:{block.line}", "code": block.text} for block in scripts]
         assert scripts
         assert npm.run("parse.mjs", given=given) == []
+
+
+def _tree(block: Block) -> ast.AST:
+    """Nothing of a page that is made from the code: its blocks are signatures."""
+    return ast.parse("" if block.page in GENERATED else block.text)
 
 
 def _imports(node: ast.AST) -> list[tuple[str, list[str]]]:
