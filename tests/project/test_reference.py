@@ -72,7 +72,7 @@ class TestPythonApi:
     def test_every_public_name_is_there_with_what_it_promises(self) -> None:
         public = {*winterbourne.__all__, *chat.__all__, *testing.__all__} - {"__version__"}
         shown = [name for topic in python_api.TOPICS for name in python_api.public_names(topic)]
-        assert public - set(shown) == set()
+        assert public - set(shown) == set(), "each public name is in one of TOPICS of tests/reference/python_api.py"
         assert [name for name in shown if not re.search(rf"`{name}\b", TEXTS["python-api.md"])] == []
 
     def test_each_name_has_a_description(self) -> None:
@@ -80,6 +80,14 @@ class TestPythonApi:
         rows = re.findall(r"^\| (`[^`]*`) \|(?:.*\|)? +\|$", page, re.MULTILINE)
         bare = re.findall(r"^#+ (`.*`)\n\n(?:```python\n(?:.*\n)*?```\n\n)?(?=#|$)", page, re.MULTILINE)
         assert rows + bare == []
+
+    @pytest.mark.parametrize("name", python_api.OPTIONS_OF)
+    def test_each_option_of_a_tool_is_described(self, name: str) -> None:
+        entry = re.split(rf"^### `{name}`$", TEXTS["python-api.md"], flags=re.MULTILINE)[1].split("\n### ")[0]
+        fields = python_api.OPTIONS_OF[name].__struct_fields__
+        assert [field for field in fields if f"`{field}: " not in entry] == [], (
+            "described under Attributes of the struct"
+        )
 
     def test_names_are_imported_from_where_it_says(self) -> None:
         for topic in python_api.TOPICS:

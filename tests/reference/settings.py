@@ -83,7 +83,10 @@ def _group(name: str, title: str) -> str:
 
 def _setting(part: str, field: inspect.Field) -> str:
     name = field.name
-    meaning = load()[f"chat.settings.{part}"][name].docstring.value
+    docstring = load()[f"chat.settings.{part}"][name].docstring
+    if docstring is None:
+        raise ValueError(f"the setting {name} has no docstring below it, which says what it means")
+    meaning = docstring.value
     facts = [
         f"`{name}`: {_values(name, field.type)}",
         f"default {_default(name, field.default)}",
