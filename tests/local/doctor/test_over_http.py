@@ -8,6 +8,8 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
+from winterbourne import __version__
+from winterbourne.local.doctor import __main__ as command
 from winterbourne.local.doctor import over_http
 from winterbourne.local.doctor.findings import Finding
 from winterbourne.local.doctor.over_http import Caller, StreamedResponse
@@ -51,6 +53,18 @@ def run_checks_by_subject(handler: Handler, caller: Caller | None = None) -> dic
 
 
 class TestAHealthyDeployment:
+    def test_sees_in_its_log_who_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        agents = set()
+
+        def note(request: httpx.Request) -> httpx.Response:
+            agents.add(request.headers["user-agent"])
+            return chat(request)
+
+        client = httpx.Client
+        monkeypatch.setattr(httpx, "Client", lambda **given: client(transport=httpx.MockTransport(note), **given))
+        command.main(["--url", "https://x.lambda-url.eu-central-1.on.aws"])
+        assert agents == {f"winterbourne/{__version__}"}
+
     def test_has_nothing_wrong(self) -> None:
         found = run_checks_by_subject(chat)
         assert [f for f in found.values() if f.state == "wrong"] == []
