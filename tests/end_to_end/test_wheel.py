@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 PACKAGE = ROOT / "layers/winterbourne/python/winterbourne"
 NAME = f"winterbourne-{__version__}-py3-none-any.whl"
 LICENSE = "licenses/python/winterbourne/LICENSE"
+OF_A_PROJECT = "licenses/python/winterbourne/local/files/LICENSE-MIT-0"
 # Of the repository's root: what a project has at the same paths.
 PROJECT = {"Makefile", "template.yaml", "samconfig.toml", "functions/Makefile", "layers/arm64/.keep"} | {
     *("layers/x86_64/.keep", "layers/dependencies/Makefile", "layers/winterbourne/Makefile"),
@@ -72,7 +73,7 @@ def test_it_has_the_same_bytes_whenever_and_wherever_it_is_built(wheel: Path, tm
 def test_it_is_the_package_the_projects_files_and_nothing_else(wheel: Path) -> None:
     package = {str(path.relative_to(PACKAGE.parent)) for path in PACKAGE.rglob("*") if path.is_file()}
     project = {f"winterbourne/local/files/project/{name}" for name in PROJECT}
-    files = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", LICENSE)
+    files = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", LICENSE, OF_A_PROJECT)
     about = {f"winterbourne-{__version__}.dist-info/{name}" for name in files}
     assert names(wheel) == {name for name in package if "__pycache__" not in name} | project | about
 
@@ -92,7 +93,7 @@ class TestMetadata:
     def test_is_valid_and_says_whose_it_is_and_under_which_licence(self, found: Metadata) -> None:
         assert (found.name, str(found.version)) == ("winterbourne", __version__)
         assert (found.author, found.license_expression) == ("The Winterbourne developers", "Apache-2.0")
-        assert found.license_files == [LICENSE.removeprefix("licenses/")]
+        assert found.license_files == [name.removeprefix("licenses/") for name in (LICENSE, OF_A_PROJECT)]
         assert found.keywords
 
     def test_has_classifiers_that_exist_and_none_for_the_licence(self, found: Metadata) -> None:

@@ -379,3 +379,13 @@ def test_importing_the_public_names_opens_nothing_and_needs_no_h11() -> None:
     environ = {**os.environ, "PYTHONPATH": str(LAYER / "python")}
     shown = subprocess.run([sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True).stdout
     assert shown == "False False\n"
+
+
+def test_without_a_runtime_api_it_says_in_one_line_what_brings_one() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "AWS_LAMBDA_RUNTIME_API"}
+    environ["PYTHONPATH"] = str(LAYER / "python")
+    ended = subprocess.run(
+        [sys.executable, "-m", "winterbourne", "app.handler"], env=environ, check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "`winterbourne run`" in ended.stderr

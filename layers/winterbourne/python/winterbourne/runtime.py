@@ -44,6 +44,8 @@ def main(layer_dir: str = "/opt/python") -> int:
         The exit status: 0 after SIGTERM, SIGINT or `retire`, 1 after an init error or if the Runtime API is
         unavailable, 64 if preparing a snapshot failed, 65 if an `after_restore` hook failed.
     """
+    if not os.environ.get("AWS_LAMBDA_RUNTIME_API"):
+        sys.exit("there is no Runtime API, whose address is in AWS_LAMBDA_RUNTIME_API; `winterbourne run` brings one")
     prepare_environment(os.environ, layer_dir)
     if socket := os.environ.get("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"):
         logs.redirect_to_log_socket(socket)
