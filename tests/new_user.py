@@ -16,7 +16,7 @@ import pytest
 
 from winterbourne import __version__
 
-__all__ = ["NewUser", "build_wheel"]
+__all__ = ["NOT_SOURCE", "NewUser", "build_wheel"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOT_SOURCE: Final = (

@@ -46,15 +46,16 @@ def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int 
 
 
 def environment(name: str, packages: Sequence[str]) -> Path:
-    """The Python of a virtual environment with pinned packages, created once and cached under `.bench`."""
+    """The Python of a virtual environment with pinned packages, as this one; created once and cached under `.bench`."""
     home = CACHE / name
     python = home / "bin" / "python"
     stamp = home / "packages.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(packages):
+    wanted = "\n".join([sys.version, *packages])
+    if not stamp.exists() or stamp.read_text() != wanted:
         uv = Path(sys.executable).with_name("uv")
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, home], check=True)
         subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
-        stamp.write_text("\n".join(packages))
+        stamp.write_text(wanted)
     return python
 
 

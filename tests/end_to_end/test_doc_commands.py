@@ -31,6 +31,7 @@ from botocore import xform_name
 from samcli.cli.types import CfnParameterOverridesType
 
 from tests.doc_pages import PAGES, ROOT, Block, Command, blocks, commands, read
+from tests.new_user import NOT_SOURCE
 from tests.stack import source
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
@@ -150,10 +151,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_sources(folder)
     venv = folder / ".venv"
     shutil.copytree(
-        ROOT / ".venv", venv, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns("__pycache__")
+        sys.prefix, venv, symlinks=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns("__pycache__")
     )
     activate = venv / "bin" / "activate"
-    text = activate.read_text().replace(str(ROOT), str(folder))
+    text = activate.read_text().replace(sys.prefix, str(venv))
     activate.unlink()  # the two files that name a folder must not be the same ones
     activate.write_text(text)
     for link in venv.glob("lib/python3.*/site-packages/winterbourne.pth"):
@@ -169,9 +170,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # on another file system
+        shutil.copy2(source, target)
+
+
 def copy_sources(folder: Path) -> None:
-    made = (".venv", ".git", ".aws-sam", ".*_cache", ".hypothesis", ".bench", ".clients", "node_modules", "dist")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*made, "__pycache__", "tests/artifacts"))
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_SOURCE, "__pycache__", "tests/artifacts"))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -367,7 +374,8 @@ def test_what_needs_aws_is_right_as_far_as_can_be_seen(command: Command) -> None
             case "aws":
                 check_aws(*rest)
             case ".venv/bin/sam":
-                output = subprocess.run([ROOT / program, rest[0], "--help"], capture_output=True, text=True, check=True)
+                sam = Path(sys.executable).with_name("sam")
+                output = subprocess.run([sam, rest[0], "--help"], capture_output=True, text=True, check=True)
                 assert {word for word in rest if word.startswith("--")} <= set(re.findall(r"--[\w-]+", output.stdout))
             case "git":
                 assert rest[0] == "checkout"
