@@ -85,7 +85,8 @@ class TestTheRuntimeAlone:
         assert capsys.readouterr().out == (
             "aws lambda publish-layer-version --layer-name winterbourne-runtime"
             f" --description 'Winterbourne {__version__}' --zip-file fileb://{file}"
-            " --compatible-runtimes python3.11 python3.12 python3.13 --compatible-architectures arm64 x86_64\n"
+            " --compatible-runtimes python3.11 python3.12 python3.13 python3.14"
+            " --compatible-architectures arm64 x86_64\n"
         )
         with zipfile.ZipFile(file) as archive:
             assert {"winterbourne", "python/winterbourne/runtime.py"} <= set(archive.namelist())

@@ -21,7 +21,7 @@ LOCKS: Final = Path(__file__).parent / "files" / "locks"
 """The engine's locks: `runtime.txt`, `chat.txt` (what a chat's layer gets) and `dev.txt` (for tests and builds)."""
 
 PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
-RUNTIMES: Final = "python3.11 python3.12 python3.13"
+RUNTIMES: Final = "python3.11 python3.12 python3.13 python3.14"
 # A line of a lock with its hashes: name, version.
 ENTRY: Final = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+).*\n?(?:[ \t].*\n?)*", re.MULTILINE)
 NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock"}
