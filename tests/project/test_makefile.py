@@ -37,7 +37,7 @@ def make(
     project: Path, *arguments: str, target: str = ".venv/pyvenv.cfg", **variables: str
 ) -> "subprocess.CompletedProcess[str]":
     """Make a target; by default `.venv` alone, without what is installed in it."""
-    ours = {"PYTHON", "MAKEFLAGS", "WINTERBOURNE_WHEELS"}
+    ours = {"PYTHON", "MAKEFLAGS", "MAKELEVEL", "WINTERBOURNE_WHEELS"}
     environ = {name: value for name, value in os.environ.items() if name not in ours} | variables
     environ["PATH"] = f"{project / 'fake'}:{environ['PATH']}"
     command = ["make", target, *arguments]
