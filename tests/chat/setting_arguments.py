@@ -1,5 +1,6 @@
 """`python -m tests.chat.setting_arguments` writes what type checkers know of settings and of a tool's options."""
 
+import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,8 +28,9 @@ def texts() -> dict[Path, str]:
 def _text(sentence: str, hints: Hints) -> str:
     lines = [f"    {name}: {type_name(hint)}\n" for name, hint in hints.items()]
     imports = "from collections.abc import Sequence\n" * any("Sequence" in line for line in lines)
+    typed = "Literal, TypedDict" if any("Literal" in line for line in lines) else "TypedDict"
     kind = "SettingArguments" if "`settings`" in sentence else "OptionArguments"
-    head = f'"""{sentence}."""\n\n{imports}from typing import TypedDict\n\nclass {kind}(TypedDict, total=False):\n'
+    head = f'"""{sentence}."""\n\n{imports}from typing import {typed}\n\nclass {kind}(TypedDict, total=False):\n'
     return head + "".join(lines)
 
 
@@ -37,6 +39,8 @@ def type_name(hint: typing.Any) -> str:
     args = typing.get_args(hint)
     if typing.get_origin(hint) is tuple:  # of which any sequence can be made
         return f"Sequence[{type_name(args[0])}]"
+    if typing.get_origin(hint) is typing.Literal:
+        return f"Literal[{', '.join(map(json.dumps, args))}]"
     return " | ".join("None" if arg is type(None) else arg.__name__ for arg in args) if args else str(hint.__name__)
 
 

@@ -1,6 +1,6 @@
 """Every setting as an argument of `Chat` and `ToolWorker`; made of `settings`."""
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 class SettingArguments(TypedDict, total=False):
     model_provider: str
@@ -62,6 +62,8 @@ class SettingArguments(TypedDict, total=False):
     limit_requests_per_minute: int
     limit_tokens_per_day: int
     store: str
+    keep: Literal["request", "always"]
+    title_model: str
     conversation_ttl_days: int
     conversation_lease: float
     stop_poll_interval: float

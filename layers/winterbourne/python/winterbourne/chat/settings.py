@@ -5,7 +5,7 @@ variables empty.
 """
 
 from collections.abc import Container, Iterator, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -277,6 +277,14 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     store: str = "memory"
     """Where conversations, limits and stop requests are stored: memory (each process for itself, lost with it),
     file:PATH (SQLite, for one machine), dynamodb:TABLE, or SCHEME:NAME with a store of your own, in `Chat(stores=…)`.
+    """
+    keep: Literal["request", "always"] = "request"
+    """Which conversations are kept: request (those whose requests say so, by `store: true`, or by sending one message
+    instead of all), always (every one that its client has named with an id).
+    """
+    title_model: str = ""
+    """The model that names a kept conversation, once, behind its first answer: its id as the provider spells it, of a
+    cheap one. Unset: the chat's default model. off: the title is the beginning of the first question.
     """
     conversation_ttl_days: Count = 30
     """Days a conversation is kept after its last message; then it is deleted."""

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from winterbourne.chat.core.messages import Opaque
+from winterbourne.chat.core.messages import Opaque, Usage
 
 __all__ = [
     "ChatEvent",
@@ -49,14 +49,6 @@ StopReason: TypeAlias = Literal["stop", "tool_calls", "max_tokens", "content_fil
 
 ToolStatus: TypeAlias = Literal["completed", "failed", "timed_out", "cancelled"]
 """How a tool call ended."""
-
-
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Token counts, as reported or estimated. `cached` is the part of `input` read from the provider's cache."""
-
-    input: int = 0
-    output: int = 0
-    cached: int = 0
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):

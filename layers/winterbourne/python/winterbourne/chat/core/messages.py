@@ -24,6 +24,7 @@ __all__ = [
     "ToolMessage",
     "ToolSchema",
     "UnusablePart",
+    "Usage",
     "UserMessage",
     "UserPart",
     "without_opaque_data",
@@ -66,6 +67,14 @@ class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: str = ""
     field: str = ""
     fields: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Token counts, as reported or estimated. `cached` is the part of `input` read from the provider's cache."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
@@ -117,12 +126,14 @@ class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
 class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
     """One model turn, its parts in the order in which the model produced them.
 
-    `incomplete` marks a turn that failed or was stopped while it was streaming.
+    `incomplete` marks a turn that failed or was stopped while it was streaming. `usage` is that of the whole answer,
+    all its turns together; only the last turn of an answer that has ended has it.
     """
 
     parts: tuple[AssistantPart, ...]
     id: str = ""
     incomplete: bool = False
+    usage: Usage | UnsetType = UNSET
 
     @property
     def text(self) -> str:
@@ -186,6 +197,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         conversation_id: Empty if the client sent none; a new id is then generated.
         message_id: The id of the answer; empty for a new one.
         store: Whether the conversation is kept, and the store has the messages before these.
+        replace_from: The id of a kept message, which is dropped with all that follows it before these are added; empty
+            for none. With `store` only.
+        regenerate: Whether the last question is answered anew: what follows it in the store, or follows and includes
+            `replace_from`, is dropped, and `messages` may be empty. With `store` only.
+        reconnects: Whether the client asks for no new answer but for the one that the conversation has, from its start.
         system: The request's own system prompt.
         model_id: The model that the client named.
         temperature: As MODEL_TEMPERATURE.
@@ -199,6 +215,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: str = ""
     message_id: str = ""
     store: bool = False
+    replace_from: str = ""
+    regenerate: bool = False
+    reconnects: bool = False
     system: str | None = None
     model_id: str | None = None
     temperature: float | None = None

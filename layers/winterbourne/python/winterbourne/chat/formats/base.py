@@ -4,14 +4,14 @@ Both are sans-I/O: plain functions from values to values. The service uses nothi
 types and the small structs are for what decoders convert bodies to.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, Opaque, ToolCall, ToolSchema
+from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, ToolCall, ToolSchema
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "FunctionCall",
     "Id",
     "MaxTokens",
+    "ResumedAnswer",
     "Temperature",
     "TextPart",
     "ToolName",
@@ -97,6 +98,20 @@ class Encoder(Protocol):
         """
 
 
+class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that is sent again, from its start, to a client that comes back or comes later.
+
+    Attributes:
+        conversation_id: As the client named it when the answer began.
+        client_tools: Names of the tools that the client runs, as the request had them.
+        history: The messages kept before the answer, its question included; None if the conversation is not kept.
+    """
+
+    conversation_id: str
+    client_tools: frozenset[str] = frozenset()
+    history: Sequence[Message] | None = None
+
+
 class Format(msgspec.Struct, frozen=True):
     """One wire format.
 
@@ -109,11 +124,17 @@ class Format(msgspec.Struct, frozen=True):
             field), or RequestRejected for what msgspec does not find.
         encode_error: Encodes (status, code, message, request id) of a non-200 response as its content type and body,
             in the shape that this format's clients expect.
+        resume: Makes an encoder for an answer that is sent again, at `GET {path}/{id}/stream`; None if the format
+            cannot do that. It has the headers and frames that the first encoder had.
+        numbers_frames: Whether the frames of such a stream are numbered by an SSE `id:`, one for each event that
+            `encode` returns bytes for, and a client may ask for those after the last it has.
     """
 
     path: str
     decode: Callable[[dict[str, Any]], tuple[ChatRequest, Encoder]]
     encode_error: Callable[[int, str, str, str], tuple[str, bytes]]
+    resume: Callable[[ResumedAnswer], Encoder] | None = None
+    numbers_frames: bool = False
 
 
 def encode_json_error(_status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:

@@ -50,5 +50,5 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, _knows_1_0(decoded.protocol_version))
 
 
-FORMAT: Final = Format("/agui", decode, encode_text_error)
+FORMAT: Final = Format("/agui", decode, encode_text_error, resume=lambda answer: AgUiEncoder(answer.conversation_id))
 """AG-UI over server-sent events."""

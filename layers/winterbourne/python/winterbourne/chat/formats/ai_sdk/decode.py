@@ -63,5 +63,5 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
     return chat_request, AiSdkEncoder(frozenset(tools))
 
 
-FORMAT: Final = Format("/api/chat", decode, encode_text_error)
+FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=lambda answer: AiSdkEncoder(answer.client_tools))
 """AI SDK UI message stream."""

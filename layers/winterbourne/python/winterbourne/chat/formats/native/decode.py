@@ -103,5 +103,5 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
     return chat_request, NativeEncoder()
 
 
-FORMAT: Final = Format("/chat", decode, encode_json_error)
+FORMAT: Final = Format("/chat", decode, encode_json_error, resume=lambda _: NativeEncoder(), numbers_frames=True)
 """The native format."""
