@@ -106,9 +106,6 @@ class SleepingTurn:
     def refuse(self, call: ToolCall, reason: str) -> None:
         self._tasks[call.id] = asyncio.create_task(self._refuse(call, reason))
 
-    def results_so_far(self) -> Sequence[ToolMessage | None]:
-        return [task.result() if task.done() else None for task in self._tasks.values()]
-
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks.values())
 

@@ -14,6 +14,7 @@ from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, Step, a
 from tests.chat.formats.wire import read
 from tests.chat.formats.writers import WRITERS
 from tests.clock import jumping
+from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.conversation import CONTINUE_REQUEST, TOOLS_DISABLED_MESSAGE, Conversation, Tools
 from winterbourne.chat.core.events import (
     ConversationEnded,
@@ -97,7 +98,7 @@ class TestAnswerWithoutTools:
         emitted, stored, ended = RecordingEmit(), list[Message](), TurnEnded("stop", Usage(1, 1))
         await conversation(emitted, FakeProvider([[TextDelta("hi"), ended]]), stored.append).run()
         assert emitted[2:4] == [TextDelta("hi"), ended]
-        assert stored == [AssistantMessage((Text("hi"),), "m")]
+        assert stored == [AssistantMessage((Text("hi"),), "m", usage=Usage(1, 1))]
 
     @jumping
     async def test_sends_what_happens_at_once_in_one_batch(self) -> None:
@@ -119,7 +120,7 @@ class TestAnswerWithoutTools:
     async def test_is_stored_whole(self) -> None:
         stored: list[Message] = []
         await conversation(RecordingEmit(), FakeProvider(answer("hi")), stored.append).run()
-        assert stored == [AssistantMessage((Text("hi"),), "m")]
+        assert stored == [AssistantMessage((Text("hi"),), "m", usage=Usage(2, 3))]
 
     @jumping
     async def test_is_emitted_in_the_loop_iteration_in_which_the_provider_yields_it(self) -> None:
@@ -201,11 +202,11 @@ class TestSuccessiveToolCalls:
         assert emitted[-1] == ConversationEnded("stop", Usage(3, 4), 2)
 
 
-class TestDraft:
-    """At every moment, what is streamed is either in the draft or has been handed to `on_message`."""
+class TestMessagesOfEvents:
+    """At every moment, what is streamed has in it what has been handed to `on_message`, and the turn under way."""
 
     @jumping
-    async def test_is_the_turn_so_far_and_the_results_so_far(self) -> None:
+    async def test_are_the_turn_so_far_and_the_results_so_far(self) -> None:
         steps: list[Step] = [
             pause(1),
             [ReasoningDelta("hm"), TextDelta("let me ")],
@@ -216,25 +217,36 @@ class TestDraft:
             [TurnEnded("tool_calls")],
         ]
         said: list[Message] = []
-        running = conversation(RecordingEmit(), FakeProvider(steps, [[TextDelta("so")], pause(1)]), said.append)
-        assert running.draft() == ()
+        emitted = RecordingEmit()
+        running = conversation(emitted, FakeProvider(steps, [[TextDelta("so")], pause(1)]), said.append)
         task = asyncio.create_task(running.run())
         drafts: list[Sequence[Message | None]] = []
         for _ in range(6):
             await asyncio.sleep(0.9 if not drafts else 1)
-            drafts.append(running.draft())
+            drafts.append(messages_of(emitted))
         calls = ToolCall("a", "sleep", "3"), ToolCall("b", "sleep", "1")
         parts = (Reasoning("hm"), Text("let me see"), *calls)
+        result = ToolMessage("b", "sleep", "1")
         assert drafts[0] == []
         assert drafts[1] == [AssistantMessage((Reasoning("hm"), Text("let me ")), "m", incomplete=True)]
-        assert drafts[2] == [AssistantMessage(parts, "m", incomplete=True), None, None]
-        assert drafts[3] == [AssistantMessage(parts, "m", incomplete=True), None, ToolMessage("b", "sleep", "1")]
-        assert drafts[4] == [AssistantMessage(parts, "m"), None, ToolMessage("b", "sleep", "1")]
-        assert drafts[5] == [AssistantMessage((Text("so"),), "m", incomplete=True)]
-        assert said == [AssistantMessage(parts, "m"), ToolMessage("a", "sleep", "3"), ToolMessage("b", "sleep", "1")]
+        assert drafts[2] == [AssistantMessage(parts, "m", incomplete=True)]
+        assert drafts[3] == drafts[4] == [AssistantMessage(parts, "m", incomplete=True), result]
+        assert said == [AssistantMessage(parts, "m"), ToolMessage("a", "sleep", "3"), result]
+        assert drafts[5] == [*said, AssistantMessage((Text("so"),), "m", incomplete=True)]
         with pytest.raises(ModelStreamTruncated):
             await task
-        assert running.draft() == ()
+        assert messages_of(emitted) == said
+
+    @jumping
+    async def test_are_in_the_end_what_the_conversation_has_said(self) -> None:
+        said: list[Message] = []
+        emitted = RecordingEmit()
+        turns = calls_tools(("a", "sleep", "2"), ("b", "sleep", "1")), calls_tools(("c", "sleep", "1")), answer("done")
+        await conversation(emitted, FakeProvider(*turns), said.append).run()
+        assert messages_of(emitted) == said
+        assert isinstance(said[-1], AssistantMessage)
+        assert said[-1].usage == Usage(4, 5)
+        assert [isinstance(one, AssistantMessage) and bool(one.usage) for one in said[:-1]] == [False] * 5
 
 
 class TestTurns:

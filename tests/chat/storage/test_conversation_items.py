@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    ChatRequest,
     Image,
     Message,
     Reasoning,
@@ -121,11 +122,33 @@ class TestSecrets:
 
 
 class TestTruncateFrom:
-    STORED = join_items(stored_items(user("a", "1"), AssistantMessage((Text("b"),), "m"), user("c", "2"), user("d")), 0)
+    STORED = join_items(
+        stored_items(user("a", "1"), AssistantMessage((Text("b"),), "m"), user("c", "2"), user("d"), epoch=7), 0
+    )
+    BROKEN_OFF = join_items(
+        stored_items(
+            user("a", "1"),
+            AssistantMessage((ToolCall("call", "clock", ""),), "m"),
+            ToolMessage("call", "clock", "3"),
+            AssistantMessage((Text("b"),), "m", incomplete=True),
+        ),
+        0,
+    )
 
-    @pytest.mark.parametrize(("id_", "stays"), [("1", 0), ("2", 2), ("3", 4), ("", 4), ("m", 4)])
+    @pytest.mark.parametrize(("id_", "stays"), [("1", 0), ("2", 2), ("3", 4), ("", 4), ("m", 4), ("u_7_3", 3)])
     def test_a_repeated_message_removes_the_old_one_and_what_followed(self, id_: str, stays: int) -> None:
-        assert truncate_from(self.STORED, [user("again", id_)]) == self.STORED[:stays]
+        request = ChatRequest(messages=(user("again", id_),))
+        assert truncate_from(self.STORED, request) == self.STORED[:stays]
+
+    @pytest.mark.parametrize(("id_", "stays"), [("1", 0), ("m", 1), ("2", 2), ("unknown", 4)])
+    def test_a_message_that_is_replaced_goes_with_what_followed(self, id_: str, stays: int) -> None:
+        request = ChatRequest(messages=(user("other", "new"),), replace_from=id_)
+        assert truncate_from(self.STORED, request) == self.STORED[:stays]
+
+    @pytest.mark.parametrize("id_", ["m", "", "unknown"])
+    def test_an_answer_that_is_given_anew_goes_with_all_its_turns(self, id_: str) -> None:
+        request = ChatRequest(messages=(), replace_from=id_, regenerate=True)
+        assert truncate_from(self.BROKEN_OFF, request) == self.BROKEN_OFF[:1]
 
 
 class TestMergeHistory:

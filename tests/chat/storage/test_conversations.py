@@ -1,19 +1,28 @@
 """Conversation store: continuing, listing, reading, deleting and expiring conversations, each with one owner."""
 
 import asyncio
-import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.chat.storage.opening import opening
 from tests.chat.stores import KINDS, Clock, open_store
 from tests.clock import jumping
+from winterbourne.chat.core.events import (
+    ChatEvent,
+    ConversationStarted,
+    TextDelta,
+    ToolCallReady,
+    ToolFinished,
+    TurnEnded,
+    TurnStarted,
+)
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
@@ -32,12 +41,13 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
-from winterbourne.chat.storage import conversation_items, write_behind
+from winterbourne.chat.storage import conversation_items
 from winterbourne.chat.storage import conversations as conversations_module
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import StoredMessage, conversations_partition, messages_partition
 from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, OpenConversation
 from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.storage.stream_log import log_partition
 from winterbourne.override import override
 
 ALICE, BOB = "key:alice", "key:bob"
@@ -94,7 +104,7 @@ async def get_summary(conversations: ConversationStore) -> ConversationSummary:
 
 async def get_messages(conversations: ConversationStore) -> list[Message]:
     _, messages = await conversations.get(ALICE, "c")
-    return messages
+    return without_ids(messages)
 
 
 async def list_conversations(conversations: ConversationStore, caller_id: str = ALICE) -> list[ConversationSummary]:
@@ -618,69 +628,116 @@ class TestUnreadableItems:
 class TestKilledProcess:
     """What is kept when a process dies in mid-stream: nothing of it runs any more, its lease ends by itself."""
 
-    @pytest.fixture(autouse=True)
-    def _draft_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(write_behind, "DRAFT_INTERVAL_S", 0.01)
-
-    @staticmethod
-    async def draft(opened: OpenConversation, *said: Message | None) -> None:
-        """Return once this draft is written: before the next one is asked for."""
-        asked, written = itertools.count(), asyncio.Event()
-
-        def draft() -> tuple[Message | None, ...]:
-            if next(asked):
-                written.set()
-            return said
-
-        opened.draft = draft
-        await written.wait()
-
-    async def die(self, conversations: ConversationStore, *said: Message | None, question: str = "") -> None:
-        """Run a request until its draft is written, and nothing after that."""
+    async def die(self, conversations: ConversationStore, *batch: ChatEvent, question: str = "") -> None:
+        """Run a request until this is logged, and nothing after that."""
         opened = conversations.open(ALICE, chat_request(user("one", question)))
         await opened.start()
-        await self.draft(opened, *said)
+        opened.log((ConversationStarted("c", "m", "model"), TurnStarted(1), *batch))
+        opened._queue.write_soon()
+        await until_written(opened)
         opened._queue._task.cancel()
 
     async def test_the_answer_goes_on_from_what_was_said(
         self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
     ) -> None:
         half = assistant("half an ans", incomplete=True)
-        await self.die(conversations, half)
+        await self.die(conversations, TextDelta("half "), TextDelta("an ans"))
         assert await get_messages(other_environment) == [user("one"), half]
         clock.time_s += 31
-        assert await merged_history(other_environment, user("go on")) == (user("one"), half, user("go on"))
+        assert without_ids(await merged_history(other_environment, user("go on"))) == [user("one"), half, user("go on")]
+        assert await get_messages(other_environment) == [user("one"), half, user("go on")]
 
     async def test_the_results_so_far_are_kept(self, conversations: ConversationStore, clock: Clock) -> None:
-        turn = AssistantMessage((ToolCall("1", "a", "{}"), ToolCall("2", "b", "{}")), "m")
-        result = ToolMessage("2", "b", "done")
-        await self.die(conversations, turn, None, result)
+        turn = AssistantMessage((ToolCall("1", "a", "{}"), ToolCall("2", "b", "{}")), "m", incomplete=True)
+        calls = ToolCallReady("1", "a", "{}"), ToolCallReady("2", "b", "{}")
+        await self.die(conversations, *calls, ToolFinished("2", "b", "completed", 1, b"done"))
         clock.time_s += 31
         history = await merged_history(conversations, user("go on"))
-        assert (history[1], history[3]) == (turn, result)
+        assert (history[1], history[3]) == (turn, ToolMessage("2", "b", "done"))
         assert isinstance(history[2], ToolMessage)
         assert history[2].is_error
 
-    async def test_a_retry_replaces_the_draft(self, conversations: ConversationStore, clock: Clock) -> None:
-        await self.die(conversations, assistant("half", incomplete=True), question="id-1")
+    async def test_turns_that_were_saved_are_not_kept_twice(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        opened = conversations.open(ALICE, chat_request(user("one")))
+        await opened.start()
+        opened.log((ConversationStarted("c", "m", "model"), TurnStarted(1), ToolCallReady("1", "a", "{}")))
+        opened.log((ToolFinished("1", "a", "completed", 1, b"done"),))
+        turn: list[Message] = [AssistantMessage((ToolCall("1", "a", "{}"),), "m"), ToolMessage("1", "a", "done")]
+        for message in turn:
+            opened.append(message)
+        opened.log((TurnEnded("tool_calls"), TurnStarted(2)))
+        opened.log((TextDelta("so"),))
+        opened._queue.write_soon()
+        await until_written(opened)
+        opened._queue._task.cancel()
+        clock.time_s += 31
+        expected = [user("one"), *turn, assistant("so", incomplete=True)]
+        assert await get_messages(conversations) == expected
+        assert without_ids(await merged_history(conversations, user("go on"))) == [*expected, user("go on")]
+        assert await get_messages(conversations) == [*expected, user("go on")]
+
+    async def test_a_retry_replaces_what_was_said(self, conversations: ConversationStore, clock: Clock) -> None:
+        await self.die(conversations, TextDelta("half"), question="id-1")
         clock.time_s += 31
         assert await merged_history(conversations, user("one", "id-1")) == (user("one", "id-1"),)
+        assert await get_messages(conversations) == [user("one", "id-1")]
 
-    async def test_a_long_draft_is_kept_whole(self, conversations: ConversationStore) -> None:
-        await self.die(conversations, assistant("☃" * 400_000, incomplete=True))
+    async def test_a_long_answer_is_kept_whole(self, conversations: ConversationStore) -> None:
+        await self.die(conversations, TextDelta("☃" * 400_000))
         assert (await get_messages(conversations))[1] == assistant("☃" * 400_000, incomplete=True)
 
     async def test_what_was_finished_is_not_kept_twice(self, conversations: ConversationStore) -> None:
         async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
-            await self.draft(opened, assistant("hal", incomplete=True))
-            opened.draft = tuple
+            opened.log((ConversationStarted("c", "m", "model"), TurnStarted(1), TextDelta("half and ")))
+            await until_written(opened)
+            opened.log((TextDelta("half"),))
             opened.append(assistant("half and half"))
         assert await get_messages(conversations) == [user("one"), assistant("half and half")]
 
-    async def test_the_beginning_of_a_secret_is_not_kept(self, conversations: ConversationStore, store: Store) -> None:
+    async def test_secrets_are_not_kept(self, conversations: ConversationStore, store: Store, clock: Clock) -> None:
         redaction.register("sk-harbour-42-very-long")
         try:
-            await self.die(conversations, assistant("the key is sk-harbour-42-ve", incomplete=True))
+            await self.die(conversations, TextDelta("the key is sk-harbour-42-very-long"))
+            clock.time_s += 31
+            await merged_history(conversations, user("go on"))
             assert not any(b"harbour" in item.body for item in await store.query_partition(MESSAGES))
         finally:
             redaction.clear()
+
+    async def test_a_deleted_conversation_leaves_no_log(
+        self, conversations: ConversationStore, store: Store, clock: Clock
+    ) -> None:
+        await self.die(conversations, TextDelta("half"))
+        clock.time_s += 31
+        await conversations.delete(ALICE, "c")
+        assert await store.query_partition(log_partition(ALICE, "c")) == []
+
+
+class TestLogsOfEarlierAnswers:
+    async def test_go_once_nobody_can_read_them(
+        self, conversations: ConversationStore, store: Store, clock: Clock
+    ) -> None:
+        for question in ("one", "two", "three"):
+            async with opening(conversations, ALICE, chat_request(user(question))) as opened:
+                opened.log((ConversationStarted("c", "m", "model"), TurnStarted(1), TextDelta(question)))
+            clock.time_s += 20
+        left = [item.body for item in await store.query_partition(log_partition(ALICE, "c"))]
+        assert [any(question in body for body in left) for question in (b"one", b"two", b"three")] == [
+            False,
+            True,
+            True,
+        ]
+
+
+def without_ids(messages: Iterable[Message]) -> list[Message]:
+    """The messages, without the ids that users' messages have by their places."""
+    return [
+        replace(one, id="") if isinstance(one, UserMessage) and one.id.startswith("u_") else one for one in messages
+    ]
+
+
+async def until_written(opened: OpenConversation) -> None:
+    while opened._queue._wake_up.is_set() or not opened._queue.is_flushed:  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(0.005)

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Self
 
 import pytest
 
@@ -12,7 +12,7 @@ from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage import write_behind
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.memory import MemoryBackend
-from winterbourne.chat.storage.write_behind import DRAFT_INTERVAL_S, WriteBehindQueue
+from winterbourne.chat.storage.write_behind import WRITE_INTERVAL_S, WriteBehindQueue
 from winterbourne.override import override
 
 
@@ -57,8 +57,13 @@ FLUSH_TIMEOUT_S = 2.0
 
 
 @contextlib.asynccontextmanager
-async def writing(*arguments: Any, **options: Any) -> AsyncIterator[WriteBehindQueue]:
-    queue = WriteBehindQueue(*arguments, **options)
+async def writing(
+    store: Store,
+    renew_lease: Callable[[], Awaitable[None]] | None,
+    renew_interval_s: float,
+    collect: Callable[[], Sequence[Item]] = tuple,
+) -> AsyncIterator[WriteBehindQueue]:
+    queue = WriteBehindQueue(store, renew_interval_s, collect, renew_lease)
     queue.start()
     try:
         yield queue
@@ -157,7 +162,7 @@ class TestUnavailableStore:
         store.failures = 1
         async with writing(store, fail_to_renew, 60) as queue:
             queue.put([item("a")])
-            await asyncio.sleep(DRAFT_INTERVAL_S / 2)
+            await asyncio.sleep(WRITE_INTERVAL_S / 2)
             queue.put([item("b")])
         assert store.writes == [["a", "b"]]
 
@@ -174,45 +179,79 @@ class TestUnavailableStore:
         assert counted == ["ConversationsCut"]
 
 
-class TestDrafts:
+class Growing:
+    """What is collected: the open item, as far as it has grown."""
+
+    def __init__(self) -> None:
+        self.new: list[Item] = []
+        self.asked_at_s: list[float] = []
+
+    def __call__(self) -> list[Item]:
+        self.asked_at_s.append(asyncio.get_running_loop().time())
+        new, self.new = self.new, []
+        return new
+
+
+class TestCollecting:
     @jumping
-    async def test_are_written_once_a_second_as_far_as_they_changed(self) -> None:
-        store, said = SlowStore(delay_s=0), [item("a", b"one"), item("b", b"same")]
-        async with writing(store, fail_to_renew, 60, lambda: said):
-            await asyncio.sleep(DRAFT_INTERVAL_S * 2.5)
-            assert store.writes == [["a", "b"]]
-            said[0] = item("a", b"one two")
-            await asyncio.sleep(DRAFT_INTERVAL_S)
-            assert store.writes == [["a", "b"], ["a"]]
+    async def test_what_there_is_is_written_once_a_second(self) -> None:
+        store, growing = SlowStore(delay_s=0), Growing()
+        async with writing(store, None, 10, growing):
+            for n in range(20):
+                growing.new = [item("a", bytes(n))]
+                await asyncio.sleep(WRITE_INTERVAL_S / 5)
+        assert store.writes == [["a"]] * 4
 
     @jumping
-    async def test_what_is_finished_replaces_them_and_is_not_written_twice(self) -> None:
-        store, said = SlowStore(delay_s=0), [item("a", b"half"), item("b", b"whole")]
-        async with writing(store, fail_to_renew, 60, lambda: said) as queue:
-            await asyncio.sleep(DRAFT_INTERVAL_S * 1.5)
-            said.clear()
-            queue.put([item("a", b"whole"), item("b", b"whole")])
-        assert store.writes == [["a", "b"], ["a"]]
+    async def test_nothing_is_written_if_there_is_nothing(self) -> None:
+        store = SlowStore(delay_s=0)
+        async with writing(store, None, 10, Growing()):
+            await asyncio.sleep(WRITE_INTERVAL_S * 20)
+        assert store.writes == []
 
     @jumping
-    async def test_one_that_waits_is_replaced_by_the_next(self) -> None:
-        store, said = SlowStore(delay_s=DRAFT_INTERVAL_S * 3.5), [item("a", b"1")]
-        async with writing(store, fail_to_renew, 60, lambda: said) as queue:
-            await asyncio.sleep(DRAFT_INTERVAL_S * 1.5)
-            queue.put([item("b"), item("b", b"again")])
-            said[0] = item("a", b"2")
-            await asyncio.sleep(DRAFT_INTERVAL_S * 20)
-        assert store.writes == [["a"], ["b"], ["a"]]
+    async def test_is_done_at_once_on_request_and_a_second_after_that(self) -> None:
+        store, growing, loop = SlowStore(delay_s=0), Growing(), asyncio.get_running_loop()
+        before = loop.time()
+        async with writing(store, None, 10, growing) as queue:
+            await asyncio.sleep(0.7)
+            queue.write_soon()
+            await asyncio.sleep(WRITE_INTERVAL_S * 1.1)
+        assert [round(at - before, 1) for at in growing.asked_at_s] == [0.7, 1.7, 1.8, 1.8]
+
+    @jumping
+    async def test_goes_with_what_was_put_in_one_write(self) -> None:
+        store, growing = SlowStore(delay_s=0), Growing()
+        async with writing(store, None, 10, growing) as queue:
+            queue.put([item("a")])
+            growing.new = [item("b")]
+            queue.write_soon()
+        assert store.writes == [["a", "b"]]
+
+    @jumping
+    async def test_is_done_once_more_at_the_end(self) -> None:
+        store, growing = SlowStore(delay_s=0), Growing()
+        async with writing(store, None, 10, growing):
+            await asyncio.sleep(0.1)
+            growing.new = [item("a")]
+        assert store.writes == [["a"]]
 
     @jumping
     async def test_a_store_that_fails_is_not_asked_every_second(self) -> None:
-        store, asked = SlowStore(delay_s=0), list[float]()
+        store, growing = SlowStore(delay_s=0), Growing()
         store.failures = 1000
-
-        def draft() -> list[Item]:
-            asked.append(asyncio.get_running_loop().time())
-            return [item("a", str(len(asked)).encode())]
-
-        async with Renewals() as renewals, writing(store, renewals, 10, draft):
+        growing.new = [item("a")]
+        async with Renewals() as renewals, writing(store, renewals, 10, growing):
             await asyncio.sleep(35)
-        assert len(asked) <= 5
+        assert len(growing.asked_at_s) <= 6
+
+    @jumping
+    async def test_what_is_lost_without_a_lease_is_no_conversation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        counted: list[str] = []
+        monkeypatch.setattr(write_behind, "measure", counted.append)
+        store, growing = SlowStore(delay_s=0), Growing()
+        store.failures = 1000
+        growing.new = [item("a")]
+        async with writing(store, None, 10, growing):
+            pass
+        assert counted == []

@@ -33,18 +33,6 @@ class TestParallelCalls:
         assert [event.id for event in client.finished] == ["1", "2", "0"]
 
     @jumping
-    async def test_have_the_results_so_far_in_call_order(self) -> None:
-        async with ToolExecutor(TOOLS).turn(RecordingClient()) as turn:
-            for number, seconds in enumerate((3, 1)):
-                turn.start(tool_call("wait", str(number), seconds=seconds))
-            assert turn.results_so_far() == [None, None]
-            await asyncio.sleep(2)
-            first, second = turn.results_so_far()
-            assert first is None
-            assert second
-            assert [first, second] != await turn.results() == turn.results_so_far()
-
-    @jumping
     async def test_take_as_long_as_the_slowest(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()

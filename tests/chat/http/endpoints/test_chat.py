@@ -18,6 +18,7 @@ from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
+from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import END_GRACE_S, TIDY_TIMEOUT_S, Endpoint, Service
 from winterbourne.chat.infra import redaction, telemetry
@@ -39,6 +40,7 @@ class ServiceFixture:
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
         limiter = RateLimiter(store, settings.limits)
+        streams = StreamEndpoint(settings.stream, conversations)
         chat_endpoint = ChatEndpoint(
             settings.request,
             settings.model,
@@ -49,6 +51,7 @@ class ServiceFixture:
             conversations,
             limiter,
             stop_signals,
+            streams,
         )
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         encode_error = native.FORMAT.encode_error
@@ -59,6 +62,7 @@ class ServiceFixture:
                 handler=partial(chat_endpoint.handle, openai.FORMAT), is_chat=True
             ),
             ("POST", "/chat/{id}/stop"): endpoint(handler=conversations_endpoint.stop),
+            ("GET", "/chat/{id}/stream"): endpoint(handler=partial(streams.handle, native.FORMAT)),
             ("GET", "/conversations"): endpoint(handler=conversations_endpoint.list_page),
             ("GET", "/conversations/{id}"): endpoint(handler=conversations_endpoint.get),
             ("DELETE", "/conversations/{id}"): endpoint(handler=conversations_endpoint.delete),

@@ -22,11 +22,12 @@ from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authentica
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
-from winterbourne.chat.http.endpoints.chat import ChatEndpoint, resume_stream
+from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.models import list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
+from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.infra import http_pool, telemetry
@@ -189,6 +190,7 @@ def build(
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
+    streams = StreamEndpoint(settings.stream, conversations)
     chat = ChatEndpoint(
         request_settings=settings.request,
         model_settings=settings.model,
@@ -199,6 +201,7 @@ def build(
         conversations=conversations,
         rate_limiter=rate_limiter,
         stop_signals=stop_signals,
+        streams=streams,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
@@ -209,6 +212,8 @@ def build(
         routes["POST", each.path] = Endpoint(
             partial(chat.handle, each), each.encode_error, is_chat=True, prepare=connect
         )
+        if each.resume:
+            routes["GET", f"{each.path}/{{id}}/stream"] = Endpoint(partial(streams.handle, each), each.encode_error)
     on_startup(partial(_warm_up, authenticator, servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
@@ -254,7 +259,6 @@ def _routes(
         ("GET", "/conversations"): endpoint(conversations.list_page),
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
-        ("GET", "/api/chat/{id}/stream"): endpoint(resume_stream),
         ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
     }
 

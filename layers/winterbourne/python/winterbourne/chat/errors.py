@@ -36,6 +36,7 @@ from typing import ClassVar
 from winterbourne.override import override
 
 __all__ = [
+    "AnswerLost",
     "ChatError",
     "ConversationBusy",
     "ConversationNotFound",
@@ -279,6 +280,15 @@ class DeadlineReached(ChatError):
     code = "deadline_reached"
     status = 504
     public_message = "The time limit for this answer was reached."
+
+
+class AnswerLost(ChatError):
+    """The process that gave an answer is gone, and those who read the answer have what it had logged."""
+
+    code = "answer_lost"
+    status = 502
+    public_message = "The answer broke off."
+    is_transient = True
 
 
 class ToolError(ChatError):

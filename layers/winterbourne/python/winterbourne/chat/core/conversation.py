@@ -7,10 +7,12 @@ as its call is complete, while the model is still streaming. Independent of wire
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
 import msgspec
+from msgspec import UNSET
 
+from winterbourne.chat.core.answer_messages import TurnParts
 from winterbourne.chat.core.events import (
     ChatEvent,
     ConversationEnded,
@@ -18,13 +20,10 @@ from winterbourne.chat.core.events import (
     Emit,
     ModelEvent,
     ReasoningDelta,
-    ReasoningEnded,
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
-    ToolCallSigned,
-    ToolCallStarted,
     TurnEnded,
     TurnStarted,
     Usage,
@@ -32,7 +31,6 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
     AssistantMessage,
-    AssistantPart,
     ChatRequest,
     Message,
     Reasoning,
@@ -63,9 +61,6 @@ class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
 
     def refuse(self, call: ToolCall, reason: str, /) -> None:
         """Do not run a call; its result is this error."""
-
-    def results_so_far(self) -> Sequence[ToolMessage | None]:
-        """What there is of the results, in call order; None for a call that has not ended."""
 
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
@@ -101,7 +96,6 @@ class Conversation(msgspec.Struct, kw_only=True):
         log_fields: Receives `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, likewise.
         has_text: Whether the answer has begun.
-        turn: The model turn under way.
     """
 
     request: ChatRequest
@@ -118,14 +112,6 @@ class Conversation(msgspec.Struct, kw_only=True):
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
-    turn: "_ModelTurn | None" = None
-
-    def draft(self) -> Sequence[Message | None]:
-        """What `on_message` has yet to be called with, as far as it exists: the turn under way, and its results.
-
-        The turn is marked incomplete until the model has ended it; None stands for a result that has not come.
-        """
-        return self.turn.draft() if self.turn else ()
 
     async def run(self) -> None:
         """Answer the request.
@@ -152,13 +138,11 @@ class Conversation(msgspec.Struct, kw_only=True):
             model_request = self._model_request(history, tools, number)
             if self.before_turn:
                 await self.before_turn(model_request)
-            turn = self.turn = _ModelTurn(self, client_tools, model_request)
+            turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
             before = ended = await turn.run(history)
             usage = _add(usage, ended.usage)
-            final = turn.final_stop_reason(ended.stop_reason)
-            if final or number >= self.max_turns:
+            if reason := turn.final_stop_reason:
                 break
-        reason: StopReason = final or "max_turns"
         self.log_fields["stop_reason"] = reason
         await self.emit((ended, ConversationEnded(reason, usage, number)))
 
@@ -187,9 +171,9 @@ class _ModelTurn(msgspec.Struct):
     _conversation: Conversation
     _client_tools: Collection[str]
     _request: ModelRequest
-    _parts: list[AssistantPart] = []
-    _text_buffer: list[str] = []
-    _reasoning_buffer: list[str] = []
+    _usage_before: Usage
+    is_last: bool
+    _parts: TurnParts = msgspec.field(default_factory=TurnParts)
     _ended: TurnEnded | None = None
     _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
     _calls_client: bool = False
@@ -205,21 +189,18 @@ class _ModelTurn(msgspec.Struct):
         finally:
             if results is None:  # failed or cancelled, and with it the calls that were running
                 results = await self._calls.results() if self._calls else ()
-            self._flush_buffers()
             self._append_to_history(history, results)
         return ended
 
-    def draft(self) -> list[Message | None]:
-        """The turn so far and the results so far; empty if nothing was said."""
-        turn = self._message((*self._parts, *self._buffered_parts()))
-        return [turn, *(self._calls.results_so_far() if self._calls else ())] if turn.parts else []
-
-    def final_stop_reason(self, reason: StopReason) -> StopReason | None:
-        """Why the conversation ends with this turn, or None if the model must be asked again."""
+    @property
+    def final_stop_reason(self) -> StopReason | None:
+        """Why the conversation ends with this turn; None if it has not ended, or the model must be asked again."""
+        if not (reason := self._ended and self._ended.stop_reason):
+            return None
         if self._calls_client:
             return "tool_calls"
         if reason == "pause" or (self._calls and reason in {"tool_calls", "stop"}):
-            return None
+            return "max_turns" if self.is_last else None
         return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
 
     async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
@@ -238,10 +219,9 @@ class _ModelTurn(msgspec.Struct):
 
     async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
         for event in batch:
+            self._handle_event(event)
             if isinstance(event, ToolCallReady):
                 await self._handle_call(ToolCall(event.id, event.name, event.arguments, event.opaque), stack)
-            else:
-                self._handle_event(event)
         conversation = self._conversation
         if not conversation.has_text and any(isinstance(event, TextDelta) for event in batch):
             conversation.has_text = True
@@ -252,39 +232,17 @@ class _ModelTurn(msgspec.Struct):
             await conversation.emit(batch[:-1])
 
     def _handle_event(self, event: ModelEvent) -> None:
+        self._parts.add(event)
         match event:
-            case TextDelta(text):
+            case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
-                self._text_buffer.append(text)
-            case ReasoningDelta(text):
-                self._output.append(text)
-                self._reasoning_buffer.append(text)
-            case ToolArgumentsDelta(_, json):
-                self._output.append(json)
-            case ReasoningEnded(signature, redacted, opaque):
-                self._flush_text()
-                self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted, opaque))
-                self._reasoning_buffer.clear()
-            case ToolCallSigned(id_, opaque):
-                self._parts = [
-                    msgspec.structs.replace(part, opaque=opaque)
-                    if isinstance(part, ToolCall) and part.id == id_
-                    else part
-                    for part in self._parts
-                ]
             case TurnEnded(reason, reported):
                 usage = complete_usage(reported, self._request, self._output)
                 self._ended = TurnEnded(reason, usage)
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
-            case ToolCallStarted() | ToolCallReady():  # a call is part of the turn once it is ready, see `_handle_call`
-                pass
-            case _:
-                assert_never(event)
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
         conversation = self._conversation
-        self._flush_buffers()
-        self._parts.append(call)
         conversation.called_tools.append(call.name)
         if call.name in self._client_tools:
             self._calls_client = True
@@ -302,31 +260,14 @@ class _ModelTurn(msgspec.Struct):
         else:
             self._calls.start(call)
 
-    def _buffered_parts(self) -> list[AssistantPart]:
-        reasoning = [Reasoning("".join(self._reasoning_buffer))] if self._reasoning_buffer else []
-        return [*reasoning, *([Text("".join(self._text_buffer))] if self._text_buffer else [])]
-
-    def _flush_buffers(self) -> None:
-        self._parts += self._buffered_parts()
-        self._reasoning_buffer.clear()
-        self._text_buffer.clear()
-
-    def _flush_text(self) -> None:
-        if self._text_buffer:
-            self._parts.append(Text("".join(self._text_buffer)))
-            self._text_buffer.clear()
-
-    def _message(self, parts: tuple[AssistantPart, ...]) -> AssistantMessage:
-        return AssistantMessage(parts, self._conversation.request.message_id, self._ended is None)
-
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
         """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
-        self._conversation.turn = None
-        if not self._parts:
+        if not (parts := self._parts.finish()):
             return
-        turn = self._message(tuple(self._parts))
+        usage = _add(self._usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
+        turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
-        if not all(isinstance(part, Reasoning) for part in self._parts):
+        if not all(isinstance(part, Reasoning) for part in parts):
             history += messages
         if on_message := self._conversation.on_message:
             for message in messages:

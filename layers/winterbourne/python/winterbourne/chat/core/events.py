@@ -51,19 +51,23 @@ ToolStatus: TypeAlias = Literal["completed", "failed", "timed_out", "cancelled"]
 """How a tool call ended."""
 
 
-class TextDelta(msgspec.Struct, frozen=True, gc=False):
+class _Event(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """What all events have in common: the name of its class is the `type` of an event in a stream log."""
+
+
+class TextDelta(_Event, frozen=True):
     """More of the answer's text. Never empty."""
 
     text: str
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
+class ReasoningDelta(_Event, frozen=True):
     """More of the model's reasoning. Never empty."""
 
     text: str
 
 
-class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
+class ReasoningEnded(_Event, frozen=True):
     """A block of reasoning is complete; the message part `Reasoning` explains what is opaque.
 
     Without text before it, it only carries opaque data, of a block or of the whole turn.
@@ -74,39 +78,39 @@ class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
     opaque: Opaque | UnsetType = UNSET
 
 
-class _ToolCallEvent(msgspec.Struct, frozen=True, gc=False):
+class _ToolCallEvent(_Event, frozen=True):
     """What the events of a tool call have in common: the call's id and the tool's name."""
 
     id: str
     name: str
 
 
-class ToolCallStarted(_ToolCallEvent, frozen=True, gc=False):
+class ToolCallStarted(_ToolCallEvent, frozen=True):
     """The model has begun a tool call; its arguments follow."""
 
 
-class ToolArgumentsDelta(msgspec.Struct, frozen=True, gc=False):
+class ToolArgumentsDelta(_Event, frozen=True):
     """More of a call's arguments: a fragment of JSON text, split anywhere. Never empty."""
 
     id: str
     json: str
 
 
-class ToolCallReady(_ToolCallEvent, frozen=True, gc=False):
+class ToolCallReady(_ToolCallEvent, frozen=True):
     """A call's arguments are complete. Emitted exactly once per call that may be run, after its ToolCallStarted."""
 
     arguments: str
     opaque: Opaque | UnsetType = UNSET
 
 
-class ToolCallSigned(msgspec.Struct, frozen=True, gc=False):
+class ToolCallSigned(_Event, frozen=True):
     """Opaque data of a call that came only after its ToolCallReady; replaces what came with that."""
 
     id: str
     opaque: Opaque
 
 
-class TurnEnded(msgspec.Struct, frozen=True, gc=False):
+class TurnEnded(_Event, frozen=True):
     """The model has finished its turn; the last event of a provider's stream."""
 
     stop_reason: StopReason
@@ -126,21 +130,21 @@ ModelEvent: TypeAlias = (
 """What a provider yields."""
 
 
-class ToolQueued(_ToolCallEvent, frozen=True, gc=False):
+class ToolQueued(_ToolCallEvent, frozen=True):
     """A call is waiting for a permit; emitted only if it has to wait."""
 
 
-class ToolStarted(_ToolCallEvent, frozen=True, gc=False):
+class ToolStarted(_ToolCallEvent, frozen=True):
     """A call has started. If its arguments turn out to be invalid, a failed ToolFinished follows."""
 
 
-class ToolProgressed(_ToolCallEvent, frozen=True, gc=False):
+class ToolProgressed(_ToolCallEvent, frozen=True):
     """A running tool reports progress. `data` is JSON text."""
 
     data: bytes
 
 
-class ToolFinished(_ToolCallEvent, frozen=True, gc=False):
+class ToolFinished(_ToolCallEvent, frozen=True):
     """The one last event of a call. `result` is JSON text, empty on failure; `error` is empty on success."""
 
     status: ToolStatus
@@ -153,7 +157,7 @@ ToolEvent: TypeAlias = ToolQueued | ToolStarted | ToolProgressed | ToolFinished
 """What happens to a tool call that the server runs."""
 
 
-class ConversationStarted(msgspec.Struct, frozen=True, gc=False):
+class ConversationStarted(_Event, frozen=True):
     """The first event. `message_id` identifies the answer that follows."""
 
     conversation_id: str
@@ -161,13 +165,13 @@ class ConversationStarted(msgspec.Struct, frozen=True, gc=False):
     model: str
 
 
-class TurnStarted(msgspec.Struct, frozen=True, gc=False):
+class TurnStarted(_Event, frozen=True):
     """The model is being asked; `turn` counts from 1. Its TurnEnded comes after the results of the turn's tools."""
 
     turn: int
 
 
-class ConversationEnded(msgspec.Struct, frozen=True, gc=False):
+class ConversationEnded(_Event, frozen=True):
     """Terminal event of a conversation that was answered.
 
     `stop_reason` is `tool_calls` only if the model called the client's own tools.
@@ -178,7 +182,7 @@ class ConversationEnded(msgspec.Struct, frozen=True, gc=False):
     turns: int
 
 
-class ConversationFailed(msgspec.Struct, frozen=True, gc=False):
+class ConversationFailed(_Event, frozen=True):
     """Terminal event of a conversation that failed. What was emitted before stays valid.
 
     `message` and the fields after it are those of the `ChatError`, for callers; `request_id` leads to its log line.
@@ -192,7 +196,7 @@ class ConversationFailed(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: float | None = None
 
 
-class ConversationStopped(msgspec.Struct, frozen=True, gc=False):
+class ConversationStopped(_Event, frozen=True):
     """Terminal event of a conversation stopped by its user or by the shutdown of the execution environment."""
 
     reason: Literal["user", "shutdown"]

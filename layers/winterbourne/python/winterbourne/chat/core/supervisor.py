@@ -43,6 +43,7 @@ class EventWriter(msgspec.Struct):
         write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
         heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
         request_id: The id that a failure is told with, to find it in the log.
+        log: Takes each batch, to keep it for readers who come later; returns at once. None if nothing is kept.
         last_write_at: When bytes were written last, on the event loop's clock.
         closed: Whether the terminal event has been emitted.
     """
@@ -51,6 +52,7 @@ class EventWriter(msgspec.Struct):
     write: Callable[[bytes], Awaitable[None]]
     heartbeat: bytes
     request_id: str = ""
+    log: Callable[[EventBatch], None] | None = None
     last_write_at: float = 0.0
     closed: bool = False
 
@@ -60,6 +62,8 @@ class EventWriter(msgspec.Struct):
             return
         # Set before waiting: if the task is cancelled during backpressure, the terminal event is already on the wire.
         self.closed = isinstance(batch[-1], TERMINAL_EVENTS)
+        if self.log:
+            self.log(batch)
         if data := self.encode(batch):
             self.last_write_at = asyncio.get_running_loop().time()
             await self.write(data)

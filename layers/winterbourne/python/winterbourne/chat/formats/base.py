@@ -104,12 +104,15 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         conversation_id: As the client named it when the answer began.
         client_tools: Names of the tools that the client runs, as the request had them.
-        history: The messages kept before the answer, its question included; None if the conversation is not kept.
+        history: The messages kept before the answer, its question included, for a format that `shows_history`; None if
+            the conversation is not kept.
+        encoder: The encoder that `decode` made for the request that reconnects; None if it is a GET.
     """
 
     conversation_id: str
     client_tools: frozenset[str] = frozenset()
     history: Sequence[Message] | None = None
+    encoder: Encoder | None = None
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -128,6 +131,8 @@ class Format(msgspec.Struct, frozen=True):
             cannot do that. It has the headers and frames that the first encoder had.
         numbers_frames: Whether the frames of such a stream are numbered by an SSE `id:`, one for each event that
             `encode` returns bytes for, and a client may ask for those after the last it has.
+        shows_history: Whether such a stream begins with what was kept before the answer; of a kept answer that has
+            ended, it then has nothing else.
     """
 
     path: str
@@ -135,6 +140,7 @@ class Format(msgspec.Struct, frozen=True):
     encode_error: Callable[[int, str, str, str], tuple[str, bytes]]
     resume: Callable[[ResumedAnswer], Encoder] | None = None
     numbers_frames: bool = False
+    shows_history: bool = False
 
 
 def encode_json_error(_status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.history import normalize_history
-from winterbourne.chat.core.messages import AssistantMessage, Message, Reasoning, Text, ToolMessage, UserMessage
+from winterbourne.chat.core.messages import ChatRequest, Message, Text, ToolMessage, UserMessage
 from winterbourne.chat.errors import InvalidHistory
-from winterbourne.chat.infra.redaction import StreamRedactor, redact, redact_json
+from winterbourne.chat.infra.redaction import redact, redact_json
 from winterbourne.chat.storage.base import Item, encode_key
 
 __all__ = [
@@ -29,12 +29,12 @@ __all__ = [
     "derive_title",
     "join_items",
     "merge_history",
+    "message_key",
     "messages_partition",
     "parse_metadata",
     "split_into_items",
     "truncate_from",
     "unreadable_metadata",
-    "without_open_end",
 ]
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -89,6 +89,13 @@ class StoredMessage(msgspec.Struct, frozen=True):
     sk: str
     message: Message
 
+    def with_id(self) -> Message:
+        """The message; one of a user whose client gave it no id has one by its place, by which it can be replaced."""
+        if not isinstance(self.message, UserMessage) or self.message.id:
+            return self.message
+        epoch, position, _ = self.sk.split("#")
+        return msgspec.structs.replace(self.message, id=f"u_{int(epoch)}_{int(position)}")
+
 
 def conversations_partition(caller_id: str) -> str:
     """The partition key of one caller's metadata items."""
@@ -108,11 +115,16 @@ def messages_partition(caller_id: str, conversation_id: str) -> str:
 def conversation_of(pk: str, sk: str) -> tuple[str, str] | None:
     """The keys of the metadata item of the conversation that an item belongs to; None if it belongs to none."""
     match pk.split("#"):
-        case ["messages", caller, conversation]:
+        case ["messages" | "stream", caller, conversation]:
             return f"conversations#{caller}", conversation
         case ["conversations", _]:
             return pk, sk
     return None
+
+
+def message_key(epoch: int, position: int) -> str:
+    """The sort key of a message, without the number of a part."""
+    return f"{epoch:014}#{position:06}"
 
 
 def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
@@ -120,7 +132,9 @@ def split_into_items(message: Message, pk: str, epoch: int, position: int, expir
     text = redact_json(_encode(message))
     parts = [text[start : start + MAX_PART_BYTES] for start in range(0, len(text), MAX_PART_BYTES)]
     return [
-        Item(pk=pk, sk=f"{epoch:014}#{position:06}#{n:04}", body=part, number=len(parts), expires_at_s=expires_at_s)
+        Item(
+            pk=pk, sk=f"{message_key(epoch, position)}#{n:04}", body=part, number=len(parts), expires_at_s=expires_at_s
+        )
         for n, part in enumerate(parts)
     ]
 
@@ -136,11 +150,20 @@ def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
     return [message for message in messages if message]
 
 
-def truncate_from(stored: Sequence[StoredMessage], new: Iterable[Message]) -> list[StoredMessage]:
-    """The messages to keep when a request repeats a user message (same id): those before that message."""
-    ids = {message.id for message in new if isinstance(message, UserMessage) and message.id}
-    kept = takewhile(lambda one: not (isinstance(one.message, UserMessage) and one.message.id in ids), stored)
-    return list(kept)
+def truncate_from(stored: Sequence[StoredMessage], request: ChatRequest) -> list[StoredMessage]:
+    """The messages to keep: those before the first that the request replaces, or repeats (a user message's id)."""
+    repeated = {message.id for message in request.messages if isinstance(message, UserMessage)} - {""}
+
+    def stays(one: StoredMessage) -> bool:
+        message = one.with_id()
+        if isinstance(message, UserMessage) and message.id in repeated:
+            return False
+        return not request.replace_from or getattr(message, "id", "") != request.replace_from
+
+    kept = list(takewhile(stays, stored))
+    while request.regenerate and not request.messages and kept and not isinstance(kept[-1].message, UserMessage):
+        kept.pop()
+    return kept
 
 
 def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
@@ -149,13 +172,16 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
     A stored result whose call could not be read is left out.
 
     Raises:
-        InvalidHistory: The new messages are results, and no call at the end of the history is theirs.
+        InvalidHistory: The new messages are results, and no call at the end of the history is theirs; or there is no
+            message at all.
     """
     new = tuple(new)
     history = normalize_history((*stored, *new))
     only_results = all(isinstance(message, ToolMessage) for message in new)
-    if only_results and not (history and isinstance(history[-1], ToolMessage)):
+    if new and only_results and not (history and isinstance(history[-1], ToolMessage)):
         raise InvalidHistory("unknown_tool_call", "messages: no call waits for these results")
+    if not history:
+        raise InvalidHistory("no_messages", "messages: there is no question that could be answered")
     return history
 
 
@@ -165,16 +191,6 @@ def derive_title(messages: Iterable[Message]) -> str:
     texts = (part.text for part in parts if isinstance(part, Text))
     line = " ".join(redact(next(texts, "")).split())
     return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
-
-
-def without_open_end(message: Message) -> Message:
-    """A message that is not finished, without what may be the beginning of a secret at its end."""
-    if not isinstance(message, AssistantMessage) or not message.parts:
-        return message
-    *parts, last = message.parts
-    if isinstance(last, Text | Reasoning):
-        last = msgspec.structs.replace(last, text=StreamRedactor().feed(last.text))
-    return msgspec.structs.replace(message, parts=(*parts, last))
 
 
 def _encode(message: Message) -> bytes:

@@ -6,10 +6,13 @@ The storage schema is in `conversation_items`, mutual exclusion between requests
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
+from winterbourne.chat.core.answer_messages import messages_of
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ChatRequest, Message
 from winterbourne.chat.errors import ConversationNotFound
 from winterbourne.chat.infra import redaction
@@ -23,17 +26,28 @@ from winterbourne.chat.storage.conversation_items import (
     derive_title,
     join_items,
     merge_history,
+    message_key,
     messages_partition,
     parse_metadata,
     split_into_items,
     truncate_from,
     unreadable_metadata,
-    without_open_end,
 )
 from winterbourne.chat.storage.lease import RELEASE_TIMEOUT_S, Lease, is_leased
+from winterbourne.chat.storage.stream_log import (
+    LogHeader,
+    StreamLog,
+    StreamLogs,
+    StreamLogWriter,
+    latest_log,
+    log_partition,
+)
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
 __all__ = ["ConversationStore", "ConversationSummary", "Cursor", "OpenConversation"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Cursor: TypeAlias = tuple[int, str]
 """Pagination cursor: `updated_ms` and `sk` of the last conversation of a page."""
@@ -50,28 +64,27 @@ class OpenConversation:
 
     Attributes:
         messages: The history to send to the model, once started; the request's own messages are last.
-        draft: Returns the messages that are not finished, to be saved as they are every second; None is one that has
-            not begun.
     """
 
-    def __init__(self, store: Store, lease: Lease, pk: str, request: ChatRequest, renew_interval_s: float) -> None:
+    def __init__(self, store: Store, lease: Lease, caller_id: str, request: ChatRequest, logs: StreamLogs) -> None:
         self.messages: tuple[Message, ...] = ()
-        self.draft: Callable[[], Sequence[Message | None]] = tuple
         self._store = store
         self._lease = lease
-        self._pk = pk
+        self._pk = messages_partition(caller_id, request.conversation_id)
+        self._log_pk = log_partition(caller_id, request.conversation_id)
         self._request = request
-        self._queue = WriteBehindQueue(store, lease.renew, renew_interval_s, self._draft_items)
+        self._logs = logs
+        self._log: StreamLogWriter | None = None  # once started
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._log_items, lease.renew)
         self._position = 0
         self._epoch = self._expires_at_s = 0
         self._refreshes_ttl = False
-        self._is_started = False
 
     async def start(self) -> None:
         """Lease and load the conversation; it is created by the first request with its id.
 
         If the id of a user message is stored already, that message and everything after it is replaced (a retry or an
-        edit).
+        edit); so is what the request says. Of an answer whose process died, what it had logged is kept.
 
         Raises:
             ConversationBusy: Another request runs in it.
@@ -81,56 +94,66 @@ class OpenConversation:
         Cancellation:
             `close` releases what has been acquired.
         """
-        lease, new = self._lease, self._request.messages
+        lease, request = self._lease, self._request
         await lease.load()
         if lease.metadata is None:
-            merge_history((), new)  # raises before anything is created
-        metadata, items = await asyncio.gather(  # waits for both, even if one fails
-            lease.acquire(derive_title(new)), self._store.query_partition(self._pk), return_exceptions=True
+            merge_history((), request.messages)  # raises before anything is created
+        metadata, contents = await asyncio.gather(  # waits for both, even if one fails
+            lease.acquire(derive_title(request.messages)),
+            _read_items(self._store, self._pk, self._log_pk, lease.metadata),
+            return_exceptions=True,
         )
         if isinstance(metadata, BaseException):
             raise metadata
-        if isinstance(items, BaseException):
-            raise items
-        stored = await _join_items(items, metadata.created_ms)
-        kept = truncate_from(stored, new)
-        self.messages = merge_history([one.message for one in kept], new)
+        if isinstance(contents, BaseException):
+            raise contents
+        stored = await _join_items(contents.all, metadata.created_ms)
+        kept = truncate_from(stored, request)
+        self.messages = merge_history([one.message for one in kept], request.messages)
         if len(kept) < len(stored):
-            items = await self._truncate(items, stored[len(kept)].sk)
+            contents = await self._truncate(contents, stored[len(kept)].sk)
         self._epoch, self._expires_at_s = metadata.epoch, lease.item_expires_at_s
+        self._queue.put(contents.logged)
         if self._expires_at_s - metadata.expires_at_s > lease.ttl_s / 2:  # conversations in use do not expire
             self._refreshes_ttl = True
-            self._queue.put([msgspec.structs.replace(item, expires_at_s=self._expires_at_s) for item in items])
-        self._queue.start()
-        self._is_started = True
-        for message in new:
+            self._queue.put([replace(item, expires_at_s=self._expires_at_s) for item in contents.all])
+        self._start_log()
+        for message in request.messages:
             self.append(message)
+
+    def log(self, batch: EventBatch) -> None:
+        """Log events of the answer. Returns at once; they are written in the background."""
+        if self._log and self._log.append(batch):
+            self._queue.write_soon()
 
     def append(self, message: Message) -> None:
         """Save one more message. Returns at once; it is written in the background."""
-        self._queue.put(self._items(message, self._position))
+        self._queue.put(split_into_items(message, self._pk, self._epoch, self._position, self._expires_at_s))
         self._position += 1
 
     async def close(self, until: float) -> None:
         """Save what is left and release the lease, until this time of the event loop's clock."""
-        if self._is_started:
+        if self._log:
             await self._queue.close(until)
             if self._refreshes_ttl and self._queue.is_flushed:
                 self._lease.extend_ttl()
         await self._lease.release(until)
+        if self._log and self._queue.is_flushed:
+            await self._logs.drop_older(self._log_pk, self._epoch, until)
 
-    def _draft_items(self) -> list[Item]:
-        """What is not finished, in the place of the finished messages: they replace it."""
-        places = enumerate(self.draft(), self._position)
-        return [item for at, message in places if message for item in self._items(without_open_end(message), at)]
+    def _start_log(self) -> None:
+        tools = tuple(tool.name for tool in self._request.client_tools)
+        header = LogHeader(position=len(self._request.messages), client_tools=tools, is_kept=True)
+        self._log = self._logs.writer(self._log_pk, self._epoch, header, self._expires_at_s)
+        self._queue.start()
 
-    def _items(self, message: Message, position: int) -> list[Item]:
-        return split_into_items(message, self._pk, self._epoch, position, self._expires_at_s)
+    def _log_items(self) -> list[Item]:
+        return self._log.items() if self._log else []
 
-    async def _truncate(self, items: list[Item], sk: str) -> list[Item]:
+    async def _truncate(self, contents: "_Items", sk: str) -> "_Items":
         """Delete the items from `sk` on; return the others."""
-        await self._store.delete([(item.pk, item.sk) for item in items if item.sk >= sk])
-        return [item for item in items if item.sk < sk]
+        await self._store.delete([(item.pk, item.sk) for item in contents.stored if item.sk >= sk])
+        return _Items(*([item for item in items if item.sk < sk] for items in (contents.stored, contents.logged)))
 
 
 class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,12 +178,12 @@ class ConversationStore:
         self._store = store
         self._ttl_s = settings.conversation_ttl_days * DAY_S
         self._lease_s = settings.conversation_lease
+        self.logs = StreamLogs(store, settings.conversation_lease)
 
     def open(self, caller_id: str, request: ChatRequest) -> OpenConversation:
         """The conversation that a request is about. Nothing is read or written before it is started."""
-        pk = messages_partition(caller_id, request.conversation_id)
         lease = self._lease(caller_id, request.conversation_id)
-        return OpenConversation(self._store, lease, pk, request, self._lease_s / 3)
+        return OpenConversation(self._store, lease, caller_id, request, self.logs)
 
     async def list_page(
         self, caller_id: str, limit: int, after: Cursor | None = None
@@ -185,7 +208,7 @@ class ConversationStore:
         return found, (cursor.updated_ms, cursor.sk) if cursor else None
 
     async def get(self, caller_id: str, conversation_id: str) -> tuple[ConversationSummary, list[Message]]:
-        """One conversation and its messages.
+        """One conversation and its messages; those of an answer that runs, as far as it was a second ago.
 
         Raises:
             ConversationNotFound: This caller has no conversation with that id.
@@ -195,29 +218,41 @@ class ConversationStore:
         if item is None:
             raise ConversationNotFound
         metadata = parse_metadata(item) or unreadable_metadata(conversation_id, item.updated_ms)
-        items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
-        messages = [stored.message for stored in await _join_items(items, metadata.created_ms)]
+        keys = messages_partition(caller_id, conversation_id), log_partition(caller_id, conversation_id)
+        items = await _read_items(self._store, *keys, metadata)
+        messages = [stored.with_id() for stored in await _join_items(items.all, metadata.created_ms)]
         return self._summary(item, metadata), messages
 
+    async def history_before(self, caller_id: str, conversation_id: str, log: StreamLog) -> list[Message]:
+        """The messages kept before an answer, its question included.
+
+        Raises:
+            StorageUnavailable: They cannot be read.
+        """
+        items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
+        first = message_key(log.epoch, log.header.position)
+        earlier = [item for item in items if item.sk < first]
+        return [stored.with_id() for stored in await _join_items(earlier, 0)]
+
     async def delete(self, caller_id: str, conversation_id: str) -> None:
-        """Delete a conversation and its messages, also those that this version cannot read, or that lost the rest.
+        """Delete a conversation with all that belongs to it, also what this version cannot read, or what lost the rest.
 
         Raises:
             ConversationNotFound: This caller has no conversation with that id.
             ConversationBusy: A request runs in it.
             StorageUnavailable: It was not deleted, or only in part; deleting it can be retried.
         """
-        pk = messages_partition(caller_id, conversation_id)
+        keys = messages_partition(caller_id, conversation_id), log_partition(caller_id, conversation_id)
         lease = self._lease(caller_id, conversation_id)
         try:
             async with time_limit(WAIT_TIMEOUT_S - RELEASE_TIMEOUT_S):
                 await lease.load()
                 if lease.metadata and lease.is_readable:
                     await lease.acquire("")
-                items = await self._store.query_partition(pk)
+                items, logs = [await self._store.query_partition(pk) for pk in keys]
                 if not items and lease.metadata is None:
                     raise ConversationNotFound
-                await self._store.delete([(pk, item.sk) for item in items])
+                await self._store.delete([(item.pk, item.sk) for item in (*items, *logs)])
                 await lease.delete_metadata()
         finally:
             await lease.release(asyncio.get_running_loop().time() + RELEASE_TIMEOUT_S)
@@ -235,11 +270,48 @@ class ConversationStore:
         )
 
 
+class _Items(msgspec.Struct):
+    """The items of a conversation's messages: those stored, and those that are only in the log of its latest answer."""
+
+    stored: list[Item]
+    logged: list[Item]
+
+    @property
+    def all(self) -> list[Item]:
+        """All of them, in order."""
+        return sorted((*self.stored, *self.logged), key=lambda item: item.sk)
+
+
+async def _read_items(store: Store, pk: str, log_pk: str, metadata: ConversationMetadata | None) -> _Items:
+    items, log_items = await asyncio.gather(store.query_partition(pk), store.query_partition(log_pk))
+    if metadata is None:
+        return _Items(items, [])
+    return _Items(items, await _off_loop_if_large(log_items, _only_logged, items, log_items, pk, metadata.epoch))
+
+
+def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str, epoch: int) -> list[Item]:
+    """The items of those messages that the latest request has logged but not stored: those of a turn under way."""
+    log = latest_log(log_items)
+    if not (log and log.header.is_kept and log.epoch == epoch):
+        return []
+    saved = {item.sk[: len(message_key(0, 0))] for item in stored}
+    return [
+        item
+        for position, message in enumerate(messages_of(log.events), log.header.position)
+        if message_key(epoch, position) not in saved
+        for item in split_into_items(message, pk, epoch, position, log_items[-1].expires_at_s)
+    ]
+
+
 async def _join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
-    """`join_items`, in a thread if that takes more than a few milliseconds."""
+    return await _off_loop_if_large(items, join_items, items, first_epoch)
+
+
+async def _off_loop_if_large(items: Sequence[Item], parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `parse` returns of these items, called in a thread if it takes more than a few milliseconds."""
     if sum(len(item.body) for item in items) <= MAX_BYTES_ON_LOOP:
-        return join_items(items, first_epoch)
-    return await asyncio.to_thread(join_items, items, first_epoch)
+        return parse(*args, **kwargs)
+    return await asyncio.to_thread(parse, *args, **kwargs)
 
 
 def _as_datetime(epoch_ms: int) -> datetime:

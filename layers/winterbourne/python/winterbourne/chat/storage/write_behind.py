@@ -14,8 +14,8 @@ __all__ = ["WriteBehindQueue"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-DRAFT_INTERVAL_S: Final = 1.0
-"""How much of an answer may be lost with its process, in seconds; also the least time between two drafts."""
+WRITE_INTERVAL_S: Final = 1.0
+"""How much of an answer may be lost with its process, in seconds; also the least time between two periodic writes."""
 
 
 class WriteBehindQueue:
@@ -25,25 +25,23 @@ class WriteBehindQueue:
 
     Args:
         store: Where the items are written.
-        renew_lease: Called every `renew_interval_s` seconds, never during a write.
-        renew_interval_s: Seconds between two calls of `renew_lease`.
-        draft: Called every DRAFT_INTERVAL_S seconds; returns the items of what is not finished, to be written as it is.
-
+        renew_interval_s: As said; also how long a store that fails is left alone, in seconds.
+        collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
+        renew_lease: Called every `renew_interval_s` seconds, never during a write; None if there is no lease.
     """
 
     def __init__(
         self,
         store: Store,
-        renew_lease: Callable[[], Awaitable[None]],
         renew_interval_s: float,
-        draft: Callable[[], Sequence[Item]] = tuple,
+        collect: Callable[[], Sequence[Item]] = tuple,
+        renew_lease: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
+        self._collect = collect
         self._renew_lease = renew_lease
         self._renew_interval_s = renew_interval_s
-        self._draft = draft
         self._pending: dict[tuple[str, str], Item] = {}
-        self._drafted: dict[tuple[str, str], Item] = {}  # what the next draft, or what is finished, need not repeat
         self._wake_up = asyncio.Event()
         self._is_closing = False
 
@@ -54,9 +52,11 @@ class WriteBehindQueue:
 
     def put(self, items: Sequence[Item]) -> None:
         """Queue items to be written soon. Never waits."""
-        for item in items:
-            if self._drafted.pop((item.pk, item.sk), None) != item:
-                self._pending[item.pk, item.sk] = item
+        self._add(items)
+        self._wake_up.set()
+
+    def write_soon(self) -> None:
+        """Write what is to be collected as soon as the write under way is done. Never waits."""
         self._wake_up.set()
 
     def start(self) -> None:
@@ -70,37 +70,32 @@ class WriteBehindQueue:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._task
-        if not self.is_flushed:
+        if not self.is_flushed and self._renew_lease:
             measure("ConversationsCut")
             _LOGGER.error("the last %s items of a conversation could not be saved", len(self._pending))
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        renew_at, draft_at = loop.time() + self._renew_interval_s, loop.time() + DRAFT_INTERVAL_S
+        renew_at, write_at = loop.time() + self._renew_interval_s, loop.time() + WRITE_INTERVAL_S
         while not self._is_closing:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(renew_at, draft_at)):
+                async with asyncio.timeout_at(min(renew_at, write_at)):
                     await self._wake_up.wait()
             self._wake_up.clear()
-            is_draft_due = loop.time() >= draft_at and not self._is_closing
-            if is_draft_due:
-                self._put_draft()
             is_written = await self._flush()
             if loop.time() >= renew_at:
                 renew_at += self._renew_interval_s
-                await self._renew_lease()
-            if is_draft_due:  # while the store fails, the lease's next renewal is soon enough
-                draft_at = loop.time() + DRAFT_INTERVAL_S if is_written else renew_at
+                if self._renew_lease:
+                    await self._renew_lease()
+            write_at = loop.time() + (WRITE_INTERVAL_S if is_written else self._renew_interval_s)
         await self._flush()
 
-    def _put_draft(self) -> None:
-        for item in self._draft():
-            key = item.pk, item.sk
-            if self._drafted.get(key) != item:
-                self._drafted[key] = self._pending[key] = item
+    def _add(self, items: Sequence[Item]) -> None:
+        self._pending.update({(item.pk, item.sk): item for item in items})
 
     async def _flush(self) -> bool:
         """Write the pending items. If that fails, they stay pending for the next flush; `Store` has logged why."""
+        self._add(self._collect())
         if items := dict(self._pending):
             try:
                 await self._store.put(list(items.values()))

@@ -69,10 +69,6 @@ class ToolCallGroup:
         self._calls.append(call := ActiveCall(self._turn, tool_call))
         self._tasks.append(asyncio.create_task(self._executor.finish(call, failed(reason))))
 
-    def results_so_far(self) -> list[ToolMessage | None]:
-        """The results of the calls that have ended, in the order in which they were started; None for the others."""
-        return [call.message for call in self._calls]
-
     async def results(self) -> list[ToolMessage]:
         """Wait for all calls; no call is started any more. After the block, returns at once, with cancelled calls.
 

@@ -22,16 +22,18 @@ from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.core.usage import estimate_input
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
+from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
-from winterbourne.chat.http.service import RequestContext, reply
+from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
 from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
 from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
 from winterbourne.chat.storage.stop_signals import StopSignals
+from winterbourne.chat.storage.stream_log import LoggedAnswer
 
-__all__ = ["ChatEndpoint", "resume_stream"]
+__all__ = ["ChatEndpoint"]
 
 Save: TypeAlias = Callable[[Message], None]
 """Saves a message of the conversation."""
@@ -52,6 +54,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         conversations: Stores the conversations.
         rate_limiter: Enforces each caller's limits; None if there are none.
         stop_signals: Delivers stop requests.
+        streams: Sends an answer again to a client that reconnects.
     """
 
     request_settings: RequestSettings
@@ -63,6 +66,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     conversations: ConversationStore
     rate_limiter: RateLimiter | None
     stop_signals: StopSignals
+    streams: StreamEndpoint
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat request in the given wire format.
@@ -80,6 +84,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             decoded, encoder = wire_format.decode(body)
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
+        if decoded.reconnects:
+            await self.streams.reconnect(wire_format, encoder, decoded.conversation_id, context)
+            return
         request = check_request(
             decoded, limits, self.model_settings, self.tools.schemas, takes_image_urls=provider.takes_image_urls
         )
@@ -87,10 +94,11 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
         stored = self.conversations.open(context.caller.id, request) if request.store else None
+        log = stored or (self.conversations.logs.open(context.caller.id, request) if decoded.conversation_id else None)
         reservation = self.rate_limiter.token_reservation(context.caller.id) if self.rate_limiter else None
         usages: list[Usage] = []
-        if stored:
-            context.after_response.append(stored.close)
+        if log:
+            context.after_response.append(log.close)
         if reservation:
             context.after_response.append(partial(_settle, reservation, context.caller, usages))
         fields = context.record.fields
@@ -104,7 +112,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 if stored:
                     await stored.start()
                     request = msgspec.structs.replace(request, messages=stored.messages)
-        await self._run_conversation(request, stored, encoder, context, usages, reservation)
+        if isinstance(log, LoggedAnswer):
+            log.start()
+        await self._run_conversation(request, log, encoder, context, usages, reservation)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
@@ -113,12 +123,12 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
 
     def _remaining_s(self, context: RequestContext) -> float:
         """Seconds until the terminal event must be sent."""
-        return context.lambda_context.get_remaining_time_in_millis() / 1000 - self.stream_settings.deadline_margin
+        return context.remaining_s() - self.stream_settings.deadline_margin
 
     async def _run_conversation(
         self,
         request: ChatRequest,
-        stored: OpenConversation | None,
+        log: OpenConversation | LoggedAnswer | None,
         encoder: Encoder,
         context: RequestContext,
         usages: list[Usage],
@@ -126,11 +136,13 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
-        append = stored.append if stored else None
+        append = log.append if isinstance(log, OpenConversation) else None
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         request_id = invocation.aws_request_id
-        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
+        writer = EventWriter(
+            encoder.encode, context.stream.write, encoder.heartbeat, request_id, log.log if log else None
+        )
         conversation = Conversation(
             request=request,
             provider=self.provider,
@@ -146,8 +158,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
-        if stored:
-            stored.draft = conversation.draft
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
         interval_s, run = settings.heartbeat_interval, conversation.run()
         try:
@@ -197,8 +207,3 @@ def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.R
             append(message)
 
     return on_message
-
-
-async def resume_stream(context: RequestContext) -> None:
-    """A stream cannot be resumed; 204 tells the AI SDK so without an error."""
-    await reply(context.stream, 204, b"", {})

@@ -1,0 +1,157 @@
+"""Stream endpoint: sends a conversation's latest answer once more, from its start, and follows it until it has ended.
+
+For clients that have lost their stream, or come to it later, in any wire format: the events are in the stream log.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+
+from winterbourne.chat.core.events import ConversationEnded, ConversationStarted, ConversationStopped, EventBatch
+from winterbourne.chat.core.messages import Message, Usage
+from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.errors import ConversationNotFound, RequestRejected
+from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
+from winterbourne.chat.http.service import RequestContext, reply
+from winterbourne.chat.settings import StreamSettings
+from winterbourne.chat.storage.base import time_limit
+from winterbourne.chat.storage.conversations import ConversationStore
+from winterbourne.chat.storage.stream_log import StreamLog
+
+__all__ = ["StreamEndpoint"]
+
+RETRY_FRAME: Final = b"retry: 1000\n\n"
+"""After how many milliseconds an EventSource comes back."""
+
+
+class StreamEndpoint(msgspec.Struct, frozen=True):
+    """Sends answers again.
+
+    Attributes:
+        settings: Heartbeats, and the margin before the deadline.
+        conversations: Has the logs, and the messages of before.
+    """
+
+    settings: StreamSettings
+    conversations: ConversationStore
+
+    async def handle(self, wire_format: Format, context: RequestContext) -> None:
+        """Send the latest answer of the conversation in the path: what there is of it, then the rest as it comes.
+
+        204 if there is nothing to send: no answer within the last hour, one that its user has stopped or, if the format
+        numbers its frames, none after the number in `Last-Event-ID` or `?after=`.
+
+        Raises:
+            StorageUnavailable: The log cannot be read.
+
+        Cancellation:
+            Ends this stream; the answer goes on.
+        """
+        conversation_id, after = context.path_params["id"], _last_frame(context)
+        log, answer = await self._find(wire_format, conversation_id, context)
+        if log is None or not _has_more(wire_format, answer, log, after):
+            await reply(context.stream, 204, b"", {})
+        else:
+            await self._send(wire_format, answer, log, after, context)
+
+    async def reconnect(
+        self, wire_format: Format, encoder: Encoder, conversation_id: str, context: RequestContext
+    ) -> None:
+        """Send the latest answer to a client whose POST asks for it; without one, the kept messages alone.
+
+        Raises:
+            StorageUnavailable: They cannot be read.
+        """
+        log, answer = await self._find(wire_format, conversation_id, context)
+        await self._send(wire_format, msgspec.structs.replace(answer, encoder=encoder), log, 0, context)
+
+    async def _find(
+        self, wire_format: Format, conversation_id: str, context: RequestContext
+    ) -> tuple[StreamLog | None, ResumedAnswer]:
+        caller_id, history = context.caller.id, None
+        async with time_limit():
+            log = await self.conversations.logs.read(caller_id, conversation_id)
+            if wire_format.shows_history:
+                history = await self._history(caller_id, conversation_id, log)
+        tools = frozenset(log.header.client_tools if log else ())
+        return log, ResumedAnswer(conversation_id=conversation_id, client_tools=tools, history=history)
+
+    async def _history(self, caller_id: str, conversation_id: str, log: StreamLog | None) -> Sequence[Message] | None:
+        """What was kept before the answer, or with it if it has ended; None if nothing is kept."""
+        if log and not log.is_ended:
+            is_kept = log.header.is_kept
+            return await self.conversations.history_before(caller_id, conversation_id, log) if is_kept else None
+        try:
+            return (await self.conversations.get(caller_id, conversation_id))[1]
+        except ConversationNotFound:
+            return None
+
+    async def _send(
+        self, wire_format: Format, answer: ResumedAnswer, log: StreamLog | None, after: int, context: RequestContext
+    ) -> None:
+        encoder = _encoder(wire_format, answer)
+        encode = _numbered(encoder, after) if wire_format.numbers_frames else encoder.encode
+        context.stream.start_on_write(encoder)
+        if wire_format.numbers_frames:
+            await context.stream.write(RETRY_FRAME)
+        writer = EventWriter(encode, context.stream.write, encoder.heartbeat, context.lambda_context.aws_request_id)
+        is_in_history = log is None or (log.is_ended and answer.history is not None)
+        await supervise(
+            _close_run(answer, writer) if is_in_history or log is None else self._replay(log, writer),
+            writer,
+            wait_for_stop=asyncio.get_running_loop().create_future,  # a stop ends the answer, and its log says so
+            deadline=asyncio.get_running_loop().time() + context.remaining_s() - self.settings.deadline_margin,
+            heartbeat_interval_s=self.settings.heartbeat_interval,
+        )
+
+    async def _replay(self, log: StreamLog, writer: EventWriter) -> None:
+        if log.events:
+            await writer.emit(tuple(log.events))
+        async with aclosing(self.conversations.logs.follow(log)) as batches:
+            async for batch in batches:
+                await writer.emit(batch)
+
+
+def _encoder(wire_format: Format, answer: ResumedAnswer) -> Encoder:
+    if wire_format.resume is None:
+        raise RequestRejected(400, "unsupported_parameter", "this format sends no answer again")
+    return wire_format.resume(answer)
+
+
+async def _close_run(answer: ResumedAnswer, writer: EventWriter) -> None:
+    """Begin and end a run in which nothing is said but the history."""
+    await writer.emit((ConversationStarted(answer.conversation_id, "", ""), ConversationEnded("stop", Usage(), 0)))
+
+
+def _last_frame(context: RequestContext) -> int:
+    """The number of the last frame that the client has, as far as it says so."""
+    text = context.request.headers.get("last-event-id") or context.request.query.get("after", "")
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _has_more(wire_format: Format, answer: ResumedAnswer, log: StreamLog, after: int) -> bool:
+    if not log.is_ended:
+        return True
+    if wire_format.numbers_frames:
+        encoder = _encoder(wire_format, answer)
+        return sum(bool(encoder.encode((event,))) for event in log.events) > after
+    return log.events[-1] != ConversationStopped("user")
+
+
+def _numbered(encoder: Encoder, after: int) -> Callable[[EventBatch], bytes]:
+    """Encode with an `id:` before each frame: its number, from 1. Those that the client has are left out."""
+    count = 0
+
+    def encode(batch: EventBatch) -> bytes:
+        nonlocal count
+        frames: list[bytes] = []
+        for event in batch:
+            if frame := encoder.encode((event,)):
+                count += 1
+                frames.append(b"id: %d\n%b" % (count, frame) if count > after else b"")
+        return b"".join(frames)
+
+    return encode

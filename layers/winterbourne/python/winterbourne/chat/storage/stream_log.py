@@ -1,0 +1,346 @@
+"""Stream log: the events of an answer, appended to the store while it streams, for readers who come back or come later.
+
+A log is a series of bytes, one line of JSON for each event, behind a first line with the header. It is stored in
+chunks, one item each: the last chunk is open and is written anew whenever there is more; one that has reached
+CHUNK_BYTES is closed, and the next one follows. A reader reads all chunks once and then only the open one. Each answer
+has a log of its own, by its epoch, and a conversation's partition holds the latest of them.
+
+Any wire format can encode the events; readers may be in other processes.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, TypeAlias, cast
+
+import msgspec
+
+from winterbourne.chat.core.events import (
+    ChatEvent,
+    ConversationEnded,
+    ConversationFailed,
+    ConversationStarted,
+    ConversationStopped,
+    EventBatch,
+    ReasoningDelta,
+    TextDelta,
+    TurnEnded,
+)
+from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.errors import AnswerLost, StorageUnavailable
+from winterbourne.chat.storage.base import Item, Store, encode_key
+from winterbourne.chat.storage.write_behind import WriteBehindQueue
+
+__all__ = [
+    "LOG_TTL_S",
+    "LogHeader",
+    "LoggedAnswer",
+    "StreamLog",
+    "StreamLogWriter",
+    "StreamLogs",
+    "latest_log",
+    "log_partition",
+]
+
+LOG_TTL_S: Final = 3600
+"""How long an answer can be read again. What broke off of a kept one is in its log for as long as it is kept."""
+
+POLL_INTERVAL_S: Final = 0.25
+"""Least time between two reads of one reader, in seconds."""
+
+CHUNK_BYTES: Final = 700
+"""Where a chunk is closed: DynamoDB counts a write by started kilobytes, keys and attribute names included."""
+
+MAX_CHUNK_BYTES: Final = 350_000
+"""As much as one item holds."""
+
+MAX_PENDING_BYTES: Final = 16 * 1024
+"""Lines of this size are written at once, however short the time since the last write."""
+
+TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
+
+URGENT_EVENTS: Final = (ConversationStarted, TurnEnded, *TERMINAL_EVENTS)
+"""What is written at once: that there is an answer, and what ends a turn or the answer."""
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class LogHeader(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The first line of a log.
+
+    Attributes:
+        version: Of the format of logs. Lines that this version cannot read are left out.
+        position: Where the answer's first message is among the messages of its request, if they are kept.
+        client_tools: Names of the tools that the client runs.
+        is_kept: Whether the conversation is kept.
+    """
+
+    version: int = 1
+    position: int = 0
+    client_tools: tuple[str, ...] = ()
+    is_kept: bool = False
+
+
+_Line: TypeAlias = str | list[str] | LogHeader | ChatEvent
+"""Text is by far the most common: its line is the bare string. A list of one string is reasoning."""
+
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
+_decode_line: Final = msgspec.json.Decoder(_Line).decode
+
+
+class StreamLogWriter:
+    """Collects the events of one answer, and makes the items that a `WriteBehindQueue` writes.
+
+    Args:
+        store: For its clock.
+        pk: The conversation's partition of logs.
+        epoch: Of the answer.
+        header: What readers are told beside the events.
+        touch_interval_s: After so many seconds without an event, the open chunk is written as it is, as a sign of life.
+        expires_at_s: When the items expire, in epoch seconds.
+    """
+
+    def __init__(
+        self, store: Store, pk: str, epoch: int, header: LogHeader, touch_interval_s: float, expires_at_s: int
+    ) -> None:
+        self._store = store
+        self._pk = pk
+        self._epoch = epoch
+        self._touch_interval_ms = touch_interval_s * 1000
+        self._expires_at_s = expires_at_s
+        self._pending = bytearray(_encode_lines([header]))
+        self._chunk = b""  # the open one, as it was written last
+        self._number = 0
+        self._touch_at_ms = 0.0
+
+    def append(self, batch: EventBatch) -> bool:
+        """Take the next events; returns whether they are to be written at once."""
+        self._pending += _encode(batch)
+        is_urgent = isinstance(batch[0], URGENT_EVENTS) or isinstance(batch[-1], URGENT_EVENTS)
+        return is_urgent or len(self._pending) >= MAX_PENDING_BYTES
+
+    def items(self) -> list[Item]:
+        """The chunks to write: what was appended since the last call, or a sign of life if that is due."""
+        now_ms = self._store.now_ms()
+        if not self._pending and now_ms < self._touch_at_ms:
+            return []
+        self._touch_at_ms = now_ms + self._touch_interval_ms
+        data = self._chunk + self._pending
+        self._pending.clear()
+        return [
+            self._item(data[start : start + MAX_CHUNK_BYTES], now_ms)
+            for start in range(0, max(len(data), 1), MAX_CHUNK_BYTES)
+        ]
+
+    def _item(self, body: bytes, now_ms: int) -> Item:
+        sk = _chunk_key(self._epoch, self._number)
+        is_closed = len(body) >= CHUNK_BYTES
+        self._chunk, self._number = (b"", self._number + 1) if is_closed else (body, self._number)
+        return Item(pk=self._pk, sk=sk, body=body, number=now_ms, expires_at_s=self._expires_at_s)
+
+
+class StreamLog:
+    """One answer's log, as far as it has been read.
+
+    Args:
+        pk: Its partition.
+        epoch: Of the answer.
+
+    Attributes:
+        header: What the writer says beside the events.
+        events: All that was read.
+        written_ms: When the writer gave its last sign of life, in epoch milliseconds.
+    """
+
+    def __init__(self, pk: str, epoch: int) -> None:
+        self.pk = pk
+        self.epoch = epoch
+        self.header = LogHeader()
+        self.events: list[ChatEvent] = []
+        self.written_ms = 0
+        self._number = 0
+        self._open = Item(pk=pk, sk=_chunk_key(epoch, 0))
+        self._rest = b""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the answer has ended."""
+        return bool(self.events) and isinstance(self.events[-1], TERMINAL_EVENTS)
+
+    @property
+    def open_key(self) -> tuple[str, str]:
+        """(pk, sk) of the open chunk, which may not be there yet."""
+        return self._open.pk, self._open.sk
+
+    def add(self, item: Item) -> None:
+        """Take the open chunk as it is now."""
+        *lines, self._rest = (self._rest + item.body[len(self._open.body) :]).split(b"\n")
+        self._open, self.written_ms = item, item.number
+        if len(item.body) >= CHUNK_BYTES:
+            self._number += 1
+            self._open = msgspec.structs.replace(item, sk=_chunk_key(self.epoch, self._number), body=b"")
+        for line in filter(None, lines):
+            self._add_line(line)
+
+    def ended_by(self, event: ConversationFailed, now_ms: int) -> Item:
+        """The open chunk with a terminal event in the writer's place."""
+        body = self._open.body + b"\n" + _encode([event])
+        return msgspec.structs.replace(self._open, body=body, number=now_ms)
+
+    def _add_line(self, line: bytes) -> None:
+        if (decoded := _decode(line)) is None or self.is_ended:
+            return
+        match decoded:
+            case LogHeader():
+                self.header = decoded
+            case str():
+                self.events.append(TextDelta(decoded))
+            case list():
+                self.events.append(ReasoningDelta("".join(decoded)))
+            case _:
+                self.events.append(decoded)
+
+
+class StreamLogs:
+    """The stream logs of all callers.
+
+    Args:
+        store: Holds them.
+        lease_s: After so many seconds without a sign of life, the writer of an answer counts as dead.
+    """
+
+    def __init__(self, store: Store, lease_s: float) -> None:
+        self._store = store
+        self.lease_s = lease_s
+
+    def open(self, caller_id: str, request: ChatRequest) -> "LoggedAnswer":
+        """The log of an answer whose conversation is not kept. Nothing is written before it is started."""
+        return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
+
+    def writer(self, pk: str, epoch: int, header: LogHeader, expires_at_s: int) -> StreamLogWriter:
+        """A writer for one answer."""
+        return StreamLogWriter(self._store, pk, epoch, header, self.lease_s / 3, expires_at_s)
+
+    async def read(self, caller_id: str, conversation_id: str) -> StreamLog | None:
+        """The log of the conversation's latest answer; None if it has none, or only one that is over an hour old.
+
+        Raises:
+            StorageUnavailable: It cannot be read.
+        """
+        log = latest_log(await self._store.query_partition(log_partition(caller_id, conversation_id)))
+        is_old = log is not None and self._store.now_ms() - log.written_ms > LOG_TTL_S * 1000
+        return None if is_old else log
+
+    async def follow(self, log: StreamLog) -> AsyncGenerator[Sequence[ChatEvent]]:
+        """Yield the events that are appended to a log, up to its terminal event.
+
+        If its writer gives no sign of life for the time of a lease, the log is ended with a ConversationFailed, for all
+        its readers. While the store cannot be read, the writer counts as silent.
+
+        Raises:
+            StorageUnavailable: The store can be neither read nor written for the time of a lease.
+        """
+        while not log.is_ended:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            known = len(log.events)
+            with contextlib.suppress(StorageUnavailable):
+                if item := await self._store.get(*log.open_key):
+                    log.add(item)
+            if not log.is_ended and self._store.now_ms() - log.written_ms > self.lease_s * 1000:
+                await self._end_lost(log)
+            if len(log.events) > known:
+                yield log.events[known:]
+
+    async def drop_older(self, pk: str, epoch: int, until: float) -> None:
+        """Delete the logs of earlier answers that nobody writes or reads any more.
+
+        What is not deleted until this time of the event loop's clock expires.
+        """
+        silent_since_ms = self._store.now_ms() - self.lease_s * 1000
+        with contextlib.suppress(StorageUnavailable, TimeoutError):  # `Store` has logged it
+            async with asyncio.timeout_at(until):
+                items = await self._store.query_partition(pk)
+                older = [item for item in items if item.sk < _chunk_key(epoch, 0) and item.number < silent_since_ms]
+                if older:
+                    await self._store.delete([(item.pk, item.sk) for item in older])
+
+    async def _end_lost(self, log: StreamLog) -> None:
+        lost = AnswerLost()
+        _LOGGER.error("the process that gave an answer is gone: no sign of life for %s s", self.lease_s)
+        event = ConversationFailed(lost.code, lost.public_message, status=lost.status, is_transient=lost.is_transient)
+        item = log.ended_by(event, self._store.now_ms())
+        await self._store.put([item])
+        log.add(item)
+
+
+class LoggedAnswer:
+    """An answer whose events are logged, though its conversation is not kept: from `start` to `close`."""
+
+    def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
+        header = LogHeader(client_tools=tuple(tool.name for tool in request.client_tools))
+        self._pk = pk
+        self._epoch = store.now_ms()
+        self._writer = logs.writer(pk, self._epoch, header, int(store.now()) + LOG_TTL_S)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
+        self._logs = logs
+
+    def start(self) -> None:
+        """Start writing."""
+        self._queue.start()
+
+    def log(self, batch: EventBatch) -> None:
+        """Log events. Returns at once; they are written in the background."""
+        if self._writer.append(batch):
+            self._queue.write_soon()
+
+    async def close(self, until: float) -> None:
+        """Write what is left, until this time of the event loop's clock, and drop the logs of earlier answers."""
+        await self._queue.close(until)
+        await self._logs.drop_older(self._pk, self._epoch, until)
+
+
+def log_partition(caller_id: str, conversation_id: str) -> str:
+    """The partition key of one conversation's logs."""
+    return encode_key("stream", caller_id, conversation_id)
+
+
+def latest_log(items: Sequence[Item]) -> StreamLog | None:
+    """The log of the latest answer in a partition, read as far as it is there."""
+    if not items:
+        return None
+    log = StreamLog(items[-1].pk, int(items[-1].sk.partition("#")[0]))
+    for item in items:
+        if (item.pk, item.sk) == log.open_key:
+            log.add(item)
+    return log
+
+
+def _chunk_key(epoch: int, number: int) -> str:
+    return f"{epoch:014}#{number:06}"
+
+
+def _encode(batch: EventBatch) -> bytes:
+    lines: list[_Line] = [_shorten(event) for event in batch]
+    try:
+        return _encode_lines(lines)
+    except UnicodeEncodeError:  # half of an emoji, whose other half is in the next event
+        return b"".join(json.dumps(msgspec.to_builtins(line)).encode() + b"\n" for line in lines)
+
+
+def _shorten(event: ChatEvent) -> _Line:
+    if type(event) is TextDelta:
+        return event.text
+    return [event.text] if type(event) is ReasoningDelta else event
+
+
+def _decode(line: bytes) -> _Line | None:
+    """A line's value; None, with a log line, if this version cannot read it."""
+    try:
+        return cast("_Line", _decode_line(line))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            return cast("_Line", msgspec.convert(json.loads(line), _Line))
+    _LOGGER.error("a line of a stream log cannot be read and is left out")  # without its content
+    return None
