@@ -1,27 +1,16 @@
-"""Builds messages from events: the parts of one model turn while it streams, and all messages of an answer.
-
-An answer that was broken off has its messages in what was emitted of it, up to where it broke off.
-"""
+"""Builds the messages of an answer from its events: those of one that was broken off are in what was emitted of it."""
 
 from collections.abc import Iterable
-from typing import assert_never
 
 import msgspec
 
+from winterbourne.chat.core.conversation import TurnParts
 from winterbourne.chat.core.events import (
     ChatEvent,
     ConversationEnded,
     ConversationFailed,
     ConversationStarted,
     ConversationStopped,
-    ModelEvent,
-    ReasoningDelta,
-    ReasoningEnded,
-    TextDelta,
-    ToolArgumentsDelta,
-    ToolCallReady,
-    ToolCallSigned,
-    ToolCallStarted,
     ToolFinished,
     ToolProgressed,
     ToolQueued,
@@ -31,66 +20,13 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import (
     AssistantMessage,
-    AssistantPart,
     Message,
-    Reasoning,
-    Text,
     ToolCall,
     ToolMessage,
     Usage,
 )
 
-__all__ = ["TurnParts", "messages_of"]
-
-
-class TurnParts(msgspec.Struct):
-    """The parts of one model turn, built from its events."""
-
-    _parts: list[AssistantPart] = []
-    _text_buffer: list[str] = []
-    _reasoning_buffer: list[str] = []
-
-    def add(self, event: ModelEvent) -> None:
-        """Take the next event. A call is a part of the turn once it is ready."""
-        match event:
-            case TextDelta(text):
-                self._text_buffer.append(text)
-            case ReasoningDelta(text):
-                self._reasoning_buffer.append(text)
-            case ReasoningEnded(signature, redacted, opaque):
-                self._flush_text()
-                self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted, opaque))
-                self._reasoning_buffer.clear()
-            case ToolCallReady(id_, name, arguments, opaque):
-                self._flush()
-                self._parts.append(ToolCall(id_, name, arguments, opaque))
-            case ToolCallSigned(id_, opaque):
-                self._parts = [
-                    msgspec.structs.replace(part, opaque=opaque)
-                    if isinstance(part, ToolCall) and part.id == id_
-                    else part
-                    for part in self._parts
-                ]
-            case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
-                pass
-            case _:
-                assert_never(event)
-
-    def finish(self) -> tuple[AssistantPart, ...]:
-        """The parts so far; nothing is open after that."""
-        self._flush()
-        return tuple(self._parts)
-
-    def _flush(self) -> None:
-        if self._reasoning_buffer:
-            self._parts.append(Reasoning("".join(self._reasoning_buffer)))
-            self._reasoning_buffer.clear()
-        self._flush_text()
-
-    def _flush_text(self) -> None:
-        if self._text_buffer:
-            self._parts.append(Text("".join(self._text_buffer)))
-            self._text_buffer.clear()
+__all__ = ["messages_of"]
 
 
 def messages_of(events: Iterable[ChatEvent]) -> list[Message]:

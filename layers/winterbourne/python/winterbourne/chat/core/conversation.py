@@ -7,12 +7,11 @@ as its call is complete, while the model is still streaming. Independent of wire
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 import msgspec
 from msgspec import UNSET
 
-from winterbourne.chat.core.answer_messages import TurnParts
 from winterbourne.chat.core.events import (
     ChatEvent,
     ConversationEnded,
@@ -20,10 +19,13 @@ from winterbourne.chat.core.events import (
     Emit,
     ModelEvent,
     ReasoningDelta,
+    ReasoningEnded,
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
+    ToolCallSigned,
+    ToolCallStarted,
     TurnEnded,
     TurnStarted,
     Usage,
@@ -31,6 +33,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
     AssistantMessage,
+    AssistantPart,
     ChatRequest,
     Message,
     Reasoning,
@@ -45,7 +48,7 @@ from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
-__all__ = ["Conversation", "Tools", "TurnToolCalls"]
+__all__ = ["Conversation", "Tools", "TurnParts", "TurnToolCalls"]
 
 CONTINUE_REQUEST: Final = "Continue."
 """What the user is taken to say if a history ends with an answer."""
@@ -163,6 +166,56 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 def _add(one: Usage, other: Usage) -> Usage:
     return Usage(one.input + other.input, one.output + other.output, one.cached + other.cached)
+
+
+class TurnParts(msgspec.Struct):
+    """The parts of one model turn, built from its events."""
+
+    _parts: list[AssistantPart] = []
+    _text_buffer: list[str] = []
+    _reasoning_buffer: list[str] = []
+
+    def add(self, event: ModelEvent) -> None:
+        """Take the next event. A call is a part of the turn once it is ready."""
+        match event:
+            case TextDelta(text):
+                self._text_buffer.append(text)
+            case ReasoningDelta(text):
+                self._reasoning_buffer.append(text)
+            case ReasoningEnded(signature, redacted, opaque):
+                self._flush_text()
+                self._parts.append(Reasoning("".join(self._reasoning_buffer), signature, redacted, opaque))
+                self._reasoning_buffer.clear()
+            case ToolCallReady(id_, name, arguments, opaque):
+                self._flush()
+                self._parts.append(ToolCall(id_, name, arguments, opaque))
+            case ToolCallSigned(id_, opaque):
+                self._parts = [
+                    msgspec.structs.replace(part, opaque=opaque)
+                    if isinstance(part, ToolCall) and part.id == id_
+                    else part
+                    for part in self._parts
+                ]
+            case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
+                pass
+            case _:
+                assert_never(event)
+
+    def finish(self) -> tuple[AssistantPart, ...]:
+        """The parts so far; nothing is open after that."""
+        self._flush()
+        return tuple(self._parts)
+
+    def _flush(self) -> None:
+        if self._reasoning_buffer:
+            self._parts.append(Reasoning("".join(self._reasoning_buffer)))
+            self._reasoning_buffer.clear()
+        self._flush_text()
+
+    def _flush_text(self) -> None:
+        if self._text_buffer:
+            self._parts.append(Text("".join(self._text_buffer)))
+            self._text_buffer.clear()
 
 
 class _ModelTurn(msgspec.Struct):

@@ -60,10 +60,6 @@ class RequestContext(msgspec.Struct, frozen=True):
     record: telemetry.RequestRecord
     after_response: list[AfterResponse] = []
 
-    def remaining_s(self) -> float:
-        """Seconds until Lambda's deadline."""
-        return self.lambda_context.get_remaining_time_in_millis() / 1000
-
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 ErrorEncoder = Callable[[int, str, str, str], tuple[str, bytes]]

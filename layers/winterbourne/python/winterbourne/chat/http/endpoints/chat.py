@@ -123,7 +123,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
 
     def _remaining_s(self, context: RequestContext) -> float:
         """Seconds until the terminal event must be sent."""
-        return context.remaining_s() - self.stream_settings.deadline_margin
+        return context.lambda_context.get_remaining_time_in_millis() / 1000 - self.stream_settings.deadline_margin
 
     async def _run_conversation(
         self,

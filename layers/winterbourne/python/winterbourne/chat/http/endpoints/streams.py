@@ -98,12 +98,13 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         if wire_format.numbers_frames:
             await context.stream.write(RETRY_FRAME)
         writer = EventWriter(encode, context.stream.write, encoder.heartbeat, context.lambda_context.aws_request_id)
+        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
         is_in_history = log is None or (log.is_ended and answer.history is not None)
         await supervise(
             _close_run(answer, writer) if is_in_history or log is None else self._replay(log, writer),
             writer,
             wait_for_stop=asyncio.get_running_loop().create_future,  # a stop ends the answer, and its log says so
-            deadline=asyncio.get_running_loop().time() + context.remaining_s() - self.settings.deadline_margin,
+            deadline=asyncio.get_running_loop().time() + remaining_s,
             heartbeat_interval_s=self.settings.heartbeat_interval,
         )
 
