@@ -173,7 +173,6 @@ class TestWriting:
     async def test_happens_once_a_second_at_most_but_for_the_ends_of_turns(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         began = asyncio.get_running_loop().time()
         answer.log(START)
         for _ in range(100):
@@ -191,7 +190,6 @@ class TestWriting:
     async def test_happens_at_once_when_much_is_said(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(0.1)
         answer.log((TextDelta("x" * MAX_PENDING_BYTES),))
@@ -203,7 +201,6 @@ class TestWriting:
     async def test_gives_a_sign_of_life_while_nothing_is_said(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(100)
         assert len(store.writes_at) == 1 + 9
@@ -218,7 +215,6 @@ class TestWriting:
     async def test_a_store_that_fails_loses_nothing_once_it_is_well_again(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(0.1)
         store.fails = True
@@ -246,7 +242,6 @@ class TestReading:
         logs, other_environment = StreamLogs(store, LEASE_S), StreamLogs(store, LEASE_S)
         for name in ("first", "second"):
             answer = logs.open(ALICE, request("map", conversation_id="c"))
-            answer.start()
             answer.log((ConversationStarted("c", name, "model"), *END))
             await answer.close(asyncio.get_running_loop().time() + 5)
             clock.time_s += 1
@@ -259,7 +254,6 @@ class TestReading:
     async def test_finds_nothing_after_an_hour(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log((*START, *END))
         await answer.close(asyncio.get_running_loop().time() + 5)
         clock.time_s += LOG_TTL_S - 1
@@ -270,7 +264,6 @@ class TestReading:
     async def test_of_a_dead_writer_ends_with_a_failure_for_everybody(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log((*START, TextDelta("half")))
         await answer.close(asyncio.get_running_loop().time() + 5)
         first, late = await read(logs), await read(StreamLogs(store, LEASE_S))
@@ -286,7 +279,6 @@ class TestReading:
         logs = StreamLogs(store, LEASE_S)
         for _ in range(3):
             answer = logs.open(ALICE, request())
-            answer.start()
             answer.log((*START, TextDelta("x" * CHUNK_BYTES), *END))
             await answer.close(asyncio.get_running_loop().time() + 5)
             clock.time_s += LEASE_S + 1
@@ -299,7 +291,6 @@ class TestFollowing:
     async def test_brings_what_is_written_as_it_comes_and_reads_four_times_a_second(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(0.1)
         log, loop = await read(logs), asyncio.get_running_loop()
@@ -321,7 +312,6 @@ class TestFollowing:
     async def test_costs_nothing_when_nobody_does(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(20)
         assert store.reads_at == []
@@ -331,7 +321,6 @@ class TestFollowing:
     async def test_outlives_a_store_that_fails_for_a_while(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(0.1)
         reading = asyncio.create_task(follow(logs, await read(logs)))
@@ -346,7 +335,6 @@ class TestFollowing:
     async def test_ends_with_an_error_if_the_store_stays_away(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())
-        answer.start()
         answer.log(START)
         await asyncio.sleep(0.1)
         log = await read(logs)

@@ -216,7 +216,7 @@ class StreamLogs:
         self.lease_s = lease_s
 
     def open(self, caller_id: str, request: ChatRequest) -> "LoggedAnswer":
-        """The log of an answer whose conversation is not kept. Nothing is written before it is started."""
+        """The log of an answer whose conversation is not kept. Nothing is written before its first event."""
         return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
 
     def writer(self, pk: str, epoch: int, header: LogHeader, expires_at_s: int) -> StreamLogWriter:
@@ -276,7 +276,7 @@ class StreamLogs:
 
 
 class LoggedAnswer:
-    """An answer whose events are logged, though its conversation is not kept: from `start` to `close`."""
+    """An answer whose events are logged, though its conversation is not kept."""
 
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
         header = LogHeader(client_tools=tuple(tool.name for tool in request.client_tools))
@@ -285,20 +285,21 @@ class LoggedAnswer:
         self._writer = logs.writer(pk, self._epoch, header, int(store.now()) + LOG_TTL_S)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._logs = logs
-
-    def start(self) -> None:
-        """Start writing."""
-        self._queue.start()
+        self._is_started = False
 
     def log(self, batch: EventBatch) -> None:
-        """Log events. Returns at once; they are written in the background."""
+        """Log events. Returns at once; they are written in the background, from the first ones on."""
+        if not self._is_started:
+            self._is_started = True
+            self._queue.start()
         if self._writer.append(batch):
             self._queue.write_soon()
 
     async def close(self, until: float) -> None:
         """Write what is left, until this time of the event loop's clock, and drop the logs of earlier answers."""
-        await self._queue.close(until)
-        await self._logs.drop_older(self._pk, self._epoch, until)
+        if self._is_started:
+            await self._queue.close(until)
+            await self._logs.drop_older(self._pk, self._epoch, until)
 
 
 def log_partition(caller_id: str, conversation_id: str) -> str:

@@ -85,6 +85,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
         if decoded.reconnects:
+            if self.rate_limiter:
+                async with time_limit():
+                    await self.rate_limiter.count_request(context.caller.id, is_chat=False)
             await self.streams.reconnect(wire_format, encoder, decoded.conversation_id, context)
             return
         request = check_request(
@@ -112,8 +115,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 if stored:
                     await stored.start()
                     request = msgspec.structs.replace(request, messages=stored.messages)
-        if isinstance(log, LoggedAnswer):
-            log.start()
         await self._run_conversation(request, log, encoder, context, usages, reservation)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:

@@ -1,0 +1,45 @@
+"""Messages of an answer: what was said is in them, wherever its events break off."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chat.conversations import conversations
+from winterbourne.chat.core import events as e
+from winterbourne.chat.core.answer_messages import messages_of
+from winterbourne.chat.core.history import normalize_history
+from winterbourne.chat.core.messages import AssistantMessage, Reasoning, Text, ToolMessage, Usage
+
+
+@given(conversations(), st.data())
+def test_everything_that_was_said_is_in_them(events: list[e.ChatEvent], data: st.DataObject) -> None:
+    said = events[: data.draw(st.integers(0, len(events)))]
+    messages = messages_of(said)
+    parts = [part for one in messages if isinstance(one, AssistantMessage) for part in one.parts]
+    assert "".join(part.text for part in parts if isinstance(part, Text)) == "".join(
+        event.text for event in said if isinstance(event, e.TextDelta)
+    )
+    assert "".join(part.text for part in parts if isinstance(part, Reasoning)) == "".join(
+        event.text for event in said if isinstance(event, e.ReasoningDelta)
+    )
+    calls = [call.id for one in messages if isinstance(one, AssistantMessage) for call in one.tool_calls]
+    assert calls == [event.id for event in said if isinstance(event, e.ToolCallReady)]
+    results = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
+    assert sorted(results) == sorted(event.id for event in said if isinstance(event, e.ToolFinished))
+
+
+@given(conversations(), st.data())
+def test_only_the_last_turn_can_be_incomplete_and_only_an_ended_answer_has_its_usage(
+    events: list[e.ChatEvent], data: st.DataObject
+) -> None:
+    said = events[: data.draw(st.integers(0, len(events)))]
+    turns = [one for one in messages_of(said) if isinstance(one, AssistantMessage)]
+    assert not any(turn.incomplete for turn in turns[:-1])
+    usages = [turn.usage for turn in turns if isinstance(turn.usage, Usage)]
+    assert len(usages) <= 1
+    assert not usages or isinstance(said[-1], e.ConversationEnded)
+
+
+@given(conversations(), st.data())
+def test_what_broke_off_anywhere_can_be_gone_on_from(events: list[e.ChatEvent], data: st.DataObject) -> None:
+    history = normalize_history(messages_of(events[: data.draw(st.integers(0, len(events)))]))
+    assert normalize_history(history) == history
