@@ -152,7 +152,7 @@ class TestWhatIsWritten:
             b'{"type":"LogHeader","version":9,"is_kept":true,"colour":"red"}\n"a"\n{"type":"Parrot","says":"secret"}\n'
             b'not JSON\n[1,2]\n{"type":"TextDelta","text":"b","colour":"red"}\n{"type":"TurnEnded"}\n["c"]\n'
         )
-        log = latest_log([Item(pk="p", sk="00000000000001#000000", body=lines)])
+        log = latest_log([Item(pk="p", sk="00000000000000001#000000", body=lines)])
         assert log
         assert log.events == [TextDelta("a"), TextDelta("b"), ReasoningDelta("c")]
         assert log.header == LogHeader(version=9, is_kept=True)

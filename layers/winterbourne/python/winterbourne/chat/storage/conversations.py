@@ -139,12 +139,12 @@ class OpenConversation:
                 self._lease.extend_ttl()
         await self._lease.release(until)
         if self._log and self._queue.is_flushed:
-            await self._logs.drop_older(self._log_pk, self._epoch, until)
+            await self._logs.drop_older(self._log_pk, self._epoch * 1000, until)
 
     def _start_log(self) -> None:
         tools = tuple(tool.name for tool in self._request.client_tools)
         header = LogHeader(position=len(self._request.messages), client_tools=tools, is_kept=True)
-        self._log = self._logs.writer(self._log_pk, self._epoch, header, self._expires_at_s)
+        self._log = self._logs.writer(self._log_pk, self._epoch * 1000, header, self._expires_at_s)
         self._queue.start()
 
     def _log_items(self) -> list[Item]:
@@ -230,7 +230,7 @@ class ConversationStore:
             StorageUnavailable: They cannot be read.
         """
         items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
-        first = message_key(log.epoch, log.header.position)
+        first = message_key(log.epoch // 1000, log.header.position)
         earlier = [item for item in items if item.sk < first]
         return [stored.with_id() for stored in await _join_items(earlier, 0)]
 
@@ -292,7 +292,7 @@ async def _read_items(store: Store, pk: str, log_pk: str, metadata: Conversation
 def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str, epoch: int) -> list[Item]:
     """The items of those messages that the latest request has logged but not stored: those of a turn under way."""
     log = latest_log(log_items)
-    if not (log and log.header.is_kept and log.epoch == epoch):
+    if not (log and log.header.is_kept and log.epoch == epoch * 1000):
         return []
     saved = {item.sk[: len(message_key(0, 0))] for item in stored}
     return [

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final, TypeAlias, cast
 
@@ -96,7 +97,7 @@ class StreamLogWriter:
     Args:
         store: For its clock.
         pk: The conversation's partition of logs.
-        epoch: Of the answer.
+        epoch: Of the answer, in microseconds; no two answers of a conversation have the same.
         header: What readers are told beside the events.
         touch_interval_s: After so many seconds without an event, the open chunk is written as it is, as a sign of life.
         expires_at_s: When the items expire, in epoch seconds.
@@ -146,7 +147,7 @@ class StreamLog:
 
     Args:
         pk: Its partition.
-        epoch: Of the answer.
+        epoch: Of the answer, in microseconds.
 
     Attributes:
         header: What the writer says beside the events.
@@ -281,7 +282,7 @@ class LoggedAnswer:
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
         header = LogHeader(client_tools=tuple(tool.name for tool in request.client_tools))
         self._pk = pk
-        self._epoch = store.now_ms()
+        self._epoch = store.now_ms() * 1000 + random.randrange(1000)  # beside a request of the same millisecond
         self._writer = logs.writer(pk, self._epoch, header, int(store.now()) + LOG_TTL_S)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._logs = logs
@@ -319,7 +320,7 @@ def latest_log(items: Sequence[Item]) -> StreamLog | None:
 
 
 def _chunk_key(epoch: int, number: int) -> str:
-    return f"{epoch:014}#{number:06}"
+    return f"{epoch:017}#{number:06}"
 
 
 def _encode(batch: EventBatch) -> bytes:
