@@ -123,6 +123,15 @@ def test_a_chat_answers_through_all_four_and_knows_what_was_said_before(server: 
     assert len(pier.asked[-1][1]["messages"]) == 1, "what nora said is hers"
 
 
+def test_an_answer_is_sent_again(server: LocalServer, pier: Pier) -> None:
+    first = ask(server, "Anyone there?", conversation="c-1")
+    signature = hmac.new(SECRET.encode(), b"nora", hashlib.sha256).hexdigest()
+    headers = {"x-badge": "nora", "x-badge-signature": signature}
+    again = httpx.get(f"{server.url}/plain/c-1/stream", headers=headers, timeout=30)
+    assert (again.text, again.headers["content-type"]) == (first.text, first.headers["content-type"])
+    assert len(pier.asked) == 1
+
+
 def test_the_provider_has_tools_called(server: LocalServer, pier: Pier) -> None:
     assert ask(server, "Ring the bell").text == "\n[ring_bell: completed]\npier-small heard you.\n[done]\n"
     assert pier.asked[0][1]["tools"][0]["name"] == "ring_bell"

@@ -48,6 +48,7 @@ from winterbourne.chat import (
     ModelRequest,
     Provider,
     RequestRejected,
+    ResumedAnswer,
     SettingsError,
     Store,
     ToolContext,
@@ -281,7 +282,13 @@ def encode_error(status: int, code: str, message: str, request_id: str) -> tuple
     return "text/plain", f"{status} {code} {message} {request_id}".encode()
 
 
+def resume(answer: ResumedAnswer) -> Encoder:
+    assert answer.conversation_id
+    return PlainEncoder()
+
+
 FORMAT = Format("/plain", decode, encode_error)
+RESUMING = Format("/plain", decode, encode_error, resume, shows_history=True)
 
 
 class Shelf:
@@ -349,6 +356,7 @@ def wrong_parts(provider: PierProvider, shelf: Shelf) -> None:
     Store(Shelf)  # type: ignore[call-arg]
     Format("/plain", encode_error, decode)  # type: ignore[arg-type]
     Format("/plain", decode)  # type: ignore[call-arg]
+    Format("/plain", decode, encode_error, encode_error)  # type: ignore[arg-type]
     Caller("badge:nora")  # type: ignore[call-arg]
     Item("pk", "sk")  # type: ignore[call-arg]
     ChatRequest(messages="Hello")  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ __all__ = [
     "ModelRequest",
     "Provider",
     "RequestRejected",
+    "ResumedAnswer",
     "SettingsError",
     "Store",
     "ToolContext",
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from winterbourne.chat.core.messages import ChatRequest
     from winterbourne.chat.core.provider import ModelRequest, Provider
     from winterbourne.chat.errors import RequestRejected, SettingsError, ToolError, ToolUnavailable
-    from winterbourne.chat.formats.base import Encoder, Format
+    from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
     from winterbourne.chat.providers.provider_config import ApiKey
     from winterbourne.chat.storage.base import Backend, Item, Store
     from winterbourne.chat.tool_runtime.context import ToolContext
@@ -54,7 +55,7 @@ else:  # a type checker that saw this function would take any misspelt name for 
         "core.messages": ("ChatRequest",),
         "core.provider": ("ModelRequest", "Provider"),
         "errors": ("RequestRejected", "SettingsError", "ToolError", "ToolUnavailable"),
-        "formats.base": ("Encoder", "Format"),
+        "formats.base": ("Encoder", "Format", "ResumedAnswer"),
         "providers.provider_config": ("ApiKey",),
         "storage.base": ("Backend", "Item", "Store"),
         "tool_runtime.context": ("ToolContext",),
