@@ -1,5 +1,6 @@
 """Memory backend: within its bound, the conversations that were not used for longest go first, each as a whole."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.chat.storage.opening import opening
 from tests.chat.stores import Clock
+from winterbourne.chat.core.events import TextDelta
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Item, Store, encode_key
@@ -67,6 +69,17 @@ async def test_one_that_is_running_stays(environment: Environment) -> None:
         opened.append(AssistantMessage((Text("said"),)))
     _, messages = await environment.conversations.get("me", "running")
     assert len(messages) == 2
+
+
+async def test_logs_go_with_their_conversation_and_those_of_others_like_one(environment: Environment) -> None:
+    logs = environment.conversations.logs
+    for number in range(40):
+        environment.clock.time_s += 1
+        request = ChatRequest(messages=(), conversation_id=f"c{number:02}")
+        answer = logs.open("me", request)
+        answer.log((TextDelta("x" * 20_000),))
+        await answer.close(asyncio.get_running_loop().time() + 5)
+    assert [bool(await logs.read("me", f"c{number:02}")) for number in range(40)] == [False] * 36 + [True] * 4
 
 
 async def test_counters_stay_until_they_expire(environment: Environment) -> None:
