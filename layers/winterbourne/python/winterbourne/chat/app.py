@@ -21,8 +21,10 @@ from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
+from winterbourne.chat.formats.ai_sdk.history import encode_history
 from winterbourne.chat.formats.base import Format
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
+from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.models import list_models
@@ -204,7 +206,8 @@ def build(
         streams=streams,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
-    routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
+    chats = ChatsEndpoint(conversations, executor, encode_history)
+    routes = _routes(settings.model, health, stored, chats, StaticFiles(page or PageOptions()))
     connect = servers.connect if servers else None
     for each in (*FORMATS, *formats):
         if each in formats:
@@ -246,7 +249,11 @@ def _make_mcp_servers(settings: ToolSettings, executor: "ToolExecutor") -> "McpS
 
 
 def _routes(
-    settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint, page: StaticFiles
+    settings: ModelSettings,
+    health: HealthEndpoint,
+    conversations: ConversationsEndpoint,
+    chats: ChatsEndpoint,
+    page: StaticFiles,
 ) -> Routes:
     """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
@@ -259,6 +266,8 @@ def _routes(
         ("GET", "/conversations"): endpoint(conversations.list_page),
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
+        ("GET", "/api/chat"): Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error),
+        ("GET", "/api/chat/{id}"): Endpoint(chats.get, ai_sdk.FORMAT.encode_error),
         ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
     }
 

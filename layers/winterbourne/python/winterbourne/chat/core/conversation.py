@@ -181,6 +181,7 @@ class TurnParts(msgspec.Struct):
             case TextDelta(text):
                 self._text_buffer.append(text)
             case ReasoningDelta(text):
+                self._flush_text()  # it came before
                 self._reasoning_buffer.append(text)
             case ReasoningEnded(signature, redacted, opaque):
                 self._flush_text()

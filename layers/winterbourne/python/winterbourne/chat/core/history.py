@@ -7,7 +7,7 @@ sent is always normalized. No history is refused, because a client cannot mend w
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,7 +24,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 
-__all__ = ["INTERRUPTED_CALL_RESULT", "is_blank", "normalize_history", "with_usable_parts"]
+__all__ = ["INTERRUPTED_CALL_RESULT", "is_blank", "new_messages", "normalize_history", "with_usable_parts"]
 
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
 """The result the model gets for a call whose own result never came: providers reject a call without a result."""
@@ -78,6 +78,25 @@ def with_usable_parts(message: Message) -> Message:
         return message
     parts = tuple(Text(part.text) if isinstance(part, UnusablePart) else part for part in message.parts)
     return msgspec.structs.replace(message, parts=parts)
+
+
+def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> tuple[Message, ...]:
+    """The messages not yet in the store: those after the last turn, except results of server-side tools.
+
+    Args:
+        messages: The whole history, normalized or not, from a client that keeps it itself.
+        client_tools: Names of the client's own tools.
+    """
+    turns = [at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)]
+    new = messages[turns[-1] + 1 :] if turns else messages
+    names = {call.id: call.name for at in turns for call in messages[at].tool_calls}  # type: ignore[union-attr]
+
+    def is_new(message: Message) -> bool:
+        if not isinstance(message, ToolMessage):
+            return True
+        return message.content != INTERRUPTED_CALL_RESULT and names.get(message.tool_call_id, "") in client_tools
+
+    return tuple(filter(is_new, new))
 
 
 class _History:

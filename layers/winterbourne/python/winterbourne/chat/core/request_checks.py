@@ -66,6 +66,8 @@ def check_request(
         messages = normalize_history(request.messages)
     messages = limit_older_images(messages, limits.max_images, takes_image_urls=takes_image_urls)
     model_id = _resolve_model(request.model_id, model)
+    if not messages and not (request.store and request.regenerate):  # then they are in the store
+        raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     _check_messages(messages, request.system or "", limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
@@ -164,11 +166,9 @@ def limit_older_images(
 
 
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
-    if not messages:
-        raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
-    longest = max(len(system), *map(count_chars, messages))
+    longest = max([len(system), *map(count_chars, messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
 

@@ -8,7 +8,7 @@ import msgspec
 from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
-from winterbourne.chat.formats.base import ClientTool, Format, Id, encode_text_error
+from winterbourne.chat.formats.base import ClientTool, Format, Id, ResumedAnswer, encode_text_error
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
@@ -40,15 +40,25 @@ def _knows_1_0(protocol_version: Any) -> bool:
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
-    """Decode a run request; its `tools` are the client's own."""
+    """Decode a run request; its `tools` are the client's own. One without messages asks for the thread as it is."""
     decoded = convert_body(body, _Body, AgUiMessage)
+    reconnects = bool(decoded.thread_id) and not decoded.messages
+    context = () if reconnects else _context_messages(decoded.context)
     chat_request = ChatRequest(
-        messages=(*_context_messages(decoded.context), *decode_history(decoded.messages)),
+        messages=(*context, *decode_history(decoded.messages)),
         conversation_id=decoded.thread_id,
+        reconnects=reconnects,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
     )
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, _knows_1_0(decoded.protocol_version))
 
 
-FORMAT: Final = Format("/agui", decode, encode_text_error, resume=lambda answer: AgUiEncoder(answer.conversation_id))
+def _resume(answer: ResumedAnswer) -> AgUiEncoder:
+    """With the ids and the version of the client that reconnects, where those are known."""
+    encoder = answer.encoder if isinstance(answer.encoder, AgUiEncoder) else AgUiEncoder(answer.conversation_id)
+    encoder.history = answer.history
+    return encoder
+
+
+FORMAT: Final = Format("/agui", decode, encode_text_error, resume=_resume, shows_history=True)
 """AG-UI over server-sent events."""

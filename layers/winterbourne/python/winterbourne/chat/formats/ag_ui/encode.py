@@ -5,14 +5,23 @@ closed before the run finishes. A text or reasoning message is closed before any
 open side by side. https://docs.ag-ui.com
 """
 
-from typing import Final, assert_never
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, assert_never
 
 import msgspec
 
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import Opaque
+from winterbourne.chat.core.messages import Message
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.ag_ui.history import METADATA_KEY, EncryptedValue, encode_encrypted_value
+from winterbourne.chat.formats.ag_ui.history import (
+    METADATA_KEY,
+    EncryptedValue,
+    encode_encrypted_value,
+    encode_history,
+    reasoning_id,
+    result_content,
+    turn_id,
+)
 from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 from winterbourne.override import override
@@ -20,36 +29,11 @@ from winterbourne.override import override
 __all__ = ["AgUiEncoder"]
 
 TEXT_MESSAGE_CONTENT: Final = b'%bdata: {"type":"TEXT_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
-
-REASONING_START: Final = (
-    b'%bdata: {"type":"REASONING_START","messageId":%b}\n\n'
-    b'data: {"type":"REASONING_MESSAGE_START","messageId":%b,"role":"reasoning"}\n\n'
-)
-REASONING_END: Final = (
-    b'data: {"type":"REASONING_MESSAGE_END","messageId":%b}\n\ndata: {"type":"REASONING_END","messageId":%b}\n\n'
-)
 REASONING_CONTENT: Final = b'%bdata: {"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
-ENCRYPTED_VALUE: Final = (
-    b'%bdata: {"type":"REASONING_ENCRYPTED_VALUE","subtype":"%b","entityId":%b,"encryptedValue":%b}\n\n'
-)
-
-TOOL_CALL_START: Final = (
-    b'%bdata: {"type":"TOOL_CALL_START","toolCallId":%b,"toolCallName":%b,"parentMessageId":%b}\n\n'
-)
 TOOL_CALL_ARGS: Final = b'data: {"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":%b}\n\n'
 TOOL_PROGRESS: Final = (
     b'data: {"type":"CUSTOM","name":"tool_progress","value":{"toolCallId":%b,"toolCallName":%b,"data":%b}}\n\n'
 )
-TOOL_CALL_RESULT: Final = (
-    b'data: {"type":"TOOL_CALL_RESULT","messageId":%b,"toolCallId":%b,"content":%b,"role":"tool",'
-    b'"metadata":{"%b":{"status":"%b","durationMs":%d}}}\n\n'
-)
-
-SUCCESS: Final = (
-    b'"outcome":{"type":"success"%b},"result":{"stopReason":"%b"},'
-    b'"usage":[{"inputTokens":%d,"outputTokens":%d,"cachedInputTokens":%d}]'
-)
-RUN_ERROR: Final = b'%bdata: {"type":"RUN_ERROR","message":%b,"code":%b}\n\n'
 
 
 class AgUiEncoder(sse.SseEncoder):
@@ -59,21 +43,23 @@ class AgUiEncoder(sse.SseEncoder):
         thread_id: The client's id for the conversation; if empty, our conversation id is sent.
         run_id: The client's id for this answer; if empty, our message id is sent.
         knows_1_0: Whether the client takes what is new in AG-UI 1.0; older ones end the run with an error instead.
+        history: What the client is to have before the answer, in place of what it has; None to leave that as it is.
     """
 
     thread_id: str = ""
     run_id: str = ""
     knows_1_0: bool = True
-    _run_fields: bytes = b""
+    history: Sequence[Message] | None = None
+    _run_fields: dict[str, Any] = msgspec.field(default_factory=dict)
     _message_id: str = ""
-    _turn_message_id: bytes = b""
-    _step_name: bytes = b""
+    _turn_message_id: str = ""
+    _step_name: str = ""
     _is_text_open: bool = False
     _has_message: bool = False
-    _reasoning_id: bytes = b""
+    _reasoning_id: str = ""
     _reasoning_count: int = 0
-    _open_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
-    _pending_calls: dict[str, bytes] = msgspec.field(default_factory=dict)
+    _open_calls: list[str] = msgspec.field(default_factory=list)
+    _pending_calls: list[str] = msgspec.field(default_factory=list)
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
@@ -83,26 +69,29 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ToolArgumentsDelta(id_, json):
                 return TOOL_CALL_ARGS % (dumps(id_), dumps(json))
             case e.ReasoningDelta(text):
-                return REASONING_CONTENT % (self._start_reasoning(), self._reasoning_id, dumps(text))
+                return REASONING_CONTENT % (self._start_reasoning(), dumps(self._reasoning_id), dumps(text))
             case e.ReasoningEnded(signature, redacted, opaque):
                 return self._reasoning_ended(EncryptedValue(signature, redacted, opaque))
             case e.ToolCallStarted(id_, name):
-                call = self._open_calls[id_] = self._pending_calls[id_] = dumps(id_)
+                self._open_calls.append(id_)
+                self._pending_calls.append(id_)
                 self._has_message = True
-                return TOOL_CALL_START % (self._end_parts(), call, dumps(name), self._turn_message_id)
+                ids = {"toolCallId": id_, "toolCallName": name, "parentMessageId": self._turn_message_id}
+                return self._end_parts() + _event("TOOL_CALL_START", ids)
             case e.ToolCallReady(id_, _, _, opaque):
-                return self._end_call(id_) + (_signed(id_, opaque) if opaque else b"")
+                signed = _encrypted_value("tool-call", id_, EncryptedValue(opaque=opaque)) if opaque else b""
+                return self._end_call(id_) + signed
             case e.ToolCallSigned(id_, opaque):
-                return _signed(id_, opaque)
+                return _encrypted_value("tool-call", id_, EncryptedValue(opaque=opaque))
             case e.ToolProgressed(id_, name, data):
                 return TOOL_PROGRESS % (dumps(id_), dumps(name), single_line(data))
             case e.ToolFinished(id_):
-                self._pending_calls.pop(id_, None)
+                self._pending_calls = [call for call in self._pending_calls if call != id_]
                 return _tool_finished(event)
             case e.TurnStarted(turn):
-                self._turn_message_id = dumps(f"{self._message_id}-{turn}" if turn > 1 else self._message_id)
-                self._step_name, self._has_message = b'"turn %d"' % turn, False
-                return b'data: {"type":"STEP_STARTED","stepName":%b}\n\n' % self._step_name
+                self._turn_message_id = turn_id(self._message_id, turn)
+                self._step_name, self._has_message = f"turn {turn}", False
+                return _event("STEP_STARTED", {"stepName": self._step_name})
             case e.TurnEnded():
                 return self._end_step()
             case e.ConversationStarted():
@@ -110,10 +99,11 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ConversationEnded():
                 return self._conversation_ended(event)
             case e.ConversationFailed(code, message, request_id):
-                return RUN_ERROR % (self._end_step(), dumps(explain_failure(message, request_id)), dumps(code))
+                told = {"message": explain_failure(message, request_id), "code": code}
+                return self._end_step() + _event("RUN_ERROR", told)
             case e.ConversationStopped(reason):
-                outcome = b'"outcome":{"type":"cancelled"},' if self.knows_1_0 else b""
-                return self._run_finished(b'%b"result":{"stopReason":"%b"}' % (outcome, reason.encode()))
+                outcome = {"outcome": {"type": "cancelled"}} if self.knows_1_0 else {}
+                return self._run_finished(outcome | {"result": {"stopReason": reason}})
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -124,73 +114,81 @@ class AgUiEncoder(sse.SseEncoder):
         begin, message_id = b"", self._turn_message_id
         if not self._is_text_open:
             begin, self._is_text_open, self._has_message = self._end_reasoning(), True, True
-            begin += b'data: {"type":"TEXT_MESSAGE_START","messageId":%b,"role":"assistant"}\n\n' % message_id
-        return TEXT_MESSAGE_CONTENT % (begin, message_id, dumps(text))
+            begin += _event("TEXT_MESSAGE_START", {"messageId": message_id, "role": "assistant"})
+        return TEXT_MESSAGE_CONTENT % (begin, dumps(message_id), dumps(text))
 
     def _reasoning_ended(self, opaque: EncryptedValue) -> bytes:
         if opaque == EncryptedValue():
             return self._end_reasoning()
-        value = dumps(encode_encrypted_value(opaque))
         if self._has_message and not self._reasoning_id:  # opaque data without reasoning of its own
-            return ENCRYPTED_VALUE % (b"", b"message", self._turn_message_id, value)
-        begin, reasoning_id = self._start_reasoning(), self._reasoning_id
-        return ENCRYPTED_VALUE % (begin + self._end_reasoning(), b"message", reasoning_id, value)
+            return _encrypted_value("message", self._turn_message_id, opaque)
+        begin, reasoning = self._start_reasoning(), self._reasoning_id
+        return begin + self._end_reasoning() + _encrypted_value("message", reasoning, opaque)
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
-        thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
-        self._run_fields = b'"threadId":%b,"runId":%b' % (dumps(thread), dumps(run))
         self._message_id = event.message_id
-        return b'data: {"type":"RUN_STARTED",%b}\n\n' % self._run_fields
+        thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
+        self._run_fields = {"threadId": thread, "runId": run}
+        begin = _event("RUN_STARTED", self._run_fields)
+        if self.history is None:
+            return begin
+        return begin + _event("MESSAGES_SNAPSHOT", {"messages": encode_history(self.history)})
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
-        pending = b""
+        outcome: dict[str, Any] = {"type": "success"}
         if event.stop_reason == "tool_calls" and self.knows_1_0:
-            pending = b',"pendingToolCallIds":[%b]' % b",".join(self._pending_calls.values())
+            outcome["pendingToolCallIds"] = self._pending_calls
         used = event.usage
-        fields = pending, event.stop_reason.encode(), used.input, used.output, used.cached
-        return self._run_finished(SUCCESS % fields)
+        usage = {"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached}
+        return self._run_finished({"outcome": outcome, "result": {"stopReason": event.stop_reason}, "usage": [usage]})
 
-    def _run_finished(self, outcome: bytes) -> bytes:
-        return b'%bdata: {"type":"RUN_FINISHED",%b,%b}\n\n' % (self._end_step(), self._run_fields, outcome)
+    def _run_finished(self, outcome: dict[str, Any]) -> bytes:
+        return self._end_step() + _event("RUN_FINISHED", self._run_fields | outcome)
 
     def _start_reasoning(self) -> bytes:
         if self._reasoning_id:
             return b""
         end, self._reasoning_count = self._end_text(), self._reasoning_count + 1
-        self._reasoning_id = dumps(f"{self._message_id}-reasoning-{self._reasoning_count}")
-        return REASONING_START % (end, self._reasoning_id, self._reasoning_id)
+        self._reasoning_id = reasoning_id(self._message_id, self._reasoning_count)
+        ids = {"messageId": self._reasoning_id}
+        return end + _event("REASONING_START", ids) + _event("REASONING_MESSAGE_START", ids | {"role": "reasoning"})
 
     def _end_reasoning(self) -> bytes:
-        reasoning_id, self._reasoning_id = self._reasoning_id, b""
-        return REASONING_END % (reasoning_id, reasoning_id) if reasoning_id else b""
+        ids, self._reasoning_id = {"messageId": self._reasoning_id}, ""
+        return _event("REASONING_MESSAGE_END", ids) + _event("REASONING_END", ids) if ids["messageId"] else b""
 
     def _end_text(self) -> bytes:
         was_open, self._is_text_open = self._is_text_open, False
-        return b'data: {"type":"TEXT_MESSAGE_END","messageId":%b}\n\n' % self._turn_message_id if was_open else b""
+        return _event("TEXT_MESSAGE_END", {"messageId": self._turn_message_id}) if was_open else b""
 
     def _end_call(self, call_id: str) -> bytes:
-        call = self._open_calls.pop(call_id, b"")
-        return b'data: {"type":"TOOL_CALL_END","toolCallId":%b}\n\n' % call if call else b""
+        if call_id not in self._open_calls:
+            return b""
+        self._open_calls.remove(call_id)
+        return _event("TOOL_CALL_END", {"toolCallId": call_id})
 
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()
 
     def _end_step(self) -> bytes:
         calls = b"".join([self._end_call(call_id) for call_id in tuple(self._open_calls)])
-        step_name, self._step_name = self._step_name, b""
-        end = b'data: {"type":"STEP_FINISHED","stepName":%b}\n\n' % step_name if step_name else b""
-        return self._end_parts() + calls + end
+        step_name, self._step_name = self._step_name, ""
+        return self._end_parts() + calls + (_event("STEP_FINISHED", {"stepName": step_name}) if step_name else b"")
 
 
-def _signed(call_id: str, opaque: Opaque) -> bytes:
-    value = encode_encrypted_value(EncryptedValue(opaque=opaque))
-    return ENCRYPTED_VALUE % (b"", b"tool-call", dumps(call_id), dumps(value))
+def _event(kind: str, fields: Mapping[str, Any]) -> bytes:
+    return b"data: %b\n\n" % dumps({"type": kind, **fields})
+
+
+def _encrypted_value(subtype: str, entity_id: str, value: EncryptedValue) -> bytes:
+    ids = {"subtype": subtype, "entityId": entity_id}
+    return _event("REASONING_ENCRYPTED_VALUE", {**ids, "encryptedValue": encode_encrypted_value(value)})
 
 
 def _tool_finished(event: e.ToolFinished) -> bytes:
-    content = single_line(event.result) or b"null"
+    content = (single_line(event.result) or b"null").decode()
     if event.status != "completed":
-        content = b'{"error":%b}' % dumps(event.error or event.status)
-    ids = dumps(f"result-{event.id}"), dumps(event.id)
-    metadata = METADATA_KEY.encode(), event.status.encode(), event.duration_ms
-    return TOOL_CALL_RESULT % (*ids, dumps(content.decode()), *metadata)
+        content = result_content(event.error or event.status, is_error=True)
+    ids = {"messageId": f"result-{event.id}", "toolCallId": event.id}
+    metadata = {METADATA_KEY: {"status": event.status, "durationMs": event.duration_ms}}
+    return _event("TOOL_CALL_RESULT", {**ids, "content": content, "role": "tool", "metadata": metadata})

@@ -1,11 +1,12 @@
-"""Decodes chat history: AG-UI messages → core messages.
+"""Decodes and encodes chat history: AG-UI messages ⇄ core messages.
 
 In AG-UI, reasoning is a separate message before the answer that it led to. AG-UI itself marks neither failed results
 nor signatures: the encoder puts them into `metadata` and `encryptedValue`, which clients send back.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,7 +28,17 @@ from winterbourne.chat.formats.base import FunctionCall, TextPart
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image, usable_part
 
-__all__ = ["METADATA_KEY", "AgUiMessage", "EncryptedValue", "decode_history", "encode_encrypted_value"]
+__all__ = [
+    "METADATA_KEY",
+    "AgUiMessage",
+    "EncryptedValue",
+    "decode_history",
+    "encode_encrypted_value",
+    "encode_history",
+    "reasoning_id",
+    "result_content",
+    "turn_id",
+]
 
 METADATA_KEY = "winterbourne"
 """The key of our own entry in `metadata`."""
@@ -214,3 +225,97 @@ def _error_text(text: str) -> str:
         return msgspec.json.decode(text, type=_Failure).error
     except (ValueError, RecursionError):
         return text
+
+
+def turn_id(message_id: str, turn: int) -> str:
+    """The id of a turn's message; turns count from 1."""
+    return f"{message_id}-{turn}" if turn > 1 else message_id
+
+
+def reasoning_id(message_id: str, number: int) -> str:
+    """The id of a message of reasoning; they count from 1 in each answer."""
+    return f"{message_id}-reasoning-{number}"
+
+
+def result_content(content: str, *, is_error: bool) -> str:
+    """The content of a result, with a mark if it is an error."""
+    return dumps({"error": content}).decode() if is_error else content
+
+
+def encode_history(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """AG-UI messages as the client has them once it has read the streams: `decode_history` inverted.
+
+    Users' messages have ids. How long a tool took is not kept, nor how it failed; and a result that the client gave has
+    the id that one of this server's tools would have.
+    """
+    encoded: list[dict[str, Any]] = []
+    answer, turns, thoughts = "", 0, 0
+    for at, message in enumerate(messages):
+        match message:
+            case SystemMessage(text):
+                encoded.append({"id": f"s_{at}", "role": "system", "content": text})
+            case UserMessage(parts, id_):
+                encoded.append({"id": id_, "role": "user", "content": _encode_content(parts)})
+            case AssistantMessage(_, id_):
+                turns, thoughts = (turns + 1, thoughts) if answer == id_ else (1, 0)
+                answer = id_ or f"m_{at}"
+                turn = _encode_turn(message, answer, turns, thoughts)
+                thoughts += sum(one["role"] == "reasoning" for one in turn)
+                encoded += turn
+            case ToolMessage():
+                _insert_result(encoded, message)
+    return encoded
+
+
+def _encode_turn(turn: AssistantMessage, answer: str, number: int, thoughts: int) -> list[dict[str, Any]]:
+    """A turn's message, with its reasoning before and after it."""
+    said: dict[str, Any] = {"id": turn_id(answer, number), "role": "assistant"}
+    encoded: list[dict[str, Any]] = []
+    for part in turn.parts:
+        if not isinstance(part, Reasoning) and said not in encoded:
+            encoded.append(said)
+        match part:
+            case Text(text):
+                said["content"] = said.get("content", "") + text
+            case ToolCall(id_, name, arguments, opaque):
+                call = {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+                said.setdefault("toolCalls", []).append(call | _encrypted(EncryptedValue(opaque=opaque)))
+            case Reasoning(text, signature, redacted, opaque):
+                encrypted = _encrypted(EncryptedValue(signature, redacted, opaque))
+                if said in encoded and not text:
+                    said |= encrypted
+                elif encrypted or text:
+                    thoughts += 1
+                    encoded.append({"id": reasoning_id(answer, thoughts), "role": "reasoning", "content": text})
+                    encoded[-1] |= encrypted
+    return encoded
+
+
+def _encrypted(value: EncryptedValue) -> dict[str, str]:
+    return {} if value == EncryptedValue() else {"encryptedValue": encode_encrypted_value(value)}
+
+
+def _insert_result(encoded: list[dict[str, Any]], result: ToolMessage) -> None:
+    """Put a result where the client has it: behind the message that calls and the results that it has already."""
+    call_id, content = result.tool_call_id, result_content(result.content, is_error=result.is_error)
+    metadata = {METADATA_KEY: {"status": "failed" if result.is_error else "completed"}}
+    for owner in range(len(encoded) - 1, -1, -1):
+        if any(call["id"] == call_id for call in encoded[owner].get("toolCalls", ())):
+            place = owner + 1 + sum(1 for _ in takewhile(lambda one: one["role"] == "tool", encoded[owner + 1 :]))
+            head = {"id": f"result-{call_id}", "role": "tool", "toolCallId": call_id}
+            encoded.insert(place, head | {"content": content, "metadata": metadata})
+            return
+
+
+def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
+    """A text alone as such: many clients show nothing else."""
+    if len(parts) == 1 and isinstance(parts[0], Text):
+        return parts[0].text
+    return [_encode_user_part(part) for part in parts]
+
+
+def _encode_user_part(part: UserPart) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    source = {"type": "url", "value": part.url} if part.url else {"type": "data", "value": part.data}
+    return {"type": "image", "source": source | ({"mimeType": part.media_type} if part.media_type else {})}

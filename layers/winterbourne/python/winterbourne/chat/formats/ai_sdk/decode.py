@@ -1,17 +1,21 @@
 """Decodes AI SDK chat requests: `POST /api/chat`, as `useChat` sends them, → ChatRequest."""
 
-from collections.abc import Container, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message, ToolMessage, ToolSchema
+from winterbourne.chat.core.history import new_messages
+from winterbourne.chat.core.messages import ChatRequest, ToolSchema
+from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
 from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, ToolName, encode_text_error
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
+
+REGENERATE: Final = ("regenerate-message", "regenerate-assistant-message")
+"""The trigger as the SDK names it, and as its documentation does. Any other, or none, submits a message."""
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -30,30 +34,39 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     max_tokens: MaxTokens | None = None
     tools: dict[ToolName, _Tool] | None = None
     store: bool = False
+    trigger: Any = None
+    message_id: str | None = None
 
 
-def _continued_message_id(messages: tuple[UIMessage, ...]) -> str:
-    """The id of the answer that continues after the client has run its own tools; empty for a new answer."""
-    return messages[-1].id if messages and messages[-1].role == "assistant" else ""
-
-
-def _new_messages(messages: Sequence[Message], tools: Container[str]) -> tuple[Message, ...]:
-    """The messages not yet in the store: those after the last assistant turn, except results of server-side tools."""
-    turns = [index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)]
-    new = messages[turns[-1] + 1 :] if turns else messages
-    return tuple(m for m in new if not isinstance(m, ToolMessage) or m.name in tools)
+def _with_messages(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with `messages`, where it has but one `message`, or none to be answered anew: the rest is kept here."""
+    if body.get("messages") is not None:
+        return body
+    if body.get("message") is not None:
+        return {**body, "messages": [body["message"]], "store": True}
+    if body.get("trigger") in REGENERATE:
+        return {**body, "messages": [], "store": True}
+    raise RequestRejected(400, "no_messages", "messages: at least one is needed, or message")
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
-    """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`."""
-    decoded = convert_body(body, _Body, UIMessage)
+    """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`.
+
+    `messageId` is a question that is edited, an answer that is regenerated (or its question), or the answer that goes
+    on with the results of the client's own tools.
+    """
+    decoded = convert_body(_with_messages(body), _Body, UIMessage)
     tools = decoded.tools or {}
     messages = tuple(decode_history(decoded.messages))
+    regenerate, last = decoded.trigger in REGENERATE, decoded.messages[-1:]
+    continued = last[0].id if last and last[0].role == "assistant" and not regenerate else ""
     chat_request = ChatRequest(
-        messages=_new_messages(messages, tools) if decoded.store else messages,
+        messages=new_messages(messages, tools) if decoded.store else messages,
         conversation_id=decoded.id,
-        message_id=_continued_message_id(decoded.messages),
+        message_id=continued,
         store=decoded.store,
+        replace_from="" if continued else decoded.message_id or "",
+        regenerate=regenerate,
         system=decoded.system,
         model_id=decoded.model,
         temperature=decoded.temperature,

@@ -4,16 +4,20 @@ Only chunk types that version 5 knows are sent: an unknown type makes the client
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
-import contextlib
 from collections.abc import Mapping
-from typing import ClassVar, Final, assert_never
+from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
-import orjson
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.ai_sdk.history import CallMetadata, PartMetadata, ProviderMetadata
+from winterbourne.chat.formats.ai_sdk.history import (
+    CallMetadata,
+    PartMetadata,
+    encode_usage,
+    parse_json,
+    provider_metadata,
+)
 from winterbourne.chat.formats.base import explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 from winterbourne.override import override
@@ -30,11 +34,6 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
     "refusal": "content-filter",
 }
 """Every other reason is `other`."""
-
-FINISH: Final = (
-    b'%bdata: {"type":"finish","finishReason":"%b","messageMetadata":{"usage":'
-    b'{"inputTokens":%d,"outputTokens":%d,"cachedInputTokens":%d}}}\n\ndata: [DONE]\n\n'
-)
 
 
 class AiSdkEncoder(sse.SseEncoder):
@@ -89,14 +88,13 @@ class AiSdkEncoder(sse.SseEncoder):
                 return self._end_step()
             case e.ConversationStarted(_, message_id):
                 return b'data: {"type":"start","messageId":%b}\n\n' % dumps(message_id)
-            case e.ConversationEnded(stop_reason, used):
-                reason = FINISH_REASONS.get(stop_reason, "other").encode()
-                return FINISH % (self._end_step(), reason, used.input, used.output, used.cached)
+            case e.ConversationEnded(stop_reason, usage):
+                finish = {"finishReason": FINISH_REASONS.get(stop_reason, "other")}
+                return self._ended("finish", {**finish, "messageMetadata": {"usage": encode_usage(usage)}})
             case e.ConversationFailed(_, message, request_id):
-                told = dumps(explain_failure(message, request_id))
-                return b'%bdata: {"type":"error","errorText":%b}\n\n%b' % (self._end_step(), told, sse.DONE)
+                return self._ended("error", {"errorText": explain_failure(message, request_id)})
             case e.ConversationStopped(reason):
-                return b'%bdata: {"type":"abort","reason":"%b"}\n\n%b' % (self._end_step(), reason.encode(), sse.DONE)
+                return self._ended("abort", {"reason": reason})
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -142,23 +140,23 @@ class AiSdkEncoder(sse.SseEncoder):
         was_open, self._is_step_open = self._is_step_open, False
         return self._end_parts() + (b'data: {"type":"finish-step"}\n\n' if was_open else b"")
 
+    def _ended(self, kind: str, fields: Mapping[str, Any]) -> bytes:
+        return b"%bdata: %b\n\n%b" % (self._end_step(), dumps({"type": kind, **fields}), sse.DONE)
+
     def _tool_call_fields(self, call_id: str, name: str) -> bytes:
         dynamic = b"" if name in self.client_tools else b',"dynamic":true'
         return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), dynamic)
 
 
 def _metadata(part: PartMetadata) -> bytes:
-    if part == PartMetadata():
-        return b""
-    return b',"providerMetadata":%b' % dumps(msgspec.to_builtins(ProviderMetadata(part)))
+    metadata = provider_metadata(part)
+    return b",%b" % dumps(metadata)[1:-1] if metadata else b""
 
 
 def _tool_input(arguments: str) -> bytes:
     """The arguments as they are if they are a JSON object, otherwise as a JSON string."""
-    with contextlib.suppress(orjson.JSONDecodeError):
-        if isinstance(orjson.loads(arguments or "{}"), dict):
-            return single_line(arguments.encode() or b"{}")
-    return dumps(arguments)
+    is_object = isinstance(parse_json(arguments or "{}"), dict)
+    return single_line(arguments.encode() or b"{}") if is_object else dumps(arguments)
 
 
 def _tool_finished(event: e.ToolFinished) -> bytes:

@@ -1,13 +1,14 @@
-"""Decodes chat history: AI SDK UI messages → core messages.
+"""Decodes and encodes chat history: AI SDK UI messages ⇄ core messages.
 
 An assistant's UI message holds a whole answer: it is split into turns at its `step-start` parts, and a tool part holds
 both the call and its result. Display-only parts (`source-*`, `data-*`) are left out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
+import orjson
 from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.messages import (
@@ -20,13 +21,24 @@ from winterbourne.chat.core.messages import (
     Text,
     ToolCall,
     ToolMessage,
+    Usage,
     UserMessage,
     UserPart,
 )
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
-__all__ = ["CallMetadata", "PartMetadata", "ProviderMetadata", "UIMessage", "decode_history"]
+__all__ = [
+    "CallMetadata",
+    "PartMetadata",
+    "ProviderMetadata",
+    "UIMessage",
+    "decode_history",
+    "encode_history",
+    "encode_usage",
+    "parse_json",
+    "provider_metadata",
+]
 
 TOOL_DENIED = "The user did not allow this call."
 
@@ -178,3 +190,89 @@ def _tool_message(part: UIMessagePart) -> ToolMessage | None:
     if part.state == "output-denied":
         return ToolMessage(part.tool_call_id, part.resolved_tool_name, TOOL_DENIED, is_error=True)
     return None
+
+
+def encode_history(messages: Iterable[Message], server_tools: Container[str]) -> list[dict[str, Any]]:
+    """UI messages as the client has them once it has read the streams, one for each answer: `decode_history` inverted.
+
+    What the client has and is not kept is missing: a call whose arguments had not ended, the `step-start` of a turn
+    that said nothing, files' names. Opaque data that came after a call's input is in that part too.
+
+    Args:
+        messages: What is kept; users' messages have ids.
+        server_tools: Names of this server's tools; the calls of all others are not `dynamic`.
+    """
+    encoded: list[dict[str, Any]] = []
+    answer, part_count = "", 0
+    for at, message in enumerate(messages):
+        match message:
+            case SystemMessage(text):
+                encoded.append({"id": f"s_{at}", "role": "system", "parts": [{"type": "text", "text": text}]})
+            case UserMessage(parts, id_):
+                encoded.append({"id": id_, "role": "user", "parts": [*map(_encode_user_part, parts)]})
+            case AssistantMessage(_, id_, _, usage):
+                if not encoded or encoded[-1]["role"] != "assistant" or answer != id_:
+                    answer, part_count = id_, 0
+                    encoded.append({"id": id_ or f"m_{at}", "role": "assistant", "parts": []})
+                turn = _encode_turn(message, part_count, server_tools)
+                encoded[-1]["parts"] += turn
+                part_count += sum(part["type"] in {"text", "reasoning"} for part in turn)
+                if usage:
+                    encoded[-1]["metadata"], part_count = {"usage": encode_usage(usage)}, 0  # a stream ends here
+            case ToolMessage(call_id, _, content, is_error):
+                error = {"state": "output-error", "errorText": content}
+                outcome = error if is_error else {"state": "output-available", "output": parse_json(content)}
+                for part in encoded[-1]["parts"] if encoded else ():
+                    if part.get("toolCallId") == call_id:
+                        part.update(outcome)
+    return encoded
+
+
+def _encode_turn(turn: AssistantMessage, part_count: int, server_tools: Container[str]) -> list[dict[str, Any]]:
+    """The parts of a turn; `part_count` of text and reasoning were in the stream before it."""
+    encoded: list[dict[str, Any]] = [{"type": "step-start"}]
+    for part in turn.parts:
+        match part:
+            case Text(text):
+                part_count += 1
+                encoded.append({"type": "text", "text": text, "state": "done"})
+            case Reasoning(text, signature, redacted, opaque):
+                metadata = provider_metadata(PartMetadata(signature, redacted, opaque))
+                if metadata and not text and encoded[-1].keys() == {"type", "text", "state"}:
+                    encoded[-1] |= metadata
+                elif metadata or text:
+                    part_count += 1
+                    head = {"type": "reasoning", "id": f"p{part_count}", "text": text, "state": "done"}
+                    encoded.append(head | metadata)
+            case ToolCall(id_, name, arguments, opaque):
+                kind = {"type": "dynamic-tool", "toolName": name} if name in server_tools else {"type": f"tool-{name}"}
+                parsed = parse_json(arguments or "{}")
+                call = {"toolCallId": id_, "input": parsed if isinstance(parsed, dict) else arguments}
+                metadata = provider_metadata(PartMetadata(opaque=opaque), "callProviderMetadata")
+                encoded.append({**kind, **call, "state": "input-available", **metadata})
+    return encoded
+
+
+def encode_usage(usage: Usage) -> dict[str, int]:
+    """Token counts as the SDK names them."""
+    return {"inputTokens": usage.input, "outputTokens": usage.output, "cachedInputTokens": usage.cached}
+
+
+def provider_metadata(part: PartMetadata, field: str = "providerMetadata") -> dict[str, Any]:
+    """A part's field with what is opaque in it; empty if nothing is."""
+    return {} if part == PartMetadata() else {field: msgspec.to_builtins(ProviderMetadata(part))}
+
+
+def parse_json(text: str) -> Any:
+    """The value of JSON text; text that is none, as it is."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _encode_user_part(part: UserPart) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    url = part.url or f"data:{part.media_type};base64,{part.data}"
+    return {"type": "file", "mediaType": part.media_type or "image/*", "url": url}

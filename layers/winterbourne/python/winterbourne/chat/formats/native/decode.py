@@ -55,6 +55,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[_Message, ...]
     conversation_id: Id = ""
     store: bool = False
+    regenerate: bool = False
     system: str | None = None
     model: Id | None = None
     temperature: Temperature | None = None
@@ -88,12 +89,13 @@ def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
-    """Decode a native request. With `store`, `messages` holds only new messages."""
+    """Decode a native request. With `store`, `messages` holds only new messages, none to regenerate the last answer."""
     decoded = convert_body(body, _Body, _Message)
     chat_request = ChatRequest(
         messages=tuple(_decode_message(message) for message in decoded.messages),
         conversation_id=decoded.conversation_id,
         store=decoded.store,
+        regenerate=decoded.regenerate,
         system=decoded.system,
         model_id=decoded.model,
         temperature=decoded.temperature,

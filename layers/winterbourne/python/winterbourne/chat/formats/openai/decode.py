@@ -12,7 +12,7 @@ import msgspec
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, Temperature
+from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, ResumedAnswer, Temperature
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error_response
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
@@ -109,5 +109,10 @@ def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     return OpenAiChunkEncoder(model, client_tools, include_usage, created)
 
 
-FORMAT: Final = Format("/v1/chat/completions", decode, encode_error_response)
+def _resume(answer: ResumedAnswer) -> OpenAiChunkEncoder:
+    """The answer as a stream, whether or not it was asked for as one. How the caller named the model is not known."""
+    return OpenAiChunkEncoder("", answer.client_tools, include_usage=False, created=int(time.time()))
+
+
+FORMAT: Final = Format("/v1/chat/completions", decode, encode_error_response, resume=_resume)
 """OpenAI chat completions, streaming or not."""

@@ -12,10 +12,10 @@ from msgspec import Meta
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.service import RequestContext, reply, reply_json
 from winterbourne.chat.storage.base import time_limit
-from winterbourne.chat.storage.conversations import ConversationStore, Cursor
+from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, Cursor
 from winterbourne.chat.storage.stop_signals import StopSignals
 
-__all__ = ["ConversationsEndpoint"]
+__all__ = ["ConversationsEndpoint", "read_page"]
 
 ValidCursor: TypeAlias = tuple[Annotated[int, Meta(ge=1, le=2**53)], Annotated[str, Meta(min_length=1, max_length=512)]]
 """A cursor as a caller may send it."""
@@ -43,11 +43,8 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         Raises:
             RequestRejected: 400 if one of them is invalid.
         """
-        query = context.request.query
-        limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
-        async with time_limit():
-            summaries, cursor = await self.conversations.list_page(context.caller.id, limit, after)
-        await reply_json(context.stream, {"conversations": summaries, "next": cursor and _encode_cursor(cursor)})
+        summaries, cursor = await read_page(self.conversations, context)
+        await reply_json(context.stream, {"conversations": summaries, "next": cursor})
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation with its messages."""
@@ -66,6 +63,17 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         async with time_limit():
             await self.stop_signals.send(context.caller.id, conversation_id, context.request.received_ms)
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
+
+
+async def read_page(
+    conversations: ConversationStore, context: RequestContext
+) -> tuple[list[ConversationSummary], str | None]:
+    """The page of the caller's conversations that the query asks for, and the cursor of the next one as text."""
+    query = context.request.query
+    limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
+    async with time_limit():
+        summaries, cursor = await conversations.list_page(context.caller.id, limit, after)
+    return summaries, cursor and _encode_cursor(cursor)
 
 
 def _parse_limit(text: str) -> int:
