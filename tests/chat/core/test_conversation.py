@@ -517,3 +517,11 @@ class TestFailedTurn:
             await task
         assert provider.open == 0
         assert emitted[-1] == ToolFinished("a", "sleep", "cancelled", 0, error="cancelled")
+
+
+async def test_a_text_before_reasoning_that_is_cut_off_stays_before_it() -> None:
+    messages: list[Message] = []
+    provider = FakeProvider([[TextDelta("So."), ReasoningDelta("Hm")], ModelBusy("busy")])
+    with pytest.raises(ModelBusy):
+        await conversation(RecordingEmit(), provider, messages.append).run()
+    assert messages == [AssistantMessage((Text("So."), Reasoning("Hm")), "m", incomplete=True)]

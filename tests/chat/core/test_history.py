@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import histories
-from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, is_blank, normalize_history
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, is_blank, new_messages, normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
@@ -178,3 +178,25 @@ class TestAnyHistory:
         assert kept == [
             one for at, one in enumerate(said) if not one.id or one.id not in {m.id for m in said[at + 1 :]}
         ]
+
+
+class TestNewMessages:
+    """Of a whole history, what is not in the store."""
+
+    RESULTS = (ToolMessage("c1", "x", "1"), ToolMessage("c2", "y", "2"))
+
+    def test_everything_is_new_before_the_first_answer(self) -> None:
+        assert new_messages([HI, AGAIN], ()) == (HI, AGAIN)
+
+    def test_what_follows_the_last_turn_is_new(self) -> None:
+        assert new_messages([HI, TURN, *self.RESULTS, AssistantMessage((Text("1"),), "a1"), AGAIN], ()) == (AGAIN,)
+
+    def test_of_results_only_those_of_the_clients_own_tools_are(self) -> None:
+        assert new_messages([HI, TURN, *self.RESULTS], {"y"}) == self.RESULTS[1:]
+
+    def test_a_results_tool_is_that_of_its_call(self) -> None:
+        """Not every format names it in the result."""
+        assert new_messages([HI, TURN, ToolMessage("c2", "", "2")], {"y"}) == (ToolMessage("c2", "", "2"),)
+
+    def test_a_result_that_never_came_is_not_stored_as_one(self) -> None:
+        assert new_messages(normalize_history([HI, TURN, AGAIN]), {"x", "y"}) == (AGAIN,)

@@ -236,3 +236,13 @@ class TestModelChoice:
         with pytest.raises(RequestRejected, match="'huge' is not one of big, small, tiny") as raised:
             check(request_with(model_id="huge"), self.SETTINGS)
         assert (raised.value.status, raised.value.code) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("options", [{"reconnects": True}, {"store": True, "regenerate": True}])
+def test_a_request_for_what_is_in_the_store_needs_no_messages(options: dict[str, bool]) -> None:
+    assert check(request_with(messages=(), **options)).messages == ()
+
+
+@pytest.mark.parametrize("options", [{}, {"store": True}, {"regenerate": True}])
+def test_any_other_needs_at_least_one(options: dict[str, bool]) -> None:
+    assert rejection(request_with(messages=(), **options)) == (400, "no_messages")

@@ -58,12 +58,14 @@ class Answer(msgspec.Struct):
     Attributes:
         question: What the user said; None where the client's own tools have run.
         results: What those tools returned.
+        before: The messages that are in the store before the answer, the question included.
         events: The answer's.
         kept: The messages that are in the store after it.
     """
 
     question: UserMessage | None
     results: list[ToolMessage]
+    before: tuple[Message, ...] = ()
     events: list[e.ChatEvent] = []
     kept: tuple[Message, ...] = ()
 
@@ -95,8 +97,8 @@ async def generate(seed: int, *, same_id: bool, late_data: bool = False) -> Chat
             message_id = f"m{number}"
         question = None if pending else UserMessage(tuple(_said(random)), f"u{number}")
         results = [ToolMessage(call.id, call.name, *_given(random)) for call in pending]
-        answer = Answer(question, results)
-        kept += results or [question]  # type: ignore[list-item]
+        kept += [question] if question else results
+        answer = Answer(question, results, tuple(kept))
         await _Script(random, number, late_data=late_data).run(answer, kept, message_id)
         chat.answers.append(answer)
         last = answer.events[-1]
@@ -136,7 +138,7 @@ class _Script:
         request = ChatRequest(
             messages=normalize_history(kept), conversation_id="c", message_id=message_id, client_tools=schemas
         )
-        provider = FakeProvider(*[self.turn() for _ in range(3)])
+        provider = FakeProvider(*[self.turn(number) for number in range(3)])
         tools = ScriptedTools(self.outcomes)
         added: list[Message] = []
         conversation = Conversation(
@@ -157,13 +159,15 @@ class _Script:
         kept += msgspec.json.decode(msgspec.json.encode(_with_usage(added, emitted[-1])), type=list[Message])
         answer.events, answer.kept = list(emitted), tuple(kept)
 
-    def turn(self) -> list[Step]:
-        """The steps of one turn; some end in a failure or a stop, never before they have said something."""
+    def turn(self, number: int) -> list[Step]:
+        """The steps of one turn; some end in a failure or a stop, but the first has said something then."""
         random = self.random
         blocks = [self.thought, self.text, self.text, self.hidden, self.call, self.call]
         steps: list[Step] = [self.text(), *[block() for block in random.sample(blocks, random.randint(0, 4))]]
         if random.random() < 0.5:
             steps.insert(0, self.thought())
+        if number and random.random() < 0.05:
+            return [ModelBusy("The model is busy.")]
         match random.random():
             case chance if chance < 0.08:
                 return [*steps, [e.ReasoningDelta("Hm")], ModelBusy("The model is busy.")]

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from tests.chat.formats.wire import read
+import pytest
+
+from tests.chat.formats.wire import data_of, read, rejection
+from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import AssistantMessage, Text, ToolMessage, ToolSchema, UserMessage
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
+from winterbourne.chat.formats.base import ResumedAnswer
 
 
 def body(*messages: object, **more: object) -> dict[str, Any]:
@@ -36,3 +40,40 @@ class TestBodies:
         ]
         kinds = [type(message) for message in read(FORMAT, body(*messages)).messages]
         assert kinds == [UserMessage, AssistantMessage, ToolMessage, AssistantMessage]
+
+
+class TestReconnecting:
+    STARTED = e.ConversationStarted("t1", "m", "scripted")
+    KEPT = (UserMessage((Text("Hi"),), "u1"),)
+
+    @pytest.mark.parametrize("context", [[], [{"description": "Plan", "value": "free"}]])
+    def test_a_run_without_messages_asks_for_the_thread(self, context: list[object]) -> None:
+        chat = read(FORMAT, body(context=context))
+        assert (chat.reconnects, chat.messages, chat.conversation_id) == (True, (), "t1")
+
+    def test_one_with_messages_does_not(self) -> None:
+        assert not read(FORMAT, body({"id": "1", "role": "user", "content": "Hi"})).reconnects
+
+    def test_without_a_thread_there_is_nothing_to_ask_for(self) -> None:
+        assert rejection(FORMAT, {"messages": []}) == (400, "no_messages")
+
+    def test_the_answer_has_the_run_of_the_client_and_what_was_kept_before_it(self) -> None:
+        _, encoder = FORMAT.decode(body(runId="r2"))
+        assert FORMAT.resume
+        resumed = FORMAT.resume(ResumedAnswer(conversation_id="t1", encoder=encoder, history=self.KEPT))
+        started, snapshot = data_of(resumed.encode([self.STARTED]))
+        assert started == {"type": "RUN_STARTED", "threadId": "t1", "runId": "r2"}
+        assert snapshot == {"type": "MESSAGES_SNAPSHOT", "messages": [{"id": "u1", "role": "user", "content": "Hi"}]}
+
+    @pytest.mark.parametrize(("version", "has_outcome"), [("1.0", True), (None, False)])
+    def test_it_is_of_the_clients_version(self, version: str | None, has_outcome: bool) -> None:  # noqa: FBT001
+        _, encoder = FORMAT.decode(body(protocolVersion=version))
+        assert FORMAT.resume
+        resumed = FORMAT.resume(ResumedAnswer(conversation_id="t1", encoder=encoder))
+        finished = data_of(resumed.encode([self.STARTED, e.ConversationStopped("shutdown")]))[-1]
+        assert ("outcome" in finished) == has_outcome
+
+    def test_without_kept_messages_the_client_keeps_its_own(self) -> None:
+        assert FORMAT.resume
+        stream = FORMAT.resume(ResumedAnswer(conversation_id="t1")).encode([self.STARTED])
+        assert data_of(stream) == [{"type": "RUN_STARTED", "threadId": "t1", "runId": "m"}]

@@ -12,6 +12,7 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
     Message,
+    Opaque,
     Reasoning,
     SystemMessage,
     Text,
@@ -20,6 +21,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
+from winterbourne.chat.formats.ag_ui.history import encode_history
 
 
 def body(*messages: object) -> dict[str, Any]:
@@ -96,3 +98,47 @@ class TestHistory:
     )
     def test_a_message_of_another_shape_is_rejected(self, message: object) -> None:
         assert rejection(FORMAT, body(message)) == (400, "invalid_request")
+
+
+class TestKeptMessages:
+    """That they are what the client has is shown by the clients themselves, in tests/end_to_end."""
+
+    @given(histories())
+    def test_they_come_back_as_they_were_kept(self, history: tuple[Message, ...]) -> None:
+        assert read(FORMAT, body(*encode_history(history))).messages == history
+
+    def test_turns_and_reasoning_have_the_ids_of_the_stream(self) -> None:
+        kept: list[Message] = [
+            AssistantMessage((Reasoning("hm", "sig"), ToolCall("c1", "x", "{}")), "m"),
+            ToolMessage("c1", "x", "18"),
+            AssistantMessage((Reasoning("so"), Text("18.")), "m"),
+        ]
+        messages = encode_history(kept)
+        assert [message["id"] for message in messages] == ["m-reasoning-1", "m", "result-c1", "m-reasoning-2", "m-2"]
+        assert "encryptedValue" in messages[0]
+
+    def test_results_stand_behind_the_call_where_the_client_puts_them(self) -> None:
+        kept: list[Message] = [
+            AssistantMessage((Text("a"), ToolCall("c1", "x", "{}"), ToolCall("c2", "x", "{}"), Reasoning("b")), "m"),
+            ToolMessage("c1", "x", "1"),
+            ToolMessage("c2", "x", "no", is_error=True),
+            ToolMessage("c3", "x", "of a call that is not kept"),
+        ]
+        messages = encode_history(kept)
+        assert [message["role"] for message in messages] == ["assistant", "tool", "tool", "reasoning"]
+        assert (messages[2]["content"], messages[2]["metadata"]["winterbourne"]["status"]) == (
+            '{"error":"no"}',
+            "failed",
+        )
+
+    def test_what_is_opaque_without_a_text_is_in_the_turns_message(self) -> None:
+        call = ToolCall("c1", "x", "{}", Opaque("p:m"))
+        [message] = encode_history([AssistantMessage((Text("a"), Reasoning("", "", "redacted"), call), "m")])
+        assert "redacted" in message["encryptedValue"]
+        assert "p:m" in message["toolCalls"][0]["encryptedValue"]
+
+    def test_a_text_alone_is_no_list_of_parts(self) -> None:
+        parts = (Text("a"), Image("image/png", "aGk="), Image("", url="https://example.com/a"))
+        first, second = encode_history([UserMessage((Text("Hi"),), "u1"), UserMessage(parts, "u2")])
+        assert first["content"] == "Hi"
+        assert [part["type"] for part in second["content"]] == ["text", "image", "image"]

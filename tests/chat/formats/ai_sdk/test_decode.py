@@ -1,7 +1,11 @@
 """AI SDK chat requests: conversation, client tools, and which messages are new."""
 
+from typing import Any
+
+import pytest
+
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
-from tests.chat.formats.wire import read
+from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import AssistantMessage, Text, ToolMessage, ToolSchema, UserMessage
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 
@@ -56,3 +60,71 @@ class TestBodies:
         answer = assistant(call("output-available", output=1), call("output-available", output=2))
         chat = read(FORMAT, {"messages": [user(), answer]})
         assert [message.content for message in chat.messages if isinstance(message, ToolMessage)] == ["2"]
+
+
+HI = UserMessage((Text("Hi"),), "u2")
+ANSWER = assistant({"type": "step-start"}, {"type": "text", "text": "Hi", "state": "done"})
+REGENERATE = ["regenerate-message", "regenerate-assistant-message"]
+SUBMIT = ["submit-message", "submit-user-message", None]
+
+
+def one_message(message: Any = None, **more: Any) -> dict[str, Any]:
+    """A body as the SDK's page on persistence sends it: only what is new."""
+    return {"id": "chat-1", **({"message": message} if message else {}), **more}
+
+
+def whole(*messages: Any, **more: Any) -> dict[str, Any]:
+    """A body with all messages of a conversation that is kept."""
+    return {"id": "chat-1", "store": True, "messages": list(messages), **more}
+
+
+class TestKeptChats:
+    """What is new comes alone as `message`, or at the end of `messages`; the rest is in the store."""
+
+    BODIES = (one_message(user(id_="u2")), whole(user(), ANSWER, user(id_="u2")))
+
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("trigger", SUBMIT)
+    def test_a_new_question_is_added(self, body: dict[str, Any], trigger: str | None) -> None:
+        chat = read(FORMAT, {**body, "trigger": trigger})
+        assert (chat.messages, chat.store, chat.conversation_id) == ((HI,), True, "chat-1")
+        assert (chat.replace_from, chat.regenerate, chat.message_id) == ("", False, "")
+
+    @pytest.mark.parametrize("body", BODIES)
+    def test_an_edited_question_replaces_the_one_it_was(self, body: dict[str, Any]) -> None:
+        chat = read(FORMAT, {**body, "trigger": "submit-message", "messageId": "u1"})
+        assert (chat.messages, chat.replace_from, chat.regenerate) == ((HI,), "u1", False)
+
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("trigger", REGENERATE)
+    @pytest.mark.parametrize("message_id", ["a2", None])
+    def test_an_answer_is_regenerated(self, body: dict[str, Any], trigger: str, message_id: str | None) -> None:
+        chat = read(FORMAT, {**body, "trigger": trigger, "messageId": message_id})
+        assert (chat.messages, chat.regenerate, chat.replace_from) == ((HI,), True, message_id or "")
+        assert chat.message_id == ""
+
+    @pytest.mark.parametrize("trigger", REGENERATE)
+    @pytest.mark.parametrize("body", [one_message(), whole(user(), ANSWER)])
+    def test_the_question_need_not_be_sent_again(self, body: dict[str, Any], trigger: str) -> None:
+        chat = read(FORMAT, {**body, "trigger": trigger, "messageId": "a1"})
+        assert (chat.messages, chat.regenerate, chat.replace_from, chat.store) == ((), True, "a1", True)
+        assert chat.message_id == ""
+
+    @pytest.mark.parametrize("make", [one_message, lambda answer, **more: whole(user(), answer, **more)])
+    def test_the_pages_own_results_continue_the_answer_that_stays(self, make: Any) -> None:
+        own = {"type": "tool-ask", "toolCallId": "c2", "state": "output-available", "input": {}, "output": "yes"}
+        answer = assistant({"type": "step-start"}, call("output-available", output=1), own)
+        tools = {"ask": {"parameters": {"type": "object"}}}
+        chat = read(FORMAT, make(answer, trigger="submit-message", messageId="a1", tools=tools))
+        assert (chat.messages, chat.message_id) == ((ToolMessage("c2", "ask", '"yes"'),), "a1")
+        assert (chat.replace_from, chat.regenerate) == ("", False)
+
+    def test_one_message_implies_store(self) -> None:
+        assert read(FORMAT, one_message(user(), store=False)).store
+
+    @pytest.mark.parametrize("empty", [{}, {"messages": None}, {"message": None}, {"trigger": ["x"]}])
+    def test_a_body_without_any_message_is_rejected(self, empty: dict[str, Any]) -> None:
+        assert rejection(FORMAT, {"id": "chat-1", **empty}) == (400, "no_messages")
+
+    def test_a_whole_history_that_is_not_kept_needs_messages_to_regenerate_too(self) -> None:
+        assert rejection(FORMAT, {"messages": [], "trigger": "regenerate-message"}) == (400, "no_messages")

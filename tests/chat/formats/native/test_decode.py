@@ -79,3 +79,8 @@ class TestBodies:
             "application/json",
             b'{"error":{"code":"x","message":"say \\"please\\"","request_id":"r-1"}}',
         )
+
+
+def test_the_last_answer_of_a_kept_conversation_is_regenerated_without_messages() -> None:
+    chat = read(FORMAT, {"messages": [], "conversation_id": "c_1", "store": True, "regenerate": True})
+    assert (chat.messages, chat.regenerate) == ((), True)

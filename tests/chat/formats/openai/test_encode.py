@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, loads, sent
 from winterbourne.chat.core import events as e
-from winterbourne.chat.formats.base import Encoder
+from winterbourne.chat.formats.base import Encoder, ResumedAnswer
 from winterbourne.chat.formats.openai.decode import FORMAT
 
 HI = {"role": "user", "content": "Hi"}
@@ -211,3 +211,15 @@ def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     verify(stream)
     contents = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream[:-1] if "choices" in chunk]
     assert "".join(contents) == text_of(events)
+
+
+def test_an_answer_that_is_sent_again_is_a_stream_of_chunks() -> None:
+    assert FORMAT.resume
+    resumed = FORMAT.resume(ResumedAnswer(conversation_id="c", client_tools=frozenset({"ask_user"})))
+    events = (STARTED, e.TurnStarted(1), e.TextDelta("Hi"), e.ToolCallStarted("c1", "ask_user"))
+    stream = data_of(resumed.encode([*events, e.ConversationEnded("tool_calls", e.Usage(), 1)]))
+    verify(stream)
+    assert {chunk["id"] for chunk in stream[:-1]} == {"chatcmpl-m"}
+    assert stream[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    assert deltas(stream[:-1])[1] == {"content": "Hi"}
+    assert deltas(stream[:-1])[2]["tool_calls"][0]["id"] == "c1"

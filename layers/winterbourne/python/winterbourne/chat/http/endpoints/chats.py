@@ -19,10 +19,6 @@ EncodeHistory: TypeAlias = Callable[[Iterable[Message], Container[str]], list[di
 """Encodes messages as a frontend has them; takes the names of the server's tools, because the others are its own."""
 
 
-class _Chat(ConversationSummary, frozen=True, kw_only=True, rename="camel"):
-    """A conversation's summary as JavaScript names its fields."""
-
-
 class ChatsEndpoint(msgspec.Struct, frozen=True):
     """Lists and shows conversations for frontends.
 
@@ -43,8 +39,7 @@ class ChatsEndpoint(msgspec.Struct, frozen=True):
             RequestRejected: 400 if the query is invalid.
         """
         summaries, cursor = await read_page(self.conversations, context)
-        chats = [_Chat(**msgspec.structs.asdict(summary)) for summary in summaries]
-        await reply_json(context.stream, {"chats": chats, "next": cursor})
+        await reply_json(context.stream, {"chats": [*map(_as_chat, summaries)], "next": cursor})
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation's title and messages; an unknown one is empty, because a page opens new ones by URL."""
@@ -57,3 +52,8 @@ class ChatsEndpoint(msgspec.Struct, frozen=True):
             pass
         shown = self.encode_history(messages, {tool.name for tool in self.tools.schemas})
         await reply_json(context.stream, {"id": chat_id, "title": title, "messages": shown})
+
+
+def _as_chat(summary: ConversationSummary) -> dict[str, Any]:
+    times = {"createdAt": summary.created_at, "updatedAt": summary.updated_at}
+    return {"id": summary.id, "title": summary.title, **times, "running": summary.running}
