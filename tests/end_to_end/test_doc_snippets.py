@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests import npm
 from tests.doc_pages import blocks, read
@@ -40,8 +41,16 @@ def test_python_prints_an_answer(chat: str, code: str, tmp_path: Path) -> None:
     assert "Paris" in run([sys.executable, "-"], code, chat, tmp_path)
 
 
+def test_an_event_source_shows_the_whole_answer(chat: str, browser: Browser) -> None:
+    [html] = snippets("html")
+    with browser.new_page() as page:
+        page.route(f"{chat}/page", lambda route: route.fulfill(body=html, content_type="text/html"))
+        page.goto(f"{chat}/page")
+        page.wait_for_function("document.body.innerText.includes('Paris')")
+
+
 def test_each_format_has_a_snippet() -> None:
-    assert len(snippets("js")) == 4
+    assert len(snippets("js")) == 6
     assert len(snippets("python")) == 2
     assert len(snippets("tsx")) == 4
     for path in ("/chat", "/api/chat", "/agui", "/v1"):

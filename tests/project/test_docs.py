@@ -37,7 +37,7 @@ from winterbourne.local.chat_settings import named_variables
 from winterbourne.local.cli import COMMANDS
 
 BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
-LANGUAGES: Final = {"sh", "python", "js", "tsx", "yaml", "toml", "json", "text", "markdown", "dockerfile"}
+LANGUAGES: Final = {"sh", "python", "js", "tsx", "html", "yaml", "toml", "json", "text", "markdown", "dockerfile"}
 PARAMETERS: Final = source()["Parameters"]
 
 # Variables that are no settings of the chat engine.
@@ -46,7 +46,7 @@ OTHER_VARIABLES: Final = re.compile(
     r"|PYTHON|PYTHONPATH|EVENT|STACK|REGION|ORIGIN|UPGRADE|PATH|HOME|URL|POST|GET|PUT|DELETE|HEAD|OPTIONS|WHEEL|MODEL"
 )
 # What is written in capitals and is no variable: events of AG-UI, reasons of providers, log levels.
-OTHER_CAPITALS: Final = re.compile(r"RUN_FINISHED|RESPONSE_STREAM|AWS_IAM|PROHIBITED_CONTENT")
+OTHER_CAPITALS: Final = re.compile(r"RUN_STARTED|RUN_FINISHED|MESSAGES_SNAPSHOT|RESPONSE_STREAM|AWS_IAM|PROHIBITED_CONTENT")
 
 
 # Names of commands, which nobody types as they stand.

@@ -238,9 +238,8 @@ class TestModelChoice:
         assert (raised.value.status, raised.value.code) == (404, "model_not_found")
 
 
-@pytest.mark.parametrize("options", [{"reconnects": True}, {"store": True, "regenerate": True}])
-def test_a_request_for_what_is_in_the_store_needs_no_messages(options: dict[str, bool]) -> None:
-    assert check(request_with(messages=(), **options)).messages == ()
+def test_a_question_that_is_in_the_store_need_not_be_sent_again() -> None:
+    assert check(request_with(messages=(), store=True, regenerate=True)).messages == ()
 
 
 @pytest.mark.parametrize("options", [{}, {"store": True}, {"regenerate": True}])

@@ -156,7 +156,7 @@ class _Script:
             await emitted([e.ConversationFailed(error.code, str(error), "r-1")])
         except asyncio.CancelledError:
             await emitted([e.ConversationStopped("user")])
-        kept += msgspec.json.decode(msgspec.json.encode(_with_usage(added, emitted[-1])), type=list[Message])
+        kept += msgspec.json.decode(msgspec.json.encode(added), type=list[Message])
         answer.events, answer.kept = list(emitted), tuple(kept)
 
     def turn(self, number: int) -> list[Step]:
@@ -210,15 +210,6 @@ async def _stop() -> None:
     raise asyncio.CancelledError
 
 
-def _with_usage(messages: Sequence[Message], last: e.ChatEvent) -> list[Message]:
-    """The messages, with the answer's usage on its last turn if it has ended."""
-    turns = [at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)]
-    changed = list(messages)
-    if isinstance(last, e.ConversationEnded):
-        changed[turns[-1]] = msgspec.structs.replace(changed[turns[-1]], usage=last.usage)
-    return changed
-
-
 class ScriptedTools:
     """Tools that run one after the other and return what the script says."""
 
@@ -241,9 +232,6 @@ class _Group:
 
     def refuse(self, call: ToolCall, reason: str) -> None:
         raise AssertionError(call, reason)
-
-    def results_so_far(self) -> Sequence[ToolMessage | None]:
-        return [task.result() if task.done() else None for task in self._tasks]
 
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks)

@@ -48,7 +48,7 @@ class TestReconnecting:
 
     @pytest.mark.parametrize("context", [[], [{"description": "Plan", "value": "free"}]])
     def test_a_run_without_messages_asks_for_the_thread(self, context: list[object]) -> None:
-        chat = read(FORMAT, body(context=context))
+        chat, _ = FORMAT.decode(body(context=context))
         assert (chat.reconnects, chat.messages, chat.conversation_id) == (True, (), "t1")
 
     def test_one_with_messages_does_not(self) -> None:
