@@ -46,7 +46,9 @@ OTHER_VARIABLES: Final = re.compile(
     r"|PYTHON|PYTHONPATH|EVENT|STACK|REGION|ORIGIN|UPGRADE|PATH|HOME|URL|POST|GET|PUT|DELETE|HEAD|OPTIONS|WHEEL|MODEL"
 )
 # What is written in capitals and is no variable: events of AG-UI, reasons of providers, log levels.
-OTHER_CAPITALS: Final = re.compile(r"RUN_STARTED|RUN_FINISHED|MESSAGES_SNAPSHOT|RESPONSE_STREAM|AWS_IAM|PROHIBITED_CONTENT")
+OTHER_CAPITALS: Final = re.compile(
+    r"RUN_STARTED|RUN_FINISHED|MESSAGES_SNAPSHOT|RESPONSE_STREAM|AWS_IAM|PROHIBITED_CONTENT"
+)
 
 
 # Names of commands, which nobody types as they stand.

@@ -206,8 +206,10 @@ def build(
         streams=streams,
     )
     health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
+    routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
     chats = ChatsEndpoint(conversations, executor, encode_history)
-    routes = _routes(settings.model, health, stored, chats, StaticFiles(page or PageOptions()))
+    routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
+    routes["GET", "/api/chat/{id}"] = Endpoint(chats.get, ai_sdk.FORMAT.encode_error)
     connect = servers.connect if servers else None
     for each in (*FORMATS, *formats):
         if each in formats:
@@ -249,11 +251,7 @@ def _make_mcp_servers(settings: ToolSettings, executor: "ToolExecutor") -> "McpS
 
 
 def _routes(
-    settings: ModelSettings,
-    health: HealthEndpoint,
-    conversations: ConversationsEndpoint,
-    chats: ChatsEndpoint,
-    page: StaticFiles,
+    settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint, page: StaticFiles
 ) -> Routes:
     """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
@@ -266,8 +264,6 @@ def _routes(
         ("GET", "/conversations"): endpoint(conversations.list_page),
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
-        ("GET", "/api/chat"): Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error),
-        ("GET", "/api/chat/{id}"): Endpoint(chats.get, ai_sdk.FORMAT.encode_error),
         ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
     }
 

@@ -87,16 +87,11 @@ def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> t
         messages: The whole history, normalized or not, from a client that keeps it itself.
         client_tools: Names of the client's own tools.
     """
-    turns = [at for at, message in enumerate(messages) if isinstance(message, AssistantMessage)]
-    new = messages[turns[-1] + 1 :] if turns else messages
-    names = {call.id: call.name for at in turns for call in messages[at].tool_calls}  # type: ignore[union-attr]
-
-    def is_new(message: Message) -> bool:
-        if not isinstance(message, ToolMessage):
-            return True
-        return message.content != INTERRUPTED_CALL_RESULT and names.get(message.tool_call_id, "") in client_tools
-
-    return tuple(filter(is_new, new))
+    turns = [(at, message) for at, message in enumerate(messages) if isinstance(message, AssistantMessage)]
+    last, turn = turns[-1] if turns else (-1, AssistantMessage(()))
+    own = {call.id for call in turn.tool_calls if call.name in client_tools}
+    new = (m for m in messages[last + 1 :] if not isinstance(m, ToolMessage) or m.tool_call_id in own)
+    return tuple(m for m in new if not isinstance(m, ToolMessage) or m.content != INTERRUPTED_CALL_RESULT)
 
 
 class _History:

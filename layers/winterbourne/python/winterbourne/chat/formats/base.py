@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, ToolCall, ToolSchema
+from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, ToolCall, ToolSchema, Usage
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ToolName",
     "encode_json_error",
     "encode_text_error",
+    "encode_usage",
     "explain_failure",
 ]
 
@@ -152,6 +153,11 @@ def encode_text_error(status: int, _code: str, message: str, request_id: str) ->
     """The message as text, for clients that show the body as it is; the code is in `x-error-code`."""
     text = explain_failure(message, request_id) if status >= 500 else message
     return "text/plain; charset=utf-8", text.encode(errors="replace")
+
+
+def encode_usage(usage: Usage) -> dict[str, int]:
+    """Token counts in the words that the AI SDK and AG-UI share."""
+    return {"inputTokens": usage.input, "outputTokens": usage.output, "cachedInputTokens": usage.cached}
 
 
 def explain_failure(message: str, request_id: str) -> str:

@@ -42,12 +42,11 @@ def _knows_1_0(protocol_version: Any) -> bool:
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     """Decode a run request; its `tools` are the client's own. One without messages asks for the thread as it is."""
     decoded = convert_body(body, _Body, AgUiMessage)
-    reconnects = bool(decoded.thread_id) and not decoded.messages
-    context = () if reconnects else _context_messages(decoded.context)
+    context = _context_messages(decoded.context if decoded.messages else ())
     chat_request = ChatRequest(
         messages=(*context, *decode_history(decoded.messages)),
         conversation_id=decoded.thread_id,
-        reconnects=reconnects,
+        reconnects=bool(decoded.thread_id) and not decoded.messages,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
     )
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, _knows_1_0(decoded.protocol_version))

@@ -22,7 +22,7 @@ from winterbourne.chat.formats.ag_ui.history import (
     result_content,
     turn_id,
 )
-from winterbourne.chat.formats.base import explain_failure
+from winterbourne.chat.formats.base import encode_usage, explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 from winterbourne.override import override
 
@@ -129,18 +129,16 @@ class AgUiEncoder(sse.SseEncoder):
         self._message_id = event.message_id
         thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
         self._run_fields = {"threadId": thread, "runId": run}
+        snapshot = {"messages": encode_history(self.history or ())}
         begin = _event("RUN_STARTED", self._run_fields)
-        if self.history is None:
-            return begin
-        return begin + _event("MESSAGES_SNAPSHOT", {"messages": encode_history(self.history)})
+        return begin if self.history is None else begin + _event("MESSAGES_SNAPSHOT", snapshot)
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         outcome: dict[str, Any] = {"type": "success"}
         if event.stop_reason == "tool_calls" and self.knows_1_0:
             outcome["pendingToolCallIds"] = self._pending_calls
-        used = event.usage
-        usage = {"inputTokens": used.input, "outputTokens": used.output, "cachedInputTokens": used.cached}
-        return self._run_finished({"outcome": outcome, "result": {"stopReason": event.stop_reason}, "usage": [usage]})
+        usage = {"usage": [encode_usage(event.usage)]}
+        return self._run_finished({"outcome": outcome, "result": {"stopReason": event.stop_reason}, **usage})
 
     def _run_finished(self, outcome: dict[str, Any]) -> bytes:
         return self._end_step() + _event("RUN_FINISHED", self._run_fields | outcome)

@@ -4,7 +4,7 @@ In AG-UI, reasoning is a separate message before the answer that it led to. AG-U
 nor signatures: the encoder puts them into `metadata` and `encryptedValue`, which clients send back.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Any, Literal, TypeAlias
 
@@ -143,7 +143,7 @@ def _decode_encrypted_value(text: str | None) -> EncryptedValue:
         return EncryptedValue()
 
 
-def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:  # noqa: C901 - one case for each message
+def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
     """Core messages in the same order. Reasoning before a result belongs to the turn that made the call."""
     pending_reasoning: list[Reasoning] = []
     turn: AssistantMessage | None = None  # the last one, held back until it is complete
@@ -167,8 +167,6 @@ def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:  # noq
                 pending_reasoning.clear()
             case _Tool():
                 yield _tool_message(message)
-            case _Activity():
-                pass
     if turn:
         yield turn
 
@@ -255,7 +253,9 @@ def encode_history(messages: Iterable[Message]) -> list[dict[str, Any]]:
             case SystemMessage(text):
                 encoded.append({"id": f"s_{at}", "role": "system", "content": text})
             case UserMessage(parts, id_):
-                encoded.append({"id": id_, "role": "user", "content": _encode_content(parts)})
+                alone = parts[0].text if len(parts) == 1 and isinstance(parts[0], Text) else ""  # many show that alone
+                content = alone or [*map(_encode_user_part, parts)]
+                encoded.append({"id": id_, "role": "user", "content": content})
             case AssistantMessage(_, id_):
                 turns, thoughts = (turns + 1, thoughts) if answer == id_ else (1, 0)
                 answer = id_ or f"m_{at}"
@@ -305,13 +305,6 @@ def _insert_result(encoded: list[dict[str, Any]], result: ToolMessage) -> None:
             head = {"id": f"result-{call_id}", "role": "tool", "toolCallId": call_id}
             encoded.insert(place, head | {"content": content, "metadata": metadata})
             return
-
-
-def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
-    """A text alone as such: many clients show nothing else."""
-    if len(parts) == 1 and isinstance(parts[0], Text):
-        return parts[0].text
-    return [_encode_user_part(part) for part in parts]
 
 
 def _encode_user_part(part: UserPart) -> dict[str, Any]:

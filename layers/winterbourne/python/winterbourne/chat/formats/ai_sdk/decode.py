@@ -42,11 +42,10 @@ def _with_messages(body: dict[str, Any]) -> dict[str, Any]:
     """The body with `messages`, where it has but one `message`, or none to be answered anew: the rest is kept here."""
     if body.get("messages") is not None:
         return body
-    if body.get("message") is not None:
-        return {**body, "messages": [body["message"]], "store": True}
-    if body.get("trigger") in REGENERATE:
-        return {**body, "messages": [], "store": True}
-    raise RequestRejected(400, "no_messages", "messages: at least one is needed, or message")
+    messages = [one for one in [body.get("message")] if one is not None]
+    if not messages and body.get("trigger") not in REGENERATE:
+        raise RequestRejected(400, "no_messages", "messages: at least one is needed, or message")
+    return {**body, "messages": messages, "store": True}
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:

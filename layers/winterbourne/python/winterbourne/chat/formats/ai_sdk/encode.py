@@ -14,11 +14,10 @@ from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ai_sdk.history import (
     CallMetadata,
     PartMetadata,
-    encode_usage,
     parse_json,
     provider_metadata,
 )
-from winterbourne.chat.formats.base import explain_failure
+from winterbourne.chat.formats.base import encode_usage, explain_failure
 from winterbourne.chat.formats.json_text import dumps, single_line
 from winterbourne.override import override
 
@@ -71,8 +70,7 @@ class AiSdkEncoder(sse.SseEncoder):
                 begin = self._end_parts()
                 return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (begin, self._tool_call_fields(id_, name))
             case e.ToolCallReady(id_, name, arguments, opaque):
-                call, metadata = self._tool_call_fields(id_, name), _metadata(PartMetadata(opaque=opaque))
-                data = call, _tool_input(arguments), metadata
+                data = self._tool_call_fields(id_, name), _tool_input(arguments), _metadata(PartMetadata(opaque=opaque))
                 return b'data: {"type":"tool-input-available",%b,"input":%b%b}\n\n' % data
             case e.ToolCallSigned(id_, opaque):  # the input cannot be sent again: a page would run its tool twice
                 metadata = dumps(msgspec.to_builtins(CallMetadata({id_: opaque})))

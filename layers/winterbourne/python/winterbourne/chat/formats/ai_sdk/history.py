@@ -21,10 +21,10 @@ from winterbourne.chat.core.messages import (
     Text,
     ToolCall,
     ToolMessage,
-    Usage,
     UserMessage,
     UserPart,
 )
+from winterbourne.chat.formats.base import encode_usage
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
@@ -35,7 +35,6 @@ __all__ = [
     "UIMessage",
     "decode_history",
     "encode_history",
-    "encode_usage",
     "parse_json",
     "provider_metadata",
 ]
@@ -177,9 +176,7 @@ def _assistant_parts(part: UIMessagePart, late: Mapping[str, Opaque]) -> Iterato
 def _tool_arguments(part: UIMessagePart) -> str:
     """The arguments as JSON text; those that were not a JSON object were sent as plain text and stay unchanged."""
     value = part.raw_input if part.input is None else part.input
-    if value is None:
-        return "{}"
-    return value if isinstance(value, str) else dumps(value).decode()
+    return value if isinstance(value, str) else dumps({} if value is None else value).decode()
 
 
 def _tool_message(part: UIMessagePart) -> ToolMessage | None:
@@ -251,11 +248,6 @@ def _encode_turn(turn: AssistantMessage, part_count: int, server_tools: Containe
                 metadata = provider_metadata(PartMetadata(opaque=opaque), "callProviderMetadata")
                 encoded.append({**kind, **call, "state": "input-available", **metadata})
     return encoded
-
-
-def encode_usage(usage: Usage) -> dict[str, int]:
-    """Token counts as the SDK names them."""
-    return {"inputTokens": usage.input, "outputTokens": usage.output, "cachedInputTokens": usage.cached}
 
 
 def provider_metadata(part: PartMetadata, field: str = "providerMetadata") -> dict[str, Any]:

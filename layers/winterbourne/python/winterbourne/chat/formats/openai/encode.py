@@ -11,8 +11,9 @@ import msgspec
 from msgspec import UnsetType
 
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import Opaque
+from winterbourne.chat.core.messages import AssistantMessage, Opaque, Reasoning, ToolCall
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.override import override
@@ -52,7 +53,7 @@ class _TurnReasoning(msgspec.Struct):
     pieces: list[str] = []
     fields: dict[str, Any] = {}
 
-    def end_block(self, event: e.ReasoningEnded) -> None:
+    def end_block(self, event: e.ReasoningEnded | Reasoning) -> None:
         """Take a block whose text is complete."""
         text = "".join(self.pieces)
         self.pieces.clear()
@@ -132,9 +133,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case e.ConversationStopped(reason):
                 # The format has no reason for this: `length` says that more would have come, `stopped` why it did not.
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
-            case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
-                return b""
-            case e.TurnEnded():
+            case e.TurnEnded() | e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
                 return b""
             case _:
                 assert_never(event)
@@ -210,66 +209,49 @@ class OpenAiCompletionEncoder(msgspec.Struct):
     created: int
     status: int = 200
     headers: Mapping[str, str] = msgspec.field(default_factory=lambda: JSON_HEADERS)
-    _id: str = ""
-    _turns: list[list[str]] = []
-    _reasoning: list[str] = []
-    _turn_reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
-    _tool_calls: dict[str, dict[str, Any]] = {}
+    _events: list[e.ChatEvent] = []
 
     def encode(self, batch: EventBatch) -> bytes:
         """Return nothing until the terminal event, then the whole body."""
-        return b"".join([self._body(event) for event in batch])
-
-    def _body(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0912 - one case for each event
-        match event:
-            case e.TextDelta(text):
-                self._turns[-1].append(text)
-            case e.ReasoningDelta(text):
-                self._reasoning.append(text)
-                self._turn_reasoning.pieces.append(text)
-            case e.ReasoningEnded():
-                self._turn_reasoning.end_block(event)
-            case e.ToolCallReady(id, name, arguments, opaque):
-                if name in self.client_tools:
-                    function = {"name": name, "arguments": arguments or "{}"}
-                    self._tool_calls[id] = {"id": id, "type": "function", "function": function, **_fields(opaque)}
-            case e.ToolCallSigned(id, opaque):
-                if call := self._tool_calls.get(id):
-                    call.update(_fields(opaque))
-            case e.TurnStarted():
-                self._turns.append([])
-                self._turn_reasoning = _TurnReasoning()
-            case e.ConversationStarted():
-                self._id, self.model = f"chatcmpl-{event.message_id}", self.model or event.model
-            case e.ConversationEnded():
-                return self._completion(FINISH_REASONS.get(event.stop_reason, "length"), event.usage)
-            case e.ConversationStopped():
-                return self._completion("length", e.Usage(), stopped=event.reason)
-            case e.ConversationFailed():
-                self.status, self.headers = event.status, _failure_headers(event)
-                return _encode_failure(event)
-            case e.ToolCallStarted() | e.ToolArgumentsDelta() | e.TurnEnded():
-                pass
-            case e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
-                pass
-            case _:
-                assert_never(event)
+        self._events += batch
+        match batch[-1] if batch else None:
+            case e.ConversationEnded(stop_reason, usage):
+                return self._completion(FINISH_REASONS.get(stop_reason, "length"), usage)
+            case e.ConversationStopped(reason):
+                return self._completion("length", e.Usage(), stopped=reason)
+            case e.ConversationFailed() as failed:
+                self.status, self.headers = failed.status, _failure_headers(failed)
+                return _encode_failure(failed)
         return b""
 
     def _completion(self, finish_reason: str, usage: e.Usage, **extra_fields: str) -> bytes:
+        started = next(event for event in self._events if isinstance(event, e.ConversationStarted))
         choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": finish_reason}
-        head = {"id": self._id, "object": "chat.completion", "created": self.created, "model": self.model}
-        return dumps({**head, "choices": [choice], "usage": _usage(usage), **extra_fields})
+        head = {"id": f"chatcmpl-{started.message_id}", "object": "chat.completion", "created": self.created}
+        body = {"model": self.model or started.model, "choices": [choice], "usage": _usage(usage)}
+        return dumps({**head, **body, **extra_fields})
 
     def _message(self) -> dict[str, Any]:
-        turns = ("".join(turn) for turn in self._turns)
-        text = TURN_SEPARATOR.join(turn for turn in turns if turn) or (None if self._tool_calls else "")
+        turns = [message for message in messages_of(self._events) if isinstance(message, AssistantMessage)]
+        calls = [call for turn in turns for call in turn.tool_calls if call.name in self.client_tools]
+        text = TURN_SEPARATOR.join(turn.text for turn in turns if turn.text) or (None if calls else "")
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-        if self._reasoning:
-            message["reasoning_content"] = "".join(self._reasoning)
-        if self._tool_calls:
-            message["tool_calls"] = [*self._tool_calls.values()]
-        return message | self._turn_reasoning.fields
+        opaque = _TurnReasoning()
+        for turn in turns:
+            opaque = _TurnReasoning()
+            for part in turn.parts:
+                if isinstance(part, Reasoning):
+                    message["reasoning_content"] = message.get("reasoning_content", "") + part.text
+                    opaque.pieces.append(part.text)
+                    opaque.end_block(part)
+        if calls:
+            message["tool_calls"] = [*map(_tool_call, calls)]
+        return {name: value for name, value in message.items() if value != "" or name == "content"} | opaque.fields
+
+
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {"id": call.id, "type": "function", "function": function, **_fields(call.opaque)}
 
 
 def _usage(usage: e.Usage) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Chats endpoint: kept conversations as the AI SDK's frontends have them, listed and one by one, as JSON."""
 
 from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import msgspec
@@ -11,7 +12,7 @@ from winterbourne.chat.errors import ConversationNotFound
 from winterbourne.chat.http.endpoints.conversations import read_page
 from winterbourne.chat.http.service import RequestContext, reply_json
 from winterbourne.chat.storage.base import time_limit
-from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary
+from winterbourne.chat.storage.conversations import ConversationStore
 
 __all__ = ["ChatsEndpoint"]
 
@@ -39,21 +40,18 @@ class ChatsEndpoint(msgspec.Struct, frozen=True):
             RequestRejected: 400 if the query is invalid.
         """
         summaries, cursor = await read_page(self.conversations, context)
-        await reply_json(context.stream, {"chats": [*map(_as_chat, summaries)], "next": cursor})
+        chats = [
+            {"id": s.id, "title": s.title, "createdAt": s.created_at, "updatedAt": s.updated_at, "running": s.running}
+            for s in summaries
+        ]
+        await reply_json(context.stream, {"chats": chats, "next": cursor})
 
     async def get(self, context: RequestContext) -> None:
         """Send one conversation's title and messages; an unknown one is empty, because a page opens new ones by URL."""
         chat_id, title, messages = context.path_params["id"], "", list[Message]()
-        try:
+        with suppress(ConversationNotFound):
             async with time_limit():
                 summary, messages = await self.conversations.get(context.caller.id, chat_id)
             title = summary.title
-        except ConversationNotFound:
-            pass
         shown = self.encode_history(messages, {tool.name for tool in self.tools.schemas})
         await reply_json(context.stream, {"id": chat_id, "title": title, "messages": shown})
-
-
-def _as_chat(summary: ConversationSummary) -> dict[str, Any]:
-    times = {"createdAt": summary.created_at, "updatedAt": summary.updated_at}
-    return {"id": summary.id, "title": summary.title, **times, "running": summary.running}

@@ -65,14 +65,12 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         await reply_json(context.stream, {"conversation_id": conversation_id, "status": "stopping"}, status=202)
 
 
-async def read_page(
-    conversations: ConversationStore, context: RequestContext
-) -> tuple[list[ConversationSummary], str | None]:
+async def read_page(store: ConversationStore, context: RequestContext) -> tuple[list[ConversationSummary], str | None]:
     """The page of the caller's conversations that the query asks for, and the cursor of the next one as text."""
     query = context.request.query
     limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
     async with time_limit():
-        summaries, cursor = await conversations.list_page(context.caller.id, limit, after)
+        summaries, cursor = await store.list_page(context.caller.id, limit, after)
     return summaries, cursor and _encode_cursor(cursor)
 
 
