@@ -92,6 +92,9 @@ def test_an_answer_is_regenerated_without_its_question(page: Page, trigger: str)
     assert page.ids[:1] == [first]
     assert len(page.ids) == 2
     assert page.ids[1] != answer
+    page.ask("", trigger=trigger, messageId=first)
+    assert page.ids[:1] == [first]
+    assert len(page.ids) == 2
 
 
 def test_an_answer_is_regenerated_natively(page: Page) -> None:

@@ -161,6 +161,8 @@ def truncate_from(stored: Sequence[StoredMessage], request: ChatRequest) -> list
         return not request.replace_from or getattr(message, "id", "") != request.replace_from
 
     kept = list(takewhile(stays, stored))
+    if request.regenerate and not request.messages:  # a question that is named is the one to answer anew
+        kept += [one for one in stored[len(kept) :][:1] if isinstance(one.message, UserMessage)]
     while request.regenerate and not request.messages and kept and not isinstance(kept[-1].message, UserMessage):
         kept.pop()
     return kept
