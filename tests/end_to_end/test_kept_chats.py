@@ -24,9 +24,7 @@ class Page:
     def read(self, response: httpx.Response) -> list[Any]:
         response.raise_for_status()
         data = [event.data for event in EventSource(response).iter_sse()]
-        return [
-            json.loads(one) for one in data if one not in {"", "[DONE]"}
-        ]  # this parser takes a bare `retry:` for one
+        return [json.loads(one) for one in data if one != "[DONE]"]
 
     def post(self, path: str, **body: Any) -> list[Any]:
         return self.read(self.http.post(path, json=body))

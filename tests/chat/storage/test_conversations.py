@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -623,6 +623,67 @@ class TestUnreadableItems:
         assert await store.query_partition(MESSAGES) == []
         with pytest.raises(ConversationNotFound):
             await conversations.delete(ALICE, "c")
+
+
+class TestWholeHistories:
+    """Clients that keep the history themselves, in conversations that are kept here too."""
+
+    @pytest.mark.parametrize(("keep", "kept"), [("request", [False, False, True]), ("always", [True, False, True])])
+    async def test_are_kept_if_the_setting_says_so_and_the_client_has_named_them(
+        self, store: Store, keep: Literal["request", "always"], kept: list[bool]
+    ) -> None:
+        conversations = ConversationStore(store, StorageSettings(keep=keep))
+        question = (user("one"),)
+        requests = (
+            ChatRequest(messages=question, conversation_id="c"),
+            ChatRequest(messages=question),
+            ChatRequest(messages=question, conversation_id="c", store=True),
+        )
+        assert [conversations.keeps(request) for request in requests] == kept
+
+    async def ask(self, conversations: ConversationStore, *history: Message, answer: str) -> tuple[Message, ...]:
+        """Answer the whole history of a client; returns what the model is sent."""
+        request = ChatRequest(messages=history, conversation_id="c")
+        async with opening(conversations, ALICE, request) as opened:
+            opened.append(assistant(answer))
+            return opened.messages
+
+    async def test_are_kept_once_and_sent_as_they_came(self, conversations: ConversationStore) -> None:
+        shown: list[Message] = []
+        for number in ("1", "2", "3"):
+            shown.append(user(f"question {number}", f"u{number}"))
+            assert await self.ask(conversations, *shown, answer=number) == tuple(shown)
+            shown.append(assistant(number))
+        assert await get_messages(conversations) == shown
+
+    async def test_that_were_begun_elsewhere_are_kept_whole(self, conversations: ConversationStore) -> None:
+        begun = user("one", "u1"), assistant("1"), user("two", "u2")
+        await self.ask(conversations, *begun, answer="2")
+        assert await get_messages(conversations) == [*begun, assistant("2")]
+
+    async def test_may_be_edited_by_the_ids_of_questions(self, conversations: ConversationStore) -> None:
+        first = user("one", "u1"), assistant("1")
+        await self.ask(conversations, first[0], answer="1")
+        await self.ask(conversations, *first, user("two", "u2"), answer="2")
+        await self.ask(conversations, *first, user("other", "u2"), answer="3")
+        assert await get_messages(conversations) == [*first, user("other", "u2"), assistant("3")]
+
+    async def test_are_kept_without_what_the_client_says_of_itself(self, conversations: ConversationStore) -> None:
+        context = user("Page: harbour")
+        await self.ask(conversations, context, user("one", "u1"), answer="1")
+        sent = await self.ask(conversations, context, user("one", "u1"), assistant("1"), user("two", "u2"), answer="2")
+        assert sent[0] == context
+        assert await get_messages(conversations) == [
+            user("one", "u1"),
+            assistant("1"),
+            user("two", "u2"),
+            assistant("2"),
+        ]
+
+    async def test_without_any_ids_go_on(self, conversations: ConversationStore) -> None:
+        await self.ask(conversations, user("one"), answer="1")
+        await self.ask(conversations, user("one"), assistant("1"), user("two"), answer="2")
+        assert await get_messages(conversations) == [user("one"), assistant("1"), user("two"), assistant("2")]
 
 
 class TestKilledProcess:

@@ -148,7 +148,7 @@ class TestAnAnswerThatRuns:
 
 class TestAnAnswerThatHasEnded:
     @jumping
-    @pytest.mark.parametrize("path", ["/chat", "/api/chat", "/agui"])
+    @pytest.mark.parametrize("path", ["/chat", "/api/chat", "/agui", "/v1/chat/completions"])
     async def test_is_sent_again_for_an_hour_in_every_format(self, path: str) -> None:
         chat = Chat(calls_tools(("a", "sleep", "1")), answer("done"))
         await chat.ask()

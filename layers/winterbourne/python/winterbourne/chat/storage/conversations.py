@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, Message
+from winterbourne.chat.core.history import new_messages
+from winterbourne.chat.core.messages import ChatRequest, Message, UserMessage
 from winterbourne.chat.errors import ConversationNotFound
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
@@ -63,11 +64,12 @@ class OpenConversation:
     Made by `ConversationStore.open`.
 
     Attributes:
-        messages: The history to send to the model, once started; the request's own messages are last.
+        messages: The history to send to the model, once started: the stored one with the request's own messages last,
+            or that of the request if it brings the whole.
     """
 
     def __init__(self, store: Store, lease: Lease, caller_id: str, request: ChatRequest, logs: StreamLogs) -> None:
-        self.messages: tuple[Message, ...] = ()
+        self.messages = request.messages
         self._store = store
         self._lease = lease
         self._pk = messages_partition(caller_id, request.conversation_id)
@@ -94,8 +96,9 @@ class OpenConversation:
         Cancellation:
             `close` releases what has been acquired.
         """
-        lease, request = self._lease, self._request
+        lease = self._lease
         await lease.load()
+        request = self._request = _only_new(self._request, is_kept=lease.metadata is not None)
         if lease.metadata is None:
             merge_history((), request.messages)  # raises before anything is created
         metadata, contents = await asyncio.gather(  # waits for both, even if one fails
@@ -109,7 +112,8 @@ class OpenConversation:
             raise contents
         stored = await _join_items(contents.all, metadata.created_ms)
         kept = truncate_from(stored, request)
-        self.messages = merge_history([one.message for one in kept], request.messages)
+        if request.store:
+            self.messages = merge_history([one.message for one in kept], request.messages)
         if len(kept) < len(stored):
             contents = await self._truncate(contents, stored[len(kept)].sk)
         self._epoch, self._expires_at_s = metadata.epoch, lease.item_expires_at_s
@@ -171,14 +175,19 @@ class ConversationStore:
 
     Args:
         store: Holds their items.
-        settings: CONVERSATION_TTL_DAYS and CONVERSATION_LEASE.
+        settings: KEEP, CONVERSATION_TTL_DAYS and CONVERSATION_LEASE.
     """
 
     def __init__(self, store: Store, settings: StorageSettings) -> None:
         self._store = store
         self._ttl_s = settings.conversation_ttl_days * DAY_S
         self._lease_s = settings.conversation_lease
+        self._keeps_all = settings.keep == "always"
         self.logs = StreamLogs(store, settings.conversation_lease)
+
+    def keeps(self, request: ChatRequest) -> bool:
+        """Whether the conversation of this request is to be kept."""
+        return request.store or (self._keeps_all and bool(request.conversation_id))
 
     def open(self, caller_id: str, request: ChatRequest) -> OpenConversation:
         """The conversation that a request is about. Nothing is read or written before it is started."""
@@ -268,6 +277,22 @@ class ConversationStore:
             updated_at=_as_datetime(item.updated_ms),
             running=is_leased(metadata, self._store.now_ms()),
         )
+
+
+def _only_new(request: ChatRequest, *, is_kept: bool) -> ChatRequest:
+    """The request with those messages that are to be stored: of a whole history, those that are not yet.
+
+    What a client without a store of its own says of itself (AG-UI's context) stands among messages with ids without one
+    and is not kept.
+    """
+    if request.store:
+        return request
+    new = request.messages
+    if is_kept:
+        new = new_messages(new, {tool.name for tool in request.client_tools})
+    named = tuple(message for message in new if not isinstance(message, UserMessage) or message.id)
+    has_question = any(isinstance(message, UserMessage) for message in named)
+    return replace(request, messages=named if has_question else new)
 
 
 class _Items(msgspec.Struct):

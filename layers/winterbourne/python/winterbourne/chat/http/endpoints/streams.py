@@ -23,8 +23,8 @@ from winterbourne.chat.storage.stream_log import StreamLog
 
 __all__ = ["StreamEndpoint"]
 
-RETRY_FRAME: Final = b"retry: 1000\n\n"
-"""After how many milliseconds an EventSource comes back."""
+RETRY_FIELD: Final = b"retry: 1000\n"
+"""After how many milliseconds an EventSource comes back; a field of the first event."""
 
 
 class StreamEndpoint(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         encode = _numbered(encoder, after) if wire_format.numbers_frames else encoder.encode
         context.stream.start_on_write(encoder)
         if wire_format.numbers_frames:
-            await context.stream.write(RETRY_FRAME)
+            await context.stream.write(RETRY_FIELD)
         writer = EventWriter(encode, context.stream.write, encoder.heartbeat, context.lambda_context.aws_request_id)
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
         is_in_history = log is None or (log.is_ended and answer.history is not None)
