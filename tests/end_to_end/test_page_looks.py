@@ -64,10 +64,10 @@ class TestKeyboardAndScreenReader:
         has_ended(ask(page, "What is the weather in Paris?"))
         page.locator("body").click(position={"x": 2, "y": 200})
         reached = []
-        for _ in range(6):
+        for _ in range(7):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
-        assert {"New conversation", "Result", "Copy answer", "Send"} <= set(reached)
+        assert {"Conversations", "New conversation", "Result", "Copy answer", "Send"} <= set(reached)
 
     def test_the_conversation_is_a_log_that_is_busy_while_text_arrives(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
@@ -113,6 +113,12 @@ class TestAxe:
         page.keyboard.press("Enter")
         has_ended(page.locator(".answer"))
         assert page.evaluate(AXE) == []
+        page.get_by_role("button", name="Conversations").click()
+        page.get_by_role("button", name="Rename or delete").first.click()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        assert page.evaluate(AXE) == []
+        keep_picture(page, f"list-{scheme}")
+        page.get_by_role("button", name="Close").click()
         model_provider.rejects_with(400)
         has_ended(ask(page, "Hello again"), "failed")
         assert page.evaluate(AXE) == []
@@ -214,6 +220,17 @@ class TestLooks:
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         expect(answer.locator(".slowest .bar")).to_be_visible()
         keep_picture(page, "phone")
+        page.get_by_role("button", name="Conversations").click()
+        edit = page.get_by_role("button", name=f"Rename or delete: {FIVE}").first
+        expect(edit).to_be_visible()
+        keep_picture(page, "phone-list")
+        box, button = page.get_by_role("dialog").bounding_box(), edit.bounding_box()
+        assert box
+        assert button
+        assert box["x"] == 0 < button["x"] + button["width"] <= box["width"] < PHONE["width"]
+        assert min(button["width"], button["height"]) >= 24
+        edit.click()
+        keep_picture(page, "phone-list-edit")
 
     def test_the_newest_text_stays_in_view_unless_the_user_scrolls_away(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, viewport={"width": 500, "height": 400})

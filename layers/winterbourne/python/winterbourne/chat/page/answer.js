@@ -13,9 +13,12 @@ const NOTES = { // by stop reason
   max_turns: "The model was asked as often as is allowed.",
   content_filter: "The provider's filter ended the answer.",
   refusal: "The model declined to go on.",
+  unfinished: "This answer was not finished.",
+  unanswered: "This question was not answered.",
+  interrupted: "The connection was lost. Trying again.",
 };
 
-/** A streaming answer. `state` is waiting, running, done, stopped or failed. */
+/** An answer. `state` is waiting, running, done, stopped or failed. Times are shown of one that was seen live. */
 export class Answer {
   turns = new Turns();
   #views = new Map(); // turn → its text view and card list
@@ -27,8 +30,10 @@ export class Answer {
   #body = el("div");
   #footer = el("footer", { class: "answer-foot" });
   #rafId = 0;
+  #isLive;
 
-  constructor() {
+  constructor({ isLive = true } = {}) {
+    this.#isLive = isLive;
     this.node = el("article", { class: "answer", "aria-label": "Answer" },
       this.#body, this.#timeline.node, this.#footer);
     this.#setState("waiting");
@@ -36,6 +41,7 @@ export class Answer {
 
   /** Apply a frame. Unknown types are ignored, as later servers may add some. */
   handleFrame(frame) {
+    if (this.#footer.hasChildNodes()) this.#footer.replaceChildren(); // the connection is back
     switch (frame.type) {
       case "content": return this.#appendText(frame.delta);
       case "reasoning": return this.#appendReasoning(frame.delta);
@@ -52,6 +58,19 @@ export class Answer {
   /** End with an error, and buttons to retry. */
   fail(message, buttons) {
     this.#end("failed", el("p", { class: "note alert", role: "alert" }, message), ...buttons);
+  }
+
+  /** Say that the connection is lost. What comes after it tells no times. */
+  interrupt() {
+    this.#isLive = false;
+    this.#timeline.node.remove();
+    this.#footer.replaceChildren(note("interrupted"));
+  }
+
+  /** End what was kept of an answer: whole, or with buttons to retry. */
+  endKept({ isComplete, usage, turns }, buttons = []) {
+    if (isComplete) this.#complete({ usage, turns });
+    else this.#end("stopped", note(turns ? "unfinished" : "unanswered"), ...buttons, this.#copyButton());
   }
 
   #appendText(delta) {
@@ -95,6 +114,7 @@ export class Answer {
 
   // Repeats as long as a tool runs.
   #drawTimeline() {
+    if (!this.#isLive) return;
     this.#timeline.render(this.turns.calls, this.#elapsedMs());
     const isRunning = this.turns.calls.some(({ endedMs }) => endedMs === undefined);
     this.#rafId = isRunning ? requestAnimationFrame(() => this.#drawTimeline()) : 0;
@@ -102,12 +122,13 @@ export class Answer {
 
   #complete({ stop_reason: reason, usage, turns }) {
     const stats = [
-      this.#firstTextMs !== null && `first word ${formatMs(this.#firstTextMs)}`,
-      `whole answer ${formatMs(this.#elapsedMs())}`,
+      this.#isLive && this.#firstTextMs !== null && `first word ${formatMs(this.#firstTextMs)}`,
+      this.#isLive && `whole answer ${formatMs(this.#elapsedMs())}`,
       turns > 1 && `${turns} turns`,
       usage?.output > 0 && `${usage.input} tokens in, ${usage.output} out`,
     ];
-    const line = el("p", { class: "figures" }, stats.filter(Boolean).join(" · "));
+    const text = stats.filter(Boolean).join(" · ");
+    const line = text && el("p", { class: "figures" }, text);
     this.#end("done", note(reason), line, this.#copyButton());
   }
 
@@ -121,12 +142,13 @@ export class Answer {
     for (const { text } of this.#views.values()) text.end();
     cancelAnimationFrame(this.#rafId);
     this.#drawTimeline();
-    this.#footer.append(...footer.filter(Boolean));
+    this.#footer.replaceChildren(...footer.filter(Boolean));
     this.#setState(state);
   }
 
   #setState(state) {
     this.state = state;
+    this.isOver = state === "done" || state === "stopped";
     this.node.dataset.state = state;
     this.node.setAttribute("aria-busy", state === "waiting" || state === "running");
   }

@@ -1,97 +1,133 @@
-// The chat page: its input form, the current conversation and the active request.
+// The chat page: its input form, the conversation that its URL names, and the answer that is being received.
 
 import { Answer } from "./answer.js";
-import { ChatError, requestStop, streamFrames } from "./chat.js";
+import { ChatError, ask, brokenOff, conversationRequest, follow, requestStop } from "./chat.js";
+import { conversationList } from "./conversation_list.js";
 import { button, copyText, el } from "./dom.js";
 import { apiKey } from "./key.js";
+import { textOf, toExchanges } from "./turns.js";
 
 const STOP_TIMEOUT_MS = 3000; // after this the request is aborted
+const TITLE_DELAY_MS = 3000; // a model writes the title after the first answer
+const ENDINGS = { done: "Answer complete", stopped: "Answer stopped", failed: "The answer failed" };
 
-const [form, input, log, status, hero, newButton, sendButton, stopButton] =
-  ["composer", "question", "log", "status", "hero", "new", "send", "stop"].map((id) => document.getElementById(id));
+const [form, input, notice, log, status, hero, newButton, sendButton, stopButton] =
+  ["composer", "question", "notice", "log", "status", "hero", "new", "send", "stop"]
+    .map((id) => document.getElementById(id));
 const root = document.documentElement;
+const pageTitle = document.title;
 
 let conversation = newConversation();
-let active = null; // the AbortController of the request in flight
+let active = null; // the AbortController of the answer that is being received
+let loading = null; // that of the conversation that is being loaded, or could not be
 let isAutoScrolling = false;
 
 function newConversation() {
-  const random = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36));
-  return { id: `c_${random.join("")}`, exchanges: [] };
+  return { id: randomId("c_"), exchanges: [] };
 }
 
-function handleSubmit(event) {
-  event.preventDefault();
-  submit();
+function randomId(prefix) {
+  return prefix + Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
 }
 
-function submit() {
+function submit(event) {
+  event?.preventDefault();
   const question = input.value.trim();
-  if (!question || active) return;
-  const exchange = { question, answer: null };
-  conversation.exchanges.push(exchange);
-  log.append(el("h2", { class: "question" }, question));
-  input.value = "";
-  resizeInput();
+  if (!question || active || loading) return;
+  const { id, exchanges } = conversation;
+  if (!exchanges.length) {
+    log.replaceChildren();
+    history.pushState(null, "", `#${id}`);
+  }
+  for (const node of log.querySelectorAll(".retry")) node.remove(); // asked again, it would drop what follows
+  const exchange = { message: { role: "user", id: randomId("u_"), content: [{ type: "text", text: question }] } };
+  exchanges.push(exchange);
+  setInput("");
+  append(exchange);
   requestAnswer(exchange);
 }
 
-async function requestAnswer(exchange) {
-  const previous = exchange.answer;
-  exchange.answer = new Answer();
-  if (previous) previous.node.replaceWith(exchange.answer.node);
-  else log.append(exchange.answer.node);
+function append(exchange, options) {
+  exchange.answer = new Answer(options);
+  log.append(el("h2", { class: "question" }, textOf(exchange.message)), exchange.answer.node);
+}
+
+function replaceAnswer(exchange, options) {
+  const { node } = exchange.answer;
+  exchange.answer = new Answer(options);
+  node.replaceWith(exchange.answer.node);
+}
+
+function requestAnswer(exchange) {
+  notice.textContent = "";
+  replaceAnswer(exchange);
+  receive(exchange, ask, showKept);
+}
+
+async function receive(exchange, start, whenNothing) {
   const controller = active = new AbortController();
+  const { signal } = controller;
   isAutoScrolling = true;
   render("Answering");
   try {
-    await streamAnswer(exchange, controller.signal);
+    const onBreak = () => exchange.answer.interrupt();
+    for await (const frame of start(conversation.id, { signal, onBreak }, exchange.message)) {
+      // What was kept of an answer gives way to its replay.
+      if (start === follow && frame.type === "start") replaceAnswer(exchange, { isLive: false });
+      if (frame.type === "error") throw new ChatError(frame.message);
+      exchange.answer.handleFrame(frame);
+    }
+    if (active !== controller) return; // the user has gone elsewhere
+    if (exchange.answer.isOver) showEnd(exchange.answer);
+    else await whenNothing(exchange, signal);
   } catch (error) {
-    showError(error, exchange);
+    if (active === controller) showError(error, exchange);
   } finally {
     controller.abort(); // closes a response that was not read to its end
   }
 }
 
-async function streamAnswer(exchange, signal) {
-  const { answer } = exchange;
-  const body = { conversation_id: conversation.id, messages: messagesUpTo(exchange) };
-  for await (const frame of streamFrames(body, { key: apiKey.value, signal })) {
-    if (frame.type === "error") throw new ChatError(frame.message);
-    answer.handleFrame(frame);
-  }
-  setIdle(answer.state === "stopped" ? "Answer stopped" : "Answer complete");
+// The stream is gone, but the answer may be kept.
+async function showKept(_, signal) {
+  show(await conversationRequest("GET", conversation.id, { signal }).catch(() => { throw brokenOff(); }));
 }
 
-function messagesUpTo(last) {
-  const { exchanges } = conversation;
-  return exchanges.slice(0, exchanges.indexOf(last) + 1).flatMap(({ question, answer }, index) => [
-    { role: "user", content: question },
-    ...answer.turns.toMessages(index, answer.state !== "done"),
-  ]);
+function showEnd(answer) {
+  setIdle(ENDINGS[answer.state]);
+  const isFirst = conversation.exchanges.length === 1;
+  conversationList.refresh(isFirst);
+  if (isFirst) setTimeout(() => conversationList.refresh(true), TITLE_DELAY_MS);
 }
 
 function showError(error, exchange) {
-  if (!conversation.exchanges.includes(exchange)) return; // of an earlier conversation
+  if (error.code === "conversation_busy") return giveWay(error, exchange);
   const { answer } = exchange;
   if (error.name === "AbortError") answer.stop("user");
   else answer.fail(error.message, retryButtons(error, exchange));
-  setIdle(answer.state === "stopped" ? "Answer stopped" : "The answer failed");
-  if (error.status === 401) promptForKey(apiKey.value && error.message, exchange);
+  setIdle(ENDINGS[answer.state]);
+}
+
+// Another answer runs. It is shown, and the question goes back to where it was written.
+async function giveWay(error, { message, answer }) {
+  conversation.exchanges.pop();
+  answer.node.previousSibling.remove();
+  answer.node.remove();
+  await load();
+  if (conversation.exchanges.some((each) => each.message.id === message.id)) return; // it is the answer to this
+  setInput([textOf(message), input.value].filter(Boolean).join("\n\n"));
+  notice.textContent = error.message;
 }
 
 function retryButtons(error, exchange) {
-  const retry = button("Try again", () => active || requestAnswer(exchange), { icon: "retry", class: "strong" });
+  const again = () => exchange && !error.isBroken ? requestAnswer(exchange) : load();
+  const retry = button("Try again", () => active || again(), { icon: "retry", class: "strong retry" });
   if (error.retryAfterS > 0) {
     retry.disabled = true;
     setTimeout(() => { retry.disabled = false; }, error.retryAfterS * 1000);
   }
-  const changeKey = button("Use another key", () => promptForKey("", exchange));
+  const changeKey = button("Use another key", async () => await apiKey.prompt("") && !active && again(),
+    { class: "quiet retry" });
   return [401, 403].includes(error.status) ? [retry, changeKey] : [retry];
-}
-
-async function promptForKey(reason, exchange) {
-  if (await apiKey.prompt(reason) && !active) requestAnswer(exchange);
 }
 
 async function stopAnswer() {
@@ -99,15 +135,88 @@ async function stopAnswer() {
   const controller = active;
   status.textContent = "Stopping";
   setTimeout(() => controller.abort(), STOP_TIMEOUT_MS);
-  if (!await requestStop(conversation.id, { key: apiKey.value })) controller.abort();
+  if (!await requestStop(conversation.id)) controller.abort();
+}
+
+function openFromUrl() {
+  const id = new URLSearchParams(`id=${location.hash.slice(1)}`).get("id"); // never throws
+  if (!id) return show(newConversation());
+  if (id === conversation.id) return;
+  show({ id });
+  load();
 }
 
 function startOver() {
-  active?.abort();
-  log.replaceChildren();
-  conversation = newConversation();
-  setIdle("New conversation");
+  if (location.hash) history.pushState(null, "", location.pathname + location.search);
+  show(newConversation());
   input.focus();
+}
+
+async function load() {
+  leave();
+  const { signal } = loading = new AbortController();
+  render("Loading");
+  try {
+    const kept = await conversationRequest("GET", conversation.id, { signal });
+    if (!signal.aborted) show(kept);
+  } catch (error) {
+    if (!signal.aborted) showLoadError(error);
+  }
+}
+
+function leave() {
+  active?.abort();
+  loading?.abort();
+  active = loading = null;
+}
+
+// Shows a conversation as the server keeps it, and follows its answer if that runs or has not ended.
+function show({ id, title, messages = [], running }) {
+  leave();
+  conversation = { id, exchanges: toExchanges(messages) };
+  const last = conversation.exchanges.at(-1);
+  const isOpen = last && (running || !last.isComplete);
+  document.title = title ? `${title} · ${pageTitle}` : pageTitle;
+  notice.textContent = "";
+  log.ariaLive = "off"; // nobody wants all of it read out
+  log.replaceChildren();
+  for (const exchange of conversation.exchanges) showExchange(exchange, isOpen && exchange === last);
+  isAutoScrolling = true;
+  setIdle(title ?? "");
+  setTimeout(() => { log.ariaLive = null; }, 1000);
+  if (isOpen) receive(last, follow, endKept);
+}
+
+function showExchange(exchange, isOpen) {
+  append(exchange, { isLive: false });
+  for (const frame of exchange.frames) exchange.answer.handleFrame(frame);
+  if (!isOpen) exchange.answer.endKept(exchange);
+}
+
+function endKept(exchange) {
+  exchange.answer.endKept(exchange, retryButtons({}, exchange));
+  setIdle("");
+}
+
+function showLoadError(error) {
+  const answer = new Answer();
+  log.querySelector(".answer:not(.question + *)")?.remove(); // the error before
+  log.append(answer.node);
+  if (error.status === 404) {
+    answer.fail("There is no such conversation here, or no longer.", [button("New conversation", startOver)]);
+    [conversation, loading] = [newConversation(), null];
+  } else answer.fail(error.message, retryButtons(error));
+  render("");
+}
+
+// Another tab may have gone on with the conversation.
+async function catchUp() {
+  const { id, exchanges } = conversation;
+  const last = exchanges.at(-1);
+  if (document.hidden || active || loading || !last?.answer.isOver) return;
+  const kept = await conversationRequest("GET", id).catch(() => null);
+  if (!kept || active || loading || conversation.id !== id) return;
+  if (kept.running || toExchanges(kept.messages).at(-1)?.message.id !== last.message.id) show(kept);
 }
 
 function setIdle(text) {
@@ -118,10 +227,16 @@ function setIdle(text) {
 function render(statusText) {
   root.dataset.running = active !== null;
   status.textContent = statusText;
-  hero.hidden = conversation.exchanges.length > 0;
+  hero.hidden = log.hasChildNodes() || loading !== null;
   newButton.hidden = !hero.hidden;
   sendButton.hidden = active !== null;
   stopButton.hidden = active === null;
+  conversationList.mark(conversation.id);
+}
+
+function setInput(text) {
+  input.value = text;
+  resizeInput();
 }
 
 function resizeInput() {
@@ -129,18 +244,27 @@ function resizeInput() {
   input.style.height = `${input.scrollHeight}px`;
 }
 
-form.addEventListener("submit", handleSubmit);
+form.addEventListener("submit", submit);
 input.addEventListener("input", resizeInput);
 input.addEventListener("keydown", (event) => {
   // While an input method composes text, as for Japanese, Enter accepts that text.
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) handleSubmit(event);
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
 });
-addEventListener("keydown", (event) => event.key === "Escape" && stopAnswer());
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stopAnswer();
+});
+addEventListener("hashchange", openFromUrl);
+document.addEventListener("visibilitychange", catchUp);
 stopButton.addEventListener("click", stopAnswer);
 newButton.addEventListener("click", startOver);
+conversationList.onChange = ({ id, title }) => {
+  if (id !== conversation.id) return;
+  if (title === undefined) startOver(); // it was deleted
+  else document.title = `${title} · ${pageTitle}`;
+};
 hero.addEventListener("click", ({ target }) => {
   if (!target.matches(".suggestion")) return;
-  input.value = target.textContent;
+  setInput(target.textContent);
   submit();
 });
 log.addEventListener("click", ({ target }) => {
@@ -151,4 +275,4 @@ addEventListener("scroll", () => {
   isAutoScrolling = innerHeight + scrollY >= root.scrollHeight - 80;
 }, { passive: true });
 new ResizeObserver(() => isAutoScrolling && scrollTo(0, root.scrollHeight)).observe(log);
-render("");
+openFromUrl();

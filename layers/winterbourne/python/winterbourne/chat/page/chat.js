@@ -1,8 +1,12 @@
-// Client of the native chat API: streams the frames of an answer, requests a stop. No DOM.
+// Client of the native chat API: answers, and kept conversations. Asks for the key if one is needed.
 
+import { apiKey } from "./key.js";
 import { signedFetch } from "./signed_fetch.js";
 
-/** An error with a message for the user; with HTTP `status` and `retryAfterS` if known. */
+const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000]; // before each try to resume
+const SILENCE_MS = 45_000; // of a connection that died, as in a sleep: heartbeats come sooner
+
+/** An error with a message for the user; with HTTP `status`, `code` and `retryAfterS` if known. */
 export class ChatError extends Error {
   constructor(message, details) {
     super(message);
@@ -10,72 +14,116 @@ export class ChatError extends Error {
   }
 }
 
-/** Send a chat request; yields frames up to the final one and throws a ChatError if that is missing. */
-export async function* streamFrames(body, { key, signal }) {
-  const response = await post("chat", body, key, signal);
-  if (!response.ok) throw await errorFromResponse(response);
-  let last;
-  for await (const data of readEvents(response.body)) yield last = JSON.parse(data);
-  if (!["done", "error", "stopped"].includes(last?.type)) throw truncatedError();
+export const brokenOff = () => new ChatError("The stream broke off before its end.", { isBroken: true });
+
+/** Ask in a kept conversation. Yields the answer's frames, also over a connection that breaks. */
+export function ask(id, options, message) {
+  const body = { conversation_id: id, store: true, messages: [message] };
+  const open = () => request("POST", "chat", { body, signal: options.signal });
+  return streamFrames(open, id, options);
 }
 
-/** Request that an answer stop; its stream then ends with a stopped frame. Resolves to whether it was accepted. */
-export async function requestStop(conversationId, { key }) {
-  try {
-    return (await post(`chat/${encodeURIComponent(conversationId)}/stop`, {}, key)).ok;
-  } catch {
-    return false;
-  }
+/** Yields the frames of the conversation's last answer, from its start; none if there is nothing to follow. */
+export function follow(id, options) {
+  return streamFrames(() => resume(id, 0, options), id, options);
 }
 
-async function post(path, body, key, signal) {
-  const headers = { "content-type": "application/json" };
-  if (key) headers["x-api-key"] = key;
-  try {
-    return await signedFetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ChatError("The server cannot be reached.");
-  }
-}
-
-async function errorFromResponse(response) {
-  const { error = {} } = await response.json().catch(() => ({}));
-  return new ChatError(error.message ?? `The server answered ${response.status}.`, {
-    status: response.status,
-    retryAfterS: Number(response.headers.get("retry-after")),
-  });
-}
-
-function truncatedError() {
-  return new ChatError("The stream broke off before its end.");
-}
-
-// https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
-async function* readEvents(stream) {
-  const parser = new EventParser();
-  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { done, value } = await reader.read().catch((error) => {
-      throw error.name === "AbortError" ? error : truncatedError();
-    });
-    if (done) return;
-    yield* parser.push(value);
-  }
-}
-
-/** Chunks of text → the data of each complete event. Comments and other fields are ignored. */
-export class EventParser {
-  #buffer = "";
-  #data = [];
-
-  *push(chunk) {
-    // A carriage return at the end may be half of a CRLF; it stays in the buffer.
-    const lines = (this.#buffer + chunk).split(/\r\n|\n|\r(?!$)/);
-    this.#buffer = lines.pop();
-    for (const line of lines) {
-      if (line.startsWith("data:")) this.#data.push(line.slice(line[5] === " " ? 6 : 5));
-      else if (line === "" && this.#data.length) yield this.#data.splice(0).join("\n");
+// If a response is null, there is nothing to follow, and the frames end before a final one.
+async function* streamFrames(open, id, { signal, onBreak }) {
+  let [count, tries, response] = [0, 0, await open()];
+  while (response) {
+    try {
+      let last;
+      for await (const [number, frame] of readFrames(response.body)) {
+        [count, tries, last] = [number || count + 1, 0, frame];
+        yield frame;
+      }
+      if (["done", "error", "stopped"].includes(last?.type)) return;
+    } catch (error) {
+      if (signal.aborted) throw error;
     }
+    do {
+      if (tries === WAITS_MS.length) throw brokenOff();
+      onBreak();
+      await pause(WAITS_MS[tries++], signal);
+      response = await resume(id, count, { signal }).catch((error) => { if (!error.mayPass) throw error; });
+    } while (response === undefined);
   }
+}
+
+// A page that is hidden or offline waits until that is over.
+function pause(ms, signal) {
+  signal.throwIfAborted();
+  const over = new AbortController();
+  return new Promise((resolve, reject) => {
+    const wake = () => navigator.onLine && !document.hidden && resolve();
+    setTimeout(wake, ms);
+    addEventListener("online", wake, { signal: over.signal });
+    document.addEventListener("visibilitychange", wake, { signal: over.signal });
+    signal.addEventListener("abort", () => reject(signal.reason), { signal: over.signal });
+  }).finally(() => over.abort());
+}
+
+/** The number (or 0) and the data of each frame, as this server writes them. Comments are ignored. */
+export async function* readFrames(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let [heardAt, buffer] = [Date.now(), ""];
+  const watch = setInterval(() => Date.now() - heardAt > SILENCE_MS && reader.cancel(), 5000);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      heardAt = Date.now();
+      const blocks = (buffer + value).split("\n\n");
+      buffer = blocks.pop();
+      for (const block of blocks) {
+        const [, id, data] = /^(?:id: (\d+)\n)?data: ([^\n]*)/m.exec(block) ?? [];
+        if (data) yield [Number(id ?? 0), JSON.parse(data)];
+      }
+    }
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+async function resume(id, count, { signal }) {
+  const headers = count ? { "last-event-id": String(count) } : {};
+  const response = await request("GET", `chat/${encodeURIComponent(id)}/stream`, { headers, signal });
+  return response.status === 204 ? null : response;
+}
+
+/** Request that an answer stop: its stream ends with a stopped frame. Resolves to whether that was accepted. */
+export function requestStop(id) {
+  return request("POST", `chat/${encodeURIComponent(id)}/stop`, { body: {} }).then(() => true, () => false);
+}
+
+/** `conversations`, newest first, and `next`, the cursor of more. */
+export async function listConversations(after = "") {
+  return (await request("GET", `conversations?after=${encodeURIComponent(after)}`)).json();
+}
+
+/** GET, DELETE or (with `body`) PATCH a conversation. */
+export async function conversationRequest(method, id, options) {
+  const response = await request(method, `conversations/${encodeURIComponent(id)}`, options);
+  return response.status === 204 ? null : response.json();
+}
+
+async function request(method, url, { body, headers = {}, signal } = {}) {
+  if (body) headers["content-type"] = "application/json";
+  if (apiKey.value) headers["x-api-key"] = apiKey.value;
+  const init = { method, headers, body: body && JSON.stringify(body), signal };
+  const response = await signedFetch(url, init).catch((error) => {
+    throw error.name === "AbortError" ? error : new ChatError("The server cannot be reached.", { mayPass: true });
+  });
+  if (response.ok) return response;
+  const error = await toError(response);
+  if (error.status !== 401 || !await apiKey.prompt(apiKey.value && error.message)) throw error;
+  return request(method, url, { body, headers, signal });
+}
+
+async function toError(response) {
+  const { status, headers } = response;
+  const { error: { code, message = `The server answered ${status}.` } = {} } = await response.json().catch(() => ({}));
+  const retryAfterS = Number(headers.get("retry-after"));
+  return new ChatError(message, { status, code, retryAfterS, mayPass: status === 429 || status >= 500 });
 }

@@ -11,6 +11,7 @@ const ICONS = {
   cancelled: "M3.5 8h9",
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   retry: "M12.8 6.5A5.2 5.2 0 1 0 13 9.6M13 2.8v3.9h-3.9",
+  edit: "M3 13l.6-2.8l7-7l2.2 2.2l-7 7z",
 };
 
 /** Create an element; strings become text nodes, nulls are skipped. */

@@ -1,7 +1,7 @@
 // One tool call as a card: its arguments, status, progress and result.
 
 import { el, icon } from "./dom.js";
-import { isFinal } from "./turns.js";
+import { isFinal, parseJson } from "./turns.js";
 
 const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out" };
 
@@ -10,7 +10,7 @@ export class ToolCard {
 
   render(call) {
     const label = STATUS_LABELS[call.status] ?? call.status;
-    const text = call.status === "completed" ? formatMs(call.endedMs - call.startedMs) : label;
+    const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatMs(call.durationMs);
     this.node.dataset.status = call.status;
     this.node.setAttribute("aria-label", `Tool ${call.name}, ${label}`);
     this.node.replaceChildren(
@@ -26,7 +26,7 @@ export function formatMs(ms) {
 }
 
 export function argumentsSummary(call) {
-  return scalars(parseArguments(call)).map(([, value]) => value).join(" · ");
+  return argumentValues(call).join(" · ");
 }
 
 function outcome(call) {
@@ -39,7 +39,7 @@ function outcome(call) {
 
 // The first scalars of progress data or a result, without those that only repeat an argument.
 function dataList(call, data) {
-  const args = scalars(parseArguments(call)).map(([, value]) => value);
+  const args = argumentValues(call);
   const shown = scalars(data).filter(([name, value]) => name !== "fraction" && !args.includes(value)).slice(0, 3);
   const row = ([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value));
   return shown.length ? [el("dl", {}, ...shown.map(row))] : [];
@@ -53,17 +53,13 @@ function progressBar(data) {
   return node;
 }
 
+function argumentValues({ arguments: json }) {
+  return scalars(parseJson(json || "{}")).map(([, value]) => value);
+}
+
 function scalars(data) {
   if (data == null) return [];
   if (typeof data !== "object") return [["", String(data)]];
   return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object")
     .map(([name, value]) => [name, String(value)]);
-}
-
-function parseArguments({ arguments: json }) {
-  try {
-    return JSON.parse(json || "{}");
-  } catch {
-    return json; // a model may write invalid JSON; it is shown as it is
-  }
 }

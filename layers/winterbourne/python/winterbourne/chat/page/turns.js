@@ -1,9 +1,20 @@
-// The data of one answer: its turns, built from stream frames and sent back as messages. No DOM.
+// The data of answers: turns, built from stream frames; and kept messages as such frames. No DOM.
 //
-// Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs},
-// with times in milliseconds since the request.
+// Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs,
+// durationMs}, with times in milliseconds since the request.
+
+const CANCELLED = /^(The call was stopped|This call was interrupted) before/; // a result does not have its status
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled"].includes(status);
+
+/** JSON as a value; other text, such as what a model wrote wrongly, as it is. */
+export function parseJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
 
 export class Turns {
   list = [];
@@ -33,7 +44,7 @@ export class Turns {
       turn.calls.push({ id: fields.id });
     }
     const call = turn.calls.find(({ id }) => id === fields.id);
-    Object.assign(call, fields, { status: status === "progress" ? "started" : status });
+    Object.assign(call, fields, { durationMs, status: status === "progress" ? "started" : status });
     if (status === "queued") call.queuedMs = nowMs;
     else call.startedMs ??= nowMs;
     if (isFinal(call)) call.endedMs = durationMs == null ? nowMs : call.startedMs + durationMs;
@@ -47,27 +58,50 @@ export class Turns {
     return running;
   }
 
-  /** Messages for the next request. The answer's index makes call ids unique, as some models always count from 1. */
-  toMessages(index, incomplete) {
-    return this.list.flatMap((turn) => turnMessages(turn, index, incomplete && turn === this.list.at(-1)));
-  }
-
   #addTurn() {
     this.list.push({ text: "", calls: [] });
     return this.list.at(-1);
   }
 }
 
-function turnMessages({ text, calls }, index, incomplete) {
-  const callParts = calls.map(({ id, name, arguments: json = "" }) => (
-    { type: "tool_call", id: `${id}_${index}`, name, arguments: json }
-  ));
-  const content = text ? [{ type: "text", text }, ...callParts] : callParts;
-  return [{ role: "assistant", content, incomplete }, ...calls.map((call) => toolMessage(call, index))];
+/** → [{message, frames, isComplete}], with `message` as it can be sent again. */
+export function toExchanges(messages) {
+  const exchanges = [];
+  for (const message of messages) {
+    const { role, id, parts } = message;
+    if (role === "user") exchanges.push({ message: { role, id, content: parts }, frames: [], turns: 0 });
+    else if (exchanges.length) addToAnswer(exchanges.at(-1), message);
+  }
+  return exchanges;
 }
 
-function toolMessage({ id, name, status, result = null, error }, index) {
-  const isError = status !== "completed";
-  const content = isError ? error || status : JSON.stringify(result);
-  return { role: "tool", tool_call_id: `${id}_${index}`, name, content, is_error: isError };
+export function textOf({ content }) {
+  return content.map(({ text }) => text ?? "[image]").join("\n");
+}
+
+function addToAnswer(exchange, message) {
+  if (message.role === "tool") {
+    exchange.frames.push(resultFrame(message));
+    exchange.isComplete = Boolean(exchange.usage); // the model would have been asked again
+  } else if (message.role === "assistant") {
+    exchange.frames.push(...message.parts.flatMap(partFrame));
+    exchange.turns += 1;
+    exchange.isComplete = !message.incomplete;
+    exchange.usage = message.usage;
+  }
+}
+
+function partFrame({ type, text, ...call }) {
+  switch (type) {
+    case "text": return { type: "content", delta: text };
+    case "reasoning": return text ? { type, delta: text } : [];
+    case "tool_call": return { ...call, type, status: "started" };
+    default: return [];
+  }
+}
+
+function resultFrame({ tool_call_id: id, name, content, is_error: isError }) {
+  const frame = { type: "tool_call", id, name };
+  if (!isError) return { ...frame, status: "completed", result: parseJson(content) };
+  return { ...frame, status: CANCELLED.test(content) ? "cancelled" : "failed", error: content };
 }

@@ -1,0 +1,142 @@
+// The kept conversations, in a drawer: open, rename, delete.
+
+import { conversationRequest, listConversations } from "./chat.js";
+import { button, el, morph } from "./dom.js";
+
+const [drawer, list, message, olderButton, openButton, closeButton] =
+  ["conversations", "list", "list-message", "older", "open-list", "close-list"]
+    .map((id) => document.getElementById(id));
+
+let items = [];
+let next = null;
+let shownId = "";
+let editedId = null; // whose row is being edited
+
+export const conversationList = {
+  /** Called with an id and title, without a title if it was deleted. */
+  onChange() {},
+
+  /** Mark the conversation that is shown. */
+  mark(id) {
+    shownId = id;
+    render();
+  },
+
+  /** Load the newest ones again, if somebody looks or their titles are wanted. */
+  refresh(isWanted) {
+    if (isWanted || drawer.open) load();
+  },
+};
+
+function open() {
+  editedId = null;
+  list.replaceChildren();
+  render();
+  drawer.showModal();
+  load();
+}
+
+function load(after) {
+  if (!items.length) message.textContent = "Loading";
+  attempt(async () => {
+    const page = await listConversations(after);
+    const ids = page.conversations.map(({ id }) => id);
+    items = [...after ? items.filter(({ id }) => !ids.includes(id)) : [], ...page.conversations];
+    next = page.next;
+    items.forEach(conversationList.onChange);
+    return items.length ? "" : "Nothing yet. What you ask is kept here.";
+  });
+}
+
+async function attempt(action) {
+  try {
+    message.textContent = await action();
+  } catch (error) {
+    message.textContent = error.message;
+  }
+  render();
+}
+
+function render() {
+  olderButton.hidden = !next;
+  if (list.querySelector("form")) return; // somebody is writing
+  morph(list, el("ol", {}, ...items.map((item) => (
+    el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : row(item))
+  ))));
+}
+
+function row({ id, title, updated_at: updatedAt, running }) {
+  const date = new Date(updatedAt);
+  const isToday = date.toDateString() === new Date().toDateString();
+  const when = date.toLocaleString([], isToday ? { timeStyle: "short" } : { dateStyle: "medium" });
+  const link = el("a", {
+    href: `#${encodeURIComponent(id)}`,
+    "aria-current": id === shownId ? "page" : null,
+    "data-running": running ? "" : null,
+  }, el("b", {}, title || "Untitled"), el("span", {}, running ? "answering" : when));
+  return [link, button("", null, { icon: "edit", "data-action": "edit", "aria-label": `Rename or delete: ${title}` })];
+}
+
+function editForm({ title }) {
+  return el("form", {},
+    el("input", { value: title, "aria-label": "Title", maxlength: "200" }),
+    el("button", { class: "strong" }, "Rename"),
+    button("Delete", null, { "data-action": "delete" }),
+    button("Cancel", null, { "data-action": "cancel" }));
+}
+
+function edit(id) {
+  const focusedId = id ?? editedId;
+  editedId = id;
+  list.querySelector("form")?.remove();
+  render();
+  const first = [...list.children].find(({ dataset }) => dataset.id === focusedId).querySelector("input, button");
+  first.focus();
+  first.select?.();
+}
+
+function rename(event) {
+  event.preventDefault();
+  const item = items.find(({ id }) => id === editedId);
+  const title = list.querySelector("input").value.trim();
+  edit(null);
+  if (title && title !== item.title) attempt(async () => {
+    conversationList.onChange(Object.assign(item, await conversationRequest("PATCH", item.id, { body: { title } })));
+    return "";
+  });
+}
+
+function remove(id) {
+  edit(null);
+  attempt(async () => {
+    await conversationRequest("DELETE", id).catch((error) => { if (error.status !== 404) throw error; });
+    items = items.filter((item) => item.id !== id);
+    closeButton.focus();
+    conversationList.onChange({ id });
+    return "Deleted.";
+  });
+}
+
+function handleClick({ target }) {
+  if (target === drawer || target.closest("a, #close-list, #forget")) return drawer.close();
+  const pressed = target.closest("[data-action]");
+  switch (pressed?.dataset.action) {
+    case "edit": return edit(pressed.closest("li").dataset.id);
+    case "cancel": return edit(null);
+    case "delete": // once more, to be sure
+      pressed.dataset.action = "confirm";
+      pressed.querySelector("span").textContent = "Delete for good";
+      return;
+    case "confirm": return remove(editedId);
+  }
+}
+
+openButton.addEventListener("click", open);
+olderButton.addEventListener("click", () => load(next));
+drawer.addEventListener("click", handleClick);
+drawer.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !editedId) return;
+  event.preventDefault(); // it would close the drawer
+  edit(null);
+});
+list.addEventListener("submit", rename);

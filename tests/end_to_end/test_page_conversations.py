@@ -1,0 +1,301 @@
+"""Conversations on the page, in a real Chromium: their URLs, their list, and answers that survive a lost connection."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.browser_page import FIVE, KEY, Visits, ask, has_ended, keep_picture, sent_body
+from tests.provider import Provider
+
+pytestmark = pytest.mark.slow
+
+SHOWN = """(answer) => [...answer.querySelectorAll(".prose, .thoughts, .tool")].map((node) => {
+  const copy = node.cloneNode(true);
+  copy.querySelector(".tool-state span, .tool-state")?.remove(); // how long a call took is not kept
+  return [node.className, node.ariaLabel, copy.innerHTML.replace("<p></p>", "")];
+})"""
+
+BREAKABLE = """
+const { fetch } = window;
+window.fetch = async (...request) => {
+  const response = await fetch(...request);
+  if (response.headers.get("content-type") !== "text/event-stream") return response;
+  const breaks = { start: (stream) => { window.cut = () => stream.error(new TypeError("network error")); } };
+  return new Response(response.body.pipeThrough(new TransformStream(breaks)), response);
+};
+"""
+
+
+def count(last: int) -> str:
+    return " ".join(map(str, range(1, last + 1)))
+
+
+def says(answer: Locator, text: str) -> None:
+    """The answer consists of this, once."""
+    assert " ".join(answer.locator(".prose").inner_text().split()) == text
+
+
+def address(page: Page) -> str:
+    expect(page).to_have_url(re.compile("#c_"))
+    return page.url
+
+
+def open_list(page: Page) -> Locator:
+    page.get_by_role("button", name="Conversations").click()
+    return page.get_by_role("dialog", name="Conversations")
+
+
+def answer_rename(route: Route) -> None:
+    if route.request.method == "PATCH":
+        route.fulfill(json=route.request.post_data_json)
+    else:
+        route.fallback()
+
+
+class TestAddress:
+    def test_an_opened_conversation_looks_as_it_did_live(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        live = [has_ended(ask(page, text)).evaluate(SHOWN) for text in ("Please think about it", FIVE)]
+        failed = has_ended(ask(page, "What is the weather in Atlantisville?")).evaluate(SHOWN)
+        tokens = page.locator(".figures").last.inner_text().split(" · ")[-2:]
+        page.reload()
+        answers = page.locator(".answer")
+        expect(answers).to_have_count(3)
+        assert [answer.evaluate(SHOWN) for answer in answers.all()] == [*live, failed]
+        expect(page.locator(".question")).to_have_text(
+            ["Please think about it", FIVE, "What is the weather in Atlantisville?"]
+        )
+        expect(answers.last.locator(".figures")).to_have_text(" · ".join(tokens))
+        expect(answers.last.get_by_role("button", name="Copy answer")).to_be_visible()
+        expect(page.locator(".timeline:visible")).to_have_count(0)
+        expect(page).to_have_title("Please think about it · Winterbourne")
+        keep_picture(page, "reopened")
+
+    def test_an_answer_that_was_not_finished_says_so(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        running = ask(page, FIVE).locator(".tool[data-status=started]")
+        expect(running.nth(1)).to_be_visible()
+        page.keyboard.press("Escape")
+        has_ended(page.locator(".answer"), "stopped")
+        page.route("**/stream", lambda route: route.fulfill(status=204))  # as after an hour
+        page.reload()
+        answer = has_ended(page.locator(".answer"), "stopped")
+        expect(answer).to_contain_text("This answer was not finished.")
+        expect(answer.locator(".tool[data-status=cancelled]").first).to_be_visible()
+        expect(running).to_have_count(0)
+        expect(answer.get_by_role("button", name="Try again")).to_be_visible()
+
+    def test_back_and_forward_lead_from_one_to_another(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        first = address(page)
+        page.get_by_role("button", name="New conversation").click()
+        expect(page).to_have_url(f"{chat}/")
+        has_ended(ask(page, "Count to 4"))
+        page.go_back()
+        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_visible()
+        page.go_back()
+        expect(page).to_have_url(first)
+        says(has_ended(page.locator(".answer")), "1 2 3")
+        page.go_forward()
+        page.go_forward()
+        expect(page.locator(".question")).to_have_text("Count to 4")
+
+    def test_one_that_is_not_there_is_told_and_a_new_one_begins(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.goto(f"{chat}/#c_nowhere%")
+        expect(page.get_by_role("article")).to_contain_text("There is no such conversation here")
+        says(has_ended(ask(page, "Count to 3")), "1 2 3")
+        assert "nowhere" not in address(page)
+        page.go_back()
+        page.get_by_role("article").get_by_role("button", name="New conversation").click()
+        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_visible()
+
+    def test_a_server_that_does_not_answer_is_asked_again(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        body = json.dumps({"error": {"code": "store_unavailable", "message": "storage is unavailable"}})
+        page.route("**/conversations/*", lambda route: route.fulfill(status=503, body=body))
+        page.reload()
+        expect(page.get_by_role("alert").first).to_have_text("storage is unavailable")
+        page.unroute("**/conversations/*")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".answer")).to_have_text(re.compile("1 2 3"))
+
+    def test_a_question_that_failed_is_sent_again_under_its_id(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        page = visits.open(guarded, key=KEY)
+        model_provider.rejects_with(400)
+        with page.expect_request("**/chat") as first:
+            has_ended(ask(page, "Hello"), "failed")
+        model_provider.responds_with("Now it ", "runs.")
+        page.reload()
+        with page.expect_request("**/chat") as second:
+            page.get_by_role("button", name="Try again").click()
+        says(has_ended(page.locator(".answer")), "Now it runs.")
+        assert sent_body(first.value) == sent_body(second.value)
+        visitor = visits.open(guarded)
+        visitor.goto(address(page))
+        visitor.get_by_role("dialog").get_by_label("Key").fill(KEY)
+        visitor.keyboard.press("Enter")
+        expect(visitor.locator(".question")).to_have_text("Hello")
+        says(has_ended(visitor.locator(".answer")), "Now it runs.")
+
+
+class TestLostConnection:
+    def test_a_reload_in_mid_answer_follows_it_and_can_stop_it(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        expect(ask(page, "Count to 600")).to_contain_text("300")  # by now the server can show half of it
+        page.reload()
+        answer = page.locator(".answer")
+        expect(answer).to_contain_text("300")
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        keep_picture(page, "reloaded-in-mid-answer")
+        says(has_ended(answer), count(600))
+        expect(ask(page, "Count to 5000")).to_contain_text("1 2 3")
+        page.reload()
+        expect(page.locator(".answer").last).to_contain_text("1 2 3")
+        page.get_by_role("button", name="Stop").click()
+        expect(has_ended(page.locator(".answer").last, "stopped")).to_contain_text("You stopped this answer.")
+        page.reload()
+        expect(has_ended(page.locator(".answer").last, "stopped")).to_contain_text("You stopped this answer.")
+
+    def test_offline_and_back_in_mid_answer_misses_and_repeats_nothing(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.add_init_script(BREAKABLE)
+        page.reload()
+        answer = ask(page, "Count to 600")
+        expect(answer).to_contain_text("1 2 3")
+        page.context.set_offline(True)  # which Chromium's streams survive
+        page.evaluate("cut()")
+        expect(answer).to_contain_text("The connection was lost. Trying again.")
+        with page.expect_request("**/stream") as resumed:
+            page.context.set_offline(False)
+        assert int(resumed.value.headers["last-event-id"]) > 2
+        says(has_ended(answer), count(600))
+        expect(answer).not_to_contain_text("The connection was lost.")
+
+    def test_a_connection_that_fell_silent_is_replaced(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        model_provider.responds_with("Still ", "here.", hold=True)
+        page = visits.open(guarded, key=KEY)
+        page.clock.install()
+        answer = ask(page, "Hello")
+        expect(answer).to_contain_text("Still")
+        with page.expect_request("**/stream"):
+            page.clock.run_for(60_000)
+        model_provider.release()
+        says(has_ended(answer), "Still here.")
+
+    def test_a_stream_that_stays_broken_is_a_failure_and_can_be_looked_for_again(
+        self, visits: Visits, chat: str
+    ) -> None:
+        page = visits.open(chat)
+        page.clock.install()
+        body = 'data: {"type":"content","delta":"Half a"}\n\n'
+        page.route("**/chat", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+        tries: list[str] = []
+
+        def fail(route: Route) -> None:
+            tries.append(route.request.headers["last-event-id"])
+            route.abort()
+
+        page.route("**/stream", fail)
+        answer = ask(page, "Hello")
+        expect(answer).to_contain_text("Trying again.")
+        for _ in range(40):
+            page.clock.run_for(1000)
+        expect(has_ended(answer, "failed").get_by_role("alert")).to_have_text("The stream broke off before its end.")
+        expect(answer).to_contain_text("Half a")
+        assert tries == ["1"] * 6
+        page.unroute("**/stream")
+        answer.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("article").last).to_contain_text("There is no such conversation here")
+
+    def test_a_second_tab_follows_the_answer_and_keeps_what_is_written_there(self, visits: Visits, chat: str) -> None:
+        one, other = visits.open(chat), visits.open(chat)
+        has_ended(ask(one, "Count to 3"))
+        other.goto(address(one))
+        expect(other.locator(".answer")).to_have_text(re.compile("1 2 3"))
+        expect(ask(one, "Count to 500")).to_contain_text("1 2 3")
+        answer = ask(other, "And what then?")
+        expect(other.locator(".composer").get_by_role("alert")).to_have_text(
+            "another request is running in this conversation"
+        )
+        expect(other.locator(".question")).to_have_text(["Count to 3", "Count to 500"])
+        expect(other.get_by_role("textbox", name="Your question")).to_have_value("And what then?")
+        keep_picture(other, "busy")
+        says(has_ended(answer), count(500))
+        has_ended(ask(one, "Count to 4"))
+        for page in (one, other):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(other.locator(".question")).to_have_text(["Count to 3", "Count to 500", "Count to 4"])
+        expect(one.locator(".figures").last).to_contain_text("first word")
+
+
+class TestList:
+    def test_it_marks_opens_renames_and_deletes(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 7"))
+        page.get_by_role("button", name="New conversation").click()
+        expect(ask(page, "Count to 800")).to_contain_text("1 2 3")
+        drawer = open_list(page)
+        rows = drawer.get_by_role("listitem")
+        link = rows.first.get_by_role("link")
+        expect(link).to_have_attribute("aria-current", "page")
+        expect(link).to_contain_text("answering")
+        expect(rows.nth(1)).to_contain_text("Count to 7")
+        keep_picture(page, "list")
+        page.keyboard.press("Escape")
+        expect(drawer).to_be_hidden()
+        expect(page.get_by_role("button", name="Conversations")).to_be_focused()
+        assert page.locator(".answer").get_attribute("data-state") == "running", "Escape closed the list only"
+        open_list(page)
+        rows.nth(1).get_by_role("link").click()
+        expect(drawer).to_be_hidden()
+        says(has_ended(page.locator(".answer")), "1 2 3 4 5 6 7")
+
+        open_list(page)
+        page.route("**/conversations/*", answer_rename)
+        rows.nth(1).get_by_role("button", name="Rename or delete: Count to 7").click()
+        expect(drawer.get_by_role("textbox", name="Title")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(rows.nth(1).get_by_role("button")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.type("Seven")
+        page.keyboard.press("Enter")
+        expect(rows.nth(1).get_by_role("link")).to_contain_text("Seven")
+        expect(page).to_have_title("Seven · Winterbourne")
+
+        rows.nth(1).get_by_role("button").click()
+        drawer.get_by_role("button", name="Delete", exact=True).click()
+        drawer.get_by_role("button", name="Delete for good").click()
+        expect(drawer).to_contain_text("Deleted.")
+        expect(drawer.get_by_text("Seven")).to_have_count(0)
+        expect(page).to_have_url(f"{chat}/")
+        expect(page.locator(".answer")).to_have_count(0)
+
+    def test_it_shows_older_ones_on_request_and_the_title_that_comes_later(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.clock.install()
+        has_ended(ask(page, "Count to 3"))
+        name = address(page).rpartition("#")[2]
+
+        def serve(route: Route) -> None:
+            is_first = "after=&" in f"{route.request.url}&"
+            rows = [{"id": name, "title": "Three"}] if is_first else [{"id": "old", "title": "Long ago"}]
+            dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+            page_of_rows = {"conversations": [row | dates for row in rows], "next": "more" if is_first else None}
+            route.fulfill(json=page_of_rows)
+
+        page.route("**/conversations?*", serve)
+        page.clock.run_for(4000)
+        expect(page).to_have_title("Three · Winterbourne")
+        drawer = open_list(page)
+        drawer.get_by_role("button", name="Show older").click()
+        expect(drawer.get_by_role("link")).to_have_text(["ThreeJan 31, 2025", "Long agoJan 31, 2025"])
+        expect(drawer.get_by_role("button", name="Show older")).to_be_hidden()
