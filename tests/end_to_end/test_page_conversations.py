@@ -167,7 +167,7 @@ class TestLostConnection:
         page = visits.open(chat)
         page.add_init_script(BREAKABLE)
         page.reload()
-        answer = ask(page, "Count to 600")
+        answer = ask(page, "Count to 300")
         expect(answer).to_contain_text("1 2 3")
         page.context.set_offline(True)  # which Chromium's streams survive
         page.evaluate("cut()")
@@ -175,7 +175,7 @@ class TestLostConnection:
         with page.expect_request("**/stream") as resumed:
             page.context.set_offline(False)
         assert int(resumed.value.headers["last-event-id"]) > 2
-        says(has_ended(answer), count(600))
+        says(has_ended(answer), count(300))
         expect(answer).not_to_contain_text("The connection was lost.")
 
     def test_a_connection_that_fell_silent_is_replaced(
