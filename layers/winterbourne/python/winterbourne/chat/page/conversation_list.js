@@ -10,7 +10,7 @@ const [drawer, list, message, olderButton, openButton, closeButton] =
 let items = [];
 let next = null;
 let shownId = "";
-let editedId = null; // whose row is being edited
+let editedId = null;
 
 export const conversationList = {
   /** Called with an id and title, without a title if it was deleted. */
@@ -79,7 +79,7 @@ function row({ id, title, updated_at: updatedAt, running }) {
 
 function editForm({ title }) {
   return el("form", {},
-    el("input", { value: title, "aria-label": "Title", maxlength: "200" }),
+    el("input", { value: title, "aria-label": "Title", maxlength: "80" }),
     el("button", { class: "strong" }, "Rename"),
     button("Delete", null, { "data-action": "delete" }),
     button("Cancel", null, { "data-action": "cancel" }));
@@ -90,9 +90,9 @@ function edit(id) {
   editedId = id;
   list.querySelector("form")?.remove();
   render();
-  const first = [...list.children].find(({ dataset }) => dataset.id === focusedId).querySelector("input, button");
-  first.focus();
-  first.select?.();
+  const first = [...list.children].find(({ dataset }) => dataset.id === focusedId)?.querySelector("input, button");
+  first?.focus();
+  first?.select?.();
 }
 
 function rename(event) {
@@ -100,7 +100,7 @@ function rename(event) {
   const item = items.find(({ id }) => id === editedId);
   const title = list.querySelector("input").value.trim();
   edit(null);
-  if (title && title !== item.title) attempt(async () => {
+  if (item && title && title !== item.title) attempt(async () => {
     conversationList.onChange(Object.assign(item, await conversationRequest("PATCH", item.id, { body: { title } })));
     return "";
   });
