@@ -83,7 +83,7 @@ async function receive(exchange, start, whenNothing) {
   } catch (error) {
     if (active === controller) showError(error, exchange);
   } finally {
-    controller.abort(); // closes a response that was not read to its end
+    controller.abort(); // closes a response that was not read whole
   }
 }
 
@@ -203,7 +203,8 @@ function showLoadError(error) {
   log.querySelector(".answer:not(.question + *)")?.remove(); // the error before
   log.append(answer.node);
   if (error.status === 404) {
-    answer.fail("There is no such conversation here, or no longer.", [button("New conversation", startOver)]);
+    const begin = button("New conversation", startOver, { class: "strong" });
+    answer.fail("There is no such conversation here, or no longer.", [begin]);
     [conversation, loading] = [newConversation(), null];
   } else answer.fail(error.message, retryButtons(error));
   render("");

@@ -4,7 +4,7 @@ import { apiKey } from "./key.js";
 import { signedFetch } from "./signed_fetch.js";
 
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000]; // before each try to resume
-const SILENCE_MS = 45_000; // of a connection that died, as in a sleep: heartbeats come sooner
+const SILENCE_MS = 45_000; // heartbeats come sooner
 
 /** An error with a message for the user; with HTTP `status`, `code` and `retryAfterS` if known. */
 export class ChatError extends Error {
