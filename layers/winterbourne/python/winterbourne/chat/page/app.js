@@ -200,7 +200,7 @@ function endKept(exchange) {
 
 function showLoadError(error) {
   const answer = new Answer();
-  log.querySelector(".answer:not(.question + *)")?.remove(); // the error before
+  log.querySelector(".answer:not(.question + *)")?.remove();
   log.append(answer.node);
   if (error.status === 404) {
     const begin = button("New conversation", startOver, { class: "strong" });
@@ -260,7 +260,7 @@ stopButton.addEventListener("click", stopAnswer);
 newButton.addEventListener("click", startOver);
 conversationList.onChange = ({ id, title }) => {
   if (id !== conversation.id) return;
-  if (title === undefined) startOver(); // it was deleted
+  if (title === undefined) startOver();
   else document.title = `${title} · ${pageTitle}`;
 };
 hero.addEventListener("click", ({ target }) => {
