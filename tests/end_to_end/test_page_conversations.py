@@ -79,7 +79,7 @@ class TestAddress:
         expect(running.nth(1)).to_be_visible()
         page.keyboard.press("Escape")
         has_ended(page.locator(".answer"), "stopped")
-        page.route("**/stream", lambda route: route.fulfill(status=204))  # as after an hour
+        page.route("**/stream*", lambda route: route.fulfill(status=204))  # as after an hour
         page.reload()
         answer = has_ended(page.locator(".answer"), "stopped")
         expect(answer).to_contain_text("This answer was not finished.")
@@ -172,7 +172,7 @@ class TestLostConnection:
         page.context.set_offline(True)  # which Chromium's streams survive
         page.evaluate("cut()")
         expect(answer).to_contain_text("The connection was lost. Trying again.")
-        with page.expect_request("**/stream") as resumed:
+        with page.expect_request("**/stream*") as resumed:
             page.context.set_offline(False)
         assert int(resumed.value.headers["last-event-id"]) > 2
         says(has_ended(answer), count(300))
@@ -186,7 +186,7 @@ class TestLostConnection:
         page.clock.install()
         answer = ask(page, "Hello")
         expect(answer).to_contain_text("Still")
-        with page.expect_request("**/stream"):
+        with page.expect_request("**/stream*"):
             page.clock.run_for(60_000)
         model_provider.release()
         says(has_ended(answer), "Still here.")
@@ -204,7 +204,7 @@ class TestLostConnection:
             tries.append(route.request.headers["last-event-id"])
             route.abort()
 
-        page.route("**/stream", fail)
+        page.route("**/stream*", fail)
         answer = ask(page, "Hello")
         expect(answer).to_contain_text("Trying again.")
         for _ in range(40):
@@ -212,7 +212,7 @@ class TestLostConnection:
         expect(has_ended(answer, "failed").get_by_role("alert")).to_have_text("The stream broke off before its end.")
         expect(answer).to_contain_text("Half a")
         assert tries == ["1"] * 6
-        page.unroute("**/stream")
+        page.unroute("**/stream*")
         answer.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("article").last).to_contain_text("There is no such conversation here")
 

@@ -202,6 +202,16 @@ class TestFramesAfterANumber:
                 assert numbers(response) == list(range(after + 1, len(every) + 1))
 
     @jumping
+    async def test_are_all_of_an_answer_that_is_not_the_one_the_client_has(self) -> None:
+        chat = Chat(answer("one"), answer("two"))
+        first = (await chat.ask()).frames[0]["message_id"]
+        await asyncio.sleep(1)
+        second = await chat.ask()
+        assert frames(await chat.read(f"/chat/c/stream?after=1&answer={first}")) == frames(second)
+        same = second.frames[0]["message_id"]
+        assert frames(await chat.read(f"/chat/c/stream?after=1&answer={same}")) == frames(second)[1:]
+
+    @jumping
     async def test_are_followed_while_the_answer_runs(self) -> None:
         chat = Chat(TALK)
         asking = asyncio.create_task(chat.ask())

@@ -226,8 +226,8 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call."""
 
     auth: str = "api_key"
-    """Authentication scheme: api_key (rejects every call until there are keys), jwt, iam, none (accepts every call), or
-    the name of one of your own, in `Chat(auth_schemes=…)`.
+    """Authentication scheme: api_key (rejects every call until there are keys), jwt, iam, none (accepts every call,
+    all as one caller who sees all that is kept), or the name of one of your own, in `Chat(auth_schemes=…)`.
     """
     api_keys: str = ""
     """API keys of callers, for local use: JSON, `{"name": "key"}` or, while a key is being replaced, `{"name": ["key",

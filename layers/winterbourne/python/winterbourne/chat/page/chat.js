@@ -30,23 +30,24 @@ export function follow(id, options) {
 
 // If a response is null, there is nothing to follow, and the frames end before a final one.
 async function* streamFrames(open, id, { signal, onBreak }) {
-  let [count, tries, response] = [0, 0, await open()];
+  let [count, tries, answer, response] = [0, 0, "", await open()];
   while (response) {
     try {
       let last;
       for await (const [number, frame] of readFrames(response.body)) {
-        [count, tries, last] = [number || count + 1, 0, frame];
+        if (answer && frame.type === "start" && frame.message_id !== answer) throw brokenOff(); // a later one
+        [count, tries, last, answer] = [number || count + 1, 0, frame, answer || frame.message_id];
         yield frame;
       }
       if (["done", "error", "stopped"].includes(last?.type)) return;
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted || error.isBroken) throw error;
     }
     do {
       if (tries === WAITS_MS.length) throw brokenOff();
       onBreak();
       await pause(WAITS_MS[tries++], signal);
-      response = await resume(id, count, { signal }).catch((error) => { if (!error.mayPass) throw error; });
+      response = await resume(id, count, { signal }, answer).catch((error) => { if (!error.mayPass) throw error; });
     } while (response === undefined);
   }
 }
@@ -86,9 +87,10 @@ export async function* readFrames(stream) {
   }
 }
 
-async function resume(id, count, { signal }) {
+async function resume(id, count, { signal }, answer) {
   const headers = count ? { "last-event-id": String(count) } : {};
-  const response = await request("GET", `chat/${encodeURIComponent(id)}/stream`, { headers, signal });
+  const url = `chat/${encodeURIComponent(id)}/stream${count ? `?answer=${encodeURIComponent(answer)}` : ""}`;
+  const response = await request("GET", url, { headers, signal });
   return response.status === 204 ? null : response;
 }
 

@@ -41,8 +41,9 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Send the latest answer of the conversation in the path: what there is of it, then the rest as it comes.
 
-        204 if there is nothing to send: no answer within the last hour, one that its user has stopped or, if the format
-        numbers its frames, none after the number in `Last-Event-ID` or `?after=`.
+        204 if there is nothing to send: no answer within the last hour. If the format numbers its frames, those after
+        the number in `Last-Event-ID` or `?after=` are sent, all of them if `?answer=` has another message's id, and 204
+        if there is none; in the others it is 204 if the answer's user has stopped it.
 
         Raises:
             StorageUnavailable: The log cannot be read.
@@ -50,8 +51,9 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         Cancellation:
             Ends this stream; the answer goes on.
         """
-        conversation_id, after = context.path_params["id"], _last_frame(context)
+        conversation_id = context.path_params["id"]
         log, answer = await self._find(wire_format, conversation_id, context)
+        after = _last_frame(context, log) if log else 0
         if log is None or not _has_more(wire_format, answer, log, after):
             await reply(context.stream, 204, b"", {})
         else:
@@ -127,9 +129,12 @@ async def _close_run(answer: ResumedAnswer, writer: EventWriter) -> None:
     await writer.emit((ConversationStarted(answer.conversation_id, "", ""), ConversationEnded("stop", Usage(), 0)))
 
 
-def _last_frame(context: RequestContext) -> int:
-    """The number of the last frame that the client has, as far as it says so."""
-    text = context.request.headers.get("last-event-id") or context.request.query.get("after", "")
+def _last_frame(context: RequestContext, log: StreamLog) -> int:
+    """The number of the last frame that the client has of this answer, as far as it says so."""
+    query = context.request.query
+    if "answer" in query and not any(getattr(one, "message_id", "") == query["answer"] for one in log.events[:1]):
+        return 0
+    text = context.request.headers.get("last-event-id") or query.get("after", "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
