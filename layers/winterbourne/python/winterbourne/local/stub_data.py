@@ -4,9 +4,11 @@ Each contains `"source": "practice data"`, which the tools pass on to the model.
 https://finnhub.io/docs/api/quote, https://open-meteo.com/en/docs, https://frankfurter.dev/v1
 """
 
+import json
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 __all__ = ["ROUTES", "SOURCE", "delay_s"]
@@ -16,66 +18,12 @@ Response: TypeAlias = tuple[int, Any]
 
 SOURCE: Final = "practice data"
 
-# Name, country, latitude, longitude.
-CITIES: Final = (
-    ("Amsterdam", "Netherlands", 52.37, 4.89),
-    ("Athens", "Greece", 37.98, 23.73),
-    ("Auckland", "New Zealand", -36.85, 174.76),
-    ("Berlin", "Germany", 52.52, 13.41),
-    ("Bogotá", "Colombia", 4.61, -74.08),
-    ("Cairo", "Egypt", 30.06, 31.25),
-    ("Cape Town", "South Africa", -33.93, 18.42),
-    ("Chicago", "United States", 41.85, -87.65),
-    ("Dublin", "Ireland", 53.33, -6.25),
-    ("Helsinki", "Finland", 60.17, 24.94),
-    ("Istanbul", "Türkiye", 41.01, 28.95),
-    ("Lagos", "Nigeria", 6.45, 3.39),
-    ("Lima", "Peru", -12.04, -77.03),
-    ("Lisbon", "Portugal", 38.72, -9.13),
-    ("London", "United Kingdom", 51.51, -0.13),
-    ("Madrid", "Spain", 40.42, -3.7),
-    ("Mexico City", "Mexico", 19.43, -99.13),
-    ("Mumbai", "India", 19.07, 72.88),
-    ("Nairobi", "Kenya", -1.28, 36.82),
-    ("New York", "United States", 40.71, -74.01),
-    ("Oslo", "Norway", 59.91, 10.75),
-    ("Paris", "France", 48.85, 2.35),
-    ("Reykjavík", "Iceland", 64.14, -21.9),
-    ("Rome", "Italy", 41.89, 12.51),
-    ("San Francisco", "United States", 37.77, -122.42),
-    ("São Paulo", "Brazil", -23.55, -46.64),
-    ("Seoul", "South Korea", 37.57, 126.98),
-    ("Singapore", "Singapore", 1.29, 103.85),
-    ("Stockholm", "Sweden", 59.33, 18.07),
-    ("Sydney", "Australia", -33.87, 151.21),
-    ("Tokyo", "Japan", 35.69, 139.69),
-    ("Toronto", "Canada", 43.7, -79.42),
-    ("Vienna", "Austria", 48.21, 16.37),
-    ("Zurich", "Switzerland", 47.37, 8.55),
-)
+_DATA: Final = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+CITIES: Final[list[tuple[str, str, float, float]]] = _DATA["cities"]
+"""Name, country, latitude, longitude of each."""
+RATES: Final[dict[str, float]] = _DATA["rates"]
+"""Units per euro."""
 ACCENT_FOLDING: Final = str.maketrans("áãéíóúü", "aaeiouu")
-
-# Units per euro.
-RATES: Final = {
-    "AUD": 1.78,
-    "BRL": 6.31,
-    "CAD": 1.62,
-    "CHF": 0.93,
-    "CNY": 8.25,
-    "CZK": 24.4,
-    "DKK": 7.47,
-    "EUR": 1.0,
-    "GBP": 0.87,
-    "INR": 103.2,
-    "JPY": 176.4,
-    "MXN": 21.5,
-    "NOK": 11.7,
-    "NZD": 2.04,
-    "PLN": 4.24,
-    "SEK": 10.9,
-    "USD": 1.16,
-    "ZAR": 20.1,
-}
 CONDITIONS: Final = (0, 1, 2, 3, 45, 51, 61, 80, 95)
 
 
