@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winterbourne.chat.infra.backoff import backoff_s
+from winterbourne.chat.infra.backoff import backoff_s, retry_after_s
 
 
 @pytest.mark.parametrize(("attempt", "limit_s"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (5, 8), (6, 8), (100_000, 8)])
@@ -24,3 +24,8 @@ def test_the_wait_is_between_zero_and_the_limit(attempt: int) -> None:
 
 def test_two_clients_that_fail_together_do_not_retry_together() -> None:
     assert len({backoff_s(4, base_s=0.5, max_s=8) for _ in range(20)}) > 15
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_retry_after_is_read(value: str, milliseconds: str) -> None:
+    assert (retry_after_s({"retry-after": value, "retry-after-ms": milliseconds}) or 0) >= 0

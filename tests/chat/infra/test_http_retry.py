@@ -9,10 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from winterbourne.chat.infra import http_pool, http_retry
+from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.http_retry import NO_RETRIES, AsyncRetryTransport, RetryTransport, deadline
 from winterbourne.chat.settings import HttpSettings
 from winterbourne.override import override
@@ -172,11 +170,6 @@ async def test_a_deadline_that_has_passed_allows_no_second_attempt() -> None:
     service = Service(httpx.ConnectError("refused"), 200)
     with pytest.raises(httpx.ConnectError):
         await ask(service)
-
-
-@given(st.text(max_size=40))
-def test_any_retry_after_is_read(value: str) -> None:
-    assert http_retry._retry_after_s(value) >= 0
 
 
 async def test_the_shared_clients_have_the_retries_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:

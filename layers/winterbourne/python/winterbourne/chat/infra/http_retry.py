@@ -11,7 +11,6 @@ A body that is a stream cannot be sent again. The extension `{"retries": 0}` tur
 
 import asyncio
 import contextvars
-import email.utils
 import logging
 import time
 from collections.abc import Coroutine
@@ -19,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
-from winterbourne.chat.infra.backoff import backoff_s
+from winterbourne.chat.infra.backoff import backoff_s, retry_after_s
 from winterbourne.override import override
 
 __all__ = ["IDEMPOTENT_METHODS", "NO_RETRIES", "AsyncRetryTransport", "RetryTransport", "deadline"]
@@ -135,7 +134,7 @@ def _wait_s(request: httpx.Request, came: httpx.Response | Exception, attempt: i
     if isinstance(came, httpx.Response):
         if not _may_repeat(request, came.status_code):
             return None
-        wait_s += _retry_after_s(came.headers.get("retry-after", ""))
+        wait_s += retry_after_s(came.headers) or 0
     if time.monotonic() + wait_s >= until:
         return None
     why = came.status_code if isinstance(came, httpx.Response) else type(came).__name__
@@ -146,13 +145,3 @@ def _wait_s(request: httpx.Request, came: httpx.Response | Exception, attempt: i
 def _may_repeat(request: httpx.Request, status: int) -> bool:
     is_idempotent = request.method in IDEMPOTENT_METHODS or "idempotency-key" in request.headers
     return status == 429 or (status in {502, 503, 504} and is_idempotent)
-
-
-def _retry_after_s(value: str) -> float:
-    """A Retry-After header, in seconds from now: a number, or a date (RFC 9110, section 10.2.3); 0 if it is neither."""
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0

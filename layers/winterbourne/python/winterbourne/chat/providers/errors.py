@@ -8,8 +8,6 @@ never appended for 401 and 403, whose messages quote keys, accounts and roles.
 import contextlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +24,7 @@ from winterbourne.chat.errors import (
     ModelRefused,
 )
 from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.backoff import retry_after_s
 
 __all__ = [
     "ErrorHints",
@@ -114,7 +113,7 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     reason = None if status == 401 else _callers_reason(code, message)
     if (status in _RETRYABLE_STATUSES or status >= 500) and reason is not ModelInputTooLong:
         text = f"the model's provider is busy ({_format_status(status, code)}){sanitize_message(message)}"
-        return ModelBusy(text, _parse_retry_after_s(headers))
+        return ModelBusy(text, retry_after_s(headers))
     settings_to_check = {
         401: hints.key,
         403: f"{hints.key} and {hints.access}",
@@ -261,17 +260,6 @@ def sanitize_message(message: str) -> str:
     """The provider's message after a colon, on one line, truncated, without what looks like a key, an ARN or a URL."""
     line = " ".join(_SENSITIVE_TEXT.sub("[...]", message).split())
     return f": {line[:_MAX_MESSAGE_CHARS]}" if line else ""
-
-
-def _parse_retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Parse Retry-After (RFC 9110, section 10.2.3: seconds or a date) or the retry-after-ms of OpenAI and Azure."""
-    retry_after = headers.get("retry-after", "")
-    for number, units_per_second in ((headers.get("retry-after-ms", ""), 1000), (retry_after, 1)):
-        with contextlib.suppress(ValueError):
-            return max(0.0, float(number)) / units_per_second
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    return None
 
 
 def parse_body(body: bytes) -> Any:
