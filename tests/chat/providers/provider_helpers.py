@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+import orjson
 import pytest
 
 from tests import transcripts
@@ -38,7 +40,9 @@ __all__ = [
     "SETTINGS",
     "TEXT",
     "TOOLS",
+    "body_of",
     "collect_events",
+    "encoded",
     "failure",
     "folded",
     "openai_provider",
@@ -103,6 +107,21 @@ HISTORY: tuple[Message, ...] = (
 
 def request(*messages: Message, **options: Any) -> ModelRequest:
     return ModelRequest(messages=messages or HISTORY, **options)
+
+
+def encoded(module: Any, request: ModelRequest, settings: ModelSettings = SETTINGS, **options: Any) -> bytes:
+    """The JSON text of a request's body; `extra_body` and `learned` are options."""
+    extra_body = msgspec.json.encode(options.pop("extra_body", {})).decode()
+    settings = msgspec.structs.replace(
+        settings, model_extra_body=extra_body, openai_api_key=KEY, anthropic_api_key=KEY, bedrock_region="us-east-1"
+    )
+    body: bytes = module.make(settings).encode(request, **options)[1]
+    return body
+
+
+def body_of(module: Any, request: ModelRequest, settings: ModelSettings = SETTINGS, **options: Any) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(encoded(module, request, settings, **options))
+    return body
 
 
 def folded(*messages: Message, **options: Any) -> ModelRequest:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, folded, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.events import ToolCallReady
 from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
@@ -17,8 +17,7 @@ from winterbourne.chat.settings import Settings
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(anthropic.build_request_body(folded(*messages, **options), SETTINGS, {}))
-        return body
+        return body_of(anthropic, folded(*messages, **options))
 
     def test_contains_the_whole_history(self) -> None:
         assert self.body()["messages"] == [

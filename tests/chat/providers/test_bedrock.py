@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 
 from tests import transcripts
-from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, folded, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
@@ -22,8 +22,7 @@ from winterbourne.chat.settings import Settings
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(bedrock.build_request_body(folded(*messages, **options), SETTINGS, {}))
-        return body
+        return body_of(bedrock, folded(*messages, **options))
 
     def test_contains_the_whole_history(self) -> None:
         body = self.body()
@@ -89,7 +88,7 @@ class TestRequest:
     def _send_with_boto3(self, url: str, model_id: str, model_request: ModelRequest) -> None:
         config = Config(retries={"total_max_attempts": 1})
         client: Any = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", config=config)
-        body = json.loads(bedrock.build_request_body(fold_system_messages(model_request), SETTINGS, {}))
+        body = body_of(bedrock, fold_system_messages(model_request))
         body["messages"][0]["content"][1]["image"]["source"]["bytes"] = base64.b64decode(PNG)
         body["messages"][1]["content"][1]["reasoningContent"]["redactedContent"] = b"opaque"
         client.converse_stream(modelId=model_id, **body)["stream"].close()

@@ -4,12 +4,12 @@ import re
 from itertools import pairwise
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.providers.provider_helpers import SETTINGS, folded
+from tests.chat.providers import provider_helpers
+from tests.chat.providers.provider_helpers import SETTINGS, body_of, folded
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -37,8 +37,7 @@ OFFICIAL = Settings.of(openai_base_url="https://api.openai.com/v1").model
 @pytest.mark.parametrize("module", [openai, anthropic, bedrock])
 class TestBrokenHistory:
     def sent(self, module: Any, *messages: Message) -> str:
-        body: bytes = module.build_request_body(folded(*normalize_history(messages)), SETTINGS, {})
-        return body.decode()
+        return provider_helpers.encoded(module, folded(*normalize_history(messages))).decode()
 
     def test_a_call_without_a_result_has_one(self, module: Any) -> None:
         call = AssistantMessage((ToolCall("a", "f", "{}"),), incomplete=True)
@@ -67,8 +66,7 @@ class TestBrokenHistory:
 
 def encoded(module: Any, *messages: Message, settings: ModelSettings = SETTINGS, **options: Any) -> dict[str, Any]:
     request = ModelRequest(messages=normalize_history(messages), **options)
-    body: dict[str, Any] = orjson.loads(module.build_request_body(request, settings, {}))
-    return body
+    return body_of(module, request, settings)
 
 
 def answered(*calls: ToolCall) -> tuple[Message, ...]:

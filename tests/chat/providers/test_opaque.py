@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from tests import transcripts
 from tests.chat.formats import echo
-from tests.chat.providers.provider_helpers import failure, openai_provider
+from tests.chat.providers.provider_helpers import body_of, failure, openai_provider
 from tests.chat.test_app import make_service, send
 from tests.upstream import failing, saying, upstream
 from winterbourne.chat.core.events import (
@@ -359,11 +359,11 @@ class TestClaudeAndAClientsTool:
         extra_body = {"additionalModelRequestFields": options}
         tools = (ToolSchema("f", "", {"type": "object"}),)
         request = ModelRequest(messages=(ASKED,), tools=tools, tool_choice="required")
-        body = json.loads(bedrock.build_request_body(request, ModelSettings(), extra_body))
+        body = body_of(bedrock, request, ModelSettings(), extra_body=extra_body)
         assert body["toolConfig"]["toolChoice"] == {"auto": {}}
         assert body["additionalModelRequestFields"] == options
         request = ModelRequest(messages=(ASKED, turn(), RESULT), tools=tools)
-        body = json.loads(bedrock.build_request_body(request, ModelSettings(), extra_body))
+        body = body_of(bedrock, request, ModelSettings(), extra_body=extra_body)
         assert body["additionalModelRequestFields"] == {"top_k": 1}
 
 
@@ -373,7 +373,7 @@ class TestReasoningContent:
     def sent(self, *history: Message, **options: Any) -> list[dict[str, Any]]:
         request = ModelRequest(messages=(ASKED, *history))
         settings = ModelSettings(openai_base_url=options.pop("url", "http://127.0.0.1"))
-        body = json.loads(openai.build_request_body(request, settings, options.pop("extra_body", {}), **options))
+        body = body_of(openai, request, settings, **options)
         return [message for message in body["messages"] if message["role"] == "assistant"]
 
     def test_a_turn_without_reasoning_has_an_empty_one_where_others_have_some(self) -> None:

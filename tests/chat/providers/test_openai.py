@@ -1,11 +1,10 @@
 """OpenAI provider: the requests it sends to OpenAI-compatible servers."""
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.chat.providers.provider_helpers import PNG, SCHEMA, SETTINGS, TOOLS, folded, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
@@ -21,10 +20,7 @@ from winterbourne.chat.settings import ModelSettings
 
 class TestRequest:
     def body(self, *messages: Message, extra: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(
-            openai.build_request_body(folded(*messages, **options), SETTINGS, extra or {})
-        )
-        return body
+        return body_of(openai, folded(*messages, **options), extra_body=extra or {})
 
     def test_contains_the_whole_history(self) -> None:
         assert self.body(system="Be brief.")["messages"] == [
@@ -55,7 +51,7 @@ class TestRequest:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 7)
 
     def test_to_openai_itself_has_max_completion_tokens(self) -> None:
-        body = json.loads(openai.build_request_body(request(max_tokens=7), ModelSettings(), {}))
+        body = body_of(openai, request(max_tokens=7), ModelSettings())
         assert body["max_completion_tokens"] == 7
         assert "max_tokens" not in body
 

@@ -4,7 +4,6 @@ https://docs.anthropic.com/en/api/messages-streaming
 """
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -34,34 +33,11 @@ from winterbourne.chat.providers.stream_parser import StreamParser, decode_lenie
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
 
-__all__ = ["AnthropicParser", "AnthropicProvider", "build_request_body", "make"]
+__all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
 _OFFICIAL_HOST: Final = "api.anthropic.com"
-
-
-def build_request_body(
-    request: ModelRequest,
-    settings: ModelSettings,
-    extra_body: dict[str, Any],
-    learned: Learned = MappingProxyType({}),
-) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields, `learned` are those to omit."""
-    request, extra_body = fit_thinking(request, extra_body)
-    tools = offered_tools(request)
-    fields = {
-        "model": request.model_id or settings.model_id or DEFAULT_MODEL,
-        "max_tokens": request.max_tokens or settings.model_max_tokens,
-        "stream": True,
-        "system": request.system or None,
-        "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
-        "temperature": request.temperature,
-        **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
-        **extra_body,
-    }
-    names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
-    return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -233,8 +209,20 @@ class AnthropicProvider(HttpProvider):
     key_header = ("x-api-key", "")
 
     @override
-    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
-        return "/v1/messages", build_request_body(request, self._settings, self._extra_body, learned)
+    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+        del learned  # it is all about fields, which `encode` omits
+        request, extra_body = fit_thinking(request, self._extra_body)
+        tools = offered_tools(request)
+        return "/v1/messages", {
+            "model": request.model_id or self._settings.model_id or DEFAULT_MODEL,
+            "max_tokens": request.max_tokens or self._settings.model_max_tokens,
+            "stream": True,
+            "system": request.system or None,
+            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
+            "temperature": request.temperature,
+            **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
+            **extra_body,
+        }
 
 
 def make(settings: ModelSettings) -> AnthropicProvider:

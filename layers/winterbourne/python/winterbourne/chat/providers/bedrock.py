@@ -5,7 +5,6 @@ botocore signs requests and splits event stream messages; it is imported only if
 """
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -44,37 +43,12 @@ from winterbourne.chat.providers.stream_parser import (
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
 
-__all__ = ["BedrockParser", "BedrockProvider", "build_request_body", "make"]
+__all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
-
-
-def build_request_body(
-    request: ModelRequest,
-    settings: ModelSettings,
-    extra_body: dict[str, Any],
-    learned: Learned = MappingProxyType({}),
-) -> bytes:
-    """Build the JSON body of the request; `extra_body` overrides its other fields, `learned` are those to omit."""
-    if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
-        request, options = fit_thinking(request, options)
-        extra_body = {**extra_body, _MODEL_OPTIONS: options}
-    limits = {"maxTokens": request.max_tokens or settings.model_max_tokens, "temperature": request.temperature}
-    # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require them.
-    # If the model calls one all the same, the conversation does not run it.
-    tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
-    fields = {
-        "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
-        "system": [{"text": request.system}] if request.system else None,
-        "inferenceConfig": {name: value for name, value in limits.items() if value is not None and name not in learned},
-        "toolConfig": _encode_tools(tools, "" if "tool_choice" in learned else request.tool_choice) if tools else None,
-        **extra_body,
-    }
-    names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
-    return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -230,10 +204,27 @@ class BedrockProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
 
     @override
-    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
+    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+        extra_body = self._extra_body
+        if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
+            request, options = fit_thinking(request, options)
+            extra_body = {**extra_body, _MODEL_OPTIONS: options}
+        max_tokens = request.max_tokens or self._settings.model_max_tokens
+        limits = {"maxTokens": max_tokens, "temperature": request.temperature}
+        # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
+        # them. If the model calls one all the same, the conversation does not run it.
+        tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
+        choice = "" if "tool_choice" in learned else request.tool_choice
         model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
-        body = build_request_body(request, self._settings, self._extra_body, learned)
-        return f"/model/{quote(model_id, safe='')}/converse-stream", body
+        return f"/model/{quote(model_id, safe='')}/converse-stream", {
+            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
+            "system": [{"text": request.system}] if request.system else None,
+            "inferenceConfig": {
+                name: value for name, value in limits.items() if value is not None and name not in learned
+            },
+            "toolConfig": _encode_tools(tools, choice) if tools else None,
+            **extra_body,
+        }
 
     @override
     async def _sign(self, http_request: httpx.Request) -> None:

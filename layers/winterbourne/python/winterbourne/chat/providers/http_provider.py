@@ -36,7 +36,13 @@ from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
-from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, Learned, apply_lessons, refused_for
+from winterbourne.chat.providers.lessons import (
+    FOR_EVERY_MODEL,
+    NOTHING_LEARNED,
+    Learned,
+    apply_lessons,
+    refused_for,
+)
 from winterbourne.chat.providers.opaque import drop_foreign, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
@@ -123,17 +129,26 @@ class HttpProvider(ABC):
             await asyncio.sleep(pause_s)
 
     @abstractmethod
-    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
-        """The path after the base URL, and the JSON body. There are no system messages in the history any more."""
+    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+        """The path after the base URL, and the fields of the JSON body.
 
-    def _encode(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
-        """The request as a model takes it that has taught this."""
+        `encode` leaves out those that are None, and omits or renames those in `learned`. There are no system messages
+        in the history any more.
+        """
+
+    def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
+        """The path after the base URL, and the JSON body as a model takes it that has taught this."""
         if learned:
             request, learned = apply_lessons(request, learned)
         try:
-            return self._encode_request(request, learned)
+            return self._encode(request, learned)
         except orjson.JSONEncodeError:  # text with half an emoji, of the model or of a tool
-            return self._encode_request(with_whole_characters(request), learned)
+            return self._encode(with_whole_characters(request), learned)
+
+    def _encode(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
+        path, fields = self._request_fields(request, learned)
+        names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
+        return path, orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
@@ -203,17 +218,17 @@ class HttpProvider(ABC):
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
         known = self._learned.get(request.model_id, {})
-        sent = self._encode(request, known)
+        sent = self.encode(request, known)
         for name in refused_for(body):
             learned = {**known, name: self.lessons.get(name)}
-            if name in self.lessons and name not in known and self._encode(request, learned) != sent:
+            if name in self.lessons and name not in known and self.encode(request, learned) != sent:
                 self._learned[request.model_id] = learned
                 _LOGGER.warning("the model refuses a request because of %s: it is changed, as later ones are", name)
                 return True
         return False
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, content = self._encode(request, self._learned.get(request.model_id, {}))
+        path, content = self.encode(request, self._learned.get(request.model_id, {}))
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()

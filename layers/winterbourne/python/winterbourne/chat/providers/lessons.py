@@ -6,6 +6,7 @@ the field to send instead, if any, or one of the names below, for what is no fie
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -23,9 +24,11 @@ from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.request_checks import limit_older_images
 from winterbourne.chat.providers.errors import parse_body, parse_error_object
 
-__all__ = ["FOR_EVERY_MODEL", "Learned", "apply_lessons", "refused_for"]
+__all__ = ["FOR_EVERY_MODEL", "NOTHING_LEARNED", "Learned", "apply_lessons", "refused_for"]
 
 Learned = Mapping[str, str | None]
+
+NOTHING_LEARNED: Final[Learned] = MappingProxyType({})
 
 FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
     ("tools", "tool_choice", "single_calls", "system", "images", "temperature")

@@ -7,12 +7,10 @@ Compatible servers differ in small ways; `OpenAIParser` accepts the known differ
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
@@ -47,7 +45,7 @@ from winterbourne.chat.providers.stream_parser import (
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
 
-__all__ = ["OpenAIParser", "OpenAIProvider", "build_request_body", "make"]
+__all__ = ["OpenAIParser", "OpenAIProvider", "make"]
 
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
 _OFFICIAL_HOST: Final = "api.openai.com"
@@ -56,51 +54,6 @@ _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
 _UNANSWERED: Final = "(no answer)"
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
-
-
-def build_request_body(
-    request: ModelRequest,
-    settings: ModelSettings,
-    extra_body: dict[str, Any],
-    learned: Learned = MappingProxyType({}),
-) -> bytes:
-    """Build the JSON body of the request.
-
-    OpenAI itself requires `max_completion_tokens`, which other servers do not know, instead of `max_tokens`.
-
-    Args:
-        request: The turn to request.
-        settings: Supplies the base URL and the default model.
-        extra_body: Fields that override the others.
-        learned: What the model's refusals have taught: fields, each with the name that it takes instead, if any, and
-            what it demands.
-    """
-    model = request.model_id or settings.model_id or DEFAULT_MODEL
-    is_official = _is_official(settings)
-    demanded = set(learned)
-    if _has_reasoning_content(request.messages):
-        demanded.add("reasoning_content")
-    if isinstance(thinking := extra_body.get("thinking"), dict):
-        if thinking.get("type") == "enabled":
-            demanded.add("reasoning_content")
-        request, extra_body = fit_thinking(request, extra_body, is_signed=False)
-    encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
-    has_mistral_rules = "call_ids" in learned or _has_mistral_rules(settings, model)
-    fields = {
-        "model": model,
-        "messages": [
-            *([{"role": "system", "content": request.system}] if request.system else ()),
-            *map(encode, _fit_history(request, settings, has_mistral_rules=has_mistral_rules)),
-        ],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "temperature": request.temperature,
-        "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
-        **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
-        **extra_body,
-    }
-    names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
-    return orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
 
 def _fit_history(request: ModelRequest, settings: ModelSettings, *, has_mistral_rules: bool) -> Iterator[Message]:
@@ -429,8 +382,33 @@ class OpenAIProvider(HttpProvider):
     }
 
     @override
-    def _encode_request(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
-        return "/chat/completions", build_request_body(request, self._settings, self._extra_body, learned)
+    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+        """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
+        settings, extra_body = self._settings, self._extra_body
+        model = request.model_id or settings.model_id or DEFAULT_MODEL
+        is_official = _is_official(settings)
+        demanded = set(learned)
+        if _has_reasoning_content(request.messages):
+            demanded.add("reasoning_content")
+        if isinstance(thinking := extra_body.get("thinking"), dict):
+            if thinking.get("type") == "enabled":
+                demanded.add("reasoning_content")
+            request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+        encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
+        has_mistral_rules = "call_ids" in learned or _has_mistral_rules(settings, model)
+        return "/chat/completions", {
+            "model": model,
+            "messages": [
+                *([{"role": "system", "content": request.system}] if request.system else ()),
+                *map(encode, _fit_history(request, settings, has_mistral_rules=has_mistral_rules)),
+            ],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "temperature": request.temperature,
+            "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
+            **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
+            **extra_body,
+        }
 
 
 def make(settings: ModelSettings) -> "OpenAIProvider":
