@@ -21,7 +21,7 @@ import msgspec
 import orjson
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, Text, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -108,9 +108,7 @@ class HttpProvider(ABC):
         Raises:
             ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
         """
-        request = fold_system_messages(request)
-        if _has_opaque_data(request):
-            request = drop_foreign(request, self._origin(request))
+        request = drop_foreign(fold_system_messages(request), self._origin(request))
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -201,7 +199,8 @@ class HttpProvider(ABC):
             response = await self._send(request, key)
             if response.status_code == 200:
                 return response
-            body = await self._read_error_body(response)
+            async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
+                body = await _read_body(chunks)
             if response.status_code == 401:
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
@@ -255,10 +254,6 @@ class HttpProvider(ABC):
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
 
-    async def _read_error_body(self, response: httpx.Response) -> bytes:
-        async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
-            return await _read_body(chunks)
-
     def _classify(
         self, failure: ModelError, cause: httpx.RequestError | None, opening: bytes, *, has_output: bool
     ) -> ModelError:
@@ -309,11 +304,6 @@ def tool_call_ids(request: ModelRequest) -> set[str]:
     """The ids of all tool calls in the history."""
     turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
     return {part.id for parts in turns for part in parts if isinstance(part, ToolCall)}
-
-
-def _has_opaque_data(request: ModelRequest) -> bool:
-    turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
-    return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text))
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:

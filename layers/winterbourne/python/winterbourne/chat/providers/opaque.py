@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import orjson
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
@@ -58,25 +58,21 @@ def drop_foreign(request: ModelRequest, origin: str) -> ModelRequest:
 
 
 def _drop_foreign(message: Message, origin: str) -> Message:
-    if not isinstance(message, AssistantMessage) or not any(_is_foreign(part, origin) for part in message.parts):
+    if not isinstance(message, AssistantMessage):
         return message
-    parts = tuple(_without_opaque(part, origin) if _is_foreign(part, origin) else part for part in message.parts)
+    parts = tuple(_without_foreign(part, origin) for part in message.parts)
     return msgspec.structs.replace(message, parts=parts)
 
 
-def _is_foreign(part: AssistantPart, origin: str) -> bool:
-    opaque = part.opaque if isinstance(part, Reasoning | ToolCall) else UNSET
-    return opaque.origin not in {"", origin} if opaque else False
-
-
-def _without_opaque(part: AssistantPart, origin: str) -> AssistantPart:
+def _without_foreign(part: AssistantPart, origin: str) -> AssistantPart:
     """Another model of the same server still shows which field that server reads."""
-    opaque: Opaque | UnsetType = UNSET
-    if isinstance(part, Reasoning) and part.opaque:
-        if part.opaque.field and part.opaque.origin.partition(".")[0] == origin.partition(".")[0]:
-            opaque = Opaque(field=part.opaque.field)
-        return Reasoning("", opaque=opaque)
-    return msgspec.structs.replace(part, opaque=UNSET)
+    opaque = part.opaque if isinstance(part, Reasoning | ToolCall) else UNSET
+    if not opaque or opaque.origin in {"", origin}:
+        return part
+    if isinstance(part, ToolCall):
+        return msgspec.structs.replace(part, opaque=UNSET)
+    is_same_server = opaque.origin.partition(".")[0] == origin.partition(".")[0]
+    return Reasoning("", opaque=Opaque(field=opaque.field) if opaque.field and is_same_server else UNSET)
 
 
 def fit_thinking(
