@@ -79,16 +79,10 @@ def _time(match: re.Match[str]) -> Iterator[Arguments]:
     return ({"timezone": TIME_ZONES.get(place, place)} for place in places)
 
 
-TIME_ZONES: Final = {
-    "Berlin": "Europe/Berlin",
-    "Lima": "America/Lima",
-    "London": "Europe/London",
-    "New York": "America/New_York",
-    "Paris": "Europe/Paris",
-    "Rome": "Europe/Rome",
-    "Sydney": "Australia/Sydney",
-    "Tokyo": "Asia/Tokyo",
-}
+_ZONES: Final = (
+    "America/Lima America/New_York Asia/Tokyo Australia/Sydney Europe/Berlin Europe/London Europe/Paris Europe/Rome"
+)
+TIME_ZONES: Final = {zone.partition("/")[2].replace("_", " "): zone for zone in _ZONES.split()}
 _NUMBER: Final = r"(?<![\w.,])(\d+(?:,\d{3})*(?:\.\d+)?)"
 _AND: Final = r"(?:, and |, | and | or )"
 _SEPARATOR: Final = re.compile(_AND)
