@@ -128,20 +128,21 @@ def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
     return wrong("reachable", f"no response from {caller.url}: {error}", fix)
 
 
+_NOT_REACHABLE: Final = {
+    403: (
+        "the function URL denies access (403)",
+        "make deploy (grants both permissions of a public URL); with Auth=iam, requests must be signed",
+    ),
+    429: ("throttled (429)", "raise ReservedConcurrency, or the account's quota"),
+    502: ("the function does not start (502)", "read its log with the command in the stack's output FollowLog"),
+}
+
+
 def _check_reachable(response: httpx.Response) -> Finding:
-    match response.status_code:
-        case httpx.codes.OK:
-            return ok("reachable", str(response.url))
-        case httpx.codes.FORBIDDEN:
-            fix = "make deploy (grants both permissions of a public URL); with Auth=iam, requests must be signed"
-            return wrong("reachable", "the function URL denies access (403)", fix)
-        case httpx.codes.TOO_MANY_REQUESTS:
-            return wrong("reachable", "throttled (429)", "raise ReservedConcurrency, or the account's quota")
-        case httpx.codes.BAD_GATEWAY:
-            fix = "read its log with the command in the stack's output FollowLog"
-            return wrong("reachable", "the function does not start (502)", fix)
-        case status:
-            return wrong("reachable", f"/healthz responds with status {status}", "check that this is the right URL")
+    if response.status_code == httpx.codes.OK:
+        return ok("reachable", str(response.url))
+    other = f"/healthz responds with status {response.status_code}", "check that this is the right URL"
+    return wrong("reachable", *_NOT_REACHABLE.get(response.status_code, other))
 
 
 def _check_readiness(response: httpx.Response) -> Finding:
