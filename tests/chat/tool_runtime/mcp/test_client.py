@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only()
         return httpx.Response(200, headers=headers, json={"id": message.get("id"), "result": result})
 
     async with httpx.AsyncClient(
-        transport=httpx.MockTransport(serve), cookies=http_pool._rejecting_cookie_jar()
+        transport=httpx.MockTransport(serve), cookies=CookieJar(DefaultCookiePolicy(allowed_domains=()))
     ) as client:
         await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
     assert sent_cookies == [None, "instance=2", "instance=2"]

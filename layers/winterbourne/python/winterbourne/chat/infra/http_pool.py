@@ -310,22 +310,16 @@ def _ssl_context() -> ssl.SSLContext:
 def _transport_options() -> dict[str, Any]:
     # RFC 5482; only Linux has it.
     options = [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)] if sys.platform == "linux" else []
-    return {"verify": _ssl_context(), "limits": _pool_limits(), "socket_options": options}
+    total, idle = _settings().http_pool_maxsize, _settings().http_pool_connections
+    limits = httpx.Limits(max_connections=total, max_keepalive_connections=idle, keepalive_expiry=KEEPALIVE_EXPIRY_S)
+    return {"verify": _ssl_context(), "limits": limits, "socket_options": options}
 
 
 def _client_options() -> dict[str, Any]:
     headers = {"accept-encoding": ACCEPT_ENCODING, "user-agent": USER_AGENT}
-    return {"timeout": _settings().http_timeout, "headers": headers, "cookies": _rejecting_cookie_jar()}
-
-
-def _rejecting_cookie_jar() -> CookieJar:
-    """A cookie jar that stores nothing: cookies set in one caller's request must not be sent with another's."""
-    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
-
-
-def _pool_limits() -> httpx.Limits:
-    total, idle = _settings().http_pool_maxsize, _settings().http_pool_connections
-    return httpx.Limits(max_connections=total, max_keepalive_connections=idle, keepalive_expiry=KEEPALIVE_EXPIRY_S)
+    # A jar that stores nothing: cookies set in one caller's request must not be sent with another's.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return {"timeout": _settings().http_timeout, "headers": headers, "cookies": cookies}
 
 
 def _settings() -> HttpSettings:

@@ -6,6 +6,7 @@ else goes to the log.
 """
 
 import bisect
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Collection, Sequence
@@ -86,7 +87,9 @@ def _batch_item_outcome(name: str, value: Any, max_bytes: int) -> Outcome:
 
 def outcome_for_exception(name: str, error: BaseException) -> Outcome:
     """The failed outcome of an exception: the text of a ToolError, or one generic sentence for any other exception."""
-    message = _exception_message(error) if isinstance(error, ToolError) else ""
+    message = ""
+    with contextlib.suppress(BaseException):  # a str() that raises, even SystemExit, fails only this call
+        message = str(error) if isinstance(error, ToolError) else ""
     return failed(message or f"{name} failed because of an internal error.")
 
 
@@ -211,13 +214,6 @@ def _to_builtins(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
     raise TypeError
-
-
-def _exception_message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException:  # noqa: BLE001 - an exception whose str() raises, even SystemExit, fails only this call
-        return ""
 
 
 def _error_message(text: str) -> str:
