@@ -18,6 +18,7 @@ from winterbourne.override import override
 __all__ = [
     "TEXT_FORMATTER",
     "JsonFormatter",
+    "class_name",
     "error_as_json",
     "error_as_lines",
     "printed_line",
@@ -117,8 +118,13 @@ def safe_str(error: object) -> str:
     """The text of an error, also of one that has none."""
     try:
         return str(error)
-    except Exception as worse:  # noqa: BLE001 - a user's __str__; the error must still be reported
-        return f"<{type(error).__name__} whose text raises {type(worse).__name__}>"
+    except BaseException as worse:  # noqa: BLE001 - a __str__ may raise anything, even SystemExit; the error is reported anyway
+        return f"<{class_name(error)} whose text raises {class_name(worse)}>"
+
+
+def class_name(error: object) -> str:
+    """The name of an error's class, even if its metaclass overrides `__name__`."""
+    return str(type.__dict__["__name__"].__get__(type(error)))
 
 
 def _related(error: BaseException) -> Iterator[tuple[str, BaseException]]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from winterbourne.chat.infra import redaction
+from winterbourne.log_formats import class_name as exception_class_name
+from winterbourne.log_formats import safe_str
 
 __all__ = [
     "EXCEPTION_REDACTOR",
@@ -83,23 +85,14 @@ EXCEPTION_REDACTOR: Final = contextvars.ContextVar[ArgumentRedactor | None]("exc
 def format_exception(error: BaseException) -> str:
     """An exception with its traceback, causes and group members, much as Python prints it."""
     try:
-        return "".join(_ExceptionFormatter().format(error))
+        return "".join(_format(error, set()))
     except BaseException as worse:  # noqa: BLE001 - a property may raise anything; the line is logged anyway
         return f"<an exception that cannot be formatted: formatting it raises {exception_class_name(worse)}>\n"
 
 
-def exception_class_name(error: BaseException) -> str:
-    """The name of the exception's class, even if its metaclass overrides `__name__`."""
-    return str(type.__dict__["__name__"].__get__(type(error)))
-
-
 def format_message(error: BaseException) -> str:
     """The exception's message, redacted, at most MAX_MESSAGE_CHARS characters of it."""
-    try:
-        text = str(error)
-    except BaseException as worse:  # noqa: BLE001 - a __str__ may raise anything, even SystemExit; the error is logged anyway
-        return f"<{exception_class_name(error)} whose text raises {exception_class_name(worse)}>"
-    return _redact_and_truncate(text)
+    return _redact_and_truncate(safe_str(error))
 
 
 def exception_notes(error: BaseException) -> list[str]:
@@ -157,36 +150,25 @@ def _significant_words(value: str) -> Iterable[str]:
     return found if len(found) == 1 else (word for word in found if word not in _STOP_WORDS)
 
 
-class _ExceptionFormatter:
-    """Formats one text; remembers the exceptions it has seen, since causes may form a cycle."""
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-
-    def format(self, error: BaseException) -> Iterator[str]:
-        if id(error) in self._seen or len(self._seen) >= MAX_EXCEPTIONS:
-            return
-        self._seen.add(id(error))
-        if error.__cause__ is not None:
-            yield from self._format_nested(error.__cause__, after=CAUSE_SEPARATOR)
-        elif error.__context__ is not None and not error.__suppress_context__:
-            yield from self._format_nested(error.__context__, after=CONTEXT_SEPARATOR)
-        yield from _format_frames(error)
-        yield f"{_qualified_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
-        yield from (f"{note}\n" for note in exception_notes(error))
-        if isinstance(error, BaseExceptionGroup):
-            for number, member in enumerate(error.exceptions, 1):
-                yield from self._format_nested(member, before=f"---------------- {number} ----------------\n")
-
-    def _format_nested(self, error: BaseException, *, before: str = "", after: str = "") -> Iterator[str]:
-        if text := "".join(self.format(error)):
-            yield before + text + after
-
-
-def _format_frames(error: BaseException) -> Iterator[str]:
+def _format(error: BaseException, seen: set[int], before: str = "", after: str = "") -> Iterator[str]:
+    """The text of an exception between two others; nothing of one that was `seen`, since causes may form a cycle."""
+    if id(error) in seen or len(seen) >= MAX_EXCEPTIONS:
+        return
+    seen.add(id(error))
+    yield before
+    if error.__cause__ is not None:
+        yield from _format(error.__cause__, seen, after=CAUSE_SEPARATOR)
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield from _format(error.__context__, seen, after=CONTEXT_SEPARATOR)
     if error.__traceback__:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__, -MAX_FRAMES)
+    yield f"{_qualified_name(error)}: {format_message(error)}".removesuffix(": ") + "\n"
+    yield from (f"{note}\n" for note in exception_notes(error))
+    if isinstance(error, BaseExceptionGroup):
+        for number, member in enumerate(error.exceptions, 1):
+            yield from _format(member, seen, before=f"---------------- {number} ----------------\n")
+    yield after
 
 
 def _qualified_name(error: BaseException) -> str:
