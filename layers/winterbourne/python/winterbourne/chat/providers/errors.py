@@ -28,6 +28,7 @@ from winterbourne.chat.infra.backoff import retry_after_s
 
 __all__ = [
     "ErrorHints",
+    "any_of",
     "error_for_non_stream_body",
     "error_for_status",
     "is_error",
@@ -39,41 +40,64 @@ __all__ = [
     "stop_reason_error",
 ]
 
+
+def any_of(phrases: str) -> re.Pattern[str]:
+    """A pattern that finds any of the phrases, each on a line of its own, in any case."""
+    return re.compile("|".join(phrase.strip() for phrase in phrases.strip().splitlines()), re.IGNORECASE)
+
+
 _RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
-_RETRYABLE_ERROR: Final = re.compile(
-    r"overloaded|rate.?limit|throttl|too.?many|timeout|unavailable|server.?error|internal|capacity|model.?stream"
-    r"|try again",
-    re.IGNORECASE,
-)
+_RETRYABLE_ERROR: Final = any_of(r"""
+    overloaded|rate.?limit|throttl|too.?many|timeout|unavailable|server.?error|internal|capacity|model.?stream
+    try again
+""")
 _BILLING_ERROR_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _REQUEST_STATUSES: Final = frozenset({400, 413, 422})
 """Statuses with which providers reject what the request says; others mean key, access, model or address."""
-_TOO_LONG: Final = re.compile(
-    r"context.?(length|size|window|limit|the overflows)|exceed_context"
-    r"|maximum (context|prompt|model|input|sequence) length|exceeds max length"
-    r"|(prompt|input|request|messages?|conversation)( is| are)? too (long|large)"
-    r"|request_too_large|too many tokens:|model token limit|(input|prompt|requested) token count"
-    r"|reduce the length|tokens must be reduced|longer than the maximum|exceeds (the )?max(imum)? (input )?length"
-    r"|inputs?.? tokens? \+|range of input length|string_above_max_length|maximum tokens you requested exceeds",
-    re.IGNORECASE,
-)
-_CONTENT_POLICY: Final = re.compile(
-    r"content.?(policy|filter|management|exists.?risk)|responsible.?ai.?policy|data_inspection|moderation|was flagged"
-    r"|safety system|prohibited.?content|sensitive.?(content|words)|policy_violation",
-    re.IGNORECASE,
-)
-_BAD_IMAGE: Final = re.compile(
-    r"(invalid|unsupported|image_parse|too_many)[_ ](image|base64)|image[_ ](parse|url|format|too|size|content)"
-    r"|\bimages? (exceeds?|input|dimensions?|is|are|cannot|could|must|does)\b"
-    r"|(support\w*|process|decode|identify|download|fetch|load|read|at most \d+) (\w+ ){0,3}images?\b"
-    r"|(image|multi.?modal|vision)\w* (input|support|is not|are not)",
-    re.IGNORECASE,
-)
-_MISCONFIGURED: Final = re.compile(
-    r"api.?key|credential|security token|model.?identifier|inference profile|model.?(not.?found|does not exist)"
-    r"|(unknown|invalid|no such) model\b|model \S+ (not found|does not exist|is not)|not have access",
-    re.IGNORECASE,
-)
+_TOO_LONG: Final = any_of(r"""
+    context.?(length|size|window|limit|the overflows)
+    exceed_context
+    maximum (context|prompt|model|input|sequence) length
+    exceeds max length
+    (prompt|input|request|messages?|conversation)( is| are)? too (long|large)
+    request_too_large
+    too many tokens:
+    model token limit
+    (input|prompt|requested) token count
+    reduce the length
+    tokens must be reduced
+    longer than the maximum
+    exceeds (the )?max(imum)? (input )?length
+    inputs?.? tokens? \+
+    range of input length
+    string_above_max_length
+    maximum tokens you requested exceeds
+""")
+_CONTENT_POLICY: Final = any_of(r"""
+    content.?(policy|filter|management|exists.?risk)
+    responsible.?ai.?policy
+    data_inspection
+    moderation
+    was flagged
+    safety system
+    prohibited.?content
+    sensitive.?(content|words)
+    policy_violation
+""")
+_BAD_IMAGE: Final = any_of(r"""
+    (invalid|unsupported|image_parse|too_many)[_ ](image|base64)
+    image[_ ](parse|url|format|too|size|content)
+    \bimages? (exceeds?|input|dimensions?|is|are|cannot|could|must|does)\b
+    (support\w*|process|decode|identify|download|fetch|load|read|at most \d+) (\w+ ){0,3}images?\b
+    (image|multi.?modal|vision)\w* (input|support|is not|are not)
+""")
+_MISCONFIGURED: Final = any_of(r"""
+    api.?key|credential|security token
+    model.?identifier|inference profile|model.?(not.?found|does not exist)
+    (unknown|invalid|no such) model\b
+    model \S+ (not found|does not exist|is not)
+    not have access
+""")
 _CALLERS_REASONS: Final = (
     (_TOO_LONG, ModelInputTooLong),
     (_CONTENT_POLICY, ModelContentRefused),

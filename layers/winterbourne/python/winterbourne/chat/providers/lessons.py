@@ -22,7 +22,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.request_checks import limit_older_images
-from winterbourne.chat.providers.errors import parse_body, parse_error_object
+from winterbourne.chat.providers.errors import any_of, parse_body, parse_error_object
 
 __all__ = ["FOR_EVERY_MODEL", "NOTHING_LEARNED", "Learned", "apply_lessons", "refused_for"]
 
@@ -36,27 +36,42 @@ FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
 """The lessons that `apply_lessons` knows, and the field that some models of every provider refuse."""
 
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
-_UNSUPPORTED: Final = (
-    r"unsupported|(not|n't).support|no endpoints found that support|unrecogni[sz]ed|unknown|unexpected|extra"
-    r"|not.(allowed|permitted|accepted|available)|cannot be used|incompatible|instead|forbidden|deprecated"
-    r"|no longer|only"
-)
+_UNSUPPORTED: Final = r"""
+    unsupported|(not|n't).support|no endpoints found that support
+    unrecogni[sz]ed|unknown|unexpected|extra
+    not.(allowed|permitted|accepted|available)|cannot be used|incompatible|instead|forbidden|deprecated
+    no longer|only
+"""
 _OPAQUE: Final = r"(reasoning(_content|_details)?|thinking_blocks|extra_content|provider_specific_fields)\b"
 _TOOL_USE: Final = r"['\"`]?(tools?|(tool|function).?(use|usage|call(s|ing)?))\b(?!.?choice|[\[.])"
 _REASONS: Final = {  # not compiled at the start of the process: most processes never see a refusal
     "single_calls": r"single tool.?calls? at once",
     "call_ids": r"tool call ids? .*length( of)? 9|roles must alternate|unexpected role",
-    "system": r"(system|developer).(role|prompt|message|instruction)s?['\"`]? (is |are )?not (support|enabled|allowed)"
-    r"|not support ['\"`]?(the )?(system|developer)\b|roles must alternate",
-    "images": r"(not|n't|that) support(s|ed)? (image|vision|multi.?modal)|unknown variant `image_url`|not a multimodal"
-    r"|image\w* (input )?(is |are )?not supported",
+    "system": r"""
+        (system|developer).(role|prompt|message|instruction)s?['\"`]? (is |are )?not (support|enabled|allowed)
+        not support ['\"`]?(the )?(system|developer)\b
+        roles must alternate
+    """,
+    "images": r"""
+        (not|n't|that) support(s|ed)? (image|vision|multi.?modal)
+        unknown variant `image_url`
+        not a multimodal
+        image\w* (input )?(is |are )?not supported
+    """,
     "tool_choice": r"(not|n't|that) .{0,60}tool.?choice|tool.?choice.{0,60}(not|incompatible)",
-    "tools": rf"(not|n't|un|that) ?support(ed|s)?( (the|param(eter)?s?))?:? [\[{{(]*{_TOOL_USE}"
-    rf"|{_TOOL_USE}['\"`]*.{{0,9}} (not( be)?|un) ?(support|enabled|available|allowed|permitted)"
-    rf"|{_TOOL_USE}: extra inputs|(supplied|param(eter)?):? {_TOOL_USE}['\"`]*\.?$"
-    r"|tool choice requires --|tools param requires|roles must alternate",
-    "opaque": rf"(unsupported|unknown|additional propert).{{0,80}}\b{_OPAQUE}"
-    rf"|\b{_OPAQUE}.{{0,80}}(unsupported|extra input)",
+    "tools": rf"""
+        (not|n't|un|that) ?support(ed|s)?( (the|param(eter)?s?))?:? [\[{{(]*{_TOOL_USE}
+        {_TOOL_USE}['\"`]*.{{0,9}} (not( be)?|un) ?(support|enabled|available|allowed|permitted)
+        {_TOOL_USE}: extra inputs
+        (supplied|param(eter)?):? {_TOOL_USE}['\"`]*\.?$
+        tool choice requires --
+        tools param requires
+        roles must alternate
+    """,
+    "opaque": rf"""
+        (unsupported|unknown|additional propert).{{0,80}}\b{_OPAQUE}
+        \b{_OPAQUE}.{{0,80}}(unsupported|extra input)
+    """,
     "reasoning_content": r"reasoning_content",
     "reasoning_details": r"reasoning.details",
     "thought_signature": r"thought_?signature",
@@ -70,10 +85,10 @@ def refused_for(body: bytes) -> list[str]:
     """
     value = parse_body(body)
     text = " ".join(parse_error_object(value))[:_MAX_SEARCHED_CHARS]
-    reasons = [name for name, pattern in _REASONS.items() if re.search(pattern, text, re.IGNORECASE)]
+    reasons = [name for name, pattern in _REASONS.items() if any_of(pattern).search(text)]
     error = value.get("error") if isinstance(value, dict) else None
     parameter = str(error.get("param")) if isinstance(error, dict) else ""
-    words = re.findall(r"\w+", f"{parameter} {text}") if re.search(_UNSUPPORTED, text, re.IGNORECASE) else []
+    words = re.findall(r"\w+", f"{parameter} {text}") if any_of(_UNSUPPORTED).search(text) else []
     return [*reasons, *(word for word in words if word != "tools")]
 
 
