@@ -5,18 +5,6 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FILES: Final = (
-    "Makefile",
-    "template.yaml",
-    "samconfig.toml",
-    "functions/Makefile",
-    "layers/arm64/.keep",
-    "layers/x86_64/.keep",
-    "layers/dependencies/Makefile",
-    "layers/winterbourne/Makefile",
-    "tests/events/chat.json",
-    "tests/events/environment.json",
-)
 TARGET: Final = "winterbourne/local/files/project"
 
 
@@ -27,5 +15,7 @@ class ProjectFiles(BuildHookInterface):  # type: ignore[type-arg]
         """Add the files to what is included; the sdist has the package in a folder `python`."""
         root = Path(self.root).parents[1]
         target = TARGET if self.target_name == "wheel" else f"python/{TARGET}"
-        if all((root / name).is_file() for name in FILES):
-            build_data["force_include"] |= {str(root / name): f"{target}/{name}" for name in FILES}
+        engine_files = Path(self.root, "python/winterbourne/local/engine_files.txt").read_text("utf-8").split()
+        files = (*engine_files, "tests/events/chat.json")
+        if all((root / name).is_file() for name in files):
+            build_data["force_include"] |= {str(root / name): f"{target}/{name}" for name in files}

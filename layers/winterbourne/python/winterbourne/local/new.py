@@ -22,17 +22,7 @@ __all__ = ["ENGINE_FILES", "create", "diff", "main"]
 
 FILES: Final = Path(__file__).with_name("files") / "project"
 
-ENGINE_FILES: Final = (
-    "Makefile",
-    "functions/Makefile",
-    "layers/arm64/.keep",
-    "layers/dependencies/Makefile",
-    "layers/winterbourne/Makefile",
-    "layers/x86_64/.keep",
-    "samconfig.toml",
-    "template.yaml",
-    "tests/events/environment.json",
-)
+ENGINE_FILES: Final = Path(__file__).with_name("engine_files.txt").read_text("utf-8").split()
 """The files of a project that a new version may change. All others are the user's from the moment they are written."""
 
 EXAMPLE_EVENT: Final = "tests/events/chat.json"
