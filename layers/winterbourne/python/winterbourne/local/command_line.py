@@ -1,11 +1,10 @@
-"""Command line parser of `winterbourne run`."""
+"""Command line parser of `winterbourne run`. An option that sets a field of a configuration is named like it."""
 
 import argparse
 import contextlib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,6 +22,44 @@ examples:
   winterbourne run --invoke-port 3001                      also serve boto3's invoke and invoke_with_response_stream
 """
 
+HELP: Final = """\
+--host                    address to listen on (default: %(default)s)
+--port                    port of the function URL; 0 chooses a free one (default: %(default)s)
+--invoke-port             also serve the Invoke API (boto3) on this port
+--allow-host              host name that requests may be sent to, besides localhost and IP addresses; may be repeated
+--log                     file to append the log to (default: %(default)s)
+--ready-file              write url, invoke_url and log to this file, as JSON, once the server listens
+
+--task-root               directory of the function's code, /var/task on Lambda (default: functions)
+--opt                     directory of the layers, /opt on Lambda (default: this engine alone)
+--python                  Python interpreter to run the function with (default: this one)
+--handler                 handler of the function (default: %(default)s)
+--name                    name of the function (default: %(default)s)
+--timeout                 timeout of an invocation in seconds (default: %(default)g)
+--memory                  memory size reported to the function; not enforced (default: %(default)s)
+--env                     environment variable for the function, over that of your shell; may be repeated
+--no-practice             let the chat's tools call the real services instead of getting practice data
+
+--concurrency             maximum number of processes; each serves one request at a time (default: %(default)s)
+--managed-instances       run one process that serves N requests concurrently, as on Lambda Managed Instances
+--snap-start              restore the process before its first invocation, as with SnapStart
+--no-freeze               do not freeze processes between invocations
+
+--cors-template           read the CORS configuration from this SAM template (needs PyYAML)
+--cors-allow-origin       allowed origin, such as https://example.com, or *; may be repeated
+--cors-allow-method       allowed method, such as POST, or *; may be repeated
+--cors-allow-header       allowed header, such as content-type, or *; may be repeated
+--cors-expose-header      response header that pages may read; may be repeated
+--cors-allow-credentials  allow browsers to send cookies
+--cors-max-age            seconds for which browsers may cache a preflight response
+
+--burst                   megabytes sent before the rate limit applies (default: %(default)s)
+--rate                    megabytes per second after the burst (default: %(default)s)
+--limit                   maximum size of a response in megabytes (default: %(default)s)
+"""
+
+_Add = Callable[..., argparse.Action]
+
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; if it is invalid, print an error and exit with status 2."""
@@ -33,78 +70,62 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_address(parser.add_argument_group("where to listen"))
-    _add_function(parser.add_argument_group("the function"))
-    _add_environments(parser.add_argument_group("execution environments"))
-    _add_cors(parser.add_argument_group("CORS, as the function URL's `Cors` property (default for a chat: localhost)"))
-    _add_response_limits(parser.add_argument_group("limits of a streamed response (0 disables --rate and --limit)"))
+    helps = dict(line.split(maxsplit=1) for line in HELP.splitlines() if line)
+    for title, add_options in _GROUPS.items():
+        group = parser.add_argument_group(title)
+        add_options(lambda option, group=group, **kinds: group.add_argument(option, help=helps[option], **kinds))
     return parser.parse_args(arguments)
 
 
-_Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse has no public name for what its public method returns
+def _add_address(add: _Add) -> None:
+    add("--host", default="127.0.0.1")
+    add("--port", type=_port, default=3000)
+    add("--invoke-port", type=_port, metavar="PORT")
+    add("--allow-host", dest="allow_hosts", action="append", default=[], metavar="NAME")
+    add("--log", dest="log_file", default="local.log", type=Path, metavar="FILE")
+    add("--ready-file", type=Path, metavar="FILE")
 
 
-def _add_address(group: _Group) -> None:
-    add, add_file = group.add_argument, partial(group.add_argument, type=Path, metavar="FILE")
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    text = "port of the function URL; 0 chooses a free one (default: %(default)s)"
-    add("--port", type=_port, default=3000, help=text)
-    add("--invoke-port", type=_port, metavar="PORT", help="also serve the Invoke API (boto3) on this port")
-    text = "host name that requests may be sent to, besides localhost and IP addresses; may be repeated"
-    add("--allow-host", action="append", default=[], metavar="NAME", help=text)
-    add_file("--log", default="local.log", help="file to append the log to (default: %(default)s)")
-    add_file("--ready-file", help="write url, invoke_url and log to this file, as JSON, once the server listens")
+def _add_function(add: _Add) -> None:
+    add("--task-root", default="functions", type=_directory, metavar="DIR")
+    add("--opt", type=_directory, metavar="DIR")
+    add("--python", default=sys.executable, metavar="FILE")
+    add("--handler", type=_handler, default="chat.app.handler")
+    add("--name", default="local")
+    add("--timeout", dest="timeout_s", type=_positive_float, default=120.0, metavar="SECONDS")
+    add("--memory", dest="memory_mb", type=_positive_int, default=1024, metavar="MB")
+    add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE")
+    add("--no-practice", action="store_true")
 
 
-def _add_function(group: _Group) -> None:
-    add, add_directory = group.add_argument, partial(group.add_argument, type=_directory, metavar="DIR")
-    text = "directory of the function's code, /var/task on Lambda (default: functions)"
-    add_directory("--task-root", default="functions", help=text)
-    text = "directory of the layers, /opt on Lambda (default: this engine alone)"
-    add_directory("--opt", help=text)
-    text = "Python interpreter to run the function with (default: this one)"
-    add("--python", default=sys.executable, metavar="FILE", help=text)
-    add("--handler", type=_handler, default="chat.app.handler", help="handler of the function (default: %(default)s)")
-    add("--name", default="local", help="name of the function (default: %(default)s)")
-    text = "timeout of an invocation in seconds (default: %(default)g)"
-    add("--timeout", type=_positive_float, default=120.0, metavar="SECONDS", help=text)
-    text = "memory size reported to the function; not enforced (default: %(default)s)"
-    add("--memory", type=_positive_int, default=1024, metavar="MB", help=text)
-    text = "environment variable for the function, over that of your shell; may be repeated"
-    add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE", help=text)
-    text = "let the chat's tools call the real services instead of getting practice data"
-    add("--no-practice", action="store_true", help=text)
+def _add_environments(add: _Add) -> None:
+    add("--concurrency", default=4, type=_positive_int, metavar="N")
+    add("--managed-instances", default=0, type=_positive_int, metavar="N")
+    add("--snap-start", action="store_true")
+    add("--no-freeze", action="store_true")
 
 
-def _add_environments(group: _Group) -> None:
-    add, add_number = group.add_argument, partial(group.add_argument, type=_positive_int, metavar="N")
-    text = "maximum number of processes; each serves one request at a time (default: %(default)s)"
-    add_number("--concurrency", default=4, help=text)
-    text = "run one process that serves N requests concurrently, as on Lambda Managed Instances"
-    add_number("--managed-instances", default=0, help=text)
-    add("--snap-start", action="store_true", help="restore the process before its first invocation, as with SnapStart")
-    add("--no-freeze", action="store_true", help="do not freeze processes between invocations")
+def _add_cors(add: _Add) -> None:
+    add("--cors-template", type=Path, metavar="FILE")
+    for name in ("origin", "method", "header"):
+        add(f"--cors-allow-{name}", dest=f"allow_{name}s", action="append", default=[], metavar=name.upper())
+    add("--cors-expose-header", dest="expose_headers", action="append", default=[], metavar="HEADER")
+    add("--cors-allow-credentials", dest="allow_credentials", action="store_true")
+    add("--cors-max-age", dest="max_age", type=_positive_int, metavar="SECONDS")
 
 
-def _add_cors(group: _Group) -> None:
-    add, add_list = group.add_argument, partial(group.add_argument, action="append", default=[])
-    text = "read the CORS configuration from this SAM template (needs PyYAML)"
-    add("--cors-template", type=Path, metavar="FILE", help=text)
-    for name, example in (("origin", "https://example.com"), ("method", "POST"), ("header", "content-type")):
-        text = f"allowed {name}, such as {example}, or *; may be repeated"
-        add_list(f"--cors-allow-{name}", metavar=name.upper(), help=text)
-    add_list("--cors-expose-header", metavar="HEADER", help="response header that pages may read; may be repeated")
-    add("--cors-allow-credentials", action="store_true", help="allow browsers to send cookies")
-    text = "seconds for which browsers may cache a preflight response"
-    add("--cors-max-age", type=_positive_int, metavar="SECONDS", help=text)
+def _add_response_limits(add: _Add) -> None:
+    for option, megabytes in (("--burst", "6"), ("--rate", "2"), ("--limit", "200")):
+        add(option, type=_megabytes, default=megabytes, metavar="MB")
 
 
-def _add_response_limits(group: _Group) -> None:
-    add = partial(group.add_argument, type=_megabytes, metavar="MB")
-    add("--burst", default="6", help="megabytes sent before the rate limit applies (default: %(default)s)")
-    add("--rate", default="2", help="megabytes per second after the burst (default: %(default)s)")
-    add("--limit", default="200", help="maximum size of a response in megabytes (default: %(default)s)")
-
+_GROUPS: Final[dict[str, Callable[[_Add], None]]] = {
+    "where to listen": _add_address,
+    "the function": _add_function,
+    "execution environments": _add_environments,
+    "CORS, as the function URL's `Cors` property (default for a chat: localhost)": _add_cors,
+    "limits of a streamed response (0 disables --rate and --limit)": _add_response_limits,
+}
 
 Number = TypeVar("Number", int, float)
 

@@ -4,6 +4,7 @@ Resolves only literal values, `Ref` (to the parameter's default) and `If` (to th
 Anything else that a template computes has to be given with flags.
 """
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +23,10 @@ class TemplateError(ValueError):
 
 def default_cors(template: Path) -> Cors:
     """The methods and headers of a template, without its origins; ANY_REQUEST if it cannot be read or has none."""
-    try:
-        cors = read_cors(template)
-    except TemplateError:
-        return ANY_REQUEST
-    return replace(cors, allow_origins=()) if cors.allow_methods else ANY_REQUEST
+    with contextlib.suppress(TemplateError):
+        if (cors := read_cors(template)).allow_methods:
+            return replace(cors, allow_origins=())
+    return ANY_REQUEST
 
 
 def read_cors(template: Path) -> Cors:
@@ -50,11 +50,10 @@ def _parse_cors(properties: dict[str, Any]) -> Cors:
         value = properties.get(name) or []
         return tuple(part.strip() for part in (value.split(",") if isinstance(value, str) else value) if part)
 
+    names = ("allow_origins", "allow_methods", "allow_headers", "expose_headers")
+    lists: dict[str, Any] = {name: string_list(name.title().replace("_", "")) for name in names}
     return Cors(
-        allow_origins=string_list("AllowOrigins"),
-        allow_methods=string_list("AllowMethods"),
-        allow_headers=string_list("AllowHeaders"),
-        expose_headers=string_list("ExposeHeaders"),
+        **lists,
         allow_credentials=bool(properties.get("AllowCredentials")),
         max_age=properties.get("MaxAge"),
     )

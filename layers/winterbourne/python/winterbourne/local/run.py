@@ -10,9 +10,10 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.settings_variable import unpack_settings
@@ -72,34 +73,28 @@ def _cancel_once(task: "asyncio.Task[None]") -> None:
 def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
     _look_around(args)
     return ServerConfig(
+        **{**_fields_of(ServerConfig, args), "log_file": args.log_file.resolve()},
         function=_function_config(args, scratch),
-        host=args.host,
-        port=args.port,
-        invoke_port=args.invoke_port,
-        concurrency=args.concurrency,
         freeze_when_idle=not args.no_freeze,
         cors=_cors(args),
         response_limits=ResponseLimits(args.burst, args.rate, args.limit),
         # There is practice data for what the demo's tools ask.
         use_stub_services=bool(STUBBED.keys() & args.named) and not args.no_practice,
-        log_file=args.log.resolve(),
-        allow_hosts=tuple(args.allow_host),
     )
 
 
 def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
     return FunctionConfig(
-        task_root=args.task_root,
-        handler=args.handler,
-        python=args.python,
+        **_fields_of(FunctionConfig, args),
         wrapper=str((args.opt or scratch / "opt") / "winterbourne"),
-        name=args.name,
-        memory_mb=args.memory,
-        timeout_s=args.timeout,
         variables={**_chat_settings(args, scratch), **dict(args.env)},
-        managed_instances=args.managed_instances,
-        snap_start=args.snap_start,
     )
+
+
+def _fields_of(kind: type[ServerConfig | FunctionConfig | Cors], args: Namespace) -> dict[str, Any]:
+    """The arguments that are named like fields of a configuration; those that may be repeated as tuples."""
+    values = {each.name: getattr(args, each.name) for each in fields(kind) if each.name in args}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _chat_settings(args: Namespace, scratch: Path) -> dict[str, str]:
@@ -122,15 +117,7 @@ def _cors(args: Namespace) -> Cors:
 
     A chat for which no origin is named lets pages of this machine in.
     """
-    flags = {
-        "allow_origins": tuple(args.cors_allow_origin),
-        "allow_methods": tuple(args.cors_allow_method),
-        "allow_headers": tuple(args.cors_allow_header),
-        "expose_headers": tuple(args.cors_expose_header),
-        "allow_credentials": args.cors_allow_credentials,
-        "max_age": args.cors_max_age,
-    }
-    given = {name: value for name, value in flags.items() if value}
+    given = {name: value for name, value in _fields_of(Cors, args).items() if value}
     default = default_cors(args.task_root.parent / "template.yaml") if args.is_chat or given else Cors()
     cors = replace(read_cors(args.cors_template) if args.cors_template else default, **given)
     return replace(cors, allow_local_origins=args.is_chat and not cors.allow_origins)
