@@ -73,15 +73,14 @@ class Trigger(Enum):
 
 
 TRANSITIONS: Final = {
+    # Whatever is in flight is over with its connection, and with its reply: one that comes before a streamed body has
+    # ended too, since the rest would be discarded.
+    **{(state, Trigger.CONNECTION_LOST): State.IDLE for state in State},
+    **{(state, Trigger.ACCEPTED): State.IDLE for state in (State.CALLING, State.STREAMING, State.AWAITING_ACK)},
+    **{(state, Trigger.REJECTED): State.IDLE for state in State if state not in {State.IDLE, State.HANDLING}},
     (State.IDLE, Trigger.CALL): State.CALLING,
     (State.IDLE, Trigger.REQUEST_NEXT): State.POLLING,
-    (State.IDLE, Trigger.CONNECTION_LOST): State.IDLE,
-    (State.CALLING, Trigger.ACCEPTED): State.IDLE,
-    (State.CALLING, Trigger.REJECTED): State.IDLE,
-    (State.CALLING, Trigger.CONNECTION_LOST): State.IDLE,
     (State.POLLING, Trigger.ACCEPTED): State.HANDLING,
-    (State.POLLING, Trigger.REJECTED): State.IDLE,
-    (State.POLLING, Trigger.CONNECTION_LOST): State.IDLE,
     (State.HANDLING, Trigger.START_RESPONSE): State.STREAMING,
     (State.HANDLING, Trigger.SEND_RESPONSE): State.AWAITING_ACK,
     (State.HANDLING, Trigger.SEND_ERROR): State.AWAITING_ACK,
@@ -90,12 +89,6 @@ TRANSITIONS: Final = {
     (State.STREAMING, Trigger.CHUNK): State.STREAMING,
     (State.STREAMING, Trigger.END_RESPONSE): State.AWAITING_ACK,
     (State.STREAMING, Trigger.FAIL_RESPONSE): State.AWAITING_ACK,
-    (State.STREAMING, Trigger.ACCEPTED): State.IDLE,  # replied before the body ended: the rest would be discarded
-    (State.STREAMING, Trigger.REJECTED): State.IDLE,
-    (State.STREAMING, Trigger.CONNECTION_LOST): State.IDLE,
-    (State.AWAITING_ACK, Trigger.ACCEPTED): State.IDLE,
-    (State.AWAITING_ACK, Trigger.REJECTED): State.IDLE,
-    (State.AWAITING_ACK, Trigger.CONNECTION_LOST): State.IDLE,
 }
 
 
