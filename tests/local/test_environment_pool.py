@@ -119,7 +119,7 @@ class TestReplacingEnvironments:
         async with running_pool(size=1) as run:
             await run.surroundings()
             slow = asyncio.create_task(run("linger", seconds=0.3))
-            await until(lambda: run.environments[0].is_busy)
+            await until(lambda: bool(run.environments[0].in_flight))
             run.pool.replace_environments()
             await run.surroundings()
             assert len(run.environments) == 2

@@ -108,7 +108,7 @@ class EnvironmentPool:
         return self._tasks.keys() - self._retiring - self._outdated
 
     def _end_if_outdated(self, environment: ExecutionEnvironment) -> bool:
-        if environment in self._outdated and not environment.is_busy:
+        if environment in self._outdated and not environment.in_flight:
             self._tasks[environment].cancel()
         return environment in self._outdated
 

@@ -45,13 +45,6 @@ class EnvironmentCallbacks:
     on_log_record: Callable[[str], None]
 
 
-@dataclass
-class _InFlight:
-    invocation: Invocation
-    started_at: float
-    timeout_task: asyncio.Task[None]
-
-
 class ExecutionEnvironment:
     """One execution environment.
 
@@ -81,7 +74,8 @@ class ExecutionEnvironment:
         self._exit_error: FunctionError | None = None
         self._started_at = self._init_ms = 0.0
         self._log_pipes: list[LogPipe] = []
-        self._in_flight: dict[str, _InFlight] = {}
+        self.in_flight: dict[Invocation, asyncio.Task[None]] = {}
+        """The invocations that the process has, each with the task that enforces its timeout."""
         self._shutting_down = False
 
     async def run(self) -> FunctionError | None:
@@ -102,23 +96,18 @@ class ExecutionEnvironment:
                 finally:
                     await self._shut_down()
                 await self._api.drain(SHUTDOWN_GRACE_S)
-        reason = f"Runtime exited with error: {_exit_reason(exit_code)}"
-        exited = FunctionError.from_message("Runtime.ExitError", reason)
+        reason = f"signal: {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit status {exit_code}"
+        exited = FunctionError.from_message("Runtime.ExitError", f"Runtime exited with error: {reason}")
         error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
         await self._fail_all(error)
         return None if self._api.initialized else replace(error, at_init=True)
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether it has an invocation."""
-        return bool(self._in_flight)
-
     def dispatch(self, invocation: Invocation) -> None:
         """Thaw the process and hand it an invocation. Call this at most once for each `on_ready`."""
         self._send_signal(signal.SIGCONT)
-        timeout_task = asyncio.get_running_loop().create_task(self._enforce_timeout(invocation))
-        self._in_flight[invocation.request_id] = _InFlight(invocation, time.perf_counter(), timeout_task)
+        invocation.started_at = time.perf_counter()
+        self.in_flight[invocation] = asyncio.get_running_loop().create_task(self._enforce_timeout(invocation))
         self._log(f"START RequestId: {invocation.request_id} Version: $LATEST")
         self._api.dispatch(invocation)
 
@@ -166,8 +155,8 @@ class ExecutionEnvironment:
     async def _shut_down(self) -> None:
         """Graceful shutdown: SIGTERM, then SIGKILL after the grace period. No process is left when this returns."""
         self._shutting_down = True
-        for in_flight in self._in_flight.values():
-            in_flight.timeout_task.cancel()
+        for timeout_task in self.in_flight.values():
+            timeout_task.cancel()
         if self._process is None:
             return
         self._send_signal(signal.SIGTERM)
@@ -207,21 +196,20 @@ class ExecutionEnvironment:
             self._complete_invocation(invocation)
 
     def _complete_all(self) -> None:
-        for in_flight in list(self._in_flight.values()):
-            self._complete_invocation(in_flight.invocation)
+        for invocation in list(self.in_flight):
+            self._complete_invocation(invocation)
 
     def _complete_invocation(self, invocation: Invocation) -> None:
         """Stop the timeout, log the END and REPORT records, and mark the invocation as done."""
-        in_flight = self._in_flight[invocation.request_id]
-        in_flight.timeout_task.cancel()
-        self._log_report(in_flight)
-        del self._in_flight[invocation.request_id]
+        self.in_flight[invocation].cancel()
+        self._log_report(invocation)
+        del self.in_flight[invocation]
         self._is_cold_start = False
         invocation.runtime_done.set()
 
-    def _log_report(self, in_flight: _InFlight) -> None:
-        duration_ms = (time.perf_counter() - in_flight.started_at) * 1000
-        request_id, error = in_flight.invocation.request_id, in_flight.invocation.error
+    def _log_report(self, invocation: Invocation) -> None:
+        duration_ms = (time.perf_counter() - invocation.started_at) * 1000
+        request_id, error = invocation.request_id, invocation.error
         init = f"\tInit Duration: {self._init_ms:.2f} ms" if self._is_cold_start else ""
         status = f"\tStatus: error\tError Type: {error.type}" if error else ""
         if error:
@@ -259,15 +247,11 @@ class ExecutionEnvironment:
             self._send_signal(signal.SIGKILL)
 
     async def _fail_all(self, error: FunctionError) -> None:
-        for in_flight in list(self._in_flight.values()):
-            await in_flight.invocation.finish(error)
+        for invocation in list(self.in_flight):
+            await invocation.finish(error)
         self._complete_all()
 
     def _log(self, record: str) -> None:
-        if len(self._in_flight) == 1:
-            next(iter(self._in_flight.values())).invocation.log.append(record)
+        if len(self.in_flight) == 1:
+            next(iter(self.in_flight)).log.append(record)
         self._callbacks.on_log_record(record)
-
-
-def _exit_reason(exit_code: int) -> str:
-    return f"signal: {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit status {exit_code}"

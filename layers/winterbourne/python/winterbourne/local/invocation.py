@@ -1,6 +1,7 @@
 """One invocation: the link between its caller (a response sink) and the execution environment that runs it."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -39,10 +40,9 @@ class FunctionError:
     @property
     def message(self) -> str:
         """The document's `errorMessage`; if it has none, the start of the document."""
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             return str(json.loads(self.document)["errorMessage"])
-        except (ValueError, KeyError, TypeError):
-            return self.document[:200].decode(errors="replace")
+        return self.document[:200].decode(errors="replace")
 
     @property
     def sentence(self) -> str:
@@ -60,15 +60,12 @@ class ResponseSink(Protocol):
 
     async def begin(self, content_type: str, *, streaming: bool) -> None:
         """The function has started its response. Not called if it never does."""
-        ...
 
     async def write(self, data: bytes) -> None:
         """More of the response. Waits while the client reads too slowly (backpressure)."""
-        ...
 
     async def finish(self, error: FunctionError | None) -> None:
         """The invocation is over; called exactly once, whether or not `begin` was called."""
-        ...
 
 
 def make_request_id() -> str:
@@ -82,7 +79,7 @@ class Invocation:
 
     `response_done` is set when the response is complete or the invocation has failed; `runtime_done` when the
     environment is done with it and its `log` is complete. `finished` says whether `finish` has been called. `bytes_out`
-    counts the bytes that the function sent.
+    counts the bytes that the function sent. `started_at` is when it was dispatched, in seconds of `time.perf_counter`.
     """
 
     payload: bytes
@@ -91,6 +88,7 @@ class Invocation:
     trace_id: str = ""
     client_context: str = ""
     tenant_id: str = ""
+    started_at: float = 0.0
     bytes_out: int = 0
     error: FunctionError | None = None
     log: list[str] = field(default_factory=list)
