@@ -34,24 +34,21 @@ class LineWriter:
         self._queue: queue.Queue[str | threading.Event | None] = queue.Queue(MAX_QUEUED_LINES)
         threading.Thread(target=self._write_all, daemon=True).start()  # which may be blocked when the process exits
 
-    def write(self, text: str) -> None:
-        """Write text, as lines with their ends, when its turn comes; without waiting."""
-        self._put(text)
+    def write(self, item: str | threading.Event | None) -> None:
+        """Write text, as lines with their ends, when its turn comes; without waiting. Set an event; with None, end."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(item)
 
     def drain(self) -> None:
         """Wait until everything is written, FLUSH_TIMEOUT_S at most."""
         written = threading.Event()
-        self._put(written)
+        self.write(written)
         written.wait(FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
         """Drain, and end the thread."""
         self.drain()
-        self._put(None)
-
-    def _put(self, item: str | threading.Event | None) -> None:
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(item)
+        self.write(None)
 
     def _write_all(self) -> None:
         while (item := self._queue.get()) is not None:

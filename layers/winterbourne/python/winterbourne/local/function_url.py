@@ -154,7 +154,8 @@ class FunctionUrl:
             body = await exchange.read_body(REQUEST_LIMIT)
             sink = HttpResponseSink(exchange, [])
             invocation = Invocation(payload=b"", sink=sink, trace_id=headers.get("x-amzn-trace-id") or _make_trace_id())
-            sink.extra_headers = [*self._response_headers(invocation), *cors_headers]
+            ids = [("x-amzn-requestid", invocation.request_id), ("x-amzn-trace-id", invocation.trace_id)]
+            sink.extra_headers = [("date", formatdate(usegmt=True)), *ids, *cors_headers]
             invocation.payload = self._encode_event(exchange, body, invocation)
         except BodyTooLarge:
             refusal_headers = [*JSON_HEADERS, *cors_headers, ("connection", "close")]
@@ -163,19 +164,9 @@ class FunctionUrl:
             await self._invoke(invocation)
             self._log_access(_access_log_line(exchange, sink))
 
-    def _response_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
-        ids = [("x-amzn-requestid", invocation.request_id), ("x-amzn-trace-id", invocation.trace_id)]
-        return [("date", formatdate(usegmt=True)), *ids]
-
     def _encode_event(self, exchange: Exchange, body: bytes, invocation: Invocation) -> bytes:
-        request = Request(
-            method=exchange.method,
-            target=exchange.target,
-            headers=tuple(exchange.headers),
-            body=body,
-            source_ip=exchange.peer,
-            port=self.server.port,
-        )
+        headers = tuple(exchange.headers)
+        request = Request(exchange.method, exchange.target, headers, body, exchange.peer, self.server.port)
         now = datetime.now(UTC)
         event = build_event(request, request_id=invocation.request_id, trace_id=invocation.trace_id, now=now)
         payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()

@@ -363,7 +363,6 @@ def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, s
 
 
 def _decode_text(value: bytes) -> str:
-    try:
+    with contextlib.suppress(UnicodeDecodeError):
         return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    return value.decode("latin-1")

@@ -171,11 +171,10 @@ def _reject_constant(name: str) -> None:
 
 
 def _make_invocation(exchange: Exchange, payload: bytes, sink: ResponseSink) -> Invocation:
-    try:
-        client_context = base64.b64decode(exchange.header("x-amz-client-context"), validate=True).decode()
-        client_context = _CONTROL.sub(" ", client_context).strip()  # between the words of JSON; a header takes none
-    except ValueError:
-        client_context = ""
+    client_context = ""
+    with contextlib.suppress(ValueError):
+        text = base64.b64decode(exchange.header("x-amz-client-context"), validate=True).decode()
+        client_context = _CONTROL.sub(" ", text).strip()  # between the words of JSON; a header takes none
     return Invocation(
         payload=payload,
         sink=sink,

@@ -1,6 +1,7 @@
 """`winterbourne new`: writes the files of a new project; with `--diff`, compares those of an existing one."""
 
 import argparse
+import contextlib
 import difflib
 import hashlib
 import io
@@ -163,10 +164,9 @@ def _find_wheel(folder: str) -> Path:
 
 def _installed_from() -> str:
     """The folder of the wheel that was installed (PEP 610); empty if it was installed in another way."""
-    try:
+    origin = None
+    with contextlib.suppress(metadata.PackageNotFoundError):
         origin = metadata.distribution("winterbourne").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        return ""
     url = urlsplit(json.loads(origin or "{}").get("url", ""))
     return str(Path(url2pathname(url.path)).parent) if url.scheme == "file" else ""
 

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 """
 
 import base64
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ URL_HEADERS: Final = frozenset({"x-amzn-trace-id", "x-forwarded-for", "x-forward
 NOT_FORWARDED_HEADERS: Final = HOP_BY_HOP_HEADERS | URL_HEADERS | {"cookie"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
     """An HTTP request. Header names are in lower case; repeated headers are separate entries."""
 
@@ -100,10 +101,8 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
     if not body:
         return {"isBase64Encoded": False}
     if _is_text(content_type):
-        try:
+        with contextlib.suppress(UnicodeDecodeError):  # declared as text, but not valid UTF-8
             return {"body": body.decode(), "isBase64Encoded": False}
-        except UnicodeDecodeError:
-            pass  # declared as text, but not valid UTF-8
     return {"body": base64.b64encode(body).decode("ascii"), "isBase64Encoded": True}
 
 

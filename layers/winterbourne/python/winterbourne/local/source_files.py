@@ -1,5 +1,6 @@
 """Notices that the function's files have changed, by their times and sizes."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +38,6 @@ class SourceFiles:
             for name in files:
                 if name.endswith(SUFFIXES) and not name.startswith("."):
                     path = os.path.join(folder, name)
-                    try:
+                    with contextlib.suppress(OSError):  # removed in the meantime, or a broken link
                         status = os.stat(path)
-                    except OSError:  # removed in the meantime, or a broken link
-                        continue
-                    yield path, (status.st_mtime_ns, status.st_size)
+                        yield path, (status.st_mtime_ns, status.st_size)

@@ -53,7 +53,10 @@ def _run_checks(args: argparse.Namespace) -> Iterator[Finding]:
     if not args.stack:
         url = args.url.rstrip("/") or LOCAL_URL
         return _check_over_http(over_http.Caller(url, os.environ.get("KEY", ""), args.origin))
-    stack = on_aws.Stack(args.stack, _client_factory(args.region))
+    import boto3  # noqa: PLC0415 - slow to import, and not needed for a URL
+
+    client: Any = boto3.Session(region_name=args.region or None).client
+    stack = on_aws.Stack(args.stack, client)
     return chain(on_aws.run_checks(stack), _check_stack_url(stack, args))
 
 
@@ -69,12 +72,6 @@ def _check_stack_url(stack: on_aws.Stack, args: argparse.Namespace) -> Iterator[
 def _check_over_http(caller: over_http.Caller) -> Iterator[Finding]:
     with httpx.Client(timeout=TIMEOUT, headers={"user-agent": f"winterbourne/{__version__}"}) as client:
         yield from over_http.run_checks(caller, client)
-
-
-def _client_factory(region: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - slow to import, and not needed for a URL
-
-    return boto3.Session(region_name=region or None).client
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Uses the permissions of whoever runs it, and reports where they are insufficient.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -92,12 +93,11 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
 
 def public_url(stack: Stack) -> str:
     """The public URL without a trailing slash; empty if there is none or requests must be signed."""
-    try:
+    with contextlib.suppress(BotoCoreError, ClientError):  # reported by the check `stack`
         parameters = stack.parameters()
-        signed = parameters.get("Auth") == "iam" or parameters.get("CloudFrontDistributionArn")
-        return "" if signed else stack.outputs().get("Url", "").rstrip("/")
-    except (BotoCoreError, ClientError):
-        return ""  # reported by the check `stack`
+        if parameters.get("Auth") != "iam" and not parameters.get("CloudFrontDistributionArn"):
+            return stack.outputs().get("Url", "").rstrip("/")
+    return ""
 
 
 def api_key(stack: Stack) -> str:
