@@ -104,6 +104,7 @@ class TurnAssembler(msgspec.Struct):
         calls: The calls, by the provider's keys.
         has_refused: Whether the text is a refusal.
         origin: Which server and model is asked, for what is opaque.
+        signature: Of the block of reasoning that is open; text after it belongs to another block.
     """
 
     used_ids: set[str] = set()
@@ -113,6 +114,7 @@ class TurnAssembler(msgspec.Struct):
     calls: dict[Hashable, _PendingToolCall] = {}
     has_refused: bool = False
     origin: str = ""
+    signature: str = ""
     _all_calls: list[_PendingToolCall] = []
     _events: list[ModelEvent] = []
     _pieces: list[str] = []
@@ -129,7 +131,6 @@ class TurnAssembler(msgspec.Struct):
         return self._has_text or bool(self._all_calls or self._pieces)
 
     _reasoning_field: str = ""
-    _signature: str = ""
     _fields: dict[str, Any] = {}
     _fields_size: int = 0
 
@@ -150,12 +151,7 @@ class TurnAssembler(msgspec.Struct):
     def sign_reasoning(self, signature: str) -> None:
         """Add a piece of the signature of the block of reasoning that is open, or of one without text."""
         self.add_reasoning("")
-        self._signature += signature
-
-    @property
-    def is_reasoning_signed(self) -> bool:
-        """Whether the block that is open has a signature, so that text after it belongs to another block."""
-        return bool(self._signature)
+        self.signature += signature
 
     def add_turn_fields(self, fields: dict[str, Any]) -> None:
         """Add opaque fields of the turn as a whole; lists go on. Too much of them is dropped."""
@@ -171,11 +167,11 @@ class TurnAssembler(msgspec.Struct):
         """End a block of reasoning. If a secret was redacted in it, its signature is no longer valid and is dropped."""
         self._flush()
         was_redacted, self._reasoning_redactor.has_redacted = self._reasoning_redactor.has_redacted, False
-        signature, redacted = _intact(signature or self._signature), _intact(redacted)
+        signature, redacted = _intact(signature or self.signature), _intact(redacted)
         fields, self._fields = self._fields, {}
         opaque = self._opaque(self._reasoning_field, {} if was_redacted else fields, always=bool(signature or redacted))
         self._events.append(ReasoningEnded("" if was_redacted else signature, redacted, opaque))
-        self._in_reasoning, self._reasoning_field, self._signature = False, "", ""
+        self._in_reasoning, self._reasoning_field, self.signature = False, "", ""
 
     def start_tool_call(self, key: Hashable, call_id: str, name: str) -> None:
         """Start a call; `key` is how the provider refers to it from now on."""

@@ -135,7 +135,9 @@ class BedrockParser(StreamParser[EventStreamMessage]):
     def _handle_frame(self, frame: EventStreamMessage) -> None:
         headers: Any = frame.headers  # a dict, which typeshed does not know
         if headers.get(":message-type") != "event":
-            raise mid_stream_error(_error_object(frame))
+            message = parse_body(frame.payload) or headers.get(":error-message", "")
+            code = headers.get(":exception-type") or headers.get(":error-code", "")
+            raise mid_stream_error({"code": code, "message": message})
         try:
             event = _decode(frame.payload)
         except (ValueError, RecursionError):
@@ -187,12 +189,6 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached)
         if self.assembler.stop_reason:
             self.assembler.finish()
-
-
-def _error_object(frame: EventStreamMessage) -> dict[str, Any]:
-    headers: Any = frame.headers
-    message = parse_body(frame.payload) or headers.get(":error-message", "")
-    return {"code": headers.get(":exception-type") or headers.get(":error-code", ""), "message": message}
 
 
 class BedrockProvider(HttpProvider):

@@ -330,11 +330,10 @@ async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None
 
 
 def _find_h11_connection(response: httpx.Response) -> h11.Connection | None:
-    try:
-        parser = _GET_H11_CONNECTION(response)
-    except AttributeError:
-        return None
-    return parser if isinstance(parser, h11.Connection) else None
+    with contextlib.suppress(AttributeError):
+        if isinstance(parser := _GET_H11_CONNECTION(response), h11.Connection):
+            return parser
+    return None
 
 
 def _buffered_body(parser: h11.Connection) -> bytes:

@@ -4,6 +4,7 @@ A provider requires back what it sent with a turn or a call, such as a signature
 understands it. What fields a server knows is told by what it sent, never by its name.
 """
 
+import contextlib
 import math
 from collections.abc import Container, Sequence
 from functools import lru_cache
@@ -137,7 +138,8 @@ def turn_fields(parts: Sequence[AssistantPart], demanded: Container[str] = ()) -
         if not isinstance(part, Reasoning) or not (opaque := part.opaque):
             continue
         if part.signature or part.redacted:
-            blocks.append(_thinking_block(part))
+            thought = {"type": "thinking", "thinking": part.text, "signature": part.signature}
+            blocks.append({"type": "redacted_thinking", "data": part.redacted} if part.redacted else thought)
         texts[opaque.field] = texts.get(opaque.field, "") + part.text
         raw = _raw_fields(opaque)
         details += _raw_entries(raw.get("reasoning_details"))
@@ -162,24 +164,15 @@ def call_fields(call: ToolCall) -> dict[str, Any]:
     return {name: orjson.Fragment(bytes(raw[name])) for name in _CALL_FIELDS if name in raw}
 
 
-def _thinking_block(part: Reasoning) -> dict[str, str]:
-    if part.redacted:
-        return {"type": "redacted_thinking", "data": part.redacted}
-    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-
-
 def _raw_fields(opaque: Opaque) -> dict[str, Raw]:
     """The fields as they were written; none if a client sends back what is not an object."""
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         orjson.loads(opaque.fields or "{}")  # msgspec does not look into what it leaves raw
         return msgspec.json.decode(opaque.fields or "{}", type=dict[str, Raw])
-    except (ValueError, RecursionError):
-        return {}
+    return {}
 
 
 def _raw_entries(entries: Raw | None) -> list[orjson.Fragment]:
-    try:
-        values = msgspec.json.decode(entries or b"[]", type=list[Raw])
-    except ValueError:
-        return []
-    return [orjson.Fragment(bytes(value)) for value in values]
+    with contextlib.suppress(ValueError):
+        return [orjson.Fragment(bytes(value)) for value in msgspec.json.decode(entries or b"[]", type=list[Raw])]
+    return []

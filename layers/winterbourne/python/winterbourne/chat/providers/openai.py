@@ -56,24 +56,17 @@ _UNANSWERED: Final = "(no answer)"
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
-def _fit_history(request: ModelRequest, settings: ModelSettings, *, has_mistral_rules: bool) -> Iterator[Message]:
+def _fit_history(request: ModelRequest, host: str, *, is_mistral: bool) -> Iterator[Message]:
     """The history within the server's rules.
 
     OpenAI takes short ids only. Mistral takes ids of nine letters and digits, and after results no question before the
     model's answer. Other servers get every id back as they made it: in LiteLLM's, Gemini's signature is kept.
     """
-    is_openai = (urlsplit(settings.openai_base_url).hostname or "").endswith(_OPENAI_HOSTS)
-    rule, last = _MISTRAL_IDS if has_mistral_rules else _OPENAI_IDS if is_openai else ANY_IDS, None
+    rule, last = _MISTRAL_IDS if is_mistral else _OPENAI_IDS if host.endswith(_OPENAI_HOSTS) else ANY_IDS, None
     for message in fit_history(request, rule):
-        if has_mistral_rules and isinstance(last, ToolMessage) and isinstance(message, UserMessage):
+        if is_mistral and isinstance(last, ToolMessage) and isinstance(message, UserMessage):
             yield AssistantMessage((Text(_UNANSWERED),))
         yield (last := message)
-
-
-def _has_mistral_rules(settings: ModelSettings, model: str) -> bool:
-    """Whether this is Mistral's own API, or its models on another server, whose chat templates are as strict."""
-    host = urlsplit(settings.openai_base_url).hostname or ""
-    return host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
 
 
 def _has_reasoning_content(messages: Sequence[Message]) -> bool:
@@ -121,12 +114,8 @@ def _encode_turn(parts: Sequence[AssistantPart], *, has_opaque: bool) -> dict[st
 
 def _encode_call(call: ToolCall, *, has_opaque: bool) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": function,
-        **(call_fields(call) if has_opaque and call.opaque else {}),
-    }
+    opaque = call_fields(call) if has_opaque else {}
+    return {"id": call.id, "type": "function", "function": function, **opaque}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
@@ -205,7 +194,9 @@ class OpenAIParser(StreamParser[bytes]):
     @override
     def _handle_frame(self, frame: bytes) -> None:
         if frame == b"[DONE]":
-            self._handle_done()
+            if self.assembler.stop_reason is None:  # some servers never send a finish reason
+                self._stop()
+            self.assembler.finish()
             return
         try:
             chunk = _decode(frame)
@@ -224,11 +215,6 @@ class OpenAIParser(StreamParser[bytes]):
                 _raise_if_error(chunk, frame)
                 self._stop(choice.finish_reason, choice.native_finish_reason or "")
         _raise_if_error(chunk, frame)
-
-    def _handle_done(self) -> None:
-        if self.assembler.stop_reason is None:  # some servers never send a finish reason
-            self._stop()
-        self.assembler.finish()
 
     def _handle_unusual_choice(self, choice: _Choice) -> None:
         """Handle an error, or a message that is not streamed; after the deltas it consists of it says nothing new."""
@@ -278,7 +264,7 @@ class OpenAIParser(StreamParser[bytes]):
 
     def _handle_thinking_block(self, block: _ThinkingBlock, field: str) -> None:
         """Handle a block or a piece of one, whose end only the next one shows."""
-        if self.assembler.is_reasoning_signed and (block.thinking or block.data):
+        if self.assembler.signature and (block.thinking or block.data):
             self.assembler.end_reasoning()
         if block.thinking:
             self.assembler.add_reasoning(block.thinking, field)
@@ -386,7 +372,8 @@ class OpenAIProvider(HttpProvider):
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
         settings, extra_body = self._settings, self._extra_body
         model = request.model_id or settings.model_id or DEFAULT_MODEL
-        is_official = _is_official(settings)
+        host = urlsplit(settings.openai_base_url).hostname or ""
+        is_official = host == _OFFICIAL_HOST
         demanded = set(learned)
         if _has_reasoning_content(request.messages):
             demanded.add("reasoning_content")
@@ -395,12 +382,13 @@ class OpenAIProvider(HttpProvider):
                 demanded.add("reasoning_content")
             request, extra_body = fit_thinking(request, extra_body, is_signed=False)
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
-        has_mistral_rules = "call_ids" in learned or _has_mistral_rules(settings, model)
+        # Mistral's own API, or its models on another server, whose chat templates are as strict.
+        is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
         return "/chat/completions", {
             "model": model,
             "messages": [
                 *([{"role": "system", "content": request.system}] if request.system else ()),
-                *map(encode, _fit_history(request, settings, has_mistral_rules=has_mistral_rules)),
+                *map(encode, _fit_history(request, host, is_mistral=is_mistral)),
             ],
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -418,10 +406,6 @@ def make(settings: ModelSettings) -> "OpenAIProvider":
         SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or OpenAI's own URL has no key.
     """
     key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings.model_api_key_secret_arn)
-    if not key.is_set and _is_official(settings):
+    if not key.is_set and urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST:
         raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
     return OpenAIProvider(settings, key, ErrorHints(key.setting, "OPENAI_BASE_URL"), settings.openai_base_url)
-
-
-def _is_official(settings: ModelSettings) -> bool:
-    return urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST

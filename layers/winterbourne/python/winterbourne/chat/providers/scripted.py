@@ -7,6 +7,7 @@ error of an overloaded provider in mid-answer, and the name of any tool makes it
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
@@ -308,8 +309,7 @@ def _sentence(call: ToolCall, result: ToolMessage) -> str:
 
 def _plain_fields(text: str) -> dict[str, str | int | float]:
     """The fields of a JSON object that are texts or numbers; none if the text is no JSON object."""
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         fields = msgspec.json.decode(text or "{}", type=dict[str, Any])
-    except (ValueError, RecursionError):
-        return {}
-    return {name: field for name, field in fields.items() if isinstance(field, str | int | float)}
+        return {name: field for name, field in fields.items() if isinstance(field, str | int | float)}
+    return {}

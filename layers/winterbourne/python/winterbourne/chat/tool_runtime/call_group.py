@@ -107,7 +107,8 @@ class ToolCallGroup:
         for call in self._calls:
             if not call.message:  # its task was cancelled before it began
                 await self._executor.finish_cancelled(call)
-        errors = [call.emit_error or _exception_of(task) for task, call in zip(self._tasks, self._calls, strict=True)]
+        pairs = zip(self._tasks, self._calls, strict=True)
+        errors = [call.emit_error or (None if task.cancelled() else task.exception()) for task, call in pairs]
         if error is None:  # else the block's own error stands; if the client is gone, `emit` fails too
             for emit_error in filter(None, errors):
                 raise emit_error
@@ -129,10 +130,6 @@ class ToolCallGroup:
 
 def _names(messages: Iterable[ToolMessage], *, is_error: bool) -> list[str]:
     return [message.name[:_MAX_NAME_CHARS] for message in messages if message.is_error == is_error]
-
-
-def _exception_of(task: asyncio.Task[Any]) -> BaseException | None:
-    return None if task.cancelled() else task.exception()
 
 
 async def _cancel_and_wait(tasks: Collection[asyncio.Task[Any]], timeout_s: float | None = None) -> None:

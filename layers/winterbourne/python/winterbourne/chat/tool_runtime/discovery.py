@@ -115,9 +115,9 @@ def _leave_out(module: str, error: BaseException) -> None:
 
     The local server reads the field `left_out` and does not start.
     """
-    reason = f"{_file_of(module, error)}: {_explain(error)}"
+    known, text = isinstance(error, InvalidToolDeclaration), " ".join(format_message(error).split())
+    reason = f"{_file_of(module, error)}: {'' if known else f'{exception_class_name(error)}: '}{text}"
     telemetry.count_left_out()
-    known = isinstance(error, InvalidToolDeclaration)
     _LOGGER.error("left out: %s", reason, exc_info=None if known else error, extra={"left_out": reason})
 
 
@@ -132,11 +132,6 @@ def _import(name: str) -> ModuleType | None:
     if functions and not is_tool_module and not hasattr(module, "__path__"):
         _LOGGER.warning("%s has no tool: none of its functions (%s) has @tool", name, ", ".join(functions))
     return module
-
-
-def _explain(error: BaseException) -> str:
-    text = " ".join(format_message(error).split())
-    return text if isinstance(error, InvalidToolDeclaration) else f"{exception_class_name(error)}: {text}"
 
 
 def _file_of(module: str, error: BaseException) -> str:

@@ -65,7 +65,8 @@ class ToolPreparer:
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
-            guarded = GuardedTool(tool, self._breaker(options.breaker), self._now)
+            breaker = CircuitBreaker(self._settings.tool_breaker_failures, self._settings.tool_breaker_open_time)
+            guarded = GuardedTool(tool, self._breakers.setdefault(options.breaker, breaker), self._now)
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
         if options.cache_ttl_s is not None:
@@ -93,11 +94,6 @@ class ToolPreparer:
             max_result_bytes=options.max_result_bytes or self._settings.tool_max_result_bytes,
             hides_caller=tool.is_cache_shared,
         )
-
-    def _breaker(self, name: str) -> CircuitBreaker:
-        settings = self._settings
-        new_breaker = CircuitBreaker(settings.tool_breaker_failures, settings.tool_breaker_open_time)
-        return self._breakers.setdefault(name, new_breaker)
 
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
         limit = tool.options.concurrency

@@ -13,7 +13,12 @@ import msgspec
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.tool_runtime.schema import Schema
 
-__all__ = ["ArgumentValidator"]
+__all__ = ["ArgumentValidator", "argument_error"]
+
+
+def argument_error(name: str, reason: str) -> ToolError:
+    """What a model is told of arguments that are refused, for one reason with its place."""
+    return ToolError(f"The arguments of {name} do not fit its schema: {reason}; fix that and call it again.")
 
 
 class ArgumentValidator:
@@ -58,10 +63,7 @@ class ArgumentValidator:
 
     def _argument_error(self, reason: str) -> ToolError:
         problem, _, path = reason.partition(" - at ")
-        return ToolError(
-            f"The arguments of {self._name} do not fit its schema: {_lowercase_first(problem)}, at {path or '`$`'};"
-            " fix that and call it again."
-        )
+        return argument_error(self._name, f"{_lowercase_first(problem)}, at {path or '`$`'}")
 
     def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> None:
         """Reject unknown fields on every level.

@@ -102,7 +102,7 @@ class McpClient(msgspec.Struct, eq=False):
         except (ChatError, TimeoutError) as error:
             late = f"The {self._service} did not answer within {CONNECT_TIMEOUT_S:g} s."
             reason = error if isinstance(error, ChatError) else ToolUnavailable(late)
-            if listing.is_empty:
+            if not listing.definitions:
                 raise reason from None
             _LOGGER.warning("the tools of MCP server %s are not all listed: %s", self.name, reason)
         return listing.tools()

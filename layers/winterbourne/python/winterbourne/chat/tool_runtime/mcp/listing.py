@@ -16,9 +16,9 @@ import msgspec
 import orjson
 
 from winterbourne.chat.core.tool_schemas import portable_schema
-from winterbourne.chat.errors import ToolError
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
+from winterbourne.chat.tool_runtime.validation import argument_error
 
 __all__ = ["MAX_BYTES", "MAX_DESCRIPTION_CHARS", "MAX_TOOLS", "MAX_TOOL_BYTES", "CallTool", "Listing"]
 
@@ -51,6 +51,7 @@ class Listing:
         call: Calls a tool by the server's own name for it.
 
     Attributes:
+        definitions: Description and schema of each tool that can be used, by the server's own name for it.
         is_full: Whether the server has listed more than is taken, so that no further page is of use.
     """
 
@@ -59,7 +60,7 @@ class Listing:
         self._server = server
         self._call = call
         self._bytes = 0
-        self._definitions: dict[str, tuple[str, dict[str, Any]]] = {}  # by the server's own names
+        self.definitions: dict[str, tuple[str, dict[str, Any]]] = {}
         self._surplus: list[str] = []
         self._notes: list[str] = []
 
@@ -72,15 +73,10 @@ class Listing:
             except _Unusable as why:
                 self._note(name, f"left out: {why}")
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no tool has been listed yet that can be used."""
-        return not self._definitions
-
     def tools(self) -> list[Tool]:
         """The tools of all pages. What was left out or changed is logged, in one line each."""
-        names = _unique_names(self._server, self._definitions)
-        tools = [self._make_tool(own, names[own], *parts) for own, parts in self._definitions.items()]
+        names = _unique_names(self._server, self.definitions)
+        tools = [self._make_tool(own, names[own], *parts) for own, parts in self.definitions.items()]
         self._warn(f"more than {MAX_TOOLS} tools, {MAX_BYTES} bytes; left out", self._surplus)
         self._warn("tools that cannot be used as they are", self._notes)
         return tools
@@ -88,14 +84,14 @@ class Listing:
     def _add(self, name: Any, definition: Mapping[str, Any]) -> None:
         if not name or not isinstance(name, str):
             raise _Unusable("it has no name")
-        if name in self._definitions:
+        if name in self.definitions:
             raise _Unusable("it is listed twice")
         if not self.is_full:
             description, parameters = self._usable_parts(name, definition)
             self._bytes += _checked_size(description, parameters)
-            self.is_full = len(self._definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
+            self.is_full = len(self.definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
             if not self.is_full:
-                self._definitions[name] = description, parameters
+                self.definitions[name] = description, parameters
                 return
         self._surplus.append(_label(name))
 
@@ -194,17 +190,13 @@ def _argument_validator(name: str, parameters: Mapping[str, Any]) -> Callable[[s
             arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
             orjson.dumps({"params": {"arguments": arguments}})  # as they will be sent; orjson accepts less than msgspec
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise _argument_error(name, f"{error}, at `$`") from None
+            raise argument_error(name, f"{error}, at `$`") from None
         except (orjson.JSONEncodeError, RecursionError):
-            raise _argument_error(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
+            raise argument_error(name, "they nest too deep, or an integer has more than 64 bits, at `$`") from None
         if missing := [field for field in required if field not in arguments]:
-            raise _argument_error(name, f"the required field `{missing[0]}` is missing, at `$`")
+            raise argument_error(name, f"the required field `{missing[0]}` is missing, at `$`")
         if is_closed and (unknown := [field for field in arguments if field not in properties]):
-            raise _argument_error(name, f"there is no field `{unknown[0]}`, at `$.{unknown[0]}`")
+            raise argument_error(name, f"there is no field `{unknown[0]}`, at `$.{unknown[0]}`")
         return arguments
 
     return validate
-
-
-def _argument_error(name: str, reason: str) -> ToolError:
-    return ToolError(f"The arguments of {name} do not fit its schema: {reason}; fix that and call it again.")
