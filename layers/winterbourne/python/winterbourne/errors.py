@@ -13,6 +13,7 @@ WinterbourneError
 """
 
 import bisect
+import contextlib
 import json
 import os
 import traceback
@@ -185,10 +186,9 @@ def _largest(limit: int, fits: Callable[[int], bool]) -> int:
 
 
 def _working_directory() -> str:
-    try:
+    with contextlib.suppress(FileNotFoundError):  # the function deleted it
         return os.getcwd()
-    except FileNotFoundError:  # the function deleted it
-        return ""
+    return ""
 
 
 def _user_frames(trace: TracebackType | None) -> list[FrameSummary]:

@@ -10,6 +10,7 @@ an asynchronous handler.
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import inspect
 import logging
@@ -108,7 +109,9 @@ def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:
 
         return AsgiHandler(handler)
     second = parameters[1].lower()
-    on_loop, takes_stream = _is_async(called), "context" not in second and "ctx" not in second
+    takes_stream = "context" not in second and "ctx" not in second
+    # Whether a call only creates a coroutine or an async generator.
+    on_loop = inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
 
     async def serve(event: Any, stream: ResponseStream, context: LambdaContext) -> Any:
         _current_stream.set(stream)
@@ -238,12 +241,6 @@ def _parameters(called: Callable[..., Any]) -> tuple[str, str]:
 
 
 def _signature(called: Callable[..., Any], *, follow_wrapped: bool = False) -> inspect.Signature:
-    try:
+    with contextlib.suppress(ValueError, TypeError):  # implemented in C, without a signature
         return inspect.signature(called, follow_wrapped=follow_wrapped)
-    except (ValueError, TypeError):  # implemented in C, without a signature
-        return inspect.Signature()
-
-
-def _is_async(called: Any) -> bool:
-    """Whether a call only creates a coroutine or an async generator."""
-    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+    return inspect.Signature()

@@ -4,6 +4,7 @@ They are awslambdaric's, with one difference: in JSON, a printed line becomes a 
 already is a JSON object, as written by Powertools.
 """
 
+import contextlib
 import json
 import logging
 import time
@@ -163,11 +164,10 @@ def _json_line(entry: dict[str, Any]) -> str:
 
 
 def _is_json(line: str) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         json.loads(line)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _preserve_indent(line: str) -> str:

@@ -30,15 +30,11 @@ def client(service: str, region: str | None = None) -> Any:
     """
     with _CLIENTS_LOCK:
         if (service, region) not in _CLIENTS:
-            _CLIENTS[service, region] = _make(service, region)
+            import boto3  # noqa: PLC0415 - heavy: imported only when AWS is called
+            from botocore.config import Config  # noqa: PLC0415 - likewise
+
+            retries: Any = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
+            config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
+            make_client: Any = boto3.client  # the stubs accept only a literal name
+            _CLIENTS[service, region] = make_client(service, region_name=region, config=config)
         return _CLIENTS[service, region]
-
-
-def _make(service: str, region: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - heavy: imported only when AWS is called
-    from botocore.config import Config  # noqa: PLC0415 - likewise
-
-    retries: Any = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
-    config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
-    make_client: Any = boto3.client  # the stubs accept only a literal name
-    return make_client(service, region_name=region, config=config)

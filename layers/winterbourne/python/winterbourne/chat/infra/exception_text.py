@@ -4,6 +4,7 @@ An exception's message may quote the data that caused it. While `EXCEPTION_REDAC
 arguments are masked: user content is logged only if LOG_MESSAGES allows it. Frames show source lines and no values.
 """
 
+import contextlib
 import contextvars
 import functools
 import json
@@ -97,10 +98,9 @@ def format_message(error: BaseException) -> str:
 
 def exception_notes(error: BaseException) -> list[str]:
     """The exception's first MAX_EXCEPTIONS notes, redacted, at most MAX_MESSAGE_CHARS characters of each."""
-    try:
+    with contextlib.suppress(BaseException):  # there are no notes, or they cannot be read
         return [_redact_and_truncate(str(note)) for note in error.__notes__[:MAX_EXCEPTIONS]]
-    except BaseException:  # noqa: BLE001 - there are no notes, or they cannot be read
-        return []
+    return []
 
 
 _SHORT_CHARS: Final = 3  # values up to this length are searched for only as words
@@ -126,10 +126,9 @@ def _redact_and_truncate(text: str) -> str:
 
 
 def _decode_json(text: str) -> Any:
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text or "{}", strict=False)
-    except (ValueError, RecursionError):
-        return text  # not JSON: treated as one value
+    return text  # not JSON: treated as one value
 
 
 def _leaf_values(value: Any, *, include_names: bool = False) -> Iterator[Any]:

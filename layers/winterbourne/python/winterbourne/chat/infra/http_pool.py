@@ -115,7 +115,8 @@ class _ReplaceableTransport(Generic[T]):
 
     def _pop_drained(self) -> list[T]:
         """The replaced transports that have no requests in flight any more, for the caller to close."""
-        drained = [transport for transport in self._retired if _is_idle(_transport_stats(transport))]
+        each = ((transport, _transport_stats(transport)) for transport in self._retired)
+        drained = [transport for transport, stats in each if stats.open == stats.idle and not stats.waiting]
         self._retired = [transport for transport in self._retired if transport not in drained]
         return drained
 
@@ -340,10 +341,6 @@ def _is_connection_lost(error: httpx.TransportError) -> bool:
 def _is_repeatable(request: httpx.Request) -> bool:
     safe = request.method in IDEMPOTENT_METHODS or bool(request.extensions.get("repeatable"))
     return safe and isinstance(request.stream, httpx.ByteStream)
-
-
-def _is_idle(stats: PoolStats) -> bool:
-    return stats.open == stats.idle and not stats.waiting
 
 
 def _transport_stats(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolStats:

@@ -6,6 +6,7 @@ process-wide, as the log is.
 """
 
 import base64
+import contextlib
 import json
 import re
 import threading
@@ -232,11 +233,10 @@ def _redact_json_string(match: re.Match[str]) -> str:
 
 
 def _is_json(text: str) -> bool:
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         json.loads(text, strict=False, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _build_index(values: Iterable[str]) -> _Index:

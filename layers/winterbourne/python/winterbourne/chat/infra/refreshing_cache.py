@@ -62,7 +62,8 @@ class RefreshingCache(Generic[T]):
         is_too_early = 0 < self._retry_at - self._now() <= FETCH_TIMEOUT_S  # else the clock went back
         if self._refresh_task is None or (self._refresh_task.done() and not is_too_early):
             self._refresh_task = asyncio.create_task(self._refresh())
-            self._refresh_task.add_done_callback(_retrieve_exception)
+            # Keeps asyncio from reporting the failure of a fetch that nobody waits for any more.
+            self._refresh_task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._refresh_task)
 
     def invalidate(self, value: T) -> None:
@@ -85,9 +86,3 @@ class RefreshingCache(Generic[T]):
             _LOGGER.warning("refreshing %s failed, the stale value is kept: %s", self._name, reason)
         self._last_refresh_at = self._now()
         return self._cached[0]
-
-
-def _retrieve_exception(task: asyncio.Task[T]) -> None:
-    """Keep asyncio from reporting the failure of a fetch that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()

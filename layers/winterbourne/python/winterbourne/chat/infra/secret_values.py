@@ -1,6 +1,7 @@
 """Finds the secret values in settings and in stored secrets, to register them with `redaction`."""
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -31,10 +32,9 @@ def find_secrets(value: str, *, by_name: bool = True) -> Iterator[str]:
         by_name: If a JSON object has fields with secret names, such as the `password` next to a database's user and
             host, yield only those. Use False if the names are those of callers or servers.
     """
-    try:
+    stored = None
+    with contextlib.suppress(orjson.JSONDecodeError):
         stored = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        stored = None
     for leaf in _leaf_values(stored, by_name=by_name) if isinstance(stored, dict | list) else [value]:
         yield leaf
         yield from find_secrets_in_urls(leaf)

@@ -5,9 +5,10 @@ never blocked. Values never appear in logs or error messages: each one is regist
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -54,19 +55,18 @@ async def read_secret(arn: str, setting: str) -> str:
     try:
         value = await asyncio.to_thread(_fetch, arn)
     except Exception as error:  # noqa: BLE001 - boto3 raises errors of many types; callers get one
-        raise SettingsError(f"{setting}: the secret cannot be read: {_error_code(error)}") from None
+        # A code such as `AccessDeniedException`; the message would reveal the ARN and with it the account.
+        code = getattr(error, "response", {}).get("Error", {}).get("Code") or type(error).__name__
+        raise SettingsError(f"{setting}: the secret cannot be read: {code}") from None
     redaction.register(*find_secrets(value))
     return value
 
 
 def unwrap_single_value(text: str) -> str:
     """`x` for `{"api_key": "x"}`, as the AWS console stores a secret; other text is only stripped."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text.strip()
-    if isinstance(value, dict) and len(value) == 1:
-        return str(next(iter(value.values()))).strip()
+    with contextlib.suppress(orjson.JSONDecodeError):
+        if isinstance(value := orjson.loads(text), dict) and len(value) == 1:
+            return str(next(iter(value.values()))).strip()
     return text.strip()
 
 
@@ -79,9 +79,3 @@ def _fetch(arn: str) -> str:
     if service == "ssm":
         return str(aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)["Parameter"]["Value"])
     return str(aws_clients.client("secretsmanager", region).get_secret_value(SecretId=arn)["SecretString"])
-
-
-def _error_code(error: Exception) -> str:
-    """A code such as `AccessDeniedException`; the message would reveal the ARN and with it the account."""
-    response: Any = getattr(error, "response", {})
-    return str(response.get("Error", {}).get("Code") or type(error).__name__)

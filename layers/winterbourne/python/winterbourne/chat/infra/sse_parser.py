@@ -4,6 +4,7 @@ WHATWG HTML, section 9.2.6 "Interpreting an event stream". Event names, ids and 
 providers repeat what is in the data. The MCP client, which resumes streams, reads ids and times itself.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Final, Literal
@@ -134,8 +135,7 @@ def _as_error(payload: bytes) -> bytes:
 
 
 def _is_json(data: bytes) -> bool:
-    try:
+    with contextlib.suppress(orjson.JSONDecodeError):
         orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        return True
+    return False

@@ -230,8 +230,7 @@ def _write_metrics(record: RequestRecord, request_id: str) -> None:
 
 
 def _process_age_s() -> float:
-    try:
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: the local server runs elsewhere too
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):  # not Linux: the local server runs elsewhere too
-        return time.process_time()
+    return time.process_time()

@@ -35,12 +35,9 @@ def log_unhandled(loop: asyncio.AbstractEventLoop, *, log_messages: bool) -> Non
         thread = arguments.thread.name if arguments.thread and log_messages else "a thread"
         log(f"uncaught exception in {thread}", arguments.exc_value)
 
-    def handle_unraisable(arguments: "sys.UnraisableHookArgs") -> None:
-        log("an exception was ignored", arguments.exc_value)
-
     loop.set_exception_handler(handle_loop_exception)
     threading.excepthook = handle_thread_exception
-    sys.unraisablehook = handle_unraisable
+    sys.unraisablehook = lambda arguments: log("an exception was ignored", arguments.exc_value)
 
 
 def _generic_message(message: str) -> str:
