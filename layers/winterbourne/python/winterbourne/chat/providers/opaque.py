@@ -23,6 +23,7 @@ from winterbourne.chat.core.messages import (
     Message,
     Opaque,
     Reasoning,
+    Text,
     ToolCall,
     UserMessage,
 )
@@ -61,14 +62,13 @@ def drop_foreign(request: ModelRequest, origin: str) -> ModelRequest:
 def _drop_foreign(message: Message, origin: str) -> Message:
     if not isinstance(message, AssistantMessage):
         return message
-    parts = tuple(_without_foreign(part, origin) for part in message.parts)
-    return msgspec.structs.replace(message, parts=parts)
+    parts = tuple([_without_foreign(part, origin) for part in message.parts])
+    return message if parts == message.parts else msgspec.structs.replace(message, parts=parts)
 
 
 def _without_foreign(part: AssistantPart, origin: str) -> AssistantPart:
     """Another model of the same server still shows which field that server reads."""
-    opaque = part.opaque if isinstance(part, Reasoning | ToolCall) else UNSET
-    if not opaque or opaque.origin in {"", origin}:
+    if isinstance(part, Text) or not (opaque := part.opaque) or opaque.origin in {"", origin}:
         return part
     if isinstance(part, ToolCall):
         return msgspec.structs.replace(part, opaque=UNSET)
