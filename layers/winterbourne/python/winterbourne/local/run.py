@@ -56,18 +56,13 @@ async def _serve(args: Namespace, config: ServerConfig) -> None:
     task = asyncio.current_task()
     assert task  # noqa: S101 - this is one
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+        # Begins the shutdown; a second signal does not interrupt it.
+        asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
     warnings = chat_settings.find_problems(config, args.environ, args.named) if args.is_chat else []
     async with run_server(config, partial(format_banner, config, chat=args.is_chat, warnings=warnings)) as addresses:
         if args.ready_file:
             _write_ready_file(args.ready_file, {**asdict(addresses), "log": str(config.log_file)})
         await asyncio.Event().wait()
-
-
-def _cancel_once(task: "asyncio.Task[None]") -> None:
-    """Begin the shutdown; a second signal does not interrupt it."""
-    if not task.cancelling():
-        task.cancel()
 
 
 def _server_config(args: Namespace, scratch: Path) -> ServerConfig:

@@ -132,7 +132,8 @@ def _wait_s(request: httpx.Request, came: httpx.Response | Exception, attempt: i
     """Seconds to wait before the request is sent again; None if what came is to be returned or raised."""
     wait_s = backoff_s(attempt, base_s=BACKOFF_BASE_S, max_s=BACKOFF_MAX_S)
     if isinstance(came, httpx.Response):
-        if not _may_repeat(request, came.status_code):
+        is_idempotent = request.method in IDEMPOTENT_METHODS or "idempotency-key" in request.headers
+        if came.status_code != 429 and not (is_idempotent and came.status_code in {502, 503, 504}):
             return None
         wait_s += retry_after_s(came.headers) or 0
     if time.monotonic() + wait_s >= until:
@@ -140,8 +141,3 @@ def _wait_s(request: httpx.Request, came: httpx.Response | Exception, attempt: i
     why = came.status_code if isinstance(came, httpx.Response) else type(came).__name__
     _LOGGER.info("repeating %s %s in %.1f s after %s", request.method, request.url.host, wait_s, why)
     return wait_s
-
-
-def _may_repeat(request: httpx.Request, status: int) -> bool:
-    is_idempotent = request.method in IDEMPOTENT_METHODS or "idempotency-key" in request.headers
-    return status == 429 or (status in {502, 503, 504} and is_idempotent)

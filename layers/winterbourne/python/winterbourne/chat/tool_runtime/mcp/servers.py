@@ -63,7 +63,8 @@ class McpServers:
         unavailable server delays no answer; `close` cancels it.
         """
         is_first = self._listing is None
-        if self._is_due():
+        is_early = 0 <= self._now() - self._last_attempt_at < RETRY_INTERVAL_S
+        if self._unlisted and (self._listing is None or self._listing.done()) and not is_early:
             self._last_attempt_at = self._now()
             self._listing = asyncio.gather(*map(self._list_tools_of, self._unlisted))
             if is_first:
@@ -82,11 +83,6 @@ class McpServers:
     async def _token_for(self, name: str) -> str:
         tokens = _parse_tokens(await self._secret.read()) if self._secret else self._tokens
         return tokens.get(name, "")
-
-    def _is_due(self) -> bool:
-        if not self._unlisted or (self._listing is not None and not self._listing.done()):
-            return False
-        return not 0 <= self._now() - self._last_attempt_at < RETRY_INTERVAL_S
 
     async def _list_tools_of(self, client: McpClient) -> None:
         try:
