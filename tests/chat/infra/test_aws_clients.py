@@ -21,12 +21,12 @@ def region(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_concurrent_threads_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
     created: list[str] = []
 
-    def make_client(service: str, region: str | None) -> object:
+    def make_client(service: str, **_: object) -> object:
         time.sleep(0.01)  # long enough for the other threads to create theirs meanwhile
         created.append(service)
         return object()
 
-    monkeypatch.setattr(aws_clients, "_make", make_client)
+    monkeypatch.setattr("boto3.client", make_client)
     with ThreadPoolExecutor(8) as thread_pool:
         clients = set(thread_pool.map(lambda _: aws_clients.client("dynamodb"), range(8)))
     assert len(clients) == len(created) == 1
