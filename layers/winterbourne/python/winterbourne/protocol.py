@@ -73,8 +73,8 @@ class Trigger(Enum):
 
 
 TRANSITIONS: Final = {
-    # Whatever is in flight is over with its connection, and with its reply: one that comes before a streamed body has
-    # ended too, since the rest would be discarded.
+    # What is in flight ends with its connection and with its reply, even with one that comes before a streamed body has
+    # ended: the rest would be discarded.
     **{(state, Trigger.CONNECTION_LOST): State.IDLE for state in State},
     **{(state, Trigger.ACCEPTED): State.IDLE for state in (State.CALLING, State.STREAMING, State.AWAITING_ACK)},
     **{(state, Trigger.REJECTED): State.IDLE for state in State if state not in {State.IDLE, State.HANDLING}},
