@@ -32,7 +32,7 @@ test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 tha
 
 # What runs in a browser, or in a new user's own project, measures no more lines and takes minutes.
 unmeasured := $(patsubst %,--ignore=tests/end_to_end/test_%.py,\
-	page page_face page_looks page_markdown metrics_page soak tutorial upgrade)
+	page page_face page_looks page_markdown react metrics_page soak tutorial upgrade)
 coverage: .venv/dev ## Measure which lines and branches the tests run, in about six minutes; fails below the floor
 	@rm -rf .coverage && mkdir .coverage
 	$(bin)/coverage run -m pytest $(PYTEST_ARGS) $(unmeasured)

@@ -52,7 +52,7 @@ def test_an_event_source_shows_the_whole_answer(chat: str, browser: Browser) -> 
 def test_each_format_has_a_snippet() -> None:
     assert len(snippets("js")) == 6
     assert len(snippets("python")) == 2
-    assert len(snippets("tsx")) == 4
+    assert len(snippets("tsx")) == 5
     for path in ("/chat", "/api/chat", "/agui", "/v1"):
         assert f"https://YOUR-URL{path}" in TEXT or f"${{base}}{path}" in TEXT
 

@@ -37,7 +37,20 @@ from winterbourne.local.chat_settings import named_variables
 from winterbourne.local.cli import COMMANDS
 
 BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
-LANGUAGES: Final = {"sh", "python", "js", "tsx", "html", "yaml", "toml", "json", "text", "markdown", "dockerfile"}
+LANGUAGES: Final = {
+    "sh",
+    "python",
+    "js",
+    "jsx",
+    "tsx",
+    "html",
+    "yaml",
+    "toml",
+    "json",
+    "text",
+    "markdown",
+    "dockerfile",
+}
 PARAMETERS: Final = source()["Parameters"]
 
 # Variables that are no settings of the chat engine.
@@ -242,7 +255,7 @@ class TestBlocks:
 
     @pytest.mark.slow
     def test_of_javascript_can_be_read(self) -> None:
-        scripts = [block for block in BLOCKS if block.language in {"js", "tsx"}]
+        scripts = [block for block in BLOCKS if block.language in {"js", "jsx", "tsx"}]
         given = [{"name": f"{block.page}:{block.line}", "code": block.text} for block in scripts]
         assert scripts
         assert npm.run("parse.mjs", given=given) == []
