@@ -116,6 +116,7 @@ class TestAuthentication:
             ("POST", "/chat/c/stop"),
             ("GET", "/conversations"),
             ("GET", "/conversations/c"),
+            ("PATCH", "/conversations/c"),
             ("DELETE", "/conversations/c"),
         ],
     )

@@ -1,8 +1,13 @@
-"""Lease: one request at a time in a conversation, whatever environments do, in any order and however late."""
+"""Lease: one request at a time in a conversation, whatever environments do, in any order and however late.
+
+A conversation may be renamed at any time beside that.
+"""
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +15,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.chat.stores import Clock, SlowStore
+from tests.chat.stores import KINDS, Clock, SlowStore, open_store
 from tests.clock import JumpingLoop, jumping
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
-from winterbourne.chat.errors import ConversationBusy, StorageUnavailable
+from winterbourne.chat.errors import ConversationBusy, ConversationNotFound, StorageUnavailable
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Item, Store
-from winterbourne.chat.storage.conversation_items import ConversationMetadata
-from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
+from winterbourne.chat.storage.conversation_items import ConversationMetadata, conversation_key, parse_metadata
+from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, OpenConversation
 from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.override import override
@@ -170,6 +175,140 @@ class TestLease:
         assert lease.metadata.lease_until_ms == 0
 
 
+@pytest.fixture
+def wall_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=KINDS)
+async def any_store(request: pytest.FixtureRequest, tmp_path: Path, wall_clock: Clock) -> AsyncIterator[Store]:
+    async with open_store(request.param, tmp_path, wall_clock) as store:
+        yield store
+
+
+class TestARename:
+    """A new title while the conversation is leased: the request keeps its lease, and the conversation the title."""
+
+    async def loaded(self, store: Store) -> Lease:
+        lease = Lease(store, "me", "c", LEASE_S, 3600)
+        await lease.load()
+        return lease
+
+    async def acquired(self, store: Store) -> Lease:
+        lease = await self.loaded(store)
+        await lease.acquire("hello")
+        return lease
+
+    async def rename(self, store: Store, title: str = "Greeting", if_title: str | None = None) -> ConversationSummary:
+        return await ConversationStore(store, StorageSettings()).set_title("me", "c", title, if_title)
+
+    async def stored(self, store: Store) -> ConversationMetadata:
+        item = await store.get(*conversation_key("me", "c"))
+        metadata = parse_metadata(item) if item else None
+        assert metadata is not None
+        return metadata
+
+    async def test_shows_the_request_that_still_runs(self, any_store: Store) -> None:
+        await self.acquired(any_store)
+        summary = await self.rename(any_store)
+        assert (summary.id, summary.title, summary.running) == ("c", "Greeting", True)
+
+    async def test_beside_a_renewal_loses_no_lease(
+        self, any_store: Store, wall_clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        lease = await self.acquired(any_store)
+        for number in range(3):
+            await self.rename(any_store, f"Greeting {number}")
+            wall_clock.time_s += LEASE_S - 1
+            await lease.renew()
+        stored = await self.stored(any_store)
+        assert stored.title == "Greeting 2"
+        assert is_leased(stored, wall_clock.time_s * 1000)
+        assert not caplog.records
+
+    async def test_beside_a_release_stays_and_the_lease_ends(self, any_store: Store) -> None:
+        lease = await self.acquired(any_store)
+        await self.rename(any_store)
+        await lease.release(inf)
+        stored = await self.stored(any_store)
+        assert (stored.title, stored.lease_until_ms) == ("Greeting", 0)
+
+    async def test_between_loading_and_acquiring_makes_no_conversation_busy(self, any_store: Store) -> None:
+        await (await self.acquired(any_store)).release(inf)
+        lease = await self.loaded(any_store)
+        await self.rename(any_store)
+        await lease.acquire("another question")
+        assert (await self.stored(any_store)).title == "Greeting"
+
+    async def test_lets_only_one_of_two_requests_acquire_it(self, any_store: Store) -> None:
+        await (await self.acquired(any_store)).release(inf)
+        one, other = await self.loaded(any_store), await self.loaded(any_store)
+        await self.rename(any_store)
+        await one.acquire("")
+        with pytest.raises(ConversationBusy):
+            await other.acquire("")
+
+    async def test_and_a_late_renewal_let_nobody_acquire_what_is_held_again(
+        self, any_store: Store, wall_clock: Clock
+    ) -> None:
+        late = await self.acquired(any_store)
+        wall_clock.time_s += LEASE_S + 1
+        other = await self.loaded(any_store)
+        await late.renew()
+        with pytest.raises(ConversationBusy):
+            await other.acquire("")
+
+    async def test_does_not_give_a_lost_lease_back(self, any_store: Store, wall_clock: Clock) -> None:
+        lost = await self.acquired(any_store)
+        wall_clock.time_s += LEASE_S + 1
+        other = await self.acquired(any_store)
+        await self.rename(any_store)
+        await lost.renew()
+        await lost.release(inf)
+        await other.renew()
+        assert await self.stored(any_store) == other.metadata
+
+    async def test_does_not_bring_back_what_is_being_deleted(self, any_store: Store) -> None:
+        lease = await self.acquired(any_store)
+        await lease.delete_metadata()
+        with pytest.raises(ConversationNotFound):
+            await self.rename(any_store)
+
+    async def test_of_a_title_that_was_changed_meanwhile_is_left_undone(self, any_store: Store) -> None:
+        await self.acquired(any_store)
+        await self.rename(any_store, "Mine")
+        assert (await self.rename(any_store, "Theirs", if_title="hello")).title == "Mine"
+        assert (await self.rename(any_store, "Yours", if_title="Mine")).title == "Yours"
+        assert (await self.stored(any_store)).title == "Yours"
+
+    async def test_keeps_the_place_in_the_list_and_when_it_expires(self, any_store: Store, wall_clock: Clock) -> None:
+        await self.acquired(any_store)
+        before = await any_store.get(*conversation_key("me", "c"))
+        wall_clock.time_s += 60
+        await self.rename(any_store)
+        after = await any_store.get(*conversation_key("me", "c"))
+        assert before
+        assert after
+        assert (after.updated_ms, after.expires_at_s) == (before.updated_ms, before.expires_at_s)
+
+    async def test_of_a_conversation_that_changes_all_the_time_is_refused(self) -> None:
+        store = ContendedStore()
+        await self.acquired(store)
+        store.is_contended = True
+        with pytest.raises(ConversationBusy):
+            await self.rename(store)
+
+
+class ContendedStore(SlowStore):
+    """A store in which somebody else is always faster."""
+
+    is_contended = False
+
+    @override
+    async def compare_and_set(self, item: Item) -> bool:
+        return not self.is_contended and await super().compare_and_set(item)
+
+
 class Session:
     """One request in one environment, until it ends or its environment crashes."""
 
@@ -190,6 +329,7 @@ class ConcurrentRequests(RuleBasedStateMachine):
         self.clock = Clock()
         self.shared = MemoryBackend()
         self.sessions: list[Session] = []
+        self.title = "question 0"
 
     @rule()
     def begin(self) -> None:
@@ -239,6 +379,14 @@ class ConcurrentRequests(RuleBasedStateMachine):
         session.is_over = not crashes
         session.lease_until_s = session.lease_until_s if crashes else 0
 
+    @precondition(lambda self: self.sessions)
+    @rule(title=st.sampled_from(["One", "Two"]))
+    def rename(self, title: str) -> None:
+        """At any time: nothing but the title is different afterwards."""
+        store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
+        self.title = title
+        self.runner.run(ConversationStore(store, StorageSettings()).set_title("me", "c", title))
+
     @rule(seconds=st.sampled_from([1.0, 29.0, 31.0]))
     def wait(self, seconds: float) -> None:
         self.clock.time_s += seconds
@@ -246,9 +394,9 @@ class ConcurrentRequests(RuleBasedStateMachine):
     @invariant()
     def the_conversation_is_in_order(self) -> None:
         if self.sessions:
-            assert self.runner.run(self._stored_texts()) == [
-                text for session in self.sessions for text in session.texts
-            ]
+            title, texts = self.runner.run(self._stored())
+            assert texts == [text for session in self.sessions for text in session.texts]
+            assert title == self.title
 
     @override
     def teardown(self) -> None:
@@ -263,11 +411,11 @@ class ConcurrentRequests(RuleBasedStateMachine):
         with contextlib.suppress(StorageUnavailable):
             self.runner.run(self._close(session.conversation))
 
-    async def _stored_texts(self) -> list[str]:
+    async def _stored(self) -> tuple[str, list[str]]:
         store = Store(lambda: PartitionedBackend(self.shared), threads=0, is_shared=True, now=self.clock)
-        _, messages = await ConversationStore(store, StorageSettings()).get("me", "c")
+        summary, messages = await ConversationStore(store, StorageSettings()).get("me", "c")
         said = [message for message in messages if isinstance(message, UserMessage | AssistantMessage)]
-        return [part.text for message in said for part in message.parts if isinstance(part, Text)]
+        return summary.title, [part.text for message in said for part in message.parts if isinstance(part, Text)]
 
 
 TestConcurrentRequests = ConcurrentRequests.TestCase

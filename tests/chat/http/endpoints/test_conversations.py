@@ -1,4 +1,4 @@
-"""Conversations endpoint: callers list, read, delete and stop their own conversations, and no one else's."""
+"""Conversations endpoint: callers list, read, rename, delete and stop their own conversations, and no one else's."""
 
 import asyncio
 
@@ -12,6 +12,7 @@ from winterbourne.chat.errors import ConversationNotFound, RequestRejected
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.service import Handler
+from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
@@ -39,6 +40,13 @@ class ServiceFixture:
         to = Request.from_event({"rawPath": "/conversations", "rawQueryString": query})
         return await call_endpoint(self.endpoint.list_page, to, ADA)
 
+    async def rename(self, conversation_id: str, body: object, caller: Caller = ADA) -> RecordedResponse:
+        return await call_endpoint(self.endpoint.rename, request("PATCH", "/", body), caller, id=conversation_id)
+
+    async def stored_title(self, conversation_id: str) -> str:
+        summary, _ = await self.conversations.get(ADA.id, conversation_id)
+        return summary.title
+
 
 async def call(handler: Handler, caller: Caller, **path_params: str) -> RecordedResponse:
     return await call_endpoint(handler, request("GET", "/"), caller, **path_params)
@@ -59,6 +67,46 @@ async def test_another_callers_conversation_is_not_found() -> None:
     for handler in (endpoint.get, endpoint.delete):
         with pytest.raises(ConversationNotFound):
             await call(handler, BOB, id="c-1")
+
+
+async def test_a_conversation_can_be_renamed() -> None:
+    fixture = await ServiceFixture().with_conversation()
+    response = await fixture.rename("c-1", {"title": "  Storms\n in \t May "})
+    assert (response.status, response.json["id"], response.json["title"]) == (200, "c-1", "Storms in May")
+    listed = (await call(fixture.endpoint.list_page, ADA)).json["conversations"]
+    assert listed == [response.json]
+
+
+async def test_a_new_title_has_its_secrets_masked() -> None:
+    redaction.register("a-secret-of-ours")
+    fixture = await ServiceFixture().with_conversation()
+    await fixture.rename("c-1", {"title": "It is a-secret-of-ours"})
+    assert (await fixture.stored_title("c-1")) == f"It is {redaction.MASK}"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"title": ""}, {"title": " \n"}, {"title": "x" * 81}, {"title": 1}, {"title": None}]
+)
+async def test_a_title_that_is_none_is_rejected(body: dict[str, object]) -> None:
+    fixture = await ServiceFixture().with_conversation()
+    with pytest.raises(RequestRejected, match="title: expected text of 1 to 80 characters") as rejection:
+        await fixture.rename("c-1", body)
+    assert (rejection.value.status, rejection.value.code) == (400, "invalid_title")
+    assert await fixture.stored_title("c-1") == "hello"
+
+
+@pytest.mark.parametrize("title", ["x", "x" * 80, f" {'x' * 80}\n"])
+async def test_a_title_may_have_80_characters(title: str) -> None:
+    fixture = await ServiceFixture().with_conversation()
+    assert (await fixture.rename("c-1", {"title": title})).json["title"] == title.strip()
+
+
+async def test_nobody_renames_what_is_not_theirs() -> None:
+    fixture = await ServiceFixture().with_conversation()
+    for caller, conversation_id in ((BOB, "c-1"), (ADA, "c-2")):
+        with pytest.raises(ConversationNotFound):
+            await fixture.rename(conversation_id, {"title": "Mine"}, caller)
+    assert await fixture.stored_title("c-1") == "hello"
 
 
 async def test_pages_are_followed_by_the_cursor_of_the_one_before() -> None:

@@ -205,7 +205,8 @@ def build(
         stop_signals=stop_signals,
         streams=streams,
     )
-    health, stored = HealthEndpoint(provider, executor), ConversationsEndpoint(conversations, stop_signals)
+    health = HealthEndpoint(provider, executor)
+    stored = ConversationsEndpoint(conversations, stop_signals, settings.request)
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
     chats = ChatsEndpoint(conversations, executor, encode_history)
     routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
@@ -263,6 +264,7 @@ def _routes(
         ("POST", "/chat/{id}/stop"): endpoint(conversations.stop),
         ("GET", "/conversations"): endpoint(conversations.list_page),
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
+        ("PATCH", "/conversations/{id}"): endpoint(conversations.rename),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
         ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
     }

@@ -15,8 +15,9 @@ import msgspec
 
 from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import ChatRequest, Message, Text, ToolMessage, UserMessage
+from winterbourne.chat.core.title import shorten, single_line
 from winterbourne.chat.errors import InvalidHistory
-from winterbourne.chat.infra.redaction import redact, redact_json
+from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.storage.base import Item, encode_key
 
 __all__ = [
@@ -41,8 +42,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 MAX_PART_BYTES: Final = 350_000
 """DynamoDB allows 400 KB per item (409,600 bytes) including attribute names and keys; our keys may have 3 KB."""
-
-MAX_TITLE_CHARS: Final = 80
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises for an item that is damaged, or of a kind that only another version knows."""
@@ -191,8 +190,7 @@ def derive_title(messages: Iterable[Message]) -> str:
     """The beginning of the user's first text, on one line and redacted."""
     parts = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
     texts = (part.text for part in parts if isinstance(part, Text))
-    line = " ".join(redact(next(texts, "")).split())
-    return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
+    return shorten(single_line(next(texts, "")))
 
 
 def _encode(message: Message) -> bytes:

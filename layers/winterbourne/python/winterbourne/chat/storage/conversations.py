@@ -15,7 +15,7 @@ from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.history import new_messages
 from winterbourne.chat.core.messages import ChatRequest, Message, UserMessage
-from winterbourne.chat.errors import ConversationNotFound
+from winterbourne.chat.errors import ConversationBusy, ConversationNotFound
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, Item, Store, time_limit
@@ -55,6 +55,8 @@ Cursor: TypeAlias = tuple[int, str]
 
 DAY_S: Final = 86_400
 MAX_BYTES_ON_LOOP: Final = 200_000
+SET_TITLE_ATTEMPTS: Final = 5
+"""Requests change what is said of a conversation when they begin, every few seconds, and when they end."""
 MAX_TIME_MS: Final = 253_402_300_799_000  # the end of the year 9999
 
 
@@ -242,6 +244,34 @@ class ConversationStore:
         first = message_key(log.epoch // 1000, log.header.position)
         earlier = [item for item in items if item.sk < first]
         return [stored.with_id() for stored in await _join_items(earlier, 0)]
+
+    async def set_title(
+        self, caller_id: str, conversation_id: str, title: str, if_title: str | None = None
+    ) -> ConversationSummary:
+        """Give a conversation another title, also while a request runs in it.
+
+        Args:
+            caller_id: Whose it is.
+            conversation_id: Which one.
+            title: Its new title, redacted and on one line.
+            if_title: The title that it must have now, or it stays as it is; None for any.
+
+        Raises:
+            ConversationNotFound: This caller has no conversation with that id, or none that this version can read.
+            ConversationBusy: It was changed again and again meanwhile.
+            StorageUnavailable: It may have its old title.
+        """
+        for _ in range(SET_TITLE_ATTEMPTS):
+            item = await self._store.get(*conversation_key(caller_id, conversation_id))
+            if item is None or (metadata := parse_metadata(item)) is None:
+                raise ConversationNotFound
+            if if_title not in {None, metadata.title}:
+                return self._summary(item, metadata)
+            metadata = replace(metadata, title=title)
+            item = replace(item, number=item.number + 1, body=msgspec.json.encode(metadata))
+            if await self._store.compare_and_set(item):  # and its place in the list is what it was
+                return self._summary(item, metadata)
+        raise ConversationBusy
 
     async def delete(self, caller_id: str, conversation_id: str) -> None:
         """Delete a conversation with all that belongs to it, also what this version cannot read, or what lost the rest.

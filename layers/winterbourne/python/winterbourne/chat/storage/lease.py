@@ -1,7 +1,9 @@
 """Conversation lease: only one request at a time may run in a conversation.
 
 The lease is part of the conversation's metadata and is written with optimistic locking on its version, so if two
-requests acquire it at once, one fails. It is renewed while the request runs; if an environment dies, it expires.
+requests acquire it at once, one fails. It is renewed while the request runs; if an environment dies, it expires. What
+changes the metadata and acquires nothing, a new title, leaves the epoch as it is: the lease then takes over the newer
+version, and is not lost.
 """
 
 import asyncio
@@ -150,13 +152,31 @@ class Lease:
         """Write the metadata as the next version; False if another request did so first (optimistic locking)."""
         now_ms = self._store.now_ms()
         metadata = msgspec.structs.replace(metadata, lease_until_ms=now_ms + int(lease_s * 1000) if lease_s else 0)
+        if await self._compare_and_set(metadata, now_ms):
+            return True
+        newer = await self._adopt(metadata.epoch)
+        return newer is not None and await self._compare_and_set(
+            msgspec.structs.replace(metadata, title=newer.title or metadata.title), now_ms
+        )
+
+    async def _compare_and_set(self, metadata: ConversationMetadata, now_ms: int) -> bool:
         pk, sk = self._key
         number, body = self._version + 1, msgspec.json.encode(metadata)
         item = Item(pk=pk, sk=sk, body=body, number=number, updated_ms=now_ms, expires_at_s=self.item_expires_at_s)
-        if not await self._store.compare_and_set(item):
-            return False
-        self._version, self.metadata = number, metadata
-        return True
+        if is_written := await self._store.compare_and_set(item):
+            self._version, self.metadata = number, metadata
+        return is_written
+
+    async def _adopt(self, epoch: int) -> ConversationMetadata | None:
+        """Take over the version that is stored now; None if another request has acquired it, or holds it."""
+        item = await self._store.get(*self._key)
+        newer, known = parse_metadata(item) if item else None, self.metadata
+        if not item or not newer or not known or newer.epoch != known.epoch:
+            return None
+        if epoch != known.epoch and is_leased(newer, self._store.now_ms()):  # renewed after all
+            return None
+        self._version = item.number
+        return newer
 
 
 def is_leased(metadata: ConversationMetadata, now_ms: float) -> bool:

@@ -1,4 +1,4 @@
-"""Conversations endpoint: lists (paginated by cursor), shows, deletes and stops a caller's conversations, as JSON.
+"""Conversations endpoint: lists (by cursor), shows, renames, deletes and stops a caller's conversations, as JSON.
 
 A caller reaches only their own; `ConversationStore` and `StopSignals` enforce that.
 """
@@ -9,8 +9,10 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from winterbourne.chat.core.title import MAX_TITLE_CHARS, single_line
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.service import RequestContext, reply, reply_json
+from winterbourne.chat.settings import RequestSettings
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, Cursor
 from winterbourne.chat.storage.stop_signals import StopSignals
@@ -25,15 +27,17 @@ MAX_PAGE_SIZE: Final = 100
 
 
 class ConversationsEndpoint(msgspec.Struct, frozen=True):
-    """Lists, shows, deletes and stops conversations.
+    """Lists, shows, renames, deletes and stops conversations.
 
     Attributes:
         conversations: Stores the conversations.
         stop_signals: Delivers stop requests.
+        request_settings: The limits of a request.
     """
 
     conversations: ConversationStore
     stop_signals: StopSignals
+    request_settings: RequestSettings = RequestSettings()
 
     async def list_page(self, context: RequestContext) -> None:
         """Send one page of the caller's conversations, newest first.
@@ -51,6 +55,17 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         async with time_limit():
             summary, messages = await self.conversations.get(context.caller.id, context.path_params["id"])
         await reply_json(context.stream, msgspec.structs.asdict(summary) | {"messages": messages})
+
+    async def rename(self, context: RequestContext) -> None:
+        """Give one conversation the `title` in the body, and send what is shown of it then.
+
+        Raises:
+            RequestRejected: 400 if that is no text, or none of 1 to MAX_TITLE_CHARS characters on one line.
+        """
+        title = _parse_title(context.request.json_object(self.request_settings).get("title"))
+        async with time_limit():
+            summary = await self.conversations.set_title(context.caller.id, context.path_params["id"], title)
+        await reply_json(context.stream, summary)
 
     async def delete(self, context: RequestContext) -> None:
         """Delete one conversation."""
@@ -80,6 +95,13 @@ def _parse_limit(text: str) -> int:
     if text in map(str, range(1, MAX_PAGE_SIZE + 1)):
         return int(text)
     raise RequestRejected(400, "invalid_limit", f"limit: expected a number from 1 to {MAX_PAGE_SIZE}")
+
+
+def _parse_title(value: object) -> str:
+    line = single_line(value) if isinstance(value, str) else ""
+    if 1 <= len(line) <= MAX_TITLE_CHARS:
+        return line
+    raise RequestRejected(400, "invalid_title", f"title: expected text of 1 to {MAX_TITLE_CHARS} characters")
 
 
 def _encode_cursor(cursor: Cursor) -> str:
