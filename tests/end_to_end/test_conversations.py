@@ -1,6 +1,7 @@
 """Authentication, conversations, stops and rate limits over several environments that share a DynamoDB table."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from tests.local_server import LocalServer, local_server
 pytestmark = pytest.mark.slow
 
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "eu-west-1"}
-LIMIT = 10
+LIMIT = 20
 
 
 class Cloud(NamedTuple):
@@ -176,6 +177,26 @@ class TestAConversation:
         assert alice.ask("GET", "/conversations/hers").status_code == 200
 
 
+class TestATitle:
+    def test_is_the_models_soon_after_the_first_answer(self, alice: Client) -> None:
+        alice.chat("Tell me about the storms of this winter, please", "titled")
+        assert _await_title(alice, "titled", "Tell me about the storms of")
+
+    def test_is_the_users_own_also_while_an_answer_runs(self, alice: Client) -> None:
+        for number, _ in enumerate(alice.frames("count to 300", "renamed")):
+            if number == 5:
+                renamed = alice.ask("PATCH", "/conversations/renamed", json={"title": "Mine"})
+                assert (renamed.status_code, renamed.json()["title"], renamed.json()["running"]) == (200, "Mine", True)
+        assert alice.chat("hello", "renamed")[-1]["type"] == "done", "the lease was neither lost nor left behind"
+        assert _await_title(alice, "renamed", "Mine")
+
+    def test_is_changed_by_its_owner_alone(self, alice: Client, bob: Client) -> None:
+        alice.chat("hello", "owned")
+        assert bob.ask("PATCH", "/conversations/owned", json={"title": "His"}).status_code == 404
+        assert alice.ask("PATCH", "/conversations/owned", json={"title": ""}).status_code == 400
+        assert _await_title(alice, "owned", "hello")
+
+
 class TestARunningConversation:
     def test_rejects_a_second_request_and_is_stopped_by_its_owner_from_another_environment(
         self, alice: Client, bob: Client
@@ -208,6 +229,16 @@ class TestLimits:
         assert rejected.json()["error"]["code"] == "rate_limited"
         assert 1 <= int(rejected.headers["retry-after"]) <= 60
         assert alice.chat("hi", "unlimited")[-1]["type"] == "done"
+
+
+def _await_title(client: Client, conversation: str, title: str) -> bool:
+    """Whether the conversation has that title within five seconds: it is written behind the answer."""
+    for _ in range(100):
+        listed = client.ask("GET", "/conversations").json()["conversations"]
+        if {one["id"]: one["title"] for one in listed}[conversation] == title:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _asks(content: str, conversation: str) -> dict[str, Any]:

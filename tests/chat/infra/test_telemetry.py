@@ -76,6 +76,27 @@ class TestRequest:
                 telemetry.measure("Heartbeats")
         assert metrics(output_lines(capsys))[0]["Heartbeats"] == [250.0]
 
+    def test_lasts_until_its_response_ends(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s = 100.0
+        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time.monotonic", lambda: now_s)
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
+            now_s = 102.0
+            telemetry.note_end()
+            now_s = 110.0
+        line, blob = output_lines(capsys)
+        assert (line["duration_ms"], blob["StreamDuration"]) == (2000, [2000.0])
+
+    def test_has_all_its_tokens_in_its_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
+            for tokens in (3, 4):
+                telemetry.measure("InputTokens", tokens)
+                telemetry.measure("OutputTokens", 1)
+        line, blob = output_lines(capsys)
+        assert (line["input_tokens"], line["output_tokens"]) == (7, 2)
+        assert (blob["InputTokens"], blob["OutputTokens"]) == ([7.0], [2.0])
+
     def test_keeps_every_duration_of_hundreds(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for number in range(200):

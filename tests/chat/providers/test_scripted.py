@@ -29,6 +29,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.title import ask_for_title, title_request
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.scripted import ScriptedProvider
@@ -336,3 +337,20 @@ class TestSpeed:
         assert isinstance(provider, ScriptedProvider)
         await turn("count to 39", provider=provider)
         assert loop.time() - began == pytest.approx(10, abs=0.2)
+
+
+class TestATitle:
+    @pytest.mark.parametrize(
+        ("question", "title"),
+        [
+            (FIVE_TOOLS, "Compare AAPL and MSFT, the weather"),
+            ("hello", "hello"),
+            ("think, then\nfail halfway", "think, then fail halfway"),
+            ("Assistant: are you one?", "Assistant: are you one?"),
+            ("", ""),
+        ],
+    )
+    async def test_is_the_first_words_of_the_question(self, question: str, title: str) -> None:
+        messages = (UserMessage((Text(question),)), AssistantMessage((Text("The answer is 42."),)))
+        asked = title_request(messages, "", 8192, 0.0)
+        assert await ask_for_title(ScriptedProvider(), asked, lambda _: None) == title

@@ -91,7 +91,7 @@ async def test_a_title_that_is_none_is_rejected(body: dict[str, object]) -> None
     fixture = await ServiceFixture().with_conversation()
     with pytest.raises(RequestRejected, match="title: expected text of 1 to 80 characters") as rejection:
         await fixture.rename("c-1", body)
-    assert (rejection.value.status, rejection.value.code) == (400, "invalid_title")
+    assert (rejection.value.status, rejection.value.code) == (400, "invalid_request")
     assert await fixture.stored_title("c-1") == "hello"
 
 

@@ -32,6 +32,7 @@ from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFil
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
+from winterbourne.chat.http.titles import Titles
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
@@ -193,6 +194,8 @@ def build(
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
     streams = StreamEndpoint(settings.stream, conversations)
+    title_model, max_tokens = settings.storage.title_model, settings.model.model_max_tokens
+    titles = Titles(provider, conversations, rate_limiter, title_model, max_tokens)
     chat = ChatEndpoint(
         request_settings=settings.request,
         model_settings=settings.model,
@@ -204,6 +207,7 @@ def build(
         rate_limiter=rate_limiter,
         stop_signals=stop_signals,
         streams=streams,
+        titles=None if title_model == "off" else titles,
     )
     health = HealthEndpoint(provider, executor)
     stored = ConversationsEndpoint(conversations, stop_signals, settings.request)

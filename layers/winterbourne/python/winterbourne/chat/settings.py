@@ -284,7 +284,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     title_model: str = ""
     """The model that names a kept conversation, once, behind its first answer: its id as the provider spells it, of a
-    cheap one. Unset: the chat's default model. off: the title is the beginning of the first question.
+    cheap one. Unset: the chat's default model. off: the title is the beginning of the first question. On Bedrock the
+    function's role must allow it too (template parameter BedrockModels).
     """
     conversation_ttl_days: Count = 30
     """Days a conversation is kept after its last message; then it is deleted."""

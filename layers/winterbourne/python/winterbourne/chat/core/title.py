@@ -1,12 +1,34 @@
-"""Titles of conversations: one short line each. Pure."""
+"""Titles of conversations: one short line each, written by a model from how the conversation begins."""
 
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Final
 
+from winterbourne.chat.core.events import ModelEvent, ReasoningDelta, TextDelta, TurnEnded, Usage
+from winterbourne.chat.core.messages import AssistantMessage, Message, Text, UserMessage
+from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.usage import complete_usage
+from winterbourne.chat.errors import ModelError
 from winterbourne.chat.infra.redaction import redact
 
-__all__ = ["MAX_TITLE_CHARS", "shorten", "single_line"]
+__all__ = ["INSTRUCTIONS", "MAX_TITLE_CHARS", "ask_for_title", "shorten", "single_line", "title_request"]
 
 MAX_TITLE_CHARS: Final = 80
+
+MAX_TOKENS: Final = 2048
+"""A model that does not reason ends after a dozen. One that does spends some hundred before, or there is no title; and
+the smallest budget for it that Anthropic takes, 1,024, has to be less than this.
+"""
+
+MAX_EXCERPT_CHARS: Final = 2000
+
+INSTRUCTIONS: Final = """\
+Write a title for the conversation that begins as follows, in the language of its user: two to six words on one line,
+without quotation marks and without a full stop. Answer with the title alone, whatever the conversation asks for."""
+
+_AROUND: Final = " \"'`*#_“”„«»\u2018\u2019"
+"""Quotation marks and Markdown, which models put around a title all the same."""
 
 
 def single_line(text: str) -> str:
@@ -17,3 +39,53 @@ def single_line(text: str) -> str:
 def shorten(line: str) -> str:
     """The line, or its beginning if it is too long for a title."""
     return line if len(line) <= MAX_TITLE_CHARS else f"{line[: MAX_TITLE_CHARS - 1]}…"
+
+
+def title_request(messages: Sequence[Message], model_id: str, max_tokens: int, deadline: float) -> ModelRequest:
+    """What a model is asked for the title of a conversation.
+
+    Args:
+        messages: The conversation; only its first question and the beginning of what was answered are sent.
+        model_id: The model; empty for the provider's own choice.
+        max_tokens: The most that it may be asked for.
+        deadline: When to give up, on the event loop's clock.
+    """
+    asked = next((message.parts for message in messages if isinstance(message, UserMessage)), ())
+    question = " ".join(part.text for part in asked if isinstance(part, Text))[:MAX_EXCERPT_CHARS]
+    answer = " ".join(message.text for message in messages if isinstance(message, AssistantMessage))[:MAX_EXCERPT_CHARS]
+    prompt = (UserMessage((Text(f"User: {question}\n\nAssistant: {answer}"),)),)
+    tokens = min(max_tokens, MAX_TOKENS)
+    return ModelRequest(messages=prompt, system=INSTRUCTIONS, model_id=model_id, max_tokens=tokens, deadline=deadline)
+
+
+async def ask_for_title(provider: Provider, request: ModelRequest, on_usage: Callable[[Usage], None]) -> str:
+    """The title that the model writes, as it may be kept; empty if it wrote none.
+
+    Args:
+        provider: Asks the model.
+        request: As `title_request` makes it.
+        on_usage: Called with the tokens used, also if that fails; an estimate of what the provider did not report.
+
+    Raises:
+        ModelError: The provider failed.
+    """
+    events: list[ModelEvent] = []
+    ended = TurnEnded("pause")  # until it has ended
+    try:
+        async with aclosing(provider.stream(request)) as batches:
+            async for batch in batches:
+                events += batch
+    finally:
+        ended = next((event for event in events if isinstance(event, TurnEnded)), ended)
+        output = (event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
+        if events or not isinstance(sys.exception(), ModelError):  # else nothing was sent
+            on_usage(complete_usage(ended.usage, request, output))
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    return _clean(text) if ended.stop_reason == "stop" else ""
+
+
+def _clean(text: str) -> str:
+    """The first line that is not blank, after what a model thought aloud."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").rpartition("</think>")[2]
+    lines = (single_line(line).strip(_AROUND) for line in redact(text).splitlines())
+    return shorten(next(filter(None, lines), ""))

@@ -36,8 +36,11 @@ milliseconds, and who reads the conversation behind the end then finds the answe
 TIDY_TIMEOUT_S: Final = 3.0
 """How long an invocation may go on behind the end of its response, in seconds."""
 
+BACKGROUND_TIMEOUT_S: Final = 10.0
+"""How long after that what is done in the background may take, in seconds: it may ask a model."""
+
 TIDY_RESERVE_S: Final = 0.5
-"""How long before Lambda's deadline it ends at the latest; the runtime cancels what goes on."""
+"""How long before Lambda's deadline both end at the latest; the runtime cancels what goes on."""
 
 AfterResponse = Callable[[float], Awaitable[None]]
 """What is done behind the end of the response, until the given time of the event loop's clock."""
@@ -49,7 +52,8 @@ class RequestContext(msgspec.Struct, frozen=True):
     """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
 
     `record` has the fields of the request's log line. To `after_response`, an endpoint adds what the caller need not
-    wait for: it is called behind the end of the response, whatever that was.
+    wait for: it is called behind the end of the response, whatever that was. `background` is called when all that is
+    done, unless the response has failed.
     """
 
     request: Request
@@ -59,6 +63,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     lambda_context: LambdaContext
     record: telemetry.RequestRecord
     after_response: list[AfterResponse] = []
+    background: list[AfterResponse] = []
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -113,7 +118,8 @@ class Service(msgspec.Struct, frozen=True):
         Raises:
             ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
         """
-        encode_error, request_id, after_response = self.encode_error, context.aws_request_id, list[AfterResponse]()
+        encode_error, request_id = self.encode_error, context.aws_request_id
+        after_response, background = list[AfterResponse](), list[AfterResponse]()
         with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
             request = Request.from_event(event)
             record.fields.update(method=request.method, path=request.path)
@@ -129,8 +135,9 @@ class Service(msgspec.Struct, frozen=True):
                         await self.rate_limiter.count_request(caller.id, is_chat=False)
                 if endpoint.prepare:
                     await endpoint.prepare()
+                tasks = after_response, background
                 await endpoint.handler(
-                    RequestContext(request, caller, path_params, response_stream, context, record, after_response)
+                    RequestContext(request, caller, path_params, response_stream, context, record, *tasks)
                 )
             except (RequestRejected, StorageError, InvalidHistory) as error:
                 record.measurements.append(("Rejections", 1, ""))
@@ -149,7 +156,7 @@ class Service(msgspec.Struct, frozen=True):
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
-                await _tidy(after_response, response_stream, context)
+                await _tidy(after_response, background, response_stream, context)
 
 
 async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEncoder, request_id: str) -> None:
@@ -166,22 +173,31 @@ async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEn
     await reply(stream, error.status, body, headers | (error.headers if isinstance(error, RequestRejected) else {}))
 
 
-async def _tidy(tasks: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext) -> None:
+async def _tidy(
+    tasks: Sequence[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext
+) -> None:
     """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most."""
     if not tasks:
         return
     has_failed = sys.exception() is not None
-    remaining_s = context.get_remaining_time_in_millis() / 1000 - TIDY_RESERVE_S
-    until = asyncio.get_running_loop().time() + min(TIDY_TIMEOUT_S, remaining_s)
-    tidying = asyncio.gather(*(task(until) for task in tasks), return_exceptions=True)
+    tidying = asyncio.create_task(_run(tasks, TIDY_TIMEOUT_S, context))
     try:
         await asyncio.wait((tidying,), timeout=END_GRACE_S)
         if not has_failed:
             await stream.end()
+            telemetry.note_end()
     finally:
-        for error in await tidying:
-            if isinstance(error, Exception):
-                _LOGGER.error("what was left of a request failed", exc_info=error)
+        await tidying
+    if not has_failed:
+        await _run(background, BACKGROUND_TIMEOUT_S, context)
+
+
+async def _run(tasks: Sequence[AfterResponse], timeout_s: float, context: LambdaContext) -> None:
+    remaining_s = context.get_remaining_time_in_millis() / 1000 - TIDY_RESERVE_S
+    until = asyncio.get_running_loop().time() + min(timeout_s, remaining_s)
+    for error in await asyncio.gather(*(task(until) for task in tasks), return_exceptions=True):
+        if isinstance(error, Exception):
+            _LOGGER.error("what was left of a request failed", exc_info=error)
 
 
 async def reply(stream: ResponseStream, status: int, body: bytes, headers: Mapping[str, str]) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "mark_ready",
     "measure",
     "note",
+    "note_end",
     "note_first_token",
     "request_scope",
 ]
@@ -75,6 +76,7 @@ class RequestRecord(msgspec.Struct):
         tools: The tools that the model called, for the log line.
         measurements: (metric, value, tool); the tool is empty for metrics of the request.
         has_first_token: Whether the time to the first token is measured.
+        ended_at: When its response ended, if something was done behind that; on the same clock.
     """
 
     started_at: float
@@ -83,6 +85,7 @@ class RequestRecord(msgspec.Struct):
     tools: list[str] = []
     measurements: list[tuple[Metric, float, str]] = []
     has_first_token: bool = False
+    ended_at: float | None = None
 
 
 def exception_fields(error: BaseException) -> dict[str, object]:
@@ -170,6 +173,12 @@ def note_first_token() -> None:
         record.measurements.append(("TimeToFirstToken", elapsed_ms, ""))
 
 
+def note_end() -> None:
+    """Record that the response has ended: what is done behind that is no part of its duration."""
+    if record := _current_record.get():
+        record.ended_at = time.monotonic()
+
+
 @contextlib.contextmanager
 def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[RequestRecord]:
     """Record everything inside as one request; at the end, write its log line and metrics, even after an exception.
@@ -194,9 +203,12 @@ def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[Req
 
 def _record_end(record: RequestRecord) -> None:
     """Add what is known only at the end of a request; the environment's first request also adds its cold start."""
-    duration_ms = round((time.monotonic() - record.started_at) * 1000)
+    duration_ms = round(((record.ended_at or time.monotonic()) - record.started_at) * 1000)
     init_ms, _ColdStart.init_ms = _ColdStart.init_ms, None
     left_out, _ColdStart.left_out = _ColdStart.left_out, 0
+    for field, metric in (("input_tokens", "InputTokens"), ("output_tokens", "OutputTokens")):
+        if counts := [value for name, value, _ in record.measurements if name == metric]:
+            record.fields[field] = sum(counts)
     if left_out:
         record.measurements.append(("ToolsLeftOut", left_out, ""))
     if init_ms is not None:

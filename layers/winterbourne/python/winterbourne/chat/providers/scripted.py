@@ -36,6 +36,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.title import INSTRUCTIONS
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.settings import ModelSettings
 
@@ -181,6 +182,10 @@ class ScriptedProvider:
 
 def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     prompt, results = _latest_exchange(request.messages)
+    if request.system == INSTRUCTIONS:  # for a title: the first words of the question
+        words = prompt.removeprefix("User: ").partition("\n\nAssistant: ")[0].split()[:6]
+        yield from _batches(request, "", " ".join(words), ())
+        return
     earlier = [call for turn in request.messages if isinstance(turn, AssistantMessage) for call in turn.tool_calls]
     wanted = [] if results else _wanted_calls(prompt, earlier)
     calls = [] if results else _allowed_calls(request, prompt, wanted, first_number=len(earlier) + 1)

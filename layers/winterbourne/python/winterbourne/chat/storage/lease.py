@@ -149,34 +149,26 @@ class Lease:
         return int(self._store.now()) + self.ttl_s
 
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
-        """Write the metadata as the next version; False if another request did so first (optimistic locking)."""
-        now_ms = self._store.now_ms()
+        """Write the metadata as the next version; False if another request has acquired it (optimistic locking)."""
+        (pk, sk), now_ms, known = self._key, self._store.now_ms(), self.metadata
         metadata = msgspec.structs.replace(metadata, lease_until_ms=now_ms + int(lease_s * 1000) if lease_s else 0)
-        if await self._compare_and_set(metadata, now_ms):
-            return True
-        newer = await self._adopt(metadata.epoch)
-        return newer is not None and await self._compare_and_set(
-            msgspec.structs.replace(metadata, title=newer.title or metadata.title), now_ms
-        )
-
-    async def _compare_and_set(self, metadata: ConversationMetadata, now_ms: int) -> bool:
-        pk, sk = self._key
-        number, body = self._version + 1, msgspec.json.encode(metadata)
-        item = Item(pk=pk, sk=sk, body=body, number=number, updated_ms=now_ms, expires_at_s=self.item_expires_at_s)
-        if is_written := await self._store.compare_and_set(item):
-            self._version, self.metadata = number, metadata
-        return is_written
-
-    async def _adopt(self, epoch: int) -> ConversationMetadata | None:
-        """Take over the version that is stored now; None if another request has acquired it, or holds it."""
-        item = await self._store.get(*self._key)
-        newer, known = parse_metadata(item) if item else None, self.metadata
-        if not item or not newer or not known or newer.epoch != known.epoch:
-            return None
-        if epoch != known.epoch and is_leased(newer, self._store.now_ms()):  # renewed after all
-            return None
-        self._version = item.number
-        return newer
+        for _ in range(2):
+            number, body = self._version + 1, msgspec.json.encode(metadata)
+            item = Item(pk=pk, sk=sk, body=body, number=number, updated_ms=now_ms, expires_at_s=self.item_expires_at_s)
+            if await self._store.compare_and_set(item):
+                self._version, self.metadata = number, metadata
+                return True
+            stored = await self._store.get(pk, sk)
+            newer = parse_metadata(stored) if stored else None
+            if not (stored and newer and known) or newer.epoch != known.epoch:
+                break
+            if metadata.epoch != known.epoch and is_leased(newer, now_ms):  # renewed by the request before, after all
+                break
+            self._version, metadata = (
+                stored.number,
+                msgspec.structs.replace(metadata, title=newer.title or metadata.title),
+            )
+        return False
 
 
 def is_leased(metadata: ConversationMetadata, now_ms: float) -> bool:

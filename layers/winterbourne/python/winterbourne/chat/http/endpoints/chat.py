@@ -25,6 +25,7 @@ from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.http.service import RequestContext
+from winterbourne.chat.http.titles import Titles
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
@@ -55,6 +56,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         rate_limiter: Enforces each caller's limits; None if there are none.
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
+        titles: Names the conversations; None if their titles are the beginnings of their first questions.
     """
 
     request_settings: RequestSettings
@@ -67,6 +69,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     rate_limiter: RateLimiter | None
     stop_signals: StopSignals
     streams: StreamEndpoint
+    titles: Titles | None = None
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat request in the given wire format.
@@ -138,6 +141,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
         append = log.append if isinstance(log, OpenConversation) else None
+        if self.titles and isinstance(log, OpenConversation):
+            context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         request_id = invocation.aws_request_id
@@ -165,7 +170,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
-            context.record.fields.update(turns=len(usages), input_tokens=input_tokens, output_tokens=output_tokens)
+            context.record.fields["turns"] = len(usages)
             context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
 
 

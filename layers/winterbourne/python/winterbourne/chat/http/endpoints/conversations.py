@@ -101,7 +101,7 @@ def _parse_title(value: object) -> str:
     line = single_line(value) if isinstance(value, str) else ""
     if 1 <= len(line) <= MAX_TITLE_CHARS:
         return line
-    raise RequestRejected(400, "invalid_title", f"title: expected text of 1 to {MAX_TITLE_CHARS} characters")
+    raise RequestRejected(400, "invalid_request", f"title: expected text of 1 to {MAX_TITLE_CHARS} characters")
 
 
 def _encode_cursor(cursor: Cursor) -> str:

@@ -1,0 +1,77 @@
+"""Names kept conversations: asks a model for a title once the first answer has been sent and saved."""
+
+import asyncio
+
+import msgspec
+
+from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message
+from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.title import ask_for_title, title_request
+from winterbourne.chat.core.usage import estimate_input
+from winterbourne.chat.http.service import RequestContext
+from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.storage.conversation_items import derive_title
+from winterbourne.chat.storage.conversations import ConversationStore
+from winterbourne.chat.storage.rate_limits import RateLimiter
+
+__all__ = ["Titles"]
+
+
+class Titles(msgspec.Struct, frozen=True):
+    """Names conversations, whose titles are the beginnings of their first questions until then.
+
+    Attributes:
+        provider: Asks the model.
+        conversations: Stores the conversations.
+        rate_limiter: Enforces each caller's limits; None if there are none.
+        model_id: The model; empty for the provider's own choice.
+        max_tokens: The most that it may be asked for.
+    """
+
+    provider: Provider
+    conversations: ConversationStore
+    rate_limiter: RateLimiter | None
+    model_id: str
+    max_tokens: int
+
+    async def name(self, context: RequestContext, request: ChatRequest, until: float) -> None:
+        """Name a conversation, if a request's was its first answer and ended well, and its user has not named it.
+
+        Args:
+            context: Of the request that was answered; what was said has been saved.
+            request: With what had been said before.
+            until: When to give up, on the event loop's clock.
+
+        Raises:
+            ChatError: The model or the store failed, or the caller's limit is used up; it keeps the title it has.
+            TimeoutError: It took too long.
+        """
+        if context.record.fields.get("stop_reason") != "stop" or any(map(_is_answer, request.messages)):
+            return
+        caller_id, conversation_id = context.caller.id, request.conversation_id
+        async with asyncio.timeout_at(until):
+            summary, messages = await self.conversations.get(caller_id, conversation_id)
+            asked = title_request(messages, self.model_id, self.max_tokens, until)
+            if summary.title == derive_title(messages) and (title := await self._ask(asked, caller_id)):
+                await self.conversations.set_title(caller_id, conversation_id, title, if_title=summary.title)
+
+    async def _ask(self, request: ModelRequest, caller_id: str) -> str:
+        """The title. The tokens are the request's and its caller's, whatever happens."""
+        reservation = self.rate_limiter.token_reservation(caller_id) if self.rate_limiter else None
+        usages: list[Usage] = []
+        try:
+            if reservation:
+                await reservation.extend(estimate_input(request) + (request.max_tokens or 0))
+            return await ask_for_title(self.provider, request, usages.append)
+        finally:
+            for used in usages:
+                measure("InputTokens", used.input)
+                measure("OutputTokens", used.output)
+            if reservation:
+                await reservation.settle(sum(used.input + used.output for used in usages))
+
+
+def _is_answer(message: Message) -> bool:
+    """Whether the message ends an answer: a turn that calls a tool does not."""
+    return isinstance(message, AssistantMessage) and not (message.incomplete or message.tool_calls)
