@@ -36,7 +36,7 @@ FOLDER: Final = HOME / "kept"
 KINDS: Final = ("file", "dynamodb")
 *EARLIER, LAST = cases.SERVERS
 NEW_COUNTERS: Final = ("reserved#", "other_requests#")
-NEW_FIELDS: Final = re.compile(r',"opaque":\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}')
+NEW_FIELDS: Final = re.compile(r',"opaque":\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|,"version":\d+')
 LEASE_S: Final = 20  # longer than any of these requests takes, so that no lease is renewed and versions are the same
 SETTINGS: Final = {
     **COMMON,

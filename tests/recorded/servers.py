@@ -31,6 +31,7 @@ COMMON: Final[Settings] = {
     "API_KEYS": KEYS,
     "MAX_TURNS": "3",
     "MODEL_CHOICES": "small,large",
+    "TITLE_MODEL": "off",  # one comes when it comes, among the requests of other cases
     "STOP_POLL_INTERVAL": "0.05",
     "SYSTEM_PROMPT": "Be brief.",
     "TOOL_CACHE_BYTES": "1",  # nothing fits: a result of an earlier case would come before others that need a run

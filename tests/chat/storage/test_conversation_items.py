@@ -2,13 +2,14 @@
 
 import json
 import random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chat.conversations import histories, json_values
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -26,6 +27,7 @@ from winterbourne.chat.errors import InvalidHistory
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.storage.base import Item
 from winterbourne.chat.storage.conversation_items import (
+    FORMAT_VERSION,
     MAX_PART_BYTES,
     ConversationMetadata,
     derive_title,
@@ -252,6 +254,89 @@ class TestRollback:
             later = body[:-1] + b',"later":{"a":[1]}}'
             assert [one.message for one in join_items([Item(pk="p", sk="5", number=1, body=later)], 0)] == [message]
         assert parse_metadata(Item(pk="p", sk="c", body=self.METADATA[:-1] + b',"later":1}'))
+
+
+UNKNOWN_FIELDS = st.dictionaries(st.sampled_from(["later", "later still"]), json_values, min_size=1)
+UNKNOWN_KINDS = st.sampled_from(["file", "citation", "Text", ""])
+
+
+@st.composite
+def newer(draw: st.DrawFn, value: Any) -> Any:
+    """JSON with more fields in its objects, in any depth."""
+    if isinstance(value, list):
+        return [draw(newer(each)) for each in value]
+    if not isinstance(value, dict):
+        return value
+    fields = {name: draw(newer(each)) for name, each in value.items()}
+    return {**(draw(UNKNOWN_FIELDS) if draw(st.booleans()) else {}), **fields}
+
+
+@st.composite
+def with_unknown_parts(draw: st.DrawFn, fields: dict[str, Any]) -> dict[str, Any]:
+    """A message with more parts, of kinds that this version does not know, anywhere among its own."""
+    parts = list(fields["parts"])
+    for kind in draw(st.lists(UNKNOWN_KINDS, min_size=1, max_size=3)):
+        parts.insert(draw(st.integers(0, len(parts))), {"text": "x", **draw(UNKNOWN_FIELDS), "type": kind})
+    return {**fields, "parts": parts}
+
+
+def items_of(*bodies: Any) -> list[Item]:
+    return [
+        Item(pk="p", sk=f"{5:014}#{n:06}#0000", number=1, body=json.dumps(body).encode())
+        for n, body in enumerate(bodies)
+    ]
+
+
+def messages_in(*bodies: Any) -> list[Message]:
+    return [stored.message for stored in join_items(items_of(*bodies), 5)]
+
+
+class TestItemsOfALaterVersion:
+    """They are read as far as they can be, and break nothing."""
+
+    @given(st.data(), histories())
+    def test_fields_that_are_not_known_are_ignored(self, data: st.DataObject, messages: tuple[Message, ...]) -> None:
+        bodies = [data.draw(newer(msgspec.to_builtins(message))) for message in messages]
+        assert messages_in(*bodies) == [*messages]
+
+    @given(st.data(), histories())
+    def test_a_message_is_kept_without_the_parts_that_are_not_known(
+        self, data: st.DataObject, messages: tuple[Message, ...]
+    ) -> None:
+        bodies = [msgspec.to_builtins(message) for message in messages]
+        assert messages_in(*(data.draw(with_unknown_parts(b)) if "parts" in b else b for b in bodies)) == [*messages]
+
+    @pytest.mark.parametrize("role", ["user", "assistant"])
+    def test_a_message_of_nothing_else_is_left_out(self, role: str, caplog: pytest.LogCaptureFixture) -> None:
+        assert messages_in({"role": role, "parts": [{"type": "file", "data": "secret"}]}) == []
+        (record,) = caplog.records
+        assert "00000000000005#000000#0000" in record.message
+        assert "secret" not in record.message
+
+    @pytest.mark.parametrize("role", ["developer", "Tool", "", 5, None, ["user"]])
+    def test_a_message_of_a_role_that_is_not_known_is_left_out_of_the_others(self, role: object) -> None:
+        unknown = {"role": role, "parts": [{"type": "text", "text": "x"}], "text": "x"}
+        before, after = ({"role": "user", "parts": [{"type": "text", "text": text}]} for text in ("before", "after"))
+        assert messages_in(before, unknown, after) == [user("before"), user("after")]
+
+    @given(
+        json_values
+        | st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool"]), "parts": json_values})
+    )
+    def test_whatever_stands_in_an_item_hides_no_other(self, body: object) -> None:
+        known = {"role": "user", "parts": [{"type": "text", "text": "before"}]}
+        assert messages_in(known, body)[0] == user("before")
+
+    @given(UNKNOWN_FIELDS, st.integers(1, 2**31))
+    def test_metadata_is_read_without_what_is_not_known(self, fields: dict[str, Any], version: int) -> None:
+        known = ConversationMetadata(id="c", title="t", created_ms=5, epoch=6, expires_at_s=7, version=version)
+        (item,) = items_of({**fields, **msgspec.to_builtins(known)})
+        assert parse_metadata(item) == known
+
+    def test_metadata_of_before_there_were_versions_is_of_the_first(self) -> None:
+        metadata = parse_metadata(Item(pk="p", sk="c", body=TestRollback.METADATA))
+        assert metadata
+        assert metadata.version == 1 < FORMAT_VERSION
 
 
 def contains(found: object, expected: object) -> bool:

@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -21,7 +22,12 @@ from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text,
 from winterbourne.chat.errors import ConversationBusy, ConversationNotFound, StorageUnavailable
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import Item, Store
-from winterbourne.chat.storage.conversation_items import ConversationMetadata, conversation_key, parse_metadata
+from winterbourne.chat.storage.conversation_items import (
+    FORMAT_VERSION,
+    ConversationMetadata,
+    conversation_key,
+    parse_metadata,
+)
 from winterbourne.chat.storage.conversations import ConversationStore, ConversationSummary, OpenConversation
 from winterbourne.chat.storage.lease import Lease, is_leased
 from winterbourne.chat.storage.memory import MemoryBackend
@@ -76,6 +82,17 @@ class TestLease:
         assert await lease.acquire("hello") == ConversationMetadata(
             id="c", title="hello", created_ms=now_ms, epoch=now_ms, expires_at_s=int(clock.time_s) + 3600
         )
+
+    @pytest.mark.parametrize("version", [1, 2, 7])
+    async def test_who_writes_the_metadata_says_in_which_version(self, store: Store, version: int) -> None:
+        metadata = ConversationMetadata(id="c", title="t", created_ms=5, epoch=6, expires_at_s=7, version=version)
+        pk, sk = conversation_key("me", "c")
+        await store.compare_and_set(Item(pk=pk, sk=sk, number=1, body=msgspec.json.encode(metadata)))
+        lease = self.lease(store)
+        await lease.load()
+        await lease.acquire("")
+        assert lease.metadata
+        assert lease.metadata.version == FORMAT_VERSION
 
     async def test_the_title_stays_and_epochs_grow_even_within_a_millisecond(self, store: Store) -> None:
         epochs: list[int] = []

@@ -3,6 +3,12 @@
 Pure functions: keys, JSON, splitting and joining. Metadata items are in the caller's partition; the messages of each
 conversation are in a partition of their own. A message's sort key is the epoch of the request that added it, its
 position in that request, and the number of the part: a late write never lands between another request's messages.
+
+Releases that share a store read each other's items. One that is newer reads all older ones: a field that they lack has
+a default, which means what they meant. One that is older reads newer items as far as it can, and breaks on none: it
+ignores fields that it does not know, leaves out parts of messages and whole messages of unknown kinds, with a line in
+the log, and writes its own version when it changes metadata. So a later version may add fields and kinds, and may
+change or drop none.
 """
 
 import json
@@ -43,7 +49,16 @@ _LOGGER: Final = logging.getLogger(__name__)
 MAX_PART_BYTES: Final = 350_000
 """DynamoDB allows 400 KB per item (409,600 bytes) including attribute names and keys; our keys may have 3 KB."""
 
-UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+FORMAT_VERSION: Final = 2
+"""The version of the format in which this release writes.
+
+1: items without a version. 2: metadata has it; the last turn of an answer has its usage.
+"""
+
+KNOWN_PARTS: Final = {"user": {"text", "image"}, "assistant": {"text", "reasoning", "tool_call"}}
+"""By a message's role, the types of part that this version can read."""
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)
 """What decoding raises for an item that is damaged, or of a kind that only another version knows."""
 
 
@@ -58,6 +73,7 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
             than the last one.
         expires_at_s: When the first of the messages expires.
         lease_until_ms: When the latest request's lease ends, in epoch milliseconds; 0 if released.
+        version: The FORMAT_VERSION of the release that wrote this.
     """
 
     id: str
@@ -66,6 +82,7 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     expires_at_s: int
     lease_until_ms: int = 0
+    version: int = 1
 
 
 def parse_metadata(item: Item) -> ConversationMetadata | None:
@@ -207,12 +224,27 @@ def _join(parts: Sequence[Item]) -> StoredMessage | None:
         if len(parts) != parts[0].number:
             raise ValueError
         text = redact_json(b"".join(part.body for part in parts))
-        return StoredMessage(parts[0].sk, msgspec.json.decode(text, type=Message))
+        return StoredMessage(parts[0].sk, _decode(text, parts[0].sk))
     except UNREADABLE as error:
         _log_unreadable(parts[0].sk, type(error).__name__)
         return None
 
 
+def _decode(text: bytes, sk: str) -> Message:
+    """A message, without parts of kinds that only another version knows."""
+    message: Message
+    try:
+        message = msgspec.json.decode(text, type=Message)
+    except msgspec.ValidationError:
+        fields = msgspec.json.decode(text)
+        parts = [part for part in fields["parts"] if part["type"] in KNOWN_PARTS[fields["role"]]]
+        if not parts:
+            raise
+        message = msgspec.convert(fields | {"parts": parts}, Message)
+        _log_unreadable(sk, "parts of an unknown kind")
+    return message
+
+
 def _log_unreadable(sk: str, reason: str) -> None:
-    """Log that an item is left out. Without its content, which an error's text may quote."""
+    """Log that an item is left out, or a part of it. Without its content, which an error's text may quote."""
     _LOGGER.error("a stored item cannot be read and is left out: %s (%s)", sk, reason)

@@ -20,6 +20,7 @@ from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, Item, Store, time_limit
 from winterbourne.chat.storage.conversation_items import (
+    FORMAT_VERSION,
     ConversationMetadata,
     StoredMessage,
     conversation_key,
@@ -267,7 +268,7 @@ class ConversationStore:
                 raise ConversationNotFound
             if if_title not in {None, metadata.title}:
                 return self._summary(item, metadata)
-            metadata = replace(metadata, title=title)
+            metadata = replace(metadata, title=title, version=FORMAT_VERSION)
             item = replace(item, number=item.number + 1, body=msgspec.json.encode(metadata))
             if await self._store.compare_and_set(item):  # and its place in the list is what it was
                 return self._summary(item, metadata)

@@ -16,6 +16,7 @@ import msgspec
 from winterbourne.chat.errors import ConversationBusy, StorageError, StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversation_items import (
+    FORMAT_VERSION,
     ConversationMetadata,
     conversation_key,
     parse_metadata,
@@ -151,7 +152,8 @@ class Lease:
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
         """Write the metadata as the next version; False if another request has acquired it (optimistic locking)."""
         (pk, sk), now_ms, known = self._key, self._store.now_ms(), self.metadata
-        metadata = msgspec.structs.replace(metadata, lease_until_ms=now_ms + int(lease_s * 1000) if lease_s else 0)
+        lease_until_ms = now_ms + int(lease_s * 1000) if lease_s else 0
+        metadata = msgspec.structs.replace(metadata, lease_until_ms=lease_until_ms, version=FORMAT_VERSION)
         for _ in range(2):
             number, body = self._version + 1, msgspec.json.encode(metadata)
             item = Item(pk=pk, sk=sk, body=body, number=number, updated_ms=now_ms, expires_at_s=self.item_expires_at_s)
