@@ -453,7 +453,7 @@ class Talk:
     @classmethod
     def begin(cls, client: str, provider: StrictProvider, *tools: Tool, **settings: object) -> "Talk":
         """A new conversation; without tools the chat has the three above."""
-        values = {"auth": "none", **provider.family.settings(provider.port), **settings}
+        values = {"auth": "none", "title_model": "off", **provider.family.settings(provider.port), **settings}
         service = build(Settings.of(**values), tools or (add, count_ships, say_nothing), telemetry.make_logger())
         return cls(CLIENTS[client](), provider, service)
 

@@ -1,9 +1,12 @@
 """Every conversation of every client with every provider family: nothing is sent that the real one would refuse."""
 
+import json
+
 import pytest
 
+from tests.chat.test_app import send
 from tests.contract.providers.clients import CLIENTS, Talk
-from tests.contract.providers.fake import StrictProvider, strict_providers
+from tests.contract.providers.fake import Answer, StrictProvider, strict_providers
 from tests.contract.providers.families import FAMILIES
 from tests.contract.providers.scenarios import NEEDS_CLIENT_TOOLS, NEEDS_IMAGES, NEEDS_TOOLS, SCENARIOS
 
@@ -39,3 +42,15 @@ async def test_nothing_is_sent_that_is_refused(scenario: str, client: str) -> No
         complaints = {name: await complaint(scenario, client, provider) for name, provider in providers.items()}
         assert {name: text for name, text in complaints.items() if text} == {}
         assert all(provider.requests for provider in providers.values())
+
+
+async def test_each_provider_takes_the_request_for_a_title() -> None:
+    titles: dict[str, str] = {}
+    async with strict_providers(*FAMILIES) as providers:
+        for name, provider in providers.items():
+            talk = Talk.begin("stored", provider, title_model="")
+            talk.model(Answer("It is 3."), Answer("A small sum"))
+            await talk.ask("1 + 2?")
+            (listed,) = json.loads((await send(talk.service, "GET", "/conversations"))["body"])["conversations"]
+            titles[name] = "; ".join(provider.unlearned) or listed["title"]
+    assert titles == dict.fromkeys(FAMILIES, "A small sum")
