@@ -23,6 +23,7 @@ from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.ai_sdk.history import encode_history
 from winterbourne.chat.formats.base import Format
+from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
@@ -87,6 +88,8 @@ class Chat:
 
     Attributes:
         handler: The Lambda handler, for a function URL; called as `handler(event, context)`.
+        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which then
+            has to run its lifespan.
         settings: The settings in force, in groups: `settings.stream.max_turns`.
 
     Raises:
@@ -128,6 +131,7 @@ class Chat:
             auth_schemes=auth_schemes,
         )
         self.handler = streamify_response(service.handle)
+        self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
 
 
 def _check_kinds(instructions: object, formats: object, *factories: Any) -> None:

@@ -44,6 +44,7 @@ class SettingArguments(TypedDict, total=False):
     http_retries: int
     max_turns: int
     heartbeat_interval: float
+    on_disconnect: Literal["durable", "run", "cancel"]
     deadline_margin: float
     max_body_bytes: int
     max_json_depth: int

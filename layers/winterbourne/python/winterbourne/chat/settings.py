@@ -194,6 +194,10 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval: Seconds = 10.0
     """Seconds of silence on a stream before a heartbeat is sent, so that proxies and clients do not take it for dead.
     """
+    on_disconnect: Literal["durable", "run", "cancel"] = "durable"
+    """What becomes of an answer whose client has gone, where a server tells (ASGI does, Lambda never): durable (it runs
+    on if its conversation is kept, or if other processes can send it again; another is cancelled), run, cancel.
+    """
     deadline_margin: Seconds = 2.0
     """Seconds before Lambda's timeout at which an answer that still runs is ended with an error event; more for slow
     clients or a slow store.

@@ -186,6 +186,7 @@ class ConversationStore:
         self._ttl_s = settings.conversation_ttl_days * DAY_S
         self._lease_s = settings.conversation_lease
         self._keeps_all = settings.keep == "always"
+        self.is_shared = store.is_shared
         self.logs = StreamLogs(store, settings.conversation_lease)
 
     def keeps(self, request: ChatRequest) -> bool:

@@ -1,0 +1,152 @@
+"""ASGI application: a chat behind any ASGI server, through the same service as on Lambda.
+
+A request becomes an event of payload format 2.0, and what is written to the response stream becomes ASGI messages.
+https://asgi.readthedocs.io/en/stable/specs/www.html
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import time
+import uuid
+from typing import Final
+from urllib.parse import quote
+
+from winterbourne import LambdaContext
+from winterbourne.asgi import Message, Receive, Send
+from winterbourne.chat.http.service import Connection, Service
+from winterbourne.invocation import FrontEnd
+from winterbourne.lifecycle import run_shutdown, run_startup
+from winterbourne.prelude import SEPARATOR
+from winterbourne.stream import open_stream
+
+__all__ = ["AsgiApplication"]
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_MS: Final = 900_000
+"""As long as a Lambda function may run: the answer ends before that."""
+
+
+class AsgiApplication:
+    """Serves a chat: HTTP, and the lifespan, which runs the hooks for start-up and shutdown.
+
+    Args:
+        service: Answers the requests.
+        max_body_bytes: Of a longer body no more is read; the service refuses it.
+    """
+
+    def __init__(self, service: Service, max_body_bytes: int) -> None:
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one connection; what is neither HTTP nor the lifespan is not accepted.
+
+        Raises:
+            ChatError: An unexpected error behind the start of a response, which the server then breaks off.
+
+        Cancellation:
+            Cancels the request, and waits until it has saved what it has.
+        """
+        if scope["type"] == "lifespan":
+            await _run_lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+        message = await receive()
+        body = message.get("body", b"")
+        while message.get("more_body") and len(body) <= self._max_body_bytes:
+            message = await receive()
+            body += message.get("body", b"")
+        sink, connection = _Sink(send), Connection()
+        handling = asyncio.create_task(self._handle(scope, body, sink, connection))
+        hanging_up = asyncio.create_task(_wait_for_disconnect(receive, message))
+        try:
+            await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+            if connection.outlives_client or sink.has_ended:  # behind the end of a response, servers tell so too
+                await asyncio.wait((handling,))
+        finally:
+            hanging_up.cancel()
+            was_cancelled = handling.cancel()
+            await asyncio.wait((handling,))
+        if not was_cancelled:
+            handling.result()
+
+    async def _handle(self, scope: Message, body: bytes, sink: "_Sink", connection: Connection) -> None:
+        deadline_ms = int(time.time() * 1000) + REQUEST_TIMEOUT_MS
+        told = {"lambda-runtime-aws-request-id": str(uuid.uuid4()), "lambda-runtime-deadline-ms": str(deadline_ms)}
+        stream, _ = open_stream(sink, FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
+        await self._service.handle(_event(scope, body), stream, LambdaContext(told), connection)
+        await stream.end()
+
+
+class _Sink:
+    """Sends the response as ASGI messages; whether anybody is there to read them is no matter here."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = asyncio.Lock()
+        self._unsent = b""
+        self.has_ended = False
+
+    async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - it is the prelude's
+        head = json.loads(prelude.removesuffix(SEPARATOR))
+        pairs = [*head["headers"].items(), *(("set-cookie", cookie) for cookie in head.get("cookies", ()))]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+        await self._tell({"type": "http.response.start", "status": head["statusCode"], "headers": headers})
+
+    def write(self, data: bytes) -> bool:
+        """Hold the data until `drain`, which the stream calls before anything else runs."""
+        self._unsent += data
+        return True
+
+    async def drain(self) -> None:
+        async with self._lock:  # behind what another task is sending to a slow reader
+            data, self._unsent = self._unsent, b""
+            if data:
+                await self._tell({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end_response(self) -> None:
+        self.has_ended = True
+        await self._tell({"type": "http.response.body"})
+
+    async def _tell(self, message: Message) -> None:
+        with contextlib.suppress(OSError):  # a client that has gone; servers before version 2.4 say nothing
+            await self._send(message)
+
+
+async def _wait_for_disconnect(receive: Receive, message: Message) -> None:
+    while message["type"] != "http.disconnect":
+        message = await receive()
+
+
+async def _run_lifespan(receive: Receive, send: Send) -> None:
+    for phase, run in (("startup", run_startup), ("shutdown", run_shutdown)):
+        await receive()
+        try:
+            await run()
+        except Exception:
+            _LOGGER.exception("the hooks for %s failed", phase)
+            await send({"type": f"lifespan.{phase}.failed"})
+            break
+        await send({"type": f"lifespan.{phase}.complete"})
+
+
+def _event(scope: Message, body: bytes) -> Message:
+    """The request as an event of payload format 2.0; nobody has checked who sends it."""
+    raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
+    headers: dict[str, str] = {}
+    for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return {
+        "rawPath": raw_path.decode("latin-1").removeprefix(quote(scope.get("root_path", ""))),
+        "rawQueryString": scope["query_string"].decode("latin-1"),
+        "headers": headers,
+        "requestContext": {"http": {"method": scope["method"]}, "timeEpoch": int(time.time() * 1000)},
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }

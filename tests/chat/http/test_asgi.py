@@ -1,0 +1,401 @@
+"""ASGI: a chat behind uvicorn, with clients that stay and clients that hang up; and servers that tell it otherwise."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from tests.chat.http.test_titles import says
+from tests.chat.test_app import make_service
+from tests.upstream import Exchange, Script, Upstream, saying, upstream
+from winterbourne import lifecycle, on_shutdown, on_startup
+from winterbourne.asgi import Message
+from winterbourne.chat.http.asgi import AsgiApplication
+from winterbourne.chat.http.request import Request
+from winterbourne.chat.infra import http_pool
+
+WAIT_S = 10.0
+ANSWER = saying(says("It is sunny."))
+
+
+class SlowAnswer:
+    """A provider that says one word, and the rest when it is told to; it knows when the chat has hung up on it."""
+
+    def __init__(self) -> None:
+        self.goes_on, self.was_cut = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        first, rest = says("It is ").partition(b"\n\n")[0] + b"\n\n", says("sunny.")
+        await exchange.start()
+        await exchange.send(first)
+        gone, told = asyncio.create_task(exchange.gone()), asyncio.create_task(self.goes_on.wait())
+        await asyncio.wait((gone, told), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            self.was_cut.set()
+            return
+        gone.cancel()
+        await asyncio.wait((gone,))
+        await exchange.send(rest)
+        await exchange.end()
+
+
+class Running:
+    """A chat behind uvicorn, and its provider."""
+
+    def __init__(self, url: str, provider: Upstream) -> None:
+        self.url = url
+        self.provider = provider
+
+    async def ask(self, **fields: object) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=WAIT_S) as client:
+            return await client.post(f"{self.url}/chat", json=question(**fields))
+
+    async def hang_up(self, *, path: str = "/chat", method: str = "POST", **fields: object) -> None:
+        """Ask, read the beginning of the answer, and close the connection."""
+        body = question(**fields) if method == "POST" else None
+        async with (
+            httpx.AsyncClient(timeout=WAIT_S) as client,
+            client.stream(method, f"{self.url}{path}", json=body) as response,
+        ):
+            assert response.status_code == 200
+            async for line in response.aiter_lines():
+                if "It is" in line:
+                    return
+
+    async def conversation(self) -> Any:
+        async with httpx.AsyncClient(timeout=WAIT_S) as client:
+            return (await client.get(f"{self.url}/conversations/c")).json()
+
+    async def ended(self) -> Any:
+        """The conversation once nothing runs in it any more."""
+        return await self.until(lambda conversation: not conversation["running"])
+
+    async def until(self, holds: Callable[[Any], bool]) -> Any:
+        """The conversation once this is true of it."""
+        for _ in range(int(WAIT_S / 0.02)):
+            if holds(conversation := await self.conversation()):
+                return conversation
+            await asyncio.sleep(0.02)
+        raise TimeoutError
+
+
+def question(**fields: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": "How is it?"}], "conversation_id": "c", **fields}
+
+
+@contextlib.contextmanager
+def own_lifecycle() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lifecycle, "_startup_hooks", [])
+        patch.setattr(lifecycle, "_shutdown_hooks", [])
+        yield
+
+
+@contextlib.asynccontextmanager
+async def behind_uvicorn(application: Any) -> AsyncIterator[str]:
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, ws="none", lifespan="on"))
+    serving = asyncio.create_task(server.serve())
+    for _ in range(int(WAIT_S / 0.01)):
+        if server.started or serving.done():
+            break
+        await asyncio.sleep(0.01)
+    try:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@contextlib.asynccontextmanager
+async def running(*scripts: Script, **settings: object) -> AsyncIterator[Running]:
+    with own_lifecycle():
+        async with upstream(*scripts) as provider:
+            values: dict[str, object] = {
+                "max_body_bytes": 1000,
+                "model_provider": "openai",
+                "openai_base_url": f"{provider.url}/v1",
+                "title_model": "off",
+            }
+            application = AsgiApplication(make_service(**{**values, **settings}), 1000)
+            async with behind_uvicorn(application) as url:
+                yield Running(url, provider)
+            await http_pool.close()
+
+
+class TestAClientThatStays:
+    async def test_gets_the_answer_as_it_comes(self) -> None:
+        script = SlowAnswer()
+        async with (
+            running(script) as chat,
+            httpx.AsyncClient(timeout=WAIT_S) as client,
+            client.stream("POST", f"{chat.url}/chat", json=question()) as response,
+        ):
+            assert response.headers["content-type"] == "text/event-stream"
+            lines = response.aiter_lines()
+            assert any([json.loads(line[6:])["type"] == "content" async for line in _until_content(lines)])
+            script.goes_on.set()
+            rest = [line async for line in lines]
+        assert '"done"' in rest[-2]
+
+    async def test_gets_errors_and_other_pages_too(self) -> None:
+        async with running(ANSWER) as chat, httpx.AsyncClient(timeout=WAIT_S) as client:
+            assert (await client.get(f"{chat.url}/healthz")).json() == {"status": "ok"}
+            missing = await client.get(f"{chat.url}/conversations/a%2Fb")
+            assert (missing.status_code, missing.headers["x-error-code"]) == (404, "conversation_not_found")
+            head = await client.head(f"{chat.url}/healthz")
+            assert (head.status_code, head.content) == (200, b"")
+            long = await client.post(f"{chat.url}/chat", json=question(system="x" * 200_000), timeout=WAIT_S)
+            assert (long.status_code, long.json()["error"]["code"]) == (413, "body_too_large")
+            deleted = await client.delete(f"{chat.url}/conversations/none")
+            assert deleted.status_code == 404
+
+    async def test_is_cut_off_if_something_breaks_in_mid_answer(self) -> None:
+        """The end of the body would be taken for the end of the answer."""
+
+        async def broken(_event: object, stream: Any, *_: object) -> None:
+            await stream.write(b"half")
+            raise ZeroDivisionError
+
+        service = make_service()
+        with own_lifecycle():
+            application = AsgiApplication(service, 1000)
+            application._service = _Handling(broken)  # type: ignore[assignment]
+            async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.get(url)
+
+    async def test_does_not_cancel_what_is_done_behind_the_end_of_the_response(self) -> None:
+        """Servers say of every client that has its answer that it has gone."""
+        is_done, may_end = asyncio.Event(), asyncio.Event()
+
+        async def tidy(_event: object, stream: Any, *_: object) -> None:
+            await stream.write(b"all")
+            await stream.end()
+            await may_end.wait()
+            is_done.set()
+
+        with own_lifecycle():
+            application = AsgiApplication(make_service(), 1000)
+            application._service = _Handling(tidy)  # type: ignore[assignment]
+            async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
+                assert (await client.get(url)).text == "all"
+                assert (await client.get(url)).text == "all"  # by now it has been told of the first
+                may_end.set()
+        assert is_done.is_set()
+
+
+class _Handling:
+    def __init__(self, handle: Callable[..., Any]) -> None:
+        self.handle = handle
+
+
+async def _until_content(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for line in lines:
+        if line.startswith("data: {"):
+            yield line
+            if '"content"' in line:
+                return
+
+
+class TestAClientThatHangsUp:
+    async def test_leaves_a_kept_conversation_that_is_answered_in_full(self) -> None:
+        script = SlowAnswer()
+        async with running(script) as chat:
+            await chat.hang_up(store=True)
+            script.goes_on.set()
+            _, answer = (await chat.ended())["messages"]
+        assert not script.was_cut.is_set()
+        assert (answer["parts"], answer["incomplete"]) == ([{"type": "text", "text": "It is sunny."}], False)
+
+    async def test_cancels_an_answer_that_nobody_can_have_any_more(self) -> None:
+        script = SlowAnswer()
+        async with running(script) as chat:
+            await chat.hang_up()
+            await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+
+    async def test_leaves_an_answer_that_other_processes_can_send_again(self, tmp_path: Path) -> None:
+        script = SlowAnswer()
+        async with running(script, store=f"file:{tmp_path}/chat.db") as chat:
+            await chat.hang_up()
+            async with httpx.AsyncClient(timeout=WAIT_S) as client:
+                reading = asyncio.create_task(client.get(f"{chat.url}/chat/c/stream"))
+                script.goes_on.set()
+                again = (await reading).text
+        assert "sunny." in again
+        assert '"done"' in again
+
+    async def test_cancels_what_has_no_name_even_there(self, tmp_path: Path) -> None:
+        script = SlowAnswer()
+        async with running(script, store=f"file:{tmp_path}/chat.db") as chat:
+            await chat.hang_up(conversation_id="")
+            await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+
+    async def test_cancels_a_kept_answer_too_with_cancel_and_what_was_said_is_kept(self) -> None:
+        script = SlowAnswer()
+        async with running(script, on_disconnect="cancel") as chat:
+            await chat.hang_up(store=True)
+            await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+            _, answer = (await chat.ended())["messages"]
+        assert (answer["parts"], answer["incomplete"]) == ([{"type": "text", "text": "It is "}], True)
+
+    async def test_cancels_nothing_with_run(self) -> None:
+        script = SlowAnswer()
+        async with running(script, on_disconnect="run") as chat:
+            await chat.hang_up()
+            script.goes_on.set()
+        assert not script.was_cut.is_set(), "the server waits for what goes on"
+
+    async def test_from_an_answer_that_is_sent_again_leaves_the_answer(self) -> None:
+        script = SlowAnswer()
+        async with running(script) as chat:
+            asking = asyncio.create_task(chat.ask(store=True))
+            await chat.until(lambda conversation: "It is" in str(conversation))
+            await chat.hang_up(path="/chat/c/stream", method="GET")
+            script.goes_on.set()
+            assert "sunny." in (await asking).text
+
+
+class Server:
+    """A server of the specification's version 2.4: `send` raises once the client has gone."""
+
+    def __init__(self, *received: Message) -> None:
+        self.received = list(received)
+        self.sent: list[Message] = []
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if self.received:
+            return self.received.pop(0)
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.gone.is_set():
+            raise OSError
+        self.sent.append(message)
+        if b"It is" in message.get("body", b""):
+            self.gone.set()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+def scope(method: str = "POST", path: str = "/chat", **fields: object) -> Message:
+    headers = [(b"content-type", b"application/json")]
+    known = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
+    return {**known, **fields}
+
+
+class SeenRequests:
+    """A service that answers nothing and remembers the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    async def handle(self, event: Message, *_: object) -> None:
+        self.requests.append(Request.from_event(event))
+
+
+async def seen(*received: Message, **fields: object) -> Request:
+    service = SeenRequests()
+    server = Server(*(received or [{"type": "http.request"}]))
+    await AsgiApplication(service, 10)(scope(**fields), server.receive, server.send)  # type: ignore[arg-type]
+    (request,) = service.requests
+    return request
+
+
+class TestOtherServers:
+    async def test_may_raise_when_the_client_has_gone(self) -> None:
+        script = SlowAnswer()
+        script.goes_on.set()
+        body = json.dumps(question(store=True)).encode()
+        with own_lifecycle():
+            async with upstream(script) as provider:
+                service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1", title_model="off")
+                server, later = Server({"type": "http.request", "body": body}), Server({"type": "http.request"})
+                await AsgiApplication(service, 1000)(scope(), server.receive, server.send)
+                path = {"method": "GET", "path": "/conversations/c"}
+                await AsgiApplication(service, 1000)(scope(**path), later.receive, later.send)
+        assert b"sunny." not in server.body
+        assert json.loads(later.body)["messages"][1]["parts"] == [{"type": "text", "text": "It is sunny."}]
+
+    async def test_cancel_what_takes_too_long_to_shut_down(self) -> None:
+        script = SlowAnswer()
+        body = json.dumps(question(store=True)).encode()
+        with own_lifecycle():
+            async with upstream(script) as provider:
+                service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1", title_model="off")
+                server = Server({"type": "http.request", "body": body})
+                serving = asyncio.create_task(AsgiApplication(service, 1000)(scope(), server.receive, server.send))
+                await asyncio.wait_for(server.gone.wait(), WAIT_S)
+                serving.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await serving
+                await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+
+    async def test_send_a_body_in_pieces(self) -> None:
+        pieces = [{"type": "http.request", "body": body, "more_body": True} for body in (b"", b"ab", b"cd")]
+        request = await seen(*pieces, {"type": "http.request", "body": b"e"})
+        assert request.body(10) == b"abcde"
+
+    async def test_are_not_asked_for_more_of_a_body_that_is_too_long(self) -> None:
+        pieces = [{"type": "http.request", "body": b"12345678", "more_body": True} for _ in range(100)]
+        assert len((await seen(*pieces)).raw_body) < 32
+
+    @pytest.mark.parametrize(
+        ("fields", "path"),
+        [
+            ({"path": "/a b/ü", "raw_path": b"/a%20b/%C3%BC"}, "/a%20b/%C3%BC"),
+            ({"path": "/a b/ü"}, "/a%20b/%C3%BC"),
+            ({"path": "/a", "raw_path": None}, "/a"),
+            ({"path": "/my chat/a", "raw_path": b"/my%20chat/a%2Fb", "root_path": "/my chat"}, "/a%2Fb"),
+            ({"path": "/chat", "raw_path": b"/chat", "root_path": "/chat"}, "/"),
+        ],
+    )
+    async def test_say_in_their_own_ways_which_path(self, fields: dict[str, object], path: str) -> None:
+        assert (await seen(**fields)).path == path
+
+    async def test_repeat_headers(self) -> None:
+        headers = [(b"accept", b"a"), (b"x-api-key", "ü".encode("latin-1")), (b"accept", b"b")]
+        request = await seen(headers=headers, query_string=b"limit=2&after=%2B")
+        assert request.headers == {"accept": "a,b", "x-api-key": "ü"}
+        assert request.query == {"limit": "2", "after": "+"}
+
+    async def test_vouch_for_nobody(self) -> None:
+        assert (await seen(client=("127.0.0.1", 1))).identity == {}
+
+    async def test_ask_for_web_sockets_in_vain(self) -> None:
+        server = Server()
+        with own_lifecycle():
+            await AsgiApplication(make_service(), 10)({"type": "websocket"}, server.receive, server.send)
+        assert server.sent == []
+
+
+class TestTheLifespan:
+    async def test_runs_the_hooks_once(self) -> None:
+        calls: list[str] = []
+        with own_lifecycle():
+            application = AsgiApplication(make_service(), 1000)
+            on_startup(lambda: calls.append("startup"))
+            on_shutdown(lambda: calls.append("shutdown"))
+            async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
+                for _ in range(2):
+                    await client.get(f"{url}/healthz")
+                assert calls == ["startup"]
+        assert calls == ["startup", "shutdown"]
+
+    async def test_ends_the_server_if_the_start_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        server = Server({"type": "lifespan.startup"})
+        with own_lifecycle():
+            on_startup(lambda: 1 / 0)
+            await AsgiApplication(make_service(), 1000)({"type": "lifespan"}, server.receive, server.send)
+        assert server.sent == [{"type": "lifespan.startup.failed"}]
+        assert "the hooks for startup failed" in caplog.text
