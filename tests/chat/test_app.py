@@ -165,6 +165,20 @@ class TestChat:
         """
         assert run(code).splitlines()[-2:] == ["['ring_bell', 'hang']", "Speak of ships alone. 3"]
 
+    def test_is_an_asgi_application_too(self) -> None:
+        code = """
+        import httpx
+        from winterbourne.chat import Chat
+
+        async def ask(app) -> None:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://chat") as client:
+                body = {"messages": [{"role": "user", "content": "hello"}]}
+                print((await client.post("/chat", json=body)).text.strip().splitlines()[-1])
+
+        asyncio.run(ask(Chat(tools=hang, auth="none", scripted_words_per_second=0).asgi))
+        """
+        assert '"type":"done"' in run(code).splitlines()[-1]
+
     def test_a_variable_wins_over_an_argument_and_the_log_says_so_once(self) -> None:
         code = """
         from winterbourne.chat import Chat
