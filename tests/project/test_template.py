@@ -154,7 +154,12 @@ class TestFunction:
 # What the stack and Lambda give the function themselves.
 GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
-CHOICES = {"LOG_MESSAGES": "true", "SYSTEM_PROMPT_FROM_REQUEST": "false", "KEEP": "always"}
+CHOICES = {
+    "KEEP": "always",
+    "LOG_MESSAGES": "true",
+    "ON_DISCONNECT": "run",
+    "SYSTEM_PROMPT_FROM_REQUEST": "false",
+}
 
 
 def another_value(name: str) -> str:

@@ -58,11 +58,13 @@ class ResponseStream:
         response: Status, headers and cookies as they were sent.
         started: Whether status and headers are final, so that an error can no longer replace the response.
         ended: Whether nothing more can be written.
+        outlives_reader: Whether what writes it goes on when its reader has gone, for a server that is told of that;
+            Lambda tells nobody.
     """
 
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
-        self.started = self.ended = self._is_open = False
+        self.started = self.ended = self.outlives_reader = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
         self._sink = sink
         self._rest_api = rest_api

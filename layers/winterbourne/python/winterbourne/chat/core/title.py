@@ -70,13 +70,12 @@ async def ask_for_title(provider: Provider, request: ModelRequest, on_usage: Cal
         ModelError: The provider failed.
     """
     events: list[ModelEvent] = []
-    ended = TurnEnded("pause")  # until it has ended
     try:
         async with aclosing(provider.stream(request)) as batches:
             async for batch in batches:
                 events += batch
     finally:
-        ended = next((event for event in events if isinstance(event, TurnEnded)), ended)
+        ended = next((event for event in events if isinstance(event, TurnEnded)), TurnEnded("pause"))
         output = (event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
         if events or not isinstance(sys.exception(), ModelError):  # else nothing was sent
             on_usage(complete_usage(ended.usage, request, output))

@@ -8,15 +8,17 @@ import asyncio
 import base64
 import contextlib
 import json
-import logging
 import time
 import uuid
 from typing import Final
 from urllib.parse import quote
 
-from winterbourne import LambdaContext
+import msgspec
+
+from winterbourne import LambdaContext, ResponseStream
 from winterbourne.asgi import Message, Receive, Send
-from winterbourne.chat.http.service import Connection, Service
+from winterbourne.chat.http.service import Service
+from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.invocation import FrontEnd
 from winterbourne.lifecycle import run_shutdown, run_startup
 from winterbourne.prelude import SEPARATOR
@@ -24,23 +26,20 @@ from winterbourne.stream import open_stream
 
 __all__ = ["AsgiApplication"]
 
-_LOGGER: Final = logging.getLogger(__name__)
-
 REQUEST_TIMEOUT_MS: Final = 900_000
 """As long as a Lambda function may run: the answer ends before that."""
 
 
-class AsgiApplication:
+class AsgiApplication(msgspec.Struct, frozen=True):
     """Serves a chat: HTTP, and the lifespan, which runs the hooks for start-up and shutdown.
 
-    Args:
+    Attributes:
         service: Answers the requests.
         max_body_bytes: Of a longer body no more is read; the service refuses it.
     """
 
-    def __init__(self, service: Service, max_body_bytes: int) -> None:
-        self._service = service
-        self._max_body_bytes = max_body_bytes
+    service: Service
+    max_body_bytes: int
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection; what is neither HTTP nor the lifespan is not accepted.
@@ -59,15 +58,15 @@ class AsgiApplication:
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         message = await receive()
         body = message.get("body", b"")
-        while message.get("more_body") and len(body) <= self._max_body_bytes:
+        while message.get("more_body") and len(body) <= self.max_body_bytes:
             message = await receive()
             body += message.get("body", b"")
-        sink, connection = _Sink(send), Connection()
-        handling = asyncio.create_task(self._handle(scope, body, sink, connection))
+        stream, _ = open_stream(_Sink(send), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
+        handling = asyncio.create_task(self._handle(_event(scope, body), stream))
         hanging_up = asyncio.create_task(_wait_for_disconnect(receive, message))
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
-            if connection.outlives_client or sink.has_ended:  # behind the end of a response, servers tell so too
+            if stream.outlives_reader or stream.ended:  # behind the end of a response, servers tell so too
                 await asyncio.wait((handling,))
         finally:
             hanging_up.cancel()
@@ -76,11 +75,10 @@ class AsgiApplication:
         if not was_cancelled:
             handling.result()
 
-    async def _handle(self, scope: Message, body: bytes, sink: "_Sink", connection: Connection) -> None:
+    async def _handle(self, event: Message, stream: ResponseStream) -> None:
         deadline_ms = int(time.time() * 1000) + REQUEST_TIMEOUT_MS
         told = {"lambda-runtime-aws-request-id": str(uuid.uuid4()), "lambda-runtime-deadline-ms": str(deadline_ms)}
-        stream, _ = open_stream(sink, FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
-        await self._service.handle(_event(scope, body), stream, LambdaContext(told), connection)
+        await self.service.handle(event, stream, LambdaContext(told))
         await stream.end()
 
 
@@ -90,8 +88,6 @@ class _Sink:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._lock = asyncio.Lock()
-        self._unsent = b""
-        self.has_ended = False
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - it is the prelude's
         head = json.loads(prelude.removesuffix(SEPARATOR))
@@ -101,22 +97,20 @@ class _Sink:
 
     def write(self, data: bytes) -> bool:
         """Hold the data until `drain`, which the stream calls before anything else runs."""
-        self._unsent += data
+        self._data = data
         return True
 
     async def drain(self) -> None:
-        async with self._lock:  # behind what another task is sending to a slow reader
-            data, self._unsent = self._unsent, b""
-            if data:
-                await self._tell({"type": "http.response.body", "body": data, "more_body": True})
+        await self._tell({"type": "http.response.body", "body": self._data, "more_body": True})
 
     async def end_response(self) -> None:
-        self.has_ended = True
         await self._tell({"type": "http.response.body"})
 
     async def _tell(self, message: Message) -> None:
-        with contextlib.suppress(OSError):  # a client that has gone; servers before version 2.4 say nothing
-            await self._send(message)
+        """Send a message, behind what another task is sending to a slow reader."""
+        async with self._lock:
+            with contextlib.suppress(OSError):  # a client that has gone; servers before version 2.4 say nothing
+                await self._send(message)
 
 
 async def _wait_for_disconnect(receive: Receive, message: Message) -> None:
@@ -129,9 +123,8 @@ async def _run_lifespan(receive: Receive, send: Send) -> None:
         await receive()
         try:
             await run()
-        except Exception:
-            _LOGGER.exception("the hooks for %s failed", phase)
-            await send({"type": f"lifespan.{phase}.failed"})
+        except Exception as error:  # noqa: BLE001 - told to the server, which ends
+            await send({"type": f"lifespan.{phase}.failed", "message": format_exception(error)})
             break
         await send({"type": f"lifespan.{phase}.complete"})
 

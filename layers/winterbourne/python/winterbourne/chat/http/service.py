@@ -21,7 +21,7 @@ from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
-__all__ = ["JSON_HEADERS", "Connection", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
+__all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
 
 JSON_HEADERS: Final = {
     "content-type": "application/json",
@@ -48,15 +48,6 @@ AfterResponse = Callable[[float], Awaitable[None]]
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Connection(msgspec.Struct):
-    """The connection to a client, of a door that can tell when it has gone.
-
-    `outlives_client` is whether the request goes on then: an endpoint sets it; otherwise the request is cancelled.
-    """
-
-    outlives_client: bool = False
-
-
 class RequestContext(msgspec.Struct, frozen=True):
     """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
 
@@ -73,7 +64,6 @@ class RequestContext(msgspec.Struct, frozen=True):
     record: telemetry.RequestRecord
     after_response: list[AfterResponse] = []
     background: list[AfterResponse] = []
-    connection: Connection = msgspec.field(default_factory=Connection)
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -120,13 +110,7 @@ class Service(msgspec.Struct, frozen=True):
     service_name: str
     after_request: Callable[[], None]
 
-    async def handle(
-        self,
-        event: Mapping[str, Any],
-        response_stream: ResponseStream,
-        context: LambdaContext,
-        connection: Connection | None = None,
-    ) -> None:
+    async def handle(self, event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
         """Answer one function-URL request. An error before the stream is opened is answered with an error response.
 
         https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
@@ -151,7 +135,7 @@ class Service(msgspec.Struct, frozen=True):
                         await self.rate_limiter.count_request(caller.id, is_chat=False)
                 if endpoint.prepare:
                     await endpoint.prepare()
-                more = record, after_response, background, connection or Connection()
+                more = record, after_response, background
                 await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, *more))
             except (RequestRejected, StorageError, InvalidHistory) as error:
                 record.measurements.append(("Rejections", 1, ""))

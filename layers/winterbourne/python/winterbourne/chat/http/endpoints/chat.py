@@ -142,7 +142,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
         append = log.append if isinstance(log, OpenConversation) else None
         is_durable = append is not None or (log is not None and self.conversations.is_shared)
-        context.connection.outlives_client = {"run": True, "cancel": False}.get(settings.on_disconnect, is_durable)
+        context.stream.outlives_reader = {"run": True, "cancel": False}.get(settings.on_disconnect, is_durable)
         if self.titles and isinstance(log, OpenConversation):
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
