@@ -107,6 +107,7 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
             "OPENAI_BASE_URL": model.url,
             "AUTH": "api_key",
             "STORE": f"file:{folder}/chat.db",
+            "TITLE_MODEL": "off",  # whose request would come among those of the next test
         }
         flags = [flag for name, value in settings.items() for flag in ("--env", f"{name}={value}")]
         with local_server(folder, "--task-root", str(folder / "f"), *flags) as server:
