@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -135,6 +136,22 @@ class TestATitle:
         assert has_ended
         assert not conversation["running"]
         assert [message["role"] for message in conversation["messages"]] == ["user", "assistant"]
+
+    @jumping
+    async def test_is_no_part_of_how_long_the_request_took(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        now_s = 100.0
+        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time", SimpleNamespace(monotonic=lambda: now_s))
+
+        async def titled(exchange: Exchange) -> None:
+            nonlocal now_s
+            now_s += 5
+            await TITLED(exchange)
+
+        async with chat(SUNNY, titled) as one:
+            await one.ask()
+        assert line_of_first_request(caplog)["duration_ms"] == 0
 
     @jumping
     async def test_leaves_the_conversation_free_for_the_next_question(self) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ class TestRequest:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now_s = 100.0
-        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time.monotonic", lambda: now_s)
+        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time", SimpleNamespace(monotonic=lambda: now_s))
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             now_s = 102.0
             telemetry.note_end()
