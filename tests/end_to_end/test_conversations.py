@@ -183,10 +183,11 @@ class TestATitle:
         assert _await_title(alice, "titled", "Tell me about the storms of")
 
     def test_is_the_users_own_also_while_an_answer_runs(self, alice: Client) -> None:
-        for number, _ in enumerate(alice.frames("count to 300", "renamed")):
+        for number, _ in enumerate(alice.frames("count to 5000", "renamed")):
             if number == 5:
                 renamed = alice.ask("PATCH", "/conversations/renamed", json={"title": "Mine"})
                 assert (renamed.status_code, renamed.json()["title"], renamed.json()["running"]) == (200, "Mine", True)
+                assert alice.ask("POST", "/chat/renamed/stop").status_code == 202
         assert alice.chat("hello", "renamed")[-1]["type"] == "done", "the lease was neither lost nor left behind"
         assert _await_title(alice, "renamed", "Mine")
 
