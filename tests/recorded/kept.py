@@ -36,7 +36,8 @@ FOLDER: Final = HOME / "kept"
 KINDS: Final = ("file", "dynamodb")
 *EARLIER, LAST = cases.SERVERS
 NEW_COUNTERS: Final = ("reserved#", "other_requests#")
-NEW_FIELDS: Final = re.compile(r',"opaque":\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|,"version":\d+')
+NEW_PARTITIONS: Final = ("stream#",)
+NEW_FIELDS: Final = re.compile(r',"opaque":\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|,"version":\d+|,"usage":\{[^{}]*\}')
 LEASE_S: Final = 20  # longer than any of these requests takes, so that no lease is renewed and versions are the same
 SETTINGS: Final = {
     **COMMON,
@@ -124,7 +125,7 @@ def record_found(folder: Path, model_provider: Provider) -> None:
 
 def rendered(items: Iterable[Item]) -> str:
     """Items as text: a line with the keys, a line for each other field. Without what an older release does not read."""
-    there = [item for item in items if not _may_be_gone(item) and not item["sk"].startswith(NEW_COUNTERS)]
+    there = [item for item in items if not _may_be_gone(item) and not _is_new(item)]
     blocks = (
         f"{item['pk']}  {item['sk']}\n{''.join(_lines(item))}"
         for item in map(_counted, with_relative_times(there, lease_s=LEASE_S, ttl_days=cases.TTL_DAYS))
@@ -136,6 +137,10 @@ def _counted(item: Item) -> Item:
     """The usage of a turn that failed is estimated, among others from the tool schemas sent to the provider."""
     is_estimate = item["pk"] == "limits#key:alice" and item["sk"].startswith("tokens#")
     return {**item, "number": "<estimated>"} if is_estimate else item
+
+
+def _is_new(item: Item) -> bool:
+    return item["sk"].startswith(NEW_COUNTERS) or item["pk"].startswith(NEW_PARTITIONS)
 
 
 def _may_be_gone(item: Item) -> bool:

@@ -12,6 +12,7 @@ UNSTEADY: Final = (
     (re.compile(r'("created":)[1-9]\d{9}'), r"\1<seconds>"),
     (re.compile(r'(\\?"(?:duration_ms|durationMs)\\?":)\d{1,5}\b'), r"\1<ms>"),
     (re.compile(r'("(?:created_at|updated_at)":)"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"'), r"\1<time>"),
+    (re.compile(r'("id":"u_)\d{13}_'), r"\1<epoch>_"),
     (re.compile(r'("next":)"[^"]+"'), r"\1<cursor>"),
     (re.compile(r"^(< etag: ).+$", re.MULTILINE), r"\1<etag>"),
     (re.compile(r"^(: keep-alive\n\n)\1+", re.MULTILINE), r"\1"),
