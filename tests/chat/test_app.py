@@ -42,7 +42,7 @@ def hoist_flag() -> str:
 
 
 def make_service(*tools: Tool, **settings: object) -> Service:
-    values = {"auth": "none", "scripted_words_per_second": 0, **settings}
+    values = {"auth": "none", "scripted_words_per_second": 0, "title_model": "off", **settings}
     return build(Settings.of(**values), tools, telemetry.make_logger())
 
 

@@ -96,6 +96,7 @@ def server(project: Path, pier: Pier, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PIER_API_KEY", "made-up-pier-key")
     monkeypatch.setenv("GATEWAY_SECRET", SECRET)
     choice = {"MODEL_PROVIDER": "pier", "STORE": f"ledger:{tmp_path / 'ledger.shelf'}", "AUTH": "badge"}
+    choice["TITLE_MODEL"] = "off"
     flags = [flag for name, value in choice.items() for flag in ("--env", f"{name}={value}")]
     with local_server(tmp_path, "--task-root", str(project), *flags) as running:
         yield running

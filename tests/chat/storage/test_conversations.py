@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
@@ -627,19 +627,6 @@ class TestUnreadableItems:
 
 class TestWholeHistories:
     """Clients that keep the history themselves, in conversations that are kept here too."""
-
-    @pytest.mark.parametrize(("keep", "kept"), [("request", [False, False, True]), ("always", [True, False, True])])
-    async def test_are_kept_if_the_setting_says_so_and_the_client_has_named_them(
-        self, store: Store, keep: Literal["request", "always"], kept: list[bool]
-    ) -> None:
-        conversations = ConversationStore(store, StorageSettings(keep=keep))
-        question = (user("one"),)
-        requests = (
-            ChatRequest(messages=question, conversation_id="c"),
-            ChatRequest(messages=question),
-            ChatRequest(messages=question, conversation_id="c", store=True),
-        )
-        assert [conversations.keeps(request) for request in requests] == kept
 
     async def ask(self, conversations: ConversationStore, *history: Message, answer: str) -> tuple[Message, ...]:
         """Answer the whole history of a client; returns what the model is sent."""

@@ -117,6 +117,17 @@ class TimedContext(FakeLambdaContext):
         return int((self._ends_at - asyncio.get_running_loop().time()) * 1000)
 
 
+class TestWhatIsKept:
+    @jumping
+    @pytest.mark.parametrize(("keep", "kept"), [("request", [False, False, True]), ("always", [True, False, True])])
+    async def test_is_what_says_so_or_all_that_its_client_has_named(self, keep: str, kept: list[bool]) -> None:
+        asked: tuple[dict[str, object], ...] = ({"conversation_id": "c"}, {}, {"conversation_id": "c", "store": True})
+        for fields, is_kept in zip(asked, kept, strict=True):
+            fixture = ServiceFixture(answer("hello"), keep=keep)
+            await fixture.chat("hi", **fields)
+            assert bool((await fixture.send("GET", "/conversations")).json["conversations"]) is is_kept
+
+
 class TestChat:
     @jumping
     async def test_is_streamed_in_the_format_of_its_path(self) -> None:

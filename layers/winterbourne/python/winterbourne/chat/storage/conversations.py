@@ -179,19 +179,20 @@ class ConversationStore:
     Args:
         store: Holds their items.
         settings: KEEP, CONVERSATION_TTL_DAYS and CONVERSATION_LEASE.
+
+    Attributes:
+        keeps_all: Whether all conversations are kept that their clients have named.
+        is_shared: Whether other execution environments see the same conversations.
+        logs: The stream logs of their answers, and of those that are not kept.
     """
 
     def __init__(self, store: Store, settings: StorageSettings) -> None:
         self._store = store
         self._ttl_s = settings.conversation_ttl_days * DAY_S
         self._lease_s = settings.conversation_lease
-        self._keeps_all = settings.keep == "always"
+        self.keeps_all = settings.keep == "always"
         self.is_shared = store.is_shared
         self.logs = StreamLogs(store, settings.conversation_lease)
-
-    def keeps(self, request: ChatRequest) -> bool:
-        """Whether the conversation of this request is to be kept."""
-        return request.store or (self._keeps_all and bool(request.conversation_id))
 
     def open(self, caller_id: str, request: ChatRequest) -> OpenConversation:
         """The conversation that a request is about. Nothing is read or written before it is started."""

@@ -99,7 +99,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
-        stored = self.conversations.open(context.caller.id, request) if self.conversations.keeps(decoded) else None
+        is_kept = request.store or (self.conversations.keeps_all and bool(decoded.conversation_id))
+        stored = self.conversations.open(context.caller.id, request) if is_kept else None
         log = stored or (self.conversations.logs.open(context.caller.id, request) if decoded.conversation_id else None)
         reservation = self.rate_limiter.token_reservation(context.caller.id) if self.rate_limiter else None
         usages: list[Usage] = []
