@@ -158,6 +158,14 @@ class TestWhatIsWritten:
         assert log.header == LogHeader(version=9, is_kept=True)
         assert "secret" not in caplog.text
 
+    def test_is_nothing_before_the_first_event_which_says_whose_log_it_is(self) -> None:
+        log_writer = writer(Store(MemoryBackend, threads=0, is_shared=False))
+        assert log_writer.items() == []
+        log_writer.append(START)
+        log = latest_log(log_writer.items())
+        assert log
+        assert log.events == [*START]
+
     def test_nothing_follows_the_terminal_event(self) -> None:
         log_writer = writer(Store(MemoryBackend, threads=0, is_shared=False))
         log_writer.append((*START, ConversationStopped("user")))
@@ -274,6 +282,20 @@ class TestReading:
         assert (failed.code, failed.message) == ("answer_lost", "The answer broke off.")
         assert await follow(logs, late) == events
         assert (await read(logs)).events == events
+
+    async def test_of_a_writer_that_was_frozen_for_the_time_of_a_lease_keeps_the_ending_it_got(
+        self, store: Store, clock: Clock
+    ) -> None:
+        logs = StreamLogs(store, LEASE_S)
+        log_writer = logs.writer(log_partition(ALICE, "c"), 1, LogHeader(), 0)
+        log_writer.append((*START, TextDelta("half")))
+        await store.put(log_writer.items())
+        clock.time_s += LEASE_S + 1
+        events = await follow(logs, await read(logs))
+        assert isinstance(events[-1], ConversationFailed)
+        log_writer.append((TextDelta(" and half"), *END))
+        assert log_writer.items() == []
+        assert log_writer.items() == []
 
     async def test_earlier_logs_that_nobody_reads_are_deleted(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)

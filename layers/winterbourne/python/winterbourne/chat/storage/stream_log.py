@@ -111,10 +111,10 @@ class StreamLogWriter:
         self._epoch = epoch
         self._touch_interval_ms = touch_interval_s * 1000
         self._expires_at_s = expires_at_s
-        self._pending = bytearray(_encode_lines([header]))
-        self._chunk = b""  # the open one, as it was written last
+        self._pending = bytearray()
+        self._chunk = _encode_lines([header])  # the open one, as it was written last; the header goes with first events
         self._number = 0
-        self._touch_at_ms = 0.0
+        self._touch_at_ms = float("inf")
 
     def append(self, batch: EventBatch) -> bool:
         """Take the next events; returns whether they are to be written at once."""
@@ -125,6 +125,8 @@ class StreamLogWriter:
     def items(self) -> list[Item]:
         """The chunks to write: what was appended since the last call, or a sign of life if that is due."""
         now_ms = self._store.now_ms()
+        if now_ms > self._touch_at_ms + 2 * self._touch_interval_ms:
+            return []  # it was frozen for the time of a lease, and readers have been told that the answer is lost
         if not self._pending and now_ms < self._touch_at_ms:
             return []
         self._touch_at_ms = now_ms + self._touch_interval_ms
