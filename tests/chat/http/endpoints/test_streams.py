@@ -16,6 +16,7 @@ from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import ConversationStarted, EventBatch, TextDelta, TurnEnded
 from winterbourne.chat.core.messages import ChatRequest, Message
+from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
 from winterbourne.chat.formats.native.encode import NativeEncoder
@@ -323,6 +324,17 @@ class TestAFormatThatShowsTheHistory:
         again = await chat.send("POST", "/chat", {})
         assert again.frames[0] == {"type": "history", "texts": ["hi", "one", "hi", "two"]}
         assert [frame["type"] for frame in again.frames[1:]] == ["start", "done"]
+
+    @jumping
+    async def test_fails_once_more_if_the_answer_had_failed(self) -> None:
+        chat = Chat([[TextDelta("half")], ModelBusy("no more")], wire_format=SHOWS_HISTORY)
+        await chat.ask(store=True)
+        again = await chat.send("POST", "/chat", {})
+        assert again.frames[0] == {"type": "history", "texts": ["hi", "half"]}
+        assert [(frame["type"], frame.get("code")) for frame in again.frames[1:]] == [
+            ("start", None),
+            ("error", "model_busy"),
+        ]
 
     @jumping
     async def test_has_the_answer_alone_if_nothing_is_kept(self) -> None:

@@ -10,7 +10,13 @@ from typing import Final
 
 import msgspec
 
-from winterbourne.chat.core.events import ConversationEnded, ConversationStarted, ConversationStopped, EventBatch
+from winterbourne.chat.core.events import (
+    ConversationEnded,
+    ConversationFailed,
+    ConversationStarted,
+    ConversationStopped,
+    EventBatch,
+)
 from winterbourne.chat.core.messages import Message, Usage
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.errors import ConversationNotFound, RequestRejected
@@ -103,7 +109,7 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
         is_in_history = log is None or (log.is_ended and answer.history is not None)
         await supervise(
-            _close_run(answer, writer) if is_in_history or log is None else self._replay(log, writer),
+            _close_run(answer, log, writer) if is_in_history or log is None else self._replay(log, writer),
             writer,
             wait_for_stop=asyncio.get_running_loop().create_future,  # a stop ends the answer, and its log says so
             deadline=asyncio.get_running_loop().time() + remaining_s,
@@ -124,9 +130,11 @@ def _encoder(wire_format: Format, answer: ResumedAnswer) -> Encoder:
     return wire_format.resume(answer)
 
 
-async def _close_run(answer: ResumedAnswer, writer: EventWriter) -> None:
-    """Begin and end a run in which nothing is said but the history."""
-    await writer.emit((ConversationStarted(answer.conversation_id, "", ""), ConversationEnded("stop", Usage(), 0)))
+async def _close_run(answer: ResumedAnswer, log: StreamLog | None, writer: EventWriter) -> None:
+    """Begin and end a run in which nothing is said but the history. An answer that failed is not told as a good one."""
+    end = log.events[-1] if log else None
+    end = end if isinstance(end, ConversationFailed) else ConversationEnded("stop", Usage(), 0)
+    await writer.emit((ConversationStarted(answer.conversation_id, "", ""), end))
 
 
 def _last_frame(context: RequestContext, log: StreamLog) -> int:
