@@ -40,10 +40,10 @@ coverage: .venv/dev ## Measure which lines and branches the tests run, in about 
 	@status=0; $(bin)/coverage report --show-missing >.coverage/report || status=$$?; \
 		awk 'match($$0, / [0-9.]+%/) && substr($$0, RSTART) + 0 < 90' .coverage/report; grep ^TOTAL .coverage/report; exit $$status
 
-soak: .venv/dev ## Break streams, send bad requests and watch the memory, for some five minutes (ARGS="--short")
+soak: .venv/dev ## Break, cut and kill streams, send bad requests, watch the memory, for some ten minutes (ARGS="--short")
 	$(bin)/python -m tests.soak $(ARGS)
 
-bench: .venv/dev ## Print the figures of the README, in about four minutes; fails if a bar is missed (ARGS="start tools")
+bench: .venv/dev ## Print the figures of the README, in some seven minutes; fails if a bar is missed (ARGS="start tools")
 	$(bin)/python -m tests.bench $(ARGS)
 
 check: .venv/dev ## Check format, lint and types
