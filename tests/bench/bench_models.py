@@ -96,17 +96,18 @@ def _ours(base_url: str) -> Callable[[], Iterator[float]]:
         with asyncio.Runner() as runner:
             front = runner.run(FakeRuntimeApi().__aenter__())
             with process(
-                [sys.executable, "-m", "winterbourne", "chat.app.handler"], **_settings(base_url, front)
+                [sys.executable, "-m", "winterbourne", "chat.app.handler"], **settings(base_url, front)
             ) as our:
                 event = chat_event("hello")
                 runner.run(front.invoke(event))  # its imports and connections are not measured
                 while True:
-                    yield _cpu_of(our, lambda: runner.run(front.invoke(event)))
+                    yield cpu_of(our, lambda: runner.run(front.invoke(event)))
 
     return run
 
 
-def _settings(base_url: str, front: FakeRuntimeApi) -> dict[str, str]:
+def settings(base_url: str, front: FakeRuntimeApi) -> dict[str, str]:
+    """The variables of our function's process."""
     return {
         "AWS_LAMBDA_RUNTIME_API": front.address,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
@@ -124,7 +125,7 @@ def _floor(base_url: str) -> Callable[[], Iterator[float]]:
     def run() -> Iterator[float]:
         with process([sys.executable, str(HERE / "baseline.py")]) as floor:
             while True:
-                yield _cpu_of(floor, lambda: _tell(floor, base_url))
+                yield cpu_of(floor, lambda: _tell(floor, base_url))
 
     return run
 
@@ -147,7 +148,7 @@ def _served(python: Path, base_url: str) -> Callable[[], Iterator[float]]:
         with process([str(python), str(script), str(port), base_url]) as server:
             _until_accepting(port)
             while True:
-                yield _cpu_of(server, lambda: _fetch(port))
+                yield cpu_of(server, lambda: _fetch(port))
 
     return run
 
@@ -190,7 +191,7 @@ async def _first_bytes(base_url: str) -> list[float]:
             waited_ms.append((time.monotonic_ns() - int(match[1])) / 1e6)
 
     async with FakeRuntimeApi(arrived) as front:
-        with process(OURS, **_settings(base_url, front)):
+        with process(OURS, **settings(base_url, front)):
             for _ in range(FIRST_BYTES + 1):
                 await front.invoke(chat_event("hello"))
     return waited_ms[1:]
@@ -216,7 +217,8 @@ def process(command: list[str], **environ: str) -> "Iterator[subprocess.Popen[by
         running.communicate()
 
 
-def _cpu_of(running: "subprocess.Popen[bytes]", work: Callable[[], object]) -> float:
+def cpu_of(running: "subprocess.Popen[bytes]", work: Callable[[], object]) -> float:
+    """CPU seconds of a process while the work is done."""
     before = _cpu_s(running.pid)
     work()
     return _cpu_s(running.pid) - before

@@ -1,7 +1,8 @@
 """A model provider that only streams: TOKENS tokens of Chat Completions from prepared bytes. Prints its port.
 
 `/burst/...` sends as fast as the socket accepts it, `/paced/...` one token a millisecond, as providers do but faster,
-and `/first/...` waits and then says the time, in nanoseconds of the monotonic clock, as its only token.
+`/real/...` a few at the pace of a real model, and `/first/...` waits and then says the time, in nanoseconds of the
+monotonic clock, as its only token.
 """
 
 import asyncio
@@ -9,6 +10,10 @@ import sys
 import time
 
 TOKENS = 3000
+REAL_TOKENS = 400
+RHYTHMS = {"burst": (TOKENS, 0.0), "paced": (TOKENS, 0.001), "real": (REAL_TOKENS, 0.02), "first": (0, 0.0)}
+"""How many tokens each path sends, and the seconds between two of them."""
+
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -45,9 +50,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await asyncio.sleep(0.02)
             writer.write(token(str(time.monotonic_ns())))
             await asyncio.sleep(0.005)
-        for piece in () if b" /first/" in head else STREAM:
+        rhythm = head.split(b"/", 2)[1].decode()
+        tokens, pause_s = RHYTHMS[rhythm]
+        for piece in STREAM[:tokens]:
             writer.write(piece)
-            await (asyncio.sleep(0.001) if b" /paced/" in head else writer.drain())
+            await (asyncio.sleep(pause_s) if pause_s else writer.drain())
         writer.write(END)
         await writer.drain()
 

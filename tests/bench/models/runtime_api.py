@@ -13,9 +13,9 @@ __all__ = ["FakeRuntimeApi", "chat_event"]
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
 
 
-def chat_event(words: str) -> bytes:
-    """The function-URL event of one chat request, payload 2.0."""
-    body = json.dumps({"messages": [{"role": "user", "content": words}]})
+def chat_event(words: str, **more: object) -> bytes:
+    """The function-URL event of one chat request, payload 2.0; `more` are further fields of its body."""
+    body = json.dumps({"messages": [{"role": "user", "content": words}], **more})
     http = {"method": "POST", "path": "/chat", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "bench"}
     event: dict[str, Any] = {
         "version": "2.0",
@@ -48,6 +48,10 @@ class FakeRuntimeApi(asyncio.Protocol):
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+
+    async def is_idle(self) -> None:
+        """Wait until what is done behind the end of a response is done as well: the next invocation is asked for."""
+        await self._asked.wait()
 
     async def invoke(self, event: bytes) -> None:
         """Hand out one invocation and wait for the end of its response."""
