@@ -140,7 +140,7 @@ def _counted(item: Item) -> Item:
 
 
 def _is_new(item: Item) -> bool:
-    return item["sk"].startswith(NEW_COUNTERS) or item["pk"].startswith(NEW_PARTITIONS)
+    return bool(item["sk"].startswith(NEW_COUNTERS) or item["pk"].startswith(NEW_PARTITIONS))
 
 
 def _may_be_gone(item: Item) -> bool:

@@ -45,7 +45,11 @@ class Chat:
     def __init__(self, provider: Upstream, settings: dict[str, object]) -> None:
         self.provider = provider
         self.service: Service = make_service(
-            model_provider="openai", openai_base_url=f"{provider.url}/v1", model_id="dear", **settings
+            title_model=settings.pop("title_model", ""),
+            model_provider="openai",
+            openai_base_url=f"{provider.url}/v1",
+            model_id="dear",
+            **settings,
         )
         self.responses: list[RecordedResponse] = []
 

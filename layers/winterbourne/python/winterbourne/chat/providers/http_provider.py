@@ -21,7 +21,7 @@ import msgspec
 import orjson
 
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, Text, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -108,7 +108,9 @@ class HttpProvider(ABC):
         Raises:
             ModelError: The error of the last attempt. Only ModelBusy and ModelUnreachable are retried.
         """
-        request = drop_foreign(fold_system_messages(request), self._origin(request))
+        request = fold_system_messages(request)
+        if _has_opaque_data(request):
+            request = drop_foreign(request, self._origin(request))
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -304,6 +306,11 @@ def tool_call_ids(request: ModelRequest) -> set[str]:
     """The ids of all tool calls in the history."""
     turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
     return {part.id for parts in turns for part in parts if isinstance(part, ToolCall)}
+
+
+def _has_opaque_data(request: ModelRequest) -> bool:
+    turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
+    return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text))
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:

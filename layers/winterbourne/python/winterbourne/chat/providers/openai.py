@@ -114,7 +114,7 @@ def _encode_turn(parts: Sequence[AssistantPart], *, has_opaque: bool) -> dict[st
 
 def _encode_call(call: ToolCall, *, has_opaque: bool) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    opaque = call_fields(call) if has_opaque else {}
+    opaque = call_fields(call) if has_opaque and call.opaque else {}
     return {"id": call.id, "type": "function", "function": function, **opaque}
 
 
