@@ -732,6 +732,28 @@ class TestKilledProcess:
         assert await merged_history(conversations, user("one", "id-1")) == (user("one", "id-1"),)
         assert await get_messages(conversations) == [user("one", "id-1")]
 
+    async def test_what_was_said_outlives_a_request_that_is_refused(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        await self.die(conversations, TextDelta("half"))
+        clock.time_s += 31
+        with pytest.raises(InvalidHistory):
+            await merged_history(conversations, ToolMessage("unknown", "", "1"))
+        clock.time_s += 31
+        half = assistant("half", incomplete=True)
+        assert await get_messages(conversations) == [user("one"), half]
+        assert without_ids(await merged_history(conversations, user("go on"))) == [user("one"), half, user("go on")]
+
+    async def test_what_was_said_outlives_an_answer_that_is_not_kept(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        await self.die(conversations, TextDelta("half"))
+        clock.time_s += 31
+        answer = conversations.logs.open(ALICE, chat_request(user("two")))
+        answer.log((ConversationStarted("c", "n", "model"), TurnStarted(1), TextDelta("other")))
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        assert await get_messages(conversations) == [user("one"), assistant("half", incomplete=True)]
+
     async def test_a_long_answer_is_kept_whole(self, conversations: ConversationStore) -> None:
         await self.die(conversations, TextDelta("☃" * 400_000))
         assert (await get_messages(conversations))[1] == assistant("☃" * 400_000, incomplete=True)

@@ -41,6 +41,7 @@ from winterbourne.chat.storage.stream_log import (
     StreamLog,
     StreamLogs,
     StreamLogWriter,
+    is_of_kept,
     latest_log,
     log_partition,
 )
@@ -344,14 +345,15 @@ async def _read_items(store: Store, pk: str, log_pk: str, metadata: Conversation
     items, log_items = await asyncio.gather(store.query_partition(pk), store.query_partition(log_pk))
     if metadata is None:
         return _Items(items, [])
-    return _Items(items, await _off_loop_if_large(log_items, _only_logged, items, log_items, pk, metadata.epoch))
+    return _Items(items, await _off_loop_if_large(log_items, _only_logged, items, log_items, pk))
 
 
-def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str, epoch: int) -> list[Item]:
-    """The items of those messages that the latest request has logged but not stored: those of a turn under way."""
-    log = latest_log(log_items)
-    if not (log and log.header.is_kept and log.epoch == epoch * 1000):
+def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str) -> list[Item]:
+    """The items of those messages that the latest answer has logged but not stored: those of a turn under way."""
+    log = latest_log([item for item in log_items if is_of_kept(item)])
+    if not log or (stored and stored[-1].sk >= message_key(log.epoch // 1000 + 1, 0)):  # a later request has saved them
         return []
+    epoch = log.epoch // 1000
     saved = {item.sk[: len(message_key(0, 0))] for item in stored}
     return [
         item

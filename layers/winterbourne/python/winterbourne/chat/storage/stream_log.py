@@ -41,6 +41,7 @@ __all__ = [
     "StreamLog",
     "StreamLogWriter",
     "StreamLogs",
+    "is_of_kept",
     "latest_log",
     "log_partition",
 ]
@@ -266,6 +267,7 @@ class StreamLogs:
             async with asyncio.timeout_at(until):
                 items = await self._store.query_partition(pk)
                 older = [item for item in items if item.sk < _chunk_key(epoch, 0) and item.number < silent_since_ms]
+                older = [item for item in older if epoch % 1000 == 0 or not is_of_kept(item)]  # it may be all there is
                 if older:
                     await self._store.delete([(item.pk, item.sk) for item in older])
 
@@ -284,7 +286,7 @@ class LoggedAnswer:
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
         header = LogHeader(client_tools=tuple(tool.name for tool in request.client_tools))
         self._pk = pk
-        self._epoch = store.now_ms() * 1000 + random.randrange(1000)  # beside a request of the same millisecond
+        self._epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
         self._writer = logs.writer(pk, self._epoch, header, int(store.now()) + LOG_TTL_S)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._logs = logs
@@ -308,6 +310,11 @@ class LoggedAnswer:
 def log_partition(caller_id: str, conversation_id: str) -> str:
     """The partition key of one conversation's logs."""
     return encode_key("stream", caller_id, conversation_id)
+
+
+def is_of_kept(item: Item) -> bool:
+    """Whether a chunk is of an answer whose conversation is kept: their epochs are whole milliseconds."""
+    return item.sk[EPOCH_CHARS - 3 : EPOCH_CHARS] == "000"
 
 
 def latest_log(items: Sequence[Item]) -> StreamLog | None:
