@@ -74,6 +74,18 @@ class CountingStore(Store):
         await super().put(items)
 
 
+class UnreadableStore(CountingStore):
+    """The same items, in an environment that can write them and not read them."""
+
+    def __init__(self, other: CountingStore) -> None:
+        super().__init__()
+        self._backend = other._backend
+
+    @override
+    async def get(self, pk: str, sk: str) -> Item | None:
+        raise StorageUnavailable
+
+
 def request(*client_tools: str, conversation_id: str = "c") -> ChatRequest:
     tools = tuple(ToolSchema(name, "", {}) for name in client_tools)
     return ChatRequest(messages=(), conversation_id=conversation_id, client_tools=tools)
@@ -297,6 +309,14 @@ class TestReading:
         assert log_writer.items() == []
         assert log_writer.items() == []
 
+    async def test_goes_by_what_other_versions_keep_beside_it(self, store: Store) -> None:
+        logs = StreamLogs(store, LEASE_S)
+        answer = logs.open(ALICE, request())
+        answer.log((*START, *END))
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        await store.put([Item(pk=log_partition(ALICE, "c"), sk="index", body=b"{}")])
+        assert (await read(logs)).events == [*START, *END]
+
     async def test_earlier_logs_that_nobody_reads_are_deleted(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
         for _ in range(3):
@@ -352,6 +372,38 @@ class TestFollowing:
         answer.log(END)
         await answer.close(asyncio.get_running_loop().time() + 5)
         assert await reading == [*START, *END]
+
+    @jumping
+    async def test_does_not_end_a_log_that_it_could_not_read(self) -> None:
+        """Or what was written meanwhile would be lost to everybody."""
+        store, logs = await in_memory()
+        answer = logs.open(ALICE, request())
+        answer.log((*START, TextDelta("a")))
+        await asyncio.sleep(0.1)
+        unreadable = UnreadableStore(store)
+        reading = asyncio.create_task(follow(StreamLogs(unreadable, LEASE_S), await read(logs)))
+        for _ in range(60):
+            answer.log((TextDelta("b" * 50),))
+            await asyncio.sleep(1)
+            if reading.done():
+                break
+        assert isinstance(reading.exception(), StorageUnavailable)
+        assert unreadable.writes_at == []
+        answer.log(END)
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        assert (await read(logs)).events[-2:] == [*END]
+
+    @jumping
+    async def test_of_a_log_that_is_deleted_leaves_nothing_of_it(self) -> None:
+        store, logs = await in_memory()
+        answer = logs.open(ALICE, request())
+        answer.log((*START, TextDelta("a secret")))
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        reading = asyncio.create_task(follow(logs, await read(logs)))
+        await asyncio.sleep(1)
+        await store.delete([(item.pk, item.sk) for item in await store.query_partition(log_partition(ALICE, "c"))])
+        assert isinstance((await reading)[-1], ConversationFailed)
+        assert await store.query_partition(log_partition(ALICE, "c")) == []
 
     @jumping
     async def test_ends_with_an_error_if_the_store_stays_away(self) -> None:

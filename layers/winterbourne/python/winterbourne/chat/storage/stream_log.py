@@ -55,6 +55,9 @@ POLL_INTERVAL_S: Final = 0.25
 CHUNK_BYTES: Final = 700
 """Where a chunk is closed: DynamoDB counts a write by started kilobytes, keys and attribute names included."""
 
+EPOCH_CHARS: Final = 17
+"""How a chunk's sort key begins: with its answer's epoch, in decimal digits."""
+
 MAX_CHUNK_BYTES: Final = 350_000
 """As much as one item holds."""
 
@@ -178,6 +181,11 @@ class StreamLog:
         """(pk, sk) of the open chunk, which may not be there yet."""
         return self._open.pk, self._open.sk
 
+    @property
+    def has_read_open(self) -> bool:
+        """Whether something of the open chunk has been read."""
+        return bool(self._open.body)
+
     def add(self, item: Item) -> None:
         """Take the open chunk as it is now."""
         *lines, self._rest = (self._rest + item.body[len(self._open.body) :]).split(b"\n")
@@ -241,19 +249,20 @@ class StreamLogs:
         """Yield the events that are appended to a log, up to its terminal event.
 
         If its writer gives no sign of life for the time of a lease, the log is ended with a ConversationFailed, for all
-        its readers. While the store cannot be read, the writer counts as silent.
+        its readers. While the store cannot be read, nothing is known of the writer, and nothing is written.
 
         Raises:
-            StorageUnavailable: The store can be neither read nor written for the time of a lease.
+            StorageUnavailable: The store cannot be read for the time of a lease, or the end not be written.
         """
         while not log.is_ended:
             await asyncio.sleep(POLL_INTERVAL_S)
-            known = len(log.events)
-            with contextlib.suppress(StorageUnavailable):
+            known, item = len(log.events), None
+            is_silent = self._store.now_ms() - log.written_ms > self.lease_s * 1000
+            with contextlib.suppress(*(() if is_silent else (StorageUnavailable,))):
                 if item := await self._store.get(*log.open_key):
                     log.add(item)
             if not log.is_ended and self._store.now_ms() - log.written_ms > self.lease_s * 1000:
-                await self._end_lost(log)
+                await self._end_lost(log, item)
             if len(log.events) > known:
                 yield log.events[known:]
 
@@ -271,12 +280,14 @@ class StreamLogs:
                 if older:
                     await self._store.delete([(item.pk, item.sk) for item in older])
 
-    async def _end_lost(self, log: StreamLog) -> None:
+    async def _end_lost(self, log: StreamLog, stored: Item | None) -> None:
+        """End the log as it is stored now; one that was deleted meanwhile is ended for this reader alone."""
         lost = AnswerLost()
         _LOGGER.error("the process that gave an answer is gone: no sign of life for %s s", self.lease_s)
         event = ConversationFailed(lost.code, lost.public_message, status=lost.status, is_transient=lost.is_transient)
         item = log.ended_by(event, self._store.now_ms())
-        await self._store.put([item])
+        if stored or not log.has_read_open:
+            await self._store.put([item])
         log.add(item)
 
 
@@ -319,9 +330,10 @@ def is_of_kept(item: Item) -> bool:
 
 def latest_log(items: Sequence[Item]) -> StreamLog | None:
     """The log of the latest answer in a partition, read as far as it is there."""
+    items = [item for item in items if item.sk[:EPOCH_CHARS].isdecimal()]  # a later version may keep others here
     if not items:
         return None
-    log = StreamLog(items[-1].pk, int(items[-1].sk.partition("#")[0]))
+    log = StreamLog(items[-1].pk, int(items[-1].sk[:EPOCH_CHARS]))
     for item in items:
         if (item.pk, item.sk) == log.open_key:
             log.add(item)
@@ -329,7 +341,7 @@ def latest_log(items: Sequence[Item]) -> StreamLog | None:
 
 
 def _chunk_key(epoch: int, number: int) -> str:
-    return f"{epoch:017}#{number:06}"
+    return f"{epoch:0{EPOCH_CHARS}}#{number:06}"
 
 
 def _encode(batch: EventBatch) -> bytes:
