@@ -57,11 +57,13 @@ class CountingStore(Store):
         super().__init__(MemoryBackend, threads=0, is_shared=True, now=lambda: 1e9 + asyncio.get_running_loop().time())
         self.reads_at: list[float] = []
         self.writes_at: list[float] = []
-        self.fails = False
+        self.fails = self.hangs = False
 
     @override
     async def get(self, pk: str, sk: str) -> Item | None:
         self.reads_at.append(asyncio.get_running_loop().time())
+        if self.hangs:
+            await asyncio.sleep(1000)
         if self.fails:
             raise StorageUnavailable
         return await super().get(pk, sk)
@@ -392,6 +394,18 @@ class TestFollowing:
         answer.log(END)
         await answer.close(asyncio.get_running_loop().time() + 5)
         assert (await read(logs)).events[-2:] == [*END]
+
+    @jumping
+    async def test_does_not_wait_for_a_store_that_does_not_answer(self) -> None:
+        store, logs = await in_memory()
+        answer = logs.open(ALICE, request())
+        answer.log(START)
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        log, began = await read(logs), asyncio.get_running_loop().time()
+        store.hangs = True
+        with pytest.raises(StorageUnavailable):
+            await follow(logs, log)
+        assert asyncio.get_running_loop().time() - began <= LEASE_S + 5
 
     @jumping
     async def test_of_a_log_that_is_deleted_leaves_nothing_of_it(self) -> None:

@@ -117,6 +117,17 @@ class TestAnAnswerThatRuns:
         assert frames(await chat.read()) == frames(await asking)
 
     @jumping
+    async def test_is_not_followed_for_a_request_that_asks_for_the_headers_alone(self) -> None:
+        chat = Chat(TALK)
+        asking = asyncio.create_task(chat.ask())
+        await asyncio.sleep(1)
+        response, at = await chat.send("HEAD", "/chat/c/stream"), chat.now_s()
+        assert (response.status, response.body) == (200, b"")
+        assert response.headers["content-type"] == "text/event-stream"
+        await asking
+        assert chat.now_s() - at > 1
+
+    @jumping
     async def test_sends_heartbeats_to_its_readers(self) -> None:
         chat = Chat([pause(25), *answer("hi")])
         asking = asyncio.create_task(chat.ask())

@@ -31,7 +31,7 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.errors import AnswerLost, StorageUnavailable
-from winterbourne.chat.storage.base import Item, Store, encode_key
+from winterbourne.chat.storage.base import Item, Store, encode_key, time_limit
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
 __all__ = [
@@ -256,15 +256,19 @@ class StreamLogs:
         """
         while not log.is_ended:
             await asyncio.sleep(POLL_INTERVAL_S)
-            known, item = len(log.events), None
-            is_silent = self._store.now_ms() - log.written_ms > self.lease_s * 1000
+            known, item, is_silent = len(log.events), None, self._is_silent(log)
             with contextlib.suppress(*(() if is_silent else (StorageUnavailable,))):
-                if item := await self._store.get(*log.open_key):
+                async with time_limit():
+                    item = await self._store.get(*log.open_key)
+                if item:
                     log.add(item)
-            if not log.is_ended and self._store.now_ms() - log.written_ms > self.lease_s * 1000:
+            if is_silent and self._is_silent(log) and not log.is_ended:
                 await self._end_lost(log, item)
             if len(log.events) > known:
                 yield log.events[known:]
+
+    def _is_silent(self, log: StreamLog) -> bool:
+        return self._store.now_ms() - log.written_ms > self.lease_s * 1000
 
     async def drop_older(self, pk: str, epoch: int, until: float) -> None:
         """Delete the logs of earlier answers that nobody writes or reads any more.

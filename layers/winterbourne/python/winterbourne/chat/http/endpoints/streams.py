@@ -62,6 +62,8 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         after = _last_frame(context, log) if log else 0
         if log is None or not _has_more(wire_format, answer, log, after):
             await reply(context.stream, 204, b"", {})
+        elif context.request.method == "HEAD":  # nobody reads what would be followed
+            await reply(context.stream, 200, b"", _encoder(wire_format, answer).headers)
         else:
             await self._send(wire_format, answer, log, after, context)
 
