@@ -431,15 +431,8 @@ VARIABLES: Final = _DEFAULTS.keys()
 """The names of all environment variables that are settings."""
 
 
-_CHOICES: Final = {
-    "LOG_MESSAGES": "true or false",
-    "SYSTEM_PROMPT_FROM_REQUEST": "true or false",
-}
-"""What a setting may be, where the validator names a type, a pattern or the value itself."""
-
-
 def _format_validation_error(message: str) -> str:
     """`Expected `int`, got `str` - at `$.stream.max_turns`` → `MAX_TURNS: expected int, got str`, never the value."""
     what, _, path = message.replace("`", "").partition(" - at $.")
     name = path.rpartition(".")[2].upper()
-    return f"{name}: {f'expected {_CHOICES[name]}' if name in _CHOICES else what[:1].lower() + what[1:]}"
+    return f"{name}: {'expected true or false' if what.startswith('Expected bool') else what[:1].lower() + what[1:]}"

@@ -96,8 +96,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
         request_id: The invocation's id, passed to the tools.
         caller_id: Who asks, passed to the tools.
-        log_fields: Receives `stop_reason`, for the request's log line.
-        called_tools: Receives the name of each tool that the model calls, likewise.
+        called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
     """
 
@@ -112,7 +111,6 @@ class Conversation(msgspec.Struct, kw_only=True):
     deadline: float = float("inf")
     request_id: str = ""
     caller_id: str = ""
-    log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
 
@@ -146,7 +144,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             usage = _add(usage, ended.usage)
             if reason := turn.final_stop_reason:
                 break
-        self.log_fields["stop_reason"] = reason
+        telemetry.note(stop_reason=reason)
         await self.emit((ended, ConversationEnded(reason, usage, number)))
 
     def _model_request(self, history: list[Message], tools: tuple[ToolSchema, ...], number: int) -> ModelRequest:
@@ -235,15 +233,13 @@ class _ModelTurn(msgspec.Struct):
 
     async def run(self, history: list[Message]) -> TurnEnded:
         """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
-        results: Sequence[ToolMessage] | None = None
         try:
             async with AsyncExitStack() as stack:
                 ended = await self._consume_stream(stack)
-                results = await self._calls.results() if self._calls else ()
-        finally:
-            if results is None:  # failed or cancelled, and with it the calls that were running
-                results = await self._calls.results() if self._calls else ()
-            self._append_to_history(history, results)
+                if self._calls:
+                    await self._calls.results()
+        finally:  # also of calls that were cancelled, because the turn failed
+            self._append_to_history(history, await self._calls.results() if self._calls else ())
         return ended
 
     @property

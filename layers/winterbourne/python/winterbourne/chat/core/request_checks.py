@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,18 +15,20 @@ from winterbourne.chat.core.messages import (
     Message,
     SystemMessage,
     Text,
-    ToolCall,
-    ToolMessage,
     ToolSchema,
     UnusablePart,
     UserMessage,
     UserPart,
+    images_of,
+    texts_of,
 )
 from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
+__all__ = ["available_models", "check_request", "limit_older_images"]
+
+N = TypeVar("N", int, float)
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -77,8 +79,8 @@ def check_request(
         messages=messages,
         model_id=model_id,
         system=_system_prompt(request, model),
-        temperature=_temperature(request.temperature, model),
-        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
+        temperature=_asked("temperature", request.temperature, 0, model.model_temperature_max, model.model_temperature),
+        max_tokens=_asked("max_tokens", request.max_tokens, 1, model.model_max_tokens, model.model_max_tokens),
         client_tools=tuple(portable_tools(request.client_tools)),
     )
 
@@ -90,22 +92,6 @@ def available_models(model: ModelSettings) -> tuple[str, ...]:
     """
     choices = (choice.strip() for choice in model.model_choices.split(","))
     return tuple(dict.fromkeys([model.model_id or model.model_provider, *filter(None, choices)]))
-
-
-def count_chars(message: Message) -> int:
-    """The characters of its text, reasoning, arguments or result; images have none."""
-    match message:
-        case SystemMessage(text) | ToolMessage(content=text):
-            return len(text)
-        case UserMessage(parts) | AssistantMessage(parts):
-            texts = (part for part in parts if not isinstance(part, Image))
-            return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
-
-
-def images_of(messages: Iterable[Message]) -> list[Image]:
-    """The images of all messages."""
-    users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
 def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
@@ -168,7 +154,7 @@ def limit_older_images(
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
-    longest = max([len(system), *map(count_chars, messages)])
+    longest = max([len(system), *(sum(map(len, texts_of(message))) for message in messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
 
@@ -196,18 +182,11 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
     return "\n\n".join(filter(None, (model.system_prompt, request.system)))
 
 
-def _temperature(requested: float | None, model: ModelSettings) -> float | None:
-    if requested is None:
-        return model.model_temperature
-    if not 0 <= requested <= model.model_temperature_max:
-        limit = f"temperature: from 0 to {model.model_temperature_max:g}"
-        raise RequestRejected(400, "temperature_not_allowed", limit)
-    return requested
-
-
-def _max_tokens(requested: int | None, limit: int) -> int:
-    if requested is None:
-        return limit
-    if not 1 <= requested <= limit:
-        raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
-    return requested
+def _asked(option: str, value: N | None, least: N, most: N, default: N | None) -> N | None:
+    """The value that the request has for an option, within its limits."""
+    if value is None:
+        return default
+    if not least <= value <= most:
+        limits = f"from {least} to {most}".removesuffix(".0")
+        raise RequestRejected(400, f"{option}_not_allowed", f"{option}: {limits}")
+    return value

@@ -164,7 +164,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             deadline=deadline,
             request_id=request_id,
             caller_id=caller_id,
-            log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
