@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgspec
 from aws_lambda_powertools import Logger
 
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
@@ -61,6 +62,15 @@ FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT
 _LOGGER: Final = logging.getLogger(__name__)
 
 PREPARE_TIMEOUT_S: Final = 3.0  # Lambda restarts an environment that is not ready within 10 s
+
+
+class OwnParts(msgspec.Struct, frozen=True):
+    """What a chat has of its own beside the engine's: see the arguments of `Chat`."""
+
+    providers: Mapping[str, ProviderFactory] = {}
+    formats: Sequence[Format] = ()
+    stores: Mapping[str, StoreFactory] = {}
+    auth_schemes: Mapping[str, AuthFactory] = {}
 
 
 class Chat:
@@ -114,22 +124,14 @@ class Chat:
         **settings: "Unpack[SettingArguments]",
     ) -> None:
         _check_kinds(instructions, formats, providers, stores, auth_schemes)
+        own = OwnParts(providers or {}, formats, stores or {}, auth_schemes or {})
         arguments = _with_instructions(settings, instructions)
         page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
         self.settings, logger = set_up_process(os.environ, arguments)
         argued = Settings.of(**arguments)  # also what a variable hides on this machine
-        choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, providers)
-        choose("AUTH", argued.auth.auth, SCHEMES, auth_schemes)
-        service = build(
-            self.settings,
-            discover(tools),
-            logger,
-            page=page,
-            providers=providers,
-            formats=formats,
-            stores=stores,
-            auth_schemes=auth_schemes,
-        )
+        choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
+        choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
+        service = build(self.settings, discover(tools), logger, page, own)
         self.handler = streamify_response(service.handle)
         self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
 
@@ -165,12 +167,8 @@ def build(
     settings: Settings,
     tools: Iterable[Tool],
     logger: Logger,
-    *,
     page: PageOptions | None = None,
-    providers: Mapping[str, ProviderFactory] | None = None,
-    formats: Sequence[Format] = (),
-    stores: Mapping[str, StoreFactory] | None = None,
-    auth_schemes: Mapping[str, AuthFactory] | None = None,
+    own: OwnParts | None = None,
 ) -> Service:
     """Make a chat's service, and register what it does at start-up, before a snapshot and at shutdown.
 
@@ -180,31 +178,28 @@ def build(
             taken is left out.
         logger: As `set_up_process` returns it.
         page: How the page looks; None for the defaults.
-        providers: Beside the engine's, as for `Chat`; so are formats, stores and authentication schemes.
-        formats: As said.
-        stores: As said.
-        auth_schemes: As said.
+        own: Providers, formats, stores and authentication schemes beside the engine's; None for none.
 
     Raises:
         SettingsError: A setting is missing or invalid; the message names it.
     """
-    provider = make_provider(settings.model, providers)
-    authenticator = make_authenticator(settings.auth, auth_schemes)
-    log = settings.log
+    own = own or OwnParts()
+    provider = make_provider(settings.model, own.providers)
+    authenticator = make_authenticator(settings.auth, own.auth_schemes)
     executor = make_executor(settings, tools)
     servers = _make_mcp_servers(settings.tools, executor)
-    store = make_store(settings.storage.store, stores)
+    store = make_store(settings.storage.store, own.stores)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
     streams = StreamEndpoint(settings.stream, conversations)
-    title_model, max_tokens = settings.storage.title_model, settings.model.model_max_tokens
-    titles = Titles(provider, conversations, rate_limiter, title_model, max_tokens)
+    title_model = settings.storage.title_model
+    titles = Titles(provider, conversations, rate_limiter, title_model, settings.model.model_max_tokens)
     chat = ChatEndpoint(
         request_settings=settings.request,
         model_settings=settings.model,
         stream_settings=settings.stream,
-        log_messages=log.log_messages,
+        log_messages=settings.log.log_messages,
         provider=provider,
         tools=executor,
         conversations=conversations,
@@ -220,12 +215,11 @@ def build(
     routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
     routes["GET", "/api/chat/{id}"] = Endpoint(chats.get, ai_sdk.FORMAT.encode_error)
     connect = servers.connect if servers else None
-    for each in (*FORMATS, *formats):
-        if each in formats:
+    for each in (*FORMATS, *own.formats):
+        if each in own.formats:
             _check_path(each.path, routes)
-        routes["POST", each.path] = Endpoint(
-            partial(chat.handle, each), each.encode_error, is_chat=True, prepare=connect
-        )
+        answer = partial(chat.handle, each)
+        routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
         if each.resume:
             routes["GET", f"{each.path}/{{id}}/stream"] = Endpoint(partial(streams.handle, each), each.encode_error)
     on_startup(partial(_warm_up, authenticator, servers))
@@ -236,10 +230,9 @@ def build(
     on_shutdown(executor.close)
     if servers:
         on_shutdown(servers.close)
+    encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(executor.retire_if_stuck, retire)
-    return Service(
-        Router(routes), authenticator, rate_limiter, native.FORMAT.encode_error, logger, log.service_name, after_request
-    )
+    return Service(Router(routes), authenticator, rate_limiter, encode_error, logger, service_name, after_request)
 
 
 def _check_path(path: str, routes: Routes) -> None:

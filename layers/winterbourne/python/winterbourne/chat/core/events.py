@@ -8,7 +8,7 @@ Independent of wire formats and vendors.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,7 +16,6 @@ from msgspec import UNSET, UnsetType
 from winterbourne.chat.core.messages import Opaque, Usage
 
 __all__ = [
-    "TERMINAL_EVENTS",
     "ChatEvent",
     "ConversationEnded",
     "ConversationFailed",
@@ -205,7 +204,6 @@ class ConversationStopped(_Event, frozen=True):
 
 TerminalEvent: TypeAlias = ConversationEnded | ConversationFailed | ConversationStopped
 """The last event of an answer, exactly one."""
-TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
 
 ChatEvent: TypeAlias = ConversationStarted | TurnStarted | ModelEvent | ToolEvent | TerminalEvent
 """What an encoder is given."""

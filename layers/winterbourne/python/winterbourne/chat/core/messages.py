@@ -4,7 +4,6 @@ Wire formats build them from their own history formats, providers turn them into
 as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them without further code.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 import msgspec
@@ -28,8 +27,6 @@ __all__ = [
     "Usage",
     "UserMessage",
     "UserPart",
-    "images_of",
-    "texts_of",
     "without_opaque_data",
 ]
 
@@ -160,23 +157,6 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 """A message of any kind."""
-
-
-def texts_of(message: Message) -> Iterator[str]:
-    """What a message says, in order: text, reasoning, arguments of calls, a result. Images say nothing."""
-    match message:
-        case SystemMessage(text) | ToolMessage(content=text):
-            yield text
-        case UserMessage(parts) | AssistantMessage(parts):
-            for part in parts:
-                if not isinstance(part, Image):
-                    yield part.arguments if isinstance(part, ToolCall) else part.text
-
-
-def images_of(messages: Iterable[Message]) -> list[Image]:
-    """The images of all messages."""
-    users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
 def without_opaque_data(message: Message) -> Message:

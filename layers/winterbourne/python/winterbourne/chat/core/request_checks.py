@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from winterbourne.chat.core.history import is_blank, normalize_history, with_usable_parts
+from winterbourne.chat.core.history import images_of, is_blank, normalize_history, texts_of, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
@@ -19,8 +19,6 @@ from winterbourne.chat.core.messages import (
     UnusablePart,
     UserMessage,
     UserPart,
-    images_of,
-    texts_of,
 )
 from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from winterbourne.chat.core.events import (
-    TERMINAL_EVENTS,
+    ConversationEnded,
     ConversationFailed,
     ConversationStopped,
     EventBatch,
@@ -26,6 +26,8 @@ __all__ = ["EventWriter", "supervise"]
 
 # How long a cancelled conversation may take to clean up before the terminal event is sent without waiting for it.
 CANCEL_GRACE_S: Final = 1.0
+
+TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
 
 _Task: TypeAlias = asyncio.Task[None]
 

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.messages import AssistantMessage, images_of, texts_of
+from winterbourne.chat.core.history import images_of, texts_of
+from winterbourne.chat.core.messages import AssistantMessage
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["TOKENS_PER_IMAGE", "complete_usage", "estimate_input", "estimate_tokens"]

@@ -19,10 +19,11 @@ from typing import Final, TypeAlias, cast
 import msgspec
 
 from winterbourne.chat.core.events import (
-    TERMINAL_EVENTS,
     ChatEvent,
+    ConversationEnded,
     ConversationFailed,
     ConversationStarted,
+    ConversationStopped,
     EventBatch,
     ReasoningDelta,
     TextDelta,
@@ -62,6 +63,8 @@ MAX_CHUNK_BYTES: Final = 350_000
 
 MAX_PENDING_BYTES: Final = 16 * 1024
 """Lines of this size are written at once, however short the time since the last write."""
+
+TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
 
 URGENT_EVENTS: Final = (ConversationStarted, TurnEnded, *TERMINAL_EVENTS)
 """What is written at once: that there is an answer, and what ends a turn or the answer."""
