@@ -16,6 +16,11 @@ class TestBodies:
         assert chat.conversation_id == "chat-1"
         assert chat.messages == (UserMessage((Text("Hi"),), "u1"),)
 
+    def test_the_options_of_the_model_are_read(self) -> None:
+        options = {"system": "Be brief.", "temperature": 0.5, "maxTokens": 10}
+        chat = read(FORMAT, {"messages": [user()], **options})
+        assert (chat.system, chat.temperature, chat.max_tokens) == ("Be brief.", 0.5, 10)
+
     def test_after_client_tools_the_same_answer_continues(self) -> None:
         tools = {"ask": {"description": "Ask", "parameters": {"type": "object"}}}
         answer = assistant(call("output-available", output="yes"))

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -25,8 +25,6 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
 __all__ = ["available_models", "check_request", "limit_older_images"]
-
-N = TypeVar("N", int, float)
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -77,8 +75,8 @@ def check_request(
         messages=messages,
         model_id=model_id,
         system=_system_prompt(request, model),
-        temperature=_asked("temperature", request.temperature, 0, model.model_temperature_max, model.model_temperature),
-        max_tokens=_asked("max_tokens", request.max_tokens, 1, model.model_max_tokens, model.model_max_tokens),
+        temperature=_temperature(request.temperature, model),
+        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
         client_tools=tuple(portable_tools(request.client_tools)),
     )
 
@@ -180,11 +178,18 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
     return "\n\n".join(filter(None, (model.system_prompt, request.system)))
 
 
-def _asked(option: str, value: N | None, least: N, most: N, default: N | None) -> N | None:
-    """The value that the request has for an option, within its limits."""
-    if value is None:
-        return default
-    if not least <= value <= most:
-        limits = f"from {least} to {most}".removesuffix(".0")
-        raise RequestRejected(400, f"{option}_not_allowed", f"{option}: {limits}")
-    return value
+def _temperature(requested: float | None, model: ModelSettings) -> float | None:
+    if requested is None:
+        return model.model_temperature
+    if not 0 <= requested <= model.model_temperature_max:
+        limit = f"temperature: from 0 to {model.model_temperature_max:g}"
+        raise RequestRejected(400, "temperature_not_allowed", limit)
+    return requested
+
+
+def _max_tokens(requested: int | None, limit: int) -> int:
+    if requested is None:
+        return limit
+    if not 1 <= requested <= limit:
+        raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
+    return requested

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.messages import ToolSchema
+from winterbourne.chat.core.shapes import has_shape
 
 __all__ = ["portable_schema", "portable_tools"]
 
@@ -79,7 +80,7 @@ def _without_invalid_keywords(schema: Any, levels: int) -> Any:
     if not isinstance(schema, dict) or not levels:
         return schema if isinstance(schema, bool) else {}
     clean = partial(_without_invalid_keywords, levels=levels - 1)
-    valid = {key: value for key, value in schema.items() if _is_valid(key, value)}
+    valid = {key: value for key, value in schema.items() if has_shape(value, _VALUE_TYPES.get(key, Any))}
     for key, value in valid.items():
         if key in _SCHEMA:
             valid[key] = clean(value)
@@ -88,14 +89,6 @@ def _without_invalid_keywords(schema: Any, levels: int) -> Any:
         elif key in _SCHEMA_MAP:
             valid[key] = {name: clean(part) for name, part in value.items()}
     return valid
-
-
-def _is_valid(key: str, value: Any) -> bool:
-    try:
-        msgspec.convert(value, _VALUE_TYPES.get(key, Any))
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def _merged(

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, ToolCall, ToolSchema, Usage
+from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, Reasoning, ToolCall, ToolSchema, Usage
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
@@ -22,7 +22,10 @@ __all__ = [
     "FunctionCall",
     "Id",
     "MaxTokens",
+    "ModelOptions",
+    "OpaqueData",
     "ResumedAnswer",
+    "System",
     "Temperature",
     "TextPart",
     "ToolName",
@@ -42,6 +45,32 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     """A part of a message's content, in the formats that have such parts."""
 
     text: str
+
+
+class System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    """A system message, in the formats whose instructions are plain text."""
+
+    content: str
+
+
+class OpaqueData(msgspec.Struct, frozen=True):
+    """What is opaque in a part, for a format that sends it to the client and gets it back: see `Reasoning`."""
+
+    signature: str = ""
+    redacted: str = ""
+    opaque: Opaque | UnsetType = UNSET
+
+    def reasoning(self, text: str) -> Reasoning:
+        """The block of reasoning with this text."""
+        return Reasoning(text, self.signature, self.redacted, self.opaque)
+
+
+class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a body by which a client chooses how the model answers."""
+
+    model: Id | None = None
+    temperature: Temperature | None = None
+    max_tokens: MaxTokens | None = None
 
 
 class Function(msgspec.Struct, frozen=True):

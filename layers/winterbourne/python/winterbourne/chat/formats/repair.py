@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from winterbourne.chat.core.shapes import has_shape
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import placeholder
 
@@ -66,36 +67,30 @@ def _repair(message: Any, message_type: Any) -> Any:
     """The message itself if it has a known shape, else one with those of its fields that can be read."""
     if not isinstance(message, dict):
         return _NOTHING
-    if _converts(message, message_type):
+    if has_shape(message, message_type):
         return message
     content = message.get("content")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else []  # as the AI SDK had it before 5
     empty = {"role": message.get("role"), "content": "", "parts": parts, "tool_call_id": "", "toolCallId": ""}
-    if not _converts(empty, message_type):
+    if not has_shape(empty, message_type):
         return _NOTHING
-    readable = {}
+    repaired = dict(empty)
     for name, value in message.items():
-        for candidate in _readings(empty, name, value, message_type):
-            if _converts({**empty, name: candidate}, message_type):
-                readable[name] = candidate
-                break
-    return {**empty, **readable}
+        readings = ({name: one} for one in _readings(empty, name, value, message_type))
+        repaired |= next((one for one in readings if has_shape({**empty, **one}, message_type)), {})
+    return repaired
 
 
 def _readings(empty: Mapping[str, Any], name: str, value: Any, message_type: Any) -> Iterator[Any]:
     """What a field's value may mean, the likeliest first."""
     yield value
     values = value if isinstance(value, list) else [value]
-    if (
-        readable := [one for one in values if isinstance(one, str) or _is_part(one)]
-        if isinstance(value, list | dict)
-        else []
-    ):
+    readable = [one for one in values if isinstance(one, str) or _is_part(one)]
+    if readable and not isinstance(value, str):
         parts = (_read_part(empty, name, one, message_type) for one in readable)
         yield [part for part in parts if part is not None]
-        yield "\n".join(
-            text for one in readable if isinstance(text := one if isinstance(one, str) else one.get("text"), str)
-        )
+        texts = (one if isinstance(one, str) else one.get("text") for one in readable)
+        yield "\n".join(text for text in texts if isinstance(text, str))
     if isinstance(value, int | float) or (value is not None and empty["role"] == "tool"):
         yield dumps(value).decode()  # a result that is not text, or a number
 
@@ -110,7 +105,7 @@ def _read_part(empty: Mapping[str, Any], name: str, part: Any, message_type: Any
         return {"type": "text", "text": part}
 
     def fits(value: Any) -> bool:
-        return _converts({**empty, name: [value]}, message_type)
+        return has_shape({**empty, name: [value]}, message_type)
 
     if fits(part):
         return part
@@ -131,11 +126,3 @@ def _describe(part: Mapping[str, Any]) -> str:
         for keys in (_MEDIA_TYPE_FIELDS, _NAME_FIELDS)
     )
     return placeholder(media_type, name)
-
-
-def _converts(message: Mapping[str, Any], message_type: Any) -> bool:
-    try:
-        msgspec.convert(message, message_type)
-    except msgspec.ValidationError:
-        return False
-    return True

@@ -9,13 +9,11 @@ from itertools import takewhile
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
     Message,
-    Opaque,
     Reasoning,
     SystemMessage,
     Text,
@@ -24,7 +22,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import FunctionCall, TextPart
+from winterbourne.chat.formats.base import FunctionCall, OpaqueData, System, TextPart
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_image, usable_part
 
@@ -65,11 +63,7 @@ class _BinaryPart(msgspec.Struct, frozen=True, tag="binary", rename="camel"):
 _Content: TypeAlias = str | tuple[TextPart | _ImagePart | _BinaryPart, ...]
 
 
-class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
-    content: str
-
-
-class _Developer(_System, frozen=True, tag="developer", tag_field="role"):
+class _Developer(System, frozen=True, tag="developer", tag_field="role"):
     """System messages have this role too."""
 
 
@@ -113,7 +107,7 @@ class _ReasoningMessage(msgspec.Struct, frozen=True, tag="reasoning", tag_field=
     encrypted_value: str | None = None
 
 
-AgUiMessage: TypeAlias = _System | _Developer | _User | _Assistant | _Tool | _Activity | _ReasoningMessage
+AgUiMessage: TypeAlias = System | _Developer | _User | _Assistant | _Tool | _Activity | _ReasoningMessage
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -122,12 +116,8 @@ class _Failure(msgspec.Struct, frozen=True):
     error: str
 
 
-class EncryptedValue(msgspec.Struct, frozen=True):
+class EncryptedValue(OpaqueData, frozen=True):
     """What is opaque in a part, as it is packed into one `encryptedValue`."""
-
-    signature: str = ""
-    redacted: str = ""
-    opaque: Opaque | UnsetType = UNSET
 
 
 def encode_encrypted_value(value: EncryptedValue) -> str:
@@ -143,32 +133,28 @@ def _decode_encrypted_value(text: str | None) -> EncryptedValue:
         return EncryptedValue()
 
 
-def decode_history(messages: Iterable[AgUiMessage]) -> Iterator[Message]:
+def decode_history(messages: Iterable[AgUiMessage]) -> list[Message]:
     """Core messages in the same order. Reasoning before a result belongs to the turn that made the call."""
+    decoded: list[Message] = []
     pending_reasoning: list[Reasoning] = []
-    turn: AssistantMessage | None = None  # the last one, held back until it is complete
     for message in messages:
-        if turn and not isinstance(message, _ReasoningMessage | _Activity):
-            if isinstance(message, _Tool):
-                turn = _with_late_reasoning(turn, pending_reasoning)
-                pending_reasoning.clear()
-            yield turn
-            turn = None
         match message:
-            case _System(text):
-                yield SystemMessage(text)
+            case System(text):
+                decoded.append(SystemMessage(text))
             case _User(content, id_):
                 pending_reasoning.clear()  # reasoning that led to no answer
-                yield UserMessage(tuple(_content_parts(content)), id_)
-            case _ReasoningMessage():
-                pending_reasoning.append(_decode_reasoning(message))
+                decoded.append(UserMessage(tuple(_content_parts(content)), id_))
+            case _ReasoningMessage(text, value):
+                pending_reasoning.append(_decode_encrypted_value(value).reasoning(text))
             case _Assistant():
-                turn = AssistantMessage((*pending_reasoning, *_assistant_parts(message)), message.id)
+                decoded.append(AssistantMessage((*pending_reasoning, *_assistant_parts(message)), message.id))
                 pending_reasoning.clear()
             case _Tool():
-                yield _tool_message(message)
-    if turn:
-        yield turn
+                if decoded and isinstance(turn := decoded[-1], AssistantMessage):
+                    decoded[-1] = _with_late_reasoning(turn, pending_reasoning)
+                    pending_reasoning.clear()
+                decoded.append(_tool_message(message))
+    return decoded
 
 
 def _with_late_reasoning(turn: AssistantMessage, reasoning: Iterable[Reasoning]) -> AssistantMessage:
@@ -180,9 +166,8 @@ def _with_late_reasoning(turn: AssistantMessage, reasoning: Iterable[Reasoning])
 def _content_parts(content: _Content) -> Iterator[UserPart]:
     for part in (TextPart(content),) if isinstance(content, str) else content:
         match part:
-            case TextPart(text):
-                if text:
-                    yield Text(text)
+            case TextPart(text) if text:
+                yield Text(text)
             case _ImagePart(source):
                 yield usable_part(parse_image, source.mime_type, **{source.type: source.value})
             case _BinaryPart():
@@ -193,14 +178,9 @@ def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
     if message.content:
         yield Text(message.content)
     if (value := _decode_encrypted_value(message.encrypted_value)) != EncryptedValue():
-        yield Reasoning("", value.signature, value.redacted, value.opaque)
+        yield value.reasoning("")
     for call in message.tool_calls or ():
         yield call.function.call(call.id, _decode_encrypted_value(call.encrypted_value).opaque)
-
-
-def _decode_reasoning(message: _ReasoningMessage) -> Reasoning:
-    value = _decode_encrypted_value(message.encrypted_value)
-    return Reasoning(message.content, value.signature, value.redacted, value.opaque)
 
 
 def _result_text(part: UserPart) -> str:

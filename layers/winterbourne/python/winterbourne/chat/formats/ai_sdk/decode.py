@@ -9,7 +9,7 @@ from winterbourne.chat.core.messages import ChatRequest, ToolSchema
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
-from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, ToolName, encode_text_error
+from winterbourne.chat.formats.base import Format, Id, MaxTokens, ModelOptions, ToolName, encode_text_error
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
@@ -25,13 +25,11 @@ class _Tool(msgspec.Struct, frozen=True):
     description: str | None = None
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class _Body(ModelOptions, frozen=True, kw_only=True, rename="camel"):
     messages: tuple[UIMessage, ...]
     id: Id = ""
+    max_tokens: MaxTokens | None = None  # in camel case, as the fields of this body are
     system: str | None = None
-    model: Id | None = None
-    temperature: Temperature | None = None
-    max_tokens: MaxTokens | None = None
     tools: dict[ToolName, _Tool] | None = None
     store: bool = False
     trigger: Any = None

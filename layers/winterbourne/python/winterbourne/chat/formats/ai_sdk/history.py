@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -24,7 +24,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import encode_usage
+from winterbourne.chat.formats.base import OpaqueData, encode_usage
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
@@ -42,12 +42,8 @@ __all__ = [
 TOOL_DENIED = "The user did not allow this call."
 
 
-class PartMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+class PartMetadata(OpaqueData, frozen=True, omit_defaults=True):
     """Our metadata on a part, which the client sends back unchanged."""
-
-    signature: str = ""
-    redacted: str = ""
-    opaque: Opaque | UnsetType = UNSET
 
 
 class ProviderMetadata(msgspec.Struct, frozen=True):
@@ -169,8 +165,7 @@ def _assistant_parts(part: UIMessagePart, late: Mapping[str, Opaque]) -> Iterato
     if part.type == "text" and part.text:
         yield Text(part.text)
     if part.type == "reasoning" or (part.type == "text" and metadata != PartMetadata()):
-        text = part.text if part.type == "reasoning" else ""
-        yield Reasoning(text, metadata.signature, metadata.redacted, metadata.opaque)
+        yield metadata.reasoning(part.text if part.type == "reasoning" else "")
 
 
 def _tool_arguments(part: UIMessagePart) -> str:
@@ -182,10 +177,9 @@ def _tool_arguments(part: UIMessagePart) -> str:
 def _tool_message(part: UIMessagePart) -> ToolMessage | None:
     if part.state == "output-available" and not part.preliminary:
         return ToolMessage(part.tool_call_id, part.resolved_tool_name, dumps(part.output).decode())
-    if part.state == "output-error":
-        return ToolMessage(part.tool_call_id, part.resolved_tool_name, part.error_text or "failed", is_error=True)
-    if part.state == "output-denied":
-        return ToolMessage(part.tool_call_id, part.resolved_tool_name, TOOL_DENIED, is_error=True)
+    errors = {"output-error": part.error_text or "failed", "output-denied": TOOL_DENIED}
+    if error := errors.get(part.state or ""):
+        return ToolMessage(part.tool_call_id, part.resolved_tool_name, error, is_error=True)
     return None
 
 

@@ -18,16 +18,12 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Format, Id, MaxTokens, Temperature, encode_json_error
+from winterbourne.chat.formats.base import Format, Id, ModelOptions, System, encode_json_error
 from winterbourne.chat.formats.media import parse_image, usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
-
-
-class _System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
-    content: str
 
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
@@ -48,24 +44,21 @@ class _Tool(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
     is_error: bool = False
 
 
-_Message: TypeAlias = _System | _User | _Assistant | _Tool
+_Message: TypeAlias = System | _User | _Assistant | _Tool
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True):
+class _Body(ModelOptions, frozen=True, kw_only=True):
     messages: tuple[_Message, ...]
     conversation_id: Id = ""
     store: bool = False
     regenerate: bool = False
     system: str | None = None
-    model: Id | None = None
-    temperature: Temperature | None = None
-    max_tokens: MaxTokens | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
 
 
 def _decode_message(message: _Message) -> Message:
     match message:
-        case _System(content):
+        case System(content):
             return SystemMessage(content)
         case _User(content, id_):
             return UserMessage(_user_parts(content), id_)

@@ -12,7 +12,7 @@ import msgspec
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, ResumedAnswer, Temperature
+from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, ModelOptions, ResumedAnswer
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error_response
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
@@ -50,13 +50,10 @@ class _Metadata(msgspec.Struct, frozen=True):
     conversation_id: Id = ""
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True):
+class _Body(ModelOptions, frozen=True, kw_only=True):
     messages: tuple[OpenAiMessage, ...]
-    model: Id | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    temperature: Temperature | None = None
-    max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     tools: tuple[_Tool, ...] | None = None
     tool_choice: Literal["auto", "none", "required"] | _NamedToolChoice | None = None
