@@ -29,6 +29,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.override import override
 
@@ -46,6 +47,7 @@ class Chat:
         conversations = ConversationStore(self.store, settings.storage)
         streams = StreamEndpoint(settings.stream, conversations)
         self.stop_signals = StopSignals(self.store, 0.5)
+        limiter = RateLimiter(self.store, settings.limits)
         chat = ChatEndpoint(
             settings.request,
             settings.model,
@@ -54,7 +56,7 @@ class Chat:
             FakeProvider(*turns),
             SleepingTools(),
             conversations,
-            None,
+            limiter,
             self.stop_signals,
             streams,
         )
@@ -65,7 +67,7 @@ class Chat:
             routes["GET", path] = Endpoint(partial(streams.handle, each.FORMAT), errors)
         logger = telemetry.make_logger()
         self.service = Service(
-            Router(routes), AnonymousAuthenticator(), None, errors, logger, telemetry.SERVICE, lambda: None
+            Router(routes), AnonymousAuthenticator(), limiter, errors, logger, telemetry.SERVICE, lambda: None
         )
 
     async def send(self, method: str, path: str, body: object = None, **headers: str) -> RecordedResponse:

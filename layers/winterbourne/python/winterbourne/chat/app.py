@@ -191,7 +191,7 @@ def build(
     store = make_store(settings.storage.store, own.stores)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
-    rate_limiter = RateLimiter(store, settings.limits) if settings.limits.are_set else None
+    rate_limiter = RateLimiter(store, settings.limits)
     streams = StreamEndpoint(settings.stream, conversations)
     title_model = settings.storage.title_model
     titles = Titles(provider, conversations, rate_limiter, title_model, settings.model.model_max_tokens)

@@ -269,11 +269,6 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     processes share.
     """
 
-    @property
-    def are_set(self) -> bool:
-        """Whether there is any limit."""
-        return bool(self.limit_requests_per_minute or self.limit_tokens_per_day)
-
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Conversations, limits and stop requests."""

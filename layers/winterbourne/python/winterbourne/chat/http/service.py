@@ -95,7 +95,7 @@ class Service(msgspec.Struct, frozen=True):
     Attributes:
         router: Finds the endpoint.
         authenticator: Identifies the caller.
-        rate_limiter: Counts the caller's requests; None if there are no limits.
+        rate_limiter: Counts the caller's requests.
         encode_error: Encodes error responses when no route matches.
         logger: The logger that is given the request id for each request.
         service_name: SERVICE_NAME, for the metrics.
@@ -104,7 +104,7 @@ class Service(msgspec.Struct, frozen=True):
 
     router: Router[Endpoint]
     authenticator: Authenticator
-    rate_limiter: RateLimiter | None
+    rate_limiter: RateLimiter
     encode_error: ErrorEncoder
     logger: Logger
     service_name: str
@@ -130,7 +130,7 @@ class Service(msgspec.Struct, frozen=True):
                 encode_error = endpoint.encode_error
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
-                if self.rate_limiter and not endpoint.is_public and not endpoint.is_chat:
+                if not endpoint.is_public and not endpoint.is_chat:
                     async with time_limit():
                         await self.rate_limiter.count_request(caller.id, is_chat=False)
                 if endpoint.prepare:

@@ -24,14 +24,14 @@ class Titles(msgspec.Struct, frozen=True):
     Attributes:
         provider: Asks the model.
         conversations: Stores the conversations.
-        rate_limiter: Enforces each caller's limits; None if there are none.
+        rate_limiter: Enforces each caller's limits.
         model_id: The model; empty for the provider's own choice.
         max_tokens: The most that it may be asked for.
     """
 
     provider: Provider
     conversations: ConversationStore
-    rate_limiter: RateLimiter | None
+    rate_limiter: RateLimiter
     model_id: str
     max_tokens: int
 
@@ -58,7 +58,7 @@ class Titles(msgspec.Struct, frozen=True):
 
     async def _ask(self, request: ModelRequest, caller_id: str) -> str:
         """The title. The tokens are the request's and its caller's, whatever happens."""
-        reservation = self.rate_limiter.token_reservation(caller_id) if self.rate_limiter else None
+        reservation = self.rate_limiter.token_reservation(caller_id)
         usages: list[Usage] = []
         try:
             if reservation:

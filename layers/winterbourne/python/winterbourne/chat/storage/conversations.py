@@ -37,7 +37,6 @@ from winterbourne.chat.storage.conversation_items import (
 )
 from winterbourne.chat.storage.lease import RELEASE_TIMEOUT_S, Lease, is_leased
 from winterbourne.chat.storage.stream_log import (
-    LogHeader,
     StreamLog,
     StreamLogs,
     StreamLogWriter,
@@ -81,7 +80,7 @@ class OpenConversation:
         self._request = request
         self._logs = logs
         self._log: StreamLogWriter | None = None  # once started
-        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._log_items, lease.renew)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, renew_lease=lease.renew)
         self._position = 0
         self._epoch = self._expires_at_s = 0
         self._refreshes_ttl = False
@@ -102,7 +101,7 @@ class OpenConversation:
         """
         lease = self._lease
         await lease.load()
-        request = self._request = _only_new(self._request, is_kept=lease.metadata is not None)
+        request = _only_new(self._request, is_kept=lease.metadata is not None)
         if lease.metadata is None:
             merge_history((), request.messages)  # raises before anything is created
         metadata, contents = await asyncio.gather(  # waits for both, even if one fails
@@ -125,7 +124,9 @@ class OpenConversation:
         if self._expires_at_s - metadata.expires_at_s > lease.ttl_s / 2:  # conversations in use do not expire
             self._refreshes_ttl = True
             self._queue.put([replace(item, expires_at_s=self._expires_at_s) for item in contents.all])
-        self._start_log()
+        self._log = self._logs.writer(self._log_pk, self._epoch * 1000, request, self._expires_at_s, is_kept=True)
+        self._queue.collect = self._log.items
+        self._queue.start()
         for message in request.messages:
             self.append(message)
 
@@ -148,15 +149,6 @@ class OpenConversation:
         await self._lease.release(until)
         if self._log and self._queue.is_flushed:
             await self._logs.drop_older(self._log_pk, self._epoch * 1000, until)
-
-    def _start_log(self) -> None:
-        tools = tuple(tool.name for tool in self._request.client_tools)
-        header = LogHeader(position=len(self._request.messages), client_tools=tools, is_kept=True)
-        self._log = self._logs.writer(self._log_pk, self._epoch * 1000, header, self._expires_at_s)
-        self._queue.start()
-
-    def _log_items(self) -> list[Item]:
-        return self._log.items() if self._log else []
 
     async def _truncate(self, contents: "_Items", sk: str) -> "_Items":
         """Delete the items from `sk` on; return the others."""

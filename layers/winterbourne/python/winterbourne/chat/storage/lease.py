@@ -166,10 +166,8 @@ class Lease:
                 break
             if metadata.epoch != known.epoch and is_leased(newer, now_ms):  # renewed by the request before, after all
                 break
-            self._version, metadata = (
-                stored.number,
-                msgspec.structs.replace(metadata, title=newer.title or metadata.title),
-            )
+            self._version = stored.number
+            metadata = msgspec.structs.replace(metadata, title=newer.title or metadata.title)
         return False
 
 

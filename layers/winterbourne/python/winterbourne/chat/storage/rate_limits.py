@@ -46,7 +46,7 @@ class RateLimiter:
         self._store = store
         self._max_requests = settings.limit_requests_per_minute
         self._max_tokens = settings.limit_tokens_per_day
-        if not store.is_shared:
+        if (self._max_requests or self._max_tokens) and not store.is_shared:
             _LOGGER.warning("STORE=memory: each process counts the limits of callers by itself; share a store")
 
     async def count_request(self, caller_id: str, *, is_chat: bool = True) -> None:

@@ -231,8 +231,11 @@ class StreamLogs:
         """The log of an answer whose conversation is not kept. Nothing is written before its first event."""
         return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
 
-    def writer(self, pk: str, epoch: int, header: LogHeader, expires_at_s: int) -> StreamLogWriter:
-        """A writer for one answer."""
+    def writer(self, pk: str, epoch: int, request: ChatRequest, expires_at_s: int, *, is_kept: bool) -> StreamLogWriter:
+        """A writer for the answer to one request; its conversation is kept, or is not."""
+        tools = tuple(tool.name for tool in request.client_tools)
+        position = len(request.messages) if is_kept else 0
+        header = LogHeader(position=position, client_tools=tools, is_kept=is_kept)
         return StreamLogWriter(self._store, pk, epoch, header, self.lease_s / 3, expires_at_s)
 
     async def read(self, caller_id: str, conversation_id: str) -> StreamLog | None:
@@ -299,10 +302,9 @@ class LoggedAnswer:
     """An answer whose events are logged, though its conversation is not kept."""
 
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
-        header = LogHeader(client_tools=tuple(tool.name for tool in request.client_tools))
         self._pk = pk
         self._epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
-        self._writer = logs.writer(pk, self._epoch, header, int(store.now()) + LOG_TTL_S)
+        self._writer = logs.writer(pk, self._epoch, request, int(store.now()) + LOG_TTL_S, is_kept=False)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._logs = logs
         self._is_started = False

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.storage.base import Item, Store
@@ -18,32 +20,25 @@ WRITE_INTERVAL_S: Final = 1.0
 """How much of an answer may be lost with its process, in seconds; also the least time between two periodic writes."""
 
 
-class WriteBehindQueue:
+class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
     """Writes items to the store, in order and one write at a time, from `start` to `close`.
 
     Of two items with the same key, only the later one is written if both are waiting.
 
-    Args:
+    Attributes:
         store: Where the items are written.
         renew_interval_s: As said; also how long a store that fails is left alone, in seconds.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
         renew_lease: Called every `renew_interval_s` seconds, never during a write; None if there is no lease.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        renew_interval_s: float,
-        collect: Callable[[], Sequence[Item]] = tuple,
-        renew_lease: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self._store = store
-        self._collect = collect
-        self._renew_lease = renew_lease
-        self._renew_interval_s = renew_interval_s
-        self._pending: dict[tuple[str, str], Item] = {}
-        self._wake_up = asyncio.Event()
-        self._is_closing = False
+    store: Store
+    renew_interval_s: float
+    collect: Callable[[], Sequence[Item]] = tuple
+    renew_lease: Callable[[], Awaitable[None]] | None = None
+    _pending: dict[tuple[str, str], Item] = {}
+    _wake_up: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    _is_closing: bool = False
 
     @property
     def is_flushed(self) -> bool:
@@ -70,13 +65,13 @@ class WriteBehindQueue:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._task
-        if not self.is_flushed and self._renew_lease:
+        if not self.is_flushed and self.renew_lease:
             measure("ConversationsCut")
             _LOGGER.error("the last %s items of a conversation could not be saved", len(self._pending))
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        renew_at, write_at = loop.time() + self._renew_interval_s, loop.time() + WRITE_INTERVAL_S
+        renew_at, write_at = loop.time() + self.renew_interval_s, loop.time() + WRITE_INTERVAL_S
         while not self._is_closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(renew_at, write_at)):
@@ -84,10 +79,10 @@ class WriteBehindQueue:
             self._wake_up.clear()
             is_written = await self._flush()
             if loop.time() >= renew_at:
-                renew_at += self._renew_interval_s
-                if self._renew_lease:
-                    await self._renew_lease()
-            write_at = loop.time() + (WRITE_INTERVAL_S if is_written else self._renew_interval_s)
+                renew_at += self.renew_interval_s
+                if self.renew_lease:
+                    await self.renew_lease()
+            write_at = loop.time() + (WRITE_INTERVAL_S if is_written else self.renew_interval_s)
         await self._flush()
 
     def _add(self, items: Sequence[Item]) -> None:
@@ -95,10 +90,10 @@ class WriteBehindQueue:
 
     async def _flush(self) -> bool:
         """Write the pending items. If that fails, they stay pending for the next flush; `Store` has logged why."""
-        self._add(self._collect())
+        self._add(self.collect())
         if items := dict(self._pending):
             try:
-                await self._store.put(list(items.values()))
+                await self.store.put(list(items.values()))
             except StorageUnavailable:
                 return False
             for key, item in items.items():

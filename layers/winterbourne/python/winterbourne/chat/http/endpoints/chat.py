@@ -53,7 +53,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         provider: The model provider.
         tools: The tools the model may call.
         conversations: Stores the conversations.
-        rate_limiter: Enforces each caller's limits; None if there are none.
+        rate_limiter: Enforces each caller's limits.
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
         titles: Names the conversations; None if their titles are the beginnings of their first questions.
@@ -66,7 +66,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     provider: Provider
     tools: Tools
     conversations: ConversationStore
-    rate_limiter: RateLimiter | None
+    rate_limiter: RateLimiter
     stop_signals: StopSignals
     streams: StreamEndpoint
     titles: Titles | None = None
@@ -88,9 +88,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
         if decoded.reconnects:
-            if self.rate_limiter:
-                async with time_limit():
-                    await self.rate_limiter.count_request(context.caller.id, is_chat=False)
+            async with time_limit():
+                await self.rate_limiter.count_request(context.caller.id, is_chat=False)
             await self.streams.reconnect(wire_format, encoder, decoded.conversation_id, context)
             return
         request = check_request(
@@ -102,23 +101,21 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         is_kept = request.store or (self.conversations.keeps_all and bool(decoded.conversation_id))
         stored = self.conversations.open(context.caller.id, request) if is_kept else None
         log = stored or (self.conversations.logs.open(context.caller.id, request) if decoded.conversation_id else None)
-        reservation = self.rate_limiter.token_reservation(context.caller.id) if self.rate_limiter else None
+        reservation = self.rate_limiter.token_reservation(context.caller.id)
         usages: list[Usage] = []
         if log:
             context.after_response.append(log.close)
         if reservation:
             context.after_response.append(partial(_settle, reservation, context.caller, usages))
-        fields = context.record.fields
-        fields.update(conversation_id=conversation_id, model=provider.name, model_id=request.model_id or "")
-        if self.rate_limiter or stored:
-            async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
-                if self.rate_limiter:
-                    await self.rate_limiter.count_request(context.caller.id)
-                if reservation:
-                    await reservation.extend(_estimate_turn(self._first_turn(request)))
-                if stored:
-                    await stored.start()
-                    request = msgspec.structs.replace(request, messages=stored.messages)
+        model_id = request.model_id or ""
+        context.record.fields.update(conversation_id=conversation_id, model=provider.name, model_id=model_id)
+        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
+            await self.rate_limiter.count_request(context.caller.id)
+            if reservation:
+                await reservation.extend(_estimate_turn(self._first_turn(request)))
+            if stored:
+                await stored.start()
+                request = msgspec.structs.replace(request, messages=stored.messages)
         await self._run_conversation(request, log, encoder, context, usages, reservation)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
@@ -149,9 +146,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         request_id = invocation.aws_request_id
-        writer = EventWriter(
-            encoder.encode, context.stream.write, encoder.heartbeat, request_id, log.log if log else None
-        )
+        log_events = log.log if log else None
+        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id, log_events)
         conversation = Conversation(
             request=request,
             provider=self.provider,
