@@ -57,12 +57,6 @@ async def convert_currency(
     source, target = from_currency.upper(), to_currency.upper()
     if source == target:
         return Conversion(amount, source, amount, target, rate=1, date="", source="the same currency")
-    rates = await _rates(source, target, context)
-    rate = rates.rates[target]
-    return Conversion(amount, source, round(amount * rate, 2), target, rate=rate, date=rates.date, source=rates.source)
-
-
-async def _rates(source: str, target: str, context: ToolContext) -> _Rates:
     unknown = f"There is no rate from {source} to {target}."
     rates = await get_json(
         context,
@@ -74,4 +68,5 @@ async def _rates(source: str, target: str, context: ToolContext) -> _Rates:
     )
     if target not in rates.rates:
         raise ToolError(unknown)
-    return rates
+    rate = rates.rates[target]
+    return Conversion(amount, source, round(amount * rate, 2), target, rate=rate, date=rates.date, source=rates.source)

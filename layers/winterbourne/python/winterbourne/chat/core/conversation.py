@@ -189,12 +189,9 @@ class TurnParts(msgspec.Struct):
                 self._flush()
                 self._parts.append(ToolCall(id_, name, arguments, opaque))
             case ToolCallSigned(id_, opaque):
-                self._parts = [
-                    msgspec.structs.replace(part, opaque=opaque)
-                    if isinstance(part, ToolCall) and part.id == id_
-                    else part
-                    for part in self._parts
-                ]
+                for at, part in enumerate(self._parts):
+                    if isinstance(part, ToolCall) and part.id == id_:
+                        self._parts[at] = msgspec.structs.replace(part, opaque=opaque)
             case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
                 pass
             case _:

@@ -175,9 +175,8 @@ class _History:
             _LOGGER.info("history repaired: %s", ", ".join(repairs))
 
     def _set_result(self, place: int, result: ToolMessage) -> None:
-        self.messages[place] = msgspec.structs.replace(
-            self.messages[place], content=result.content, is_error=result.is_error
-        )
+        known = self.messages[place]
+        self.messages[place] = msgspec.structs.replace(known, content=result.content, is_error=result.is_error)
 
     def _with_unique_calls(self, turn: AssistantMessage) -> AssistantMessage:
         """The turn without calls whose id comes again in it."""

@@ -90,8 +90,5 @@ def complete_usage(reported: Usage, request: ModelRequest, output: Iterable[str]
         request: What was sent to the provider.
         output: What has been received: text, reasoning and tool call arguments.
     """
-    return msgspec.structs.replace(
-        reported,
-        input=reported.input or estimate_input(request),
-        output=reported.output or estimate_tokens("".join(output)),
-    )
+    output_tokens = reported.output or estimate_tokens("".join(output))
+    return Usage(reported.input or estimate_input(request), output_tokens, reported.cached)

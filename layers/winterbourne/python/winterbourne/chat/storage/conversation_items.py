@@ -147,12 +147,8 @@ def split_into_items(message: Message, pk: str, epoch: int, position: int, expir
     """Split a message into items: the parts of its redacted JSON. Each item's `number` is the count of parts."""
     text = redact_json(_encode(message))
     parts = [text[start : start + MAX_PART_BYTES] for start in range(0, len(text), MAX_PART_BYTES)]
-    return [
-        Item(
-            pk=pk, sk=f"{message_key(epoch, position)}#{n:04}", body=part, number=len(parts), expires_at_s=expires_at_s
-        )
-        for n, part in enumerate(parts)
-    ]
+    first = Item(pk=pk, sk=message_key(epoch, position), number=len(parts), expires_at_s=expires_at_s)
+    return [msgspec.structs.replace(first, sk=f"{first.sk}#{n:04}", body=part) for n, part in enumerate(parts)]
 
 
 def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:

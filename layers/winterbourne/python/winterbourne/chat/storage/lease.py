@@ -105,7 +105,7 @@ class Lease:
         self._version = item.number if item else 0
         self.metadata = parse_metadata(item) if item else None
         self.is_readable = item is None or self.metadata is not None
-        if item and self.metadata is None:  # its messages are still there
+        if item and not self.is_readable:  # its messages are still there
             self.metadata = unreadable_metadata(self._id, item.updated_ms)
 
     async def _acquire(self, title: str) -> ConversationMetadata:

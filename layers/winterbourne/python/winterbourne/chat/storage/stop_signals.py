@@ -91,12 +91,9 @@ class StopSignals:
                 signal, failures = None, failures + 1
             if signal and signal.number >= since_ms:
                 return
-            wait_s = self._backoff_s(failures) if self._store.is_shared else None
-
-    def _backoff_s(self, failures: int) -> float:
-        """Seconds until the next poll, after so many failures in a row."""
-        max_s = max(self._poll_interval_s, MAX_BACKOFF_S)
-        return min(self._poll_interval_s * 2.0 ** min(failures, 10), max_s)
+            backoff_s = self._poll_interval_s * 2.0 ** min(failures, 10)
+            longest_s = max(self._poll_interval_s, MAX_BACKOFF_S)
+            wait_s = min(backoff_s, longest_s) if self._store.is_shared else None
 
 
 def _signal_key(caller_id: str, conversation_id: str) -> tuple[str, str]:

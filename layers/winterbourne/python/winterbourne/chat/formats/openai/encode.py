@@ -236,14 +236,12 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         calls = [call for turn in turns for call in turn.tool_calls if call.name in self.client_tools]
         text = TURN_SEPARATOR.join(turn.text for turn in turns if turn.text) or (None if calls else "")
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        blocks = [[part for part in turn.parts if isinstance(part, Reasoning)] for turn in turns]
+        message["reasoning_content"] = "".join(block.text for turn in blocks for block in turn)
         opaque = _TurnReasoning()
-        for turn in turns:
-            opaque = _TurnReasoning()
-            for part in turn.parts:
-                if isinstance(part, Reasoning):
-                    message["reasoning_content"] = message.get("reasoning_content", "") + part.text
-                    opaque.pieces.append(part.text)
-                    opaque.end_block(part)
+        for block in blocks[-1] if blocks else ():
+            opaque.pieces.append(block.text)
+            opaque.end_block(block)
         if calls:
             message["tool_calls"] = [*map(_tool_call, calls)]
         return {name: value for name, value in message.items() if value != "" or name == "content"} | opaque.fields

@@ -92,9 +92,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                 await self.rate_limiter.count_request(context.caller.id, is_chat=False)
             await self.streams.reconnect(wire_format, encoder, decoded.conversation_id, context)
             return
-        request = check_request(
-            decoded, limits, self.model_settings, self.tools.schemas, takes_image_urls=provider.takes_image_urls
-        )
+        takes_urls, tools = provider.takes_image_urls, self.tools.schemas
+        request = check_request(decoded, limits, self.model_settings, tools, takes_image_urls=takes_urls)
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)

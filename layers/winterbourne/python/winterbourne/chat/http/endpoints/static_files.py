@@ -98,9 +98,8 @@ class PageOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Validate the values: a wrong one is found when the environment starts, not by a user."""
         texts = (self.title, self.greeting, self.accent, self.logo, *(self.suggestions or ()))
         if not isinstance(self.suggestions, Sequence) or not all(isinstance(text, str) for text in texts):
-            raise SettingsError(
-                "title, greeting, accent and logo: expected text; suggestions: expected a list of texts"
-            )
+            expected = "title, greeting, accent and logo: expected text; suggestions: expected a list of texts"
+            raise SettingsError(expected)
         checks = {
             "title: expected text of 1 to 60 characters": self.title.strip() and len(self.title) <= 60,
             "greeting: expected text of at most 500 characters": len(self.greeting) <= 500,

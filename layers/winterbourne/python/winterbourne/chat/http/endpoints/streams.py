@@ -109,9 +109,9 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
             await context.stream.write(RETRY_FIELD)
         writer = EventWriter(encode, context.stream.write, encoder.heartbeat, context.lambda_context.aws_request_id)
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
-        is_in_history = log is None or (log.is_ended and answer.history is not None)
+        is_told = bool(log and log.is_ended and answer.history is not None)  # by the history
         await supervise(
-            _close_run(answer, log, writer) if is_in_history or log is None else self._replay(log, writer),
+            self._replay(log, writer) if log and not is_told else _close_run(answer, log, writer),
             writer,
             wait_for_stop=asyncio.get_running_loop().create_future,  # a stop ends the answer, and its log says so
             deadline=asyncio.get_running_loop().time() + remaining_s,
