@@ -5,6 +5,7 @@ both the call and its result. Display-only parts (`source-*`, `data-*`) are left
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -119,12 +120,9 @@ def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
 
 
 def _latest_answers(messages: Sequence[UIMessage]) -> Iterable[UIMessage]:
-    last = {message.id: message for message in messages if message.role == "assistant" and message.id}
-    for message in messages:
-        if message.role != "assistant" or not message.id:
-            yield message
-        elif latest := last.pop(message.id, None):
-            yield latest
+    answers = (message.id if message.role == "assistant" else "" for message in messages)
+    places = [answer or at for at, answer in enumerate(answers)]
+    return dict(zip(places, messages, strict=True)).values()  # which keep the first place and take the last value
 
 
 def _user_parts(parts: Iterable[UIMessagePart]) -> Iterator[UserPart]:
@@ -135,14 +133,10 @@ def _user_parts(parts: Iterable[UIMessagePart]) -> Iterator[UserPart]:
             yield usable_part(parse_file, part.media_type, url=part.url, name=part.filename)
 
 
-def _split_steps(parts: Iterable[UIMessagePart]) -> list[list[UIMessagePart]]:
-    steps: list[list[UIMessagePart]] = [[]]
-    for part in parts:
-        if part.type == "step-start":
-            steps.append([])
-        else:
-            steps[-1].append(part)
-    return [step for step in steps if step]
+def _split_steps(parts: Iterable[UIMessagePart]) -> Iterator[list[UIMessagePart]]:
+    for is_start, step in groupby(parts, lambda part: part.type == "step-start"):
+        if not is_start:
+            yield list(step)
 
 
 def _decode_step(step: Sequence[UIMessagePart], message: UIMessage) -> Iterator[Message]:

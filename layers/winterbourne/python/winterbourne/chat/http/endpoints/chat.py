@@ -136,7 +136,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         reservation: TokenReservation | None,
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
-        settings, caller_id, invocation = self.stream_settings, context.caller.id, context.lambda_context
+        settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         append = log.append if isinstance(log, OpenConversation) else None
         is_durable = append is not None or (log is not None and self.conversations.is_shared)
         context.stream.outlives_reader = {"run": True, "cancel": False}.get(settings.on_disconnect, is_durable)
@@ -144,7 +144,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
-        request_id = invocation.aws_request_id
         log_events = log.log if log else None
         writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id, log_events)
         conversation = Conversation(

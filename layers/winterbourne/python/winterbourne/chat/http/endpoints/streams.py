@@ -5,7 +5,7 @@ For clients that have lost their stream, or come to it later, in any wire format
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 
 import msgspec
@@ -94,10 +94,9 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         if log and not log.is_ended:
             is_kept = log.header.is_kept
             return await self.conversations.history_before(caller_id, conversation_id, log) if is_kept else None
-        try:
+        with suppress(ConversationNotFound):
             return (await self.conversations.get(caller_id, conversation_id))[1]
-        except ConversationNotFound:
-            return None
+        return None
 
     async def _send(
         self, wire_format: Format, answer: ResumedAnswer, log: StreamLog | None, after: int, context: RequestContext
