@@ -137,14 +137,12 @@ def limit_older_images(
         free -= 1
         return part if free >= 0 else Text("[an older image that is not shown any more]")
 
-    limited: list[Message] = []
-    for message in reversed(messages):
-        if isinstance(message, UserMessage) and message is not newest and images_of([message]):
+    limited = list(messages)
+    for at in reversed(range(len(messages))):
+        if isinstance(message := messages[at], UserMessage) and message is not newest and images_of([message]):
             parts = tuple(fitting(part) for part in reversed(message.parts))[::-1]
-            limited.append(msgspec.structs.replace(message, parts=parts))
-        else:
-            limited.append(message)
-    return tuple(reversed(limited))
+            limited[at] = msgspec.structs.replace(message, parts=parts)
+    return tuple(limited)
 
 
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:

@@ -22,7 +22,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.errors import ChatError, DeadlineReached
 from winterbourne.chat.infra import redaction, telemetry
 
-__all__ = ["EventWriter", "supervise"]
+__all__ = ["TERMINAL_EVENTS", "EventWriter", "supervise"]
 
 # How long a cancelled conversation may take to clean up before the terminal event is sent without waiting for it.
 CANCEL_GRACE_S: Final = 1.0

@@ -20,16 +20,15 @@ import msgspec
 
 from winterbourne.chat.core.events import (
     ChatEvent,
-    ConversationEnded,
     ConversationFailed,
     ConversationStarted,
-    ConversationStopped,
     EventBatch,
     ReasoningDelta,
     TextDelta,
     TurnEnded,
 )
 from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.core.supervisor import TERMINAL_EVENTS
 from winterbourne.chat.errors import AnswerLost, StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store, encode_key, time_limit
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
@@ -63,8 +62,6 @@ MAX_CHUNK_BYTES: Final = 350_000
 
 MAX_PENDING_BYTES: Final = 16 * 1024
 """Lines of this size are written at once, however short the time since the last write."""
-
-TERMINAL_EVENTS: Final = (ConversationEnded, ConversationFailed, ConversationStopped)
 
 URGENT_EVENTS: Final = (ConversationStarted, TurnEnded, *TERMINAL_EVENTS)
 """What is written at once: that there is an answer, and what ends a turn or the answer."""

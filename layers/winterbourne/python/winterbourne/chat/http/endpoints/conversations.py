@@ -22,7 +22,7 @@ __all__ = ["ConversationsEndpoint", "read_page"]
 ValidCursor: TypeAlias = tuple[Annotated[int, Meta(ge=1, le=2**53)], Annotated[str, Meta(min_length=1, max_length=512)]]
 """A cursor as a caller may send it."""
 
-DEFAULT_PAGE_SIZE: Final = 30
+DEFAULT_PAGE_SIZE: Final = "30"
 MAX_PAGE_SIZE: Final = 100
 
 
@@ -83,15 +83,13 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
 async def read_page(store: ConversationStore, context: RequestContext) -> tuple[list[ConversationSummary], str | None]:
     """The page of the caller's conversations that the query asks for, and the cursor of the next one as text."""
     query = context.request.query
-    limit, after = _parse_limit(query.get("limit", "")), _decode_cursor(query.get("after", ""))
+    limit, after = _parse_limit(query.get("limit") or DEFAULT_PAGE_SIZE), _decode_cursor(query.get("after", ""))
     async with time_limit():
         summaries, cursor = await store.list_page(context.caller.id, limit, after)
     return summaries, cursor and _encode_cursor(cursor)
 
 
 def _parse_limit(text: str) -> int:
-    if not text:
-        return DEFAULT_PAGE_SIZE
     if text in map(str, range(1, MAX_PAGE_SIZE + 1)):
         return int(text)
     raise RequestRejected(400, "invalid_limit", f"limit: expected a number from 1 to {MAX_PAGE_SIZE}")
