@@ -301,7 +301,7 @@ class TestReading:
         self, store: Store, clock: Clock
     ) -> None:
         logs = StreamLogs(store, LEASE_S)
-        log_writer = logs.writer(log_partition(ALICE, "c"), 1, LogHeader(), 0)
+        log_writer = logs.writer(log_partition(ALICE, "c"), 1, request(), 0, is_kept=False)
         log_writer.append((*START, TextDelta("half")))
         await store.put(log_writer.items())
         clock.time_s += LEASE_S + 1
