@@ -93,7 +93,9 @@ class TestCors:
     def test_configured_origins_may(self) -> None:
         cors = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
         assert cors["AllowOrigins"] == ["https://a.example", "https://b.example"]
-        assert {"content-type", "authorization", "x-amz-content-sha256", "x-api-key"} <= set(cors["AllowHeaders"])
+        assert {"content-type", "authorization", "last-event-id", "x-amz-content-sha256", "x-api-key"} <= set(
+            cors["AllowHeaders"]
+        )
 
     def test_allows_the_headers_of_the_clients_we_support(self) -> None:
         cors = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]

@@ -67,7 +67,7 @@ class ConversationMetadata(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: The id the caller gave it.
-        title: The beginning of the first question.
+        title: The beginning of the first question, until a model or the user has given it another.
         created_ms: Epoch milliseconds; also the first request's `epoch`.
         epoch: Identifies the latest request, as a fencing token: the epoch milliseconds of its start, always greater
             than the last one.
