@@ -71,7 +71,7 @@ class Chat:
         )
 
     async def send(self, method: str, path: str, body: object = None, **headers: str) -> RecordedResponse:
-        response = RecordedResponse()
+        response = self.response = RecordedResponse()
         path, _, query = path.partition("?")
         request = event(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         await self.service.handle(
@@ -147,6 +147,7 @@ class TestAnAnswerThatRuns:
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
+        assert b'"stopped"' not in chat.response.body, "the reader's process may end alone, and its client come back"
         assert b'"done"' in (await asking).body
 
     @jumping

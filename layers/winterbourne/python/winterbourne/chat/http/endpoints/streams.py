@@ -120,9 +120,13 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
     async def _replay(self, log: StreamLog, writer: EventWriter) -> None:
         if log.events:
             await writer.emit(tuple(log.events))
-        async with aclosing(self.conversations.logs.follow(log)) as batches:
-            async for batch in batches:
-                await writer.emit(batch)
+        try:
+            async with aclosing(self.conversations.logs.follow(log)) as batches:
+                async for batch in batches:
+                    await writer.emit(batch)
+        except asyncio.CancelledError:
+            writer.closed = True  # the answer goes on: a client that is told of no end comes back for the rest
+            raise
 
 
 def _encoder(wire_format: Format, answer: ResumedAnswer) -> Encoder:
