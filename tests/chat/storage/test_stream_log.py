@@ -283,6 +283,13 @@ class TestReading:
         clock.time_s += 2
         assert await logs.read(ALICE, "c") is None
 
+    async def test_expires_by_itself(self, store: Store, clock: Clock) -> None:
+        answer = StreamLogs(store, LEASE_S).open(ALICE, request())
+        answer.log((*START, *END))
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        items = await store.query_partition(log_partition(ALICE, "c"))
+        assert [item.expires_at_s for item in items] == [int(clock.time_s) + LOG_TTL_S]
+
     async def test_of_a_dead_writer_ends_with_a_failure_for_everybody(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
         answer = logs.open(ALICE, request())
