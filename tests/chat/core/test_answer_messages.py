@@ -2,12 +2,23 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from tests.chat.conversations import conversations
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.answer_messages import messages_of
+from winterbourne.chat.core.answer_messages import continued_turns, events_of, messages_of
 from winterbourne.chat.core.history import normalize_history
-from winterbourne.chat.core.messages import AssistantMessage, Reasoning, Text, ToolMessage, Usage
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Message,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
 
 
 @given(conversations(), st.data())
@@ -37,6 +48,42 @@ def test_only_the_last_turn_can_be_incomplete_and_only_an_ended_answer_has_its_u
     usages = [turn.usage for turn in turns if isinstance(turn.usage, Usage)]
     assert len(usages) <= 1
     assert not usages or isinstance(said[-1], e.ConversationEnded)
+
+
+@given(conversations())
+def test_events_of_them_are_those_of_the_same_messages(events: list[e.ChatEvent]) -> None:
+    messages = [
+        replace(one, incomplete=False, usage=UNSET) if isinstance(one, AssistantMessage) else one
+        for one in messages_of(events)
+    ]
+    again = messages_of(events_of(messages))
+    assert texts(again) == texts(messages)
+    assert [type(one) for one in again] == [type(one) for one in messages]
+
+
+def texts(messages: list[Message]) -> list[object]:
+    """What is said in messages, as far as it does not depend on how it was cut."""
+    return [one.text if isinstance(one, AssistantMessage) else getattr(one, "tool_call_id", "") for one in messages]
+
+
+def test_what_goes_on_is_the_end_of_a_history() -> None:
+    turn = AssistantMessage((ToolCall("a", "pick", "{}"),), "m")
+    history: list[Message] = [
+        UserMessage((Text("hi"),)),
+        AssistantMessage((Text("x"),), "before"),
+        UserMessage((Text("?"),)),
+        turn,
+    ]
+    result = ToolMessage("a", "pick", "plain", is_error=False)
+    assert continued_turns([*history, result], "m") == (turn, result)
+    assert continued_turns(history, "new") == ()
+    assert list(events_of([turn, result])) == [
+        e.TurnStarted(1),
+        e.ToolCallStarted("a", "pick"),
+        e.ToolCallReady("a", "pick", "{}"),
+        e.ToolFinished("a", "pick", "completed", 0, b'"plain"'),
+        e.TurnEnded("tool_calls"),
+    ]
 
 
 @given(conversations(), st.data())

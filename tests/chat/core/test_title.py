@@ -147,3 +147,11 @@ class TestUsage:
                 await asking.title()
         assert len(asking.usages) == 1
         assert asking.provider.open == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a\u200b\u202eb\x1b[1m\n c", "ab[1m c"), ("\u200b \u2066", ""), ("👩‍👩‍👧 Family", "👩‍👩‍👧 Family")],
+)
+def test_a_line_has_nothing_that_cannot_be_seen(text: str, line: str) -> None:
+    assert single_line(text) == line

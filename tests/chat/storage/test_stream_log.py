@@ -288,7 +288,7 @@ class TestReading:
         answer.log((*START, *END))
         await answer.close(asyncio.get_running_loop().time() + 5)
         items = await store.query_partition(log_partition(ALICE, "c"))
-        assert [item.expires_at_s for item in items] == [int(clock.time_s) + LOG_TTL_S]
+        assert [item.expires_at_s for item in items] == [int(clock.time_s) + 2 * LOG_TTL_S]
 
     async def test_of_a_dead_writer_ends_with_a_failure_for_everybody(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
@@ -447,7 +447,7 @@ def test_the_format_of_a_log_is_as_documented() -> None:
     log_writer.append((*START, ReasoningDelta("hm"), TextDelta("Hel"), ToolFinished("1", "sum", "completed", 12, b"3")))
     (item,) = log_writer.items()
     assert item.body.decode().splitlines() == [
-        '{"type":"LogHeader","version":1,"position":0,"client_tools":[],"is_kept":false}',
+        '{"type":"LogHeader","version":1,"position":0,"client_tools":[],"is_kept":false,"earlier":[]}',
         '{"type":"ConversationStarted","conversation_id":"c","message_id":"m","model":"model"}',
         '{"type":"TurnStarted","turn":1}',
         '["hm"]',

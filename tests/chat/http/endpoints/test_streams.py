@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
@@ -110,6 +111,7 @@ class TestAnAnswerThatRuns:
             assert frames(response) == frames(asked)
             assert numbers(response) == list(range(1, len(frames(asked)) + 1))
             assert response.headers["content-type"] == "text/event-stream"
+            assert response.body.startswith(b"retry: 1000\nid: 1\n")
 
     @jumping
     async def test_can_be_read_at_once(self) -> None:
@@ -198,6 +200,57 @@ class TestAnAnswerThatHasEnded:
         asked = await asking
         assert (await chat.read("/api/chat/c/stream")).status == 204
         assert frames(await chat.read()) == frames(asked)
+
+
+class TestAnAnswerThatGoesOn:
+    """After the client has run its own tools, the same message goes on in another request."""
+
+    @jumping
+    @pytest.mark.parametrize("kept", [False, True])
+    async def test_is_sent_again_as_one_message(self, kept: object) -> None:
+        calls = [[TextDelta("Pick.")], *calls_tools(("t", "pick", "{}"))[:-1], [TurnEnded("tool_calls")]]
+        chat = Chat(calls, answer("done"), wire_format=ai_sdk.FORMAT)
+        question = {"id": "u", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+        body: dict[str, Any] = {"id": "c", "tools": {"pick": {"parameters": {}}}}
+        first = {"message": question} if kept else {"messages": [question]}
+        asked = await chat.send("POST", "/chat", {**body, **first})
+        message_id = asked.frames[0]["messageId"]
+        picked = {"type": "tool-pick", "toolCallId": "t", "state": "output-available", "input": {}, "output": 7}
+        parts = [{"type": "step-start"}, {"type": "text", "text": "Pick."}, picked]
+        turn = {"id": message_id, "role": "assistant", "parts": parts}
+        await asyncio.sleep(1)
+        goes_on = await chat.send(
+            "POST", "/chat", {**body, **({"message": turn} if kept else {"messages": [question, turn]})}
+        )
+        told = [json.loads(line[6:]) for line in frames(await chat.read("/api/chat/c/stream"))[:-1]]
+        kinds = [frame["type"] for frame in told]
+        assert told[0] == goes_on.frames[0] == {"type": "start", "messageId": message_id}
+        assert [kind for kind in kinds if kind.startswith("tool")] == [
+            "tool-input-start",
+            "tool-input-available",
+            "tool-output-available",
+        ]
+        assert not any("dynamic" in frame for frame in told)
+        assert [frame["delta"] for frame in told if frame["type"] == "text-delta"] == ["Pick.", "done"]
+        assert kinds.count("start-step") == kinds.count("finish-step") == 2
+        assert kinds[-1] == "finish"
+
+
+class TestAKeptAnswerThatIsNotTheLatest:
+    """As after an older release, which keeps no logs, has answered or deleted."""
+
+    @jumping
+    async def test_is_not_sent_again(self) -> None:
+        chat = Chat(answer("one"))
+        await chat.ask(store=True)
+        (head,) = await chat.store.query_partition("conversations#anonymous")
+        later = head.body.replace(b'"epoch":1', b'"epoch":2')
+        await chat.store.put([replace(head, body=later)])
+        assert (await chat.read()).status == 204
+        await chat.store.put([head])
+        assert (await chat.read()).status == 200
+        await chat.store.delete([(head.pk, head.sk)])
+        assert (await chat.read()).status == 204
 
 
 class TestFramesAfterANumber:

@@ -274,8 +274,9 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Conversations, limits and stop requests."""
 
     store: str = "memory"
-    """Where conversations, limits and stop requests are stored: memory (each process for itself, lost with it),
-    file:PATH (SQLite, for one machine), dynamodb:TABLE, or SCHEME:NAME with a store of your own, in `Chat(stores=…)`.
+    """Where conversations, logs of answers, limits and stop requests are stored: memory (each process for itself, lost
+    with it; an answer can be resumed only in the process that gives it), file:PATH (SQLite, for one machine),
+    dynamodb:TABLE, or SCHEME:NAME with a store of your own, in `Chat(stores=…)`.
     """
     keep: Literal["request", "always"] = "request"
     """Which conversations are kept: request (those whose requests say so, by `store: true`, or by sending one message
@@ -289,8 +290,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     conversation_ttl_days: Count = 30
     """Days a conversation is kept after its last message; then it is deleted."""
     conversation_lease: Seconds = 30.0
-    """Seconds after which the conversation of a process that died can be used again. While a request runs in one,
-    others get 409.
+    """Seconds after which the conversation of a process that died can be used again, and readers of its answer are told
+    that it is lost. While a request runs in one, others get 409.
     """
     stop_poll_interval: Seconds = 0.5
     """Seconds between two looks into the store for a stop request that another process has received."""
@@ -314,9 +315,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream: StreamSettings = StreamSettings()
     request: RequestSettings = RequestSettings()
     auth: AuthSettings = AuthSettings()
-    """Authentication scheme: api_key (rejects every call until there are keys), jwt, iam, none (accepts every call), or
-    the name of one of your own, in `Chat(auth_schemes=…)`.
-    """
     limits: LimitSettings = LimitSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()

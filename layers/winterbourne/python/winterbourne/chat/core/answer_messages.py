@@ -1,6 +1,6 @@
 """Builds the messages of an answer from its events: those of one that was broken off are in what was emitted of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -11,6 +11,11 @@ from winterbourne.chat.core.events import (
     ConversationFailed,
     ConversationStarted,
     ConversationStopped,
+    ReasoningDelta,
+    ReasoningEnded,
+    TextDelta,
+    ToolCallReady,
+    ToolCallStarted,
     ToolFinished,
     ToolProgressed,
     ToolQueued,
@@ -20,13 +25,16 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    AssistantPart,
     Message,
+    Reasoning,
+    Text,
     ToolCall,
     ToolMessage,
     Usage,
 )
 
-__all__ = ["messages_of"]
+__all__ = ["continued_turns", "events_of", "messages_of"]
 
 
 def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
@@ -39,6 +47,52 @@ def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
         answer.add(event)
     answer.end_turn(incomplete=True)
     return answer.messages
+
+
+def continued_turns(history: Sequence[Message], message_id: str) -> tuple[Message, ...]:
+    """The turns and results, at the end of a history, of an answer that goes on after the client has run its tools."""
+    turns = (at for at, one in enumerate(history) if isinstance(one, AssistantMessage) and one.id == message_id)
+    return tuple(history[next(turns, len(history)) :])
+
+
+def events_of(messages: Iterable[Message]) -> Iterator[ChatEvent]:
+    """The events of turns and results, in the order in which they were emitted, as far as messages have them."""
+    turns = 0
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            if turns:
+                yield TurnEnded("tool_calls")
+            turns += 1
+            yield TurnStarted(turns)
+            for part in message.parts:
+                yield from _part_events(part)
+        elif isinstance(message, ToolMessage):
+            yield _result_event(message)
+    if turns:
+        yield TurnEnded("tool_calls")
+
+
+def _part_events(part: AssistantPart) -> Iterator[ChatEvent]:
+    match part:
+        case ToolCall(id_, name, arguments, opaque):
+            yield from (ToolCallStarted(id_, name), ToolCallReady(id_, name, arguments, opaque))
+        case Reasoning(text, signature, redacted, opaque):
+            if text:
+                yield ReasoningDelta(text)
+            yield ReasoningEnded(signature, redacted, opaque)
+        case Text(text):
+            yield TextDelta(text)
+
+
+def _result_event(message: ToolMessage) -> ToolFinished:
+    if message.is_error:
+        return ToolFinished(message.tool_call_id, message.name, "failed", 0, error=message.content)
+    content = message.content.encode("utf-8", "replace")
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError):  # a client's plain text
+        content = msgspec.json.encode(content.decode())
+    return ToolFinished(message.tool_call_id, message.name, "completed", 0, content)
 
 
 class _Answer(msgspec.Struct):

@@ -96,6 +96,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
         request_id: The invocation's id, passed to the tools.
         caller_id: Who asks, passed to the tools.
+        log_fields: Receives `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
     """
@@ -111,6 +112,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     deadline: float = float("inf")
     request_id: str = ""
     caller_id: str = ""
+    log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
 
@@ -144,7 +146,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             usage = _add(usage, ended.usage)
             if reason := turn.final_stop_reason:
                 break
-        telemetry.note(stop_reason=reason)
+        self.log_fields["stop_reason"] = reason
         await self.emit((ended, ConversationEnded(reason, usage, number)))
 
     def _model_request(self, history: list[Message], tools: tuple[ToolSchema, ...], number: int) -> ModelRequest:

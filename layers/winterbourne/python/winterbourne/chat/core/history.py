@@ -7,14 +7,13 @@ sent is always normalized. No history is refused, because a client cannot mend w
 
 import logging
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
-    Image,
     Message,
     Reasoning,
     SystemMessage,
@@ -27,11 +26,9 @@ from winterbourne.chat.core.messages import (
 
 __all__ = [
     "INTERRUPTED_CALL_RESULT",
-    "images_of",
     "is_blank",
     "new_messages",
     "normalize_history",
-    "texts_of",
     "with_usable_parts",
 ]
 
@@ -87,23 +84,6 @@ def with_usable_parts(message: Message) -> Message:
         return message
     parts = tuple(Text(part.text) if isinstance(part, UnusablePart) else part for part in message.parts)
     return msgspec.structs.replace(message, parts=parts)
-
-
-def texts_of(message: Message) -> Iterator[str]:
-    """What a message says, in order: text, reasoning, arguments of calls, a result. Images say nothing."""
-    match message:
-        case SystemMessage(text) | ToolMessage(content=text):
-            yield text
-        case UserMessage(parts) | AssistantMessage(parts):
-            for part in parts:
-                if not isinstance(part, Image):
-                    yield part.arguments if isinstance(part, ToolCall) else part.text
-
-
-def images_of(messages: Iterable[Message]) -> list[Image]:
-    """The images of all messages."""
-    users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
 def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> tuple[Message, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from winterbourne.chat.core.history import images_of, is_blank, normalize_history, texts_of, with_usable_parts
+from winterbourne.chat.core.history import is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
@@ -15,6 +15,8 @@ from winterbourne.chat.core.messages import (
     Message,
     SystemMessage,
     Text,
+    ToolCall,
+    ToolMessage,
     ToolSchema,
     UnusablePart,
     UserMessage,
@@ -24,7 +26,7 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "limit_older_images"]
+__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -90,6 +92,22 @@ def available_models(model: ModelSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys([model.model_id or model.model_provider, *filter(None, choices)]))
 
 
+def count_chars(message: Message) -> int:
+    """The characters of its text, reasoning, arguments or result; images have none."""
+    match message:
+        case SystemMessage(text) | ToolMessage(content=text):
+            return len(text)
+        case UserMessage(parts) | AssistantMessage(parts):
+            texts = (part for part in parts if not isinstance(part, Image))
+            return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
+
+
+def images_of(messages: Iterable[Message]) -> list[Image]:
+    """The images of all messages."""
+    users = (message for message in messages if isinstance(message, UserMessage))
+    return [part for message in users for part in message.parts if isinstance(part, Image)]
+
+
 def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
     """The model to request from the provider, or None for the default."""
     default, *others = models = available_models(model)
@@ -137,18 +155,20 @@ def limit_older_images(
         free -= 1
         return part if free >= 0 else Text("[an older image that is not shown any more]")
 
-    limited = list(messages)
-    for at in reversed(range(len(messages))):
-        if isinstance(message := messages[at], UserMessage) and message is not newest and images_of([message]):
+    limited: list[Message] = []
+    for message in reversed(messages):
+        if isinstance(message, UserMessage) and message is not newest and images_of([message]):
             parts = tuple(fitting(part) for part in reversed(message.parts))[::-1]
-            limited[at] = msgspec.structs.replace(message, parts=parts)
-    return tuple(limited)
+            limited.append(msgspec.structs.replace(message, parts=parts))
+        else:
+            limited.append(message)
+    return tuple(reversed(limited))
 
 
 def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
-    longest = max([len(system), *(sum(map(len, texts_of(message))) for message in messages)])
+    longest = max([len(system), *map(count_chars, messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
 

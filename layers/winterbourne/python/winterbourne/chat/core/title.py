@@ -31,9 +31,16 @@ _AROUND: Final = " \"'`*#_“”„«»\u2018\u2019"
 """Quotation marks and Markdown, which models put around a title all the same."""
 
 
+_UNSEEN: Final = dict.fromkeys(
+    {*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 0x200B, 0x200E, 0x200F, 0xFEFF}
+    | {*range(0x202A, 0x202F), *range(0x2060, 0x206A)}
+)
+"""Controls, marks of direction and blanks without width; what joins the parts of an emoji stays."""
+
+
 def single_line(text: str) -> str:
-    """The text on one line, redacted."""
-    return " ".join(redact(text).split())
+    """The text on one line, redacted, without characters that cannot be seen or turn others around."""
+    return " ".join(redact(text).translate(_UNSEEN).split())
 
 
 def shorten(line: str) -> str:

@@ -5,14 +5,13 @@ a caller who stops each answer just before its end would otherwise never be char
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.history import images_of, texts_of
-from winterbourne.chat.core.messages import AssistantMessage
+from winterbourne.chat.core.messages import AssistantMessage, Image, Message, ToolCall, ToolMessage, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["TOKENS_PER_IMAGE", "complete_usage", "estimate_input", "estimate_tokens"]
@@ -72,14 +71,12 @@ def estimate_tokens(text: str) -> int:
 
 def estimate_input(request: ModelRequest) -> int:
     """The tokens of what is sent to a provider; tools count as three quarters of their JSON, as OpenAI shortens it."""
-    turns = (message for message in request.messages if isinstance(message, AssistantMessage))
-    names = (call.name for turn in turns for call in turn.tool_calls)
-    said = (text for message in request.messages for text in texts_of(message))
+    texts = "".join((request.system, *(text for message in request.messages for text in _texts(message))))
     tools = msgspec.json.encode(request.tools).decode() if request.tools else ""
     overhead = TOKENS_PER_MESSAGE * (len(request.messages) + bool(request.system))
-    images = len(images_of(request.messages)) * TOKENS_PER_IMAGE
-    texts = "".join((request.system, *names, *said))
-    return estimate_tokens(texts) + estimate_tokens(tools) * 3 // 4 + overhead + images
+    users = (message for message in request.messages if isinstance(message, UserMessage))
+    images = sum(isinstance(part, Image) for message in users for part in message.parts)
+    return estimate_tokens(texts) + estimate_tokens(tools) * 3 // 4 + overhead + images * TOKENS_PER_IMAGE
 
 
 def complete_usage(reported: Usage, request: ModelRequest, output: Iterable[str]) -> Usage:
@@ -90,5 +87,22 @@ def complete_usage(reported: Usage, request: ModelRequest, output: Iterable[str]
         request: What was sent to the provider.
         output: What has been received: text, reasoning and tool call arguments.
     """
-    output_tokens = reported.output or estimate_tokens("".join(output))
-    return Usage(reported.input or estimate_input(request), output_tokens, reported.cached)
+    return msgspec.structs.replace(
+        reported,
+        input=reported.input or estimate_input(request),
+        output=reported.output or estimate_tokens("".join(output)),
+    )
+
+
+def _texts(message: Message) -> Iterator[str]:
+    match message:
+        case UserMessage(parts) | AssistantMessage(parts):
+            for part in parts:
+                if isinstance(part, ToolCall):
+                    yield from (part.name, part.arguments)
+                elif not isinstance(part, Image):
+                    yield part.text
+        case ToolMessage(content=text):
+            yield text
+        case _:
+            yield message.text

@@ -136,7 +136,7 @@ def _event(scope: Message, body: bytes) -> Message:
     for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return {
-        "rawPath": raw_path.decode("latin-1").removeprefix(quote(scope.get("root_path", ""))),
+        "rawPath": raw_path.decode("latin-1").removeprefix(quote(scope.get("root_path", "").rstrip("/"))),
         "rawQueryString": scope["query_string"].decode("latin-1"),
         "headers": headers,
         "requestContext": {"http": {"method": scope["method"]}, "timeEpoch": int(time.time() * 1000)},

@@ -1,6 +1,7 @@
 """Names kept conversations: asks a model for a title once the first answer has been sent and saved."""
 
 import asyncio
+import contextlib
 
 import msgspec
 
@@ -9,6 +10,7 @@ from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Messa
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.title import ask_for_title, title_request
 from winterbourne.chat.core.usage import estimate_input
+from winterbourne.chat.errors import RateLimitExceeded
 from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.storage.conversation_items import derive_title
@@ -44,17 +46,18 @@ class Titles(msgspec.Struct, frozen=True):
             until: When to give up, on the event loop's clock.
 
         Raises:
-            ChatError: The model or the store failed, or the caller's limit is used up; it keeps the title it has.
+            ChatError: The model or the store failed; it keeps the title it has, as it does if the limit is used up.
             TimeoutError: It took too long.
         """
         if context.record.fields.get("stop_reason") != "stop" or any(map(_is_answer, request.messages)):
             return
         caller_id, conversation_id = context.caller.id, request.conversation_id
-        async with asyncio.timeout_at(until):
-            summary, messages = await self.conversations.get(caller_id, conversation_id)
-            asked = title_request(messages, self.model_id, self.max_tokens, until)
-            if summary.title == derive_title(messages) and (title := await self._ask(asked, caller_id)):
-                await self.conversations.set_title(caller_id, conversation_id, title, if_title=summary.title)
+        with contextlib.suppress(RateLimitExceeded):
+            async with asyncio.timeout_at(until):
+                summary, messages = await self.conversations.get(caller_id, conversation_id)
+                asked = title_request(messages, self.model_id, self.max_tokens, until)
+                if summary.title == derive_title(messages) and (title := await self._ask(asked, caller_id)):
+                    await self.conversations.set_title(caller_id, conversation_id, title, if_title=summary.title)
 
     async def _ask(self, request: ModelRequest, caller_id: str) -> str:
         """The title. The tokens are the request's and its caller's, whatever happens."""

@@ -124,7 +124,9 @@ class OpenConversation:
         if self._expires_at_s - metadata.expires_at_s > lease.ttl_s / 2:  # conversations in use do not expire
             self._refreshes_ttl = True
             self._queue.put([replace(item, expires_at_s=self._expires_at_s) for item in contents.all])
-        self._log = self._logs.writer(self._log_pk, self._epoch * 1000, request, self._expires_at_s, is_kept=True)
+        self._log = self._logs.writer(
+            self._log_pk, self._epoch * 1000, request, self._expires_at_s, is_kept=True, history=self.messages
+        )
         self._queue.collect = self._log.items
         self._queue.start()
         for message in request.messages:
@@ -229,6 +231,20 @@ class ConversationStore:
         items = await _read_items(self._store, *keys, metadata)
         messages = [stored.with_id() for stored in await _join_items(items.all, metadata.created_ms)]
         return self._summary(item, metadata), messages
+
+    async def latest_log(self, caller_id: str, conversation_id: str) -> StreamLog | None:
+        """The log of the conversation's latest answer; None if there is none to be read, or a later answer without one.
+
+        Raises:
+            StorageUnavailable: It cannot be read.
+        """
+        log = await self.logs.read(caller_id, conversation_id)
+        if log is None or not log.header.is_kept:
+            return log
+        item = await self._store.get(*conversation_key(caller_id, conversation_id))
+        metadata = parse_metadata(item) if item else None
+        is_latest = item is not None and (metadata is None or metadata.epoch * 1000 <= log.epoch)
+        return log if is_latest else None  # an older release deletes and goes on without logs
 
     async def history_before(self, caller_id: str, conversation_id: str, log: StreamLog) -> list[Message]:
         """The messages kept before an answer, its question included.

@@ -40,13 +40,17 @@ class RateLimiter:
     Args:
         store: Holds the counters.
         settings: LIMIT_REQUESTS_PER_MINUTE and LIMIT_TOKENS_PER_DAY; with 0 there is no limit and nothing is counted.
+
+    Attributes:
+        is_needed: Whether there is any limit.
     """
 
     def __init__(self, store: Store, settings: LimitSettings) -> None:
         self._store = store
         self._max_requests = settings.limit_requests_per_minute
         self._max_tokens = settings.limit_tokens_per_day
-        if (self._max_requests or self._max_tokens) and not store.is_shared:
+        self.is_needed = bool(self._max_requests or self._max_tokens)
+        if self.is_needed and not store.is_shared:
             _LOGGER.warning("STORE=memory: each process counts the limits of callers by itself; share a store")
 
     async def count_request(self, caller_id: str, *, is_chat: bool = True) -> None:

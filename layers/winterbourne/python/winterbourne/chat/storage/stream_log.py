@@ -18,6 +18,7 @@ from typing import Final, TypeAlias, cast
 
 import msgspec
 
+from winterbourne.chat.core.answer_messages import continued_turns, events_of
 from winterbourne.chat.core.events import (
     ChatEvent,
     ConversationFailed,
@@ -27,9 +28,10 @@ from winterbourne.chat.core.events import (
     TextDelta,
     TurnEnded,
 )
-from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.core.messages import ChatRequest, Message
 from winterbourne.chat.core.supervisor import TERMINAL_EVENTS
 from winterbourne.chat.errors import AnswerLost, StorageUnavailable
+from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.storage.base import Item, Store, encode_key, time_limit
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
@@ -77,12 +79,14 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         position: Where the answer's first message is among the messages of its request, if they are kept.
         client_tools: Names of the tools that the client runs.
         is_kept: Whether the conversation is kept.
+        earlier: What the answer had said before this request, if the request goes on with a message of before.
     """
 
     version: int = 1
     position: int = 0
     client_tools: tuple[str, ...] = ()
     is_kept: bool = False
+    earlier: tuple[Message, ...] = ()
 
 
 _Line: TypeAlias = str | list[str] | LogHeader | ChatEvent
@@ -113,7 +117,7 @@ class StreamLogWriter:
         self._touch_interval_ms = touch_interval_s * 1000
         self._expires_at_s = expires_at_s
         self._pending = bytearray()
-        self._chunk = _encode_lines([header])  # the open one, as it was written last; the header goes with first events
+        self._chunk = redact_json(_to_lines([header]))  # the open one, as written last; this goes with the first events
         self._number = 0
         self._touch_at_ms = float("inf")
 
@@ -127,6 +131,7 @@ class StreamLogWriter:
         """The chunks to write: what was appended since the last call, or a sign of life if that is due."""
         now_ms = self._store.now_ms()
         if now_ms > self._touch_at_ms + 2 * self._touch_interval_ms:
+            self._pending.clear()
             return []  # it was frozen for the time of a lease, and readers have been told that the answer is lost
         if not self._pending and now_ms < self._touch_at_ms:
             return []
@@ -172,6 +177,11 @@ class StreamLog:
     def is_ended(self) -> bool:
         """Whether the answer has ended."""
         return bool(self.events) and isinstance(self.events[-1], TERMINAL_EVENTS)
+
+    @property
+    def whole(self) -> list[ChatEvent]:
+        """The events of the whole message: those of before this request come right after its start."""
+        return [*self.events[:1], *events_of(self.header.earlier), *self.events[1:]]
 
     @property
     def open_key(self) -> tuple[str, str]:
@@ -228,11 +238,21 @@ class StreamLogs:
         """The log of an answer whose conversation is not kept. Nothing is written before its first event."""
         return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
 
-    def writer(self, pk: str, epoch: int, request: ChatRequest, expires_at_s: int, *, is_kept: bool) -> StreamLogWriter:
-        """A writer for the answer to one request; its conversation is kept, or is not."""
+    def writer(
+        self,
+        pk: str,
+        epoch: int,
+        request: ChatRequest,
+        expires_at_s: int,
+        *,
+        is_kept: bool,
+        history: Sequence[Message] = (),
+    ) -> StreamLogWriter:
+        """A writer for the answer to one request, with this history; its conversation is kept, or is not."""
         tools = tuple(tool.name for tool in request.client_tools)
         position = len(request.messages) if is_kept else 0
-        header = LogHeader(position=position, client_tools=tools, is_kept=is_kept)
+        earlier = continued_turns(history, request.message_id)
+        header = LogHeader(position=position, client_tools=tools, is_kept=is_kept, earlier=earlier)
         return StreamLogWriter(self._store, pk, epoch, header, self.lease_s / 3, expires_at_s)
 
     async def read(self, caller_id: str, conversation_id: str) -> StreamLog | None:
@@ -301,7 +321,8 @@ class LoggedAnswer:
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
         self._pk = pk
         self._epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
-        self._writer = logs.writer(pk, self._epoch, request, int(store.now()) + LOG_TTL_S, is_kept=False)
+        expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # counted from its end, it can be read for half of that
+        self._writer = logs.writer(pk, self._epoch, request, expires_at_s, is_kept=False, history=request.messages)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._logs = logs
         self._is_started = False
@@ -348,7 +369,10 @@ def _chunk_key(epoch: int, number: int) -> str:
 
 
 def _encode(batch: EventBatch) -> bytes:
-    lines: list[_Line] = [_shorten(event) for event in batch]
+    return _to_lines([_shorten(event) for event in batch])
+
+
+def _to_lines(lines: Sequence[_Line]) -> bytes:
     try:
         return _encode_lines(lines)
     except UnicodeEncodeError:  # half of an emoji, whose other half is in the next event

@@ -35,6 +35,10 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
 """Every other reason is `other`."""
 
 
+DYNAMIC: Final = b',"dynamic":true'
+"""Of tools whose types the client does not know."""
+
+
 class AiSdkEncoder(sse.SseEncoder):
     """Encodes events as UI message chunks.
 
@@ -78,7 +82,7 @@ class AiSdkEncoder(sse.SseEncoder):
             case e.ToolProgressed(id_, _, data):
                 return _tool_output_available(id_, single_line(data) + b',"preliminary":true')
             case e.ToolFinished():
-                return _tool_finished(event)
+                return self._tool_finished(event)
             case e.TurnStarted():
                 self._is_step_open = True
                 return b'data: {"type":"start-step"}\n\n'
@@ -142,8 +146,17 @@ class AiSdkEncoder(sse.SseEncoder):
         return b"%bdata: %b\n\n%b" % (self._end_step(), dumps({"type": kind, **fields}), sse.DONE)
 
     def _tool_call_fields(self, call_id: str, name: str) -> bytes:
-        dynamic = b"" if name in self.client_tools else b',"dynamic":true'
-        return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), dynamic)
+        return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), self._dynamic(name))
+
+    def _tool_finished(self, event: e.ToolFinished) -> bytes:
+        dynamic = self._dynamic(event.name)
+        if event.status == "completed":
+            return _tool_output_available(event.id, single_line(event.result) or b"null", dynamic)
+        fields = dumps(event.id), dumps(event.error or event.status), dynamic
+        return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b%b}\n\n' % fields
+
+    def _dynamic(self, name: str) -> bytes:
+        return b"" if name in self.client_tools else DYNAMIC
 
 
 def _metadata(part: PartMetadata) -> bytes:
@@ -157,13 +170,6 @@ def _tool_input(arguments: str) -> bytes:
     return single_line(arguments.encode() or b"{}") if is_object else dumps(arguments)
 
 
-def _tool_finished(event: e.ToolFinished) -> bytes:
-    if event.status == "completed":
-        return _tool_output_available(event.id, single_line(event.result) or b"null")
-    fields = dumps(event.id), dumps(event.error or event.status)
-    return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b,"dynamic":true}\n\n' % fields
-
-
-def _tool_output_available(call_id: str, output: bytes) -> bytes:
-    template = b'data: {"type":"tool-output-available","toolCallId":%b,"dynamic":true,"output":%b}\n\n'
-    return template % (dumps(call_id), output)
+def _tool_output_available(call_id: str, output: bytes, dynamic: bytes = DYNAMIC) -> bytes:
+    template = b'data: {"type":"tool-output-available","toolCallId":%b%b,"output":%b}\n\n'
+    return template % (dumps(call_id), dynamic, output)

@@ -100,7 +100,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         is_kept = request.store or (self.conversations.keeps_all and bool(decoded.conversation_id))
         stored = self.conversations.open(context.caller.id, request) if is_kept else None
         log = stored or (self.conversations.logs.open(context.caller.id, request) if decoded.conversation_id else None)
-        reservation = self.rate_limiter.token_reservation(context.caller.id)
+        limiter = self.rate_limiter
+        reservation = limiter.token_reservation(context.caller.id) if limiter.is_needed else None
         usages: list[Usage] = []
         if log:
             context.after_response.append(log.close)
@@ -108,13 +109,14 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.after_response.append(partial(_settle, reservation, context.caller, usages))
         model_id = request.model_id or ""
         context.record.fields.update(conversation_id=conversation_id, model=provider.name, model_id=model_id)
-        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
-            await self.rate_limiter.count_request(context.caller.id)
-            if reservation:
-                await reservation.extend(_estimate_turn(self._first_turn(request)))
-            if stored:
-                await stored.start()
-                request = msgspec.structs.replace(request, messages=stored.messages)
+        if limiter.is_needed or stored:
+            async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
+                await limiter.count_request(context.caller.id)
+                if reservation:
+                    await reservation.extend(_estimate_turn(self._first_turn(request)))
+                if stored:
+                    await stored.start()
+                    request = msgspec.structs.replace(request, messages=stored.messages)
         await self._run_conversation(request, log, encoder, context, usages, reservation)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
@@ -158,6 +160,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             deadline=deadline,
             request_id=request_id,
             caller_id=caller_id,
+            log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)

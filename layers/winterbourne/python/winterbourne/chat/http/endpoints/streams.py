@@ -83,7 +83,7 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
     ) -> tuple[StreamLog | None, ResumedAnswer]:
         caller_id, history = context.caller.id, None
         async with time_limit():
-            log = await self.conversations.logs.read(caller_id, conversation_id)
+            log = await self.conversations.latest_log(caller_id, conversation_id)
             if wire_format.shows_history:
                 history = await self._history(caller_id, conversation_id, log)
         tools = frozenset(log.header.client_tools if log else ())
@@ -110,16 +110,18 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
         is_told = bool(log and log.is_ended and answer.history is not None)  # by the history
         await supervise(
-            self._replay(log, writer) if log and not is_told else _close_run(answer, log, writer),
+            self._replay(log, _events(wire_format, log), writer)
+            if log and not is_told
+            else _close_run(answer, log, writer),
             writer,
             wait_for_stop=asyncio.get_running_loop().create_future,  # a stop ends the answer, and its log says so
             deadline=asyncio.get_running_loop().time() + remaining_s,
             heartbeat_interval_s=self.settings.heartbeat_interval,
         )
 
-    async def _replay(self, log: StreamLog, writer: EventWriter) -> None:
-        if log.events:
-            await writer.emit(tuple(log.events))
+    async def _replay(self, log: StreamLog, events: EventBatch, writer: EventWriter) -> None:
+        if events:
+            await writer.emit(events)
         try:
             async with aclosing(self.conversations.logs.follow(log)) as batches:
                 async for batch in batches:
@@ -151,12 +153,17 @@ def _last_frame(context: RequestContext, log: StreamLog) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
+def _events(wire_format: Format, log: StreamLog) -> EventBatch:
+    """What is sent of an answer; what its message had before this request is in the history, if that is shown."""
+    return log.events if wire_format.shows_history else log.whole
+
+
 def _has_more(wire_format: Format, answer: ResumedAnswer, log: StreamLog, after: int) -> bool:
     if not log.is_ended:
         return True
     if wire_format.numbers_frames:
         encoder = _encoder(wire_format, answer)
-        return sum(bool(encoder.encode((event,))) for event in log.events) > after
+        return sum(bool(encoder.encode((event,))) for event in _events(wire_format, log)) > after
     return log.events[-1] != ConversationStopped("user")
 
 
