@@ -171,6 +171,7 @@ class TestWhatIsWritten:
         assert log.events == [TextDelta("a"), TextDelta("b"), ReasoningDelta("c")]
         assert log.header == LogHeader(version=9, is_kept=True)
         assert "secret" not in caplog.text
+        assert len(caplog.records) == 1
 
     def test_is_nothing_before_the_first_event_which_says_whose_log_it_is(self) -> None:
         log_writer = writer(Store(MemoryBackend, threads=0, is_shared=False))

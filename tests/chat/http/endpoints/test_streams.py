@@ -41,10 +41,12 @@ TALK: list[Step] = [[TextDelta("Hel")], pause(3), [TextDelta("lo "), TextDelta("
 class Chat:
     """A chat on the event loop's clock, in one format."""
 
-    def __init__(self, *turns: list[Step], wire_format: Format = native.FORMAT, store: Store | None = None) -> None:
+    def __init__(
+        self, *turns: list[Step], wire_format: Format = native.FORMAT, store: Store | None = None, **settings_: Any
+    ) -> None:
         self.now_s = asyncio.get_running_loop().time
         self.store = store or Store(MemoryBackend, threads=0, is_shared=True, now=lambda: 1e9 + self.now_s())
-        settings = Settings.of(auth="none", conversation_lease=LEASE_S)
+        settings = Settings.of(auth="none", conversation_lease=LEASE_S, **settings_)
         conversations = ConversationStore(self.store, settings.storage)
         streams = StreamEndpoint(settings.stream, conversations)
         self.stop_signals = StopSignals(self.store, 0.5)
@@ -414,6 +416,11 @@ class TestAFormatThatShowsTheHistory:
     async def test_ends_at_once_if_there_is_nothing(self) -> None:
         again = await Chat(wire_format=SHOWS_HISTORY).send("POST", "/chat", {})
         assert [frame["type"] for frame in again.frames] == ["history", "start", "done"]
+
+    @jumping
+    async def test_is_counted_like_the_requests_that_ask_no_model(self) -> None:
+        chat = Chat(wire_format=SHOWS_HISTORY, limit_requests_per_minute=1)
+        assert [(await chat.send("POST", "/chat", {})).status for _ in range(6)] == [200] * 5 + [429]
 
     @jumping
     async def test_is_refused_if_it_cannot_send_an_answer_again(self) -> None:

@@ -172,6 +172,7 @@ class StreamLog:
         self._number = 0
         self._open = Item(pk=pk, sk=_chunk_key(epoch, 0))
         self._rest = b""
+        self._is_damaged = False
 
     @property
     def is_ended(self) -> bool:
@@ -209,7 +210,11 @@ class StreamLog:
         return msgspec.structs.replace(self._open, body=body, number=now_ms)
 
     def _add_line(self, line: bytes) -> None:
-        if (decoded := _decode(line)) is None or self.is_ended:
+        decoded = _decode(line)
+        if decoded is None and not self._is_damaged:
+            self._is_damaged = True
+            _LOGGER.error("lines of a stream log cannot be read and are left out")  # without their content
+        if decoded is None or self.is_ended:
             return
         match decoded:
             case LogHeader():
@@ -386,11 +391,10 @@ def _shorten(event: ChatEvent) -> _Line:
 
 
 def _decode(line: bytes) -> _Line | None:
-    """A line's value; None, with a log line, if this version cannot read it."""
+    """A line's value; None if this version cannot read it."""
     try:
         return cast("_Line", _decode_line(line))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
             return cast("_Line", msgspec.convert(json.loads(line), _Line))
-    _LOGGER.error("a line of a stream log cannot be read and is left out")  # without its content
     return None
