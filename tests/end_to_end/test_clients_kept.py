@@ -1,7 +1,7 @@
 """Kept conversations as frontends load them: what the real clients have after the streams, and what is loaded, are one.
 
 Generated chats: tools of the server and of the page, reasoning with signatures and opaque data, images, failures,
-stops, several turns in an answer. A tenth of them here, all thousand in `make test-clients`.
+stops, several turns in an answer. A few of them here, all thousand in `make test-clients`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 
 pytestmark = pytest.mark.slow
 
-COUNTS = [pytest.param(100, id="a hundred"), pytest.param(1000, id="a thousand", marks=pytest.mark.clients)]
+COUNTS = [pytest.param(30, id="a few"), pytest.param(1000, id="a thousand", marks=pytest.mark.clients)]
 
 
 def chats(count: int, *, same_id: bool, late_data: bool = False) -> list[Chat]:

@@ -1,8 +1,8 @@
 """The app of docs/how-to/react.md, as it stands there, with each version of the AI SDK in a real Chromium.
 
 The connections of its page go through a proxy that breaks them. What the page shows in the end has to be what it shows
-when nothing is broken. Some of this runs with `ai` 7 in every run of the tests; all of it, also with 6 and 5, with the
-other clients.
+when nothing is broken. A reload and the list run with `ai` 7 in every run of the tests; the
+rest, and versions 6 and 5, with the other clients.
 """
 
 import re
@@ -129,6 +129,7 @@ def come_back(page: Page, version: str) -> None:
 
 
 class TestALostConnection:
+    @pytest.mark.clients
     def test_is_made_good_when_somebody_looks(
         self, page: Page, site: CuttingProxy, version: str, undisturbed: list[str]
     ) -> None:
@@ -184,6 +185,7 @@ class TestAReloadInMidAnswer:
         expect_told(page, [COUNT, counted(150)])
 
 
+@pytest.mark.clients
 def test_a_stopped_answer_is_not_resumed(page: Page, site: CuttingProxy) -> None:
     ask(page, COUNT)
     until(page, "20 21")

@@ -26,12 +26,12 @@ def test_a_process_does_not_grow_with_its_chats(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_is_cut_and_resumed_in_any_format_is_as_if_it_had_not_been(tmp_path: Path) -> None:
-    assert cut_streams(80, tmp_path, seed=1).wrong == []
+    assert cut_streams(40, tmp_path, seed=1).wrong == []
 
 
 def test_a_killed_answer_ends_for_its_readers_with_what_was_shown_until_a_second_before(tmp_path: Path) -> None:
-    assert killed_writers(5, tmp_path, seed=1, at_once=5, lease_s=2).wrong == []
+    assert killed_writers(3, tmp_path, seed=1, at_once=3, lease_s=1).wrong == []
 
 
 def test_a_process_that_was_taken_for_dead_changes_no_ending(tmp_path: Path) -> None:
-    assert frozen_writers(2, tmp_path, seed=1, at_once=2, lease_s=2).wrong == []
+    assert frozen_writers(1, tmp_path, seed=1, at_once=1, lease_s=1).wrong == []

@@ -9,7 +9,7 @@ import pytest
 from tests.new_user import NewUser, build_wheel
 from tests.stack import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.doors, pytest.mark.timeout(600)]
 
 PAGE = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 STEPS = re.findall(r"(?:^`([^`\n]+)`\n\n)?^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

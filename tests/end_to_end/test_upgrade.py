@@ -9,7 +9,7 @@ import pytest
 from tests.new_user import NewUser, build_wheel
 from winterbourne import __version__
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.doors, pytest.mark.timeout(600)]
 
 NEWER: Final = "9.9.9"
 
