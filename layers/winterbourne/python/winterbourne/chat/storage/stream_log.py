@@ -62,7 +62,7 @@ EPOCH_CHARS: Final = 17
 MAX_CHUNK_BYTES: Final = 350_000
 """As much as one item holds."""
 
-MAX_PENDING_BYTES: Final = 16 * 1024
+MAX_PENDING_BYTES: Final = 64 * 1024
 """Lines of this size are written at once, however short the time since the last write."""
 
 URGENT_EVENTS: Final = (ConversationStarted, TurnEnded, *TERMINAL_EVENTS)
@@ -296,7 +296,7 @@ class StreamLogs:
         return self._store.now_ms() - log.written_ms > self.lease_s * 1000
 
     async def drop_older(self, pk: str, epoch: int, until: float) -> None:
-        """Delete the logs of earlier answers that nobody writes or reads any more.
+        """Delete the logs of answers before one that is kept, which nobody writes or reads any more.
 
         What is not deleted until this time of the event loop's clock expires.
         """
@@ -305,7 +305,6 @@ class StreamLogs:
             async with asyncio.timeout_at(until):
                 items = await self._store.query_partition(pk)
                 older = [item for item in items if item.sk < _chunk_key(epoch, 0) and item.number < silent_since_ms]
-                older = [item for item in older if epoch % 1000 == 0 or not is_of_kept(item)]  # it may be all there is
                 if older:
                     await self._store.delete([(item.pk, item.sk) for item in older])
 
@@ -324,12 +323,10 @@ class LoggedAnswer:
     """An answer whose events are logged, though its conversation is not kept."""
 
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
-        self._pk = pk
-        self._epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
+        epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
         expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # counted from its end, it can be read for half of that
-        self._writer = logs.writer(pk, self._epoch, request, expires_at_s, is_kept=False, history=request.messages)
+        self._writer = logs.writer(pk, epoch, request, expires_at_s, is_kept=False, history=request.messages)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
-        self._logs = logs
         self._is_started = False
 
     def log(self, batch: EventBatch) -> None:
@@ -341,10 +338,9 @@ class LoggedAnswer:
             self._queue.write_soon()
 
     async def close(self, until: float) -> None:
-        """Write what is left, until this time of the event loop's clock, and drop the logs of earlier answers."""
+        """Write what is left, until this time of the event loop's clock. The log is there until it expires."""
         if self._is_started:
             await self._queue.close(until)
-            await self._logs.drop_older(self._pk, self._epoch, until)
 
 
 def log_partition(caller_id: str, conversation_id: str) -> str:
