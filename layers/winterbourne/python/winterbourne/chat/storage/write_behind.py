@@ -27,9 +27,9 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
 
     Attributes:
         store: Where the items are written.
-        renew_interval_s: As said; also how long a store that fails is left alone, in seconds.
+        renew_interval_s: Seconds between two calls of `renew_lease`; also how long a store that fails is left alone.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
-        renew_lease: Called every `renew_interval_s` seconds, never during a write; None if there is no lease.
+        renew_lease: Called that often, never during a write; None if there is no lease.
     """
 
     store: Store
