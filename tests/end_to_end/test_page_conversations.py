@@ -27,6 +27,14 @@ window.fetch = async (...request) => {
 };
 """
 
+ESCAPES_DURING_TOOLS = """
+new MutationObserver((_, observer) => {
+  if (document.querySelectorAll(".tool[data-status=started]").length < 2) return;
+  observer.disconnect();
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+}).observe(document.body, { subtree: true, childList: true, attributes: true });
+"""  # at once: tools end in half a second, and a test on a busy machine may look later than that
+
 
 def count(last: int) -> str:
     return " ".join(map(str, range(1, last + 1)))
@@ -68,16 +76,14 @@ class TestAddress:
 
     def test_an_answer_that_was_not_finished_says_so(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        running = ask(page, FIVE).locator(".tool[data-status=started]")
-        expect(running.nth(1)).to_be_visible()
-        page.keyboard.press("Escape")
-        has_ended(page.locator(".answer"), "stopped")
+        page.evaluate(ESCAPES_DURING_TOOLS)
+        has_ended(ask(page, FIVE), "stopped")
         page.route("**/stream*", lambda route: route.fulfill(status=204))  # as after an hour
         page.reload()
         answer = has_ended(page.locator(".answer"), "stopped")
         expect(answer).to_contain_text("This answer was not finished.")
         expect(answer.locator(".tool[data-status=cancelled]").first).to_be_visible()
-        expect(running).to_have_count(0)
+        expect(answer.locator(".tool[data-status=started]")).to_have_count(0)
         expect(answer.get_by_role("button", name="Try again")).to_be_visible()
 
     def test_back_and_forward_lead_from_one_to_another(self, visits: Visits, chat: str) -> None:

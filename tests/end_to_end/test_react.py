@@ -62,7 +62,10 @@ def site(chat: str, version: str) -> Iterator[CuttingProxy]:
 
 @pytest.fixture
 def page(visits: Visits, site: CuttingProxy) -> Page:
-    return visits.open(site.url)
+    """The page, once it knows that there is nothing to resume: asked sooner, it may follow its own answer as well."""
+    page = visits.open(site.url)
+    page.wait_for_function("performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/stream'))")
+    return page
 
 
 def ask(page: Page, question: str) -> None:
