@@ -111,7 +111,7 @@ def links(page: str) -> list[str]:
 
 
 def anchors(page: str) -> set[str]:
-    """What a link may have behind `#`: one name for each heading, made as GitHub makes them."""
+    """What a link may have after `#`: one name for each heading, made as GitHub makes them."""
     tokens = _parse(page)
     headings = [tokens[index + 1].content for index, token in enumerate(tokens) if token.type == "heading_open"]
     names = Counter(re.sub(r"\]\(.*?\)|[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)

@@ -70,7 +70,7 @@ class RecordedResponse:
         self.ended = True
 
     async def write(self, data: bytes) -> None:
-        assert not self.ended, "nothing is written behind the end"
+        assert not self.ended, "nothing is written after the end"
         if not self.response and self._head:
             self.response = Response(self._head.status, self._head.headers)
         self.body += data

@@ -233,7 +233,7 @@ class TestLimits:
 
 
 def _await_title(client: Client, conversation: str, title: str) -> bool:
-    """Whether the conversation has that title within five seconds: it is written behind the answer."""
+    """Whether the conversation has that title within five seconds: it is written after the answer."""
     for _ in range(100):
         listed = client.ask("GET", "/conversations").json()["conversations"]
         if {one["id"]: one["title"] for one in listed}[conversation] == title:

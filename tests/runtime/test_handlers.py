@@ -231,7 +231,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "a slot": Clock(),
     "a static call": StaticClock(),
     "a decorated method": StaticClock().method,
-    "a method behind any arguments": StaticClock().plain_method,
+    "a method with any arguments": StaticClock().plain_method,
     "keyword only": keyword_only,
     "a default": with_default,
     "any arguments": any_arguments,

@@ -115,7 +115,7 @@ class _Case:
         return None
 
     def _continue(self, path: str, have: bytes, length: int, expected: Any) -> str:
-        """Resume behind the last whole frame, perhaps more than once."""
+        """Resume after the last whole frame, perhaps more than once."""
         frames = [frame for _, frame in events(have)]
         until = time.monotonic() + PATIENCE_S
         for attempt in count():

@@ -293,7 +293,7 @@ def _show_ag_ui(frames: Iterable[Any]) -> Any:  # noqa: C901, PLR0912 - one case
 
 
 def ag_ui_messages(frames: Iterable[Any]) -> list[dict[str, Any]]:
-    """The messages behind the user's last one, as an AG-UI client has them: from a snapshot, from events, or from both.
+    """The messages after the user's last one, as an AG-UI client has them: from a snapshot, from events, or from both.
 
     Results are by their calls: one that came first stands first in a client's list, but not where the list is loaded.
     """

@@ -50,7 +50,7 @@ class FakeRuntimeApi(asyncio.Protocol):
         self._server.close()
 
     async def is_idle(self) -> None:
-        """Wait until what is done behind the end of a response is done as well: the next invocation is asked for."""
+        """Wait until what is done after the end of a response is done as well: the next invocation is asked for."""
         await self._asked.wait()
 
     async def invoke(self, event: bytes) -> None:

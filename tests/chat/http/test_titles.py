@@ -1,4 +1,4 @@
-"""Titles of kept conversations: written once, behind the first answer, by a provider over HTTP; nothing waits."""
+"""Titles of kept conversations: written once, after the first answer, by a provider over HTTP; nothing waits."""
 
 import asyncio
 import contextlib

@@ -197,7 +197,7 @@ async def tool_loop_in_the_past(talk: Talk) -> None:
 
 
 async def result_then_question(talk: Talk) -> None:
-    """As after an answer that failed behind its tools."""
+    """As after an answer that failed after its tools."""
     talk.client.user("1 + 2?")
     talk.client.assistant("", ("call_1", "add", '{"a":1,"b":2}'))
     talk.client.result("call_1", "3")

@@ -37,7 +37,7 @@ def write(client: Client, steps: Sequence[Any]) -> None:
 
 
 async def complaint(client: str, steps: Sequence[Any], family: str) -> object:
-    """What the family refused of a history, the question behind it and a tool loop; or how the answer ended."""
+    """What the family refused of a history, the question after it and a tool loop; or how the answer ended."""
     async with strict_providers(family) as providers:
         provider = providers[family]
         talk = Talk.begin(client, provider)

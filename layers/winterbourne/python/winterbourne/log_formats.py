@@ -129,7 +129,7 @@ def class_name(error: object) -> str:
 
 
 def _related(error: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """The errors behind this one, breadth first, with their relation to the one before."""
+    """The errors that led to this one, breadth first, with their relation to the one before."""
     seen, queue = {id(error)}, deque([error])
     while queue:
         for relation, other in _links(queue.popleft()):

@@ -492,7 +492,7 @@ class TestSlowStore:
         began = loop.time()
         response = await fixture.serve(path, QUESTION, 5_000)
         assert after_s <= response.ended_after_s <= after_s + END_GRACE_S + 0.01
-        assert loop.time() - began < 5  # what is behind it ends before Lambda's deadline too
+        assert loop.time() - began < 5  # what comes after it ends before Lambda's deadline too
 
 
 class TestDraft:

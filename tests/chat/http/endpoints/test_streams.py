@@ -349,7 +349,7 @@ class DyingStore(Store):
 
 
 class HistoryEncoder(NativeEncoder):
-    """Native frames, behind one that counts the messages of the history."""
+    """Native frames, after one that counts the messages of the history."""
 
     history: Sequence[Message] | None = None
 

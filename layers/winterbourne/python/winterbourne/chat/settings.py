@@ -283,7 +283,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     instead of all), always (every one that its client has named with an id).
     """
     title_model: str = ""
-    """The model that names a kept conversation, once, behind its first answer: its id as the provider spells it, of a
+    """The model that names a kept conversation, once, after its first answer: its id as the provider spells it, of a
     cheap one. Unset: the chat's default model. off: the title is the beginning of the first question. On Bedrock the
     function's role must allow it too (template parameter BedrockModels).
     """

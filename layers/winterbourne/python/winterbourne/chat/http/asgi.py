@@ -45,7 +45,7 @@ class AsgiApplication(msgspec.Struct, frozen=True):
         """Serve one connection; what is neither HTTP nor the lifespan is not accepted.
 
         Raises:
-            ChatError: An unexpected error behind the start of a response, which the server then breaks off.
+            ChatError: An unexpected error after the start of a response, which the server then breaks off.
 
         Cancellation:
             Cancels the request, and waits until it has saved what it has.
@@ -66,7 +66,7 @@ class AsgiApplication(msgspec.Struct, frozen=True):
         hanging_up = asyncio.create_task(_wait_for_disconnect(receive, message))
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
-            if stream.outlives_reader or stream.ended:  # behind the end of a response, servers tell so too
+            if stream.outlives_reader or stream.ended:  # after the end of a response, servers tell so too
                 await asyncio.wait((handling,))
         finally:
             hanging_up.cancel()
@@ -107,7 +107,7 @@ class _Sink:
         await self._tell({"type": "http.response.body"})
 
     async def _tell(self, message: Message) -> None:
-        """Send a message, behind what another task is sending to a slow reader."""
+        """Send a message, after what another task is sending to a slow reader."""
         async with self._lock:
             with contextlib.suppress(OSError):  # a client that has gone; servers before version 2.4 say nothing
                 await self._send(message)

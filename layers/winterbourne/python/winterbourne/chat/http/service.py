@@ -31,10 +31,10 @@ JSON_HEADERS: Final = {
 
 END_GRACE_S: Final = 0.2
 """How long the end of a response waits for what is left to save, in seconds: a store that is well needs a few
-milliseconds, and who reads the conversation behind the end then finds the answer in it."""
+milliseconds, and who reads the conversation after the end then finds the answer in it."""
 
 TIDY_TIMEOUT_S: Final = 3.0
-"""How long an invocation may go on behind the end of its response, in seconds."""
+"""How long an invocation may go on after the end of its response, in seconds."""
 
 BACKGROUND_TIMEOUT_S: Final = 10.0
 """How long after that what is done in the background may take, in seconds: it may ask a model."""
@@ -43,7 +43,7 @@ TIDY_RESERVE_S: Final = 0.5
 """How long before Lambda's deadline both end at the latest; the runtime cancels what goes on."""
 
 AfterResponse = Callable[[float], Awaitable[None]]
-"""What is done behind the end of the response, until the given time of the event loop's clock."""
+"""What is done after the end of the response, until the given time of the event loop's clock."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     """Everything an endpoint needs: the request, its caller, its path parameters, and the stream for the response.
 
     `record` has the fields of the request's log line. To `after_response`, an endpoint adds what the caller need not
-    wait for: it is called behind the end of the response, whatever that was. `background` is called when all that is
+    wait for: it is called after the end of the response, whatever that was. `background` is called when all that is
     done, unless the response has failed.
     """
 

@@ -76,7 +76,7 @@ class RequestRecord(msgspec.Struct):
         tools: The tools that the model called, for the log line.
         measurements: (metric, value, tool); the tool is empty for metrics of the request.
         has_first_token: Whether the time to the first token is measured.
-        ended_at: When its response ended, if something was done behind that; on the same clock.
+        ended_at: When its response ended, if something was done after that; on the same clock.
     """
 
     started_at: float
@@ -174,7 +174,7 @@ def note_first_token() -> None:
 
 
 def note_end() -> None:
-    """Record that the response has ended: what is done behind that is no part of its duration."""
+    """Record that the response has ended: what is done after that is no part of its duration."""
     if record := _current_record.get():
         record.ended_at = time.monotonic()
 

@@ -16,14 +16,14 @@ MAX_MEMORY_BYTES: Final = 64 * 2**20
 DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 StoreFactory: TypeAlias = Callable[[str], Store]
-"""Makes a store of the text behind `SCHEME:` in STORE. Returns at once; a thread connects it."""
+"""Makes a store of the text after `SCHEME:` in STORE. Returns at once; a thread connects it."""
 
 
 def make_store(location: str, own: Mapping[str, StoreFactory] | None = None) -> Store:
     """The store at `memory`, `file:PATH`, `dynamodb:TABLE`, or `SCHEME:NAME` with a scheme of `own`.
 
     Raises:
-        SettingsError: There is no such scheme, or the name behind it is missing.
+        SettingsError: There is no such scheme, or the name after it is missing.
     """
     scheme, _, name = location.partition(":")
     if scheme in STORES and (name == "") != (scheme == "memory"):

@@ -31,7 +31,7 @@ RELEASE_TIMEOUT_S: Final = 0.5
 """How long a request that changes no message waits for the release, in seconds."""
 
 RELEASE_WAITS_S: Final = (0.1, 0.2, 0.4)
-"""A lease that is held is looked at again after each: what an answer leaves to be saved is saved behind its end, and a
+"""A lease that is held is looked at again after each: what an answer leaves to be saved is saved after its end, and a
 client may ask again at once."""
 
 

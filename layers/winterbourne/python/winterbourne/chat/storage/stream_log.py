@@ -1,6 +1,6 @@
 """Stream log: the events of an answer, appended to the store while it streams, for readers who come back or come later.
 
-A log is a series of bytes, one line of JSON for each event, behind a first line with the header. It is stored in
+A log is a series of bytes, one line of JSON for each event, after a first line with the header. It is stored in
 chunks, one item each: the last chunk is open and is written anew whenever there is more; one that has reached
 CHUNK_BYTES is closed, and the next one follows. A reader reads all chunks once and then only the open one. Each answer
 has a log of its own, by its epoch, and a conversation's partition holds the latest of them.

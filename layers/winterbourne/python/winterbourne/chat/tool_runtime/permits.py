@@ -24,7 +24,7 @@ class Permits:
     """Acquires permits of several semaphores at once, and keeps the queue of waiters."""
 
     def __init__(self) -> None:
-        # Those that wait for the same semaphores queue behind each other, each with its number among all that came.
+        # Those that wait for the same semaphores queue one after another, each with its number among all that came.
         self._queues: dict[tuple[Semaphore, ...], deque[tuple[int, asyncio.Future[None]]]] = {}
         self._numbers = itertools.count()
 

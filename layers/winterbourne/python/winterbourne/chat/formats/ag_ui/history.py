@@ -276,7 +276,7 @@ def _encrypted(value: EncryptedValue) -> dict[str, str]:
 
 
 def _insert_result(encoded: list[dict[str, Any]], result: ToolMessage) -> None:
-    """Put a result where the client has it: behind the message that calls and the results that it has already."""
+    """Put a result where the client has it: after the message that calls and the results that it has already."""
     call_id, content = result.tool_call_id, result_content(result.content, is_error=result.is_error)
     metadata = {METADATA_KEY: {"status": "failed" if result.is_error else "completed"}}
     for owner in range(len(encoded) - 1, -1, -1):
