@@ -81,6 +81,30 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         Cancellation:
             Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
+        request, encoder = self._read(wire_format, context)
+        if request.reconnects:
+            async with time_limit():
+                await self.rate_limiter.count_request(context.caller.id, is_chat=False)
+            await self.streams.reconnect(wire_format, encoder, request.conversation_id, context)
+            return
+        is_logged = request.store or bool(request.conversation_id)
+        conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
+        message_id = request.message_id or f"m_{uuid.uuid4().hex}"
+        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
+        log = self._open_log(request, context) if is_logged else None
+        usages: list[Usage] = []
+        limiter = self.rate_limiter
+        reservation = limiter.token_reservation(context.caller.id) if limiter.is_needed else None
+        if reservation:
+            context.after_response.append(partial(_settle, reservation, context.caller, usages))
+        model = {"model": self.provider.name, "model_id": request.model_id or ""}
+        context.record.fields.update(conversation_id=conversation_id, **model)
+        if limiter.is_needed or isinstance(log, OpenConversation):
+            request = await self._admit(request, log, reservation, context)
+        await self._run_conversation(request, log, encoder, context, usages, reservation)
+
+    def _read(self, wire_format: Format, context: RequestContext) -> tuple[ChatRequest, Encoder]:
+        """The request, decoded and checked, and what encodes its answer."""
         limits, provider = self.request_settings, self.provider
         body = context.request.json_object(limits)
         try:
@@ -88,36 +112,33 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise invalid_shape(error) from None
         if decoded.reconnects:
-            async with time_limit():
-                await self.rate_limiter.count_request(context.caller.id, is_chat=False)
-            await self.streams.reconnect(wire_format, encoder, decoded.conversation_id, context)
-            return
+            return decoded, encoder
         takes_urls, tools = provider.takes_image_urls, self.tools.schemas
-        request = check_request(decoded, limits, self.model_settings, tools, takes_image_urls=takes_urls)
-        conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
-        message_id = request.message_id or f"m_{uuid.uuid4().hex}"
-        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
-        is_kept = request.store or (self.conversations.keeps_all and bool(decoded.conversation_id))
-        stored = self.conversations.open(context.caller.id, request) if is_kept else None
-        log = stored or (self.conversations.logs.open(context.caller.id, request) if decoded.conversation_id else None)
-        limiter = self.rate_limiter
-        reservation = limiter.token_reservation(context.caller.id) if limiter.is_needed else None
-        usages: list[Usage] = []
-        if log:
-            context.after_response.append(log.close)
-        if reservation:
-            context.after_response.append(partial(_settle, reservation, context.caller, usages))
-        model_id = request.model_id or ""
-        context.record.fields.update(conversation_id=conversation_id, model=provider.name, model_id=model_id)
-        if limiter.is_needed or stored:
-            async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):  # all that the first byte waits for
-                await limiter.count_request(context.caller.id)
-                if reservation:
-                    await reservation.extend(_estimate_turn(self._first_turn(request)))
-                if stored:
-                    await stored.start()
-                    request = msgspec.structs.replace(request, messages=stored.messages)
-        await self._run_conversation(request, log, encoder, context, usages, reservation)
+        return check_request(decoded, limits, self.model_settings, tools, takes_image_urls=takes_urls), encoder
+
+    def _open_log(self, request: ChatRequest, context: RequestContext) -> OpenConversation | LoggedAnswer:
+        """Where the answer is logged: in its conversation if that is kept."""
+        is_kept = request.store or self.conversations.keeps_all
+        log = (self.conversations if is_kept else self.conversations.logs).open(context.caller.id, request)
+        context.after_response.append(log.close)
+        return log
+
+    async def _admit(
+        self,
+        request: ChatRequest,
+        log: OpenConversation | LoggedAnswer | None,
+        reservation: TokenReservation | None,
+        context: RequestContext,
+    ) -> ChatRequest:
+        """All of the store that the first byte waits for: limits, and the messages of a kept conversation."""
+        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):
+            await self.rate_limiter.count_request(context.caller.id)
+            if reservation:
+                await reservation.extend(_estimate_turn(self._first_turn(request)))
+            if not isinstance(log, OpenConversation):
+                return request
+            await log.start()
+            return msgspec.structs.replace(request, messages=log.messages)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
