@@ -131,5 +131,9 @@ class TestKeptChats:
     def test_a_body_without_any_message_is_rejected(self, empty: dict[str, Any]) -> None:
         assert rejection(FORMAT, {"id": "chat-1", **empty}) == (400, "no_messages")
 
+    @pytest.mark.parametrize("id_", [{}, {"id": None}, {"id": ""}])
+    def test_what_is_kept_is_found_by_its_id(self, id_: dict[str, Any]) -> None:
+        assert rejection(FORMAT, {"message": user(), **id_}) == (400, "invalid_request")
+
     def test_a_whole_history_that_is_not_kept_needs_messages_to_regenerate_too(self) -> None:
         assert rejection(FORMAT, {"messages": [], "trigger": "regenerate-message"}) == (400, "no_messages")

@@ -43,6 +43,8 @@ def _with_messages(body: dict[str, Any]) -> dict[str, Any]:
     messages = [one for one in [body.get("message")] if one is not None]
     if not messages and body.get("trigger") not in REGENERATE:
         raise RequestRejected(400, "no_messages", "messages: at least one is needed, or message")
+    if not body.get("id"):
+        raise RequestRejected(400, "invalid_request", "id: needed where messages is left out, to find those before")
     return {**body, "messages": messages, "store": True}
 
 
