@@ -419,6 +419,31 @@ class TestFollowing:
         assert asyncio.get_running_loop().time() - began <= LEASE_S + 5
 
     @jumping
+    async def test_by_a_slow_reader_ends_no_answer_that_goes_on(self) -> None:
+        """It finds chunks that are older than a lease, and newer ones behind them."""
+        _, logs = await in_memory()
+        answer = logs.open(ALICE, request())
+        answer.log(START)
+        await asyncio.sleep(0.1)
+        log = await read(logs)
+
+        async def read_slowly() -> list[ChatEvent]:
+            async for _ in logs.follow(log):
+                if len(log.events) == len(START) + 1:
+                    await asyncio.sleep(2 * LEASE_S)
+            return log.events
+
+        reading = asyncio.create_task(read_slowly())
+        said = [TextDelta("x" * CHUNK_BYTES) for _ in range(int(3 * LEASE_S))]
+        for delta in said:
+            answer.log((delta,))
+            await asyncio.sleep(1)
+        answer.log(END)
+        await answer.close(asyncio.get_running_loop().time() + 5)
+        assert (await read(logs)).events == [*START, *said, *END]
+        assert await reading == [*START, *said, *END]
+
+    @jumping
     async def test_of_a_log_that_is_deleted_leaves_nothing_of_it(self) -> None:
         store, logs = await in_memory()
         answer = logs.open(ALICE, request())

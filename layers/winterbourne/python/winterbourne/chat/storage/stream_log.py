@@ -281,13 +281,14 @@ class StreamLogs:
         """
         while not log.is_ended:
             await asyncio.sleep(POLL_INTERVAL_S)
-            known, item, is_silent = len(log.events), None, self._is_silent(log)
+            known, item, is_silent, chunk = len(log.events), None, self._is_silent(log), log.open_key
             with contextlib.suppress(*(() if is_silent else (StorageUnavailable,))):
                 async with time_limit():
                     item = await self._store.get(*log.open_key)
                 if item:
                     log.add(item)
-            if is_silent and self._is_silent(log) and not log.is_ended:
+            has_read_all = log.open_key == chunk  # a slow reader finds old chunks first
+            if is_silent and has_read_all and self._is_silent(log) and not log.is_ended:
                 await self._end_lost(log, item)
             if len(log.events) > known:
                 yield log.events[known:]
