@@ -413,6 +413,14 @@ class TestAFormatThatShowsTheHistory:
         assert again.frames == [{"type": "history", "texts": []}, *asked.frames]
 
     @jumping
+    async def test_has_an_answer_alone_that_is_not_kept_though_what_was_before_it_is(self) -> None:
+        chat = Chat(answer("kept"), answer("not kept"), wire_format=SHOWS_HISTORY)
+        await chat.ask(store=True)
+        asked = await chat.ask()
+        again = await chat.send("POST", "/chat", {})
+        assert again.frames == [{"type": "history", "texts": []}, *asked.frames]
+
+    @jumping
     async def test_ends_at_once_if_there_is_nothing(self) -> None:
         again = await Chat(wire_format=SHOWS_HISTORY).send("POST", "/chat", {})
         assert [frame["type"] for frame in again.frames] == ["history", "start", "done"]

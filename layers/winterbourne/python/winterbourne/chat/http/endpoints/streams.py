@@ -90,10 +90,11 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         return log, ResumedAnswer(conversation_id=conversation_id, client_tools=tools, history=history)
 
     async def _history(self, caller_id: str, conversation_id: str, log: StreamLog | None) -> Sequence[Message] | None:
-        """What was kept before the answer, or with it if it has ended; None if nothing is kept."""
+        """What was kept before the answer, or with it if it has ended; None if nothing is kept, or not the answer."""
+        if log and not log.header.is_kept:
+            return None
         if log and not log.is_ended:
-            is_kept = log.header.is_kept
-            return await self.conversations.history_before(caller_id, conversation_id, log) if is_kept else None
+            return await self.conversations.history_before(caller_id, conversation_id, log)
         with suppress(ConversationNotFound):
             return (await self.conversations.get(caller_id, conversation_id))[1]
         return None
