@@ -753,6 +753,10 @@ class TestKilledProcess:
         answer.log((ConversationStarted("c", "n", "model"), TurnStarted(1), TextDelta("other")))
         await answer.close(asyncio.get_running_loop().time() + 5)
         assert await get_messages(conversations) == [user("one"), assistant("half", incomplete=True)]
+        await run_request(conversations, "go on", "yes")
+        clock.time_s += DAY_S
+        answers = [message for message in await get_messages(conversations) if isinstance(message, AssistantMessage)]
+        assert [message.text for message in answers] == ["half", "yes"]
 
     async def test_a_long_answer_is_kept_whole(self, conversations: ConversationStore) -> None:
         await self.die(conversations, TextDelta("☃" * 400_000))

@@ -358,7 +358,8 @@ async def _read_items(store: Store, pk: str, log_pk: str, metadata: Conversation
 
 def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str) -> list[Item]:
     """The items of those messages that the latest answer has logged but not stored: those of a turn under way."""
-    log = latest_log([item for item in log_items if is_of_kept(item)])
+    of_kept = [item for item in log_items if is_of_kept(item)]  # those of others expire long before
+    log = latest_log(of_kept)
     if not log or (stored and stored[-1].sk >= message_key(log.epoch // 1000 + 1, 0)):  # a later request has saved them
         return []
     epoch = log.epoch // 1000
@@ -367,7 +368,7 @@ def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str) -> 
         item
         for position, message in enumerate(messages_of(log.events), log.header.position)
         if message_key(epoch, position) not in saved
-        for item in split_into_items(message, pk, epoch, position, log_items[-1].expires_at_s)
+        for item in split_into_items(message, pk, epoch, position, of_kept[-1].expires_at_s)
     ]
 
 
