@@ -19,6 +19,9 @@ _LOGGER: Final = logging.getLogger(__name__)
 WRITE_INTERVAL_S: Final = 1.0
 """How much of an answer may be lost with its process, in seconds; also the least time between two periodic writes."""
 
+CLOSING_INTERVAL_S: Final = 0.5
+"""How long a store that fails is left alone while the queue closes, in seconds: what is not written then is lost."""
+
 
 class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
     """Writes items to the store, in order and one write at a time, from `start` to `close`.
@@ -27,7 +30,8 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
 
     Attributes:
         store: Where the items are written.
-        renew_interval_s: Seconds between two calls of `renew_lease`; also how long a store that fails is left alone.
+        renew_interval_s: Seconds between two calls of `renew_lease`; also how long a store that fails is left alone,
+            until the queue closes.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
         renew_lease: Called that often, never during a write; None if there is no lease.
     """
@@ -59,7 +63,10 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
         self._task = asyncio.create_task(self._run())
 
     async def close(self, until: float) -> None:
-        """Write what is left, until this time of the event loop's clock; what is not written by then is abandoned."""
+        """Write what is left, until this time of the event loop's clock; what is not written by then is abandoned.
+
+        A store that fails meanwhile is tried again.
+        """
         self._is_closing = True
         self._wake_up.set()
         with contextlib.suppress(TimeoutError):
@@ -83,7 +90,8 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
                 if self.renew_lease:
                     await self.renew_lease()
             write_at = loop.time() + (WRITE_INTERVAL_S if is_written else self.renew_interval_s)
-        await self._flush()
+        while not await self._flush():  # noqa: ASYNC110 - not polling: each is an attempt, until `close` cancels it
+            await asyncio.sleep(CLOSING_INTERVAL_S)
 
     def _add(self, items: Sequence[Item]) -> None:
         self._pending.update({(item.pk, item.sk): item for item in items})
