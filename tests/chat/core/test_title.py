@@ -151,7 +151,7 @@ class TestUsage:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a\u200b\u202eb\x1b[1m\n c", "ab[1m c"), ("\u200b \u2066", ""), ("👩‍👩‍👧 Family", "👩‍👩‍👧 Family")],
+    [("a\u200b\u202eb\x1b[1m\n c", "ab[1m c"), ("\u200b \u2066\u061c\u00ad", ""), ("👩‍👩‍👧 Family", "👩‍👩‍👧 Family")],
 )
 def test_a_line_has_nothing_that_cannot_be_seen(text: str, line: str) -> None:
     assert single_line(text) == line

@@ -33,7 +33,7 @@ _AROUND: Final = " \"'`*#_“”„«»\u2018\u2019"
 
 _UNSEEN: Final = dict.fromkeys(
     {*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 0x200B, 0x200E, 0x200F, 0xFEFF}
-    | {*range(0x202A, 0x202F), *range(0x2060, 0x206A)}
+    | {0xAD, 0x61C, 0x180E, *range(0x202A, 0x202F), *range(0x2060, 0x206A)}
 )
 """Controls, marks of direction and blanks without width; what joins the parts of an emoji stays."""
 
