@@ -1,15 +1,18 @@
 """The scripted provider: deterministic and offline, for demos and tests. There is no model behind it.
 
-A table says which words call which tool with which arguments, and how the result is told. The calls run in parallel,
-their arguments streamed in pieces as real models do, and the answer comes word by word at a set pace. Some phrases
-trigger what tests and demos need: `count to 500` gives a long answer, `think` adds reasoning, `fail halfway` raises the
-error of an overloaded provider in mid-answer, and the name of any tool makes it call that tool.
+A table, `scripted.toml`, says which words call which tool with which arguments, and how the result is told. The calls
+run in parallel, their arguments streamed in pieces as real models do, and the answer comes word by word at a set pace.
+Some phrases trigger what tests and demos need: `count to 500` gives a long answer, `think` adds reasoning,
+`fail halfway` raises the error of an overloaded provider in mid-answer, and the name of any tool makes it call that
+tool.
 """
 
 import asyncio
 import contextlib
+import itertools
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -40,107 +43,63 @@ from winterbourne.chat.core.title import INSTRUCTIONS
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["REPLIES", "Reply", "ScriptedProvider", "make"]
+__all__ = ["Reply", "ScriptedProvider", "make"]
 
 Arguments: TypeAlias = dict[str, object]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One row of the table.
+    """A reply of the table.
 
     Attributes:
         tool: The tool to call.
         pattern: What to look for in the user's text.
-        calls: The arguments of each call for a match of the pattern.
+        arguments: Templates for what the groups of the pattern hold; of several values, each makes a call.
         sentence: A format string for the fields of the tool's result.
         again: The text that a follow-up stands for: `And in Rome?` after the weather asks for the weather in Rome.
+        needs: A pattern for what must be in the matched text.
+        numbers: Which arguments are numbers.
+        names: What a tool calls some of the values.
     """
 
     tool: str
-    pattern: re.Pattern[str]
-    calls: Callable[[re.Match[str]], Iterable[Arguments]]
+    pattern: str
+    arguments: dict[str, str]
     sentence: str
     again: str = ""
+    needs: str = ""
+    numbers: tuple[str, ...] = ()
+    names: dict[str, str] = {}
+
+    def calls(self, match: re.Match[str]) -> Iterator[Arguments]:
+        """The arguments of each call for a match of the pattern."""
+        texts = (match.expand(template) for template in self.arguments.values())
+        several = (re.split(_FRAGMENTS["and"], text) for text in texts)
+        for values in itertools.product(*several) if re.search(self.needs, match[0]) else ():
+            yield {name: self._value(name, text) for name, text in zip(self.arguments, values, strict=True)}
+
+    def _value(self, name: str, text: str) -> object:
+        text = self.names.get(text, text).replace(",", "").strip(" .-+*/\n")
+        if name not in self.numbers:
+            return text
+        number = float(text)
+        return int(number) if number.is_integer() else number
 
 
-def _conversion(match: re.Match[str]) -> Iterator[Arguments]:
-    amount = float(match[1].replace(",", ""))
-    for target in _SEPARATOR.split(match[3]):
-        whole = int(amount) if amount.is_integer() else amount
-        yield {"amount": whole, "from_currency": match[2], "to_currency": target}
+class _Script(msgspec.Struct, frozen=True):
+    greeting: str
+    abilities: str
+    practice_data: str
+    fragments: dict[str, str]
+    replies: tuple[Reply, ...]
 
 
-def _calculation(match: re.Match[str]) -> Iterator[Arguments]:
-    expression = match[0].strip(" .-+*/\n")
-    if _OPERATOR.search(expression):
-        yield {"expression": expression}
-
-
-def _time(match: re.Match[str]) -> Iterator[Arguments]:
-    places = _SEPARATOR.split(match[1]) if match[1] else ["UTC"]
-    return ({"timezone": TIME_ZONES.get(place, place)} for place in places)
-
-
-_ZONES: Final = (
-    "America/Lima America/New_York Asia/Tokyo Australia/Sydney Europe/Berlin Europe/London Europe/Paris Europe/Rome"
-)
-TIME_ZONES: Final = {zone.partition("/")[2].replace("_", " "): zone for zone in _ZONES.split()}
-_NUMBER: Final = r"(?<![\w.,])(\d+(?:,\d{3})*(?:\.\d+)?)"
-_AND: Final = r"(?:, and |, | and | or )"
-_SEPARATOR: Final = re.compile(_AND)
-_PLACE: Final = r"(?:[A-Z][\w'/-]*[a-z][\w'/-]*(?: [A-Z][\w'/-]*[a-z][\w'/-]*)*)"  # `AAPL` is none
-_PLACES: Final = rf"((?:{_PLACE}|\w+)(?:{_AND}{_PLACE})*)"
-_OPERATOR: Final = re.compile(r"\d[\s)]*(?:[+*/]|\s-\s)[\s(*]*-?\d")  # not the hyphens of a date
-_SUM: Final = "`{expression}` is **{result}**."
-
-REPLIES: Final = (
-    Reply(
-        "get_stock_quote",
-        re.compile(r"\b(?:AAPL|AMD|AMZN|GOOGL|IBM|INTC|META|MSFT|NFLX|NVDA|TSLA)\b"),
-        lambda match: [{"symbol": match[0]}],
-        "**{symbol}** is at {price:.2f}, {change:+.2f} ({change_percent:+.1f} %) since the last close.",
-    ),
-    Reply(
-        "get_weather",
-        re.compile(rf"(?i:\bweather (?:in|for)) {_PLACES}"),
-        lambda match: [{"city": place} for place in _SEPARATOR.split(match[1])],
-        "**{city}**, {country}: {temperature_c} °C and {conditions}, feels like {feels_like_c} °C.",
-        again="weather in {}",
-    ),
-    Reply(
-        "convert_currency",
-        re.compile(rf"{_NUMBER} ?([A-Z]{{3}}) (?:in|to|into) ([A-Z]{{3}}(?:{_AND}[A-Z]{{3}}\b)*)\b"),
-        _conversion,
-        "{amount:,.2f} {from_currency} is **{result:,.2f} {to_currency}**, at a rate of {rate}.",
-    ),
-    Reply(
-        "calculate",
-        re.compile(rf"{_NUMBER} ?(?:%|percent) of {_NUMBER}"),
-        lambda match: [{"expression": f"{match[1]} / 100 * {match[2]}".replace(",", "")}],
-        _SUM,
-    ),
-    Reply("calculate", re.compile(r"[\d\s.()+*/-]+"), _calculation, _SUM),
-    Reply(
-        "current_time",
-        re.compile(rf"(?i:\b(?:what|current) time(?: is it)?|\bwhat is the time|\btime(?= in\b))(?: in {_PLACES})?"),
-        _time,
-        "In {timezone} it is **{time:.16}**, a {weekday}.",
-        again="time in {}",
-    ),
-)
-
-GREETING: Final = (
-    "I am the scripted model: no network, no key, the same words every time. {} Set `MODEL_PROVIDER` to talk to a real"
-    " model."
-)
-_ABILITIES: Final = (
-    "I can look up share prices, the weather, exchange rates and the time, and do sums. Try: *Compare AAPL and MSFT,"
-    " the weather in Paris and Lima, and 1200 EUR in USD*."
-)
-_STUB_DATA_NOTE: Final = "\n\nSome of these are practice data, made up on this machine."
-
-_SENTENCES: Final = {reply.tool: reply.sentence for reply in REPLIES}
-_FOLLOW_UPS: Final = {reply.tool: reply.again for reply in REPLIES if reply.again}
+_SCRIPT: Final = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=_Script)
+_FRAGMENTS: Final[dict[str, str]] = {}
+for _name, _fragment in _SCRIPT.fragments.items():
+    _FRAGMENTS[_name] = _fragment % _FRAGMENTS
+_SENTENCES: Final = {reply.tool: reply.sentence for reply in _SCRIPT.replies}
+_FOLLOW_UPS: Final = {reply.tool: reply.again for reply in _SCRIPT.replies if reply.again}
 _FOLLOW_UP: Final = re.compile(r"\s*(?:and|what about|how about)(?: in| for)? ([^?!\n]+)", re.IGNORECASE)
 _WORD: Final = re.compile(r"\s*\S+|\s+$")
 _COUNT: Final = re.compile(r"\bcount to (\d{1,5})\b", re.IGNORECASE)
@@ -205,7 +164,7 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
 def _greet(tools: set[str]) -> str:
     """What the table can do; if the tools are others than the table's, how to have them called."""
     others = f"I call every tool that you name: {', '.join(sorted(tools))}." if tools else "I was given no tools."
-    return GREETING.format(_ABILITIES if tools >= _SENTENCES.keys() else others)
+    return _SCRIPT.greeting.format(_SCRIPT.abilities if tools >= _SENTENCES.keys() else others)
 
 
 def _batches(
@@ -239,7 +198,7 @@ def _wanted_calls(prompt: str, earlier: Sequence[ToolCall]) -> list[tuple[str, A
 
 
 def _look_up(text: str) -> list[tuple[str, Arguments]]:
-    matches = ((reply, match) for reply in REPLIES for match in reply.pattern.finditer(text))
+    matches = ((one, match) for one in _SCRIPT.replies for match in re.finditer(one.pattern % _FRAGMENTS, text))
     found = ((reply.tool, arguments) for reply, match in matches for arguments in reply.calls(match))
     return [*{repr(one): one for one in found}.values()]
 
@@ -296,7 +255,7 @@ def _tell(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
     by_id = {result.tool_call_id: result for result in results}
     lines = [f"- {_sentence(call, by_id[call.id])}" for call in calls if call.id in by_id]
     head = "I could not find out:" if all(result.is_error for result in results) else "Here is what I found:"
-    note = _STUB_DATA_NOTE if any("practice" in result.content.lower() for result in results) else ""
+    note = f"\n\n{_SCRIPT.practice_data}" if any("practice" in result.content.lower() for result in results) else ""
     return f"{head}\n\n" + "\n".join(lines) + note
 
 
