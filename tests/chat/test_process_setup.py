@@ -86,7 +86,7 @@ def test_the_worker_returns_no_error_details_to_its_caller() -> None:
             \"\"\"Break.\"\"\"
             raise OSError(f"login failed for harbour:s3cr3t-pw ({ship})")
 
-        app.worker._executor.add([breaks])
+        app.worker._executor.add(breaks)
         event = {"tool": "breaks", "arguments": {"ship": "Endeavour"}, "timeout_s": 5}
         print("answer", asyncio.run(app.handler(event, CONTEXT)))
         """

@@ -370,10 +370,10 @@ class TestResolving:
         with pytest.raises(InvalidToolDeclaration, match="Two tools are named needy"):
             ToolExecutor([needy, namesake], keys=keys())
 
-    def test_of_added_tools_either_all_are_there_or_none(self) -> None:
+    def test_a_tool_that_cannot_be_added_leaves_the_others_as_they_were(self) -> None:
         executor = ToolExecutor([needy], keys=keys())
         with pytest.raises(InvalidToolDeclaration, match="Two tools are named needy"):
-            executor.add([one, namesake])
+            executor.add(namesake)
         assert [schema.name for schema in executor.schemas] == ["needy"]
 
 

@@ -27,7 +27,7 @@ def test_savings_at_risk_have_a_range() -> None:
 
 CALL = """
 from tool_worker import app
-app.worker._executor.add([hang])
+app.worker._executor.add(hang)
 
 def call(tool, **arguments):
     event = {"tool": tool, "arguments": arguments, "timeout_s": 5, "request_id": "chat-1"}
@@ -62,7 +62,7 @@ async def look() -> str:
     \"\"\"Look.\"\"\"
     return str(http_pool.outgoing_headers.get())
 
-app.worker._executor.add([look])
+app.worker._executor.add(look)
 TRACE_ID.set("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
 print(call("look"))
 """)

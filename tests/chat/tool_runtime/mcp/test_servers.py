@@ -1,7 +1,6 @@
 """MCP servers of the settings: their tools join the others, and an unavailable server does not break the chat."""
 
 import asyncio
-from collections.abc import Iterable
 
 import msgspec
 import pytest
@@ -60,7 +59,7 @@ def flaky_servers(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
 def test_the_tokens_of_servers_are_redacted() -> None:
     found: list[Tool] = []
     tokens = '{"key":"token-of-one","pier":"token-of-pier"}'
-    McpServers(Settings.of(mcp_servers="key=http://127.0.0.1", mcp_tokens=tokens).tools, found.extend)
+    McpServers(Settings.of(mcp_servers="key=http://127.0.0.1", mcp_tokens=tokens).tools, found.append)
     assert redaction.redact("token-of-one token-of-pier") == "[redacted] [redacted]"
 
 
@@ -70,10 +69,7 @@ class ServersFixture:
     def __init__(self, servers: str) -> None:
         self.tools: list[Tool] = []
         self.now = 0.0
-        self.servers = McpServers(Settings.of(mcp_servers=servers).tools, self.add, lambda: self.now)
-
-    def add(self, tools: Iterable[Tool]) -> None:
-        self.tools += tools
+        self.servers = McpServers(Settings.of(mcp_servers=servers).tools, self.tools.append, lambda: self.now)
 
     async def request_after_retry_interval(self) -> None:
         """Send a request after the retry interval, and wait for what it started."""
@@ -154,11 +150,10 @@ class TestConnecting:
     async def test_leaves_out_a_tool_whose_name_is_taken(self, caplog: pytest.LogCaptureFixture) -> None:
         added: list[Tool] = []
 
-        def add(tools: Iterable[Tool]) -> None:
-            for each in tools:
-                if each.name == "look":
-                    raise InvalidToolDeclaration("Two tools are named look.")
-                added.append(each)
+        def add(each: Tool) -> None:
+            if each.name == "look":
+                raise InvalidToolDeclaration("Two tools are named look.")
+            added.append(each)
 
         other = msgspec.structs.replace(look, name="other")
 

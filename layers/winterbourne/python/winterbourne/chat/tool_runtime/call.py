@@ -13,7 +13,7 @@ import msgspec
 from winterbourne.chat.core.events import Emit
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.declaration import Call
+from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.permits import Semaphore
 from winterbourne.chat.tool_runtime.results import Outcome
@@ -101,7 +101,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     The wrappers that the tool's options ask for are composed here, so that other tools never pass through them.
 
     Attributes:
-        validate_arguments: The tool's own.
+        declared: The tool as its author declared it.
         compares_calls: Whether equal calls share a result: the tool has a cache or a batch function.
         call: The tool's call, wrapped.
         batch: The tool's batch function, wrapped.
@@ -113,8 +113,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         hides_caller: Whether the tool must not depend on the caller, since all callers share its results.
     """
 
-    name: str
-    validate_arguments: Callable[[str], Any]
+    declared: Tool
     compares_calls: bool
     call: Call
     batch: Call | None

@@ -13,7 +13,7 @@ from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.call import ActiveCall, Turn
 from winterbourne.chat.tool_runtime.results import Outcome, failed
 
-__all__ = ["CANCEL_GRACE_S", "CallExecutor", "ToolCallGroup"]
+__all__ = ["CANCEL_GRACE_S", "CallExecutor", "ToolCallGroup", "cancel_and_wait"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ class ToolCallGroup:
     async def _cancel_all(self) -> None:
         """Cancel and await all tasks; the executor adopts those that ignore it for CANCEL_GRACE_S."""
         try:
-            await _cancel_and_wait(self._tasks)  # each ends within CANCEL_GRACE_S, whatever its tool does
-            await _cancel_and_wait(self._abandoned_tasks(), CANCEL_GRACE_S)
+            await cancel_and_wait(self._tasks)  # each ends within CANCEL_GRACE_S, whatever its tool does
+            await cancel_and_wait(self._abandoned_tasks(), CANCEL_GRACE_S)
         finally:
             if stuck := self._abandoned_tasks():
                 self._executor.adopt_stuck(stuck)
@@ -132,7 +132,7 @@ def _names(messages: Iterable[ToolMessage], *, is_error: bool) -> list[str]:
     return [message.name[:_MAX_NAME_CHARS] for message in messages if message.is_error == is_error]
 
 
-async def _cancel_and_wait(tasks: Collection[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
+async def cancel_and_wait(tasks: Collection[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
     """Cancel the tasks that are not done, and wait for them at most `timeout_s`."""
     running = [task for task in tasks if not task.done()]
     for task in running:

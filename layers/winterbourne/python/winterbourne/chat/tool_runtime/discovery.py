@@ -74,7 +74,7 @@ def add_tools(executor: ToolExecutor, tools: Iterable[Tool]) -> None:
     """
     for tool in tools:
         try:
-            executor.add([tool])
+            executor.add(tool)
         except InvalidToolDeclaration as error:
             _leave_out(_module_of(tool), error)
     offered = [schema.name for schema in executor.schemas]

@@ -20,7 +20,7 @@ from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentR
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunSlot, ToolRun, Turn
-from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup
+from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
@@ -87,20 +87,19 @@ class ToolExecutor:
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
         self.schemas: tuple[ToolSchema, ...] = ()
-        self.add(tools)
+        for tool in tools:
+            self.add(tool)
 
-    def add(self, tools: Iterable[Tool]) -> None:
-        """Add tools, such as those of an MCP server that was listed late: all of them or, if one is invalid, none.
+    def add(self, tool: Tool) -> None:
+        """Add a tool, such as one of an MCP server that was listed late.
 
         Raises:
-            InvalidToolDeclaration: A name is taken.
+            InvalidToolDeclaration: Its name is taken, or its options contradict each other.
         """
-        added: dict[str, Tool] = {}
-        for tool in tools:
-            if tool.name in self._tools or added.setdefault(tool.name, tool) is not tool:
-                raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
-        self._tools |= {name: self._preparer.prepare(tool) for name, tool in added.items()}
-        self.schemas += tuple(portable_tools(tool.schema for tool in added.values()))
+        if tool.name in self._tools:
+            raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
+        self._tools[tool.name] = self._preparer.prepare(tool)
+        self.schemas += tuple(portable_tools([tool.schema]))
 
     @property
     def unavailable(self) -> dict[str, str]:
@@ -135,10 +134,7 @@ class ToolExecutor:
 
     async def close(self) -> None:
         """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads."""
-        for task in self._stuck_tasks:
-            task.cancel()
-        if self._stuck_tasks:
-            await asyncio.wait(self._stuck_tasks, timeout=CANCEL_GRACE_S)
+        await cancel_and_wait(self._stuck_tasks, CANCEL_GRACE_S)
         self._threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -172,7 +168,7 @@ class ToolExecutor:
         if missing := tool.missing_setting:
             return failed(f"{name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
-            call.arguments = tool.validate_arguments(call.tool_call.arguments)
+            call.arguments = tool.declared.validate_arguments(call.tool_call.arguments)
             if tool.compares_calls:
                 call.identify()
         except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
@@ -196,8 +192,8 @@ class ToolExecutor:
             if not timeout.expired():
                 raise
         if _now() >= call.turn.deadline:
-            return timed_out(f"{tool.name} was stopped because the remaining time is needed for the answer.")
-        return timed_out(f"{tool.name} did not finish within {tool.timeout_s:g} seconds and was stopped.")
+            return timed_out(f"{tool.declared.name} was stopped because the remaining time is needed for the answer.")
+        return timed_out(f"{tool.declared.name} did not finish within {tool.timeout_s:g} seconds and was stopped.")
 
     async def _acquire_slot(self, call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot:
         """A slot in a new run as soon as its permits are acquired, or in one that was started meanwhile."""
@@ -263,13 +259,13 @@ class ToolExecutor:
             if tool.batch is None or len(calls) == 1:
                 return [completed(await tool.call(calls[0].arguments, context), tool.max_result_bytes)]
             values = await tool.batch([call.arguments for call in calls], context)
-            return batch_outcomes(tool.name, values, tool.max_result_bytes)
+            return batch_outcomes(tool.declared.name, values, tool.max_result_bytes)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            outcome = failed(f"{tool.name} cancelled itself.")
+            outcome = failed(f"{tool.declared.name} cancelled itself.")
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a tool that calls sys.exit must not end the process
-            outcome = handle_exception(tool.name, error)
+            outcome = handle_exception(tool.declared.name, error)
         return [outcome] * len(calls)
 
     async def _publish_progress(self, subscribers: Sequence[ActiveCall], data: bytes) -> None:

@@ -79,8 +79,7 @@ class ToolPreparer:
             shortcuts.append(batching.join)
             on_start.append(batching.open)
         return PreparedTool(
-            name=tool.name,
-            validate_arguments=tool.validate_arguments,
+            declared=tool,
             compares_calls=options.cache_ttl_s is not None or tool.batch is not None,
             call=_wrap(self._in_thread(tool.call) if tool.blocking else tool.call, wrappers),
             batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,

@@ -20,6 +20,7 @@ import orjson
 
 from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
+from winterbourne.chat.tool_runtime.call_group import cancel_and_wait
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
@@ -109,9 +110,7 @@ class McpClient(msgspec.Struct, eq=False):
 
     async def close(self) -> None:
         """Cancel the answers to the server that are still being sent."""
-        for reply in self._replies:
-            reply.cancel()
-        await asyncio.gather(*self._replies, return_exceptions=True)
+        await cancel_and_wait(self._replies)
 
     async def _read_pages(self, listing: Listing) -> None:
         cursors = [""]

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -35,7 +35,7 @@ class McpServers:
 
     Args:
         settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
-        add_tools: Receives the tools of each server that was listed.
+        add_tool: Receives each tool of the servers that were listed.
         now: Wall clock, seconds. The monotonic clock may stop while the environment is frozen.
 
     Raises:
@@ -43,7 +43,7 @@ class McpServers:
     """
 
     def __init__(
-        self, settings: ToolSettings, add_tools: Callable[[Iterable[Tool]], None], now: Callable[[], float] = time.time
+        self, settings: ToolSettings, add_tool: Callable[[Tool], None], now: Callable[[], float] = time.time
     ) -> None:
         arn = settings.mcp_tokens_secret_arn
         self._secret = Secret(arn, "MCP_TOKENS_SECRET_ARN") if arn else None
@@ -51,7 +51,7 @@ class McpServers:
         servers = _parse_servers(settings.mcp_servers)
         self._clients = [McpClient(name, url, token=partial(self._token_for, name)) for name, url in servers]
         self._unlisted = self._clients.copy()
-        self._add_tools = add_tools
+        self._add_tool = add_tool
         self._now = now
         self._last_attempt_at = float("-inf")
         self._listing: asyncio.Future[list[None]] | None = None
@@ -89,15 +89,15 @@ class McpServers:
             tools = await client.list_tools()
             self._unlisted.remove(client)  # one whose listing was cancelled stays and is retried
             for tool in tools:
-                self._add_tool(client.name, tool)
+                self._try_to_add(tool, client.name)
         except ChatError as error:
             _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error)  # noqa: TRY400 - not a bug of ours: the message is enough
         except Exception:
             _LOGGER.exception("the tools of MCP server %s are missing for now", client.name)
 
-    def _add_tool(self, server: str, tool: Tool) -> None:
+    def _try_to_add(self, tool: Tool, server: str) -> None:
         try:
-            self._add_tools([tool])
+            self._add_tool(tool)
         except InvalidToolDeclaration as error:
             _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, server, error)
 
