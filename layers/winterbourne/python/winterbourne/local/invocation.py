@@ -78,8 +78,8 @@ class Invocation:
     """A request to the function, and its outcome.
 
     `response_done` is set when the response is complete or the invocation has failed; `runtime_done` when the
-    environment is done with it and its `log` is complete. `finished` says whether `finish` has been called. `bytes_out`
-    counts the bytes that the function sent. `started_at` is when it was dispatched, in seconds of `time.perf_counter`.
+    environment is done with it and its `log` is complete. `finished` says whether `finish` has been called.
+    `started_at` is when it was dispatched, in seconds of `time.perf_counter`.
     """
 
     payload: bytes
@@ -89,7 +89,6 @@ class Invocation:
     client_context: str = ""
     tenant_id: str = ""
     started_at: float = 0.0
-    bytes_out: int = 0
     error: FunctionError | None = None
     log: list[str] = field(default_factory=list)
     response_done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,7 +103,6 @@ class Invocation:
     async def write(self, data: bytes) -> None:
         """More of the response; ignored once the invocation has finished."""
         if not self.finished:
-            self.bytes_out += len(data)
             await self.sink.write(data)
 
     async def finish(self, error: FunctionError | None = None) -> None:
