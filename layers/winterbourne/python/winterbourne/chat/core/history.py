@@ -7,13 +7,14 @@ sent is always normalized. No history is refused, because a client cannot mend w
 
 import logging
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    AssistantPart,
     Message,
     Reasoning,
     SystemMessage,
@@ -29,6 +30,7 @@ __all__ = [
     "is_blank",
     "new_messages",
     "normalize_history",
+    "with_parts",
     "with_usable_parts",
 ]
 
@@ -84,6 +86,13 @@ def with_usable_parts(message: Message) -> Message:
         return message
     parts = tuple(Text(part.text) if isinstance(part, UnusablePart) else part for part in message.parts)
     return msgspec.structs.replace(message, parts=parts)
+
+
+def with_parts(message: Message, change: Callable[[AssistantPart], AssistantPart]) -> Message:
+    """The message with each part of an assistant's turn changed; any other message is as it was."""
+    if not isinstance(message, AssistantMessage):
+        return message
+    return msgspec.structs.replace(message, parts=tuple(map(change, message.parts)))
 
 
 def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> tuple[Message, ...]:

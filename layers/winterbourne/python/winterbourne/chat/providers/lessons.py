@@ -11,9 +11,11 @@ from typing import Final
 
 import msgspec
 
+from winterbourne.chat.core.history import with_parts
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
     AssistantMessage,
+    AssistantPart,
     Message,
     Text,
     ToolCall,
@@ -125,13 +127,10 @@ def _one_call_a_turn(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 def _told_as_text(message: Message) -> Message:
-    match message:
-        case AssistantMessage(parts):
-            told = (
-                Text(f"\n[called {part.name} with {part.arguments or '{}'}]") if isinstance(part, ToolCall) else part
-                for part in parts
-            )
-            return msgspec.structs.replace(message, parts=tuple(told))
-        case ToolMessage(_, name, content):
-            return UserMessage((Text(f"[result of {name}: {content}]"),))
-    return message
+    if isinstance(message, ToolMessage):
+        return UserMessage((Text(f"[result of {message.name}: {message.content}]"),))
+    return with_parts(message, _call_as_text)
+
+
+def _call_as_text(part: AssistantPart) -> AssistantPart:
+    return Text(f"\n[called {part.name} with {part.arguments or '{}'}]") if isinstance(part, ToolCall) else part

@@ -7,7 +7,7 @@ understands it. What fields a server knows is told by what it sent, never by its
 import contextlib
 import math
 from collections.abc import Container, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ import msgspec
 import orjson
 from msgspec import UNSET, Raw
 
+from winterbourne.chat.core.history import with_parts
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
     AssistantMessage,
@@ -55,15 +56,8 @@ def origin_of(provider: str, base_url: str, model_id: str) -> str:
 
 def drop_foreign(request: ModelRequest, origin: str) -> ModelRequest:
     """The request without what another server or model made. What has no tag stays."""
-    messages = tuple(_drop_foreign(message, origin) for message in request.messages)
-    return msgspec.structs.replace(request, messages=messages)
-
-
-def _drop_foreign(message: Message, origin: str) -> Message:
-    if not isinstance(message, AssistantMessage):
-        return message
-    parts = tuple([_without_foreign(part, origin) for part in message.parts])
-    return message if parts == message.parts else msgspec.structs.replace(message, parts=parts)
+    drop = partial(_without_foreign, origin=origin)
+    return msgspec.structs.replace(request, messages=tuple(with_parts(message, drop) for message in request.messages))
 
 
 def _without_foreign(part: AssistantPart, origin: str) -> AssistantPart:
