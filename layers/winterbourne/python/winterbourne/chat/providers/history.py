@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import orjson
@@ -13,8 +13,6 @@ import orjson
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
-    Message,
-    SystemMessage,
     Text,
     ToolCall,
     ToolMessage,
@@ -24,7 +22,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["IdRule", "arguments_json", "fit_history", "offered_tools", "to_alternating_messages"]
+__all__ = ["IdRule", "Turn", "arguments_json", "fit_history", "offered_tools", "to_alternating_messages"]
 
 OPENING: Final = "(The assistant begins the conversation.)"
 """The user turn before an answer that no question precedes, such as a greeting."""
@@ -58,7 +56,10 @@ BLOCK_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9_-]{1,64}"), 64)
 ANY_IDS: Final = IdRule(re.compile(r".*", re.DOTALL), 64)
 
 
-def fit_history(request: ModelRequest, id_rule: IdRule) -> list[Message]:
+Turn: TypeAlias = UserMessage | AssistantMessage | ToolMessage
+
+
+def fit_history(request: ModelRequest, id_rule: IdRule) -> list[Turn]:
     """A request's history within the rules that providers have for the order of messages, and for ids and names.
 
     It begins with the user, adjacent messages of one role are joined, no result is blank, and the arguments of calls
@@ -69,7 +70,7 @@ def fit_history(request: ModelRequest, id_rule: IdRule) -> list[Message]:
         request: Its history is normalized.
         id_rule: Which ids of calls the provider takes. They become unique in the history as well.
     """
-    history: list[Message] = []
+    history: list[Turn] = []
     for message in _fit_calls(request, id_rule):
         last = history[-1] if history else None
         if last is None and not isinstance(message, UserMessage):
@@ -82,7 +83,7 @@ def fit_history(request: ModelRequest, id_rule: IdRule) -> list[Message]:
     return history
 
 
-def _fit_calls(request: ModelRequest, id_rule: IdRule) -> Iterator[Message]:
+def _fit_calls(request: ModelRequest, id_rule: IdRule) -> Iterator[Turn]:
     names = [tool.name for tool in request.tools]
     used: set[str] = set()
     fitted: dict[str, str] = {}  # the ids of the latest turn
@@ -139,8 +140,6 @@ def to_alternating_messages(
     """
     turns: list[dict[str, Any]] = []
     for message in fit_history(request, BLOCK_IDS):
-        if isinstance(message, SystemMessage):
-            continue
         if isinstance(message, ToolMessage):
             blocks = [make_result_block(message)]
         else:

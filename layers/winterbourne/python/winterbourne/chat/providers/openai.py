@@ -19,7 +19,6 @@ from winterbourne.chat.core.messages import (
     Image,
     Message,
     Reasoning,
-    SystemMessage,
     Text,
     ToolCall,
     ToolMessage,
@@ -30,7 +29,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
-from winterbourne.chat.providers.history import ANY_IDS, IdRule, fit_history
+from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
@@ -56,7 +55,7 @@ _UNANSWERED: Final = "(no answer)"
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
-def _fit_history(request: ModelRequest, host: str, *, is_mistral: bool) -> Iterator[Message]:
+def _fit_history(request: ModelRequest, host: str, *, is_mistral: bool) -> Iterator[Turn]:
     """The history within the server's rules.
 
     OpenAI takes short ids only. Mistral takes ids of nine letters and digits, and after results no question before the
@@ -76,10 +75,8 @@ def _has_reasoning_content(messages: Sequence[Message]) -> bool:
     return any(part.opaque and part.opaque.field == "reasoning_content" for part in parts)
 
 
-def _encode_message(message: Message, *, has_opaque: bool, demanded: Collection[str]) -> dict[str, Any]:
+def _encode_message(message: Turn, *, has_opaque: bool, demanded: Collection[str]) -> dict[str, Any]:
     match message:
-        case SystemMessage(text):
-            return {"role": "system", "content": text}
         case UserMessage(parts):
             return {"role": "user", "content": _encode_content(parts)}
         case AssistantMessage(parts):

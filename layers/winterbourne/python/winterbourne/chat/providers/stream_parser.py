@@ -160,12 +160,5 @@ def token_count(value: Any) -> int | None:
 
 
 def encode_arguments(value: Any) -> str:
-    """Encode arguments that arrived as a JSON value instead of as JSON text.
-
-    Raises:
-        ModelGarbled: They are nested too deeply to be encoded.
-    """
-    try:
-        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    except RecursionError as error:
-        raise ModelGarbled("the model's provider sent arguments that are nested too deeply") from error
+    """Encode arguments that arrived as a JSON value instead of as JSON text."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
