@@ -135,9 +135,8 @@ class ErrorReport:
             self.error_type = f"Function.{name}" if name.isascii() and name.isidentifier() else "Function.Unknown"
             self._frames = _user_frames(error.__traceback__)
             # Without columns, as awslambdaric passes them: later Pythons would mark the part of the line that failed.
-            stack = traceback.format_list(
-                [FrameSummary(f.filename, f.lineno, f.name, line=f.line) for f in self._frames]
-            )
+            summaries = [FrameSummary(f.filename, f.lineno, f.name, line=f.line) for f in self._frames]
+            stack = traceback.format_list(summaries)
             related = related_errors(error)
         self._stack = stack
         self.document = {"errorMessage": message, "errorType": name, "requestId": request_id, "stackTrace": stack}

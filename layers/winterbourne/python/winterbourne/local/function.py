@@ -18,9 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if it is copied, or if there is no such folder and nothing to copy; 1 if it cannot be copied or compiled,
         with the reason.
     """
-    parser = argparse.ArgumentParser(
-        prog="winterbourne function", description="Copy a function's code and compile it, as `sam build` does."
-    )
+    text = "Copy a function's code and compile it, as `sam build` does."
+    parser = argparse.ArgumentParser(prog="winterbourne function", description=text)
     parser.add_argument("name", type=Path, metavar="NAME", help="the function's folder, such as chat")
     parser.add_argument("--into", type=Path, required=True, metavar="DIR", help="folder to write it to, empty or new")
     args = parser.parse_args(arguments)

@@ -50,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if the project is written, or with --diff if there is no difference; 1 if there is one; 2 if nothing could be
         written or compared, with the reason in one line.
     """
-    parser = argparse.ArgumentParser(
-        prog="winterbourne new", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="winterbourne new", description=DESCRIPTION, formatter_class=as_written)
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="the project's folder; with --diff, here")
     text = "where the engine's wheel lies (default: WINTERBOURNE_WHEELS, or where this one was installed from)"
     parser.add_argument("--wheels", default=os.environ.get("WINTERBOURNE_WHEELS", ""), metavar="DIR", help=text)

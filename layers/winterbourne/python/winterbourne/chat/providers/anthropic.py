@@ -63,12 +63,8 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     kinds = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
-    return {
-        "tools": [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools
-        ],
-        "tool_choice": kinds.get(choice, {"type": "tool", "name": choice}),
-    }
+    specs = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
+    return {"tools": specs, "tool_choice": kinds.get(choice, {"type": "tool", "name": choice})}
 
 
 class _Message(msgspec.Struct):

@@ -355,6 +355,5 @@ def _continues(last: dict[str, Any], entry: dict[str, Any]) -> bool:
     """Whether an entry is a further piece of the last one. Encrypted data comes whole, and a signature ends a text."""
     if "data" in entry or (last.get("signature") and entry.get("text")):
         return False
-    return (entry.get("type"), entry.get("index")) == (last.get("type"), last.get("index")) and (
-        entry.get("id") in {None, last.get("id")}
-    )
+    is_same_kind = (entry.get("type"), entry.get("index")) == (last.get("type"), last.get("index"))
+    return is_same_kind and entry.get("id") in {None, last.get("id")}

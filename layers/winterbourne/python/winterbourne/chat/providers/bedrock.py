@@ -207,6 +207,7 @@ class BedrockProvider(HttpProvider):
             extra_body = {**extra_body, _MODEL_OPTIONS: options}
         max_tokens = request.max_tokens or self._settings.model_max_tokens
         limits = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits = {name: value for name, value in limits.items() if value is not None and name not in learned}
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
         tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
@@ -215,9 +216,7 @@ class BedrockProvider(HttpProvider):
         return f"/model/{quote(model_id, safe='')}/converse-stream", {
             "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
             "system": [{"text": request.system}] if request.system else None,
-            "inferenceConfig": {
-                name: value for name, value in limits.items() if value is not None and name not in learned
-            },
+            "inferenceConfig": limits,
             "toolConfig": _encode_tools(tools, choice) if tools else None,
             **extra_body,
         }

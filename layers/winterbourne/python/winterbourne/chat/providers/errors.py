@@ -146,10 +146,8 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     detail = "" if status in {401, 403} else sanitize_message(message)
     text = f"the model's provider rejected the request ({_format_status(status, code)})"
     if reason is None:
-        is_request_wrong = status in _REQUEST_STATUSES and not _MISCONFIGURED.search(
-            f"{code} {message[:_MAX_SEARCHED_CHARS]}"
-        )
-        reason = ModelRefused if is_request_wrong else ModelMisconfigured
+        is_misconfigured = _MISCONFIGURED.search(f"{code} {message[:_MAX_SEARCHED_CHARS]}")
+        reason = ModelRefused if status in _REQUEST_STATUSES and not is_misconfigured else ModelMisconfigured
     return reason(f"{text}; check {settings_to_check}{detail}")
 
 
@@ -160,9 +158,8 @@ def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
         return mid_stream_error(value)
     # Only a page is quoted: other documents may hold parts of an answer.
     detail = sanitize_message(redaction.redact(value)) if isinstance(value, str) and b"<" in body[:9] else ""
-    return ModelMisconfigured(
-        f"the model's provider sent a document instead of a stream; check {hints.base_url}{detail}"
-    )
+    text = f"the model's provider sent a document instead of a stream; check {hints.base_url}{detail}"
+    return ModelMisconfigured(text)
 
 
 def mid_stream_error(error: Any) -> ModelError:
@@ -214,10 +211,8 @@ def is_error(value: Any) -> bool:
         return len(value) == 1 and is_error(value[0])
     if not isinstance(value, dict):
         return False
-    if any(map(_is_set, (value.get("error"), value.get("errors")))) or "error" in (
-        value.get("object"),
-        value.get("type"),
-    ):
+    is_named = "error" in (value.get("object"), value.get("type"))
+    if is_named or any(map(_is_set, (value.get("error"), value.get("errors")))):
         return True
     base = value.get("base_resp")  # MiniMax
     codes = [value.get("code"), value.get("error_code"), base.get("status_code") if isinstance(base, dict) else None]
@@ -250,11 +245,10 @@ def _find_code(value: Any, depth: int = 0) -> str:
         value = value[0]
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         return ""
-    inner = next(
-        (_find_code(value[name], depth + 1) for name in ("error", "errors", "base_resp") if value.get(name)), ""
-    )
+    inner = (value[name] for name in ("error", "errors", "base_resp") if value.get(name))
     codes = (value.get(name) for name in _CODE_FIELDS)
-    return inner or next((str(c) for c in codes if isinstance(c, str | int) and c not in {"", "error", 0}), "")
+    own = next((str(code) for code in codes if isinstance(code, str | int) and code not in {"", "error", 0}), "")
+    return _find_code(next(inner, None), depth + 1) or own
 
 
 def _find_message(value: Any, depth: int = 0) -> str:

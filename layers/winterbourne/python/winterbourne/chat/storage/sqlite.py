@@ -22,13 +22,13 @@ create index if not exists newest on items (pk, updated_ms, sk) where updated_ms
 create index if not exists expiring on items (expires_at_s) where expires_at_s > 0;
 """
 SELECT_ITEMS: Final = "select pk, sk, body, number, updated_ms, expires_at_s from items where pk = ?"
-SELECT_NEWEST: Final = (
-    f"{SELECT_ITEMS} and updated_ms > 0 and typeof(updated_ms) = 'integer'"
-    " and (updated_ms, sk) < (?, ?) order by updated_ms desc, sk desc limit ?"
-)
-UPSERT_ITEM: Final = (
-    "insert or replace into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, ?, ?, ?, ?)"
-)
+SELECT_NEWEST: Final = f"""
+{SELECT_ITEMS} and updated_ms > 0 and typeof(updated_ms) = 'integer' and (updated_ms, sk) < (?, ?)
+order by updated_ms desc, sk desc limit ?
+"""
+UPSERT_ITEM: Final = """
+insert or replace into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, ?, ?, ?, ?)
+"""
 INCREMENT_COUNTER: Final = """
 insert into items (pk, sk, body, number, updated_ms, expires_at_s) values (?, ?, x'', ?, 0, ?)
 on conflict do update set number = number + excluded.number returning number

@@ -46,11 +46,9 @@ async def get_json(
         ToolUnavailable: No response, a 429 or a 5xx, a response that cannot be read, or more than 1 MiB.
         ToolError: The service refused the request.
     """
-    request_headers = dict(headers or {})
+    query = dict(params) if params else None
     with translate_errors(service):
-        async with context.http.stream(
-            "GET", url, params=dict(params) if params else None, headers=request_headers
-        ) as response:
+        async with context.http.stream("GET", url, params=query, headers=dict(headers or {})) as response:
             if response.status_code in {404, 422} and not_found:
                 raise ToolError(not_found)
             if response.status_code != 200:

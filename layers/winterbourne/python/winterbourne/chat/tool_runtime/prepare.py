@@ -55,9 +55,8 @@ class ToolPreparer:
         """
         timeout_s = tool.options.timeout_s or self._settings.tool_execution_timeout
         if tool.batch and tool.options.batch_window_s >= timeout_s:
-            raise InvalidToolDeclaration(
-                f"Tool {tool.name}: batch_window_s must be less than {timeout_s:g} s, its timeout."
-            )
+            text = f"Tool {tool.name}: batch_window_s must be less than {timeout_s:g} s, its timeout."
+            raise InvalidToolDeclaration(text)
         wrappers: list[Callable[[Call], Call]] = []
         shortcuts: list[Callable[[ActiveCall], Outcome | RunSlot | None]] = []
         on_start: list[Callable[[ToolRun], None]] = []

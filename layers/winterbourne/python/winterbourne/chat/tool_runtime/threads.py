@@ -46,9 +46,8 @@ class ThreadPool:
             Ends the wait at once; the thread cannot be stopped and is abandoned.
         """
         if self.abandoned_count >= self._abandoned_limit:
-            raise ToolUnavailable(
-                "Too many threads of earlier tools are stuck; this tool can run again after a restart."
-            )
+            text = "Too many threads of earlier tools are stuck; this tool can run again after a restart."
+            raise ToolUnavailable(text)
         worker = self._idle_workers.pop() if self._idle_workers else _Worker()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         future.add_done_callback(self._count_if_abandoned)

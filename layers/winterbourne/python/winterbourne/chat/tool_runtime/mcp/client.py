@@ -284,13 +284,11 @@ class McpClient(msgspec.Struct, eq=False):
             ToolError: Another redirect, or too many of them.
         """
         authorization = {"authorization": f"Bearer {token}"} if self.token and (token := await self.token()) else {}
-        client, url = self.client(), httpx.URL(self.url)
+        client, url, sent = self.client(), httpx.URL(self.url), {**headers, **authorization}
         # No read timeout: a tool may take long, and its own timeout ends it.
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         for _ in range(MAX_REDIRECTS + 1):
-            async with client.stream(
-                method, url, content=content, headers={**headers, **authorization}, timeout=timeout
-            ) as response:
+            async with client.stream(method, url, content=content, headers=sent, timeout=timeout) as response:
                 if response.next_request is None:
                     yield response
                     return
