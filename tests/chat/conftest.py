@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.chat.secrets_known import forget_secrets
 from winterbourne import lifecycle
-from winterbourne.chat.infra import http_pool, redaction
+from winterbourne.chat.infra import http_pool
 
 
 @pytest.fixture(autouse=True)
 def _clear_registered_secrets() -> Iterator[None]:
     """Tests share a process: what one of them registers as a secret is ordinary text for the next."""
     yield
-    redaction.clear()
+    forget_secrets()
 
 
 @pytest.fixture

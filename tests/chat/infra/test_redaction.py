@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chat.secrets_known import forget_secrets
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.redaction import MASK, MIN_CHARS, StreamRedactor, register
 
@@ -43,7 +44,7 @@ class TestRedact:
 
     @given(secrets, st.text(), st.text())
     def test_masks_a_secret_in_every_encoding(self, secret: str, before: str, after: str) -> None:
-        redaction.clear()
+        forget_secrets()
         register(secret)
         inner = json.dumps(f"<{secret}>", ensure_ascii=False)
         for encoded in (
@@ -154,7 +155,7 @@ class TestJson:
         secrets, st.recursive(st.text() | st.integers(-(2**63), 2**63 - 1), lambda inner: st.lists(inner, max_size=3))
     )
     def test_it_stays_valid_whatever_the_secret(self, secret: str, value: object) -> None:
-        redaction.clear()
+        forget_secrets()
         register(secret)
         text = orjson.dumps({"a": [secret, value], "b": f"<{secret}>"})
         clean = orjson.loads(redaction.redact_json(text))
@@ -265,7 +266,7 @@ class TestStreamRedactor:
 
     @given(st.data())
     def test_no_secret_is_passed_on_wherever_it_is_cut(self, data: st.DataObject) -> None:
-        redaction.clear()
+        forget_secrets()
         registered = data.draw(st.lists(st.text("ab-", min_size=MIN_CHARS, max_size=12), min_size=1, max_size=3))
         register(*registered)
         whole = (
@@ -284,7 +285,7 @@ class TestStreamRedactor:
 
     @given(st.lists(st.text("skh-a", max_size=4)))
     def test_text_without_secrets_is_unchanged(self, pieces: list[str]) -> None:
-        redaction.clear()
+        forget_secrets()
         register(KEY)
         assert "".join(self.feed_pieces(*pieces)) == "".join(pieces)
 
@@ -301,7 +302,7 @@ class TestManySecrets:
 
     @given(st.data())
     def test_each_is_masked_wherever_it_stands(self, data: st.DataObject) -> None:
-        redaction.clear()
+        forget_secrets()
         registered = [f"key-{number}-of-{number * 7919 % 1000}" for number in range(200)]
         register(*registered)
         register(*(f"{secret}-long" for secret in registered))

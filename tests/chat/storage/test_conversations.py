@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from tests.chat.secrets_known import forget_secrets
 from tests.chat.storage.opening import opening
 from tests.chat.stores import KINDS, Clock, open_store
 from tests.clock import jumping
@@ -778,7 +779,7 @@ class TestKilledProcess:
             await merged_history(conversations, user("go on"))
             assert not any(b"harbour" in item.body for item in await store.query_partition(MESSAGES))
         finally:
-            redaction.clear()
+            forget_secrets()
 
     async def test_a_deleted_conversation_leaves_no_log(
         self, conversations: ConversationStore, store: Store, clock: Clock

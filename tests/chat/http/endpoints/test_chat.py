@@ -9,6 +9,7 @@ import pytest
 
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.secrets_known import forget_secrets
 from tests.chat.stores import SlowStore
 from tests.clock import jumping
 from winterbourne import ResponseStream
@@ -207,7 +208,7 @@ class TestSecrets:
 
     @jumping
     async def test_stored_by_an_earlier_version_are_neither_returned_nor_sent(self) -> None:
-        redaction.clear()
+        forget_secrets()
         fixture = ServiceFixture(answer("hello"), answer("again"))
         await fixture.chat(f"my key is {self.KEY}", conversation_id="c-1", store=True)
         redaction.register(self.KEY)

@@ -1,9 +1,7 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import msgspec
 
@@ -27,8 +25,6 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
 __all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
-
-_LOGGER: Final = logging.getLogger(__name__)
 
 
 def check_request(

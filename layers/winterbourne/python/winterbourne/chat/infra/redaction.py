@@ -21,7 +21,6 @@ __all__ = [
     "MIN_CHARS",
     "Known",
     "StreamRedactor",
-    "clear",
     "encoded_forms",
     "redact",
     "redact_json",
@@ -84,12 +83,6 @@ def register(*values: str | None) -> None:
             others = (value for value in Known.values if value not in new)
             Known.values = (*others, *new)[-MAX_VALUES:]
             Known.index = _build_index(Known.values)
-
-
-def clear() -> None:
-    """Forget all secrets; for tests, which share a process."""
-    with Known.lock:
-        Known.values, Known.index = (), _Index()
 
 
 def redact(text: str) -> str:
