@@ -40,6 +40,7 @@ from winterbourne.chat.storage.stream_log import (
     StreamLogs,
     StreamLogWriter,
     latest_log,
+    log_header,
     log_partition,
 )
 from winterbourne.override import override
@@ -309,7 +310,8 @@ class TestReading:
         self, store: Store, clock: Clock
     ) -> None:
         logs = StreamLogs(store, LEASE_S)
-        log_writer = logs.writer(log_partition(ALICE, "c"), 1, request(), 0, is_kept=False)
+        header = log_header(request(), (), is_kept=False)
+        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
         log_writer.append((*START, TextDelta("half")))
         await store.put(log_writer.items())
         clock.time_s += LEASE_S + 1

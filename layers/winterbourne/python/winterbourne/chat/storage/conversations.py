@@ -42,6 +42,7 @@ from winterbourne.chat.storage.stream_log import (
     StreamLogWriter,
     is_of_kept,
     latest_log,
+    log_header,
     log_partition,
 )
 from winterbourne.chat.storage.write_behind import WriteBehindQueue
@@ -124,9 +125,8 @@ class OpenConversation:
         if self._expires_at_s - metadata.expires_at_s > lease.ttl_s / 2:  # conversations in use do not expire
             self._refreshes_ttl = True
             self._queue.put([replace(item, expires_at_s=self._expires_at_s) for item in contents.all])
-        self._log = self._logs.writer(
-            self._log_pk, self._epoch * 1000, request, self._expires_at_s, is_kept=True, history=self.messages
-        )
+        header, touch_s = log_header(request, self.messages, is_kept=True), self._logs.lease_s / 3
+        self._log = StreamLogWriter(self._store, self._log_pk, self._epoch * 1000, header, touch_s, self._expires_at_s)
         self._queue.collect = self._log.items
         self._queue.start()
         for message in request.messages:

@@ -44,6 +44,7 @@ __all__ = [
     "StreamLogs",
     "is_of_kept",
     "latest_log",
+    "log_header",
     "log_partition",
 ]
 
@@ -243,23 +244,6 @@ class StreamLogs:
         """The log of an answer whose conversation is not kept. Nothing is written before its first event."""
         return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
 
-    def writer(
-        self,
-        pk: str,
-        epoch: int,
-        request: ChatRequest,
-        expires_at_s: int,
-        *,
-        is_kept: bool,
-        history: Sequence[Message] = (),
-    ) -> StreamLogWriter:
-        """A writer for the answer to one request, with this history; its conversation is kept, or is not."""
-        tools = tuple(tool.name for tool in request.client_tools)
-        position = len(request.messages) if is_kept else 0
-        earlier = continued_turns(history, request.message_id)
-        header = LogHeader(position=position, client_tools=tools, is_kept=is_kept, earlier=earlier)
-        return StreamLogWriter(self._store, pk, epoch, header, self.lease_s / 3, expires_at_s)
-
     async def read(self, caller_id: str, conversation_id: str) -> StreamLog | None:
         """The log of the conversation's latest answer; None if it has none, or only one that is over an hour old.
 
@@ -326,7 +310,8 @@ class LoggedAnswer:
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
         epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
         expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # counted from its end, it can be read for half of that
-        self._writer = logs.writer(pk, epoch, request, expires_at_s, is_kept=False, history=request.messages)
+        header = log_header(request, request.messages, is_kept=False)
+        self._writer = StreamLogWriter(store, pk, epoch, header, logs.lease_s / 3, expires_at_s)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._is_started = False
 
@@ -342,6 +327,14 @@ class LoggedAnswer:
         """Write what is left, until this time of the event loop's clock. The log is there until it expires."""
         if self._is_started:
             await self._queue.close(until)
+
+
+def log_header(request: ChatRequest, history: Sequence[Message], *, is_kept: bool) -> LogHeader:
+    """The first line of the log of the answer to a request with this history; its conversation is kept, or is not."""
+    tools = tuple(tool.name for tool in request.client_tools)
+    position = len(request.messages) if is_kept else 0
+    earlier = continued_turns(history, request.message_id)
+    return LogHeader(position=position, client_tools=tools, is_kept=is_kept, earlier=earlier)
 
 
 def log_partition(caller_id: str, conversation_id: str) -> str:
