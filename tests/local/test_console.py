@@ -93,6 +93,13 @@ class TestTheRecordsOfTheFunction:
     def log(self, pipe: Pipe, *, is_loopback: bool = True) -> FunctionLog:
         return FunctionLog(lambda _: None, Metrics(), pipe.lines, is_loopback=is_loopback)
 
+    def test_are_beside_the_lines_of_the_latest_requests(self, pipe: Pipe) -> None:
+        log = self.log(pipe)
+        for number in range(30):
+            log.add_access(f"request {number}")
+        assert len(log.requests) == 20
+        assert log.requests[0] == "request 29"
+
     def test_come_after_the_banner(self, pipe: Pipe) -> None:
         log = self.log(pipe)
         log.add("early")

@@ -8,6 +8,7 @@ import os
 import queue
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ SET_LOCALLY: Final = ("MODEL_PROVIDER", "AUTH", "STORE", "LIMIT_REQUESTS_PER_MIN
 """The settings of a chat that this server sets, whatever the chat's own code says."""
 
 MAX_QUEUED_LINES: Final = 1000
+MAX_REQUESTS: Final = 20
 FLUSH_TIMEOUT_S: Final = 0.5
 PLATFORM_RECORD_PREFIXES: Final = tuple(f"{word} RequestId: " for word in ("START", "END", "FAILED", "REPORT"))
 
@@ -92,6 +94,7 @@ class FunctionLog:
     Attributes:
         tools: The tools of the environment that started last, but for those of MCP servers; with what one lacks.
         left_out: The tools and modules it could not use, with the reasons.
+        requests: The lines of the latest requests, the newest first.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class FunctionLog:
         self._held: list[str] | None = []
         self.tools: list[str] = []
         self.left_out: list[str] = []
+        self.requests: deque[str] = deque(maxlen=MAX_REQUESTS)
 
     def show(self, banner: str) -> None:
         """Write the banner to the console, then what has come before it; from now on lines are not held back."""
@@ -121,6 +125,7 @@ class FunctionLog:
 
     def add_access(self, line: str) -> None:
         """The line of a request."""
+        self.requests.appendleft(line)
         self._write(f"{line}\n")
         self.print(line)
 

@@ -1,7 +1,7 @@
 """Metrics page (GET /__local/metrics): the function's metrics, live in HTML, or as JSON if the client accepts it."""
 
 import json
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
@@ -9,8 +9,6 @@ from winterbourne.local.http_server import Exchange
 from winterbourne.local.metrics import Metrics
 
 __all__ = ["MetricsPage"]
-
-REQUESTS_SHOWN: Final = 20
 
 # The script inserts metrics and request lines as text, never as markup.
 PAGE: Final = """<!doctype html>
@@ -66,19 +64,15 @@ refresh();
 
 
 class MetricsPage:
-    """Serves the page and keeps the latest requests.
+    """Serves the page.
 
     Args:
         metrics: The metrics to show.
+        requests: The lines of the requests to show, the newest first.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._requests: deque[str] = deque(maxlen=REQUESTS_SHOWN)
-
-    def add_request(self, line: str) -> None:
-        """Add a request's access log line; the page shows the newest first."""
-        self._requests.appendleft(line)
+    def __init__(self, metrics: Metrics, requests: Iterable[str]) -> None:
+        self._metrics, self._requests = metrics, requests
 
     async def handle_request(self, exchange: Exchange) -> None:
         """Serve the page, or its data as JSON."""

@@ -92,7 +92,6 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         FunctionNotStarted: The function's first process does not start with all its tools.
     """
     metrics = Metrics()
-    page = MetricsPage(metrics)
     async with contextlib.AsyncExitStack() as stack:
         write_log, close_log = open_log(config.log_file)
         stack.callback(close_log)
@@ -107,8 +106,8 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         )
         stack.push_async_callback(pool.stop)
         invoke = partial(_invoke, pool, SourceFiles(function.task_root), log)
-        log_access, pages = partial(_log_access, log, page), {METRICS_PATH: page.handle_request}
-        function_url = FunctionUrl(invoke, cors=config.cors, log_access=log_access, pages=pages)
+        pages = {METRICS_PATH: MetricsPage(metrics, log.requests).handle_request}
+        function_url = FunctionUrl(invoke, cors=config.cors, log_access=log.add_access, pages=pages)
         invoke_api = InvokeApi(function.name, invoke)
         listen = partial(_listen, stack, RequestPolicy(hosts=config.allow_hosts), config.host)
         addresses = Addresses(
@@ -158,8 +157,3 @@ async def _with_stub_services(
     await stack.enter_async_context(stub_services.server)
     await stub_services.server.listen("127.0.0.1")
     return replace(config.function, variables={**stub_services.settings, **config.function.variables})
-
-
-def _log_access(log: FunctionLog, page: MetricsPage, line: str) -> None:
-    log.add_access(line)
-    page.add_request(line)
