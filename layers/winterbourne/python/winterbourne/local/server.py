@@ -62,11 +62,6 @@ class ServerConfig:
     log_file: Path = Path("local.log")
     allow_hosts: tuple[str, ...] = ()
 
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
-
 
 @dataclass(frozen=True)
 class Addresses:
@@ -97,7 +92,8 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         stack.callback(close_log)
         console = LineWriter(STDOUT)
         stack.callback(console.close)
-        log = FunctionLog(write_log, metrics, console, is_loopback=config.is_loopback)
+        is_loopback = config.host in {"localhost", "::1"} or config.host.startswith("127.")
+        log = FunctionLog(write_log, metrics, console, is_loopback=is_loopback)
         function = await _with_stub_services(config, log.add, stack)
         pool = EnvironmentPool(
             partial(ExecutionEnvironment, function, config.response_limits, freeze_when_idle=config.freeze_when_idle),
