@@ -98,12 +98,8 @@ def _remap_headers(headers: object) -> list[tuple[str, str]]:
     headers = headers or {}
     if not isinstance(headers, dict):
         raise BadResponse("headers is not an object.")
-    named = ((name.lower(), _text(value)) for name, value in headers.items())
-    return [
-        (f"x-amzn-remapped-{name}" if name in REMAPPED_HEADERS else name, value)
-        for name, value in named
-        if name not in DROPPED_HEADERS
-    ]
+    kept = [(name.lower(), _text(value)) for name, value in headers.items() if name.lower() not in DROPPED_HEADERS]
+    return [(f"x-amzn-remapped-{name}" if name in REMAPPED_HEADERS else name, value) for name, value in kept]
 
 
 def _text(value: object) -> str:

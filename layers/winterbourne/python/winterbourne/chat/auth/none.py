@@ -18,9 +18,8 @@ class AnonymousAuthenticator:
         """Log a warning that everybody may call."""
         _LOGGER.warning("AUTH=none: anyone who finds this URL may call it, at your cost")
 
-    async def authenticate(self, request: Credentials) -> Caller:
+    async def authenticate(self, _: Credentials) -> Caller:
         """The anonymous caller, whatever the request."""
-        del request
         return ANONYMOUS
 
 

@@ -5,7 +5,7 @@ kept, a part that cannot be read becomes a line of text, and the rest is left ou
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -121,8 +121,9 @@ def _read_part(empty: Mapping[str, Any], name: str, part: Any, message_type: Any
 def _describe(part: Mapping[str, Any]) -> str:
     """The line for a part, by the media type and the name in it or in the object that it wraps."""
     nested = [value for value in part.values() if isinstance(value, dict)]
-    media_type, name = (
-        next((one[key] for one in (*nested, part) for key in keys if isinstance(one.get(key), str)), "")
-        for keys in (_MEDIA_TYPE_FIELDS, _NAME_FIELDS)
-    )
-    return placeholder(media_type, name)
+    places = (*nested, part)
+    return placeholder(_first_text(places, _MEDIA_TYPE_FIELDS), _first_text(places, _NAME_FIELDS))
+
+
+def _first_text(places: Iterable[Mapping[str, Any]], names: Iterable[str]) -> str:
+    return next((one[name] for one in places for name in names if isinstance(one.get(name), str)), "")

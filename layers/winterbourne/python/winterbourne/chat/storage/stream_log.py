@@ -139,10 +139,8 @@ class StreamLogWriter:
         self._touch_at_ms = now_ms + self._touch_interval_ms
         data = self._chunk + self._pending
         self._pending.clear()
-        return [
-            self._item(data[start : start + MAX_CHUNK_BYTES], now_ms)
-            for start in range(0, max(len(data), 1), MAX_CHUNK_BYTES)
-        ]
+        starts = range(0, max(len(data), 1), MAX_CHUNK_BYTES)
+        return [self._item(data[start : start + MAX_CHUNK_BYTES], now_ms) for start in starts]
 
     def _item(self, body: bytes, now_ms: int) -> Item:
         sk = _chunk_key(self._epoch, self._number)
