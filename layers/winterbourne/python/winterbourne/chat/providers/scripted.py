@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -74,7 +75,7 @@ class Reply(msgspec.Struct, frozen=True):
     def calls(self, match: re.Match[str]) -> Iterator[Arguments]:
         """The arguments of each call for a match of the pattern."""
         texts = (match.expand(template) for template in self.arguments.values())
-        several = (re.split(_FRAGMENTS["and"], text) for text in texts)
+        several = (re.split(_script().fragments["and"], text) for text in texts)
         for values in itertools.product(*several) if re.search(self.needs, match[0]) else ():
             yield {name: self._value(name, text) for name, text in zip(self.arguments, values, strict=True)}
 
@@ -93,13 +94,21 @@ class _Script(msgspec.Struct, frozen=True):
     fragments: dict[str, str]
     replies: tuple[Reply, ...]
 
+    @property
+    def sentences(self) -> dict[str, str]:
+        """How the result of each tool is told."""
+        return {reply.tool: reply.sentence for reply in self.replies}
 
-_SCRIPT: Final = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=_Script)
-_FRAGMENTS: Final[dict[str, str]] = {}
-for _name, _fragment in _SCRIPT.fragments.items():
-    _FRAGMENTS[_name] = _fragment % _FRAGMENTS
-_SENTENCES: Final = {reply.tool: reply.sentence for reply in _SCRIPT.replies}
-_FOLLOW_UPS: Final = {reply.tool: reply.again for reply in _SCRIPT.replies if reply.again}
+
+@cache
+def _script() -> _Script:
+    """The table. It is read at the first question: the process starts without it."""
+    script = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=_Script)
+    for name, fragment in script.fragments.items():
+        script.fragments[name] = fragment % script.fragments
+    return script
+
+
 _FOLLOW_UP: Final = re.compile(r"\s*(?:and|what about|how about)(?: in| for)? ([^?!\n]+)", re.IGNORECASE)
 _WORD: Final = re.compile(r"\s*\S+|\s+$")
 _COUNT: Final = re.compile(r"\bcount to (\d{1,5})\b", re.IGNORECASE)
@@ -164,7 +173,8 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
 def _greet(tools: set[str]) -> str:
     """What the table can do; if the tools are others than the table's, how to have them called."""
     others = f"I call every tool that you name: {', '.join(sorted(tools))}." if tools else "I was given no tools."
-    return _SCRIPT.greeting.format(_SCRIPT.abilities if tools >= _SENTENCES.keys() else others)
+    script = _script()
+    return script.greeting.format(script.abilities if tools >= script.sentences.keys() else others)
 
 
 def _batches(
@@ -193,12 +203,14 @@ def _wanted_calls(prompt: str, earlier: Sequence[ToolCall]) -> list[tuple[str, A
     text = prompt.translate(_SIGNS)
     found = _look_up(text)
     if not found and earlier and (rest := _FOLLOW_UP.match(text)):
-        found = _look_up(_FOLLOW_UPS.get(earlier[-1].name, "").format(rest[1]))
+        again = {reply.tool: reply.again for reply in _script().replies}
+        found = _look_up(again.get(earlier[-1].name, "").format(rest[1]))
     return found
 
 
 def _look_up(text: str) -> list[tuple[str, Arguments]]:
-    matches = ((one, match) for one in _SCRIPT.replies for match in re.finditer(one.pattern % _FRAGMENTS, text))
+    replies, fragments = _script().replies, _script().fragments
+    matches = ((reply, match) for reply in replies for match in re.finditer(reply.pattern % fragments, text))
     found = ((reply.tool, arguments) for reply, match in matches for arguments in reply.calls(match))
     return [*{repr(one): one for one in found}.values()]
 
@@ -255,7 +267,7 @@ def _tell(calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> str:
     by_id = {result.tool_call_id: result for result in results}
     lines = [f"- {_sentence(call, by_id[call.id])}" for call in calls if call.id in by_id]
     head = "I could not find out:" if all(result.is_error for result in results) else "Here is what I found:"
-    note = f"\n\n{_SCRIPT.practice_data}" if any("practice" in result.content.lower() for result in results) else ""
+    note = f"\n\n{_script().practice_data}" if any("practice" in result.content.lower() for result in results) else ""
     return f"{head}\n\n" + "\n".join(lines) + note
 
 
@@ -265,7 +277,7 @@ def _sentence(call: ToolCall, result: ToolMessage) -> str:
         return f"**{subject}**: {call.name} failed: {result.content}"
     fields = _plain_fields(result.content)
     try:
-        return _SENTENCES[call.name].format_map(fields)
+        return _script().sentences[call.name].format_map(fields)
     except (LookupError, ValueError):  # a tool without a sentence, or a result that does not fit it
         told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in fields.items())
         return f"**{subject}**: {told or result.content}"
