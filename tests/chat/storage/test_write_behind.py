@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Self
 
@@ -252,8 +253,19 @@ class TestCollecting:
         store.failures = 1000
         growing.new = [item("a")]
         async with Renewals() as renewals, writing(store, renewals, 10, growing):
-            await asyncio.sleep(35)
-            assert len(growing.asked_at_s) <= 4
+            await asyncio.sleep(36)
+            pauses = [later - earlier for earlier, later in itertools.pairwise(growing.asked_at_s)]
+            assert max(pauses) == 10
+            assert len(pauses) <= 6
+
+    @jumping
+    async def test_a_store_that_failed_for_a_moment_is_written_to_soon(self) -> None:
+        store, growing = SlowStore(delay_s=0), Growing()
+        store.failures = 2
+        growing.new = [item("a")]
+        async with Renewals() as renewals, writing(store, renewals, 10, growing):
+            await asyncio.sleep(8)
+            assert store.writes == [["a"]]
 
     @jumping
     async def test_what_is_lost_without_a_lease_is_no_conversation(self, monkeypatch: pytest.MonkeyPatch) -> None:

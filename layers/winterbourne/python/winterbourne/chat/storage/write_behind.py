@@ -30,8 +30,8 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
 
     Attributes:
         store: Where the items are written.
-        renew_interval_s: Seconds between two calls of `renew_lease`; also how long a store that fails is left alone,
-            until the queue closes.
+        renew_interval_s: Seconds between two calls of `renew_lease`; also the longest that a store that fails is left
+            alone. It is asked again after two seconds, and each time after twice as long.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
         renew_lease: Called that often, never during a write; None if there is no lease.
     """
@@ -77,8 +77,8 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
             _LOGGER.error("the last %s items of a conversation could not be saved", len(self._pending))
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        renew_at, write_at = loop.time() + self.renew_interval_s, loop.time() + WRITE_INTERVAL_S
+        loop, pause_s = asyncio.get_running_loop(), WRITE_INTERVAL_S
+        renew_at, write_at = loop.time() + self.renew_interval_s, loop.time() + pause_s
         while not self._is_closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(renew_at, write_at)):
@@ -89,7 +89,8 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
                 renew_at += self.renew_interval_s
                 if self.renew_lease:
                     await self.renew_lease()
-            write_at = loop.time() + (WRITE_INTERVAL_S if is_written else self.renew_interval_s)
+            pause_s = WRITE_INTERVAL_S if is_written else min(2 * pause_s, self.renew_interval_s)
+            write_at = loop.time() + pause_s
         while not await self._flush():  # noqa: ASYNC110 - not polling: each is an attempt, until `close` cancels it
             await asyncio.sleep(CLOSING_INTERVAL_S)
 
